@@ -1,0 +1,44 @@
+# One entry for everything: `make help` lists it. Each target does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := service workers ledger schemas sandbox tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock serve
+
+help:  ## list what can be done here
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## install everything into .venv, from the hash-pinned lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Coursebell needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus and mailbox
+	@exec $(BIN)/coursebell demo
+
+test: $(STAMP)  ## run every test, on real processes
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## format, lint, types, import order
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## put the code into its format
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+
+lock:  ## renew the lock files (maintainers; needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --quiet --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --quiet --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in

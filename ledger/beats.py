@@ -1,0 +1,54 @@
+"""Who is alive, and who may do alone what only one may do at a time."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, or_, select
+
+from ledger.tables import heartbeats, leases
+from ledger.upsert import insert_into
+
+_FORGOTTEN_AFTER = timedelta(days=1)  # a process that is silent so long was taken away on purpose
+
+
+def beat(connection: Connection, kind: str, process: str, now: datetime) -> None:
+    """Note that this process is alive, and forget those long gone."""
+    statement = insert_into(connection, heartbeats).values(
+        kind=kind, process=process[:120], beat_at=now
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[heartbeats.c.kind, heartbeats.c.process], set_={"beat_at": now}
+        )
+    )
+    connection.execute(delete(heartbeats).where(heartbeats.c.beat_at < now - _FORGOTTEN_AFTER))
+
+
+def last_beats(connection: Connection) -> dict[str, datetime]:
+    """Return when each kind of process was last alive."""
+    rows = connection.execute(
+        select(heartbeats.c.kind, func.max(heartbeats.c.beat_at).label("at")).group_by(
+            heartbeats.c.kind
+        )
+    )
+    return {row.kind: row.at for row in rows}
+
+
+def take_lease(
+    connection: Connection, name: str, holder: str, now: datetime, *, lease_s: float
+) -> bool:
+    """Take or renew a lease; False while somebody else holds it."""
+    until = now + timedelta(seconds=lease_s)
+    statement = insert_into(connection, leases).values(name=name, holder=holder, until=until)
+    taken = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[leases.c.name],
+            set_={"holder": holder, "until": until},
+            where=or_(leases.c.holder == holder, leases.c.until <= now),
+        ).returning(leases.c.name)
+    ).first()
+    return taken is not None
+
+
+def give_lease_back(connection: Connection, name: str, holder: str) -> None:
+    """End a lease early, if it is still ours."""
+    connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

@@ -1,0 +1,80 @@
+"""Controls: what people decided about the service itself, with who and when.
+
+The settings only give first values; afterwards what is here rules.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from ledger.tables import controls
+from ledger.upsert import insert_into
+from schemas.states import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The mode, and since when emails may be about things: None while nobody ever pressed start."""
+
+    mode: Mode
+    started_at: datetime | None
+    changed_at: datetime
+    changed_by: str
+
+
+def begin_with(connection: Connection, mode: Mode, now: datetime) -> None:
+    """Put the first values in place, where there are none yet."""
+    _keep_first(connection, "mode", mode, now)
+    _keep_first(connection, "client_id", str(uuid.uuid4()), now)
+    if sending_of(connection).mode == Mode.SENDING:
+        _keep_first(connection, "sending_started_at", now.isoformat(), now)
+
+
+def sending_of(connection: Connection) -> Sending:
+    """Return the mode as it stands. An empty ledger observes."""
+    row = connection.execute(select(controls).where(controls.c.name == "mode")).first()
+    started = _value(connection, "sending_started_at")
+    if row is None:
+        return Sending(Mode.OBSERVE, None, datetime.min, "nobody")  # noqa: DTZ901 - never compared
+    return Sending(
+        Mode(json.loads(row.value)),
+        None if started is None else datetime.fromisoformat(started),
+        row.changed_at,
+        row.changed_by,
+    )
+
+
+def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> Sending:
+    """Change the mode; the first change to sending is the start that `before-start` speaks of."""
+    _keep(connection, "mode", mode, who, now)
+    if mode == Mode.SENDING:
+        _keep_first(connection, "sending_started_at", now.isoformat(), now)
+    return sending_of(connection)
+
+
+def client_id_of(connection: Connection) -> str | None:
+    """Return the client id under which this deployment signs in at the source."""
+    return _value(connection, "client_id")
+
+
+def _value(connection: Connection, name: str) -> str | None:
+    text = connection.scalar(select(controls.c.value).where(controls.c.name == name))
+    return None if text is None else str(json.loads(text))
+
+
+def _keep(connection: Connection, name: str, value: str, who: str, now: datetime) -> None:
+    values = {"value": json.dumps(value), "changed_at": now, "changed_by": who[:64]}
+    statement = insert_into(connection, controls).values(name=name, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[controls.c.name], set_=values)
+    )
+
+
+def _keep_first(connection: Connection, name: str, value: str, now: datetime) -> None:
+    statement = insert_into(connection, controls).values(
+        name=name, value=json.dumps(value), changed_at=now, changed_by="settings"
+    )
+    connection.execute(statement.on_conflict_do_nothing(index_elements=[controls.c.name]))

@@ -1,0 +1,96 @@
+"""Opens the ledger's database, the same way for SQLite and PostgreSQL.
+
+SQLite: WAL, so that readers never wait; FULL, so that a commit survives a power cut; every
+transaction that writes begins as a writer, since a reader cannot become one under load
+(it would meet "database is locked" whatever the busy timeout). Engines are opened after a fork.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from schemas.errors import LedgerUnavailable
+
+__all__ = ["Connection", "Engine", "lock_decisions", "open_engine", "reading", "writing"]
+
+BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
+
+
+def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
+    """Return an engine for `url`; for a SQLite file its folder is made, readable by us alone."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(
+            parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 5}
+        )
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed,
+        poolclass=QueuePool,
+        pool_size=8,
+        connect_args={"timeout": busy_timeout_ms / 1000, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection
+    connection.isolation_level = None  # the driver begins nothing; `_begin` does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("coursebell_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a connection whose changes are committed together at the end, or not at all.
+
+    Raises:
+        LedgerUnavailable: the database could not be opened, written or committed.
+    """
+    with _translated(), engine.connect() as bare:
+        connection = bare.execution_options(coursebell_writes=True)
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection that sees one consistent state and changes nothing.
+
+    Raises:
+        LedgerUnavailable: the database could not be opened or read.
+    """
+    with _translated(), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The driver's own text may quote the statement's values, so only its class is passed on.
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise LedgerUnavailable(f"the ledger said {type(cause).__name__}") from error
+
+
+def lock_decisions(connection: Connection) -> None:
+    """Let one deciding transaction at a time go on; it ends with the transaction.
+
+    On SQLite a writing transaction is alone already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0xC0075E})

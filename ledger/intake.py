@@ -1,0 +1,114 @@
+"""Keeps what reached us, before anybody believes it, and notes which records must be read.
+
+Repeats of one record merge into one look-up. A notification that comes while its record is being
+read makes the look-up due again afterwards, so that no change falls between.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, case, insert
+
+from ledger.tables import deliveries, lookups, notifications
+from ledger.upsert import insert_into
+from schemas.notification import Notification
+from schemas.states import LookupState
+
+
+class Origin(StrEnum):
+    """Where a notification came from."""
+
+    HOOK = "hook"  # Nexudus itself
+    RELAY = "relay"  # Zapier, Make, a customised portal
+    CHECK = "check"  # our own reconciliation
+    BACKFILL = "backfill"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One authentic delivery, as bytes, with what it says; `error` if it could not be read."""
+
+    received_at: datetime
+    route: str
+    origin: Origin
+    signature_form: str
+    body: bytes
+    notifications: tuple[Notification, ...] = ()
+    error: str | None = None
+
+
+def keep_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
+    """Keep deliveries, their notifications and the look-ups they call for; return delivery ids."""
+    rows = connection.execute(
+        insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True),
+        [
+            {
+                "received_at": arrival.received_at,
+                "route": arrival.route,
+                "signature_form": arrival.signature_form,
+                "body": arrival.body,
+                "error": arrival.error,
+            }
+            for arrival in arrivals
+        ],
+    )
+    delivery_ids = [int(row.id) for row in rows]
+    for delivery_id, arrival in zip(delivery_ids, arrivals, strict=True):
+        keep_notifications(
+            connection,
+            arrival.notifications,
+            arrival.origin,
+            arrival.received_at,
+            delivery_id=delivery_id,
+        )
+    return delivery_ids
+
+
+def keep_notifications(
+    connection: Connection,
+    statements: Sequence[Notification],
+    origin: Origin,
+    received_at: datetime,
+    *,
+    delivery_id: int | None = None,
+) -> None:
+    """Keep notifications and make the look-up of each followed record due."""
+    rows = [
+        {
+            "delivery_id": delivery_id,
+            "received_at": received_at,
+            "origin": origin,
+            "entity": statement.entity,
+            "record_id": statement.record_id,
+        }
+        for statement in statements
+    ]
+    if not rows:
+        return
+    connection.execute(insert(notifications), rows)
+    # In one order for everybody, so that two transactions never wait for each other.
+    followed = sorted({(one.entity, one.record_id) for one in statements if one.entity})
+    for entity, record_id in followed:
+        _ask(connection, entity, record_id, received_at)
+
+
+def _ask(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
+    at_rest = lookups.c.state.in_([LookupState.DONE, LookupState.FAILED])
+    statement = insert_into(connection, lookups).values(
+        entity=entity, record_id=record_id, state=LookupState.DUE, due_at=now, asked_at=now, asked=1
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[lookups.c.entity, lookups.c.record_id],
+            set_={
+                "asked": lookups.c.asked + 1,
+                "state": case((at_rest, LookupState.DUE), else_=lookups.c.state),
+                "due_at": case((at_rest, now), else_=lookups.c.due_at),
+                "asked_at": case((at_rest, now), else_=lookups.c.asked_at),
+                "attempts": case((at_rest, 0), else_=lookups.c.attempts),
+            },
+        )
+    )

@@ -1,0 +1,167 @@
+"""Look-ups: which record has to be read, by whom, and how it went.
+
+A worker claims a batch under a lease. What it learns is committed together with the look-up's
+end, and only while the lease's token is still on the row: a worker that was overtaken changes
+nothing.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, or_, select, update
+
+from ledger.tables import UNFINISHED_LOOKUPS, lookups
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.states import LookupState
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One look-up that is ours until its lease ends.
+
+    `attempts` counts this one too; `lost_leases` counts the workers before us that vanished.
+    """
+
+    lookup_id: int
+    entity: Entity
+    record_id: int
+    attempts: int
+    asked_at: datetime
+    lost_leases: int
+    token: str
+
+
+def _is_due(now: datetime) -> Any:  # noqa: ANN401 - a SQL expression
+    return or_(
+        and_(lookups.c.state.in_([LookupState.DUE, LookupState.WAITING]), lookups.c.due_at <= now),
+        and_(lookups.c.state == LookupState.LEASED, lookups.c.lease_until <= now),
+    )
+
+
+def claim_lookups(
+    connection: Connection, now: datetime, *, lease_s: float, most: int
+) -> list[Claim]:
+    """Take up to `most` due look-ups for `lease_s` seconds, the longest due first."""
+    token = secrets.token_hex(16)
+    chosen = (
+        select(lookups.c.id)
+        .where(UNFINISHED_LOOKUPS, _is_due(now))
+        .order_by(lookups.c.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(
+        update(lookups)
+        .where(lookups.c.id.in_(chosen))
+        .values(
+            state=LookupState.LEASED,
+            lease_until=now + timedelta(seconds=lease_s),
+            lease_token=token,
+            leased_asked=lookups.c.asked,
+            attempts=lookups.c.attempts + 1,
+            lost_leases=case(
+                (lookups.c.state == LookupState.LEASED, lookups.c.lost_leases + 1),
+                else_=lookups.c.lost_leases,
+            ),
+        )
+        .returning(
+            lookups.c.id,
+            lookups.c.entity,
+            lookups.c.record_id,
+            lookups.c.attempts,
+            lookups.c.asked_at,
+            lookups.c.lost_leases,
+        )
+    ).all()
+    return [
+        Claim(
+            row.id,
+            Entity(row.entity),
+            row.record_id,
+            row.attempts,
+            row.asked_at,
+            row.lost_leases,
+            token,
+        )
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
+
+
+def finish_lookup(connection: Connection, claim: Claim, now: datetime) -> bool:
+    """End a look-up as done, or as due again if somebody asked meanwhile.
+
+    Returns False when the lease was lost: then nothing of this work may be committed.
+    """
+    asked_again = lookups.c.asked > lookups.c.leased_asked
+    return _settle(
+        connection,
+        claim,
+        state=case((asked_again, LookupState.DUE), else_=LookupState.DONE),
+        due_at=now,
+        asked_at=case((asked_again, now), else_=lookups.c.asked_at),
+        attempts=0,
+        reason=None,
+        last_error=None,
+    )
+
+
+def postpone_lookup(
+    connection: Connection, claim: Claim, until: datetime, reason: Reason, error: str
+) -> bool:
+    """Let a look-up wait until a time, because the source could not answer now."""
+    return _settle(
+        connection,
+        claim,
+        state=LookupState.WAITING,
+        due_at=until,
+        reason=reason,
+        last_error=error,
+    )
+
+
+def return_lookup(connection: Connection, claim: Claim, until: datetime) -> bool:
+    """Give back a look-up that was not begun, without counting an attempt."""
+    return _settle(
+        connection,
+        claim,
+        state=LookupState.WAITING,
+        due_at=until,
+        attempts=claim.attempts - 1,
+    )
+
+
+def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str) -> bool:
+    """End a look-up that cannot succeed; a new notification makes it due again."""
+    return _settle(connection, claim, state=LookupState.FAILED, reason=reason, last_error=error)
+
+
+def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the next look-up is due (a past time: now); None if there is none."""
+    waiting = [LookupState.DUE, LookupState.WAITING]
+    due = connection.scalar(
+        select(func.min(lookups.c.due_at)).where(UNFINISHED_LOOKUPS, lookups.c.state.in_(waiting))
+    )
+    expired = connection.scalar(
+        select(func.min(lookups.c.lease_until)).where(
+            UNFINISHED_LOOKUPS,
+            lookups.c.state == LookupState.LEASED,
+            lookups.c.lease_until <= now,
+        )
+    )
+    return min((moment for moment in (due, expired) if moment is not None), default=None)
+
+
+def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noqa: ANN401 - columns
+    done = connection.execute(
+        update(lookups)
+        .where(
+            lookups.c.id == claim.lookup_id,
+            lookups.c.lease_token == claim.token,
+            lookups.c.state == LookupState.LEASED,
+        )
+        .values(lease_until=None, lease_token=None, lost_leases=0, **values)
+    )
+    return done.rowcount == 1

@@ -1,0 +1,112 @@
+"""People: what we need of a coworker to write to them, and what they chose."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from ledger.tables import choices, people
+from ledger.upsert import insert_into
+from schemas.records import Coworker
+from schemas.vocabulary import CoworkerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who learns. `email` is None when the profile has none."""
+
+    coworker_id: int
+    full_name: str
+    first_name: str | None
+    kind: CoworkerKind | None
+    email: str | None
+    active: bool
+    fetched_at: datetime
+    gone_at: datetime | None
+
+
+def accept_person(connection: Connection, coworker: Coworker, now: datetime) -> None:
+    """Keep what we need of this coworker."""
+    email = (coworker.email or "").strip() or None
+    values = {
+        "full_name": coworker.full_name,
+        "first_name": coworker.first_name,
+        "kind": None if coworker.kind is None else coworker.kind.name.lower(),
+        "email": email,
+        "email_key": None if email is None else email.lower(),
+        "active": coworker.active and not coworker.archived,
+        "fetched_at": now,
+        "gone_at": None,
+    }
+    statement = insert_into(connection, people).values(coworker_id=coworker.record_id, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[people.c.coworker_id], set_=values)
+    )
+
+
+def person_gone(connection: Connection, coworker_id: int, now: datetime) -> None:
+    """Note that the source no longer has this person."""
+    connection.execute(
+        update(people)
+        .where(people.c.coworker_id == coworker_id)
+        .values(gone_at=now, fetched_at=now)
+    )
+
+
+def person_of(connection: Connection, coworker_id: int) -> Person | None:
+    """Return what we know of one person."""
+    row = connection.execute(select(people).where(people.c.coworker_id == coworker_id)).first()
+    return None if row is None else _person(row)
+
+
+def people_by_email(connection: Connection, email: str) -> list[Person]:
+    """Return everybody with this address, in any case of letters."""
+    rows = connection.execute(
+        select(people)
+        .where(people.c.email_key == email.strip().lower())
+        .order_by(people.c.coworker_id)
+    )
+    return [_person(row) for row in rows]
+
+
+def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
+    """Return what this address chose: stream (or "all") to yes or no."""
+    rows = connection.execute(select(choices).where(choices.c.address_hash == hashed))
+    return {row.stream: row.choice == "yes" for row in rows}
+
+
+def keep_choice(
+    connection: Connection, hashed: str, stream: str, now: datetime, *, agreed: bool
+) -> None:
+    """Keep what somebody chose for a stream, or for "all"; `hashed` is from `address_hash`."""
+    values = {"choice": "yes" if agreed else "no", "chosen_at": now}
+    statement = insert_into(connection, choices).values(
+        address_hash=hashed, stream=stream, **values
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[choices.c.address_hash, choices.c.stream], set_=values
+        )
+    )
+
+
+def address_hash(email: str, secret_key: str) -> str:
+    """Return the keyed hash by which a choice outlives an erased person."""
+    return hmac.new(secret_key.encode(), email.strip().lower().encode(), hashlib.sha256).hexdigest()
+
+
+def _person(row: object) -> Person:
+    fields = row._mapping  # type: ignore[attr-defined]  # noqa: SLF001 - SQLAlchemy's public name
+    kind = fields["kind"]
+    return Person(
+        fields["coworker_id"],
+        fields["full_name"],
+        fields["first_name"],
+        None if kind is None else CoworkerKind[kind.upper()],
+        fields["email"],
+        fields["active"],
+        fields["fetched_at"],
+        fields["gone_at"],
+    )

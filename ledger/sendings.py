@@ -1,0 +1,39 @@
+"""What left for whom, and how much was planned together: what caps and the flood guard ask."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from ledger.tables import actions
+from schemas.states import ActionState
+
+# What may have reached somebody counts as having reached them.
+_COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
+
+
+def sent_to(
+    connection: Connection, coworker_id: int, since: datetime, *, but: int
+) -> list[datetime]:
+    """Return when this person got emails after `since`, not counting the action `but`."""
+    rows = connection.execute(
+        select(actions.c.finished_at, actions.c.due_at).where(
+            actions.c.coworker_id == coworker_id,
+            actions.c.state.in_(_COUNTED),
+            actions.c.id != but,
+        )
+    )
+    moments = (row.finished_at or row.due_at for row in rows)
+    return [moment for moment in moments if moment > since]
+
+
+def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
+    """Return how many actions were planned within `window` before or after `planned_at`."""
+    count: int | None = connection.scalar(
+        select(func.count())
+        .select_from(actions)
+        .where(
+            actions.c.planned_at.between(planned_at - window, planned_at + window),
+            actions.c.state != ActionState.SKIPPED,
+        )
+    )
+    return count or 0

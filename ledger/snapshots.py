@@ -1,0 +1,131 @@
+"""Snapshots: the last accepted version of each record, and the lists we read as a whole."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from ledger.tables import listings, snapshots
+from ledger.upsert import insert_into
+from schemas.entity import Entity
+from schemas.records import Record, dump_record, load_record
+
+# What a record refers to, kept beside it so that it can be found by that.
+_REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A record as we last accepted it. `gone_at` is set once the source no longer has it."""
+
+    record: Record
+    fetched_at: datetime
+    gone_at: datetime | None
+
+
+def accept_record(connection: Connection, entity: Entity, record: Record, now: datetime) -> None:
+    """Make `record` the snapshot, unless a newer version is there already."""
+    values: dict[str, Any] = {
+        "record": dump_record(entity, record),
+        "updated_at": record.updated_at,
+        "fetched_at": now,
+        "gone_at": None,
+    } | {name: getattr(record, name, None) for name in _REFERENCES}
+    statement = insert_into(connection, snapshots).values(
+        entity=entity, record_id=record.record_id, **values
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[snapshots.c.entity, snapshots.c.record_id],
+            set_=values,
+            where=snapshots.c.updated_at <= record.updated_at,
+        )
+    )
+
+
+def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:
+    """Note that the source no longer has this record. What it was stays known."""
+    connection.execute(
+        update(snapshots)
+        .where(
+            snapshots.c.entity == entity,
+            snapshots.c.record_id == record_id,
+            snapshots.c.gone_at.is_(None),
+        )
+        .values(gone_at=now)
+    )
+
+
+def snapshot_of(connection: Connection, entity: Entity, record_id: int) -> Snapshot | None:
+    """Return the snapshot of one record, also if it is gone; None if we never saw it."""
+    row = connection.execute(
+        select(snapshots.c.record, snapshots.c.fetched_at, snapshots.c.gone_at).where(
+            snapshots.c.entity == entity, snapshots.c.record_id == record_id
+        )
+    ).first()
+    if row is None:
+        return None
+    return Snapshot(load_record(entity, row.record), row.fetched_at, row.gone_at)
+
+
+def accept_listing(
+    connection: Connection,
+    entity: Entity,
+    parent: tuple[str, int],
+    records: Iterable[Record],
+    now: datetime,
+) -> None:
+    """Make `records` all there is of `entity` below `parent` (column name and Id).
+
+    What we had below it and is not among them is gone.
+    """
+    column, parent_id = parent
+    present = []
+    for record in records:
+        accept_record(connection, entity, record, now)
+        present.append(record.record_id)
+    connection.execute(
+        update(snapshots)
+        .where(
+            snapshots.c.entity == entity,
+            snapshots.c[column] == parent_id,
+            snapshots.c.gone_at.is_(None),
+            snapshots.c.record_id.not_in(present),
+        )
+        .values(gone_at=now)
+    )
+    statement = insert_into(connection, listings).values(
+        entity=entity, parent_id=parent_id, listed_at=now
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[listings.c.entity, listings.c.parent_id], set_={"listed_at": now}
+        )
+    )
+
+
+def listed_at(connection: Connection, entity: Entity, parent_id: int) -> datetime | None:
+    """Return when the list of `entity` below this parent was last read as a whole."""
+    moment: datetime | None = connection.scalar(
+        select(listings.c.listed_at).where(
+            listings.c.entity == entity, listings.c.parent_id == parent_id
+        )
+    )
+    return moment
+
+
+def present_below(connection: Connection, entity: Entity, parent: tuple[str, int]) -> list[Record]:
+    """Return the records of `entity` below `parent` that are not gone, by Id."""
+    column, parent_id = parent
+    rows = connection.scalars(
+        select(snapshots.c.record)
+        .where(
+            snapshots.c.entity == entity,
+            snapshots.c[column] == parent_id,
+            snapshots.c.gone_at.is_(None),
+        )
+        .order_by(snapshots.c.record_id)
+    )
+    return [load_record(entity, row) for row in rows]

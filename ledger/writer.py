@@ -1,0 +1,85 @@
+"""One thread that commits what many requests bring, together: a group commit.
+
+A commit on a disk that really keeps it costs milliseconds whatever its size, so waiting requests
+share one. Each waits for its own answer: kept, or not kept.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from ledger.engine import writing
+from ledger.intake import Arrival, keep_arrivals
+from schemas.errors import LedgerUnavailable
+
+_MOST_TOGETHER = 1000
+_LONGEST_WAIT_S = 15.0  # over the database's own busy timeout, twice
+
+
+@dataclass(slots=True)
+class _Waiting:
+    arrival: Arrival
+    settled: threading.Event = field(default_factory=threading.Event)
+    error: LedgerUnavailable | None = None
+
+
+class GroupWriter:
+    """Keeps arrivals. `after_commit` is called in the writer's thread once rows are safe."""
+
+    def __init__(self, engine: Engine, after_commit: Callable[[], None]) -> None:
+        self._engine = engine
+        self._after_commit = after_commit
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def keep(self, arrival: Arrival) -> None:
+        """Return when `arrival` is committed.
+
+        Raises:
+            LedgerUnavailable: it is not known to be kept; the sender must be told to come again.
+        """
+        waiting = _Waiting(arrival)
+        self._queue.put(waiting)
+        if not waiting.settled.wait(_LONGEST_WAIT_S):
+            raise LedgerUnavailable("the ledger did not answer in time")
+        if waiting.error is not None:
+            raise waiting.error
+
+    def close(self) -> None:
+        """Write what is waiting and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            together = [first]
+            ending = False
+            while len(together) < _MOST_TOGETHER and not self._queue.empty():
+                more = self._queue.get()
+                if more is None:
+                    ending = True
+                    break
+                together.append(more)
+            self._commit(together)
+            if ending:
+                return
+
+    def _commit(self, together: list[_Waiting]) -> None:
+        try:
+            with writing(self._engine) as connection:
+                keep_arrivals(connection, [waiting.arrival for waiting in together])
+        except LedgerUnavailable as error:
+            for waiting in together:
+                waiting.error = error
+        except Exception as error:  # noqa: BLE001 - the thread must outlive any fault, and nobody may hang
+            for waiting in together:
+                waiting.error = LedgerUnavailable(f"the writer met {type(error).__name__}")
+        else:
+            self._after_commit()
+        finally:
+            for waiting in together:
+                waiting.settled.set()

@@ -1,0 +1,142 @@
+"""Tells the receiver what changed, as the source would: signed, in order, again when it fails.
+
+Each followed entity has a hook with a thread of its own, so that nobody's change waits for a slow
+receiver. After ten failures in a row a hook switches itself off, silently, as the real one does.
+"""
+
+import queue
+import threading
+from collections import deque
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from sandbox.hook import ROUTES, Answer, Hook, post
+from sandbox.tenant import Refused
+from sandbox.wire import Record, delivery_body
+from schemas.entity import Entity
+
+_LOG_LENGTH = 500
+_LONGEST_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One line of the log: one POST, or one that was not made because the hook is off."""
+
+    number: int
+    at: str
+    entity: str
+    id: int
+    attempt: int
+    status: int | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where deliveries go and how. Without `automatic`, only those asked for by hand are made."""
+
+    deliver_to: str | None
+    secret: str
+    automatic: bool = True
+    first_pause_s: float = 0.1  # doubles at each failure, to one second at most
+
+
+class Sender:
+    """The webhooks of the sandbox."""
+
+    def __init__(self, aim: Aim) -> None:
+        self._aim = aim
+        self._target: SplitResult | None = urlsplit(aim.deliver_to) if aim.deliver_to else None
+        self._lock = threading.Lock()
+        self._hooks = {entity: Hook(entity) for entity in ROUTES}
+        self._queues: dict[Entity, queue.Queue[Record]] = {
+            entity: queue.Queue() for entity in ROUTES
+        }
+        self._tries: deque[Try] = deque(maxlen=_LOG_LENGTH)
+        self._numbers = count(1)
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin delivering; the threads end with the program."""
+        for entity in self._queues:
+            threading.Thread(target=self._run, args=(entity,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Make no further try."""
+        self._stopping.set()
+
+    def tell(self, entity: Entity, record: Record) -> None:
+        """Have the record delivered soon, on another thread."""
+        if self._aim.automatic and self._target is not None and entity in self._queues:
+            self._queues[entity].put(record)
+
+    def deliver_now(self, entity: Entity, record: Record, times: int) -> list[int | None]:
+        """Deliver once per time, without retries, and return the statuses; None is no answer.
+
+        Asked for by hand, so it neither minds whether the hook is on nor counts as its failure.
+        """
+        if self._target is None or entity not in self._queues:
+            raise Refused("There is nobody to deliver this to.", 409)
+        return [self._post(self._target, entity, record, 1).status for _ in range(times)]
+
+    def switch_on(self, entity: Entity) -> None:
+        """Switch a hook on again, as a person would at Nexudus."""
+        with self._lock:
+            self._hooks[entity].switch_on()
+
+    def report(self) -> dict[str, Any]:
+        """Return `deliveries` (oldest first) and `hooks` with what still waits to be delivered."""
+        with self._lock:
+            return {
+                "deliveries": [asdict(one) for one in self._tries],
+                "hooks": [
+                    {
+                        "entity": entity.value,
+                        "url": f"{(self._aim.deliver_to or '').rstrip('/')}{ROUTES[entity]}",
+                        "active": hook.active,
+                        "error_count": hook.error_count,
+                        "last_error": hook.last_error,
+                        "waiting": self._queues[entity].unfinished_tasks,
+                    }
+                    for entity, hook in self._hooks.items()
+                ],
+                "automatic": self._aim.automatic and self._target is not None,
+            }
+
+    def _run(self, entity: Entity) -> None:
+        waiting = self._queues[entity]
+        while not self._stopping.is_set():
+            record = waiting.get()
+            try:
+                self._deliver(entity, record)
+            finally:
+                waiting.task_done()
+
+    def _deliver(self, entity: Entity, record: Record) -> None:
+        hook, target = self._hooks[entity], self._target
+        pause_s = self._aim.first_pause_s
+        if target is None or not hook.active:
+            self._log(entity, record, 0, Answer(None, "not sent, the webhook is switched off"))
+            return
+        for attempt in count(1):
+            answer = self._post(target, entity, record, attempt)
+            with self._lock:
+                tries_again = hook.note(answer)
+            if not tries_again or self._stopping.wait(pause_s):
+                return
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+
+    def _post(self, target: SplitResult, entity: Entity, record: Record, attempt: int) -> Answer:
+        answer = post(target, entity, delivery_body(record), self._aim.secret)
+        self._log(entity, record, attempt, answer)
+        return answer
+
+    def _log(self, entity: Entity, record: Record, attempt: int, answer: Answer) -> None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._lock:
+            line = (next(self._numbers), at, entity.value, record["Id"], attempt)
+            self._tries.append(Try(*line, status=answer.status, error=answer.error))

@@ -1,0 +1,71 @@
+"""What the engine decides: a planned action, and how an attempt at one ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from schemas.states import ActionState
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An effect to have, decided from one event by one rule.
+
+    `gather_until` is set when more events of the same kind, person and course may join: it is the
+    latest time to wait for them.
+    """
+
+    key: str
+    kind: str
+    rule: str
+    rules_version: str
+    event_kind: EventKind
+    template: str | None
+    stream: str
+    course_id: int
+    coworker_id: int
+    course_member_id: int
+    happened_at: datetime
+    due_at: datetime
+    gather_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended, or why there was none. `until` belongs to `waiting` only."""
+
+    state: ActionState
+    reason: Reason | None = None
+    until: datetime | None = None
+    detail: str | None = None
+
+    @classmethod
+    def done(cls, receipt: str) -> "Outcome":
+        """Build: the other side took it, and said this."""
+        return cls(ActionState.DONE, detail=receipt)
+
+    @classmethod
+    def skipped(cls, reason: Reason) -> "Outcome":
+        """Build: on purpose not done."""
+        return cls(ActionState.SKIPPED, reason)
+
+    @classmethod
+    def waiting(cls, until: datetime, reason: Reason, detail: str | None = None) -> "Outcome":
+        """Build: decided again at `until`."""
+        return cls(ActionState.WAITING, reason, until, detail)
+
+    @classmethod
+    def held(cls, reason: Reason) -> "Outcome":
+        """Build: waits for a person."""
+        return cls(ActionState.HELD, reason)
+
+    @classmethod
+    def failed(cls, reason: Reason, detail: str | None = None) -> "Outcome":
+        """Build: cannot be done."""
+        return cls(ActionState.FAILED, reason, detail=detail)
+
+    @classmethod
+    def unknown(cls, detail: str | None = None) -> "Outcome":
+        """Build: cut off during the hand-over."""
+        return cls(ActionState.UNKNOWN, Reason.HANDOVER_UNKNOWN, detail=detail)

@@ -1,0 +1,103 @@
+"""One tree of errors, cut by what to do next: reject, try later, give up, or do not start.
+
+Foreign exceptions are translated into these where they enter. Things that are no
+errors (a record that is gone, a person who opted out) are outcomes with a reason:
+see `schemas.reasons`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
+
+
+class CoursebellError(Exception):
+    """Anything we raise on purpose."""
+
+
+class Rejected(CoursebellError):
+    """What reached us cannot be accepted; the sender is told so."""
+
+    http_status = 400
+
+
+class BadSignature(Rejected):
+    """The delivery is not proven to come from who it says. The only error a verifier raises."""
+
+    http_status = 401
+
+
+class TooLarge(Rejected):
+    """The delivery is over the cap of bytes or of notifications."""
+
+    http_status = 413
+
+
+class Unreadable(Rejected):
+    """The delivery is authentic and cannot be understood; carries the errors by field."""
+
+    def __init__(self, message: str, fields: FieldErrors | None = None) -> None:
+        super().__init__(message)
+        self.fields: FieldErrors = fields or {}
+
+
+class Transient(CoursebellError):
+    """Trying later may help. `retry_after_s` is the other side's wish in seconds, if any."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SourceUnavailable(Transient):
+    """The source gave no usable answer: timeout, 5xx, broken connection, a page of HTML."""
+
+
+class SourceThrottled(Transient):
+    """The source asked us to slow down (it says so with HTTP 409: contract, section 4)."""
+
+
+class MailUnavailable(Transient):
+    """The mail server said "later", or could not be reached."""
+
+
+class LedgerUnavailable(Transient):
+    """The ledger cannot be written now; nothing was kept, and nothing may be acknowledged."""
+
+    http_status = 503
+
+
+class Permanent(CoursebellError):
+    """Asking again cannot help; a person has to look."""
+
+
+class SourceRefused(Permanent):
+    """The source understood us and said no (sign-in, rights, a redirect)."""
+
+
+class RecordUnreadable(Permanent):
+    """The record does not fit our schema; carries the errors by field, never the values."""
+
+    def __init__(self, message: str, fields: FieldErrors | None = None) -> None:
+        super().__init__(message)
+        self.fields: FieldErrors = fields or {}
+
+
+class ActionRefused(Permanent):
+    """The other side of an action said a final no; `detail` is its answer."""
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class HandoverUnknown(CoursebellError):
+    """We were cut off after handing the email over: it may have gone, so it is never repeated."""
+
+
+class ConfigurationError(CoursebellError):
+    """The process must not start. Carries every mistake, one sentence each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes

@@ -1,0 +1,56 @@
+"""What can happen to a learner, in business words and past tense, and the permanent keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """A kind of event. Rules name these."""
+
+    ENROLLED = "enrolled"
+    ENROLMENT_REQUESTED = "enrolment_requested"
+    COURSE_STARTED = "course_started"
+    LESSON_COMPLETED = "lesson_completed"
+    COURSE_COMPLETED = "course_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `key` is the same whenever it is seen again, by whatever way.
+
+    `happened_at` is the source's time of it, aware UTC.
+    """
+
+    kind: EventKind
+    key: str
+    happened_at: datetime
+    course_id: int
+    coworker_id: int
+    course_member_id: int
+    lesson_id: int | None = None
+
+
+def enrolled_key(course_id: int, coworker_id: int) -> str:
+    """Once per course and person, however often they re-enrol."""
+    return f"{EventKind.ENROLLED}:{course_id}:{coworker_id}"
+
+
+def enrolment_requested_key(course_member_id: int) -> str:
+    """Once per enrolment record."""
+    return f"{EventKind.ENROLMENT_REQUESTED}:{course_member_id}"
+
+
+def course_started_key(course_id: int, coworker_id: int) -> str:
+    """Once per course and person."""
+    return f"{EventKind.COURSE_STARTED}:{course_id}:{coworker_id}"
+
+
+def lesson_completed_key(course_member_id: int, lesson_id: int) -> str:
+    """Once per enrolment and lesson: a re-completion has a new record Id (contract, section 8)."""
+    return f"{EventKind.LESSON_COMPLETED}:{course_member_id}:{lesson_id}"
+
+
+def course_completed_key(course_id: int, coworker_id: int) -> str:
+    """Once ever per course and person, even if lessons are added or un-done later."""
+    return f"{EventKind.COURSE_COMPLETED}:{course_id}:{coworker_id}"

@@ -1,0 +1,99 @@
+"""Marshmallow fields for what the source really sends (contract, sections 2.1, 2.8 and 2.9)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from schemas.vocabulary import CoworkerKind
+
+LARGEST_ID = 2**63 - 1  # the source's ids are signed 64-bit (contract, section 2)
+
+_ID_RANGE = validate.Range(min=1, max=LARGEST_ID, error="Must be between 1 and 2^63-1.")
+
+
+class RecordId(fields.Integer):
+    """A record's Id: a whole JSON number from 1 to 2^63-1. True and 7.0 are not numbers here."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strict=True, validate=_ID_RANGE, **options)
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Flag(fields.Boolean):
+    """A JSON true or false. Words such as "yes" are a wrong type, not a guess."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class SourceTime(fields.AwareDateTime):
+    """A time of the source as aware UTC: 0 to 7 fraction digits, with or without a zone.
+
+    REST and webhook times are real UTC also when they carry no zone (contract, section 2.9).
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", default_timezone=UTC, **options)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> datetime:
+        loaded = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return loaded.astimezone(UTC)
+        except OverflowError as error:
+            raise ValidationError("Not a valid datetime.") from error
+
+
+class Text(fields.String):
+    """A text that may hold anything a person typed, less what PostgreSQL cannot store."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+class CoworkerKindField(fields.Field[CoworkerKind]):
+    """Individual or Company, as a word or as 1 and 2 (contract, section 2.1)."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> CoworkerKind:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            spelling = str(value).strip().upper()
+            for kind in CoworkerKind:
+                if spelling in {kind.name, str(kind.value)}:
+                    return kind
+        raise ValidationError('Must be "Individual", "Company", 1 or 2.')
+
+    def _serialize(
+        self, value: CoworkerKind | None, attr: str | None, obj: Any, **kwargs: Any
+    ) -> int | None:
+        return None if value is None else value.value
+
+
+def optional_text(key: str) -> Text:
+    """Return a text field that may be null or absent."""
+    return Text(data_key=key, load_default=None, allow_none=True)
+
+
+def optional_id(key: str) -> RecordId:
+    """Return an Id field that may be null or absent."""
+    return RecordId(data_key=key, load_default=None, allow_none=True)
+
+
+def optional_time(key: str) -> SourceTime:
+    """Return a time field that may be null, empty or absent."""
+    return SourceTime(data_key=key, load_default=None, allow_none=True)

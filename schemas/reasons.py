@@ -1,0 +1,96 @@
+"""The closed list of reasons: why something was not done, or not yet, in words for an operator.
+
+One enum for the engine, the pages, the command line and the metrics. A reason that is not here
+cannot be stored.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A reason word. Its sentence and who can act on it are in `EXPLANATIONS`."""
+
+    GATHERING = "gathering"
+    QUIET_HOURS = "quiet-hours"
+    CAP_DAY = "cap-day"
+    CAP_WEEK = "cap-week"
+    PAUSED = "paused"
+    FLOOD_GUARD = "flood-guard"
+    TOO_OLD = "too-old"
+    OBSERVE = "observe"
+    BEFORE_START = "before-start"
+    NOT_APPROVED = "not-approved"
+    BLOCKED = "blocked"
+    COURSE_INACTIVE = "course-inactive"
+    MEMBER_INACTIVE = "member-inactive"
+    NO_EMAIL = "no-email"
+    OPTED_OUT_KIND = "opted-out-kind"
+    OPTED_OUT_ALL = "opted-out-all"
+    NO_CONSENT = "no-consent"
+    BOUNCED_BEFORE = "bounced-before"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    ACTIVE_MEANWHILE = "active-meanwhile"
+    COMPLETED_MEANWHILE = "completed-meanwhile"
+    KIND_OFF = "kind-off"
+    RECORD_GONE = "record-gone"
+    NEXUDUS_DOWN = "nexudus-down"
+    NEXUDUS_BUSY = "nexudus-busy"
+    MAIL_TEMPORARY = "mail-temporary"
+    MAIL_REJECTED = "mail-rejected"
+    HANDOVER_UNKNOWN = "handover-unknown"
+    TEMPLATE_ERROR = "template-error"
+    BAD_SIGNATURE = "bad-signature"
+    UNREADABLE = "unreadable"
+    NEXUDUS_REFUSED = "nexudus-refused"
+    INTERNAL_ERROR = "internal-error"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an operator reads, and who can change it: `nobody`, `operator` or `engineer`."""
+
+    sentence: str
+    who_acts: str
+
+
+EXPLANATIONS: dict[Reason, Explanation] = {
+    Reason.GATHERING: Explanation("Waiting for more lessons of the same sitting", "nobody"),
+    Reason.QUIET_HOURS: Explanation("It is night where they are", "nobody"),
+    Reason.CAP_DAY: Explanation("They had enough emails for one day", "nobody"),
+    Reason.CAP_WEEK: Explanation("They had enough emails for seven days", "nobody"),
+    Reason.PAUSED: Explanation("Sending is paused", "operator"),
+    Reason.FLOOD_GUARD: Explanation(
+        "Many emails at once look like an import; look before they go", "operator"
+    ),
+    Reason.TOO_OLD: Explanation("This happened too long ago to write about unasked", "operator"),
+    Reason.OBSERVE: Explanation("Written but kept here; sending has not been started", "operator"),
+    Reason.BEFORE_START: Explanation("It happened before sending was switched on", "nobody"),
+    Reason.NOT_APPROVED: Explanation("Their place on the course waits for approval", "operator"),
+    Reason.BLOCKED: Explanation("They are blocked on this course", "nobody"),
+    Reason.COURSE_INACTIVE: Explanation("The course is switched off in Nexudus", "nobody"),
+    Reason.MEMBER_INACTIVE: Explanation("Their Nexudus account is inactive", "nobody"),
+    Reason.NO_EMAIL: Explanation("Their profile has no usable email address", "operator"),
+    Reason.OPTED_OUT_KIND: Explanation("They switched this kind of email off", "nobody"),
+    Reason.OPTED_OUT_ALL: Explanation("They asked for no course emails", "nobody"),
+    Reason.NO_CONSENT: Explanation("Reminders need a yes from them, and there is none", "nobody"),
+    Reason.BOUNCED_BEFORE: Explanation("Their address bounced before", "operator"),
+    Reason.DUPLICATE: Explanation("They already got this; Nexudus told us twice", "nobody"),
+    Reason.SUPERSEDED: Explanation("They finished the course, so one email covers both", "nobody"),
+    Reason.ACTIVE_MEANWHILE: Explanation("They came back before the reminder was due", "nobody"),
+    Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
+    Reason.KIND_OFF: Explanation("No rule writes about this", "operator"),
+    Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could write", "nobody"),
+    Reason.NEXUDUS_DOWN: Explanation("Nexudus did not answer; trying again", "nobody"),
+    Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
+    Reason.MAIL_TEMPORARY: Explanation("The mail server said later; trying again", "nobody"),
+    Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
+    Reason.HANDOVER_UNKNOWN: Explanation(
+        "We were cut off while handing it over; it may have gone", "operator"
+    ),
+    Reason.TEMPLATE_ERROR: Explanation("The email has a gap and was not written", "engineer"),
+    Reason.BAD_SIGNATURE: Explanation(
+        "It claimed to be from Nexudus and was not proven", "engineer"
+    ),
+}

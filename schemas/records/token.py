@@ -1,0 +1,47 @@
+"""The answer of the source's sign-in (contract, section 1)."""
+
+from dataclasses import dataclass, field
+
+from marshmallow import ValidationError, fields, validate
+
+from schemas.base import SourceSchema
+from schemas.errors import RecordUnreadable
+
+_LIFE_IF_UNSAID_S = 900  # "do not assume more than minutes or hours"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a sign-in gives. `expires_in` is in seconds."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: int
+
+
+class TokenSchema(SourceSchema):
+    """Loads a token answer."""
+
+    record_class = Token
+
+    access_token = fields.String(required=True, validate=validate.Length(min=1))
+    refresh_token = fields.String(load_default=None, allow_none=True)
+    expires_in = fields.Integer(strict=True, load_default=_LIFE_IF_UNSAID_S)
+
+
+_SCHEMA = TokenSchema()
+
+
+def load_token(answer: object) -> Token:
+    """Return the token of a sign-in's answer.
+
+    Raises:
+        RecordUnreadable: it is none. The message holds nothing of the answer.
+    """
+    if not isinstance(answer, dict):
+        raise RecordUnreadable("not a token")
+    try:
+        token: Token = _SCHEMA.load(answer)
+    except ValidationError:
+        raise RecordUnreadable("not a token") from None
+    return token

@@ -1,0 +1,19 @@
+"""The rules file: which event leads to which action, when, and for whom.
+
+`load_rules` is given the text; reading the file is the caller's. Deciding is not done here either:
+these are the words that the engine decides by.
+"""
+
+from schemas.rules.loading import load_rules
+from schemas.rules.shape import Flood, QuietHours, Rule, Rules, Stream, Timing, Where
+
+__all__ = [
+    "Flood",
+    "QuietHours",
+    "Rule",
+    "Rules",
+    "Stream",
+    "Timing",
+    "Where",
+    "load_rules",
+]

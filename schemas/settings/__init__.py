@@ -1,0 +1,25 @@
+"""The settings: what they are called, what they may be, and how they are shown.
+
+`load_settings` is given the environment as a mapping; reading files and the process's own
+environment is done in `workers.environment`. There is no settings object here: whoever starts a
+process loads one and hands it on.
+"""
+
+from schemas.settings.describing import SettingLine, describe
+from schemas.settings.loading import load_settings
+from schemas.settings.shape import Listen, MailAddress, Settings, SmtpServer, TlsMode
+from schemas.settings.table import PREFIX, SETTINGS, SettingDoc
+
+__all__ = [
+    "PREFIX",
+    "SETTINGS",
+    "Listen",
+    "MailAddress",
+    "SettingDoc",
+    "SettingLine",
+    "Settings",
+    "SmtpServer",
+    "TlsMode",
+    "describe",
+    "load_settings",
+]

@@ -1,0 +1,80 @@
+"""The settings as an engineer may see them: each with where it came from, and no secret.
+
+What is shown is what was understood, not what was written, so a surprise in reading shows.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from schemas.settings.loading import ATTRIBUTES
+from schemas.settings.shape import Listen, MailAddress, Settings, SmtpServer
+from schemas.settings.table import SETTINGS
+
+_PASSWORD = re.compile(r"^([^:/]+://[^:@/]*):.*@", re.DOTALL)
+_PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLine:
+    """One setting as it stands. `origin` is `default`, `environment` or `file`."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine]:
+    """List every setting in the order of the table.
+
+    `environ` is what the settings were loaded from, before `_FILE` names were resolved; it is only
+    asked which names are set. A secret appears as its length, an address without its password.
+    """
+    return [
+        SettingLine(
+            doc.name, _shown(doc.name, settings, secret=doc.secret), _origin(doc.name, environ)
+        )
+        for doc in SETTINGS
+    ]
+
+
+def _origin(name: str, environ: Mapping[str, str]) -> str:
+    if environ.get(f"{name}_FILE"):
+        return "file"
+    return "environment" if environ.get(name) else "default"
+
+
+def _shown(name: str, settings: Settings, *, secret: bool) -> str:
+    value = getattr(settings, ATTRIBUTES[name])
+    if value is None or value == ():
+        return "unset"
+    if secret:
+        return _lengths(value if isinstance(value, tuple) else (value,))
+    match value:
+        case SmtpServer():
+            return _smtp_url(value)
+        case MailAddress(name=person, address=address):
+            return f"{person} <{address}>" if person else address
+        case Listen(host=host, port=port):
+            return f"{_bracketed(host)}:{port}"
+    return _without_password(str(value))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _lengths(secrets: tuple[str, ...]) -> str:
+    lengths = " and ".join(str(len(secret)) for secret in secrets)
+    return f"{'' if len(secrets) == 1 else f'{len(secrets)} '}set, {lengths} characters"
+
+
+def _smtp_url(server: SmtpServer) -> str:
+    login = f"{quote(server.username, safe='')}:***@" if server.username else ""
+    return f"smtp://{login}{_bracketed(server.host)}:{server.port}?tls={server.tls}"
+
+
+def _without_password(address: str) -> str:
+    shortened = _PASSWORD.sub(r"\1:***@", address)
+    return _PASSWORD_IN_QUERY.sub(r"\1***", shortened)

@@ -1,0 +1,1 @@
+"""What people and systems touch: the receiver, health, and the command line."""

@@ -1,0 +1,5 @@
+"""Lets `python -m service` be the command `coursebell`."""
+
+from service.command import main
+
+main()

@@ -1,0 +1,46 @@
+"""The command `coursebell`: everything a person does with the service, by name."""
+
+import sys
+
+import click
+
+from schemas.errors import ConfigurationError, CoursebellError
+from service.command.configuring import config
+from service.command.demo import demo
+from service.command.mode import mode
+from service.command.serving import clock, migrate, serve, worker
+from service.command.status import status
+from service.command.tail import tail
+from service.command.up import up
+from service.command.why import why
+
+WRONG_USAGE = 2  # also: wrong settings
+TROUBLE = 4  # what we depend on is out of reach
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="coursebell")
+def commands() -> None:
+    """Watches the courses of a Nexudus space and writes the right email, once."""
+
+
+for command in (up, serve, worker, clock, migrate, demo, mode, status, why, tail, config):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every failure ends with a sentence and an exit code, not a traceback.
+
+    0 fine, 1 a problem was found, 2 wrong usage or settings, 4 something is out of reach.
+    """
+    try:
+        commands.main(prog_name="coursebell")
+    except ConfigurationError as error:
+        for mistake in error.mistakes:
+            click.echo(mistake, err=True)
+        click.echo("Nothing was started. `coursebell config show` lists every setting.", err=True)
+        sys.exit(WRONG_USAGE)
+    except CoursebellError as error:
+        click.echo(f"{error}", err=True)
+        click.echo("Try `coursebell config show`, then `coursebell migrate`.", err=True)
+        sys.exit(TROUBLE)

@@ -1,0 +1,138 @@
+"""`demo`: the whole job on one machine, with a stand-in Nexudus and a mailbox, and one story.
+
+The stand-in is a program of its own, started like any other; nothing here knows its inside.
+"""
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from schemas.errors import CoursebellError
+from service.command.serving import prepare_ledger
+from service.command.story import Stage, play
+from service.command.up import STOP_ORDER, running_broker, start_programs, stop_on_signals
+from workers.broker.running import free_port
+from workers.environment import load
+from workers.supervisor import ChildCommand, Supervisor
+
+RULES = Path(__file__).parent / "demo-rules.yaml"
+_PATIENCE_S = 60.0
+
+
+class DemoError(CoursebellError):
+    """The demo did not get as far as it should."""
+
+
+@click.command()
+@click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
+def demo(*, stay: bool) -> None:
+    """Show the whole job: somebody enrols, learns, finishes, and the emails arrive."""
+    stop = stop_on_signals()
+    with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
+        folder = Path(name)
+        environment = demo_environment(folder)
+        settings = load(environment)
+        with (
+            running_broker(settings, click.echo) as broker,
+            Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
+        ):
+            environment["COURSEBELL_BROKER_URL"] = broker.url
+            prepare_ledger(settings)
+            stage = start_stage(supervisor, environment, folder)
+            click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
+            click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
+            play(stage, click.echo, stop)
+            if stay and not stop.is_set():
+                click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
+                supervisor.wait(stop, [broker.revive])
+            supervisor.stop((*STOP_ORDER, "sandbox"))
+    click.echo("Stopped, and nothing is left running.")
+
+
+def demo_environment(folder: Path) -> dict[str, str]:
+    """Return an environment for the demo's processes: none of the user's own settings reach it."""
+    own = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
+    return own | {
+        "COURSEBELL_DATA_DIR": str(folder),
+        "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
+        "COURSEBELL_NEXUDUS_USERNAME": "demo@example.org",
+        "COURSEBELL_NEXUDUS_PASSWORD": secrets.token_urlsafe(12),
+        "COURSEBELL_HOOK_SECRETS": secrets.token_urlsafe(24),
+        "COURSEBELL_SMTP_URL": f"smtp://127.0.0.1:{free_port()}?tls=none",
+        "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
+        "COURSEBELL_COURSE_URL": "https://harbour-works.example/courses/{course_id}",
+        "COURSEBELL_LESSON_URL": (
+            "https://harbour-works.example/courses/{course_id}/lessons/{lesson_unique_id}"
+        ),
+        "COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}",
+        "COURSEBELL_MODE": "sending",
+        "COURSEBELL_RULES": str(RULES),
+    }
+
+
+def start_stage(supervisor: Supervisor, environment: Mapping[str, str], folder: Path) -> Stage:
+    """Start the stand-in and our own processes, and wait until all of them are ready."""
+    web = f"http://{environment['COURSEBELL_LISTEN']}"
+    log = folder / "sandbox.log"
+    command = _sandbox_command(environment, web)
+    supervisor.start(ChildCommand("sandbox", command, environment, log))
+    start_programs(supervisor, environment, log_dir=folder)
+    addresses = _addresses(log)
+    _until_ready(f"{web}/readyz")
+    return Stage(addresses["page"], addresses["mailbox"], addresses["api"])
+
+
+def _sandbox_command(environment: Mapping[str, str], web: str) -> list[str]:
+    api_port = environment["COURSEBELL_NEXUDUS_URL"].rpartition(":")[2]
+    smtp_port = environment["COURSEBELL_SMTP_URL"].rpartition(":")[2].partition("?")[0]
+    options = {
+        "--port": api_port,
+        "--smtp-port": smtp_port,
+        "--deliver-to": web,
+        "--secret": environment["COURSEBELL_HOOK_SECRETS"],
+        "--username": environment["COURSEBELL_NEXUDUS_USERNAME"],
+        "--password": environment["COURSEBELL_NEXUDUS_PASSWORD"],
+    }
+    return [sys.executable, "-m", "sandbox", *(word for pair in options.items() for word in pair)]
+
+
+def _addresses(log: Path) -> dict[str, Any]:
+    for _ in _patiently():
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        for line in text.splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
+                found: dict[str, Any] = json.loads(line)
+                return found
+    raise DemoError("the stand-in Nexudus did not start; is it installed? (coursebell[sandbox])")
+
+
+def _until_ready(url: str) -> None:
+    said = ""
+    for _ in _patiently():
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback
+                answer.read()
+                return
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode()
+        except OSError as error:
+            said = type(error).__name__
+    raise DemoError(f"Coursebell did not become ready: {said}")
+
+
+def _patiently() -> Iterator[None]:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.1)

@@ -1,0 +1,93 @@
+"""`serve`, `worker`, `clock`, `migrate`: one process each, as the Procfile starts them."""
+
+import os
+import signal
+import sys
+import threading
+
+import click
+from granian import Granian
+from granian.constants import Interfaces
+
+from ledger.controls import begin_with
+from ledger.engine import open_engine, writing
+from ledger.migrate import migrate as bring_up_to_date
+from schemas.settings import Settings
+from service.command.common import as_json, opened_ledger, print_json, settings_now
+from workers.bell import Bell
+from workers.celery_app import make_worker_app
+from workers.clock import BellClock
+from workers.clocks import utc_now
+from workers.logs import set_up_logs
+from workers.workshop import read_rules
+
+_THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
+
+
+@click.command()
+def serve() -> None:
+    """Run the web server: hooks and health."""
+    settings = settings_now()
+    set_up_logs("web")
+    Granian(
+        "service.wsgi:app",
+        address=settings.listen.host,
+        port=settings.listen.port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=_THREADS,
+        respawn_failed_workers=True,
+        log_access=False,
+        websockets=False,
+    ).serve()
+
+
+@click.command()
+def worker() -> None:
+    """Run the workers that read, decide and send."""
+    settings = settings_now()
+    make_worker_app(settings)
+    read_rules(settings)
+    # Celery reads this when it is imported: a warm end puts a task that takes too long back.
+    environment = {**os.environ, "REMAP_SIGTERM": "SIGQUIT"}
+    options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO"]
+    argv = [sys.executable, "-m", "celery", "--app=workers.entry", "--quiet", "worker", *options]
+    os.execve(sys.executable, argv, environment)  # noqa: S606 - becomes Celery's own program
+
+
+@click.command()
+def clock() -> None:
+    """Run the clock that rings the workers when something is due."""
+    settings = settings_now()
+    set_up_logs("clock")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    bell = Bell(settings.broker_url)
+    with opened_ledger(settings) as engine:
+        BellClock(engine, bell, utc_now).run(stop)
+    bell.close()
+
+
+@click.command()
+@as_json
+def migrate(*, as_json: bool) -> None:
+    """Bring the ledger's tables up to date."""
+    settings = settings_now()
+    revision = prepare_ledger(settings)
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        click.echo(f"The ledger is at revision {revision}.")
+
+
+def prepare_ledger(settings: Settings) -> str:
+    """Make or update the tables, and put the first values of the controls in place."""
+    engine = open_engine(settings.database_url)
+    try:
+        revision = bring_up_to_date(engine)
+        with writing(engine) as connection:
+            begin_with(connection, settings.mode, utc_now())
+    finally:
+        engine.dispose()
+    return revision

@@ -1,0 +1,66 @@
+"""`status`: the whole in one line, or in numbers."""
+
+from dataclasses import asdict
+
+import click
+
+from ledger.controls import sending_of
+from ledger.engine import reading
+from ledger.stories import Tally, tally
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.states import ActionState, LookupState
+from service.command.common import as_json, opened_ledger, print_json, settings_now
+from service.health import readiness
+from workers.clocks import utc_now
+
+
+@click.command()
+@as_json
+def status(*, as_json: bool) -> None:
+    """Show what was sent, what waits and why, and whether everything runs."""
+    settings = settings_now()
+    now = utc_now()
+    with opened_ledger(settings) as engine:
+        with reading(engine) as connection:
+            sending = sending_of(connection)
+            counted = tally(connection, now)
+        parts = readiness(settings, engine, now)
+    if settings.broker_url is None:
+        # The broker that `up` starts is its own business; only its processes know the address.
+        parts.pop("broker")
+    if as_json:
+        print_json({"mode": sending.mode, **asdict(counted), "parts": parts})
+        return
+    click.echo(_one_line(sending.mode, counted))
+    for line in _reasons(counted):
+        click.echo(f"  {line}")
+    for name, says in parts.items():
+        if says != "ok":
+            click.echo(f"! {name}: {says}")
+
+
+def _one_line(mode: str, counted: Tally) -> str:
+    def total(state: ActionState) -> int:
+        return sum(counted.actions.get(state, {}).values())
+
+    waiting = sum(
+        total(state) for state in (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
+    )
+    needs = sum(
+        total(state) for state in (ActionState.HELD, ActionState.FAILED, ActionState.UNKNOWN)
+    ) + sum(counted.lookups.get(LookupState.FAILED, {}).values())
+    return (
+        f"{mode}: {total(ActionState.DONE)} sent, {waiting} waiting, "
+        f"{total(ActionState.SKIPPED)} not sent on purpose, {needs} for a person"
+    )
+
+
+def _reasons(counted: Tally) -> list[str]:
+    lines = []
+    for kind, by_state in (("email", counted.actions), ("look-up", counted.lookups)):
+        for state, reasons in sorted(by_state.items()):
+            for reason, count in sorted(reasons.items()):
+                if reason:
+                    sentence = EXPLANATIONS[Reason(reason)].sentence
+                    lines.append(f"{count} {kind} {state}, {reason}: {sentence}")
+    return lines

@@ -1,0 +1,77 @@
+"""The story that `demo` plays: one person enrols, finishes three lessons, finishes the course."""
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import CoursebellError
+
+_PATIENCE_S = 60.0
+_LESSONS_FIRST = 3
+_RULE = "-" * 72
+
+Say = Callable[[str], None]
+
+
+class StoryError(CoursebellError):
+    """An email of the story did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the stand-in is: its page, its mailbox page, and the root of its API."""
+
+    page: str
+    mailbox: str
+    api: str
+
+
+def play(stage: Stage, say: Say, stop: threading.Event) -> None:
+    """Play the story and print each email that it causes.
+
+    Raises:
+        StoryError: an email did not arrive in time.
+    """
+    person = _ask(stage, "/sandbox/people")[0]
+    course = _ask(stage, "/sandbox/courses")[0]
+    say(f"\n{person['name']} enrols in {course['title']}.")
+    enrolment = _ask(
+        stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]}
+    )
+    member = {"course_member_id": enrolment["course_member_id"]}
+    _show_next_mail(stage, 1, say, stop)
+    say(f"\nThey finish {_LESSONS_FIRST} lessons in one sitting; one email covers them.")
+    for _ in range(_LESSONS_FIRST):
+        _ask(stage, "/sandbox/finish-lesson", member)
+    _show_next_mail(stage, 2, say, stop)
+    say("\nThey finish the course; that is said instead of one more lesson.")
+    _ask(stage, "/sandbox/finish-course", member)
+    _show_next_mail(stage, 3, say, stop)
+
+
+def _show_next_mail(stage: Stage, number: int, say: Say, stop: threading.Event) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline and not stop.is_set():
+        mails = _ask(stage, "/sandbox/mails")
+        if len(mails) >= number:
+            mail = mails[number - 1]
+            say(f"{_RULE}\nTo:      {mail['to']}\nSubject: {mail['subject']}\n")
+            say(f"{mail['text'].rstrip()}\n{_RULE}")
+            return
+        stop.wait(0.2)
+    if not stop.is_set():
+        raise StoryError(f"email {number} of the story did not arrive")
+
+
+def _ask(stage: Stage, path: str, sent: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+    request = urllib.request.Request(  # noqa: S310 - the stand-in on our own loopback
+        f"{stage.api}{path}",
+        data=None if sent is None else json.dumps(sent).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - same
+        return json.load(answer)

@@ -1,0 +1,78 @@
+"""`up`: everything on one machine, in one command: broker, web, workers and clock."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from schemas.settings import Settings
+from service.command.common import settings_now
+from service.command.serving import prepare_ledger
+from workers.broker import RunningBroker, choose, start
+from workers.supervisor import ChildCommand, Supervisor
+from workers.workshop import read_rules, secret_key
+
+PROGRAMS = ("serve", "worker", "clock")  # each a command of ours, started in this order
+STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
+
+
+@click.command()
+def up() -> None:
+    """Run everything on this machine until Ctrl-C."""
+    settings = settings_now()
+    read_rules(settings)
+    stop = stop_on_signals()
+    with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
+        prepare_ledger(settings)
+        secret_key(settings)
+        environment = {**os.environ, "COURSEBELL_BROKER_URL": broker.url}
+        environment.pop("COURSEBELL_BROKER_URL_FILE", None)
+        start_programs(supervisor, environment, log_dir=None)
+        address = f"http://{settings.listen.host}:{settings.listen.port}"
+        click.echo(f"Coursebell is up at {address}; its health is at {address}/readyz")
+        supervisor.wait(stop, [broker.revive])
+        click.echo("Stopping.")
+        supervisor.stop(STOP_ORDER)
+    click.echo("Stopped.")
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@contextmanager
+def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[RunningBroker]:
+    """Give a broker: the one that was named, or one of our own for as long as this lasts."""
+    data_dir = Path(settings.data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    choice = choose(settings.broker_url, data_dir)
+    say(f"{choice.description} {choice.loses}")
+    with start(choice, data_dir) as broker:
+        yield broker
+
+
+def start_programs(
+    supervisor: Supervisor, environment: Mapping[str, str], *, log_dir: Path | None
+) -> None:
+    """Start web, worker and clock as processes of their own."""
+    for name in PROGRAMS:
+        log = None if log_dir is None else log_dir / f"{name}.log"
+        supervisor.start(ChildCommand(name, own_command(name), environment, log))
+
+
+def own_command(*words: str) -> Sequence[str]:
+    """Return the argv that runs one of our own commands with this very Python."""
+    return [sys.executable, "-m", "service", *words]
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,146 @@
+"""`why`: one person's story: did they get it, and if not, for what reason."""
+
+from dataclasses import asdict, dataclass
+
+import click
+
+from ledger.engine import Connection, reading
+from ledger.people import Person, people_by_email
+from ledger.snapshots import snapshot_of
+from ledger.stories import ActionStory, EventStory, story_of
+from schemas.entity import Entity
+from schemas.events import EventKind
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.records import Course, CourseMember, Lesson
+from schemas.states import ActionState
+from service.command.common import (
+    as_json,
+    local,
+    opened_ledger,
+    print_json,
+    settings_now,
+    shortened,
+    show_addresses,
+)
+
+NOBODY = 1
+
+_WORDS = {
+    EventKind.ENROLLED: "Enrolled",
+    EventKind.ENROLMENT_REQUESTED: "Asked to join, and waits for approval",
+    EventKind.COURSE_STARTED: "Started the course",
+    EventKind.LESSON_COMPLETED: "Finished",
+    EventKind.COURSE_COMPLETED: "Finished the course",
+}
+_STATES = {
+    ActionState.DONE: "Sent",
+    ActionState.SKIPPED: "Not sent on purpose",
+    ActionState.WAITING: "Waiting",
+    ActionState.PLANNED: "Planned",
+    ActionState.PERFORMING: "Being handed over",
+    ActionState.HELD: "Held for a person",
+    ActionState.FAILED: "Failed",
+    ActionState.UNKNOWN: "Unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One event with the titles that make it readable."""
+
+    event: EventStory
+    course: str
+    lesson: str | None
+
+
+@click.command()
+@click.argument("email")
+@as_json
+@show_addresses
+def why(email: str, *, as_json: bool, show_addresses: bool) -> None:
+    """Tell what happened to the person with this email address, and what they were sent."""
+    with opened_ledger(settings_now()) as engine, reading(engine) as connection:
+        found = [
+            (person, _tellings(connection, story_of(connection, person.coworker_id)))
+            for person in people_by_email(connection, email)
+        ]
+    if as_json:
+        print_json([_as_data(person, told, whole=show_addresses) for person, told in found])
+    elif not found:
+        click.echo("Nobody with that address was in any news we had.", err=True)
+        click.echo("Try: coursebell tail, or ask with the address as Nexudus has it.", err=True)
+    for person, told in [] if as_json else found:
+        address = person.email if show_addresses else shortened(person.email)
+        click.echo(f"{person.full_name}  {address}")
+        for telling in told:
+            for line in _lines(telling):
+                click.echo(f"  {line}")
+    if not found:
+        raise SystemExit(NOBODY)
+
+
+def _as_data(person: Person, told: list[Telling], *, whole: bool) -> dict[str, object]:
+    return {
+        "name": person.full_name,
+        "email": person.email if whole else shortened(person.email),
+        "coworker_id": person.coworker_id,
+        "events": [
+            {"course": one.course, "lesson": one.lesson, **asdict(one.event)} for one in told
+        ],
+    }
+
+
+def _tellings(connection: Connection, story: list[EventStory]) -> list[Telling]:
+    return [
+        Telling(event, _course(connection, event), _lesson(connection, event)) for event in story
+    ]
+
+
+def _course(connection: Connection, event: EventStory) -> str:
+    for entity, record_id in (
+        (Entity.COURSE, event.course_id),
+        (Entity.COURSE_MEMBER, event.course_member_id),
+    ):
+        known = snapshot_of(connection, entity, record_id)
+        if known is not None and isinstance(known.record, Course):
+            return known.record.title
+        if known is not None and isinstance(known.record, CourseMember):
+            return known.record.course_title or f"course {event.course_id}"
+    return f"course {event.course_id}"
+
+
+def _lesson(connection: Connection, event: EventStory) -> str | None:
+    if event.lesson_id is None or event.kind != EventKind.LESSON_COMPLETED:
+        return None
+    known = snapshot_of(connection, Entity.LESSON, event.lesson_id)
+    if known is not None and isinstance(known.record, Lesson):
+        return known.record.title
+    return f"lesson {event.lesson_id}"
+
+
+def _lines(telling: Telling) -> list[str]:
+    event = telling.event
+    what = _WORDS[EventKind(event.kind)]
+    about = f"{what} {telling.lesson}" if telling.lesson else what
+    lines = [f"{local(event.happened_at)}  {about}  ({telling.course})"]
+    if event.reason:
+        lines.append(f"    No email: {_sentence(event.reason)} [{event.reason}]")
+    return lines + [f"    {_action_line(action)}" for action in event.actions]
+
+
+def _action_line(action: ActionStory) -> str:
+    state = _STATES[ActionState(action.state)]
+    subject = f' "{action.subject}"' if action.subject else f" {action.template or action.rule}"
+    line = f"{state}{subject}"
+    if action.state == ActionState.DONE and action.finished_at:
+        return f"{line} at {local(action.finished_at)}: {action.receipt}"
+    if action.reason:
+        line += f": {_sentence(action.reason)} [{action.reason}]"
+    if action.state in {ActionState.WAITING, ActionState.PLANNED}:
+        line += f". Decided again at {local(action.due_at)}"
+    details = [one.detail for one in action.tries if one.detail]
+    return f"{line} ({details[-1]})" if details else line
+
+
+def _sentence(reason: str) -> str:
+    return EXPLANATIONS[Reason(reason)].sentence

@@ -1,0 +1,78 @@
+"""Is it alive, and is it working? Two questions, two routes.
+
+`/healthz` says that this process answers. `/readyz` looks at the whole: the ledger, the broker, the
+other processes, and whether anything that is due has been left lying.
+"""
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, Response, jsonify
+
+from ledger.actions import next_action_at
+from ledger.beats import last_beats
+from ledger.engine import Engine, reading
+from ledger.lookups import next_lookup_at
+from ledger.migrate import current_revision, newest_revision
+from schemas.errors import LedgerUnavailable
+from schemas.settings import Settings
+from workers.bell import broker_answers
+from workers.clocks import Clock
+from workers.heartbeat import SILENT_AFTER_S
+
+LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
+
+
+def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
+    """Return the health routes."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        return jsonify(alive=True)
+
+    @routes.get("/readyz")
+    def readyz() -> tuple[Response, int]:
+        parts = readiness(settings, engine, clock())
+        ready = all(part == "ok" for part in parts.values())
+        return jsonify(ready=ready, parts=parts), 200 if ready else 503
+
+    return routes
+
+
+def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
+    """Return what each part says: "ok", or one sentence about what is wrong and what to do."""
+    parts = {"broker": _broker(settings)}
+    try:
+        return parts | _ledger_parts(engine, now)
+    except LedgerUnavailable as error:
+        return parts | {"ledger": f"{error}; look at COURSEBELL_DATABASE_URL and the disk"}
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker_url is None:
+        return "COURSEBELL_BROKER_URL is not set; `coursebell up` starts a broker of its own"
+    if broker_answers(settings.broker_url):
+        return "ok"
+    return "does not answer; nothing is lost, and work goes on when it is back"
+
+
+def _ledger_parts(engine: Engine, now: datetime) -> dict[str, str]:
+    if current_revision(engine) != newest_revision():
+        return {"ledger": "its tables are of another version; run `coursebell migrate`"}
+    with reading(engine) as connection:
+        beats = last_beats(connection)
+        lookup_at = next_lookup_at(connection, now)
+        action_at = next_action_at(connection, now)
+    parts = {"ledger": "ok"}
+    for kind in ("worker", "clock"):
+        silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
+        if silent_s is None:
+            parts[kind] = f"never heard of; start it with `coursebell {kind}`"
+        elif silent_s > SILENT_AFTER_S:
+            parts[kind] = f"silent for {silent_s:.0f} s; start it with `coursebell {kind}`"
+        else:
+            parts[kind] = "ok"
+    for name, due_at in (("lookups", lookup_at), ("actions", action_at)):
+        late = due_at is not None and now - due_at > LATE_AFTER
+        parts[name] = f"the oldest is due since {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"
+    return parts

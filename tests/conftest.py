@@ -1,0 +1,50 @@
+"""The real servers that tests run against, each started once for a whole run.
+
+A server that was given by URL is used as it is; else one is started here, and nothing of it
+is left afterwards.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.postgres import Databases, PostgresServer
+from tests.servers.postgres_found import found_binaries, without_postgres
+from workers.broker import choose, start
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Lead to a PostgreSQL server, as a superuser or one who may create databases."""
+    given = os.environ.get("COURSEBELL_TEST_POSTGRES_URL")
+    if given:
+        # The driver is always named; a bare scheme means a different one elsewhere.
+        yield given.replace("postgresql://", "postgresql+psycopg://", 1)
+        return
+    binaries = next(found_binaries(), None)
+    if binaries is None:
+        without_postgres(os.environ)
+        return
+    with PostgresServer(binaries) as server:
+        yield server.url
+
+
+@pytest.fixture
+def postgres_database_url(postgres_url: str) -> Iterator[str]:
+    """Lead to an empty database that this test has for itself."""
+    databases = Databases(postgres_url)
+    name, url = databases.create()
+    yield url
+    databases.drop(name)
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """Lead to a real broker that all tests of this run share."""
+    with tempfile.TemporaryDirectory(prefix="coursebell-broker-") as folder:
+        choice = choose(os.environ.get("COURSEBELL_TEST_BROKER_URL"), Path(folder))
+        with start(choice, Path(folder)) as broker:
+            yield broker.url

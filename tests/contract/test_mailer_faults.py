@@ -1,0 +1,212 @@
+"""What the mailer makes of a mail server's bad days, over real sockets."""
+
+import smtplib
+import socket
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+
+from schemas.errors import ActionRefused, CoursebellError, HandoverUnknown, MailUnavailable
+from schemas.settings import TlsMode
+from tests.doubles.mail_server import server_at
+from tests.doubles.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
+from workers.mailer.errors import MailRefusedUs
+from workers.mailer.handover import has_something_to_read
+from workers.mailer.mailer import Mailer
+
+SENDER = "courses@harbour.example"
+ANA = "ana@people.example"
+SHORT_S = 0.3  # for servers that will never answer
+# More text than the sockets' buffers hold, so that we are still writing when something happens.
+VERY_LONG = "A line of a very long letter.\n" * 500_000
+
+
+def an_email(text: str = "Hello Ana,\n") -> EmailMessage:
+    message = EmailMessage(SMTP)
+    message["From"], message["To"], message["Subject"] = SENDER, ANA, "You're in"
+    message.set_content(text)
+    return message
+
+
+def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: float = 30) -> str:
+    # So much patience for the connection that a mix-up of the two would be noticed.
+    mailer = Mailer(server_at(server.port), connect_timeout_s=999, answer_timeout_s=patience_s)
+    return mailer.deliver(an_email(text), sender=SENDER, recipient=ANA)
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "error"),
+    [
+        ("GREETING", b"421 4.3.2 too busy", MailUnavailable),
+        ("GREETING", b"554 5.3.2 no service here", MailUnavailable),
+        ("GREETING", b"I am a teapot", MailUnavailable),
+        ("GREETING", HANG_UP, MailUnavailable),
+        ("EHLO", b"421 closing", MailUnavailable),
+        ("EHLO", HANG_UP, MailUnavailable),
+        ("MAIL", b"450 4.7.1 later", MailUnavailable),
+        ("MAIL", b"550 5.7.1 not you", ActionRefused),
+        ("MAIL", b"530 5.7.0 log in first", MailRefusedUs),
+        ("MAIL", b"?", MailUnavailable),
+        ("RCPT", b"450 4.2.1 mailbox busy", MailUnavailable),
+        ("RCPT", b"550 5.1.1 no such person", ActionRefused),
+        ("RCPT", HANG_UP, MailUnavailable),
+        ("DATA", b"450 4.3.0 later", MailUnavailable),
+        ("DATA", b"550 5.7.0 no", ActionRefused),
+        ("DATA", b"250 what?", MailUnavailable),
+        ("DATA", HANG_UP, MailUnavailable),
+        ("DOT", b"450 4.3.0 later", MailUnavailable),
+        ("DOT", b"550 5.7.1 looks like spam", ActionRefused),
+        ("DOT", b"421 4.3.0 shutting down", MailUnavailable),
+        ("DOT", HANG_UP, HandoverUnknown),
+        ("DOT", b"I am a teapot", HandoverUnknown),
+        ("DOT", b"250-2.0.0 queued\r\n" + HANG_UP, HandoverUnknown),
+        ("DOT", b"354 go on", HandoverUnknown),
+        ("DOT", b"2" * 9000, HandoverUnknown),
+    ],
+)
+def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
+    step: str, answer: bytes, error: type[CoursebellError]
+) -> None:
+    with ScriptedSmtp({step: answer}) as server:
+        with pytest.raises(error) as raised:
+            deliver_to(server)
+        assert type(raised.value) is error
+        assert ANA not in str(raised.value)
+        assert server.commands.count("CONNECTED") == 1
+
+
+@pytest.mark.parametrize("step", ["GREETING", "EHLO", "RCPT", "DATA"])
+def test_silence_before_the_text_is_transient(step: str) -> None:
+    with ScriptedSmtp({step: SILENCE}) as server, pytest.raises(MailUnavailable):
+        deliver_to(server, patience_s=SHORT_S)
+
+
+def test_silence_after_the_final_dot_is_unknown() -> None:
+    with ScriptedSmtp({"DOT": SILENCE}) as server, pytest.raises(HandoverUnknown):
+        deliver_to(server, patience_s=SHORT_S)
+
+
+def test_a_connection_lost_within_the_text_is_transient() -> None:
+    with ScriptedSmtp({"BODY": HANG_UP}) as server, pytest.raises(MailUnavailable):
+        deliver_to(server, VERY_LONG)
+
+
+def test_a_word_within_the_text_keeps_us_from_ending_it() -> None:
+    with ScriptedSmtp({"BODY": b"421 4.3.2 shutting down"}) as server:
+        with pytest.raises(MailUnavailable):
+            deliver_to(server, VERY_LONG)
+    assert server.texts == []
+
+
+@pytest.mark.parametrize("sign", [b"421 4.3.2 shutting down\r\n", b""])
+def test_a_word_or_a_hang_up_within_the_text_is_noticed_before_the_final_dot(sign: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    connection = smtplib.SMTP()
+    connection.sock = ours
+    with ours, theirs:
+        assert not has_something_to_read(connection)
+        theirs.sendall(sign)
+        theirs.shutdown(socket.SHUT_WR)
+        assert has_something_to_read(connection)
+
+
+def test_nobody_listening_is_transient() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(MailUnavailable):
+        Mailer(server_at(port)).deliver(an_email(), sender=SENDER, recipient=ANA)
+
+
+def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_setting() -> None:
+    with ScriptedSmtp() as server:
+        mailer = Mailer(server_at(server.port, TlsMode.IMPLICIT))
+        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+            mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"454 4.7.0 not now", MailUnavailable),
+        (b"501 5.5.0 no", MailRefusedUs),
+        (HANG_UP, MailUnavailable),
+    ],
+)
+def test_starttls_that_fails_sends_nothing_in_the_clear(
+    answer: bytes, error: type[CoursebellError]
+) -> None:
+    script = {"EHLO": b"250-scripted\r\n250 STARTTLS", "STARTTLS": answer}
+    with ScriptedSmtp(script) as server:
+        mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), answer_timeout_s=SHORT_S)
+        with pytest.raises(error) as raised:
+            mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+        assert type(raised.value) is error
+        assert not any(command.startswith("MAIL") for command in server.commands)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"535 5.7.8 wrong", MailRefusedUs),
+        (b"454 4.7.0 later", MailUnavailable),
+        (HANG_UP, MailUnavailable),
+    ],
+)
+def test_a_login_that_fails_is_about_us(answer: bytes, error: type[CoursebellError]) -> None:
+    script = {"EHLO": b"250-scripted\r\n250 AUTH PLAIN", "AUTH": answer}
+    with ScriptedSmtp(script) as server:
+        mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
+        with pytest.raises(error) as raised:
+            mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+        assert type(raised.value) is error
+
+
+def test_a_login_that_is_not_offered_names_the_setting() -> None:
+    with ScriptedSmtp() as server:
+        mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
+        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+            mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+
+
+def test_a_batch_resets_between_emails_and_renews_a_doubtful_connection() -> None:
+    with ScriptedSmtp() as server:
+        with Mailer(server_at(server.port)).connected() as line:
+            line.deliver(an_email("1"), sender=SENDER, recipient=ANA)
+            line.deliver(an_email("2"), sender=SENDER, recipient=ANA)
+            server.script["RSET"] = HANG_UP
+            line.deliver(an_email("3"), sender=SENDER, recipient=ANA)
+            server.script.pop("RSET")
+            server.script["DOT"] = b"I am a teapot"
+            with pytest.raises(HandoverUnknown):
+                line.deliver(an_email("4"), sender=SENDER, recipient=ANA)
+            server.script.pop("DOT")
+            line.deliver(an_email("5"), sender=SENDER, recipient=ANA)
+        verbs = [command.split()[0] for command in server.commands]
+    one = ["MAIL", "RCPT", "DATA"]
+    assert [verb.upper() for verb in verbs if verb.upper() != "EHLO"] == [
+        *("CONNECTED", *one, "RSET", *one, "RSET"),
+        *("CONNECTED", *one, "RSET", *one),
+        *("CONNECTED", *one, "QUIT"),
+    ]
+    assert len(server.texts) == 5
+
+
+def test_a_batch_of_nothing_connects_to_nobody() -> None:
+    with ScriptedSmtp() as server:
+        with Mailer(server_at(server.port)).connected():
+            pass
+        assert server.commands == []
+
+
+def test_a_receipt_is_not_lost_when_the_farewell_fails() -> None:
+    with ScriptedSmtp({"QUIT": HANG_UP}) as server:
+        assert deliver_to(server) == "250 2.0.0 queued as SCRIPTED"
+
+
+def test_a_long_receipt_of_many_lines_becomes_one_short_line() -> None:
+    answer = b"250-2.0.0 queued for <" + ANA.encode() + b">\r\n250 \x07" + b"x" * 500
+    with ScriptedSmtp({"DOT": answer}) as server:
+        receipt = deliver_to(server)
+    assert receipt.startswith("250 2.0.0 queued for (address) ?xxx")
+    assert len(receipt) == 200

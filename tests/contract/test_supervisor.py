@@ -1,0 +1,220 @@
+"""The supervisor keeps real programs alive, and leaves none behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigurationError
+from tests.servers.programs import is_alive, wait_until
+from workers.supervisor import ChildCommand, CrashLoop, Pace, Supervisor
+from workers.supervisor.restarts import Restarts
+
+QUICK = Pace(first_delay_s=0.01, stop_wait_s=10, look_every_s=0.01)
+SLEEPS = "import time; time.sleep(600)"
+ON_LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux ties a program to its starter"
+)
+
+
+def python(name: str, script: str, *arguments: object, log: Path | None = None) -> ChildCommand:
+    argv = [sys.executable, "-c", script, *[str(argument) for argument in arguments]]
+    return ChildCommand(name, argv, log=log)
+
+
+def silent(line: str) -> None:
+    raise AssertionError(f"nothing should be said here: {line}")
+
+
+def test_a_killed_child_is_started_again_and_one_line_says_so() -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    with Supervisor(said.append, QUICK) as supervisor:
+        supervisor.start(python("worker", SLEEPS))
+        supervisor.start(python("clock", SLEEPS))
+        before = supervisor.pids()
+        os.kill(before["worker"], signal.SIGKILL)
+
+        def stop_when_there_is_another() -> None:
+            if supervisor.pids().get("worker", before["worker"]) != before["worker"]:
+                stop.set()
+
+        supervisor.wait(stop, beside=[stop_when_there_is_another])
+        after = supervisor.pids()
+        assert after["clock"] == before["clock"]
+        assert is_alive(after["worker"])
+    assert said == ["worker was ended by SIGKILL; starting again in 0.01 s."]
+    assert not any(is_alive(pid) for pid in (*before.values(), *after.values()))
+
+
+def test_stopping_ends_every_child_and_its_grandchildren(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys, pathlib, time\n"
+        "born = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "pathlib.Path(sys.argv[1]).write_text(f'{born.pid}.')\n"
+        "time.sleep(600)\n"
+    )
+    note = tmp_path / "pid"
+    supervisor = Supervisor(silent, QUICK)
+    supervisor.start(python("parent", script, note))
+    wait_until(lambda: note.exists() and note.read_text().endswith("."), "a grandchild is born")
+    grandchild = int(note.read_text().rstrip("."))
+    child = supervisor.pids()["parent"]
+    assert is_alive(grandchild)
+    supervisor.stop()
+    supervisor.stop()
+    assert supervisor.pids() == {}
+    assert not is_alive(child)
+    wait_until(lambda: not is_alive(grandchild), "the grandchild is gone")
+
+
+def test_what_a_dead_child_started_is_ended_before_the_next_start(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys, pathlib, time\n"
+        "born = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "with open(sys.argv[1], 'a') as note: note.write(f'{born.pid}\\n')\n"
+        "time.sleep(600)\n"
+    )
+    note = tmp_path / "pids"
+    stop = threading.Event()
+    with Supervisor(lambda _: None, QUICK) as supervisor:
+        supervisor.start(python("web", script, note))
+        wait_until(lambda: note.exists() and "\n" in note.read_text(), "a grandchild is born")
+        first = int(note.read_text().split()[0])
+        os.kill(supervisor.pids()["web"], signal.SIGKILL)
+
+        def stop_at_the_second() -> None:
+            if note.read_text().count("\n") == 2:
+                stop.set()
+
+        supervisor.wait(stop, beside=[stop_at_the_second])
+        wait_until(lambda: not is_alive(first), "the first grandchild is gone")
+
+
+def test_children_are_ended_in_the_given_order_the_others_last_one_first(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, pathlib, time\n"
+        "def leave(*_):\n"
+        "    with open(sys.argv[1], 'a') as note: note.write(sys.argv[2] + ' ')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "pathlib.Path(sys.argv[1] + sys.argv[2]).touch()\n"
+        "time.sleep(600)\n"
+    )
+    note = tmp_path / "ended"
+    names = ("web", "worker", "clock", "sandbox")
+    with Supervisor(silent, QUICK) as supervisor:
+        for name in names:
+            supervisor.start(python(name, script, note, name))
+        ready = [tmp_path / f"ended{name}" for name in names]
+        wait_until(lambda: all(path.exists() for path in ready), "all children are ready")
+        supervisor.stop(order=["worker", "web", "unheard-of"])
+    assert note.read_text().split() == ["worker", "web", "sandbox", "clock"]
+
+
+def test_a_child_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, pathlib, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(600)\n"
+    )
+    ready = tmp_path / "ready"
+    with Supervisor(silent, Pace(stop_wait_s=0.2)) as supervisor:
+        supervisor.start(python("stubborn", script, ready))
+        wait_until(ready.exists, "the child is ready")
+        pid = supervisor.pids()["stubborn"]
+    assert not is_alive(pid)
+
+
+def test_when_a_later_child_cannot_be_started_the_earlier_ones_are_stopped(tmp_path: Path) -> None:
+    supervisor = Supervisor(silent, QUICK)
+    supervisor.start(python("web", SLEEPS))
+    pid = supervisor.pids()["web"]
+    with pytest.raises(ConfigurationError, match="clock cannot be started: No such file"):
+        supervisor.start(ChildCommand("clock", [str(tmp_path / "missing")]))
+    assert not is_alive(pid)
+    assert supervisor.pids() == {}
+
+
+def test_a_name_given_twice_is_a_mistake_and_stops_everything() -> None:
+    supervisor = Supervisor(silent, QUICK)
+    supervisor.start(python("web", SLEEPS))
+    pid = supervisor.pids()["web"]
+    with pytest.raises(ConfigurationError, match="'web'"):
+        supervisor.start(python("web", SLEEPS))
+    assert not is_alive(pid)
+
+
+def test_a_child_that_always_dies_is_given_up_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    said: list[str] = []
+    supervisor = Supervisor(said.append, QUICK)
+    supervisor.start(python("web", SLEEPS))
+    pid = supervisor.pids()["web"]
+    supervisor.start(python("worker", "import sys; sys.exit('no such setting')", log=log))
+    with pytest.raises(CrashLoop) as caught:
+        supervisor.wait(threading.Event())
+    text = str(caught.value)
+    assert "worker died 5 times within 30 s; the last time it ended with exit code 1" in text
+    assert text.endswith("no such setting")
+    assert len(said) == 4
+    assert log.read_text().count("no such setting") == 5
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert not is_alive(pid)
+
+
+def test_a_child_gets_the_environment_it_was_given_and_its_text_hides_it(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    command = ChildCommand(
+        "child",
+        [sys.executable, "-c", f"import os; print(os.environ['SECRET'], flush=True); {SLEEPS}"],
+        env={"SECRET": "hush"},
+        log=log,
+    )
+    with Supervisor(silent, QUICK) as supervisor:
+        supervisor.start(command)
+        wait_until(lambda: log.read_text() == "hush\n", "the child has written")
+    assert "hush" not in repr(command)
+
+
+@ON_LINUX
+def test_children_end_when_the_supervisor_itself_is_killed() -> None:
+    script = (
+        "import sys, threading; from workers.supervisor import ChildCommand, Supervisor\n"
+        "supervisor = Supervisor(print)\n"
+        "for name in ('web', 'worker'):\n"
+        f"    supervisor.start(ChildCommand(name, [sys.executable, '-c', {SLEEPS!r}]))\n"
+        "print(*supervisor.pids().values(), flush=True)\n"
+        "supervisor.wait(threading.Event())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        pids = [int(word) for word in program.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(is_alive(pid) for pid in pids)
+        program.kill()
+        # Not before the children are gone: they hold the other end of this pipe.
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "the children are gone")
+
+
+def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_minute() -> None:
+    restarts = Restarts(Pace())
+    # Deaths a minute apart, each soon after the start: never five within thirty seconds.
+    delays = [restarts.delay_after_death(now=60.0 * n, lived_s=1) for n in range(7)]
+    assert delays == [0.5, 1, 2, 4, 8, 10, 10]
+    assert restarts.delay_after_death(now=1000, lived_s=60) == 0.5
+    assert restarts.delay_after_death(now=1100, lived_s=59) == 1
+
+
+def test_five_deaths_within_thirty_seconds_are_too_many_and_four_are_not() -> None:
+    restarts = Restarts(Pace())
+    assert None not in [restarts.delay_after_death(now=n, lived_s=1) for n in (0, 10, 20, 29)]
+    assert restarts.delay_after_death(now=31, lived_s=1) is not None
+    assert restarts.delay_after_death(now=40, lived_s=1) is None

@@ -1,0 +1,57 @@
+"""A mailer that keeps what it is given. tests/contract/test_mailer.py holds it to the real one."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from workers.mailer.address import EnvelopeAddress
+from workers.mailer.errors import quotable, refusal
+from workers.mailer.handover import wire_form
+from workers.mailer.mailer import MailLine
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtMail:
+    """One email as a server would have received it; `sender` and `recipient` are the envelope's."""
+
+    sender: str
+    recipient: str
+    content: bytes
+    message: EmailMessage
+
+
+class CatchingMailer:
+    """The interface of `Mailer`. `caught` is what was taken, in order."""
+
+    def __init__(self) -> None:
+        self.caught: list[CaughtMail] = []
+        self._answers: dict[str, str] = {}
+        self._errors: list[Exception] = []
+
+    def answer(self, recipient: str, line: str) -> None:
+        """From now on, answer this recipient with a server's line, such as `550 no such person`."""
+        self._answers[recipient] = line
+
+    def fail_next(self, *errors: Exception) -> None:
+        """Raise these, one for each delivery to come, before anything is caught."""
+        self._errors.extend(errors)
+
+    def deliver(self, message: EmailMessage, *, sender: str, recipient: str) -> str:
+        """Catch one email and return a receipt; see `Mailer.deliver`."""
+        from_address = EnvelopeAddress.parse(sender)
+        to_address = EnvelopeAddress.parse(recipient)
+        if self._errors:
+            raise self._errors.pop(0)
+        if recipient in self._answers:
+            code, _, text = self._answers[recipient].partition(" ")
+            raise refusal(int(code), text.encode(), step="the recipient")
+        utf8 = not (from_address.is_ascii and to_address.is_ascii)
+        content = wire_form(message, utf8=utf8)
+        self.caught.append(CaughtMail(str(from_address), str(to_address), content, message))
+        return quotable(250, f"2.0.0 caught as {len(self.caught)}")
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[MailLine]:
+        """Catch several emails; there is no connection to share."""
+        yield self

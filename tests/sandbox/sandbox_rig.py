@@ -1,0 +1,149 @@
+"""The real sandbox as a program of its own, and a small real server that takes its deliveries."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+SECRET = "Geheim-ß-🔔"
+USERNAME, PASSWORD = "api@example.org", "correct horse"
+_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery as it came in."""
+
+    path: str
+    signature: str
+    content_type: str
+    body: bytes
+
+    def record(self) -> dict[str, Any]:
+        [record] = json.loads(self.body)
+        assert isinstance(record, dict)
+        return record
+
+
+@dataclass(slots=True)
+class Receiver:
+    """Takes deliveries on loopback; `status` is what it answers."""
+
+    url: str
+    received: list[Received] = field(default_factory=list)
+    status: int = 202
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            signature = self.headers.get("X-Nexudus-Hook-Signature", "")
+            kind = self.headers.get("Content-Type", "")
+            receiver.received.append(Received(self.path, signature, kind, body))
+            self.send_response(receiver.status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        receiver = Receiver(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@dataclass(slots=True)
+class Running:
+    """A sandbox that runs."""
+
+    process: subprocess.Popen[str]
+    addresses: dict[str, str]
+    web: requests.Session
+
+    @property
+    def smtp_port(self) -> int:
+        port = urlsplit(self.addresses["smtp"]).port
+        assert port is not None
+        return port
+
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> requests.Response:
+        address = self.addresses["api"] + path
+        return self.web.get(address, timeout=_PATIENCE_S, params=params, headers=headers)
+
+    def post(self, path: str, /, **fields: object) -> Any:  # noqa: ANN401 - any JSON
+        answer = self.web.post(self.addresses["api"] + path, json=fields, timeout=_PATIENCE_S)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def sign_in(self) -> dict[str, str]:
+        answer = self.web.post(
+            self.addresses["api"] + "/api/token",
+            data={"grant_type": "password", "username": USERNAME, "password": PASSWORD},
+            headers={"client_id": "test-client"},
+            timeout=_PATIENCE_S,
+        )
+        assert answer.status_code == 200
+        self.web.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        found: dict[str, str] = answer.json()
+        return found
+
+    def person(self, name: str) -> int:
+        [found] = [one["id"] for one in self.get("/sandbox/people").json() if name in one["name"]]
+        assert isinstance(found, int)
+        return found
+
+    def course(self, title: str) -> int:
+        courses = self.get("/sandbox/courses").json()
+        [found] = [one["id"] for one in courses if title in one["title"]]
+        assert isinstance(found, int)
+        return found
+
+    def enrol(self, name: str, title: str, **wish: object) -> int:
+        ids = {"course_id": self.course(title), "coworker_id": self.person(name)}
+        member_id = self.post("/sandbox/enrol", **ids, **wish)["course_member_id"]
+        assert isinstance(member_id, int)
+        return member_id
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Running]:
+    command = [sys.executable, "-m", "sandbox", "--secret", SECRET, *arguments]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        requests.Session() as web,
+    ):
+        assert process.stdout is not None
+        try:
+            web.trust_env = False
+            yield Running(process, json.loads(process.stdout.readline()), web)
+        finally:
+            process.terminate()
+            assert process.wait(_PATIENCE_S) == 0, "it did not stop cleanly"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)

@@ -1,0 +1,125 @@
+"""The stand-in's deliveries, taken by a real server on loopback."""
+
+import hashlib
+import hmac
+import json
+import re
+from typing import Any
+
+from sandbox_rig import SECRET, Receiver, Running, until
+
+MEMBER_HOOK = "/hooks/nexudus/course-members"
+COMPLETED_HOOK = "/hooks/nexudus/course-completed-lessons"
+
+
+def _folded(text: str) -> bytes:
+    # Written the other way round than in the sandbox: by character, not by unit.
+    return "".join(
+        character if character < "\x80" else "??" if character > "\uffff" else "?"
+        for character in text
+    ).encode("ascii")
+
+
+def _hook(sandbox: Running, entity: str) -> dict[str, Any]:
+    hooks = sandbox.get("/sandbox/deliveries").json()["hooks"]
+    [found] = [hook for hook in hooks if hook["entity"] == entity]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_enrolment_is_delivered_signed_over_its_folded_text(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    member_id = sandbox.enrol("Zoë", "Ceramics")
+    until(lambda: len(receiver.received) == 1)
+    [delivery] = receiver.received
+    text = delivery.body.decode("utf-8")
+    expected = hmac.new(_folded(SECRET), _folded(text), hashlib.sha256).hexdigest().upper()
+    assert delivery.path == MEMBER_HOOK
+    assert delivery.content_type == "application/json; charset=utf-8"
+    assert delivery.signature == expected
+    # Written as the real serialiser writes: compact, and nothing escaped.
+    assert '"CoworkerFullName":"Zoë 🎓 Brandt"' in text
+    assert json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) == text
+    assert delivery.record()["Id"] == member_id
+
+
+def test_a_moment_has_seven_digits_when_delivered_and_none_when_read(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    member_id = sandbox.enrol("Joël", "Finance")
+    until(lambda: len(receiver.received) == 1)
+    delivered = receiver.received[0].record()["CreatedOn"]
+    sandbox.sign_in()
+    read = sandbox.get(f"/api/content/coursemembers/{member_id}").json()["CreatedOn"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", delivered)
+    assert read == delivered[:19] + "Z"
+
+
+def test_a_finished_lesson_is_told_twice_once_for_each_record(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    member_id = sandbox.enrol("Joël", "Finance", deliver=False)
+    done = sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+    until(lambda: len(receiver.received) == 2)
+    told = {one.path: one.record()["Id"] for one in receiver.received}
+    assert told == {COMPLETED_HOOK: done["completed_lesson_id"], MEMBER_HOOK: member_id}
+
+
+def test_a_failed_delivery_is_tried_again_until_it_is_taken(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    receiver.status = 503
+    member_id = sandbox.enrol("Joël", "Finance")
+    until(lambda: len(receiver.received) >= 2)
+    receiver.status = 202
+    until(lambda: _hook(sandbox, "CourseMember")["waiting"] == 0)
+    hook = _hook(sandbox, "CourseMember")
+    assert (hook["active"], hook["error_count"]) == (True, 0)
+    log = sandbox.get("/sandbox/deliveries").json()["deliveries"]
+    assert {(one["entity"], one["id"]) for one in log} == {("CourseMember", member_id)}
+    assert [one["attempt"] for one in log] == list(range(1, len(log) + 1))
+    assert log[-1]["status"] == 202
+    assert len({one.signature for one in receiver.received}) == 1
+
+
+def test_after_ten_failures_in_a_row_the_hook_is_switched_off_until_somebody_looks(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    receiver.status = 401
+    sandbox.enrol("Joël", "Finance")
+    until(lambda: not _hook(sandbox, "CourseMember")["active"])
+    receiver.status = 202
+    sandbox.enrol("Zoë", "Finance")
+    until(lambda: _hook(sandbox, "CourseMember")["waiting"] == 0)
+    assert len(receiver.received) == 10
+    assert _hook(sandbox, "CourseMember")["last_error"] == "HTTP 401"
+    assert _hook(sandbox, "CourseCompletedLesson")["active"]
+    page = sandbox.get("/").text
+    assert "Enrolment: switched off." in page
+    sandbox.web.post(
+        sandbox.addresses["page"] + "switch-on", data={"entity": "CourseMember"}, timeout=10
+    )
+    assert _hook(sandbox, "CourseMember")["active"]
+    sandbox.enrol("Mara", "Finance")
+    until(lambda: len(receiver.received) == 11)
+
+
+def test_a_delivery_can_be_repeated_and_its_answers_seen(
+    sandbox: Running, receiver: Receiver
+) -> None:
+    member_id = sandbox.enrol("Joël", "Finance", deliver=False)
+    wish = {"entity": "CourseMember", "id": member_id}
+    assert sandbox.post("/sandbox/deliver", **wish, times=3) == {"statuses": [202, 202, 202]}
+    assert len({one.body for one in receiver.received}) == 1
+    sandbox.post("/sandbox/delete", **wish)
+    assert sandbox.post("/sandbox/deliver", **wish) == {"statuses": [202]}
+
+
+def test_a_change_can_be_kept_from_the_receiver(sandbox: Running, receiver: Receiver) -> None:
+    member_id = sandbox.enrol("Joël", "Finance", deliver=False)
+    sandbox.post("/sandbox/finish-course", course_member_id=member_id, deliver=False)
+    sandbox.enrol("Zoë", "Finance")
+    until(lambda: len(receiver.received) == 1)
+    assert receiver.received[0].record()["CoworkerFullName"] == "Zoë 🎓 Brandt"
+    assert len(sandbox.get("/sandbox/deliveries").json()["deliveries"]) == 1

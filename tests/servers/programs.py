@@ -1,0 +1,31 @@
+"""What tests ask about real programs: are they alive, and has it happened yet."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PATIENCE_S = 30.0
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a program runs; one that ended and was not collected yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        # Either it ended just now, or this system has no /proc to look into.
+        return not Path("/proc/self").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds; fail with a sentence when it does not in good time."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"Not in {PATIENCE_S:g} s: {what}.")
+        time.sleep(0.02)

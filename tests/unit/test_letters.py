@@ -1,0 +1,422 @@
+"""What the letters say, to whom, and how they are marked up."""
+
+import re
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.vocabulary import CompletionType
+from workers.actions.email import compose
+from workers.actions.email.compose import TEMPLATES, Letters
+from workers.actions.email.foreign_text import cut_at_word, one_line
+from workers.actions.email.letter import LessonLine, Letter, LetterFacts, TemplateGap
+from workers.actions.email.variables import direction
+
+LETTERS = Letters()
+FOLDER = Path(compose.__file__).parent / "templates"
+LONG = "Everything a freelancer should know about invoices, taxes and pensions " * 4
+HEBREW = "\u05d9\u05e1\u05d5\u05d3\u05d5\u05ea \u05d4\u05de\u05d9\u05de\u05d5\u05df"
+
+
+def lines(*titles: str, by: CompletionType = CompletionType.BUTTON) -> tuple[LessonLine, ...]:
+    return tuple(LessonLine(title, by) for title in titles)
+
+
+WELCOME = LetterFacts(
+    template="welcome",
+    full_name="Ana Lopez",
+    first_name="Ana",
+    is_individual=True,
+    course="Freelance Finance",
+    course_summary="Invoices, taxes and what to put aside.",
+    host="Rita Okafor",
+    space="Harbour Works",
+    lessons=(),
+    done=0,
+    total=8,
+    first_lesson="What a year costs",
+    next_lesson="What a year costs",
+    started_on=None,
+    finished_on=None,
+    course_url="https://harbour.example/learn/12?a=1&b=2",
+    lesson_url="https://harbour.example/learn/12/lesson/3",
+)
+LESSON = replace(
+    WELCOME,
+    template="lesson-finished",
+    lessons=lines("Your first invoice"),
+    done=5,
+    next_lesson="Money for tax",
+)
+FINISHED = replace(
+    WELCOME,
+    template="course-finished",
+    done=8,
+    started_on=date(2026, 3, 3),
+    finished_on=date(2026, 4, 9),
+)
+# Everything that can be missing is missing.
+BARE: dict[str, Any] = {
+    "full_name": "",
+    "first_name": None,
+    "course_summary": None,
+    "host": None,
+    "space": None,
+    "done": 0,
+    "total": 0,
+    "first_lesson": None,
+    "next_lesson": None,
+    "started_on": None,
+    "finished_on": None,
+    "course_url": None,
+    "lesson_url": None,
+}
+EVERY = [
+    WELCOME,
+    LESSON,
+    replace(LESSON, lessons=lines("One", "Two", "Three")),
+    replace(LESSON, lessons=lines("Reading", by=CompletionType.VISITED)),
+    FINISHED,
+    *(replace(facts, **BARE) for facts in (WELCOME, LESSON, FINISHED)),
+    *(replace(facts, course=LONG, host=LONG) for facts in (WELCOME, LESSON, FINISHED)),
+    replace(LESSON, course=HEBREW, lessons=lines(HEBREW), next_lesson=HEBREW, language="he"),
+    replace(LESSON, lessons=lines(*[LONG] * 9), course=LONG, next_lesson=LONG, first_name=LONG),
+]
+
+
+def compose_letter(facts: LetterFacts) -> Letter:
+    return LETTERS.compose(facts)
+
+
+def spoken(html: str) -> str:
+    inline = re.sub(r"</?(bdi|a)\b[^>]*>", "", html.partition("<h1")[2])
+    return " ".join(re.sub(r"<[^>]+>", " ", inline).split())
+
+
+def test_the_list_of_templates_is_what_is_in_the_folder() -> None:
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == TEMPLATES
+    for template in TEMPLATES:
+        names = {path.name for path in (FOLDER / template).iterdir()}
+        assert names == {"subject.txt", "preview.txt", "body.txt", "body.html"}
+
+
+def test_a_welcome_says_what_it_is_and_where_to_start() -> None:
+    letter = compose_letter(WELCOME)
+    assert letter.subject == "You're in: Freelance Finance"
+    assert letter.preview == "It has 8 lessons. Start with What a year costs."
+    assert letter.text == (
+        "Hello Ana,\n"
+        "\n"
+        "You have a place on Freelance Finance.\n"
+        "\n"
+        "What it is about: Invoices, taxes and what to put aside.\n"
+        "\n"
+        "It has 8 lessons. Start with What a year costs. Your host is Rita\n"
+        "Okafor.\n"
+        "\n"
+        "Start What a year costs:\n"
+        "https://harbour.example/learn/12/lesson/3\n"
+        "\n"
+        "If you get stuck, reply to this email and a person will read it.\n"
+        "\n"
+        "Rita Okafor, Harbour Works\n"
+        "\n"
+        "You get this email because you are on the course Freelance Finance at\n"
+        "Harbour Works.\n"
+    )
+
+
+def test_one_finished_lesson_is_named_with_progress_and_the_next_step() -> None:
+    letter = compose_letter(LESSON)
+    assert letter.subject == "You finished Your first invoice"
+    assert letter.preview == "Next: Money for tax."
+    assert "Well done" in letter.text
+    assert "That makes 5 of 8 lessons. Next is Money for tax." in letter.text
+    assert "Go on to Money for tax:\nhttps://harbour.example/learn/12/lesson/3" in letter.text
+
+
+def test_opening_a_page_is_not_congratulated() -> None:
+    letter = compose_letter(replace(LESSON, lessons=lines("Reading", by=CompletionType.VISITED)))
+    assert letter.subject == "You've been through Reading"
+    for said in (letter.text, letter.html):
+        assert not re.search("well done|congratul|finished", said, re.IGNORECASE)
+
+
+def test_several_lessons_make_one_list() -> None:
+    letter = compose_letter(replace(LESSON, lessons=lines("One", "Two", "Three")))
+    assert letter.subject == "3 lessons done in Freelance Finance"
+    assert "- One\n- Two\n- Three\n\nThat makes 5 of 8" in letter.text
+    assert letter.html.count("<li") == 3
+
+
+@pytest.mark.parametrize(("count", "named", "last"), [(6, 6, "- L6"), (7, 5, "- and 2 more")])
+def test_of_more_than_six_titles_five_are_named(count: int, named: int, last: str) -> None:
+    titles = [f"L{number}" for number in range(1, count + 1)]
+    letter = compose_letter(replace(LESSON, lessons=lines(*titles)))
+    listed = [line for line in letter.text.splitlines() if line.startswith("- ")]
+    assert len([line for line in listed if line.startswith("- L")]) == named
+    assert listed[-1] == last
+    assert letter.subject.startswith(f"{count} lessons")
+
+
+def test_a_finished_course_is_named_with_its_dates_and_thanks() -> None:
+    letter = compose_letter(FINISHED)
+    assert letter.subject == "You finished Freelance Finance"
+    assert "All 8 lessons are done." in letter.text
+    flat = " ".join(letter.text.split())
+    assert "You started on 3 March 2026 and finished on 9 April 2026." in flat
+    assert "Thank you from Rita Okafor for taking it." in flat
+
+
+def test_a_start_after_the_finish_is_left_out() -> None:
+    letter = compose_letter(replace(FINISHED, started_on=date(2026, 5, 1)))
+    assert "started" not in letter.text
+    assert "9 April 2026" in letter.text
+
+
+@pytest.mark.parametrize(("done", "total"), [(0, 0), (9, 8), (-1, 8)])
+def test_progress_that_does_not_add_up_is_left_out(done: int, total: int) -> None:
+    letter = compose_letter(replace(LESSON, done=done, total=total))
+    assert not re.search(r"\d+ of \d+", letter.text + spoken(letter.html))
+
+
+def test_without_a_next_lesson_it_says_so() -> None:
+    letter = compose_letter(replace(LESSON, next_lesson=None))
+    assert letter.preview == "That was the last one open for now."
+    assert "That was the last one open for now." in letter.text
+    assert "Go on to" not in letter.text
+    assert "Open Freelance Finance:" in letter.text
+
+
+@pytest.mark.parametrize(
+    ("first_name", "full_name", "is_individual", "greeting"),
+    [
+        ("Ana", "Ana Lopez", True, "Hello Ana,"),
+        ("ana", "ANA LOPEZ", True, "Hello ana,"),
+        ("Ana Maria", "Dr Ana Maria Lopez", True, "Hello Ana Maria,"),
+        ("Harbour", "Harbour Works Ltd", False, "Hello,"),
+        ("Ana", "Anabel Lopez", True, "Hello,"),
+        ("Rita", "Ana Lopez", True, "Hello,"),
+        (None, "Ana Lopez", True, "Hello,"),
+        ("  ", "Ana Lopez", True, "Hello,"),
+        ("www.win.example", "www.win.example now", True, "Hello,"),
+        ("win.example", "win.example now", True, "Hello,"),
+        ("+4420", "+4420 now", True, "Hello,"),
+        ("A" * 41, "A" * 41, True, "Hello,"),
+    ],
+)
+def test_only_a_person_is_greeted_and_only_by_a_part_of_their_name(
+    first_name: str | None,
+    full_name: str,
+    is_individual: bool,  # noqa: FBT001 - a column of the table
+    greeting: str,
+) -> None:
+    facts = replace(
+        WELCOME, first_name=first_name, full_name=full_name, is_individual=is_individual
+    )
+    letter = compose_letter(facts)
+    assert letter.text.splitlines()[0] == greeting
+    assert greeting.replace(" ", "") in spoken(letter.html).replace(" ", "")
+
+
+@pytest.mark.parametrize("facts", EVERY)
+def test_nothing_unknown_is_ever_printed(facts: LetterFacts) -> None:
+    letter = compose_letter(facts)
+    everything = letter.subject + letter.preview + letter.text + spoken(letter.html)
+    assert not re.search(r"None|\{\{|\{%|undefined", everything)
+    assert "  " not in letter.subject + letter.preview
+    assert " ." not in everything
+    assert ".." not in everything
+
+
+@pytest.mark.parametrize("facts", EVERY)
+def test_subjects_fit_an_inbox(facts: LetterFacts) -> None:
+    letter = compose_letter(facts)
+    assert 0 < len(letter.subject) <= 60
+    assert 0 < len(letter.preview) <= 110
+
+
+@pytest.mark.parametrize("facts", EVERY)
+def test_plain_text_has_72_columns_and_whole_addresses(facts: LetterFacts) -> None:
+    text = compose_letter(facts).text
+    assert all(len(line) <= 72 for line in text.splitlines())
+    assert "\n\n\n" not in text
+    for address in re.findall(r"https?://\S+", text):
+        assert address in {facts.course_url, facts.lesson_url}
+
+
+@pytest.mark.parametrize("facts", EVERY)
+def test_plain_text_is_short(facts: LetterFacts) -> None:
+    if LONG not in {facts.course, facts.host}:
+        assert len(compose_letter(facts).text.split()) < 120
+
+
+class Outline(HTMLParser):
+    """Elements with their attributes, and whether all were closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.mark.parametrize("facts", EVERY)
+def test_the_markup_keeps_its_rules(facts: LetterFacts) -> None:
+    html = compose_letter(facts).html
+    outline = Outline(html)
+    assert outline.open == []
+    assert len(html.encode()) < 20_000
+    (root,), (article,) = (
+        outline.all("html"),
+        [found for _, found in outline.elements if found.get("role") == "article"],
+    )
+    for place in (root, article):
+        assert place["lang"] == "en"
+        assert place["dir"] == direction(facts.language)
+    assert article["aria-roledescription"] == "email"
+    assert article["aria-label"]
+    assert len(outline.all("h1")) == 1
+    assert all(table["role"] == "presentation" for table in outline.all("table"))
+    assert {"name": "color-scheme", "content": "light dark"} in outline.all("meta")
+    assert html.count("<style>") == 1
+    assert "@media (prefers-color-scheme: dark)" in html
+    assert "max-width:536px" in html
+    assert "padding:32px" in html
+    assert not outline.all("img")
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("facts", [WELCOME, LESSON, FINISHED])
+def test_there_is_one_button_and_only_if_there_is_somewhere_to_go(facts: LetterFacts) -> None:
+    (button,) = Outline(compose_letter(facts).html).all("a")
+    assert button["href"] in {facts.lesson_url, facts.course_url}
+    style = button["style"] or ""
+    assert "padding:10px 24px" in style
+    assert "line-height:24px" in style  # 10 + 24 + 10 makes 44
+    bare = replace(facts, lesson_url=None, course_url=None)
+    assert not Outline(compose_letter(bare).html).all("a")
+
+
+def test_the_inbox_line_comes_first_and_is_padded() -> None:
+    letter = compose_letter(WELCOME)
+    body = letter.html.partition("<body")[2]
+    first = re.sub(r"<[^>]+>", "", body.partition(">")[2]).strip()
+    assert first.startswith(f"{letter.preview}&#847;&zwnj;&nbsp;&#847;")
+
+
+def test_titles_and_names_cannot_become_markup() -> None:
+    evil = '<script>alert("1")</script>&{{ 7 * 7 }}'
+    facts = replace(LESSON, course=evil, lessons=lines(evil), host=evil, next_lesson=evil)
+    letter = compose_letter(facts)
+    assert "<script" not in letter.html
+    assert "&lt;script&gt;" in letter.html
+    assert "{{ 7 * 7 }}" in letter.text
+    assert evil in " ".join(letter.text.split())
+    assert Outline(letter.html).open == []
+
+
+def test_titles_and_names_keep_their_own_direction() -> None:
+    letter = compose_letter(replace(LESSON, course=HEBREW, lessons=lines(HEBREW), host=HEBREW))
+    for part in letter.html.partition("<h1")[2].split(HEBREW)[:-1]:
+        assert re.search(r"<bdi[^>]*>$", part)
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [("en", "ltr"), ("ar", "rtl"), ("he", "rtl"), ("ar-EG", "rtl"), ("he_IL", "rtl"), ("", "ltr")],
+)
+def test_the_direction_follows_the_readers_language(language: str, expected: str) -> None:
+    assert direction(language) == expected
+    assert (
+        f'<html lang="en" dir="{expected}">'
+        in compose_letter(replace(WELCOME, language=language)).html
+    )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(WELCOME, template="goodbye"),
+        replace(WELCOME, template="../welcome"),
+        replace(WELCOME, course=" \u202e\n"),
+        replace(LESSON, lessons=()),
+        replace(LESSON, lessons=lines("One", "")),
+        replace(WELCOME, course_url="javascript:alert(1)"),
+        replace(WELCOME, lesson_url="https://harbour.example/a b"),
+        replace(WELCOME, lesson_url="https://harbour.example/a\nb"),
+        replace(WELCOME, lesson_url="https://harbour.example/a\x01b"),
+        replace(WELCOME, lesson_url="https://"),
+    ],
+)
+def test_what_carries_the_meaning_must_be_there(facts: LetterFacts) -> None:
+    with pytest.raises(TemplateGap):
+        compose_letter(facts)
+
+
+@pytest.mark.parametrize("gap", ["{{ nobody }}", "{{ host }}", "{{ 1 / }}", "{{ course.nothing }}"])
+def test_a_template_that_prints_something_unknown_is_not_sent(tmp_path: Path, gap: str) -> None:
+    for path in FOLDER.rglob("*.*"):
+        (tmp_path / path.relative_to(FOLDER)).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / path.relative_to(FOLDER)).write_bytes(path.read_bytes())
+    broken = tmp_path / "welcome" / "body.txt"
+    before = Letters(tmp_path).compose(WELCOME).wording
+    broken.write_text(broken.read_text() + gap)
+    letters = Letters(tmp_path)
+    assert letters.wording("welcome") != before
+    assert letters.wording("course-finished") == LETTERS.wording("course-finished")
+    with pytest.raises(TemplateGap):
+        letters.compose(replace(WELCOME, host=None))
+
+
+def test_the_same_facts_make_the_same_letter() -> None:
+    assert compose_letter(LESSON) == Letters().compose(LESSON)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "clean"),
+    [
+        ("  a\r\n\tb\x00\u2028c\x85d ", "a b c d"),
+        ("\u202eabc\u2066d\u2069\ufeff", "abcd"),
+        ("=?utf-8?q?x=0ABcc:_evil@example.org?=", "= ?utf-8?q?x=0ABcc:_evil@example.org?="),
+        ("=\u202e?utf-8?q?x?=", "= ?utf-8?q?x?="),
+        ("\ud800lone", "lone"),
+        ("\U0001f469\u200d\U0001f4bb ok", "\U0001f469\u200d\U0001f4bb ok"),
+        (None, ""),
+    ],
+)
+def test_foreign_text_becomes_one_harmless_line(foreign: str | None, clean: str) -> None:
+    assert one_line(foreign) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "cut"),
+    [
+        ("short", 5, "short"),
+        ("one two three", 10, "one two…"),
+        ("one two, three", 10, "one two…"),
+        ("x" * 20, 10, "x" * 9 + "…"),
+        ("abc\U0001f469\u200d\U0001f4bbx", 6, "abc…"),
+        ("abce\u0301fg", 5, "abc…"),
+        ("long", 0, ""),
+    ],
+)
+def test_a_title_is_cut_at_a_word_or_else_between_whole_characters(
+    text: str, room: int, cut: str
+) -> None:
+    assert cut_at_word(text, room) == cut

@@ -1,0 +1,468 @@
+"""The settings: what is accepted, what is refused in which words, and what is never shown."""
+
+import traceback
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from schemas.errors import ConfigurationError
+from schemas.settings import (
+    PREFIX,
+    SETTINGS,
+    Listen,
+    MailAddress,
+    Settings,
+    SmtpServer,
+    TlsMode,
+    describe,
+    load_settings,
+)
+from schemas.settings.loading import ATTRIBUTES
+from schemas.states import Mode
+
+NAMES = [doc.name for doc in SETTINGS]
+MARKER = "hunter2hunter2"
+
+
+def one(short_name: str, text: str) -> Settings:
+    return load_settings({PREFIX + short_name: text})
+
+
+def mistakes_of(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ)
+    return caught.value.mistakes
+
+
+def error_of(environ: dict[str, str]) -> ConfigurationError | None:
+    try:
+        load_settings(environ)
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def test_the_table_the_schema_and_the_settings_name_the_same_things_in_the_same_order() -> None:
+    assert list(ATTRIBUTES) == NAMES
+    assert list(ATTRIBUTES.values()) == [field.name for field in fields(Settings)]
+
+
+def test_every_setting_has_the_prefix_and_one_sentence() -> None:
+    for doc in SETTINGS:
+        assert doc.name.startswith(PREFIX)
+        assert doc.sentence.endswith(".")
+        assert "\n" not in doc.sentence
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    assert load_settings({}) == Settings(
+        data_dir="./var",
+        database_url="sqlite:///./var/coursebell.db",
+        broker_url=None,
+        nexudus_url="https://spaces.nexudus.com",
+        nexudus_username=None,
+        nexudus_password=None,
+        nexudus_client_id=None,
+        hook_secrets=(),
+        relay_tokens=(),
+        smtp=None,
+        mail_from=None,
+        mail_reply_to=None,
+        rules=None,
+        public_url="http://127.0.0.1:8000",
+        listen=Listen("127.0.0.1", 8000),
+        mode=Mode.OBSERVE,
+        check_every_s=300,
+        lesson_url=None,
+        course_url=None,
+        secret_key=None,
+        nexudus_limits="10/second;120/minute;5000/hour;200000/day",
+        zone="UTC",
+        lease_s=60,
+        workers=2,
+    )
+
+
+def test_an_empty_or_blank_text_is_the_same_as_none() -> None:
+    assert load_settings(dict.fromkeys(NAMES, "")) == load_settings({})
+    assert one("MODE", "  ") == load_settings({})
+
+
+def test_other_programs_settings_are_ignored() -> None:
+    assert load_settings({"PATH": "/bin", "COURSEBEL_MODE": "x", "MODE": "x"}) == load_settings({})
+
+
+def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
+    assert one("MODE", " sending ").mode is Mode.SENDING
+    assert one("NEXUDUS_PASSWORD", " s ").nexudus_password == " s "
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "expected"),
+    [
+        ("DATA_DIR", "/srv/bell/", "data_dir", "/srv/bell"),
+        ("DATA_DIR", "/srv/bell", "database_url", "sqlite:////srv/bell/coursebell.db"),
+        ("DATABASE_URL", "sqlite:////srv/a.db", "database_url", "sqlite:////srv/a.db"),
+        ("DATABASE_URL", "postgres://u:p@h:5/n", "database_url", "postgresql+psycopg://u:p@h:5/n"),
+        ("DATABASE_URL", "postgresql://h/n", "database_url", "postgresql+psycopg://h/n"),
+        ("DATABASE_URL", "postgresql+psycopg://h/n", "database_url", "postgresql+psycopg://h/n"),
+        (
+            "DATABASE_URL",
+            "postgresql:///n?host=/run/pg",
+            "database_url",
+            "postgresql+psycopg:///n?host=/run/pg",
+        ),
+        (
+            "BROKER_URL",
+            "redis://:pw@127.0.0.1:6379/0",
+            "broker_url",
+            "redis://:pw@127.0.0.1:6379/0",
+        ),
+        ("BROKER_URL", "rediss://h:6380", "broker_url", "rediss://h:6380"),
+        ("BROKER_URL", "redis+socket:///run/r.sock", "broker_url", "redis+socket:///run/r.sock"),
+        ("NEXUDUS_URL", "https://n.example.org/", "nexudus_url", "https://n.example.org"),
+        ("NEXUDUS_URL", "http://127.0.0.1:9000", "nexudus_url", "http://127.0.0.1:9000"),
+        ("NEXUDUS_URL", "http://localhost:9000/", "nexudus_url", "http://localhost:9000"),
+        ("NEXUDUS_URL", "http://[::1]:9000", "nexudus_url", "http://[::1]:9000"),
+        ("HOOK_SECRETS", "newest-one, ,older-one,", "hook_secrets", ("newest-one", "older-one")),
+        ("HOOK_SECRETS", "repeated1,repeated1", "hook_secrets", ("repeated1",)),
+        ("RELAY_TOKENS", "12345678", "relay_tokens", ("12345678",)),
+        ("RULES", "/etc/bell/rules.yaml", "rules", "/etc/bell/rules.yaml"),
+        ("PUBLIC_URL", "https://bell.example.org/x/", "public_url", "https://bell.example.org/x"),
+        ("LISTEN", "0.0.0.0:80", "listen", Listen("0.0.0.0", 80)),  # noqa: S104 - nothing listens
+        ("LISTEN", "[::1]:8000", "listen", Listen("::1", 8000)),
+        ("MODE", "sending", "mode", Mode.SENDING),
+        ("CHECK_EVERY_S", "0", "check_every_s", 0),
+        (
+            "LESSON_URL",
+            "https://p.example.org/{course_id}/{lesson_id}?u={lesson_unique_id}",
+            "lesson_url",
+            "https://p.example.org/{course_id}/{lesson_id}?u={lesson_unique_id}",
+        ),
+        ("COURSE_URL", "https://p.example.org/c", "course_url", "https://p.example.org/c"),
+        ("NEXUDUS_LIMITS", "1/second", "nexudus_limits", "1/second"),
+        ("ZONE", "Europe/London", "zone", "Europe/London"),
+        ("LEASE_S", "3600", "lease_s", 3600),
+        ("WORKERS", "64", "workers", 64),
+    ],
+)
+def test_a_good_text_becomes_a_typed_value(
+    name: str, text: str, attribute: str, expected: object
+) -> None:
+    assert getattr(one(name, text), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://h", SmtpServer("h", 587, None, None, TlsMode.STARTTLS)),
+        ("smtps://h", SmtpServer("h", 465, None, None, TlsMode.IMPLICIT)),
+        ("smtp://h?tls=implicit", SmtpServer("h", 465, None, None, TlsMode.IMPLICIT)),
+        ("smtp://h:25?tls=none", SmtpServer("h", 25, None, None, TlsMode.NONE)),
+        ("smtp://u:p@127.0.0.1:25?tls=none", SmtpServer("127.0.0.1", 25, "u", "p", TlsMode.NONE)),
+        ("smtp://[::1]:1025/?tls=none", SmtpServer("::1", 1025, None, None, TlsMode.NONE)),
+        (
+            "smtp://me%40example.org:p%3A%2F%C3%A9@mail.example.org:2525?tls=starttls",
+            SmtpServer("mail.example.org", 2525, "me@example.org", "p:/é", TlsMode.STARTTLS),
+        ),
+    ],
+)
+def test_a_mail_server_is_read_from_its_address(url: str, expected: SmtpServer) -> None:
+    assert one("SMTP_URL", url).smtp == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rita@example.org", MailAddress("", "rita@example.org")),
+        ("<rita@example.org>", MailAddress("", "rita@example.org")),
+        (
+            "Rita, Harbour Works <rita@example.org>",
+            MailAddress("Rita, Harbour Works", "rita@example.org"),
+        ),
+        ('"Rita \\"R\\", Ltd" <r@example.org>', MailAddress('Rita "R", Ltd', "r@example.org")),
+        ("Zoë 🎓 <zoe+courses@example.org>", MailAddress("Zoë 🎓", "zoe+courses@example.org")),
+    ],
+)
+def test_a_sender_needs_no_quotes(text: str, expected: MailAddress) -> None:
+    assert one("MAIL_FROM", text).mail_from == expected
+    assert one("MAIL_REPLY_TO", text).mail_reply_to == expected
+
+
+WHOLE = (
+    "expected a whole address with a host, at most one numeric port from 1 to 65535,"
+    " and special characters in user and password percent-encoded"
+)
+SENDER = "expected an address, as in Harbour Works <courses@example.org>"
+BROKER = (
+    "expected a broker that several processes can reach, which memory:// is not;"
+    " leave it unset and `coursebell up` starts one"
+)
+ONE_LINE = "expected one line of text without control characters"
+LISTEN = "expected host:port, such as 127.0.0.1:8000 or [::1]:8000"
+LIMITS = "expected limits such as 10/second;120/minute;5000/hour;200000/day"
+ZONE = "expected an IANA time zone, such as Europe/London"
+WEB = "expected an address that begins with https:// or http://"
+NO_LOGIN = "expected an address without a login, ? or #"
+SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
+TLS = "expected nothing after ? but tls=none, starttls or implicit"
+DATABASE = "expected sqlite:///file or postgresql://user:password@host/name"
+IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("DATA_DIR", "a?b", "expected a folder without ? in its name"),
+        ("DATABASE_URL", "mysql://h/n", DATABASE),
+        ("DATABASE_URL", "coursebell.db", DATABASE),
+        ("DATABASE_URL", "sqlite://coursebell.db", DATABASE),
+        ("DATABASE_URL", "sqlite://", DATABASE),
+        ("DATABASE_URL", "sqlite:///:memory:", IN_MEMORY),
+        ("DATABASE_URL", "sqlite:///", IN_MEMORY),
+        ("DATABASE_URL", "postgresql://", WHOLE),
+        ("DATABASE_URL", "postgresql://u:p/w@h/n", WHOLE),
+        (
+            "BROKER_URL",
+            "memory://",
+            BROKER,
+        ),
+        ("BROKER_URL", "amqp://h", "expected redis://, rediss:// or redis+socket://"),
+        ("BROKER_URL", "redis://", WHOLE),
+        ("BROKER_URL", "redis://h:0", WHOLE),
+        (
+            "NEXUDUS_URL",
+            "http://spaces.nexudus.com",
+            "expected https://, because the password is sent there",
+        ),
+        ("NEXUDUS_URL", "spaces.nexudus.com", WHOLE),
+        ("NEXUDUS_URL", "ftp://h", WEB),
+        ("NEXUDUS_URL", "https://u:p@h", NO_LOGIN),
+        ("NEXUDUS_URL", "https://h?x", NO_LOGIN),
+        ("NEXUDUS_PASSWORD", "two\nlines", ONE_LINE),
+        ("HOOK_SECRETS", "long-enough,short", "expected at least 8 characters"),
+        (
+            "HOOK_SECRETS",
+            "sécret-sécret",
+            "expected ASCII characters only: Nexudus loses all others",
+        ),
+        ("RELAY_TOKENS", "1234567", "expected at least 8 characters"),
+        (
+            "RELAY_TOKENS",
+            "1234 5678",
+            "expected ASCII characters without spaces: tokens travel in a header",
+        ),
+        ("SMTP_URL", "mail.example.org:587", WHOLE),
+        ("SMTP_URL", "http://h", SMTP),
+        ("SMTP_URL", "smtp://h/path", SMTP),
+        ("SMTP_URL", "smtp://h?tls=ssl", TLS),
+        ("SMTP_URL", "smtp://h?timeout=5", TLS),
+        ("SMTP_URL", "smtp://h?mode=none", TLS),
+        ("SMTP_URL", "smtp://h?tls=none&tls=starttls", TLS),
+        ("SMTP_URL", "smtps://h?tls=none", "expected tls=implicit or nothing with smtps://"),
+        ("SMTP_URL", "smtp://u:p@h:99999", WHOLE),
+        ("SMTP_URL", "smtp://u@h", "expected both a user and a password, or neither"),
+        ("SMTP_URL", "smtp://u:p%0D%0Ax@h", "expected both a user and a password, or neither"),
+        ("SMTP_URL", "smtp://u:p%FF@h", "expected percent-encoded UTF-8 in user and password"),
+        (
+            "SMTP_URL",
+            "smtp://u:p@h?tls=none",
+            "expected tls=starttls or tls=implicit, because a login is sent",
+        ),
+        ("MAIL_FROM", "Rita", SENDER),
+        ("MAIL_FROM", "Rita <rita@example.org", SENDER),
+        ("MAIL_FROM", "a@b.org, c@d.org", SENDER),
+        ("MAIL_FROM", "a..b@example.org", SENDER),
+        ("MAIL_FROM", "=?utf-8?q?x?= <a@example.org>", SENDER),
+        ("MAIL_FROM", "Rita\r\nBcc: x <a@example.org>", ONE_LINE),
+        ("MAIL_REPLY_TO", "a@", SENDER),
+        ("PUBLIC_URL", "//h", WEB),
+        ("PUBLIC_URL", "https://h/#x", NO_LOGIN),
+        ("LISTEN", "8000", LISTEN),
+        ("LISTEN", ":8000", LISTEN),
+        ("LISTEN", "127.0.0.1", LISTEN),
+        ("LISTEN", "127.0.0.1:0", LISTEN),
+        ("LISTEN", "::1:8000", LISTEN),
+        ("LISTEN", "h:80/x", LISTEN),
+        ("MODE", "on", "expected observe or sending"),
+        ("CHECK_EVERY_S", "-1", "expected a whole number from 0 to 86400"),
+        ("CHECK_EVERY_S", "5m", "expected a whole number from 0 to 86400"),
+        ("CHECK_EVERY_S", "\u0661", "expected a whole number from 0 to 86400"),
+        (
+            "LESSON_URL",
+            "https://h/{lesson}",
+            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+        ),
+        (
+            "LESSON_URL",
+            "https://h/{}",
+            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+        ),
+        (
+            "LESSON_URL",
+            "https://h/{lesson_id!r}",
+            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+        ),
+        ("LESSON_URL", "https://h/{lesson_id", "expected every { to have its }"),
+        ("LESSON_URL", "javascript://h/", WEB),
+        ("COURSE_URL", "https://h/{lesson_id}", "expected no other placeholder than {course_id}"),
+        ("SECRET_KEY", "short", "expected at least 8 characters"),
+        ("NEXUDUS_LIMITS", "10 per second", LIMITS),
+        ("NEXUDUS_LIMITS", "10/second;", LIMITS),
+        ("NEXUDUS_LIMITS", "0/second", LIMITS),
+        ("ZONE", "Europe/Nowhere", ZONE),
+        ("ZONE", "Europe", ZONE),
+        ("ZONE", "../../etc/passwd", ZONE),
+        ("LEASE_S", "0", "expected a whole number from 1 to 3600"),
+        ("WORKERS", "65", "expected a whole number from 1 to 64"),
+    ],
+)
+def test_a_bad_text_is_refused_with_what_was_expected(name: str, text: str, sentence: str) -> None:
+    assert mistakes_of({PREFIX + name: text}) == [f"{PREFIX}{name}: {sentence}"]
+
+
+def test_all_mistakes_come_together_in_the_order_of_the_table() -> None:
+    assert mistakes_of(
+        {
+            "COURSEBELL_WORKERS": "many",
+            "COURSEBELL_MOOD": "sending",
+            "COURSEBELL_MODE": "on",
+            "COURSEBELL_DATABASE_URL": "x",
+        }
+    ) == [
+        f"COURSEBELL_DATABASE_URL: {DATABASE}",
+        "COURSEBELL_MODE: expected observe or sending",
+        "COURSEBELL_WORKERS: expected a whole number from 1 to 64",
+        "COURSEBELL_MOOD: there is no such setting; did you mean COURSEBELL_MODE?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("COURSEBELL_SMPT_URL", "there is no such setting; did you mean COURSEBELL_SMTP_URL?"),
+        (
+            "COURSEBELL_SMPT_URL_FILE",
+            "there is no such setting; did you mean COURSEBELL_SMTP_URL_FILE?",
+        ),
+        ("COURSEBELL_", "there is no such setting"),
+        (
+            "COURSEBELL_SMTP_URL_FILE",
+            "expected to have been read from its file before; this is a fault of the caller",
+        ),
+    ],
+)
+def test_an_unknown_name_is_a_mistake_unless_it_is_empty(name: str, sentence: str) -> None:
+    assert mistakes_of({name: "x"}) == [f"{name}: {sentence}"]
+    assert load_settings({name: ""}) == load_settings({})
+
+
+BROKEN = [
+    "{}",
+    "\x00{}",
+    "{}\n",
+    "é{}",
+    "x://u:{}@h",
+    "smtp://u:{}/@h",
+    "smtp://h:{}",
+    "smtp://u:{}@h?tls={}",
+    "redis://u:{}[@h",
+    "postgres://u:{}/#@h",
+    "https://u:{}@h",
+    "https://h/{{{}}}",
+    "{} <{}>",
+    "[{}",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", BROKEN)
+def test_what_was_written_is_never_repeated_in_a_mistake(name: str, form: str) -> None:
+    error = error_of({name: form.replace("{}", MARKER)})
+    if error is not None:
+        assert MARKER not in "".join(traceback.format_exception(error))
+
+
+SECRET_ENVIRON = {
+    "COURSEBELL_DATABASE_URL": f"postgresql://u:{MARKER}@h:5432/n",
+    "COURSEBELL_BROKER_URL": f"redis://:{MARKER}@h:6379/0",
+    "COURSEBELL_NEXUDUS_PASSWORD": MARKER,
+    "COURSEBELL_HOOK_SECRETS": f"{MARKER},{MARKER}older",
+    "COURSEBELL_RELAY_TOKENS": MARKER,
+    "COURSEBELL_SMTP_URL": f"smtp://me%40example.org:{MARKER}@[::1]:25",
+    "COURSEBELL_SECRET_KEY": MARKER,
+}
+
+
+def test_no_secret_is_in_what_settings_print_as() -> None:
+    assert MARKER not in repr(load_settings(SECRET_ENVIRON))
+
+
+def test_settings_are_described_without_their_secrets() -> None:
+    environ = {
+        **SECRET_ENVIRON,
+        "COURSEBELL_MAIL_FROM": "Rita <r@example.org>",
+        "COURSEBELL_LISTEN": "[::1]:80",
+        "COURSEBELL_LEASE_S": "",
+    }
+    lines = {
+        line.name: (line.value, line.origin) for line in describe(load_settings(environ), environ)
+    }
+    assert list(lines) == NAMES
+    assert MARKER not in str(lines)
+    assert lines["COURSEBELL_DATABASE_URL"] == (
+        "postgresql+psycopg://u:***@h:5432/n",
+        "environment",
+    )
+    assert lines["COURSEBELL_BROKER_URL"][0] == "redis://:***@h:6379/0"
+    assert lines["COURSEBELL_NEXUDUS_PASSWORD"][0] == "set, 14 characters"
+    assert lines["COURSEBELL_HOOK_SECRETS"][0] == "2 set, 14 and 19 characters"
+    assert lines["COURSEBELL_RELAY_TOKENS"][0] == "set, 14 characters"
+    assert lines["COURSEBELL_SMTP_URL"][0] == "smtp://me%40example.org:***@[::1]:25?tls=starttls"
+    assert lines["COURSEBELL_MAIL_FROM"][0] == "Rita <r@example.org>"
+    assert lines["COURSEBELL_LISTEN"][0] == "[::1]:80"
+    assert lines["COURSEBELL_MODE"] == ("observe", "default")
+    assert lines["COURSEBELL_LEASE_S"] == ("60", "default")
+    assert lines["COURSEBELL_RULES"] == ("unset", "default")
+
+
+def test_a_password_in_a_query_is_hidden_too() -> None:
+    environ = {"COURSEBELL_DATABASE_URL": f"postgresql://h/n?user=u&password={MARKER}&x=1"}
+    lines = describe(load_settings(environ), environ)
+    assert lines[1].value == "postgresql+psycopg://h/n?user=u&password=***&x=1"
+
+
+def test_a_setting_from_a_file_is_described_as_such() -> None:
+    origins = {
+        line.name: line.origin
+        for line in describe(load_settings({}), {"COURSEBELL_MODE_FILE": "/run/secrets/mode"})
+    }
+    assert origins["COURSEBELL_MODE"] == "file"
+    assert origins["COURSEBELL_LISTEN"] == "default"
+
+
+@examples(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from(NAMES) | st.text().map(PREFIX.__add__), st.text()))
+def test_any_environment_gives_settings_or_mistakes(environ: dict[str, str]) -> None:
+    error = error_of(environ)
+    if error is None:
+        describe(load_settings(environ), environ)
+    else:
+        assert error.mistakes
+        assert all(one.startswith(PREFIX) and one.isascii() for one in error.mistakes)
+
+
+ADDRESS = st.from_regex(r"(smtps?|redis|postgres|https?|sqlite)://[ -~]{0,40}", fullmatch=True)
+
+
+@examples(deadline=None, max_examples=300)
+@given(st.sampled_from([name for name in NAMES if name.endswith(("URL", "LISTEN"))]), ADDRESS)
+def test_any_address_gives_settings_or_one_mistake(name: str, text: str) -> None:
+    error = error_of({name: text})
+    if error is None:
+        describe(load_settings({name: text}), {name: text})
+    else:
+        assert len(error.mistakes) == 1

@@ -1,0 +1,1 @@
+"""The work: look a record up, compare, decide, act."""

@@ -1,0 +1,77 @@
+"""Celery, as a bell: it carries a task's name to a worker, and nothing depends on it arriving.
+
+Each setting has its experiment or its reason; docs/why.md names them. What matters most: one retry
+mechanism (the ledger's), no result, no ETA, no remote control, and sockets that give up.
+"""
+
+from typing import Any
+
+from celery import Celery, signals
+
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from workers import tasks
+from workers.child import become_child, leave_child
+from workers.logs import set_up_logs
+from workers.names import QUEUE
+
+_HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
+
+__all__ = ["make_worker_app", "tasks"]
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """Return the app that `coursebell worker` runs.
+
+    Raises:
+        ConfigurationError: there is no broker to hear from.
+    """
+    if settings.broker_url is None:
+        raise ConfigurationError(
+            [
+                "COURSEBELL_BROKER_URL: not set, so a worker alone hears nothing; set it, "
+                + "or run `coursebell up`, which starts a broker of its own"
+            ]
+        )
+    app = Celery("coursebell", broker=settings.broker_url)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_time_limit=_HARD_LIMIT_S,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=settings.workers,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_soft_shutdown_timeout=10,
+        worker_max_tasks_per_child=5000,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": 15,
+            "socket_connect_timeout": 3,
+            "health_check_interval": 10,
+            "visibility_timeout": 900,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "global_keyprefix": "coursebell:",
+        },
+    )
+
+    def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        set_up_logs("worker")
+
+    def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        become_child(settings)
+
+    def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        leave_child()
+
+    signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.worker_process_init.connect(begin, weak=False)
+    signals.worker_process_shutdown.connect(end, weak=False)
+    return app

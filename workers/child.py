@@ -1,0 +1,37 @@
+"""What one worker child holds: made after the fork, in the child, and never shared with another."""
+
+from dataclasses import dataclass
+
+from schemas.settings import Settings
+from workers.clocks import utc_now
+from workers.heartbeat import Heartbeat
+from workers.workshop import Workshop, make_workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process that works."""
+
+    workshop: Workshop
+    heartbeat: Heartbeat
+
+
+_children: list[Child] = []  # none or one: a process is one child
+
+
+def become_child(settings: Settings) -> None:
+    """Make this process able to work. Called once, after the fork."""
+    leave_child()
+    workshop = make_workshop(settings)
+    _children.append(Child(workshop, Heartbeat(workshop.engine, "worker", utc_now)))
+
+
+def this_child() -> Child:
+    """Return what this process works with."""
+    return _children[0]
+
+
+def leave_child() -> None:
+    """Let go of everything, at the end of the process."""
+    while _children:
+        _children.pop().workshop.close()

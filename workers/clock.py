@@ -1,0 +1,73 @@
+"""The clock: asks the ledger each second what is due, and rings.
+
+Any number may run; a leased row in the ledger lets one at a time ring. It is what makes a lost
+broker, a lost message and a lost worker cost a delay and nothing else.
+"""
+
+import secrets
+import threading
+
+import structlog
+
+from ledger.actions import next_action_at
+from ledger.beats import give_lease_back, take_lease
+from ledger.engine import Engine, writing
+from ledger.lookups import next_lookup_at
+from schemas.errors import LedgerUnavailable
+from workers.bell import Bell
+from workers.clocks import Clock
+from workers.heartbeat import Heartbeat
+from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, OUTBOX_SWEEP
+
+TICK_S = 1.0
+SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
+_LEASE = "clock"
+_LEASE_S = 5.0
+
+_log = structlog.get_logger("clock")
+
+
+class BellClock:
+    """One clock process. `run` returns when `stop` is set."""
+
+    def __init__(self, engine: Engine, bell: Bell, clock: Clock) -> None:
+        self._engine = engine
+        self._bell = bell
+        self._clock = clock
+        self._holder = secrets.token_hex(16)
+        self._heartbeat = Heartbeat(engine, "clock", clock)
+        self._ticks = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until told to stop."""
+        while not stop.is_set():
+            try:
+                self.tick()
+            except LedgerUnavailable:
+                _log.warning("clock.ledger-unavailable")
+            stop.wait(TICK_S)
+        try:
+            with writing(self._engine) as connection:
+                give_lease_back(connection, _LEASE, self._holder)
+        except LedgerUnavailable:
+            _log.warning("clock.ledger-unavailable")
+
+    def tick(self) -> list[str]:
+        """Ring for what is due now; return what was rung for."""
+        self._heartbeat.beat()
+        now = self._clock()
+        with writing(self._engine) as connection:
+            if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
+                return []
+            lookup_at = next_lookup_at(connection, now)
+            action_at = next_action_at(connection, now)
+        due = []
+        if lookup_at is not None and lookup_at <= now:
+            due.append(LOOKUP_DRAIN)
+        if action_at is not None and action_at <= now:
+            due.append(ACTION_PERFORM)
+        if self._ticks % SWEEP_EVERY == 0:
+            due.append(OUTBOX_SWEEP)
+        self._ticks += 1
+        self._bell.ring(*due)
+        return due

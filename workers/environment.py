@@ -1,0 +1,83 @@
+"""The process's environment with its `_FILE` settings read: the only place where settings do I/O.
+
+Any setting may be given as `NAME_FILE`, the path of a file that holds it, as container platforms
+mount secrets. What the settings mean is decided in `schemas.settings`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas.errors import ConfigurationError
+from schemas.settings import PREFIX, SETTINGS, Settings, load_settings
+
+_FILE = "_FILE"
+_LARGEST_FILE = (
+    64 * 1024
+)  # bytes; no setting is longer, and a wrong path may lead to something endless
+
+
+def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return every setting in this environment, `NAME_FILE` replaced by `NAME` and the file's text.
+
+    One newline at the file's end is dropped. Names that are no settings stay as they are, for
+    `load_settings` to name. An empty text is the same as none, also for `NAME_FILE`.
+
+    Raises:
+        ConfigurationError: with one sentence for each file that cannot be read and each setting
+            that is given both ways.
+    """
+    found, mistakes = _read(environ)
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return found
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the files and load the settings, once, at the start of a process.
+
+    Raises:
+        ConfigurationError: with the mistakes of both steps together.
+    """
+    found, mistakes = _read(environ)
+    try:
+        settings = load_settings(found)
+    except ConfigurationError as error:
+        raise ConfigurationError(mistakes + error.mistakes) from None
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return settings
+
+
+def _read(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    found = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    mistakes: list[str] = []
+    for doc in SETTINGS:
+        path = found.pop(doc.name + _FILE, None)
+        if path is None:
+            continue
+        if doc.name in found:
+            # Neither is right, so neither is judged further.
+            del found[doc.name]
+            mistakes.append(f"{doc.name}: expected this or {doc.name}_FILE, not both")
+            continue
+        try:
+            found[doc.name] = _content(path)
+        except (OSError, ValueError) as error:
+            # The path is not repeated: it may be the secret itself, set under the wrong name.
+            mistakes.append(f"{doc.name}{_FILE}: expected a file that can be read; {_why(error)}")
+    return found, mistakes
+
+
+def _content(path: str) -> str:
+    with Path(path).open("rb") as file:
+        content = file.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise OSError(0, f"it is larger than {_LARGEST_FILE} bytes")
+    text = content.decode("utf-8-sig")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or "the system refuses it"
+    return "it is no UTF-8 text" if isinstance(error, UnicodeError) else "its path is impossible"

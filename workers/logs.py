@@ -1,0 +1,54 @@
+"""How we log: one JSON object a line on standard output, a fixed phrase and fields, ids only."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+]
+
+
+def set_up_logs(process: str, level: int = logging.INFO) -> None:
+    """Send everything this process logs, also what libraries log, to standard output as JSON.
+
+    Tracebacks of libraries are cut to the error's kind: their texts may quote what we must not log.
+    """
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+        processors=[
+            _say_only_the_kind,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [lines]
+    root.setLevel(level)
+    for noisy in ("kombu", "amqp", "celery.worker.strategy", "celery.app.trace", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Alembic speaks of every revision it looks at.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _say_only_the_kind(
+    _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    error = fields.pop("exc_info", None)
+    if isinstance(error, tuple) and error[0] is not None:
+        fields["error"] = error[0].__name__
+    fields.pop("stack_info", None)
+    return fields

@@ -1,0 +1,1 @@
+"""From "this record may have changed" to events and planned actions in the ledger."""

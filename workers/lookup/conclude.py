@@ -1,0 +1,125 @@
+"""Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from ledger.actions import plan_action
+from ledger.controls import sending_of
+from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.events import (
+    finish_announced_at,
+    keep_event,
+    known_keys,
+    note_reason,
+    supersede_lessons,
+)
+from ledger.lookups import Claim, finish_lookup
+from ledger.people import accept_person, person_gone
+from ledger.snapshots import accept_listing, accept_record, mark_gone, snapshot_of
+from schemas.entity import Entity
+from schemas.events import Event, EventKind
+from schemas.reasons import Reason
+from schemas.records import CourseMember
+from schemas.rules import Rules
+from workers.decide.conditions import Subject
+from workers.decide.happened import from_completions, from_enrolment
+from workers.decide.plans import Circumstances, plans_for
+from workers.lookup.findings import Findings
+
+# The end of a course is decided first, so that its last lesson knows it is spoken for.
+_FIRST = {EventKind.COURSE_COMPLETED: 0}
+
+
+class Overtaken(Exception):
+    """The lease was lost while we were reading; nothing of it may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """By what is decided."""
+
+    rules: Rules
+    zone: ZoneInfo
+
+
+def conclude(
+    engine: Engine, claim: Claim, findings: Findings, deciding: Deciding, now: datetime
+) -> int:
+    """Commit a look-up's findings and its end; return how many actions were planned.
+
+    Raises:
+        Overtaken: another worker has this look-up now.
+        LedgerUnavailable: nothing was committed.
+    """
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        if not finish_lookup(connection, claim, now):
+            raise Overtaken
+        before = _enrolment_before(connection, findings)
+        keep_findings(connection, findings, now)
+        events = _events(findings, before, deciding)
+        old = known_keys(connection, [event.key for event in events])
+        new = [event for event in events if event.key not in old]
+        return sum(
+            _decide(connection, event, findings, deciding, now)
+            for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
+        )
+
+
+def keep_findings(connection: Connection, findings: Findings, now: datetime) -> None:
+    """Keep every record that was read, and note those that are gone."""
+    for entity, record in findings.records:
+        accept_record(connection, entity, record, now)
+    for entity, parent, records in findings.listings:
+        accept_listing(connection, entity, parent, records, now)
+    for coworker in findings.people:
+        accept_person(connection, coworker, now)
+    for entity, record_id in findings.gone:
+        if entity is Entity.COWORKER:
+            person_gone(connection, record_id, now)
+        else:
+            mark_gone(connection, entity, record_id, now)
+
+
+def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
+    if findings.enrolment is None:
+        return None
+    known = snapshot_of(connection, Entity.COURSE_MEMBER, findings.enrolment.record_id)
+    record = None if known is None else known.record
+    return record if isinstance(record, CourseMember) else None
+
+
+def _events(findings: Findings, before: CourseMember | None, deciding: Deciding) -> list[Event]:
+    if findings.enrolment is None:
+        return []
+    return from_enrolment(before, findings.enrolment) + from_completions(
+        findings.enrolment, findings.completions, findings.lessons, deciding.rules.counts
+    )
+
+
+def _decide(
+    connection: Connection, event: Event, findings: Findings, deciding: Deciding, now: datetime
+) -> int:
+    event_id = keep_event(connection, event, now)
+    if event_id is None or findings.enrolment is None:
+        return 0
+    lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
+    plans = plans_for(
+        event,
+        Circumstances(
+            deciding.rules,
+            deciding.zone,
+            Subject(findings.enrolment, findings.course, lesson),
+            finish_announced_at(connection, event.course_id, event.coworker_id),
+            sending_of(connection).started_at,
+        ),
+    )
+    if isinstance(plans, Reason):
+        note_reason(connection, event_id, plans)
+        return 0
+    for plan in plans:
+        plan_action(connection, plan, event_id, now)
+    if event.kind is EventKind.COURSE_COMPLETED:
+        supersede_lessons(connection, event.course_id, event.coworker_id, now)
+    return len(plans)

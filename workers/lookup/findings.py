@@ -1,0 +1,25 @@
+"""What one look-up learned from the source, before any of it is committed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from schemas.entity import Entity
+from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson, Record
+
+
+@dataclass(slots=True)
+class Findings:
+    """Records as the source has them now. What was fresh enough in the ledger is not read again.
+
+    `records` are to be kept as snapshots, `listings` as all there is below a parent (column name
+    and Id), `gone` are no longer there. The rest is what deciding needs.
+    """
+
+    records: list[tuple[Entity, Record]] = field(default_factory=list)
+    listings: list[tuple[Entity, tuple[str, int], Sequence[Record]]] = field(default_factory=list)
+    gone: list[tuple[Entity, int]] = field(default_factory=list)
+    people: list[Coworker] = field(default_factory=list)
+    enrolment: CourseMember | None = None
+    course: Course | None = None
+    lessons: Sequence[Lesson] = ()
+    completions: Sequence[CompletedLesson] = ()

@@ -1,0 +1,7 @@
+"""The names that processes share: the queue and the tasks. A rename is a decision."""
+
+QUEUE = "coursebell"  # the Procfile's worker consumes it
+
+LOOKUP_DRAIN = "lookup.drain"  # read the records that changed, decide
+ACTION_PERFORM = "action.perform"  # perform what is due
+OUTBOX_SWEEP = "outbox.sweep"  # settle what was left behind, and show that workers work

@@ -1,0 +1,144 @@
+"""Performs one claimed action, and writes down how it ended. Nothing is raised for one's own fate.
+
+The order matters: `performing` is committed before the hand-over and the receipt after it, so that
+whatever is killed between leaves a row that says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.actions import ClaimedAction, begin_action, release_action, settle_action
+from ledger.copies import keep_copy
+from ledger.engine import Connection, Engine, lock_decisions, writing
+from schemas.actions import Outcome
+from schemas.errors import (
+    ActionRefused,
+    CoursebellError,
+    HandoverUnknown,
+    MailUnavailable,
+    Permanent,
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
+from schemas.reasons import Reason
+from schemas.states import ActionState
+from workers.actions.base import Action, Written
+from workers.clocks import Clock
+from workers.decide.again import objection
+from workers.lookup.reading import SourceReads
+from workers.perform.refresh import refresh
+from workers.perform.truth import Standpoint, Whole, whole_truth
+from workers.retries import Chance, lookup_again_at, mail_again_at, refused_again_at
+
+
+@dataclass(frozen=True, slots=True)
+class Performing:
+    """With what actions are performed. `lease_s` is how long a hand-over may take, in seconds."""
+
+    engine: Engine
+    actions: Mapping[str, Action]
+    stand: Standpoint
+    clock: Clock
+    chance: Chance
+    lease_s: float
+
+
+def perform(tools: Performing, source: SourceReads, claimed: ClaimedAction) -> Outcome | None:
+    """Return how it ended; None if the action turned out to be no longer ours.
+
+    Raises:
+        LedgerUnavailable: what happened could not be written; the lease will bring it back.
+    """
+    try:
+        refresh(tools.engine, source, claimed, tools.clock())
+    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        return _settle(tools, claimed, _source_trouble(tools, claimed, error))
+    begun = _begin(tools, claimed)
+    if isinstance(begun, Written):
+        return _settle(tools, claimed, _handed_over(tools, claimed, begun))
+    return begun
+
+
+def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | None:
+    """Decide again and write it; commit `performing`, or the outcome that it came to instead."""
+    now = tools.clock()
+    with writing(tools.engine) as connection:
+        lock_decisions(connection)
+        whole = whole_truth(connection, claimed, tools.stand, now)
+        outcome = objection(whole.truth)
+        written = None
+        if outcome is None or outcome.state is ActionState.HELD:
+            found = _write(tools, claimed, whole)
+            if isinstance(found, Outcome):
+                outcome = found
+            else:
+                written = found
+                keep_copy(connection, claimed.action_id, written.copy, now)
+        if outcome is not None:
+            return outcome if settle_action(connection, claimed, outcome, now) else None
+        return written if _is_begun(connection, tools, claimed, whole, now) else None
+
+
+def _is_begun(
+    connection: Connection,
+    tools: Performing,
+    claimed: ClaimedAction,
+    whole: Whole,
+    now: datetime,
+) -> bool:
+    if begin_action(connection, claimed, now, lease_s=tools.lease_s, events=whole.events):
+        return True
+    release_action(connection, claimed)
+    return False
+
+
+def _write(tools: Performing, claimed: ClaimedAction, whole: Whole) -> Written | Outcome:
+    action = tools.actions.get(claimed.kind)
+    if action is None or whole.order is None:
+        return Outcome.failed(Reason.INTERNAL_ERROR, "nothing here performs this kind of action")
+    try:
+        return action.write(whole.order)
+    except ActionRefused as error:
+        return Outcome.failed(Reason.MAIL_REJECTED, error.detail or str(error))
+    except Permanent as error:
+        return Outcome.failed(Reason.TEMPLATE_ERROR, str(error))
+
+
+def _handed_over(tools: Performing, claimed: ClaimedAction, written: Written) -> Outcome:
+    tries = claimed.attempts + 1
+    try:
+        return Outcome.done(written.hand_over())
+    except MailUnavailable as error:
+        again = mail_again_at(tools.clock(), tries, chance=tools.chance())
+        if again is None:
+            return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
+        return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))
+    except ActionRefused as error:
+        return Outcome.failed(Reason.MAIL_REJECTED, error.detail or str(error))
+    except HandoverUnknown as error:
+        return Outcome.unknown(str(error))
+    except Exception as error:  # noqa: BLE001 - a fault of ours in the middle: nobody knows, and nobody may repeat it
+        return Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
+
+
+def _source_trouble(tools: Performing, claimed: ClaimedAction, error: CoursebellError) -> Outcome:
+    now, tries, chance = tools.clock(), claimed.attempts + 1, tools.chance()
+    if isinstance(error, RecordUnreadable):
+        return Outcome.failed(Reason.UNREADABLE, str(error))
+    if isinstance(error, SourceRefused):
+        until = refused_again_at(now, tries, chance=chance)
+        return Outcome.waiting(until, Reason.NEXUDUS_REFUSED, str(error))
+    wish = error.retry_after_s if isinstance(error, SourceThrottled | SourceUnavailable) else None
+    until = lookup_again_at(now, tries + 4, retry_after_s=wish, chance=chance)
+    busy = isinstance(error, SourceThrottled)
+    reason = Reason.NEXUDUS_BUSY if busy else Reason.NEXUDUS_DOWN
+    return Outcome.waiting(until, reason, str(error))
+
+
+def _settle(tools: Performing, claimed: ClaimedAction, outcome: Outcome) -> Outcome | None:
+    with writing(tools.engine) as connection:
+        settled = settle_action(connection, claimed, outcome, tools.clock())
+    return outcome if settled else None

@@ -1,0 +1,24 @@
+"""Reads again from the source what an action depends on, unless we read it a moment ago."""
+
+from datetime import datetime
+
+from ledger.actions import ClaimedAction
+from ledger.engine import Engine, writing
+from workers.lookup.conclude import keep_findings
+from workers.lookup.findings import Findings
+from workers.lookup.reading import CACHED, FRESH, Reader, SourceReads
+
+
+def refresh(engine: Engine, source: SourceReads, claimed: ClaimedAction, now: datetime) -> None:
+    """Bring the ledger up to what the source says of this action's person and course.
+
+    Raises what `Source.fetch` raises, and `LedgerUnavailable`.
+    """
+    reader = Reader(engine, source, now, Findings())
+    reader.enrolment(claimed.course_member_id, FRESH)
+    reader.person(claimed.coworker_id, FRESH)
+    reader.course(claimed.course_id, CACHED)
+    reader.lessons(claimed.course_id, CACHED)
+    reader.completions(claimed.course_member_id, FRESH)
+    with writing(engine) as connection:
+        keep_findings(connection, reader.findings, now)

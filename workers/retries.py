@@ -1,0 +1,46 @@
+"""When to try again: the one place with numbers about waiting. Pure; chance is handed in."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+Chance = Callable[[], float]  # gives a number from 0 to 1
+
+# Waiting for the source or the ledger: quickly at first, since most trouble is short.
+_LOOKUP_FIRST_S = 2.0
+_LOOKUP_LONGEST_S = 900.0
+# Waiting for a mail server: six tries over about a day (a mail server's "later" is meant so).
+_MAIL_WAITS_S = (60.0, 300.0, 1_800.0, 7_200.0, 28_800.0)
+
+# A refusal is for a person to mend; asking seldom shows when they have, and locks nobody out.
+_REFUSED_S = 900.0
+_REFUSED_LONGEST_S = 6 * 3600.0
+
+MOST_LOST_LEASES = 5  # a look-up that ended so many workers in a row is looked at by a person
+
+
+def lookup_again_at(
+    now: datetime, attempts: int, *, retry_after_s: float | None, chance: float
+) -> datetime:
+    """Return when to look again after the `attempts`-th try. `chance` is from 0 to 1.
+
+    The source's own wish is never undercut.
+    """
+    grown = min(_LOOKUP_FIRST_S * 2.0 ** min(attempts - 1, 20), _LOOKUP_LONGEST_S)
+    return now + timedelta(seconds=_jittered(grown, chance) + (retry_after_s or 0.0))
+
+
+def refused_again_at(now: datetime, attempts: int, *, chance: float) -> datetime:
+    """Return when to ask again after the source refused us the `attempts`-th time."""
+    grown = min(_REFUSED_S * 2.0 ** min(attempts - 1, 20), _REFUSED_LONGEST_S)
+    return now + timedelta(seconds=_jittered(grown, chance))
+
+
+def mail_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | None:
+    """Return when to try a mail server again after the `attempts`-th try; None: enough."""
+    if attempts > len(_MAIL_WAITS_S):
+        return None
+    return now + timedelta(seconds=_jittered(_MAIL_WAITS_S[attempts - 1], chance))
+
+
+def _jittered(wait_s: float, chance: float) -> float:
+    return wait_s * (0.75 + 0.5 * chance)

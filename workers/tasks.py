@@ -1,0 +1,57 @@
+"""The Celery tasks: thin, and told nothing. Each looks into the ledger and does what is due.
+
+A task ends after some seconds also when more is due, and rings for the rest, so that one kind of
+work never keeps the other waiting.
+"""
+
+import time
+from collections.abc import Callable
+
+from celery import shared_task
+
+from workers.child import this_child
+from workers.lookup.drain import drain_batch
+from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.perform.outbox import perform_batch, sweep
+
+_LONGEST_S = 10.0
+
+
+@shared_task(name=LOOKUP_DRAIN)
+def drain_lookups() -> None:
+    """Read the records that are due, batch after batch."""
+    child = this_child()
+
+    def batch() -> int:
+        claimed, planned = drain_batch(child.workshop.looking_up)
+        if planned:
+            child.workshop.bell.ring(ACTION_PERFORM)
+        return claimed
+
+    _until_done(batch, LOOKUP_DRAIN)
+
+
+@shared_task(name=ACTION_PERFORM)
+def perform_actions() -> None:
+    """Perform the actions that are due, batch after batch."""
+    tools = this_child().workshop
+    _until_done(lambda: perform_batch(tools.performing, tools.looking_up.source), ACTION_PERFORM)
+
+
+@shared_task(name=OUTBOX_SWEEP)
+def sweep_outbox() -> None:
+    """Settle what was left behind, and start what was planned and never started."""
+    child = this_child()
+    sweep(child.workshop.performing)
+    child.heartbeat.beat()
+    child.workshop.bell.ring(LOOKUP_DRAIN, ACTION_PERFORM)
+
+
+def _until_done(batch: Callable[[], int], task: str) -> None:
+    child = this_child()
+    end = time.monotonic() + _LONGEST_S
+    while batch():
+        child.heartbeat.beat()
+        if time.monotonic() > end:
+            child.workshop.bell.ring(task)
+            return

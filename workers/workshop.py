@@ -1,0 +1,145 @@
+"""Everything a worker process works with, made once per process and after any fork."""
+
+import contextlib
+import random
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ledger.engine import Engine, open_engine
+from schemas.errors import ConfigurationError
+from schemas.rules import Rules, load_rules
+from schemas.settings import Settings
+from workers.actions.base import Action
+from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.compose import TEMPLATES, Letters
+from workers.bell import Bell
+from workers.clocks import Clock, utc_now
+from workers.lookup.conclude import Deciding
+from workers.lookup.drain import LookingUp
+from workers.mailer.mailer import Mailer
+from workers.perform.perform import Performing
+from workers.perform.truth import Standpoint
+from workers.source.client import Source
+from workers.source.lending import Sources
+from workers.source.sign_in import Credentials
+
+# Beside the packages in a working tree, inside one of them once installed.
+_SHIPPED_RULES = (
+    Path(__file__).parent.parent / "schemas" / "rules.yaml",
+    Path(__file__).parent.parent / "rules.yaml",
+)
+ACTIONS = frozenset({"email"})  # the kinds of action rules may name
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """One process's tools."""
+
+    engine: Engine
+    looking_up: LookingUp
+    performing: Performing
+    bell: Bell
+    sources: Sources
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self.bell.close()
+        self.sources.close()
+        self.engine.dispose()
+
+
+def make_workshop(settings: Settings, *, clock: Clock = utc_now) -> Workshop:
+    """Return the tools for these settings.
+
+    Raises:
+        ConfigurationError: the rules file is wrong or cannot be read.
+    """
+    engine = open_engine(settings.database_url)
+    rules = read_rules(settings)
+    zone = ZoneInfo(settings.zone)
+    email = EmailAction(
+        Letters(),
+        None if settings.smtp is None else Mailer(settings.smtp),
+        Letterhead(
+            settings.mail_from,
+            settings.mail_reply_to,
+            settings.course_url,
+            settings.lesson_url,
+            zone,
+        ),
+    )
+    actions: dict[str, Action] = {email.kind: email}
+    sources = _sources(settings, engine, clock)
+    chance = random.SystemRandom().random
+    stand = Standpoint(rules, zone, secret_key(settings))
+    return Workshop(
+        engine,
+        LookingUp(
+            engine,
+            sources.lend,
+            Deciding(rules, zone),
+            clock,
+            chance,
+            settings.lease_s,
+        ),
+        Performing(engine, actions, stand, clock, chance, settings.lease_s),
+        Bell(settings.broker_url),
+        sources,
+    )
+
+
+def read_rules(settings: Settings) -> Rules:
+    """Return the rules in force.
+
+    Raises:
+        ConfigurationError: every mistake in them, or that the file cannot be read.
+    """
+    path = Path(settings.rules) if settings.rules else _shipped_rules()
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_RULES: cannot read {path}: {type(error).__name__}"]
+        ) from None
+    return load_rules(text, str(path), templates=TEMPLATES, actions=ACTIONS)
+
+
+def secret_key(settings: Settings) -> str:
+    """Return the key for hashes and signed addresses; made once and kept in the data folder.
+
+    Raises:
+        ConfigurationError: the data folder cannot be written.
+    """
+    if settings.secret_key:
+        return settings.secret_key
+    path = Path(settings.data_dir) / "secret_key"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            # Written beside and moved into place: two processes starting at once agree on one.
+            fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+            fresh.touch(mode=0o600)
+            fresh.write_text(secrets.token_hex(32), encoding="ascii")
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(fresh)
+            fresh.unlink()
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: cannot keep {path}: {type(error).__name__}"]
+        ) from None
+
+
+def _shipped_rules() -> Path:
+    return next((path for path in _SHIPPED_RULES if path.exists()), _SHIPPED_RULES[0])
+
+
+def _sources(settings: Settings, engine: Engine, clock: Clock) -> Sources:
+    credentials = None
+    if settings.nexudus_username and settings.nexudus_password:
+        credentials = Credentials(
+            settings.nexudus_username, settings.nexudus_password, settings.nexudus_client_id
+        )
+    return Sources(lambda: Source(settings.nexudus_url, engine, credentials, clock))
