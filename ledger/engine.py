@@ -73,8 +73,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         LedgerUnavailable: the database could not be opened or read.
     """
-    with _translated(), engine.connect() as connection, connection.begin():
-        yield connection
+    with _translated(), engine.connect() as bare:
+        # SQLite sees one state in any transaction; PostgreSQL has to be asked for it.
+        on_postgres = bare.dialect.name == "postgresql"
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        connection = bare.execution_options(**options) if on_postgres else bare
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Repeats of one record merge into one look-up. A notification that comes while it
 read makes the look-up due again afterwards, so that no change falls between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -57,13 +57,8 @@ def keep_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[i
     )
     delivery_ids = [int(row.id) for row in rows]
     for delivery_id, arrival in zip(delivery_ids, arrivals, strict=True):
-        keep_notifications(
-            connection,
-            arrival.notifications,
-            arrival.origin,
-            arrival.received_at,
-            delivery_id=delivery_id,
-        )
+        _note(connection, arrival.notifications, arrival.origin, arrival.received_at, delivery_id)
+    _ask(connection, [(arrival.notifications, arrival.received_at) for arrival in arrivals])
     return delivery_ids
 
 
@@ -72,10 +67,19 @@ def keep_notifications(
     statements: Sequence[Notification],
     origin: Origin,
     received_at: datetime,
-    *,
-    delivery_id: int | None = None,
 ) -> None:
-    """Keep notifications and make the look-up of each followed record due."""
+    """Keep notifications without a delivery, and make the look-up of each followed record due."""
+    _note(connection, statements, origin, received_at, None)
+    _ask(connection, [(statements, received_at)])
+
+
+def _note(
+    connection: Connection,
+    statements: Sequence[Notification],
+    origin: Origin,
+    received_at: datetime,
+    delivery_id: int | None,
+) -> None:
     rows = [
         {
             "delivery_id": delivery_id,
@@ -86,16 +90,24 @@ def keep_notifications(
         }
         for statement in statements
     ]
-    if not rows:
-        return
-    connection.execute(insert(notifications), rows)
-    # In one order for everybody, so that two transactions never wait for each other.
-    followed = sorted({(one.entity, one.record_id) for one in statements if one.entity})
-    for entity, record_id in followed:
-        _ask(connection, entity, record_id, received_at)
+    if rows:
+        connection.execute(insert(notifications), rows)
 
 
-def _ask(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
+def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], datetime]]) -> None:
+    # In one order for everybody, so that two transactions never wait for each other. Within one
+    # delivery, repeats of a record are one question.
+    asked = {
+        (statement.entity, statement.record_id, received_at, place)
+        for place, (statements, received_at) in enumerate(said)
+        for statement in statements
+        if statement.entity
+    }
+    for entity, record_id, received_at, _ in sorted(asked):
+        _ask_for(connection, entity, record_id, received_at)
+
+
+def _ask_for(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
     at_rest = lookups.c.state.in_([LookupState.DONE, LookupState.FAILED])
     statement = insert_into(connection, lookups).values(
         entity=entity, record_id=record_id, state=LookupState.DUE, due_at=now, asked_at=now, asked=1

@@ -17,6 +17,9 @@ from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import LookupState
 
+# Somebody asked for the record while it was being read.
+_ASKED_AGAIN = lookups.c.asked > lookups.c.leased_asked
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -95,13 +98,12 @@ def finish_lookup(connection: Connection, claim: Claim, now: datetime) -> bool:
 
     Returns False when the lease was lost: then nothing of this work may be committed.
     """
-    asked_again = lookups.c.asked > lookups.c.leased_asked
     return _settle(
         connection,
         claim,
-        state=case((asked_again, LookupState.DUE), else_=LookupState.DONE),
+        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.DONE),
         due_at=now,
-        asked_at=case((asked_again, now), else_=lookups.c.asked_at),
+        asked_at=case((_ASKED_AGAIN, now), else_=lookups.c.asked_at),
         attempts=0,
         reason=None,
         last_error=None,
@@ -134,8 +136,18 @@ def return_lookup(connection: Connection, claim: Claim, until: datetime) -> bool
 
 
 def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str) -> bool:
-    """End a look-up that cannot succeed; a new notification makes it due again."""
-    return _settle(connection, claim, state=LookupState.FAILED, reason=reason, last_error=error)
+    """End a look-up that cannot succeed; a new notification makes it due again.
+
+    One that came while we were reading does so too: it may speak of what repaired the record.
+    """
+    return _settle(
+        connection,
+        claim,
+        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.FAILED),
+        attempts=case((_ASKED_AGAIN, 0), else_=lookups.c.attempts),
+        reason=reason,
+        last_error=error,
+    )
 
 
 def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:

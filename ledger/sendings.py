@@ -16,13 +16,14 @@ def sent_to(
 ) -> list[datetime]:
     """Return when this person got emails after `since`, not counting the action `but`."""
     rows = connection.execute(
-        select(actions.c.finished_at, actions.c.due_at).where(
+        select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
             actions.c.coworker_id == coworker_id,
             actions.c.state.in_(_COUNTED),
             actions.c.id != but,
         )
     )
-    moments = (row.finished_at or row.due_at for row in rows)
+    # One that is being handed over counts as now, however long ago it was due.
+    moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
     return [moment for moment in moments if moment > since]
 
 

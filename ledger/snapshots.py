@@ -76,10 +76,14 @@ def accept_listing(
     parent: tuple[str, int],
     records: Iterable[Record],
     now: datetime,
+    *,
+    asked_at: datetime | None = None,
 ) -> None:
     """Make `records` all there is of `entity` below `parent` (column name and Id).
 
-    What we had below it and is not among them is gone.
+    What we had below it and is not among them is gone, unless it was kept after `asked_at`, which
+    is before the list was asked for: what came up meanwhile may be missing on it. Without
+    `asked_at`, nothing can have.
     """
     column, parent_id = parent
     present = []
@@ -92,6 +96,7 @@ def accept_listing(
             snapshots.c.entity == entity,
             snapshots.c[column] == parent_id,
             snapshots.c.gone_at.is_(None),
+            snapshots.c.fetched_at <= (asked_at or now),
             snapshots.c.record_id.not_in(present),
         )
         .values(gone_at=now)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 from sqlalchemy import Engine
 
 from ledger.engine import writing
@@ -17,6 +18,8 @@ from schemas.errors import LedgerUnavailable
 
 _MOST_TOGETHER = 1000
 _LONGEST_WAIT_S = 15.0  # over the database's own busy timeout, twice
+
+_log = structlog.get_logger("writer")
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class GroupWriter:
         self._engine = engine
         self._after_commit = after_commit
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -43,7 +48,10 @@ class GroupWriter:
             LedgerUnavailable: it is not known to be kept; the sender must be told to come again.
         """
         waiting = _Waiting(arrival)
-        self._queue.put(waiting)
+        with self._lock:
+            if self._closed:
+                raise LedgerUnavailable("the writer is closed")
+            self._queue.put(waiting)
         if not waiting.settled.wait(_LONGEST_WAIT_S):
             raise LedgerUnavailable("the ledger did not answer in time")
         if waiting.error is not None:
@@ -51,7 +59,10 @@ class GroupWriter:
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
-        self._queue.put(None)
+        with self._lock:
+            # Nothing may stand behind the end in the queue: nobody would ever answer it.
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -79,7 +90,13 @@ class GroupWriter:
             for waiting in together:
                 waiting.error = LedgerUnavailable(f"the writer met {type(error).__name__}")
         else:
-            self._after_commit()
+            self._say_so()
         finally:
             for waiting in together:
                 waiting.settled.set()
+
+    def _say_so(self) -> None:
+        try:
+            self._after_commit()
+        except Exception as error:  # noqa: BLE001 - the rows are safe, and the thread must outlive any fault
+            _log.error("writer.fault", error=type(error).__name__)

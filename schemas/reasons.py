@@ -93,4 +93,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.BAD_SIGNATURE: Explanation(
         "It claimed to be from Nexudus and was not proven", "engineer"
     ),
+    Reason.UNREADABLE: Explanation("Nexudus answered something we cannot read", "engineer"),
+    Reason.NEXUDUS_REFUSED: Explanation(
+        "Nexudus refuses our sign-in or our rights; trying again now and then", "engineer"
+    ),
+    Reason.INTERNAL_ERROR: Explanation("A fault in Coursebell stopped this", "engineer"),
 }

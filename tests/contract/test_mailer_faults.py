@@ -93,9 +93,9 @@ def test_a_connection_lost_within_the_text_is_transient() -> None:
 
 
 def test_a_word_within_the_text_keeps_us_from_ending_it() -> None:
-    with ScriptedSmtp({"BODY": b"421 4.3.2 shutting down"}) as server:
-        with pytest.raises(MailUnavailable):
-            deliver_to(server, VERY_LONG)
+    server = ScriptedSmtp({"BODY": b"421 4.3.2 shutting down"})
+    with server, pytest.raises(MailUnavailable):
+        deliver_to(server, VERY_LONG)
     assert server.texts == []
 
 

@@ -74,14 +74,14 @@ class ScriptedSmtp:
                 going = self._take_text(client, lines) and self._answer(client, lines, "DOT")
 
     def _take_text(self, client: socket.socket, lines: BinaryIO) -> bool:
-        text = lines.readline()
+        text = [lines.readline()]
         if "BODY" in self.script and not self._answer(client, lines, "BODY"):
             return False
         while line := lines.readline():
             if line == b".\r\n":
-                self.texts.append(text)
+                self.texts.append(b"".join(text))
                 return True
-            text += line
+            text.append(line)
         return False
 
     def _answer(self, client: socket.socket, lines: BinaryIO, step: str) -> bool:

@@ -1,0 +1,45 @@
+"""What a process of its own does in the ledger's tests. Waits for one line before it begins."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+
+from ledger.actions import claim_actions
+from ledger.engine import open_engine, writing
+from ledger.lookups import claim_lookups
+from ledger.migrate import migrate
+
+_MOST = 3
+
+
+def main(what: str) -> None:
+    """Do it and print a line of JSON."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    engine = open_engine(os.environ["LEDGER_URL"])
+    now = datetime.now(UTC)
+    found: list[int] = []
+    if what == "migrate":
+        migrate(engine)
+    while what != "migrate":
+        with writing(engine) as connection:
+            if what == "lookups":
+                some = [
+                    one.lookup_id for one in claim_lookups(connection, now, lease_s=600, most=_MOST)
+                ]
+            else:
+                some = [
+                    one.action_id for one in claim_actions(connection, now, lease_s=600, most=_MOST)
+                ]
+        assert len(some) <= _MOST
+        if not some:
+            break
+        found += some
+    engine.dispose()
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

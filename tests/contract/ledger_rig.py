@@ -1,0 +1,193 @@
+"""What the ledger's tests share: fixed times, builders, and work done by many at once."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, select
+
+from ledger.actions import ClaimedAction, claim_actions, plan_action
+from ledger.engine import Engine, lock_decisions, reading, writing
+from ledger.events import keep_event
+from ledger.intake import Arrival, Origin, keep_arrivals
+from ledger.lookups import Claim, claim_lookups
+from schemas.actions import Plan
+from schemas.entity import Entity
+from schemas.events import Event, EventKind, lesson_completed_key
+from schemas.notification import Notification
+
+NOW = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
+LEASE_S = 60.0
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+
+ANA, JOEL = 1_416_010_001, 1_416_010_002
+COURSE, MEMBER, LESSON = 1_416_020_001, 1_416_100_001, 1_416_030_001
+
+ResultT = TypeVar("ResultT")
+
+
+def at(seconds: float) -> datetime:
+    """Return the moment so many seconds after `NOW`."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def minutes(number: float) -> datetime:
+    """Return the moment so many minutes after `NOW`."""
+    return at(60 * number)
+
+
+def arrival(
+    *record_ids: int,
+    entity: Entity | None = Entity.COURSE_MEMBER,
+    received_at: datetime = NOW,
+    error: str | None = None,
+) -> Arrival:
+    """Return a delivery that says these records changed."""
+    said = tuple(Notification(entity, record_id) for record_id in record_ids)
+    return Arrival(
+        received_at,
+        "/hooks/nexudus",
+        Origin.HOOK,
+        "raw",
+        b"[\x00\xff]",
+        notifications=said,
+        error=error,
+    )
+
+
+def keep(engine: Engine, *arrivals: Arrival) -> list[int]:
+    """Keep deliveries in one transaction."""
+    with writing(engine) as connection:
+        return keep_arrivals(connection, arrivals)
+
+
+def claim(engine: Engine, now: datetime = NOW, *, most: int = 10) -> list[Claim]:
+    """Claim due look-ups in one transaction."""
+    with writing(engine) as connection:
+        return claim_lookups(connection, now, lease_s=LEASE_S, most=most)
+
+
+def claim_due(engine: Engine, now: datetime, *, most: int = 10) -> list[ClaimedAction]:
+    """Claim due actions in one transaction."""
+    with writing(engine) as connection:
+        return claim_actions(connection, now, lease_s=LEASE_S, most=most)
+
+
+def rows(engine: Engine, table: Table) -> list[Any]:
+    """Return every row of a table, in the order of its key."""
+    with reading(engine) as connection:
+        return list(connection.execute(select(table).order_by(*table.primary_key)).all())
+
+
+def lesson_done(
+    lesson_id: int = LESSON, happened_at: datetime = NOW, coworker_id: int = ANA
+) -> Event:
+    """Return the event that a lesson was finished."""
+    return Event(
+        EventKind.LESSON_COMPLETED,
+        lesson_completed_key(MEMBER + coworker_id, lesson_id),
+        happened_at,
+        COURSE,
+        coworker_id,
+        MEMBER + coworker_id,
+        lesson_id,
+    )
+
+
+def plan_for(
+    event: Event,
+    *,
+    rule: str = "congratulate-lesson",
+    gather_s: float | None = None,
+    at_most_s: float = 3 * 3600,
+) -> Plan:
+    """Return what a rule would do about an event."""
+    gathers = gather_s is not None
+    return Plan(
+        key=f"{rule}/{event.key}",
+        kind="email",
+        rule=rule,
+        rules_version="v1",
+        event_kind=event.kind,
+        template="lesson-finished",
+        stream="service",
+        course_id=event.course_id,
+        coworker_id=event.coworker_id,
+        course_member_id=event.course_member_id,
+        happened_at=event.happened_at,
+        due_at=event.happened_at + timedelta(seconds=gather_s or 0),
+        gather_until=event.happened_at + timedelta(seconds=at_most_s) if gathers else None,
+    )
+
+
+def decide(engine: Engine, event: Event, plan: Plan, now: datetime = NOW) -> int | None:
+    """Keep an event and plan its action as a worker would; None if the event was known."""
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        event_id = keep_event(connection, event, now)
+        if event_id is not None:
+            plan_action(connection, plan, event_id, now)
+        return event_id
+
+
+def planned(engine: Engine, event: Event | None = None, *, rule: str = "one") -> ClaimedAction:
+    """Plan one action that is due and claim it."""
+    found = event or lesson_done()
+    decide(engine, found, plan_for(found, rule=rule))
+    [claimed] = claim_due(engine, max(NOW, found.happened_at))
+    return claimed
+
+
+def at_once(count: int, work: Callable[[int], ResultT]) -> list[ResultT]:
+    """Do the same in so many threads, all begun together; return what each returned."""
+    ready = threading.Barrier(count)
+
+    def one(number: int) -> ResultT:
+        ready.wait(PATIENCE_S)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def processes_at_once(count: int, module: str, url: str, *arguments: str) -> list[str]:
+    """Run a module in so many processes of their own; return what each printed.
+
+    All wait for a line on standard input, so that none is done before the last one has started.
+    """
+    command: Sequence[str] = (sys.executable, "-m", module, *arguments)
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "LEDGER_URL": url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        printed = [process.communicate(timeout=PATIENCE_S) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    for process, (_, errors) in zip(started, printed, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in printed]

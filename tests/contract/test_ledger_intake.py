@@ -1,0 +1,287 @@
+"""What reaches us is kept before anybody believes it, and repeats of one record merge."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ledger.engine import Engine, open_engine, writing
+from ledger.intake import Origin, keep_notifications
+from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
+from ledger.migrate import migrate
+from ledger.tables import deliveries, lookups, notifications
+from ledger.writer import GroupWriter
+from schemas.entity import Entity
+from schemas.errors import LedgerUnavailable
+from schemas.notification import Notification
+from schemas.reasons import Reason
+from schemas.states import LookupState
+from tests.contract.ledger_rig import NOW, arrival, at, at_once, claim, keep, rows
+from tests.servers.programs import wait_until
+
+
+@contextmanager
+def writer_for(engine: Engine, calls: list[str] | None = None) -> Iterator[GroupWriter]:
+    noted = [] if calls is None else calls
+    writer = GroupWriter(engine, lambda: noted.append("committed"))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def test_a_delivery_is_kept_as_the_bytes_it_was_with_what_it_says(ledger_engine: Engine) -> None:
+    [delivery_id] = keep(ledger_engine, arrival(7, 8))
+    [delivery] = rows(ledger_engine, deliveries)
+    assert (delivery.id, delivery.body, delivery.received_at) == (delivery_id, b"[\x00\xff]", NOW)
+    assert (delivery.route, delivery.signature_form) == ("/hooks/nexudus", "raw")
+    said = rows(ledger_engine, notifications)
+    assert [(one.delivery_id, one.origin, one.entity, one.record_id) for one in said] == [
+        (delivery_id, "hook", "CourseMember", 7),
+        (delivery_id, "hook", "CourseMember", 8),
+    ]
+    due = rows(ledger_engine, lookups)
+    assert [(one.record_id, one.state, one.due_at, one.asked) for one in due] == [
+        (7, LookupState.DUE, NOW, 1),
+        (8, LookupState.DUE, NOW, 1),
+    ]
+
+
+def test_delivery_ids_come_back_in_the_order_of_the_deliveries(ledger_engine: Engine) -> None:
+    ids = keep(ledger_engine, *(arrival(n, received_at=at(n)) for n in range(1, 40)))
+    kept = {one.id: one.received_at for one in rows(ledger_engine, deliveries)}
+    assert [kept[one] for one in ids] == [at(n) for n in range(1, 40)]
+
+
+def test_an_unreadable_delivery_is_kept_and_calls_for_nothing(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(error="0: Id: Missing."))
+    [delivery] = rows(ledger_engine, deliveries)
+    assert delivery.error == "0: Id: Missing."
+    assert rows(ledger_engine, notifications) == rows(ledger_engine, lookups) == []
+
+
+def test_a_kind_we_do_not_follow_is_noted_and_not_looked_up(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7, entity=None))
+    [one] = rows(ledger_engine, notifications)
+    assert (one.entity, one.record_id) == (None, 7)
+    assert rows(ledger_engine, lookups) == []
+
+
+def test_an_id_of_63_bits_is_kept_whole(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(2**63 - 1))
+    assert claim(ledger_engine)[0].record_id == 2**63 - 1
+
+
+def test_repeats_of_one_record_merge_into_one_look_up(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    keep(ledger_engine, arrival(7, received_at=at(1)), arrival(7, received_at=at(2)))
+    [lookup] = rows(ledger_engine, lookups)
+    assert (lookup.asked, lookup.asked_at, lookup.due_at) == (3, NOW, NOW)
+    assert len(rows(ledger_engine, notifications)) == 3
+
+
+def test_the_same_id_of_another_kind_is_another_record(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7), arrival(7, entity=Entity.COMPLETED_LESSON))
+    assert {one.entity for one in claim(ledger_engine)} == {
+        Entity.COURSE_MEMBER,
+        Entity.COMPLETED_LESSON,
+    }
+
+
+def test_what_is_asked_for_while_it_is_read_becomes_due_again(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [first] = claim(ledger_engine)
+    keep(ledger_engine, arrival(7, received_at=at(1)))
+    assert claim(ledger_engine, at(1)) == []
+    with writing(ledger_engine) as connection:
+        assert finish_lookup(connection, first, at(2))
+    [again] = claim(ledger_engine, at(2))
+    assert (again.record_id, again.attempts, again.asked_at) == (7, 1, at(2))
+    with writing(ledger_engine) as connection:
+        assert finish_lookup(connection, again, at(3))
+    assert claim(ledger_engine, at(9)) == []
+
+
+def test_what_is_asked_for_while_it_fails_becomes_due_again(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [first] = claim(ledger_engine)
+    keep(ledger_engine, arrival(7, received_at=at(1)))
+    with writing(ledger_engine) as connection:
+        assert fail_lookup(connection, first, Reason.UNREADABLE, "CourseId")
+    [again] = claim(ledger_engine, at(2))
+    assert (again.record_id, again.attempts) == (7, 1)
+    with writing(ledger_engine) as connection:
+        assert fail_lookup(connection, again, Reason.UNREADABLE, "CourseId")
+    assert claim(ledger_engine, at(9)) == []
+
+
+def test_a_look_up_at_rest_becomes_due_when_its_record_changes(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7, 8))
+    done, failed = claim(ledger_engine)
+    with writing(ledger_engine) as connection:
+        finish_lookup(connection, done, at(1))
+        fail_lookup(connection, failed, Reason.UNREADABLE, "no CourseId")
+    assert claim(ledger_engine, at(60)) == []
+    keep(ledger_engine, arrival(7, 8, received_at=at(90)))
+    again = claim(ledger_engine, at(90))
+    assert [(one.record_id, one.attempts, one.asked_at) for one in again] == [
+        (7, 1, at(90)),
+        (8, 1, at(90)),
+    ]
+
+
+def test_a_look_up_that_waits_keeps_its_due_time(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    with writing(ledger_engine) as connection:
+        postpone_lookup(connection, one, at(300), Reason.NEXUDUS_BUSY, "409")
+    keep(ledger_engine, arrival(7, received_at=at(10)))
+    assert claim(ledger_engine, at(299)) == []
+    [again] = claim(ledger_engine, at(300))
+    assert (again.attempts, again.asked_at) == (2, NOW)
+
+
+def test_notifications_without_a_delivery_make_look_ups_due_too(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        said = [Notification(Entity.COMPLETED_LESSON, 5)]
+        keep_notifications(connection, said, Origin.CHECK, NOW)
+        keep_notifications(connection, [], Origin.CHECK, NOW)
+    [one] = rows(ledger_engine, notifications)
+    assert (one.delivery_id, one.origin) == (None, "check")
+    assert [one.record_id for one in claim(ledger_engine)] == [5]
+
+
+def test_two_who_keep_the_same_records_in_opposite_order_do_not_block_each_other(
+    ledger_engine: Engine,
+) -> None:
+    ids = list(range(1, 151))
+    keep(ledger_engine, arrival(*ids))
+
+    def keep_all(number: int) -> None:
+        for _ in range(3):
+            order = ids if number else ids[::-1]
+            keep(ledger_engine, *(arrival(one) for one in order))
+
+    at_once(2, keep_all)
+    assert {one.asked for one in rows(ledger_engine, lookups)} == {7}
+
+
+def test_every_thread_gets_its_own_answer_after_its_delivery_is_kept(
+    ledger_engine: Engine,
+) -> None:
+    calls: list[str] = []
+    with writer_for(ledger_engine, calls) as writer:
+
+        def ask(number: int) -> bool:
+            mine = at(number)
+            writer.keep(arrival(number + 1, received_at=mine))
+            return any(one.received_at == mine for one in rows(ledger_engine, deliveries))
+
+        assert all(at_once(24, ask))
+    assert len(rows(ledger_engine, deliveries)) == len(rows(ledger_engine, lookups)) == 24
+    assert 1 <= len(calls) <= 24
+
+
+def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Engine) -> None:
+    calls: list[str] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def after_commit() -> None:
+        calls.append("committed")
+        entered.set()
+        go_on.wait(30)
+
+    writer = GroupWriter(ledger_engine, after_commit)
+    threads = [
+        threading.Thread(target=writer.keep, args=[arrival(number)]) for number in range(1, 11)
+    ]
+    threads[0].start()
+    assert entered.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    # The writer stands still in `after_commit`, so the others can only be waiting.
+    queued = writer._queue  # noqa: SLF001 - no user of the writer needs to know who waits
+    wait_until(lambda: queued.qsize() == 9, "nine deliveries wait")
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    writer.close()
+    assert calls == ["committed", "committed"]
+    assert len(rows(ledger_engine, deliveries)) == 10
+
+
+def test_close_writes_what_waits(ledger_engine: Engine) -> None:
+    writer = GroupWriter(ledger_engine, lambda: None)
+    threads = [threading.Thread(target=writer.keep, args=[arrival(n)]) for n in range(1, 30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    writer.close()
+    assert len(rows(ledger_engine, deliveries)) == 29
+
+
+def test_a_writer_that_is_closed_says_at_once_that_nothing_is_kept(ledger_engine: Engine) -> None:
+    writer = GroupWriter(ledger_engine, lambda: None)
+    writer.close()
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        writer.keep(arrival(7))
+    assert rows(ledger_engine, deliveries) == []
+
+
+def test_a_fault_after_the_commit_neither_ends_the_writer_nor_loses_an_answer(
+    ledger_engine: Engine,
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("nobody there to ring")
+
+    writer = GroupWriter(ledger_engine, broken)
+    try:
+        writer.keep(arrival(7))
+        writer.keep(arrival(8))
+    finally:
+        writer.close()
+    assert len(rows(ledger_engine, deliveries)) == 2
+
+
+def test_what_cannot_be_kept_is_answered_so_and_the_writer_works_on(
+    ledger_engine: Engine,
+) -> None:
+    calls: list[str] = []
+    with writer_for(ledger_engine, calls) as writer:
+        with pytest.raises(LedgerUnavailable):
+            writer.keep(arrival(7, received_at=NOW.replace(tzinfo=None)))
+        with pytest.raises(LedgerUnavailable):
+            writer.keep(arrival(2**70))
+        assert rows(ledger_engine, deliveries) == rows(ledger_engine, lookups) == []
+        assert calls == []
+        writer.keep(arrival(9))
+    assert [one.record_id for one in rows(ledger_engine, lookups)] == [9]
+
+
+def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    engine = open_engine(f"sqlite:///{path}", busy_timeout_ms=50)
+    migrate(engine)
+    calls: list[str] = []
+    with writer_for(engine, calls) as writer:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+
+        def refused(number: int) -> str:
+            with pytest.raises(LedgerUnavailable) as caught:
+                writer.keep(arrival(number + 1))
+            return str(caught.value)
+
+        assert set(at_once(8, refused)) == {"the ledger said OperationalError"}
+        other.execute("ROLLBACK")
+        other.close()
+        assert calls == []
+        assert rows(engine, deliveries) == []
+        writer.keep(arrival(7))
+    assert calls == ["committed"]
+    assert len(rows(engine, deliveries)) == 1
+    engine.dispose()

@@ -1,0 +1,51 @@
+"""It starts safe: nothing leaves before somebody says so, and the past is never mailed."""
+
+import json
+from pathlib import Path
+
+from tests.e2e.house import House, open_house
+from tests.servers.programs import wait_until
+
+FINANCE = "Freelance Finance"
+
+
+def _actions(house: House) -> list[tuple[str, str | None]]:
+    return house.rows("SELECT state, reason FROM actions ORDER BY id")  # type: ignore[return-value]
+
+
+def test_observe_writes_everything_and_sends_nothing_and_the_past_stays_unsent(
+    tmp_path: Path,
+) -> None:
+    with open_house(tmp_path, COURSEBELL_MODE="observe") as house:
+        member = house.sandbox.enrol("Joël", FINANCE)
+        wait_until(lambda: _actions(house) == [("held", "observe")], "held")
+        assert house.rows("SELECT subject FROM copies") == [("You're in: Freelance Finance",)]
+        assert house.run("mode").stdout.startswith("observe")
+
+        started = house.run("mode", "sending", "--json")
+        assert json.loads(started.stdout)["sending_started_at"]
+        house.sandbox.post("/sandbox/enrol", **_ids(house, "Zoë"), at="2026-11-01T09:00:00Z")
+        wait_until(
+            lambda: house.rows("SELECT reason FROM events ORDER BY id")[1:] == [("before-start",)],
+            "the old enrolment told apart",
+        )
+        # The source's times have whole seconds, so one second is left between.
+        wait_until(lambda: house.run("mode").returncode == 0, "a moment")
+        house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+        house.wait_mails("joel", 1)
+        house.wait_idle()
+        assert house.subjects("joel") == ["You've been through What you keep"]
+        assert house.mails("zoe") == []
+        assert _actions(house)[0] == ("held", "observe")
+
+
+def test_sending_is_refused_without_a_mail_server(tmp_path: Path) -> None:
+    with open_house(tmp_path, COURSEBELL_MODE="observe", COURSEBELL_SMTP_URL="") as house:
+        refused = house.run("mode", "sending")
+        assert refused.returncode == 2
+        assert "COURSEBELL_SMTP_URL" in refused.stderr
+        assert house.run("mode").stdout.startswith("observe")
+
+
+def _ids(house: House, name: str) -> dict[str, int]:
+    return {"course_id": house.sandbox.course(FINANCE), "coworker_id": house.sandbox.person(name)}

@@ -1,0 +1,111 @@
+"""What a space sees: somebody learns, and the right email arrives, once."""
+
+import statistics
+import time
+
+from tests.e2e.house import House
+from tests.servers.programs import wait_until
+
+FINANCE = "Freelance Finance"
+CERAMICS = "Ceramics"
+
+
+def test_one_lesson_gives_one_email(house: House) -> None:
+    member = house.sandbox.enrol("Joël", FINANCE)
+    house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+    house.wait_mails("joel", 2)
+    house.wait_idle()
+    assert sorted(house.subjects("joel")) == [
+        "You're in: Freelance Finance",
+        "You've been through What you keep",
+    ]
+
+
+def test_the_same_delivery_ten_times_gives_one_email(house: House) -> None:
+    member = house.sandbox.enrol("Zoë", FINANCE)
+    completed = house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+    statuses = house.sandbox.post(
+        "/sandbox/deliver",
+        entity="CourseCompletedLesson",
+        id=completed["completed_lesson_id"],
+        times=10,
+    )["statuses"]
+    house.wait_mails("zoe", 2)
+    house.wait_idle()
+    assert statuses == [202] * 10
+    assert len(house.subjects("zoe")) == 2
+
+
+def test_a_name_with_accents_and_an_emoji_verifies_by_its_folded_form(house: House) -> None:
+    member = house.sandbox.enrol("Zoë", CERAMICS)
+    house.wait_idle()
+    told = house.rows(
+        "SELECT d.signature_form FROM deliveries d JOIN notifications n ON n.delivery_id = d.id "
+        f"WHERE n.record_id = {member}"
+    )
+    assert set(told) == {("utf16-units",)}
+    assert house.mails("zoe")[-1]["to"].startswith("Zoë 🎓")
+
+
+def test_the_last_lesson_gives_the_course_email_and_no_lesson_email(house: House) -> None:
+    member = house.sandbox.enrol("Joël", CERAMICS)
+    house.wait_idle()
+    before = len(house.subjects("joel"))
+    house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+    house.wait_idle()
+    house.sandbox.post("/sandbox/finish-course", course_member_id=member)
+    house.wait_idle()
+    told = house.subjects("joel")[before:]
+    assert told[-1].startswith("You finished Ceramics")
+    superseded = house.rows(
+        f"SELECT reason FROM events WHERE course_member_id = {member} "
+        "AND kind = 'lesson_completed' ORDER BY happened_at"
+    )
+    assert ("superseded",) in superseded
+    assert sum("Ceramics" in subject and "finished" in subject for subject in told) == 1
+
+
+def test_a_wrong_signature_gives_401_and_no_read(house: House) -> None:
+    house.wait_idle()
+    reads = house.sandbox.get("/sandbox/reads").json()
+    deliveries = house.rows("SELECT count(*) FROM deliveries")
+    body = b'[{"Id": 1416100000, "CourseId": 1, "CoworkerId": 2}]'
+    for headers in ({}, {"X-Nexudus-Hook-Signature": "0" * 64}, {"X-Nexudus-Hook-Signature": "é"}):
+        encoded = {name: text.encode() for name, text in headers.items()}
+        answer = house.post("/hooks/nexudus/course-members", body, encoded)  # type: ignore[arg-type]  # requests takes bytes too
+        assert answer.status_code == 401
+    assert house.sandbox.get("/sandbox/reads").json() == reads
+    assert house.rows("SELECT count(*) FROM deliveries") == deliveries
+
+
+def test_a_relay_may_say_what_changed(house: House) -> None:
+    person = house.sandbox.get("/sandbox/people").json()[2]
+    course = house.sandbox.course(FINANCE)
+    enrolled = house.sandbox.post(
+        "/sandbox/enrol", course_id=course, coworker_id=person["id"], deliver=False
+    )
+    answer = house.relay({"entity": "coursemembers", "id": str(enrolled["course_member_id"])})
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
+    house.wait_mails(person["email"], 1)
+
+
+def test_from_post_to_hand_over_takes_so_long(house: House) -> None:
+    house.wait_idle()
+    took = []
+    people = house.sandbox.get("/sandbox/people").json()
+    course = house.sandbox.course(CERAMICS)
+    for person in [one for one in people if one["email"] and one["active"]][2:6]:
+        wish = {"course_id": course, "coworker_id": person["id"], "deliver": False}
+        member = house.sandbox.post("/sandbox/enrol", **wish)["course_member_id"]
+        before = len(house.mails())
+        began = time.monotonic()
+        house.relay({"entity": "CourseMember", "id": member})
+        wait_until(lambda seen=before: len(house.mails()) > seen, "the email")  # type: ignore[misc]
+        took.append(time.monotonic() - began)
+        house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+        house.wait_idle()
+    print(
+        f"\nFrom POST to SMTP hand-over, gathering off, {len(took)} emails: "
+        f"p50 {statistics.median(took):.3f} s, longest {max(took):.3f} s"
+    )
+    assert len(took) == 4
