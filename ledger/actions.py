@@ -157,6 +157,22 @@ def claim_actions(
     ]
 
 
+def renew_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
+) -> bool:
+    """Begin the lease of a claim anew. False: it is no longer ours, or no longer wanted."""
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state.in_(_OPEN),
+        )
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount == 1
+
+
 def begin_action(
     connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float, events: int
 ) -> bool:

@@ -93,6 +93,20 @@ def claim_lookups(
     ]
 
 
+def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
+    """Begin the lease anew. False: it was lost meanwhile, and somebody else may be at it."""
+    done = connection.execute(
+        update(lookups)
+        .where(
+            lookups.c.id == claim.lookup_id,
+            lookups.c.lease_token == claim.token,
+            lookups.c.state == LookupState.LEASED,
+        )
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount == 1
+
+
 def finish_lookup(connection: Connection, claim: Claim, now: datetime) -> bool:
     """End a look-up as done, or as due again if somebody asked meanwhile.
 

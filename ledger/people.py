@@ -71,6 +71,17 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
     return [_person(row) for row in rows]
 
 
+def people_by_name(connection: Connection, part: str) -> list[Person]:
+    """Return everybody whose name has this in it, in any case of letters; at most 20."""
+    rows = connection.execute(
+        select(people)
+        .where(people.c.full_name.icontains(part.strip(), autoescape=True))
+        .order_by(people.c.full_name, people.c.coworker_id)
+        .limit(20)
+    )
+    return [_person(row) for row in rows]
+
+
 def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
     """Return what this address chose: stream (or "all") to yes or no."""
     rows = connection.execute(select(choices).where(choices.c.address_hash == hashed))

@@ -70,7 +70,7 @@ def snapshot_of(connection: Connection, entity: Entity, record_id: int) -> Snaps
     return Snapshot(load_record(entity, row.record), row.fetched_at, row.gone_at)
 
 
-def accept_listing(
+def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that matter
     connection: Connection,
     entity: Entity,
     parent: tuple[str, int],

@@ -29,8 +29,10 @@ def make_worker_app(settings: Settings) -> Celery:
     if settings.broker_url is None:
         raise ConfigurationError(
             [
-                "COURSEBELL_BROKER_URL: not set, so a worker alone hears nothing; set it, "
-                + "or run `coursebell up`, which starts a broker of its own"
+                (
+                    "COURSEBELL_BROKER_URL: not set, so a worker alone hears nothing; set it, "
+                    "or run `coursebell up`, which starts a broker of its own"
+                )
             ]
         )
     app = Celery("coursebell", broker=settings.broker_url)

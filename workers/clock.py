@@ -17,10 +17,11 @@ from schemas.errors import LedgerUnavailable
 from workers.bell import Bell
 from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
-from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP
 
 TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
+RETAIN_EVERY = 3600  # ticks
 _LEASE = "clock"
 _LEASE_S = 5.0
 
@@ -68,6 +69,8 @@ class BellClock:
             due.append(ACTION_PERFORM)
         if self._ticks % SWEEP_EVERY == 0:
             due.append(OUTBOX_SWEEP)
+        if self._ticks % RETAIN_EVERY == 0:
+            due.append(LEDGER_RETAIN)
         self._ticks += 1
         self._bell.ring(*due)
         return due

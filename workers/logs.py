@@ -18,14 +18,21 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
 
     Tracebacks of libraries are cut to the error's kind: their texts may quote what we must not log.
     """
+
+    def name_process(
+        _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {**fields, "process": process}
+
+    shared = [name_process, *_SHARED]
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         processors=[
             _say_only_the_kind,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -41,7 +48,6 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Alembic speaks of every revision it looks at.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def _say_only_the_kind(

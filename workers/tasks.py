@@ -7,14 +7,19 @@ work never keeps the other waiting.
 import time
 from collections.abc import Callable
 
+import structlog
 from celery import shared_task
 
+from ledger.engine import writing
+from ledger.retention import forget_old
 from workers.child import this_child
 from workers.lookup.drain import drain_batch
-from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP
 from workers.perform.outbox import perform_batch, sweep
 
 _LONGEST_S = 10.0
+
+_log = structlog.get_logger("task")
 
 
 @shared_task(name=LOOKUP_DRAIN)
@@ -45,6 +50,15 @@ def sweep_outbox() -> None:
     sweep(child.workshop.performing)
     child.heartbeat.beat()
     child.workshop.bell.ring(LOOKUP_DRAIN, ACTION_PERFORM)
+
+
+@shared_task(name=LEDGER_RETAIN)
+def retain_ledger() -> None:
+    """Forget what has been kept long enough."""
+    tools = this_child().workshop
+    with writing(tools.engine) as connection:
+        bodies, copies = forget_old(connection, tools.performing.clock())
+    _log.info("ledger.retained", bodies=bodies, copies=copies)
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from ledger.engine import Connection, reading
-from ledger.people import Person, people_by_email
+from ledger.people import Person, people_by_email, people_by_name
 from ledger.snapshots import snapshot_of
 from ledger.stories import ActionStory, EventStory, story_of
 from schemas.entity import Entity
@@ -54,24 +54,28 @@ class Telling:
 
 
 @click.command()
-@click.argument("email")
+@click.argument("who", metavar="EMAIL")
 @as_json
 @show_addresses
-def why(email: str, *, as_json: bool, show_addresses: bool) -> None:
-    """Tell what happened to the person with this email address, and what they were sent."""
+def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
+    """Tell what happened to a person, and what they were sent or not sent, and why.
+
+    EMAIL is their address; a part of their name will do for somebody who has none.
+    """
+    find = people_by_email if "@" in who else people_by_name
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
         found = [
             (person, _tellings(connection, story_of(connection, person.coworker_id)))
-            for person in people_by_email(connection, email)
+            for person in find(connection, who)
         ]
     if as_json:
-        print_json([_as_data(person, told, whole=show_addresses) for person, told in found])
+        print_json([_as_plain(person, told, whole=show_addresses) for person, told in found])
     elif not found:
-        click.echo("Nobody with that address was in any news we had.", err=True)
-        click.echo("Try: coursebell tail, or ask with the address as Nexudus has it.", err=True)
+        click.echo("Nobody like that was in any news we had.", err=True)
+        click.echo("Try: coursebell why with a part of their name, or coursebell tail", err=True)
     for person, told in [] if as_json else found:
         address = person.email if show_addresses else shortened(person.email)
-        click.echo(f"{person.full_name}  {address}")
+        click.echo(f"{person.full_name}  {address or '(no email address in Nexudus)'}")
         for telling in told:
             for line in _lines(telling):
                 click.echo(f"  {line}")
@@ -79,7 +83,7 @@ def why(email: str, *, as_json: bool, show_addresses: bool) -> None:
         raise SystemExit(NOBODY)
 
 
-def _as_data(person: Person, told: list[Telling], *, whole: bool) -> dict[str, object]:
+def _as_plain(person: Person, told: list[Telling], *, whole: bool) -> dict[str, object]:
     return {
         "name": person.full_name,
         "email": person.email if whole else shortened(person.email),

@@ -58,11 +58,15 @@ def from_completions(
 ) -> list[Event]:
     """Return what an enrolment's completed lessons say, the earliest first.
 
-    `completions` are all there are of it, `lessons` all of the course.
+    `completions` are all there are of it, `lessons` all of the course. The source does not promise
+    one completion per lesson (contract, section 8): a lesson counts from its first.
     """
     if not completions:
         return []
-    earliest = sorted(completions, key=lambda done: (done.created_at, done.record_id))
+    by_lesson: dict[int, CompletedLesson] = {}
+    for done in sorted(completions, key=lambda done: (done.created_at, done.record_id)):
+        by_lesson.setdefault(done.lesson_id, done)
+    earliest = list(by_lesson.values())
     course_id, coworker_id = enrolment.course_id, enrolment.coworker_id
     whose = (course_id, coworker_id, enrolment.record_id)
     started = Event(
@@ -78,13 +82,9 @@ def from_completions(
         found.append(
             Event(EventKind.LESSON_COMPLETED, key, done.created_at, *whose, done.lesson_id)
         )
-    done_ids = {done.lesson_id for done in completions}
-    if progress(lessons, done_ids, counts).finished:
+    if progress(lessons, by_lesson.keys(), counts).finished:
         counting_ids = {lesson.record_id for lesson in counting_lessons(lessons, counts)}
-        last = max(
-            (done for done in earliest if done.lesson_id in counting_ids),
-            key=lambda done: (done.created_at, done.record_id),
-        )
+        last = [done for done in earliest if done.lesson_id in counting_ids][-1]
         key = course_completed_key(course_id, coworker_id)
         found.append(
             Event(EventKind.COURSE_COMPLETED, key, last.created_at, *whose, last.lesson_id)

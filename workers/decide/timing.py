@@ -49,14 +49,17 @@ def quiet_until(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime
     if not inside:
         return None
     day = local.date() + timedelta(days=1 if crosses and clock >= quiet.start else 0)
-    return datetime.combine(day, quiet.end, zone).astimezone(moment.tzinfo)
+    # In an hour that the clock repeats, the end is that of the pass which the moment lies in.
+    end = quiet.end.replace(fold=local.fold)
+    return datetime.combine(day, end, zone).astimezone(moment.tzinfo)
 
 
 def _quiet_began(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime:
     local = moment.astimezone(zone)
     crosses_back = quiet.start > quiet.end and local.time() < quiet.start
     day = local.date() - timedelta(days=1 if crosses_back else 0)
-    return datetime.combine(day, quiet.start, zone).astimezone(moment.tzinfo)
+    start = quiet.start.replace(fold=local.fold)
+    return datetime.combine(day, start, zone).astimezone(moment.tzinfo)
 
 
 def day_cap_until(

@@ -25,14 +25,11 @@ from schemas.rules import Rules
 from workers.decide.conditions import Subject
 from workers.decide.happened import from_completions, from_enrolment
 from workers.decide.plans import Circumstances, plans_for
+from workers.lease import Overtaken
 from workers.lookup.findings import Findings
 
 # The end of a course is decided first, so that its last lesson knows it is spoken for.
 _FIRST = {EventKind.COURSE_COMPLETED: 0}
-
-
-class Overtaken(Exception):
-    """The lease was lost while we were reading; nothing of it may be committed."""
 
 
 @dataclass(frozen=True, slots=True)

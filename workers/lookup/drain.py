@@ -11,7 +11,14 @@ from datetime import datetime
 import structlog
 
 from ledger.engine import Engine, writing
-from ledger.lookups import Claim, claim_lookups, fail_lookup, postpone_lookup, return_lookup
+from ledger.lookups import (
+    Claim,
+    claim_lookups,
+    fail_lookup,
+    postpone_lookup,
+    renew_lookup,
+    return_lookup,
+)
 from schemas.errors import (
     LedgerUnavailable,
     RecordUnreadable,
@@ -21,7 +28,8 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from workers.clocks import Clock
-from workers.lookup.conclude import Deciding, Overtaken, conclude
+from workers.lease import Lease, Overtaken
+from workers.lookup.conclude import Deciding, conclude
 from workers.lookup.findings import Findings
 from workers.lookup.look import look
 from workers.lookup.reading import Lend, Reader
@@ -97,7 +105,9 @@ def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
         return _failed(tools, claim, Reason.INTERNAL_ERROR, "it ended several workers"), 0
     try:
         with tools.source() as source:
-            reader = Reader(tools.engine, source, tools.clock(), Findings())
+            lease = Lease(lambda: _renewed(tools, claim), tools.clock, tools.lease_s)
+            lease.keep()
+            reader = Reader(tools.engine, source, tools.clock(), Findings(), lease.keep)
             findings = look(claim, reader, tools.deciding.rules)
         planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
     except (SourceThrottled, SourceUnavailable, SourceRefused) as error:
@@ -112,6 +122,11 @@ def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
         _log.error("lookup.fault", record_id=claim.record_id, error=type(error).__name__)
         return _failed(tools, claim, Reason.INTERNAL_ERROR, type(error).__name__), 0
     return "done", planned
+
+
+def _renewed(tools: LookingUp, claim: Claim) -> bool:
+    with writing(tools.engine) as connection:
+        return renew_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
 
 
 def _postponed(

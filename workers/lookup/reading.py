@@ -41,13 +41,16 @@ Lend = Callable[[], AbstractContextManager[SourceReads]]  # a way to the source,
 class Reader:
     """Reads for one piece of work; what it learns gathers in `findings`.
 
-    Every method raises what `Source.fetch` raises.
+    `before_asking` is called before each question to the source; it renews the lease of the work,
+    so that a slow source never makes two workers ask the same. Every method raises what it and
+    `Source.fetch` raise.
     """
 
     engine: Engine
     source: SourceReads
     now: datetime
     findings: Findings
+    before_asking: Callable[[], None]
 
     def enrolment(self, course_member_id: int, oldest: timedelta) -> CourseMember | None:
         """Learn an enrolment; None if it is gone."""
@@ -71,6 +74,7 @@ class Reader:
             known = person_of(connection, coworker_id)
         if known is not None and self.now - known.fetched_at < oldest:
             return
+        self.before_asking()
         record = self.source.fetch(Entity.COWORKER, coworker_id)
         if isinstance(record, Coworker):
             self.findings.people.append(record)
@@ -96,6 +100,7 @@ class Reader:
             known = snapshot_of(connection, entity, record_id)
         if known is not None and known.gone_at is None and self.now - known.fetched_at < oldest:
             return known.record
+        self.before_asking()
         found = self.source.fetch(entity, record_id)
         if isinstance(found, Gone):
             self.findings.gone.append((entity, record_id))
@@ -111,6 +116,7 @@ class Reader:
             if when is not None and self.now - when < oldest:
                 return present_below(connection, entity, parent)
         ask = self.source.lessons_of if entity is Entity.LESSON else self.source.completions_of
+        self.before_asking()
         found = ask(parent[1])
         self.findings.listings.append((entity, parent, found))
         return found

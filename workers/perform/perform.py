@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.actions import ClaimedAction, begin_action, release_action, settle_action
+from ledger.actions import (
+    ClaimedAction,
+    begin_action,
+    release_action,
+    renew_action,
+    settle_action,
+)
 from ledger.copies import keep_copy
 from ledger.engine import Connection, Engine, lock_decisions, writing
 from schemas.actions import Outcome
@@ -16,6 +22,7 @@ from schemas.errors import (
     ActionRefused,
     CoursebellError,
     HandoverUnknown,
+    LedgerUnavailable,
     MailUnavailable,
     Permanent,
     RecordUnreadable,
@@ -28,6 +35,7 @@ from schemas.states import ActionState
 from workers.actions.base import Action, Written
 from workers.clocks import Clock
 from workers.decide.again import objection
+from workers.lease import Lease, Overtaken
 from workers.lookup.reading import SourceReads
 from workers.perform.refresh import refresh
 from workers.perform.truth import Standpoint, Whole, whole_truth
@@ -53,13 +61,26 @@ def perform(tools: Performing, source: SourceReads, claimed: ClaimedAction) -> O
         LedgerUnavailable: what happened could not be written; the lease will bring it back.
     """
     try:
-        refresh(tools.engine, source, claimed, tools.clock())
+        lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
+        lease.keep()
+        refresh(tools.engine, source, claimed, tools.clock(), lease)
+        begun = _begin(tools, claimed)
     except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
-        return _settle(tools, claimed, _source_trouble(tools, claimed, error))
-    begun = _begin(tools, claimed)
+        begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))
+    except Overtaken:
+        return None
+    except LedgerUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours, before anything left: not tried again
+        begun = _settle(tools, claimed, Outcome.failed(Reason.INTERNAL_ERROR, type(error).__name__))
     if isinstance(begun, Written):
         return _settle(tools, claimed, _handed_over(tools, claimed, begun))
     return begun
+
+
+def _renewed(tools: Performing, claimed: ClaimedAction) -> bool:
+    with writing(tools.engine) as connection:
+        return renew_action(connection, claimed, tools.clock(), lease_s=tools.lease_s)
 
 
 def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | None:

@@ -4,17 +4,20 @@ from datetime import datetime
 
 from ledger.actions import ClaimedAction
 from ledger.engine import Engine, writing
+from workers.lease import Lease
 from workers.lookup.conclude import keep_findings
 from workers.lookup.findings import Findings
 from workers.lookup.reading import CACHED, FRESH, Reader, SourceReads
 
 
-def refresh(engine: Engine, source: SourceReads, claimed: ClaimedAction, now: datetime) -> None:
+def refresh(
+    engine: Engine, source: SourceReads, claimed: ClaimedAction, now: datetime, lease: Lease
+) -> None:
     """Bring the ledger up to what the source says of this action's person and course.
 
-    Raises what `Source.fetch` raises, and `LedgerUnavailable`.
+    Raises what `Source.fetch` raises, `LedgerUnavailable`, and `Overtaken`.
     """
-    reader = Reader(engine, source, now, Findings())
+    reader = Reader(engine, source, now, Findings(), lease.keep)
     reader.enrolment(claimed.course_member_id, FRESH)
     reader.person(claimed.coworker_id, FRESH)
     reader.course(claimed.course_id, CACHED)

@@ -55,6 +55,9 @@ def read_answer(answer: Answer) -> object | Missing:
         raise SourceUnavailable("the source's edge refused the connection (403 with a page)")
     if status in _REFUSED:
         raise SourceRefused(f"the source answered {status}: sign-in or rights are missing")
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        # Redirects often bring a page along; they are refused all the same.
+        raise SourceRefused(f"the source answered {status}, a redirect")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or _is_html(answer):
         raise SourceUnavailable(f"the source answered {status}{' with a page' * _is_html(answer)}")
     if status != HTTPStatus.OK:
