@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SOURCES := service workers ledger schemas sandbox tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock serve
+.PHONY: help setup demo test check format lock
 
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'

@@ -23,14 +23,18 @@ BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
 
 
 def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
-    """Return an engine for `url`; for a SQLite file its folder is made, readable by us alone."""
+    """Return an engine for `url`. A SQLite file and its folder are made, readable by us alone.
+
+    Raises:
+        LedgerUnavailable: the file cannot be made.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(
             parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 5}
         )
     if parsed.database:
-        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(Path(parsed.database))
     engine = create_engine(
         parsed,
         poolclass=QueuePool,
@@ -40,6 +44,17 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does, so that it and what lies beside it are for us alone."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"the ledger's file cannot be made: {type(error).__name__}; look at COURSEBELL_DATA_DIR"
+        ) from None
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -18,11 +19,6 @@ class RecordId(fields.Integer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strict=True, validate=_ID_RANGE, **options)
-
-    def _validated(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.make_error("invalid", input=value)
-        return super()._validated(value)
 
 
 class Flag(fields.Boolean):
@@ -56,13 +52,16 @@ class SourceTime(fields.AwareDateTime):
 
 
 class Text(fields.String):
-    """A text that may hold anything a person typed, less what PostgreSQL cannot store."""
+    """A text that may hold anything a person typed, but for what PostgreSQL cannot store.
+
+    A NUL becomes a blank, since taking it out could leave nothing, which is read as null.
+    """
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        return text.replace("\x00", "").encode("utf-8", "replace").decode()
+        return text.replace("\x00", " ").encode("utf-8", "replace").decode()
 
 
 class CoworkerKindField(fields.Field[CoworkerKind]):
@@ -97,3 +96,27 @@ def optional_id(key: str) -> RecordId:
 def optional_time(key: str) -> SourceTime:
     """Return a time field that may be null, empty or absent."""
     return SourceTime(data_key=key, load_default=None, allow_none=True)
+
+
+class MaybeKnown(fields.Enum[Any]):
+    """An enumeration's number; one that we do not know yet is read as none, not refused.
+
+    For what only refines: a record must not become unreadable because the source learned a word.
+    """
+
+    def __init__(self, known: type[Enum], **options: Any) -> None:
+        super().__init__(
+            known,
+            by_value=fields.Integer(strict=True),
+            load_default=None,
+            allow_none=True,
+            **options,
+        )
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        known = {member.value for member in self.enum}
+        if isinstance(value, int) and not isinstance(value, bool) and value not in known:
+            return None
+        return super()._deserialize(value, attr, data, **kwargs)

@@ -8,8 +8,8 @@ Chance = Callable[[], float]  # gives a number from 0 to 1
 # Waiting for the source or the ledger: quickly at first, since most trouble is short.
 _LOOKUP_FIRST_S = 2.0
 _LOOKUP_LONGEST_S = 900.0
-# Waiting for a mail server: six tries over about a day (a mail server's "later" is meant so).
-_MAIL_WAITS_S = (60.0, 300.0, 1_800.0, 7_200.0, 28_800.0)
+# Waiting for a mail server: six tries over most of a day (its "later" is meant so).
+_MAIL_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
 
 # A refusal is for a person to mend; asking seldom shows when they have, and locks nobody out.
 _REFUSED_S = 900.0

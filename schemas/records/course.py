@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from marshmallow import fields
-
 from schemas.base import SourceSchema
-from schemas.fields import Flag, RecordId, SourceTime, Text, optional_text
+from schemas.fields import Flag, MaybeKnown, RecordId, SourceTime, Text, optional_text
 from schemas.vocabulary import Visibility
 
 
@@ -42,6 +40,4 @@ class CourseSchema(SourceSchema):
     host_name = optional_text("HostFullName")
     group_name = optional_text("GroupName")
     active = Flag(data_key="Active", required=True)
-    visibility = fields.Enum(
-        Visibility, by_value=True, data_key="Visibility", load_default=None, allow_none=True
-    )
+    visibility = MaybeKnown(Visibility, data_key="Visibility")

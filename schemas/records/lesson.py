@@ -6,7 +6,7 @@ from datetime import datetime
 from marshmallow import fields
 
 from schemas.base import SourceSchema
-from schemas.fields import Flag, RecordId, SourceTime, Text, optional_id, optional_text
+from schemas.fields import Flag, MaybeKnown, RecordId, SourceTime, Text, optional_id, optional_text
 from schemas.vocabulary import CompletionType, UnlockType
 
 
@@ -23,7 +23,7 @@ class Lesson:
     title: str
     active: bool
     order: int | None
-    unlock_type: UnlockType
+    unlock_type: UnlockType | None
     unlock_after_days: int | None
     completion_type: CompletionType
 
@@ -44,12 +44,13 @@ class LessonSchema(SourceSchema):
     title = Text(data_key="Title", required=True)
     active = Flag(data_key="Active", required=True)
     order = fields.Integer(data_key="DisplayOrder", strict=True, load_default=0, allow_none=True)
-    unlock_type = fields.Enum(
-        UnlockType, by_value=True, data_key="UnlockType", load_default=UnlockType.IMMEDIATE
-    )
+    unlock_type = MaybeKnown(UnlockType, data_key="UnlockType")
     unlock_after_days = fields.Integer(
         data_key="UnlockAfterDays", strict=True, load_default=0, allow_none=True
     )
     completion_type = fields.Enum(
-        CompletionType, by_value=True, data_key="CompletionType", required=True
+        CompletionType,
+        by_value=fields.Integer(strict=True),
+        data_key="CompletionType",
+        required=True,
     )

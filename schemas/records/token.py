@@ -8,6 +8,7 @@ from schemas.base import SourceSchema
 from schemas.errors import RecordUnreadable
 
 _LIFE_IF_UNSAID_S = 900  # "do not assume more than minutes or hours"
+_LONGEST_LIFE_S = 1_000_000_000  # some thirty years; Python's times end soon after the absurd
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,12 @@ class TokenSchema(SourceSchema):
     record_class = Token
 
     access_token = fields.String(required=True, validate=validate.Length(min=1))
-    refresh_token = fields.String(load_default=None, allow_none=True)
-    expires_in = fields.Integer(strict=True, load_default=_LIFE_IF_UNSAID_S)
+    refresh_token = fields.String(data_key="refresh_token", load_default=None, allow_none=True)
+    expires_in = fields.Integer(
+        strict=True,
+        load_default=_LIFE_IF_UNSAID_S,
+        validate=validate.Range(max=_LONGEST_LIFE_S),
+    )
 
 
 _SCHEMA = TokenSchema()

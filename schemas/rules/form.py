@@ -110,6 +110,8 @@ class RuleSchema(TimingSchema):
                 errors["gather_at_most"] = ["expected only together with gather"]
             elif at_most < rule["gather_s"]:
                 errors["gather_at_most"] = ["expected at least as much as gather"]
+        if rule.get("gather_s") is not None and rule.get("delay_s"):
+            errors["delay"] = ["expected only without gather, which waits already"]
         if rule.get("event", EventKind.LESSON_COMPLETED) is not EventKind.LESSON_COMPLETED:
             only = [f"expected only with the event {EventKind.LESSON_COMPLETED}"]
             if rule.get("gather_s") is not None:

@@ -63,3 +63,10 @@ def shortened(address: str | None) -> str | None:
 def local(moment: datetime) -> str:
     """Return a time on this machine's wall clock, with its zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def printable(line: str) -> str:
+    """Return a line without what would steer a terminal: names are other people's text."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )

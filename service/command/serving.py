@@ -6,8 +6,10 @@ import sys
 import threading
 
 import click
+import structlog
 from granian import Granian
 from granian.constants import Interfaces
+from granian.log import LogLevels
 
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
@@ -22,6 +24,16 @@ from workers.logs import set_up_logs
 from workers.workshop import read_rules
 
 _THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
+# The server's own lines go the way of ours.
+_SERVER_LOGS = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
+
+_log = structlog.get_logger("web")
 
 
 @click.command()
@@ -29,6 +41,7 @@ def serve() -> None:
     """Run the web server: hooks and health."""
     settings = settings_now()
     set_up_logs("web")
+    _log.info("web.listening", host=settings.listen.host, port=settings.listen.port)
     Granian(
         "service.wsgi:app",
         address=settings.listen.host,
@@ -39,6 +52,8 @@ def serve() -> None:
         respawn_failed_workers=True,
         log_access=False,
         websockets=False,
+        log_level=LogLevels.error,
+        log_dictconfig=_SERVER_LOGS,
     ).serve()
 
 

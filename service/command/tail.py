@@ -11,6 +11,7 @@ from service.command.common import (
     as_json,
     opened_ledger,
     print_json_line,
+    printable,
     settings_now,
 )
 
@@ -32,7 +33,7 @@ def tail(*, lines: int, follow: bool, as_json: bool) -> None:
             with reading(engine) as connection:
                 found, mark = happenings(connection, mark)
             for line in found:
-                print_json_line(asdict(line)) if as_json else click.echo(_one_line(line))
+                print_json_line(asdict(line)) if as_json else click.echo(printable(_one_line(line)))
             if not follow:
                 return
             time.sleep(_EVERY_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.common import settings_now
 from service.command.serving import prepare_ledger
@@ -53,7 +54,12 @@ def stop_on_signals() -> threading.Event:
 def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[RunningBroker]:
     """Give a broker: the one that was named, or one of our own for as long as this lasts."""
     data_dir = Path(settings.data_dir)
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
+        ) from None
     choice = choose(settings.broker_url, data_dir)
     say(f"{choice.description} {choice.loses}")
     with start(choice, data_dir) as broker:

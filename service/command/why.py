@@ -18,6 +18,7 @@ from service.command.common import (
     local,
     opened_ledger,
     print_json,
+    printable,
     settings_now,
     shortened,
     show_addresses,
@@ -75,10 +76,10 @@ def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
         click.echo("Try: coursebell why with a part of their name, or coursebell tail", err=True)
     for person, told in [] if as_json else found:
         address = person.email if show_addresses else shortened(person.email)
-        click.echo(f"{person.full_name}  {address or '(no email address in Nexudus)'}")
+        click.echo(printable(f"{person.full_name}  {address or '(no email address in Nexudus)'}"))
         for telling in told:
             for line in _lines(telling):
-                click.echo(f"  {line}")
+                click.echo(f"  {printable(line)}")
     if not found:
         raise SystemExit(NOBODY)
 
@@ -95,8 +96,13 @@ def _as_plain(person: Person, told: list[Telling], *, whole: bool) -> dict[str, 
 
 
 def _tellings(connection: Connection, story: list[EventStory]) -> list[Telling]:
+    # The source's times are whole seconds; the last lesson still comes before the end.
+    in_order = sorted(
+        story,
+        key=lambda event: (event.happened_at, event.kind == EventKind.COURSE_COMPLETED),
+    )
     return [
-        Telling(event, _course(connection, event), _lesson(connection, event)) for event in story
+        Telling(event, _course(connection, event), _lesson(connection, event)) for event in in_order
     ]
 
 
@@ -134,7 +140,7 @@ def _lines(telling: Telling) -> list[str]:
 
 def _action_line(action: ActionStory) -> str:
     state = _STATES[ActionState(action.state)]
-    subject = f' "{action.subject}"' if action.subject else f" {action.template or action.rule}"
+    subject = f' "{action.subject}"' if action.subject else f" ({action.template or action.rule})"
     line = f"{state}{subject}"
     if action.state == ActionState.DONE and action.finished_at:
         return f"{line} at {local(action.finished_at)}: {action.receipt}"

@@ -74,6 +74,13 @@ def test_every_line_ends_with_crlf_whatever_the_message_used(post: Post) -> None
     assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
 
 
+def test_a_last_line_without_its_end_is_ended(post: Post) -> None:
+    message = an_email()
+    message.set_payload("no end")
+    post.mailer.deliver(message, sender=SENDER, recipient=ANA)
+    assert post.arrived()[0][2].endswith(b"\r\n\r\nno end\r\n")
+
+
 def test_the_receipt_is_the_servers_answer_without_the_address(post: Post) -> None:
     receipt = post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert receipt.startswith("250 2.0.0 ")

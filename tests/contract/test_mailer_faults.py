@@ -1,5 +1,6 @@
 """What the mailer makes of a mail server's bad days, over real sockets."""
 
+import re
 import smtplib
 import socket
 from email.message import EmailMessage
@@ -190,6 +191,12 @@ def test_a_batch_resets_between_emails_and_renews_a_doubtful_connection() -> Non
         *("CONNECTED", *one, "QUIT"),
     ]
     assert len(server.texts) == 5
+
+
+def test_we_introduce_ourselves_by_a_whole_name_or_by_our_address() -> None:
+    with ScriptedSmtp() as server:
+        deliver_to(server)
+    assert re.fullmatch(r"ehlo (\[127\.0\.0\.1\]|[^ .]+\.[^ ]+)", server.commands[1])
 
 
 def test_a_batch_of_nothing_connects_to_nobody() -> None:

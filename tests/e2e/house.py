@@ -1,4 +1,4 @@
-"""The whole service as real processes, beside the stand-in, for stories told over real protocols."""
+"""The whole service as real processes, beside the stand-in, for stories told for real."""
 
 import contextlib
 import os

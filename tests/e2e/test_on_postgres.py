@@ -42,8 +42,10 @@ def test_a_whole_course_gives_its_emails_once(house: House) -> None:
     )
     wait_until(lambda: any("finished F" in one for one in house.subjects("zoe")), "the last email")
     wait_until(
-        lambda: set(_counted(house).get("lookups", {})) == {"done"}
-        and not {"planned", "waiting", "performing"} & set(_counted(house)["actions"]),
+        lambda: (
+            set(_counted(house).get("lookups", {})) == {"done"}
+            and not {"planned", "waiting", "performing"} & set(_counted(house)["actions"])
+        ),
         "everything done",
     )
     subjects = house.subjects("zoe")

@@ -224,6 +224,10 @@ IN_RULE = [
         "gather: 3h\n    gather_at_most: 30m",
         "7:21: rules[0].gather_at_most: expected at least as much as gather",
     ),
+    (
+        "gather: 30m\n    delay: 1h",
+        "7:12: rules[0].delay: expected only without gather, which waits already",
+    ),
     ("gahter: 30m", f"6:5: rules[0].gahter: {NO_KEY}; did you mean gather?"),
     ("colour: red", f"6:5: rules[0].colour: {NO_KEY}"),
     ('"odd key": x', f"6:5: rules[0].'odd key': {NO_KEY}"),

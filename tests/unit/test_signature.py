@@ -157,9 +157,7 @@ def test_64_hex_digits_by_chance_never_verify(body: bytes, claimed: str, secret:
 def test_every_text_verifies_as_dotnet_would_sign_it(given_text: str, secret: str) -> None:
     text = given_text.encode("utf-8", "replace").decode()
     units = len(text.encode("utf-16-le")) // 2
-    folded = "".join(
-        one if ord(one) < 0x80 else "?" * (1 + (ord(one) > 0xFFFF)) for one in text
-    )
+    folded = "".join(one if ord(one) < 0x80 else "?" * (1 + (ord(one) > 0xFFFF)) for one in text)
     assert len(folded) == units
     assert verify(text.encode(), signed(folded, secret), ("other", secret)) in {
         "raw",

@@ -58,8 +58,13 @@ def _quiet_began(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetim
     local = moment.astimezone(zone)
     crosses_back = quiet.start > quiet.end and local.time() < quiet.start
     day = local.date() - timedelta(days=1 if crosses_back else 0)
-    start = quiet.start.replace(fold=local.fold)
-    return datetime.combine(day, start, zone).astimezone(moment.tzinfo)
+    # In an hour that the clock repeats, quiet hours begin twice; from one that it leaves out, the
+    # second reading is the earlier moment, and that one is not quiet yet.
+    first, second = (
+        datetime.combine(day, quiet.start.replace(fold=fold), zone).astimezone(moment.tzinfo)
+        for fold in (0, 1)
+    )
+    return second if second <= moment else first
 
 
 def day_cap_until(

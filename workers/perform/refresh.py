@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ledger.actions import ClaimedAction
-from ledger.engine import Engine, writing
+from ledger.engine import Engine, lock_decisions, writing
 from workers.lease import Lease
 from workers.lookup.conclude import keep_findings
 from workers.lookup.findings import Findings
@@ -24,4 +24,6 @@ def refresh(
     reader.lessons(claimed.course_id, CACHED)
     reader.completions(claimed.course_member_id, FRESH)
     with writing(engine) as connection:
+        # Two transactions that keep the same records must not wait for each other in a circle.
+        lock_decisions(connection)
         keep_findings(connection, reader.findings, now)

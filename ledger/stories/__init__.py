@@ -1,0 +1,21 @@
+"""Reads the ledger for people: one person's story, the whole in numbers, what is going on.
+
+Changes nothing. Addresses leave here whole; whoever shows them shortens them.
+"""
+
+from ledger.stories.happenings import Bookmark, Happening, happenings, newest
+from ledger.stories.person import ActionStory, EventStory, Try, story_of
+from ledger.stories.tally import Tally, tally
+
+__all__ = [
+    "ActionStory",
+    "Bookmark",
+    "EventStory",
+    "Happening",
+    "Tally",
+    "Try",
+    "happenings",
+    "newest",
+    "story_of",
+    "tally",
+]

@@ -1,0 +1,47 @@
+"""What is true before an action, with everyday values: nothing objects to it."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ledger.people import Person
+from schemas.states import Mode
+from schemas.vocabulary import CoworkerKind
+from tests.builders.records import COWORKER_ID, NOON, course, course_member
+from tests.builders.rules import event, rule
+from workers.decide.again import Truth
+
+
+def person(**different: Any) -> Person:  # noqa: ANN401 - any field of the person
+    """Build an active person with an address."""
+    fields: dict[str, Any] = {
+        "coworker_id": COWORKER_ID,
+        "full_name": "Ana López",
+        "first_name": "Ana",
+        "kind": CoworkerKind.INDIVIDUAL,
+        "email": "ana@example.org",
+        "active": True,
+        "fetched_at": NOON,
+        "gone_at": None,
+    }
+    return Person(**(fields | different))
+
+
+def truth(**different: Any) -> Truth:  # noqa: ANN401 - any field of the truth
+    """Build the truth about one finished lesson, at noon, to which nothing objects."""
+    fields: dict[str, Any] = {
+        "now": NOON,
+        "zone": ZoneInfo("Europe/London"),
+        "mode": Mode.SENDING,
+        "sending_started_at": None,
+        "rule": rule(),
+        "events": [event()],
+        "planned_at": NOON,
+        "due_at": NOON,
+        "enrolment": course_member(),
+        "course": course(),
+        "person": person(),
+        "choices": {},
+        "sent_at": [],
+        "planned_nearby": 1,
+    }
+    return Truth(**(fields | different))

@@ -1,0 +1,28 @@
+"""A process that reads one record from the source, as a worker would. Waits before it begins."""
+
+import os
+import sys
+from datetime import UTC, datetime
+
+from ledger.engine import open_engine
+from schemas.entity import Entity
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME
+from workers.source.client import Source
+from workers.source.sign_in import Credentials
+
+
+def main(base_url: str, course_id: str) -> None:
+    """Read a course and print that it was one."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    engine = open_engine(os.environ["LEDGER_URL"])
+    source = Source(base_url, engine, Credentials(USERNAME, PASSWORD), lambda: datetime.now(UTC))
+    found = source.fetch(Entity.COURSE, int(course_id))
+    source.close()
+    engine.dispose()
+    sys.stdout.write(f"{type(found).__name__}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

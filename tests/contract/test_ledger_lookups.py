@@ -1,0 +1,216 @@
+"""Look-ups: one worker at a time, and one that was overtaken changes nothing."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection, text, update
+
+from ledger.engine import Engine, writing
+from ledger.lookups import (
+    Claim,
+    fail_lookup,
+    finish_lookup,
+    next_lookup_at,
+    postpone_lookup,
+    return_lookup,
+)
+from ledger.tables import lookups
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.states import LookupState
+from tests.contract.ledger_rig import (
+    LEASE_S,
+    NOW,
+    arrival,
+    at,
+    at_once,
+    claim,
+    keep,
+    processes_at_once,
+    rows,
+)
+
+Settle = Callable[[Connection, Claim], bool]
+
+SETTLES: dict[str, Settle] = {
+    "finish": lambda connection, one: finish_lookup(connection, one, at(1)),
+    "fail": lambda connection, one: fail_lookup(connection, one, Reason.UNREADABLE, "Id"),
+    "return": lambda connection, one: return_lookup(connection, one, at(9)),
+    "postpone": lambda connection, one: postpone_lookup(
+        connection, one, at(9), Reason.NEXUDUS_DOWN, "500"
+    ),
+}
+
+
+def settle(engine: Engine, one: Claim, how: str) -> bool:
+    with writing(engine) as connection:
+        return SETTLES[how](connection, one)
+
+
+def next_at(engine: Engine, now: datetime = NOW) -> datetime | None:
+    with writing(engine) as connection:
+        return next_lookup_at(connection, now)
+
+
+def test_a_claim_says_what_to_read(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7, received_at=NOW))
+    [one] = claim(ledger_engine, at(5))
+    assert (one.entity, one.record_id) == (Entity.COURSE_MEMBER, 7)
+    assert (one.attempts, one.lost_leases, one.asked_at) == (1, 0, NOW)
+
+
+def test_the_longest_due_are_claimed_first_and_no_more_than_asked_for(
+    ledger_engine: Engine,
+) -> None:
+    keep(ledger_engine, *(arrival(n, received_at=at(-n)) for n in range(1, 6)))
+    assert {one.record_id for one in claim(ledger_engine, most=2)} == {5, 4}
+    assert {one.record_id for one in claim(ledger_engine, most=2)} == {3, 2}
+    assert {one.record_id for one in claim(ledger_engine, most=2)} == {1}
+    assert claim(ledger_engine, most=2) == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_no_more_are_claimed_than_asked_for_whatever_the_planner_knows(
+    ledger_engine: Engine, count: int
+) -> None:
+    keep(ledger_engine, *(arrival(n) for n in range(1, count + 1)))
+    with writing(ledger_engine) as connection:
+        connection.execute(text("ANALYZE"))
+    assert len(claim(ledger_engine, most=1)) == 1
+
+
+def test_what_is_not_due_yet_is_not_claimed(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7, received_at=at(10)))
+    assert claim(ledger_engine, at(9)) == []
+    assert len(claim(ledger_engine, at(10))) == 1
+
+
+def test_threads_that_claim_at_once_never_get_the_same_look_up(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(*range(1, 201)))
+
+    def work(_: int) -> list[int]:
+        mine: list[int] = []
+        while some := claim(ledger_engine, most=7):
+            mine += [one.record_id for one in some]
+        return mine
+
+    taken = [record_id for mine in at_once(8, work) for record_id in mine]
+    assert sorted(taken) == list(range(1, 201))
+
+
+def test_processes_that_claim_at_once_never_get_the_same_look_up(
+    ledger_url: str, ledger_engine: Engine
+) -> None:
+    keep(ledger_engine, arrival(*range(1, 121)))
+    ids = [one.id for one in rows(ledger_engine, lookups)]
+    with writing(ledger_engine) as connection:
+        connection.execute(update(lookups).values(due_at=at(-1)))
+    printed = processes_at_once(3, "tests.contract.ledger_program", ledger_url, "lookups")
+    taken = [one for line in printed for one in json.loads(line)]
+    assert sorted(taken) == ids
+
+
+def test_a_lease_that_ended_is_taken_by_the_next_and_counted(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    claim(ledger_engine)
+    assert claim(ledger_engine, at(LEASE_S - 1)) == []
+    [second] = claim(ledger_engine, at(LEASE_S))
+    assert (second.lost_leases, second.attempts) == (1, 2)
+    [third] = claim(ledger_engine, at(2 * LEASE_S))
+    assert (third.lost_leases, third.attempts) == (2, 3)
+
+
+@pytest.mark.parametrize("how", SETTLES)
+def test_lost_leases_are_counted_in_a_row_only(ledger_engine: Engine, how: str) -> None:
+    keep(ledger_engine, arrival(7))
+    claim(ledger_engine)
+    [second] = claim(ledger_engine, at(LEASE_S))
+    assert settle(ledger_engine, second, how)
+    keep(ledger_engine, arrival(7, received_at=at(2 * LEASE_S)))
+    [third] = claim(ledger_engine, at(2 * LEASE_S))
+    assert third.lost_leases == 0
+
+
+@pytest.mark.parametrize("how", SETTLES)
+def test_a_worker_that_was_overtaken_changes_nothing(ledger_engine: Engine, how: str) -> None:
+    keep(ledger_engine, arrival(7))
+    [slow] = claim(ledger_engine)
+    [quick] = claim(ledger_engine, at(LEASE_S))
+    before = rows(ledger_engine, lookups)
+    assert not settle(ledger_engine, slow, how)
+    assert rows(ledger_engine, lookups) == before
+    assert settle(ledger_engine, quick, "finish")
+    assert not settle(ledger_engine, slow, how)
+    assert rows(ledger_engine, lookups)[0].state == LookupState.DONE
+
+
+@pytest.mark.parametrize("how", SETTLES)
+def test_a_look_up_ends_once(ledger_engine: Engine, how: str) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    assert settle(ledger_engine, one, how)
+    assert not settle(ledger_engine, one, "finish")
+
+
+def test_only_one_of_many_can_end_it(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    assert sum(at_once(6, lambda _: settle(ledger_engine, one, "finish"))) == 1
+
+
+def test_a_finished_look_up_rests(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    settle(ledger_engine, one, "postpone")
+    [one] = claim(ledger_engine, at(9))
+    settle(ledger_engine, one, "finish")
+    [row] = rows(ledger_engine, lookups)
+    assert (row.state, row.attempts, row.reason, row.last_error) == ("done", 0, None, None)
+    assert (row.lease_until, row.lease_token) == (None, None)
+    assert claim(ledger_engine, at(10**6)) == []
+
+
+def test_a_postponed_look_up_says_why_and_counts_its_attempts(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    settle(ledger_engine, one, "postpone")
+    [row] = rows(ledger_engine, lookups)
+    assert (row.state, row.due_at) == (LookupState.WAITING, at(9))
+    assert (row.reason, row.last_error) == (Reason.NEXUDUS_DOWN, "500")
+    assert claim(ledger_engine, at(8)) == []
+    assert claim(ledger_engine, at(9))[0].attempts == 2
+
+
+def test_a_returned_look_up_counts_no_attempt(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    settle(ledger_engine, one, "return")
+    assert claim(ledger_engine, at(8)) == []
+    assert claim(ledger_engine, at(9))[0].attempts == 1
+
+
+def test_a_failed_look_up_says_why_and_is_not_read_again(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    settle(ledger_engine, one, "fail")
+    [row] = rows(ledger_engine, lookups)
+    assert (row.state, row.reason, row.last_error) == ("failed", Reason.UNREADABLE, "Id")
+    assert claim(ledger_engine, at(10**6)) == []
+
+
+def test_the_next_due_time_is_the_earliest_of_due_waiting_and_ended_leases(
+    ledger_engine: Engine,
+) -> None:
+    assert next_at(ledger_engine) is None
+    keep(ledger_engine, arrival(7, received_at=at(5)))
+    assert next_at(ledger_engine) == at(5)
+    [one] = claim(ledger_engine, at(5))
+    assert next_at(ledger_engine, at(6)) is None
+    assert next_at(ledger_engine, at(5 + LEASE_S)) == at(5 + LEASE_S)
+    settle(ledger_engine, one, "postpone")
+    assert next_at(ledger_engine) == at(9)
+    [one] = claim(ledger_engine, at(9))
+    settle(ledger_engine, one, "finish")
+    assert next_at(ledger_engine, at(10**6)) is None

@@ -1,0 +1,139 @@
+"""People and what they chose."""
+
+from dataclasses import replace
+
+import pytest
+
+from ledger.engine import Engine, reading, writing
+from ledger.people import (
+    Person,
+    accept_person,
+    address_hash,
+    choices_of,
+    keep_choice,
+    people_by_email,
+    person_gone,
+    person_of,
+)
+from schemas.records import Coworker
+from schemas.vocabulary import CoworkerKind
+from tests.contract.ledger_rig import ANA, JOEL, NOW, at
+
+COWORKER = Coworker(
+    record_id=ANA,
+    updated_at=NOW,
+    kind=CoworkerKind.INDIVIDUAL,
+    full_name="Ana Müller 🔔",
+    first_name="Ana",
+    email=" Ana.Müller@People.example ",
+)
+HASH = address_hash("ana@people.example", "key")
+
+
+def accept(engine: Engine, coworker: Coworker, seconds: float = 0) -> None:
+    with writing(engine) as connection:
+        accept_person(connection, coworker, at(seconds))
+
+
+def person(engine: Engine, coworker_id: int = ANA) -> Person | None:
+    with reading(engine) as connection:
+        return person_of(connection, coworker_id)
+
+
+def choose(engine: Engine, stream: str, *, agreed: bool, hashed: str = HASH) -> None:
+    with writing(engine) as connection:
+        keep_choice(connection, hashed, stream, NOW, agreed=agreed)
+
+
+def test_a_person_is_kept_as_the_profile_says(ledger_engine: Engine) -> None:
+    assert person(ledger_engine) is None
+    accept(ledger_engine, COWORKER)
+    assert person(ledger_engine) == Person(
+        ANA,
+        "Ana Müller 🔔",
+        "Ana",
+        CoworkerKind.INDIVIDUAL,
+        "Ana.Müller@People.example",
+        active=True,
+        fetched_at=NOW,
+        gone_at=None,
+    )
+
+
+@pytest.mark.parametrize("email", [None, "", "  "])
+def test_a_profile_without_an_address_has_none(ledger_engine: Engine, email: str | None) -> None:
+    accept(ledger_engine, replace(COWORKER, email=email, kind=None, first_name=None))
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.email, found.kind, found.first_name) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("active", "archived", "expected"),
+    [(True, False, True), (False, False, False), (True, True, False), (False, True, False)],
+)
+def test_who_is_archived_or_switched_off_is_not_active(
+    ledger_engine: Engine,
+    active: bool,  # noqa: FBT001 - a column of the table above
+    archived: bool,  # noqa: FBT001 - same
+    expected: bool,  # noqa: FBT001 - same
+) -> None:
+    accept(ledger_engine, replace(COWORKER, active=active, archived=archived))
+    found = person(ledger_engine)
+    assert found is not None
+    assert found.active is expected
+
+
+def test_a_person_who_changed_is_kept_anew(ledger_engine: Engine) -> None:
+    accept(ledger_engine, COWORKER)
+    accept(ledger_engine, replace(COWORKER, full_name="Ana Weber", email="weber@x.example"), 5)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.full_name, found.email, found.fetched_at) == (
+        "Ana Weber",
+        "weber@x.example",
+        at(5),
+    )
+    with reading(ledger_engine) as connection:
+        assert people_by_email(connection, "ana.müller@people.example") == []
+
+
+def test_a_person_who_is_gone_is_known_and_can_come_back(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        person_gone(connection, ANA, at(1))
+    assert person(ledger_engine) is None
+    accept(ledger_engine, COWORKER)
+    with writing(ledger_engine) as connection:
+        person_gone(connection, ANA, at(1))
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.full_name, found.gone_at) == ("Ana Müller 🔔", at(1))
+    accept(ledger_engine, COWORKER, 2)
+    found = person(ledger_engine)
+    assert found is not None
+    assert found.gone_at is None
+
+
+def test_an_address_finds_everybody_who_has_it_in_any_case(ledger_engine: Engine) -> None:
+    accept(ledger_engine, replace(COWORKER, record_id=JOEL, email="ANA.MÜLLER@people.example"))
+    accept(ledger_engine, COWORKER)
+    with reading(ledger_engine) as connection:
+        found = people_by_email(connection, " ana.müller@PEOPLE.example ")
+        assert [one.coworker_id for one in found] == [ANA, JOEL]
+        assert people_by_email(connection, "nobody@people.example") == []
+
+
+def test_the_last_choice_for_a_stream_counts(ledger_engine: Engine) -> None:
+    choose(ledger_engine, "reminder", agreed=True)
+    choose(ledger_engine, "service", agreed=True)
+    choose(ledger_engine, "service", agreed=False)
+    choose(ledger_engine, "all", agreed=False, hashed="f" * 64)
+    with reading(ledger_engine) as connection:
+        assert choices_of(connection, HASH) == {"reminder": True, "service": False}
+        assert choices_of(connection, "") == {}
+
+
+def test_an_address_hash_is_the_same_in_any_case_and_depends_on_the_key() -> None:
+    assert address_hash(" ANA@People.example ", "key") == HASH
+    assert address_hash("ana@people.example", "another") != HASH
+    assert "ana" not in HASH

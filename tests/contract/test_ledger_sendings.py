@@ -1,0 +1,104 @@
+"""What may have reached somebody counts, for caps and for the flood guard."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger.actions import begin_action, expire_hand_overs, settle_action
+from ledger.engine import Engine, reading, writing
+from ledger.sendings import planned_nearby, sent_to
+from schemas.actions import Outcome
+from schemas.reasons import Reason
+from tests.contract.ledger_rig import (
+    ANA,
+    JOEL,
+    LEASE_S,
+    LESSON,
+    NOW,
+    at,
+    claim_due,
+    decide,
+    lesson_done,
+    minutes,
+    plan_for,
+    planned,
+)
+
+LAST_WEEK = minutes(-7 * 24 * 60)
+
+
+def sent(
+    engine: Engine, coworker_id: int = ANA, *, since: datetime = LAST_WEEK, but: int = 0
+) -> list[datetime]:
+    with reading(engine) as connection:
+        return sorted(sent_to(connection, coworker_id, since, but=but))
+
+
+def nearby(engine: Engine, seconds: float) -> int:
+    with reading(engine) as connection:
+        return planned_nearby(connection, NOW, timedelta(seconds=seconds))
+
+
+def test_what_is_done_counts_for_its_person_from_when_it_left(ledger_engine: Engine) -> None:
+    one = planned(ledger_engine, lesson_done(happened_at=at(-500)))
+    with writing(ledger_engine) as connection:
+        begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+        settle_action(connection, one, Outcome.done("250"), at(2))
+    assert sent(ledger_engine) == [at(2)]
+    assert sent(ledger_engine, JOEL) == []
+    assert sent(ledger_engine, but=one.action_id) == []
+    assert sent(ledger_engine, since=at(2)) == []
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome.skipped(Reason.NO_EMAIL),
+        Outcome.held(Reason.OBSERVE),
+        Outcome.failed(Reason.MAIL_REJECTED),
+        Outcome.waiting(at(60), Reason.MAIL_TEMPORARY),
+    ],
+)
+def test_what_did_not_leave_does_not_count(ledger_engine: Engine, outcome: Outcome) -> None:
+    one = planned(ledger_engine)
+    with writing(ledger_engine) as connection:
+        settle_action(connection, one, outcome, at(2))
+    assert sent(ledger_engine) == []
+
+
+def test_what_is_only_planned_does_not_count(ledger_engine: Engine) -> None:
+    planned(ledger_engine)
+    assert sent(ledger_engine) == []
+
+
+def test_what_is_being_handed_over_counts_as_now_however_long_it_was_due(
+    ledger_engine: Engine,
+) -> None:
+    one = planned(ledger_engine, lesson_done(happened_at=minutes(-30 * 24 * 60)))
+    with writing(ledger_engine) as connection:
+        begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+    [moment] = sent(ledger_engine)
+    assert at(1) <= moment <= at(1 + LEASE_S)
+
+
+def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
+    one = planned(ledger_engine)
+    with writing(ledger_engine) as connection:
+        begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+        expire_hand_overs(connection, at(100), repeatable=set())
+    assert sent(ledger_engine) == [at(100)]
+
+
+def test_what_was_planned_around_the_same_time_is_counted_without_the_skipped(
+    ledger_engine: Engine,
+) -> None:
+    for number, planned_at in enumerate([-601, -600, -1, 0, 600, 601]):
+        event = lesson_done(LESSON + number)
+        decide(ledger_engine, event, plan_for(event), at(planned_at))
+    assert nearby(ledger_engine, 600) == 4
+    assert nearby(ledger_engine, 0) == 1
+    [one] = claim_due(ledger_engine, NOW, most=1)
+    before = nearby(ledger_engine, 3600)
+    with writing(ledger_engine) as connection:
+        settle_action(connection, one, Outcome.skipped(Reason.NO_EMAIL), NOW)
+    assert (before, nearby(ledger_engine, 3600)) == (6, 5)

@@ -1,0 +1,230 @@
+"""Snapshots: the newest version stays, and what is gone stays known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from ledger.engine import Engine, reading, writing
+from ledger.snapshots import (
+    Snapshot,
+    accept_listing,
+    accept_record,
+    listed_at,
+    mark_gone,
+    present_below,
+    snapshot_of,
+)
+from schemas.entity import Entity
+from schemas.records import CompletedLesson, CourseMember, Lesson, Record, load_record
+from schemas.vocabulary import CoworkerKind
+from tests.contract.ledger_rig import ANA, COURSE, MEMBER, NOW, at, at_once, minutes
+
+ENROLMENT = CourseMember(
+    record_id=MEMBER,
+    created_at=at(-100),
+    updated_at=NOW,
+    course_id=COURSE,
+    course_title="Ceramics: Feuer & Glasur 🔥",
+    coworker_id=ANA,
+    coworker_kind=CoworkerKind.COMPANY,
+    full_name="Ana Müller",
+    company_name=None,
+    team_names=None,
+    last_completed_lesson_id=None,
+    last_access_at=at(-1),
+    approved=True,
+    blocked=False,
+)
+BELOW = ("course_member_id", MEMBER)
+
+
+def completed(record_id: int, updated_at: datetime = NOW, member: int = MEMBER) -> CompletedLesson:
+    return CompletedLesson(
+        record_id, updated_at, updated_at, record_id + 100, "Ton", member, "Ana Müller"
+    )
+
+
+def a_lesson(record_id: int) -> Lesson:
+    found = load_record(
+        Entity.LESSON,
+        {
+            "Id": record_id,
+            "UpdatedOn": NOW.isoformat(),
+            "CourseId": COURSE,
+            "Title": "Ton",
+            "Active": True,
+            "CompletionType": 3,
+        },
+    )
+    assert isinstance(found, Lesson)
+    return found
+
+
+def accept(engine: Engine, record: Record, now: datetime = NOW) -> None:
+    entity = Entity.COURSE_MEMBER if isinstance(record, CourseMember) else Entity.COMPLETED_LESSON
+    with writing(engine) as connection:
+        accept_record(connection, entity, record, now)
+
+
+def accept_list(
+    engine: Engine,
+    records: Sequence[Record],
+    now: datetime = NOW,
+    asked_at: datetime | None = None,
+    member: int = MEMBER,
+) -> None:
+    with writing(engine) as connection:
+        accept_listing(
+            connection,
+            Entity.COMPLETED_LESSON,
+            ("course_member_id", member),
+            records,
+            now,
+            asked_at=asked_at,
+        )
+
+
+def gone(engine: Engine, record_id: int, now: datetime) -> None:
+    with writing(engine) as connection:
+        mark_gone(connection, Entity.COURSE_MEMBER, record_id, now)
+
+
+def enrolment(engine: Engine, record_id: int = MEMBER) -> Snapshot | None:
+    with reading(engine) as connection:
+        return snapshot_of(connection, Entity.COURSE_MEMBER, record_id)
+
+
+def present(engine: Engine, member: int = MEMBER) -> list[int]:
+    with reading(engine) as connection:
+        below = ("course_member_id", member)
+        found = present_below(connection, Entity.COMPLETED_LESSON, below)
+    return [record.record_id for record in found]
+
+
+def listed(engine: Engine) -> datetime | None:
+    with reading(engine) as connection:
+        return listed_at(connection, Entity.COMPLETED_LESSON, MEMBER)
+
+
+def test_a_record_comes_back_as_it_was_accepted(ledger_engine: Engine) -> None:
+    assert enrolment(ledger_engine) is None
+    accept(ledger_engine, ENROLMENT, at(3))
+    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(3), None)
+
+
+def test_a_record_of_another_kind_with_the_same_id_is_another_record(
+    ledger_engine: Engine,
+) -> None:
+    accept(ledger_engine, ENROLMENT)
+    with reading(ledger_engine) as connection:
+        assert snapshot_of(connection, Entity.COMPLETED_LESSON, MEMBER) is None
+
+
+def test_a_newer_version_takes_the_place_of_an_older(ledger_engine: Engine) -> None:
+    accept(ledger_engine, ENROLMENT, at(1))
+    newer = replace(ENROLMENT, updated_at=at(5), approved=False)
+    accept(ledger_engine, newer, at(6))
+    assert enrolment(ledger_engine) == Snapshot(newer, at(6), None)
+
+
+def test_an_older_version_never_takes_the_place_of_a_newer(ledger_engine: Engine) -> None:
+    newer = replace(ENROLMENT, updated_at=at(5), approved=False)
+    accept(ledger_engine, newer, at(6))
+    accept(ledger_engine, ENROLMENT, at(7))
+    assert enrolment(ledger_engine) == Snapshot(newer, at(6), None)
+
+
+def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
+    at_once(8, lambda n: accept(ledger_engine, replace(ENROLMENT, updated_at=at(n)), at(9)))
+    found = enrolment(ledger_engine)
+    assert found is not None
+    assert found.record.updated_at == at(7)
+
+
+def test_the_same_version_read_again_is_fresh_again(ledger_engine: Engine) -> None:
+    accept(ledger_engine, ENROLMENT, at(1))
+    accept(ledger_engine, ENROLMENT, at(50))
+    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(50), None)
+
+
+def test_a_record_that_is_gone_stays_known_with_the_time_it_was_missed_first(
+    ledger_engine: Engine,
+) -> None:
+    accept(ledger_engine, ENROLMENT, at(1))
+    gone(ledger_engine, MEMBER, at(2))
+    gone(ledger_engine, MEMBER, at(3))
+    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(1), at(2))
+
+
+def test_a_record_never_seen_cannot_be_gone(ledger_engine: Engine) -> None:
+    gone(ledger_engine, MEMBER, at(2))
+    assert enrolment(ledger_engine) is None
+
+
+def test_a_record_that_comes_back_is_there_again_and_an_old_version_brings_none_back(
+    ledger_engine: Engine,
+) -> None:
+    newer = replace(ENROLMENT, updated_at=at(5))
+    accept(ledger_engine, newer, at(6))
+    gone(ledger_engine, MEMBER, at(7))
+    accept(ledger_engine, ENROLMENT, at(8))
+    assert enrolment(ledger_engine) == Snapshot(newer, at(6), at(7))
+    accept(ledger_engine, newer, at(9))
+    assert enrolment(ledger_engine) == Snapshot(newer, at(9), None)
+
+
+def test_a_list_is_all_there_is(ledger_engine: Engine) -> None:
+    assert (present(ledger_engine), listed(ledger_engine)) == ([], None)
+    accept_list(ledger_engine, [completed(3), completed(1), completed(2)], at(1))
+    assert (present(ledger_engine), listed(ledger_engine)) == ([1, 2, 3], at(1))
+    accept_list(ledger_engine, [completed(1)], at(2))
+    assert (present(ledger_engine), listed(ledger_engine)) == ([1], at(2))
+    accept_list(ledger_engine, [], at(3))
+    assert (present(ledger_engine), listed(ledger_engine)) == ([], at(3))
+
+
+def test_a_list_says_nothing_about_the_records_of_another_parent(ledger_engine: Engine) -> None:
+    accept_list(ledger_engine, [completed(9, member=MEMBER + 1)], member=MEMBER + 1)
+    accept_list(ledger_engine, [completed(1)])
+    accept_list(ledger_engine, [])
+    assert present(ledger_engine, MEMBER + 1) == [9]
+
+
+def test_a_list_says_nothing_about_records_of_another_kind(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [a_lesson(5)], NOW)
+    accept(ledger_engine, ENROLMENT)
+    with writing(ledger_engine) as connection:
+        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [], at(1))
+        assert present_below(connection, Entity.LESSON, ("course_id", COURSE)) == []
+    found = enrolment(ledger_engine)
+    assert found is not None
+    assert found.gone_at is None
+
+
+def test_a_record_back_on_the_list_is_there_again(ledger_engine: Engine) -> None:
+    accept_list(ledger_engine, [completed(1)], at(1))
+    accept_list(ledger_engine, [], at(2))
+    accept_list(ledger_engine, [completed(1)], at(3))
+    assert present(ledger_engine) == [1]
+
+
+def test_a_list_asked_for_earlier_takes_nothing_away_that_came_up_meanwhile(
+    ledger_engine: Engine,
+) -> None:
+    # One worker asks for the list and is slow; another finds a completion that is newer.
+    accept_list(ledger_engine, [completed(1)], minutes(-5))
+    accept_list(ledger_engine, [completed(1), completed(2)], at(2), asked_at=at(1))
+    accept_list(ledger_engine, [completed(1)], at(3), asked_at=NOW)
+    assert present(ledger_engine) == [1, 2]
+    accept_list(ledger_engine, [completed(1)], at(5), asked_at=at(4))
+    assert present(ledger_engine) == [1]
+
+
+def test_what_is_read_together_is_of_one_moment(ledger_engine: Engine) -> None:
+    accept(ledger_engine, ENROLMENT, at(1))
+    with reading(ledger_engine) as connection:
+        before = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+        at_once(1, lambda _: accept(ledger_engine, replace(ENROLMENT, updated_at=at(5)), at(6)))
+        assert snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER) == before
+    assert enrolment(ledger_engine) != before

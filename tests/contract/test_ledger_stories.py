@@ -1,0 +1,138 @@
+"""What people read in the ledger: one person's story, the whole in numbers, what is going on."""
+
+from ledger.actions import begin_action, settle_action
+from ledger.copies import Copy, keep_copy
+from ledger.engine import Engine, reading, writing
+from ledger.events import keep_event, note_reason
+from ledger.people import accept_person
+from ledger.stories import Bookmark, happenings, newest, story_of, tally
+from schemas.actions import Outcome
+from schemas.reasons import Reason
+from schemas.records import Coworker
+from tests.contract.ledger_rig import (
+    ANA,
+    JOEL,
+    LEASE_S,
+    LESSON,
+    NOW,
+    arrival,
+    at,
+    claim,
+    claim_due,
+    decide,
+    keep,
+    lesson_done,
+    plan_for,
+    planned,
+)
+
+
+def sent_one(engine: Engine) -> int:
+    """Let one email go to Ana, at the second try."""
+    one = planned(engine)
+    copy = Copy("w1", "<a@x>", "ana@people.example", "Schön 🔔", "text", "<p></p>")
+    with writing(engine) as connection:
+        begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+        keep_copy(connection, one.action_id, copy, at(1))
+        settle_action(connection, one, Outcome.waiting(NOW, Reason.MAIL_TEMPORARY, "450"), at(2))
+    again = planned_again(engine)
+    assert again == one.action_id
+    return again
+
+
+def planned_again(engine: Engine) -> int:
+    from_now = at(3)
+    [one] = claim_due(engine, from_now)
+    with writing(engine) as connection:
+        begin_action(connection, one, from_now, lease_s=LEASE_S, events=1)
+        settle_action(connection, one, Outcome.done("250 queued"), at(4))
+    return one.action_id
+
+
+def test_an_empty_ledger_has_no_story(ledger_engine: Engine) -> None:
+    with reading(ledger_engine) as connection:
+        assert story_of(connection, ANA) == []
+        assert newest(connection, 10) == Bookmark(0, 0)
+        assert happenings(connection, Bookmark(0, 0)) == ([], Bookmark(0, 0))
+        counted = tally(connection, NOW)
+    assert (counted.deliveries, counted.events, counted.lookups, counted.actions) == (0, 0, {}, {})
+    assert counted.oldest_due_at is None
+
+
+def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) -> None:
+    action_id = sent_one(ledger_engine)
+    late = lesson_done(LESSON + 1, at(-60))
+    with writing(ledger_engine) as connection:
+        event_id = keep_event(connection, late, at(9))
+        assert event_id is not None
+        note_reason(connection, event_id, Reason.KIND_OFF)
+    decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
+    with reading(ledger_engine) as connection:
+        first, second = story_of(connection, ANA)
+    assert (first.lesson_id, first.reason, first.actions) == (LESSON + 1, Reason.KIND_OFF, ())
+    assert (first.happened_at, first.found_at) == (at(-60), at(9))
+    [action] = second.actions
+    assert (action.action_id, action.state, action.receipt) == (action_id, "done", "250 queued")
+    assert (action.rule, action.subject, action.finished_at) == ("one", "Schön 🔔", at(4))
+    assert [(one.at, one.outcome, one.reason, one.detail) for one in action.tries] == [
+        (at(2), "waiting", Reason.MAIL_TEMPORARY, "450"),
+        (at(4), "done", None, "250 queued"),
+    ]
+    assert "Schön" not in repr(action)
+
+
+def test_a_gathered_action_is_told_with_each_of_its_events(ledger_engine: Engine) -> None:
+    for number in range(2):
+        event = lesson_done(LESSON + number, at(number))
+        decide(ledger_engine, event, plan_for(event, gather_s=60))
+    with reading(ledger_engine) as connection:
+        told = story_of(connection, ANA)
+    assert len({one.actions[0].action_id for one in told}) == 1
+    assert [one.lesson_id for one in told] == [LESSON, LESSON + 1]
+
+
+def test_the_whole_is_told_in_numbers(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7, 8), arrival(error="0: Id: Missing."))
+    claim(ledger_engine, most=1)
+    sent_one(ledger_engine)
+    waiting, without = lesson_done(LESSON + 1, at(-5)), lesson_done(LESSON + 2)
+    decide(ledger_engine, waiting, plan_for(waiting))
+    gathering = lesson_done(LESSON + 3)
+    decide(ledger_engine, gathering, plan_for(gathering, rule="other", gather_s=60))
+    with writing(ledger_engine) as connection:
+        event_id = keep_event(connection, without, NOW)
+        assert event_id is not None
+        note_reason(connection, event_id, Reason.BEFORE_START)
+    with reading(ledger_engine) as connection:
+        counted = tally(connection, NOW)
+    assert (counted.deliveries, counted.unreadable_deliveries) == (2, 1)
+    assert (counted.notifications, counted.events) == (2, 4)
+    assert counted.lookups == {"due": {"": 1}, "leased": {"": 1}}
+    assert counted.actions == {
+        "done": {"": 1},
+        "planned": {"": 1},
+        "waiting": {"gathering": 1},
+    }
+    assert counted.events_without_action == {"before-start": 1}
+    assert counted.oldest_due_at == at(-5)
+
+
+def test_what_is_going_on_is_told_once_with_names(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        accept_person(connection, Coworker(ANA, NOW, None, "Ana Müller", None), NOW)
+    sent_one(ledger_engine)
+    with reading(ledger_engine) as connection:
+        lines, mark = happenings(connection, Bookmark(0, 0))
+        again = happenings(connection, mark)
+        assert newest(connection, 0) == mark
+    assert [(one.what, one.name, one.outcome, one.at) for one in lines] == [
+        ("lesson_completed", "Ana Müller", None, NOW),
+        ("action", "Ana Müller", "waiting", at(2)),
+        ("action", "Ana Müller", "done", at(4)),
+    ]
+    assert again == ([], mark)
+    decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
+    with reading(ledger_engine) as connection:
+        [line], _ = happenings(connection, mark)
+        assert len(happenings(connection, newest(connection, 1))[0]) == 2
+    assert (line.name, line.what) == (None, "lesson_completed")

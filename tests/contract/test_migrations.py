@@ -1,0 +1,171 @@
+"""The tables are those the code speaks of, on both engines, and the wheel can make them."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from ledger.actions import claim_actions, expire_hand_overs, next_action_at
+from ledger.engine import Engine, open_engine, writing
+from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.migrate import current_revision, differences, migrate, newest_revision
+from tests.contract.ledger_rig import (
+    LESSON,
+    NOW,
+    ROOT,
+    arrival,
+    at_once,
+    decide,
+    keep,
+    lesson_done,
+    plan_for,
+    processes_at_once,
+)
+
+QUESTIONS = {
+    "claim_lookups": "lookups_due",
+    "claim_actions": "actions_due",
+    "next_lookup_at": "lookups_due",
+    "next_action_at": "actions_due",
+    "expire_hand_overs": "actions_due",
+}
+
+
+def ask(connection: Connection, question: str) -> None:
+    if question == "claim_lookups":
+        claim_lookups(connection, NOW, lease_s=60, most=10)
+    elif question == "claim_actions":
+        claim_actions(connection, NOW, lease_s=60, most=10)
+    elif question == "next_lookup_at":
+        next_lookup_at(connection, NOW)
+    elif question == "next_action_at":
+        next_action_at(connection, NOW)
+    else:
+        expire_hand_overs(connection, NOW, repeatable=set())
+
+
+def plans_of(engine: Engine, question: str) -> list[str]:
+    """Return the engine's plan for each statement that a question to the ledger becomes."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 - as the driver takes them
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    with writing(engine) as connection:
+        ask(connection, question)
+    event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            # So few rows are read whole otherwise, and nothing would be learned.
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        return [
+            "\n".join(
+                str(row) for row in connection.exec_driver_sql(explain + statement, parameters)
+            )
+            for statement, parameters in asked
+            if statement.lstrip().startswith(("SELECT", "UPDATE"))
+        ]
+
+
+def test_migrating_brings_an_empty_database_to_the_newest_revision(
+    empty_database_url: str,
+) -> None:
+    engine = open_engine(empty_database_url)
+    assert current_revision(engine) is None
+    assert migrate(engine) == newest_revision() != ""
+    assert current_revision(engine) == newest_revision()
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    assert migrate(ledger_engine) == current_revision(ledger_engine)
+    with writing(ledger_engine) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM lookups")) == 1
+
+
+def test_the_migrated_tables_are_those_the_code_speaks_of(ledger_engine: Engine) -> None:
+    assert differences(ledger_engine) == []
+
+
+def test_a_missing_column_is_a_difference(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        connection.execute(text("ALTER TABLE lookups DROP COLUMN last_error"))
+    assert differences(ledger_engine) != []
+
+
+def test_processes_that_migrate_at_once_make_the_tables_once(empty_database_url: str) -> None:
+    processes_at_once(3, "tests.contract.ledger_program", empty_database_url, "migrate")
+    engine = open_engine(empty_database_url)
+    assert current_revision(engine) == newest_revision()
+    assert differences(engine) == []
+    engine.dispose()
+
+
+def test_many_can_open_a_new_file_at_once(tmp_path: Path) -> None:
+    def open_and_write(_: int) -> None:
+        engine = open_engine(f"sqlite:///{tmp_path / 'new' / 'ledger.db'}")
+        with writing(engine) as connection:
+            connection.execute(text("CREATE TABLE IF NOT EXISTS one (id integer)"))
+        engine.dispose()
+
+    at_once(8, open_and_write)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_what_is_due_is_found_by_the_small_index(ledger_engine: Engine, question: str) -> None:
+    keep(ledger_engine, arrival(*range(1, 50)))
+    for number in range(5):
+        found = lesson_done(LESSON + number)
+        decide(ledger_engine, found, plan_for(found))
+    plans = plans_of(ledger_engine, question)
+    assert plans
+    for plan in plans:
+        assert QUESTIONS[question] in plan, plan
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def tracked(*patterns: str) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "ledger/migrations/versions/*.py",
+        "ledger/migrations/env.py",
+        "workers/actions/email/templates/**/*",
+        "sandbox/templates/**/*",
+        "sandbox/static/**/*",
+        "service/command/demo-rules.yaml",
+    ],
+)
+def test_the_wheel_carries_what_the_program_reads(wheel_names: list[str], pattern: str) -> None:
+    wanted = tracked(pattern)
+    assert wanted
+    assert wanted <= set(wheel_names)
+
+
+def test_the_wheel_carries_the_rules_and_no_tests(wheel_names: list[str]) -> None:
+    assert "schemas/rules.yaml" in wheel_names
+    assert not [name for name in wheel_names if name.startswith(("tests/", "docs/", ".ci/"))]

@@ -1,0 +1,299 @@
+"""The source client over HTTP and its double: the same cases on both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from sandbox.tenant import Tenant
+from sandbox.wire import as_read
+from schemas.entity import Entity
+from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.records import (
+    CompletedLesson,
+    Course,
+    CourseMember,
+    Coworker,
+    Lesson,
+    Record,
+    load_record,
+)
+from tests.contract.source_rig import answer, line_to, sqlite_ledger, tell_the_truth
+from tests.doubles.fake_source import FakeSource
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.lookup.reading import SourceReads
+from workers.source.client import Gone
+
+CLASSES: dict[Entity, type[object]] = {
+    Entity.COURSE_MEMBER: CourseMember,
+    Entity.COMPLETED_LESSON: CompletedLesson,
+    Entity.LESSON: Lesson,
+    Entity.COURSE: Course,
+    Entity.COWORKER: Coworker,
+}
+
+
+class World(Protocol):
+    """A source, and the ways in which its records and its health change."""
+
+    source: SourceReads
+
+    def ids(self) -> dict[Entity, int]: ...
+    def finish_lesson(self) -> int: ...
+    def approve(self, *, approved: bool) -> None: ...
+    def delete(self, entity: Entity, record_id: int) -> None: ...
+    def break_record(self, entity: Entity, record_id: int) -> None: ...
+    def be_slow(self) -> None: ...
+    def be_busy(self, retry_after_s: int | None) -> None: ...
+    def refuse(self) -> None: ...
+    def recover(self) -> None: ...
+
+
+class HttpWorld:
+    """The stand-in, as a program of its own."""
+
+    def __init__(self, source: SourceReads, sandbox: Running) -> None:
+        self.source = source
+        self._sandbox = sandbox
+        self._member = sandbox.enrol("Joël", "Finance")
+        self._first = self.finish_lesson()
+
+    def ids(self) -> dict[Entity, int]:
+        [finance] = [
+            one for one in self._sandbox.get("/sandbox/courses").json() if "Finance" in one["title"]
+        ]
+        return {
+            Entity.COURSE_MEMBER: self._member,
+            Entity.COMPLETED_LESSON: self._first,
+            Entity.LESSON: finance["lessons"][0]["id"],
+            Entity.COURSE: finance["id"],
+            Entity.COWORKER: self._sandbox.person("Joël"),
+        }
+
+    def finish_lesson(self) -> int:
+        done = self._sandbox.post("/sandbox/finish-lesson", course_member_id=self._member)
+        return int(done["completed_lesson_id"])
+
+    def approve(self, *, approved: bool) -> None:
+        self._change(Entity.COURSE_MEMBER, self._member, {"Approved": approved})
+
+    def delete(self, entity: Entity, record_id: int) -> None:
+        self._sandbox.post("/sandbox/delete", entity=entity, id=record_id)
+
+    def break_record(self, entity: Entity, record_id: int) -> None:
+        self._change(entity, record_id, {"UpdatedOn": "not a time"})
+
+    def be_slow(self) -> None:
+        answer(self._sandbox, "/api", 504)
+
+    def be_busy(self, retry_after_s: int | None) -> None:
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        answer(self._sandbox, "/api", 409, headers=headers)
+
+    def refuse(self) -> None:
+        answer(self._sandbox, "/api", 403, body={"Message": "no"})
+
+    def recover(self) -> None:
+        tell_the_truth(self._sandbox)
+
+    def _change(self, entity: Entity, record_id: int, fields: dict[str, object]) -> None:
+        self._sandbox.post("/sandbox/change", entity=entity, id=record_id, fields=fields)
+
+
+class MemoryWorld:
+    """The same people and courses, without a network."""
+
+    def __init__(self) -> None:
+        self.source = self._fake = FakeSource()
+        self._tenant = Tenant()
+        self._course = self._tenant.rows(Entity.COURSE)[0]["Id"]
+        people = self._tenant.rows(Entity.COWORKER)
+        [self._person] = [row["Id"] for row in people if "Joël" in row["FullName"]]
+        self._member = self._tenant.enrol(self._course, self._person, approved=True)["Id"]
+        self._first = self.finish_lesson()
+
+    def ids(self) -> dict[Entity, int]:
+        return {
+            Entity.COURSE_MEMBER: self._member,
+            Entity.COMPLETED_LESSON: self._first,
+            Entity.LESSON: self._tenant.lessons_of(self._course)[0]["Id"],
+            Entity.COURSE: self._course,
+            Entity.COWORKER: self._person,
+        }
+
+    def finish_lesson(self) -> int:
+        completed, _ = self._tenant.finish_lesson(self._member)
+        self._tell()
+        return int(completed["Id"])
+
+    def approve(self, *, approved: bool) -> None:
+        self._tenant.change(Entity.COURSE_MEMBER, self._member, {"Approved": approved})
+        self._tell()
+
+    def delete(self, entity: Entity, record_id: int) -> None:
+        self._fake.lose(entity, record_id)
+
+    def break_record(self, entity: Entity, record_id: int) -> None:
+        self._fake.break_record(entity, record_id)
+
+    def be_slow(self) -> None:
+        self._fake.be_slow()
+
+    def be_busy(self, retry_after_s: int | None) -> None:
+        self._fake.be_busy(retry_after_s)
+
+    def refuse(self) -> None:
+        self._fake.refuse()
+
+    def recover(self) -> None:
+        self._fake.recover()
+
+    def _tell(self) -> None:
+        for entity in Entity:
+            rows = self._tenant.rows(entity)
+            self._fake.have(entity, *(load_record(entity, as_read(row)) for row in rows))
+
+
+@pytest.fixture(params=["over http", "double"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "double":
+        yield MemoryWorld()
+        return
+    with (
+        running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as sandbox,
+        sqlite_ledger(tmp_path) as engine,
+        line_to(sandbox.addresses["api"], engine) as line,
+    ):
+        yield HttpWorld(line.source(), sandbox)
+
+
+def ids_of(records: list[Record]) -> list[int]:
+    return [record.record_id for record in records]
+
+
+@pytest.mark.parametrize("entity", Entity)
+def test_every_kind_of_record_is_fetched_by_its_id(world: World, entity: Entity) -> None:
+    found = world.source.fetch(entity, world.ids()[entity])
+    assert isinstance(found, CLASSES[entity])
+    assert getattr(found, "record_id", None) == world.ids()[entity]
+
+
+@pytest.mark.parametrize("entity", Entity)
+def test_a_record_that_never_was_is_gone(world: World, entity: Entity) -> None:
+    assert world.source.fetch(entity, 4_242) == Gone()
+
+
+@pytest.mark.parametrize("entity", Entity)
+def test_a_record_that_was_deleted_is_gone(world: World, entity: Entity) -> None:
+    record_id = world.ids()[entity]
+    world.delete(entity, record_id)
+    assert world.source.fetch(entity, record_id) == Gone()
+
+
+def test_a_record_is_as_it_stands_now(world: World) -> None:
+    member_id = world.ids()[Entity.COURSE_MEMBER]
+    for approved in (False, True):
+        world.approve(approved=approved)
+        found = world.source.fetch(Entity.COURSE_MEMBER, member_id)
+        assert isinstance(found, CourseMember)
+        assert found.approved is approved
+
+
+def test_the_lessons_of_a_course_are_all_of_it_and_nothing_else(world: World) -> None:
+    course_id = world.ids()[Entity.COURSE]
+    lessons = world.source.lessons_of(course_id)
+    assert all(isinstance(one, Lesson) and one.course_id == course_id for one in lessons)
+    assert len(set(ids_of(lessons))) == 6
+    assert ids_of(lessons) == sorted(ids_of(lessons))
+    assert sum(isinstance(one, Lesson) and one.active for one in lessons) == 5
+
+
+def test_the_completions_of_an_enrolment_are_all_of_it(world: World) -> None:
+    member_id = world.ids()[Entity.COURSE_MEMBER]
+    first = world.ids()[Entity.COMPLETED_LESSON]
+    assert ids_of(world.source.completions_of(member_id)) == [first]
+    second = world.finish_lesson()
+    completions = world.source.completions_of(member_id)
+    assert ids_of(completions) == [first, second]
+    assert all(isinstance(one, CompletedLesson) for one in completions)
+
+
+def test_what_hangs_on_nothing_known_is_an_empty_list(world: World) -> None:
+    assert world.source.lessons_of(4_242) == []
+    assert world.source.completions_of(4_242) == []
+
+
+def test_the_completions_of_an_enrolment_go_with_it(world: World) -> None:
+    member_id = world.ids()[Entity.COURSE_MEMBER]
+    world.delete(Entity.COURSE_MEMBER, member_id)
+    assert world.source.completions_of(member_id) == []
+    assert (
+        world.source.fetch(Entity.COMPLETED_LESSON, world.ids()[Entity.COMPLETED_LESSON]) == Gone()
+    )
+
+
+def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:
+    ids = world.ids()
+    met: list[BaseException] = []
+    for ask in (
+        lambda: world.source.fetch(Entity.COURSE, ids[Entity.COURSE]),
+        lambda: world.source.lessons_of(ids[Entity.COURSE]),
+        lambda: world.source.completions_of(ids[Entity.COURSE_MEMBER]),
+    ):
+        with pytest.raises(error) as caught:
+            ask()
+        met.append(caught.value)
+    return met
+
+
+def test_a_source_that_gives_no_answer_is_unavailable_until_it_recovers(world: World) -> None:
+    world.be_slow()
+    ask_everything(world, SourceUnavailable)
+    world.recover()
+    assert isinstance(world.source.fetch(Entity.COURSE, world.ids()[Entity.COURSE]), Course)
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 7])
+def test_a_source_that_is_busy_says_how_long(world: World, retry_after_s: int | None) -> None:
+    world.be_busy(retry_after_s)
+    met = ask_everything(world, SourceThrottled)
+    assert {getattr(error, "retry_after_s", 0) for error in met} == {retry_after_s}
+
+
+def test_a_source_that_says_no_has_refused(world: World) -> None:
+    world.refuse()
+    ask_everything(world, SourceRefused)
+
+
+@pytest.mark.parametrize("entity", Entity)
+def test_a_record_that_does_not_fit_is_unreadable_by_its_fields(
+    world: World, entity: Entity
+) -> None:
+    record_id = world.ids()[entity]
+    world.break_record(entity, record_id)
+    with pytest.raises(RecordUnreadable) as caught:
+        world.source.fetch(entity, record_id)
+    assert caught.value.fields
+    assert str(caught.value).startswith(entity.value)
+
+
+def test_a_list_with_a_record_that_does_not_fit_is_unreadable(world: World) -> None:
+    world.break_record(Entity.LESSON, world.ids()[Entity.LESSON])
+    with pytest.raises(RecordUnreadable):
+        world.source.lessons_of(world.ids()[Entity.COURSE])
+    world.break_record(Entity.COMPLETED_LESSON, world.ids()[Entity.COMPLETED_LESSON])
+    with pytest.raises(RecordUnreadable):
+        world.source.completions_of(world.ids()[Entity.COURSE_MEMBER])
+
+
+def test_the_double_counts_questions_and_fails_as_often_as_it_is_told() -> None:
+    fake = FakeSource()
+    fake.fail_next(SourceUnavailable("once"))
+    with pytest.raises(SourceUnavailable, match="once"):
+        fake.fetch(Entity.COURSE, 7)
+    assert fake.fetch(Entity.COURSE, 7) == Gone()
+    fake.lessons_of(8)
+    fake.completions_of(9)
+    assert fake.asked == [("Course", 7), ("Course", 7), ("lessons_of", 8), ("completions_of", 9)]
+    fake.close()

@@ -1,0 +1,43 @@
+"""A kind of action is a folder, a word and an object; a template is a folder with all its files."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.rules import load_rules
+from schemas.settings import load_settings
+from tests.house.source_tree import ROOT
+from workers.actions.email.compose import TEMPLATES
+from workers.workshop import ACTIONS, make_workshop
+
+FOLDER = ROOT / "workers" / "actions"
+SHIPPED = ("rules.yaml", "service/command/demo-rules.yaml")
+
+
+def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
+    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == ACTIONS
+
+
+def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
+    workshop = make_workshop(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
+    workshop.close()
+    assert workshop.performing.actions.keys() == ACTIONS
+
+
+@pytest.mark.parametrize("template", sorted(TEMPLATES))
+def test_every_template_has_a_subject_a_text_and_a_page(template: str) -> None:
+    files = {path.name for path in (FOLDER / "email" / "templates" / template).iterdir()}
+    assert files >= {"subject.txt", "body.txt", "body.html"}
+
+
+def test_every_folder_of_templates_is_registered() -> None:
+    folders = {path.parent.name for path in FOLDER.glob("email/templates/*/subject.txt")}
+    assert folders == TEMPLATES
+
+
+@pytest.mark.parametrize("shipped", SHIPPED)
+def test_the_rules_we_ship_are_right_and_use_every_template(shipped: str) -> None:
+    text = (ROOT / shipped).read_text(encoding="utf-8")
+    rules = load_rules(text, shipped, templates=TEMPLATES, actions=ACTIONS)
+    assert {rule.template for rule in rules.rules} == TEMPLATES
+    assert all(rule.enabled for rule in rules.rules)

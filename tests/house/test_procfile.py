@@ -1,0 +1,58 @@
+"""What starts our processes elsewhere names commands there are, and workers hear what is rung."""
+
+from pathlib import Path
+
+import yaml
+
+from schemas.settings import load_settings
+from tests.house.source_tree import ROOT, mistake_in
+from workers.bell import make_ringer
+from workers.celery_app import make_worker_app
+from workers.names import QUEUE
+
+BROKER = "redis://no-broker-is-needed-for-this-test.invalid"
+
+
+def procfile() -> dict[str, list[str]]:
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    return {name: command.split() for name, _, command in (line.partition(": ") for line in lines)}
+
+
+def test_the_procfile_has_each_of_our_processes() -> None:
+    assert list(procfile()) == ["web", "worker", "clock", "release"]
+
+
+def test_what_the_procfile_starts_are_commands_of_ours() -> None:
+    for program, *words in procfile().values():
+        assert program == "coursebell"
+        assert mistake_in(words) is None
+
+
+def test_the_compose_file_starts_the_same() -> None:
+    composed = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+    for name, command in procfile().items():
+        assert composed["services"][name]["command"] == command
+
+
+def test_the_units_of_systemd_start_the_same() -> None:
+    units = {path.stem: path for path in (ROOT / "deploy" / "systemd").glob("*.service")}
+    started = {name: _started_by(path) for name, path in units.items()}
+    assert started.pop("coursebell") == ["coursebell", "up"]
+    assert started == {f"coursebell-{name}": command for name, command in procfile().items()}
+
+
+def test_the_workers_hear_the_queue_that_is_rung(tmp_path: Path) -> None:
+    environment = {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_BROKER_URL": BROKER}
+    worker = make_worker_app(load_settings(environment))
+    assert set(worker.amqp.queues.consume_from) == {QUEUE}
+    assert make_ringer(BROKER).conf.task_default_queue == QUEUE
+
+
+def _started_by(unit: Path) -> list[str]:
+    (line,) = [
+        line
+        for line in unit.read_text(encoding="utf-8").splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    program, *words = line.removeprefix("ExecStart=").split()
+    return [Path(program).name, *words]

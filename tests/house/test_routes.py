@@ -1,0 +1,47 @@
+"""Every route asks who is there, or is on the short list of those that need not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import load_settings
+from service.web import Web, make_web
+
+OPEN_TO_ALL = {"/healthz", "/readyz"}  # they tell nothing about anybody
+
+SECRETS = {
+    "COURSEBELL_HOOK_SECRETS": "a-hook-secret-for-this-test-only",
+    "COURSEBELL_RELAY_TOKENS": "a-relay-token-for-this-test-only",
+}
+
+
+@pytest.fixture(params=[{}, SECRETS], ids=["nothing configured", "secrets configured"])
+def web(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Web]:
+    made = make_web(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path), **request.param}))
+    yield made
+    made.close()
+
+
+def routes(web: Web) -> list[tuple[str, str]]:
+    return [
+        (method, rule.rule)
+        for rule in web.app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
+
+
+def test_every_route_refuses_who_shows_nothing_or_something_wrong(web: Web) -> None:
+    guarded = [one for one in routes(web) if one[1] not in OPEN_TO_ALL]
+    assert guarded
+    client = web.app.test_client()
+    wrong = {"Authorization": "Bearer wrong", "X-Nexudus-Hook-Signature": "0" * 64}
+    for method, path in guarded:
+        for headers in ({}, wrong):
+            answer = client.open(path, method=method, headers=headers, data=b'[{"Id": 1}]')
+            assert answer.status_code == 401, f"{method} {path}"
+
+
+def test_the_short_list_names_only_routes_there_are(web: Web) -> None:
+    assert {path for _, path in routes(web)} >= OPEN_TO_ALL
+    assert all(method == "GET" for method, path in routes(web) if path in OPEN_TO_ALL)

@@ -1,0 +1,68 @@
+"""The table of settings, the example environment and the page say the same."""
+
+import ast
+
+import yaml
+
+from schemas.settings.loading import ATTRIBUTES
+from schemas.settings.table import SETTINGS
+from tests.house.source_tree import ROOT, rooms, table_rows
+
+NOT_YET = "Accepted and not yet read by this version."
+
+
+def example_blocks() -> list[tuple[str, str, str]]:
+    """Read name, default and comment of every setting in the example environment."""
+    text = (ROOT / "deploy" / "env.example").read_text(encoding="utf-8")
+    found = []
+    for block in text.rstrip("\n").split("\n\n")[1:]:
+        *comment, assignment = block.splitlines()
+        name, _, default = assignment.removeprefix("#").partition("=")
+        found.append((name, default, " ".join(line.removeprefix("# ") for line in comment)))
+    return found
+
+
+def unread_settings() -> set[str]:
+    """Find the settings whose attribute nobody asks for outside the room that loads them."""
+    asked = {
+        node.attr
+        for path, tree, _ in rooms()
+        if not path.startswith(("schemas/", "sandbox/"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+    }
+    return {name for name, attribute in ATTRIBUTES.items() if attribute not in asked}
+
+
+def expected_sentences() -> dict[str, str]:
+    unread = unread_settings()
+    return {
+        doc.name: f"{doc.sentence} {NOT_YET}" if doc.name in unread else doc.sentence
+        for doc in SETTINGS
+    }
+
+
+def test_the_example_environment_has_every_setting_in_order_with_its_default() -> None:
+    assert [(name, default) for name, default, _ in example_blocks()] == [
+        (doc.name, doc.default or "") for doc in SETTINGS
+    ]
+
+
+def test_the_example_environment_says_what_each_setting_is() -> None:
+    assert {name: comment for name, _, comment in example_blocks()} == expected_sentences()
+
+
+def test_the_page_has_every_setting_with_its_default_and_sentence() -> None:
+    rows = [row for row in table_rows("running-it.md") if row[0].startswith("`COURSEBELL_")]
+    sentences = expected_sentences()
+    assert rows == [
+        [f"`{doc.name}`", f"`{doc.default}`" if doc.default else "unset", sentences[doc.name]]
+        for doc in SETTINGS
+    ]
+
+
+def test_the_compose_file_names_settings_there_are() -> None:
+    composed = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+    for name in ("release", "web", "worker", "clock"):
+        given = composed["services"][name]["environment"]
+        assert {one.removesuffix("_FILE") for one in given} <= {doc.name for doc in SETTINGS}

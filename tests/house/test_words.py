@@ -1,0 +1,100 @@
+"""Names say something, rooms are small enough to know, and functions fit a screen."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tests.house.source_tree import rooms
+
+# They would fit everything, so they say nothing.
+SAYING_NOTHING = {
+    *("handler", "handlers", "manager", "managers", "helper", "helpers", "util", "utils"),
+    *("data", "info", "payload", "payloads", "misc"),
+}
+# As a verb it says nothing; as a noun it is the system's word for a running program.
+SAYING_NOTHING_FIRST = {"process", "processes", "processing", "processor"}
+# Names that libraries look for.
+GIVEN_TO_US = {
+    *("process_bind_param", "process_result_value"),  # SQLAlchemy
+    *("handle_DATA", "smtp_DATA"),  # aiosmtpd
+    "handle_data",  # html.parser
+}
+MOST_LINES_OF_A_ROOM = 220
+MOST_LINES_OF_A_FUNCTION = 40
+# Larger on purpose, each with how large it may be.
+LARGER_ROOMS = {
+    "ledger/tables.py": 310,  # one list, to be read as one
+    "ledger/migrations/versions/0001_the_first_ledger.py": 375,  # never touched again
+    "ledger/actions.py": 320,  # to be divided: planning, claiming, settling
+    "ledger/stories.py": 240,  # to be divided: one person's story, and what goes on
+}
+LONGER_FUNCTIONS = {
+    "workers/celery_app.py make_worker_app": 55,  # to be divided: a table of settings, and hooks
+    "workers/perform/truth.py whole_truth": 50,  # to be divided: the truth, and the order
+    "ledger/lookups.py claim_lookups": 45,  # one statement
+}
+
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def says_nothing(name: str) -> bool:
+    parts = [part.lower() for part in _PART.findall(name)]
+    return bool(SAYING_NOTHING & set(parts)) or (parts or [""])[0] in SAYING_NOTHING_FIRST
+
+
+def names() -> Iterator[tuple[str, str]]:
+    for path, tree, _ in rooms():
+        for part in path.removesuffix(".py").split("/"):
+            yield path, part
+        for node in ast.walk(tree):
+            if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+                yield f"{path}:{node.lineno}", node.name
+
+
+def functions() -> Iterator[tuple[str, int]]:
+    """Give every function and the lines of its body, without signature and docstring."""
+    for path, tree, _ in rooms():
+        if path.startswith("ledger/migrations/"):
+            continue  # a list of tables in the form of a function
+        for node in ast.walk(tree):
+            if isinstance(node, _FUNCTIONS):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                first, last = (body[0].lineno, body[-1].end_lineno) if body else (1, 0)
+                yield f"{path} {node.name}", (last or first) - first + 1
+
+
+def test_no_room_function_or_class_has_a_name_that_says_nothing() -> None:
+    ours = [(where, name) for where, name in names() if name not in GIVEN_TO_US]
+    assert [f"{where} {name}" for where, name in ours if says_nothing(name)] == []
+
+
+def test_every_room_is_small_enough_to_know() -> None:
+    too_large = [
+        f"{path}: {len(text.splitlines())} lines"
+        for path, _, text in rooms()
+        if len(text.splitlines()) > LARGER_ROOMS.get(path, MOST_LINES_OF_A_ROOM)
+    ]
+    assert too_large == []
+
+
+def test_every_function_fits_a_screen() -> None:
+    too_long = [
+        f"{name}: {lines} lines"
+        for name, lines in functions()
+        if lines > LONGER_FUNCTIONS.get(name, MOST_LINES_OF_A_FUNCTION)
+    ]
+    assert too_long == []
+
+
+def test_nothing_is_called_larger_that_is_not() -> None:
+    rooms_now = {path: len(text.splitlines()) for path, _, text in rooms()}
+    functions_now = dict(functions())
+    larger = {one for one, lines in rooms_now.items() if lines > MOST_LINES_OF_A_ROOM}
+    longer = {one for one, lines in functions_now.items() if lines > MOST_LINES_OF_A_FUNCTION}
+    assert LARGER_ROOMS.keys() <= larger
+    assert LONGER_FUNCTIONS.keys() <= longer
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    assert [path for path, tree, text in rooms() if text and not ast.get_docstring(tree)] == []

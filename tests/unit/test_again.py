@@ -1,0 +1,236 @@
+"""Whether an action may be performed now: every question, with and without an objection."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.actions import Outcome
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from schemas.rules import Flood, Stream, Timing
+from schemas.states import ActionState, Mode
+from tests.builders.records import NOON, course, course_member
+from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
+from tests.builders.truth import person, truth
+from workers.decide.again import objection
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NIGHT = NOON + 10 * HOUR  # ten in the evening
+MORNING = NOON + 20 * HOUR  # eight
+REMINDER = rule(stream=Stream.REMINDER)
+SMALL_FLOOD = rule(timing=Timing(flood=Flood(3, 600)))
+WELCOME = event(EventKind.ENROLLED, lesson_id=None)
+REQUEST = event(EventKind.ENROLMENT_REQUESTED, lesson_id=None)
+FINISH = event(EventKind.COURSE_COMPLETED)
+THREE_THIS_WEEK = [NOON - 2 * DAY, NOON - 3 * DAY, NOON - 4 * DAY]
+FOUR_THIS_WEEK = [NOON - DAY, *THREE_THIS_WEEK]
+
+
+def test_nothing_objects_to_the_usual() -> None:
+    assert objection(truth()) is None
+
+
+NO_OBJECTIONS: dict[str, dict[str, Any]] = {
+    "a request is about a missing approval": {
+        "enrolment": course_member(approved=False),
+        "events": [REQUEST],
+    },
+    "yes to everything": {"choices": {"all": True, "service": True}},
+    "no to another kind": {"choices": {"reminder": False}},
+    "yes to reminders": {"rule": REMINDER, "choices": {"reminder": True}},
+    "happened when sending began": {"sending_started_at": NOON},
+    "one of its lessons happened after sending began": {
+        "sending_started_at": NOON,
+        "events": [event(at=NOON - HOUR), event(at=NOON, lesson_id=2)],
+    },
+    "found just in time": {"events": [event(at=NOON - 48 * HOUR)]},
+    "due just long enough ago": {"due_at": NOON - 48 * HOUR},
+    "waited on purpose": {
+        "rule": rule(delay_s=7 * 86_400),
+        "events": [event(at=NOON - 8 * DAY)],
+        "planned_at": NOON,
+    },
+    "nothing is ever too old": {
+        "rule": rule(timing=ANY_TIME),
+        "events": [event(at=NOON - 999 * DAY)],
+        "due_at": NOON - 99 * DAY,
+    },
+    "as many as are no flood": {"rule": SMALL_FLOOD, "planned_nearby": 3},
+    "floods are welcome": {"rule": rule(timing=ANY_TIME), "planned_nearby": 9_999},
+    "gathered long enough": {
+        "rule": gathering_rule(),
+        "events": [event(at=NOON - 40 * MINUTE), event(at=NOON - 30 * MINUTE, lesson_id=2)],
+    },
+    "gathered as long as may be": {
+        "rule": gathering_rule(),
+        "events": [event(at=NOON - 3 * HOUR), event(at=NOON - MINUTE, lesson_id=2)],
+    },
+    "no night for this rule": {"rule": rule(timing=ANY_TIME), "now": NIGHT},
+    "one email today": {"sent_at": [NOON - HOUR]},
+    "two emails yesterday": {"sent_at": [NOON - DAY] * 2},
+    "three emails this week": {"sent_at": THREE_THIS_WEEK},
+    "no cap": {"rule": rule(timing=ANY_TIME), "sent_at": [NOON] * 99},
+    "a welcome goes beyond the week's cap": {"events": [WELCOME], "sent_at": FOUR_THIS_WEEK},
+    "the end of a course goes beyond it too": {"events": [FINISH], "sent_at": FOUR_THIS_WEEK},
+}
+
+
+@pytest.mark.parametrize("different", NO_OBJECTIONS.values(), ids=NO_OBJECTIONS.keys())
+def test_nothing_objects(different: dict[str, Any]) -> None:
+    assert objection(truth(**different)) is None
+
+
+OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
+    "the rule is no more": ({"rule": None}, Outcome.skipped(Reason.KIND_OFF)),
+    "the rule is off": ({"rule": rule(enabled=False)}, Outcome.skipped(Reason.KIND_OFF)),
+    "the enrolment is gone": ({"enrolment": None}, Outcome.skipped(Reason.RECORD_GONE)),
+    "the course is gone": ({"course": None}, Outcome.skipped(Reason.RECORD_GONE)),
+    "the person was never seen": ({"person": None}, Outcome.skipped(Reason.RECORD_GONE)),
+    "the person is gone": ({"person": person(gone_at=NOON)}, Outcome.skipped(Reason.RECORD_GONE)),
+    "no event holds any more": ({"events": []}, Outcome.skipped(Reason.RECORD_GONE)),
+    "blocked": ({"enrolment": course_member(blocked=True)}, Outcome.skipped(Reason.BLOCKED)),
+    "a blocked request": (
+        {"enrolment": course_member(blocked=True, approved=False), "events": [REQUEST]},
+        Outcome.skipped(Reason.BLOCKED),
+    ),
+    "not approved": (
+        {"enrolment": course_member(approved=False)},
+        Outcome.skipped(Reason.NOT_APPROVED),
+    ),
+    "course inactive": ({"course": course(active=False)}, Outcome.skipped(Reason.COURSE_INACTIVE)),
+    "member inactive": ({"person": person(active=False)}, Outcome.skipped(Reason.MEMBER_INACTIVE)),
+    "no email": ({"person": person(email=None)}, Outcome.skipped(Reason.NO_EMAIL)),
+    "no to all": ({"choices": {"all": False}}, Outcome.skipped(Reason.OPTED_OUT_ALL)),
+    "no to all, though yes to this": (
+        {"choices": {"all": False, "service": True}},
+        Outcome.skipped(Reason.OPTED_OUT_ALL),
+    ),
+    "no to this kind": ({"choices": {"service": False}}, Outcome.skipped(Reason.OPTED_OUT_KIND)),
+    "no to reminders": (
+        {"rule": REMINDER, "choices": {"reminder": False}},
+        Outcome.skipped(Reason.OPTED_OUT_KIND),
+    ),
+    "no word on reminders": (
+        {"rule": REMINDER, "choices": {"all": True, "service": True}},
+        Outcome.skipped(Reason.NO_CONSENT),
+    ),
+    "before sending began": (
+        {"sending_started_at": NOON + MINUTE},
+        Outcome.skipped(Reason.BEFORE_START),
+    ),
+    "sending has not begun": ({"mode": Mode.OBSERVE}, Outcome.held(Reason.OBSERVE)),
+    "old when it was found": (
+        {"events": [event(at=NOON - 48 * HOUR - MINUTE)]},
+        Outcome.held(Reason.TOO_OLD),
+    ),
+    "due too long ago": ({"due_at": NOON - 48 * HOUR - MINUTE}, Outcome.held(Reason.TOO_OLD)),
+    "old beyond its own delay": (
+        {"rule": rule(delay_s=86_400), "events": [event(at=NOON - 73 * HOUR)]},
+        Outcome.held(Reason.TOO_OLD),
+    ),
+    "a flood": ({"rule": SMALL_FLOOD, "planned_nearby": 4}, Outcome.held(Reason.FLOOD_GUARD)),
+    "still gathering": (
+        {"rule": gathering_rule(), "events": [event(at=NOON - MINUTE)]},
+        Outcome.waiting(NOON + 29 * MINUTE, Reason.GATHERING),
+    ),
+    "night": (
+        {"now": NIGHT, "events": [event(at=NIGHT)]},
+        Outcome.waiting(MORNING, Reason.QUIET_HOURS),
+    ),
+    "two emails today": (
+        {"sent_at": [NOON - HOUR, NOON - 2 * HOUR]},
+        Outcome.waiting(MORNING, Reason.CAP_DAY),
+    ),
+    "a welcome after two emails today": (
+        {"events": [WELCOME], "sent_at": [NOON - HOUR] * 2},
+        Outcome.waiting(MORNING, Reason.CAP_DAY),
+    ),
+    "four emails this week": (
+        {"sent_at": FOUR_THIS_WEEK},
+        Outcome.waiting(NOON + 3 * DAY, Reason.CAP_WEEK),
+    ),
+    "a request after four this week": (
+        {"events": [REQUEST], "sent_at": FOUR_THIS_WEEK},
+        Outcome.waiting(NOON + 3 * DAY, Reason.CAP_WEEK),
+    ),
+}
+
+
+@pytest.mark.parametrize(("different", "outcome"), OBJECTIONS.values(), ids=list(OBJECTIONS.keys()))
+def test_something_objects(different: dict[str, Any], outcome: Outcome) -> None:
+    assert objection(truth(**different)) == outcome
+
+
+def test_gathered_lessons_of_the_night_wait_for_the_morning() -> None:
+    late = [event(at=NIGHT - 40 * MINUTE)]
+    waits = objection(truth(rule=gathering_rule(), events=late, now=NIGHT))
+    assert waits == Outcome.waiting(MORNING, Reason.QUIET_HOURS)
+
+
+def test_an_email_of_the_evening_is_ready_before_quiet_hours() -> None:
+    by, events = gathering_rule(), [event(at=NOON + 7 * HOUR + 50 * MINUTE)]
+    last_minute = NOON + 7 * HOUR + 59 * MINUTE
+    early = objection(truth(rule=by, events=events, now=last_minute - MINUTE))
+    assert early == Outcome.waiting(last_minute, Reason.GATHERING)
+    assert objection(truth(rule=by, events=events, now=last_minute)) is None
+
+
+_REMINDING = gathering_rule(stream=Stream.REMINDER)
+_ALL_WRONG: dict[str, Any] = {
+    "rule": gathering_rule(stream=Stream.REMINDER, enabled=False),
+    "events": [],
+    "enrolment": course_member(blocked=True, approved=False),
+    "course": course(active=False),
+    "person": person(active=False, email=None),
+    "choices": {"all": False, "reminder": False},
+    "sending_started_at": NOON + 99 * DAY,
+    "mode": Mode.OBSERVE,
+    "due_at": NOON - 99 * DAY,
+    "planned_nearby": 9_999,
+    "now": NIGHT,
+    "sent_at": [MORNING - MINUTE] * 4,
+}
+# Each reason in its turn, and what puts right what it objects to.
+_IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
+    (Reason.KIND_OFF, {"rule": _REMINDING}),
+    (Reason.RECORD_GONE, {"events": [event(at=NIGHT)]}),
+    (Reason.BLOCKED, {"enrolment": course_member(approved=False)}),
+    (Reason.NOT_APPROVED, {"enrolment": course_member()}),
+    (Reason.COURSE_INACTIVE, {"course": course()}),
+    (Reason.MEMBER_INACTIVE, {"person": person(email=None)}),
+    (Reason.NO_EMAIL, {"person": person()}),
+    (Reason.OPTED_OUT_ALL, {"choices": {"reminder": False}}),
+    (Reason.OPTED_OUT_KIND, {"choices": {}}),
+    (Reason.NO_CONSENT, {"choices": {"reminder": True}}),
+    (Reason.BEFORE_START, {"sending_started_at": NOON}),
+    (Reason.OBSERVE, {"mode": Mode.SENDING}),
+    (Reason.TOO_OLD, {"due_at": NIGHT}),
+    (Reason.FLOOD_GUARD, {"planned_nearby": 1}),
+    (Reason.GATHERING, {"events": [event(at=NIGHT - HOUR)]}),
+    (Reason.QUIET_HOURS, {"now": MORNING}),
+    (Reason.CAP_DAY, {"sent_at": FOUR_THIS_WEEK}),
+    (Reason.CAP_WEEK, {"sent_at": []}),
+]
+
+
+def test_what_is_wrong_for_good_comes_before_what_needs_a_person_and_that_before_time() -> None:
+    state = dict(_ALL_WRONG)
+    states = []
+    for reason, mend in _IN_ORDER:
+        outcome = objection(truth(**state))
+        assert outcome is not None
+        assert outcome.reason is reason
+        states.append(outcome.state)
+        state |= mend
+    assert objection(truth(**state)) is None
+    ordered = [ActionState.SKIPPED, ActionState.HELD, ActionState.WAITING]
+    assert states == sorted(states, key=ordered.index)
+
+
+@pytest.mark.parametrize("now", [NOON, NIGHT])
+def test_whatever_waits_waits_for_a_later_moment(now: datetime) -> None:
+    for different, _ in OBJECTIONS.values():
+        outcome = objection(truth(**{**different, "now": now}))
+        if outcome is not None and outcome.until is not None:
+            assert outcome.until > now

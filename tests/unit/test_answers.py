@@ -1,0 +1,164 @@
+"""Every odd answer of the source, as a table of status, headers and body to what it means."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
+from workers.source.answers import Answer, Missing, read_answer
+
+PAGE = b"<!DOCTYPE html><html><body>We are back soon</body></html>"
+HTML = {"content-type": "text/html; charset=utf-8"}
+JSON = {"content-type": "application/json; charset=utf-8"}
+GONE, DOUBTFUL = Missing(certain=True), Missing(certain=False)
+
+
+def answer(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+    return Answer(status, JSON if headers is None else headers, body)
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "value"),
+    [
+        (answer(200, body=b'{"Id": 7}'), {"Id": 7}),
+        (answer(200, {}, b'{"Id": 7}'), {"Id": 7}),
+        (answer(200, body=b'\xef\xbb\xbf{"Id": 7}'), {"Id": 7}),
+        (answer(200, body=b"[]"), []),
+        (answer(200, body=b"null"), None),
+        (answer(200, body=b'"Not found"'), "Not found"),
+        (answer(200, body='{"Name": "Zoë"}'.encode()), {"Name": "Zoë"}),
+        (answer(200, body=b'{"WasSuccessful": true}'), {"WasSuccessful": True}),
+        (answer(200, body=b'{"WasSuccessful": null}'), {"WasSuccessful": None}),
+        (answer(200, body=b'[{"WasSuccessful": false}]'), [{"WasSuccessful": False}]),
+        (answer(200, body=b'"<html> is how it begins"'), "<html> is how it begins"),
+        (answer(404, body=b'"Not found"'), GONE),
+        (answer(404), GONE),
+        (answer(404, {}), GONE),
+        (answer(410), GONE),
+        (answer(500), DOUBTFUL),
+        (answer(500, body=b'{"Message":"An error has occurred."}'), DOUBTFUL),
+        (answer(500, HTML, PAGE), DOUBTFUL),
+        (answer(500, {"retry-after": "5"}), DOUBTFUL),
+    ],
+)
+def test_a_good_answer_has_a_value_and_a_missing_record_is_no_error(
+    given_answer: Answer, value: object
+) -> None:
+    assert read_answer(given_answer) == value
+
+
+@pytest.mark.parametrize("status", [409, 429])
+@pytest.mark.parametrize(
+    ("wish", "seconds"),
+    [
+        ("1", 1.0),
+        ("0", 0.0),
+        (" 30 ", 30.0),
+        ("3600", 3600.0),
+        ("3601", 3600.0),
+        ("1000000", 3600.0),
+        ("9" * 5000, 3600.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("\u0661", None),  # an Arabic one
+        ("\u00b2", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+    ],
+)
+def test_throttling_carries_the_sources_wish(status: int, wish: str, seconds: float | None) -> None:
+    for headers in ({"retry-after": wish}, {"retry-after": wish, **HTML}):
+        with pytest.raises(SourceThrottled, match=str(status)) as caught:
+            read_answer(answer(status, headers))
+        assert caught.value.retry_after_s == seconds
+
+
+def test_throttling_may_come_without_a_wish() -> None:
+    with pytest.raises(SourceThrottled) as caught:
+        read_answer(answer(409))
+    assert caught.value.retry_after_s is None
+
+
+def test_a_503_is_throttling_only_if_it_says_how_long() -> None:
+    with pytest.raises(SourceThrottled) as caught:
+        read_answer(answer(503, {"retry-after": "7"}))
+    assert caught.value.retry_after_s == 7.0
+    for headers in (JSON, HTML, {"retry-after": "later"}):
+        with pytest.raises(SourceUnavailable):
+            read_answer(answer(503, headers))
+
+
+@pytest.mark.parametrize(
+    "given_answer",
+    [
+        answer(501),
+        answer(502, HTML, PAGE),
+        answer(504),
+        answer(599),
+        answer(200, HTML, PAGE),
+        answer(200, HTML, b'{"Id": 7}'),
+        answer(200, {}, PAGE),
+        answer(200, JSON, PAGE),  # it lies about itself
+        answer(200, {}, b" \r\n <HTML>"),
+        answer(200, {"content-type": "application/xhtml+xml"}, b"<x/>"),
+        answer(404, HTML, PAGE),
+        answer(404, {}, b"<html></html>"),
+        answer(410, HTML, PAGE),
+        answer(403, HTML, PAGE),
+        answer(400, HTML, PAGE),
+        answer(200),
+        answer(200, body=b"   "),
+        answer(200, body=b"Not found"),
+        answer(200, body=b'{"Id": 7'),
+        answer(200, body=b'{"Name": "\xe9"}'),
+        answer(200, body=b"9" * 5000),
+        answer(200, body=b"[" * 100_000),
+        answer(200, body=b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    ],
+)
+def test_what_is_no_answer_is_asked_for_again(given_answer: Answer) -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        read_answer(given_answer)
+    assert caught.value.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    "given_answer",
+    [
+        answer(400, body=b'{"Status": 500, "WasSuccessful": false, "Errors": []}'),
+        answer(400, body=b'{"error": "invalid_grant"}'),
+        answer(401),
+        answer(401, HTML, PAGE),
+        answer(403),
+        answer(403, body=b'{"Message": "no"}'),
+        answer(301),
+        answer(302, {"location": "https://elsewhere.example/"}),
+        answer(302, {"location": "/login", **HTML}, b"<html>Object moved</html>"),
+        answer(304),
+        answer(405),
+        answer(415),
+        answer(201, body=b'{"Id": 7}'),
+        answer(204),
+        answer(200, body=b'{"WasSuccessful": false, "Message": "secret"}'),
+    ],
+)
+def test_a_no_is_a_no(given_answer: Answer) -> None:
+    with pytest.raises(SourceRefused) as caught:
+        read_answer(given_answer)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_answers_body_is_never_shown() -> None:
+    assert "4711" not in repr(answer(200, body=b'{"AccessPincode": "4711"}'))
+
+
+@given(st.integers(100, 599), st.dictionaries(st.text(), st.text()), st.binary())
+def test_whatever_is_answered_is_understood(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    try:
+        read_answer(Answer(status, headers, body))
+    except (SourceRefused, SourceThrottled, SourceUnavailable):
+        return
+    assert status in {200, 404, 410, 500}

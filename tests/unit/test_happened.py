@@ -1,0 +1,179 @@
+"""What happened, found in records: which events, when, and under which permanent keys."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import Event, EventKind
+from schemas.records import CompletedLesson, CourseMember
+from tests.builders.records import (
+    COURSE_ID,
+    COURSE_MEMBER_ID,
+    COWORKER_ID,
+    NOON,
+    completed_lesson,
+    course_member,
+    lesson,
+)
+from tests.builders.rules import COUNTS
+from workers.decide.happened import from_completions, from_enrolment
+
+HOUR = timedelta(hours=1)
+LESSONS = [lesson(1), lesson(2), lesson(3, active=False)]
+
+
+def enrolled(at_hours: int = 0) -> Event:
+    return Event(
+        EventKind.ENROLLED,
+        f"enrolled:{COURSE_ID}:{COWORKER_ID}",
+        NOON + at_hours * HOUR,
+        COURSE_ID,
+        COWORKER_ID,
+        COURSE_MEMBER_ID,
+    )
+
+
+def lesson_event(kind: EventKind, key: str, at_hours: int, lesson_id: int) -> Event:
+    moment = NOON + at_hours * HOUR
+    return Event(kind, f"{kind}:{key}", moment, COURSE_ID, COWORKER_ID, COURSE_MEMBER_ID, lesson_id)
+
+
+def started(at_hours: int, lesson_id: int) -> Event:
+    key = f"{COURSE_ID}:{COWORKER_ID}"
+    return lesson_event(EventKind.COURSE_STARTED, key, at_hours, lesson_id)
+
+
+def lesson_done(at_hours: int, lesson_id: int) -> Event:
+    key = f"{COURSE_MEMBER_ID}:{lesson_id}"
+    return lesson_event(EventKind.LESSON_COMPLETED, key, at_hours, lesson_id)
+
+
+def finished(at_hours: int, lesson_id: int) -> Event:
+    key = f"{COURSE_ID}:{COWORKER_ID}"
+    return lesson_event(EventKind.COURSE_COMPLETED, key, at_hours, lesson_id)
+
+
+def completions(*done: tuple[int, int]) -> list[CompletedLesson]:
+    return [
+        completed_lesson(100 + place, lesson_id, NOON + at_hours * HOUR)
+        for place, (lesson_id, at_hours) in enumerate(done)
+    ]
+
+
+def found(*done: tuple[int, int]) -> list[Event]:
+    return from_completions(course_member(), completions(*done), LESSONS, COUNTS)
+
+
+LATER = {"updated_at": NOON + 5 * HOUR}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "events"),
+    [
+        (None, course_member(**LATER), [enrolled()]),
+        (course_member(), course_member(**LATER), [enrolled()]),  # the same event again
+        # What waited for approval happened when it was approved, however long that took.
+        (course_member(approved=False), course_member(**LATER), [enrolled(5)]),
+        (course_member(blocked=True), course_member(**LATER), [enrolled()]),
+        (None, course_member(blocked=True), []),
+        (course_member(), course_member(blocked=True), []),
+        (None, course_member(blocked=True, approved=False), []),
+    ],
+    ids=[
+        "seen first",
+        "seen again",
+        "approved late",
+        "let in again",
+        "blocked",
+        "blocked since",
+        "blocked and waiting",
+    ],
+)
+def test_an_enrolment_says_who_is_enrolled(
+    before: CourseMember | None, now: CourseMember, events: list[Event]
+) -> None:
+    assert from_enrolment(before, now) == events
+
+
+@pytest.mark.parametrize("before", [None, course_member(approved=False), course_member()])
+def test_an_enrolment_without_approval_is_a_request(before: CourseMember | None) -> None:
+    assert from_enrolment(before, course_member(approved=False, **LATER)) == [
+        Event(
+            EventKind.ENROLMENT_REQUESTED,
+            f"enrolment_requested:{COURSE_MEMBER_ID}",
+            NOON,
+            COURSE_ID,
+            COWORKER_ID,
+            COURSE_MEMBER_ID,
+        )
+    ]
+
+
+def test_enrolling_again_is_the_same_event() -> None:
+    (again,) = from_enrolment(None, course_member(record_id=9002))
+    assert again.key == enrolled().key
+
+
+def test_nothing_done_is_nothing_happened() -> None:
+    assert found() == []
+
+
+def test_the_first_lesson_starts_the_course() -> None:
+    assert found((2, 3)) == [started(3, 2), lesson_done(3, 2)]
+
+
+def test_the_last_counting_lesson_finishes_the_course() -> None:
+    assert found((2, 1), (1, 4)) == [
+        started(1, 2),
+        lesson_done(1, 2),
+        lesson_done(4, 1),
+        finished(4, 1),
+    ]
+
+
+def test_events_come_in_the_order_of_time_whatever_the_order_of_rows() -> None:
+    assert found((1, 4), (2, 1)) == found((2, 1), (1, 4))
+
+
+def test_a_lesson_that_does_not_count_is_done_and_finishes_nothing() -> None:
+    assert found((3, 1)) == [started(1, 3), lesson_done(1, 3)]
+    events = found((1, 1), (2, 2), (3, 9))
+    assert events[-2:] == [lesson_done(9, 3), finished(2, 2)]
+
+
+def test_a_lesson_of_another_time_that_is_no_more_is_still_done() -> None:
+    assert found((99, 1)) == [started(1, 99), lesson_done(1, 99)]
+
+
+def test_a_lesson_done_twice_counts_from_the_first_time() -> None:
+    assert found((1, 1), (2, 2), (1, 6)) == [
+        started(1, 1),
+        lesson_done(1, 1),
+        lesson_done(2, 2),
+        finished(2, 2),
+    ]
+
+
+def test_lessons_done_at_the_same_moment_keep_the_order_of_their_records() -> None:
+    assert found((2, 1), (1, 1))[-1] == finished(1, 1)
+    assert found((1, 1), (2, 1))[-1] == finished(1, 2)
+
+
+def test_a_course_without_lessons_is_never_finished() -> None:
+    events = from_completions(course_member(), completions((1, 1)), [], COUNTS)
+    assert events == [started(1, 1), lesson_done(1, 1)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9)), max_size=8))
+def test_keys_are_unique_and_do_not_depend_on_the_order_of_rows(
+    done: list[tuple[int, int]],
+) -> None:
+    events = found(*done)
+    keys = [one.key for one in events]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {one.key for one in found(*reversed(done))}
+    assert {one.lesson_id for one in events if one.kind is EventKind.LESSON_COMPLETED} == {
+        lesson_id for lesson_id, _ in done
+    }

@@ -1,0 +1,171 @@
+"""From an event to planned actions, or to the reason why nothing is done."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.actions import Plan
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from schemas.rules import Rule, Stream, Timing, Where
+from schemas.vocabulary import CoworkerKind
+from tests.builders.records import (
+    COURSE_ID,
+    COURSE_MEMBER_ID,
+    COWORKER_ID,
+    NOON,
+    course,
+    course_member,
+    lesson,
+)
+from tests.builders.rules import event, gathering_rule, rule, rules
+from workers.decide.conditions import Subject
+from workers.decide.plans import Circumstances, plans_for
+
+LONDON = ZoneInfo("Europe/London")
+SUBJECT = Subject(course_member(), course(), lesson(1))
+MINUTE = timedelta(minutes=1)
+COMPANIES = Where(coworker_type=(CoworkerKind.COMPANY,))
+
+
+def known(
+    *these: Rule,
+    finish_announced_at: datetime | None = None,
+    sending_started_at: datetime | None = None,
+) -> Circumstances:
+    return Circumstances(rules(*these), LONDON, SUBJECT, finish_announced_at, sending_started_at)
+
+
+def test_a_rule_makes_one_plan_that_says_all() -> None:
+    by = rule(delay_s=600, stream=Stream.REMINDER)
+    assert plans_for(event(), known(by)) == [
+        Plan(
+            key="congratulate-lesson/lesson_completed:1",
+            kind="email",
+            rule="congratulate-lesson",
+            rules_version="digest-of-the-file",
+            event_kind=EventKind.LESSON_COMPLETED,
+            template="lesson-finished",
+            stream="reminder",
+            course_id=COURSE_ID,
+            coworker_id=COWORKER_ID,
+            course_member_id=COURSE_MEMBER_ID,
+            happened_at=NOON,
+            due_at=NOON + 10 * MINUTE,
+            gather_until=None,
+        )
+    ]
+
+
+def test_a_plan_without_delay_is_due_at_once_even_at_night() -> None:
+    midnight = datetime(2026, 3, 3, 0, 0, tzinfo=UTC)
+    plans = plans_for(event(at=midnight), known(rule()))
+    assert isinstance(plans, list)
+    assert plans[0].due_at == midnight
+
+
+def test_a_gathering_plan_is_due_after_the_quiet_time_and_knows_its_end() -> None:
+    plans = plans_for(event(), known(gathering_rule()))
+    assert isinstance(plans, list)
+    assert plans[0].due_at == NOON + 30 * MINUTE
+    assert plans[0].gather_until == NOON + 180 * MINUTE
+
+
+def test_a_gathering_plan_of_the_evening_is_due_before_quiet_hours() -> None:
+    evening = datetime(2026, 3, 3, 19, 50, tzinfo=UTC)
+    plans = plans_for(event(at=evening), known(gathering_rule()))
+    assert isinstance(plans, list)
+    assert plans[0].due_at == evening + 9 * MINUTE
+
+
+def test_every_fitting_rule_makes_a_plan_in_the_order_of_the_file() -> None:
+    plans = plans_for(
+        event(),
+        known(
+            rule(name="first"),
+            rule(name="off", enabled=False),
+            rule(name="other", event=EventKind.ENROLLED),
+            rule(name="companies", where=COMPANIES),
+            rule(name="last", action="webhook", template=None),
+        ),
+    )
+    assert isinstance(plans, list)
+    assert [plan.rule for plan in plans] == ["first", "last"]
+    assert len({plan.key for plan in plans}) == 2
+
+
+@pytest.mark.parametrize(
+    "these",
+    [
+        (),
+        (rule(enabled=False),),
+        (rule(event=EventKind.COURSE_COMPLETED),),
+        (rule(where=COMPANIES),),
+    ],
+    ids=["no rule", "off", "another event", "for others"],
+)
+def test_an_event_without_a_fitting_rule_leads_to_nothing(these: tuple[Rule, ...]) -> None:
+    assert plans_for(event(), known(*these)) is Reason.KIND_OFF
+
+
+def test_a_request_waits_for_approval_if_no_rule_is_about_requests() -> None:
+    request = event(EventKind.ENROLMENT_REQUESTED, lesson_id=None)
+    assert plans_for(request, known(rule())) is Reason.NOT_APPROVED
+    off = rule(event=EventKind.ENROLMENT_REQUESTED, enabled=False)
+    assert plans_for(request, known(off)) is Reason.NOT_APPROVED
+    others = rule(event=EventKind.ENROLMENT_REQUESTED, where=COMPANIES)
+    assert plans_for(request, known(others)) is Reason.KIND_OFF
+    about_it = rule(event=EventKind.ENROLMENT_REQUESTED)
+    assert isinstance(plans_for(request, known(about_it)), list)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "reason"),
+    [(None, None), (NOON - MINUTE, None), (NOON, None), (NOON + MINUTE, Reason.BEFORE_START)],
+)
+def test_what_happened_before_sending_began_leads_to_nothing(
+    started_at: datetime | None, reason: Reason | None
+) -> None:
+    plans = plans_for(event(), known(rule(), sending_started_at=started_at))
+    assert plans is reason if reason else isinstance(plans, list)
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "reason"),
+    [
+        (None, None),
+        (NOON - MINUTE, None),  # a lesson added later is news again
+        (NOON, Reason.SUPERSEDED),
+        (NOON + MINUTE, Reason.SUPERSEDED),
+    ],
+)
+def test_the_end_of_the_course_speaks_for_its_lessons(
+    finished_at: datetime | None, reason: Reason | None
+) -> None:
+    plans = plans_for(event(), known(rule(), finish_announced_at=finished_at))
+    assert plans is reason if reason else isinstance(plans, list)
+
+
+@pytest.mark.parametrize(
+    "kind", [EventKind.ENROLLED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED]
+)
+def test_the_end_of_the_course_speaks_for_nothing_else(kind: EventKind) -> None:
+    plans = plans_for(event(kind), known(rule(event=kind), finish_announced_at=NOON + MINUTE))
+    assert isinstance(plans, list)
+
+
+def test_the_first_reason_is_the_one_that_no_rule_could_change() -> None:
+    late, finished_at = NOON + MINUTE, NOON + MINUTE
+    circumstances = known(rule(), sending_started_at=late, finish_announced_at=finished_at)
+    assert plans_for(event(), circumstances) is Reason.BEFORE_START
+    nothing = known(sending_started_at=late, finish_announced_at=finished_at)
+    assert plans_for(event(), nothing) is Reason.KIND_OFF
+
+
+def test_a_rules_own_timing_is_the_one_that_counts() -> None:
+    evening = datetime(2026, 3, 3, 19, 50, tzinfo=UTC)
+    awake = gathering_rule(timing=Timing(quiet_hours=None))
+    plans = plans_for(event(at=evening), known(awake))
+    assert isinstance(plans, list)
+    assert plans[0].due_at == evening + 30 * MINUTE

@@ -1,0 +1,17 @@
+"""What is printed on a terminal: no steering characters, no whole addresses."""
+
+from service.command.common import printable, shortened
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    told = printable("Ana \x1b[2J\x07\r\nEvil\u202e Núñez 🎓 ليلى")
+    assert "\x1b" not in told
+    assert "\n" not in told
+    assert "\u202e" not in told
+    assert told.endswith("Núñez 🎓 ليلى")
+
+
+def test_a_shortened_address_tells_only_those_who_know() -> None:
+    assert shortened("ana@example.org") == "a***@example.org"
+    assert shortened('"odd@name"@example.org') == '"***@example.org'
+    assert shortened(None) is None
