@@ -31,6 +31,7 @@ check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy
+	@$(BIN)/mypy --explicit-package-bases tests
 	@$(BIN)/lint-imports --no-cache
 
 format: $(STAMP)  ## put the code into its format

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
-from ledger.tables import action_events, actions, events
+from ledger.tables import action_events, events
 from ledger.upsert import insert_into
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
-from schemas.states import ActionState
 
 
 def known_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -42,38 +41,6 @@ def keep_event(connection: Connection, event: Event, now: datetime) -> int | Non
 def note_reason(connection: Connection, event_id: int, reason: Reason) -> None:
     """Say why this event led to no action."""
     connection.execute(update(events).where(events.c.id == event_id).values(reason=reason))
-
-
-def finish_announced_at(
-    connection: Connection, course_id: int, coworker_id: int
-) -> datetime | None:
-    """Return when the course was finished, if an action about that was planned; else None."""
-    moment: datetime | None = connection.scalar(
-        select(func.max(actions.c.happened_at)).where(
-            actions.c.event_kind == EventKind.COURSE_COMPLETED,
-            actions.c.course_id == course_id,
-            actions.c.coworker_id == coworker_id,
-        )
-    )
-    return moment
-
-
-def supersede_lessons(
-    connection: Connection, course_id: int, coworker_id: int, now: datetime
-) -> int:
-    """Skip the lesson actions of this person and course that have not begun; return how many."""
-    waiting = (ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)
-    done = connection.execute(
-        update(actions)
-        .where(
-            actions.c.event_kind == EventKind.LESSON_COMPLETED,
-            actions.c.course_id == course_id,
-            actions.c.coworker_id == coworker_id,
-            actions.c.state.in_(waiting),
-        )
-        .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED, finished_at=now)
-    )
-    return done.rowcount
 
 
 def events_of_action(connection: Connection, action_id: int) -> list[Event]:

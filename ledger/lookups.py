@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
 
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.entity import Entity
@@ -79,18 +79,13 @@ def claim_lookups(
             lookups.c.lost_leases,
         )
     ).all()
-    return [
-        Claim(
-            row.id,
-            Entity(row.entity),
-            row.record_id,
-            row.attempts,
-            row.asked_at,
-            row.lost_leases,
-            token,
-        )
-        for row in sorted(rows, key=lambda row: row.id)
-    ]
+    return [_claim(row, token) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def _claim(row: Row[Any], token: str) -> Claim:
+    entity = Entity(row.entity)
+    lost = row.lost_leases
+    return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token)
 
 
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:

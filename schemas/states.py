@@ -26,6 +26,10 @@ class ActionState(StrEnum):
     UNKNOWN = "unknown"  # cut off during the hand-over; never repeated by itself
 
 
+# Of these, what is due may be taken up.
+OPEN_ACTIONS = (ActionState.PLANNED, ActionState.WAITING)
+
+
 class Mode(StrEnum):
     """Whether due actions leave the house."""
 

@@ -17,6 +17,33 @@ from workers.names import QUEUE
 
 _HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
 
+_CONFIGURATION: dict[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_default_queue": QUEUE,
+    "task_ignore_result": True,
+    "task_acks_late": False,
+    "task_time_limit": _HARD_LIMIT_S,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_send_task_events": False,
+    "worker_soft_shutdown_timeout": 10,
+    "worker_max_tasks_per_child": 5000,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_transport_options": {
+        "socket_timeout": 15,
+        "socket_connect_timeout": 3,
+        "health_check_interval": 10,
+        "visibility_timeout": 900,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "global_keyprefix": "coursebell:",
+    },
+}
+
 __all__ = ["make_worker_app", "tasks"]
 
 
@@ -36,33 +63,13 @@ def make_worker_app(settings: Settings) -> Celery:
             ]
         )
     app = Celery("coursebell", broker=settings.broker_url)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_default_queue=QUEUE,
-        task_ignore_result=True,
-        task_acks_late=False,
-        task_time_limit=_HARD_LIMIT_S,
-        worker_prefetch_multiplier=1,
-        worker_concurrency=settings.workers,
-        worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_send_task_events=False,
-        worker_soft_shutdown_timeout=10,
-        worker_max_tasks_per_child=5000,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={
-            "socket_timeout": 15,
-            "socket_connect_timeout": 3,
-            "health_check_interval": 10,
-            "visibility_timeout": 900,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
-            "global_keyprefix": "coursebell:",
-        },
-    )
+    app.conf.update(_CONFIGURATION, worker_concurrency=settings.workers)
+    _connect_signals(settings)
+    return app
+
+
+def _connect_signals(settings: Settings) -> None:
+    """Tell Celery what a process of it needs at its beginning and lets go of at its end."""
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
@@ -76,4 +83,3 @@ def make_worker_app(settings: Settings) -> Celery:
     signals.setup_logging.connect(keep_our_logs, weak=False)
     signals.worker_process_init.connect(begin, weak=False)
     signals.worker_process_shutdown.connect(end, weak=False)
-    return app

@@ -10,19 +10,19 @@ from ledger.actions import (
     begin_action,
     claim_actions,
     expire_hand_overs,
+    finish_announced_at,
     next_action_at,
     plan_action,
     release_action,
     settle_action,
+    supersede_lessons,
 )
 from ledger.copies import Copy, copy_of, keep_copy
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
     events_of_action,
-    finish_announced_at,
     keep_event,
     known_keys,
-    supersede_lessons,
 )
 from ledger.tables import action_events, actions, attempts, events
 from schemas.actions import Outcome

@@ -14,6 +14,7 @@ from ledger.lookups import (
     finish_lookup,
     next_lookup_at,
     postpone_lookup,
+    renew_lookup,
     return_lookup,
 )
 from ledger.tables import lookups
@@ -120,6 +121,29 @@ def test_a_lease_that_ended_is_taken_by_the_next_and_counted(ledger_engine: Engi
     assert (second.lost_leases, second.attempts) == (1, 2)
     [third] = claim(ledger_engine, at(2 * LEASE_S))
     assert (third.lost_leases, third.attempts) == (2, 3)
+
+
+def renew(engine: Engine, one: Claim, now: datetime) -> bool:
+    with writing(engine) as connection:
+        return renew_lookup(connection, one, now, lease_s=LEASE_S)
+
+
+def test_a_renewed_lease_holds_longer_and_still_ends(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [one] = claim(ledger_engine)
+    assert renew(ledger_engine, one, at(50))
+    assert claim(ledger_engine, at(50 + LEASE_S - 1)) == []
+    [next_one] = claim(ledger_engine, at(50 + LEASE_S))
+    assert next_one.lost_leases == 1
+
+
+def test_nobody_renews_what_another_has_or_what_has_ended(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(7))
+    [slow] = claim(ledger_engine)
+    [quick] = claim(ledger_engine, at(LEASE_S))
+    assert not renew(ledger_engine, slow, at(LEASE_S))
+    assert settle(ledger_engine, quick, "finish")
+    assert not renew(ledger_engine, quick, at(LEASE_S))
 
 
 @pytest.mark.parametrize("how", SETTLES)

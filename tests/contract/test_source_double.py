@@ -1,6 +1,6 @@
 """The source client over HTTP and its double: the same cases on both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -105,7 +105,8 @@ class MemoryWorld:
     """The same people and courses, without a network."""
 
     def __init__(self) -> None:
-        self.source = self._fake = FakeSource()
+        self._fake = FakeSource()
+        self.source: SourceReads = self._fake
         self._tenant = Tenant()
         self._course = self._tenant.rows(Entity.COURSE)[0]["Id"]
         people = self._tenant.rows(Entity.COWORKER)
@@ -168,7 +169,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield HttpWorld(line.source(), sandbox)
 
 
-def ids_of(records: list[Record]) -> list[int]:
+def ids_of(records: Sequence[Record]) -> list[int]:
     return [record.record_id for record in records]
 
 

@@ -27,9 +27,12 @@ def _serve(listener: socket.socket, ending: threading.Event) -> None:
             connection, _ = listener.accept()
         except TimeoutError:
             continue
-        with connection, connection.makefile("rwb", buffering=0) as lines:
-            with contextlib.suppress(OSError):
-                _talk(lines, ending)  # type: ignore[arg-type]  # an unbuffered file is a SocketIO
+        with (
+            connection,
+            connection.makefile("rwb", buffering=0) as lines,
+            contextlib.suppress(OSError),
+        ):
+            _talk(lines, ending)
 
 
 def _talk(lines: socket.SocketIO, ending: threading.Event) -> None:

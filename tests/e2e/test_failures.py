@@ -158,7 +158,7 @@ def _holding(house: House) -> int:
 
 
 def _actions(house: House) -> list[tuple[str, str | None]]:
-    return house.rows("SELECT state, reason FROM actions ORDER BY id")  # type: ignore[return-value]
+    return house.rows("SELECT state, reason FROM actions ORDER BY id")
 
 
 def _alive(house: House) -> bool:

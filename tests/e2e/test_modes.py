@@ -10,7 +10,7 @@ FINANCE = "Freelance Finance"
 
 
 def _actions(house: House) -> list[tuple[str, str | None]]:
-    return house.rows("SELECT state, reason FROM actions ORDER BY id")  # type: ignore[return-value]
+    return house.rows("SELECT state, reason FROM actions ORDER BY id")
 
 
 def test_observe_writes_everything_and_sends_nothing_and_the_past_stays_unsent(

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from sandbox_rig import PASSWORD, USERNAME, Receiver, Running, receiving, running
+
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Receiver, Running, receiving, running
 
 
 @pytest.fixture

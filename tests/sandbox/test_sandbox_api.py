@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from sandbox_rig import PASSWORD, USERNAME, Running, running, until
+
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running, until
 
 MEMBERS = "/api/content/coursemembers"
 COMPLETED = "/api/content/coursecompletedlessons"

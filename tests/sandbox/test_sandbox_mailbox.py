@@ -4,7 +4,8 @@ import smtplib
 from email.message import EmailMessage
 
 import pytest
-from sandbox_rig import Running
+
+from tests.sandbox.sandbox_rig import Running
 
 
 def _letter(subject: str = "Grüße 🔔") -> EmailMessage:

@@ -5,7 +5,8 @@ from email.message import EmailMessage
 
 import pytest
 import requests
-from sandbox_rig import Receiver, Running, until
+
+from tests.sandbox.sandbox_rig import Receiver, Running, until
 
 
 def _press(sandbox: Running, act: str, name: str = "Joël", title: str = "Ceramics") -> str:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from sandbox_rig import SECRET, Receiver, Running, until
+from tests.sandbox.sandbox_rig import SECRET, Receiver, Running, until
 
 MEMBER_HOOK = "/hooks/nexudus/course-members"
 COMPLETED_HOOK = "/hooks/nexudus/course-completed-lessons"

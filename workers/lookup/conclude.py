@@ -4,16 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ledger.actions import plan_action
+from ledger.actions import finish_announced_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
-from ledger.events import (
-    finish_announced_at,
-    keep_event,
-    known_keys,
-    note_reason,
-    supersede_lessons,
-)
+from ledger.events import keep_event, known_keys, note_reason
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, person_gone
 from ledger.snapshots import accept_listing, accept_record, mark_gone, snapshot_of

@@ -51,19 +51,46 @@ def whole_truth(
     connection: Connection, claimed: ClaimedAction, stand: Standpoint, now: datetime
 ) -> Whole:
     """Return what is true of this action now."""
-    enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id)
-    course = _present(connection, Entity.COURSE, claimed.course_id)
-    person = person_of(connection, claimed.coworker_id)
     lessons = _lessons(connection, claimed.course_id)
     completions = _completions(connection, claimed.course_member_id)
     done_ids = {one.lesson_id for one in completions}
     linked = events_of_action(connection, claimed.action_id)
     events = [event for event in linked if _holds(event, done_ids)]
+    truth = _truth(connection, claimed, stand, events, now)
+    order = None
+    if truth.enrolment and truth.course and truth.person and events:
+        counting = counting_lessons(lessons, stand.rules.counts)
+        order = Order(
+            action_key=claimed.key,
+            template=claimed.template,
+            events=tuple(events),
+            enrolment=truth.enrolment,
+            course=truth.course,
+            person=truth.person,
+            lessons=tuple(lessons),
+            progress=progress(lessons, done_ids, stand.rules.counts),
+            first_lesson=counting[0] if counting else None,
+            started_at=min((one.created_at for one in completions), default=None),
+            now=now,
+        )
+    return Whole(truth, order, len(linked))
+
+
+def _truth(
+    connection: Connection,
+    claimed: ClaimedAction,
+    stand: Standpoint,
+    events: list[Event],
+    now: datetime,
+) -> Truth:
+    enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id)
+    course = _present(connection, Entity.COURSE, claimed.course_id)
+    person = person_of(connection, claimed.coworker_id)
     rule = stand.rules.by_name(claimed.rule)
     flood = rule.timing.flood if rule else None
     hashed = address_hash(person.email, stand.secret_key) if person and person.email else ""
     sending = sending_of(connection)
-    truth = Truth(
+    return Truth(
         now=now,
         zone=stand.zone,
         mode=sending.mode,
@@ -81,23 +108,6 @@ def whole_truth(
             connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
         ),
     )
-    order = None
-    if truth.enrolment and truth.course and person and events:
-        counting = counting_lessons(lessons, stand.rules.counts)
-        order = Order(
-            action_key=claimed.key,
-            template=claimed.template,
-            events=tuple(events),
-            enrolment=truth.enrolment,
-            course=truth.course,
-            person=person,
-            lessons=tuple(lessons),
-            progress=progress(lessons, done_ids, stand.rules.counts),
-            first_lesson=counting[0] if counting else None,
-            started_at=min((one.created_at for one in completions), default=None),
-            now=now,
-        )
-    return Whole(truth, order, len(linked))
 
 
 def _holds(event: Event, done_ids: set[int]) -> bool:

@@ -74,19 +74,29 @@ class Tokens:
         holder = secrets.token_hex(16)
         deadline = time.monotonic() + _LEASE_S
         while time.monotonic() < deadline:
-            with writing(self._engine) as connection:
-                kept = sign_in_of(connection)
-                usable = self._usable(kept, refused_version)
-                ours = not usable and take_lease(
-                    connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S
-                )
-            if usable:
-                self._kept = kept
-                return kept
+            kept, ours = self._kept_or_ours(holder, refused_version)
             if ours:
                 return self._sign_in_alone(kept, holder, self._credentials)
+            if self._usable(kept, refused_version):
+                self._kept = kept
+                return kept
             time.sleep(_WAIT_S)
         raise SourceUnavailable("another process is still signing in")
+
+    def _kept_or_ours(self, holder: str, refused_version: int | None) -> tuple[SignIn, bool]:
+        """Return the sign-in as it stands, and whether it is for us to make a new one."""
+        with writing(self._engine) as connection:
+            kept = sign_in_of(connection)
+            if self._usable(kept, refused_version) or not take_lease(
+                connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S
+            ):
+                return kept, False
+            # Who had the lease may have signed in and given it back since we looked.
+            kept = sign_in_of(connection)
+            if not self._usable(kept, refused_version):
+                return kept, True
+            give_lease_back(connection, _LEASE, holder)
+            return kept, False
 
     def _usable(self, kept: SignIn, refused_version: int | None) -> bool:
         now = self._clock()

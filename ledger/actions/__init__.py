@@ -1,0 +1,32 @@
+"""The outbox: planned actions, who is at them, and how they ended.
+
+A claim is a lease on a row whose state stays as it is; only the moment before the hand-over does
+it become `performing`. So a worker killed while it was still reading or writing costs nothing, and
+one killed during the hand-over leaves a row that nobody repeats.
+"""
+
+from ledger.actions.claiming import (
+    ClaimedAction,
+    claim_actions,
+    next_action_at,
+    release_action,
+    renew_action,
+)
+from ledger.actions.finishing import finish_announced_at, supersede_lessons
+from ledger.actions.planning import plan_action
+from ledger.actions.settling import begin_action, expire_hand_overs, note_attempt, settle_action
+
+__all__ = [
+    "ClaimedAction",
+    "begin_action",
+    "claim_actions",
+    "expire_hand_overs",
+    "finish_announced_at",
+    "next_action_at",
+    "note_attempt",
+    "plan_action",
+    "release_action",
+    "renew_action",
+    "settle_action",
+    "supersede_lessons",
+]

@@ -1,0 +1,114 @@
+"""Claims due actions: a lease on a row whose state stays as it is."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from ledger.tables import UNFINISHED_ACTIONS, actions
+from schemas.events import EventKind
+from schemas.states import OPEN_ACTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedAction:
+    """One action that is ours until its lease ends. `attempts` are those made before."""
+
+    action_id: int
+    key: str
+    kind: str
+    rule: str
+    event_kind: EventKind
+    template: str | None
+    course_id: int
+    coworker_id: int
+    course_member_id: int
+    happened_at: datetime
+    planned_at: datetime
+    due_at: datetime
+    attempts: int
+    token: str
+
+
+def claim_actions(
+    connection: Connection, now: datetime, *, lease_s: float, most: int
+) -> list[ClaimedAction]:
+    """Take up to `most` due actions for `lease_s` seconds, the longest due first."""
+    token = secrets.token_hex(16)
+    chosen = (
+        select(actions.c.id)
+        .where(
+            UNFINISHED_ACTIONS,
+            actions.c.state.in_(OPEN_ACTIONS),
+            actions.c.due_at <= now,
+            or_(actions.c.lease_until.is_(None), actions.c.lease_until <= now),
+        )
+        .order_by(actions.c.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(
+        update(actions)
+        .where(actions.c.id.in_(chosen))
+        .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
+        .returning(actions)
+    ).all()
+    return [
+        ClaimedAction(
+            row.id,
+            row.key,
+            row.kind,
+            row.rule,
+            EventKind(row.event_kind),
+            row.template,
+            row.course_id,
+            row.coworker_id,
+            row.course_member_id,
+            row.happened_at,
+            row.planned_at,
+            row.due_at,
+            row.attempts,
+            token,
+        )
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
+
+
+def renew_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
+) -> bool:
+    """Begin the lease of a claim anew. False: it is no longer ours, or no longer wanted."""
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state.in_(OPEN_ACTIONS),
+        )
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount == 1
+
+
+def release_action(connection: Connection, claimed: ClaimedAction) -> None:
+    """Give a claim back untouched."""
+    connection.execute(
+        update(actions)
+        .where(actions.c.id == claimed.action_id, actions.c.lease_token == claimed.token)
+        .values(lease_until=None, lease_token=None)
+    )
+
+
+def next_action_at(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the next action is due (a past time: now); None if there is none."""
+    moment: datetime | None = connection.scalar(
+        select(func.min(actions.c.due_at)).where(
+            and_(
+                UNFINISHED_ACTIONS,
+                actions.c.state.in_(OPEN_ACTIONS),
+                or_(actions.c.lease_until.is_(None), actions.c.lease_until <= now),
+            )
+        )
+    )
+    return moment

@@ -1,0 +1,82 @@
+"""Plans actions, each once for ever, and lets events join one that is still gathering."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from ledger.tables import action_events, actions
+from ledger.upsert import insert_into
+from schemas.actions import Plan
+from schemas.reasons import Reason
+from schemas.states import OPEN_ACTIONS, ActionState
+
+
+def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime) -> None:
+    """Plan one action for one event, or let the event join the action that is still gathering.
+
+    The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
+    """
+    action_id = _gathering(connection, plan) if plan.gather_until else None
+    if action_id is None:
+        action_id = _new_action(connection, plan, now)
+    if action_id is not None:
+        connection.execute(
+            insert_into(connection, action_events)
+            .values(event_id=event_id, rule=plan.rule, action_id=action_id)
+            .on_conflict_do_nothing()
+        )
+
+
+def _gathering(connection: Connection, plan: Plan) -> int | None:
+    if plan.gather_until is None:
+        return None
+    longest = plan.gather_until - plan.happened_at
+    row = connection.execute(
+        select(actions.c.id, actions.c.happened_at, actions.c.reason)
+        .where(
+            actions.c.rule == plan.rule,
+            actions.c.course_id == plan.course_id,
+            actions.c.coworker_id == plan.coworker_id,
+            actions.c.state.in_(OPEN_ACTIONS),
+            # Lessons of another sitting, found late, are no news of this one.
+            actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
+        )
+        .order_by(actions.c.happened_at.desc())
+    ).first()
+    if row is None:
+        return None
+    first = min(row.happened_at, plan.happened_at)
+    latest = first + longest
+    values = {"happened_at": first}
+    if row.reason == Reason.GATHERING:
+        values["due_at"] = min(plan.due_at, latest)
+    connection.execute(update(actions).where(actions.c.id == row.id).values(values))
+    return int(row.id)
+
+
+def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None:
+    gathers = plan.gather_until is not None
+    statement = (
+        insert_into(connection, actions)
+        .values(
+            key=plan.key,
+            kind=plan.kind,
+            rule=plan.rule,
+            rules_version=plan.rules_version,
+            event_kind=plan.event_kind,
+            template=plan.template,
+            stream=plan.stream,
+            course_id=plan.course_id,
+            coworker_id=plan.coworker_id,
+            course_member_id=plan.course_member_id,
+            happened_at=plan.happened_at,
+            planned_at=now,
+            state=ActionState.WAITING if gathers else ActionState.PLANNED,
+            reason=Reason.GATHERING if gathers else None,
+            due_at=plan.due_at,
+        )
+        .on_conflict_do_nothing(index_elements=[actions.c.key])
+        .returning(actions.c.id)
+    )
+    action_id: int | None = connection.scalar(statement)
+    return action_id
