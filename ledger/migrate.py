@@ -1,5 +1,6 @@
 """Brings the ledger's tables to the shape this version needs. Safe to run at any time."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -32,8 +33,9 @@ def migrate(engine: Engine) -> str:
     return newest_revision()
 
 
+@cache
 def newest_revision() -> str:
-    """Return the revision this version of the code needs."""
+    """Return the revision this version of the code needs; the files are read once."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 

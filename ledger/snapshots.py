@@ -77,13 +77,12 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
     records: Iterable[Record],
     now: datetime,
     *,
-    asked_at: datetime | None = None,
+    asked_at: datetime,
 ) -> None:
     """Make `records` all there is of `entity` below `parent` (column name and Id).
 
     What we had below it and is not among them is gone, unless it was kept after `asked_at`, which
-    is before the list was asked for: what came up meanwhile may be missing on it. Without
-    `asked_at`, nothing can have.
+    is before the list was asked for: what came up meanwhile may be missing on it.
     """
     column, parent_id = parent
     present = []
@@ -96,7 +95,7 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
             snapshots.c.entity == entity,
             snapshots.c[column] == parent_id,
             snapshots.c.gone_at.is_(None),
-            snapshots.c.fetched_at <= (asked_at or now),
+            snapshots.c.fetched_at <= asked_at,
             snapshots.c.record_id.not_in(present),
         )
         .values(gone_at=now)

@@ -80,7 +80,7 @@ def accept_list(
             ("course_member_id", member),
             records,
             now,
-            asked_at=asked_at,
+            asked_at=asked_at or now,
         )
 
 
@@ -192,10 +192,12 @@ def test_a_list_says_nothing_about_the_records_of_another_parent(ledger_engine: 
 
 def test_a_list_says_nothing_about_records_of_another_kind(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
-        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [a_lesson(5)], NOW)
+        accept_listing(
+            connection, Entity.LESSON, ("course_id", COURSE), [a_lesson(5)], NOW, asked_at=NOW
+        )
     accept(ledger_engine, ENROLMENT)
     with writing(ledger_engine) as connection:
-        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [], at(1))
+        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [], at(1), asked_at=at(1))
         assert present_below(connection, Entity.LESSON, ("course_id", COURSE)) == []
     found = enrolment(ledger_engine)
     assert found is not None

@@ -63,7 +63,7 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
     for entity, record in findings.records:
         accept_record(connection, entity, record, now)
     for entity, parent, records in findings.listings:
-        accept_listing(connection, entity, parent, records, now)
+        accept_listing(connection, entity, parent, records, now, asked_at=findings.asked_at)
     for coworker in findings.people:
         accept_person(connection, coworker, now)
     for entity, record_id in findings.gone:

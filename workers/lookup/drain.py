@@ -107,7 +107,7 @@ def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
         with tools.source() as source:
             lease = Lease(lambda: _renewed(tools, claim), tools.clock, tools.lease_s)
             lease.keep()
-            reader = Reader(tools.engine, source, tools.clock(), Findings(), lease.keep)
+            reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep)
             findings = look(claim, reader, tools.deciding.rules)
         planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
     except (SourceThrottled, SourceUnavailable, SourceRefused) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from schemas.entity import Entity
 from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson, Record
@@ -11,10 +12,13 @@ from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Les
 class Findings:
     """Records as the source has them now. What was fresh enough in the ledger is not read again.
 
+    `asked_at` is before the first question: what others kept later may be missing on these lists.
+
     `records` are to be kept as snapshots, `listings` as all there is below a parent (column name
     and Id), `gone` are no longer there. The rest is what deciding needs.
     """
 
+    asked_at: datetime
     records: list[tuple[Entity, Record]] = field(default_factory=list)
     listings: list[tuple[Entity, tuple[str, int], Sequence[Record]]] = field(default_factory=list)
     gone: list[tuple[Entity, int]] = field(default_factory=list)

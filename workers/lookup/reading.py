@@ -6,7 +6,7 @@ All reads of the network happen here, outside any transaction.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from ledger.engine import Engine, reading
@@ -48,7 +48,6 @@ class Reader:
 
     engine: Engine
     source: SourceReads
-    now: datetime
     findings: Findings
     before_asking: Callable[[], None]
 
@@ -72,7 +71,7 @@ class Reader:
         """Learn who this is."""
         with reading(self.engine) as connection:
             known = person_of(connection, coworker_id)
-        if known is not None and self.now - known.fetched_at < oldest:
+        if known is not None and self.findings.asked_at - known.fetched_at < oldest:
             return
         self.before_asking()
         record = self.source.fetch(Entity.COWORKER, coworker_id)
@@ -98,7 +97,11 @@ class Reader:
     def _record(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         with reading(self.engine) as connection:
             known = snapshot_of(connection, entity, record_id)
-        if known is not None and known.gone_at is None and self.now - known.fetched_at < oldest:
+        if (
+            known is not None
+            and known.gone_at is None
+            and self.findings.asked_at - known.fetched_at < oldest
+        ):
             return known.record
         self.before_asking()
         found = self.source.fetch(entity, record_id)
@@ -113,7 +116,7 @@ class Reader:
     ) -> Sequence[Record]:
         with reading(self.engine) as connection:
             when = listed_at(connection, entity, parent[1])
-            if when is not None and self.now - when < oldest:
+            if when is not None and self.findings.asked_at - when < oldest:
                 return present_below(connection, entity, parent)
         ask = self.source.lessons_of if entity is Entity.LESSON else self.source.completions_of
         self.before_asking()

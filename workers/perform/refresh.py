@@ -17,7 +17,7 @@ def refresh(
 
     Raises what `Source.fetch` raises, `LedgerUnavailable`, and `Overtaken`.
     """
-    reader = Reader(engine, source, now, Findings(), lease.keep)
+    reader = Reader(engine, source, Findings(now), lease.keep)
     reader.enrolment(claimed.course_member_id, FRESH)
     reader.person(claimed.coworker_id, FRESH)
     reader.course(claimed.course_id, CACHED)
