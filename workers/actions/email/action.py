@@ -15,7 +15,7 @@ from workers.actions.email.compose import Letters
 from workers.actions.email.letter import LessonLine, LetterFacts, TemplateGap
 from workers.actions.email.message import make_message, message_id
 from workers.decide.completion import in_order
-from workers.mailer.mailer import Mailer
+from workers.mailer.mailer import MailLine
 
 # Before there is a sender, emails are only written, never handed over.
 _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
@@ -42,7 +42,7 @@ class EmailAction:
     kind = "email"
     repeatable = False
 
-    def __init__(self, letters: Letters, mailer: Mailer | None, head: Letterhead) -> None:
+    def __init__(self, letters: Letters, mailer: MailLine | None, head: Letterhead) -> None:
         self._letters = letters
         self._mailer = mailer
         self._head = head

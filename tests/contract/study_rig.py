@@ -1,0 +1,184 @@
+"""A space that studies, in one process: the real ledger, a source and a mailer in memory.
+
+The clock is handed in and stands until it is moved, so hours of a sitting take no time.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ledger.controls import begin_with
+from ledger.engine import Engine, reading, writing
+from ledger.intake import Origin, keep_notifications
+from ledger.tables import actions, events, lookups
+from schemas.entity import Entity
+from schemas.notification import Notification
+from schemas.records import CompletedLesson, CourseMember, Coworker
+from schemas.rules import Rules, load_rules
+from schemas.settings import MailAddress
+from schemas.states import Mode
+from schemas.vocabulary import CoworkerKind
+from tests.builders.records import COURSE_ID, NOON, course, course_member, lesson
+from tests.contract.source_rig import HandClock
+from tests.doubles.catching_mailer import CatchingMailer
+from tests.doubles.fake_source import FakeSource
+from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.compose import TEMPLATES, Letters
+from workers.lookup.conclude import Deciding
+from workers.lookup.drain import LookingUp, drain_batch
+from workers.perform.outbox import perform_batch
+from workers.perform.perform import Performing
+from workers.perform.truth import Standpoint
+
+LISBON = ZoneInfo("Europe/Lisbon")
+SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
+LESSONS = (1, 2, 3)
+
+
+def rules_of(text: str) -> Rules:
+    """Load rules as the service would."""
+    return load_rules(text, "rules.yaml", templates=TEMPLATES, actions=frozenset({"email"}))
+
+
+@dataclass
+class Space:
+    """One course of three lessons, and whoever joins it."""
+
+    engine: Engine
+    rules: Rules
+    clock: HandClock = field(default_factory=lambda: HandClock(NOON))
+    source: FakeSource = field(default_factory=FakeSource)
+    mailer: CatchingMailer = field(default_factory=CatchingMailer)
+    completions: int = 50_000
+
+    def __post_init__(self) -> None:
+        with writing(self.engine) as connection:
+            begin_with(connection, Mode.SENDING, NOON - timedelta(days=30))
+        self.source.have(Entity.COURSE, course())
+        self.source.have(Entity.LESSON, *(lesson(number) for number in LESSONS))
+
+    @contextlib.contextmanager
+    def _lend(self) -> Iterator[FakeSource]:
+        yield self.source
+
+    @property
+    def looking_up(self) -> LookingUp:
+        return LookingUp(
+            self.engine, self._lend, Deciding(self.rules, LISBON), self.clock, lambda: 0.5, 60
+        )
+
+    @property
+    def performing(self) -> Performing:
+        head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
+        email = EmailAction(Letters(), self.mailer, head)
+        stand = Standpoint(self.rules, LISBON, "a-key-for-hashes")
+        return Performing(self.engine, {"email": email}, stand, self.clock, lambda: 0.5, 60)
+
+    def enrol(self, number: int, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
+        """Let person `number` enrol now, and be told of it."""
+        member = course_member(
+            **{
+                "record_id": 9000 + number,
+                "coworker_id": number,
+                "created_at": self.clock(),
+                "updated_at": self.clock(),
+                **different,
+            }
+        )
+        self.source.have(Entity.COURSE_MEMBER, member)
+        self.source.have(Entity.COWORKER, coworker(number))
+        self.tell(Entity.COURSE_MEMBER, member.record_id)
+        return member
+
+    def change(self, member: CourseMember, **different: Any) -> None:  # noqa: ANN401 - any field
+        """Change an enrolment at the source, and be told of it."""
+        changed = replace(member, updated_at=self.clock(), **different)
+        self.source.have(Entity.COURSE_MEMBER, changed)
+        self.tell(Entity.COURSE_MEMBER, member.record_id)
+
+    def finish(self, member: CourseMember, *lessons: int, told: bool = True) -> list[int]:
+        """Let somebody finish lessons now; return the Ids of the completions."""
+        made = []
+        for number in lessons:
+            self.completions += 1
+            done = CompletedLesson(
+                self.completions, self.clock(), self.clock(), number, None, member.record_id, None
+            )
+            self.source.have(Entity.COMPLETED_LESSON, done)
+            if told:
+                self.tell(Entity.COMPLETED_LESSON, done.record_id)
+            made.append(done.record_id)
+        return made
+
+    def tell(self, entity: Entity, record_id: int) -> None:
+        """Be told that a record changed."""
+        with writing(self.engine) as connection:
+            said = [Notification(entity, record_id)]
+            keep_notifications(connection, said, Origin.RELAY, self.clock())
+
+    def work(self) -> None:
+        """Do all that is due now."""
+        while drain_batch(self.looking_up)[0] or perform_batch(self.performing, self._lend):
+            pass
+
+    def later(self, **duration: float) -> None:
+        """Let time pass, and do all that is due then."""
+        self.clock.now += timedelta(**duration)
+        self.work()
+
+    def at(self, moment: datetime) -> None:
+        """Go to a moment, and do all that is due then."""
+        self.clock.now = moment
+        self.work()
+
+    @property
+    def subjects(self) -> list[str]:
+        return [str(mail.message["Subject"]) for mail in self.mailer.caught]
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        """Return state and reason of every action, in the order they were planned."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(actions.select().order_by(actions.c.id))
+            return [(row.state, row.reason) for row in rows]
+
+    def outcomes_by_person(self, rule: str) -> dict[int, tuple[str, str | None]]:
+        """Return state and reason of the last action of this rule for each person."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                actions.select().where(actions.c.rule == rule).order_by(actions.c.id)
+            )
+            return {row.coworker_id: (row.state, row.reason) for row in rows}
+
+    def reasons(self, kind: str) -> list[str | None]:
+        """Return why events of this kind led to no action; None where one did."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                events.select().where(events.c.kind == kind).order_by(events.c.id)
+            )
+            return [row.reason for row in rows]
+
+    def lookups(self) -> list[tuple[str, str | None]]:
+        """Return state and reason of every look-up."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(lookups.select().order_by(lookups.c.id))
+            return [(row.state, row.reason) for row in rows]
+
+
+def coworker(number: int, **different: Any) -> Coworker:  # noqa: ANN401 - any field
+    """Build person `number`."""
+    fields: dict[str, Any] = {
+        "record_id": number,
+        "updated_at": NOON,
+        "kind": CoworkerKind.INDIVIDUAL,
+        "full_name": f"Person {number}",
+        "first_name": "Person",
+        "email": f"person{number}@example.org",
+    }
+    return Coworker(**(fields | different))
+
+
+__all__ = ["COURSE_ID", "LESSONS", "LISBON", "NOON", "SHIPPED", "Space", "coworker", "rules_of"]

@@ -1,0 +1,283 @@
+"""A sitting, a night, an import, a change of mind: what the shipped rules make of them.
+
+On both engines; see `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from ledger.controls import change_mode
+from ledger.engine import Engine, writing
+from ledger.people import address_hash, keep_choice
+from schemas.entity import Entity
+from schemas.errors import HandoverUnknown, MailUnavailable
+from schemas.states import Mode
+from tests.contract.ledger_rig import at_once
+from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
+from workers.lookup.drain import drain_batch
+
+AT_ONCE = SHIPPED.replace("    gather: 30m\n", "").replace("    gather_at_most: 3h\n", "")
+ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    return Space(ledger_engine, rules_of(SHIPPED))
+
+
+def test_three_lessons_of_a_sitting_make_one_email_half_an_hour_after_the_last(
+    space: Space,
+) -> None:
+    member = space.enrol(1)
+    space.work()
+    for minutes in (2, 13):
+        space.later(minutes=minutes)
+        space.finish(member, 1 if minutes == 2 else 2)
+        space.work()
+    space.later(minutes=29)
+    assert space.subjects == ["You're in: Freelance Finance"]
+    space.later(minutes=2)
+    assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
+
+
+def test_the_end_of_the_course_takes_the_place_of_the_waiting_lesson_email(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1, 2)
+    space.later(minutes=5)
+    space.finish(member, 3)
+    space.work()
+    space.later(hours=5)
+    assert space.subjects[1:] == ["You finished Freelance Finance"]
+    assert ("skipped", "superseded") in space.outcomes()
+
+
+def test_the_last_two_lessons_read_at_the_same_time_finish_the_course_once(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(AT_ONCE.replace("cap_per_day: 2", "cap_per_day: none")))
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1)
+    space.later(minutes=1)
+    space.finish(member, 2, 3)
+    at_once(4, lambda _: drain_batch(space.looking_up))
+    space.work()
+    assert space.subjects[2:] == ["You finished Freelance Finance"]
+    assert space.reasons("lesson_completed")[1:] == ["superseded", "superseded"]
+
+
+def test_at_night_it_waits_for_the_morning(space: Space) -> None:
+    space.at(NOON.replace(hour=22))
+    space.enrol(1)
+    space.work()
+    assert space.outcomes() == [("waiting", "quiet-hours")]
+    space.at(NOON.replace(hour=7, minute=59) + timedelta(days=1))
+    assert space.subjects == []
+    space.later(minutes=2)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_sitting_before_the_night_is_told_just_before_it(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.at(NOON.replace(hour=19, minute=50))
+    space.finish(member, 1, 2)
+    space.work()
+    space.at(NOON.replace(hour=19, minute=59, second=30))
+    assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
+
+
+def test_two_a_day_are_enough(ledger_engine: Engine) -> None:
+    space = Space(ledger_engine, rules_of(AT_ONCE))
+    member = space.enrol(1)
+    space.work()
+    for number in (1, 2):
+        space.later(minutes=10)
+        space.finish(member, number)
+        space.work()
+    assert space.outcomes()[2] == ("waiting", "cap-day")
+    space.at(NOON.replace(hour=8, minute=1) + timedelta(days=1))
+    assert len(space.subjects) == 3
+
+
+def test_an_import_of_thirty_is_held_for_a_person(space: Space) -> None:
+    for number in range(1, 31):
+        space.enrol(number)
+    while drain_batch(space.looking_up)[0]:
+        pass
+    space.work()
+    assert set(space.outcomes()) == {("held", "flood-guard")}
+    assert space.subjects == []
+
+
+def test_old_news_is_held_and_what_was_before_the_start_is_left_alone(space: Space) -> None:
+    space.enrol(1, created_at=NOON - timedelta(days=3))
+    space.enrol(2, created_at=NOON - timedelta(days=40))
+    space.work()
+    assert space.outcomes() == [("held", "too-old")]
+    assert sorted(map(str, space.reasons("enrolled"))) == ["None", "before-start"]
+
+
+def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
+    members = {number: space.enrol(number) for number in range(1, 8)}
+    space.work()
+    space.mailer.caught.clear()
+    for member in members.values():
+        space.finish(member, 1)
+    space.work()
+    source = space.source
+    space.change(members[1], blocked=True)
+    space.change(members[2], approved=False)
+    source.lose(Entity.COURSE_MEMBER, members[3].record_id)
+    source.have(Entity.COWORKER, coworker(4, email="new@example.org"))
+    source.have(Entity.COWORKER, coworker(5, active=False))
+    source.have(Entity.COWORKER, coworker(6, email=None))
+    with writing(space.engine) as connection:
+        hashed = address_hash("person7@example.org", "a-key-for-hashes")
+        keep_choice(connection, hashed, "all", space.clock(), agreed=False)
+    space.later(minutes=31)
+    assert space.outcomes_by_person("congratulate-lesson") == {
+        1: ("skipped", "blocked"),
+        2: ("skipped", "not-approved"),
+        3: ("skipped", "record-gone"),
+        4: ("done", None),
+        5: ("skipped", "member-inactive"),
+        6: ("skipped", "no-email"),
+        7: ("skipped", "opted-out-all"),
+    }
+    assert [mail.recipient for mail in space.mailer.caught] == ["new@example.org"]
+
+
+def test_a_lesson_taken_back_before_its_email_is_not_told(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    first, _ = space.finish(member, 1, 2)
+    space.work()
+    space.source.lose(Entity.COMPLETED_LESSON, first)
+    space.later(minutes=31)
+    assert space.subjects[1:] == ["You finished Lesson 2"]
+
+
+def test_a_lesson_done_again_under_another_id_is_the_same_lesson(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    [first] = space.finish(member, 1)
+    space.later(minutes=40)
+    space.source.lose(Entity.COMPLETED_LESSON, first)
+    space.finish(member, 1)
+    space.later(hours=4)
+    assert space.subjects[1:] == ["You finished Lesson 1"]
+
+
+def test_a_person_who_enrols_again_is_not_welcomed_again(space: Space) -> None:
+    space.enrol(1)
+    space.work()
+    space.enrol(1, record_id=9999)
+    space.work()
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_approval_later_is_the_enrolment(space: Space) -> None:
+    member = space.enrol(1, approved=False)
+    space.work()
+    assert space.reasons("enrolment_requested") == ["not-approved"]
+    space.later(days=5)
+    space.change(member, approved=True)
+    space.work()
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_lessons_nobody_told_us_of_are_found_with_the_next_one(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1, told=False)
+    space.later(minutes=5)
+    space.finish(member, 2)
+    space.later(minutes=31)
+    assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
+
+
+def test_a_lesson_that_joins_while_its_email_is_written_is_in_it(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1)
+    space.work()
+    space.clock.now += timedelta(minutes=31)
+    asked = space.source.fetch
+
+    def ask_and_finish(entity: Entity, record_id: int) -> object:
+        space.source.fetch = asked  # type: ignore[method-assign]  # once
+        space.finish(member, 2)
+        drain_batch(space.looking_up)
+        return asked(entity, record_id)
+
+    space.source.fetch = ask_and_finish  # type: ignore[method-assign, assignment]  # as if meanwhile
+    space.work()
+    space.later(minutes=31)
+    told = space.subjects[1:]
+    assert told == ["2 lessons done in Freelance Finance"]
+
+
+def test_a_source_that_was_down_is_read_when_it_is_back(space: Space) -> None:
+    space.source.be_slow()
+    space.enrol(1)
+    space.work()
+    assert space.lookups() == [("waiting", "nexudus-down")]
+    space.source.recover()
+    space.later(minutes=1)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_refusal_waits_long_and_drains_once_it_is_mended(space: Space) -> None:
+    space.source.refuse()
+    for number in (1, 2, 3):
+        space.enrol(number)
+    space.work()
+    assert len(space.source.asked) <= 4  # one for each thread of the batch; the rest give back
+    space.source.recover()
+    space.later(hours=1)
+    assert len(space.subjects) == 3
+
+
+def test_mail_trouble_is_tried_later_and_given_up_after_six(ledger_engine: Engine) -> None:
+    space = Space(ledger_engine, rules_of(ANY_TIME))
+    space.mailer.fail_next(*(MailUnavailable("451 later") for _ in range(6)))
+    space.enrol(1)
+    space.work()
+    assert space.outcomes() == [("waiting", "mail-temporary")]
+    for _ in range(4):
+        space.later(minutes=239)
+    space.later(hours=18)
+    space.later(hours=18)
+    assert space.outcomes() == [("failed", "mail-temporary")]
+    assert space.subjects == []
+
+
+def test_a_hand_over_cut_off_stays_unknown_for_ever(space: Space) -> None:
+    space.mailer.fail_next(HandoverUnknown("cut off"))
+    space.enrol(1)
+    space.work()
+    space.tell(Entity.COURSE_MEMBER, 9001)
+    space.later(days=3)
+    assert space.outcomes() == [("unknown", "handover-unknown")]
+    assert space.subjects == []
+
+
+def test_observe_keeps_what_it_wrote_also_when_it_is_left_and_entered_again(space: Space) -> None:
+    for mode, number in (
+        (Mode.OBSERVE, 1),
+        (Mode.SENDING, 2),
+        (Mode.OBSERVE, 3),
+        (Mode.SENDING, 4),
+    ):
+        with writing(space.engine) as connection:
+            change_mode(connection, mode, "a test", space.clock())
+        space.enrol(number)
+        space.later(minutes=5)
+    assert [mail.recipient for mail in space.mailer.caught] == [
+        "person2@example.org",
+        "person4@example.org",
+    ]
+    assert space.outcomes()[::2] == [("held", "observe"), ("held", "observe")]
