@@ -8,11 +8,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
-from ledger.tables import controls
+from ledger.tables import actions, controls
 from ledger.upsert import insert_into
-from schemas.states import Mode
+from schemas.reasons import Reason
+from schemas.states import ActionState, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,26 @@ def sending_of(connection: Connection) -> Sending:
 
 
 def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> Sending:
-    """Change the mode; the first change to sending is the start that `before-start` speaks of."""
+    """Change the mode; the first change to sending is the start that `before-start` speaks of.
+
+    A later change to sending makes due what was held meanwhile. It is decided again then, so what
+    is old or too much is held still.
+    """
     _keep(connection, "mode", mode, who, now)
     if mode == Mode.SENDING:
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
-    return sending_of(connection)
+    sending = sending_of(connection)
+    if mode == Mode.SENDING and sending.started_at is not None:
+        connection.execute(
+            update(actions)
+            .where(
+                actions.c.state == ActionState.HELD,
+                actions.c.reason == Reason.OBSERVE,
+                actions.c.happened_at >= sending.started_at,
+            )
+            .values(state=ActionState.WAITING)
+        )
+    return sending
 
 
 def client_id_of(connection: Connection) -> str | None:

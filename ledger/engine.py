@@ -17,8 +17,24 @@ from sqlalchemy.pool import QueuePool
 
 from schemas.errors import LedgerUnavailable
 
-__all__ = ["Connection", "Engine", "lock_decisions", "open_engine", "reading", "writing"]
+__all__ = [
+    "Connection",
+    "Engine",
+    "ledger_file",
+    "lock_decisions",
+    "open_engine",
+    "reading",
+    "writing",
+]
 
+# A machine that vanished must not hold a lock, nor make others wait, for as long as TCP would.
+_SERVER_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
 
 
@@ -30,9 +46,11 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(
-            parsed, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 5}
+        engine = create_engine(
+            parsed, pool_pre_ping=True, pool_size=8, connect_args=_SERVER_PATIENCE
         )
+        event.listen(engine, "connect", _limit_waiting)
+        return engine
     if parsed.database:
         _make_private(Path(parsed.database))
     engine = create_engine(
@@ -46,6 +64,13 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     return engine
 
 
+def ledger_file(url: str) -> Path | None:
+    """Return the file of a SQLite ledger; None for a ledger on a server."""
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(parsed.database).absolute() if is_file and parsed.database else None
+
+
 def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that it and what lies beside it are for us alone."""
     try:
@@ -55,6 +80,13 @@ def _make_private(path: Path) -> None:
         raise LedgerUnavailable(
             f"the ledger's file cannot be made: {type(error).__name__}; look at COURSEBELL_DATA_DIR"
         ) from None
+
+
+def _limit_waiting(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '20s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection
@@ -104,7 +136,9 @@ def _translated() -> Iterator[None]:
     except SQLAlchemyError as error:
         # The driver's own text may quote the statement's values, so only its class is passed on.
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise LedgerUnavailable(f"the ledger said {type(cause).__name__}") from error
+        name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+        said = f"{type(cause).__name__} {name}" if name else type(cause).__name__
+        raise LedgerUnavailable(f"the ledger said {said}") from error
 
 
 def lock_decisions(connection: Connection) -> None:

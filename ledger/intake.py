@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, case, insert
+from sqlalchemy import Connection, and_, case, insert, or_
 
 from ledger.tables import deliveries, lookups, notifications
 from ledger.upsert import insert_into
 from schemas.notification import Notification
+from schemas.reasons import Reason
 from schemas.states import LookupState
 
 
@@ -109,6 +110,13 @@ def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], da
 
 def _ask_for(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
     at_rest = lookups.c.state.in_([LookupState.DONE, LookupState.FAILED])
+    # News is worth one more question even to a source that was down or refused us; not to one
+    # that asked us to wait.
+    hopeful = and_(
+        lookups.c.state == LookupState.WAITING,
+        lookups.c.reason.in_([Reason.NEXUDUS_DOWN, Reason.NEXUDUS_REFUSED]),
+    )
+    wanted = or_(at_rest, hopeful)
     statement = insert_into(connection, lookups).values(
         entity=entity, record_id=record_id, state=LookupState.DUE, due_at=now, asked_at=now, asked=1
     )
@@ -117,8 +125,8 @@ def _ask_for(connection: Connection, entity: str, record_id: int, now: datetime)
             index_elements=[lookups.c.entity, lookups.c.record_id],
             set_={
                 "asked": lookups.c.asked + 1,
-                "state": case((at_rest, LookupState.DUE), else_=lookups.c.state),
-                "due_at": case((at_rest, now), else_=lookups.c.due_at),
+                "state": case((wanted, LookupState.DUE), else_=lookups.c.state),
+                "due_at": case((wanted, now), else_=lookups.c.due_at),
                 "asked_at": case((at_rest, now), else_=lookups.c.asked_at),
                 "attempts": case((at_rest, 0), else_=lookups.c.attempts),
             },

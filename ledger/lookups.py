@@ -25,7 +25,7 @@ _ASKED_AGAIN = lookups.c.asked > lookups.c.leased_asked
 class Claim:
     """One look-up that is ours until its lease ends.
 
-    `attempts` counts this one too; `lost_leases` counts the workers before us that vanished.
+    `attempts` counts this one too; `lost_leases` counts the workers that began it and vanished.
     """
 
     lookup_id: int
@@ -65,10 +65,6 @@ def claim_lookups(
             lease_token=token,
             leased_asked=lookups.c.asked,
             attempts=lookups.c.attempts + 1,
-            lost_leases=case(
-                (lookups.c.state == LookupState.LEASED, lookups.c.lost_leases + 1),
-                else_=lookups.c.lost_leases,
-            ),
         )
         .returning(
             lookups.c.id,
@@ -88,8 +84,26 @@ def _claim(row: Row[Any], token: str) -> Claim:
     return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token)
 
 
+def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
+    """Note that this look-up is begun, and begin its lease anew. False: it is no longer ours.
+
+    Until it is settled it counts as one more worker lost over it.
+    """
+    return _renew(connection, claim, now, lease_s, lost_leases=lookups.c.lost_leases + 1)
+
+
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
     """Begin the lease anew. False: it was lost meanwhile, and somebody else may be at it."""
+    return _renew(connection, claim, now, lease_s)
+
+
+def _renew(
+    connection: Connection,
+    claim: Claim,
+    now: datetime,
+    lease_s: float,
+    **values: Any,  # noqa: ANN401 - columns
+) -> bool:
     done = connection.execute(
         update(lookups)
         .where(
@@ -97,13 +111,17 @@ def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s
             lookups.c.lease_token == claim.token,
             lookups.c.state == LookupState.LEASED,
         )
-        .values(lease_until=now + timedelta(seconds=lease_s))
+        .values(lease_until=now + timedelta(seconds=lease_s), **values)
     )
     return done.rowcount == 1
 
 
-def finish_lookup(connection: Connection, claim: Claim, now: datetime) -> bool:
+def finish_lookup(
+    connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
+) -> bool:
     """End a look-up as done, or as due again if somebody asked meanwhile.
+
+    `reason` says why there was nothing to find: the record is gone.
 
     Returns False when the lease was lost: then nothing of this work may be committed.
     """
@@ -114,7 +132,7 @@ def finish_lookup(connection: Connection, claim: Claim, now: datetime) -> bool:
         due_at=now,
         asked_at=case((_ASKED_AGAIN, now), else_=lookups.c.asked_at),
         attempts=0,
-        reason=None,
+        reason=reason,
         last_error=None,
     )
 
@@ -133,14 +151,16 @@ def postpone_lookup(
     )
 
 
-def return_lookup(connection: Connection, claim: Claim, until: datetime) -> bool:
+def return_lookup(connection: Connection, claim: Claim, until: datetime, reason: Reason) -> bool:
     """Give back a look-up that was not begun, without counting an attempt."""
     return _settle(
         connection,
         claim,
         state=LookupState.WAITING,
         due_at=until,
+        reason=reason,
         attempts=claim.attempts - 1,
+        lost_leases=claim.lost_leases,
     )
 
 
@@ -183,6 +203,6 @@ def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noq
             lookups.c.lease_token == claim.token,
             lookups.c.state == LookupState.LEASED,
         )
-        .values(lease_until=None, lease_token=None, lost_leases=0, **values)
+        .values({"lease_until": None, "lease_token": None, "lost_leases": 0, **values})
     )
     return done.rowcount == 1

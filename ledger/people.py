@@ -2,10 +2,11 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from ledger.tables import choices, people
 from ledger.upsert import insert_into
@@ -28,7 +29,7 @@ class Person:
 
 
 def accept_person(connection: Connection, coworker: Coworker, now: datetime) -> None:
-    """Keep what we need of this coworker."""
+    """Keep what we need of this coworker, unless it was read again since `now`."""
     email = (coworker.email or "").strip() or None
     values = {
         "full_name": coworker.full_name,
@@ -42,7 +43,11 @@ def accept_person(connection: Connection, coworker: Coworker, now: datetime) -> 
     }
     statement = insert_into(connection, people).values(coworker_id=coworker.record_id, **values)
     connection.execute(
-        statement.on_conflict_do_update(index_elements=[people.c.coworker_id], set_=values)
+        statement.on_conflict_do_update(
+            index_elements=[people.c.coworker_id],
+            set_=values,
+            where=people.c.fetched_at <= values["fetched_at"],
+        )
     )
 
 
@@ -72,10 +77,20 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
 
 
 def people_by_name(connection: Connection, part: str) -> list[Person]:
-    """Return everybody whose name has this in it, in any case of letters; at most 20."""
+    """Return everybody who has this in their name, or in their address before the @; at most 20.
+
+    In any case of letters.
+    """
+    wanted = part.strip()
+    literal = re.sub(r"([/%_])", r"/\1", wanted.lower())
     rows = connection.execute(
         select(people)
-        .where(people.c.full_name.icontains(part.strip(), autoescape=True))
+        .where(
+            or_(
+                people.c.full_name.icontains(wanted, autoescape=True),
+                people.c.email_key.like(f"%{literal}%@%", escape="/"),
+            )
+        )
         .order_by(people.c.full_name, people.c.coworker_id)
         .limit(20)
     )

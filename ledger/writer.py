@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from ledger.engine import writing
 from ledger.intake import Arrival, keep_arrivals
-from schemas.errors import LedgerUnavailable
+from schemas.errors import LedgerUnavailable, frames_of
 
 _MOST_TOGETHER = 1000
 _LONGEST_WAIT_S = 15.0  # over the database's own busy timeout, twice
@@ -89,6 +89,7 @@ class GroupWriter:
         except Exception as error:  # noqa: BLE001 - the thread must outlive any fault, and nobody may hang
             for waiting in together:
                 waiting.error = LedgerUnavailable(f"the writer met {type(error).__name__}")
+            _log.error("writer.fault", error=frames_of(error))
         else:
             self._say_so()
         finally:
@@ -99,4 +100,4 @@ class GroupWriter:
         try:
             self._after_commit()
         except Exception as error:  # noqa: BLE001 - the rows are safe, and the thread must outlive any fault
-            _log.error("writer.fault", error=type(error).__name__)
+            _log.error("writer.fault", error=frames_of(error))

@@ -1,10 +1,13 @@
 """`python -m sandbox`: start the stand-in Nexudus, its sender and the mailbox, until told to stop.
 
-Prints one line of JSON when everything listens, and nothing else on standard output.
+Prints one line of JSON when everything listens, and nothing else on standard output. Secret,
+username and password may stand in SANDBOX_SECRET, SANDBOX_USERNAME and SANDBOX_PASSWORD instead:
+options can be read by every user of the machine.
 """
 
 import argparse
 import json
+import os
 import signal
 import socket
 import sys
@@ -67,9 +70,15 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 is any free port")
     parser.add_argument("--smtp-port", type=int, default=0, help="0 is any free port")
     parser.add_argument("--deliver-to", help="where Coursebell listens")
-    parser.add_argument("--secret", required=True, help="signs the deliveries")
-    parser.add_argument("--username", help="who may sign in; without it, anybody")
-    parser.add_argument("--password")
+    parser.add_argument(
+        "--secret", default=os.environ.get("SANDBOX_SECRET"), help="signs the deliveries"
+    )
+    parser.add_argument(
+        "--username",
+        default=os.environ.get("SANDBOX_USERNAME"),
+        help="who may sign in; without it, anybody",
+    )
+    parser.add_argument("--password", default=os.environ.get("SANDBOX_PASSWORD"))
     parser.add_argument("--no-deliver", action="store_true", help="tell nobody of changes")
     parser.add_argument(
         "--retry-after", type=float, default=0.1, help="seconds before the first retry"
@@ -77,6 +86,8 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if not asked.deliver_to and not asked.no_deliver:
         parser.error("--deliver-to is needed, or --no-deliver")
+    if not asked.secret:
+        parser.error("--secret is needed, or SANDBOX_SECRET")
     if (asked.username is None) != (asked.password is None):
         parser.error("--username and --password go together")
     if asked.deliver_to and not asked.deliver_to.startswith("http://"):

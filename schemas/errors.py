@@ -11,6 +11,18 @@ from typing import Any
 FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
 
 
+def frames_of(error: BaseException) -> str:
+    """Return an error's kind and where it went through, for a log: places, never values."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        room = "/".join(code.co_filename.split("/")[-2:])
+        places.append(f"{room}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return " < ".join([type(error).__name__, *reversed(places[-6:])])
+
+
 class CoursebellError(Exception):
     """Anything we raise on purpose."""
 

@@ -65,7 +65,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Many emails at once look like an import; look before they go", "operator"
     ),
     Reason.TOO_OLD: Explanation("This happened too long ago to write about unasked", "operator"),
-    Reason.OBSERVE: Explanation("Written but kept here; sending has not been started", "operator"),
+    Reason.OBSERVE: Explanation("Written but kept here; sending is not on", "operator"),
     Reason.BEFORE_START: Explanation("It happened before sending was switched on", "nobody"),
     Reason.NOT_APPROVED: Explanation("Their place on the course waits for approval", "operator"),
     Reason.BLOCKED: Explanation("They are blocked on this course", "nobody"),

@@ -1,5 +1,17 @@
-"""Lets `python -m service` be the command `coursebell`."""
+"""The program `coursebell`, which is also `python -m service`.
 
-from service.command import main
+Loading takes a second or two, and Ctrl-C then ends it as quietly as later: hence the import
+inside `try`.
+"""
 
-main()
+import sys
+
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+
+try:
+    from service.command import main
+except KeyboardInterrupt:
+    sys.exit(INTERRUPTED)
+
+if __name__ == "__main__":
+    main()

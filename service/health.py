@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from flask import Blueprint, Response, jsonify
 
 from ledger.actions import next_action_at
-from ledger.beats import last_beats
-from ledger.engine import Engine, reading
+from ledger.beats import last_beats, take_lease
+from ledger.engine import Engine, reading, writing
 from ledger.lookups import next_lookup_at
 from ledger.migrate import current_revision, newest_revision
+from ledger.refusals import Trouble, source_troubles
 from schemas.errors import LedgerUnavailable
+from schemas.reasons import Reason
 from schemas.settings import Settings
 from workers.bell import broker_answers
 from workers.clocks import Clock
@@ -41,29 +43,46 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
 
 def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
     """Return what each part says: "ok", or one sentence about what is wrong and what to do."""
-    parts = {"broker": _broker(settings)}
+    parts = {"broker": _broker(settings.broker_url)}
     try:
         return parts | _ledger_parts(engine, now)
     except LedgerUnavailable as error:
         return parts | {"ledger": f"{error}; look at COURSEBELL_DATABASE_URL and the disk"}
 
 
-def _broker(settings: Settings) -> str:
-    if settings.broker_url is None:
+def _broker(broker_url: str | None) -> str:
+    if broker_url is None:
         return "COURSEBELL_BROKER_URL is not set; `coursebell up` starts a broker of its own"
-    if broker_answers(settings.broker_url):
+    if broker_answers(broker_url):
         return "ok"
     return "does not answer; nothing is lost, and work goes on when it is back"
+
+
+def _nexudus(troubles: list[Trouble], now: datetime) -> str:
+    for trouble in troubles:
+        since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
+        if trouble.reason is Reason.NEXUDUS_REFUSED:
+            return (
+                f"refuses us {since}: {trouble.last_error}; mend COURSEBELL_NEXUDUS_USERNAME, "
+                "COURSEBELL_NEXUDUS_PASSWORD or that user's roles, and start the worker again"
+            )
+        if now - trouble.since > LATE_AFTER:
+            return f"does not answer us {since}: {trouble.last_error}; asked again by itself"
+    return "ok"
 
 
 def _ledger_parts(engine: Engine, now: datetime) -> dict[str, str]:
     if current_revision(engine) != newest_revision():
         return {"ledger": "its tables are of another version; run `coursebell migrate`"}
+    with writing(engine) as connection:
+        # A row is really written: a ledger that can only be read accepts nothing.
+        take_lease(connection, "readiness", "probe", now, lease_s=0)
     with reading(engine) as connection:
+        troubles = source_troubles(connection)
         beats = last_beats(connection)
         lookup_at = next_lookup_at(connection, now)
         action_at = next_action_at(connection, now)
-    parts = {"ledger": "ok"}
+    parts = {"ledger": "ok", "nexudus": _nexudus(troubles, now)}
     for kind in ("worker", "clock"):
         silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
         if silent_s is None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import structlog
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
@@ -17,6 +18,8 @@ from workers.clocks import Clock, utc_now
 from workers.names import LOOKUP_DRAIN
 
 RETRY_AFTER_S = 5
+
+_log = structlog.get_logger("receiver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ def make_web(settings: Settings, *, clock: Clock = utc_now) -> Web:
 def _tell_trouble(error: CoursebellError) -> tuple[Response, int]:
     """Answer as the error tree says; nothing of what was sent is repeated, only field names."""
     if isinstance(error, LedgerUnavailable):
+        _log.error("delivery.refused", error=str(error))
         answer = jsonify(error="the ledger cannot be written now; nothing was kept")
         answer.headers["Retry-After"] = str(RETRY_AFTER_S)
         return answer, error.http_status

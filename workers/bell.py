@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
 from workers.names import QUEUE
@@ -85,7 +84,7 @@ class Bell:
         try:
             for task in tasks:
                 self._ringer.send_task(task, expires=_EXPIRES_S)
-        except (OperationalError, RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a bell that fails is silent for a while, and lives on
             self._silent_until = time.monotonic() + _SILENT_AFTER_FAILURE_S
             _log.warning("bell.silent", error=type(error).__name__)
 

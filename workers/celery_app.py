@@ -14,6 +14,7 @@ from workers import tasks
 from workers.child import become_child, leave_child
 from workers.logs import set_up_logs
 from workers.names import QUEUE
+from workers.workshop import Foundation, lay_foundation
 
 _HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
 
@@ -51,7 +52,7 @@ def make_worker_app(settings: Settings) -> Celery:
     """Return the app that `coursebell worker` runs.
 
     Raises:
-        ConfigurationError: there is no broker to hear from.
+        ConfigurationError: there is no broker to hear from, or the rules are wrong.
     """
     if settings.broker_url is None:
         raise ConfigurationError(
@@ -64,18 +65,18 @@ def make_worker_app(settings: Settings) -> Celery:
         )
     app = Celery("coursebell", broker=settings.broker_url)
     app.conf.update(_CONFIGURATION, worker_concurrency=settings.workers)
-    _connect_signals(settings)
+    _connect_signals(settings, lay_foundation(settings))
     return app
 
 
-def _connect_signals(settings: Settings) -> None:
+def _connect_signals(settings: Settings, foundation: Foundation) -> None:
     """Tell Celery what a process of it needs at its beginning and lets go of at its end."""
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
 
     def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        become_child(settings)
+        become_child(settings, foundation)
 
     def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         leave_child()

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
 from workers.clocks import utc_now
 from workers.heartbeat import Heartbeat
-from workers.workshop import Workshop, make_workshop
+from workers.workshop import Foundation, Workshop, make_workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,21 @@ class Child:
 _children: list[Child] = []  # none or one: a process is one child
 
 
-def become_child(settings: Settings) -> None:
+def become_child(settings: Settings, foundation: Foundation) -> None:
     """Make this process able to work. Called once, after the fork."""
     leave_child()
-    workshop = make_workshop(settings)
+    workshop = make_workshop(settings, foundation)
     _children.append(Child(workshop, Heartbeat(workshop.engine, "worker", utc_now)))
 
 
 def this_child() -> Child:
-    """Return what this process works with."""
+    """Return what this process works with.
+
+    Raises:
+        LedgerUnavailable: the process could not be made ready; its log says why.
+    """
+    if not _children:
+        raise LedgerUnavailable("this worker could not open the ledger when it began")
     return _children[0]
 
 

@@ -44,14 +44,14 @@ class BellClock:
         while not stop.is_set():
             try:
                 self.tick()
-            except LedgerUnavailable:
-                _log.warning("clock.ledger-unavailable")
+            except LedgerUnavailable as error:
+                _log.warning("clock.ledger-unavailable", error=str(error))
             stop.wait(TICK_S)
         try:
             with writing(self._engine) as connection:
                 give_lease_back(connection, _LEASE, self._holder)
-        except LedgerUnavailable:
-            _log.warning("clock.ledger-unavailable")
+        except LedgerUnavailable as error:
+            _log.warning("clock.ledger-unavailable", error=str(error))
 
     def tick(self) -> list[str]:
         """Ring for what is due now; return what was rung for."""

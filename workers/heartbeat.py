@@ -35,5 +35,5 @@ class Heartbeat:
         try:
             with writing(self._engine) as connection:
                 beat(connection, self._kind, self._process, self._clock())
-        except LedgerUnavailable:
-            _log.warning("heartbeat.unwritten", kind=self._kind)
+        except LedgerUnavailable as error:
+            _log.warning("heartbeat.unwritten", kind=self._kind, error=str(error))

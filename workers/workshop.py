@@ -3,7 +3,7 @@
 import contextlib
 import random
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -50,14 +50,33 @@ class Workshop:
         self.engine.dispose()
 
 
-def make_workshop(settings: Settings, *, clock: Clock = utc_now) -> Workshop:
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What is read from files, once, before any process is forked: a later edit changes nothing."""
+
+    rules: Rules
+    secret_key: str = field(repr=False)
+
+
+def lay_foundation(settings: Settings) -> Foundation:
+    """Read what all workers share.
+
+    Raises:
+        ConfigurationError: every mistake in the rules, or a file that cannot be read or kept.
+    """
+    return Foundation(read_rules(settings), secret_key(settings))
+
+
+def make_workshop(
+    settings: Settings, foundation: Foundation, *, clock: Clock = utc_now
+) -> Workshop:
     """Return the tools for these settings.
 
     Raises:
-        ConfigurationError: the rules file is wrong or cannot be read.
+        LedgerUnavailable: the ledger's file cannot be made.
     """
     engine = open_engine(settings.database_url)
-    rules = read_rules(settings)
+    rules = foundation.rules
     zone = ZoneInfo(settings.zone)
     email = EmailAction(
         Letters(),
@@ -73,7 +92,7 @@ def make_workshop(settings: Settings, *, clock: Clock = utc_now) -> Workshop:
     actions: dict[str, Action] = {email.kind: email}
     sources = _sources(settings, engine, clock)
     chance = random.SystemRandom().random
-    stand = Standpoint(rules, zone, secret_key(settings))
+    stand = Standpoint(rules, zone, foundation.secret_key)
     return Workshop(
         engine,
         LookingUp(
@@ -100,9 +119,7 @@ def read_rules(settings: Settings) -> Rules:
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            [f"COURSEBELL_RULES: cannot read {path}: {type(error).__name__}"]
-        ) from None
+        raise ConfigurationError([f"COURSEBELL_RULES: cannot read {path}: {_why(error)}"]) from None
     return load_rules(text, str(path), templates=TEMPLATES, actions=ACTIONS)
 
 
@@ -128,8 +145,14 @@ def secret_key(settings: Settings) -> str:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise ConfigurationError(
-            [f"COURSEBELL_DATA_DIR: cannot keep {path}: {type(error).__name__}"]
+            [f"COURSEBELL_DATA_DIR: cannot keep {path}: {_why(error)}"]
         ) from None
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    return (error.strerror or "the system refuses it").lower()
 
 
 def _shipped_rules() -> Path:

@@ -35,8 +35,7 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
         select(actions.c.id, actions.c.happened_at, actions.c.reason)
         .where(
             actions.c.rule == plan.rule,
-            actions.c.course_id == plan.course_id,
-            actions.c.coworker_id == plan.coworker_id,
+            actions.c.course_member_id == plan.course_member_id,
             actions.c.state.in_(OPEN_ACTIONS),
             # Lessons of another sitting, found late, are no news of this one.
             actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),

@@ -18,11 +18,15 @@ _PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """One setting as it stands. `origin` is `default`, `environment` or `file`."""
+    """One setting as it stands. `origin` is `default`, `environment` or `file`.
+
+    Without `read` this version does nothing with it yet.
+    """
 
     name: str
     value: str
     origin: str
+    read: bool
 
 
 def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine]:
@@ -33,7 +37,10 @@ def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine
     """
     return [
         SettingLine(
-            doc.name, _shown(doc.name, settings, secret=doc.secret), _origin(doc.name, environ)
+            doc.name,
+            _shown(doc.name, settings, secret=doc.secret),
+            _origin(doc.name, environ),
+            doc.read,
         )
         for doc in SETTINGS
     ]

@@ -10,12 +10,16 @@ PREFIX = "COURSEBELL_"  # every setting begins with it, and nothing else may
 
 @dataclass(frozen=True, slots=True)
 class SettingDoc:
-    """One setting. `default` is what it is when unset, as one would write it, or None."""
+    """One setting. `default` is what it is when unset, as one would write it, or None.
+
+    Without `read` it is accepted and checked, and this version does nothing with it yet.
+    """
 
     name: str
     default: str | None
     secret: bool
     sentence: str
+    read: bool = True
 
 
 SETTINGS: tuple[SettingDoc, ...] = (
@@ -110,6 +114,7 @@ SETTINGS: tuple[SettingDoc, ...] = (
         secret=False,
         sentence="The address under which members and operators reach this service,"
         " for links in emails.",
+        read=False,
     ),
     SettingDoc(
         "COURSEBELL_LISTEN",
@@ -129,6 +134,7 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "300",
         secret=False,
         sentence="How many seconds lie between our own checks of Nexudus; 0 switches them off.",
+        read=False,
     ),
     SettingDoc(
         "COURSEBELL_LESSON_URL",
@@ -156,6 +162,7 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "10/second;120/minute;5000/hour;200000/day",
         secret=False,
         sentence="How many requests Nexudus may get from all workers together.",
+        read=False,
     ),
     SettingDoc(
         "COURSEBELL_ZONE",

@@ -3,13 +3,15 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 
 import click
 
-from ledger.engine import Engine, open_engine
+from ledger.engine import Engine, ledger_file, open_engine
+from ledger.migrate import current_revision, newest_revision
+from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings
 from workers.environment import load
 
@@ -26,12 +28,48 @@ def settings_now() -> Settings:
 
 @contextmanager
 def opened_ledger(settings: Settings) -> Iterator[Engine]:
-    """Give the ledger's engine, and let go of it."""
+    """Give the engine of a ledger that is there and of this version, and let go of it.
+
+    Raises:
+        ConfigurationError: there is none, or its tables are of another version.
+        LedgerUnavailable: it cannot be reached.
+    """
+    file = ledger_file(settings.database_url)
+    if file is not None and not file.exists():
+        raise ConfigurationError(
+            [
+                (
+                    f"COURSEBELL_DATA_DIR: there is no ledger at {file}; is that the right "
+                    "folder? `coursebell up` and `coursebell migrate` make one"
+                )
+            ]
+        )
     engine = open_engine(settings.database_url)
     try:
+        if current_revision(engine) != newest_revision():
+            raise ConfigurationError(
+                [
+                    (
+                        "COURSEBELL_DATABASE_URL: the ledger's tables are missing or of another "
+                        "version; run `coursebell migrate`"
+                    )
+                ]
+            )
         yield engine
     finally:
         engine.dispose()
+
+
+def check_ledger(settings: Settings) -> None:
+    """Refuse to start on a ledger that `coursebell migrate` has not made ready.
+
+    One that cannot be reached now is waited for by whoever starts.
+
+    Raises:
+        ConfigurationError: as `opened_ledger`.
+    """
+    with suppress(LedgerUnavailable), opened_ledger(settings):
+        pass
 
 
 def print_json(value: object) -> None:

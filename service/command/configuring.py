@@ -24,4 +24,5 @@ def show(*, as_json: bool) -> None:
         return
     width = max(len(line.name) for line in lines)
     for line in lines:
-        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin})")
+        unread = "" if line.read else "; not read by this version yet"
+        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unread})")

@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,8 +19,8 @@ from typing import Any
 import click
 
 from schemas.errors import CoursebellError
+from service.command.demo_story import Stage, play
 from service.command.serving import prepare_ledger
-from service.command.story import Stage, play
 from service.command.up import STOP_ORDER, running_broker, start_programs, stop_on_signals
 from workers.broker.running import free_port
 from workers.environment import load
@@ -48,13 +49,16 @@ def demo(*, stay: bool) -> None:
         ):
             environment["COURSEBELL_BROKER_URL"] = broker.url
             prepare_ledger(settings)
-            stage = start_stage(supervisor, environment, folder)
-            click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
-            click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
-            play(stage, click.echo, stop)
-            if stay and not stop.is_set():
+            stage = start_stage(supervisor, environment, folder, stop)
+            if stage is not None:
+                click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
+                click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
+                play(stage, click.echo, stop)
+            if stage is not None and stay and not stop.is_set():
                 click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
                 supervisor.wait(stop, [broker.revive])
+            if stop.is_set():
+                click.echo("Stopping.")
             supervisor.stop((*STOP_ORDER, "sandbox"))
     click.echo("Stopped, and nothing is left running.")
 
@@ -80,59 +84,74 @@ def demo_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def start_stage(supervisor: Supervisor, environment: Mapping[str, str], folder: Path) -> Stage:
-    """Start the stand-in and our own processes, and wait until all of them are ready."""
+def start_stage(
+    supervisor: Supervisor, environment: Mapping[str, str], folder: Path, stop: threading.Event
+) -> Stage | None:
+    """Start the stand-in and our own processes, and wait until all of them are ready.
+
+    Returns None as soon as `stop` is set; what was started until then is the supervisor's to end.
+
+    Raises:
+        DemoError: something was not ready in time.
+    """
+    if stop.is_set():
+        return None
     web = f"http://{environment['COURSEBELL_LISTEN']}"
     log = folder / "sandbox.log"
-    command = _sandbox_command(environment, web)
-    supervisor.start(ChildCommand("sandbox", command, environment, log))
+    supervisor.start(_sandbox_command(environment, web, log))
     start_programs(supervisor, environment, log_dir=folder)
-    addresses = _addresses(log)
-    _until_ready(f"{web}/readyz")
+    addresses = _addresses(log, stop)
+    if addresses is None or not _until_ready(f"{web}/readyz", stop):
+        return None
     return Stage(addresses["page"], addresses["mailbox"], addresses["api"])
 
 
-def _sandbox_command(environment: Mapping[str, str], web: str) -> list[str]:
+def _sandbox_command(environment: Mapping[str, str], web: str, log: Path) -> ChildCommand:
     api_port = environment["COURSEBELL_NEXUDUS_URL"].rpartition(":")[2]
     smtp_port = environment["COURSEBELL_SMTP_URL"].rpartition(":")[2].partition("?")[0]
-    options = {
-        "--port": api_port,
-        "--smtp-port": smtp_port,
-        "--deliver-to": web,
-        "--secret": environment["COURSEBELL_HOOK_SECRETS"],
-        "--username": environment["COURSEBELL_NEXUDUS_USERNAME"],
-        "--password": environment["COURSEBELL_NEXUDUS_PASSWORD"],
+    ports = ("--port", api_port, "--smtp-port", smtp_port)
+    # Not as options: every user of the machine can read those.
+    secret_words = {
+        "SANDBOX_SECRET": environment["COURSEBELL_HOOK_SECRETS"],
+        "SANDBOX_USERNAME": environment["COURSEBELL_NEXUDUS_USERNAME"],
+        "SANDBOX_PASSWORD": environment["COURSEBELL_NEXUDUS_PASSWORD"],
     }
-    return [sys.executable, "-m", "sandbox", *(word for pair in options.items() for word in pair)]
+    argv = (sys.executable, "-m", "sandbox", "--deliver-to", web, *ports)
+    return ChildCommand("sandbox", argv, {**environment, **secret_words}, log)
 
 
-def _addresses(log: Path) -> dict[str, Any]:
-    for _ in _patiently():
+def _addresses(log: Path, stop: threading.Event) -> dict[str, Any] | None:
+    for _ in _patiently(stop):
         text = log.read_text(encoding="utf-8") if log.exists() else ""
         for line in text.splitlines(keepends=True):
             if line.startswith("{") and line.endswith("\n"):
                 found: dict[str, Any] = json.loads(line)
                 return found
+    if stop.is_set():
+        return None
     raise DemoError("the stand-in Nexudus did not start; is it installed? (coursebell[sandbox])")
 
 
-def _until_ready(url: str) -> None:
+def _until_ready(url: str, stop: threading.Event) -> bool:
+    """Wait for it, and return whether it is; False only if `stop` was set before."""
     said = ""
-    for _ in _patiently():
+    for _ in _patiently(stop):
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback
                 answer.read()
-                return
+                return True
         except urllib.error.HTTPError as error:
             with error:
                 said = error.read().decode()
         except OSError as error:
             said = type(error).__name__
+    if stop.is_set():
+        return False
     raise DemoError(f"Coursebell did not become ready: {said}")
 
 
-def _patiently() -> Iterator[None]:
+def _patiently(stop: threading.Event) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
+    while not stop.is_set() and time.monotonic() < deadline:
         yield
-        time.sleep(0.1)
+        stop.wait(0.1)

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
+from contextlib import suppress
 
 import click
 import structlog
@@ -14,8 +16,16 @@ from granian.log import LogLevels
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate as bring_up_to_date
-from schemas.settings import Settings
-from service.command.common import as_json, opened_ledger, print_json, settings_now
+from ledger.refusals import ask_refused_again
+from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.settings import Listen, Settings
+from service.command.common import (
+    as_json,
+    check_ledger,
+    opened_ledger,
+    print_json,
+    settings_now,
+)
 from workers.bell import Bell
 from workers.celery_app import make_worker_app
 from workers.clock import BellClock
@@ -40,6 +50,9 @@ _log = structlog.get_logger("web")
 def serve() -> None:
     """Run the web server: hooks and health."""
     settings = settings_now()
+    read_rules(settings)
+    check_free(settings.listen)
+    check_ledger(settings)
     set_up_logs("web")
     _log.info("web.listening", host=settings.listen.host, port=settings.listen.port)
     Granian(
@@ -62,7 +75,13 @@ def worker() -> None:
     """Run the workers that read, decide and send."""
     settings = settings_now()
     make_worker_app(settings)
-    read_rules(settings)
+    check_ledger(settings)
+    with (
+        suppress(LedgerUnavailable),
+        opened_ledger(settings) as engine,
+        writing(engine) as connection,
+    ):
+        ask_refused_again(connection, utc_now())
     # Celery reads this when it is imported: a warm end puts a task that takes too long back.
     environment = {**os.environ, "REMAP_SIGTERM": "SIGQUIT"}
     options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO"]
@@ -74,14 +93,16 @@ def worker() -> None:
 def clock() -> None:
     """Run the clock that rings the workers when something is due."""
     settings = settings_now()
+    check_ledger(settings)
     set_up_logs("clock")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     bell = Bell(settings.broker_url)
-    with opened_ledger(settings) as engine:
-        BellClock(engine, bell, utc_now).run(stop)
+    engine = open_engine(settings.database_url)
+    BellClock(engine, bell, utc_now).run(stop)
     bell.close()
+    engine.dispose()
 
 
 @click.command()
@@ -94,6 +115,23 @@ def migrate(*, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         click.echo(f"The ledger is at revision {revision}.")
+
+
+def check_free(listen: Listen) -> None:
+    """Refuse an address where another program listens: the web server itself would share it.
+
+    Raises:
+        ConfigurationError: it is taken, or is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, listen.port))
+        except OSError as error:
+            raise ConfigurationError(
+                [f"COURSEBELL_LISTEN: {listen.host}:{listen.port}: {error.strerror}"]
+            ) from None
 
 
 def prepare_ledger(settings: Settings) -> str:

@@ -1,15 +1,19 @@
 """`status`: the whole in one line, or in numbers."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import click
 
 from ledger.controls import sending_of
 from ledger.engine import reading
+from ledger.refusals import source_troubles
 from ledger.stories import Tally, tally
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.settings import Settings
 from schemas.states import ActionState, LookupState
-from service.command.common import as_json, opened_ledger, print_json, settings_now
+from service.command.common import as_json, local, opened_ledger, print_json, settings_now
+from service.command.up import BROKER_ADDRESS
 from service.health import readiness
 from workers.clocks import utc_now
 
@@ -18,25 +22,36 @@ from workers.clocks import utc_now
 @as_json
 def status(*, as_json: bool) -> None:
     """Show what was sent, what waits and why, and whether everything runs."""
-    settings = settings_now()
+    settings = _with_own_broker(settings_now())
     now = utc_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
             sending = sending_of(connection)
             counted = tally(connection, now)
+            troubles = source_troubles(connection)
         parts = readiness(settings, engine, now)
-    if settings.broker_url is None:
-        # The broker that `up` starts is its own business; only its processes know the address.
-        parts.pop("broker")
     if as_json:
         print_json({"mode": sending.mode, **asdict(counted), "parts": parts})
         return
     click.echo(_one_line(sending.mode, counted))
+    for trouble in troubles:
+        click.echo(
+            f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
+            f"next try {local(trouble.next_at)}"
+        )
     for line in _reasons(counted):
         click.echo(f"  {line}")
     for name, says in parts.items():
         if says != "ok":
             click.echo(f"! {name}: {says}")
+
+
+def _with_own_broker(settings: Settings) -> Settings:
+    """Return the settings with the address of the broker that `up` started here, if it did."""
+    address = Path(settings.data_dir) / BROKER_ADDRESS
+    if settings.broker_url is None and address.exists():
+        return replace(settings, broker_url=address.read_text(encoding="ascii"))
+    return settings
 
 
 def _one_line(mode: str, counted: Tally) -> str:

@@ -13,12 +13,13 @@ import click
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.common import settings_now
-from service.command.serving import prepare_ledger
+from service.command.serving import check_free, prepare_ledger
 from workers.broker import RunningBroker, choose, start
 from workers.supervisor import ChildCommand, Supervisor
 from workers.workshop import read_rules, secret_key
 
 PROGRAMS = ("serve", "worker", "clock")  # each a command of ours, started in this order
+BROKER_ADDRESS = "broker.url"  # in the data folder, for `status`; it holds a password
 STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
 
 
@@ -27,6 +28,7 @@ def up() -> None:
     """Run everything on this machine until Ctrl-C."""
     settings = settings_now()
     read_rules(settings)
+    check_free(settings.listen)
     stop = stop_on_signals()
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
@@ -63,7 +65,13 @@ def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[R
     choice = choose(settings.broker_url, data_dir)
     say(f"{choice.description} {choice.loses}")
     with start(choice, data_dir) as broker:
-        yield broker
+        address = data_dir / BROKER_ADDRESS
+        address.touch(mode=0o600)
+        address.write_text(broker.url, encoding="ascii")
+        try:
+            yield broker
+        finally:
+            address.unlink(missing_ok=True)
 
 
 def start_programs(

@@ -61,7 +61,7 @@ class Telling:
 def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
     """Tell what happened to a person, and what they were sent or not sent, and why.
 
-    EMAIL is their address; a part of their name will do for somebody who has none.
+    EMAIL is their address; a part of their name, or of what stands before the @, will do.
     """
     find = people_by_email if "@" in who else people_by_name
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
@@ -134,7 +134,7 @@ def _lines(telling: Telling) -> list[str]:
     about = f"{what} {telling.lesson}" if telling.lesson else what
     lines = [f"{local(event.happened_at)}  {about}  ({telling.course})"]
     if event.reason:
-        lines.append(f"    No email: {_sentence(event.reason)} [{event.reason}]")
+        lines.append(f"    No email: {explained(event.reason)}")
     return lines + [f"    {_action_line(action)}" for action in event.actions]
 
 
@@ -145,12 +145,13 @@ def _action_line(action: ActionStory) -> str:
     if action.state == ActionState.DONE and action.finished_at:
         return f"{line} at {local(action.finished_at)}: {action.receipt}"
     if action.reason:
-        line += f": {_sentence(action.reason)} [{action.reason}]"
+        line += f": {explained(action.reason)}"
     if action.state in {ActionState.WAITING, ActionState.PLANNED}:
         line += f". Decided again at {local(action.due_at)}"
     details = [one.detail for one in action.tries if one.detail]
     return f"{line} ({details[-1]})" if details else line
 
 
-def _sentence(reason: str) -> str:
-    return EXPLANATIONS[Reason(reason)].sentence
+def explained(reason: str) -> str:
+    """Return the reason in words, and the reason word to look it up by."""
+    return f"{EXPLANATIONS[Reason(reason)].sentence} [{reason}]"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.controls import begin_with
+from ledger.controls import begin_with, change_mode
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.tables import actions, events, lookups
@@ -119,6 +119,11 @@ class Space:
         with writing(self.engine) as connection:
             said = [Notification(entity, record_id)]
             keep_notifications(connection, said, Origin.RELAY, self.clock())
+
+    def choose(self, mode: Mode) -> None:
+        """Choose whether emails leave."""
+        with writing(self.engine) as connection:
+            change_mode(connection, mode, "a test", self.clock())
 
     def work(self) -> None:
         """Do all that is due now."""

@@ -12,6 +12,7 @@ from ledger.people import (
     choices_of,
     keep_choice,
     people_by_email,
+    people_by_name,
     person_gone,
     person_of,
 )
@@ -121,6 +122,30 @@ def test_an_address_finds_everybody_who_has_it_in_any_case(ledger_engine: Engine
         found = people_by_email(connection, " ana.müller@PEOPLE.example ")
         assert [one.coworker_id for one in found] == [ANA, JOEL]
         assert people_by_email(connection, "nobody@people.example") == []
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ("müller", [ANA]),
+        (" ANA.MÜL ", [ANA]),
+        ("a_m", [JOEL]),
+        ("%", []),
+        ("/", []),
+        ("people.example", []),
+        ("example", []),
+        ("weber", [JOEL]),
+    ],
+)
+def test_a_part_of_the_name_or_of_what_stands_before_the_at_finds_people(
+    ledger_engine: Engine, part: str, found: list[int]
+) -> None:
+    accept(ledger_engine, replace(COWORKER, full_name="Learner"))
+    joel = replace(COWORKER, record_id=JOEL, full_name="Joel Weber", email="A_M@people.example")
+    accept(ledger_engine, joel)
+    accept(ledger_engine, replace(COWORKER, record_id=JOEL + 1, full_name="Nobody", email=None))
+    with reading(ledger_engine) as connection:
+        assert [one.coworker_id for one in people_by_name(connection, part)] == found
 
 
 def test_the_last_choice_for_a_stream_counts(ledger_engine: Engine) -> None:

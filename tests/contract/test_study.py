@@ -3,19 +3,23 @@
 On both engines; see `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from ledger.controls import change_mode
 from ledger.engine import Engine, writing
+from ledger.lookups import begin_lookup, claim_lookups
 from ledger.people import address_hash, keep_choice
 from schemas.entity import Entity
-from schemas.errors import HandoverUnknown, MailUnavailable
+from schemas.errors import HandoverUnknown, MailUnavailable, SourceRefused
+from schemas.records import Record
 from schemas.states import Mode
+from tests.builders.records import lesson
 from tests.contract.ledger_rig import at_once
 from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
 from workers.lookup.drain import drain_batch
+from workers.mailer.errors import MailRefusedUs
 
 AT_ONCE = SHIPPED.replace("    gather: 30m\n", "").replace("    gather_at_most: 3h\n", "")
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -128,7 +132,7 @@ def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
         space.finish(member, 1)
     space.work()
     source = space.source
-    space.change(members[1], blocked=True)
+    source.have(Entity.COURSE_MEMBER, replace(members[1], blocked=True))  # nobody tells us
     space.change(members[2], approved=False)
     source.lose(Entity.COURSE_MEMBER, members[3].record_id)
     source.have(Entity.COWORKER, coworker(4, email="new@example.org"))
@@ -265,19 +269,143 @@ def test_a_hand_over_cut_off_stays_unknown_for_ever(space: Space) -> None:
     assert space.subjects == []
 
 
-def test_observe_keeps_what_it_wrote_also_when_it_is_left_and_entered_again(space: Space) -> None:
-    for mode, number in (
-        (Mode.OBSERVE, 1),
-        (Mode.SENDING, 2),
-        (Mode.OBSERVE, 3),
-        (Mode.SENDING, 4),
-    ):
-        with writing(space.engine) as connection:
-            change_mode(connection, mode, "a test", space.clock())
+def test_what_observe_held_after_the_start_goes_once_sending_is_chosen_again(
+    space: Space,
+) -> None:
+    space.choose(Mode.OBSERVE)
+    space.enrol(1)
+    space.later(minutes=5)
+    assert space.outcomes() == [("held", "observe")]
+    space.later(days=4)
+    space.enrol(2)
+    space.work()
+    space.choose(Mode.SENDING)
+    space.later(minutes=1)
+    assert space.outcomes() == [("held", "too-old"), ("done", None)]
+
+
+def test_a_clock_set_back_does_not_make_old_reads_fresh(space: Space) -> None:
+    member = space.enrol(1, approved=False)
+    space.work()
+    space.source.have(Entity.COURSE_MEMBER, replace(member, approved=True))
+    space.clock.now -= timedelta(seconds=1)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+    space.later(minutes=2)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_list_that_another_read_meanwhile_is_not_taken_for_our_own(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(AT_ONCE))
+    member = space.enrol(1)
+    space.work()
+    [first] = space.finish(member, 1)
+    listed = space.source.completions_of
+
+    def list_and_be_overtaken(course_member_id: int) -> list[Record]:
+        found = listed(course_member_id)
+        space.source.completions_of = listed  # type: ignore[method-assign]  # once
+        space.finish(member, 2)
+        return found
+
+    space.source.completions_of = list_and_be_overtaken  # type: ignore[method-assign]  # as if meanwhile
+    space.work()
+    assert first
+    assert space.reasons("lesson_completed") == [None, None]
+
+
+def test_a_completion_that_is_not_on_the_list_yet_counts(ledger_engine: Engine) -> None:
+    space = Space(ledger_engine, rules_of(AT_ONCE))
+    member = space.enrol(1)
+    space.work()
+    listed = space.source.completions_of
+    space.source.completions_of = lambda course_member_id: []  # type: ignore[method-assign]  # noqa: ARG005 - a list that lags
+    space.finish(member, 1)
+    while drain_batch(space.looking_up)[0]:
+        pass
+    space.source.completions_of = listed  # type: ignore[method-assign]
+    space.work()
+    assert space.subjects[1:] == ["You finished Lesson 1"]
+
+
+def test_lessons_of_a_second_enrolment_have_an_email_of_their_own(space: Space) -> None:
+    first = space.enrol(1)
+    space.work()
+    space.finish(first, 1)
+    space.later(minutes=5)
+    space.source.lose(Entity.COURSE_MEMBER, first.record_id)
+    second = space.enrol(1, record_id=9999)
+    space.finish(second, 2)
+    space.later(hours=4)
+    assert space.subjects[1:] == ["You finished Lesson 2"]
+    assert space.outcomes()[1:] == [("skipped", "record-gone"), ("done", None)]
+
+
+def test_one_refused_record_does_not_hold_up_the_others(space: Space) -> None:
+    members = [space.enrol(number) for number in range(1, 13)]
+    space.source.break_record(Entity.COWORKER, 1)
+    space.source.fail_next(SourceRefused("400"))
+    space.work()
+    assert space.lookups().count(("waiting", "nexudus-refused")) == 1
+    assert space.lookups().count(("done", None)) >= len(members) - 2
+
+
+def test_a_busy_source_is_left_alone_by_the_whole_batch(space: Space) -> None:
+    for number in range(1, 13):
         space.enrol(number)
-        space.later(minutes=5)
-    assert [mail.recipient for mail in space.mailer.caught] == [
-        "person2@example.org",
-        "person4@example.org",
-    ]
-    assert space.outcomes()[::2] == [("held", "observe"), ("held", "observe")]
+    space.source.be_busy(retry_after_s=30)
+    drain_batch(space.looking_up)
+    assert len(space.source.asked) <= 4
+    assert set(space.lookups()) == {("waiting", "nexudus-busy")}
+    space.source.recover()
+    space.later(minutes=1)
+    assert len(space.subjects) == 12
+
+
+def test_only_a_look_up_that_was_begun_counts_towards_the_five_lost_workers(space: Space) -> None:
+    for number in range(1, 11):
+        space.enrol(number)
+    for _ in range(6):
+        with writing(space.engine) as connection:
+            claims = claim_lookups(connection, space.clock(), lease_s=60, most=20)
+            assert begin_lookup(connection, claims[0], space.clock(), lease_s=60)
+        space.clock.now += timedelta(minutes=2)
+    space.work()
+    assert space.lookups() == [("failed", "internal-error")] + [("done", None)] * 9
+
+
+def test_news_is_worth_another_question_to_a_source_that_was_down(space: Space) -> None:
+    space.source.be_slow()
+    member = space.enrol(1)
+    for _ in range(8):
+        space.later(minutes=10)
+    space.source.recover()
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_mail_server_that_refuses_our_login_uses_up_no_tries(ledger_engine: Engine) -> None:
+    space = Space(
+        ledger_engine, rules_of(ANY_TIME.replace("stale_after: 48h", "stale_after: none"))
+    )
+    space.mailer.fail_next(*(MailRefusedUs("535") for _ in range(9)))
+    space.enrol(1)
+    space.work()
+    for _ in range(9):
+        space.later(hours=7)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_lesson_added_since_the_list_was_read_keeps_the_course_open(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1, 2)
+    space.later(minutes=5)
+    space.source.have(Entity.LESSON, lesson(4))
+    space.finish(member, 3)
+    space.work()
+    space.later(hours=4)
+    assert "You finished Freelance Finance" not in space.subjects

@@ -1,6 +1,7 @@
 """The command line as a person meets it: `up`, `demo`, wrong settings, nothing left behind."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 import requests
 
+from ledger.actions import begin_action, settle_action
+from ledger.engine import open_engine, writing
+from ledger.events import keep_event, note_reason
+from ledger.migrate import migrate
+from ledger.people import accept_person
+from schemas.actions import Outcome
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.records import Coworker
+from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
 from tests.servers.programs import is_alive, wait_until
 from workers.broker.running import free_port
@@ -69,6 +80,8 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         wait_until(lambda: "Still up" in log.read_text(), "the story told")
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
+        spoken_aloud = {word for one in family for word in one.cmdline()}
+        assert not spoken_aloud & {"--secret", "--password", *_sandbox_secrets(family)}
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     told = log.read_text()
@@ -79,6 +92,39 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
     ):
         assert told.count(f"Subject: {subject}") == 1
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
+
+
+@pytest.mark.parametrize("line", ["\n", "", " enrols in "], ids=["first", "starting", "story"])
+def test_ctrl_c_ends_the_demo_before_its_next_step(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "demo.log"
+    with command("demo", log=log, environment={"STARTED_FOR": str(tmp_path)}) as process:
+        if line:
+            wait_until(lambda: line in log.read_text(), "the line printed")
+        else:
+            wait_until(lambda: "clock" in _words_of_children(process.pid), "the last one started")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    before, _, after = log.read_text().partition("Stopping.\n")
+    assert after == "Stopped, and nothing is left running.\n"
+    later = {"Subject:", "They finish", "Still up", "Traceback"}
+    if line != " enrols in ":
+        later |= {"The stand-in Nexudus", " enrols in "}
+    assert [words for words in later if words in before] == []
+    assert _started_for(str(tmp_path)) == []
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path(__file__).with_suffix('.loading').touch()\n"
+        "time.sleep(60)\n"
+    )
+    log = tmp_path / "loading.log"
+    with command("demo", log=log, environment={"PYTHONPATH": str(tmp_path)}) as process:
+        wait_until((tmp_path / "click.loading").exists, "the first import")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert log.read_text() == ""
 
 
 def test_wrong_settings_are_all_named_and_nothing_starts(tmp_path: Path) -> None:
@@ -130,6 +176,90 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
         assert _says(house, "status").startswith("sending: 0 sent")
         assert "set, 20 characters" in _says(house, "config", "show")
         assert _says(house, "tail", "--no-follow") == ""
+
+
+def test_tail_tells_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_a_word(
+    tmp_path: Path,
+) -> None:
+    environment = _lived_a_little(tmp_path)
+    log = tmp_path / "tail.log"
+    with command("tail", "--lines", "2", log=log, environment=environment) as process:
+        wait_until(lambda: log.read_text().count("\n") == 3, "Ready, and two lines")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    ready, first, second = log.read_text().splitlines()
+    assert ready == "Ready. (Ctrl-C to stop)"
+    assert first.endswith("no email: No rule writes about this [kind-off]")
+    assert "Ana M." in first
+    gathering = EXPLANATIONS[Reason.GATHERING].sentence
+    assert second.endswith(f"waiting: {gathering} [gathering]")
+
+
+@pytest.mark.parametrize(("lines", "code", "told"), [("-1", 2, 0), ("0", 0, 0), ("9", 0, 3)])
+def test_tail_tells_as_many_lines_as_it_is_asked_for(
+    tmp_path: Path, lines: str, code: int, told: int
+) -> None:
+    environment = _lived_a_little(tmp_path)
+    log = tmp_path / "tail.log"
+    words = ("tail", "--no-follow", "--json", "--lines", lines)
+    with command(*words, log=log, environment=environment) as process:
+        assert process.wait(timeout=60) == code
+    assert len([line for line in log.read_text().splitlines() if line[:1] == "{"]) == told
+
+
+def test_config_show_says_what_this_version_does_not_read(tmp_path: Path) -> None:
+    log = tmp_path / "config.log"
+    with command("config", "show", log=log) as process:
+        assert process.wait(timeout=60) == 0
+    shown = {line.split()[0]: line for line in log.read_text().splitlines()}
+    assert shown["COURSEBELL_CHECK_EVERY_S"].endswith("(default; not read by this version yet)")
+    assert shown["COURSEBELL_ZONE"].endswith("(default)")
+    with command("config", "show", "--json", log=log) as process:
+        assert process.wait(timeout=60) == 0
+    assert [line["name"] for line in json.loads(log.read_text()) if not line["read"]] == [
+        "COURSEBELL_PUBLIC_URL",
+        "COURSEBELL_CHECK_EVERY_S",
+        "COURSEBELL_NEXUDUS_LIMITS",
+    ]
+
+
+def _lived_a_little(folder: Path) -> dict[str, str]:
+    """Make a ledger with two events and one attempt, and return the settings to read it."""
+    url = f"sqlite:///{folder}/ledger.db"
+    engine = open_engine(url)
+    migrate(engine)
+    with writing(engine) as connection:
+        accept_person(connection, Coworker(ANA, NOW, None, "Ana Müller", None), NOW)
+        event_id = keep_event(connection, lesson_done(LESSON + 1), at(5))
+        assert event_id is not None
+        note_reason(connection, event_id, Reason.KIND_OFF)
+    action = planned(engine)
+    with writing(engine) as connection:
+        begin_action(connection, action, at(6), lease_s=LEASE_S, events=1)
+        settle_action(connection, action, Outcome.waiting(at(60), Reason.GATHERING), at(7))
+    engine.dispose()
+    return {"COURSEBELL_DATA_DIR": str(folder), "COURSEBELL_DATABASE_URL": url}
+
+
+def _sandbox_secrets(family: list[psutil.Process]) -> set[str]:
+    [sandbox] = [one for one in family if "sandbox" in one.cmdline()]
+    stated = sandbox.environ()
+    return {stated[f"SANDBOX_{name}"] for name in ("SECRET", "PASSWORD")}
+
+
+def _words_of_children(pid: int) -> set[str]:
+    with contextlib.suppress(psutil.Error):
+        return {word for one in psutil.Process(pid).children() for word in one.cmdline()}
+    return set()
+
+
+def _started_for(mark: str) -> list[int]:
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if one.environ().get("STARTED_FOR") == mark:
+                found.append(one.pid)
+    return found
 
 
 def _says(house: House, *words: str) -> str:

@@ -8,7 +8,7 @@ from schemas.rules import load_rules
 from schemas.settings import load_settings
 from tests.house.source_tree import ROOT
 from workers.actions.email.compose import TEMPLATES
-from workers.workshop import ACTIONS, make_workshop
+from workers.workshop import ACTIONS, lay_foundation, make_workshop
 
 FOLDER = ROOT / "workers" / "actions"
 SHIPPED = ("rules.yaml", "service/command/demo-rules.yaml")
@@ -19,7 +19,8 @@ def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
 
 
 def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
-    workshop = make_workshop(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
+    settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
+    workshop = make_workshop(settings, lay_foundation(settings))
     workshop.close()
     assert workshop.performing.actions.keys() == ACTIONS
 

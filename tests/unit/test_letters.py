@@ -166,10 +166,50 @@ def test_of_more_than_six_titles_five_are_named(count: int, named: int, last: st
 def test_a_finished_course_is_named_with_its_dates_and_thanks() -> None:
     letter = compose_letter(FINISHED)
     assert letter.subject == "You finished Freelance Finance"
-    assert "All 8 lessons are done." in letter.text
-    flat = " ".join(letter.text.split())
-    assert "You started on 3 March 2026 and finished on 9 April 2026." in flat
-    assert "Thank you from Rita Okafor for taking it." in flat
+    assert letter.text.startswith(
+        "Hello Ana,\n"
+        "\n"
+        "Well done. You finished Freelance Finance on 9 April 2026; all 8 lessons\n"
+        "are done. You started on 3 March 2026.\n"
+        "\n"
+        "Rita Okafor thanks you for taking it.\n"
+    )
+    assert letter.text.count("finished") == 1
+    said = spoken(letter.html)
+    assert "Well done. All 8 lessons are done." in said
+    assert "You started on 3 March 2026 and finished on 9 April 2026." in said
+    assert "Rita Okafor thanks you for taking it." in said
+
+
+@pytest.mark.parametrize(
+    ("finished_on", "total", "told"),
+    [
+        (date(2026, 4, 9), 1, "Freelance Finance on 9 April 2026; its one lesson is done."),
+        (date(2026, 4, 9), 0, "Freelance Finance on 9 April 2026. Thank you for taking it."),
+        (None, 8, "Freelance Finance. All 8 lessons are done. Thank you for taking it."),
+        (None, 0, "Freelance Finance. Thank you for taking it."),
+    ],
+)
+def test_what_is_not_known_of_a_finished_course_is_left_out(
+    finished_on: date | None, total: int, told: str
+) -> None:
+    facts = replace(
+        FINISHED, finished_on=finished_on, started_on=None, done=total, total=total, host=None
+    )
+    letter = compose_letter(facts)
+    assert f"Well done. You finished {told}" in " ".join(letter.text.split())
+    assert ("You finished on 9 April 2026." in spoken(letter.html)) is bool(finished_on)
+
+
+def test_a_welcome_without_a_way_to_the_lesson_reads_on() -> None:
+    to_course = compose_letter(replace(WELCOME, lesson_url=None))
+    assert "It has 8 lessons. Start with What a year costs." in to_course.text
+    assert "\n\nOpen Freelance Finance:\nhttps://harbour.example/learn/12" in to_course.text
+    nowhere = compose_letter(replace(WELCOME, lesson_url=None, course_url=None))
+    told = "It has 8 lessons. The first lesson is What a year costs."
+    for said in (nowhere.preview, nowhere.text, spoken(nowhere.html)):
+        assert told in " ".join(said.split())
+        assert "Start" not in said
 
 
 def test_a_start_after_the_finish_is_left_out() -> None:

@@ -1,7 +1,7 @@
 """Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.actions import finish_announced_at, plan_action, supersede_lessons
@@ -21,6 +21,8 @@ from workers.decide.happened import from_completions, from_enrolment
 from workers.decide.plans import Circumstances, plans_for
 from workers.lease import Overtaken
 from workers.lookup.findings import Findings
+
+_LONGEST_LOOK = timedelta(minutes=2)  # from a look-up's first question to its commit, at most
 
 # The end of a course is decided first, so that its last lesson knows it is spoken for.
 _FIRST = {EventKind.COURSE_COMPLETED: 0}
@@ -45,7 +47,9 @@ def conclude(
     """
     with writing(engine) as connection:
         lock_decisions(connection)
-        if not finish_lookup(connection, claim, now):
+        is_gone = (claim.entity, claim.record_id) in findings.gone
+        reason = Reason.RECORD_GONE if is_gone else None
+        if not finish_lookup(connection, claim, now, reason):
             raise Overtaken
         before = _enrolment_before(connection, findings)
         keep_findings(connection, findings, now)
@@ -59,13 +63,19 @@ def conclude(
 
 
 def keep_findings(connection: Connection, findings: Findings, now: datetime) -> None:
-    """Keep every record that was read, and note those that are gone."""
+    """Keep every record that was read, and note those that are gone.
+
+    Their age counts from before they were asked for, since they may have changed right after.
+    """
+    asked_at = findings.asked_at
     for entity, record in findings.records:
-        accept_record(connection, entity, record, now)
+        accept_record(connection, entity, record, asked_at)
     for entity, parent, records in findings.listings:
-        accept_listing(connection, entity, parent, records, now, asked_at=findings.asked_at)
+        # Others may have read meanwhile what this list does not have yet.
+        sure_before = asked_at - _LONGEST_LOOK
+        accept_listing(connection, entity, parent, records, asked_at, asked_at=sure_before)
     for coworker in findings.people:
-        accept_person(connection, coworker, now)
+        accept_person(connection, coworker, asked_at)
     for entity, record_id in findings.gone:
         if entity is Entity.COWORKER:
             person_gone(connection, record_id, now)

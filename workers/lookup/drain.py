@@ -6,13 +6,14 @@ One message to a worker may so serve many records, and a slow answer holds up on
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from ledger.engine import Engine, writing
 from ledger.lookups import (
     Claim,
+    begin_lookup,
     claim_lookups,
     fail_lookup,
     postpone_lookup,
@@ -25,6 +26,7 @@ from schemas.errors import (
     SourceRefused,
     SourceThrottled,
     SourceUnavailable,
+    frames_of,
 )
 from schemas.reasons import Reason
 from workers.clocks import Clock
@@ -37,6 +39,9 @@ from workers.retries import MOST_LOST_LEASES, Chance, lookup_again_at, refused_a
 
 BATCH = 20
 THREADS = 4
+
+# Ways for a look-up to end that somebody should mend.
+_FOR_A_PERSON = {Reason.NEXUDUS_REFUSED, Reason.UNREADABLE, Reason.INTERNAL_ERROR}
 
 _log = structlog.get_logger("lookup")
 
@@ -72,8 +77,11 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
     if not claims:
         return 0, 0
     calm = _Calm()
-    with ThreadPoolExecutor(min(THREADS, len(claims))) as pool:
-        planned = list(pool.map(lambda claim: _one(tools, claim, calm), claims))
+    calm_ones = [claim for claim in claims if not claim.lost_leases]
+    with ThreadPoolExecutor(THREADS) as pool:
+        planned = list(pool.map(lambda claim: _one(tools, claim, calm), calm_ones))
+    # Over one of these workers vanished; alone and last, only the culprit can take others along.
+    planned += [_one(tools, claim, calm) for claim in claims if claim.lost_leases]
     return len(claims), sum(planned)
 
 
@@ -85,7 +93,8 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm) -> int:
         outcome = "overtaken"
     except LedgerUnavailable:
         outcome = "ledger-unavailable"  # the lease will bring it back
-    _log.info(
+    told = _log.warning if outcome in _FOR_A_PERSON else _log.info
+    told(
         "lookup.ended",
         entity=claim.entity.value,
         record_id=claim.record_id,
@@ -99,14 +108,14 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm) -> int:
 def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
     if calm.until is not None:
         with writing(tools.engine) as connection:
-            return_lookup(connection, claim, calm.until)
+            return_lookup(connection, claim, calm.until, Reason.NEXUDUS_BUSY)
         return "returned", 0
     if claim.lost_leases >= MOST_LOST_LEASES:
         return _failed(tools, claim, Reason.INTERNAL_ERROR, "it ended several workers"), 0
     try:
+        _begin(tools, claim)
         with tools.source() as source:
             lease = Lease(lambda: _renewed(tools, claim), tools.clock, tools.lease_s)
-            lease.keep()
             reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep)
             findings = look(claim, reader, tools.deciding.rules)
         planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
@@ -119,9 +128,16 @@ def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
     except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the others
         # It is not tried again blindly either. Its text may quote the record, so only its kind
         # is written.
-        _log.error("lookup.fault", record_id=claim.record_id, error=type(error).__name__)
+        _log.error("lookup.fault", record_id=claim.record_id, error=frames_of(error))
         return _failed(tools, claim, Reason.INTERNAL_ERROR, type(error).__name__), 0
     return "done", planned
+
+
+def _begin(tools: LookingUp, claim: Claim) -> None:
+    with writing(tools.engine) as connection:
+        ours = begin_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
+    if not ours:
+        raise Overtaken
 
 
 def _renewed(tools: LookingUp, claim: Claim) -> bool:
@@ -145,8 +161,8 @@ def _postponed(
         until = lookup_again_at(
             now, claim.attempts, retry_after_s=error.retry_after_s, chance=chance
         )
-    if not isinstance(error, SourceUnavailable):
-        calm.agree(until)
+    if isinstance(error, SourceThrottled):
+        calm.agree(now + timedelta(seconds=error.retry_after_s or 1.0))
     with writing(tools.engine) as connection:
         postpone_lookup(connection, claim, until, reason, str(error))
     return reason

@@ -6,7 +6,7 @@ All reads of the network happen here, outside any transaction.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.engine import Engine, reading
@@ -71,7 +71,7 @@ class Reader:
         """Learn who this is."""
         with reading(self.engine) as connection:
             known = person_of(connection, coworker_id)
-        if known is not None and self.findings.asked_at - known.fetched_at < oldest:
+        if known is not None and self._is_fresh(known.fetched_at, oldest):
             return
         self.before_asking()
         record = self.source.fetch(Entity.COWORKER, coworker_id)
@@ -94,14 +94,14 @@ class Reader:
             record for record in found if isinstance(record, CompletedLesson)
         ]
 
+    def _is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
+        # What was asked for after we began, or under a clock that runs ahead, proves nothing.
+        return timedelta() <= self.findings.asked_at - asked_at < oldest
+
     def _record(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         with reading(self.engine) as connection:
             known = snapshot_of(connection, entity, record_id)
-        if (
-            known is not None
-            and known.gone_at is None
-            and self.findings.asked_at - known.fetched_at < oldest
-        ):
+        if known and known.gone_at is None and self._is_fresh(known.fetched_at, oldest):
             return known.record
         self.before_asking()
         found = self.source.fetch(entity, record_id)
@@ -116,7 +116,7 @@ class Reader:
     ) -> Sequence[Record]:
         with reading(self.engine) as connection:
             when = listed_at(connection, entity, parent[1])
-            if when is not None and self.findings.asked_at - when < oldest:
+            if when is not None and self._is_fresh(when, oldest):
                 return present_below(connection, entity, parent)
         ask = self.source.lessons_of if entity is Entity.LESSON else self.source.completions_of
         self.before_asking()

@@ -5,7 +5,7 @@ import structlog
 from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
 from ledger.engine import writing
 from schemas.actions import Outcome
-from schemas.errors import LedgerUnavailable
+from schemas.errors import LedgerUnavailable, frames_of
 from workers.lookup.reading import Lend
 from workers.perform.perform import Performing, perform
 
@@ -38,11 +38,11 @@ def _one(tools: Performing, source: Lend, claimed: ClaimedAction) -> None:
     try:
         with source() as way:
             outcome = perform(tools, way, claimed)
-    except LedgerUnavailable:
-        _log.warning("action.unwritten", action_id=claimed.action_id)
+    except LedgerUnavailable as error:
+        _log.warning("action.unwritten", action_id=claimed.action_id, error=str(error))
         return
     except Exception as error:  # noqa: BLE001 - one action's fault must not hold up the others
-        _log.error("action.fault", action_id=claimed.action_id, error=type(error).__name__)
+        _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
         return
     _log.info(
         "action.ended",

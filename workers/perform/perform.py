@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from ledger.actions import (
     ClaimedAction,
     begin_action,
@@ -29,6 +31,7 @@ from schemas.errors import (
     SourceRefused,
     SourceThrottled,
     SourceUnavailable,
+    frames_of,
 )
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -37,9 +40,12 @@ from workers.clocks import Clock
 from workers.decide.again import objection
 from workers.lease import Lease, Overtaken
 from workers.lookup.reading import SourceReads
+from workers.mailer.errors import MailRefusedUs
 from workers.perform.refresh import refresh
 from workers.perform.truth import Standpoint, Whole, whole_truth
 from workers.retries import Chance, lookup_again_at, mail_again_at, refused_again_at
+
+_log = structlog.get_logger("action")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +139,26 @@ def _handed_over(tools: Performing, claimed: ClaimedAction, written: Written) ->
     try:
         return Outcome.done(written.hand_over())
     except MailUnavailable as error:
-        again = mail_again_at(tools.clock(), tries, chance=tools.chance())
-        if again is None:
-            return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
-        return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))
+        return _mail_trouble(tools, tries, error)
     except ActionRefused as error:
         return Outcome.failed(Reason.MAIL_REJECTED, error.detail or str(error))
     except HandoverUnknown as error:
         return Outcome.unknown(str(error))
     except Exception as error:  # noqa: BLE001 - a fault of ours in the middle: nobody knows, and nobody may repeat it
+        _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
         return Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
+
+
+def _mail_trouble(tools: Performing, tries: int, error: MailUnavailable) -> Outcome:
+    now, chance = tools.clock(), tools.chance()
+    if isinstance(error, MailRefusedUs):
+        # Nothing is wrong with the email: it waits until a person has mended login or settings.
+        mended = refused_again_at(now, tries, chance=chance)
+        return Outcome.waiting(mended, Reason.MAIL_TEMPORARY, str(error))
+    again = mail_again_at(now, tries, chance=chance)
+    if again is None:
+        return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
+    return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))
 
 
 def _source_trouble(tools: Performing, claimed: ClaimedAction, error: CoursebellError) -> Outcome:

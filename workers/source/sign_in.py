@@ -16,6 +16,7 @@ import structlog
 from ledger.beats import give_lease_back, take_lease
 from ledger.controls import client_id_of
 from ledger.engine import Engine, reading, writing
+from ledger.refusals import ask_refused_again
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
 from schemas.records.token import Token, load_token
@@ -121,6 +122,10 @@ class Tokens:
             raise
         self._keep(new, holder)
         self._kept = new
+        if old.refused_until is not None:
+            # Somebody mended it: what waits because of it need not wait any longer.
+            with writing(self._engine) as connection:
+                ask_refused_again(connection, now)
         return new
 
     def _keep(self, sign_in: SignIn, holder: str) -> None:

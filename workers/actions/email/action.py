@@ -5,7 +5,6 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from ledger.copies import Copy
-from schemas.errors import MailUnavailable
 from schemas.events import EventKind
 from schemas.records import Lesson
 from schemas.settings import MailAddress
@@ -15,6 +14,7 @@ from workers.actions.email.compose import Letters
 from workers.actions.email.letter import LessonLine, LetterFacts, TemplateGap
 from workers.actions.email.message import make_message, message_id
 from workers.decide.completion import in_order
+from workers.mailer.errors import MailRefusedUs
 from workers.mailer.mailer import MailLine
 
 # Before there is a sender, emails are only written, never handed over.
@@ -79,7 +79,7 @@ class EmailAction:
 
         def hand_over() -> str:
             if self._mailer is None or self._head.sender is None:
-                raise MailUnavailable(
+                raise MailRefusedUs(
                     "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can leave"
                 )
             return self._mailer.deliver(message, sender=self._sender.address, recipient=address)

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,21 @@ class Stage:
 
 
 def play(stage: Stage, say: Say, stop: threading.Event) -> None:
-    """Play the story and print each email that it causes.
+    """Play the story and print each email that it causes; once `stop` is set, nothing more.
 
     Raises:
         StoryError: an email did not arrive in time.
     """
+    if stop.is_set():
+        return
+    for number, _ in enumerate(_steps(stage, say), start=1):
+        _show_next_mail(stage, number, say, stop)
+        if stop.is_set():
+            return
+
+
+def _steps(stage: Stage, say: Say) -> Iterator[None]:
+    """Make one thing happen at each turn; the next waits until it is asked for."""
     person = _ask(stage, "/sandbox/people")[0]
     course = _ask(stage, "/sandbox/courses")[0]
     say(f"\n{person['name']} enrols in {course['title']}.")
@@ -43,28 +53,29 @@ def play(stage: Stage, say: Say, stop: threading.Event) -> None:
         stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]}
     )
     member = {"course_member_id": enrolment["course_member_id"]}
-    _show_next_mail(stage, 1, say, stop)
+    yield
     say(f"\nThey finish {_LESSONS_FIRST} lessons in one sitting; one email covers them.")
     for _ in range(_LESSONS_FIRST):
         _ask(stage, "/sandbox/finish-lesson", member)
-    _show_next_mail(stage, 2, say, stop)
+    yield
     say("\nThey finish the course; that is said instead of one more lesson.")
     _ask(stage, "/sandbox/finish-course", member)
-    _show_next_mail(stage, 3, say, stop)
+    yield
 
 
 def _show_next_mail(stage: Stage, number: int, say: Say, stop: threading.Event) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline and not stop.is_set():
+    while time.monotonic() < deadline:
         mails = _ask(stage, "/sandbox/mails")
+        if stop.is_set():
+            return
         if len(mails) >= number:
             mail = mails[number - 1]
             say(f"{_RULE}\nTo:      {mail['to']}\nSubject: {mail['subject']}\n")
             say(f"{mail['text'].rstrip()}\n{_RULE}")
             return
         stop.wait(0.2)
-    if not stop.is_set():
-        raise StoryError(f"email {number} of the story did not arrive")
+    raise StoryError(f"email {number} of the story did not arrive")
 
 
 def _ask(stage: Stage, path: str, sent: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON

@@ -1,0 +1,60 @@
+"""When the source refuses us: how long already, and asking again once a person has mended it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+
+from ledger.tables import actions, lookups, sign_ins
+from schemas.reasons import Reason
+from schemas.states import ActionState, LookupState
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Records that cannot be read for one reason: how many, since when, and the last error."""
+
+    reason: Reason
+    count: int
+    since: datetime
+    next_at: datetime
+    last_error: str | None
+
+
+def source_troubles(connection: Connection) -> list[Trouble]:
+    """Return what keeps records from being read now, by reason."""
+    rows = connection.execute(
+        select(
+            lookups.c.reason,
+            func.count().label("number"),
+            func.min(lookups.c.asked_at).label("since"),
+            func.min(lookups.c.due_at).label("next_at"),
+            func.max(lookups.c.last_error).label("last_error"),
+        )
+        .where(lookups.c.state == LookupState.WAITING, lookups.c.reason.is_not(None))
+        .group_by(lookups.c.reason)
+        .order_by(lookups.c.reason)
+    )
+    return [
+        Trouble(Reason(row.reason), row.number, row.since, row.next_at, row.last_error)
+        for row in rows
+    ]
+
+
+def ask_refused_again(connection: Connection, now: datetime) -> int:
+    """Make due now what waits because the source refused us; return how many look-ups.
+
+    Called when a worker starts: whoever mended a password or a right starts it anew.
+    """
+    connection.execute(update(sign_ins).values(refused_until=None))
+    connection.execute(
+        update(actions)
+        .where(actions.c.state == ActionState.WAITING, actions.c.reason == Reason.NEXUDUS_REFUSED)
+        .values(due_at=now)
+    )
+    again = connection.execute(
+        update(lookups)
+        .where(lookups.c.state == LookupState.WAITING, lookups.c.reason == Reason.NEXUDUS_REFUSED)
+        .values(due_at=now)
+    )
+    return again.rowcount

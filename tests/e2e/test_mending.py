@@ -1,0 +1,88 @@
+"""Somebody mends what was wrong: the service says what it is, and goes on by itself afterwards."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import requests
+
+from tests.e2e.house import House, living, open_house
+from tests.servers.programs import wait_until
+
+FINANCE = "Freelance Finance"
+
+
+def _parts(house: House) -> dict[str, str]:
+    found: dict[str, str] = requests.get(f"{house.url}/readyz", timeout=20).json()["parts"]
+    return found
+
+
+def _alive(house: House) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{house.url}/healthz", timeout=5).ok
+    return False
+
+
+def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_again(
+    tmp_path: Path,
+) -> None:
+    with open_house(tmp_path) as house:
+        house.sandbox.post(
+            "/sandbox/faults",
+            kind="answer",
+            path="/api/token",
+            status=400,
+            body={"error": "invalid_grant"},
+        )
+        house.sandbox.enrol("Joël", FINANCE)
+        refused = "SELECT state, reason FROM lookups"
+        wait_until(lambda: house.rows(refused) == [("waiting", "nexudus-refused")], "refused")
+        assert "refuses us" in _parts(house)["nexudus"]
+        assert "1 records unread, nexudus-refused" in house.run("status").stdout
+        assert '"lookup.ended"' in house.logs()
+        house.sandbox.enrol("Zoë", FINANCE)
+        wait_until(lambda: len(house.rows(refused)) == 2, "the second too")
+        reads = house.sandbox.get("/sandbox/reads").json()
+        assert reads["token_grants"] <= 2
+        house.sandbox.web.delete(house.sandbox.addresses["api"] + "/sandbox/faults", timeout=5)
+        house.end("worker")
+        house.start("worker")
+        house.wait_mails("joel", 1)
+        house.wait_mails("zoe", 1)
+        wait_until(lambda: _parts(house)["nexudus"] == "ok", "all well")
+
+
+def test_a_ledger_that_cannot_be_written_is_said_by_readyz_and_in_the_log(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        path = house.environment["COURSEBELL_DATABASE_URL"].removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answer = requests.get(f"{house.url}/readyz", timeout=30)
+            refused = house.relay({"entity": "CourseMember", "id": 7})
+            other.execute("ROLLBACK")
+        assert (answer.status_code, refused.status_code) == (503, 503)
+        assert "SQLITE_BUSY" in answer.json()["parts"]["ledger"]
+        assert "delivery.refused" in house.logs()
+        wait_until(house.ready, "ready again")
+
+
+def test_an_address_in_use_is_refused_and_named(tmp_path: Path) -> None:
+    with living(tmp_path) as house:
+        house.start("serve")
+        wait_until(lambda: _alive(house), "the first")
+        for name in ("serve", "up"):
+            second = house.run(name)
+            assert second.returncode == 2
+            assert house.environment["COURSEBELL_LISTEN"] in second.stderr
+
+
+def test_without_a_ledger_nobody_makes_one_by_asking(tmp_path: Path) -> None:
+    with living(tmp_path) as house:
+        house.environment["COURSEBELL_DATABASE_URL"] = f"sqlite:///{tmp_path}/elsewhere/none.db"
+        for words in (("status",), ("why", "a@b.example"), ("tail", "--no-follow"), ("mode",)):
+            asked = house.run(*words)
+            assert asked.returncode == 2
+            assert f"{tmp_path}/elsewhere/none.db" in asked.stderr
+        for name in ("serve", "worker", "clock"):
+            assert house.run(name).returncode == 2
+        assert not (tmp_path / "elsewhere").exists()
