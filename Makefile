@@ -25,7 +25,7 @@ demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus a
 	@exec $(BIN)/coursebell demo
 
 test: $(STAMP)  ## run every test, on real processes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/ruff format --check $(SOURCES)
