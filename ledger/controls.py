@@ -22,7 +22,7 @@ class Sending:
 
     mode: Mode
     started_at: datetime | None
-    changed_at: datetime
+    changed_at: datetime | None
     changed_by: str
 
 
@@ -39,7 +39,7 @@ def sending_of(connection: Connection) -> Sending:
     row = connection.execute(select(controls).where(controls.c.name == "mode")).first()
     started = _value(connection, "sending_started_at")
     if row is None:
-        return Sending(Mode.OBSERVE, None, datetime.min, "nobody")  # noqa: DTZ901 - never compared
+        return Sending(Mode.OBSERVE, None, None, "nobody")
     return Sending(
         Mode(json.loads(row.value)),
         None if started is None else datetime.fromisoformat(started),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
 
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.entity import Entity
@@ -37,7 +37,15 @@ class Claim:
     token: str
 
 
-def _is_due(now: datetime) -> Any:  # noqa: ANN401 - a SQL expression
+def _is_ours(claim: Claim) -> ColumnElement[bool]:
+    return and_(
+        lookups.c.id == claim.lookup_id,
+        lookups.c.lease_token == claim.token,
+        lookups.c.state == LookupState.LEASED,
+    )
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
     return or_(
         and_(lookups.c.state.in_([LookupState.DUE, LookupState.WAITING]), lookups.c.due_at <= now),
         and_(lookups.c.state == LookupState.LEASED, lookups.c.lease_until <= now),
@@ -106,11 +114,7 @@ def _renew(
 ) -> bool:
     done = connection.execute(
         update(lookups)
-        .where(
-            lookups.c.id == claim.lookup_id,
-            lookups.c.lease_token == claim.token,
-            lookups.c.state == LookupState.LEASED,
-        )
+        .where(_is_ours(claim))
         .values(lease_until=now + timedelta(seconds=lease_s), **values)
     )
     return done.rowcount == 1
@@ -198,11 +202,7 @@ def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:
 def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noqa: ANN401 - columns
     done = connection.execute(
         update(lookups)
-        .where(
-            lookups.c.id == claim.lookup_id,
-            lookups.c.lease_token == claim.token,
-            lookups.c.state == LookupState.LEASED,
-        )
+        .where(_is_ours(claim))
         .values({"lease_until": None, "lease_token": None, "lost_leases": 0, **values})
     )
     return done.rowcount == 1
