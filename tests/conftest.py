@@ -48,3 +48,11 @@ def broker_url() -> Iterator[str]:
         choice = choose(os.environ.get("COURSEBELL_TEST_BROKER_URL"), Path(folder))
         with start(choice, Path(folder)) as broker:
             yield broker.url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured; nothing is asserted about it."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figure in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(str(figure))
