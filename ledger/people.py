@@ -5,8 +5,9 @@ import hmac
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from ledger.tables import choices, people
 from ledger.upsert import insert_into
@@ -123,16 +124,14 @@ def address_hash(email: str, secret_key: str) -> str:
     return hmac.new(secret_key.encode(), email.strip().lower().encode(), hashlib.sha256).hexdigest()
 
 
-def _person(row: object) -> Person:
-    fields = row._mapping  # type: ignore[attr-defined]  # noqa: SLF001 - SQLAlchemy's public name
-    kind = fields["kind"]
+def _person(row: Row[Any]) -> Person:
     return Person(
-        fields["coworker_id"],
-        fields["full_name"],
-        fields["first_name"],
-        None if kind is None else CoworkerKind[kind.upper()],
-        fields["email"],
-        fields["active"],
-        fields["fetched_at"],
-        fields["gone_at"],
+        row.coworker_id,
+        row.full_name,
+        row.first_name,
+        None if row.kind is None else CoworkerKind[row.kind.upper()],
+        row.email,
+        row.active,
+        row.fetched_at,
+        row.gone_at,
     )
