@@ -17,7 +17,10 @@ from schemas.vocabulary import CoworkerKind
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who learns. `email` is None when the profile has none."""
+    """Somebody who learns. `email` is None when the profile has none.
+
+    `zone` is the IANA name of their time zone, or None where we do not know it.
+    """
 
     coworker_id: int
     full_name: str
@@ -27,12 +30,19 @@ class Person:
     active: bool
     fetched_at: datetime
     gone_at: datetime | None
+    zone: str | None = None
 
 
-def accept_person(connection: Connection, coworker: Coworker, now: datetime) -> None:
-    """Keep what we need of this coworker, unless it was read again since `now`."""
+def accept_person(
+    connection: Connection, coworker: Coworker, now: datetime, zone: str | None = None
+) -> None:
+    """Keep what we need of this coworker, unless it was read again since `now`.
+
+    `zone` is the IANA name that the coworker's `time_zone_id` stands for. None where there is such
+    an id means that it could not be found out now, and the zone we had stays.
+    """
     email = (coworker.email or "").strip() or None
-    values = {
+    values: dict[str, Any] = {
         "full_name": coworker.full_name,
         "first_name": coworker.first_name,
         "kind": None if coworker.kind is None else coworker.kind.name.lower(),
@@ -42,6 +52,8 @@ def accept_person(connection: Connection, coworker: Coworker, now: datetime) -> 
         "fetched_at": now,
         "gone_at": None,
     }
+    if zone is not None or coworker.time_zone_id is None:
+        values["zone"] = zone
     statement = insert_into(connection, people).values(coworker_id=coworker.record_id, **values)
     connection.execute(
         statement.on_conflict_do_update(
@@ -65,6 +77,17 @@ def person_of(connection: Connection, coworker_id: int) -> Person | None:
     """Return what we know of one person."""
     row = connection.execute(select(people).where(people.c.coworker_id == coworker_id)).first()
     return None if row is None else _person(row)
+
+
+def known_people(connection: Connection, most: int) -> list[int]:
+    """Return the Ids of coworkers who are not gone, those read last first."""
+    rows = connection.scalars(
+        select(people.c.coworker_id)
+        .where(people.c.gone_at.is_(None))
+        .order_by(people.c.fetched_at.desc(), people.c.coworker_id)
+        .limit(most)
+    )
+    return list(rows)
 
 
 def people_by_email(connection: Connection, email: str) -> list[Person]:
@@ -134,4 +157,5 @@ def _person(row: Row[Any]) -> Person:
         row.active,
         row.fetched_at,
         row.gone_at,
+        row.zone,
     )

@@ -1,4 +1,4 @@
-"""When the source refuses us: how long already, and asking again once a person has mended it."""
+"""When the source refuses us or is away: how long already, and asking again once that is over."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +39,32 @@ def source_troubles(connection: Connection) -> list[Trouble]:
         Trouble(Reason(row.reason), row.number, row.since, row.next_at, row.last_error)
         for row in rows
     ]
+
+
+def ask_unanswered_again(connection: Connection, now: datetime) -> int:
+    """Make due now what waits because the source did not answer; return how many look-ups.
+
+    Called when one that had waited got through: the outage is over for all of them.
+    """
+    connection.execute(
+        update(actions)
+        .where(
+            actions.c.state == ActionState.WAITING,
+            actions.c.reason == Reason.NEXUDUS_DOWN,
+            actions.c.due_at > now,
+        )
+        .values(due_at=now)
+    )
+    again = connection.execute(
+        update(lookups)
+        .where(
+            lookups.c.state == LookupState.WAITING,
+            lookups.c.reason == Reason.NEXUDUS_DOWN,
+            lookups.c.due_at > now,
+        )
+        .values(due_at=now)
+    )
+    return again.rowcount
 
 
 def ask_refused_again(connection: Connection, now: datetime) -> int:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
-from ledger.tables import listings, snapshots
+from ledger.tables import listings, notifications, snapshots
 from ledger.upsert import insert_into
 from schemas.entity import Entity
 from schemas.records import Record, dump_record, load_record
@@ -58,6 +58,46 @@ def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datet
     )
 
 
+def newest_news(connection: Connection) -> int:
+    """Return the number of the newest notification, to be kept by `mark_decided`.
+
+    Whatever is read after this is at least as new as all that was said up to it, whichever clocks
+    are wrong: a record changes before it is spoken of.
+    """
+    return connection.scalar(select(func.max(notifications.c.id))) or 0
+
+
+def mark_decided(connection: Connection, records: Iterable[tuple[Entity, int]], upto: int) -> None:
+    """Note that these were read after notification `upto` and decided on: see `is_answered`."""
+    by_entity: dict[Entity, list[int]] = {}
+    for entity, record_id in records:
+        by_entity.setdefault(entity, []).append(record_id)
+    for entity, record_ids in by_entity.items():
+        connection.execute(
+            update(snapshots)
+            .where(snapshots.c.entity == entity, snapshots.c.record_id.in_(record_ids))
+            .values(decided_upto=upto)
+        )
+
+
+def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
+    """Say whether this record was read and decided on since the last notification of it."""
+    told = (
+        select(func.max(notifications.c.id))
+        .where(notifications.c.entity == entity, notifications.c.record_id == record_id)
+        .scalar_subquery()
+    )
+    found = connection.scalar(
+        select(snapshots.c.record_id).where(
+            snapshots.c.entity == entity,
+            snapshots.c.record_id == record_id,
+            snapshots.c.gone_at.is_(None),
+            snapshots.c.decided_upto >= told,
+        )
+    )
+    return found is not None
+
+
 def snapshot_of(connection: Connection, entity: Entity, record_id: int) -> Snapshot | None:
     """Return the snapshot of one record, also if it is gone; None if we never saw it."""
     row = connection.execute(
@@ -100,6 +140,11 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
         )
         .values(gone_at=now)
     )
+    note_listing(connection, entity, parent_id, now)
+
+
+def note_listing(connection: Connection, entity: Entity, parent_id: int, now: datetime) -> None:
+    """Note when the list of `entity` below this parent was read as a whole; 0 is no parent."""
     statement = insert_into(connection, listings).values(
         entity=entity, parent_id=parent_id, listed_at=now
     )
@@ -133,3 +178,14 @@ def present_below(connection: Connection, entity: Entity, parent: tuple[str, int
         .order_by(snapshots.c.record_id)
     )
     return [load_record(entity, row) for row in rows]
+
+
+def known_ids(connection: Connection, entity: Entity, most: int) -> list[int]:
+    """Return the Ids of records that are not gone, those read last first."""
+    rows = connection.scalars(
+        select(snapshots.c.record_id)
+        .where(snapshots.c.entity == entity, snapshots.c.gone_at.is_(None))
+        .order_by(snapshots.c.fetched_at.desc(), snapshots.c.record_id)
+        .limit(most)
+    )
+    return list(rows)

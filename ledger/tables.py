@@ -130,6 +130,7 @@ snapshots = Table(
     Column("updated_at", Instant, nullable=False),  # the source's own time of change
     Column("fetched_at", Instant, nullable=False),
     Column("gone_at", Instant),
+    Column("decided_upto", BigInteger),  # the newest notification when it was read and decided on
     Column("course_id", BigInteger),
     Column("coworker_id", BigInteger),
     Column("course_member_id", BigInteger),
@@ -247,6 +248,7 @@ people = Table(
     Column("email", Text),
     Column("email_key", Text, index=True),  # the address in lower case, to find a person by it
     Column("active", Boolean, nullable=False),
+    _word("zone"),  # IANA's name of where they are; None: not known
     Column("fetched_at", Instant, nullable=False),
     Column("gone_at", Instant),
 )

@@ -11,16 +11,32 @@ class Entity(StrEnum):
     LESSON = "CourseLesson"
     COURSE = "Course"
     COWORKER = "Coworker"
+    SECTION = "CourseSection"
+    BUSINESS = "Business"  # a location
+    USER = "User"  # a coworker's account in the portal
+    LANGUAGE = "Language"
+    TIME_ZONE = "SimpleTimeZone"
+    WEB_HOOK = "WebHook"
 
 
-# Path below /api (contract, sections 2 and 3).
+# Path below /api (contract, sections 2 and 3); that of time zones is not published and follows the
+# pattern of the others.
 PATHS: dict[Entity, str] = {
     Entity.COURSE_MEMBER: "content/coursemembers",
     Entity.COMPLETED_LESSON: "content/coursecompletedlessons",
     Entity.LESSON: "content/courselessons",
     Entity.COURSE: "content/courses",
     Entity.COWORKER: "spaces/coworkers",
+    Entity.SECTION: "content/coursesections",
+    Entity.BUSINESS: "sys/businesses",
+    Entity.USER: "sys/users",
+    Entity.LANGUAGE: "sys/languages",
+    Entity.TIME_ZONE: "sys/simpletimezones",
+    Entity.WEB_HOOK: "sys/webhooks",
 }
+
+# Where one document says that a kind lies, against all others (contract, section 2.6).
+OTHER_PATHS: dict[Entity, str] = {Entity.COWORKER: "sys/coworkers"}
 
 # The kinds whose change is news; the others are only read.
 FOLLOWED = (Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON)

@@ -69,6 +69,10 @@ class SourceThrottled(Transient):
     """The source asked us to slow down (it says so with HTTP 409: contract, section 4)."""
 
 
+class NotThereYet(Transient):
+    """The source spoke of a record that it does not show yet; seconds later it may."""
+
+
 class MailUnavailable(Transient):
     """The mail server said "later", or could not be reached."""
 

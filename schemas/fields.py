@@ -88,9 +88,24 @@ def optional_text(key: str) -> Text:
     return Text(data_key=key, load_default=None, allow_none=True)
 
 
-def optional_id(key: str) -> RecordId:
-    """Return an Id field that may be null or absent."""
-    return RecordId(data_key=key, load_default=None, allow_none=True)
+class MaybeId(RecordId):
+    """An Id that may be null; 0, which is what .NET writes for one never set, is null too."""
+
+    def deserialize(
+        self,
+        value: Any,
+        attr: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Read 0 as null."""
+        unset = value == 0 and isinstance(value, int) and not isinstance(value, bool)
+        return super().deserialize(None if unset else value, attr, data, **kwargs)
+
+
+def optional_id(key: str) -> MaybeId:
+    """Return an Id field that may be null, 0 or absent."""
+    return MaybeId(data_key=key, load_default=None, allow_none=True)
 
 
 def optional_time(key: str) -> SourceTime:

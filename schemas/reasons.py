@@ -35,6 +35,7 @@ class Reason(StrEnum):
     COMPLETED_MEANWHILE = "completed-meanwhile"
     KIND_OFF = "kind-off"
     RECORD_GONE = "record-gone"
+    NOT_THERE_YET = "not-there-yet"
     NEXUDUS_DOWN = "nexudus-down"
     NEXUDUS_BUSY = "nexudus-busy"
     MAIL_TEMPORARY = "mail-temporary"
@@ -82,6 +83,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
     Reason.KIND_OFF: Explanation("No rule writes about this", "operator"),
     Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could write", "nobody"),
+    Reason.NOT_THERE_YET: Explanation(
+        "Nexudus told us of it and does not show it yet; looking again", "nobody"
+    ),
     Reason.NEXUDUS_DOWN: Explanation("Nexudus did not answer; trying again", "nobody"),
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
     Reason.MAIL_TEMPORARY: Explanation("The mail server said later; trying again", "nobody"),

@@ -1,4 +1,7 @@
-"""The source's enumerations that we use, with their numbers (contract, sections 2.1, 2.3, 2.5)."""
+"""The source's enumerations that we use, with their numbers (contract, sections 2.1 to 2.6).
+
+What a hook is about has a room of its own: `schemas.hook_actions`.
+"""
 
 from enum import Enum, IntEnum
 

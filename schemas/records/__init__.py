@@ -11,24 +11,49 @@ from marshmallow import Schema, ValidationError
 
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable
+from schemas.records.business import Business, BusinessSchema
 from schemas.records.completed_lesson import CompletedLesson, CompletedLessonSchema
 from schemas.records.course import Course, CourseSchema
 from schemas.records.course_member import CourseMember, CourseMemberSchema
 from schemas.records.coworker import Coworker, CoworkerSchema
+from schemas.records.language import Language, LanguageSchema
 from schemas.records.lesson import Lesson, LessonSchema
+from schemas.records.section import Section, SectionSchema
+from schemas.records.time_zone import TimeZone, TimeZoneSchema
+from schemas.records.user import User, UserSchema
+from schemas.records.web_hook import WebHook, WebHookSchema
 
 __all__ = [
+    "Business",
     "CompletedLesson",
     "Course",
     "CourseMember",
     "Coworker",
+    "Language",
     "Lesson",
     "Record",
+    "Section",
+    "TimeZone",
+    "User",
+    "WebHook",
     "dump_record",
+    "is_whole",
     "load_record",
 ]
 
-Record = CourseMember | CompletedLesson | Lesson | Course | Coworker
+Record = (
+    CourseMember
+    | CompletedLesson
+    | Lesson
+    | Course
+    | Coworker
+    | Section
+    | Business
+    | User
+    | Language
+    | TimeZone
+    | WebHook
+)
 
 SCHEMAS: dict[Entity, Schema] = {
     Entity.COURSE_MEMBER: CourseMemberSchema(),
@@ -36,6 +61,12 @@ SCHEMAS: dict[Entity, Schema] = {
     Entity.LESSON: LessonSchema(),
     Entity.COURSE: CourseSchema(),
     Entity.COWORKER: CoworkerSchema(),
+    Entity.SECTION: SectionSchema(),
+    Entity.BUSINESS: BusinessSchema(),
+    Entity.USER: UserSchema(),
+    Entity.LANGUAGE: LanguageSchema(),
+    Entity.TIME_ZONE: TimeZoneSchema(),
+    Entity.WEB_HOOK: WebHookSchema(),
 }
 
 
@@ -54,6 +85,14 @@ def load_record(entity: Entity, fields: object) -> Record:
         names = ", ".join(sorted(str(name) for name in found))
         raise RecordUnreadable(f"{entity}: unreadable field {names}", found) from None
     return record
+
+
+def is_whole(entity: Entity, row: Mapping[str, object]) -> bool:
+    """Say whether a row of a list has every field we read, so that none was left out of it.
+
+    Rows may be partial, and what is missing there may well be set (contract, section 3).
+    """
+    return all(field.data_key in row for field in SCHEMAS[entity].fields.values())
 
 
 def dump_record(entity: Entity, record: Record) -> dict[str, Any]:

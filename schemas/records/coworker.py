@@ -22,7 +22,10 @@ from schemas.vocabulary import CoworkerKind
 
 @dataclass(frozen=True, slots=True)
 class Coworker:
-    """A customer as the source has it. `email` is None when the profile has none."""
+    """A customer as the source has it. `email` is None when the profile has none.
+
+    `user_id` is None for somebody without an account in the portal.
+    """
 
     record_id: int
     updated_at: datetime
@@ -33,6 +36,8 @@ class Coworker:
     active: bool = True
     archived: bool = False
     time_zone_id: int | None = None
+    user_id: int | None = None
+    home_business_id: int | None = None
 
 
 class CoworkerSchema(SourceSchema):
@@ -49,3 +54,5 @@ class CoworkerSchema(SourceSchema):
     active = Flag(data_key="Active", load_default=True)
     archived = Flag(data_key="Archived", load_default=False)
     time_zone_id = optional_id("SimpleTimeZoneId")
+    user_id = optional_id("UserId")
+    home_business_id = optional_id("InvoicingBusinessId")

@@ -15,10 +15,14 @@ from schemas.fields import Flag
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows as the source sent them, and whether another page follows."""
+    """Rows as the source sent them, and whether another page follows.
+
+    `total` is how many rows all pages have together; None if the source did not say.
+    """
 
     rows: list[dict[str, Any]]
     has_next: bool
+    total: int | None
 
 
 class PageSchema(SourceSchema):
@@ -28,6 +32,7 @@ class PageSchema(SourceSchema):
 
     rows = fields.List(fields.Dict(), data_key="Records", required=True)
     has_next = Flag(data_key="HasNextPage", required=True)
+    total = fields.Integer(data_key="TotalItems", strict=True, load_default=None, allow_none=True)
 
 
 _SCHEMA = PageSchema()

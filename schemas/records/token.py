@@ -1,6 +1,8 @@
 """The answer of the source's sign-in (contract, section 1)."""
 
+import re
 from dataclasses import dataclass, field
+from math import isfinite
 
 from marshmallow import ValidationError, fields, validate
 
@@ -9,6 +11,7 @@ from schemas.errors import RecordUnreadable
 
 _LIFE_IF_UNSAID_S = 900  # "do not assume more than minutes or hours"
 _LONGEST_LIFE_S = 1_000_000_000  # some thirty years; Python's times end soon after the absurd
+_DIGITS = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,20 @@ class Token:
     expires_in: int
 
 
+class Life(fields.Field[int]):
+    """Whole seconds. A token that is good is not lost because of how its life is written."""
+
+    def deserialize(self, value: object, *_: object, **__: object) -> int:
+        """Return the seconds; a careful few if none are given in a way we understand."""
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if isinstance(value, float) and isfinite(value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return _LIFE_IF_UNSAID_S
+        return min(max(value, 0), _LONGEST_LIFE_S)
+
+
 class TokenSchema(SourceSchema):
     """Loads a token answer."""
 
@@ -27,11 +44,7 @@ class TokenSchema(SourceSchema):
 
     access_token = fields.String(required=True, validate=validate.Length(min=1))
     refresh_token = fields.String(data_key="refresh_token", load_default=None, allow_none=True)
-    expires_in = fields.Integer(
-        strict=True,
-        load_default=_LIFE_IF_UNSAID_S,
-        validate=validate.Range(max=_LONGEST_LIFE_S),
-    )
+    expires_in = Life()
 
 
 _SCHEMA = TokenSchema()

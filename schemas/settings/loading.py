@@ -35,6 +35,9 @@ class SettingsSchema(HouseSchema):
     nexudus_url = Text(addresses.nexudus_url, data_key="COURSEBELL_NEXUDUS_URL")
     nexudus_username = Text(values.plain, data_key="COURSEBELL_NEXUDUS_USERNAME", load_default=None)
     nexudus_password = Text(values.plain, data_key="COURSEBELL_NEXUDUS_PASSWORD", load_default=None)
+    nexudus_totp = Text(
+        values.authenticator_key, data_key="COURSEBELL_NEXUDUS_TOTP", load_default=None
+    )
     nexudus_client_id = Text(
         values.plain, data_key="COURSEBELL_NEXUDUS_CLIENT_ID", load_default=None
     )

@@ -54,6 +54,7 @@ class Settings:
     nexudus_url: str
     nexudus_username: str | None = field(repr=False)
     nexudus_password: str | None = field(repr=False)
+    nexudus_totp: str | None = field(repr=False)
     nexudus_client_id: str | None
     hook_secrets: tuple[str, ...] = field(repr=False)
     relay_tokens: tuple[str, ...] = field(repr=False)

@@ -53,14 +53,20 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "COURSEBELL_NEXUDUS_USERNAME",
         None,
         secret=False,
-        sentence="The email of the Nexudus user we read as; it needs API access"
-        " and no second factor.",
+        sentence="The email of the Nexudus user we read as; it needs API access.",
     ),
     SettingDoc(
         "COURSEBELL_NEXUDUS_PASSWORD",
         None,
         secret=True,
         sentence="The password of that Nexudus user.",
+    ),
+    SettingDoc(
+        "COURSEBELL_NEXUDUS_TOTP",
+        None,
+        secret=True,
+        sentence="The key of that user's authenticator app, if there is a second factor;"
+        " unset, `coursebell login` asks for a code.",
     ),
     SettingDoc(
         "COURSEBELL_NEXUDUS_CLIENT_ID",
@@ -112,9 +118,8 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "COURSEBELL_PUBLIC_URL",
         "http://127.0.0.1:8000",
         secret=False,
-        sentence="The address under which members and operators reach this service,"
-        " for links in emails.",
-        read=False,
+        sentence="The address under which Nexudus, members and operators reach this service;"
+        " `coursebell doctor` finds our webhooks by it.",
     ),
     SettingDoc(
         "COURSEBELL_LISTEN",
@@ -162,7 +167,6 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "10/second;120/minute;5000/hour;200000/day",
         secret=False,
         sentence="How many requests Nexudus may get from all workers together.",
-        read=False,
     ),
     SettingDoc(
         "COURSEBELL_ZONE",

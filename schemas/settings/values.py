@@ -4,6 +4,7 @@ Each parser takes the text and raises `ValidationError` with what was expected, 
 """
 
 import re
+from base64 import b32decode
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +13,8 @@ from marshmallow import ValidationError
 from schemas.states import Mode
 from schemas.text import one_of
 
+_SHORTEST_KEY = 16  # characters, which are 80 bits; authenticator apps know none that are shorter
+_AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
 SHORTEST_SECRET = 8  # characters; shorter ones can be guessed
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _LIMIT = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
@@ -46,6 +49,19 @@ def secret(text: str) -> str:
     if len(text) < SHORTEST_SECRET:
         raise ValidationError(f"expected at least {SHORTEST_SECRET} characters")
     return text
+
+
+def authenticator_key(text: str) -> str:
+    """Return the key of an authenticator app in base32, without the spaces it is shown with."""
+    key = "".join(text.split()).upper().rstrip("=")
+    try:
+        # What is shown leaves out the padding that base32 asks for.
+        b32decode(key + "=" * (-len(key) % 8))
+    except ValueError:
+        raise ValidationError(_AUTHENTICATOR_KEY) from None
+    if len(key) < _SHORTEST_KEY:
+        raise ValidationError(_AUTHENTICATOR_KEY)
+    return key
 
 
 def hook_secrets(text: str) -> tuple[str, ...]:

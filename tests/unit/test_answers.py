@@ -33,6 +33,11 @@ def answer(status: int, headers: dict[str, str] | None = None, body: bytes = b""
         (answer(200, body=b'"<html> is how it begins"'), "<html> is how it begins"),
         (answer(404, body=b'"Not found"'), GONE),
         (answer(404), GONE),
+        (answer(404, body=b'\xef\xbb\xbf "Not found"'), GONE),
+        (answer(404, body=b" \r\n"), GONE),
+        (answer(410, body=b'"Gone"'), GONE),
+        (answer(404, body=b'{"Message":"No HTTP resource was found"}'), DOUBTFUL),
+        (answer(404, {"content-type": "text/plain"}, b"404 page not found"), DOUBTFUL),
         (answer(404, {}), GONE),
         (answer(410), GONE),
         (answer(500), DOUBTFUL),
@@ -101,6 +106,7 @@ def test_a_503_is_throttling_only_if_it_says_how_long() -> None:
         answer(200, {}, PAGE),
         answer(200, JSON, PAGE),  # it lies about itself
         answer(200, {}, b" \r\n <HTML>"),
+        answer(404, {}, b"\xef\xbb\xbf<html>"),
         answer(200, {"content-type": "application/xhtml+xml"}, b"<x/>"),
         answer(404, HTML, PAGE),
         answer(404, {}, b"<html></html>"),
@@ -151,6 +157,45 @@ def test_a_no_is_a_no(given_answer: Answer) -> None:
 
 def test_an_answers_body_is_never_shown() -> None:
     assert "4711" not in repr(answer(200, body=b'{"AccessPincode": "4711"}'))
+
+
+def declared(charset: str) -> dict[str, str]:
+    return {"content-type": f"application/json; charset={charset}"}
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoded", "name"),
+    [
+        ("iso-8859-1", "utf-8", "Zoë"),
+        ("ISO-8859-1", "iso-8859-1", "Zoë"),
+        ('"iso-8859-15"', "iso-8859-15", "Zoë €"),
+        ("windows-1252", "windows-1252", "Zoë “€”"),
+        ("utf-16", "utf-16", "Zoë 🔔"),
+        ("utf-16le; q=1", "utf-16-le", "Zoë"),
+        ("utf-8", "utf-8-sig", "Zoë"),
+        ("x-unknown", "utf-8", "Zoë"),
+        ("", "utf-8", "Zoë"),
+    ],
+)
+def test_utf_8_is_tried_first_and_then_what_is_declared(
+    charset: str, encoded: str, name: str
+) -> None:
+    body = f'{{"FullName": "{name}"}}'.encode(encoded)
+    assert read_answer(answer(200, declared(charset), body)) == {"FullName": name}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        *("utf-8", "us-ascii", "iso-8859-99", "iso-8859-12", "windows-1259", "utf-16", "x"),
+        *("unicode_escape", "utf-7", "rot13", "idna", "zlib", "../x"),
+    ],
+)
+def test_letters_that_fit_nothing_that_is_declared_are_no_answer(charset: str) -> None:
+    with pytest.raises(SourceUnavailable, match="not JSON"):
+        read_answer(answer(200, declared(charset), b'{"FullName": "Zo\xeb"}x'))
+    with pytest.raises(SourceUnavailable, match="not JSON"):
+        read_answer(answer(200, declared(charset), b'{"FullName": "\xff\xfe\xeb"'))
 
 
 @given(st.integers(100, 599), st.dictionaries(st.text(), st.text()), st.binary())

@@ -2,13 +2,17 @@
 
 import pytest
 
-from schemas.records import Lesson
+from schemas.records import Lesson, Section
 from schemas.vocabulary import CompletionType, UnlockType
-from tests.builders.records import lesson
+from tests.builders.records import NOON, lesson
 from tests.builders.rules import COUNTS
-from workers.decide.completion import Progress, counting_lessons, in_order, progress
+from workers.decide.completion import Progress, closed_among, counting_lessons, in_order, progress
 
 ONE, TWO, THREE = lesson(1), lesson(2), lesson(3)
+
+
+def section(record_id: int, *, active: bool = True) -> Section:
+    return Section(record_id, NOON, 1234, "Basics", active, 1, UnlockType.IMMEDIATE, 0)
 
 
 def ids(lessons: list[Lesson]) -> list[int]:
@@ -42,6 +46,46 @@ def test_what_the_portal_can_complete_counts(kind: CompletionType, counted: bool
 
 def test_an_inactive_lesson_does_not_count() -> None:
     assert counting_lessons([lesson(1, active=False)], COUNTS) == []
+
+
+@pytest.mark.parametrize(
+    ("section_id", "counted"),
+    [(31, True), (32, False), (None, True), (99, True)],
+    ids=["open", "closed", "none", "unknown"],
+)
+def test_a_lesson_in_a_closed_section_does_not_count(
+    section_id: int | None,
+    counted: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    lessons = [lesson(1, section_id=section_id)]
+    assert bool(counting_lessons(lessons, COUNTS, {32})) is counted
+
+
+def test_an_inactive_lesson_does_not_count_in_an_open_section_either() -> None:
+    assert counting_lessons([lesson(1, active=False, section_id=31)], COUNTS, {32}) == []
+
+
+def test_a_section_is_closed_when_it_is_switched_off() -> None:
+    sections = [section(31), section(32, active=False), section(33, active=False)]
+    assert closed_among(sections) == {32, 33}
+    assert closed_among([]) == frozenset()
+
+
+def test_a_course_is_finished_without_its_closed_sections() -> None:
+    lessons = [ONE, TWO, lesson(3, section_id=32)]
+    assert progress(lessons, {1, 2}, COUNTS, {32}) == Progress(
+        2, 2, finished=True, next_lesson=None
+    )
+    assert progress(lessons, {1, 3}, COUNTS, {32}) == Progress(
+        1, 2, finished=False, next_lesson=TWO
+    )
+
+
+def test_a_course_whose_sections_are_all_closed_is_never_finished() -> None:
+    lessons = [lesson(1, section_id=31), lesson(2, section_id=32)]
+    assert progress(lessons, {1, 2}, COUNTS, {31, 32}) == Progress(
+        0, 0, finished=False, next_lesson=None
+    )
 
 
 def test_the_rules_say_which_lessons_count() -> None:

@@ -1,5 +1,6 @@
 """What happened, found in records: which events, when, and under which permanent keys."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
@@ -164,6 +165,26 @@ def test_lessons_done_at_the_same_moment_keep_the_order_of_their_records() -> No
 def test_a_course_without_lessons_is_never_finished() -> None:
     events = from_completions(course_member(), completions((1, 1)), [], COUNTS)
     assert events == [started(1, 1), lesson_done(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("closed", "last"),
+    [((), lesson_done(2, 2)), ({31}, lesson_done(2, 2)), ({32}, finished(2, 2))],
+    ids=["none", "another", "its own"],
+)
+def test_a_lesson_in_a_closed_section_does_not_keep_the_course_open(
+    closed: Collection[int], last: Event
+) -> None:
+    lessons = [*LESSONS, lesson(4, section_id=32)]
+    done = completions((1, 1), (2, 2))
+    assert from_completions(course_member(), done, lessons, COUNTS, closed)[-1] == last
+
+
+def test_a_lesson_in_a_closed_section_is_done_and_does_not_finish_the_course() -> None:
+    lessons = [*LESSONS, lesson(4, section_id=32)]
+    done = completions((1, 1), (2, 2), (4, 3))
+    events = from_completions(course_member(), done, lessons, COUNTS, {32})
+    assert events[-2:] == [lesson_done(3, 4), finished(2, 2)]
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9)), max_size=8))

@@ -65,6 +65,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         nexudus_url="https://spaces.nexudus.com",
         nexudus_username=None,
         nexudus_password=None,
+        nexudus_totp=None,
         nexudus_client_id=None,
         hook_secrets=(),
         relay_tokens=(),
@@ -127,6 +128,8 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
         ("NEXUDUS_URL", "http://127.0.0.1:9000", "nexudus_url", "http://127.0.0.1:9000"),
         ("NEXUDUS_URL", "http://localhost:9000/", "nexudus_url", "http://localhost:9000"),
         ("NEXUDUS_URL", "http://[::1]:9000", "nexudus_url", "http://[::1]:9000"),
+        ("NEXUDUS_TOTP", " jbsw y3dp ehpk 3pxp ", "nexudus_totp", "JBSWY3DPEHPK3PXP"),
+        ("NEXUDUS_TOTP", "JBSWY3DPEHPK3PXPGEZA====", "nexudus_totp", "JBSWY3DPEHPK3PXPGEZA"),
         ("HOOK_SECRETS", "newest-one, ,older-one,", "hook_secrets", ("newest-one", "older-one")),
         ("HOOK_SECRETS", "repeated1,repeated1", "hook_secrets", ("repeated1",)),
         ("RELAY_TOKENS", "12345678", "relay_tokens", ("12345678",)),
@@ -205,6 +208,7 @@ ONE_LINE = "expected one line of text without control characters"
 LISTEN = "expected host:port, such as 127.0.0.1:8000 or [::1]:8000"
 LIMITS = "expected limits such as 10/second;120/minute;5000/hour;200000/day"
 ZONE = "expected an IANA time zone, such as Europe/London"
+KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
 WEB = "expected an address that begins with https:// or http://"
 NO_LOGIN = "expected an address without a login, ? or #"
 SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
@@ -243,6 +247,11 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("NEXUDUS_URL", "https://u:p@h", NO_LOGIN),
         ("NEXUDUS_URL", "https://h?x", NO_LOGIN),
         ("NEXUDUS_PASSWORD", "two\nlines", ONE_LINE),
+        ("NEXUDUS_TOTP", "123456", KEY),
+        ("NEXUDUS_TOTP", "JBSWY3DPEHPK3PX1", KEY),
+        ("NEXUDUS_TOTP", "JBSWY3DPEHPK3PXPA", KEY),
+        ("NEXUDUS_TOTP", "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP", KEY),
+        ("NEXUDUS_TOTP", "\N{FULLWIDTH LATIN CAPITAL LETTER A}" * 16, KEY),
         ("HOOK_SECRETS", "long-enough,short", "expected at least 8 characters"),
         (
             "HOOK_SECRETS",
@@ -386,10 +395,12 @@ def test_what_was_written_is_never_repeated_in_a_mistake(name: str, form: str) -
         assert MARKER not in "".join(traceback.format_exception(error))
 
 
+KEY_MARKER = "JBSWY3DPEHPK3PXP"
 SECRET_ENVIRON = {
     "COURSEBELL_DATABASE_URL": f"postgresql://u:{MARKER}@h:5432/n",
     "COURSEBELL_BROKER_URL": f"redis://:{MARKER}@h:6379/0",
     "COURSEBELL_NEXUDUS_PASSWORD": MARKER,
+    "COURSEBELL_NEXUDUS_TOTP": KEY_MARKER,
     "COURSEBELL_HOOK_SECRETS": f"{MARKER},{MARKER}older",
     "COURSEBELL_RELAY_TOKENS": MARKER,
     "COURSEBELL_SMTP_URL": f"smtp://me%40example.org:{MARKER}@[::1]:25",
@@ -398,7 +409,9 @@ SECRET_ENVIRON = {
 
 
 def test_no_secret_is_in_what_settings_print_as() -> None:
-    assert MARKER not in repr(load_settings(SECRET_ENVIRON))
+    printed = repr(load_settings(SECRET_ENVIRON))
+    assert MARKER not in printed
+    assert KEY_MARKER not in printed
 
 
 def test_settings_are_described_without_their_secrets() -> None:
@@ -413,6 +426,7 @@ def test_settings_are_described_without_their_secrets() -> None:
     }
     assert list(lines) == NAMES
     assert MARKER not in str(lines)
+    assert KEY_MARKER not in str(lines)
     assert lines["COURSEBELL_DATABASE_URL"] == (
         "postgresql+psycopg://u:***@h:5432/n",
         "environment",

@@ -1,24 +1,16 @@
-"""Look-ups: which record has to be read, by whom, and how it went.
-
-A worker claims a batch under a lease. What it learns is committed together with the look-up's
-end, and only while the lease's token is still on the row: a worker that was overtaken changes
-nothing.
-"""
+"""Takes due look-ups under a lease, keeps the lease, and says when the next is due."""
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import LookupState
-
-# Somebody asked for the record while it was being read.
-_ASKED_AGAIN = lookups.c.asked > lookups.c.leased_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +18,7 @@ class Claim:
     """One look-up that is ours until its lease ends.
 
     `attempts` counts this one too; `lost_leases` counts the workers that began it and vanished.
+    `reason` is why it had to wait the last time, if it had.
     """
 
     lookup_id: int
@@ -35,9 +28,11 @@ class Claim:
     asked_at: datetime
     lost_leases: int
     token: str
+    reason: Reason | None = None
 
 
-def _is_ours(claim: Claim) -> ColumnElement[bool]:
+def is_ours(claim: Claim) -> ColumnElement[bool]:
+    """Hold while the lease of this claim is on its row."""
     return and_(
         lookups.c.id == claim.lookup_id,
         lookups.c.lease_token == claim.token,
@@ -81,6 +76,7 @@ def claim_lookups(
             lookups.c.attempts,
             lookups.c.asked_at,
             lookups.c.lost_leases,
+            lookups.c.reason,
         )
     ).all()
     return [_claim(row, token) for row in sorted(rows, key=lambda row: row.id)]
@@ -89,7 +85,8 @@ def claim_lookups(
 def _claim(row: Row[Any], token: str) -> Claim:
     entity = Entity(row.entity)
     lost = row.lost_leases
-    return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token)
+    reason = None if row.reason is None else Reason(row.reason)
+    return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token, reason)
 
 
 def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
@@ -105,6 +102,16 @@ def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s
     return _renew(connection, claim, now, lease_s)
 
 
+def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:
+    """Begin the leases of a whole batch anew; return how many of it are still ours."""
+    done = connection.execute(
+        update(lookups)
+        .where(lookups.c.lease_token == token, lookups.c.state == LookupState.LEASED)
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount
+
+
 def _renew(
     connection: Connection,
     claim: Claim,
@@ -114,73 +121,10 @@ def _renew(
 ) -> bool:
     done = connection.execute(
         update(lookups)
-        .where(_is_ours(claim))
+        .where(is_ours(claim))
         .values(lease_until=now + timedelta(seconds=lease_s), **values)
     )
     return done.rowcount == 1
-
-
-def finish_lookup(
-    connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
-) -> bool:
-    """End a look-up as done, or as due again if somebody asked meanwhile.
-
-    `reason` says why there was nothing to find: the record is gone.
-
-    Returns False when the lease was lost: then nothing of this work may be committed.
-    """
-    return _settle(
-        connection,
-        claim,
-        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.DONE),
-        due_at=now,
-        asked_at=case((_ASKED_AGAIN, now), else_=lookups.c.asked_at),
-        attempts=0,
-        reason=reason,
-        last_error=None,
-    )
-
-
-def postpone_lookup(
-    connection: Connection, claim: Claim, until: datetime, reason: Reason, error: str
-) -> bool:
-    """Let a look-up wait until a time, because the source could not answer now."""
-    return _settle(
-        connection,
-        claim,
-        state=LookupState.WAITING,
-        due_at=until,
-        reason=reason,
-        last_error=error,
-    )
-
-
-def return_lookup(connection: Connection, claim: Claim, until: datetime, reason: Reason) -> bool:
-    """Give back a look-up that was not begun, without counting an attempt."""
-    return _settle(
-        connection,
-        claim,
-        state=LookupState.WAITING,
-        due_at=until,
-        reason=reason,
-        attempts=claim.attempts - 1,
-        lost_leases=claim.lost_leases,
-    )
-
-
-def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str) -> bool:
-    """End a look-up that cannot succeed; a new notification makes it due again.
-
-    One that came while we were reading does so too: it may speak of what repaired the record.
-    """
-    return _settle(
-        connection,
-        claim,
-        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.FAILED),
-        attempts=case((_ASKED_AGAIN, 0), else_=lookups.c.attempts),
-        reason=reason,
-        last_error=error,
-    )
 
 
 def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:
@@ -197,12 +141,3 @@ def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:
         )
     )
     return min((moment for moment in (due, expired) if moment is not None), default=None)
-
-
-def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noqa: ANN401 - columns
-    done = connection.execute(
-        update(lookups)
-        .where(_is_ours(claim))
-        .values({"lease_until": None, "lease_token": None, "lost_leases": 0, **values})
-    )
-    return done.rowcount == 1

@@ -1,0 +1,243 @@
+"""Reading lists to their end, and believing none that does not keep to what was asked."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.entity import Entity
+from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
+from workers.source.answers import Missing
+from workers.source.lists import Lists, Row
+
+NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
+FILTER = "from_CourseMember_UpdatedOn"
+
+
+def row(record_id: int, at: datetime, **more: object) -> Row:
+    written = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"Id": record_id, "UpdatedOn": written, "CreatedOn": written, **more}
+
+
+class Table:
+    """A list as the source answers it. `size` is what it cuts pages to, whatever was asked for."""
+
+    def __init__(self, *rows: Row, size: int = 3) -> None:
+        self.rows = list(rows)
+        self.size = size
+        self.asked: list[dict[str, str]] = []
+        self.keeps_filter = True
+        self.keeps_order = True
+        self.says_total = True
+        self.says_next: bool | None = None
+        self.between: Callable[[], None] = lambda: None  # happens after each answer
+
+    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+        assert path == "content/coursemembers"
+        self.asked.append(dict(query))
+        rows = self.rows
+        if self.keeps_filter and FILTER in query:
+            rows = [one for one in rows if one["UpdatedOn"][:16] >= query[FILTER]]
+        if self.keeps_order and query.get("orderBy"):
+            rows = sorted(rows, key=lambda one: (one["UpdatedOn"], str(one.get("Id"))))
+        first = (int(query["page"]) - 1) * self.size
+        shown = rows[first : first + self.size]
+        answer: dict[str, Any] = {
+            "Records": list(shown),
+            "HasNextPage": first + self.size < len(rows)
+            if self.says_next is None
+            else self.says_next,
+            "TotalItems": len(rows) if self.says_total else None,
+        }
+        self.between()
+        return answer
+
+
+def since(table: Table, moment: datetime = NOON) -> list[int]:
+    pages = Lists(table).since(Entity.COURSE_MEMBER, moment)
+    return [one.record_id for page in pages for one in page.rows]
+
+
+def test_all_that_changed_since_comes_once_and_in_order() -> None:
+    rows = [row(one, NOON + timedelta(minutes=one)) for one in range(1, 21)]
+    assert since(Table(*reversed(rows))) == list(range(1, 21))
+
+
+def test_the_question_is_spelled_as_the_contract_says() -> None:
+    table = Table(row(1, NOON))
+    since(table, NOON + timedelta(seconds=59))
+    assert table.asked == [
+        {
+            FILTER: "2026-03-03T12:00",
+            "orderBy": "UpdatedOn",
+            "dir": "1",
+            "page": "1",
+            "size": "1000",
+        }
+    ]
+
+
+def test_completions_are_asked_for_by_their_creation() -> None:
+    asked: list[Mapping[str, str]] = []
+
+    class Empty:
+        def ask(self, path: str, query: Mapping[str, str]) -> object:
+            assert path == "content/coursecompletedlessons"
+            asked.append(query)
+            return {"Records": [], "HasNextPage": False}
+
+    assert not [
+        page.rows for page in Lists(Empty()).since(Entity.COMPLETED_LESSON, NOON) if page.rows
+    ]
+    assert "from_CourseCompletedLesson_CreatedOn" in asked[0]
+    assert asked[0]["orderBy"] == "CreatedOn"
+
+
+def test_rows_of_the_whole_minute_come_since_the_filter_knows_no_seconds() -> None:
+    table = Table(row(1, NOON + timedelta(seconds=5)), row(2, NOON - timedelta(seconds=5)))
+    assert since(table, NOON + timedelta(seconds=30)) == [1]
+
+
+@pytest.mark.parametrize("keeps_order", [True, False])
+def test_a_filter_that_is_ignored_is_refused_instead_of_read_as_everything(
+    keeps_order: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    table = Table(row(1, NOON + timedelta(hours=1)), row(2, NOON - timedelta(days=900)))
+    table.keeps_filter, table.keeps_order = False, keeps_order
+    with pytest.raises(SourceRefused, match="ignored the filter"):
+        since(table)
+
+
+def test_a_row_that_changes_while_the_list_is_read_lets_no_other_slip() -> None:
+    table = Table(*[row(one, NOON + timedelta(minutes=one)) for one in range(1, 10)])
+
+    def touch_the_first() -> None:
+        table.between = lambda: None
+        table.rows[0] = row(1, NOON + timedelta(hours=1))
+
+    table.between = touch_the_first
+    found = since(table)
+    assert set(found) == set(range(1, 10))
+    assert found.count(1) == 2  # as it was, and as it is
+
+
+def test_more_rows_of_one_minute_than_a_page_holds_are_all_read() -> None:
+    crowd = [row(one, NOON + timedelta(seconds=one)) for one in range(1, 12)]
+    table = Table(*crowd, row(99, NOON + timedelta(minutes=5)))
+    assert sorted(since(table)) == [*range(1, 12), 99]
+
+
+def test_an_order_that_is_ignored_still_gives_every_row() -> None:
+    table = Table(*[row(one, NOON + timedelta(minutes=50 - one)) for one in range(1, 12)])
+    table.keeps_order = False
+    assert sorted(since(table)) == list(range(1, 12))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_rows_in_an_order_that_looks_right_at_first_are_all_read(size: int) -> None:
+    by_id = [(1, 1), (2, 5), (3, 2), (4, 6), (5, 3), (6, 9)]
+    table = Table(*[row(one, NOON + timedelta(minutes=at)) for one, at in by_id], size=size)
+    table.keeps_order = False
+    assert set(since(table)) == {1, 2, 3, 4, 5, 6}
+    table.rows.sort(key=lambda one: str(one["UpdatedOn"]), reverse=True)
+    assert set(since(table)) == {1, 2, 3, 4, 5, 6}
+
+
+def test_without_a_total_pages_are_read_by_their_numbers() -> None:
+    by_id = [(1, 1), (2, 5), (3, 2), (4, 6), (5, 3)]
+    table = Table(*[row(one, NOON + timedelta(minutes=at)) for one, at in by_id], size=2)
+    table.keeps_order = table.says_total = False
+    assert sorted(since(table)) == [1, 2, 3, 4, 5]
+
+
+def test_a_list_that_always_says_there_is_more_is_left_and_not_read_for_ever() -> None:
+    table = Table(*[row(one, NOON) for one in range(1, 8)])
+    table.says_next = True
+    with pytest.raises(SourceUnavailable, match="does not end"):
+        since(table)
+    assert len(table.asked) < 8
+    table.asked.clear()
+    with pytest.raises(SourceUnavailable, match="does not end"):
+        Lists(table).whole(Entity.COURSE_MEMBER)
+    assert len(table.asked) < 8
+
+
+def test_a_page_says_how_many_rows_there_are() -> None:
+    table = Table(*[row(one, NOON) for one in range(1, 8)])
+    pages = list(Lists(table).since(Entity.COURSE_MEMBER, NOON))
+    assert pages[0].total == 7
+
+
+def test_a_whole_list_is_read_page_by_page_and_each_row_is_taken_once() -> None:
+    table = Table(*[row(one, NOON) for one in range(1, 11)])
+    assert [one["Id"] for one in Lists(table).whole(Entity.COURSE_MEMBER)] == list(range(1, 11))
+    assert [one["page"] for one in table.asked] == ["1", "2", "3", "4"]
+
+
+def test_a_row_that_slips_between_two_pages_does_not_look_deleted() -> None:
+    table = Table(*[row(one, NOON) for one in range(1, 9)])
+
+    def delete_the_first() -> None:
+        table.between = lambda: None
+        del table.rows[0]
+
+    table.between = delete_the_first
+    with pytest.raises(SourceUnavailable, match="changed while it was read"):
+        Lists(table).whole(Entity.COURSE_MEMBER)
+
+
+def test_a_row_that_comes_twice_hides_no_other() -> None:
+    table = Table(*[row(one, NOON) for one in range(1, 8)])
+
+    def show_a_row_again() -> None:
+        table.between = lambda: None
+        table.rows[3:4] = [row(3, NOON)]
+
+    table.between = show_a_row_again
+    with pytest.raises(SourceUnavailable, match="changed while it was read"):
+        Lists(table).whole(Entity.COURSE_MEMBER)
+
+
+def test_a_list_of_one_page_is_believed_whatever_total_it_states() -> None:
+    table = Table(row(1, NOON), row(1, NOON))
+    assert len(Lists(table).whole(Entity.COURSE_MEMBER)) == 1
+
+
+def test_a_list_below_a_parent_is_refused_when_a_row_hangs_on_another() -> None:
+    table = Table(row(1, NOON, CourseId=7), row(2, NOON, CourseId=8))
+    with pytest.raises(SourceRefused, match="ignored the filter Course"):
+        Lists(table).below(Entity.COURSE_MEMBER, "Course", "CourseId", 7)
+    del table.rows[1]
+    found = Lists(table).below(Entity.COURSE_MEMBER, "Course", "CourseId", 7)
+    assert [one["Id"] for one in found] == [1]
+    assert table.asked[0]["CourseMember_Course"] == "7"
+
+
+@pytest.mark.parametrize("odd", [{}, {"Id": None}, {"Id": "7"}, {"Id": 0}])
+def test_a_row_without_an_id_is_unreadable(odd: Row) -> None:
+    table = Table(row(1, NOON))
+    table.rows[0] = {"UpdatedOn": "2026-03-03T12:00:00Z", **odd}
+    with pytest.raises(RecordUnreadable, match="no Id"):
+        since(table)
+    with pytest.raises(RecordUnreadable, match="no Id"):
+        Lists(table).whole(Entity.COURSE_MEMBER)
+
+
+def test_a_row_without_its_time_is_unreadable() -> None:
+    table = Table(row(1, NOON))
+    table.rows[0]["UpdatedOn"] = "yesterday"
+    table.keeps_filter = False
+    with pytest.raises(RecordUnreadable, match="no UpdatedOn"):
+        since(table)
+
+
+def test_a_list_that_is_missing_is_no_empty_list() -> None:
+    class Nowhere:
+        def ask(self, path: str, query: Mapping[str, str]) -> Missing:
+            assert path
+            assert query
+            return Missing(certain=True)
+
+    with pytest.raises(SourceUnavailable, match="did not answer"):
+        Lists(Nowhere()).whole(Entity.COURSE)
