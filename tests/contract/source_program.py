@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ledger.engine import open_engine
 from schemas.entity import Entity
+from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME
 from workers.source.client import Source
 from workers.source.sign_in import Credentials
@@ -17,7 +18,8 @@ def main(base_url: str, course_id: str) -> None:
     sys.stdout.flush()
     sys.stdin.readline()
     engine = open_engine(os.environ["LEDGER_URL"])
-    source = Source(base_url, engine, Credentials(USERNAME, PASSWORD), lambda: datetime.now(UTC))
+    user, gate = Credentials(USERNAME, PASSWORD), OpenGate()
+    source = Source(base_url, engine, user, lambda: datetime.now(UTC), gate)
     found = source.fetch(Entity.COURSE, int(course_id))
     source.close()
     engine.dispose()

@@ -13,6 +13,7 @@ from ledger.engine import Engine, open_engine, writing
 from ledger.migrate import migrate
 from schemas.states import Mode
 from tests.contract.ledger_rig import NOW
+from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running
 from workers.source.client import Source
 from workers.source.sign_in import Credentials
@@ -43,10 +44,11 @@ class Line:
     engine: Engine
     clock: HandClock = field(default_factory=HandClock)
     opened: list[Source] = field(default_factory=list)
+    gate: OpenGate = field(default_factory=OpenGate)
 
     def source(self, credentials: Credentials | None = CREDENTIALS) -> Source:
         """Open one more way."""
-        found = Source(self.base_url, self.engine, credentials, self.clock)
+        found = Source(self.base_url, self.engine, credentials, self.clock, self.gate)
         self.opened.append(found)
         return found
 

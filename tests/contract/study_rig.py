@@ -33,6 +33,7 @@ from workers.lookup.drain import LookingUp, drain_batch
 from workers.perform.outbox import perform_batch
 from workers.perform.perform import Performing
 from workers.perform.truth import Standpoint
+from workers.source.budget import Patience
 
 LISBON = ZoneInfo("Europe/Lisbon")
 SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
@@ -62,7 +63,7 @@ class Space:
         self.source.have(Entity.LESSON, *(lesson(number) for number in LESSONS))
 
     @contextlib.contextmanager
-    def _lend(self) -> Iterator[FakeSource]:
+    def _lend(self, _: Patience) -> Iterator[FakeSource]:
         yield self.source
 
     @property

@@ -31,9 +31,9 @@ COWORKER = Coworker(
 HASH = address_hash("ana@people.example", "key")
 
 
-def accept(engine: Engine, coworker: Coworker, seconds: float = 0) -> None:
+def accept(engine: Engine, coworker: Coworker, seconds: float = 0, zone: str | None = None) -> None:
     with writing(engine) as connection:
-        accept_person(connection, coworker, at(seconds))
+        accept_person(connection, coworker, at(seconds), zone)
 
 
 def person(engine: Engine, coworker_id: int = ANA) -> Person | None:
@@ -97,6 +97,41 @@ def test_a_person_who_changed_is_kept_anew(ledger_engine: Engine) -> None:
     )
     with reading(ledger_engine) as connection:
         assert people_by_email(connection, "ana.müller@people.example") == []
+
+
+@pytest.mark.parametrize(
+    ("time_zone_id", "zone", "kept"),
+    [
+        (7, "Asia/Tokyo", "Asia/Tokyo"),
+        (None, "Asia/Tokyo", "Asia/Tokyo"),
+        (None, None, None),  # the profile names none: that is what is true now
+        (7, None, "Europe/Lisbon"),  # it names one, which could not be found out now
+    ],
+)
+def test_the_zone_we_had_stays_only_while_the_new_one_cannot_be_found_out(
+    ledger_engine: Engine, time_zone_id: int | None, zone: str | None, kept: str | None
+) -> None:
+    accept(ledger_engine, replace(COWORKER, time_zone_id=20), zone="Europe/Lisbon")
+    moved = replace(COWORKER, time_zone_id=time_zone_id, full_name="Ana Weber")
+    accept(ledger_engine, moved, 5, zone)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.zone, found.full_name) == (kept, "Ana Weber")
+
+
+def test_an_older_read_does_not_bring_the_old_zone_back(ledger_engine: Engine) -> None:
+    accept(ledger_engine, replace(COWORKER, time_zone_id=7), 5, "Asia/Tokyo")
+    accept(ledger_engine, replace(COWORKER, time_zone_id=20), 0, "Europe/Lisbon")
+    found = person(ledger_engine)
+    assert found is not None
+    assert found.zone == "Asia/Tokyo"
+
+
+def test_a_zone_that_was_never_found_out_is_not_known(ledger_engine: Engine) -> None:
+    accept(ledger_engine, replace(COWORKER, time_zone_id=20))
+    found = person(ledger_engine)
+    assert found is not None
+    assert found.zone is None
 
 
 def test_a_person_who_is_gone_is_known_and_can_come_back(ledger_engine: Engine) -> None:

@@ -230,7 +230,7 @@ def test_a_row_that_comes_on_two_pages_is_one_record(source: Source, sandbox: Ru
 def test_a_filter_that_is_ignored_is_refused(source: Source, sandbox: Running) -> None:
     sandbox.sign_in()
     whole_table = sandbox.get(LESSONS, params={"size": 1000}).json()
-    assert len({row["CourseId"] for row in whole_table["Records"]}) == 2
+    assert len({row["CourseId"] for row in whole_table["Records"]}) > 1
     answer(sandbox, LESSONS, 200, body=whole_table)
     with pytest.raises(SourceRefused, match="ignored the filter"):
         source.lessons_of(sandbox.course("Finance"))

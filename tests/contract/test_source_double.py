@@ -1,6 +1,7 @@
 """The source client over HTTP and its double: the same cases on both."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -11,19 +12,25 @@ from sandbox.wire import as_read
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import (
+    Business,
     CompletedLesson,
     Course,
     CourseMember,
     Coworker,
+    Language,
     Lesson,
     Record,
+    Section,
+    TimeZone,
+    User,
+    WebHook,
     load_record,
 )
 from tests.contract.source_rig import answer, line_to, sqlite_ledger, tell_the_truth
 from tests.doubles.fake_source import FakeSource
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.lookup.reading import SourceReads
-from workers.source.client import Gone
+from workers.source.client import Gone, whole_record
+from workers.source.reads import BurstReads
 
 CLASSES: dict[Entity, type[object]] = {
     Entity.COURSE_MEMBER: CourseMember,
@@ -31,13 +38,27 @@ CLASSES: dict[Entity, type[object]] = {
     Entity.LESSON: Lesson,
     Entity.COURSE: Course,
     Entity.COWORKER: Coworker,
+    Entity.SECTION: Section,
+    Entity.BUSINESS: Business,
+    Entity.USER: User,
+    Entity.LANGUAGE: Language,
+    Entity.TIME_ZONE: TimeZone,
+    Entity.WEB_HOOK: WebHook,
 }
+FEW = (
+    Entity.SECTION,
+    Entity.BUSINESS,
+    Entity.USER,
+    Entity.LANGUAGE,
+    Entity.TIME_ZONE,
+    Entity.WEB_HOOK,
+)
 
 
 class World(Protocol):
     """A source, and the ways in which its records and its health change."""
 
-    source: SourceReads
+    source: BurstReads
 
     def ids(self) -> dict[Entity, int]: ...
     def finish_lesson(self) -> int: ...
@@ -53,11 +74,12 @@ class World(Protocol):
 class HttpWorld:
     """The stand-in, as a program of its own."""
 
-    def __init__(self, source: SourceReads, sandbox: Running) -> None:
+    def __init__(self, source: BurstReads, sandbox: Running) -> None:
         self.source = source
         self._sandbox = sandbox
         self._member = sandbox.enrol("Joël", "Finance")
         self._first = self.finish_lesson()
+        self._few = {entity: source.all_of(entity)[0].record_id for entity in FEW}
 
     def ids(self) -> dict[Entity, int]:
         [finance] = [
@@ -69,6 +91,7 @@ class HttpWorld:
             Entity.LESSON: finance["lessons"][0]["id"],
             Entity.COURSE: finance["id"],
             Entity.COWORKER: self._sandbox.person("Joël"),
+            **self._few,
         }
 
     def finish_lesson(self) -> int:
@@ -106,7 +129,7 @@ class MemoryWorld:
 
     def __init__(self) -> None:
         self._fake = FakeSource()
-        self.source: SourceReads = self._fake
+        self.source: BurstReads = self._fake
         self._tenant = Tenant()
         self._course = self._tenant.rows(Entity.COURSE)[0]["Id"]
         people = self._tenant.rows(Entity.COWORKER)
@@ -121,6 +144,7 @@ class MemoryWorld:
             Entity.LESSON: self._tenant.lessons_of(self._course)[0]["Id"],
             Entity.COURSE: self._course,
             Entity.COWORKER: self._person,
+            **{entity: self._tenant.rows(entity)[0]["Id"] for entity in FEW},
         }
 
     def finish_lesson(self) -> int:
@@ -232,6 +256,42 @@ def test_the_completions_of_an_enrolment_go_with_it(world: World) -> None:
     assert (
         world.source.fetch(Entity.COMPLETED_LESSON, world.ids()[Entity.COMPLETED_LESSON]) == Gone()
     )
+
+
+def test_the_sections_of_a_course_are_all_of_it_and_nothing_else(world: World) -> None:
+    course_id = world.ids()[Entity.COURSE]
+    sections = world.source.sections_of(course_id)
+    assert sections
+    assert all(isinstance(one, Section) and one.course_id == course_id for one in sections)
+    assert world.source.sections_of(4_242) == []
+
+
+@pytest.mark.parametrize("entity", FEW)
+def test_every_record_of_a_kind_of_which_there_are_few(world: World, entity: Entity) -> None:
+    found = world.source.all_of(entity)
+    assert ids_of(found) == sorted(set(ids_of(found)))
+    assert all(world.source.fetch(entity, one.record_id) == one for one in found)
+
+
+def test_several_records_come_with_one_question_and_the_missing_are_left_out(world: World) -> None:
+    lessons = world.source.lessons_of(world.ids()[Entity.COURSE])
+    ids = [*ids_of(lessons), 4_242]
+    rows = world.source.several(Entity.LESSON, ids)
+    assert sorted(row["Id"] for row in rows) == ids_of(lessons)
+    assert [whole_record(Entity.LESSON, row) for row in rows] == lessons
+
+
+def test_what_changed_since_a_moment_comes_in_order_and_not_what_changed_before(
+    world: World,
+) -> None:
+    first = world.ids()[Entity.COMPLETED_LESSON]
+    found = world.source.fetch(Entity.COMPLETED_LESSON, first)
+    assert isinstance(found, CompletedLesson)
+    second = world.finish_lesson()
+    pages = list(world.source.changed_since(Entity.COMPLETED_LESSON, found.created_at))
+    assert [row.record_id for page in pages for row in page.rows] == [first, second]
+    later = found.created_at + timedelta(days=1)
+    assert not [page.rows for page in world.source.changed_since(Entity.COURSE, later) if page.rows]
 
 
 def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:

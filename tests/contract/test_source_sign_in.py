@@ -2,12 +2,14 @@
 
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ledger.controls import client_id_of
-from ledger.engine import Engine, reading
-from ledger.sign_ins import SignIn, sign_in_of
+from ledger.engine import Engine, reading, writing
+from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import Course
@@ -18,6 +20,7 @@ from workers.source.client import Source
 from workers.source.sign_in import Credentials
 
 CONTENT = "/api/content"
+SIGN_IN_PROGRAM = "tests.contract.sign_in_program"
 WRONG = Credentials(USERNAME, "battery staple")
 LONG_ENOUGH_S = 61.0  # after which a refused token counts as old, not as a missing right
 
@@ -71,6 +74,31 @@ def test_processes_that_begin_at_once_sign_in_once(
     module, address = "tests.contract.source_program", line.base_url
     printed = processes_at_once(3, module, ledger_url, address, str(course_id))
     assert printed == ["Course\n"] * 3
+    assert grants(sandbox) == 1
+
+
+def test_processes_whose_token_expired_at_once_refresh_it_once(
+    line: Line, ledger_url: str, sandbox: Running, course_id: int
+) -> None:
+    read_course(line.source(), course_id)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with writing(line.engine) as connection:
+        old = sign_in_of(connection)
+        keep_sign_in(connection, replace(old, signed_in_at=yesterday, use_until=yesterday))
+    # The password would not be taken: what they get they get by the one refresh token.
+    wrong = WRONG.password or ""
+    printed = processes_at_once(4, SIGN_IN_PROGRAM, ledger_url, line.base_url, wrong)
+    assert printed == ["2\n"] * 4
+    assert grants(sandbox) == 2
+
+
+def test_processes_with_a_wrong_password_ask_once_in_total(
+    line: Line, ledger_url: str, sandbox: Running
+) -> None:
+    wrong = WRONG.password or ""
+    printed = processes_at_once(4, SIGN_IN_PROGRAM, ledger_url, line.base_url, wrong)
+    # One was told so by the source, and the others by that one.
+    assert sorted(printed) == ["InvalidGrant\n", *["SourceRefused\n"] * 3]
     assert grants(sandbox) == 1
 
 

@@ -3,6 +3,9 @@
 Trouble is only raised, never waited for.
 """
 
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
 from schemas.entity import Entity
 from schemas.errors import (
     CoursebellError,
@@ -11,8 +14,9 @@ from schemas.errors import (
     SourceThrottled,
     SourceUnavailable,
 )
-from schemas.records import CompletedLesson, Lesson, Record
+from schemas.records import CompletedLesson, Lesson, Record, Section, dump_record
 from workers.source.client import Gone
+from workers.source.lists import Changed, Changes, Row
 
 
 class FakeSource:
@@ -24,6 +28,11 @@ class FakeSource:
         self._broken: set[tuple[Entity, int]] = set()
         self._trouble: CoursebellError | None = None
         self._next: list[CoursebellError] = []
+        self._listed: dict[tuple[Entity, int], Record] = {}
+        self._several: dict[tuple[Entity, int], Record] = {}
+        self._left_out: set[tuple[Entity, str]] = set()
+        self._totals: dict[Entity, int] = {}
+        self._hidden: set[Entity] = set()
 
     def have(self, entity: Entity, *records: Record) -> None:
         """Have these records from now on, in place of older ones with the same Id."""
@@ -35,6 +44,26 @@ class FakeSource:
         if entity is Entity.COURSE_MEMBER:
             for completed in self._completions(record_id):
                 del self._records[Entity.COMPLETED_LESSON, completed.record_id]
+
+    def list_as(self, entity: Entity, record: Record) -> None:
+        """Show this in lists in place of the record with its Id, as a source with stale lists."""
+        self._listed[entity, record.record_id] = record
+
+    def several_as(self, entity: Entity, record: Record) -> None:
+        """Show this among several, in place of the record with its Id."""
+        self._several[entity, record.record_id] = record
+
+    def say_total(self, entity: Entity, total: int) -> None:
+        """Say of a list of changes that it has so many rows."""
+        self._totals[entity] = total
+
+    def hide(self, entity: Entity) -> None:
+        """Show no record of this kind by its Id until `recover`."""
+        self._hidden.add(entity)
+
+    def leave_out(self, entity: Entity, field: str) -> None:
+        """Leave a field out of the rows of several Ids."""
+        self._left_out.add((entity, field))
 
     def break_record(self, entity: Entity, record_id: int) -> None:
         """Answer something for this record that does not fit our schema."""
@@ -53,8 +82,9 @@ class FakeSource:
         self._trouble = SourceRefused("the source answered 403: sign-in or rights are missing")
 
     def recover(self) -> None:
-        """End what `be_slow`, `be_busy` and `refuse` began."""
+        """End what `be_slow`, `be_busy`, `refuse` and `hide` began."""
         self._trouble = None
+        self._hidden.clear()
 
     def fail_next(self, *errors: CoursebellError) -> None:
         """Raise these, one for each question to come."""
@@ -66,7 +96,7 @@ class FakeSource:
     def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
         """Return the record or `Gone`; see `Source.fetch`."""
         self._ask(entity.value, record_id)
-        found = self._records.get((entity, record_id))
+        found = None if entity in self._hidden else self._records.get((entity, record_id))
         return Gone() if found is None else self._whole(entity, found)
 
     def lessons_of(self, course_id: int) -> list[Record]:
@@ -79,11 +109,48 @@ class FakeSource:
         ]
         return [self._whole(Entity.LESSON, record) for record in lessons]
 
+    def sections_of(self, course_id: int) -> list[Record]:
+        """Return every section of a course; see `Source.sections_of`."""
+        self._ask("sections_of", course_id)
+        return [
+            self._whole(Entity.SECTION, record)
+            for _, record in sorted(self._records.items(), key=lambda item: item[0])
+            if isinstance(record, Section) and record.course_id == course_id
+        ]
+
+    def all_of(self, entity: Entity) -> list[Record]:
+        """Return every record of a kind; see `Source.all_of`."""
+        self._ask(f"all_of {entity}", 0)
+        found = sorted(self._records.items(), key=lambda item: item[0])
+        return [self._whole(kind, record) for (kind, _), record in found if kind is entity]
+
+    def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
+        """Return the rows of several records; see `Source.several`."""
+        self._ask(f"several {entity}", len(record_ids))
+        keys = [(entity, record_id) for record_id in sorted(record_ids)]
+        found = [self._several.get(key, self._records.get(key)) for key in keys]
+        rows = [dump_record(entity, record) for record in found if record is not None]
+        left_out = {field for kind, field in self._left_out if kind is entity}
+        return [{name: row[name] for name in row if name not in left_out} for row in rows]
+
+    def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+        """Yield what changed since then, on one page; see `Source.changed_since`."""
+        self._ask(f"changed_since {entity}", 0)
+        by = "created_at" if entity is Entity.COMPLETED_LESSON else "updated_at"
+        start = moment.replace(second=0, microsecond=0)
+        rows = [
+            Changed(number, getattr(record, by), dump_record(entity, record))
+            for (kind, number), record in self._records.items()
+            if kind is entity and getattr(record, by) >= start
+        ]
+        total = self._totals.get(entity, len(rows))
+        yield Changes(sorted(rows, key=lambda row: (row.at, row.record_id)), total)
+
     def completions_of(self, course_member_id: int) -> list[Record]:
         """Return every completed lesson of an enrolment; see `Source.completions_of`."""
         self._ask("completions_of", course_member_id)
         return [
-            self._whole(Entity.COMPLETED_LESSON, record)
+            self._row(Entity.COMPLETED_LESSON, record)
             for record in self._completions(course_member_id)
         ]
 
@@ -100,6 +167,9 @@ class FakeSource:
             for _, record in sorted(self._records.items(), key=lambda item: item[0])
             if isinstance(record, CompletedLesson) and record.course_member_id == course_member_id
         ]
+
+    def _row(self, entity: Entity, record: Record) -> Record:
+        return self._whole(entity, self._listed.get((entity, record.record_id), record))
 
     def _whole(self, entity: Entity, record: Record) -> Record:
         if (entity, record.record_id) in self._broken:

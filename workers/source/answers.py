@@ -5,15 +5,22 @@ a missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or 
 """
 
 import json
-from collections.abc import Mapping
+import re
+from codecs import BOM_UTF8
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import Final
 
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 
-_THROTTLED = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _LONGEST_WAIT_S = 3600.0  # a longer Retry-After is not believed
+# Of what may be declared we believe what .NET can write; all others are a way to be tricked.
+_CHARSET = re.compile(
+    r"charset=[\"']?(iso-8859-\d{1,2}|windows-125\d|utf-16(?:le|be)?)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,56 +39,133 @@ class Missing:
     certain: bool
 
 
+class _Kind(Enum):
+    """What a body is, as far as it matters before it is read."""
+
+    PAGE = auto()  # HTML: nobody of the API speaks so, but its edge, a proxy, or a sign-in page
+    WORD = auto()  # a JSON string, or nothing at all
+    OTHER = auto()
+
+
+class _Meaning(Enum):
+    """What an answer asks of us."""
+
+    READ = auto()  # a value
+    GONE = auto()  # no such record
+    DOUBTFUL = auto()  # perhaps no such record: only the list can tell
+    WAIT = auto()  # slow down
+    WAIT_IF_TOLD = auto()  # slow down if it says how long, else as LATER
+    LATER = auto()  # no answer
+    NO = auto()  # an answer that will not change by asking again
+
+
+_ANY: Final = frozenset(_Kind)
+_PAGE: Final = frozenset({_Kind.PAGE})
+_WORD: Final = frozenset({_Kind.WORD})
+_NO_PAGE: Final = _ANY - _PAGE
+
+# Which status, with what for a body, means what; and what of it is worth saying. The first row
+# that fits decides.
+_TABLE: tuple[tuple[Container[int], frozenset[_Kind], _Meaning, str], ...] = (
+    ({409, 429}, _ANY, _Meaning.WAIT, ""),
+    ({503}, _ANY, _Meaning.WAIT_IF_TOLD, ""),
+    ({404, 410}, _WORD, _Meaning.GONE, ""),
+    # Another text with a 404 may speak of the address rather than of the record.
+    ({404, 410}, _NO_PAGE, _Meaning.DOUBTFUL, ""),
+    ({500}, _ANY, _Meaning.DOUBTFUL, ""),
+    ({403}, _PAGE, _Meaning.LATER, " with a page: its edge refused the connection"),
+    ({401, 403}, _ANY, _Meaning.NO, ": sign-in or rights are missing"),
+    (range(300, 400), _ANY, _Meaning.NO, ", a redirect"),  # they often bring a page along
+    (range(200), _ANY, _Meaning.LATER, ", which is no answer yet"),
+    (range(500, 1000), _ANY, _Meaning.LATER, ""),
+    ({408}, _ANY, _Meaning.LATER, ""),
+    (range(1000), _PAGE, _Meaning.LATER, " with a page"),
+    ({200}, _NO_PAGE, _Meaning.READ, ""),
+    (range(1000), _NO_PAGE, _Meaning.NO, ""),  # 201 and 204, which a GET never gets, and 400
+)
+
+
 def read_answer(answer: Answer) -> object | Missing:
     """Return the JSON value of a good answer, or `Missing`.
 
-    A 500 is `Missing(certain=False)`: on GET by Id it may mean a deleted record or an outage, and
-    only the list can tell (contract, section 4).
+    `Missing(certain=False)`: on GET by Id a 500 may mean a deleted record or an outage, and only
+    the list can tell (contract, section 4).
 
     Raises:
-        SourceThrottled: 409, 429, or 503 with Retry-After; carries `retry_after_s`.
+        SourceThrottled: 409, 429, or 503 with Retry-After; carries `retry_after_s` if it is known.
         SourceUnavailable: any other answer that is no answer: 5xx, HTML, an empty or broken body.
         SourceRefused: understood, and no: 400, 401, 403, a redirect, `WasSuccessful: false`.
     """
-    status = answer.status
-    wait_s = _retry_after_s(answer)
-    if status in _THROTTLED or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait_s is not None):
-        raise SourceThrottled(f"the source answered {status}", retry_after_s=wait_s)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} and not _is_html(answer):
-        return Missing(certain=True)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Missing(certain=False)
-    if status == HTTPStatus.FORBIDDEN and _is_html(answer):
-        raise SourceUnavailable("the source's edge refused the connection (403 with a page)")
-    if status in _REFUSED:
-        raise SourceRefused(f"the source answered {status}: sign-in or rights are missing")
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        # Redirects often bring a page along; they are refused all the same.
-        raise SourceRefused(f"the source answered {status}, a redirect")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or _is_html(answer):
-        raise SourceUnavailable(f"the source answered {status}{' with a page' * _is_html(answer)}")
-    if status != HTTPStatus.OK:
-        raise SourceRefused(f"the source answered {status}")
-    return _json(answer)
+    meaning, aside = _meaning(answer)
+    said = f"the source answered {answer.status}{aside}"
+    match meaning:
+        case _Meaning.READ:
+            return _json(answer)
+        case _Meaning.GONE | _Meaning.DOUBTFUL:
+            return Missing(certain=meaning is _Meaning.GONE)
+        case _Meaning.WAIT:
+            raise SourceThrottled(said, retry_after_s=_retry_after_s(answer.headers))
+        case _Meaning.NO:
+            raise SourceRefused(said)
+        case _:
+            raise SourceUnavailable(said)
+
+
+def _meaning(answer: Answer) -> tuple[_Meaning, str]:
+    kind = _kind(answer)
+    for statuses, kinds, meaning, aside in _TABLE:
+        if answer.status in statuses and kind in kinds:
+            if meaning is _Meaning.WAIT_IF_TOLD:
+                told = _retry_after_s(answer.headers) is not None
+                return _Meaning.WAIT if told else _Meaning.LATER, aside
+            return meaning, aside
+    return _Meaning.LATER, ""
+
+
+def _kind(answer: Answer) -> _Kind:
+    start = answer.body[:64].removeprefix(BOM_UTF8).lstrip().lower()
+    declared = answer.headers.get("content-type", "").lower()
+    if "html" in declared or start.startswith((b"<!doctype", b"<html")):
+        return _Kind.PAGE
+    if not answer.body.strip() or start.startswith(b'"'):
+        return _Kind.WORD
+    return _Kind.OTHER
 
 
 def _json(answer: Answer) -> object:
-    try:
-        value: object = json.loads(answer.body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise SourceUnavailable("the source's answer is not JSON") from None
-    if isinstance(value, Mapping) and value.get("WasSuccessful") is False:
-        raise SourceRefused("the source answered 200 and says it was not successful")
-    return value
+    for charset in _charsets(answer.headers.get("content-type", "")):
+        try:
+            value: object = json.loads(answer.body.decode(charset))
+        except (ValueError, LookupError, RecursionError):
+            continue
+        if isinstance(value, Mapping) and value.get("WasSuccessful") is False:
+            raise SourceRefused("the source answered 200 and says it was not successful")
+        return value
+    raise SourceUnavailable("the source's answer is not JSON")
 
 
-def _is_html(answer: Answer) -> bool:
-    kind = answer.headers.get("content-type", "").lower()
-    return "html" in kind or answer.body[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
+def _charsets(content_type: str) -> Iterator[str]:
+    """Give the ways to read a body: JSON is UTF-8, whatever is declared, unless it cannot be."""
+    yield "utf-8-sig"
+    declared = _CHARSET.search(content_type)
+    if declared:
+        yield declared[1]
 
 
-def _retry_after_s(answer: Answer) -> float | None:
-    wish = answer.headers.get("retry-after", "").strip()
-    if not (wish.isascii() and wish.isdigit()):
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the wish in seconds; it may be given as a date (RFC 9110, section 10.2.3)."""
+    wish = headers.get("retry-after", "").strip()
+    if wish.isascii() and wish.isdigit():
+        return min(float(wish[:6]), _LONGEST_WAIT_S)
+    then, now = _moment(wish), _moment(headers.get("date", ""))
+    if then is None or now is None:
         return None
-    return min(float(wish[:6]), _LONGEST_WAIT_S)
+    return min(max((then - now).total_seconds(), 0.0), _LONGEST_WAIT_S)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,25 +1,27 @@
-"""Fetches records by Id, and the two lists that "course finished" needs.
+"""The source's records: one by its Id, several by their Ids, and the lists that we need.
 
-Callers get a record, `Gone`, or one of the errors that tell them what to do next. Nothing here
+Callers get records, `Gone`, or one of the errors that tell them what to do next. Nothing here
 retries: waiting is decided by the ledger's due times, once, for every kind of work.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.engine import Engine
-from schemas.entity import PATHS, Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
-from schemas.records import Record, load_record
-from schemas.records.page import load_page
-from workers.source.answers import Answer, Missing, read_answer
+from schemas.entity import OTHER_PATHS, PATHS, Entity
+from schemas.errors import RecordUnreadable, SourceUnavailable
+from schemas.records import Record, is_whole, load_record
+from workers.source.answers import Missing
+from workers.source.asking import Asking
+from workers.source.budget import Budgeting, Patience, Urgency
+from workers.source.lists import Changes, Lists, Row
 from workers.source.sign_in import Credentials, Tokens
 from workers.source.transport import Transport
 
-_PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
-_MOST_PAGES = 100
+MOST_IDS = 100  # in one question; ASP.NET takes questions of about 2,000 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Gone:
 
 
 class Source:
-    """One thread's way to the source."""
+    """One thread's way to the source. Whoever borrows it sets its `patience`."""
 
     def __init__(
         self,
@@ -36,9 +38,13 @@ class Source:
         engine: Engine,
         credentials: Credentials | None,
         clock: Callable[[], datetime],
+        budget: Budgeting,
     ) -> None:
         self._transport = Transport(base_url)
-        self._tokens = Tokens(engine, lambda: self._transport, credentials, clock)
+        tokens = Tokens(engine, lambda: self._transport, credentials, clock)
+        patience = Patience(Urgency.WORK, float("inf"), lambda: None)
+        self.asking = Asking(self._transport, tokens, budget, patience)
+        self.lists = Lists(self.asking)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -56,7 +62,9 @@ class Source:
             SourceRefused: the source understood and said no; asking again cannot help.
             RecordUnreadable: the answer does not fit our schema; carries the field errors.
         """
-        found = read_answer(self._get(f"{PATHS[entity]}/{record_id}", {}))
+        found = self.asking.ask(f"{PATHS[entity]}/{record_id}", {})
+        if isinstance(found, Missing) and found.certain and entity in OTHER_PATHS:
+            found = self.asking.ask(f"{OTHER_PATHS[entity]}/{record_id}", {})
         if isinstance(found, Missing):
             if found.certain or self._is_absent(entity, record_id):
                 return Gone()
@@ -68,61 +76,64 @@ class Source:
             )
         return record
 
+    def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
+        """Return the rows of these records (contract, section 2.8); at most `MOST_IDS` of them.
+
+        Rows may be partial, and none comes for a record that is gone: see `proving` for when they
+        may be used. An answer of another shape is no rows. Raises as `fetch`.
+        """
+        asked = json.dumps(sorted(record_ids), separators=(",", ":"))
+        found = self.asking.ask(f"{PATHS[entity]}/", {"id": asked})
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        return [row for row in rows if row.get("Id") in set(record_ids)]
+
     def lessons_of(self, course_id: int) -> list[Record]:
         """Return every lesson of a course. Raises as `fetch`."""
-        return self._all(Entity.LESSON, "CourseLesson_Course", ("CourseId", course_id))
+        return self._below(Entity.LESSON, "Course", "CourseId", course_id)
+
+    def sections_of(self, course_id: int) -> list[Record]:
+        """Return every section of a course. Raises as `fetch`."""
+        return self._below(Entity.SECTION, "Course", "CourseId", course_id)
 
     def completions_of(self, course_member_id: int) -> list[Record]:
         """Return every completed lesson of an enrolment. Raises as `fetch`."""
-        return self._all(
-            Entity.COMPLETED_LESSON,
-            "CourseCompletedLesson_CourseMember",
-            ("CourseMemberId", course_member_id),
+        return self._below(
+            Entity.COMPLETED_LESSON, "CourseMember", "CourseMemberId", course_member_id
         )
 
-    def _all(self, entity: Entity, filter_name: str, must_be: tuple[str, int]) -> list[Record]:
-        field, wanted = must_be
-        found: dict[int, Record] = {}
-        for page_number in range(1, _MOST_PAGES + 1):
-            query = {filter_name: str(wanted), "page": str(page_number), "size": str(_PAGE_SIZE)}
-            answer = read_answer(self._get(PATHS[entity], query))
-            if isinstance(answer, Missing):
-                raise SourceUnavailable(f"the list of {entity} did not answer")
-            page = load_page(answer)
-            for row in page.rows:
-                if row.get(field) != wanted:
-                    # Unknown filters are ignored and the whole table comes (contract, section 3).
-                    raise SourceRefused(f"the list of {entity} ignored the filter {filter_name}")
-                record = self._full(entity, row)
-                if record is not None:
-                    found[record.record_id] = record
-            if not page.has_next:
-                return list(found.values())
-        raise SourceUnavailable(f"the list of {entity} does not end")
+    def all_of(self, entity: Entity) -> list[Record]:
+        """Return every record of a kind of which there are few. Raises as `fetch`."""
+        return self._full(entity, self.lists.whole(entity))
 
-    def _full(self, entity: Entity, row: dict[str, object]) -> Record | None:
-        """Return a row as a record; rows may be partial, then the record is fetched by its Id."""
-        try:
-            return load_record(entity, row)
-        except RecordUnreadable:
-            record_id = row.get("Id")
-            if not isinstance(record_id, int):
-                raise
-            fetched = self.fetch(entity, record_id)
-            return None if isinstance(fetched, Gone) else fetched
+    def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+        """Yield which records changed since `moment`, and somewhat before, page by page.
+
+        See `Lists.since`. Only their Ids and times are to be used: rows may be partial.
+        """
+        return self.lists.since(entity, moment)
+
+    def _below(self, entity: Entity, relation: str, field: str, parent_id: int) -> list[Record]:
+        return self._full(entity, self.lists.below(entity, relation, field, parent_id))
+
+    def _full(self, entity: Entity, rows: Sequence[Row]) -> list[Record]:
+        """Return rows as records; what a partial row leaves out is fetched by its Id."""
+        found = []
+        for row in rows:
+            record = whole_record(entity, row) or self.fetch(entity, row["Id"])
+            if not isinstance(record, Gone):
+                found.append(record)
+        return found
 
     def _is_absent(self, entity: Entity, record_id: int) -> bool:
         """Ask the list whether this Id exists: an empty 200 is gone, an error is an outage."""
-        found = read_answer(self._get(f"{PATHS[entity]}/", {"id": json.dumps([record_id])}))
+        found = self.asking.ask(f"{PATHS[entity]}/", {"id": json.dumps([record_id])})
         if not isinstance(found, list):
             raise SourceUnavailable("the source answered 500 and its list did not answer either")
         return not any(isinstance(row, dict) and row.get("Id") == record_id for row in found)
 
-    def _get(self, path: str, query: dict[str, str]) -> Answer:
-        sign_in = self._tokens.current()
-        answer = self._transport.get(path, query, sign_in.access_token or "")
-        if answer.status != 401:  # noqa: PLR2004 - the HTTP status for "sign in"
-            return answer
-        # Once: the token may have been ended by somebody. A second 401 is a missing right.
-        sign_in = self._tokens.current(refused_version=sign_in.version)
-        return self._transport.get(path, query, sign_in.access_token or "")
+
+def whole_record(entity: Entity, row: Row) -> Record | None:
+    """Return a row of a list as a record, if it is one; None if anything is left out of it."""
+    with suppress(RecordUnreadable):
+        return load_record(entity, row) if is_whole(entity, row) else None
+    return None

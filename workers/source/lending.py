@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from workers.source.budget import Patience
 from workers.source.client import Source
 
 
@@ -16,11 +17,12 @@ class Sources:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self) -> Iterator[Source]:
-        """Give a way to the source to one thread, for a while."""
+    def lend(self, patience: Patience) -> Iterator[Source]:
+        """Give a way to the source to one thread, for a while; `patience` says who waits."""
         with self._lock:
             source = self._free.pop() if self._free else None
         source = source or self._make()
+        source.asking.patience = patience
         try:
             yield source
         finally:

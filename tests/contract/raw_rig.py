@@ -1,0 +1,108 @@
+"""A server that says byte for byte what a test wants, also below TLS, also never to its end."""
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+OK = b"HTTP/1.1 200 OK\r\n"
+_RESET = struct.pack("ii", 1, 0)  # linger for no time: what is closed is reset
+_PATIENCE_S = 30.0
+
+
+@dataclass
+class Talking:
+    """One connection at the server's end. `over` is set once the test is done with it."""
+
+    socket: socket.socket
+    over: threading.Event
+    heard: list[bytes]
+
+    def hear(self) -> bytes:
+        """Take one question without a body; breaks off when the other side hung up."""
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            piece = self.socket.recv(65_536)
+            if not piece:
+                raise ConnectionResetError
+            heard += piece
+        self.heard.append(heard)
+        return heard
+
+    def say(self, *pieces: bytes) -> None:
+        """Send so many bytes and nothing else."""
+        for piece in pieces:
+            self.socket.sendall(piece)
+
+    def drip(self, piece: bytes, *, every_s: float = 0.01) -> None:
+        """Send the same again and again until the other side hangs up."""
+        while not self.over.wait(every_s):
+            self.socket.sendall(piece)
+
+    def reset(self) -> None:
+        """Break the connection off in the hard way."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.socket.close()
+
+
+@dataclass
+class RawServer:
+    """Where it is, what it heard, and how many connections it had."""
+
+    port: int
+    heard: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    hung_up: threading.Event = field(default_factory=threading.Event)  # we could say no more
+
+
+Talk = Callable[[Talking], None]
+
+
+@contextmanager
+def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
+    """Serve on loopback, one connection after the other, each given to `talk`."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = RawServer(listening.getsockname()[1])
+
+        def serve() -> None:
+            while not over.is_set():
+                with suppress(OSError):
+                    taken, _ = listening.accept()
+                    taken.settimeout(_PATIENCE_S)
+                    server.connections += not over.is_set()
+                    _talk(taken)
+
+        def _talk(taken: socket.socket) -> None:
+            try:
+                with tls.wrap_socket(taken, server_side=True) if tls else taken as spoken:
+                    talk(Talking(spoken, over, server.heard))
+            except OSError:
+                server.hung_up.set()
+            finally:
+                taken.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server
+        finally:
+            over.set()
+            # The server waits for somebody: so that it sees that it is over.
+            with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
+                pass
+            thread.join(_PATIENCE_S)
+            assert not thread.is_alive()
+
+
+def saying(*pieces: bytes) -> Talk:
+    """Return a talk that hears one question, says this, and closes."""
+
+    def talk(line: Talking) -> None:
+        line.hear()
+        line.say(*pieces)
+
+    return talk

@@ -1,0 +1,60 @@
+"""The budget and its double: the same cases on both."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.budget_rig import key_space, nothing
+from tests.doubles.open_gate import OpenGate
+from workers.source.budget import Budget, Budgeting, Patience, Urgency
+
+
+@pytest.fixture(params=["shared", "alone", "double"])
+def gate(request: pytest.FixtureRequest) -> Iterator[Budgeting]:
+    if request.param == "double":
+        yield OpenGate()
+    elif request.param == "alone":
+        yield Budget("100/minute", None, shares=1)
+    else:
+        url: str = request.getfixturevalue("broker_url")
+        with key_space(url) as space:
+            budget = Budget("100/minute", url, shares=1, space=space)
+            yield budget
+            assert budget.state().shared
+            budget.close()
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_a_request_may_leave_even_if_nobody_would_wait_for_it(
+    urgency: Urgency, gate: Budgeting
+) -> None:
+    gate.take(Patience(urgency, time.monotonic() - 1, nothing))
+
+
+def test_the_lease_is_kept_before_each_request(gate: Budgeting) -> None:
+    kept: list[int] = []
+    for number in range(3):
+        gate.take(Patience(Urgency.WORK, float("inf"), lambda n=number: kept.append(n)))  # type: ignore[misc]
+    assert kept == [0, 1, 2]
+
+
+def test_what_keeping_raises_passes(gate: Budgeting) -> None:
+    def lose() -> None:
+        raise LookupError("the lease is lost")
+
+    with pytest.raises(LookupError, match="the lease is lost"):
+        gate.take(Patience(Urgency.WORK, float("inf"), lose))
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_a_wish_for_no_quiet_holds_nobody_back(seconds: float, gate: Budgeting) -> None:
+    gate.calm(seconds)
+    gate.take(Patience(Urgency.PERSON, time.monotonic(), nothing))
+
+
+def test_the_double_counts_what_left_and_remembers_the_quiet() -> None:
+    gate = OpenGate()
+    gate.take(Patience(Urgency.WORK, 0.0, nothing))
+    gate.calm(2.5)
+    assert (gate.taken, gate.calms) == (1, [2.5])

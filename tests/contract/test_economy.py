@@ -1,0 +1,323 @@
+"""How little is asked of the source, and that nothing is lost by asking less."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ledger.engine import Engine, reading, writing
+from ledger.proofs import Proof, keep_proof, proofs
+from ledger.tables import lookups
+from schemas.entity import Entity
+from schemas.errors import SourceThrottled, SourceUnavailable
+from schemas.records import CompletedLesson, CourseMember
+from tests.builders.records import course, lesson
+from tests.contract.study_rig import SHIPPED, Space, rules_of
+from workers.lookup.drain import drain_batch
+from workers.source.proving import IN_BURSTS, TOO_FEW, probe_all
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    return Space(ledger_engine, rules_of(SHIPPED))
+
+
+def asked(space: Space) -> Counter[str]:
+    """Return how often each kind of question was asked since the last time."""
+    found = Counter(question for question, _ in space.source.asked)
+    space.source.asked.clear()
+    return found
+
+
+def drain(space: Space) -> None:
+    while drain_batch(space.looking_up)[0]:
+        pass
+
+
+def prove(space: Space, *entities: Entity) -> None:
+    with writing(space.engine) as connection:
+        for entity in entities:
+            keep_proof(
+                connection, entity, Proof(holds=True, sentence="by hand", probed_at=space.clock())
+            )
+
+
+def studying(space: Space, *numbers: int) -> list[CourseMember]:
+    """Let people enrol and have that worked off."""
+    members = [space.enrol(number) for number in numbers]
+    drain(space)
+    return members
+
+
+def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Space) -> None:
+    [member] = studying(space, 1)
+    asked(space)
+    space.finish(member, 1, 2)
+    drain_batch(space.looking_up)
+    space.finish(member, 3)
+    drain(space)
+    found = asked(space)
+    assert found["completions_of"] <= 3
+
+
+def test_a_neighbour_on_the_list_needs_no_question_of_its_own(space: Space) -> None:
+    [member] = studying(space, 1)
+    first, second = space.finish(member, 1, 2, told=False)
+    # Both are spoken of before the first is read.
+    space.tell(Entity.COMPLETED_LESSON, first)
+    space.tell(Entity.COMPLETED_LESSON, second)
+    with writing(space.engine) as connection:
+        connection.execute(
+            lookups.update()
+            .where(lookups.c.record_id == second)
+            .values(due_at=space.clock() + timedelta(seconds=1))
+        )
+    drain(space)
+    asked(space)
+    space.later(seconds=2)
+    assert asked(space) == Counter()
+    assert space.reasons("lesson_completed") == [None, None]
+
+
+def test_what_is_spoken_of_again_is_read_again(space: Space) -> None:
+    [member] = studying(space, 1)
+    [done] = space.finish(member, 1)
+    drain(space)
+    asked(space)
+    space.tell(Entity.COMPLETED_LESSON, done)
+    drain(space)
+    assert asked(space)["CourseCompletedLesson"] == 1
+
+
+def test_a_list_that_shows_a_lesson_otherwise_than_its_id_proves_nothing_of_its_neighbours(
+    space: Space,
+) -> None:
+    [member] = studying(space, 1)
+    first, second = space.finish(member, 1, 2, told=False)
+    shown = space.source.fetch(Entity.COMPLETED_LESSON, first)
+    assert isinstance(shown, CompletedLesson)
+    space.source.list_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Stale"))
+    space.tell(Entity.COMPLETED_LESSON, first)
+    drain(space)
+    asked(space)
+    space.tell(Entity.COMPLETED_LESSON, second)
+    drain(space)
+    assert asked(space)["CourseCompletedLesson"] == 1
+
+
+def test_what_an_email_found_first_is_still_decided_on_when_it_is_told(space: Space) -> None:
+    [member] = studying(space, 1)
+    space.finish(member, 1, 2, told=False)
+    [third] = space.finish(member, 3, told=False)
+    space.later(minutes=5)  # the welcome email reads the completions, and decides nothing on them
+    assert space.subjects == ["You're in: Freelance Finance"]
+    space.tell(Entity.COMPLETED_LESSON, third)
+    drain(space)
+    assert space.reasons("course_completed") == [None]
+
+
+def test_courses_lessons_and_people_are_asked_for_once(space: Space) -> None:
+    members = studying(space, *range(1, 7))
+    found = asked(space)
+    assert (found["Course"], found["Coworker"], found["CourseMember"]) == (1, 6, 6)
+    for member in members:
+        space.finish(member, 1)
+    drain(space)
+    found = asked(space)
+    assert found["lessons_of"] == 1
+    assert (found["Course"], found["Coworker"], found["CourseMember"]) == (0, 0, 0)
+
+
+def test_a_burst_is_read_with_few_questions_where_that_was_proved(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    for number in range(1, 31):
+        space.enrol(number)
+    drain(space)
+    found = asked(space)
+    assert found["CourseMember"] == found["Coworker"] == 0
+    assert found.total() <= 5
+    members = [space.source.fetch(Entity.COURSE_MEMBER, 9000 + number) for number in range(1, 31)]
+    for member in members:
+        assert isinstance(member, CourseMember)
+        space.finish(member, 1, 2, 3)
+    asked(space)
+    drain(space)
+    found = asked(space)
+    assert found["CourseCompletedLesson"] == found["completions_of"] == 0
+    assert found.total() <= 6
+    assert space.reasons("course_completed") == [None] * 30
+    assert len(space.reasons("lesson_completed")) == 90
+
+
+def test_without_proof_each_is_read_by_its_id(space: Space) -> None:
+    prove(space, Entity.COURSE)
+    for number in range(1, 11):
+        space.enrol(number)
+    drain(space)
+    found = asked(space)
+    assert (found["CourseMember"], found["Coworker"]) == (10, 10)
+    assert not [question for question in found if question.startswith("several CourseMember")]
+
+
+def test_what_is_missing_among_several_is_asked_for_by_its_id(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    for number in range(1, 6):
+        space.enrol(number)
+    space.source.leave_out(Entity.COURSE_MEMBER, "CoworkerFullName")  # since the probe
+    drain(space)
+    found = asked(space)
+    assert (found["several CourseMember"], found["CourseMember"]) == (1, 5)
+    assert space.reasons("enrolled") == [None] * 5
+
+
+def test_a_burst_is_worked_off_one_by_one_when_reading_ahead_fails(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    for number in range(1, 6):
+        space.enrol(number)
+    space.source.fail_next(SourceUnavailable("not now"))
+    drain(space)
+    assert space.reasons("enrolled") == [None] * 5
+
+
+def test_a_stale_list_of_completions_is_not_put_on_the_shelf(space: Space) -> None:
+    members = studying(space, *range(1, 6))
+    prove(space, *IN_BURSTS)
+    made = [space.finish(member, 1)[0] for member in members]
+    shown = space.source.fetch(Entity.COMPLETED_LESSON, made[0])
+    assert isinstance(shown, CompletedLesson)
+    asked(space)
+    space.source.several_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Otherwise"))
+    drain(space)
+    assert asked(space)["completions_of"] == 5
+
+
+def test_a_long_list_of_completions_is_not_read_for_a_few_enrolments(space: Space) -> None:
+    members = studying(space, *range(1, 6))
+    prove(space, *IN_BURSTS)
+    space.source.say_total(Entity.COMPLETED_LESSON, 100_000)
+    for member in members:
+        space.finish(member, 1)
+    asked(space)
+    drain(space)
+    assert asked(space)["completions_of"] == 5
+
+
+def test_a_probe_needs_records_and_says_so(space: Space) -> None:
+    found = probe_all(space.engine, space.source, space.clock())
+    assert {proof.sentence for proof in found.values()} == {TOO_FEW}
+    assert not any(proof.holds for proof in found.values())
+
+
+def test_a_probe_proves_each_kind_by_itself_and_is_kept_with_its_date(space: Space) -> None:
+    for number, record_id in ((1, 7), (2, 8), (3, 9)):
+        space.source.have(Entity.COURSE, course(record_id=record_id))
+        space.source.have(Entity.LESSON, lesson(100 + number, course_id=record_id))
+        member = space.enrol(number, course_id=record_id)
+        space.finish(member, 100 + number)
+    drain(space)
+    space.source.leave_out(Entity.COWORKER, "Email")
+    found = probe_all(space.engine, space.source, space.clock())
+    assert {entity for entity, proof in found.items() if proof.holds} == set(IN_BURSTS) - {
+        Entity.COWORKER
+    }
+    assert "differ" in found[Entity.COWORKER].sentence
+    with reading(space.engine) as connection:
+        assert proofs(connection) == found
+    assert {proof.probed_at for proof in found.values()} == {space.clock()}
+
+
+def test_a_probe_is_made_again_after_a_while_and_not_before(space: Space) -> None:
+    studying(space, 1, 2)
+    probe_all(space.engine, space.source, space.clock())
+    asked(space)
+    space.clock.now += timedelta(minutes=59)
+    probe_all(space.engine, space.source, space.clock())
+    assert asked(space) == Counter()
+    probe_all(space.engine, space.source, space.clock(), anew=True)
+    assert asked(space)["several CourseMember"] == 1
+    space.clock.now += timedelta(days=8)
+    probe_all(space.engine, space.source, space.clock())
+    assert asked(space)["several CourseMember"] == 1
+
+
+def test_an_old_proof_is_not_used(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    space.clock.now += timedelta(days=31)
+    for number in range(1, 6):
+        space.enrol(number)
+    drain(space)
+    assert asked(space)["CourseMember"] == 5
+
+
+def test_a_record_that_cannot_be_read_yet_is_looked_for_again(space: Space) -> None:
+    member = space.enrol(1)
+    space.source.lose(Entity.COURSE_MEMBER, member.record_id)
+    drain(space)
+    assert space.lookups() == [("waiting", "not-there-yet")]
+    space.source.have(Entity.COURSE_MEMBER, member)
+    space.later(seconds=5)
+    assert space.reasons("enrolled") == [None]
+
+
+@pytest.mark.parametrize("missing", [Entity.COURSE_MEMBER, Entity.COURSE, Entity.COWORKER])
+def test_a_lesson_whose_neighbour_cannot_be_read_yet_waits_for_it(
+    space: Space, missing: Entity
+) -> None:
+    member = space.enrol(1, course_id=77)
+    space.source.have(Entity.COURSE, course(record_id=77))
+    space.source.have(Entity.LESSON, lesson(8, course_id=77))
+    space.finish(member, 8)
+    with writing(space.engine) as connection:
+        connection.execute(lookups.delete().where(lookups.c.entity == Entity.COURSE_MEMBER))
+    space.source.hide(missing)
+    drain(space)
+    assert space.lookups() == [("waiting", "not-there-yet")]
+    space.source.recover()
+    space.later(seconds=5)
+    assert space.reasons("course_completed") == [None]
+
+
+def test_a_record_that_never_comes_is_gone_after_a_while(space: Space) -> None:
+    space.tell(Entity.COURSE_MEMBER, 4_242)
+    drain(space)
+    for _ in range(6):
+        space.later(seconds=4)
+    assert space.lookups() == [("done", "record-gone")]
+
+
+def test_a_record_we_knew_is_gone_at_once(space: Space) -> None:
+    [member] = studying(space, 1)
+    space.source.lose(Entity.COURSE_MEMBER, member.record_id)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    drain(space)
+    assert space.lookups() == [("done", "record-gone")]
+
+
+def test_after_an_outage_the_first_to_get_through_wakes_the_others(space: Space) -> None:
+    for number in range(1, 11):
+        space.enrol(number)
+    space.source.be_slow()
+    for _ in range(8):
+        drain(space)
+        space.clock.now += timedelta(minutes=10)
+    assert {state for state, _ in space.lookups()} == {"waiting"}
+    space.source.recover()
+    with writing(space.engine) as connection:
+        later = space.clock() + timedelta(hours=1)
+        connection.execute(lookups.update().values(due_at=later))
+        one = lookups.c.record_id == 9001
+        connection.execute(lookups.update().where(one).values(due_at=space.clock()))
+    drain(space)
+    assert space.lookups() == [("done", None)] * 10
+
+
+def test_waiting_for_our_share_is_no_failed_attempt(space: Space) -> None:
+    space.enrol(1)
+    for _ in range(5):
+        space.source.fail_next(SourceThrottled("our own limit", retry_after_s=30))
+        drain(space)
+        assert space.lookups() == [("waiting", "nexudus-busy")]
+        space.clock.move(35)
+    drain(space)
+    assert space.reasons("enrolled") == [None]

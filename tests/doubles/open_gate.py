@@ -1,0 +1,20 @@
+"""A budget that is never spent. tests/contract/test_budget_double.py holds it to the real one."""
+
+from workers.source.budget import Patience
+
+
+class OpenGate:
+    """The interface of `Budgeting`. `taken` is how many left, `calms` what was asked for."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.calms: list[float] = []
+
+    def take(self, patience: Patience) -> None:
+        """Let every request leave at once."""
+        patience.keep()
+        self.taken += 1
+
+    def calm(self, seconds: float) -> None:
+        """Remember for how long the source wanted quiet; nobody is held back."""
+        self.calms.append(seconds)

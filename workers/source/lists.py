@@ -1,0 +1,187 @@
+"""Reads lists of the source to their end, and believes none that does not keep to its filter.
+
+A filter the source does not know is ignored without a word and the whole table comes (contract,
+section 3), so every row is held against what was asked for.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from marshmallow import ValidationError
+
+from schemas.entity import PATHS, Entity
+from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
+from schemas.fields import RecordId, SourceTime
+from schemas.records.page import Page, load_page
+from workers.source.answers import Missing
+
+_PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
+_MOST_PAGES = 1000
+
+Row = dict[str, Any]
+
+# By which of its two times a kind of record shows that it is news (contract, section 3).
+CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: "CreatedOn"}
+_OTHERWISE = "UpdatedOn"
+
+_ID = RecordId()
+_TIME = SourceTime()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One row of a list of changes: which record, and its time of change at the source."""
+
+    record_id: int
+    at: datetime
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One page of changes. `total` is how many there are from this page's minute on, if said."""
+
+    rows: list[Changed]
+    total: int | None
+
+
+class Asks(Protocol):
+    """What a list is asked through."""
+
+    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+        """Return the JSON value of an answer; see `Asking.ask`."""
+
+
+class Lists:
+    """The lists of the source, asked through `asking`."""
+
+    def __init__(self, asking: Asks) -> None:
+        self._asking = asking
+
+    def whole(self, entity: Entity, query: Mapping[str, str] | None = None) -> list[Row]:
+        """Return all rows; one that came on two pages once. Raises as `Asking.ask`.
+
+        Raises:
+            SourceUnavailable: the list does not end, or changed while it was read.
+            RecordUnreadable: an answer that is no page of a list.
+        """
+        found: dict[int, Row] = {}
+        totals: set[int | None] = set()
+        for number in range(1, _MOST_PAGES + 1):
+            page = self._page(entity, dict(query or {}), number)
+            known = len(found)
+            totals.add(page.total)
+            found.update({_id_of(row): row for row in page.rows})
+            if page.has_next:
+                if len(found) == known:
+                    break
+                continue
+            if number > 1 and (len(totals) > 1 or len(found) < (page.total or 0)):
+                # A row may have moved to a page we had read already; it must not look deleted.
+                raise SourceUnavailable(f"the list of {entity} changed while it was read")
+            return list(found.values())
+        raise SourceUnavailable(f"the list of {entity} does not end")
+
+    def below(self, entity: Entity, relation: str, field: str, wanted: int) -> list[Row]:
+        """Return all rows below a parent; `relation` is the filter's name, `field` the row's.
+
+        Raises:
+            SourceRefused: the filter was ignored. Otherwise as `whole`.
+        """
+        rows = self.whole(entity, {f"{entity}_{relation}": str(wanted)})
+        if any(row.get(field) != wanted for row in rows):
+            raise SourceRefused(f"the list of {entity} ignored the filter {relation}")
+        return rows
+
+    def since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+        """Yield what was changed (created, for completions) since `moment`, page by page.
+
+        The filter knows minutes only, so rows of the whole minute come. Each page begins where the
+        one before ended in time, not at a number: a row that changes meanwhile moves to the end of
+        the list, and would let another slip between two numbered pages. Where the order asked for
+        is not kept, which shows in the count, the list is read again by numbers.
+
+        Raises:
+            SourceRefused: the filter was ignored. Otherwise as `whole`.
+        """
+        start = _minute(moment)
+        total: int | None = None
+        met: set[int] = set()
+        for number, changes in enumerate(self._by_time(entity, start)):
+            total = changes.total if number == 0 else total
+            met.update(row.record_id for row in changes.rows)
+            yield changes
+        if total is not None and len(met) < total:
+            yield from self._by_number(entity, start, met)
+
+    def _by_time(self, entity: Entity, start: datetime) -> Iterator[Changes]:
+        number = 1
+        seen: set[tuple[int, datetime]] = set()
+        for _ in range(_MOST_PAGES):
+            page, rows = self._changed(entity, start, number)
+            fresh = [row for row in rows if (row.record_id, row.at) not in seen]
+            seen = {(row.record_id, row.at) for row in rows} | (seen if number > 1 else set())
+            yield Changes(fresh, page.total)
+            if not page.has_next:
+                return
+            if number > 1 and not fresh:
+                break
+            last = _minute(rows[-1].at) if rows and page.total is not None else start
+            # A page full of one minute is followed by its next number.
+            start, number = (last, 1) if last > start else (start, number + 1)
+        raise SourceUnavailable(f"the list of {entity} does not end")
+
+    def _by_number(self, entity: Entity, start: datetime, met: set[int]) -> Iterator[Changes]:
+        before: list[Changed] = []
+        for number in range(1, _MOST_PAGES + 1):
+            page, rows = self._changed(entity, start, number)
+            yield Changes([row for row in rows if row.record_id not in met], page.total)
+            if not page.has_next:
+                return
+            if not rows or rows == before:
+                break
+            before = rows
+        raise SourceUnavailable(f"the list of {entity} does not end")
+
+    def _changed(self, entity: Entity, start: datetime, number: int) -> tuple[Page, list[Changed]]:
+        field = CHANGED_BY.get(entity, _OTHERWISE)
+        asked = {
+            f"from_{entity}_{field}": start.strftime("%Y-%m-%dT%H:%M"),
+            "orderBy": field,
+            "dir": "1",
+        }
+        page = self._page(entity, asked, number)
+        rows = [Changed(_id_of(row), _time_of(entity, row, field), row) for row in page.rows]
+        if any(row.at < start for row in rows):
+            raise SourceRefused(f"the list of {entity} ignored the filter from_{field}")
+        return page, rows
+
+    def _page(self, entity: Entity, query: dict[str, str], number: int) -> Page:
+        wanted = {**query, "page": str(number), "size": str(_PAGE_SIZE)}
+        answer = self._asking.ask(PATHS[entity], wanted)
+        if isinstance(answer, Missing):
+            raise SourceUnavailable(f"the list of {entity} did not answer")
+        return load_page(answer)
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)
+
+
+def _id_of(row: Row) -> int:
+    with suppress(ValidationError):
+        record_id = _ID.deserialize(row.get("Id"))
+        if record_id is not None:
+            return record_id
+    raise RecordUnreadable("a row of a list has no Id")
+
+
+def _time_of(entity: Entity, row: Row, field: str) -> datetime:
+    with suppress(ValidationError):
+        moment = _TIME.deserialize(row.get(field))
+        if moment is not None:
+            return moment
+    raise RecordUnreadable(f"a row of the list of {entity} has no {field}")
