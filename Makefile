@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := service workers ledger schemas sandbox tests
+SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock
+.PHONY: help setup demo test bench check format lock
 
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,11 +27,14 @@ demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus a
 test: $(STAMP)  ## run every test, on real processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
+	@$(BIN)/python -m bench.source_economy
+
 check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy
-	@$(BIN)/mypy --explicit-package-bases tests
+	@$(BIN)/mypy --explicit-package-bases tests bench
 	@$(BIN)/lint-imports --no-cache
 
 format: $(STAMP)  ## put the code into its format

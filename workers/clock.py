@@ -17,11 +17,12 @@ from schemas.errors import LedgerUnavailable
 from workers.bell import Bell
 from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
-from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP, SOURCE_PROBE
 
 TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
 RETAIN_EVERY = 3600  # ticks
+PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
 _LEASE = "clock"
 _LEASE_S = 5.0
 
@@ -71,6 +72,8 @@ class BellClock:
             due.append(OUTBOX_SWEEP)
         if self._ticks % RETAIN_EVERY == 0:
             due.append(LEDGER_RETAIN)
+        if self._ticks % PROBE_EVERY == PROBE_EVERY - 1:
+            due.append(SOURCE_PROBE)
         self._ticks += 1
         self._bell.ring(*due)
         return due

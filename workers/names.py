@@ -6,3 +6,4 @@ LOOKUP_DRAIN = "lookup.drain"  # read the records that changed, decide
 ACTION_PERFORM = "action.perform"  # perform what is due
 OUTBOX_SWEEP = "outbox.sweep"  # settle what was left behind, and show that workers work
 LEDGER_RETAIN = "ledger.retain"  # forget what has been kept long enough
+SOURCE_PROBE = "source.probe"  # find out what this tenant's answers may be used for

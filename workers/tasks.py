@@ -12,12 +12,16 @@ from celery import shared_task
 
 from ledger.engine import writing
 from ledger.retention import forget_old
+from schemas.errors import SourceRefused, Transient
 from workers.child import this_child
 from workers.lookup.drain import drain_batch
-from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP, SOURCE_PROBE
 from workers.perform.outbox import perform_batch, sweep
+from workers.source.budget import Patience, Urgency
+from workers.source.proving import probe_all
 
 _LONGEST_S = 10.0
+_PROBE_S = 120.0
 
 _log = structlog.get_logger("task")
 
@@ -59,6 +63,18 @@ def retain_ledger() -> None:
     with writing(tools.engine) as connection:
         bodies, copies = forget_old(connection, tools.performing.clock())
     _log.info("ledger.retained", bodies=bodies, copies=copies)
+
+
+@shared_task(name=SOURCE_PROBE)
+def probe_source() -> None:
+    """Find out, now and then, whether several records may be read with one question."""
+    tools = this_child().workshop
+    patience = Patience(Urgency.WORK, time.monotonic() + _PROBE_S, lambda: None)
+    try:
+        with tools.sources.lend(patience) as source:
+            probe_all(tools.engine, source, tools.looking_up.clock())
+    except (Transient, SourceRefused) as error:
+        _log.info("source.unprobed", error=str(error))
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:

@@ -18,12 +18,14 @@ from workers.bell import Bell
 from workers.clocks import Clock, utc_now
 from workers.lookup.conclude import Deciding
 from workers.lookup.drain import LookingUp
+from workers.lookup.once import Once
 from workers.mailer.mailer import Mailer
 from workers.perform.perform import Performing
 from workers.perform.truth import Standpoint
+from workers.source.budget import Budget, Budgeting
 from workers.source.client import Source
 from workers.source.lending import Sources
-from workers.source.sign_in import Credentials
+from workers.source.sign_in import credentials_of
 
 # Beside the packages in a working tree, inside one of them once installed.
 _SHIPPED_RULES = (
@@ -42,11 +44,13 @@ class Workshop:
     performing: Performing
     bell: Bell
     sources: Sources
+    budget: Budget
 
     def close(self) -> None:
         """Let go of connections and threads."""
         self.bell.close()
         self.sources.close()
+        self.budget.close()
         self.engine.dispose()
 
 
@@ -90,7 +94,9 @@ def make_workshop(
         ),
     )
     actions: dict[str, Action] = {email.kind: email}
-    sources = _sources(settings, engine, clock)
+    budget = make_budget(settings)
+    sources = make_sources(settings, engine, clock, budget)
+    once = Once()
     chance = random.SystemRandom().random
     stand = Standpoint(rules, zone, foundation.secret_key)
     return Workshop(
@@ -102,10 +108,12 @@ def make_workshop(
             clock,
             chance,
             settings.lease_s,
+            once,
         ),
-        Performing(engine, actions, stand, clock, chance, settings.lease_s),
+        Performing(engine, actions, stand, clock, chance, settings.lease_s, once),
         Bell(settings.broker_url),
         sources,
+        budget,
     )
 
 
@@ -159,10 +167,13 @@ def _shipped_rules() -> Path:
     return next((path for path in _SHIPPED_RULES if path.exists()), _SHIPPED_RULES[0])
 
 
-def _sources(settings: Settings, engine: Engine, clock: Clock) -> Sources:
-    credentials = None
-    if settings.nexudus_username and settings.nexudus_password:
-        credentials = Credentials(
-            settings.nexudus_username, settings.nexudus_password, settings.nexudus_client_id
-        )
-    return Sources(lambda: Source(settings.nexudus_url, engine, credentials, clock))
+def make_budget(settings: Settings) -> Budget:
+    """Return the share in the source's limits that this process has with all others."""
+    # Without a broker the limits are divided among the workers and one who looks in from outside.
+    return Budget(settings.nexudus_limits, settings.broker_url, shares=settings.workers + 1)
+
+
+def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
+    """Return what lends ways to the source."""
+    credentials = credentials_of(settings)
+    return Sources(lambda: Source(settings.nexudus_url, engine, credentials, clock, budget))

@@ -25,3 +25,11 @@ def silent_sandbox() -> Iterator[Running]:
     with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as found:
         found.sign_in()
         yield found
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Running]:
+    """Give one sandbox for the tests of a file, which switch off what they switch on."""
+    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as found:
+        found.sign_in()
+        yield found

@@ -144,13 +144,13 @@ def test_a_dead_id_can_answer_500_while_the_list_stays_empty(silent_sandbox: Run
 
 def test_a_list_comes_in_pages(silent_sandbox: Running) -> None:
     first = silent_sandbox.get("/api/spaces/coworkers", params={"size": 3, "page": 1}).json()
-    last = silent_sandbox.get("/api/spaces/coworkers", params={"size": 3, "page": 3}).json()
+    last = silent_sandbox.get("/api/spaces/coworkers", params={"size": 3, "page": 4}).json()
     assert [first[key] for key in ("CurrentPage", "CurrentPageSize")] == [1, 3]
-    assert (first["FirstItem"], first["LastItem"], first["TotalItems"]) == (1, 3, 8)
-    assert (first["TotalPages"], first["HasNextPage"], first["HasPreviousPage"]) == (3, True, False)
-    assert (last["FirstItem"], last["LastItem"], last["HasNextPage"]) == (7, 8, False)
+    assert (first["FirstItem"], first["LastItem"], first["TotalItems"]) == (1, 3, 10)
+    assert (first["TotalPages"], first["HasNextPage"], first["HasPreviousPage"]) == (4, True, False)
+    assert (last["FirstItem"], last["LastItem"], last["HasNextPage"]) == (10, 10, False)
     assert first["CurrentOrderField"] == "Id"
-    assert len(last["Records"]) == 2
+    assert len(last["Records"]) == 1
     assert silent_sandbox.get("/api/spaces/coworkers").json()["CurrentPageSize"] == 25
     huge = silent_sandbox.get("/api/spaces/coworkers", params={"size": 99999}).json()
     assert huge["CurrentPageSize"] == 1000
@@ -169,7 +169,7 @@ def test_a_relation_is_filtered_without_its_id_suffix(silent_sandbox: Running) -
 
 @pytest.mark.parametrize("name", ["UpdatedSince", "CourseLesson_CourseId", "CourseMember_Course"])
 def test_an_unknown_filter_is_ignored_without_a_word(silent_sandbox: Running, name: str) -> None:
-    assert len(_rows(silent_sandbox, LESSONS, **{name: "1"})) == 9
+    assert len(_rows(silent_sandbox, LESSONS, **{name: "1"})) == 12
 
 
 def test_changes_can_be_listed_from_a_minute_on(silent_sandbox: Running) -> None:

@@ -1,13 +1,14 @@
 """Which lessons count, how far somebody is, and what comes next.
 
 The source does not say which lessons count. Ours: active lessons that the portal can complete
-(by visit, button or video); a course without any is never finished (contract, section 8).
+(by visit, button or video), unless they lie in a section that is switched off; a course without any
+is never finished (contract, section 8).
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.records import Lesson
+from schemas.records import Lesson, Section
 from schemas.vocabulary import CompletionType, UnlockType
 
 
@@ -29,18 +30,38 @@ def in_order(lessons: Iterable[Lesson]) -> list[Lesson]:
     )
 
 
-def counting_lessons(lessons: Iterable[Lesson], counts: Collection[CompletionType]) -> list[Lesson]:
-    """Return those lessons that must be done to finish the course, in order."""
+def closed_among(sections: Iterable[Section]) -> frozenset[int]:
+    """Return the Ids of those sections that are switched off; nobody can do their lessons."""
+    return frozenset(section.record_id for section in sections if not section.active)
+
+
+def counting_lessons(
+    lessons: Iterable[Lesson],
+    counts: Collection[CompletionType],
+    closed_sections: Collection[int] = (),
+) -> list[Lesson]:
+    """Return those lessons that must be done to finish the course, in order.
+
+    `closed_sections` are Ids. A lesson without a section, or in one we do not know, is judged by
+    itself alone.
+    """
     return [
-        lesson for lesson in in_order(lessons) if lesson.active and lesson.completion_type in counts
+        lesson
+        for lesson in in_order(lessons)
+        if lesson.active
+        and lesson.completion_type in counts
+        and lesson.section_id not in closed_sections
     ]
 
 
 def progress(
-    lessons: Sequence[Lesson], done_ids: Collection[int], counts: Collection[CompletionType]
+    lessons: Sequence[Lesson],
+    done_ids: Collection[int],
+    counts: Collection[CompletionType],
+    closed_sections: Collection[int] = (),
 ) -> Progress:
     """Return how far somebody with these completed lessons is."""
-    counting = counting_lessons(lessons, counts)
+    counting = counting_lessons(lessons, counts, closed_sections)
     done = [lesson for lesson in counting if lesson.record_id in done_ids]
     open_lessons = [lesson for lesson in counting if lesson.record_id not in done_ids]
     # A timed lesson opens on a day we cannot be sure of here, so it is not promised as the next.

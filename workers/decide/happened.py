@@ -55,11 +55,13 @@ def from_completions(
     completions: Sequence[CompletedLesson],
     lessons: Sequence[Lesson],
     counts: Collection[CompletionType],
+    closed_sections: Collection[int] = (),
 ) -> list[Event]:
     """Return what an enrolment's completed lessons say, the earliest first.
 
-    `completions` are all there are of it, `lessons` all of the course. The source does not promise
-    one completion per lesson (contract, section 8): a lesson counts from its first.
+    `completions` are all there are of it, `lessons` all of the course, `closed_sections` the Ids of
+    its sections that are switched off. The source does not promise one completion per lesson
+    (contract, section 8): a lesson counts from its first.
     """
     if not completions:
         return []
@@ -82,8 +84,9 @@ def from_completions(
         found.append(
             Event(EventKind.LESSON_COMPLETED, key, done.created_at, *whose, done.lesson_id)
         )
-    if progress(lessons, by_lesson.keys(), counts).finished:
-        counting_ids = {lesson.record_id for lesson in counting_lessons(lessons, counts)}
+    if progress(lessons, by_lesson.keys(), counts, closed_sections).finished:
+        counting = counting_lessons(lessons, counts, closed_sections)
+        counting_ids = {lesson.record_id for lesson in counting}
         last = [done for done in earliest if done.lesson_id in counting_ids][-1]
         key = course_completed_key(course_id, coworker_id)
         found.append(

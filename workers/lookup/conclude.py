@@ -1,6 +1,6 @@
 """Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,18 +9,26 @@ from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
 from ledger.events import keep_event, known_keys, note_reason
 from ledger.lookups import Claim, finish_lookup
-from ledger.people import accept_person, person_gone
-from ledger.snapshots import accept_listing, accept_record, mark_gone, snapshot_of
+from ledger.people import accept_person, person_gone, person_of
+from ledger.snapshots import (
+    accept_listing,
+    accept_record,
+    mark_decided,
+    mark_gone,
+    snapshot_of,
+)
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
+from workers.decide.completion import closed_among
 from workers.decide.conditions import Subject
 from workers.decide.happened import from_completions, from_enrolment
 from workers.decide.plans import Circumstances, plans_for
 from workers.lease import Overtaken
 from workers.lookup.findings import Findings
+from workers.zones import own_zone
 
 _LONGEST_LOOK = timedelta(minutes=2)  # from a look-up's first question to its commit, at most
 
@@ -30,7 +38,7 @@ _FIRST = {EventKind.COURSE_COMPLETED: 0}
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """By what is decided."""
+    """By what is decided; `zone` is for whoever has none of their own that we know."""
 
     rules: Rules
     zone: ZoneInfo
@@ -53,6 +61,8 @@ def conclude(
             raise Overtaken
         before = _enrolment_before(connection, findings)
         keep_findings(connection, findings, now)
+        mark_decided(connection, findings.decided, findings.upto)
+        deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
         events = _events(findings, before, deciding)
         old = known_keys(connection, [event.key for event in events])
         new = [event for event in events if event.key not in old]
@@ -74,8 +84,8 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
         # Others may have read meanwhile what this list does not have yet.
         sure_before = asked_at - _LONGEST_LOOK
         accept_listing(connection, entity, parent, records, asked_at, asked_at=sure_before)
-    for coworker in findings.people:
-        accept_person(connection, coworker, asked_at)
+    for coworker, zone in findings.people:
+        accept_person(connection, coworker, asked_at, zone)
     for entity, record_id in findings.gone:
         if entity is Entity.COWORKER:
             person_gone(connection, record_id, now)
@@ -91,11 +101,23 @@ def _enrolment_before(connection: Connection, findings: Findings) -> CourseMembe
     return record if isinstance(record, CourseMember) else None
 
 
+def _zone_of(connection: Connection, findings: Findings, otherwise: ZoneInfo) -> ZoneInfo:
+    """Return where the person is whose news this is; `otherwise` where that is not known."""
+    if findings.enrolment is None:
+        return otherwise
+    person = person_of(connection, findings.enrolment.coworker_id)
+    return own_zone(person.zone if person else None, otherwise)
+
+
 def _events(findings: Findings, before: CourseMember | None, deciding: Deciding) -> list[Event]:
     if findings.enrolment is None:
         return []
     return from_enrolment(before, findings.enrolment) + from_completions(
-        findings.enrolment, findings.completions, findings.lessons, deciding.rules.counts
+        findings.enrolment,
+        findings.completions,
+        findings.lessons,
+        deciding.rules.counts,
+        closed_among(findings.sections),
     )
 
 

@@ -4,52 +4,42 @@ One message to a worker may so serve many records, and a slow answer holds up on
 """
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
-from ledger.engine import Engine, writing
-from ledger.lookups import (
-    Claim,
-    begin_lookup,
-    claim_lookups,
-    fail_lookup,
-    postpone_lookup,
-    renew_lookup,
-    return_lookup,
-)
-from schemas.errors import (
-    LedgerUnavailable,
-    RecordUnreadable,
-    SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
-    frames_of,
-)
+from ledger.engine import reading, writing
+from ledger.lookups import Claim, claim_lookups, renew_batch, return_lookup
+from ledger.proofs import proved
+from ledger.snapshots import newest_news
+from schemas.entity import Entity
+from schemas.errors import CoursebellError, LedgerUnavailable
 from schemas.reasons import Reason
-from workers.clocks import Clock
-from workers.lease import Lease, Overtaken
-from workers.lookup.conclude import Deciding, conclude
+from workers.lookup.ahead import FEWEST, Ahead, Shelf
 from workers.lookup.findings import Findings
-from workers.lookup.look import look
-from workers.lookup.reading import Lend, Reader
-from workers.retries import MOST_LOST_LEASES, Chance, lookup_again_at, refused_again_at
+from workers.lookup.reading import Reader
+from workers.lookup.settling import LookingUp, settle
+from workers.source.budget import Patience, Urgency
+from workers.source.client import MOST_IDS
 
 BATCH = 20
 THREADS = 4
-
-# Ways for a look-up to end that somebody should mend.
-_FOR_A_PERSON = {Reason.NEXUDUS_REFUSED, Reason.UNREADABLE, Reason.INTERNAL_ERROR}
+_BATCH_S = 60.0  # what is not begun by then goes back: a task may not take for ever
+_PATIENCE_S = 75.0  # longer than the source's limit for a minute may make one look-up wait
 
 _log = structlog.get_logger("lookup")
+
+__all__ = ["LookingUp", "drain_batch"]
 
 
 @dataclass(slots=True)
 class _Calm:
-    """Until when the source wants no more requests; shared by the threads of one batch."""
+    """Until when no more is to be asked; shared by the threads of one batch."""
 
+    end: float  # time.monotonic() at which the batch should be over
     lock: threading.Lock = field(default_factory=threading.Lock)
     until: datetime | None = None
 
@@ -58,117 +48,75 @@ class _Calm:
             self.until = max(self.until or until, until)
 
 
-@dataclass(frozen=True, slots=True)
-class LookingUp:
-    """With what records are looked up. `source` lends a way there, for one thread at a time."""
-
-    engine: Engine
-    source: Lend
-    deciding: Deciding
-    clock: Clock
-    chance: Chance
-    lease_s: float
-
-
 def drain_batch(tools: LookingUp) -> tuple[int, int]:
     """Work off one batch; return how many look-ups were claimed and how many actions planned."""
+    now = tools.clock()
     with writing(tools.engine) as connection:
-        claims = claim_lookups(connection, tools.clock(), lease_s=tools.lease_s, most=BATCH)
+        in_bursts = proved(connection, now)
+        most = MOST_IDS if in_bursts else BATCH
+        claims = claim_lookups(connection, now, lease_s=tools.lease_s, most=most)
     if not claims:
         return 0, 0
-    calm = _Calm()
+    calm = _Calm(time.monotonic() + _BATCH_S)
     calm_ones = [claim for claim in claims if not claim.lost_leases]
+    shelf = _read_ahead(tools, calm_ones, in_bursts)
     with ThreadPoolExecutor(THREADS) as pool:
-        planned = list(pool.map(lambda claim: _one(tools, claim, calm), calm_ones))
+        planned = list(pool.map(lambda one: _one(tools, one, calm, shelf), _apart(calm_ones)))
     # Over one of these workers vanished; alone and last, only the culprit can take others along.
-    planned += [_one(tools, claim, calm) for claim in claims if claim.lost_leases]
+    planned += [_one(tools, claim, calm, None) for claim in claims if claim.lost_leases]
     return len(claims), sum(planned)
 
 
-def _one(tools: LookingUp, claim: Claim, calm: _Calm) -> int:
-    outcome, planned = "left", 0
-    try:
-        outcome, planned = _settled(tools, claim, calm)
-    except Overtaken:
-        outcome = "overtaken"
-    except LedgerUnavailable:
-        outcome = "ledger-unavailable"  # the lease will bring it back
-    told = _log.warning if outcome in _FOR_A_PERSON else _log.info
-    told(
-        "lookup.ended",
-        entity=claim.entity.value,
-        record_id=claim.record_id,
-        outcome=outcome,
-        attempts=claim.attempts,
-        planned=planned,
-    )
-    return planned
+def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> int:
+    if calm.until is not None or time.monotonic() > calm.end:
+        try:
+            with writing(tools.engine) as connection:
+                until = calm.until or tools.clock()
+                return_lookup(connection, claim, until, Reason.NEXUDUS_BUSY)
+        except LedgerUnavailable:
+            _log.warning("lookup.unreturned", record_id=claim.record_id)
+        return 0
+    told = settle(tools, claim, _patience(), shelf)
+    if told.calm_until is not None:
+        calm.agree(told.calm_until)
+    return told.planned
 
 
-def _settled(tools: LookingUp, claim: Claim, calm: _Calm) -> tuple[str, int]:
-    if calm.until is not None:
+def _patience() -> Patience:
+    return Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, lambda: None)
+
+
+def _apart(claims: list[Claim]) -> list[Claim]:
+    """Return claims so that neighbours are not worked on at once.
+
+    Lessons of one person come one after the other, and what the first of them reads spares the
+    others their reading, once it is in the ledger.
+    """
+    step = -(-len(claims) // THREADS)
+    return [claim for first in range(step) for claim in claims[first::step]]
+
+
+def _read_ahead(
+    tools: LookingUp, claims: list[Claim], in_bursts: frozenset[Entity]
+) -> Shelf | None:
+    """Read for the whole batch what can be read with few questions."""
+    if not in_bursts or len(claims) < FEWEST:
+        return None
+    now = tools.clock()
+    token = claims[0].token
+
+    def keep() -> None:
         with writing(tools.engine) as connection:
-            return_lookup(connection, claim, calm.until, Reason.NEXUDUS_BUSY)
-        return "returned", 0
-    if claim.lost_leases >= MOST_LOST_LEASES:
-        return _failed(tools, claim, Reason.INTERNAL_ERROR, "it ended several workers"), 0
+            renew_batch(connection, token, tools.clock(), lease_s=tools.lease_s)
+
+    with reading(tools.engine) as connection:
+        shelf = Shelf(now, newest_news(connection))
     try:
-        _begin(tools, claim)
-        with tools.source() as source:
-            lease = Lease(lambda: _renewed(tools, claim), tools.clock, tools.lease_s)
-            reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep)
-            findings = look(claim, reader, tools.deciding.rules)
-        planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
-    except (SourceThrottled, SourceUnavailable, SourceRefused) as error:
-        return _postponed(tools, claim, error, calm), 0
-    except RecordUnreadable as error:
-        return _failed(tools, claim, Reason.UNREADABLE, str(error)), 0
-    except (Overtaken, LedgerUnavailable):
-        raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the others
-        # It is not tried again blindly either. Its text may quote the record, so only its kind
-        # is written.
-        _log.error("lookup.fault", record_id=claim.record_id, error=frames_of(error))
-        return _failed(tools, claim, Reason.INTERNAL_ERROR, type(error).__name__), 0
-    return "done", planned
-
-
-def _begin(tools: LookingUp, claim: Claim) -> None:
-    with writing(tools.engine) as connection:
-        ours = begin_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
-    if not ours:
-        raise Overtaken
-
-
-def _renewed(tools: LookingUp, claim: Claim) -> bool:
-    with writing(tools.engine) as connection:
-        return renew_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
-
-
-def _postponed(
-    tools: LookingUp,
-    claim: Claim,
-    error: SourceThrottled | SourceUnavailable | SourceRefused,
-    calm: _Calm,
-) -> str:
-    now, chance = tools.clock(), tools.chance()
-    if isinstance(error, SourceRefused):
-        reason = Reason.NEXUDUS_REFUSED
-        until = refused_again_at(now, claim.attempts, chance=chance)
-    else:
-        busy = isinstance(error, SourceThrottled)
-        reason = Reason.NEXUDUS_BUSY if busy else Reason.NEXUDUS_DOWN
-        until = lookup_again_at(
-            now, claim.attempts, retry_after_s=error.retry_after_s, chance=chance
-        )
-    if isinstance(error, SourceThrottled):
-        calm.agree(now + timedelta(seconds=error.retry_after_s or 1.0))
-    with writing(tools.engine) as connection:
-        postpone_lookup(connection, claim, until, reason, str(error))
-    return reason
-
-
-def _failed(tools: LookingUp, claim: Claim, reason: Reason, error: str) -> str:
-    with writing(tools.engine) as connection:
-        fail_lookup(connection, claim, reason, error)
-    return reason
+        with tools.source(Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, keep)) as source:
+            reader = Reader(tools.engine, source, Findings(now, shelf.upto), keep, tools.once)
+            ahead = Ahead(source, reader, in_bursts, shelf)
+            ahead.for_lookups([(claim.entity, claim.record_id) for claim in claims])
+    except CoursebellError as error:
+        # What is on the shelf is good; each look-up finds out for itself what is wrong.
+        _log.warning("lookup.ahead-stopped", error=str(error))
+    return shelf

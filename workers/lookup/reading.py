@@ -1,40 +1,47 @@
 """Reads from the source what a decision needs, and from the ledger what is fresh enough there.
 
-All reads of the network happen here, outside any transaction.
+All reads of the network happen here, outside any transaction. What many decisions share (courses,
+their lessons and sections, time zones) is kept as soon as it is read; what is news of one
+enrolment is kept by whoever decides on it.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from ledger.engine import Engine, reading
+from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.people import person_of
-from ledger.snapshots import listed_at, present_below, snapshot_of
+from ledger.snapshots import (
+    accept_listing,
+    accept_record,
+    is_answered,
+    listed_at,
+    mark_gone,
+    present_below,
+    snapshot_of,
+)
 from schemas.entity import Entity
-from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson, Record
+from schemas.errors import NotThereYet
+from schemas.records import (
+    CompletedLesson,
+    Course,
+    CourseMember,
+    Coworker,
+    Lesson,
+    Record,
+    Section,
+)
 from workers.lookup.findings import Findings
+from workers.lookup.once import Once
+from workers.lookup.zone_names import zone_name
 from workers.source.client import Gone
+from workers.source.reads import SourceReads
 
 FRESH = timedelta(seconds=60)  # what an email says must not be older
 CACHED = timedelta(minutes=10)  # courses, lessons and people seldom change
 
-
-class SourceReads(Protocol):
-    """What we ask the source for: `workers.source.client.Source`, or a double in tests."""
-
-    def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
-        """Return one record as it is now."""
-
-    def lessons_of(self, course_id: int) -> Sequence[Record]:
-        """Return all lessons of a course."""
-
-    def completions_of(self, course_member_id: int) -> Sequence[Record]:
-        """Return all completed lessons of an enrolment."""
-
-
-Lend = Callable[[], AbstractContextManager[SourceReads]]  # a way to the source, for a while
+_LONGEST_LOOK = timedelta(minutes=2)  # what others read so long after we began is as good as ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,9 @@ class Reader:
     """Reads for one piece of work; what it learns gathers in `findings`.
 
     `before_asking` is called before each question to the source; it renews the lease of the work,
-    so that a slow source never makes two workers ask the same. Every method raises what it and
+    so that a slow source never makes two workers ask the same. Unless the news is `settled`, a
+    record that was never seen and is missing is `NotThereYet`: a notification can be a few seconds
+    ahead of what it speaks of (contract, section 5.2). Every method raises what `before_asking` and
     `Source.fetch` raise.
     """
 
@@ -50,76 +59,143 @@ class Reader:
     source: SourceReads
     findings: Findings
     before_asking: Callable[[], None]
+    once: Once
+    settled: bool = True
+
+    def is_answered(self, entity: Entity, record_id: int) -> bool:
+        """Say whether it was decided on together with others, after the last word about it."""
+        with reading(self.engine) as connection:
+            return is_answered(connection, entity, record_id)
 
     def enrolment(self, course_member_id: int, oldest: timedelta) -> CourseMember | None:
         """Learn an enrolment; None if it is gone."""
-        record = self._record(Entity.COURSE_MEMBER, course_member_id, oldest)
+        record = self._news(Entity.COURSE_MEMBER, course_member_id, oldest)
         self.findings.enrolment = record if isinstance(record, CourseMember) else None
         return self.findings.enrolment
 
     def completed_lesson(self, record_id: int) -> CompletedLesson | None:
         """Learn a completed lesson as it is now; None if it is gone."""
-        record = self._record(Entity.COMPLETED_LESSON, record_id, timedelta())
+        record = self._news(Entity.COMPLETED_LESSON, record_id, timedelta())
         return record if isinstance(record, CompletedLesson) else None
-
-    def course(self, course_id: int, oldest: timedelta) -> None:
-        """Learn a course."""
-        record = self._record(Entity.COURSE, course_id, oldest)
-        self.findings.course = record if isinstance(record, Course) else None
-
-    def person(self, coworker_id: int, oldest: timedelta) -> None:
-        """Learn who this is."""
-        with reading(self.engine) as connection:
-            known = person_of(connection, coworker_id)
-        if known is not None and self._is_fresh(known.fetched_at, oldest):
-            return
-        self.before_asking()
-        record = self.source.fetch(Entity.COWORKER, coworker_id)
-        if isinstance(record, Coworker):
-            self.findings.people.append(record)
-        else:
-            self.findings.gone.append((Entity.COWORKER, coworker_id))
-
-    def lessons(self, course_id: int, oldest: timedelta) -> None:
-        """Learn all lessons of a course."""
-        found = self._listing(Entity.LESSON, ("course_id", course_id), oldest)
-        self.findings.lessons = [record for record in found if isinstance(record, Lesson)]
 
     def completions(self, course_member_id: int, oldest: timedelta) -> None:
         """Learn all completed lessons of an enrolment."""
-        found = self._listing(
-            Entity.COMPLETED_LESSON, ("course_member_id", course_member_id), oldest
-        )
-        self.findings.completions = [
-            record for record in found if isinstance(record, CompletedLesson)
-        ]
+        entity, parent = Entity.COMPLETED_LESSON, ("course_member_id", course_member_id)
+        found = self._listed(entity, parent, oldest)
+        if found is None:
+            self.before_asking()
+            found = self.source.completions_of(course_member_id)
+            self.findings.listings.append((entity, parent, found))
+        self.findings.completions = [one for one in found if isinstance(one, CompletedLesson)]
 
-    def _is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
-        # What was asked for after we began, or under a clock that runs ahead, proves nothing.
-        return timedelta() <= self.findings.asked_at - asked_at < oldest
+    def person(self, coworker_id: int, oldest: timedelta) -> None:
+        """Learn who this is, and which time zone is theirs."""
+        with reading(self.engine) as connection:
+            known = person_of(connection, coworker_id)
+        if known is not None and self.is_fresh(known.fetched_at, oldest):
+            return
+        found = self._asked(Entity.COWORKER, coworker_id, seen=known is not None)
+        if isinstance(found, Coworker):
+            self.findings.people.append((found, self._zone_of(found)))
+        else:
+            self.findings.gone.append((Entity.COWORKER, coworker_id))
 
-    def _record(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
+    def _zone_of(self, coworker: Coworker) -> str | None:
+        def ask() -> Sequence[Record]:
+            self.before_asking()
+            return self.source.all_of(Entity.TIME_ZONE)
+
+        with self.alone(Entity.TIME_ZONE, 0):
+            return zone_name(self.engine, coworker.time_zone_id, self.findings.asked_at, ask)
+
+    def course(self, course_id: int, oldest: timedelta) -> None:
+        """Learn a course."""
+        with self.alone(Entity.COURSE, course_id):
+            record = self.known(Entity.COURSE, course_id, oldest) or self._read_course(course_id)
+        self.findings.course = record if isinstance(record, Course) else None
+
+    def _read_course(self, course_id: int) -> Record | None:
+        found = self._asked(Entity.COURSE, course_id, seen=False)
+        asked_at = self.findings.asked_at
+        with writing(self.engine) as connection:
+            if isinstance(found, Gone):
+                mark_gone(connection, Entity.COURSE, course_id, asked_at)
+                return None
+            accept_record(connection, Entity.COURSE, found, asked_at)
+        return found
+
+    def lessons(self, course_id: int, oldest: timedelta) -> None:
+        """Learn all lessons of a course, and its sections."""
+        ask = self.source.lessons_of
+        lessons = self._shared_list(Entity.LESSON, course_id, oldest, ask)
+        self.findings.lessons = [one for one in lessons if isinstance(one, Lesson)]
+        sections: Sequence[Record] = ()
+        if any(lesson.section_id is not None for lesson in self.findings.lessons):
+            ask = self.source.sections_of
+            sections = self._shared_list(Entity.SECTION, course_id, oldest, ask)
+        self.findings.sections = [one for one in sections if isinstance(one, Section)]
+
+    def _shared_list(
+        self,
+        entity: Entity,
+        course_id: int,
+        oldest: timedelta,
+        ask: Callable[[int], Sequence[Record]],
+    ) -> Sequence[Record]:
+        parent = ("course_id", course_id)
+        with self.alone(entity, course_id):
+            found = self._listed(entity, parent, oldest)
+            if found is None:
+                self.before_asking()
+                found = ask(course_id)
+                asked_at = self.findings.asked_at
+                with writing(self.engine) as connection:
+                    lock_decisions(connection)
+                    accept_listing(connection, entity, parent, found, asked_at, asked_at=asked_at)
+            return found
+
+    def alone(self, entity: Entity, record_id: int) -> AbstractContextManager[None]:
+        """Let nobody else in this process ask for the same meanwhile."""
+        return self.once.at_a_time((entity, record_id), self.before_asking)
+
+    def is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
+        """Say whether what was asked for then may be used; of no age at all, nothing may."""
+        # A clock that was set back must not make old reads fresh for hours.
+        return bool(oldest) and -_LONGEST_LOOK <= self.findings.asked_at - asked_at < oldest
+
+    def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
+        """Return a record as the ledger has it, if that is fresh enough."""
         with reading(self.engine) as connection:
             known = snapshot_of(connection, entity, record_id)
-        if known and known.gone_at is None and self._is_fresh(known.fetched_at, oldest):
+        if known and known.gone_at is None and self.is_fresh(known.fetched_at, oldest):
             return known.record
-        self.before_asking()
-        found = self.source.fetch(entity, record_id)
+        return None
+
+    def _news(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
+        known = self.known(entity, record_id, oldest)
+        if known is not None:
+            return known
+        with reading(self.engine) as connection:
+            seen = snapshot_of(connection, entity, record_id) is not None
+        found = self._asked(entity, record_id, seen=seen)
         if isinstance(found, Gone):
             self.findings.gone.append((entity, record_id))
             return None
         self.findings.records.append((entity, found))
         return found
 
-    def _listing(
+    def _asked(self, entity: Entity, record_id: int, *, seen: bool) -> Record | Gone:
+        self.before_asking()
+        found = self.source.fetch(entity, record_id)
+        if isinstance(found, Gone) and not seen and not self.settled:
+            raise NotThereYet(f"{entity} cannot be read yet")
+        return found
+
+    def _listed(
         self, entity: Entity, parent: tuple[str, int], oldest: timedelta
-    ) -> Sequence[Record]:
+    ) -> Sequence[Record] | None:
         with reading(self.engine) as connection:
             when = listed_at(connection, entity, parent[1])
-            if when is not None and self._is_fresh(when, oldest):
+            if when is not None and self.is_fresh(when, oldest):
                 return present_below(connection, entity, parent)
-        ask = self.source.lessons_of if entity is Entity.LESSON else self.source.completions_of
-        self.before_asking()
-        found = ask(parent[1])
-        self.findings.listings.append((entity, parent, found))
-        return found
+        return None

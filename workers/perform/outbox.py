@@ -1,25 +1,31 @@
 """Works off the due actions, and settles those whose worker vanished."""
 
+import time
+
 import structlog
 
 from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
 from ledger.engine import writing
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
-from workers.lookup.reading import Lend
 from workers.perform.perform import Performing, perform
+from workers.source.reads import Lend
 
 BATCH = 10
+_BATCH_S = 60.0
 
 _log = structlog.get_logger("action")
 
 
-def perform_batch(tools: Performing, source: Lend) -> int:
+def perform_batch(tools: Performing, lend: Lend) -> int:
     """Perform up to a batch of due actions, one after the other; return how many were claimed."""
     with writing(tools.engine) as connection:
         claims = claim_actions(connection, tools.clock(), lease_s=tools.lease_s, most=BATCH)
+    end = time.monotonic() + _BATCH_S
     for claimed in claims:
-        _one(tools, source, claimed)
+        # What is not begun by then comes back with its lease: a task may not take for ever.
+        if time.monotonic() < end:
+            _one(tools, lend, claimed)
     return len(claims)
 
 
@@ -33,11 +39,10 @@ def sweep(tools: Performing) -> int:
     return settled
 
 
-def _one(tools: Performing, source: Lend, claimed: ClaimedAction) -> None:
+def _one(tools: Performing, lend: Lend, claimed: ClaimedAction) -> None:
     outcome: Outcome | None = None
     try:
-        with source() as way:
-            outcome = perform(tools, way, claimed)
+        outcome = perform(tools, lend, claimed)
     except LedgerUnavailable as error:
         _log.warning("action.unwritten", action_id=claimed.action_id, error=str(error))
         return

@@ -4,8 +4,9 @@ The order matters: `performing` is committed before the hand-over and the receip
 whatever is killed between leaves a row that says so.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -39,11 +40,17 @@ from workers.actions.base import Action, Written
 from workers.clocks import Clock
 from workers.decide.again import objection
 from workers.lease import Lease, Overtaken
-from workers.lookup.reading import SourceReads
+from workers.lookup.findings import Findings
+from workers.lookup.once import Once
+from workers.lookup.reading import Reader
 from workers.mailer.errors import MailRefusedUs
 from workers.perform.refresh import refresh
 from workers.perform.truth import Standpoint, Whole, whole_truth
 from workers.retries import Chance, lookup_again_at, mail_again_at, refused_again_at
+from workers.source.budget import Patience, Urgency
+from workers.source.reads import Lend
+
+_PATIENCE_S = 75.0  # longer than the source's limit for a minute may make one action wait
 
 _log = structlog.get_logger("action")
 
@@ -58,10 +65,13 @@ class Performing:
     clock: Clock
     chance: Chance
     lease_s: float
+    once: Once = field(default_factory=Once)
 
 
-def perform(tools: Performing, source: SourceReads, claimed: ClaimedAction) -> Outcome | None:
+def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | None:
     """Return how it ended; None if the action turned out to be no longer ours.
+
+    `lend` gives a way to the source for as long as truth is read there.
 
     Raises:
         LedgerUnavailable: what happened could not be written; the lease will bring it back.
@@ -69,7 +79,10 @@ def perform(tools: Performing, source: SourceReads, claimed: ClaimedAction) -> O
     try:
         lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
         lease.keep()
-        refresh(tools.engine, source, claimed, tools.clock(), lease)
+        patience = Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, lease.keep)
+        with lend(patience) as source:
+            reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep, tools.once)
+            refresh(reader, claimed)
         begun = _begin(tools, claimed)
     except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
         begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))

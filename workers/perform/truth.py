@@ -16,11 +16,12 @@ from ledger.sendings import planned_nearby, sent_to
 from ledger.snapshots import present_below, snapshot_of
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
-from schemas.records import CompletedLesson, Course, CourseMember, Lesson
+from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
 from schemas.rules import Rules
 from workers.actions.base import Order
 from workers.decide.again import Truth
-from workers.decide.completion import counting_lessons, progress
+from workers.decide.completion import closed_among, counting_lessons, progress
+from workers.zones import own_zone
 
 _WEEK = timedelta(days=7)
 _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventKind.COURSE_STARTED}
@@ -28,7 +29,10 @@ _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventK
 
 @dataclass(frozen=True, slots=True)
 class Standpoint:
-    """From where truth is looked at: the rules, the zone, and the key of address hashes."""
+    """From where truth is looked at: the rules, the zone, and the key of address hashes.
+
+    `zone` is for whoever has none of their own that we know.
+    """
 
     rules: Rules
     zone: ZoneInfo
@@ -52,6 +56,7 @@ def whole_truth(
 ) -> Whole:
     """Return what is true of this action now."""
     lessons = _lessons(connection, claimed.course_id)
+    closed = _closed_sections(connection, claimed.course_id)
     completions = _completions(connection, claimed.course_member_id)
     done_ids = {one.lesson_id for one in completions}
     linked = events_of_action(connection, claimed.action_id)
@@ -59,7 +64,7 @@ def whole_truth(
     truth = _truth(connection, claimed, stand, events, now)
     order = None
     if truth.enrolment and truth.course and truth.person and events:
-        counting = counting_lessons(lessons, stand.rules.counts)
+        counting = counting_lessons(lessons, stand.rules.counts, closed)
         order = Order(
             action_key=claimed.key,
             template=claimed.template,
@@ -68,7 +73,7 @@ def whole_truth(
             course=truth.course,
             person=truth.person,
             lessons=tuple(lessons),
-            progress=progress(lessons, done_ids, stand.rules.counts),
+            progress=progress(lessons, done_ids, stand.rules.counts, closed),
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
@@ -92,7 +97,7 @@ def _truth(
     sending = sending_of(connection)
     return Truth(
         now=now,
-        zone=stand.zone,
+        zone=own_zone(person.zone if person else None, stand.zone),
         mode=sending.mode,
         sending_started_at=sending.started_at,
         rule=rule,
@@ -122,6 +127,11 @@ def _present(connection: Connection, entity: Entity, record_id: int) -> object |
 def _lessons(connection: Connection, course_id: int) -> list[Lesson]:
     found = present_below(connection, Entity.LESSON, ("course_id", course_id))
     return [record for record in found if isinstance(record, Lesson)]
+
+
+def _closed_sections(connection: Connection, course_id: int) -> frozenset[int]:
+    found = present_below(connection, Entity.SECTION, ("course_id", course_id))
+    return closed_among(record for record in found if isinstance(record, Section))
 
 
 def _completions(connection: Connection, course_member_id: int) -> list[CompletedLesson]:

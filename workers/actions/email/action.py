@@ -16,6 +16,7 @@ from workers.actions.email.message import make_message, message_id
 from workers.decide.completion import in_order
 from workers.mailer.errors import MailRefusedUs
 from workers.mailer.mailer import MailLine
+from workers.zones import own_zone
 
 # Before there is a sender, emails are only written, never handed over.
 _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
@@ -26,7 +27,8 @@ class Letterhead:
     """What all our emails share.
 
     `sender` None: there is none yet, and nothing can leave. The links are patterns of the members'
-    portal with `{course_id}` and the like; None: no button. `zone` is where days are counted.
+    portal with `{course_id}` and the like; None: no button. `zone` is where days are counted for
+    whoever has none of their own that we know.
     """
 
     sender: MailAddress | None
@@ -90,6 +92,7 @@ class EmailAction:
         about = {event.lesson_id for event in order.events}
         lessons = [one for one in in_order(order.lessons) if one.record_id in about]
         welcome = order.events[0].kind is EventKind.ENROLLED
+        zone = own_zone(order.person.zone, self._head.zone)
         link_to = order.first_lesson if welcome else order.progress.next_lesson
         return LetterFacts(
             template=order.template or "",
@@ -105,14 +108,11 @@ class EmailAction:
             total=order.progress.total,
             first_lesson=order.first_lesson.title if order.first_lesson else None,
             next_lesson=order.progress.next_lesson.title if order.progress.next_lesson else None,
-            started_on=self._day(order.started_at),
-            finished_on=self._day(order.events[-1].happened_at),
+            started_on=_day(order.started_at, zone),
+            finished_on=_day(order.events[-1].happened_at, zone),
             course_url=self._course_url(order),
             lesson_url=self._lesson_url(order, link_to),
         )
-
-    def _day(self, moment: datetime | None) -> date | None:
-        return None if moment is None else moment.astimezone(self._head.zone).date()
 
     def _course_url(self, order: Order) -> str | None:
         if self._head.course_url is None:
@@ -127,3 +127,7 @@ class EmailAction:
             lesson_id=lesson.record_id,
             lesson_unique_id=lesson.unique_id or "",
         )
+
+
+def _day(moment: datetime | None, zone: ZoneInfo) -> date | None:
+    return None if moment is None else moment.astimezone(zone).date()

@@ -1,0 +1,1 @@
+"""Measurements that are printed and never asserted. Loopback only; each ends by itself."""

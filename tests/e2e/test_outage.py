@@ -1,0 +1,89 @@
+"""A source that is away for a minute under load: nothing is lost, and the backlog drains alone."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.e2e.house import open_house
+from tests.sandbox.sandbox_rig import SECRET
+from tests.servers.programs import wait_until
+from workers.broker.running import free_port
+
+OUTAGE_S = 60
+PEOPLE = range(1, 9)
+COURSE = (
+    "{id: 900, title: Bookkeeping, lessons: "
+    "[{id: 911, title: One}, {id: 912, title: Two}, {id: 913, title: Three}]}"
+)
+
+
+def seed_file(folder: Path) -> Path:
+    """Write a world in which everybody enrolled just now and finished two of three lessons."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = [f"courses: [{COURSE}]", "people:"]
+    lines += [f"  - {{id: {7000 + n}, name: Person {n}, email: p{n}@example.org}}" for n in PEOPLE]
+    lines += ["enrolments:"]
+    lines += [
+        f"  - {{id: {8000 + n}, person: Person {n}, course: Bookkeeping, at: {now}}}"
+        for n in PEOPLE
+    ]
+    lines += ["completions:"]
+    lines += [
+        f"  - {{id: {9000 + 10 * n + k}, enrolment: {8000 + n}, lesson: {word}, at: {now}}}"
+        for n in PEOPLE
+        for k, word in enumerate(("One", "Two"))
+    ]
+    path = folder / "seed.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@contextmanager
+def source(port: int, seed: Path) -> Iterator[subprocess.Popen[str]]:
+    """Give a stand-in of its own that may be killed; the same file gives the same records."""
+    command = [sys.executable, "-m", "sandbox", "--secret", SECRET, "--no-deliver"]
+    command += ["--port", str(port), "--seed", str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_minute_without_the_source_under_load_loses_nothing_and_the_backlog_drains_by_itself(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    news = [{"entity": "CourseMember", "id": 8000 + n} for n in PEOPLE]
+    news += [
+        {"entity": "CourseCompletedLesson", "id": 9000 + 10 * n + k} for n in PEOPLE for k in (0, 1)
+    ]
+    address = f"http://127.0.0.1:{port}"
+    with open_house(tmp_path, COURSEBELL_NEXUDUS_URL=address) as house:
+        seed = seed_file(tmp_path)
+        with source(port, seed):
+            house.relay(*news[:4])
+            wait_until(lambda: len(house.mails()) >= 1, "a first email")
+            house.relay(*news[4:8])
+        ended_at = time.monotonic() + OUTAGE_S
+        for one in news[8:20]:
+            house.relay(one)
+            house.relay(one)
+            time.sleep(OUTAGE_S / 13)
+        assert house.rows("SELECT 1 FROM lookups WHERE reason = 'nexudus-down' LIMIT 1")
+        while time.monotonic() < ended_at:
+            time.sleep(0.1)
+        with source(port, seed):
+            house.relay(*news[20:])
+            house.wait_idle()
+            wait_until(lambda: len(house.mails()) == 3 * len(PEOPLE), "every email")
+            sent = Counter(mail["to"] for mail in house.mails())
+            assert set(sent.values()) == {3}
+            assert house.rows("SELECT DISTINCT state, reason FROM lookups") == [("done", None)]
