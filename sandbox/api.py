@@ -5,31 +5,35 @@ who have not signed in. Answers are held back when they are finished: what a hel
 is already old.
 """
 
-import json
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from sandbox.faults import Faults
-from sandbox.listing import listed, several
-from sandbox.reads import Reads
-from sandbox.tenant import Tenant
-from sandbox.tokens import GrantRefused, Tokens
-from sandbox.wire import as_read
+from sandbox.answers import answered
+from sandbox.filters import id_list, relation_asked
+from sandbox.listing import listed
+from sandbox.misbehaviour.board import TOKEN_PATH
+from sandbox.misbehaviour.instead import instead, slow_down
+from sandbox.misbehaviour.lists import ways_of, without_the_newest
+from sandbox.misbehaviour.rights import is_still_late, refused_right
+from sandbox.misbehaviour.spelling import row_maker, shown
+from sandbox.misbehaviour.spoil import delay, note_how_it_travels, spoil
+from sandbox.stage import Stage
+from sandbox.tables import RELATIONS
+from sandbox.tokens import GrantRefused
+from sandbox.webhook_actions import action_items
+from sandbox.wire import Record
 from schemas.entity import PATHS, Entity
 
 _ENTITY_AT = {path: entity for entity, path in PATHS.items()}
-_TOKEN_PATH = "/api/token"  # noqa: S105 - a path
+_COWORKERS_AS_ONE_DOCUMENT_SAYS = "sys/coworkers"
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The routes below /api and what they answer from."""
+    """The routes below /api."""
 
-    tenant: Tenant
-    tokens: Tokens
-    faults: Faults
-    reads: Reads
+    stage: Stage
 
     def routes(self) -> Blueprint:
         """Return the routes, ready to be registered."""
@@ -37,6 +41,7 @@ class Api:
         routes.before_request(self.first)
         routes.after_request(self.last)
         routes.add_url_rule("/token", view_func=self.token, methods=["POST"])
+        routes.add_url_rule("/utils/enums", view_func=self.enums)
         for tail in ("<module>/<entities>", "<module>/<entities>/"):
             routes.add_url_rule(f"/{tail}", view_func=self.many, methods=["GET"])
         routes.add_url_rule("/<module>/<entities>/<record_id>", view_func=self.one)
@@ -44,60 +49,112 @@ class Api:
 
     def first(self) -> Response | None:
         """Count, then put a fault's answer in place of the truth, then ask for the token."""
-        if request.path == _TOKEN_PATH:
-            self.reads.count_grant()
+        path, stage = request.path, self.stage
+        authorization = request.headers.get("Authorization", "")
+        if path == TOKEN_PATH:
+            stage.reads.count_grant()
         else:
-            self.reads.count_read(request.path.rstrip("/"))
-        instead = self.faults.replacement(request.path)
-        if instead is not None:
-            answer = Response(instead.body, instead.status, content_type="application/json")
-            for name, value in instead.headers:
+            stage.reads.count_read(path.rstrip("/"))
+            client = stage.tokens.client_of(authorization) or "nobody"
+            if not stage.quota.admits(client, path, stage.limits()):
+                return slow_down()
+        replaced = stage.faults.replacement(path)
+        if replaced is not None:
+            answer = Response(replaced.body, replaced.status, content_type="application/json")
+            for name, value in replaced.headers:
                 answer.headers[name] = value
             return answer
-        signed_in = self.tokens.is_good(request.headers.get("Authorization", ""))
-        if request.path != _TOKEN_PATH and not signed_in:
-            sentence = "Authorization has been denied for this request."
-            return _answer({"Message": sentence}, 401)
+        wrong = instead(stage.board, path, request.headers.get("User-Agent", ""))
+        if wrong is not None:
+            return wrong
+        if path != TOKEN_PATH and stage.tokens.client_of(authorization) is None:
+            return answered({"Message": "Authorization has been denied for this request."}, 401)
         return None
 
     def last(self, answer: Response) -> Response:
-        """Hold the finished answer back if a fault says so."""
-        self.faults.wait_if_held(request.path)
+        """Spoil the finished answer, or hold it back, if a fault or a switch says so."""
+        board, path = self.stage.board, request.path
+        answer = spoil(board, path, answer)
+        self.stage.faults.wait_if_held(path)
+        delay(board, path)
+        note_how_it_travels(board, path)
         return answer
 
     def token(self) -> Response:
         """Answer a token request; only form fields are read (contract, section 1)."""
-        client_id = request.headers.get("client_id") or request.values.get("client_id")
         try:
-            return _answer(self.tokens.grant(request.form.to_dict(), client_id))
+            granted = self.stage.tokens.grant(
+                request.form.to_dict(),
+                in_header=request.headers.get("client_id"),
+                in_fields=request.values.get("client_id"),
+            )
         except GrantRefused as refusal:
-            return _answer({"error": refusal.code, "error_description": refusal.description}, 400)
+            said = {"error": refusal.code, "error_description": refusal.description}
+            return answered(said, refusal.status)
+        return answered(granted)
+
+    def enums(self) -> Response:
+        """Answer with the items of an enumeration; only that of the webhooks' actions is here."""
+        if request.args.get("name", "").lower() != "ewebhookaction":
+            return answered("Not found", 404)
+        with_courses = self.stage.board.now("course-actions") is not None
+        return answered(action_items(with_courses=with_courses))
 
     def one(self, module: str, entities: str, record_id: str) -> Response:
         """Answer with the bare record."""
-        entity = _ENTITY_AT.get(f"{module}/{entities}".lower())
+        board, tenant = self.stage.board, self.stage.tenant
+        entity = self._entity_at(f"{module}/{entities}")
         wanted = int(record_id) if record_id.isdecimal() else None
         if entity is None or wanted is None:
-            return _answer("Not found", 404)
-        record = self.tenant.find(entity, wanted)
-        if record is not None:
-            return _answer(as_read(record))
-        if self.faults.is_dead(entity, wanted):
-            return _answer({"Message": "An error has occurred."}, 500)
-        return _answer("Not found", 404)
+            return answered("Not found", 404)
+        refused = refused_right(board, entity, "read")
+        if refused is not None:
+            return refused
+        record = tenant.find(entity, wanted)
+        if record is not None and not is_still_late(board, tenant, entity, wanted):
+            return answered(shown(board, entity, record))
+        if self.stage.is_dead(entity, wanted):
+            return answered({"Message": "An error has occurred."}, 500)
+        return answered("Not found", 404)
 
     def many(self, module: str, entities: str) -> Response:
         """Answer with a page of a list, or with a bare array when Ids are named."""
-        entity: Entity | None = _ENTITY_AT.get(f"{module}/{entities}".lower())
+        board, entity = self.stage.board, self._entity_at(f"{module}/{entities}")
         if entity is None:
-            return _answer("Not found", 404)
-        rows = self.tenant.rows(entity)
-        ids = request.args.get("id")
-        if ids is not None:
-            return _answer(several(rows, ids))
-        return _answer(listed(entity, rows, request.args.to_dict()))
+            return answered("Not found", 404)
+        refused = refused_right(board, entity, "list")
+        if refused is not None:
+            return refused
+        question, ids = request.args.to_dict(), request.args.get("id")
+        off = board.now("many-by-id-off")
+        if ids is not None and off is None:
+            found = [self.stage.tenant.find(entity, one) for one in sorted(id_list(ids))]
+            rows = without_the_newest(
+                board, self.stage.tenant, entity, [row for row in found if row is not None]
+            )
+            show = row_maker(board, entity, "partial-many")
+            return answered([show(row) for row in rows])
+        if ids is not None and off is not None and off.text("way") == "404":
+            return answered("Not found", 404)
+        return answered(
+            listed(entity, self._rows(entity, question), question, ways_of(board, entity))
+        )
 
+    def _rows(self, entity: Entity, question: dict[str, str]) -> list[Record]:
+        board, tenant = self.stage.board, self.stage.tenant
+        narrow = relation_asked(entity, RELATIONS.get(entity, ()), question)
+        if narrow is None or not ways_of(board, entity).knows_filters:
+            rows = tenant.rows(entity)
+        else:
+            rows = tenant.rows_with(entity, *narrow)
+        return without_the_newest(board, tenant, entity, rows)
 
-def _answer(content: object, status: int = 200) -> Response:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, status, content_type="application/json; charset=utf-8")
+    def _entity_at(self, path: str) -> Entity | None:
+        there = self.stage.board.now("sys-coworkers")
+        entity = _ENTITY_AT.get(path.lower())
+        if there is not None:
+            if path.lower() == _COWORKERS_AS_ONE_DOCUMENT_SAYS:
+                return Entity.COWORKER
+            if entity is Entity.COWORKER and there.flag("only"):
+                return None
+        return entity

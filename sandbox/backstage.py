@@ -10,9 +10,9 @@ from sandbox.control import refusal
 from sandbox.faults import Replaced
 from sandbox.mail import Mail
 from sandbox.mailbox import MailAnswer
+from sandbox.refused import Refused
 from sandbox.stage import Stage
 from sandbox.story import entity_named
-from sandbox.tenant import Refused
 from sandbox.wish import Wish, read_wish
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Backstage:
         stage = self.stage
         table: dict[str, Callable[..., Any]] = {
             "GET /reads": stage.reads.report,
+            "GET /reads/times": stage.quota.times,
             "POST /reads/reset": self.reset_reads,
+            "GET /quota": self.quota,
             "POST /faults": self.add_fault,
             "POST /faults/release": self.release,
             "DELETE /faults": self.clear_faults,
@@ -61,7 +63,12 @@ class Backstage:
     def reset_reads(self) -> dict[str, Any]:
         """Count from nothing again."""
         self.stage.reads.reset()
+        self.stage.quota.reset()
         return self.stage.reads.report()
+
+    def quota(self) -> dict[str, Any]:
+        """Say how often clients asked, also when no limit is kept."""
+        return self.stage.quota.report(self.stage.limits())
 
     def add_fault(self) -> dict[str, Any]:
         """Switch a fault on: `hold`, `answer` or `dead-id`."""

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify
 
+from sandbox.refused import Refused
 from sandbox.stage import Stage
 from sandbox.story import entity_named
-from sandbox.tenant import Refused, counts
 from sandbox.wish import read_wish
 from schemas.entity import Entity
 
@@ -63,7 +63,7 @@ class Control:
                 "id": course["Id"],
                 "title": course["Title"],
                 "lessons": [
-                    {"id": row["Id"], "title": row["Title"], "counts": counts(row)}
+                    {"id": row["Id"], "title": row["Title"], "counts": tenant.counts(row)}
                     for row in tenant.lessons_of(course["Id"])
                 ],
             }

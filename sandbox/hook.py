@@ -5,9 +5,10 @@ The state is that of the real WebHook record: Active, ErrorCount, LastError (con
 
 import http.client
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import SplitResult
 
-from sandbox.signing import SIGNATURE_HEADER, signature
+from sandbox.signing import SIGNATURE_HEADER
 from schemas.entity import Entity
 
 GIVE_UP_AFTER = 10  # failures in a row, then the source switches the hook off (contract, 5.4)
@@ -39,9 +40,11 @@ class Hook:
     active: bool = True
     error_count: int = 0
     last_error: str = ""
+    last_trigger: datetime | None = None
 
     def note(self, answer: Answer) -> bool:
         """Count a failure, or forget them all; return whether the delivery is tried again."""
+        self.last_trigger = datetime.now(UTC)
         if answer.is_success:
             self.error_count = 0
             return False
@@ -56,18 +59,26 @@ class Hook:
         self.active, self.error_count, self.last_error = True, 0, ""
 
 
-def post(target: SplitResult, entity: Entity, body: str, secret: str) -> Answer:
-    """Send one signed delivery and return how it was answered. Redirects are not followed."""
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One delivery as it leaves. Without a signature the header is left out."""
+
+    entity: Entity
+    body: str
+    signature: str | None
+
+
+def post(target: SplitResult, letter: Letter) -> Answer:
+    """Send one delivery and return how it was answered. Redirects are not followed."""
     connection = http.client.HTTPConnection(
         target.hostname or "127.0.0.1", target.port or 80, timeout=PATIENCE_S
     )
-    headers = {
-        "Content-Type": "application/json; charset=utf-8",
-        SIGNATURE_HEADER: signature(secret, body),
-    }
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    if letter.signature is not None:
+        headers[SIGNATURE_HEADER] = letter.signature
     try:
-        path = target.path.rstrip("/") + ROUTES[entity]
-        connection.request("POST", path, body.encode("utf-8", "surrogatepass"), headers)
+        path = target.path.rstrip("/") + ROUTES[letter.entity]
+        connection.request("POST", path, letter.body.encode("utf-8", "surrogatepass"), headers)
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException) as error:

@@ -4,50 +4,59 @@ The traps are kept on purpose (contract, section 3): a filter that is not known 
 a word and the whole table comes back, and a relation is named without its `Id`.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 
+from sandbox.filters import conditions
 from sandbox.wire import Record, as_listed
 from schemas.entity import Entity
 
 DEFAULT_SIZE = 25
 LARGEST_SIZE = 1000
-
-# Relations by kind of record: these answer to their name without `Id`, and to nothing else.
-_RELATIONS = frozenset(
-    {
-        "CourseId",
-        "CoworkerId",
-        "LastCompletedLessonId",
-        "CourseMemberId",
-        "CourseLessonId",
-        "SectionId",
-        "InstructorId",
-        "BusinessId",
-        "HostId",
-        "TariffId",
-        "UserId",
-        "InvoicingBusinessId",
-    }
-)
+_WORDS = {"ascending": 1, "descending": -1}
+_NUMBERS = {"1": 1, "-1": -1}
 
 
-def listed(entity: Entity, rows: list[Record], question: Mapping[str, str]) -> Record:
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How lists behave. `shift` is how many rows each page begins too early, or too late."""
+
+    show: Callable[[Record], Record] = as_listed
+    knows_filters: bool = True
+    knows_numbers: bool = True  # as a direction, beside the words
+    knows_order: bool = True
+    largest_size: int = LARGEST_SIZE
+    never_ends: bool = False
+    repeats_last_page: bool = False
+    shift: int = 0
+
+
+WELL_BEHAVED = Ways()
+
+
+def listed(
+    entity: Entity, rows: list[Record], question: Mapping[str, str], ways: Ways = WELL_BEHAVED
+) -> Record:
     """Return the envelope with one page of the rows that the question asks for."""
-    order_field = _order_field(question.get("orderBy", ""), rows)
-    direction = -1 if question.get("dir", "1").strip().lower() in {"-1", "descending"} else 1
-    matching = [row for row in rows if _matches(entity, row, question)]
+    order_field = _order_field(question.get("orderBy", ""), rows) if ways.knows_order else "Id"
+    direction = _direction(question.get("dir", ""), ways) if ways.knows_order else 1
+    matching = _matching(entity, rows, question) if ways.knows_filters else list(rows)
     # By Id first, so that equal values have a steady order (and `None` never meets a number).
-    matching.sort(key=lambda row: row["Id"])
-    matching.sort(key=lambda row: _place(row[order_field]), reverse=direction < 0)
+    matching.sort(key=itemgetter("Id"))
+    if order_field != "Id":
+        matching = _ordered(matching, order_field, is_falling=direction < 0)
+    elif direction < 0:
+        matching.reverse()
     page = max(1, _whole(question.get("page"), 1))
-    size = min(LARGEST_SIZE, max(1, _whole(question.get("size"), DEFAULT_SIZE)))
-    first = (page - 1) * size
-    shown = matching[first : first + size]
+    size = min(ways.largest_size, max(1, _whole(question.get("size"), DEFAULT_SIZE)))
     pages = -(-len(matching) // size)
+    from_page = min(page, max(1, pages)) if ways.repeats_last_page else page
+    first = max(0, (from_page - 1) * (size - ways.shift))
+    shown = matching[first : first + size]
+    has_next = first + size < len(matching) if ways.shift else page < pages
     return {
-        "Records": [as_listed(row) for row in shown],
+        "Records": [ways.show(row) for row in shown],
         "CurrentPage": page,
         "CurrentPageSize": size,
         "CurrentOrderField": order_field,
@@ -56,76 +65,29 @@ def listed(entity: Entity, rows: list[Record], question: Mapping[str, str]) -> R
         "LastItem": first + len(shown) if shown else 0,
         "TotalItems": len(matching),
         "TotalPages": pages,
-        "HasNextPage": page < pages,
+        "HasNextPage": ways.never_ends or has_next,
         "HasPreviousPage": page > 1,
     }
 
 
-def _place(value: object) -> tuple[object, ...]:
-    return (False,) if value is None else (True, value)
+def _matching(entity: Entity, rows: list[Record], question: Mapping[str, str]) -> list[Record]:
+    matching = list(rows)
+    for passes in conditions(entity, rows[0], question) if rows else []:
+        matching = [row for row in matching if passes(row)]
+    return matching
 
 
-def several(rows: Iterable[Record], ids: str) -> list[Record]:
-    """Return the rows with these Ids (`[1,2]`) as a bare list (contract, section 2.8)."""
-    wanted = _id_list(ids)
-    return [as_listed(row) for row in rows if row["Id"] in wanted]
+def _direction(asked: str, ways: Ways) -> int:
+    known = _WORDS | _NUMBERS if ways.knows_numbers else _WORDS
+    return known.get(asked.strip().lower(), 1)
 
 
-def _matches(entity: Entity, row: Record, question: Mapping[str, str]) -> bool:
-    return all(_passes(entity, row, name, value) for name, value in question.items())
-
-
-def _passes(entity: Entity, row: Record, name: str, value: str) -> bool:
-    plain = name.lower()
-    for bound in ("from_", "to_"):
-        prefix = f"{bound}{entity.lower()}_"
-        if plain.startswith(prefix):
-            return _within(row, plain.removeprefix(prefix), bound, value)
-    prefix = f"{entity.lower()}_"
-    if not plain.startswith(prefix):
-        return True
-    field = _field_named(row, plain.removeprefix(prefix))
-    if field is None:
-        return True
-    if field == "Id":
-        return row["Id"] in _id_list(value)
-    return _equal(row[field], value)
-
-
-def _field_named(row: Record, name: str) -> str | None:
-    # `Coworker_FullName` is the projected field CoworkerFullName.
-    joined = name.replace("_", "")
-    for field in row:
-        asked_as = field.removesuffix("Id") if field in _RELATIONS else field
-        if asked_as.lower() == joined:
-            return field
-    return None
-
-
-def _equal(value: object, asked: str) -> bool:
-    if value is None:
-        return asked == ""
-    return str(value).lower() == asked.strip().lower()
-
-
-def _within(row: Record, name: str, bound: str, value: str) -> bool:
-    if name not in {"createdon", "updatedon"}:
-        return True
-    limit = _minute(value)
-    if limit is None:
-        return True
-    moment: datetime = row["CreatedOn" if name == "createdon" else "UpdatedOn"]
-    return moment >= limit if bound == "from_" else moment <= limit
-
-
-def _minute(value: str) -> datetime | None:
-    # Seconds and a `Z` are accepted and only the minute counts, which is always UTC.
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        return None
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return aware.astimezone(UTC).replace(second=0, microsecond=0)
+def _ordered(rows: list[Record], field: str, *, is_falling: bool) -> list[Record]:
+    # Rows without a value come before all others.
+    without = [row for row in rows if row[field] is None]
+    having = [row for row in rows if row[field] is not None]
+    having.sort(key=itemgetter(field), reverse=is_falling)
+    return having + without if is_falling else without + having
 
 
 def _order_field(name: str, rows: list[Record]) -> str:
@@ -133,14 +95,6 @@ def _order_field(name: str, rows: list[Record]) -> str:
         if field.lower() == name.lower() and not isinstance(rows[0][field], (list, bool)):
             return field
     return "Id"
-
-
-def _id_list(text: str) -> set[int]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return set()
-    return {n for n in (found if isinstance(found, list) else [found]) if isinstance(n, int)}
 
 
 def _whole(text: str | None, otherwise: int) -> int:

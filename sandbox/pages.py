@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from sandbox.refused import Refused
 from sandbox.stage import Stage
 from sandbox.story import entity_named
-from sandbox.tenant import Refused
 from sandbox.views import (
     REFUSALS,
     SAID,

@@ -1,77 +1,93 @@
-"""The courses of the sandbox and the Ids everything starts from. Pure.
+"""The world the sandbox begins with when no seed file says otherwise. Pure.
 
-One course shows every way in which a lesson can count or not; the other has a title that breaks
-pages and emails that do not escape.
+One course shows every way in which a lesson can count or not; the second has a title that breaks
+pages and emails that do not escape; the third belongs to another location, in another time zone
+and language, and has a section that was taken out.
 """
 
 from datetime import UTC, datetime
 from itertools import count
 
-from sandbox.people import PEOPLE, coworker
-from sandbox.shapes import course, lesson
-from sandbox.wire import Record
-from schemas.entity import Entity
+from sandbox.people import PEOPLE
+from sandbox.places import MARSA, PLACES, WERKHOF
+from sandbox.world import CoursePlan, LessonPlan, PersonPlan, SectionPlan, World
 from schemas.vocabulary import CompletionType
 
 # Just below the signed 32-bit limit, like those seen live (contract, section 2).
 FIRST_COWORKER_ID = 1_416_010_000
 FIRST_COURSE_ID = 1_416_020_000
 FIRST_LESSON_ID = 1_416_030_000
+FIRST_SECTION_ID = 1_416_040_000
 FIRST_NEW_ID = 1_416_100_000
+OPENED_AT = datetime(2026, 2, 2, 9, 0, 0, 123_456, tzinfo=UTC)
 
-_OPENED = datetime(2026, 2, 2, 9, 0, 0, 123_456, tzinfo=UTC)
-
-Tables = dict[Entity, dict[int, Record]]
-
-
-def seeded_tables() -> Tables:
-    """Return fresh tables: eight people, two courses, no enrolment."""
-    people = [coworker(FIRST_COWORKER_ID + n, _OPENED, person) for n, person in enumerate(PEOPLE)]
-    finance = course(FIRST_COURSE_ID, _OPENED, "Freelance Finance", group="Business", order=1)
-    ceramics = course(
-        FIRST_COURSE_ID + 1,
-        _OPENED,
-        "Ceramics: Feuer & Glasur <Grundkurs>",
-        group="Workshops",
-        order=2,
-    )
-    lessons = [*_finance_lessons(finance), *_ceramics_lessons(ceramics)]
-    return {
-        Entity.COWORKER: _by_id(people),
-        Entity.COURSE: _by_id([finance, ceramics]),
-        Entity.LESSON: _by_id(lessons),
-        Entity.COURSE_MEMBER: {},
-        Entity.COMPLETED_LESSON: {},
-    }
+_BASICS, _PAID, _REED, _OLD = (FIRST_SECTION_ID + n for n in (0, 1, 10, 11))
+_AT_HOME_IN_MARSA = frozenset({"ليلى حداد"})
 
 
-def _by_id(records: list[Record]) -> dict[int, Record]:
-    return {record["Id"]: record for record in records}
+def _lessons(first_id: int, *rows: tuple[str, CompletionType, int | None]) -> list[LessonPlan]:
+    ids = count(first_id)
+    return [LessonPlan(next(ids), title, how, section) for title, how, section in rows]
 
 
-def _finance_lessons(finance: Record) -> list[Record]:
-    # Five lessons of which four count, and one that was taken out.
-    basics = (1_416_040_000, 1, "The basics")
-    paid = (1_416_040_001, 2, "Getting paid")
-    rows = (
-        ("What you keep", CompletionType.VISITED, basics, True),
-        ("Your day rate", CompletionType.BUTTON, basics, True),
-        ("Words to know", CompletionType.NONE, basics, True),
-        ("Invoices that get paid", CompletionType.VIDEO, paid, True),
-        ("Quarterly returns", CompletionType.BUTTON, paid, True),
-        ("Cash books (old)", CompletionType.BUTTON, paid, False),
-    )
-    ids = count(FIRST_LESSON_ID)
-    return [
-        lesson(next(ids), _OPENED, finance, title, how, order=n, section=section, active=active)
-        for n, (title, how, section, active) in enumerate(rows, start=1)
-    ]
+_FINANCE = CoursePlan(
+    FIRST_COURSE_ID,
+    "Freelance Finance",
+    WERKHOF.id,
+    # Six lessons: one is not tracked and one was taken out, so four count.
+    (
+        *_lessons(
+            FIRST_LESSON_ID,
+            ("What you keep", CompletionType.VISITED, _BASICS),
+            ("Your day rate", CompletionType.BUTTON, _BASICS),
+            ("Words to know", CompletionType.NONE, _BASICS),
+            ("Invoices that get paid", CompletionType.VIDEO, _PAID),
+            ("Quarterly returns", CompletionType.BUTTON, _PAID),
+        ),
+        LessonPlan(FIRST_LESSON_ID + 5, "Cash books (old)", section_id=_PAID, active=False),
+    ),
+    (SectionPlan(_BASICS, "The basics"), SectionPlan(_PAID, "Getting paid")),
+    group="Business",
+)
+_CERAMICS = CoursePlan(
+    FIRST_COURSE_ID + 1,
+    "Ceramics: Feuer & Glasur <Grundkurs>",
+    WERKHOF.id,
+    tuple(
+        LessonPlan(FIRST_LESSON_ID + 100 + n, title)
+        for n, title in enumerate(("Ton & Drehscheibe", 'Der "erste" Brand', "Glasuren <mischen>"))
+    ),
+    group="Workshops",
+)
+_CALLIGRAPHY = CoursePlan(
+    FIRST_COURSE_ID + 2,
+    "الخط العربي للمبتدئين",
+    MARSA.id,
+    # Two lessons count; the third is active but lies in a section that was taken out.
+    tuple(
+        _lessons(
+            FIRST_LESSON_ID + 200,
+            ("القصبة والحبر", CompletionType.BUTTON, _REED),
+            ("حروفك الأولى", CompletionType.BUTTON, _REED),
+            ("معرض 2024", CompletionType.BUTTON, _OLD),
+        )
+    ),
+    (SectionPlan(_REED, "البداية"), SectionPlan(_OLD, "أرشيف", active=False)),
+    group="Workshops",
+)
 
-
-def _ceramics_lessons(ceramics: Record) -> list[Record]:
-    titles = ("Ton & Drehscheibe", 'Der "erste" Brand', "Glasuren <mischen>")
-    ids = count(FIRST_LESSON_ID + 100)
-    return [
-        lesson(next(ids), _OPENED, ceramics, title, CompletionType.BUTTON, order=n)
-        for n, title in enumerate(titles, start=1)
-    ]
+COURSES = (_FINANCE, _CERAMICS, _CALLIGRAPHY)
+BUILT_IN = World(
+    opened_at=OPENED_AT,
+    places=PLACES,
+    people=tuple(
+        PersonPlan(
+            FIRST_COWORKER_ID + n,
+            person,
+            MARSA.id if person.name in _AT_HOME_IN_MARSA else WERKHOF.id,
+        )
+        for n, person in enumerate(PEOPLE)
+    ),
+    courses=COURSES,
+    first_new_id=FIRST_NEW_ID,
+)

@@ -6,7 +6,9 @@ receiver. After ten failures in a row a hook switches itself off, silently, as t
 
 import queue
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -14,8 +16,10 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from sandbox.hook import ROUTES, Answer, Hook, post
-from sandbox.tenant import Refused
-from sandbox.wire import Record, delivery_body
+from sandbox.misbehaviour.board import Board
+from sandbox.misbehaviour.telling import Waiting, copies, letter, next_together
+from sandbox.refused import Refused
+from sandbox.wire import Record
 from schemas.entity import Entity
 
 _LOG_LENGTH = 500
@@ -44,16 +48,22 @@ class Aim:
     automatic: bool = True
     first_pause_s: float = 0.1  # doubles at each failure, to one second at most
 
+    def url_of(self, entity: Entity) -> str:
+        """Return where the deliveries about one kind of record go."""
+        return f"{(self.deliver_to or '').rstrip('/')}{ROUTES[entity]}"
+
 
 class Sender:
     """The webhooks of the sandbox."""
 
-    def __init__(self, aim: Aim) -> None:
-        self._aim = aim
+    def __init__(self, aim: Aim, board: Board | None = None) -> None:
+        self.aim = self._aim = aim
+        self._board = board or Board()
+        self._watch: Callable[[Hook], None] = lambda _: None
         self._target: SplitResult | None = urlsplit(aim.deliver_to) if aim.deliver_to else None
         self._lock = threading.Lock()
         self._hooks = {entity: Hook(entity) for entity in ROUTES}
-        self._queues: dict[Entity, queue.Queue[Record]] = {
+        self._queues: dict[Entity, queue.Queue[Waiting]] = {
             entity: queue.Queue() for entity in ROUTES
         }
         self._tries: deque[Try] = deque(maxlen=_LOG_LENGTH)
@@ -69,10 +79,15 @@ class Sender:
         """Make no further try."""
         self._stopping.set()
 
-    def tell(self, entity: Entity, record: Record) -> None:
-        """Have the record delivered soon, on another thread."""
+    def watch(self, noted: Callable[[Hook], None]) -> None:
+        """Have `noted` called with a hook after each try, and when it is switched on."""
+        self._watch = noted
+
+    def tell(self, entity: Entity, record: Record, business_id: int | None = None) -> None:
+        """Have the record delivered soon, on another thread; it concerns that location."""
         if self._aim.automatic and self._target is not None and entity in self._queues:
-            self._queues[entity].put(record)
+            for one in copies(self._board, record, business_id):
+                self._queues[entity].put(one)
 
     def deliver_now(self, entity: Entity, record: Record, times: int) -> list[int | None]:
         """Deliver once per time, without retries, and return the statuses; None is no answer.
@@ -87,6 +102,7 @@ class Sender:
         """Switch a hook on again, as a person would at Nexudus."""
         with self._lock:
             self._hooks[entity].switch_on()
+        self._watch(self._hooks[entity])
 
     def report(self) -> dict[str, Any]:
         """Return `deliveries` (oldest first) and `hooks` with what still waits to be delivered."""
@@ -96,7 +112,7 @@ class Sender:
                 "hooks": [
                     {
                         "entity": entity.value,
-                        "url": f"{(self._aim.deliver_to or '').rstrip('/')}{ROUTES[entity]}",
+                        "url": self._aim.url_of(entity),
                         "active": hook.active,
                         "error_count": hook.error_count,
                         "last_error": hook.last_error,
@@ -110,11 +126,12 @@ class Sender:
     def _run(self, entity: Entity) -> None:
         waiting = self._queues[entity]
         while not self._stopping.is_set():
-            record = waiting.get()
-            try:
-                self._deliver(entity, record)
-            finally:
-                waiting.task_done()
+            for one in next_together(self._board, waiting):
+                try:
+                    self._stopping.wait(max(0.0, one.not_before - time.monotonic()))
+                    self._deliver(entity, one.record)
+                finally:
+                    waiting.task_done()
 
     def _deliver(self, entity: Entity, record: Record) -> None:
         hook, target = self._hooks[entity], self._target
@@ -126,12 +143,13 @@ class Sender:
             answer = self._post(target, entity, record, attempt)
             with self._lock:
                 tries_again = hook.note(answer)
+            self._watch(hook)
             if not tries_again or self._stopping.wait(pause_s):
                 return
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
 
     def _post(self, target: SplitResult, entity: Entity, record: Record, attempt: int) -> Answer:
-        answer = post(target, entity, delivery_body(record), self._aim.secret)
+        answer = post(target, letter(self._board, entity, record, self._aim.secret))
         self._log(entity, record, attempt, answer)
         return answer
 

@@ -5,7 +5,9 @@ from io import BytesIO
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
-from werkzeug.wrappers import Response
+from werkzeug.test import run_wsgi_app
+
+from sandbox.breaking import KEY, Travel, send_broken
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY = 1_000_000
@@ -36,13 +38,21 @@ class KeptOpen(WSGIRequestHandler):
             return
         environ = self.make_environ()
         environ["wsgi.input"] = BytesIO(self.rfile.read(int(length)))
-        answer = Response.from_app(self.server.app, environ, buffered=True)
-        self.send_response(answer.status_code)
-        for name, value in answer.get_wsgi_headers(environ):
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.get_data())
+        travel = environ[KEY] = Travel()
+        parts, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        body = b"" if self.command == "HEAD" else b"".join(parts)
+        code, _, reason = status.partition(" ")
+        if travel.broken is None:
+            self.send_response(int(code), reason)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        lines = [f"{self.protocol_version} {status}", *(f"{n}: {value}" for n, value in headers)]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        can_stay = send_broken(self.connection, head, body, travel.broken)
+        self.close_connection = self.close_connection or not can_stay
 
     def make_environ(self) -> dict[str, Any]:
         """Let the one header with an underscore through that the source uses (contract, 1)."""

@@ -3,24 +3,22 @@
 Pure. What a record means and when it changes is `tenant`'s business.
 """
 
-import uuid
+import hashlib
 from datetime import datetime
 
 from sandbox.wire import Record
 from schemas.entity import Entity
 from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 
-BUSINESS_ID = 1_416_000_001
-BUSINESS_NAME = "Werkhof Coworking"
 HOST_ID = 1_416_000_002
 EDITOR = "desk@example.org"
-_NAMES = uuid.uuid5(uuid.NAMESPACE_DNS, "werkhof.example.org")
 
 
-def _common(entity: Entity, record_id: int, moment: datetime, text: str) -> Record:
+def common(entity: Entity, record_id: int, moment: datetime, text: str) -> Record:
+    """Return the fields that every record has (contract, section 2.0)."""
     return {
         "Id": record_id,
-        "UniqueId": str(uuid.uuid5(_NAMES, f"{entity}/{record_id}")),
+        "UniqueId": _guid(f"{entity}/{record_id}"),
         "CreatedOn": moment,
         "UpdatedOn": moment,
         "UpdatedBy": EDITOR,
@@ -30,6 +28,12 @@ def _common(entity: Entity, record_id: int, moment: datetime, text: str) -> Reco
         "LocalizationDetails": None,
         "CustomFields": None,
     }
+
+
+def _guid(name: str) -> str:
+    # Always the same for a name; put together by hand since a world may have 100,000 of them.
+    text = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-a{text[17:20]}-{text[20:32]}"
 
 
 def course_member(
@@ -51,7 +55,7 @@ def course_member(
         "LastAccess": None,
         "Approved": approved,
         "Blocked": False,
-        **_common(Entity.COURSE_MEMBER, record_id, moment, f"#{record_id}"),
+        **common(Entity.COURSE_MEMBER, record_id, moment, f"#{record_id}"),
     }
 
 
@@ -64,7 +68,18 @@ def completed_lesson(record_id: int, moment: datetime, lesson: Record, member: R
         "CourseMemberCoworkerFullName": member["CoworkerFullName"],
         "CourseMemberCoworkerCompanyName": member["CoworkerCompanyName"],
         "CourseMemberCoworkerTeamNames": member["CoworkerTeamNames"],
-        **_common(Entity.COMPLETED_LESSON, record_id, moment, f"#{record_id}"),
+        **common(Entity.COMPLETED_LESSON, record_id, moment, f"#{record_id}"),
+    }
+
+
+def after_lesson(member: Record, lesson: Record, moment: datetime) -> Record:
+    """Return the enrolment as it is once this lesson was finished."""
+    return {
+        **member,
+        "LastCompletedLessonId": lesson["Id"],
+        "LastCompletedLessonTitle": lesson["Title"],
+        "LastAccess": moment,
+        "UpdatedOn": moment,
     }
 
 
@@ -76,17 +91,16 @@ def lesson(  # noqa: PLR0913 - a record has this many sides
     completion: CompletionType,
     *,
     order: int,
-    section: tuple[int, int, str] | None = None,
+    section: Record | None = None,
     active: bool = True,
 ) -> Record:
-    """Return a lesson (contract, section 2.3); `section` is its Id, place and title."""
-    section_id, section_order, section_title = section or (None, None, None)
+    """Return a lesson (contract, section 2.3); `section` is the record it lies in."""
     return {
         "CourseId": course["Id"],
         "CourseTitle": course["Title"],
-        "SectionId": section_id,
-        "SectionDisplayOrder": section_order,
-        "SectionTitle": section_title,
+        "SectionId": section["Id"] if section else None,
+        "SectionDisplayOrder": section["DisplayOrder"] if section else None,
+        "SectionTitle": section["Title"] if section else None,
         "InstructorId": HOST_ID,
         "InstructorFullName": "Noor de Vries",
         "InstructorCompanyName": None,
@@ -102,18 +116,40 @@ def lesson(  # noqa: PLR0913 - a record has this many sides
         "ImageFileName": None,
         "NewImageUrl": None,
         "ClearImageFile": None,
-        **_common(Entity.LESSON, record_id, moment, title),
+        **common(Entity.LESSON, record_id, moment, title),
     }
 
 
-def course(record_id: int, moment: datetime, title: str, *, group: str, order: int) -> Record:
-    """Return a course (contract, section 2.5)."""
+def section(  # noqa: PLR0913 - a record has this many sides
+    record_id: int, moment: datetime, course: Record, title: str, *, order: int, active: bool = True
+) -> Record:
+    """Return a section (contract, section 2.4)."""
     return {
-        "BusinessId": BUSINESS_ID,
-        "BusinessName": BUSINESS_NAME,
-        "BusinessAddress": "Hofgasse 4",
-        "BusinessTownCity": "Berlin",
-        "BusinessPostalCode": "10999",
+        "CourseId": course["Id"],
+        "CourseTitle": course["Title"],
+        "Title": title,
+        "SectionContents": "<p>What this section is about.</p>",
+        "Active": active,
+        "DisplayOrder": order,
+        "UnlockType": int(UnlockType.IMMEDIATE),
+        "UnlockAfterDays": 0,
+        "ImageFileName": None,
+        "NewImageUrl": None,
+        "ClearImageFile": None,
+        **common(Entity.SECTION, record_id, moment, title),
+    }
+
+
+def course(  # noqa: PLR0913 - a record has this many sides
+    record_id: int, moment: datetime, place: Record, title: str, *, group: str | None, order: int
+) -> Record:
+    """Return a course of a location (contract, section 2.5); `place` is the Business."""
+    return {
+        "BusinessId": place["Id"],
+        "BusinessName": place["Name"],
+        "BusinessAddress": place["Address"],
+        "BusinessTownCity": place["TownCity"],
+        "BusinessPostalCode": place["PostalCode"],
         "HostId": HOST_ID,
         "HostFullName": "Noor de Vries",
         "HostCompanyName": None,
@@ -141,5 +177,5 @@ def course(record_id: int, moment: datetime, title: str, *, group: str, order: i
         "TariffInvoiceEveryWeeks": None,
         "TariffPrice": None,
         "TariffCurrencyCode": None,
-        **_common(Entity.COURSE, record_id, moment, title),
+        **common(Entity.COURSE, record_id, moment, title),
     }

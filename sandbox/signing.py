@@ -27,4 +27,22 @@ def ascii_folded(text: str) -> bytes:
 
 def signature(secret: str, text: str) -> str:
     """Return the upper-case hex HMAC-SHA256 of a delivery's text; key and text are folded."""
-    return hmac.new(ascii_folded(secret), ascii_folded(text), hashlib.sha256).hexdigest().upper()
+    return _hex(ascii_folded(secret), ascii_folded(text))
+
+
+def signature_in_form(secret: str, text: str, form: str) -> str | None:
+    """Return the signature made in another way; None for a delivery that is not signed."""
+    if form == "none":
+        return None
+    if form == "wrong":
+        return _hex(ascii_folded(secret), ascii_folded(text) + b" ")
+    if form == "raw":
+        return _hex(*(part.encode("utf-8", "surrogatepass") for part in (secret, text)))
+    if form == "code-points":
+        return _hex(*(part.encode("ascii", "replace") for part in (secret, text)))
+    found = signature(secret, text)
+    return found.lower() if form == "lower-case" else found
+
+
+def _hex(key: bytes, text: bytes) -> str:
+    return hmac.new(key, text, hashlib.sha256).hexdigest().upper()

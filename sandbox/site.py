@@ -7,6 +7,8 @@ from flask import Flask, Response, abort, request
 from sandbox.api import Api
 from sandbox.backstage import Backstage
 from sandbox.control import Control
+from sandbox.misbehaviour.page import MisbehavePage
+from sandbox.misbehaviour.routes import Misbehaving
 from sandbox.pages import Pages
 from sandbox.stage import Stage
 
@@ -22,8 +24,15 @@ def build_site(stage: Stage) -> Flask:
     site = Flask("sandbox", static_folder=None)
     site.before_request(_refuse_other_sites)
     site.after_request(_add_headers)
-    api = Api(stage.tenant, stage.tokens, stage.faults, stage.reads)
-    for part in (api, Control(stage), Backstage(stage), Pages(stage)):
+    parts = (
+        Api(stage),
+        Control(stage),
+        Backstage(stage),
+        Misbehaving(stage),
+        Pages(stage),
+        MisbehavePage(stage),
+    )
+    for part in parts:
         site.register_blueprint(part.routes())
     return site
 

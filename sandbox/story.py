@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sandbox.refused import Refused
 from sandbox.sender import Sender
-from sandbox.tenant import Refused, Tenant
+from sandbox.tenant import Tenant
+from sandbox.webhooks import HOOK_IDS
 from sandbox.wire import Record
 from schemas.entity import Entity
 
@@ -65,6 +67,8 @@ class Story:
     ) -> Record:
         """Set fields of a record; only kinds that have a hook are told about."""
         record = self.tenant.change(entity, record_id, fields)
+        if entity is Entity.WEB_HOOK and fields.get("Active") is True:
+            self._switch_on(record_id)
         self._tell(entity, record, deliver=deliver)
         return record
 
@@ -75,7 +79,12 @@ class Story:
 
     def _tell(self, entity: Entity, record: Record, *, deliver: bool) -> None:
         if deliver:
-            self.sender.tell(entity, record)
+            self.sender.tell(entity, record, self.tenant.business_of(entity, record))
+
+    def _switch_on(self, hook_id: int) -> None:
+        for entity, known_id in HOOK_IDS.items():
+            if known_id == hook_id:
+                self.sender.switch_on(entity)
 
 
 def entity_named(name: object) -> Entity:

@@ -1,49 +1,44 @@
 """The stand-in's records, in memory, and the few ways in which they change.
 
-Safe to use from several threads; everything returned is a copy. Nobody is told of a change here:
-see `story`.
+Safe to use from several threads; what is returned is never changed afterwards and must not be
+changed by whoever gets it. Nobody is told of a change here: see `story`.
 """
 
+import math
 import threading
+import time
 from collections.abc import Mapping
-from copy import deepcopy
 from datetime import UTC, datetime
 from itertools import count
 
 from sandbox import shapes
-from sandbox.seed import FIRST_NEW_ID, seeded_tables
+from sandbox.misbehaviour.board import Board
+from sandbox.refused import Refused
+from sandbox.seed import BUILT_IN
+from sandbox.tables import tables_of
 from sandbox.wire import Record
+from sandbox.world import World
 from schemas.entity import Entity
 from schemas.vocabulary import CompletionType
-
-
-class Refused(Exception):
-    """The wish cannot be granted; carries the HTTP status that says so."""
-
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.status = status
-
-
-def counts(lesson: Record) -> bool:
-    """Whether finishing the course needs this lesson (contract, section 8: active and tracked)."""
-    return bool(lesson["Active"]) and lesson["CompletionType"] != CompletionType.NONE
 
 
 class Tenant:
     """One Nexudus account with its people, courses and enrolments."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = BUILT_IN, board: Board | None = None) -> None:
+        self.opened_at = world.opened_at
         self._lock = threading.RLock()
-        self._tables = seeded_tables()
+        self._tables = tables_of(world)
         self._gone: dict[tuple[Entity, int], Record] = {}
-        self._ids = count(FIRST_NEW_ID)
+        self._born: dict[tuple[Entity, int], float] = {}
+        self._ids = count(world.first_new_id)
+        self._large_ids = count()
+        self._board = board or Board()
 
     def find(self, entity: Entity, record_id: int) -> Record | None:
         """Return the record as it stands, or None when there is none (any more)."""
         with self._lock:
-            return deepcopy(self._tables[entity].get(record_id))
+            return self._tables[entity].get(record_id)
 
     def last_known(self, entity: Entity, record_id: int) -> Record:
         """Return the record as it stands or last stood: a delivery may come after a delete."""
@@ -51,31 +46,62 @@ class Tenant:
             found = self._tables[entity].get(record_id) or self._gone.get((entity, record_id))
             if found is None:
                 raise Refused(f"No {entity} has the Id {record_id}.", 404)
-            return deepcopy(found)
+            return found
 
     def rows(self, entity: Entity) -> list[Record]:
         """Return all records of one kind, in no promised order."""
         with self._lock:
-            return deepcopy(list(self._tables[entity].values()))
+            return self._tables[entity].rows()
+
+    def rows_with(self, entity: Entity, relation: str, value: int) -> list[Record]:
+        """Return the records of one kind that belong to another one, such as a course's lessons."""
+        with self._lock:
+            found = self._tables[entity].having(relation, value)
+            return self._tables[entity].rows() if found is None else found
+
+    def age_s(self, entity: Entity, record_id: int) -> float:
+        """Return how long ago the record was made here; what was there from the start is old."""
+        with self._lock:
+            born = self._born.get((entity, record_id))
+        return math.inf if born is None else time.monotonic() - born
 
     def lessons_of(self, course_id: int) -> list[Record]:
         """Return a course's lessons in the order a learner meets them."""
-        lessons = [row for row in self.rows(Entity.LESSON) if row["CourseId"] == course_id]
+        lessons = self.rows_with(Entity.LESSON, "CourseId", course_id)
         return sorted(
             lessons, key=lambda row: (row["SectionDisplayOrder"] or 0, row["DisplayOrder"])
         )
 
+    def counts(self, lesson: Record) -> bool:
+        """Whether finishing the course needs this lesson (contract, section 8).
+
+        It must be active, tracked, and in no section that was taken out.
+        """
+        section = self.find(Entity.SECTION, lesson["SectionId"] or 0)
+        is_open = section is None or bool(section["Active"])
+        return (
+            is_open and bool(lesson["Active"]) and lesson["CompletionType"] != CompletionType.NONE
+        )
+
+    def business_of(self, entity: Entity, record: Record) -> int | None:
+        """Return the Id of the location whose course this enrolment or completion belongs to."""
+        member: Record | None = record
+        if entity is Entity.COMPLETED_LESSON:
+            member = self.find(Entity.COURSE_MEMBER, record["CourseMemberId"])
+        course = self.find(Entity.COURSE, (member or {}).get("CourseId", 0))
+        return None if course is None else int(course["BusinessId"])
+
     def enrolment(self, course_id: int, coworker_id: int) -> Record | None:
         """Return this person's enrolment in this course, if there is one."""
-        for row in self.rows(Entity.COURSE_MEMBER):
-            if (row["CourseId"], row["CoworkerId"]) == (course_id, coworker_id):
+        for row in self.rows_with(Entity.COURSE_MEMBER, "CoworkerId", coworker_id):
+            if row["CourseId"] == course_id:
                 return row
         return None
 
     def finished_lesson_ids(self, member_id: int) -> set[int]:
         """Return the Ids of the lessons this enrolment has finished."""
-        rows = self.rows(Entity.COMPLETED_LESSON)
-        return {row["CourseLessonId"] for row in rows if row["CourseMemberId"] == member_id}
+        rows = self.rows_with(Entity.COMPLETED_LESSON, "CourseMemberId", member_id)
+        return {row["CourseLessonId"] for row in rows}
 
     def lessons_left(self, member_id: int) -> list[Record]:
         """Return the counting lessons this enrolment has not finished, next one first."""
@@ -83,7 +109,7 @@ class Tenant:
             member = self._must_find(Entity.COURSE_MEMBER, member_id)
             finished = self.finished_lesson_ids(member_id)
             lessons = self.lessons_of(member["CourseId"])
-            return [row for row in lessons if counts(row) and row["Id"] not in finished]
+            return [row for row in lessons if self.counts(row) and row["Id"] not in finished]
 
     def enrol(
         self, course_id: int, coworker_id: int, *, approved: bool, at: datetime | None = None
@@ -95,10 +121,10 @@ class Tenant:
             if self.enrolment(course_id, coworker_id) is not None:
                 raise Refused("They are on this course already.", 409)
             member = shapes.course_member(
-                next(self._ids), at or datetime.now(UTC), course, coworker, approved=approved
+                self._next_id(), at or datetime.now(UTC), course, coworker, approved=approved
             )
-            self._tables[Entity.COURSE_MEMBER][member["Id"]] = member
-            return deepcopy(member)
+            self.add(Entity.COURSE_MEMBER, member)
+            return member
 
     def finish_lesson(
         self, member_id: int, lesson_id: int | None = None, at: datetime | None = None
@@ -112,15 +138,17 @@ class Tenant:
             member = self._must_find(Entity.COURSE_MEMBER, member_id)
             lesson = self._lesson_to_finish(member, lesson_id)
             moment = at or datetime.now(UTC)
-            completed = shapes.completed_lesson(next(self._ids), moment, lesson, member)
-            self._tables[Entity.COMPLETED_LESSON][completed["Id"]] = completed
-            member |= {
-                "LastCompletedLessonId": lesson["Id"],
-                "LastCompletedLessonTitle": lesson["Title"],
-                "LastAccess": moment,
-                "UpdatedOn": moment,
-            }
-            return deepcopy(completed), deepcopy(member)
+            completed = shapes.completed_lesson(self._next_id(), moment, lesson, member)
+            self.add(Entity.COMPLETED_LESSON, completed)
+            changed = shapes.after_lesson(member, lesson, moment)
+            self._tables[Entity.COURSE_MEMBER].put(changed)
+            return completed, changed
+
+    def add(self, entity: Entity, record: Record) -> None:
+        """Put a new record in."""
+        with self._lock:
+            self._tables[entity].put(record)
+            self._born[entity, record["Id"]] = time.monotonic()
 
     def change(self, entity: Entity, record_id: int, fields: Mapping[str, object]) -> Record:
         """Set some fields the record has, as its editor would; UpdatedOn follows."""
@@ -129,8 +157,9 @@ class Tenant:
             unknown = sorted(set(fields) - set(record))
             if unknown:
                 raise Refused(f"{entity} has no field {', '.join(unknown)}.", 400)
-            record |= {"UpdatedOn": datetime.now(UTC), **fields}
-            return deepcopy(record)
+            changed = {**record, "UpdatedOn": datetime.now(UTC), **fields}
+            self._tables[entity].put(changed)
+            return changed
 
     def delete(self, entity: Entity, record_id: int) -> None:
         """Take the record away, and with an enrolment its completions; no trace is left."""
@@ -138,9 +167,14 @@ class Tenant:
             self._must_find(entity, record_id)
             self._gone[entity, record_id] = self._tables[entity].pop(record_id)
             if entity is Entity.COURSE_MEMBER:
-                for row in self.rows(Entity.COMPLETED_LESSON):
-                    if row["CourseMemberId"] == record_id:
-                        self.delete(Entity.COMPLETED_LESSON, row["Id"])
+                for row in self.rows_with(Entity.COMPLETED_LESSON, "CourseMemberId", record_id):
+                    self.delete(Entity.COMPLETED_LESSON, row["Id"])
+
+    def _next_id(self) -> int:
+        large = self._board.now("large-ids")
+        if large is not None:
+            return large.whole("first") + next(self._large_ids)
+        return next(self._ids)
 
     def _lesson_to_finish(self, member: Record, lesson_id: int | None) -> Record:
         if lesson_id is not None:

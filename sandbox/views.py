@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.tenant import Tenant, counts
+from sandbox.tenant import Tenant
 from sandbox.wire import Record
 from schemas.entity import Entity
 from schemas.vocabulary import CoworkerKind
+
+_MOST_PROGRESS = 100
 
 # What the last act came to, by the word in the address; nothing else can be shown there.
 SAID = {
@@ -62,14 +64,15 @@ class DeliveryLine:
 
 def options(rows: Sequence[Record], chosen: int | None) -> list[Option]:
     """Return the records as choices; without a choice made, the first."""
-    picked = chosen if chosen in {row["Id"] for row in rows} else rows[0]["Id"]
+    ids = [row["Id"] for row in rows]
+    picked = chosen if chosen in ids else next(iter(ids), None)
     return [Option(row["Id"], _label(row), row["Id"] == picked) for row in rows]
 
 
 def progress_of_all(tenant: Tenant) -> list[Progress]:
-    """Return everybody's progress, the newest enrolment first."""
+    """Return the progress of the newest enrolments, the newest first."""
     members = sorted(tenant.rows(Entity.COURSE_MEMBER), key=lambda row: -row["Id"])
-    return [_progress(tenant, member) for member in members]
+    return [_progress(tenant, member) for member in members[:_MOST_PROGRESS]]
 
 
 def delivery_lines(deliveries: Sequence[dict[str, Any]]) -> list[DeliveryLine]:
@@ -94,13 +97,14 @@ def _label(row: Record) -> str:
         row["CompanyName"] if row["CoworkerType"] == CoworkerKind.COMPANY.value else None,
         None if row["Email"] else "no email address",
         None if row["Active"] else "inactive",
+        "archived" if row["Archived"] else None,
     ]
     remark = ", ".join(text for text in remarks if text)
     return f"{row['FullName']} ({remark})" if remark else str(row["FullName"])
 
 
 def _progress(tenant: Tenant, member: Record) -> Progress:
-    lessons = [row for row in tenant.lessons_of(member["CourseId"]) if counts(row)]
+    lessons = [row for row in tenant.lessons_of(member["CourseId"]) if tenant.counts(row)]
     finished = tenant.finished_lesson_ids(member["Id"])
     done = sum(row["Id"] in finished for row in lessons)
     if not member["Approved"]:

@@ -5,14 +5,16 @@ that nobody gets away with comparing the texts. Pure.
 """
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 Record = dict[str, Any]  # field name -> value, as at the source; moments are aware datetimes
+Moment = Callable[[datetime], str]
 
 # Left out of list and several-by-id rows (contract, section 3; the exact list is not published).
 LEFT_OUT_OF_LISTS = frozenset(
-    {"LessonContents", "FullDescription", "OverviewText", "SectionContents"}
+    {"LessonContents", "FullDescription", "OverviewText", "SectionContents", "Description"}
 )
 # Collections are filled on by-id reads only (contract, section 3).
 BY_ID_ONLY = frozenset({"Businesses", "Teams"})
@@ -20,7 +22,7 @@ BY_ID_ONLY = frozenset({"Businesses", "Teams"})
 
 def as_read(record: Record) -> Record:
     """Return the record as GET by Id shows it."""
-    return {name: _spelled(value, _moment_when_read) for name, value in record.items()}
+    return spelled(record, _without_fraction)
 
 
 def as_listed(record: Record) -> Record:
@@ -32,27 +34,41 @@ def as_listed(record: Record) -> Record:
     }
 
 
-def delivery_body(record: Record) -> str:
+def spelled(record: Record, moment: Moment) -> Record:
+    """Return the record with its moments as texts."""
+    return {
+        name: moment(value) if isinstance(value, datetime) else value
+        for name, value in record.items()
+    }
+
+
+def delivery_body(record: Record, *, zone: tzinfo = UTC, is_bare: bool = False) -> str:
     """Return the text of a delivery: an array of this one record (contract, section 5.2).
 
     Written as Newtonsoft's serialiser does by default: no spaces, and no escapes for accents,
-    emoji or foreign scripts.
+    emoji or foreign scripts. Moments of another zone claim to be UTC all the same; a bare
+    delivery has no array.
     """
-    delivered = {name: _spelled(value, _moment_when_delivered) for name, value in record.items()}
-    return json.dumps([delivered], ensure_ascii=False, separators=(",", ":"))
+    delivered = spelled(record, lambda moment: _seven_digits(moment, zone) + "Z")
+    whole = delivered if is_bare else [delivered]
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
 
 
-def _spelled(value: Any, moment: Any) -> Any:  # noqa: ANN401 - any JSON value, and one of the two below
-    return moment(value) if isinstance(value, datetime) else value
-
-
-def _moment_when_read(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment_when_delivered(moment: datetime) -> str:
+def _seven_digits(moment: datetime, zone: tzinfo = UTC) -> str:
     # The source counts in tenths of a microsecond and drops trailing zeros, so a last digit that
     # is never zero always gives seven.
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{1 + moment.microsecond % 9}Z"
-    )
+    there = moment.astimezone(zone)
+    return there.strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{1 + moment.microsecond % 9}"
+
+
+def _without_fraction(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
+
+
+# How a moment is read: with which digits, and whether its zone is said.
+MOMENTS: Mapping[tuple[str, bool], Moment] = {
+    ("none", True): _without_fraction,
+    ("none", False): lambda moment: _without_fraction(moment)[:-1],
+    ("fractions", True): lambda moment: _seven_digits(moment) + "Z",
+    ("fractions", False): _seven_digits,
+}

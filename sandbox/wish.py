@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from flask import request
 
-from sandbox.tenant import Refused
+from sandbox.refused import Refused
 
 
 @dataclass(frozen=True, slots=True)

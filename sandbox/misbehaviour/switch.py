@@ -1,0 +1,184 @@
+"""One way to misbehave as it is offered: its name, its sentence, and what can be chosen about it.
+
+Pure. Values come typed from JSON and YAML, or as texts from a form; both ways end in `Settings`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from sandbox.refused import Refused
+from sandbox.totp import code_at
+from schemas.entity import Entity
+
+Value = str | int | float | bool | None
+
+
+class Group(StrEnum):
+    """Where on the page a switch stands."""
+
+    ANSWERS = "Answers"
+    CONNECTION = "The connection"
+    SIGN_IN = "Sign-in and rights"
+    LISTS = "Lists"
+    RECORDS = "Records"
+    DELIVERIES = "Deliveries"
+
+
+class Kind(StrEnum):
+    """What a parameter's value is."""
+
+    TEXT = "a text"
+    WHOLE = "a whole number, 0 or more"
+    NUMBER = "a number, 0 or more"
+    FLAG = "true or false"
+    CHOICE = "one of the choices"
+    ENTITY = "the name of a kind of record"
+    ZONE = "the name of a time zone"
+    KEY = "a base32 key"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What can be chosen about a switch. `may_be_none` says that it can be left empty."""
+
+    name: str
+    kind: Kind
+    default: Value
+    may_be_none: bool = False
+    choices: tuple[Value, ...] = ()
+
+    def read(self, value: object) -> Value:
+        """Return the value if it fits.
+
+        Raises:
+            Refused: it does not; the sentence says what would.
+        """
+        if value is None and self.may_be_none:
+            return None
+        if isinstance(value, (str, int, float)) and _FITS[self.kind](self, value):
+            return value
+        raise Refused(f"{self.name} must be {self.wanted}.", 400)
+
+    def read_text(self, text: str) -> Value:
+        """Return the value that a text of a form stands for; an empty one is the default."""
+        if not text.strip():
+            return None if self.may_be_none else self.default
+        return self.read(_typed(self, text.strip()))
+
+    @property
+    def wanted(self) -> str:
+        """What fits, in words."""
+        if self.kind is Kind.CHOICE:
+            words = "one of " + ", ".join(str(choice) for choice in self.choices)
+        else:
+            words = self.kind.value
+        return f"{words}, or nothing" if self.may_be_none else words
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A way to misbehave. `pitfalls` are the numbers of the contract's section 9 it shows."""
+
+    name: str
+    group: Group
+    sentence: str
+    pitfalls: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+
+    def read(self, given: Mapping[str, object]) -> dict[str, Value]:
+        """Return a value for every parameter: what was given, or its default."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                raise Refused(f"{self.name} has no parameter {name}; it has: {there}.", 400)
+        return {
+            name: parameter.read(given[name]) if name in given else parameter.default
+            for name, parameter in known.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was chosen about a switch that is on. `over` is set when it is switched off."""
+
+    values: Mapping[str, Value]
+    since: float = field(default_factory=time.monotonic)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def text(self, name: str) -> str:
+        """Return a text; nothing is an empty one."""
+        return str(self.values[name] or "")
+
+    def whole(self, name: str) -> int:
+        """Return a whole number; nothing is 0."""
+        return int(self.values[name] or 0)
+
+    def maybe_whole(self, name: str) -> int | None:
+        """Return a whole number or None."""
+        return None if self.values[name] is None else self.whole(name)
+
+    def number(self, name: str) -> float:
+        """Return a number; nothing is 0."""
+        return float(self.values[name] or 0)
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        return bool(self.values[name])
+
+    def words(self, name: str) -> frozenset[str]:
+        """Return the parts of a text with commas."""
+        return frozenset(word.strip() for word in self.text(name).split(",") if word.strip())
+
+    def is_about(self, entity: Entity) -> bool:
+        """Whether the parameter `entity` names this kind, or none and so all."""
+        return self.values["entity"] in {None, entity.value}
+
+
+def _is_number(_: Parameter, value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def _is_zone(_: Parameter, value: Value) -> bool:
+    try:
+        ZoneInfo(str(value))
+    except (ValueError, OSError, LookupError):
+        return False
+    return True
+
+
+def _is_key(_: Parameter, value: Value) -> bool:
+    try:
+        code_at(str(value), 0)
+    except ValueError:
+        return False
+    return True
+
+
+_FITS: dict[Kind, Callable[[Parameter, Value], bool]] = {
+    Kind.TEXT: lambda _, value: isinstance(value, str),
+    Kind.WHOLE: lambda one, value: isinstance(value, int) and _is_number(one, value),
+    Kind.NUMBER: _is_number,
+    Kind.FLAG: lambda _, value: isinstance(value, bool),
+    Kind.CHOICE: lambda one, value: value in one.choices and not isinstance(value, bool),
+    Kind.ENTITY: lambda _, value: value in set(Entity),
+    Kind.ZONE: _is_zone,
+    Kind.KEY: _is_key,
+}
+
+
+def _typed(parameter: Parameter, text: str) -> Value:
+    if parameter.kind is Kind.FLAG:
+        return {"true": True, "false": False}.get(text, text)
+    if parameter.kind is Kind.CHOICE:
+        return next((choice for choice in parameter.choices if str(choice) == text), text)
+    if parameter.kind not in {Kind.WHOLE, Kind.NUMBER}:
+        return text
+    try:
+        return int(text) if parameter.kind is Kind.WHOLE else float(text)
+    except ValueError:
+        return text
