@@ -63,9 +63,11 @@ def _nexudus(troubles: list[Trouble], now: datetime) -> str:
         since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
         if trouble.reason is Reason.NEXUDUS_REFUSED:
             return (
-                f"refuses us {since}: {trouble.last_error}; mend COURSEBELL_NEXUDUS_USERNAME, "
-                "COURSEBELL_NEXUDUS_PASSWORD or that user's roles, and start the worker again"
+                f"refuses us {since}: {trouble.last_error}; mend the sign-in or that user's roles "
+                "(`coursebell doctor` tells which), and start the worker again"
             )
+        if now - trouble.since > LATE_AFTER and trouble.reason is Reason.NEXUDUS_BUSY:
+            return f"has us wait {since}: {trouble.last_error}; COURSEBELL_NEXUDUS_LIMITS says why"
         if now - trouble.since > LATE_AFTER:
             return f"does not answer us {since}: {trouble.last_error}; asked again by itself"
     return "ok"

@@ -7,6 +7,8 @@ import click
 from schemas.errors import ConfigurationError, CoursebellError
 from service.command.configuring import config
 from service.command.demo import demo
+from service.command.doctor import doctor
+from service.command.login import login
 from service.command.mode import mode
 from service.command.serving import clock, migrate, serve, worker
 from service.command.status import status
@@ -24,7 +26,21 @@ def commands() -> None:
     """Watches the courses of a Nexudus space and writes the right email, once."""
 
 
-for command in (up, serve, worker, clock, migrate, demo, mode, status, why, tail, config):
+for command in (
+    up,
+    serve,
+    worker,
+    clock,
+    migrate,
+    demo,
+    doctor,
+    login,
+    mode,
+    status,
+    why,
+    tail,
+    config,
+):
     commands.add_command(command)
 
 

@@ -4,8 +4,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,9 @@ from ledger.migrate import current_revision, newest_revision
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings
 from workers.environment import load
+
+# In the data folder, for who looks in from outside; it holds a password.
+BROKER_ADDRESS = "broker.url"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_addresses = click.option(
@@ -24,6 +28,14 @@ show_addresses = click.option(
 def settings_now() -> Settings:
     """Return the settings of this process. Raises `ConfigurationError`."""
     return load(os.environ)
+
+
+def with_own_broker(settings: Settings) -> Settings:
+    """Return the settings with the address of the broker that `up` started here, if it did."""
+    address = Path(settings.data_dir) / BROKER_ADDRESS
+    if settings.broker_url is None and address.exists():
+        return replace(settings, broker_url=address.read_text(encoding="ascii"))
+    return settings
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`status`: the whole in one line, or in numbers."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import click
 
@@ -10,10 +9,15 @@ from ledger.engine import reading
 from ledger.refusals import source_troubles
 from ledger.stories import Tally, tally
 from schemas.reasons import EXPLANATIONS, Reason
-from schemas.settings import Settings
 from schemas.states import ActionState, LookupState
-from service.command.common import as_json, local, opened_ledger, print_json, settings_now
-from service.command.up import BROKER_ADDRESS
+from service.command.common import (
+    as_json,
+    local,
+    opened_ledger,
+    print_json,
+    settings_now,
+    with_own_broker,
+)
 from service.health import readiness
 from workers.clocks import utc_now
 
@@ -22,7 +26,7 @@ from workers.clocks import utc_now
 @as_json
 def status(*, as_json: bool) -> None:
     """Show what was sent, what waits and why, and whether everything runs."""
-    settings = _with_own_broker(settings_now())
+    settings = with_own_broker(settings_now())
     now = utc_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
@@ -44,14 +48,6 @@ def status(*, as_json: bool) -> None:
     for name, says in parts.items():
         if says != "ok":
             click.echo(f"! {name}: {says}")
-
-
-def _with_own_broker(settings: Settings) -> Settings:
-    """Return the settings with the address of the broker that `up` started here, if it did."""
-    address = Path(settings.data_dir) / BROKER_ADDRESS
-    if settings.broker_url is None and address.exists():
-        return replace(settings, broker_url=address.read_text(encoding="ascii"))
-    return settings
 
 
 def _one_line(mode: str, counted: Tally) -> str:

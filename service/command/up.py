@@ -12,14 +12,13 @@ import click
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from service.command.common import settings_now
+from service.command.common import BROKER_ADDRESS, settings_now
 from service.command.serving import check_free, prepare_ledger
 from workers.broker import RunningBroker, choose, start
 from workers.supervisor import ChildCommand, Supervisor
 from workers.workshop import read_rules, secret_key
 
 PROGRAMS = ("serve", "worker", "clock")  # each a command of ours, started in this order
-BROKER_ADDRESS = "broker.url"  # in the data folder, for `status`; it holds a password
 STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
 
 

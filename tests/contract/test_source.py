@@ -23,7 +23,9 @@ from tests.contract.source_rig import (
     sqlite_ledger,
     tell_the_truth,
 )
+from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.source.budget import Patience
 from workers.source.client import Gone, Source
 from workers.source.transport import MOST_BYTES, Transport
 
@@ -129,6 +131,18 @@ def test_a_wish_to_slow_down_carries_its_seconds(
     with pytest.raises(SourceThrottled) as caught:
         source.fetch(Entity.COURSE_MEMBER, 7)
     assert caught.value.retry_after_s == expected
+
+
+def test_our_own_limits_are_no_wish_of_the_source(line: Line, member_id: int) -> None:
+    class Spent(OpenGate):
+        def take(self, patience: Patience) -> None:
+            super().take(patience)
+            raise SourceThrottled("our own limits", retry_after_s=40)
+
+    line.gate = Spent()
+    with pytest.raises(SourceThrottled):
+        line.source().fetch(Entity.COURSE_MEMBER, member_id)
+    assert (line.gate.taken, line.gate.calms) == (1, [])
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,7 @@ def test_config_show_says_what_this_version_does_not_read(tmp_path: Path) -> Non
     with command("config", "show", "--json", log=log) as process:
         assert process.wait(timeout=60) == 0
     assert [line["name"] for line in json.loads(log.read_text()) if not line["read"]] == [
-        "COURSEBELL_PUBLIC_URL",
-        "COURSEBELL_CHECK_EVERY_S",
-        "COURSEBELL_NEXUDUS_LIMITS",
+        "COURSEBELL_CHECK_EVERY_S"
     ]
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from ledger.lookups import Claim
 from schemas.entity import Entity
+from schemas.errors import NotThereYet
 from schemas.records import CompletedLesson, CourseMember
 from schemas.rules import Rules
 from workers.decide.completion import closed_among, progress
@@ -48,8 +49,12 @@ def _look_at_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
         return None
     reader.completions(completed.course_member_id, NOW)
     row = next((one for one in findings.completions if one.record_id == completed.record_id), None)
+    if row is None and not reader.settled:
+        # The list lags, so it may lack the lessons beside this one too, and with them the end of
+        # the course, which nobody would tell us of again.
+        raise NotThereYet("the list does not have this lesson yet")
     if row is None:
-        # It answers by its Id, so it is there, also if the list does not have it yet.
+        # It answers by its Id, so it is there, also if the list never has it.
         findings.completions = [*findings.completions, completed]
     elif row == completed:
         # The list shows this one as it is by its Id, so its neighbours need not be asked for too.

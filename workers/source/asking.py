@@ -4,7 +4,8 @@ Nothing here tries again but for one case: a token that was ended early is repla
 401 is a missing right, and for a person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
@@ -37,27 +38,34 @@ class Asking:
         Raises:
             SourceThrottled, SourceUnavailable, SourceRefused: see `read_answer`.
         """
-        try:
-            answer = self.answer(path, query)
-            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                # The path without an Id: which kind of record our user may not see.
-                kind = "/".join(path.split("/")[:2])
-                _log.error("source.refused", status=answer.status, path=kind)
+        answer = self.answer(path, query)
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            # The path without an Id: which kind of record our user may not see.
+            kind = "/".join(path.split("/")[:2])
+            _log.error("source.refused", status=answer.status, path=kind)
+        with self._told_to_all():
             return read_answer(answer)
-        except SourceThrottled as error:
-            # What one was told holds for everybody.
-            self._budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
-            raise
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """Return the answer as it came, after a second try if the token had been ended."""
         self._budget.take(self.patience)
-        sign_in = self._tokens.current()
+        with self._told_to_all():
+            sign_in = self._tokens.current()
         answer = self._transport.get(path, query, sign_in.access_token or "")
         if answer.status != HTTPStatus.UNAUTHORIZED:
             return answer
-        renewed = self._tokens.current(refused_version=sign_in.version)
+        with self._told_to_all():
+            renewed = self._tokens.current(refused_version=sign_in.version)
         if renewed.version == sign_in.version:
             return answer
         self._budget.take(self.patience)
         return self._transport.get(path, query, renewed.access_token or "")
+
+    @contextmanager
+    def _told_to_all(self) -> Iterator[None]:
+        """Let what the source tells one of us hold for everybody; our own limits need no telling."""
+        try:
+            yield
+        except SourceThrottled as error:
+            self._budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
+            raise

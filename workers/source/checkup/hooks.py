@@ -90,7 +90,7 @@ def loaded(
 def _doing(hook: WebHook) -> Check:
     name, about = f"webhook {hook.record_id}", action_name(hook.action)
     errors = hook.error_count or 0
-    where = f"for {about}, calls {origin(hook.url)}, {_last(hook)}"
+    where = f"for the action {about}, calls {origin(hook.url)}, {_last(hook)}"
     failed = f"; failures in a row: {errors}" if errors else ""
     if hook.last_error:
         failed += f"; last error: {_short(hook.last_error)}"

@@ -14,7 +14,7 @@ _ALMOST = 0.9
 def limit_checks(setting: str, state: BudgetState) -> list[Check]:
     """Say what is allowed, what of it is used, and whether the source asked for quiet."""
     allowed = setting.replace(";", ", ")
-    used = ", ".join(f"{one.used} of {one.most} a {_unit(one)}" for one in state.spent)
+    used = ", ".join(f"{one.used} of {one.most} per {_unit(one)}" for one in state.spent)
     tight = [one for one in state.spent if one.used >= _ALMOST * one.most]
     checks = [
         Check(

@@ -1,0 +1,129 @@
+"""`doctor`: what is wrong between us and Nexudus, and how to mend it.
+
+It looks with the eyes of the workers: the same settings, sign-in and limits. It changes nothing at
+Nexudus, and here it keeps nothing but a new sign-in and what it found out about lists.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import groupby
+
+import click
+import structlog
+
+from ledger.engine import Engine
+from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.settings import Settings
+from service.command.common import (
+    as_json,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    with_own_broker,
+)
+from service.command.self_test import signature_checks
+from workers.clocks import utc_now
+from workers.source.checkup import Check, Topic, Verdict, check_up
+from workers.source.checkup.rounds import CheckUp
+from workers.workshop import make_budget, make_sources
+
+BROKEN = 1
+_VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """The ledger if it can be used, and what there is to say of it."""
+
+    engine: Engine | None
+    check: Check
+
+
+@click.command()
+@as_json
+def doctor(*, as_json: bool) -> None:
+    """Look for whatever is wrong between Coursebell and Nexudus, and say how to mend it."""
+    # What the source client logs is in the report, in words for people.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    settings = with_own_broker(settings_now())
+    with ExitStack() as stack:
+        checks = _all_checks(settings, stack)
+        if as_json:
+            made = list(checks)
+        else:
+            made = []
+            for topic, lines in groupby(checks, key=lambda check: check.topic):
+                together = list(lines)
+                _print_topic(topic, together)
+                made += together
+    broken = any(check.verdict is Verdict.PROBLEM for check in made)
+    if as_json:
+        print_json({"checks": [_plain(check) for check in made], "broken": broken})
+    else:
+        click.echo(_summary(made))
+    if broken:
+        raise SystemExit(BROKEN)
+
+
+def _all_checks(settings: Settings, stack: ExitStack) -> Iterator[Check]:
+    ledger = _ledger(settings, stack)
+    yield ledger.check
+    budget = stack.enter_context(closing(make_budget(settings)))
+    sources = None
+    if ledger.engine is not None:
+        sources = make_sources(settings, ledger.engine, utc_now, budget)
+        stack.enter_context(closing(sources))
+    yield from check_up(CheckUp(settings, budget, utc_now, ledger.engine, sources))
+    yield from signature_checks(settings.hook_secrets)
+
+
+def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:
+    name = "ledger"
+    try:
+        engine = stack.enter_context(opened_ledger(settings))
+    except ConfigurationError as error:
+        found, fix = str(error), "Run `coursebell migrate`, if the settings name the right place."
+    except LedgerUnavailable as error:
+        found = f"it is out of reach: {error}"
+        fix = "Look at COURSEBELL_DATABASE_URL, its server and its disk."
+    else:
+        found = "it is there, and of this version"
+        return _Ledger(engine, Check(Topic.LEDGER, name, Verdict.OK, found))
+    return _Ledger(None, Check(Topic.LEDGER, name, Verdict.PROBLEM, found, fix))
+
+
+def _plain(check: Check) -> dict[str, str | None]:
+    return {
+        "name": check.name,
+        "verdict": check.verdict,
+        "found": check.found,
+        "fix": check.fix,
+    }
+
+
+def _print_topic(topic: Topic, checks: Sequence[Check]) -> None:
+    click.echo(topic)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        start = f"  {check.verdict:<{_VERDICT_WIDTH}}  {check.name:<{width}}  "
+        click.echo(printable(f"{start}{check.found}"))
+        if check.fix is not None:
+            click.echo(printable(f"{' ' * (len(start) - 3)}-> {check.fix}"))
+    click.echo()
+
+
+def _summary(checks: Sequence[Check]) -> str:
+    counts = Counter(check.verdict for check in checks)
+    rest = f"{_counted(counts[Verdict.NOTE], 'note')}, {counts[Verdict.OK]} fine."
+    if not counts[Verdict.PROBLEM]:
+        return f"Nothing was found broken: {rest}"
+    problems = _counted(counts[Verdict.PROBLEM], "problem")
+    return f"{problems}, {rest} Mend what -> says, then run `coursebell doctor` again."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

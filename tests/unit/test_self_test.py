@@ -1,0 +1,74 @@
+"""The doctor's own deliveries: a verifier that only knows plain letters does not pass."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import pytest
+
+from schemas.errors import BadSignature
+from service.command.self_test import signature_checks
+from service.signature import verify
+from workers.source.checkup import Check, Verdict
+
+SECRETS = ("a newer secret", "an older secret")
+
+
+def naive(body: bytes, claimed: str | None, secrets: Sequence[str]) -> str:
+    """Know only what was sent, as most published verifiers do."""
+    for secret in secrets:
+        if claimed == hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().upper():
+            return "raw"
+    raise BadSignature("no")
+
+
+def trusting(_: bytes, __: str | None, ___: Sequence[str]) -> str:
+    return "raw"
+
+
+def only_the_first(body: bytes, claimed: str | None, secrets: Sequence[str]) -> str:
+    return verify(body, claimed, secrets[:1])
+
+
+def by_name(checks: Sequence[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_our_verifier_passes_with_each_secret() -> None:
+    found = by_name(signature_checks(SECRETS))
+    assert {check.verdict for check in found.values()} == {Verdict.OK}
+    assert "all 2" in found["secrets"].found
+
+
+def test_without_a_secret_it_is_tried_with_a_made_up_one_and_the_401_is_said() -> None:
+    found = by_name(signature_checks(()))
+    assert found["self-test"].verdict is Verdict.OK
+    assert found["secrets"].verdict is Verdict.NOTE
+    assert "COURSEBELL_HOOK_SECRETS" in found["secrets"].found
+    assert "401" in found["secrets"].found
+
+
+def test_a_verifier_of_plain_letters_is_found_out() -> None:
+    found = by_name(signature_checks(SECRETS, naive))
+    assert found["self-test"].verdict is Verdict.PROBLEM
+    assert "utf16-units is refused" in found["self-test"].found
+    assert "code-points is refused" in found["self-test"].found
+    assert found["known answer"].verdict is Verdict.PROBLEM
+
+
+def test_a_verifier_that_takes_everything_is_found_out() -> None:
+    found = by_name(signature_checks(SECRETS, trusting))
+    assert "changed is taken" in found["self-test"].found
+
+
+def test_a_secret_that_is_not_looked_at_is_found_out() -> None:
+    assert by_name(signature_checks(SECRETS, only_the_first))["self-test"].verdict is (
+        Verdict.PROBLEM
+    )
+
+
+@pytest.mark.parametrize("verifier", [verify, naive, trusting])
+def test_no_secret_is_in_what_is_said(verifier: object) -> None:
+    assert callable(verifier)
+    said = str(signature_checks(SECRETS, verifier))
+    assert not any(secret in said for secret in SECRETS)
