@@ -65,6 +65,10 @@ class SourceUnavailable(Transient):
     """The source gave no usable answer: timeout, 5xx, broken connection, a page of HTML."""
 
 
+class RecordStuck(SourceUnavailable):
+    """The source lists this one record and fails to show it; others it may well show."""
+
+
 class SourceThrottled(Transient):
     """The source asked us to slow down (it says so with HTTP 409: contract, section 4)."""
 

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     KIND_OFF = "kind-off"
     RECORD_GONE = "record-gone"
     NOT_THERE_YET = "not-there-yet"
+    RECORD_STUCK = "record-stuck"
     NEXUDUS_DOWN = "nexudus-down"
     NEXUDUS_BUSY = "nexudus-busy"
     MAIL_TEMPORARY = "mail-temporary"
@@ -85,6 +86,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could write", "nobody"),
     Reason.NOT_THERE_YET: Explanation(
         "Nexudus told us of it and does not show it yet; looking again", "nobody"
+    ),
+    Reason.RECORD_STUCK: Explanation(
+        "Nexudus has it and fails to show it; trying again now and then", "engineer"
     ),
     Reason.NEXUDUS_DOWN: Explanation("Nexudus did not answer; trying again", "nobody"),
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),

@@ -13,7 +13,7 @@ from ledger.beats import last_beats, take_lease
 from ledger.engine import Engine, reading, writing
 from ledger.lookups import next_lookup_at
 from ledger.migrate import current_revision, newest_revision
-from ledger.refusals import Trouble, source_troubles
+from ledger.troubles import Trouble, source_troubles
 from schemas.errors import LedgerUnavailable
 from schemas.reasons import Reason
 from schemas.settings import Settings

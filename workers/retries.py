@@ -15,6 +15,11 @@ _MAIL_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
 _REFUSED_S = 900.0
 _REFUSED_LONGEST_S = 6 * 3600.0
 
+# How long one look-up or action may take to read what it needs: longer than the source's limit for
+# a minute may make it wait, and together with a batch well under a task's limit of 300 s.
+LOOK_PATIENCE_S = 75.0
+BATCH_S = 60.0  # what is not begun by then goes back
+
 MOST_LOST_LEASES = 5  # a look-up that ended so many workers in a row is looked at by a person
 
 

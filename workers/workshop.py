@@ -17,11 +17,12 @@ from workers.actions.email.compose import TEMPLATES, Letters
 from workers.bell import Bell
 from workers.clocks import Clock, utc_now
 from workers.lookup.conclude import Deciding
-from workers.lookup.drain import LookingUp
 from workers.lookup.once import Once
+from workers.lookup.settling import LookingUp
 from workers.mailer.mailer import Mailer
 from workers.perform.perform import Performing
 from workers.perform.truth import Standpoint
+from workers.source.asking import Denials
 from workers.source.budget import Budget, Budgeting
 from workers.source.client import Source
 from workers.source.lending import Sources
@@ -175,5 +176,7 @@ def make_budget(settings: Settings) -> Budget:
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
     """Return what lends ways to the source."""
-    credentials = credentials_of(settings)
-    return Sources(lambda: Source(settings.nexudus_url, engine, credentials, clock, budget))
+    credentials, denials = credentials_of(settings), Denials()
+    return Sources(
+        lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)
+    )

@@ -104,9 +104,16 @@ def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s
 
 def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:
     """Begin the leases of a whole batch anew; return how many of it are still ours."""
+    # In one order, and past whoever is at one of them: two transactions must not wait in a circle.
+    ours = (
+        select(lookups.c.id)
+        .where(lookups.c.lease_token == token, lookups.c.state == LookupState.LEASED)
+        .order_by(lookups.c.entity, lookups.c.record_id)
+        .with_for_update(skip_locked=True)
+    )
     done = connection.execute(
         update(lookups)
-        .where(lookups.c.lease_token == token, lookups.c.state == LookupState.LEASED)
+        .where(lookups.c.id.in_(ours))
         .values(lease_until=now + timedelta(seconds=lease_s))
     )
     return done.rowcount

@@ -42,7 +42,8 @@ class TokenSchema(SourceSchema):
 
     record_class = Token
 
-    access_token = fields.String(required=True, validate=validate.Length(min=1))
+    # It travels in a header, where only visible ASCII is safe.
+    access_token = fields.String(required=True, validate=validate.Regexp(r"[\x21-\x7e]+\Z"))
     refresh_token = fields.String(data_key="refresh_token", load_default=None, allow_none=True)
     expires_in = Life()
 

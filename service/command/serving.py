@@ -16,7 +16,7 @@ from granian.log import LogLevels
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate as bring_up_to_date
-from ledger.refusals import ask_refused_again
+from ledger.troubles import ask_refused_again
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Listen, Settings
 from service.command.common import (

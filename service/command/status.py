@@ -6,8 +6,8 @@ import click
 
 from ledger.controls import sending_of
 from ledger.engine import reading
-from ledger.refusals import source_troubles
 from ledger.stories import Tally, tally
+from ledger.troubles import source_troubles
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.states import ActionState, LookupState
 from service.command.common import (

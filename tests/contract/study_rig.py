@@ -29,7 +29,8 @@ from tests.doubles.fake_source import FakeSource
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters
 from workers.lookup.conclude import Deciding
-from workers.lookup.drain import LookingUp, drain_batch
+from workers.lookup.drain import drain_batch
+from workers.lookup.settling import LookingUp
 from workers.perform.outbox import perform_batch
 from workers.perform.perform import Performing
 from workers.perform.truth import Standpoint

@@ -2,18 +2,19 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ledger.engine import Engine, reading, writing
 from ledger.proofs import Proof, keep_proof, proofs
+from ledger.snapshots import mark_gone
 from ledger.tables import lookups
 from schemas.entity import Entity
 from schemas.errors import SourceThrottled, SourceUnavailable
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
-from tests.contract.study_rig import SHIPPED, Space, rules_of
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.drain import drain_batch
 from workers.source.proving import IN_BURSTS, TOO_FEW, probe_all
 
@@ -50,6 +51,16 @@ def studying(space: Space, *numbers: int) -> list[CourseMember]:
     return members
 
 
+def tell_both(space: Space, first: int, second: int) -> None:
+    """Speak of two lessons before either is read; the second is due a second later."""
+    space.tell(Entity.COMPLETED_LESSON, first)
+    space.tell(Entity.COMPLETED_LESSON, second)
+    later = space.clock() + timedelta(seconds=1)
+    with writing(space.engine) as connection:
+        mine = lookups.c.record_id == second
+        connection.execute(lookups.update().where(mine).values(due_at=later))
+
+
 def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Space) -> None:
     [member] = studying(space, 1)
     asked(space)
@@ -64,15 +75,7 @@ def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Spa
 def test_a_neighbour_on_the_list_needs_no_question_of_its_own(space: Space) -> None:
     [member] = studying(space, 1)
     first, second = space.finish(member, 1, 2, told=False)
-    # Both are spoken of before the first is read.
-    space.tell(Entity.COMPLETED_LESSON, first)
-    space.tell(Entity.COMPLETED_LESSON, second)
-    with writing(space.engine) as connection:
-        connection.execute(
-            lookups.update()
-            .where(lookups.c.record_id == second)
-            .values(due_at=space.clock() + timedelta(seconds=1))
-        )
+    tell_both(space, first, second)
     drain(space)
     asked(space)
     space.later(seconds=2)
@@ -98,12 +101,25 @@ def test_a_list_that_shows_a_lesson_otherwise_than_its_id_proves_nothing_of_its_
     shown = space.source.fetch(Entity.COMPLETED_LESSON, first)
     assert isinstance(shown, CompletedLesson)
     space.source.list_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Stale"))
-    space.tell(Entity.COMPLETED_LESSON, first)
+    tell_both(space, first, second)
     drain(space)
     asked(space)
-    space.tell(Entity.COMPLETED_LESSON, second)
-    drain(space)
+    space.later(seconds=2)
     assert asked(space)["CourseCompletedLesson"] == 1
+
+
+def test_a_neighbour_that_is_gone_meanwhile_is_asked_for(space: Space) -> None:
+    [member] = studying(space, 1)
+    first, second = space.finish(member, 1, 2, told=False)
+    tell_both(space, first, second)
+    drain(space)
+    space.source.lose(Entity.COMPLETED_LESSON, second)
+    with writing(space.engine) as connection:
+        mark_gone(connection, Entity.COMPLETED_LESSON, second, space.clock())
+    asked(space)
+    space.later(seconds=2)
+    assert asked(space)["CourseCompletedLesson"] == 1
+    assert ("done", "record-gone") in space.lookups()
 
 
 def test_what_an_email_found_first_is_still_decided_on_when_it_is_told(space: Space) -> None:
@@ -321,3 +337,114 @@ def test_waiting_for_our_share_is_no_failed_attempt(space: Space) -> None:
         space.clock.move(35)
     drain(space)
     assert space.reasons("enrolled") == [None]
+
+
+def test_news_that_comes_while_a_shelf_is_in_use_is_read(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    members = [space.enrol(number, approved=False) for number in range(1, 6)]
+
+    def approve_the_last() -> None:
+        space.source.when_asked("lessons_of", lambda: None)
+        changed = replace(members[-1], approved=True, updated_at=space.clock())
+        space.source.have(Entity.COURSE_MEMBER, changed)
+        space.tell(Entity.COURSE_MEMBER, changed.record_id)
+
+    space.source.when_asked("Course", approve_the_last)
+    drain(space)
+    assert space.reasons("enrolled") == [None]
+
+
+@pytest.mark.parametrize("proved", [True, False])
+def test_a_date_that_was_never_set_holds_up_nobody(
+    space: Space,
+    proved: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    if proved:
+        prove(space, *IN_BURSTS)
+    unset = datetime(1, 1, 1, tzinfo=UTC)
+    members = [space.enrol(number) for number in range(1, 5)]
+    members.append(space.enrol(5, created_at=unset))
+    for member in members:
+        space.finish(member, 1)
+    drain(space)
+    assert {state for state, _ in space.lookups()} == {"done"}
+    assert len(space.reasons("lesson_completed")) == 5
+
+
+def test_a_fault_of_ours_while_reading_ahead_holds_up_nobody(space: Space) -> None:
+    prove(space, *IN_BURSTS)
+    for number in range(1, 6):
+        space.enrol(number)
+
+    def stumble() -> None:
+        space.source.when_asked("several CourseMember", lambda: None)
+        raise ZeroDivisionError
+
+    space.source.when_asked("several CourseMember", stumble)
+    drain(space)
+    assert space.reasons("enrolled") == [None] * 5
+
+
+def test_a_record_that_the_source_never_shows_is_not_woken_with_the_others(space: Space) -> None:
+    members = [space.enrol(number) for number in range(1, 4)]
+    space.source.be_slow()
+    drain(space)
+    space.source.recover()
+    space.source.be_stuck(Entity.COURSE_MEMBER, members[0].record_id)
+    for _ in range(12):
+        space.later(seconds=10)
+    assert sorted(space.lookups()) == [("done", None), ("done", None), ("waiting", "record-stuck")]
+    tries = Counter(record_id for question, record_id in space.source.asked)
+    assert tries[members[0].record_id] <= 8
+
+
+def test_the_end_of_an_outage_is_said_once_a_minute_at_most(space: Space) -> None:
+    members = [space.enrol(number) for number in range(1, 4)]
+    space.source.be_slow()
+    drain(space)
+    space.source.recover()
+    hour = space.clock() + timedelta(hours=1)
+
+    def wait_until(number: int, moment: datetime) -> None:
+        space.tell(Entity.COURSE_MEMBER, members[number].record_id)
+        with writing(space.engine) as connection:
+            mine = lookups.c.record_id == members[number].record_id
+            connection.execute(
+                lookups.update()
+                .where(mine)
+                .values(state="waiting", reason="nexudus-down", due_at=moment, attempts=1)
+            )
+
+    wait_until(0, space.clock())
+    wait_until(1, hour)
+    drain(space)
+    assert space.lookups()[1] == ("done", None)
+    wait_until(0, space.clock())
+    wait_until(1, hour)
+    drain(space)
+    assert space.lookups()[:2] == [("done", None), ("waiting", "nexudus-down")]
+    space.clock.move(61)
+    wait_until(0, space.clock())
+    drain(space)
+    assert space.lookups()[1] == ("done", None)
+
+
+def test_time_zones_that_cannot_be_read_now_keep_no_news_back(space: Space) -> None:
+    member = space.enrol(1)
+    space.source.have(Entity.COWORKER, coworker(1, time_zone_id=2023))
+
+    def be_busy() -> None:
+        raise SourceThrottled("not now", retry_after_s=5)
+
+    space.source.when_asked("all_of SimpleTimeZone", be_busy)
+    drain(space)
+    assert space.reasons("enrolled") == [None]
+    asked(space)
+    space.clock.now += timedelta(minutes=30)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    drain(space)
+    assert asked(space)["all_of SimpleTimeZone"] == 0
+    space.clock.now += timedelta(minutes=31)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    drain(space)
+    assert asked(space)["all_of SimpleTimeZone"] == 1

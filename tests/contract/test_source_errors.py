@@ -57,11 +57,11 @@ AT = "Date: Wed, 04 Mar 2026 10:00:00 GMT"
         (403, (), NOTHING, NO),
         (403, (), PAGE, LATER),  # the edge, not a role
         (404, (), NOT_FOUND, GONE),
-        (404, (), NOTHING, GONE),
+        (404, (), NOTHING, DOUBTFUL),  # a route that is not up yet may say so too
         (404, (), PAGE, LATER),  # not gone: nobody of the API speaks HTML
         (404, (), NO_ROUTE, DOUBTFUL),  # this speaks of the address, not of the record
         (404, (), ("text/plain", "404 page not found"), DOUBTFUL),
-        (410, (), NOTHING, GONE),
+        (410, (), NOTHING, DOUBTFUL),
         (410, (), PAGE, LATER),
         (405, (), LONE_MESSAGE, NO),
         (408, (), NOTHING, LATER),

@@ -3,12 +3,13 @@
 Trouble is only raised, never waited for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from schemas.entity import Entity
 from schemas.errors import (
     CoursebellError,
+    RecordStuck,
     RecordUnreadable,
     SourceRefused,
     SourceThrottled,
@@ -33,6 +34,8 @@ class FakeSource:
         self._left_out: set[tuple[Entity, str]] = set()
         self._totals: dict[Entity, int] = {}
         self._hidden: set[Entity] = set()
+        self._before: dict[str, Callable[[], None]] = {}
+        self._stuck: set[tuple[Entity, int]] = set()
 
     def have(self, entity: Entity, *records: Record) -> None:
         """Have these records from now on, in place of older ones with the same Id."""
@@ -60,6 +63,14 @@ class FakeSource:
     def hide(self, entity: Entity) -> None:
         """Show no record of this kind by its Id until `recover`."""
         self._hidden.add(entity)
+
+    def when_asked(self, question: str, happens: Callable[[], None]) -> None:
+        """Let this happen each time before such a question is answered; it may raise."""
+        self._before[question] = happens
+
+    def be_stuck(self, entity: Entity, record_id: int) -> None:
+        """List this record and fail to show it by its Id."""
+        self._stuck.add((entity, record_id))
 
     def leave_out(self, entity: Entity, field: str) -> None:
         """Leave a field out of the rows of several Ids."""
@@ -96,6 +107,8 @@ class FakeSource:
     def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
         """Return the record or `Gone`; see `Source.fetch`."""
         self._ask(entity.value, record_id)
+        if (entity, record_id) in self._stuck:
+            raise RecordStuck("the source lists a record and does not show it")
         found = None if entity in self._hidden else self._records.get((entity, record_id))
         return Gone() if found is None else self._whole(entity, found)
 
@@ -156,6 +169,7 @@ class FakeSource:
 
     def _ask(self, question: str, record_id: int) -> None:
         self.asked.append((question, record_id))
+        self._before.get(question, lambda: None)()
         if self._next:
             raise self._next.pop(0)
         if self._trouble is not None:

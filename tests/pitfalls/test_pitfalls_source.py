@@ -21,7 +21,15 @@ from schemas.errors import (
 )
 from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson
 from schemas.vocabulary import CoworkerKind
-from tests.contract.source_rig import Line, grants, line_to, reads, sqlite_ledger
+from tests.contract.source_rig import (
+    Line,
+    answer,
+    grants,
+    line_to,
+    reads,
+    sqlite_ledger,
+    tell_the_truth,
+)
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.client import Gone, Source, whole_record
 from workers.source.proving import probe_all
@@ -211,6 +219,20 @@ def test_07_a_missing_right_is_a_refusal_and_no_reason_to_sign_in_again_and_agai
         line.clock.move(5)
     assert grants(sandbox) - before == (1 if status == 401 else 0)
     assert isinstance(source.fetch(Entity.COURSE, sandbox.course("Finance")), Course)
+
+
+def test_07_a_right_that_is_missing_for_hours_is_no_reason_to_sign_in_each_minute(
+    line: Line, sandbox: Running, member_id: int
+) -> None:
+    source = line.source()
+    fetched(source, member_id)
+    before = grants(sandbox)
+    misbehave(sandbox, "missing-right", entity="CourseMember")
+    for _ in range(30):
+        line.clock.move(LONG_ENOUGH_S)
+        with pytest.raises(SourceRefused):
+            source.fetch(Entity.COURSE_MEMBER, member_id)
+    assert grants(sandbox) - before == 1
 
 
 def test_07_a_refused_password_is_asked_once_and_not_in_a_storm(
@@ -433,6 +455,19 @@ def test_33_a_coworker_is_found_where_either_document_says(
     person = sandbox.person("Joël")
     assert isinstance(source.fetch(Entity.COWORKER, person), Coworker)
     assert source.fetch(Entity.COWORKER, 4_242) == Gone()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_33_trouble_at_the_other_place_leaves_a_certain_answer_certain(
+    source: Source, sandbox: Running, status: int
+) -> None:
+    answer(
+        sandbox, "/api/sys/coworkers", status, body="<html>", headers={"Content-Type": "text/html"}
+    )
+    try:
+        assert source.fetch(Entity.COWORKER, 4_242) == Gone()
+    finally:
+        tell_the_truth(sandbox)
 
 
 def test_33_fields_that_no_document_names_and_pages_of_another_size_do_no_harm(

@@ -7,7 +7,7 @@ a record is missing among several does not prove it gone.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ledger.engine import reading
 from ledger.people import person_of
@@ -15,10 +15,12 @@ from schemas.entity import Entity
 from schemas.records import CompletedLesson, CourseMember, Record
 from workers.lookup.reading import CACHED, Reader
 from workers.source.client import MOST_IDS, Gone, whole_record
+from workers.source.lists import PAGE_SIZE
 from workers.source.reads import BurstReads, SourceReads
 
 FEWEST = 3  # below that, one by one is as cheap
-_PAGE = 1000
+_MOST_PAGES = 10  # of a list of completions; more take longer than a burst may wait
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 _BEFORE = timedelta(days=1)  # nobody finishes a lesson before they are enrolled
 
 
@@ -109,20 +111,18 @@ class Ahead:
         if Entity.COMPLETED_LESSON not in self.proved or len(members) < FEWEST:
             return
         found: dict[int, dict[int, Record]] = {member.record_id: {} for member in members}
-        since = min(member.created_at for member in members) - _BEFORE
+        # An unset date of .NET is the first there is, before which there is no other.
+        since = max(min(member.created_at for member in members), _FIRST) - _BEFORE
         self.reader.before_asking()
         for page in self.source.changed_since(Entity.COMPLETED_LESSON, since):
-            if page.total is None or page.total > _PAGE * len(members) / 2:
+            if page.total is None or page.total > PAGE_SIZE * min(_MOST_PAGES, len(members) / 3):
                 return
             for changed in page.rows:
-                mine = found.get(changed.row.get("CourseMemberId", 0))
-                record = (
-                    None if mine is None else whole_record(Entity.COMPLETED_LESSON, changed.row)
-                )
-                if mine is not None and record is None:
+                record = whole_record(Entity.COMPLETED_LESSON, changed.row)
+                if not isinstance(record, CompletedLesson):
                     return
-                if mine is not None and record is not None:
-                    mine[record.record_id] = record
+                if record.course_member_id in found:
+                    found[record.course_member_id][record.record_id] = record
             self.reader.before_asking()
         listed = {number: one for mine in found.values() for number, one in mine.items()}
         if all(listed.get(one.record_id, one) == one for one in completed):

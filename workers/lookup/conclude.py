@@ -1,7 +1,7 @@
 """Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from ledger.actions import finish_announced_at, plan_action, supersede_lessons
@@ -28,9 +28,8 @@ from workers.decide.happened import from_completions, from_enrolment
 from workers.decide.plans import Circumstances, plans_for
 from workers.lease import Overtaken
 from workers.lookup.findings import Findings
+from workers.lookup.reading import LONGEST_LOOK
 from workers.zones import own_zone
-
-_LONGEST_LOOK = timedelta(minutes=2)  # from a look-up's first question to its commit, at most
 
 # The end of a course is decided first, so that its last lesson knows it is spoken for.
 _FIRST = {EventKind.COURSE_COMPLETED: 0}
@@ -82,7 +81,7 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
         accept_record(connection, entity, record, asked_at)
     for entity, parent, records in findings.listings:
         # Others may have read meanwhile what this list does not have yet.
-        sure_before = asked_at - _LONGEST_LOOK
+        sure_before = asked_at - LONGEST_LOOK
         accept_listing(connection, entity, parent, records, asked_at, asked_at=sure_before)
     for coworker, zone in findings.people:
         accept_person(connection, coworker, asked_at, zone)

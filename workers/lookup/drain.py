@@ -16,23 +16,22 @@ from ledger.lookups import Claim, claim_lookups, renew_batch, return_lookup
 from ledger.proofs import proved
 from ledger.snapshots import newest_news
 from schemas.entity import Entity
-from schemas.errors import CoursebellError, LedgerUnavailable
+from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.reasons import Reason
+from workers.lease import Lease
 from workers.lookup.ahead import FEWEST, Ahead, Shelf
 from workers.lookup.findings import Findings
 from workers.lookup.reading import Reader
 from workers.lookup.settling import LookingUp, settle
+from workers.retries import BATCH_S, LOOK_PATIENCE_S
 from workers.source.budget import Patience, Urgency
 from workers.source.client import MOST_IDS
 
 BATCH = 20
 THREADS = 4
-_BATCH_S = 60.0  # what is not begun by then goes back: a task may not take for ever
-_PATIENCE_S = 75.0  # longer than the source's limit for a minute may make one look-up wait
+_AHEAD_S = 20.0  # for reading ahead; what is not on the shelf by then is read one by one
 
 _log = structlog.get_logger("lookup")
-
-__all__ = ["LookingUp", "drain_batch"]
 
 
 @dataclass(slots=True)
@@ -57,9 +56,9 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
         claims = claim_lookups(connection, now, lease_s=tools.lease_s, most=most)
     if not claims:
         return 0, 0
-    calm = _Calm(time.monotonic() + _BATCH_S)
     calm_ones = [claim for claim in claims if not claim.lost_leases]
     shelf = _read_ahead(tools, calm_ones, in_bursts)
+    calm = _Calm(time.monotonic() + BATCH_S)
     with ThreadPoolExecutor(THREADS) as pool:
         planned = list(pool.map(lambda one: _one(tools, one, calm, shelf), _apart(calm_ones)))
     # Over one of these workers vanished; alone and last, only the culprit can take others along.
@@ -72,7 +71,7 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> in
         try:
             with writing(tools.engine) as connection:
                 until = calm.until or tools.clock()
-                return_lookup(connection, claim, until, Reason.NEXUDUS_BUSY)
+                return_lookup(connection, claim, until, claim.reason or Reason.NEXUDUS_BUSY)
         except LedgerUnavailable:
             _log.warning("lookup.unreturned", record_id=claim.record_id)
         return 0
@@ -83,7 +82,7 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> in
 
 
 def _patience() -> Patience:
-    return Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, lambda: None)
+    return Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, lambda: None)
 
 
 def _apart(claims: list[Claim]) -> list[Claim]:
@@ -103,20 +102,23 @@ def _read_ahead(
     if not in_bursts or len(claims) < FEWEST:
         return None
     now = tools.clock()
-    token = claims[0].token
 
-    def keep() -> None:
+    def renewed() -> bool:
         with writing(tools.engine) as connection:
-            renew_batch(connection, token, tools.clock(), lease_s=tools.lease_s)
+            token = claims[0].token
+            return renew_batch(connection, token, tools.clock(), lease_s=tools.lease_s) > 0
 
+    keep = Lease(renewed, tools.clock, tools.lease_s).keep
     with reading(tools.engine) as connection:
         shelf = Shelf(now, newest_news(connection))
     try:
-        with tools.source(Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, keep)) as source:
+        with tools.source(Patience(Urgency.WORK, time.monotonic() + _AHEAD_S, keep)) as source:
             reader = Reader(tools.engine, source, Findings(now, shelf.upto), keep, tools.once)
             ahead = Ahead(source, reader, in_bursts, shelf)
             ahead.for_lookups([(claim.entity, claim.record_id) for claim in claims])
     except CoursebellError as error:
         # What is on the shelf is good; each look-up finds out for itself what is wrong.
         _log.warning("lookup.ahead-stopped", error=str(error))
+    except Exception as error:  # noqa: BLE001 - a fault over one record must not stop the others
+        _log.error("lookup.ahead-fault", error=frames_of(error))
     return shelf

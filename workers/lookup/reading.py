@@ -41,7 +41,7 @@ from workers.source.reads import SourceReads
 FRESH = timedelta(seconds=60)  # what an email says must not be older
 CACHED = timedelta(minutes=10)  # courses, lessons and people seldom change
 
-_LONGEST_LOOK = timedelta(minutes=2)  # what others read so long after we began is as good as ours
+LONGEST_LOOK = timedelta(minutes=3)  # from the first question of a look-up to its commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Reader:
     def is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
         """Say whether what was asked for then may be used; of no age at all, nothing may."""
         # A clock that was set back must not make old reads fresh for hours.
-        return bool(oldest) and -_LONGEST_LOOK <= self.findings.asked_at - asked_at < oldest
+        return bool(oldest) and -LONGEST_LOOK <= self.findings.asked_at - asked_at < oldest
 
     def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         """Return a record as the ledger has it, if that is fresh enough."""

@@ -1,14 +1,16 @@
 """Works off one claimed look-up and writes down how it ended; raises nothing for its own fate."""
 
+import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from ledger.beats import take_lease
 from ledger.engine import Engine, reading, writing
 from ledger.lookups import Claim, begin_lookup, fail_lookup, postpone_lookup, renew_lookup
-from ledger.refusals import ask_unanswered_again
 from ledger.snapshots import newest_news
+from ledger.troubles import ask_unanswered_again
 from schemas.errors import (
     LedgerUnavailable,
     NotThereYet,
@@ -27,16 +29,13 @@ from workers.lookup.findings import Findings
 from workers.lookup.look import look
 from workers.lookup.once import Once
 from workers.lookup.reading import Reader
-from workers.retries import (
-    MOST_LOST_LEASES,
-    Chance,
-    lookup_again_at,
-    refused_again_at,
-)
+from workers.postponing import SourceTrouble, postponement
+from workers.retries import MOST_LOST_LEASES, Chance
 from workers.source.budget import Patience
 from workers.source.reads import BurstReads, Lend
 
-SETTLES_WITHIN = timedelta(seconds=15)  # what a notification speaks of can be read by then
+_SETTLES_WITHIN = timedelta(seconds=15)  # what a notification speaks of can be read by then
+_WAKE_EVERY_S = 60.0
 
 # Ways for a look-up to end that somebody should mend.
 _FOR_A_PERSON = {Reason.NEXUDUS_REFUSED, Reason.UNREADABLE, Reason.INTERNAL_ERROR}
@@ -99,7 +98,8 @@ def _settled(tools: LookingUp, claim: Claim, patience: Patience, shelf: Shelf | 
             reader = _reader(tools, claim, source, lease, shelf)
             findings = look(claim, reader, tools.deciding.rules)
         planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
-        _tell_others(tools, claim)
+        if findings.records:
+            _tell_others(tools, claim)
     except (SourceThrottled, SourceUnavailable, SourceRefused, NotThereYet) as error:
         return _postponed(tools, claim, error)
     except RecordUnreadable as error:
@@ -118,7 +118,7 @@ def _reader(
     tools: LookingUp, claim: Claim, source: BurstReads, lease: Lease, shelf: Shelf | None
 ) -> Reader:
     now = tools.clock()
-    settled = now - claim.asked_at >= SETTLES_WITHIN
+    settled = now - claim.asked_at >= _SETTLES_WITHIN
     if shelf is None:
         with reading(tools.engine) as connection:
             findings = Findings(now, newest_news(connection))
@@ -140,36 +140,24 @@ def _renewed(tools: LookingUp, claim: Claim) -> bool:
 
 
 def _tell_others(tools: LookingUp, claim: Claim) -> None:
-    if claim.reason is Reason.NEXUDUS_DOWN:
-        with writing(tools.engine) as connection:
-            ask_unanswered_again(connection, tools.clock())
-
-
-def _postponed(
-    tools: LookingUp,
-    claim: Claim,
-    error: SourceThrottled | SourceUnavailable | SourceRefused | NotThereYet,
-) -> Told:
-    now, chance = tools.clock(), tools.chance()
-    calm_until = None
-    counted = True
-    if isinstance(error, SourceRefused):
-        reason = Reason.NEXUDUS_REFUSED
-        until = refused_again_at(now, claim.attempts, chance=chance)
-    elif isinstance(error, SourceThrottled):
-        reason = Reason.NEXUDUS_BUSY
-        # Whoever is told how long has not failed, and need not wait longer each time.
-        counted = error.retry_after_s is None
-        attempts = claim.attempts if counted else 1
-        until = lookup_again_at(now, attempts, retry_after_s=error.retry_after_s, chance=chance)
-        calm_until = now + timedelta(seconds=error.retry_after_s or 1.0)
-    else:
-        away = isinstance(error, SourceUnavailable)
-        reason = Reason.NEXUDUS_DOWN if away else Reason.NOT_THERE_YET
-        until = lookup_again_at(now, claim.attempts, retry_after_s=None, chance=chance)
+    """Wake what waits for the end of an outage, if this look-up just saw that end."""
+    if claim.reason is not Reason.NEXUDUS_DOWN:
+        return
+    now = tools.clock()
     with writing(tools.engine) as connection:
-        postpone_lookup(connection, claim, until, reason, str(error), counted=counted)
-    return Told(reason, calm_until=calm_until)
+        # Once in a while is enough, and a source that comes and goes is not asked by all each time.
+        if take_lease(connection, "outage-over", secrets.token_hex(16), now, lease_s=_WAKE_EVERY_S):
+            ask_unanswered_again(connection, now)
+
+
+def _postponed(tools: LookingUp, claim: Claim, error: SourceTrouble) -> Told:
+    now = tools.clock()
+    wait = postponement(error, claim.attempts, now, chance=tools.chance())
+    with writing(tools.engine) as connection:
+        postpone_lookup(connection, claim, wait.until, wait.reason, str(error), counted=wait.counts)
+    if not isinstance(error, SourceThrottled):
+        return Told(wait.reason)
+    return Told(wait.reason, calm_until=now + timedelta(seconds=error.retry_after_s or 1.0))
 
 
 def _failed(tools: LookingUp, claim: Claim, reason: Reason, error: str) -> Told:

@@ -8,7 +8,7 @@ import structlog
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.snapshots import accept_record, listed_at, note_listing, snapshot_of
 from schemas.entity import Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
+from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.records import Record, TimeZone
 from workers.zones import iana_zone
 
@@ -49,7 +49,7 @@ def _read_all(engine: Engine, asked_at: datetime, ask: Callable[[], Sequence[Rec
     good_from = asked_at
     try:
         found = ask()
-    except (SourceRefused, SourceUnavailable, RecordUnreadable) as error:
+    except (SourceRefused, Transient, RecordUnreadable) as error:
         good_from = asked_at - STEADY + _AGAIN_AFTER
         _log.warning("time-zones.unread", error=str(error))
     with writing(engine) as connection:

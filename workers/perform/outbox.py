@@ -9,10 +9,10 @@ from ledger.engine import writing
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
 from workers.perform.perform import Performing, perform
+from workers.retries import BATCH_S
 from workers.source.reads import Lend
 
 BATCH = 10
-_BATCH_S = 60.0
 
 _log = structlog.get_logger("action")
 
@@ -21,7 +21,7 @@ def perform_batch(tools: Performing, lend: Lend) -> int:
     """Perform up to a batch of due actions, one after the other; return how many were claimed."""
     with writing(tools.engine) as connection:
         claims = claim_actions(connection, tools.clock(), lease_s=tools.lease_s, most=BATCH)
-    end = time.monotonic() + _BATCH_S
+    end = time.monotonic() + BATCH_S
     for claimed in claims:
         # What is not begun by then comes back with its lease: a task may not take for ever.
         if time.monotonic() < end:

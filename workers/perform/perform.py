@@ -23,7 +23,6 @@ from ledger.engine import Connection, Engine, lock_decisions, writing
 from schemas.actions import Outcome
 from schemas.errors import (
     ActionRefused,
-    CoursebellError,
     HandoverUnknown,
     LedgerUnavailable,
     MailUnavailable,
@@ -46,11 +45,10 @@ from workers.lookup.reading import Reader
 from workers.mailer.errors import MailRefusedUs
 from workers.perform.refresh import refresh
 from workers.perform.truth import Standpoint, Whole, whole_truth
-from workers.retries import Chance, lookup_again_at, mail_again_at, refused_again_at
+from workers.postponing import SourceTrouble, postponement
+from workers.retries import LOOK_PATIENCE_S, Chance, mail_again_at, refused_again_at
 from workers.source.budget import Patience, Urgency
 from workers.source.reads import Lend
-
-_PATIENCE_S = 75.0  # longer than the source's limit for a minute may make one action wait
 
 _log = structlog.get_logger("action")
 
@@ -79,7 +77,7 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
     try:
         lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
         lease.keep()
-        patience = Patience(Urgency.WORK, time.monotonic() + _PATIENCE_S, lease.keep)
+        patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, lease.keep)
         with lend(patience) as source:
             reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep, tools.once)
             refresh(reader, claimed)
@@ -174,18 +172,15 @@ def _mail_trouble(tools: Performing, tries: int, error: MailUnavailable) -> Outc
     return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))
 
 
-def _source_trouble(tools: Performing, claimed: ClaimedAction, error: CoursebellError) -> Outcome:
-    now, tries, chance = tools.clock(), claimed.attempts + 1, tools.chance()
+def _source_trouble(
+    tools: Performing, claimed: ClaimedAction, error: SourceTrouble | RecordUnreadable
+) -> Outcome:
     if isinstance(error, RecordUnreadable):
         return Outcome.failed(Reason.UNREADABLE, str(error))
-    if isinstance(error, SourceRefused):
-        until = refused_again_at(now, tries, chance=chance)
-        return Outcome.waiting(until, Reason.NEXUDUS_REFUSED, str(error))
-    wish = error.retry_after_s if isinstance(error, SourceThrottled | SourceUnavailable) else None
-    until = lookup_again_at(now, tries + 4, retry_after_s=wish, chance=chance)
-    busy = isinstance(error, SourceThrottled)
-    reason = Reason.NEXUDUS_BUSY if busy else Reason.NEXUDUS_DOWN
-    return Outcome.waiting(until, reason, str(error))
+    # An email is in less of a hurry than news; refusals grow slowly enough by themselves.
+    tries = claimed.attempts + (1 if isinstance(error, SourceRefused) else 5)
+    wait = postponement(error, tries, tools.clock(), chance=tools.chance())
+    return Outcome.waiting(wait.until, wait.reason, str(error))
 
 
 def _settle(tools: Performing, claimed: ClaimedAction, outcome: Outcome) -> Outcome | None:

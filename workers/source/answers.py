@@ -43,7 +43,8 @@ class _Kind(Enum):
     """What a body is, as far as it matters before it is read."""
 
     PAGE = auto()  # HTML: nobody of the API speaks so, but its edge, a proxy, or a sign-in page
-    WORD = auto()  # a JSON string, or nothing at all
+    WORD = auto()  # a JSON string
+    NOTHING = auto()
     OTHER = auto()
 
 
@@ -70,7 +71,7 @@ _TABLE: tuple[tuple[Container[int], frozenset[_Kind], _Meaning, str], ...] = (
     ({409, 429}, _ANY, _Meaning.WAIT, ""),
     ({503}, _ANY, _Meaning.WAIT_IF_TOLD, ""),
     ({404, 410}, _WORD, _Meaning.GONE, ""),
-    # Another text with a 404 may speak of the address rather than of the record.
+    # Nothing, or another text, with a 404 may speak of the address rather than of the record.
     ({404, 410}, _NO_PAGE, _Meaning.DOUBTFUL, ""),
     ({500}, _ANY, _Meaning.DOUBTFUL, ""),
     ({403}, _PAGE, _Meaning.LATER, " with a page: its edge refused the connection"),
@@ -127,7 +128,9 @@ def _kind(answer: Answer) -> _Kind:
     declared = answer.headers.get("content-type", "").lower()
     if "html" in declared or start.startswith((b"<!doctype", b"<html")):
         return _Kind.PAGE
-    if not answer.body.strip() or start.startswith(b'"'):
+    if not answer.body.strip():
+        return _Kind.NOTHING
+    if start.startswith(b'"'):
         return _Kind.WORD
     return _Kind.OTHER
 

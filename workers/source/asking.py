@@ -4,29 +4,56 @@ Nothing here tries again but for one case: a token that was ended early is repla
 401 is a missing right, and for a person.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
 
-from schemas.errors import SourceThrottled
+from ledger.sign_ins import SignIn
+from schemas.errors import SourceThrottled, SourceUnavailable
 from workers.source.answers import Answer, Missing, read_answer
 from workers.source.budget import Budgeting, Patience
 from workers.source.sign_in import Tokens
 from workers.source.transport import Transport
 
+_DENIED_FOR_S = 3600.0
 _CALM_S = 1.0  # at least, when the source asks for quiet
 
 _log = structlog.get_logger("source")
+
+
+class Denials:
+    """Which kinds of record a fresh token did not open: another sign-in would not either.
+
+    Shared by the threads of a process.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def note(self, kind: str) -> None:
+        """Remember that the right is missing, for a while."""
+        self._until[kind] = time.monotonic() + _DENIED_FOR_S
+
+    def holds(self, kind: str) -> bool:
+        """Say whether it was missing a while ago."""
+        return time.monotonic() < self._until.get(kind, 0.0)
 
 
 class Asking:
     """One thread's questions. `patience` says who waits, and for how long."""
 
     def __init__(
-        self, transport: Transport, tokens: Tokens, budget: Budgeting, patience: Patience
+        self,
+        transport: Transport,
+        tokens: Tokens,
+        budget: Budgeting,
+        patience: Patience,
+        denials: Denials,
     ) -> None:
+        self._denials = denials
         self._transport = transport
         self._tokens = tokens
         self._budget = budget
@@ -40,32 +67,41 @@ class Asking:
         """
         answer = self.answer(path, query)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            # The path without an Id: which kind of record our user may not see.
-            kind = "/".join(path.split("/")[:2])
-            _log.error("source.refused", status=answer.status, path=kind)
+            _log.error("source.refused", status=answer.status, path=_kind(path))
         with self._told_to_all():
             return read_answer(answer)
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """Return the answer as it came, after a second try if the token had been ended."""
+        if time.monotonic() > self.patience.until:
+            raise SourceUnavailable("the source answers too slowly for what is needed of it")
         self._budget.take(self.patience)
-        with self._told_to_all():
-            sign_in = self._tokens.current()
+        sign_in = self._sign_in()
         answer = self._transport.get(path, query, sign_in.access_token or "")
-        if answer.status != HTTPStatus.UNAUTHORIZED:
+        if answer.status != HTTPStatus.UNAUTHORIZED or self._denials.holds(_kind(path)):
             return answer
+        renewed = self._sign_in(refused_version=sign_in.version)
+        if renewed.version != sign_in.version:
+            self._budget.take(self.patience)
+            answer = self._transport.get(path, query, renewed.access_token or "")
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            self._denials.note(_kind(path))
+        return answer
+
+    def _sign_in(self, refused_version: int | None = None) -> SignIn:
         with self._told_to_all():
-            renewed = self._tokens.current(refused_version=sign_in.version)
-        if renewed.version == sign_in.version:
-            return answer
-        self._budget.take(self.patience)
-        return self._transport.get(path, query, renewed.access_token or "")
+            return self._tokens.current(refused_version=refused_version, keep=self.patience.keep)
 
     @contextmanager
     def _told_to_all(self) -> Iterator[None]:
-        """Let what the source tells one of us hold for everybody; our own limits need no telling."""
+        """Let what the source tells one of us hold for all; our own limits need no telling."""
         try:
             yield
         except SourceThrottled as error:
             self._budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
             raise
+
+
+def _kind(path: str) -> str:
+    """Return the path without an Id: which kind of record is asked for."""
+    return "/".join(path.split("/")[:2])

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from ledger.engine import Engine
 from schemas.entity import OTHER_PATHS, PATHS, Entity
-from schemas.errors import RecordUnreadable, SourceUnavailable
+from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceUnavailable
 from schemas.records import Record, is_whole, load_record
 from workers.source.answers import Missing
-from workers.source.asking import Asking
+from workers.source.asking import Asking, Denials
 from workers.source.budget import Budgeting, Patience, Urgency
 from workers.source.lists import Changes, Lists, Row
 from workers.source.sign_in import Credentials, Tokens
@@ -32,18 +32,20 @@ class Gone:
 class Source:
     """One thread's way to the source. Whoever borrows it sets its `patience`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what one way to the source is made of
         self,
         base_url: str,
         engine: Engine,
         credentials: Credentials | None,
         clock: Callable[[], datetime],
         budget: Budgeting,
+        denials: Denials | None = None,
     ) -> None:
         self._transport = Transport(base_url)
         tokens = Tokens(engine, lambda: self._transport, credentials, clock)
         patience = Patience(Urgency.WORK, float("inf"), lambda: None)
-        self.asking = Asking(self._transport, tokens, budget, patience)
+        denied = denials or Denials()
+        self.asking = Asking(self._transport, tokens, budget, patience, denied)
         self.lists = Lists(self.asking)
 
     def close(self) -> None:
@@ -63,12 +65,12 @@ class Source:
             RecordUnreadable: the answer does not fit our schema; carries the field errors.
         """
         found = self.asking.ask(f"{PATHS[entity]}/{record_id}", {})
-        if isinstance(found, Missing) and found.certain and entity in OTHER_PATHS:
-            found = self.asking.ask(f"{OTHER_PATHS[entity]}/{record_id}", {})
         if isinstance(found, Missing):
-            if found.certain or self._is_absent(entity, record_id):
-                return Gone()
-            raise SourceUnavailable("the source answered 500 for a record that it lists")
+            if not found.certain and not self._is_absent(entity, record_id):
+                raise RecordStuck("the source lists a record and does not show it")
+            found = self._elsewhere(entity, record_id)
+            if isinstance(found, Gone):
+                return found
         record = load_record(entity, found)
         if record.record_id != record_id:
             raise RecordUnreadable(
@@ -85,7 +87,7 @@ class Source:
         asked = json.dumps(sorted(record_ids), separators=(",", ":"))
         found = self.asking.ask(f"{PATHS[entity]}/", {"id": asked})
         rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-        return [row for row in rows if row.get("Id") in set(record_ids)]
+        return [row for row in rows if row.get("Id") in record_ids]
 
     def lessons_of(self, course_id: int) -> list[Record]:
         """Return every lesson of a course. Raises as `fetch`."""
@@ -123,6 +125,15 @@ class Source:
             if not isinstance(record, Gone):
                 found.append(record)
         return found
+
+    def _elsewhere(self, entity: Entity, record_id: int) -> object | Gone:
+        """Look where one document says that such records lie; trouble there proves nothing new."""
+        if entity in OTHER_PATHS:
+            with suppress(SourceRefused, SourceUnavailable):
+                found = self.asking.ask(f"{OTHER_PATHS[entity]}/{record_id}", {})
+                if not isinstance(found, Missing):
+                    return found
+        return Gone()
 
     def _is_absent(self, entity: Entity, record_id: int) -> bool:
         """Ask the list whether this Id exists: an empty 200 is gone, an error is an outage."""

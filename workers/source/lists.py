@@ -18,7 +18,7 @@ from schemas.fields import RecordId, SourceTime
 from schemas.records.page import Page, load_page
 from workers.source.answers import Missing
 
-_PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
+PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
 _MOST_PAGES = 1000
 
 Row = dict[str, Any]
@@ -102,7 +102,9 @@ class Lists:
         The filter knows minutes only, so rows of the whole minute come. Each page begins where the
         one before ended in time, not at a number: a row that changes meanwhile moves to the end of
         the list, and would let another slip between two numbered pages. Where the order asked for
-        is not kept, which shows in the count, the list is read again by numbers.
+        is not kept, which shows in the count, the list is read again by numbers. Where more rows of
+        one minute change than a page holds, or the source states no count, one may still slip:
+        whoever asks begins somewhat before the moment up to which they know all.
 
         Raises:
             SourceRefused: the filter was ignored. Otherwise as `whole`.
@@ -160,7 +162,7 @@ class Lists:
         return page, rows
 
     def _page(self, entity: Entity, query: dict[str, str], number: int) -> Page:
-        wanted = {**query, "page": str(number), "size": str(_PAGE_SIZE)}
+        wanted = {**query, "page": str(number), "size": str(PAGE_SIZE)}
         answer = self._asking.ask(PATHS[entity], wanted)
         if isinstance(answer, Missing):
             raise SourceUnavailable(f"the list of {entity} did not answer")

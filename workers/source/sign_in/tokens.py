@@ -15,8 +15,8 @@ import structlog
 
 from ledger.beats import give_lease_back, take_lease
 from ledger.engine import Connection, Engine, writing
-from ledger.refusals import ask_refused_again
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
+from ledger.troubles import ask_refused_again
 from schemas.errors import SourceRefused, SourceUnavailable
 from schemas.records.token import Token
 from workers.source.sign_in.grants import REFRESH_LIFE, Credentials, Grants, InvalidGrant
@@ -52,10 +52,13 @@ class Tokens:
         self._clock = clock
         self._kept: SignIn | None = None
 
-    def current(self, *, refused_version: int | None = None) -> SignIn:
+    def current(
+        self, *, refused_version: int | None = None, keep: Callable[[], None] = lambda: None
+    ) -> SignIn:
         """Return a usable sign-in, newer than `refused_version` when the source refused that one.
 
         It is that very one if it was made a moment ago, so that signing in again would not help.
+        `keep` is called while another process signs in; what it raises ends the wait.
 
         Raises:
             SourceRefused: there is nothing to sign in with, or the source does not take it.
@@ -73,6 +76,7 @@ class Tokens:
             if ours or self._usable(kept, refused_version):
                 self._kept = kept
                 return kept
+            keep()
             time.sleep(_WAIT_S)
         raise SourceUnavailable("another process is still signing in")
 

@@ -46,25 +46,7 @@ def ask_unanswered_again(connection: Connection, now: datetime) -> int:
 
     Called when one that had waited got through: the outage is over for all of them.
     """
-    connection.execute(
-        update(actions)
-        .where(
-            actions.c.state == ActionState.WAITING,
-            actions.c.reason == Reason.NEXUDUS_DOWN,
-            actions.c.due_at > now,
-        )
-        .values(due_at=now)
-    )
-    again = connection.execute(
-        update(lookups)
-        .where(
-            lookups.c.state == LookupState.WAITING,
-            lookups.c.reason == Reason.NEXUDUS_DOWN,
-            lookups.c.due_at > now,
-        )
-        .values(due_at=now)
-    )
-    return again.rowcount
+    return _make_due(connection, Reason.NEXUDUS_DOWN, now)
 
 
 def ask_refused_again(connection: Connection, now: datetime) -> int:
@@ -73,14 +55,32 @@ def ask_refused_again(connection: Connection, now: datetime) -> int:
     Called when a worker starts: whoever mended a password or a right starts it anew.
     """
     connection.execute(update(sign_ins).values(refused_until=None))
-    connection.execute(
-        update(actions)
-        .where(actions.c.state == ActionState.WAITING, actions.c.reason == Reason.NEXUDUS_REFUSED)
-        .values(due_at=now)
+    return _make_due(connection, Reason.NEXUDUS_REFUSED, now)
+
+
+def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
+    # Past whoever is at one of them, so that two transactions never wait in a circle; what somebody
+    # is at has its own due time from them.
+    waiting_actions = (
+        select(actions.c.id)
+        .where(
+            actions.c.state == ActionState.WAITING,
+            actions.c.reason == reason,
+            actions.c.due_at > now,
+        )
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(update(actions).where(actions.c.id.in_(waiting_actions)).values(due_at=now))
+    waiting_lookups = (
+        select(lookups.c.id)
+        .where(
+            lookups.c.state == LookupState.WAITING,
+            lookups.c.reason == reason,
+            lookups.c.due_at > now,
+        )
+        .with_for_update(skip_locked=True)
     )
     again = connection.execute(
-        update(lookups)
-        .where(lookups.c.state == LookupState.WAITING, lookups.c.reason == Reason.NEXUDUS_REFUSED)
-        .values(due_at=now)
+        update(lookups).where(lookups.c.id.in_(waiting_lookups)).values(due_at=now)
     )
     return again.rowcount

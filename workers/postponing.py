@@ -1,0 +1,48 @@
+"""What to do when the source gave nothing to go on with: for which reason to wait, and how long."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.errors import (
+    NotThereYet,
+    RecordStuck,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
+from schemas.reasons import Reason
+from workers.retries import lookup_again_at, refused_again_at
+
+SourceTrouble = SourceThrottled | SourceUnavailable | SourceRefused | NotThereYet
+
+
+@dataclass(frozen=True, slots=True)
+class Postponement:
+    """Until when to wait, and why. Unless it `counts`, this was no failed try."""
+
+    reason: Reason
+    until: datetime
+    counts: bool = True
+
+
+def postponement(error: SourceTrouble, tries: int, now: datetime, *, chance: float) -> Postponement:
+    """Return how long to wait after the `tries`-th try met this."""
+    if isinstance(error, SourceRefused):
+        return Postponement(Reason.NEXUDUS_REFUSED, refused_again_at(now, tries, chance=chance))
+    wish = error.retry_after_s
+    # Whoever is told how long has not failed, and need not wait longer each time.
+    counts = wish is None
+    until = lookup_again_at(now, tries if counts else 1, retry_after_s=wish, chance=chance)
+    return Postponement(_reason(error), until, counts)
+
+
+def _reason(error: SourceThrottled | SourceUnavailable | NotThereYet) -> Reason:
+    match error:
+        case SourceThrottled():
+            return Reason.NEXUDUS_BUSY
+        case RecordStuck():
+            return Reason.RECORD_STUCK
+        case NotThereYet():
+            return Reason.NOT_THERE_YET
+        case _:
+            return Reason.NEXUDUS_DOWN
