@@ -40,6 +40,7 @@ class Backstage:
             "GET /reads": stage.reads.report,
             "GET /reads/times": stage.quota.times,
             "POST /reads/reset": self.reset_reads,
+            "POST /reset": self.begin_again,
             "GET /quota": self.quota,
             "POST /faults": self.add_fault,
             "POST /faults/release": self.release,
@@ -65,6 +66,11 @@ class Backstage:
         self.stage.reads.reset()
         self.stage.quota.reset()
         return self.stage.reads.report()
+
+    def begin_again(self) -> dict[str, Any]:
+        """Be as at the beginning; misbehaviours of a seed file stay off."""
+        self.stage.begin_again()
+        return {}
 
     def quota(self) -> dict[str, Any]:
         """Say how often clients asked, also when no limit is kept."""

@@ -58,6 +58,13 @@ class Mailbox:
         with self._lock:
             self._mails.clear()
 
+    def begin_again(self) -> None:
+        """Be as at the beginning: empty, numbers from 1, every email accepted."""
+        with self._lock:
+            self._mails.clear()
+            self._numbers = count(1)
+            self._turn = _Turn(MailAnswer.ACCEPT, 0, keep=False)
+
     def behave(self, answer: MailAnswer, times: int, *, keep: bool) -> None:
         """Treat the next emails like this; `keep` is for one that is dropped after its body."""
         with self._lock:

@@ -33,12 +33,9 @@ class Stage:
 
     def set_up_hooks(self) -> None:
         """Let our webhooks have records, which follow what they do from now on."""
-        if self.sender.aim.deliver_to is None:
-            return
-        for entity in ROUTES:
-            url = self.sender.aim.url_of(entity)
-            self.tenant.add(Entity.WEB_HOOK, hook_record(self.tenant.opened_at, entity, url))
-        self.sender.watch(self._note)
+        self._add_hooks()
+        if self.sender.aim.deliver_to is not None:
+            self.sender.watch(self._note)
 
     def story(self) -> Story:
         """Return what people can do here."""
@@ -63,6 +60,24 @@ class Stage:
         """Switch all misbehaviour off, and let go what waits."""
         self.board.clear()
         self.faults.clear()
+
+    def begin_again(self) -> None:
+        """Be as at the beginning, but for what was delivered: that cannot be taken back."""
+        self.board.begin_again()
+        self.faults.clear()
+        self.tokens.forget()
+        self.tenant.begin_again()
+        self.reads.reset()
+        self.quota.reset()
+        self.mailbox.begin_again()
+        self._add_hooks()
+
+    def _add_hooks(self) -> None:
+        if self.sender.aim.deliver_to is None:
+            return
+        for entity in ROUTES:
+            url = self.sender.aim.url_of(entity)
+            self.tenant.add(Entity.WEB_HOOK, hook_record(self.tenant.opened_at, entity, url))
 
     def _note(self, hook: Hook) -> None:
         try:

@@ -27,13 +27,19 @@ class Tenant:
 
     def __init__(self, world: World = BUILT_IN, board: Board | None = None) -> None:
         self.opened_at = world.opened_at
+        self._world = world
         self._lock = threading.RLock()
-        self._tables = tables_of(world)
-        self._gone: dict[tuple[Entity, int], Record] = {}
-        self._born: dict[tuple[Entity, int], float] = {}
-        self._ids = count(world.first_new_id)
-        self._large_ids = count()
         self._board = board or Board()
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Have the records of the beginning, and no others."""
+        with self._lock:
+            self._tables = tables_of(self._world)
+            self._gone: dict[tuple[Entity, int], Record] = {}
+            self._born: dict[tuple[Entity, int], float] = {}
+            self._ids = count(self._world.first_new_id)
+            self._large_ids = count()
 
     def find(self, entity: Entity, record_id: int) -> Record | None:
         """Return the record as it stands, or None when there is none (any more)."""

@@ -67,6 +67,12 @@ class Tokens:
                 return None
             return found.client
 
+    def forget(self) -> None:
+        """Know nobody's token any more."""
+        with self._lock:
+            self._access.clear()
+            self._refresh.clear()
+
     def expire(self) -> int:
         """End all access tokens early; refresh tokens stay. Returns how many ended."""
         with self._lock:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sandbox.sandbox_rig import end_idle
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
 from workers.broker import choose, start
@@ -48,6 +49,13 @@ def broker_url() -> Iterator[str]:
         choice = choose(os.environ.get("COURSEBELL_TEST_BROKER_URL"), Path(folder))
         with start(choice, Path(folder)) as broker:
             yield broker.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_sandbox_is_left() -> Iterator[None]:
+    """End the stand-ins that tests handed on to each other."""
+    yield
+    end_idle()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -30,6 +30,7 @@ class Board:
 
     def __init__(self, random_seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
+        self._random_seed = random_seed
         self._on: dict[str, _On] = {}
         self._spent: dict[str, Settings] = {}  # used up, though somebody may still be waiting
         self._taken: Counter[str] = Counter()
@@ -60,6 +61,14 @@ class Board:
         with self._lock:
             for name in [*self._on, *self._spent]:
                 self._end(name)
+
+    def begin_again(self) -> None:
+        """Switch all ways off, and forget that they were ever on."""
+        self.clear()
+        with self._lock:
+            self._taken.clear()
+            self._shown.clear()
+            self._random.seed(self._random_seed)
 
     def now(self, name: str) -> Settings | None:
         """Return what was chosen about a way that is on, without using it up."""

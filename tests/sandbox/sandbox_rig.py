@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -128,6 +128,34 @@ class Running:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Running]:
+    """Give a sandbox to one test: as at the beginning, though others may have had it before."""
+    if "--no-deliver" not in arguments or "--seed" in arguments:
+        with started(*arguments) as found:
+            yield found
+        return
+    idle = _IDLE.setdefault(arguments, [])
+    found = idle.pop() if idle else _KEPT.enter_context(started(*arguments))
+    found.web.headers.pop("Authorization", None)
+    found.post("/sandbox/reset")
+    yield found
+    # Not after a test that failed: what it left there may be why.
+    idle.append(found)
+
+
+# Sandboxes that wait for the next test; starting one takes longer than most tests.
+_IDLE: dict[tuple[str, ...], list[Running]] = {}
+_KEPT = ExitStack()
+
+
+def end_idle() -> None:
+    """End all sandboxes that were kept for other tests."""
+    _IDLE.clear()
+    _KEPT.close()
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Running]:
+    """Start a sandbox, and end it."""
     command = [sys.executable, "-m", "sandbox", "--secret", SECRET, *arguments]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,

@@ -264,3 +264,20 @@ def test_it_prints_one_line_and_stops_cleanly() -> None:
         assert sandbox.process.wait(10) == 0
         assert sandbox.process.stdout is not None
         assert sandbox.process.stdout.read() == ""
+
+
+def test_it_can_begin_again_and_knows_nothing_of_before(sandbox: Running) -> None:
+    people = sandbox.get("/sandbox/people").json()
+    first = sandbox.enrol("Joël", "Finance")
+    sandbox.post("/sandbox/delete", entity="Coworker", id=sandbox.person("Zoë"))
+    sandbox.post("/sandbox/misbehaviours", name="throttle", on=True)
+    sandbox.post("/sandbox/faults", kind="answer", path="/api/content", status=500)
+    token = sandbox.sign_in()["access_token"]
+    sandbox.post("/sandbox/reset")
+    assert sandbox.get("/sandbox/people").json() == people
+    assert sandbox.get("/sandbox/reads").json()["total"] == 0
+    assert not [one for one in sandbox.get("/sandbox/misbehaviours").json() if one["on"]]
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = sandbox.get(f"/api/content/coursemembers/{first}", headers=headers)
+    assert answer.status_code == 401
+    assert sandbox.enrol("Joël", "Finance") == first
