@@ -24,6 +24,13 @@ from workers.heartbeat import SILENT_AFTER_S
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
 
 
+# Trouble with a single record is for `status`, not for whoever watches whether all works.
+_NO_ANSWER = {
+    Reason.NEXUDUS_DOWN: "does not answer us",
+    Reason.NEXUDUS_BUSY: "has us wait, or COURSEBELL_NEXUDUS_LIMITS are used up,",
+}
+
+
 def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
     """Return the health routes."""
     routes = Blueprint("health", __name__)
@@ -63,13 +70,11 @@ def _nexudus(troubles: list[Trouble], now: datetime) -> str:
         since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
         if trouble.reason is Reason.NEXUDUS_REFUSED:
             return (
-                f"refuses us {since}: {trouble.last_error}; mend the sign-in or that user's roles "
-                "(`coursebell doctor` tells which), and start the worker again"
+                f"refuses us {since}: {trouble.last_error}; `coursebell doctor` tells what to "
+                "mend; then start the worker again"
             )
-        if now - trouble.since > LATE_AFTER and trouble.reason is Reason.NEXUDUS_BUSY:
-            return f"has us wait {since}: {trouble.last_error}; COURSEBELL_NEXUDUS_LIMITS says why"
-        if now - trouble.since > LATE_AFTER:
-            return f"does not answer us {since}: {trouble.last_error}; asked again by itself"
+        if now - trouble.since > LATE_AFTER and trouble.reason in _NO_ANSWER:
+            return f"{_NO_ANSWER[trouble.reason]} {since}: {trouble.last_error}"
     return "ok"
 
 

@@ -16,6 +16,8 @@ from schemas.entity import Entity
 
 Value = str | int | float | bool | None
 
+_MOST = {"chance": 1, "mebibytes": 64}  # other numbers may be as large as an Id
+
 
 class Group(StrEnum):
     """Where on the page a switch stands."""
@@ -139,8 +141,14 @@ class Settings:
         return self.values["entity"] in {None, entity.value}
 
 
-def _is_number(_: Parameter, value: Value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**62
+def _is_number(one: Parameter, value: Value) -> bool:
+    most = _MOST.get(one.name, 2**62)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_text(one: Parameter, value: Value) -> bool:
+    # Some texts go into headers, where a line must not end.
+    return isinstance(value, str) and value.isprintable() and (one.name != "path" or "/" in value)
 
 
 def _is_zone(_: Parameter, value: Value) -> bool:
@@ -160,7 +168,7 @@ def _is_key(_: Parameter, value: Value) -> bool:
 
 
 _FITS: dict[Kind, Callable[[Parameter, Value], bool]] = {
-    Kind.TEXT: lambda _, value: isinstance(value, str),
+    Kind.TEXT: _is_text,
     Kind.WHOLE: lambda one, value: isinstance(value, int) and _is_number(one, value),
     Kind.NUMBER: _is_number,
     Kind.FLAG: lambda _, value: isinstance(value, bool),

@@ -35,6 +35,10 @@ BROKEN = 1
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
 
 
+# This command looks outwards; whether we ourselves run is another question.
+_BESIDES = "`coursebell status` tells whether our own processes run."
+
+
 @dataclass(frozen=True, slots=True)
 class _Ledger:
     """The ledger if it can be used, and what there is to say of it."""
@@ -120,9 +124,9 @@ def _summary(checks: Sequence[Check]) -> str:
     counts = Counter(check.verdict for check in checks)
     rest = f"{_counted(counts[Verdict.NOTE], 'note')}, {counts[Verdict.OK]} fine."
     if not counts[Verdict.PROBLEM]:
-        return f"Nothing was found broken: {rest}"
+        return f"Nothing was found broken: {rest} {_BESIDES}"
     problems = _counted(counts[Verdict.PROBLEM], "problem")
-    return f"{problems}, {rest} Mend what -> says, then run `coursebell doctor` again."
+    return f"{problems}, {rest} Mend what -> says, then run `coursebell doctor` again. {_BESIDES}"
 
 
 def _counted(number: int, word: str) -> str:

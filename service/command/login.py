@@ -50,13 +50,14 @@ def login(code: str | None, *, as_json: bool) -> None:
         except InvalidGrant:
             _end(
                 "Nexudus does not take this user, password or code.",
-                "Look at COURSEBELL_NEXUDUS_USERNAME, wait for a new code, then: coursebell login",
+                "Look at COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD; with a "
+                "second factor, wait for a new code. Then: coursebell login --code 123456",
                 REFUSED,
             )
         except SourceRefused as error:
             _end(f"{error}", "Try: coursebell config show, for COURSEBELL_NEXUDUS_URL", REFUSED)
         except Transient as error:
-            _end(f"{error}", "Try again in a minute: coursebell login", OUT_OF_REACH)
+            _end(f"{error}", "Try: coursebell doctor, which tells what to mend", OUT_OF_REACH)
         finally:
             transport.close()
     _tell(signed_in, as_json=as_json)
@@ -82,9 +83,7 @@ def _typed_code(settings: Settings) -> str | None:
     if settings.nexudus_totp:
         return None
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            "there is no terminal to ask for a code; give it: coursebell login --code 123456"
-        )
+        return None  # most users have no second factor; who has one gives --code
     typed: str = click.prompt(
         "Code of the authenticator app (empty if there is none)",
         default="",

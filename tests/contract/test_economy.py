@@ -11,7 +11,7 @@ from ledger.proofs import Proof, keep_proof, proofs
 from ledger.snapshots import mark_gone
 from ledger.tables import lookups
 from schemas.entity import Entity
-from schemas.errors import SourceThrottled, SourceUnavailable
+from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
@@ -448,3 +448,20 @@ def test_time_zones_that_cannot_be_read_now_keep_no_news_back(space: Space) -> N
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert asked(space)["all_of SimpleTimeZone"] == 1
+
+
+def test_without_the_right_to_read_sections_all_count_as_open_and_no_email_fails(
+    space: Space,
+) -> None:
+    def refuse() -> None:
+        raise SourceRefused("the source answered 401: sign-in or rights are missing")
+
+    lessons = [lesson(number, section_id=31) for number in (1, 2, 3)]
+    space.source.have(Entity.LESSON, *lessons)
+    space.source.when_asked("sections_of", refuse)
+    [member] = studying(space, 1)
+    space.finish(member, 1, 2, 3)
+    drain(space)
+    assert space.reasons("course_completed") == [None]
+    space.later(minutes=5)
+    assert space.subjects

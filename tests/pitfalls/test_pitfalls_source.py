@@ -235,6 +235,29 @@ def test_07_a_right_that_is_missing_for_hours_is_no_reason_to_sign_in_each_minut
     assert grants(sandbox) - before == 1
 
 
+def test_07_a_right_that_was_given_is_used_at_once_though_the_token_was_ended_meanwhile(
+    line: Line, sandbox: Running, member_id: int
+) -> None:
+    ours, another = line.source(), line.source()
+    fetched(ours, member_id)
+    misbehave(sandbox, "missing-right", entity="CourseMember")
+    line.clock.move(LONG_ENOUGH_S)
+    with pytest.raises(SourceRefused):
+        ours.fetch(Entity.COURSE_MEMBER, member_id)
+    behave(sandbox)
+    sandbox.post("/sandbox/tokens/expire")
+    line.clock.move(LONG_ENOUGH_S)
+    fetched(another, member_id)  # which signs in anew
+    before = grants(sandbox)
+    fetched(ours, member_id)
+    assert grants(sandbox) == before
+    # And once it was read, a token that ends is no missing right any more.
+    sandbox.post("/sandbox/tokens/expire")
+    line.clock.move(LONG_ENOUGH_S)
+    fetched(ours, member_id)
+    assert grants(sandbox) == before + 1
+
+
 def test_07_a_refused_password_is_asked_once_and_not_in_a_storm(
     line: Line, sandbox: Running, course_id: int
 ) -> None:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.people import person_of
 from ledger.snapshots import (
@@ -22,7 +24,7 @@ from ledger.snapshots import (
     snapshot_of,
 )
 from schemas.entity import Entity
-from schemas.errors import NotThereYet
+from schemas.errors import NotThereYet, SourceRefused
 from schemas.records import (
     CompletedLesson,
     Course,
@@ -40,6 +42,8 @@ from workers.source.reads import SourceReads
 
 FRESH = timedelta(seconds=60)  # what an email says must not be older
 CACHED = timedelta(minutes=10)  # courses, lessons and people seldom change
+
+_log = structlog.get_logger("lookup")
 
 LONGEST_LOOK = timedelta(minutes=3)  # from the first question of a look-up to its commit
 
@@ -132,7 +136,11 @@ class Reader:
         sections: Sequence[Record] = ()
         if any(lesson.section_id is not None for lesson in self.findings.lessons):
             ask = self.source.sections_of
-            sections = self._shared_list(Entity.SECTION, course_id, oldest, ask)
+            try:
+                sections = self._shared_list(Entity.SECTION, course_id, oldest, ask)
+            except SourceRefused as error:
+                # Without that right all sections count as open; no email should fail for it.
+                _log.warning("sections.unread", error=str(error))
         self.findings.sections = [one for one in sections if isinstance(one, Section)]
 
     def _shared_list(

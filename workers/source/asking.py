@@ -37,6 +37,10 @@ class Denials:
         """Remember that the right is missing, for a while."""
         self._until[kind] = time.monotonic() + _DENIED_FOR_S
 
+    def forget(self, kind: str) -> None:
+        """Remember that the right is there."""
+        self._until.pop(kind, None)
+
     def holds(self, kind: str) -> bool:
         """Say whether it was missing a while ago."""
         return time.monotonic() < self._until.get(kind, 0.0)
@@ -78,12 +82,26 @@ class Asking:
         self._budget.take(self.patience)
         sign_in = self._sign_in()
         answer = self._transport.get(path, query, sign_in.access_token or "")
-        if answer.status != HTTPStatus.UNAUTHORIZED or self._denials.holds(_kind(path)):
-            return answer
-        renewed = self._sign_in(refused_version=sign_in.version)
-        if renewed.version != sign_in.version:
-            self._budget.take(self.patience)
-            answer = self._transport.get(path, query, renewed.access_token or "")
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            answer = self._once_more(answer, sign_in.version, path, query)
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            self._denials.forget(_kind(path))
+        return answer
+
+    def _once_more(
+        self, refused: Answer, version: int, path: str, query: Mapping[str, str]
+    ) -> Answer:
+        """Ask again with a newer token, if there is one or it makes sense to get one."""
+        renewed: SignIn | None
+        if self._denials.holds(_kind(path)):
+            # Not worth a sign-in of our own; but somebody else may have made one.
+            renewed = self._tokens.newer_than(version)
+        else:
+            renewed = self._sign_in(refused_version=version)
+        if renewed is None or renewed.version == version:
+            return refused
+        self._budget.take(self.patience)
+        answer = self._transport.get(path, query, renewed.access_token or "")
         if answer.status == HTTPStatus.UNAUTHORIZED:
             self._denials.note(_kind(path))
         return answer

@@ -70,7 +70,8 @@ def reach(base_url: str, budget: Budgeting, clock: Callable[[], datetime]) -> Re
         # A redirect is an answer; whether it is one to the sign-in too is seen next.
         return Reached((_ok(name, f"it is reached: {at_nexudus(error)}"),), in_touch=True)
     except SourceThrottled as error:
-        return Reached((_problem(name, at_nexudus(error), AGAIN),), in_touch=False)
+        wait = Check(Topic.SIGN_IN, name, Verdict.NOTE, at_nexudus(error), AGAIN)
+        return Reached((wait,), in_touch=False)
     except SourceUnavailable as error:
         return Reached((_problem(name, at_nexudus(error), _ADDRESS),), in_touch=False)
     between = asked_at + (answered_at - asked_at) / 2

@@ -24,7 +24,8 @@ _UNLIKE = (
 )
 _ACCESS = (
     'In Nexudus, switch "API Access" on for our user, and give it the roles below. The account of a'
-    " portal member is not enough."
+    " portal member is not enough. Or somebody ended our sign-in just now: then look again in a"
+    " minute."
 )
 
 

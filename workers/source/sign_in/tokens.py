@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from ledger.beats import give_lease_back, take_lease
-from ledger.engine import Connection, Engine, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from ledger.troubles import ask_refused_again
 from schemas.errors import SourceRefused, SourceUnavailable
@@ -79,6 +79,15 @@ class Tokens:
             keep()
             time.sleep(_WAIT_S)
         raise SourceUnavailable("another process is still signing in")
+
+    def newer_than(self, version: int) -> SignIn | None:
+        """Return the sign-in that others made since this version, if it can be used."""
+        with reading(self._engine) as connection:
+            kept = sign_in_of(connection)
+        if kept.version <= version or not self._usable(kept, version):
+            return None
+        self._kept = kept
+        return kept
 
     def sign_in_anew(self, password: str, code: str | None) -> SignIn:
         """Sign in by what a person typed, whatever sign-in there is; all workers then use it.
@@ -164,8 +173,7 @@ class Tokens:
             raise
         finally:
             self._keep(left, holder)
-        if old.refused_until is not None:
-            self._ask_again(now)
+        self._ask_again(now)
         return left
 
     def _by_password(self, left: SignIn, now: datetime) -> Token:
@@ -179,7 +187,7 @@ class Tokens:
             give_lease_back(connection, _LEASE, holder)
 
     def _ask_again(self, now: datetime) -> None:
-        """Somebody mended it: what waits because of it need not wait any longer."""
+        """Let what was refused try the new token; whatever was wrong may be mended."""
         with writing(self._engine) as connection:
             ask_refused_again(connection, now)
 
