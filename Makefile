@@ -25,7 +25,7 @@ demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus a
 	@exec $(BIN)/coursebell demo
 
 test: $(STAMP)  ## run every test, on real processes
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
 	@$(BIN)/python -m bench.source_economy

@@ -29,6 +29,8 @@ def postponement(error: SourceTrouble, tries: int, now: datetime, *, chance: flo
     """Return how long to wait after the `tries`-th try met this."""
     if isinstance(error, SourceRefused):
         return Postponement(Reason.NEXUDUS_REFUSED, refused_again_at(now, tries, chance=chance))
+    if isinstance(error, NotThereYet):
+        tries = min(tries, 2)  # it is a matter of seconds, and then of a decision
     wish = error.retry_after_s
     # Whoever is told how long has not failed, and need not wait longer each time.
     counts = wish is None
