@@ -17,6 +17,13 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.states import LookupState
 
+_NEWS_MAY_HELP = (
+    Reason.NEXUDUS_DOWN,
+    Reason.NEXUDUS_REFUSED,
+    Reason.RECORD_STUCK,
+    Reason.NOT_THERE_YET,
+)
+
 
 class Origin(StrEnum):
     """Where a notification came from."""
@@ -110,11 +117,11 @@ def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], da
 
 def _ask_for(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
     at_rest = lookups.c.state.in_([LookupState.DONE, LookupState.FAILED])
-    # News is worth one more question even to a source that was down or refused us; not to one
-    # that asked us to wait.
+    # News is worth one more question even to a source that was down, refused us, or did not show
+    # the record: it may speak of what mended that. Not to one that asked us to wait.
     hopeful = and_(
         lookups.c.state == LookupState.WAITING,
-        lookups.c.reason.in_([Reason.NEXUDUS_DOWN, Reason.NEXUDUS_REFUSED]),
+        lookups.c.reason.in_(_NEWS_MAY_HELP),
     )
     wanted = or_(at_rest, hopeful)
     statement = insert_into(connection, lookups).values(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_request_may_leave_even_if_nobody_would_wait_for_it(
 def test_the_lease_is_kept_before_each_request(gate: Budgeting) -> None:
     kept: list[int] = []
     for number in range(3):
-        gate.take(Patience(Urgency.WORK, float("inf"), lambda n=number: kept.append(n)))  # type: ignore[misc]
+        gate.take(Patience(Urgency.WORK, float("inf"), partial(kept.append, number)))
     assert kept == [0, 1, 2]
 
 

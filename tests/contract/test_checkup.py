@@ -27,7 +27,7 @@ from workers.source.budget import Budget, BudgetState, Patience, Urgency
 from workers.source.checkup import Check, Topic, Verdict, check_up
 from workers.source.checkup.needs import LIST, NEEDS, READ, role
 from workers.source.checkup.rounds import CheckUp
-from workers.source.client import Source
+from workers.source.client import Gone, Source
 from workers.source.lending import Sources
 from workers.source.sign_in import Credentials, credentials_of
 
@@ -519,7 +519,8 @@ def remember(doctor: Doctor, entity: Entity) -> None:
         records = [source.fetch(entity, record_id) for record_id in ids]
     with writing(engine) as connection:
         for record in records:
+            assert not isinstance(record, Gone)
             if isinstance(record, Coworker):
                 accept_person(connection, record, doctor.clock.now)
             else:
-                accept_record(connection, entity, record, doctor.clock.now)  # type: ignore[arg-type]
+                accept_record(connection, entity, record, doctor.clock.now)

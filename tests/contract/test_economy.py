@@ -465,3 +465,17 @@ def test_without_the_right_to_read_sections_all_count_as_open_and_no_email_fails
     assert space.reasons("course_completed") == [None]
     space.later(minutes=5)
     assert space.subjects
+
+
+def test_news_of_a_record_that_the_source_did_not_show_is_tried_at_once(space: Space) -> None:
+    member = space.enrol(1)
+    space.source.be_stuck(Entity.COURSE_MEMBER, member.record_id)
+    for _ in range(8):
+        space.later(minutes=10)
+    assert space.lookups() == [("waiting", "record-stuck")]
+    space.source.recover()
+    asked(space)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)  # somebody saved it again
+    drain(space)
+    assert space.lookups() == [("done", None)]
+    assert asked(space)["CourseMember"] == 1

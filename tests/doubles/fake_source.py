@@ -93,9 +93,10 @@ class FakeSource:
         self._trouble = SourceRefused("the source answered 403: sign-in or rights are missing")
 
     def recover(self) -> None:
-        """End what `be_slow`, `be_busy`, `refuse` and `hide` began."""
+        """End what `be_slow`, `be_busy`, `refuse`, `hide` and `be_stuck` began."""
         self._trouble = None
         self._hidden.clear()
+        self._stuck.clear()
 
     def fail_next(self, *errors: CoursebellError) -> None:
         """Raise these, one for each question to come."""

@@ -7,6 +7,7 @@ is that of the pitfall in the table of docs/source.md.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,10 @@ from tests.servers.programs import wait_until
 SENDER = "Rita, Harbour Works"
 TOKYO_ID = next(number for number, name in ZONES.items() if name == "Tokyo Standard Time")
 UNKNOWN_ID = 999_999
+
+
+def is_written_to(house: House, address: str, title: str) -> bool:
+    return len(letters(house, address, title)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +63,7 @@ def test_35_a_course_elsewhere_is_told_by_the_persons_clock_and_by_our_sender(
     for name in ("Joël", "ليلى"):  # at home in Berlin, and in Dubai
         house.sandbox.enrol(name, title)
     for address in ("joel", "layla"):
-        wait_until(
-            lambda whose=address: len(letters(house, whose, title)) == 1,  # type: ignore[misc]
-            f"the email to {address}; {house.tail()}",
-        )
+        wait_until(partial(is_written_to, house, address, title), f"the email to {address}")
         [mail] = letters(house, address, title)
         assert mail["from"] == f'"{SENDER}" <rita@example.org>'
         assert "Reply-To" not in mail["headers"]

@@ -15,6 +15,7 @@ import structlog
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.people import person_of
 from ledger.snapshots import (
+    Snapshot,
     accept_listing,
     accept_record,
     is_answered,
@@ -174,18 +175,20 @@ class Reader:
     def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         """Return a record as the ledger has it, if that is fresh enough."""
         with reading(self.engine) as connection:
-            known = snapshot_of(connection, entity, record_id)
+            return self._usable(snapshot_of(connection, entity, record_id), oldest)
+
+    def _usable(self, known: Snapshot | None, oldest: timedelta) -> Record | None:
         if known and known.gone_at is None and self.is_fresh(known.fetched_at, oldest):
             return known.record
         return None
 
     def _news(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
-        known = self.known(entity, record_id, oldest)
+        with reading(self.engine) as connection:
+            snapshot = snapshot_of(connection, entity, record_id)
+        known = self._usable(snapshot, oldest)
         if known is not None:
             return known
-        with reading(self.engine) as connection:
-            seen = snapshot_of(connection, entity, record_id) is not None
-        found = self._asked(entity, record_id, seen=seen)
+        found = self._asked(entity, record_id, seen=snapshot is not None)
         if isinstance(found, Gone):
             self.findings.gone.append((entity, record_id))
             return None

@@ -110,7 +110,7 @@ class Source:
     def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
         """Yield which records changed since `moment`, and somewhat before, page by page.
 
-        See `Lists.since`. Only their Ids and times are to be used: rows may be partial.
+        See `Lists.since`. Rows may be partial: `whole_record` says which may be used as records.
         """
         return self.lists.since(entity, moment)
 
