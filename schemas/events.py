@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from schemas.entity import Entity
+
 
 class EventKind(StrEnum):
     """A kind of event. Rules name these."""
@@ -13,13 +15,20 @@ class EventKind(StrEnum):
     COURSE_STARTED = "course_started"
     LESSON_COMPLETED = "lesson_completed"
     COURSE_COMPLETED = "course_completed"
+    UNENROLLED = "unenrolled"
+    LESSON_REOPENED = "lesson_reopened"
+
+
+# What leaves no record behind to write about; rules cannot name these.
+ABOUT_GONE = frozenset({EventKind.UNENROLLED, EventKind.LESSON_REOPENED})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened. `key` is the same whenever it is seen again, by whatever way.
 
-    `happened_at` is the source's time of it, aware UTC.
+    `happened_at` is the source's time of it, aware UTC; a delete has none, so there it is when it
+    was found. `record` is the record that shows it, by kind and Id.
     """
 
     kind: EventKind
@@ -29,6 +38,7 @@ class Event:
     coworker_id: int
     course_member_id: int
     lesson_id: int | None = None
+    record: tuple[Entity, int] | None = None
 
 
 def enrolled_key(course_id: int, coworker_id: int) -> str:
@@ -54,3 +64,13 @@ def lesson_completed_key(course_member_id: int, lesson_id: int) -> str:
 def course_completed_key(course_id: int, coworker_id: int) -> str:
     """Once ever per course and person, even if lessons are added or un-done later."""
     return f"{EventKind.COURSE_COMPLETED}:{course_id}:{coworker_id}"
+
+
+def unenrolled_key(course_member_id: int) -> str:
+    """Once per enrolment record."""
+    return f"{EventKind.UNENROLLED}:{course_member_id}"
+
+
+def lesson_reopened_key(completed_lesson_id: int) -> str:
+    """Once per record of a completed lesson."""
+    return f"{EventKind.LESSON_REOPENED}:{completed_lesson_id}"

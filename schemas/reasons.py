@@ -20,6 +20,7 @@ class Reason(StrEnum):
     TOO_OLD = "too-old"
     OBSERVE = "observe"
     BEFORE_START = "before-start"
+    IMPORTED = "imported"
     NOT_APPROVED = "not-approved"
     BLOCKED = "blocked"
     COURSE_INACTIVE = "course-inactive"
@@ -68,7 +69,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.TOO_OLD: Explanation("This happened too long ago to write about unasked", "operator"),
     Reason.OBSERVE: Explanation("Written but kept here; sending is not on", "operator"),
-    Reason.BEFORE_START: Explanation("It happened before sending was switched on", "nobody"),
+    Reason.BEFORE_START: Explanation(
+        "It happened before Coursebell was watching, or before sending was switched on", "nobody"
+    ),
+    Reason.IMPORTED: Explanation("Brought in later, without an email, as somebody asked", "nobody"),
     Reason.NOT_APPROVED: Explanation("Their place on the course waits for approval", "operator"),
     Reason.BLOCKED: Explanation("They are blocked on this course", "nobody"),
     Reason.COURSE_INACTIVE: Explanation("The course is switched off in Nexudus", "nobody"),

@@ -15,6 +15,7 @@ from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters
 from workers.bell import Bell
+from workers.check.tools import Checking
 from workers.clocks import Clock, utc_now
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
@@ -46,6 +47,7 @@ class Workshop:
     bell: Bell
     sources: Sources
     budget: Budget
+    checking: Checking
 
     def close(self) -> None:
         """Let go of connections and threads."""
@@ -115,6 +117,7 @@ def make_workshop(
         Bell(settings.broker_url),
         sources,
         budget,
+        Checking(engine, sources.lend, clock),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError, fields, validates_schema
 
 from schemas.base import HouseSchema
-from schemas.events import EventKind
+from schemas.events import ABOUT_GONE, EventKind
 from schemas.rules import values
 from schemas.rules.shape import Stream, Timing, Where
 from schemas.text import Text, one_of
@@ -17,6 +17,7 @@ from schemas.vocabulary import CompletionType
 _A_MAPPING = "expected keys with values; take the line out if there are none"
 _REQUIRED = {"required": "expected, and missing"}
 EMAIL = "email"  # the action that needs a template
+_EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
     for word, kind in values.COMPLETION_TYPES.items()
@@ -70,7 +71,7 @@ class RuleSchema(TimingSchema):
     record_class = dict
 
     name = Text(values.name, required=True, error_messages=_REQUIRED)
-    event = Text(values.member_of(EventKind), required=True, error_messages=_REQUIRED)
+    event = Text(values.choice(_EVENTS), required=True, error_messages=_REQUIRED)
     action = Text(values.words, required=True, error_messages=_REQUIRED)
     template = Text(values.words, load_default=None)
     stream = Text(values.member_of(Stream), load_default=Stream.SERVICE)

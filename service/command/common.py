@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,10 @@ from ledger.engine import Engine, ledger_file, open_engine
 from ledger.migrate import current_revision, newest_revision
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings
+from workers.check.tools import Checking
+from workers.clocks import utc_now
 from workers.environment import load
+from workers.workshop import make_budget, make_sources
 
 # In the data folder, for who looks in from outside; it holds a password.
 BROKER_ADDRESS = "broker.url"
@@ -70,6 +73,20 @@ def opened_ledger(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def checking_now(settings: Settings) -> Iterator[Checking]:
+    """Give what the source is looked at with, within the limits that all processes share.
+
+    Raises as `opened_ledger`.
+    """
+    with (
+        opened_ledger(settings) as engine,
+        closing(make_budget(settings)) as budget,
+        closing(make_sources(settings, engine, utc_now, budget)) as sources,
+    ):
+        yield Checking(engine, sources.lend, utc_now)
 
 
 def check_ledger(settings: Settings) -> None:

@@ -4,7 +4,7 @@ Trouble is only raised, never waited for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from schemas.entity import Entity
 from schemas.errors import (
@@ -15,7 +15,7 @@ from schemas.errors import (
     SourceThrottled,
     SourceUnavailable,
 )
-from schemas.records import CompletedLesson, Lesson, Record, Section, dump_record
+from schemas.records import CompletedLesson, CourseMember, Lesson, Record, Section, dump_record
 from workers.source.client import Gone
 from workers.source.lists import Changed, Changes, Row
 
@@ -151,14 +151,23 @@ class FakeSource:
         """Yield what changed since then, on one page; see `Source.changed_since`."""
         self._ask(f"changed_since {entity}", 0)
         by = "created_at" if entity is Entity.COMPLETED_LESSON else "updated_at"
-        start = moment.replace(second=0, microsecond=0)
-        rows = [
-            Changed(number, getattr(record, by), dump_record(entity, record))
-            for (kind, number), record in self._records.items()
-            if kind is entity and getattr(record, by) >= start
+        yield self._changes(entity, by, moment, None)
+
+    def created_between(
+        self, entity: Entity, since: datetime, until: datetime
+    ) -> Iterator[Changes]:
+        """Yield what was created then, on one page; see `Source.created_between`."""
+        self._ask(f"created_between {entity}", 0)
+        yield self._changes(entity, "created_at", since, until)
+
+    def enrolments_of(self, coworker_id: int) -> list[Record]:
+        """Return every enrolment of a person; see `Source.enrolments_of`."""
+        self._ask("enrolments_of", coworker_id)
+        return [
+            self._row(Entity.COURSE_MEMBER, record)
+            for _, record in sorted(self._records.items(), key=lambda item: item[0])
+            if isinstance(record, CourseMember) and record.coworker_id == coworker_id
         ]
-        total = self._totals.get(entity, len(rows))
-        yield Changes(sorted(rows, key=lambda row: (row.at, row.record_id)), total)
 
     def completions_of(self, course_member_id: int) -> list[Record]:
         """Return every completed lesson of an enrolment; see `Source.completions_of`."""
@@ -175,6 +184,19 @@ class FakeSource:
             raise self._next.pop(0)
         if self._trouble is not None:
             raise self._trouble
+
+    def _changes(self, entity: Entity, by: str, since: datetime, until: datetime | None) -> Changes:
+        start = since.replace(second=0, microsecond=0)
+        end = None if until is None else until.replace(second=0, microsecond=0)
+        rows = [
+            Changed(number, getattr(record, by), dump_record(entity, record))
+            for (kind, number), record in self._records.items()
+            if kind is entity
+            and getattr(record, by) >= start
+            and (end is None or getattr(record, by) <= end + timedelta(minutes=1))
+        ]
+        total = self._totals.get(entity, len(rows))
+        return Changes(sorted(rows, key=lambda row: (row.at, row.record_id)), total)
 
     def _completions(self, course_member_id: int) -> list[Record]:
         return [

@@ -17,7 +17,7 @@ from schemas.records import Record, is_whole, load_record
 from workers.source.answers import Missing
 from workers.source.asking import Asking, Denials
 from workers.source.budget import Budgeting, Patience, Urgency
-from workers.source.lists import Changes, Lists, Row
+from workers.source.lists import Changes, Lists, Row, Within
 from workers.source.sign_in import Credentials, Tokens
 from workers.source.transport import Transport
 
@@ -113,6 +113,19 @@ class Source:
         See `Lists.since`. Rows may be partial: `whole_record` says which may be used as records.
         """
         return self.lists.since(entity, moment)
+
+    def created_between(
+        self, entity: Entity, since: datetime, until: datetime
+    ) -> Iterator[Changes]:
+        """Yield which records were created then, and somewhat before and after, page by page.
+
+        Rows may be partial, and come in the order of their making. Raises as `Lists.since`.
+        """
+        return self.lists.since(entity, since, Within(until, by_creation=True))
+
+    def enrolments_of(self, coworker_id: int) -> list[Record]:
+        """Return every enrolment of a person. Raises as `fetch`."""
+        return self._below(Entity.COURSE_MEMBER, "Coworker", "CoworkerId", coworker_id)
 
     def _below(self, entity: Entity, relation: str, field: str, parent_id: int) -> list[Record]:
         return self._full(entity, self.lists.below(entity, relation, field, parent_id))

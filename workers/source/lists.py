@@ -7,7 +7,7 @@ section 3), so every row is held against what was asked for.
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from marshmallow import ValidationError
@@ -24,7 +24,8 @@ _MOST_PAGES = 1000
 Row = dict[str, Any]
 
 # By which of its two times a kind of record shows that it is news (contract, section 3).
-CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: "CreatedOn"}
+_CREATED = "CreatedOn"
+CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: _CREATED}
 _OTHERWISE = "UpdatedOn"
 
 _ID = RecordId()
@@ -46,6 +47,17 @@ class Changes:
 
     rows: list[Changed]
     total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Which changes are meant. Until a moment, to the minute: a minute more may come."""
+
+    until: datetime | None = None
+    by_creation: bool = False
+
+
+WHENEVER = Within()
 
 
 class Asks(Protocol):
@@ -96,8 +108,12 @@ class Lists:
             raise SourceRefused(f"the list of {entity} ignored the filter {relation}")
         return rows
 
-    def since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+    def since(
+        self, entity: Entity, moment: datetime, within: Within = WHENEVER
+    ) -> Iterator[Changes]:
         """Yield what was changed (created, for completions) since `moment`, page by page.
+
+        `within` narrows it: to what was created, and until when.
 
         The filter knows minutes only, so rows of the whole minute come. Each page begins where the
         one before ended in time, not at a number: a row that changes meanwhile moves to the end of
@@ -112,18 +128,18 @@ class Lists:
         start = _minute(moment)
         total: int | None = None
         met: set[int] = set()
-        for number, changes in enumerate(self._by_time(entity, start)):
+        for number, changes in enumerate(self._by_time(entity, start, within)):
             total = changes.total if number == 0 else total
             met.update(row.record_id for row in changes.rows)
             yield changes
         if total is not None and len(met) < total:
-            yield from self._by_number(entity, start, met)
+            yield from self._by_number(entity, start, within, met)
 
-    def _by_time(self, entity: Entity, start: datetime) -> Iterator[Changes]:
+    def _by_time(self, entity: Entity, start: datetime, within: Within) -> Iterator[Changes]:
         number = 1
         seen: set[tuple[int, datetime]] = set()
         for _ in range(_MOST_PAGES):
-            page, rows = self._changed(entity, start, number)
+            page, rows = self._changed(entity, start, within, number)
             fresh = [row for row in rows if (row.record_id, row.at) not in seen]
             seen = {(row.record_id, row.at) for row in rows} | (seen if number > 1 else set())
             yield Changes(fresh, page.total)
@@ -136,10 +152,12 @@ class Lists:
             start, number = (last, 1) if last > start else (start, number + 1)
         raise SourceUnavailable(f"the list of {entity} does not end")
 
-    def _by_number(self, entity: Entity, start: datetime, met: set[int]) -> Iterator[Changes]:
+    def _by_number(
+        self, entity: Entity, start: datetime, within: Within, met: set[int]
+    ) -> Iterator[Changes]:
         before: list[Changed] = []
         for number in range(1, _MOST_PAGES + 1):
-            page, rows = self._changed(entity, start, number)
+            page, rows = self._changed(entity, start, within, number)
             yield Changes([row for row in rows if row.record_id not in met], page.total)
             if not page.has_next:
                 return
@@ -148,17 +166,22 @@ class Lists:
             before = rows
         raise SourceUnavailable(f"the list of {entity} does not end")
 
-    def _changed(self, entity: Entity, start: datetime, number: int) -> tuple[Page, list[Changed]]:
-        field = CHANGED_BY.get(entity, _OTHERWISE)
-        asked = {
-            f"from_{entity}_{field}": start.strftime("%Y-%m-%dT%H:%M"),
-            "orderBy": field,
-            "dir": "1",
-        }
+    def _changed(
+        self, entity: Entity, start: datetime, within: Within, number: int
+    ) -> tuple[Page, list[Changed]]:
+        field = _CREATED if within.by_creation else CHANGED_BY.get(entity, _OTHERWISE)
+        asked = {f"from_{entity}_{field}": _in_minutes(start), "orderBy": field, "dir": "1"}
+        end = None
+        if within.until is not None:
+            # "On or before" a minute may mean its beginning or its end: the next one is asked for.
+            end = _minute(within.until) + timedelta(minutes=1)
+            asked[f"to_{entity}_{field}"] = _in_minutes(end)
         page = self._page(entity, asked, number)
         rows = [Changed(_id_of(row), _time_of(entity, row, field), row) for row in page.rows]
         if any(row.at < start for row in rows):
             raise SourceRefused(f"the list of {entity} ignored the filter from_{field}")
+        if end is not None and any(row.at >= end + timedelta(minutes=1) for row in rows):
+            raise SourceRefused(f"the list of {entity} ignored the filter to_{field}")
         return page, rows
 
     def _page(self, entity: Entity, query: dict[str, str], number: int) -> Page:
@@ -167,6 +190,10 @@ class Lists:
         if isinstance(answer, Missing):
             raise SourceUnavailable(f"the list of {entity} did not answer")
         return load_page(answer)
+
+
+def _in_minutes(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def _minute(moment: datetime) -> datetime:

@@ -40,6 +40,14 @@ class BurstReads(SourceReads, Protocol):
     def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
         """Yield what changed since then, page by page."""
 
+    def created_between(
+        self, entity: Entity, since: datetime, until: datetime
+    ) -> Iterator[Changes]:
+        """Yield what was created then, page by page."""
+
+    def enrolments_of(self, coworker_id: int) -> Sequence[Record]:
+        """Return all enrolments of a person."""
+
 
 # A way to the source, for a while.
 Lend = Callable[[Patience], AbstractContextManager[BurstReads]]

@@ -1,0 +1,160 @@
+"""Runs of our own checks: how far each got, what it found, and why it failed.
+
+A run that was interrupted stays open, and whoever comes next goes on where it had got to.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+
+from ledger.tables import checks
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+
+class CheckKind(StrEnum):
+    """What a run was for."""
+
+    CHECK = "check"  # what changed since the last one
+    BASELINE = "baseline"  # the first one: all that is there, as already seen
+    RECONCILE = "reconcile"  # all that is there against all that is here
+    BACKFILL = "backfill"  # a window or a person, because somebody asked
+    GUARD = "guard"  # the webhooks that call us
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `ended_at` None: under way or interrupted; `reached` is how far it got.
+
+    `reason` is why it failed, or failed the last time it was tried; None when all went well.
+    """
+
+    check_id: int
+    kind: CheckKind
+    entity: Entity | None
+    begun_at: datetime
+    ended_at: datetime | None
+    since: datetime | None
+    reached: datetime | None
+    pages: int
+    rows: int
+    news: int
+    reason: Reason | None
+    error: str | None
+    report: dict[str, Any] | None
+
+
+def begin_check(
+    connection: Connection,
+    kind: CheckKind,
+    entity: Entity | None,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+) -> Run:
+    """Begin a run."""
+    row = connection.execute(
+        insert(checks).values(kind=kind, entity=entity, begun_at=now, since=since).returning(checks)
+    ).one()
+    return _run(row)
+
+
+def note_page(
+    connection: Connection, check_id: int, *, rows: int, news: int, reached: datetime | None
+) -> None:
+    """Note that one more page was looked at, and all up to `reached` (None: as before)."""
+    values: dict[str, Any] = {
+        "pages": checks.c.pages + 1,
+        "rows": checks.c.rows + rows,
+        "news": checks.c.news + news,
+        "reason": None,
+        "error": None,
+    }
+    if reached is not None:
+        values["reached"] = reached
+    connection.execute(update(checks).where(checks.c.id == check_id).values(values))
+
+
+def fail_check(connection: Connection, check_id: int, reason: Reason, error: str) -> None:
+    """Note why a run could not go on; it stays open. `error` holds no value of a record."""
+    connection.execute(
+        update(checks).where(checks.c.id == check_id).values(reason=reason, error=error)
+    )
+
+
+def end_check(
+    connection: Connection, check_id: int, now: datetime, report: dict[str, Any] | None = None
+) -> None:
+    """End a run that got through."""
+    values: dict[str, Any] = {"ended_at": now, "reason": None, "error": None}
+    if report is not None:
+        values["report"] = report
+    connection.execute(update(checks).where(checks.c.id == check_id).values(values))
+
+
+def open_run(
+    connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
+) -> Run | None:
+    """Return the newest run of these kinds that has not ended."""
+    return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_(None))
+
+
+def last_run(
+    connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
+) -> Run | None:
+    """Return the run of these kinds that ended last."""
+    return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_not(None))
+
+
+def runs(connection: Connection, kinds: Collection[CheckKind], since: datetime) -> list[Run]:
+    """Return all runs of these kinds that began since then, the newest first."""
+    rows = connection.execute(
+        select(checks)
+        .where(checks.c.kind.in_(list(kinds)), checks.c.begun_at >= since)
+        .order_by(checks.c.begun_at.desc(), checks.c.id.desc())
+    )
+    return [_run(row) for row in rows]
+
+
+def forget_checks(connection: Connection, before: datetime) -> int:
+    """Forget runs that ended before then, but for the last of each kind; return how many."""
+    kept = select(func.max(checks.c.id)).where(checks.c.ended_at.is_not(None))
+    kept = kept.group_by(checks.c.kind, checks.c.entity)
+    done = connection.execute(
+        delete(checks).where(checks.c.ended_at < before, checks.c.id.not_in(kept))
+    )
+    return done.rowcount
+
+
+def _of(kinds: Collection[CheckKind], entity: Entity | None) -> ColumnElement[bool]:
+    about = checks.c.entity.is_(None) if entity is None else checks.c.entity == entity
+    return checks.c.kind.in_(list(kinds)) & about
+
+
+def _newest(connection: Connection, where: ColumnElement[bool]) -> Run | None:
+    row = connection.execute(
+        select(checks).where(where).order_by(checks.c.begun_at.desc(), checks.c.id.desc()).limit(1)
+    ).first()
+    return None if row is None else _run(row)
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        row.id,
+        CheckKind(row.kind),
+        None if row.entity is None else Entity(row.entity),
+        row.begun_at,
+        row.ended_at,
+        row.since,
+        row.reached,
+        row.pages,
+        row.rows,
+        row.news,
+        None if row.reason is None else Reason(row.reason),
+        row.error,
+        row.report,
+    )

@@ -1,0 +1,227 @@
+"""Sightings: which version of each record was asked about or decided on, as far as lists tell.
+
+A list shows the same rows again and again. One whose version is here needs no further read; one
+that is new, or differs, is news. What was there before we began, or was brought in without an
+email, carries the reason why nobody is written to about it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+
+from ledger.tables import notifications, sightings
+from ledger.upsert import insert_into
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+_REFERENCES = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
+_AT_ONCE = 500  # rows of one statement: databases take only so many values
+# Whoever is told of a record from outside is told to write about it, whatever was there before.
+_FROM_OUTSIDE = ("hook", "relay", "person")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One row as a list showed it. `digest` is of the fields that we read.
+
+    `is_whole`: none of these was left out, so that the digest is that of the record itself.
+    `changed_at` is the time by which such lists are asked for. References that the row leaves out
+    are None.
+    """
+
+    record_id: int
+    changed_at: datetime
+    digest: str
+    is_whole: bool = True
+    created_at: datetime | None = None
+    course_id: int | None = None
+    coworker_id: int | None = None
+    course_member_id: int | None = None
+    lesson_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Why what happened to a record up to then is not written about."""
+
+    reason: Reason
+    upto: datetime
+
+
+def unknown_among(
+    connection: Connection, entity: Entity, seen: Sequence[Sighting]
+) -> list[Sighting]:
+    """Return those of `seen` whose version was neither asked about nor decided on yet."""
+    known: dict[int, Row[Any]] = {}
+    for some in _portions(seen):
+        rows = connection.execute(
+            select(
+                sightings.c.record_id,
+                sightings.c.digest,
+                sightings.c.decided,
+                sightings.c.changed_at,
+            ).where(
+                sightings.c.entity == entity,
+                sightings.c.record_id.in_([one.record_id for one in some]),
+                sightings.c.gone_at.is_(None),
+            )
+        )
+        known.update({row.record_id: row for row in rows})
+    return [one for one in seen if not _is_known(one, known.get(one.record_id))]
+
+
+def _is_known(one: Sighting, known: Row[Any] | None) -> bool:
+    if known is None:
+        return False
+    # A partial row cannot be compared as a whole; its time of change, in seconds, must do.
+    is_same_time = one.changed_at.replace(microsecond=0) == known.changed_at.replace(microsecond=0)
+    is_same = one.digest in {known.digest, known.decided}
+    return is_same or (not one.is_whole and is_same_time)
+
+
+def note_sightings(
+    connection: Connection,
+    entity: Entity,
+    seen: Iterable[Sighting],
+    now: datetime,
+    quiet: Reason | None = None,
+) -> None:
+    """Keep these as what lists showed, and so as asked about.
+
+    With `quiet` nobody is written to about what happened to them until now. What was said of a
+    record before stays as it is.
+    """
+    _keep(connection, entity, seen, now, "digest", quiet)
+
+
+def note_decided(
+    connection: Connection, entity: Entity, seen: Iterable[Sighting], now: datetime
+) -> None:
+    """Keep these as the versions that were decided on, whoever told of them."""
+    _keep(connection, entity, seen, now, "decided", None)
+
+
+def _keep(  # noqa: PLR0913, PLR0917 - what, when, and as what
+    connection: Connection,
+    entity: Entity,
+    seen: Iterable[Sighting],
+    now: datetime,
+    kept_as: str,
+    quiet: Reason | None,
+) -> None:
+    for some in _portions(list({one.record_id: one for one in seen}.values())):
+        rows = [_row(entity, one, now, kept_as, quiet) for one in some]
+        statement = insert_into(connection, sightings).values(rows)
+        given = statement.excluded
+        again: dict[str, ColumnElement[Any]] = {
+            name: func.coalesce(given[name], sightings.c[name]) for name in _REFERENCES
+        }
+        again |= {name: given[name] for name in ("changed_at", kept_as, "seen_at")}
+        if quiet is not None:
+            again |= {name: given[name] for name in ("reason", "quiet_upto")}
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[sightings.c.entity, sightings.c.record_id],
+                set_={**again, "gone_at": None},
+            )
+        )
+
+
+def _row(
+    entity: Entity, one: Sighting, now: datetime, kept_as: str, quiet: Reason | None
+) -> dict[str, object | None]:
+    return {
+        "entity": entity,
+        "record_id": one.record_id,
+        "changed_at": one.changed_at,
+        kept_as: one.digest,
+        "seen_at": now,
+        "reason": quiet,
+        "quiet_upto": None if quiet is None else one.changed_at,
+    } | {name: getattr(one, name) for name in _REFERENCES}
+
+
+def forget_sighting(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:
+    """Note that the source no longer has this record."""
+    connection.execute(
+        update(sightings)
+        .where(
+            sightings.c.entity == entity,
+            sightings.c.record_id == record_id,
+            sightings.c.gone_at.is_(None),
+        )
+        .values(gone_at=now)
+    )
+
+
+def sighting_of(connection: Connection, entity: Entity, record_id: int) -> Sighting | None:
+    """Return what lists showed of one record, also if it is gone."""
+    row = connection.execute(
+        select(sightings).where(sightings.c.entity == entity, sightings.c.record_id == record_id)
+    ).first()
+    if row is None:
+        return None
+    return Sighting(
+        row.record_id,
+        row.changed_at,
+        row.digest or row.decided,
+        created_at=row.created_at,
+        course_id=row.course_id,
+        coworker_id=row.coworker_id,
+        course_member_id=row.course_member_id,
+        lesson_id=row.lesson_id,
+    )
+
+
+def quiet_among(
+    connection: Connection, records: Iterable[tuple[Entity, int]]
+) -> Mapping[tuple[Entity, int], Quiet]:
+    """Return which of these records are not to be written about, and until when that holds.
+
+    Whoever was told of one from outside since is written to all the same.
+    """
+    found: dict[tuple[Entity, int], Quiet] = {}
+    for entity, record_ids in _by_entity(records).items():
+        told = select(notifications.c.record_id).where(
+            notifications.c.entity == entity,
+            notifications.c.record_id.in_(record_ids),
+            notifications.c.origin.in_(_FROM_OUTSIDE),
+        )
+        rows = connection.execute(
+            select(sightings.c.record_id, sightings.c.reason, sightings.c.quiet_upto).where(
+                sightings.c.entity == entity,
+                sightings.c.record_id.in_(record_ids),
+                sightings.c.reason.is_not(None),
+                sightings.c.quiet_upto.is_not(None),
+                sightings.c.record_id.not_in(told),
+            )
+        )
+        for row in rows:
+            found[entity, row.record_id] = Quiet(Reason(row.reason), row.quiet_upto)
+    return found
+
+
+def count_sightings(connection: Connection, entity: Entity) -> int:
+    """Return how many records of a kind lists showed that are not gone."""
+    return (
+        connection.scalar(
+            select(func.count())
+            .select_from(sightings)
+            .where(sightings.c.entity == entity, sightings.c.gone_at.is_(None))
+        )
+        or 0
+    )
+
+
+def _by_entity(records: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
+    grouped: dict[Entity, list[int]] = {}
+    for entity, record_id in records:
+        grouped.setdefault(entity, []).append(record_id)
+    return grouped
+
+
+def _portions(seen: Sequence[Sighting]) -> Iterable[Sequence[Sighting]]:
+    return (seen[first : first + _AT_ONCE] for first in range(0, len(seen), _AT_ONCE))

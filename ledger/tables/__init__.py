@@ -1,0 +1,51 @@
+"""The tables of the ledger. What a row is stands above each; how rows change, in the rooms beside.
+
+The migrations in `ledger/migrations` make them; a test holds both together.
+"""
+
+from ledger.tables.base import Id, Instant, metadata
+from ledger.tables.checks import checks, sightings
+from ledger.tables.news import (
+    UNFINISHED_LOOKUPS,
+    deliveries,
+    listings,
+    lookups,
+    notifications,
+    snapshots,
+)
+from ledger.tables.outcomes import (
+    UNFINISHED_ACTIONS,
+    action_events,
+    actions,
+    attempts,
+    copies,
+    events,
+)
+from ledger.tables.people import choices, people
+from ledger.tables.service import controls, heartbeats, leases, sign_ins
+
+__all__ = [
+    "UNFINISHED_ACTIONS",
+    "UNFINISHED_LOOKUPS",
+    "Id",
+    "Instant",
+    "action_events",
+    "actions",
+    "attempts",
+    "checks",
+    "choices",
+    "controls",
+    "copies",
+    "deliveries",
+    "events",
+    "heartbeats",
+    "leases",
+    "listings",
+    "lookups",
+    "metadata",
+    "notifications",
+    "people",
+    "sightings",
+    "sign_ins",
+    "snapshots",
+]

@@ -1,0 +1,103 @@
+"""What reached us, what must be read, and what the source has: from a delivery to a snapshot."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from ledger.tables.base import Id, Instant, id_column, metadata, word
+
+# What a partial index covers. Queries repeat the words as they stand: an engine uses such an index
+# only where it can see that the query asks for no more.
+UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
+
+# One accepted POST, as bytes.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    id_column(),
+    Column("received_at", Instant, nullable=False, index=True),
+    word("route", nullable=False),
+    word("signature_form", nullable=False),  # which text the signature was made of, or "bearer"
+    Column("body", LargeBinary),  # emptied after 30 days
+    Column("error", Text),  # why it could not be read: places and fields, never values
+)
+
+# One statement "this record changed".
+notifications = Table(
+    "notifications",
+    metadata,
+    id_column(),
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), index=True),
+    Column("received_at", Instant, nullable=False),
+    word("origin", nullable=False),  # hook, relay, check, backfill, person
+    word("entity"),  # None: about a kind we do not follow
+    Column("record_id", BigInteger, nullable=False),
+    Index("notifications_of_record", "entity", "record_id"),
+)
+
+# The need to read one record; repeats merge here.
+lookups = Table(
+    "lookups",
+    metadata,
+    id_column(),
+    word("entity", nullable=False),
+    Column("record_id", BigInteger, nullable=False),
+    word("state", nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("asked_at", Instant, nullable=False),  # the first notification not yet answered
+    Column("asked", BigInteger, nullable=False),  # how many notifications so far
+    Column("lease_until", Instant),
+    Column("lease_token", String(32)),
+    Column("leased_asked", BigInteger),  # `asked` when the lease was taken
+    Column("lost_leases", Integer, nullable=False, server_default=text("0")),  # in a row
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    word("reason"),
+    Column("last_error", Text),
+    UniqueConstraint("entity", "record_id"),
+    Index(
+        "lookups_due",
+        "due_at",
+        sqlite_where=UNFINISHED_LOOKUPS,
+        postgresql_where=UNFINISHED_LOOKUPS,
+    ),
+)
+
+# The last accepted version of a record: allow-listed fields only.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    word("entity", primary_key=True),
+    Column("record_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", JSON, nullable=False),
+    Column("updated_at", Instant, nullable=False),  # the source's own time of change
+    Column("fetched_at", Instant, nullable=False),
+    Column("gone_at", Instant),
+    Column("decided_upto", BigInteger),  # the newest notification when it was read and decided on
+    Column("course_id", BigInteger),
+    Column("coworker_id", BigInteger),
+    Column("course_member_id", BigInteger),
+    Column("lesson_id", BigInteger),
+    Index("snapshots_of_course", "entity", "course_id"),
+    Index("snapshots_of_course_member", "entity", "course_member_id"),
+    Index("snapshots_of_coworker", "entity", "coworker_id"),
+)
+
+# A list we read as a whole, and when: the lessons of a course, the completions of an enrolment.
+listings = Table(
+    "listings",
+    metadata,
+    word("entity", primary_key=True),
+    Column("parent_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("listed_at", Instant, nullable=False),
+)

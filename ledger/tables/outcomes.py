@@ -1,0 +1,97 @@
+"""What happened, and what came of it: from an event to a copy of its email."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, text
+
+from ledger.tables.base import Id, Instant, id_column, metadata, word
+
+# See `ledger.tables.news` on partial indexes.
+UNFINISHED_ACTIONS = text("state IN ('planned', 'waiting', 'performing')")
+
+# Something that happened.
+events = Table(
+    "events",
+    metadata,
+    id_column(),
+    Column("key", String(160), nullable=False, unique=True),
+    word("kind", nullable=False),
+    Column("happened_at", Instant, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False),
+    Column("course_member_id", BigInteger, nullable=False),
+    Column("lesson_id", BigInteger),
+    word("reason"),  # why it led to no action; None when it led to one
+    Index("events_of_coworker", "coworker_id", "happened_at"),
+    Index("events_happened", "happened_at"),
+)
+
+# One planned effect: the outbox.
+actions = Table(
+    "actions",
+    metadata,
+    id_column(),
+    Column("key", String(240), nullable=False, unique=True),
+    word("kind", nullable=False),
+    word("rule", nullable=False),
+    word("rules_version", nullable=False),
+    word("event_kind", nullable=False),
+    word("template"),
+    word("stream", nullable=False),
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False),
+    Column("course_member_id", BigInteger, nullable=False),
+    Column("happened_at", Instant, nullable=False),  # of its first event
+    Column("planned_at", Instant, nullable=False),
+    word("state", nullable=False),
+    word("reason"),
+    Column("due_at", Instant, nullable=False),
+    Column("lease_until", Instant),
+    Column("lease_token", String(32)),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("finished_at", Instant),
+    Column("receipt", Text),
+    Index(
+        "actions_due",
+        "due_at",
+        sqlite_where=UNFINISHED_ACTIONS,
+        postgresql_where=UNFINISHED_ACTIONS,
+    ),
+    Index("actions_of_coworker", "coworker_id", "state"),
+    Index("actions_finished", "finished_at"),
+    Index("actions_planned", "planned_at"),
+)
+
+# Which events one action is about; an event is never used twice by the same rule.
+action_events = Table(
+    "action_events",
+    metadata,
+    Column("event_id", Id, ForeignKey("events.id"), primary_key=True),
+    word("rule", primary_key=True),
+    Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
+)
+
+# One try to perform an action.
+attempts = Table(
+    "attempts",
+    metadata,
+    id_column(),
+    Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    word("outcome", nullable=False),  # the state it led to
+    word("reason"),
+    Column("detail", Text),  # receipt or the other side's answer, without addresses
+)
+
+# The email as it was written, kept 90 days: what was sent, or would have been.
+copies = Table(
+    "copies",
+    metadata,
+    Column("action_id", Id, ForeignKey("actions.id"), primary_key=True),
+    Column("written_at", Instant, nullable=False),
+    word("wording", nullable=False),
+    Column("message_id", String(255), nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("html", Text, nullable=False),
+)
