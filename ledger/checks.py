@@ -30,7 +30,8 @@ class CheckKind(StrEnum):
 class Run:
     """One run. `ended_at` None: under way or interrupted; `reached` is how far it got.
 
-    `reason` is why it failed, or failed the last time it was tried; None when all went well.
+    `total` is how many rows the source said there are. `reason` is why it failed, or failed the
+    last time it was tried; None when all went well.
     """
 
     check_id: int
@@ -43,6 +44,7 @@ class Run:
     pages: int
     rows: int
     news: int
+    total: int | None
     reason: Reason | None
     error: str | None
     report: dict[str, Any] | None
@@ -63,10 +65,19 @@ def begin_check(
     return _run(row)
 
 
-def note_page(
-    connection: Connection, check_id: int, *, rows: int, news: int, reached: datetime | None
+def note_page(  # noqa: PLR0913 - what one page tells
+    connection: Connection,
+    check_id: int,
+    *,
+    rows: int,
+    news: int,
+    reached: datetime | None,
+    total: int | None = None,
 ) -> None:
-    """Note that one more page was looked at, and all up to `reached` (None: as before)."""
+    """Note that one more page was looked at, and all up to `reached` (None: as before).
+
+    `total` is how many rows there are in all; the first that is said stands.
+    """
     values: dict[str, Any] = {
         "pages": checks.c.pages + 1,
         "rows": checks.c.rows + rows,
@@ -76,6 +87,8 @@ def note_page(
     }
     if reached is not None:
         values["reached"] = reached
+    if total is not None:
+        values["total"] = func.coalesce(checks.c.total, total)
     connection.execute(update(checks).where(checks.c.id == check_id).values(values))
 
 
@@ -154,6 +167,7 @@ def _run(row: Row[Any]) -> Run:
         row.pages,
         row.rows,
         row.news,
+        row.total,
         None if row.reason is None else Reason(row.reason),
         row.error,
         row.report,

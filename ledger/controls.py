@@ -18,12 +18,21 @@ from schemas.states import ActionState, Mode
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The mode, and since when emails may be about things: None while nobody ever pressed start."""
+    """The mode, and since when emails may be about things: None while nobody ever pressed start.
+
+    `began_at` is when this ledger began.
+    """
 
     mode: Mode
     started_at: datetime | None
     changed_at: datetime | None
     changed_by: str
+    began_at: datetime | None = None
+
+    @property
+    def watching_since(self) -> datetime | None:
+        """From when on things are written about: since sending began, or else since we began."""
+        return self.started_at or self.began_at
 
 
 def begin_with(connection: Connection, mode: Mode, now: datetime) -> None:
@@ -40,11 +49,13 @@ def sending_of(connection: Connection) -> Sending:
     started = _value(connection, "sending_started_at")
     if row is None:
         return Sending(Mode.OBSERVE, None, None, "nobody")
+    began = select(controls.c.changed_at).where(controls.c.name == "client_id")
     return Sending(
         Mode(json.loads(row.value)),
         None if started is None else datetime.fromisoformat(started),
         row.changed_at,
         row.changed_by,
+        connection.scalar(began),
     )
 
 

@@ -1,4 +1,4 @@
-"""How long things are kept: bodies of deliveries 30 days, copies of emails 90.
+"""How long things are kept: bodies of deliveries 30 days, copies of emails and our checks 90.
 
 What was decided stays; a person's name and address stay with it until somebody asks to be erased.
 """
@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, update
 
+from ledger.checks import forget_checks
 from ledger.tables import copies, deliveries
 
 BODIES = timedelta(days=30)
 COPIES = timedelta(days=90)
+CHECKS = timedelta(days=90)
 
 
 def forget_old(connection: Connection, now: datetime) -> tuple[int, int]:
@@ -20,5 +22,6 @@ def forget_old(connection: Connection, now: datetime) -> tuple[int, int]:
         .where(deliveries.c.received_at < now - BODIES, deliveries.c.body.is_not(None))
         .values(body=None)
     )
+    forget_checks(connection, now - CHECKS)
     old_copies = connection.execute(delete(copies).where(copies.c.written_at < now - COPIES))
     return bodies.rowcount, old_copies.rowcount

@@ -28,8 +28,7 @@ class Sighting:
     """One row as a list showed it. `digest` is of the fields that we read.
 
     `is_whole`: none of these was left out, so that the digest is that of the record itself.
-    `changed_at` is the time by which such lists are asked for. References that the row leaves out
-    are None.
+    `changed_at` is the time by which such lists are asked for. What the row leaves out is None.
     """
 
     record_id: int
@@ -164,16 +163,8 @@ def sighting_of(connection: Connection, entity: Entity, record_id: int) -> Sight
     ).first()
     if row is None:
         return None
-    return Sighting(
-        row.record_id,
-        row.changed_at,
-        row.digest or row.decided,
-        created_at=row.created_at,
-        course_id=row.course_id,
-        coworker_id=row.coworker_id,
-        course_member_id=row.course_member_id,
-        lesson_id=row.lesson_id,
-    )
+    references = {name: getattr(row, name) for name in _REFERENCES}
+    return Sighting(row.record_id, row.changed_at, row.digest or row.decided, **references)
 
 
 def quiet_among(
@@ -206,14 +197,8 @@ def quiet_among(
 
 def count_sightings(connection: Connection, entity: Entity) -> int:
     """Return how many records of a kind lists showed that are not gone."""
-    return (
-        connection.scalar(
-            select(func.count())
-            .select_from(sightings)
-            .where(sightings.c.entity == entity, sightings.c.gone_at.is_(None))
-        )
-        or 0
-    )
+    there = (sightings.c.entity == entity, sightings.c.gone_at.is_(None))
+    return connection.scalar(select(func.count()).select_from(sightings).where(*there)) or 0
 
 
 def _by_entity(records: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:

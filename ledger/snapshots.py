@@ -1,6 +1,6 @@
 """Snapshots: the last accepted version of each record, and the lists we read as a whole."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,23 @@ def snapshot_of(connection: Connection, entity: Entity, record_id: int) -> Snaps
     return Snapshot(load_record(entity, row.record), row.fetched_at, row.gone_at)
 
 
+def snapshots_of(
+    connection: Connection, entity: Entity, record_ids: Collection[int]
+) -> dict[int, Snapshot]:
+    """Return the snapshots of those records that are not gone, by Id; at most some thousands."""
+    rows = connection.execute(
+        select(snapshots.c.record_id, snapshots.c.record, snapshots.c.fetched_at).where(
+            snapshots.c.entity == entity,
+            snapshots.c.record_id.in_(list(record_ids)),
+            snapshots.c.gone_at.is_(None),
+        )
+    )
+    return {
+        row.record_id: Snapshot(load_record(entity, row.record), row.fetched_at, None)
+        for row in rows
+    }
+
+
 def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that matter
     connection: Connection,
     entity: Entity,
@@ -118,18 +135,19 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
     now: datetime,
     *,
     asked_at: datetime,
-) -> None:
+) -> list[int]:
     """Make `records` all there is of `entity` below `parent` (column name and Id).
 
     What we had below it and is not among them is gone, unless it was kept after `asked_at`, which
-    is before the list was asked for: what came up meanwhile may be missing on it.
+    is before the list was asked for: what came up meanwhile may be missing on it. Returns the Ids
+    of what went.
     """
     column, parent_id = parent
     present = []
     for record in records:
         accept_record(connection, entity, record, now)
         present.append(record.record_id)
-    connection.execute(
+    went = connection.scalars(
         update(snapshots)
         .where(
             snapshots.c.entity == entity,
@@ -139,8 +157,10 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
             snapshots.c.record_id.not_in(present),
         )
         .values(gone_at=now)
-    )
+        .returning(snapshots.c.record_id)
+    ).all()
     note_listing(connection, entity, parent_id, now)
+    return sorted(went)
 
 
 def note_listing(connection: Connection, entity: Entity, parent_id: int, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """What can happen to a learner, in business words and past tense, and the permanent keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,7 +38,7 @@ class Event:
     coworker_id: int
     course_member_id: int
     lesson_id: int | None = None
-    record: tuple[Entity, int] | None = None
+    record: tuple[Entity, int] | None = field(default=None, compare=False)
 
 
 def enrolled_key(course_id: int, coworker_id: int) -> str:

@@ -17,12 +17,23 @@ from schemas.errors import LedgerUnavailable
 from workers.bell import Bell
 from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
-from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP, SOURCE_PROBE
+from workers.names import (
+    ACTION_PERFORM,
+    HOOKS_GUARD,
+    LEDGER_RETAIN,
+    LOOKUP_DRAIN,
+    OUTBOX_SWEEP,
+    SOURCE_CHECK,
+    SOURCE_PROBE,
+    SOURCE_RECONCILE,
+)
 
 TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
 RETAIN_EVERY = 3600  # ticks
 PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
+GUARD_EVERY = 300  # ticks; mostly to find that the guard looked a moment ago
+RECONCILE_EVERY = 300  # ticks; mostly to find that it is not night
 _LEASE = "clock"
 _LEASE_S = 5.0
 
@@ -32,13 +43,24 @@ _log = structlog.get_logger("clock")
 class BellClock:
     """One clock process. `run` returns when `stop` is set."""
 
-    def __init__(self, engine: Engine, bell: Bell, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, bell: Bell, clock: Clock, *, check_every_s: float = 0.0
+    ) -> None:
         self._engine = engine
         self._bell = bell
         self._clock = clock
         self._holder = secrets.token_hex(16)
         self._heartbeat = Heartbeat(engine, "clock", clock)
         self._ticks = 0
+        self._rhythm = {
+            OUTBOX_SWEEP: (SWEEP_EVERY, 0),
+            LEDGER_RETAIN: (RETAIN_EVERY, 0),
+            SOURCE_PROBE: (PROBE_EVERY, PROBE_EVERY - 1),
+            HOOKS_GUARD: (GUARD_EVERY, 0),
+        }
+        if check_every_s:
+            self._rhythm[SOURCE_CHECK] = (max(1, round(check_every_s / TICK_S)), 0)
+            self._rhythm[SOURCE_RECONCILE] = (RECONCILE_EVERY, RECONCILE_EVERY - 1)
 
     def run(self, stop: threading.Event) -> None:
         """Tick until told to stop."""
@@ -68,12 +90,7 @@ class BellClock:
             due.append(LOOKUP_DRAIN)
         if action_at is not None and action_at <= now:
             due.append(ACTION_PERFORM)
-        if self._ticks % SWEEP_EVERY == 0:
-            due.append(OUTBOX_SWEEP)
-        if self._ticks % RETAIN_EVERY == 0:
-            due.append(LEDGER_RETAIN)
-        if self._ticks % PROBE_EVERY == PROBE_EVERY - 1:
-            due.append(SOURCE_PROBE)
+        due += [task for task, (every, at) in self._rhythm.items() if self._ticks % every == at]
         self._ticks += 1
         self._bell.ring(*due)
         return due

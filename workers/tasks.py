@@ -13,9 +13,17 @@ from celery import shared_task
 from ledger.engine import writing
 from ledger.retention import forget_old
 from schemas.errors import SourceRefused, Transient
+from workers.check.check import check_all
 from workers.child import this_child
 from workers.lookup.drain import drain_batch
-from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, OUTBOX_SWEEP, SOURCE_PROBE
+from workers.names import (
+    ACTION_PERFORM,
+    LEDGER_RETAIN,
+    LOOKUP_DRAIN,
+    OUTBOX_SWEEP,
+    SOURCE_CHECK,
+    SOURCE_PROBE,
+)
 from workers.perform.outbox import perform_batch, sweep
 from workers.source.budget import Patience, Urgency
 from workers.source.proving import probe_all
@@ -75,6 +83,17 @@ def probe_source() -> None:
             probe_all(tools.engine, source, tools.looking_up.clock())
     except (Transient, SourceRefused) as error:
         _log.info("source.unprobed", error=str(error))
+
+
+@shared_task(name=SOURCE_CHECK)
+def check_source() -> None:
+    """Look for what changed and nobody told us of."""
+    tools = this_child().workshop
+    done = check_all(tools.checking, for_s=_LONGEST_S)
+    if done.news:
+        tools.bell.ring(LOOKUP_DRAIN)
+    if done.more:
+        tools.bell.ring(SOURCE_CHECK)
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:

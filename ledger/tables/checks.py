@@ -41,6 +41,7 @@ checks = Table(
     Column("pages", Integer, nullable=False, server_default=text("0")),
     Column("rows", Integer, nullable=False, server_default=text("0")),
     Column("news", Integer, nullable=False, server_default=text("0")),  # of these, not known before
+    Column("total", BigInteger),  # how many rows there are in all, as the source said at first
     word("reason"),  # why it failed
     Column("error", Text),
     Column("report", JSON),  # what it found, without names and addresses

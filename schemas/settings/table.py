@@ -139,7 +139,13 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "300",
         secret=False,
         sentence="How many seconds lie between our own checks of Nexudus; 0 switches them off.",
-        read=False,
+    ),
+    SettingDoc(
+        "COURSEBELL_HOOKS_REENABLE",
+        "false",
+        secret=False,
+        sentence="Whether a webhook that calls us and that Nexudus switched off is switched on"
+        " again, true or false; its alarm is raised, and what was missed is asked for, either way.",
     ),
     SettingDoc(
         "COURSEBELL_LESSON_URL",

@@ -100,7 +100,7 @@ def clock() -> None:
         signal.signal(number, lambda *_: stop.set())
     bell = Bell(settings.broker_url)
     engine = open_engine(settings.database_url)
-    BellClock(engine, bell, utc_now).run(stop)
+    BellClock(engine, bell, utc_now, check_every_s=settings.check_every_s).run(stop)
     bell.close()
     engine.dispose()
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from ledger.engine import Connection, reading
-from ledger.people import Person, people_by_email, people_by_name
+from ledger.people import Person
 from ledger.snapshots import snapshot_of
 from ledger.stories import ActionStory, EventStory, story_of
 from schemas.entity import Entity
@@ -23,6 +23,7 @@ from service.command.common import (
     shortened,
     show_addresses,
 )
+from service.command.whom import people_meant
 
 NOBODY = 1
 
@@ -32,6 +33,8 @@ _WORDS = {
     EventKind.COURSE_STARTED: "Started the course",
     EventKind.LESSON_COMPLETED: "Finished",
     EventKind.COURSE_COMPLETED: "Finished the course",
+    EventKind.UNENROLLED: "Is no longer enrolled",
+    EventKind.LESSON_REOPENED: "A lesson counts as not finished again",
 }
 _STATES = {
     ActionState.DONE: "Sent",
@@ -61,13 +64,13 @@ class Telling:
 def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
     """Tell what happened to a person, and what they were sent or not sent, and why.
 
-    EMAIL is their address; a part of their name, or of what stands before the @, will do.
+    EMAIL is their address; their Id, or a part of their name or of what stands before the @, will
+    do.
     """
-    find = people_by_email if "@" in who else people_by_name
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
         found = [
             (person, _tellings(connection, story_of(connection, person.coworker_id)))
-            for person in find(connection, who)
+            for person in people_meant(connection, who)
         ]
     if as_json:
         print_json([_as_plain(person, told, whole=show_addresses) for person, told in found])

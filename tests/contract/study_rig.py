@@ -64,13 +64,14 @@ class Space:
         self.source.have(Entity.LESSON, *(lesson(number) for number in LESSONS))
 
     @contextlib.contextmanager
-    def _lend(self, _: Patience) -> Iterator[FakeSource]:
+    def lend(self, _: Patience) -> Iterator[FakeSource]:
+        """Lend the way to the source, as `workers.source.lending` does."""
         yield self.source
 
     @property
     def looking_up(self) -> LookingUp:
         return LookingUp(
-            self.engine, self._lend, Deciding(self.rules, LISBON), self.clock, lambda: 0.5, 60
+            self.engine, self.lend, Deciding(self.rules, LISBON), self.clock, lambda: 0.5, 60
         )
 
     @property
@@ -80,8 +81,14 @@ class Space:
         stand = Standpoint(self.rules, LISBON, "a-key-for-hashes")
         return Performing(self.engine, {"email": email}, stand, self.clock, lambda: 0.5, 60)
 
-    def enrol(self, number: int, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
-        """Let person `number` enrol now, and be told of it."""
+    def enrol(
+        self,
+        number: int,
+        *,
+        told: bool = True,
+        **different: Any,  # noqa: ANN401 - any field
+    ) -> CourseMember:
+        """Let person `number` enrol now, and be told of it, or not."""
         member = course_member(
             **{
                 "record_id": 9000 + number,
@@ -93,7 +100,8 @@ class Space:
         )
         self.source.have(Entity.COURSE_MEMBER, member)
         self.source.have(Entity.COWORKER, coworker(number))
-        self.tell(Entity.COURSE_MEMBER, member.record_id)
+        if told:
+            self.tell(Entity.COURSE_MEMBER, member.record_id)
         return member
 
     def change(self, member: CourseMember, **different: Any) -> None:  # noqa: ANN401 - any field
@@ -129,7 +137,7 @@ class Space:
 
     def work(self) -> None:
         """Do all that is due now."""
-        while drain_batch(self.looking_up)[0] or perform_batch(self.performing, self._lend):
+        while drain_batch(self.looking_up)[0] or perform_batch(self.performing, self.lend):
             pass
 
     def later(self, **duration: float) -> None:

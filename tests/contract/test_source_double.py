@@ -294,6 +294,28 @@ def test_what_changed_since_a_moment_comes_in_order_and_not_what_changed_before(
     assert not [page.rows for page in world.source.changed_since(Entity.COURSE, later) if page.rows]
 
 
+def test_what_was_made_in_a_window_comes_and_nothing_that_was_made_later(world: World) -> None:
+    first = world.ids()[Entity.COMPLETED_LESSON]
+    found = world.source.fetch(Entity.COMPLETED_LESSON, first)
+    assert isinstance(found, CompletedLesson)
+
+    def made(since: timedelta, until: timedelta) -> list[int]:
+        window = (found.created_at + since, found.created_at + until)
+        pages = world.source.created_between(Entity.COMPLETED_LESSON, *window)
+        return [row.record_id for page in pages for row in page.rows]
+
+    assert made(timedelta(minutes=-5), timedelta()) == [first]
+    assert made(timedelta(minutes=-30), timedelta(minutes=-5)) == []
+    assert made(timedelta(days=1), timedelta(days=2)) == []
+
+
+def test_the_enrolments_of_a_person_are_those_and_no_others(world: World) -> None:
+    member = world.source.fetch(Entity.COURSE_MEMBER, world.ids()[Entity.COURSE_MEMBER])
+    assert isinstance(member, CourseMember)
+    assert world.source.enrolments_of(member.coworker_id) == [member]
+    assert world.source.enrolments_of(4_242) == []
+
+
 def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:
     ids = world.ids()
     met: list[BaseException] = []

@@ -30,6 +30,7 @@ class FakeSource:
         self._trouble: CoursebellError | None = None
         self._next: list[CoursebellError] = []
         self._listed: dict[tuple[Entity, int], Record] = {}
+        self._changed: dict[tuple[Entity, int], Record] = {}
         self._several: dict[tuple[Entity, int], Record] = {}
         self._left_out: set[tuple[Entity, str]] = set()
         self._totals: dict[Entity, int] = {}
@@ -51,6 +52,10 @@ class FakeSource:
     def list_as(self, entity: Entity, record: Record) -> None:
         """Show this in lists in place of the record with its Id, as a source with stale lists."""
         self._listed[entity, record.record_id] = record
+
+    def change_as(self, entity: Entity, record: Record) -> None:
+        """Show this in lists of changes in place of the record with its Id."""
+        self._changed[entity, record.record_id] = record
 
     def several_as(self, entity: Entity, record: Record) -> None:
         """Show this among several, in place of the record with its Id."""
@@ -189,8 +194,11 @@ class FakeSource:
         start = since.replace(second=0, microsecond=0)
         end = None if until is None else until.replace(second=0, microsecond=0)
         rows = [
-            Changed(number, getattr(record, by), dump_record(entity, record))
-            for (kind, number), record in self._records.items()
+            Changed(
+                number, getattr(record, by), dump_record(entity, self._changed.get(key, record))
+            )
+            for key, record in self._records.items()
+            for kind, number in [key]
             if kind is entity
             and getattr(record, by) >= start
             and (end is None or getattr(record, by) <= end + timedelta(minutes=1))

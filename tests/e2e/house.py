@@ -157,6 +157,7 @@ def living(folder: Path, **settings: str) -> Iterator[House]:
             "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
             "COURSEBELL_LISTEN": f"127.0.0.1:{web_port}",
             "COURSEBELL_MODE": "sending",
+            "COURSEBELL_CHECK_EVERY_S": "0",  # what is told is tested apart from what is found
             "COURSEBELL_RULES": str(RULES),
             "COURSEBELL_LEASE_S": str(LEASE_S),
             **settings,

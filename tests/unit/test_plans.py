@@ -127,7 +127,7 @@ def test_a_request_waits_for_approval_if_no_rule_is_about_requests() -> None:
 def test_what_happened_before_sending_began_leads_to_nothing(
     started_at: datetime | None, reason: Reason | None
 ) -> None:
-    plans = plans_for(event(), known(rule(), sending_started_at=started_at))
+    plans = plans_for(event(), known(rule(), watching_since=started_at))
     assert plans is reason if reason else isinstance(plans, list)
 
 
@@ -157,9 +157,9 @@ def test_the_end_of_the_course_speaks_for_nothing_else(kind: EventKind) -> None:
 
 def test_the_first_reason_is_the_one_that_no_rule_could_change() -> None:
     late, finished_at = NOON + MINUTE, NOON + MINUTE
-    circumstances = known(rule(), sending_started_at=late, finish_announced_at=finished_at)
+    circumstances = known(rule(), watching_since=late, finish_announced_at=finished_at)
     assert plans_for(event(), circumstances) is Reason.BEFORE_START
-    nothing = known(sending_started_at=late, finish_announced_at=finished_at)
+    nothing = known(watching_since=late, finish_announced_at=finished_at)
     assert plans_for(event(), nothing) is Reason.KIND_OFF
 
 

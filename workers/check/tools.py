@@ -15,11 +15,15 @@ from workers.source.reads import Lend
 
 @dataclass(frozen=True, slots=True)
 class Checking:
-    """With what the source is looked at. `source` lends a way there, for one thread at a time."""
+    """With what the source is looked at. `source` lends a way there, for one thread at a time.
+
+    `every_s` is how often, in seconds, it is checked.
+    """
 
     engine: Engine
     source: Lend
     clock: Clock
+    every_s: float = 300.0
 
 
 def make_news(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody is written to

@@ -4,7 +4,10 @@ Keys are permanent, so finding an event again is harmless: the ledger keeps each
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
+from schemas.entity import Entity
 from schemas.events import (
     Event,
     EventKind,
@@ -13,10 +16,21 @@ from schemas.events import (
     enrolled_key,
     enrolment_requested_key,
     lesson_completed_key,
+    lesson_reopened_key,
+    unenrolled_key,
 )
 from schemas.records import CompletedLesson, CourseMember, Lesson
 from schemas.vocabulary import CompletionType
 from workers.decide.completion import counting_lessons, progress
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Whose enrolment in which course."""
+
+    course_member_id: int
+    course_id: int
+    coworker_id: int
 
 
 def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event]:
@@ -26,6 +40,8 @@ def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event
     """
     if now.blocked:
         return []
+    whose = (now.course_id, now.coworker_id, now.record_id)
+    shown_by = (Entity.COURSE_MEMBER, now.record_id)
     waited = before is not None and not before.approved
     if now.approved:
         return [
@@ -33,9 +49,8 @@ def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event
                 EventKind.ENROLLED,
                 enrolled_key(now.course_id, now.coworker_id),
                 now.updated_at if waited else now.created_at,
-                now.course_id,
-                now.coworker_id,
-                now.record_id,
+                *whose,
+                record=shown_by,
             )
         ]
     return [
@@ -43,9 +58,8 @@ def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event
             EventKind.ENROLMENT_REQUESTED,
             enrolment_requested_key(now.record_id),
             now.created_at,
-            now.course_id,
-            now.coworker_id,
-            now.record_id,
+            *whose,
+            record=shown_by,
         )
     ]
 
@@ -71,25 +85,39 @@ def from_completions(
     earliest = list(by_lesson.values())
     course_id, coworker_id = enrolment.course_id, enrolment.coworker_id
     whose = (course_id, coworker_id, enrolment.record_id)
-    started = Event(
-        EventKind.COURSE_STARTED,
-        course_started_key(course_id, coworker_id),
-        earliest[0].created_at,
-        *whose,
-        earliest[0].lesson_id,
-    )
-    found = [started]
+
+    def event(kind: EventKind, key: str, done: CompletedLesson) -> Event:
+        shown_by = (Entity.COMPLETED_LESSON, done.record_id)
+        return Event(kind, key, done.created_at, *whose, done.lesson_id, shown_by)
+
+    found = [
+        event(EventKind.COURSE_STARTED, course_started_key(course_id, coworker_id), earliest[0])
+    ]
     for done in earliest:
         key = lesson_completed_key(enrolment.record_id, done.lesson_id)
-        found.append(
-            Event(EventKind.LESSON_COMPLETED, key, done.created_at, *whose, done.lesson_id)
-        )
+        found.append(event(EventKind.LESSON_COMPLETED, key, done))
     if progress(lessons, by_lesson.keys(), counts, closed_sections).finished:
         counting = counting_lessons(lessons, counts, closed_sections)
         counting_ids = {lesson.record_id for lesson in counting}
         last = [done for done in earliest if done.lesson_id in counting_ids][-1]
         key = course_completed_key(course_id, coworker_id)
-        found.append(
-            Event(EventKind.COURSE_COMPLETED, key, last.created_at, *whose, last.lesson_id)
-        )
+        found.append(event(EventKind.COURSE_COMPLETED, key, last))
     return found
+
+
+def from_gone_enrolment(member: Belonging, found_at: datetime) -> Event:
+    """Return that somebody is no longer enrolled. Deletes leave no time, so it is when found."""
+    key = unenrolled_key(member.course_member_id)
+    whose = (member.course_id, member.coworker_id, member.course_member_id)
+    shown_by = (Entity.COURSE_MEMBER, member.course_member_id)
+    return Event(EventKind.UNENROLLED, key, found_at, *whose, record=shown_by)
+
+
+def from_gone_completion(
+    record_id: int, lesson_id: int | None, member: Belonging, found_at: datetime
+) -> Event:
+    """Return that a lesson counts as not finished again, as somebody took its completion away."""
+    key = lesson_reopened_key(record_id)
+    whose = (member.course_id, member.coworker_id, member.course_member_id)
+    shown_by = (Entity.COMPLETED_LESSON, record_id)
+    return Event(EventKind.LESSON_REOPENED, key, found_at, *whose, lesson_id, shown_by)

@@ -17,14 +17,14 @@ class Circumstances:
     """What is known when an event is decided on.
 
     `finish_announced_at` is when this person finished this course, if that is being told them.
-    `sending_started_at` is None as long as nobody has started sending.
+    `watching_since` is when sending began, or as long as nobody has started it, when we began.
     """
 
     rules: Rules
     zone: ZoneInfo
     subject: Subject
     finish_announced_at: datetime | None = None
-    sending_started_at: datetime | None = None
+    watching_since: datetime | None = None
 
 
 def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
@@ -36,8 +36,7 @@ def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
     ]
     if not fitting:
         return Reason.KIND_OFF
-    started_at = known.sending_started_at
-    if started_at is not None and event.happened_at < started_at:
+    if known.watching_since is not None and event.happened_at < known.watching_since:
         return Reason.BEFORE_START
     finished_at = known.finish_announced_at
     if (

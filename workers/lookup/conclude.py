@@ -1,5 +1,6 @@
 """Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -8,8 +9,10 @@ from ledger.actions import finish_announced_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
 from ledger.events import keep_event, known_keys, note_reason
+from ledger.intake import Origin, keep_notifications
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, person_gone, person_of
+from ledger.sightings import Quiet, forget_sighting, note_decided, quiet_among
 from ledger.snapshots import (
     accept_listing,
     accept_record,
@@ -17,17 +20,20 @@ from ledger.snapshots import (
     mark_gone,
     snapshot_of,
 )
-from schemas.entity import Entity
-from schemas.events import Event, EventKind
+from schemas.entity import FOLLOWED, Entity
+from schemas.events import ABOUT_GONE, Event, EventKind
+from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
+from workers.check.rows import sighting_of_record
 from workers.decide.completion import closed_among
 from workers.decide.conditions import Subject
 from workers.decide.happened import from_completions, from_enrolment
 from workers.decide.plans import Circumstances, plans_for
 from workers.lease import Overtaken
 from workers.lookup.findings import Findings
+from workers.lookup.gone import events_of_gone
 from workers.lookup.reading import LONGEST_LOOK
 from workers.zones import own_zone
 
@@ -61,12 +67,15 @@ def conclude(
         before = _enrolment_before(connection, findings)
         keep_findings(connection, findings, now)
         mark_decided(connection, findings.decided, findings.upto)
+        _note_versions(connection, findings)
         deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
         events = _events(findings, before, deciding)
+        events += events_of_gone(connection, findings.gone, now)
         old = known_keys(connection, [event.key for event in events])
         new = [event for event in events if event.key not in old]
+        quiet = quiet_among(connection, [event.record for event in new if event.record])
         return sum(
-            _decide(connection, event, findings, deciding, now)
+            _decide(connection, event, _quiet_reason(event, quiet), findings, deciding, now)
             for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
         )
 
@@ -82,7 +91,13 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
     for entity, parent, records in findings.listings:
         # Others may have read meanwhile what this list does not have yet.
         sure_before = asked_at - LONGEST_LOOK
-        accept_listing(connection, entity, parent, records, asked_at, asked_at=sure_before)
+        missing = accept_listing(
+            connection, entity, parent, records, asked_at, asked_at=sure_before
+        )
+        if entity in FOLLOWED:
+            # A list may be wrong for a moment; by its Id each shows whether it was deleted.
+            said = [Notification(entity, record_id) for record_id in missing]
+            keep_notifications(connection, said, Origin.CHECK, now)
     for coworker, zone in findings.people:
         accept_person(connection, coworker, asked_at, zone)
     for entity, record_id in findings.gone:
@@ -90,6 +105,28 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
             person_gone(connection, record_id, now)
         else:
             mark_gone(connection, entity, record_id, now)
+            forget_sighting(connection, entity, record_id, now)
+
+
+def _note_versions(connection: Connection, findings: Findings) -> None:
+    """Let our own checks know which versions need no further read."""
+    decided = set(findings.decided)
+    read = findings.records + [
+        (entity, record) for entity, _, records in findings.listings for record in records
+    ]
+    for entity in FOLLOWED:
+        seen = [
+            sighting_of_record(kind, record)
+            for kind, record in read
+            if kind is entity and (kind, record.record_id) in decided
+        ]
+        note_decided(connection, entity, seen, findings.asked_at)
+
+
+def _quiet_reason(event: Event, quiet: Mapping[tuple[Entity, int], Quiet]) -> Reason | None:
+    """Return why nobody is written to about this, if it was there before we began."""
+    found = None if event.record is None else quiet.get(event.record)
+    return found.reason if found is not None and event.happened_at <= found.upto else None
 
 
 def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
@@ -120,11 +157,19 @@ def _events(findings: Findings, before: CourseMember | None, deciding: Deciding)
     )
 
 
-def _decide(
-    connection: Connection, event: Event, findings: Findings, deciding: Deciding, now: datetime
+def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
+    connection: Connection,
+    event: Event,
+    quiet: Reason | None,
+    findings: Findings,
+    deciding: Deciding,
+    now: datetime,
 ) -> int:
     event_id = keep_event(connection, event, now)
-    if event_id is None or findings.enrolment is None:
+    if event_id is None:
+        return 0
+    if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
+        note_reason(connection, event_id, quiet or Reason.KIND_OFF)
         return 0
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
     plans = plans_for(
@@ -134,7 +179,7 @@ def _decide(
             deciding.zone,
             Subject(findings.enrolment, findings.course, lesson),
             finish_announced_at(connection, event.course_id, event.coworker_id),
-            sending_of(connection).started_at,
+            sending_of(connection).watching_since,
         ),
     )
     if isinstance(plans, Reason):

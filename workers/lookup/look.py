@@ -43,6 +43,10 @@ def _look_at_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
     findings = reader.findings
     completed = reader.completed_lesson(claim.record_id)
     if completed is None:
+        whose = reader.enrolment_of_gone(claim.record_id)
+        if whose is not None:
+            reader.enrolment(whose, FRESH)  # it may have gone with that
+            findings.enrolment = None
         return None
     enrolment = reader.enrolment(completed.course_member_id, CACHED)
     if enrolment is None:

@@ -36,6 +36,7 @@ from schemas.records import (
     Section,
 )
 from workers.lookup.findings import Findings
+from workers.lookup.gone import completion_of
 from workers.lookup.once import Once
 from workers.lookup.zone_names import zone_name
 from workers.source.client import Gone
@@ -82,6 +83,11 @@ class Reader:
         """Learn a completed lesson as it is now; None if it is gone."""
         record = self._news(Entity.COMPLETED_LESSON, record_id, timedelta())
         return record if isinstance(record, CompletedLesson) else None
+
+    def enrolment_of_gone(self, completed_lesson_id: int) -> int | None:
+        """Return the Id of the enrolment that a completion was of, if we ever knew."""
+        with reading(self.engine) as connection:
+            return completion_of(connection, completed_lesson_id)[0]
 
     def completions(self, course_member_id: int, oldest: timedelta) -> None:
         """Learn all completed lessons of an enrolment."""

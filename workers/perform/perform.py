@@ -7,7 +7,7 @@ whatever is killed between leaves a row that says so.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -50,6 +50,8 @@ from workers.retries import LOOK_PATIENCE_S, Chance, mail_again_at, refused_agai
 from workers.source.budget import Patience, Urgency
 from workers.source.reads import Lend
 
+_NEWS_IS_DECIDED = timedelta(seconds=15)
+
 _log = structlog.get_logger("action")
 
 
@@ -80,8 +82,8 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
         patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, lease.keep)
         with lend(patience) as source:
             reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep, tools.once)
-            refresh(reader, claimed)
-        begun = _begin(tools, claimed)
+            has_news = refresh(reader, claimed)
+        begun = _wait_for_news(tools, claimed) if has_news else _begin(tools, claimed)
     except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
         begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))
     except Overtaken:
@@ -98,6 +100,12 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
 def _renewed(tools: Performing, claimed: ClaimedAction) -> bool:
     with writing(tools.engine) as connection:
         return renew_action(connection, claimed, tools.clock(), lease_s=tools.lease_s)
+
+
+def _wait_for_news(tools: Performing, claimed: ClaimedAction) -> Outcome | None:
+    """Let the action wait for a look-up: of its person more is known than was decided on."""
+    soon = tools.clock() + _NEWS_IS_DECIDED
+    return _settle(tools, claimed, Outcome.waiting(soon, Reason.GATHERING))
 
 
 def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | None:

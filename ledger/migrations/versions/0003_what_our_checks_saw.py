@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("pages", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("rows", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("news", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("report", sa.JSON(), nullable=True),

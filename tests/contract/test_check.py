@@ -1,0 +1,233 @@
+"""Our own check finds what nobody told us of, once, and the first one writes to nobody."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ledger.beats import take_lease
+from ledger.checks import CheckKind, Run, last_run, open_run
+from ledger.engine import Engine, reading, writing
+from ledger.sightings import quiet_among
+from schemas.entity import FOLLOWED, Entity
+from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson
+from schemas.states import Mode
+from tests.contract.study_rig import SHIPPED, Space, rules_of
+from workers.check.check import Checked, check_all
+from workers.check.tools import Checking
+
+KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    """Give a space that is checked: nobody was there before."""
+    return Space(ledger_engine, rules_of(SHIPPED))
+
+
+def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> Checked:
+    """Check what is due."""
+    return check_all(Checking(space.engine, space.lend, space.clock, every_s), for_s=for_s)
+
+
+def after(space: Space, minutes: float = 5.0) -> Checked:
+    """Check after some minutes, and do all that is due then."""
+    space.clock.now += timedelta(minutes=minutes)
+    done = look(space)
+    space.work()
+    return done
+
+
+def asked(space: Space) -> list[tuple[str, int]]:
+    """Return what the source was asked since the last time."""
+    questions, space.source.asked = space.source.asked, []
+    return questions
+
+
+def run_of(space: Space, entity: Entity) -> Run:
+    with reading(space.engine) as connection:
+        run = last_run(connection, KINDS, entity)
+    assert run is not None
+    return run
+
+
+def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> None:
+    for number in range(1, 30):
+        member = space.enrol(number, told=False)
+        space.finish(member, 1, 2, told=False)
+    space.clock.now += timedelta(seconds=5)
+    assert look(space) == Checked(news=0, more=False)
+    assert asked(space)[:1] == [("changed_since CourseMember", 0)]
+    assert {question for question, _ in asked(space)} <= {
+        "changed_since CourseMember",
+        "changed_since CourseCompletedLesson",
+    }
+    space.later(hours=1)
+    assert space.lookups() == []
+    assert space.outcomes() == []
+    with reading(space.engine) as connection:
+        quiet = quiet_among(connection, [(Entity.COURSE_MEMBER, 9001)])
+    assert [one.reason for one in quiet.values()] == [Reason.BEFORE_START]
+
+
+def test_what_came_up_since_is_found_without_being_told(space: Space) -> None:
+    look(space)
+    member = space.enrol(1, told=False)
+    after(space)
+    assert space.subjects == ["You're in: Freelance Finance"]
+    space.finish(member, 1, 2, told=False)
+    after(space)
+    space.later(minutes=30)
+    assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
+
+
+def test_what_did_not_change_costs_no_further_read(space: Space) -> None:
+    look(space)
+    member = space.enrol(1, told=False)
+    space.finish(member, 1, told=False)
+    assert after(space).news == 2
+    asked(space)
+    assert after(space).news == 0
+    assert {question for question, _ in asked(space)} == {
+        f"changed_since {entity}" for entity in FOLLOWED
+    }
+
+
+def test_what_was_told_before_is_no_news_to_the_check(space: Space) -> None:
+    look(space)
+    member = space.enrol(1)
+    space.finish(member, 1)
+    space.work()
+    assert after(space).news == 0
+
+
+def test_a_list_that_never_agrees_with_its_record_is_news_once(space: Space) -> None:
+    look(space)
+    member = space.enrol(1)
+    [done] = space.finish(member, 1)
+    space.work()
+    shown = space.source.fetch(Entity.COMPLETED_LESSON, done)
+    assert isinstance(shown, CompletedLesson)
+    space.source.change_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Stale"))
+    assert [after(space).news for _ in range(3)] == [1, 0, 0]
+
+
+def test_an_old_member_who_goes_on_is_written_to_about_the_new_lesson_only(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    space.finish(member, 1, told=False)
+    space.clock.now += timedelta(days=1)
+    look(space)
+    space.finish(member, 2, told=False)
+    after(space)
+    space.later(minutes=30)
+    assert space.subjects == ["You finished Lesson 2"]
+    assert space.reasons("lesson_completed") == ["before-start", None]
+    assert space.reasons("course_started") == ["before-start"]
+
+
+def test_what_was_there_before_has_that_reason_also_while_observing(space: Space) -> None:
+    space.choose(Mode.OBSERVE)
+    member = space.enrol(1, told=False)
+    space.clock.now += timedelta(minutes=1)
+    look(space)
+    space.clock.now += timedelta(minutes=1)
+    space.source.have(Entity.COURSE_MEMBER, replace(member, updated_at=space.clock()))
+    assert after(space).news == 1
+    assert space.reasons("enrolled") == ["before-start"]
+    assert space.outcomes() == []
+
+
+def test_what_is_told_from_outside_is_written_about_though_it_was_there(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    space.clock.now += timedelta(minutes=1)
+    look(space)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_who_waited_before_and_is_approved_now_is_welcomed(space: Space) -> None:
+    member = space.enrol(1, approved=False, told=False)
+    space.clock.now += timedelta(minutes=1)
+    look(space)
+    space.clock.now += timedelta(minutes=1)
+    changed = replace(member, approved=True, updated_at=space.clock())
+    space.source.have(Entity.COURSE_MEMBER, changed)
+    after(space)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_it_is_due_once_in_its_time_however_often_it_is_rung_for(space: Space) -> None:
+    look(space)
+    asked(space)
+    look(space)
+    assert asked(space) == []
+    after(space)
+    assert len(asked(space)) == 2
+
+
+def test_two_at_once_do_not_look_twice(space: Space) -> None:
+    with writing(space.engine) as connection:
+        for entity in FOLLOWED:
+            take_lease(connection, f"check {entity}", "another", space.clock(), lease_s=60)
+    look(space)
+    assert asked(space) == []
+    space.clock.now += timedelta(minutes=2)  # the other is gone
+    look(space)
+    assert len(asked(space)) > 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (SourceUnavailable("no answer"), Reason.NEXUDUS_DOWN),
+        (SourceThrottled("slow down"), Reason.NEXUDUS_BUSY),
+        (SourceRefused("no"), Reason.NEXUDUS_REFUSED),
+        (RecordUnreadable("a row has no Id"), Reason.UNREADABLE),
+    ],
+)
+def test_what_stopped_it_is_written_down_and_the_next_goes_on(
+    space: Space, trouble: Exception, reason: Reason
+) -> None:
+    look(space)
+    space.enrol(1, told=False)
+    space.clock.now += timedelta(minutes=5)
+    space.source.fail_next(trouble)
+    look(space)
+    with reading(space.engine) as connection:
+        stopped = open_run(connection, KINDS, Entity.COURSE_MEMBER)
+    assert stopped is not None
+    assert stopped.reason is reason
+    after(space, minutes=0)
+    assert run_of(space, Entity.COURSE_MEMBER).reason is None
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_after_days_of_silence_all_that_happened_is_found(space: Space) -> None:
+    look(space)
+    space.clock.now += timedelta(days=3)
+    space.enrol(1, told=False)
+    space.clock.now += timedelta(hours=20)
+    assert after(space).news == 1
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_a_row_that_a_list_shows_late_is_found_within_the_hour(space: Space) -> None:
+    look(space)
+    space.clock.now += timedelta(minutes=65)
+    made_at = space.clock()
+    after(space, minutes=60)
+    for _ in range(3):
+        after(space)
+    space.enrol(1, created_at=made_at, updated_at=made_at, told=False)
+    found = [after(space).news for _ in range(13)]
+    assert sum(found) == 1
+
+
+def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
+    look(space)
+    space.clock.now -= timedelta(hours=5)
+    space.enrol(1, told=False)
+    assert after(space).news == 1

@@ -1,0 +1,54 @@
+"""The first look: what is there already is kept as seen, and nobody is written to about it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ledger.engine import Connection
+from ledger.sightings import Sighting, note_sightings
+from ledger.snapshots import accept_record, snapshots_of
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.records import CourseMember
+from workers.check.rows import sighting_of_record, sighting_of_row
+from workers.check.tools import Checking
+from workers.source.client import whole_record
+from workers.source.lists import Changed
+
+_NEVER_FRESH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+def keep_as_seen(
+    connection: Connection,
+    checking: Checking,
+    entity: Entity,
+    rows: Sequence[Changed],
+    begun_at: datetime,
+) -> list[Sighting]:
+    """Keep the rows of one page as seen before we began, and return those that may be news.
+
+    These are what came up after the first look began, and what differs from a record that was read
+    here before, because somebody told us of it.
+    """
+    read = snapshots_of(connection, entity, [row.record_id for row in rows])
+    old, known, maybe_news = [], [], []
+    for row in rows:
+        seen = sighting_of_row(entity, row.record_id, row.at, row.row)
+        snapshot = read.get(row.record_id)
+        if snapshot is not None and sighting_of_record(entity, snapshot.record) == seen:
+            known.append(seen)
+        elif snapshot is not None or row.at > begun_at:
+            maybe_news.append(seen)
+        else:
+            old.append(seen)
+            _keep_for_later(connection, entity, row)
+    now = checking.clock()
+    note_sightings(connection, entity, known, now)
+    note_sightings(connection, entity, old, now, quiet=Reason.BEFORE_START)
+    return maybe_news
+
+
+def _keep_for_later(connection: Connection, entity: Entity, row: Changed) -> None:
+    """Keep an enrolment that waits for approval: that it waited matters on the day it gets it."""
+    record = whole_record(entity, row.row)
+    if isinstance(record, CourseMember) and not record.approved:
+        accept_record(connection, entity, record, _NEVER_FRESH)
