@@ -95,6 +95,15 @@ def test_what_did_not_change_costs_no_further_read(space: Space) -> None:
     }
 
 
+def test_that_somebody_was_here_again_is_no_news(space: Space) -> None:
+    look(space)
+    member = space.enrol(1, told=False)
+    assert after(space).news == 1
+    seen = replace(member, last_access_at=space.clock(), updated_at=space.clock())
+    space.source.have(Entity.COURSE_MEMBER, seen)
+    assert after(space).news == 0
+
+
 def test_what_was_told_before_is_no_news_to_the_check(space: Space) -> None:
     look(space)
     member = space.enrol(1)
@@ -110,7 +119,7 @@ def test_a_list_that_never_agrees_with_its_record_is_news_once(space: Space) -> 
     space.work()
     shown = space.source.fetch(Entity.COMPLETED_LESSON, done)
     assert isinstance(shown, CompletedLesson)
-    space.source.change_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Stale"))
+    space.source.change_as(Entity.COMPLETED_LESSON, replace(shown, lesson_id=3))
     assert [after(space).news for _ in range(3)] == [1, 0, 0]
 
 
@@ -133,7 +142,11 @@ def test_what_was_there_before_has_that_reason_also_while_observing(space: Space
     space.clock.now += timedelta(minutes=1)
     look(space)
     space.clock.now += timedelta(minutes=1)
-    space.source.have(Entity.COURSE_MEMBER, replace(member, updated_at=space.clock()))
+    blocked = replace(member, blocked=True, updated_at=space.clock())
+    space.source.have(Entity.COURSE_MEMBER, blocked)
+    assert after(space).news == 1
+    freed = replace(member, updated_at=space.clock())
+    space.source.have(Entity.COURSE_MEMBER, freed)
     assert after(space).news == 1
     assert space.reasons("enrolled") == ["before-start"]
     assert space.outcomes() == []
