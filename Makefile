@@ -29,6 +29,7 @@ test: $(STAMP)  ## run every test, on real processes
 
 bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
 	@$(BIN)/python -m bench.source_economy
+	@$(BIN)/python -m bench.first_look
 
 check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/ruff format --check $(SOURCES)

@@ -111,8 +111,8 @@ def main() -> int:
     parser.add_argument("--no-quota", action="store_true", help="leave out the slow part")
     asked = parser.parse_args()
     burst = Burst(asked.lessons, asked.members, asked.courses)
-    structlog.configure(processors=[_drop])
-    _say(f"{burst.lessons} lessons, {burst.members} members, {burst.courses} courses:")
+    structlog.configure(processors=[drop_logs])
+    say(f"{burst.lessons} lessons, {burst.members} members, {burst.courses} courses:")
     _count(burst, "one by one", proved=False)
     _count(burst, "several by Id, proved", proved=True)
     if not asked.no_quota:
@@ -122,7 +122,7 @@ def main() -> int:
 
 def _count(burst: Burst, name: str, *, proved: bool) -> None:
     with ExitStack() as stack:
-        bench = _open(stack, burst, FAST)
+        bench = opened(stack, _seed(burst), FAST)
         rest = _news(burst)
         if proved:
             rest = _prove(bench, rest)
@@ -130,31 +130,34 @@ def _count(burst: Burst, name: str, *, proved: bool) -> None:
         bench.tell(rest)
         bench.work()
         asked = bench.reads() - before
-        _say(f"  {name}: {asked} GETs for {len(rest)} events, {asked / len(rest):.3f} each")
+        say(f"  {name}: {asked} GETs for {len(rest)} events, {asked / len(rest):.3f} each")
         _check(bench, burst)
 
 
 def _pace(burst: Burst) -> None:
     with ExitStack() as stack:
-        bench = _open(stack, burst, REAL)
+        bench = opened(stack, _seed(burst), REAL)
         bench.sandbox.post("/sandbox/misbehaviours", name="quota", on=True)
         news = _news(burst)
         bench.tell(news)
         took_s = bench.work()
         quota = bench.sandbox.get("/sandbox/quota").json()
-        _say(
+        say(
             f"  at 120 requests a minute, one by one: {len(news)} events in {took_s:.0f} s, "
             f"{len(news) * 60 / took_s:.0f} a minute; the stand-in says {quota}"
         )
         _check(bench, burst)
 
 
-def _open(stack: ExitStack, burst: Burst, limits: str) -> Bench:
+def _seed(burst: Burst) -> str:
+    return _SEED.format(members=burst.members, courses=burst.courses, lessons=burst.lessons)
+
+
+def opened(stack: ExitStack, world: str, limits: str) -> Bench:
+    """Return a bench over a stand-in that begins with this seed file's text."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coursebell-bench-")))
     seed = folder / "seed.yaml"
-    seed.write_text(
-        _SEED.format(members=burst.members, courses=burst.courses, lessons=burst.lessons)
-    )
+    seed.write_text(world)
     sign_in = ("--username", USERNAME, "--password", PASSWORD)
     sandbox = stack.enter_context(running("--no-deliver", *sign_in, "--seed", str(seed)))
     broker = stack.enter_context(start(choose(None, folder), folder))
@@ -197,20 +200,22 @@ def _prove(bench: Bench, news: list[int]) -> list[int]:
     patience = Patience(Urgency.WORK, time.monotonic() + 60, lambda: None)
     with bench.children[0].sources.lend(patience) as source:
         found = probe_all(bench.engine, source, datetime.now(UTC), anew=True)
-    _say("  probe: " + "; ".join(f"{kind} {proof.sentence}" for kind, proof in found.items()))
+    say("  probe: " + "; ".join(f"{kind} {proof.sentence}" for kind, proof in found.items()))
     return news[5:]
 
 
 def _check(bench: Bench, burst: Burst) -> None:
     if bench.done() != burst.lessons:
-        _say(f"  NOT ALL DONE: {bench.done()} of {burst.lessons}")
+        say(f"  NOT ALL DONE: {bench.done()} of {burst.lessons}")
 
 
-def _drop(*_: object) -> str:
+def drop_logs(*_: object) -> str:
+    """Keep logs out of the figures."""
     raise structlog.DropEvent
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print one line at once."""
     sys.stdout.write(line + os.linesep)
     sys.stdout.flush()
 

@@ -1,0 +1,96 @@
+"""What the first look at a large tenant costs, and what a check costs there afterwards.
+
+`python -m bench.first_look` starts the stand-in with a crowd and its real quota, and lets a check
+run until it is done; then some lessons are finished, and it is checked again. Memory is that of the
+process that checks.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bench.source_economy import FAST, REAL, Bench, drop_logs, opened, say
+from ledger.engine import reading
+from ledger.sightings import count_sightings
+from sandbox.seeding.crowd import FIRST_ENROLMENT_ID
+from schemas.entity import FOLLOWED
+from workers.check.check import check_all
+from workers.check.tools import Checking
+
+_SEED = """\
+crowd: {{people: {people}, courses: 20, lessons: 12, enrolments: {enrolments},
+  completions: {completions}, random_seed: 7}}
+"""
+_FRESH = 20
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--completions", type=int, default=100_000)
+    parser.add_argument("--no-quota", action="store_true", help="as fast as it goes")
+    asked = parser.parse_args()
+    structlog.configure(processors=[drop_logs])
+    enrolments = asked.completions // 10
+    world = _SEED.format(
+        people=enrolments // 4, enrolments=enrolments, completions=asked.completions
+    )
+    with ExitStack() as stack:
+        bench = opened(stack, world, FAST if asked.no_quota else REAL)
+        if not asked.no_quota:
+            bench.sandbox.post("/sandbox/misbehaviours", name="quota", on=True)
+        _first_look(bench)
+        _check_again(bench)
+    return 0
+
+
+def _first_look(bench: Bench) -> None:
+    before, began = _memory_mb(), time.monotonic()
+    slices = _until_done(bench)
+    took_s = time.monotonic() - began
+    with reading(bench.engine) as connection:
+        rows = {entity.value: count_sightings(connection, entity) for entity in FOLLOWED}
+    say(
+        f"first look: {rows}, {bench.reads()} requests, {took_s:.0f} s in {slices} turns; "
+        f"memory {before} MB before, {_memory_mb()} MB at most"
+    )
+    say(f"  the stand-in says {bench.sandbox.get('/sandbox/quota').json()}")
+
+
+def _check_again(bench: Bench) -> None:
+    moment = datetime.now(UTC)
+    for number in range(_FRESH):
+        bench.sandbox.post(
+            "/sandbox/finish-lesson",
+            course_member_id=FIRST_ENROLMENT_ID + number,
+            at=moment.isoformat(),
+        )
+    before, began, asked = _memory_mb(), time.monotonic(), bench.reads()
+    later = moment + timedelta(minutes=5)
+    tools = bench.children[0].checking
+    done = check_all(Checking(bench.engine, tools.source, lambda: later), for_s=60)
+    say(
+        f"a check with {_FRESH} new rows: {done.news} news, {bench.reads() - asked} requests, "
+        f"{time.monotonic() - began:.2f} s; memory {before} MB before, {_memory_mb()} MB at most"
+    )
+
+
+def _until_done(bench: Bench) -> int:
+    turns, checking = 1, bench.children[0].checking
+    while check_all(checking, for_s=10).more:
+        turns += 1
+    return turns
+
+
+def _memory_mb() -> int:
+    """Return the most that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
