@@ -117,7 +117,7 @@ def make_workshop(
         Bell(settings.broker_url),
         sources,
         budget,
-        Checking(engine, sources.lend, clock, settings.check_every_s),
+        Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s),
     )
 
 

@@ -46,7 +46,6 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
 OVERLAP = timedelta(minutes=15)  # a list may learn of a row somewhat late, and clocks differ
 WIDE_OVERLAP = timedelta(hours=24)  # once an hour
 LONGEST_S = 200.0  # for one call; a task is ended at 300
-_LEASE_S = 120.0
 _KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
 Trouble = SourceThrottled | SourceUnavailable | SourceRefused | RecordUnreadable
@@ -109,7 +108,7 @@ def check(checking: Checking, entity: Entity, *, for_s: float) -> Checked:
 
     def held() -> bool:
         with writing(checking.engine) as connection:
-            return take_lease(connection, name, holder, checking.clock(), lease_s=_LEASE_S)
+            return take_lease(connection, name, holder, checking.clock(), lease_s=checking.lease_s)
 
     if not held():
         return Checked()
@@ -117,7 +116,7 @@ def check(checking: Checking, entity: Entity, *, for_s: float) -> Checked:
         run = _due_run(checking, entity)
         if run is None:
             return Checked()
-        lease = Lease(held, checking.clock, _LEASE_S)
+        lease = Lease(held, checking.clock, checking.lease_s)
         return _go_on(checking, entity, run, lease, for_s=for_s)
     except Overtaken:
         return Checked()

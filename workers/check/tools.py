@@ -17,13 +17,15 @@ from workers.source.reads import Lend
 class Checking:
     """With what the source is looked at. `source` lends a way there, for one thread at a time.
 
-    `every_s` is how often, in seconds, it is checked.
+    `every_s` is how often, in seconds, it is checked; `lease_s` for how long one worker may be at a
+    check before another takes it over.
     """
 
     engine: Engine
     source: Lend
     clock: Clock
     every_s: float = 300.0
+    lease_s: float = 60.0
 
 
 def make_news(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody is written to
