@@ -10,11 +10,23 @@ from ledger.upsert import insert_into
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 
+_FOR_THEIR_TIME = (Reason.BEFORE_START, Reason.IMPORTED)
+
 
 def known_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
     """Return those of `keys` whose events we have already."""
     rows = connection.scalars(select(events.c.key).where(events.c.key.in_(list(keys))))
     return set(rows)
+
+
+def quiet_events(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Return those of `keys` that are here and led to nothing only for when they happened; ids."""
+    rows = connection.execute(
+        select(events.c.key, events.c.id).where(
+            events.c.key.in_(list(keys)), events.c.reason.in_(_FOR_THEIR_TIME)
+        )
+    )
+    return {row.key: row.id for row in rows}
 
 
 def keep_event(connection: Connection, event: Event, now: datetime) -> int | None:
@@ -38,8 +50,8 @@ def keep_event(connection: Connection, event: Event, now: datetime) -> int | Non
     return event_id
 
 
-def note_reason(connection: Connection, event_id: int, reason: Reason) -> None:
-    """Say why this event led to no action."""
+def note_reason(connection: Connection, event_id: int, reason: Reason | None) -> None:
+    """Say why this event led to no action; None: it leads to one after all."""
     connection.execute(update(events).where(events.c.id == event_id).values(reason=reason))
 
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
@@ -13,6 +13,8 @@ from ledger.tables import choices, people
 from ledger.upsert import insert_into
 from schemas.records import Coworker
 from schemas.vocabulary import CoworkerKind
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,13 @@ def person_gone(connection: Connection, coworker_id: int, now: datetime) -> None
         update(people)
         .where(people.c.coworker_id == coworker_id)
         .values(gone_at=now, fetched_at=now)
+    )
+
+
+def read_anew(connection: Connection, coworker_id: int) -> None:
+    """Have whoever needs this person next read them at the source, however lately that was done."""
+    connection.execute(
+        update(people).where(people.c.coworker_id == coworker_id).values(fetched_at=_NEVER)
     )
 
 

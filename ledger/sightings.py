@@ -5,22 +5,20 @@ that is new, or differs, is news. What was there before we began, or was brought
 email, carries the reason why nobody is written to about it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
-from ledger.tables import notifications, sightings
+from ledger.tables import sightings
 from ledger.upsert import insert_into
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
 _REFERENCES = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
 _AT_ONCE = 500  # rows of one statement: databases take only so many values
-# Whoever is told of a record from outside is told to write about it, whatever was there before.
-_FROM_OUTSIDE = ("hook", "relay", "person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,6 @@ class Sighting:
     coworker_id: int | None = None
     course_member_id: int | None = None
     lesson_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """Why what happened to a record up to then is not written about."""
-
-    reason: Reason
-    upto: datetime
 
 
 def unknown_among(
@@ -167,45 +157,10 @@ def sighting_of(connection: Connection, entity: Entity, record_id: int) -> Sight
     return Sighting(row.record_id, row.changed_at, row.digest or row.decided, **references)
 
 
-def quiet_among(
-    connection: Connection, records: Iterable[tuple[Entity, int]]
-) -> Mapping[tuple[Entity, int], Quiet]:
-    """Return which of these records are not to be written about, and until when that holds.
-
-    Whoever was told of one from outside since is written to all the same.
-    """
-    found: dict[tuple[Entity, int], Quiet] = {}
-    for entity, record_ids in _by_entity(records).items():
-        told = select(notifications.c.record_id).where(
-            notifications.c.entity == entity,
-            notifications.c.record_id.in_(record_ids),
-            notifications.c.origin.in_(_FROM_OUTSIDE),
-        )
-        rows = connection.execute(
-            select(sightings.c.record_id, sightings.c.reason, sightings.c.quiet_upto).where(
-                sightings.c.entity == entity,
-                sightings.c.record_id.in_(record_ids),
-                sightings.c.reason.is_not(None),
-                sightings.c.quiet_upto.is_not(None),
-                sightings.c.record_id.not_in(told),
-            )
-        )
-        for row in rows:
-            found[entity, row.record_id] = Quiet(Reason(row.reason), row.quiet_upto)
-    return found
-
-
 def count_sightings(connection: Connection, entity: Entity) -> int:
     """Return how many records of a kind lists showed that are not gone."""
     there = (sightings.c.entity == entity, sightings.c.gone_at.is_(None))
     return connection.scalar(select(func.count()).select_from(sightings).where(*there)) or 0
-
-
-def _by_entity(records: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
-    grouped: dict[Entity, list[int]] = {}
-    for entity, record_id in records:
-        grouped.setdefault(entity, []).append(record_id)
-    return grouped
 
 
 def _portions(seen: Sequence[Sighting]) -> Iterable[Sequence[Sighting]]:

@@ -12,6 +12,8 @@ import socket
 import sys
 import threading
 
+from sandbox.clock import WorldClock
+from sandbox.mailbox import Mailbox
 from sandbox.mailserver import MailServer
 from sandbox.misbehaviour.board import Board
 from sandbox.options import read_arguments
@@ -43,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"The sandbox cannot listen: {error.strerror}.\n")
         return 1
+    # A greeting of several lines would else wait 40 ms to be acknowledged line by line.
+    mail_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     mail = MailServer(stage.mailbox, mail_socket)
     mail.start()
     stage.sender.start()
@@ -59,13 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _set_up(asked: argparse.Namespace, seed: Seed) -> Stage:
-    board = Board(asked.random_seed)
+    board, clock = Board(asked.random_seed), WorldClock()
     aim = Aim(asked.deliver_to, asked.secret, not asked.no_deliver, asked.retry_after)
     stage = Stage(
-        sender=Sender(aim, board),
+        sender=Sender(aim, board, clock),
         tokens=Tokens(asked.username, asked.password, board),
         board=board,
-        tenant=Tenant(seed.world, board),
+        tenant=Tenant(seed.world, board, clock),
+        clock=clock,
+        mailbox=Mailbox(clock),
         coursebell_url=asked.deliver_to,
     )
     stage.set_up_hooks()

@@ -23,9 +23,11 @@ from sandbox.tables import RELATIONS
 from sandbox.tokens import GrantRefused
 from sandbox.webhook_actions import action_items
 from sandbox.wire import Record
+from sandbox.writes import PATH, Writes
 from schemas.entity import PATHS, Entity
 
 _ENTITY_AT = {path: entity for entity, path in PATHS.items()}
+_WRITING = frozenset({"POST", "PUT", "DELETE"})
 _COWORKERS_AS_ONE_DOCUMENT_SAYS = "sys/coworkers"
 
 
@@ -44,6 +46,9 @@ class Api:
         routes.add_url_rule("/utils/enums", view_func=self.enums)
         for tail in ("<module>/<entities>", "<module>/<entities>/"):
             routes.add_url_rule(f"/{tail}", view_func=self.many, methods=["GET"])
+        writes = Writes(self.stage)
+        routes.add_url_rule(PATH, view_func=writes.create, methods=["POST"])
+        routes.add_url_rule(PATH, view_func=writes.edit, methods=["PUT"])
         routes.add_url_rule("/<module>/<entities>/<record_id>", view_func=self.one)
         return routes
 
@@ -54,9 +59,11 @@ class Api:
         if path == TOKEN_PATH:
             stage.reads.count_grant()
         else:
-            stage.reads.count_read(path.rstrip("/"))
+            is_write = request.method in _WRITING
+            count = stage.reads.count_write if is_write else stage.reads.count_read
+            count(path.rstrip("/"))
             client = stage.tokens.client_of(authorization) or "nobody"
-            if not stage.quota.admits(client, path, stage.limits()):
+            if not stage.quota.admits(client, path, stage.limits(), is_write=is_write):
                 return slow_down()
         replaced = stage.faults.replacement(path)
         if replaced is not None:

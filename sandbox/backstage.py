@@ -37,6 +37,8 @@ class Backstage:
         routes.register_error_handler(Refused, refusal)
         stage = self.stage
         table: dict[str, Callable[..., Any]] = {
+            "GET /clock": stage.clock.report,
+            "POST /clock": self.set_clock,
             "GET /reads": stage.reads.report,
             "GET /reads/times": stage.quota.times,
             "POST /reads/reset": self.reset_reads,
@@ -60,6 +62,18 @@ class Backstage:
             name = line.replace(".", " ")  # a name of a route may hold no dot
             routes.add_url_rule(path, name, view, methods=[method])
         return routes
+
+    def set_clock(self) -> dict[str, Any]:
+        """Let the world's clock stand at `now`, or run again with `real`."""
+        wish = read_wish()
+        moment = wish.maybe_moment("now")
+        if moment is not None:
+            self.stage.clock.stand(moment)
+        elif wish.flag("real", otherwise=False):
+            self.stage.clock.run()
+        else:
+            raise Refused("Say now, an ISO 8601 time, or real: true.", 400)
+        return self.stage.clock.report()
 
     def reset_reads(self) -> dict[str, Any]:
         """Count from nothing again."""

@@ -5,7 +5,7 @@ The state is that of the real WebHook record: Active, ErrorCount, LastError (con
 
 import http.client
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import SplitResult
 
 from sandbox.signing import SIGNATURE_HEADER
@@ -42,9 +42,9 @@ class Hook:
     last_error: str = ""
     last_trigger: datetime | None = None
 
-    def note(self, answer: Answer) -> bool:
+    def note(self, answer: Answer, now: datetime) -> bool:
         """Count a failure, or forget them all; return whether the delivery is tried again."""
-        self.last_trigger = datetime.now(UTC)
+        self.last_trigger = now
         if answer.is_success:
             self.error_count = 0
             return False

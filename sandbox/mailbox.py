@@ -6,10 +6,10 @@ No SMTP here: that is `mailserver`.
 import threading
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import count
 
+from sandbox.clock import WorldClock
 from sandbox.mail import Mail, read_mail
 
 KEPT = 500
@@ -38,7 +38,8 @@ WELL_BEHAVED = (MailAnswer.ACCEPT, False)
 class Mailbox:
     """What arrived, and what will happen to what comes next. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: WorldClock | None = None) -> None:
+        self._clock = clock or WorldClock()
         self._lock = threading.Lock()
         self._mails: deque[Mail] = deque(maxlen=KEPT)
         self._numbers = count(1)
@@ -80,7 +81,7 @@ class Mailbox:
 
     def keep(self, raw: bytes, sender: str, recipients: tuple[str, ...]) -> None:
         """Take an email in, with the addresses of its envelope."""
-        received_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        received_at = self._clock().isoformat(timespec="milliseconds")
         with self._lock:
             mail = read_mail(
                 raw,

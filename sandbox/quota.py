@@ -16,7 +16,10 @@ WINDOWS_S: Mapping[str, float] = {
     "per_minute": 60.0,
     "per_hour": 3_600.0,
     "per_day": 86_400.0,
+    "writes_per_minute": 60.0,
+    "writes_per_day": 86_400.0,
 }
+_OF_WRITES = "writes_"  # a window that only wishes to change something count in
 _LOG_LENGTH = 10_000
 
 Limits = Mapping[str, int | None]
@@ -45,7 +48,9 @@ class Quota:
             self._largest = dict.fromkeys(WINDOWS_S, 0)
             self._times: deque[tuple[float, str]] = deque(maxlen=_LOG_LENGTH)
 
-    def admits(self, client: str, path: str, limits: Limits | None) -> bool:
+    def admits(
+        self, client: str, path: str, limits: Limits | None, *, is_write: bool = False
+    ) -> bool:
         """Count one more request and return whether the limits let it through.
 
         `limits` are requests by the name of a window, None for no limit; without limits all pass.
@@ -54,10 +59,15 @@ class Quota:
             now = self._clock()
             self._asked += 1
             self._times.append((now, path))
-            windows = self._clients.setdefault(client, _Client()).windows
+            kept = self._clients.setdefault(client, _Client()).windows
+            windows = {
+                name: window
+                for name, window in kept.items()
+                if is_write or not name.startswith(_OF_WRITES)
+            }
             is_within = True
-            for name, length_s in WINDOWS_S.items():
-                window = windows[name]
+            for name, window in windows.items():
+                length_s = WINDOWS_S[name]
                 while window and window[0] <= now - length_s:
                     window.popleft()
                 self._largest[name] = max(self._largest[name], len(window) + 1)

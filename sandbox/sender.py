@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from sandbox.clock import WorldClock
 from sandbox.hook import ROUTES, Answer, Hook, post
 from sandbox.misbehaviour.board import Board
 from sandbox.misbehaviour.telling import Waiting, copies, letter, next_together
@@ -56,9 +56,12 @@ class Aim:
 class Sender:
     """The webhooks of the sandbox."""
 
-    def __init__(self, aim: Aim, board: Board | None = None) -> None:
+    def __init__(
+        self, aim: Aim, board: Board | None = None, clock: WorldClock | None = None
+    ) -> None:
         self.aim = self._aim = aim
         self._board = board or Board()
+        self._clock = clock or WorldClock()
         self._watch: Callable[[Hook], None] = lambda _: None
         self._target: SplitResult | None = urlsplit(aim.deliver_to) if aim.deliver_to else None
         self._lock = threading.Lock()
@@ -104,6 +107,19 @@ class Sender:
             self._hooks[entity].switch_on()
         self._watch(self._hooks[entity])
 
+    def follow(self, entity: Entity, *, active: bool, error_count: int) -> None:
+        """Have a hook be as its record says; so many failures in a row are remembered."""
+        with self._lock:
+            self._hooks[entity].active = active
+            self._hooks[entity].error_count = error_count
+
+    def begin_again(self) -> None:
+        """Have all hooks as at the beginning."""
+        with self._lock:
+            for hook in self._hooks.values():
+                hook.switch_on()
+                hook.last_trigger = None
+
     def report(self) -> dict[str, Any]:
         """Return `deliveries` (oldest first) and `hooks` with what still waits to be delivered."""
         with self._lock:
@@ -142,7 +158,7 @@ class Sender:
         for attempt in count(1):
             answer = self._post(target, entity, record, attempt)
             with self._lock:
-                tries_again = hook.note(answer)
+                tries_again = hook.note(answer, self._clock())
             self._watch(hook)
             if not tries_again or self._stopping.wait(pause_s):
                 return
@@ -154,7 +170,7 @@ class Sender:
         return answer
 
     def _log(self, entity: Entity, record: Record, attempt: int, answer: Answer) -> None:
-        at = datetime.now(UTC).isoformat(timespec="seconds")
+        at = self._clock().isoformat(timespec="seconds")
         with self._lock:
             line = (next(self._numbers), at, entity.value, record["Id"], attempt)
             self._tries.append(Try(*line, status=answer.status, error=answer.error))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sandbox.clock import WorldClock
 from sandbox.faults import Faults
 from sandbox.hook import ROUTES, Hook
 from sandbox.mailbox import Mailbox
@@ -25,11 +26,12 @@ class Stage:
     tokens: Tokens
     board: Board
     tenant: Tenant
+    clock: WorldClock
+    mailbox: Mailbox
     coursebell_url: str | None = None
     faults: Faults = field(default_factory=Faults)
     reads: Reads = field(default_factory=Reads)
     quota: Quota = field(default_factory=Quota)
-    mailbox: Mailbox = field(default_factory=Mailbox)
 
     def set_up_hooks(self) -> None:
         """Let our webhooks have records, which follow what they do from now on."""
@@ -65,7 +67,9 @@ class Stage:
         """Be as at the beginning, but for what was delivered: that cannot be taken back."""
         self.board.begin_again()
         self.faults.clear()
+        self.clock.run()
         self.tokens.forget()
+        self.sender.begin_again()
         self.tenant.begin_again()
         self.reads.reset()
         self.quota.reset()

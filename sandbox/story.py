@@ -63,12 +63,21 @@ class Story:
         ]
 
     def change(
-        self, entity: Entity, record_id: int, fields: Mapping[str, object], *, deliver: bool = True
+        self,
+        entity: Entity,
+        record_id: int,
+        fields: Mapping[str, object],
+        *,
+        deliver: bool = True,
+        forgiving: bool = True,
     ) -> Record:
-        """Set fields of a record; only kinds that have a hook are told about."""
+        """Set fields of a record; only kinds that have a hook are told about.
+
+        A hook that is switched on is forgiven its failures, unless told otherwise.
+        """
         record = self.tenant.change(entity, record_id, fields)
-        if entity is Entity.WEB_HOOK and fields.get("Active") is True:
-            self._switch_on(record_id)
+        if entity is Entity.WEB_HOOK and "Active" in fields:
+            self._switch(record, forgiving=forgiving)
         self._tell(entity, record, deliver=deliver)
         return record
 
@@ -81,10 +90,15 @@ class Story:
         if deliver:
             self.sender.tell(entity, record, self.tenant.business_of(entity, record))
 
-    def _switch_on(self, hook_id: int) -> None:
+    def _switch(self, record: Record, *, forgiving: bool) -> None:
         for entity, known_id in HOOK_IDS.items():
-            if known_id == hook_id:
+            if known_id != record["Id"]:
+                continue
+            if record["Active"] is True and forgiving:
                 self.sender.switch_on(entity)
+            else:
+                active, failures = record["Active"] is True, int(record["ErrorCount"] or 0)
+                self.sender.follow(entity, active=active, error_count=failures)
 
 
 def entity_named(name: object) -> Entity:

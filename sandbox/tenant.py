@@ -8,10 +8,11 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 
 from sandbox import shapes
+from sandbox.clock import WorldClock
 from sandbox.misbehaviour.board import Board
 from sandbox.refused import Refused
 from sandbox.seed import BUILT_IN
@@ -25,11 +26,17 @@ from schemas.vocabulary import CompletionType
 class Tenant:
     """One Nexudus account with its people, courses and enrolments."""
 
-    def __init__(self, world: World = BUILT_IN, board: Board | None = None) -> None:
+    def __init__(
+        self,
+        world: World = BUILT_IN,
+        board: Board | None = None,
+        clock: WorldClock | None = None,
+    ) -> None:
         self.opened_at = world.opened_at
         self._world = world
         self._lock = threading.RLock()
         self._board = board or Board()
+        self._clock = clock or WorldClock()
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -127,7 +134,7 @@ class Tenant:
             if self.enrolment(course_id, coworker_id) is not None:
                 raise Refused("They are on this course already.", 409)
             member = shapes.course_member(
-                self._next_id(), at or datetime.now(UTC), course, coworker, approved=approved
+                self.new_id(), at or self._clock(), course, coworker, approved=approved
             )
             self.add(Entity.COURSE_MEMBER, member)
             return member
@@ -143,8 +150,8 @@ class Tenant:
         with self._lock:
             member = self._must_find(Entity.COURSE_MEMBER, member_id)
             lesson = self._lesson_to_finish(member, lesson_id)
-            moment = at or datetime.now(UTC)
-            completed = shapes.completed_lesson(self._next_id(), moment, lesson, member)
+            moment = at or self._clock()
+            completed = shapes.completed_lesson(self.new_id(), moment, lesson, member)
             self.add(Entity.COMPLETED_LESSON, completed)
             changed = shapes.after_lesson(member, lesson, moment)
             self._tables[Entity.COURSE_MEMBER].put(changed)
@@ -163,7 +170,7 @@ class Tenant:
             unknown = sorted(set(fields) - set(record))
             if unknown:
                 raise Refused(f"{entity} has no field {', '.join(unknown)}.", 400)
-            changed = {**record, "UpdatedOn": datetime.now(UTC), **fields}
+            changed = {**record, "UpdatedOn": self._clock(), **fields}
             self._tables[entity].put(changed)
             return changed
 
@@ -176,7 +183,8 @@ class Tenant:
                 for row in self.rows_with(Entity.COMPLETED_LESSON, "CourseMemberId", record_id):
                     self.delete(Entity.COMPLETED_LESSON, row["Id"])
 
-    def _next_id(self) -> int:
+    def new_id(self) -> int:
+        """Return an Id that nothing has yet."""
         large = self._board.now("large-ids")
         if large is not None:
             return large.whole("first") + next(self._large_ids)

@@ -32,6 +32,25 @@ def foreign_hook(moment: datetime) -> Record:
     )
 
 
+def written_hook(
+    record_id: int, moment: datetime, said: Record, before: Record | None = None
+) -> Record:
+    """Return the record of a hook that was written over the API: what was left out is cleared.
+
+    `before` is the record it takes the place of: what cannot be written stays as it was.
+    """
+    record = _hook(record_id, moment, said["Name"], said["Action"], said["URL"])
+    kept = ("CreatedOn", "LastError", "ErrorCount", "LastTrigger")
+    return {
+        **record,
+        "BusinessId": said["BusinessId"],
+        "Description": said.get("Description"),
+        "Active": said.get("Active", False),
+        "SystemId": said.get("SystemId"),
+        **({} if before is None else {name: before[name] for name in kept}),
+    }
+
+
 def state_of(hook: Hook) -> Record:
     """Return the fields of a hook's record that follow what it does."""
     return {

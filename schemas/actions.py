@@ -13,7 +13,7 @@ class Plan:
     """An effect to have, decided from one event by one rule.
 
     `gather_until` is set when more events of the same kind, person and course may join: it is the
-    latest time to wait for them.
+    latest time to wait for them. `asked`: a person asked for it.
     """
 
     key: str
@@ -29,6 +29,7 @@ class Plan:
     happened_at: datetime
     due_at: datetime
     gather_until: datetime | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

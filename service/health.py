@@ -17,6 +17,7 @@ from ledger.troubles import Trouble, source_troubles
 from schemas.errors import LedgerUnavailable
 from schemas.reasons import Reason
 from schemas.settings import Settings
+from service.hearing import check_part
 from workers.bell import broker_answers
 from workers.clocks import Clock
 from workers.heartbeat import SILENT_AFTER_S
@@ -52,7 +53,7 @@ def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, st
     """Return what each part says: "ok", or one sentence about what is wrong and what to do."""
     parts = {"broker": _broker(settings.broker_url)}
     try:
-        return parts | _ledger_parts(engine, now)
+        return parts | _ledger_parts(settings, engine, now)
     except LedgerUnavailable as error:
         return parts | {"ledger": f"{error}; look at COURSEBELL_DATABASE_URL and the disk"}
 
@@ -78,7 +79,7 @@ def _nexudus(troubles: list[Trouble], now: datetime) -> str:
     return "ok"
 
 
-def _ledger_parts(engine: Engine, now: datetime) -> dict[str, str]:
+def _ledger_parts(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
     if current_revision(engine) != newest_revision():
         return {"ledger": "its tables are of another version; run `coursebell migrate`"}
     with writing(engine) as connection:
@@ -89,7 +90,8 @@ def _ledger_parts(engine: Engine, now: datetime) -> dict[str, str]:
         beats = last_beats(connection)
         lookup_at = next_lookup_at(connection, now)
         action_at = next_action_at(connection, now)
-    parts = {"ledger": "ok", "nexudus": _nexudus(troubles, now)}
+        check = check_part(connection, settings, now)
+    parts = {"ledger": "ok", "nexudus": _nexudus(troubles, now), "check": check}
     for kind in ("worker", "clock"):
         silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
         if silent_s is None:

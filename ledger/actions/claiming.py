@@ -29,6 +29,7 @@ class ClaimedAction:
     due_at: datetime
     attempts: int
     token: str
+    asked: bool = False
 
 
 def claim_actions(
@@ -70,6 +71,7 @@ def claim_actions(
             row.due_at,
             row.attempts,
             token,
+            row.asked,
         )
         for row in sorted(rows, key=lambda row: row.id)
     ]

@@ -1,6 +1,7 @@
 """Plans actions, each once for ever, and lets events join one that is still gathering."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
@@ -46,7 +47,9 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
         return None
     first = min(row.happened_at, plan.happened_at)
     latest = first + longest
-    values = {"happened_at": first}
+    values: dict[str, Any] = {"happened_at": first}
+    if plan.asked:
+        values["asked"] = True
     if row.reason == Reason.GATHERING:
         values["due_at"] = min(plan.due_at, latest)
     connection.execute(update(actions).where(actions.c.id == row.id).values(values))
@@ -70,6 +73,7 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
             course_member_id=plan.course_member_id,
             happened_at=plan.happened_at,
             planned_at=now,
+            asked=plan.asked,
             state=ActionState.WAITING if gathers else ActionState.PLANNED,
             reason=Reason.GATHERING if gathers else None,
             due_at=plan.due_at,

@@ -4,6 +4,7 @@ Changes nothing. Addresses leave here whole; whoever shows them shortens them.
 """
 
 from ledger.stories.happenings import Bookmark, Happening, happenings, newest
+from ledger.stories.hearing import Told, last_happened_at, sittings_by_hour, told_by_location
 from ledger.stories.person import ActionStory, EventStory, Try, story_of
 from ledger.stories.tally import Tally, tally
 
@@ -13,9 +14,13 @@ __all__ = [
     "EventStory",
     "Happening",
     "Tally",
+    "Told",
     "Try",
     "happenings",
+    "last_happened_at",
     "newest",
+    "sittings_by_hour",
     "story_of",
     "tally",
+    "told_by_location",
 ]

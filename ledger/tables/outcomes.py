@@ -1,6 +1,18 @@
 """What happened, and what came of it: from an event to a copy of its email."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 from ledger.tables.base import Id, Instant, id_column, metadata, word
 
@@ -42,6 +54,8 @@ actions = Table(
     Column("course_member_id", BigInteger, nullable=False),
     Column("happened_at", Instant, nullable=False),  # of its first event
     Column("planned_at", Instant, nullable=False),
+    # A person asked for it, so that it is neither too old nor from before the start.
+    Column("asked", Boolean, nullable=False, server_default=false()),
     word("state", nullable=False),
     word("reason"),
     Column("due_at", Instant, nullable=False),

@@ -1,6 +1,7 @@
 """What may not be read, or not yet, when the switches say so."""
 
 import time
+from collections.abc import Mapping
 
 from flask import Response
 
@@ -9,11 +10,16 @@ from sandbox.misbehaviour.board import Board
 from sandbox.tenant import Tenant
 from schemas.entity import Entity
 
+_WAYS: Mapping[str, frozenset[str]] = {
+    "both": frozenset({"read", "list"}),
+    **{way: frozenset({way}) for way in ("read", "list", "create", "edit")},
+}
+
 
 def refused_right(board: Board, entity: Entity, way: str) -> Response | None:
-    """Return the answer of somebody who may not do this; `way` is read or list."""
+    """Return the answer of somebody who may not do this; `way` is read, list, create or edit."""
     found = board.now("missing-right")
-    if found is None or not found.is_about(entity) or found.text("way") not in {"both", way}:
+    if found is None or not found.is_about(entity) or way not in _WAYS[found.text("way")]:
         return None
     sentence = "Authorization has been denied for this request."
     return answered({"Message": sentence}, found.whole("status"))

@@ -15,10 +15,12 @@ from service.command.common import (
     local,
     opened_ledger,
     print_json,
+    printable,
     settings_now,
     with_own_broker,
 )
 from service.health import readiness
+from service.hearing import hearing_lines, hearing_now, hearing_plain
 from workers.clocks import utc_now
 
 
@@ -33,11 +35,15 @@ def status(*, as_json: bool) -> None:
             sending = sending_of(connection)
             counted = tally(connection, now)
             troubles = source_troubles(connection)
+            heard = hearing_now(connection, settings, now)
         parts = readiness(settings, engine, now)
     if as_json:
-        print_json({"mode": sending.mode, **asdict(counted), "parts": parts})
+        hearing = hearing_plain(heard)
+        print_json({"mode": sending.mode, **asdict(counted), "hearing": hearing, "parts": parts})
         return
     click.echo(_one_line(sending.mode, counted))
+    for line in hearing_lines(heard, settings, now):
+        click.echo(printable(line))
     for trouble in troubles:
         click.echo(
             f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
@@ -46,7 +52,7 @@ def status(*, as_json: bool) -> None:
     for line in _reasons(counted):
         click.echo(f"  {line}")
     for name, says in parts.items():
-        if says != "ok":
+        if says != "ok" and name != "check":  # told above, with what it means
             click.echo(f"! {name}: {says}")
 
 

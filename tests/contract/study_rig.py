@@ -56,10 +56,11 @@ class Space:
     source: FakeSource = field(default_factory=FakeSource)
     mailer: CatchingMailer = field(default_factory=CatchingMailer)
     completions: int = 50_000
+    begins: timedelta = timedelta(days=-30)  # when sending begins, from the first moment on
 
     def __post_init__(self) -> None:
         with writing(self.engine) as connection:
-            begin_with(connection, Mode.SENDING, NOON - timedelta(days=30))
+            begin_with(connection, Mode.SENDING, NOON + self.begins)
         self.source.have(Entity.COURSE, course())
         self.source.have(Entity.LESSON, *(lesson(number) for number in LESSONS))
 

@@ -8,9 +8,11 @@ import pytest
 from ledger.beats import take_lease
 from ledger.checks import CheckKind, Run, last_run, open_run
 from ledger.engine import Engine, reading, writing
-from ledger.sightings import quiet_among
+from ledger.intake import Origin, keep_notifications
+from ledger.quiet import quiet_among
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
@@ -244,3 +246,40 @@ def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
     space.clock.now -= timedelta(hours=5)
     space.enrol(1, told=False)
     assert after(space).news == 1
+
+
+def ask(space: Space, entity: Entity, record_id: int) -> None:
+    """Ask about a record, as a person."""
+    with writing(space.engine) as connection:
+        said = [Notification(entity, record_id)]
+        keep_notifications(connection, said, Origin.PERSON, space.clock())
+    space.work()
+
+
+def test_whoever_asks_is_written_to_about_what_was_there_before(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    [first] = space.finish(member, 1, told=False)
+    space.clock.now += timedelta(days=3)
+    look(space)
+    space.finish(member, 2, told=False)
+    after(space)
+    space.later(hours=1)
+    assert space.reasons("lesson_completed") == ["before-start", None]
+    ask(space, Entity.COMPLETED_LESSON, first)
+    space.later(hours=1)
+    assert space.subjects == ["You finished Lesson 2", "You finished Lesson 1"]
+    assert space.reasons("lesson_completed") == [None, None]
+    ask(space, Entity.COMPLETED_LESSON, first)
+    space.later(hours=1)
+    assert len(space.subjects) == 2
+
+
+def test_whoever_asks_is_written_to_about_what_was_before_sending_began(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED), begins=timedelta(minutes=5))
+    member = space.enrol(1)
+    space.later(minutes=10)
+    assert space.reasons("enrolled") == ["before-start"]
+    ask(space, Entity.COURSE_MEMBER, member.record_id)
+    assert space.subjects == ["You're in: Freelance Finance"]

@@ -17,7 +17,11 @@ from ledger.migrate import current_revision, differences, migrate, newest_revisi
 from tests.contract.ledger_rig import ROOT
 
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
-SINCE_0001 = {"people": {"zone"}, "snapshots": {"decided_upto"}}
+SINCE_0001: dict[str, dict[str, object]] = {
+    "people": {"zone": None},
+    "snapshots": {"decided_upto": None},
+    "actions": {"asked": False},
+}
 NEW_TABLES = ("checks", "sightings")
 
 
@@ -80,8 +84,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
     assert differences(first_ledger) == []
     after = rows_of(first_ledger)
     expected = {
-        name: [row | dict.fromkeys(SINCE_0001.get(name, ())) for row in rows]
-        for name, rows in before.items()
+        name: [row | SINCE_0001.get(name, {}) for row in rows] for name, rows in before.items()
     }
     assert after == expected | {name: [] for name in NEW_TABLES}
 

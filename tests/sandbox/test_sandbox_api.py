@@ -196,7 +196,7 @@ def test_reads_and_token_requests_are_counted_apart(silent_sandbox: Running) -> 
     silent_sandbox.sign_in()
     reads = silent_sandbox.get("/sandbox/reads").json()
     by_path = {f"{MEMBERS}/7": 1, MEMBERS: 1}
-    assert reads == {"total": 2, "by_path": by_path, "token_grants": 1}
+    assert reads == {"total": 2, "by_path": by_path, "writes": {}, "token_grants": 1}
 
 
 def test_an_answer_can_be_replaced_a_few_times(silent_sandbox: Running) -> None:

@@ -6,7 +6,14 @@ from sandbox.quota import Quota
 from tests.sandbox.sandbox_rig import Running
 from tests.sandbox.switch_rig import COURSES, asked_for_token, raw_answer, switched
 
-PUBLISHED = {"per_100ms": 1, "per_minute": 120, "per_hour": 5_000, "per_day": 200_000}
+PUBLISHED = {
+    "per_100ms": 1,
+    "per_minute": 120,
+    "per_hour": 5_000,
+    "per_day": 200_000,
+    "writes_per_minute": 60,
+    "writes_per_day": 5_000,
+}
 
 
 @dataclass

@@ -32,9 +32,9 @@ COMPANIES = Where(coworker_type=(CoworkerKind.COMPANY,))
 def known(
     *these: Rule,
     finish_announced_at: datetime | None = None,
-    sending_started_at: datetime | None = None,
+    watching_since: datetime | None = None,
 ) -> Circumstances:
-    return Circumstances(rules(*these), LONDON, SUBJECT, finish_announced_at, sending_started_at)
+    return Circumstances(rules(*these), LONDON, SUBJECT, finish_announced_at, watching_since)
 
 
 def test_a_rule_makes_one_plan_that_says_all() -> None:

@@ -27,7 +27,8 @@ class Truth:
     """What is true just before an action. None stands for a record that is gone.
 
     `events` are those that still hold. `sent_at` are the emails to this person in the last week.
-    `planned_nearby` counts the actions planned within the rule's flood window of this one.
+    `planned_nearby` counts the actions planned within the rule's flood window of this one; `asked`
+    says that a person asked for it.
     """
 
     now: datetime
@@ -44,6 +45,7 @@ class Truth:
     choices: Mapping[str, bool]
     sent_at: Sequence[datetime]
     planned_nearby: int
+    asked: bool = False
 
 
 def objection(truth: Truth) -> Outcome | None:
@@ -91,7 +93,7 @@ def _wanted(truth: Truth, rule: Rule) -> Outcome | None:
 
 def _since_start(truth: Truth, _: Rule) -> Outcome | None:
     started = truth.sending_started_at
-    if started is not None and _latest(truth) < started:
+    if started is not None and _latest(truth) < started and not truth.asked:
         return Outcome.skipped(Reason.BEFORE_START)
     return None
 
@@ -107,7 +109,11 @@ def _recent_enough(truth: Truth, rule: Rule) -> Outcome | None:
     # Old when it was found, or due for so long that we must have been down: both ask a person.
     # The time an email waits on purpose does not make it old.
     old_news = truth.planned_at - _latest(truth) > stale + timedelta(seconds=rule.delay_s)
-    return Outcome.held(Reason.TOO_OLD) if old_news or truth.now - truth.due_at > stale else None
+    due_at = truth.due_at
+    if truth.asked:
+        # Whoever asks knows that it is old; how long it waits since then still counts.
+        old_news, due_at = False, max(due_at, truth.planned_at)
+    return Outcome.held(Reason.TOO_OLD) if old_news or truth.now - due_at > stale else None
 
 
 def _no_flood(truth: Truth, rule: Rule) -> Outcome | None:

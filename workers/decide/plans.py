@@ -17,7 +17,8 @@ class Circumstances:
     """What is known when an event is decided on.
 
     `finish_announced_at` is when this person finished this course, if that is being told them.
-    `watching_since` is when sending began, or as long as nobody has started it, when we began.
+    `watching_since` is when sending began, or as long as nobody has started it, when we began;
+    `asked`: a person asked for this, also for what happened before.
     """
 
     rules: Rules
@@ -25,6 +26,7 @@ class Circumstances:
     subject: Subject
     finish_announced_at: datetime | None = None
     watching_since: datetime | None = None
+    asked: bool = False
 
 
 def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
@@ -36,7 +38,8 @@ def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
     ]
     if not fitting:
         return Reason.KIND_OFF
-    if known.watching_since is not None and event.happened_at < known.watching_since:
+    since = None if known.asked else known.watching_since
+    if since is not None and event.happened_at < since:
         return Reason.BEFORE_START
     finished_at = known.finish_announced_at
     if (
@@ -69,4 +72,5 @@ def _plan(event: Event, rule: Rule, known: Circumstances) -> Plan:
         happened_at=event.happened_at,
         due_at=due_at,
         gather_until=gather_until(event.happened_at, rule) if gathers else None,
+        asked=known.asked,
     )

@@ -1,6 +1,5 @@
 """Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -8,11 +7,12 @@ from zoneinfo import ZoneInfo
 from ledger.actions import finish_announced_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
-from ledger.events import keep_event, known_keys, note_reason
+from ledger.events import keep_event, known_keys, note_reason, quiet_events
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, person_gone, person_of
-from ledger.sightings import Quiet, forget_sighting, note_decided, quiet_among
+from ledger.quiet import asked_by_person, quiet_among
+from ledger.sightings import forget_sighting, note_decided
 from ledger.snapshots import (
     accept_listing,
     accept_record,
@@ -30,6 +30,7 @@ from workers.check.rows import sighting_of_record
 from workers.decide.completion import closed_among
 from workers.decide.conditions import Subject
 from workers.decide.happened import from_completions, from_enrolment
+from workers.decide.history import History
 from workers.decide.plans import Circumstances, plans_for
 from workers.lease import Overtaken
 from workers.lookup.findings import Findings
@@ -72,10 +73,15 @@ def conclude(
         events = _events(findings, before, deciding)
         events += events_of_gone(connection, findings.gone, now)
         old = known_keys(connection, [event.key for event in events])
-        new = [event for event in events if event.key not in old]
-        quiet = quiet_among(connection, [event.record for event in new if event.record])
+        records = [event.record for event in events if event.record is not None]
+        history = History(
+            quiet_among(connection, records),
+            asked_by_person(connection, records),
+            quiet_events(connection, old),
+        )
+        new = [event for event in events if event.key not in old or history.revives(event)]
         return sum(
-            _decide(connection, event, _quiet_reason(event, quiet), findings, deciding, now)
+            _decide(connection, event, history, findings, deciding, now)
             for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
         )
 
@@ -123,12 +129,6 @@ def _note_versions(connection: Connection, findings: Findings) -> None:
         note_decided(connection, entity, seen, findings.asked_at)
 
 
-def _quiet_reason(event: Event, quiet: Mapping[tuple[Entity, int], Quiet]) -> Reason | None:
-    """Return why nobody is written to about this, if it was there before we began."""
-    found = None if event.record is None else quiet.get(event.record)
-    return found.reason if found is not None and event.happened_at <= found.upto else None
-
-
 def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
     if findings.enrolment is None:
         return None
@@ -160,14 +160,15 @@ def _events(findings: Findings, before: CourseMember | None, deciding: Deciding)
 def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
     connection: Connection,
     event: Event,
-    quiet: Reason | None,
+    history: History,
     findings: Findings,
     deciding: Deciding,
     now: datetime,
 ) -> int:
-    event_id = keep_event(connection, event, now)
+    event_id = history.kept.get(event.key) or keep_event(connection, event, now)
     if event_id is None:
         return 0
+    quiet = history.quiet_reason(event)
     if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
         note_reason(connection, event_id, quiet or Reason.KIND_OFF)
         return 0
@@ -180,11 +181,13 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
             Subject(findings.enrolment, findings.course, lesson),
             finish_announced_at(connection, event.course_id, event.coworker_id),
             sending_of(connection).watching_since,
+            history.is_asked_for(event),
         ),
     )
     if isinstance(plans, Reason):
         note_reason(connection, event_id, plans)
         return 0
+    note_reason(connection, event_id, None)
     for plan in plans:
         plan_action(connection, plan, event_id, now)
     if event.kind is EventKind.COURSE_COMPLETED:

@@ -100,6 +100,7 @@ def _truth(
         zone=own_zone(person.zone if person else None, stand.zone),
         mode=sending.mode,
         sending_started_at=sending.started_at,
+        asked=claimed.asked,
         rule=rule,
         events=events,
         planned_at=claimed.planned_at,

@@ -55,10 +55,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("checks_of_kind", "checks", ["kind", "entity", "begun_at"])
+    # Not as a batch, which makes the table anew: others point at its rows.
+    op.add_column(
+        "actions", sa.Column("asked", sa.Boolean(), server_default=sa.false(), nullable=False)
+    )
     op.create_index("events_happened", "events", ["happened_at"])
 
 
 def downgrade() -> None:
     op.drop_index("events_happened", "events")
+    op.drop_column("actions", "asked")
     op.drop_table("checks")
     op.drop_table("sightings")

@@ -8,6 +8,8 @@ _LIMIT = {
     "per_minute": 120,
     "per_hour": 5_000,
     "per_day": 200_000,
+    "writes_per_minute": 60,
+    "writes_per_day": 5_000,
 }
 
 SWITCHES = (

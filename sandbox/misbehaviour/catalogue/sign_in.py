@@ -65,8 +65,12 @@ SWITCHES = (
     Switch(
         "missing-right",
         Group.SIGN_IN,
-        "A good token may not read this: each answer is 401, as if nobody had signed in.",
+        "A good token may not read this, or not write it: 401, as if nobody had signed in.",
         (7,),
-        (ENTITY, choice("way", "both", "read", "list"), choice("status", 401, 403)),
+        (
+            ENTITY,
+            choice("way", "both", "read", "list", "create", "edit"),
+            choice("status", 401, 403),
+        ),
     ),
 )

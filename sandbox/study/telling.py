@@ -1,0 +1,68 @@
+"""Who is told of a change, when and how often: the ways in which hooks serve. Pure.
+
+Each change has its own chance, drawn from the seed and from what changed, so that one more change
+elsewhere in a month alters nothing here.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from schemas.entity import Entity
+
+_HALF = 0.5
+MOST_TIMES = 3
+SHUFFLED_WITHIN = timedelta(minutes=30)
+LATE = (timedelta(minutes=5), timedelta(hours=3))
+
+
+class Telling(StrEnum):
+    """How a month of changes is told."""
+
+    ON = "on"
+    OFF = "off"
+    LOSSY = "lossy"  # half of it is lost
+    DUPLICATED = "duplicated"  # once to three times each
+    SHUFFLED = "shuffled"  # out of order, within half an hour
+    LATE = "late"  # after 5 minutes to 3 hours
+    STOPPED = "stopped"  # the hooks die half-way
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record that changed, at an aware moment."""
+
+    entity: Entity
+    record_id: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One change that is delivered, so many times, at a moment of its own."""
+
+    at: datetime
+    change: Change
+    times: int = 1
+
+
+def told(way: Telling, change: Change, *, seed: int, half_way: datetime) -> Told | None:
+    """Return how a change is told; None if nobody is. `half_way` is when hooks die, if they do."""
+    name = f"{seed}/{way}/{change.entity}/{change.record_id}/{change.at.isoformat()}"
+    chance = random.Random(name)  # noqa: S311 - chance, not secrecy
+    if way is Telling.OFF or (way is Telling.STOPPED and change.at >= half_way):
+        return None
+    if way is Telling.LOSSY and chance.random() < _HALF:
+        return None
+    if way is Telling.SHUFFLED:
+        return Told(_later(change, (timedelta(), SHUFFLED_WITHIN), chance), change)
+    if way is Telling.LATE:
+        return Told(_later(change, LATE, chance), change)
+    times = chance.randint(1, MOST_TIMES) if way is Telling.DUPLICATED else 1
+    return Told(change.at, change, times)
+
+
+def _later(change: Change, between: tuple[timedelta, timedelta], chance: random.Random) -> datetime:
+    least, most = (int(one.total_seconds()) for one in between)
+    return change.at + timedelta(seconds=chance.randint(least, most))

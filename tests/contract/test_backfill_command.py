@@ -1,0 +1,177 @@
+"""`coursebell backfill` as a person gives it, against the stand-in, in this process."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from ledger.controls import begin_with
+from ledger.engine import Engine, open_engine, reading, writing
+from ledger.migrate import migrate
+from ledger.people import accept_person
+from ledger.tables import lookups, notifications
+from schemas.states import Mode
+from service.command import commands, main
+from tests.contract.study_rig import coworker
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.clocks import utc_now
+
+
+@dataclass
+class Desk:
+    """A place with settings and a ledger, from which a person gives commands."""
+
+    sandbox: Running
+    engine: Engine
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(commands, ["backfill", *words])
+
+    def told(self) -> list[tuple[str, str]]:
+        with reading(self.engine) as connection:
+            rows = connection.execute(notifications.select().order_by(notifications.c.id))
+            return [(row.origin, row.entity) for row in rows]
+
+    def waiting(self) -> int:
+        with reading(self.engine) as connection:
+            return len(connection.execute(lookups.select()).all())
+
+    def study(self, name: str, lessons: int = 2) -> int:
+        """Let somebody enrol and finish lessons, and nobody tell us; return their Id."""
+        member_id = self.sandbox.enrol(name, "Freelance Finance", deliver=False)
+        for _ in range(lessons):
+            self.sandbox.post("/sandbox/finish-lesson", course_member_id=member_id, deliver=False)
+        return self.sandbox.person(name)
+
+    def know(self, coworker_id: int, name: str, email: str) -> None:
+        with writing(self.engine) as connection:
+            accept_person(connection, coworker(coworker_id, full_name=name, email=email), utc_now())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    sign_in = ("--username", USERNAME, "--password", PASSWORD)
+    engine = open_engine(f"sqlite:///{tmp_path}/coursebell.db")
+    migrate(engine)
+    with writing(engine) as connection:
+        begin_with(connection, Mode.OBSERVE, utc_now())
+    with running("--no-deliver", *sign_in) as sandbox:
+        for name, text in {
+            "DATA_DIR": str(tmp_path),
+            "NEXUDUS_URL": sandbox.addresses["api"],
+            "NEXUDUS_USERNAME": USERNAME,
+            "NEXUDUS_PASSWORD": PASSWORD,
+            "NEXUDUS_LIMITS": "1000/second;100000/hour",
+            "ZONE": "Europe/Lisbon",
+        }.items():
+            monkeypatch.setenv(f"COURSEBELL_{name}", text)
+        yield Desk(sandbox, engine)
+    engine.dispose()
+    structlog.reset_defaults()  # commands set it for their whole process
+
+
+def test_a_window_says_by_name_and_day_what_was_found_and_how_to_go_on(desk: Desk) -> None:
+    desk.study("Joël")
+    done = desk.run("--since", "2d")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == "Asked about 2 finished lessons and 1 enrolment that we did not know of."
+    assert "Joël" in lines[1]
+    assert lines[1].endswith(": 2 finished lessons and 1 enrolment")
+    assert "`coursebell tail`" in lines[-1]
+    assert "@" not in done.output
+    assert {origin for origin, _ in desk.told()} == {"backfill"}
+    assert desk.waiting() == 3
+    again = desk.run("--since", "2d")
+    assert again.output == "Nothing there that we did not know of; 3 records seen.\n"
+    assert desk.waiting() == len(desk.told()) == 3
+
+
+def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
+    desk.study("Zoë", lessons=1)
+    done = desk.run("--since", "1h", "--dry-run")
+    assert done.output.startswith("Would ask about 1 finished lesson and 1 enrolment that")
+    assert "Nothing was written." in done.output
+    assert (desk.told(), desk.waiting()) == ([], 0)
+
+
+def test_with_send_it_is_in_the_name_of_a_person(desk: Desk) -> None:
+    desk.study("Joël", lessons=0)
+    assert desk.run("--since", "1h", "--send").exit_code == 0
+    assert desk.told() == [("person", "CourseMember")]
+
+
+def test_as_json_it_is_one_document(desk: Desk) -> None:
+    coworker_id = desk.study("Joël", lessons=1)
+    said = json.loads(desk.run("--since", "1h", "--json", "--dry-run").output)
+    assert (said["dry_run"], said["person"]) == (True, None)
+    assert said["news"] == {"CourseMember": 1, "CourseCompletedLesson": 1}
+    assert {row["entity"] for row in said["rows"]} == {"CourseMember", "CourseCompletedLesson"}
+    said = json.loads(desk.run("--person", str(coworker_id), "--json").output)
+    assert said["person"]["coworker_id"] == coworker_id
+    assert said["news"] == {"CourseMember": 1, "CourseCompletedLesson": 1}
+
+
+@pytest.mark.parametrize("by", ["address", "part", "id"])
+def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: str) -> None:
+    coworker_id = desk.study("Joël")
+    desk.study("Zoë")
+    desk.know(coworker_id, "Joël Known", "joel.known@example.org")
+    who = {"address": "Joel.Known@example.org", "part": "known", "id": str(coworker_id)}[by]
+    done = desk.run("--person", who)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0] == "Joël Known  j***@example.org"
+    assert "Asked about 2 finished lessons and 1 enrolment.\n" in done.output
+    assert [origin for origin, _ in desk.told()] == ["person"] * 3
+    whole = desk.run("--person", who, "--show-addresses", "--dry-run")
+    assert whole.output.startswith("Joël Known  joel.known@example.org\n")
+
+
+def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:
+    coworker_id = desk.study("Joël", lessons=0)
+    done = desk.run("--person", str(coworker_id))
+    assert done.output.startswith(f"Coworker {coworker_id}, of whom we knew nothing\nAsked about")
+    nothing = desk.run("--person", "424242")
+    assert nothing.output.splitlines()[1] == "Nexudus has no enrolment of them."
+
+
+def test_nobody_and_several_end_with_1_and_what_to_try(desk: Desk) -> None:
+    nobody = desk.run("--person", "nobody@example.org")
+    assert nobody.exit_code == 1
+    assert "coursebell backfill --person" in nobody.stderr
+    desk.know(71, "Ana Sousa", "ana@example.org")
+    desk.know(72, "Ana Reis", "reis@example.org")
+    several = desk.run("--person", "ana")
+    assert several.exit_code == 1
+    assert "  71  Ana Sousa  a***@example.org\n" in several.stderr
+    assert desk.told() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--since", "2d", "--person", "ana"),
+        ("--person", "ana", "--until", "1d"),
+        ("--since", "1d", "--until", "2d"),
+        ("--since", "yesterday"),
+    ],
+)
+def test_what_makes_no_sense_is_wrong_usage(desk: Desk, words: tuple[str, ...]) -> None:
+    assert desk.run(*words).exit_code == 2
+
+
+def test_a_nexudus_that_refuses_ends_it_with_4(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COURSEBELL_NEXUDUS_PASSWORD", "wrong")
+    monkeypatch.setattr("sys.argv", ["coursebell", "backfill", "--since", "1d"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    assert "wrong" not in capsys.readouterr().err
+    assert desk.told() == []

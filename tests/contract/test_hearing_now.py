@@ -1,0 +1,203 @@
+"""What `coursebell status` and `/readyz` say about hearing, on both engines."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.checks import CheckKind, begin_check, end_check, fail_check
+from ledger.engine import Engine, reading, writing
+from ledger.intake import Origin, keep_notifications
+from ledger.sightings import Sighting, note_sightings
+from ledger.snapshots import accept_record
+from schemas.entity import FOLLOWED, Entity
+from schemas.notification import Notification
+from schemas.reasons import Reason
+from schemas.settings import Settings, load_settings
+from service.health import readiness
+from service.hearing import hearing_lines, hearing_now, hearing_plain
+from tests.builders.records import completed_lesson, course, course_member
+
+NOW = datetime(2026, 3, 10, 20, 30, tzinfo=UTC)  # a Tuesday
+DONE = Entity.COMPLETED_LESSON
+
+
+def settings(every_s: int = 300) -> Settings:
+    return load_settings({"COURSEBELL_CHECK_EVERY_S": str(every_s)})
+
+
+def lines(engine: Engine, now: datetime = NOW, every_s: int = 300) -> list[str]:
+    with reading(engine) as connection:
+        heard = hearing_now(connection, settings(every_s), now)
+    return hearing_lines(heard, settings(every_s), now)
+
+
+def check_part(engine: Engine, now: datetime = NOW, every_s: int = 300) -> str:
+    return readiness(settings(every_s), engine, now)["check"]
+
+
+def checked(engine: Engine, at: datetime = NOW) -> None:
+    for entity in FOLLOWED:
+        with writing(engine) as connection:
+            run = begin_check(connection, CheckKind.CHECK, entity, at)
+            end_check(connection, run.check_id, at)
+
+
+def failing(engine: Engine, reason: Reason, at: datetime = NOW) -> None:
+    with writing(engine) as connection:
+        run = begin_check(connection, CheckKind.CHECK, DONE, at)
+        fail_check(connection, run.check_id, reason, "the source answered 403")
+
+
+def evenings(engine: Engine, upto: datetime) -> None:
+    """Let a space study on eight weeks of evenings, four people each hour."""
+    moments = [
+        NOW.replace(hour=hour, minute=0) - timedelta(days=day)
+        for day in range(56)
+        for hour in (18, 19, 20)
+    ]
+    seen = [
+        Sighting(
+            number * 10 + who, moment, "a", created_at=moment, course_member_id=number * 10 + who
+        )
+        for number, moment in enumerate(moments, 1)
+        for who in range(4)
+        if moment < upto
+    ]
+    with writing(engine) as connection:
+        note_sightings(connection, DONE, seen, NOW)
+
+
+def test_before_the_first_check_nothing_is_wrong(ledger_engine: Engine) -> None:
+    assert check_part(ledger_engine) == "ok"
+    assert lines(ledger_engine) == ["not checked yet; no news yet"]
+
+
+def test_the_first_look_shows_how_far_it_got(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        begin_check(connection, CheckKind.BASELINE, Entity.COURSE_MEMBER, NOW)
+    assert lines(ledger_engine) == ["looking for the first time: 0 enrolments seen; no news yet"]
+    assert check_part(ledger_engine) == "ok"
+
+
+def test_a_silence_as_usual_is_said_to_be_so(ledger_engine: Engine) -> None:
+    checked(ledger_engine, NOW - timedelta(minutes=2))
+    evenings(ledger_engine, NOW)
+    [line] = lines(ledger_engine)
+    assert line.startswith("checked 2 min ago; last news ")
+    assert line.endswith("; usual gap at this hour 17 min: quiet, as usual")
+
+
+def test_an_unusual_silence_is_said_and_is_no_fault_of_ours(ledger_engine: Engine) -> None:
+    checked(ledger_engine)
+    evenings(ledger_engine, NOW - timedelta(hours=9))
+    said = lines(ledger_engine)
+    assert "quiet" not in said[0]
+    assert said[1].startswith(
+        "! unusually silent: nothing since 2026-03-09 20:00 UTC, and about 11 "
+    )
+    assert check_part(ledger_engine) == "ok"
+
+
+def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
+    checked(ledger_engine)
+    with writing(ledger_engine) as connection:
+        note_sightings(connection, DONE, [Sighting(1, NOW, "a", created_at=NOW)], NOW)
+    [line] = lines(ledger_engine)
+    assert line.endswith("too little is known yet to tell whether silence is usual")
+
+
+def test_a_check_that_is_late_is_deaf_for_certain(ledger_engine: Engine) -> None:
+    checked(ledger_engine, NOW - timedelta(minutes=16))
+    assert check_part(ledger_engine).startswith("our own check of enrolments is late; the last")
+    assert lines(ledger_engine)[1].startswith("! check: our own check of enrolments is late")
+    assert check_part(ledger_engine, NOW - timedelta(minutes=2)) == "ok"
+    assert check_part(ledger_engine, every_s=0) == "ok"
+    assert lines(ledger_engine, every_s=0) == ["our own checks are off; no news yet"]
+
+
+def test_a_check_that_is_refused_is_said_at_once(ledger_engine: Engine) -> None:
+    checked(ledger_engine, NOW - timedelta(minutes=5))
+    failing(ledger_engine, Reason.NEXUDUS_REFUSED)
+    said = check_part(ledger_engine)
+    assert said.startswith(
+        "our own check of finished lessons does not get through: Nexudus refuses"
+    )
+    assert "the source answered 403" in said
+    assert check_part(ledger_engine, every_s=0) == "ok"
+
+
+def test_a_stumble_is_told_to_people_and_not_to_who_watches(ledger_engine: Engine) -> None:
+    checked(ledger_engine, NOW - timedelta(minutes=5))
+    failing(ledger_engine, Reason.NEXUDUS_DOWN)
+    assert check_part(ledger_engine) == "ok"
+    assert "does not get through: Nexudus did not answer" in lines(ledger_engine)[1]
+    assert "does not get through" in check_part(ledger_engine, NOW + timedelta(minutes=20))
+
+
+def study(engine: Engine, record_id: int, days: float, origin: Origin) -> None:
+    """Have somebody finish a lesson so many days ago, and somebody tell of it."""
+    at = NOW - timedelta(days=days)
+    with writing(engine) as connection:
+        accept_record(connection, DONE, completed_lesson(record_id, 1, at), NOW)
+        keep_notifications(connection, [Notification(DONE, record_id)], origin, at)
+
+
+@pytest.fixture
+def engine(ledger_engine: Engine) -> Engine:
+    """Give a ledger that knows one enrolment and its course."""
+    with writing(ledger_engine) as connection:
+        accept_record(connection, Entity.COURSE, course(), NOW)
+        accept_record(connection, Entity.COURSE_MEMBER, course_member(), NOW)
+    return ledger_engine
+
+
+def test_hooks_that_arrive_no_more_are_said_by_location(engine: Engine) -> None:
+    for number in range(1, 11):
+        study(engine, number, 3, Origin.HOOK)
+    study(engine, 11, 0.5, Origin.HOOK)
+    for number in range(12, 23):
+        study(engine, number, 0.5, Origin.CHECK)
+    assert lines(engine)[1:] == [
+        "  Harbour Works, last 7 days: 11 by hook, 11 by our own check",
+        (
+            "! hooks of Harbour Works do not arrive: 1 of 12 finished lessons of the last day was"
+            " told, the rest we found ourselves"
+        ),
+    ]
+    assert check_part(engine) == "ok"
+
+
+def test_a_location_that_nobody_tells_us_of_is_simply_checked(engine: Engine) -> None:
+    for number in range(1, 23):
+        study(engine, number, number / 4, Origin.CHECK)
+    assert len(lines(engine)) == 1
+
+
+def test_a_relay_that_has_not_had_its_time_yet_is_not_missed(engine: Engine) -> None:
+    for number in range(1, 11):
+        study(engine, number, 3, Origin.RELAY)
+    for number in range(11, 23):
+        study(engine, number, 0.01, Origin.CHECK)  # a quarter of an hour ago
+    assert len(lines(engine)) == 1
+
+
+def test_for_programs_it_is_all_there(engine: Engine) -> None:
+    checked(engine)
+    study(engine, 1, 2, Origin.RELAY)
+    study(engine, 2, 0.5, Origin.CHECK)
+    with reading(engine) as connection:
+        plain = hearing_plain(hearing_now(connection, settings(), NOW))
+    assert plain["hearing"] == "unknown"
+    assert plain["checks"] == {
+        entity: {"checked_at": NOW, "trouble": None, "says": None} for entity in FOLLOWED
+    }
+    assert plain["locations"] == [
+        {
+            "location": "Harbour Works",
+            "business_id": 500,
+            "entity": "CourseCompletedLesson",
+            "before": {"relay": 1},
+            "last_day": {"check": 1},
+            "lost": False,
+        }
+    ]

@@ -1,0 +1,155 @@
+"""What tells whether we still hear, on both engines: when things happened, and who told of them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.engine import Engine, reading, writing
+from ledger.events import keep_event
+from ledger.intake import Origin, keep_notifications
+from ledger.sightings import Sighting, note_sightings
+from ledger.snapshots import accept_record
+from ledger.stories import Told, last_happened_at, sittings_by_hour, told_by_location
+from schemas.entity import Entity
+from schemas.events import Event, EventKind
+from schemas.notification import Notification
+from tests.builders.records import NOON, completed_lesson, course, course_member
+
+HOUR = timedelta(hours=1)
+NOW = NOON + timedelta(days=10)
+DONE = Entity.COMPLETED_LESSON
+
+
+def happened(
+    engine: Engine,
+    kind: EventKind,
+    at: datetime,
+    member: int = 1,
+    lesson: int = 1,
+) -> None:
+    with writing(engine) as connection:
+        event = Event(kind, f"{kind}:{member}:{lesson}", at, 1234, 77, member, lesson)
+        keep_event(connection, event, at)
+
+
+def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine: Engine) -> None:
+    for lesson, minutes in ((1, 5), (2, 59), (3, 60)):
+        at = NOON + timedelta(minutes=minutes)
+        happened(ledger_engine, EventKind.LESSON_COMPLETED, at, lesson=lesson)
+    happened(ledger_engine, EventKind.COURSE_STARTED, NOON + timedelta(minutes=5))
+    happened(ledger_engine, EventKind.ENROLLED, NOON + timedelta(minutes=30), member=2)
+    happened(ledger_engine, EventKind.ENROLLED, NOON - HOUR, member=3)
+    with reading(ledger_engine) as connection:
+        assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
+        assert last_happened_at(connection) == NOON + HOUR
+
+
+def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: Engine) -> None:
+    at = NOON + timedelta(minutes=5, microseconds=7)
+    happened(ledger_engine, EventKind.LESSON_COMPLETED, at, member=1)
+    seen = [
+        Sighting(50, at, "a", created_at=at, course_member_id=1),
+        Sighting(51, at, "a", created_at=at, course_member_id=2),
+        Sighting(52, at, "a", created_at=at + 3 * HOUR, course_member_id=2),
+        Sighting(53, at, "a"),
+    ]
+    with writing(ledger_engine) as connection:
+        note_sightings(connection, DONE, seen, NOW)
+        note_sightings(connection, Entity.COURSE_MEMBER, [Sighting(2, at, "b", created_at=at)], NOW)
+    with reading(ledger_engine) as connection:
+        assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + 3 * HOUR: 1}
+        assert last_happened_at(connection) == at + 3 * HOUR
+
+
+def test_a_delete_that_we_found_is_no_news_of_somebody(ledger_engine: Engine) -> None:
+    happened(ledger_engine, EventKind.UNENROLLED, NOON)
+    with reading(ledger_engine) as connection:
+        assert (sittings_by_hour(connection, NOON - HOUR), last_happened_at(connection)) == (
+            {},
+            None,
+        )
+
+
+def read(engine: Engine, record_id: int, made_at: datetime) -> None:
+    with writing(engine) as connection:
+        accept_record(connection, DONE, completed_lesson(record_id, 1, made_at), NOW)
+
+
+def tell(engine: Engine, record_id: int, origin: Origin, at: datetime) -> None:
+    with writing(engine) as connection:
+        keep_notifications(connection, [Notification(DONE, record_id)], origin, at)
+
+
+@pytest.fixture
+def engine(ledger_engine: Engine) -> Engine:
+    """Give a ledger that knows one enrolment and its course."""
+    with writing(ledger_engine) as connection:
+        accept_record(connection, Entity.COURSE, course(), NOW)
+        old = course_member(created_at=NOON - timedelta(days=99))
+        accept_record(connection, Entity.COURSE_MEMBER, old, NOW)
+    return ledger_engine
+
+
+def told(engine: Engine) -> list[Told]:
+    week_ago, yesterday = NOW - timedelta(days=7), NOW - timedelta(days=1)
+    with reading(engine) as connection:
+        return told_by_location(connection, week_ago, yesterday, NOW - timedelta(minutes=30))
+
+
+def test_who_told_first_is_counted_by_location_and_time(engine: Engine) -> None:
+    before, lately = NOW - timedelta(days=3), NOW - timedelta(hours=3)
+    for record_id, made_at, origin in (
+        (1, before, Origin.HOOK),
+        (2, before, Origin.HOOK),
+        (3, before, Origin.CHECK),
+        (4, lately, Origin.BACKFILL),
+        (5, lately, Origin.RELAY),
+    ):
+        read(engine, record_id, made_at)
+        tell(engine, record_id, origin, made_at)
+    tell(engine, 1, Origin.BACKFILL, NOW)
+    assert told(engine) == [
+        Told(
+            500,
+            "Harbour Works",
+            DONE,
+            {Origin.HOOK: 2, Origin.CHECK: 1},
+            {Origin.BACKFILL: 1, Origin.RELAY: 1},
+        )
+    ]
+
+
+def test_a_relay_that_is_slower_than_our_check_is_a_relay_that_tells(engine: Engine) -> None:
+    made_at = NOW - timedelta(hours=3)
+    read(engine, 1, made_at)
+    tell(engine, 1, Origin.CHECK, made_at)
+    tell(engine, 1, Origin.RELAY, made_at + timedelta(minutes=15))
+    assert [one.lately for one in told(engine)] == [{Origin.RELAY: 1}]
+
+
+def test_what_is_too_young_too_old_or_was_never_read_does_not_count(engine: Engine) -> None:
+    read(engine, 1, NOW - timedelta(minutes=10))  # a relay may still tell of it
+    read(engine, 2, NOON - timedelta(days=60))  # made long before anybody could
+    for record_id in (1, 2, 3):
+        tell(engine, record_id, Origin.CHECK, NOW)
+    read(engine, 4, NOW - timedelta(hours=2))  # decided on with another of its list
+    # An old enrolment that changed: relays tell of new ones.
+    with writing(engine) as connection:
+        said = [Notification(Entity.COURSE_MEMBER, course_member().record_id)]
+        keep_notifications(connection, said, Origin.CHECK, NOW - HOUR)
+    assert told(engine) == []
+
+
+def test_where_the_course_is_not_known_neither_is_the_location(ledger_engine: Engine) -> None:
+    made_at = datetime(2026, 3, 13, 9, 0, tzinfo=UTC)
+    new = course_member(created_at=made_at)
+    with writing(ledger_engine) as connection:
+        accept_record(connection, Entity.COURSE_MEMBER, new, NOW)
+        said = [Notification(Entity.COURSE_MEMBER, new.record_id)]
+        keep_notifications(connection, said, Origin.HOOK, made_at)
+    read(ledger_engine, 1, made_at)
+    tell(ledger_engine, 1, Origin.CHECK, made_at)
+    assert told(ledger_engine) == [
+        Told(None, "unknown", DONE, {}, {Origin.CHECK: 1}),
+        Told(None, "unknown", Entity.COURSE_MEMBER, {}, {Origin.HOOK: 1}),
+    ]

@@ -1,0 +1,191 @@
+"""Plays a month of study against the real engine, leaping from one moment to the next.
+
+Real are the stand-in as a program, its signed deliveries over HTTP, our receiver, the ledger in a
+file, the reads, and the emails over SMTP. Only time is made up, and it is the same for all.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from sqlalchemy import func, select
+
+from ledger.actions import next_action_at
+from ledger.engine import reading
+from ledger.lookups import next_lookup_at
+from ledger.tables import actions
+from sandbox.study.deeds import Deed
+from sandbox.study.telling import Change, Telling, Told, told
+from schemas.states import ActionState
+from tests.contract.source_rig import HandClock
+from tests.month.month_actors import Actors
+from tests.month.month_ground import Ground
+from tests.month.month_world import BEGINS, HALF_WAY
+from workers.lookup.drain import drain_batch
+from workers.perform.outbox import perform_batch
+from workers.workshop import Workshop
+
+CHECK_EVERY = timedelta(minutes=5)  # at 0, 5, 10, ... minutes of each hour
+_LATEST_END = timedelta(days=60)  # after the last deed: whatever was capped has gone by then
+_MOST_ROUNDS = 200  # of work at one moment; more means that it never ends
+
+Check = Callable[[Workshop], None]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of a month: every email as it arrived, without its date, sorted; and counts.
+
+    `requests` are those to the source's API, sign-ins too; `outcomes` are of all planned actions.
+    """
+
+    emails: tuple[bytes, ...]
+    deeds: int
+    deliveries: int
+    checks: int
+    requests: int
+    by_template: Mapping[str, int]
+    outcomes: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays one month. `check` looks for what nobody told; without it only hooks tell."""
+
+    ground: Ground
+    way: Telling
+    seed: int
+    check: Check | None = None
+    deliveries: int = 0
+    checks: int = 0
+    _clock: HandClock = field(default_factory=lambda: HandClock(BEGINS))
+    _to_tell: list[tuple[datetime, int, Told]] = field(default_factory=list)
+    _numbers: "count[int]" = field(default_factory=count)
+    _check_at: datetime | None = None
+
+    def play(self, deeds: Iterable[Deed]) -> Played:
+        """Play the deeds, and go on until nothing is left to be done."""
+        left = sorted(deeds, key=lambda deed: deed.at, reverse=True)
+        number, latest = len(left), left[0].at + _LATEST_END
+        with self.ground.a_month(self._clock) as workshop:
+            actors = Actors(self.ground.sandbox)
+            if self.check is not None:
+                # The first look finds an empty tenant, before anything happens.
+                self._check_at = BEGINS
+            while (moment := self._next(workshop, left)) is not None:
+                assert moment <= latest, "something is due for ever"
+                self._go_to(moment)
+                while left and left[-1].at <= moment:
+                    self._changed(actors.play(left.pop()))
+                self._deliver()
+                self._check(workshop)
+                self._work(workshop)
+            return self._result(workshop, number)
+
+    def _next(self, workshop: Workshop, left: list[Deed]) -> datetime | None:
+        asked = (
+            left[-1].at if left else None,
+            self._to_tell[0][0] if self._to_tell else None,
+            self._check_at,
+            *self._due(workshop),
+        )
+        return min((moment for moment in asked if moment is not None), default=None)
+
+    def _go_to(self, moment: datetime) -> None:
+        assert moment > self._clock() or moment == self._check_at == BEGINS, "time stands still"
+        self._clock.now = moment
+        self.ground.set_clock(moment)
+
+    def _changed(self, changes: list[Change]) -> None:
+        for change in changes:
+            said = told(self.way, change, seed=self.seed, half_way=HALF_WAY)
+            if said is not None:
+                heapq.heappush(self._to_tell, (said.at, next(self._numbers), said))
+        if self.check is not None and self._check_at is None:
+            self._check_at = grid_point(self._clock())
+
+    def _deliver(self) -> None:
+        while self._to_tell and self._to_tell[0][0] <= self._clock():
+            _, _, said = heapq.heappop(self._to_tell)
+            change = said.change
+            answer = self.ground.sandbox.post(
+                "/sandbox/deliver", entity=change.entity, id=change.record_id, times=said.times
+            )
+            assert set(answer["statuses"]) == {202}, answer
+            self.deliveries += said.times
+
+    def _check(self, workshop: Workshop) -> None:
+        if (
+            self.check is not None
+            and self._check_at is not None
+            and self._check_at <= self._clock()
+        ):
+            self._check_at = None
+            self.check(workshop)
+            self.checks += 1
+
+    def _work(self, workshop: Workshop) -> None:
+        looking_up, now = workshop.looking_up, self._clock()
+        for _ in range(_MOST_ROUNDS):
+            lookup_at, action_at = self._due(workshop)
+            if lookup_at is not None and lookup_at <= now:
+                drain_batch(looking_up)
+            elif action_at is not None and action_at <= now:
+                perform_batch(workshop.performing, looking_up.source)
+            else:
+                return
+        raise AssertionError("the work never ends")
+
+    def _due(self, workshop: Workshop) -> tuple[datetime | None, datetime | None]:
+        now = self._clock()
+        with reading(workshop.engine) as connection:
+            return next_lookup_at(connection, now), next_action_at(connection, now)
+
+    def _result(self, workshop: Workshop, deeds: int) -> Played:
+        sandbox = self.ground.sandbox
+        reads = sandbox.get("/sandbox/reads").json()
+        kept = sandbox.get("/sandbox/mails").json()
+        emails = [
+            without_date(sandbox.get(f"/sandbox/mails/{mail['number']}.eml").content)
+            for mail in kept
+        ]
+        with reading(workshop.engine) as connection:
+            rows = connection.execute(
+                select(
+                    actions.c.template, actions.c.state, actions.c.reason, func.count()
+                ).group_by(actions.c.template, actions.c.state, actions.c.reason)
+            ).all()
+        by_template: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
+        for template, state, reason, number in rows:
+            outcomes[f"{state} {reason}" if reason else str(state)] += number
+            if state == ActionState.DONE:
+                by_template[str(template)] += number
+        assert len(emails) == by_template.total(), "an email was lost or kept twice"
+        return Played(
+            tuple(sorted(emails)),
+            deeds,
+            self.deliveries,
+            self.checks,
+            reads["total"] + reads["token_grants"],
+            dict(sorted(by_template.items())),
+            dict(sorted(outcomes.items())),
+        )
+
+
+def grid_point(moment: datetime) -> datetime:
+    """Return when the next check is: at that moment, or as soon after it as they come."""
+    past = (moment - _EPOCH) % CHECK_EVERY
+    return moment if not past else moment - past + CHECK_EVERY
+
+
+def without_date(raw: bytes) -> bytes:
+    """Return an email without what says when it was written; nothing else may differ."""
+    head, gap, body = raw.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"date:")]
+    assert len(lines) == len(head.split(b"\r\n")) - 1, "an email has one date"
+    return b"\r\n".join(lines) + gap + body

@@ -1,0 +1,101 @@
+"""Our own checks that do not get through, and hooks that do not arrive any more."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ledger.checks import CheckKind, Run
+from ledger.intake import Origin
+from ledger.stories import Told
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from workers.decide.hearing import CheckTrouble, judge_check, judge_told
+
+NOW = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
+EVERY_S = 300
+
+
+def run(ago_s: float, *, ended: bool = True, **different: Any) -> Run:  # noqa: ANN401 - any field
+    moment = NOW - timedelta(seconds=ago_s)
+    fields: dict[str, Any] = {
+        "check_id": 1,
+        "kind": CheckKind.CHECK,
+        "entity": Entity.COURSE_MEMBER,
+        "begun_at": moment,
+        "ended_at": moment if ended else None,
+        "since": None,
+        "reached": None,
+        "pages": 1,
+        "rows": 0,
+        "news": 0,
+        "total": None,
+        "reason": None,
+        "error": None,
+        "report": None,
+    }
+    return Run(**(fields | different))
+
+
+def failed(reason: Reason, ago_s: float = 10, **different: Any) -> Run:  # noqa: ANN401 - any field
+    return run(ago_s, ended=False, reason=reason, error="503", **different)
+
+
+BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
+
+
+@pytest.mark.parametrize(
+    ("last", "under_way", "expected"),
+    [
+        (None, None, None),  # before the first had time to run
+        (run(890), None, None),
+        (run(901), None, CheckTrouble.LATE),
+        (run(9000), run(5, ended=False), None),  # after a night off, it is at it
+        (run(9000), run(901, ended=False), CheckTrouble.LATE),  # somebody vanished over it
+        (None, run(3000, **BASELINE), None),  # it reads all there is
+        (None, run(3700, **BASELINE), CheckTrouble.LATE),
+        (run(300), failed(Reason.NEXUDUS_REFUSED), CheckTrouble.FAILING),
+        (None, failed(Reason.NEXUDUS_REFUSED, kind=CheckKind.BASELINE), CheckTrouble.FAILING),
+        (run(300), failed(Reason.UNREADABLE), CheckTrouble.FAILING),
+        (run(300), failed(Reason.NEXUDUS_DOWN), CheckTrouble.STUMBLED),
+        (run(300), failed(Reason.NEXUDUS_BUSY), CheckTrouble.STUMBLED),
+        (run(1300), failed(Reason.NEXUDUS_DOWN, 1000), CheckTrouble.FAILING),
+    ],
+)
+def test_our_own_check(
+    last: Run | None, under_way: Run | None, expected: CheckTrouble | None
+) -> None:
+    assert judge_check(last, under_way, EVERY_S, NOW) is expected
+
+
+def test_checks_that_are_off_are_never_late() -> None:
+    assert judge_check(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
+
+
+def told(before: dict[Origin, int], lately: dict[Origin, int]) -> Told:
+    return Told(500, "Harbour Works", Entity.COMPLETED_LESSON, before, lately)
+
+
+@pytest.mark.parametrize(
+    ("before", "lately", "lost"),
+    [
+        ({Origin.HOOK: 30, Origin.CHECK: 2}, {Origin.HOOK: 1, Origin.CHECK: 11}, (1, 12)),
+        ({Origin.RELAY: 3}, {Origin.CHECK: 4, Origin.BACKFILL: 1}, (0, 5)),
+        ({Origin.HOOK: 30}, {Origin.CHECK: 4}, None),  # too few to say
+        ({Origin.HOOK: 30}, {Origin.HOOK: 6, Origin.CHECK: 6}, None),  # half arrive
+        ({Origin.HOOK: 10, Origin.CHECK: 10}, {Origin.CHECK: 12}, None),  # it never was most
+        ({Origin.CHECK: 40}, {Origin.CHECK: 12}, None),  # nobody ever told: nothing is lost
+        ({}, {Origin.CHECK: 12}, None),
+    ],
+)
+def test_hooks_that_do_not_arrive(
+    before: dict[Origin, int], lately: dict[Origin, int], lost: tuple[int, int] | None
+) -> None:
+    loss = judge_told(told(before, lately))
+    assert (None if loss is None else (loss.heard, loss.of)) == lost
+
+
+def test_what_does_not_arrive_is_named_by_what_told_most_before() -> None:
+    loss = judge_told(told({Origin.HOOK: 1, Origin.RELAY: 9}, {Origin.CHECK: 9}))
+    assert loss is not None
+    assert loss.by is Origin.RELAY
