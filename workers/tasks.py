@@ -4,25 +4,31 @@ A task ends after some seconds also when more is due, and rings for the rest, so
 work never keeps the other waiting.
 """
 
+import secrets
 import time
 from collections.abc import Callable
 
 import structlog
 from celery import shared_task
 
-from ledger.engine import writing
+from ledger.beats import give_lease_back, take_lease
+from ledger.engine import reading, writing
 from ledger.retention import forget_old
 from schemas.errors import SourceRefused, Transient
 from workers.check.check import check_all
+from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import this_child
+from workers.guard import guard, is_guard_due
 from workers.lookup.drain import drain_batch
 from workers.names import (
     ACTION_PERFORM,
+    HOOKS_GUARD,
     LEDGER_RETAIN,
     LOOKUP_DRAIN,
     OUTBOX_SWEEP,
     SOURCE_CHECK,
     SOURCE_PROBE,
+    SOURCE_RECONCILE,
 )
 from workers.perform.outbox import perform_batch, sweep
 from workers.source.budget import Patience, Urgency
@@ -30,6 +36,8 @@ from workers.source.proving import probe_all
 
 _LONGEST_S = 10.0
 _PROBE_S = 120.0
+_NIGHTLY_S = 200.0
+_GUARD_LEASE_S = 300.0  # a task is ended by then
 
 _log = structlog.get_logger("task")
 
@@ -94,6 +102,34 @@ def check_source() -> None:
         tools.bell.ring(LOOKUP_DRAIN)
     if done.more:
         tools.bell.ring(SOURCE_CHECK)
+
+
+@shared_task(name=SOURCE_RECONCILE)
+def reconcile_source() -> None:
+    """Hold all that is there against all that is here, once a night."""
+    tools = this_child().workshop
+    with reading(tools.engine) as connection:
+        due = is_nightly_due(connection, tools.checking.clock(), tools.performing.stand.zone)
+    if due and nightly(tools.checking, time.monotonic() + _NIGHTLY_S):
+        tools.bell.ring(LOOKUP_DRAIN)
+
+
+@shared_task(name=HOOKS_GUARD)
+def guard_hooks() -> None:
+    """Look after the webhooks that call us."""
+    tools = this_child().workshop
+    now, holder = tools.checking.clock(), secrets.token_hex(16)
+    with writing(tools.engine) as connection:
+        if not is_guard_due(connection, now):
+            return
+        if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_GUARD_LEASE_S):
+            return
+    try:
+        if guard(tools.guarding, now).asked_for:
+            tools.bell.ring(LOOKUP_DRAIN)
+    finally:
+        with writing(tools.engine) as connection:
+            give_lease_back(connection, HOOKS_GUARD, holder)
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:

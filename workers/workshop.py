@@ -4,6 +4,7 @@ import contextlib
 import random
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,8 +16,10 @@ from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters
 from workers.bell import Bell
+from workers.check.backfill import missed_in
 from workers.check.tools import Checking
 from workers.clocks import Clock, utc_now
+from workers.guard import Guarding
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
@@ -48,6 +51,7 @@ class Workshop:
     sources: Sources
     budget: Budget
     checking: Checking
+    guarding: Guarding
 
     def close(self) -> None:
         """Let go of connections and threads."""
@@ -85,22 +89,13 @@ def make_workshop(
     engine = open_engine(settings.database_url)
     rules = foundation.rules
     zone = ZoneInfo(settings.zone)
-    email = EmailAction(
-        Letters(),
-        None if settings.smtp is None else Mailer(settings.smtp),
-        Letterhead(
-            settings.mail_from,
-            settings.mail_reply_to,
-            settings.course_url,
-            settings.lesson_url,
-            zone,
-        ),
-    )
+    email = _email_action(settings, zone)
     actions: dict[str, Action] = {email.kind: email}
     budget = make_budget(settings)
     sources = make_sources(settings, engine, clock, budget)
     once = Once()
     chance = random.SystemRandom().random
+    checking = Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
     stand = Standpoint(rules, zone, foundation.secret_key)
     return Workshop(
         engine,
@@ -117,7 +112,30 @@ def make_workshop(
         Bell(settings.broker_url),
         sources,
         budget,
-        Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s),
+        checking,
+        Guarding(
+            engine,
+            sources.lend,
+            clock,
+            settings.public_url,
+            settings.hooks_reenable,
+            partial(missed_in, checking),
+            clock(),
+        ),
+    )
+
+
+def _email_action(settings: Settings, zone: ZoneInfo) -> EmailAction:
+    return EmailAction(
+        Letters(),
+        None if settings.smtp is None else Mailer(settings.smtp),
+        Letterhead(
+            settings.mail_from,
+            settings.mail_reply_to,
+            settings.course_url,
+            settings.lesson_url,
+            zone,
+        ),
     )
 
 

@@ -59,6 +59,8 @@ def _shown(name: str, settings: Settings, *, secret: bool) -> str:
     if secret:
         return _lengths(value if isinstance(value, tuple) else (value,))
     match value:
+        case bool():
+            value = str(value).lower()
         case SmtpServer():
             return _smtp_url(value)
         case MailAddress(name=person, address=address):

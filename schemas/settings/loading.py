@@ -53,6 +53,7 @@ class SettingsSchema(HouseSchema):
     listen = Text(addresses.listen, data_key="COURSEBELL_LISTEN")
     mode = Text(values.mode, data_key="COURSEBELL_MODE")
     check_every_s = Text(values.whole_number(0, _A_DAY_S), data_key="COURSEBELL_CHECK_EVERY_S")
+    hooks_reenable = Text(values.flag, data_key="COURSEBELL_HOOKS_REENABLE")
     lesson_url = Text(
         addresses.portal_pattern("course_id", "lesson_id", "lesson_unique_id"),
         data_key="COURSEBELL_LESSON_URL",

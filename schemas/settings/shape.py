@@ -66,6 +66,7 @@ class Settings:
     listen: Listen
     mode: Mode
     check_every_s: int
+    hooks_reenable: bool
     lesson_url: str | None
     course_url: str | None
     secret_key: str | None = field(repr=False)

@@ -44,6 +44,13 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def flag(text: str) -> bool:
+    """Return true or false, as written; other words for them are no guess to make."""
+    if text.lower() not in {"true", "false"}:
+        raise ValidationError("expected true or false")
+    return text.lower() == "true"
+
+
 def secret(text: str) -> str:
     """Return one secret that is not too short to be one."""
     if len(text) < SHORTEST_SECRET:

@@ -5,11 +5,15 @@ import sys
 import click
 
 from schemas.errors import ConfigurationError, CoursebellError
+from service.command.backfill import backfill
+from service.command.certify import certify
 from service.command.configuring import config
 from service.command.demo import demo
 from service.command.doctor import doctor
+from service.command.hooks import hooks
 from service.command.login import login
 from service.command.mode import mode
+from service.command.reconcile import reconcile
 from service.command.serving import clock, migrate, serve, worker
 from service.command.status import status
 from service.command.tail import tail
@@ -35,10 +39,14 @@ for command in (
     demo,
     doctor,
     login,
+    hooks,
     mode,
     status,
     why,
     tail,
+    reconcile,
+    backfill,
+    certify,
     config,
 ):
     commands.add_command(command)

@@ -6,6 +6,7 @@ import click
 
 from ledger.controls import sending_of
 from ledger.engine import reading
+from ledger.hooks import hook_alarms
 from ledger.stories import Tally, tally
 from ledger.troubles import source_troubles
 from schemas.reasons import EXPLANATIONS, Reason
@@ -36,14 +37,25 @@ def status(*, as_json: bool) -> None:
             counted = tally(connection, now)
             troubles = source_troubles(connection)
             heard = hearing_now(connection, settings, now)
+            alarms = hook_alarms(connection)
         parts = readiness(settings, engine, now)
     if as_json:
         hearing = hearing_plain(heard)
-        print_json({"mode": sending.mode, **asdict(counted), "hearing": hearing, "parts": parts})
+        print_json(
+            {
+                "mode": sending.mode,
+                **asdict(counted),
+                "hearing": hearing,
+                "hooks": alarms,
+                "parts": parts,
+            }
+        )
         return
     click.echo(_one_line(sending.mode, counted))
     for line in hearing_lines(heard, settings, now):
         click.echo(printable(line))
+    for line in alarms:
+        click.echo(printable(f"! {line}"))
     for trouble in troubles:
         click.echo(
             f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "

@@ -126,3 +126,10 @@ def _seen_whole(entity: Entity, records: Sequence[Record]) -> Seen:
         [(sighting_of_record(entity, one), dump_record(entity, one)) for one in records],
         lambda _, seen: {one.record_id for one in seen},
     )
+
+
+def missed_in(
+    checking: Checking, since: datetime, until: datetime, entities: Collection[Entity]
+) -> int:
+    """Have everything of a window read that was missed; return how many records. As `window`."""
+    return sum(window(checking, since, until, entities, keep=0).news.values())

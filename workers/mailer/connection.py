@@ -42,6 +42,8 @@ class _Connection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = socket.create_connection((host, port), timeout)
+        # The library sends body and final dot apart; the dot must not wait for an acknowledgement.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock = (
                 self._implicit.wrap_socket(plain, server_hostname=host) if self._implicit else plain

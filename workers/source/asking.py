@@ -5,7 +5,7 @@ Nothing here tries again but for one case: a token that was ended early is repla
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
@@ -17,6 +17,7 @@ from workers.source.answers import Answer, Missing, read_answer
 from workers.source.budget import Budgeting, Patience
 from workers.source.sign_in import Tokens
 from workers.source.transport import Transport
+from workers.source.written import read_written
 
 _DENIED_FOR_S = 3600.0
 _CALM_S = 1.0  # at least, when the source asks for quiet
@@ -77,23 +78,46 @@ class Asking:
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """Return the answer as it came, after a second try if the token had been ended."""
+        return self._signed_in(_kind(path), lambda token: self._transport.get(path, query, token))
+
+    def send(self, method: str, path: str, value: object) -> object:
+        """Write one JSON value with POST or PUT, and return what the answer holds as `Value`.
+
+        It is sent a second time only where the token had been ended, since then it was not even
+        looked at. After `SourceUnavailable` it may have been done or not.
+
+        Raises:
+            SourceThrottled, SourceUnavailable, SourceRefused: see `read_written`.
+        """
+        # The right to write is another than that to read.
+        kind = f"{method} {_kind(path)}"
+        answer = self._signed_in(
+            kind, lambda token: self._transport.send_json(method, path, value, token)
+        )
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            _log.error("source.refused", status=answer.status, path=kind)
+        with self._told_to_all():
+            return read_written(answer)
+
+    def _signed_in(self, kind: str, exchange: Callable[[str], Answer]) -> Answer:
+        """Return what came of an exchange with a token, or of a second one with a newer token."""
         if time.monotonic() > self.patience.until:
             raise SourceUnavailable("the source answers too slowly for what is needed of it")
         self._budget.take(self.patience)
         sign_in = self._sign_in()
-        answer = self._transport.get(path, query, sign_in.access_token or "")
+        answer = exchange(sign_in.access_token or "")
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            answer = self._once_more(answer, sign_in.version, path, query)
+            answer = self._once_more(answer, sign_in.version, kind, exchange)
         if answer.status != HTTPStatus.UNAUTHORIZED:
-            self._denials.forget(_kind(path))
+            self._denials.forget(kind)
         return answer
 
     def _once_more(
-        self, refused: Answer, version: int, path: str, query: Mapping[str, str]
+        self, refused: Answer, version: int, kind: str, exchange: Callable[[str], Answer]
     ) -> Answer:
         """Ask again with a newer token, if there is one or it makes sense to get one."""
         renewed: SignIn | None
-        if self._denials.holds(_kind(path)):
+        if self._denials.holds(kind):
             # Not worth a sign-in of our own; but somebody else may have made one.
             renewed = self._tokens.newer_than(version)
         else:
@@ -101,9 +125,9 @@ class Asking:
         if renewed is None or renewed.version == version:
             return refused
         self._budget.take(self.patience)
-        answer = self._transport.get(path, query, renewed.access_token or "")
+        answer = exchange(renewed.access_token or "")
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            self._denials.note(_kind(path))
+            self._denials.note(kind)
         return answer
 
     def _sign_in(self, refused_version: int | None = None) -> SignIn:

@@ -5,7 +5,6 @@ Addresses of webhooks may hold keys, and so may what the source notes of a failu
 scheme, host and port are shown.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -15,29 +14,11 @@ from schemas.records import WebHook
 from schemas.settings.addresses import is_loopback
 from workers.source.checkup.questions import Came, Said
 from workers.source.checkup.values import Check, Topic, Verdict, when
+from workers.source.foreign import origin, short
 
 ENUM_PATH, ENUM_QUERY = "utils/enums", {"name": "eWebhookAction"}
 _MANY_FAILURES = 5  # at ten it is switched off
-_LONGEST = 80
-_PORTS = {"http": 80, "https": 443}
-_URL = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
-_HIDDEN = re.compile(r"\S*[?&=@]\S*|(?<!\S)/\S+")
-_LOOKED_AT = 1000  # characters of a foreign text
 _WHERE = "Settings > Integrations > Webhooks"
-
-
-def origin(address: str | None) -> str | None:
-    """Return scheme, host and port of an address; None if it has none."""
-    try:
-        parts = urlsplit((address or "").strip())
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    if not parts.hostname or port is None:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = "" if port == _PORTS.get(parts.scheme) else f":{port}"
-    return f"{parts.scheme}://{host}{shown}"
 
 
 def hook_checks(hooks: Sequence[WebHook], unread: int, public_url: str) -> list[Check]:
@@ -66,7 +47,7 @@ def action_check(said: Said, public_url: str) -> Check:
         Topic.HOOKS,
         name,
         Verdict.NOTE,
-        f"Nexudus has webhooks about courses now: {_short(', '.join(about))}",
+        f"Nexudus has webhooks about courses now: {short(', '.join(about))}",
         f"In Nexudus, {_WHERE}, let one call {public_url}/hooks/nexudus; news then comes sooner.",
     )
 
@@ -93,7 +74,7 @@ def _doing(hook: WebHook) -> Check:
     where = f"for the action {about}, calls {origin(hook.url)}, {_last(hook)}"
     failed = f"; failures in a row: {errors}" if errors else ""
     if hook.last_error:
-        failed += f"; last error: {_short(hook.last_error)}"
+        failed += f"; last error: {short(hook.last_error)}"
     if not hook.active:
         fix = f"Mend what failed, then switch it on again in Nexudus: {_WHERE}."
         return Check(
@@ -125,10 +106,3 @@ def _none_of_ours(others: int, public_url: str) -> Check:
             f" relay's address is {public_url}/hooks/relay."
         )
     return Check(Topic.HOOKS, "webhooks", Verdict.NOTE, found, fix)
-
-
-def _short(text: str | None) -> str:
-    """Return the beginning of a foreign text, without what may be a key or somebody's address."""
-    shown = _URL.sub(lambda found: origin(found[0]) or "…", (text or "")[:_LOOKED_AT])
-    shown = _HIDDEN.sub("…", shown)
-    return "".join(letter for letter in shown if letter.isprintable())[:_LONGEST].strip()

@@ -1,0 +1,48 @@
+"""What the ledger holds about a window of time, in full, to be held against the source.
+
+Nothing is judged here.
+"""
+
+from ledger.stories.certificate.outcomes import (
+    Effect,
+    Happened,
+    Link,
+    Outcomes,
+    first_lessons,
+    happened_between,
+    happened_by_key,
+    ids_there,
+    outcomes_of,
+)
+from ledger.stories.certificate.records import (
+    Asked,
+    Kept,
+    Seen,
+    asked_among,
+    kept_among,
+    kept_below,
+    kept_created,
+    names_of,
+    seen_among,
+)
+
+__all__ = [
+    "Asked",
+    "Effect",
+    "Happened",
+    "Kept",
+    "Link",
+    "Outcomes",
+    "Seen",
+    "asked_among",
+    "first_lessons",
+    "happened_between",
+    "happened_by_key",
+    "ids_there",
+    "kept_among",
+    "kept_below",
+    "kept_created",
+    "names_of",
+    "outcomes_of",
+    "seen_among",
+]

@@ -1,0 +1,158 @@
+"""`certify`: proves that nothing was missed in some days, or says by name what was.
+
+The figures are made in `workers.certify`; here they are asked for, shown, signed and verified.
+"""
+
+import logging
+import sys
+from datetime import date, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+import structlog
+
+from schemas.errors import (
+    ConfigurationError,
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
+from schemas.settings import Settings
+from service.command.certify_lines import lines_of
+from service.command.certify_page import page_of
+from service.command.common import (
+    as_json,
+    checking_now,
+    print_json,
+    printable,
+    settings_now,
+    with_own_broker,
+)
+from workers.certify.document import Document, Maker, document_of
+from workers.certify.reading import certify as certified
+from workers.certify.reading import window_of
+from workers.certify.signing import Verdict, signed, signed_page, verify
+from workers.certify.values import Window
+from workers.clocks import utc_now
+from workers.workshop import read_rules, secret_key
+
+DIFFERS = 1
+OUT_OF_REACH = 4
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_STANDARD_OUTPUT = Path("-")
+_VERDICTS = {
+    Verdict.GENUINE: "Genuine: it is as this installation made it.",
+    Verdict.CHANGED: "Changed, or made by another installation: its signature does not fit.",
+    Verdict.NO_CERTIFICATE: "This is not a certificate.",
+}
+
+
+@click.command()
+@click.option("--from", "first", type=_DAY, help="The first day, such as 2026-03-01.")
+@click.option("--to", "last", type=_DAY, help="The last day, included. Without both: yesterday.")
+@as_json
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write a page to print, to this file; - is standard output.",
+)
+@click.option(
+    "--verify",
+    "verified",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Say whether this file is a certificate as it was made, and do nothing else.",
+)
+def certify(
+    *,
+    first: datetime | None,
+    last: datetime | None,
+    as_json: bool,
+    html: Path | None,
+    verified: Path | None,
+) -> None:
+    """Prove that nothing Nexudus has was missed: every row, and what became of it.
+
+    The days are those of COURSEBELL_ZONE. Exit code 1: something is not accounted for; 4: Nexudus
+    could not be read, or its lists do not add up, so that nothing can be said.
+    """
+    if as_json and html == _STANDARD_OUTPUT:
+        raise click.UsageError("--json and --html - would both go to standard output.")
+    settings = with_own_broker(settings_now())
+    if verified is not None:
+        _tell_verdict(settings, verified)
+        return
+    # What the source client logs would stand between the lines for people.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    document = _made(settings, _window(settings, first, last))
+    if html is not None:
+        _write(html, signed_page(page_of(document), secret_key(settings)))
+    if as_json:
+        print_json(document)
+    elif html != _STANDARD_OUTPUT:
+        for line in lines_of(document):
+            click.echo(printable(line))
+    if not document["complete"]:
+        raise SystemExit(DIFFERS)
+
+
+def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window:
+    zone, now = ZoneInfo(settings.zone), utc_now()
+    yesterday = now.astimezone(zone).date() - timedelta(days=1)
+    begin = _day(first) or _day(last) or yesterday
+    end = _day(last) or max(begin, yesterday)
+    if end < begin:
+        raise click.UsageError("--to is before --from.")
+    window = window_of(begin, end, zone, now)
+    if window.until <= window.since:
+        raise click.UsageError(
+            "Nothing of these days is over for long enough; news takes some minutes to be read."
+        )
+    return window
+
+
+def _day(chosen: datetime | None) -> date | None:
+    return None if chosen is None else chosen.date()
+
+
+def _made(settings: Settings, window: Window) -> Document:
+    """Return the signed document."""
+    rules = read_rules(settings)
+    with checking_now(settings) as checking:
+        try:
+            found = certified(checking, window, rules)
+        except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+            click.echo(f"The certificate could not be made: {error}", err=True)
+            click.echo("Nothing was found out. Try `coursebell doctor`, then again.", err=True)
+            sys.exit(OUT_OF_REACH)
+    maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, utc_now())
+    return signed(document_of(found, maker), secret_key(settings))
+
+
+def _write(path: Path, page: str) -> None:
+    if path == _STANDARD_OUTPUT:
+        click.echo(page, nl=False)
+        return
+    try:
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _tell_verdict(settings: Settings, path: Path) -> None:
+    has_key = settings.secret_key or (Path(settings.data_dir) / "secret_key").exists()
+    if not has_key:
+        # One that was made now would fit no certificate.
+        raise ConfigurationError(
+            ["COURSEBELL_DATA_DIR: there is no secret key in it; is that the right folder?"]
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    verdict = verify(content, secret_key(settings))
+    click.echo(_VERDICTS[verdict], err=verdict is not Verdict.GENUINE)
+    if verdict is not Verdict.GENUINE:
+        raise SystemExit(verdict.value)

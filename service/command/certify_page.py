@@ -1,0 +1,45 @@
+"""A certificate as one page to print: no script, nothing from elsewhere, foreign text escaped."""
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from schemas.reasons import EXPLANATIONS, Reason
+from service.command.certify_lines import ENTITIES, HEADS, courses_of, in_words, next_steps, row_of
+from workers.certify.document import KIND, Document
+
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "certificate.html"
+
+
+def page_of(document: Document) -> str:
+    """Return the page for a signed document; it has a place for its own signature."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["utc"] = in_words
+    return environment.get_template(_TEMPLATE).render(
+        kind=KIND,
+        it=document,
+        heads=HEADS,
+        entities=ENTITIES,
+        courses=[
+            (location, course, [(line["day"], row_of(line)) for line in lines])
+            for location, course, lines in courses_of(document)
+        ],
+        totals=row_of(document["totals"]),
+        explained={word: _sentence(word) for word in document["reasons"]},
+        steps=next_steps(document),
+        plain=json.dumps(document, sort_keys=True, ensure_ascii=True),
+    )
+
+
+def _sentence(word: str) -> str:
+    known = {reason.value: EXPLANATIONS[reason].sentence for reason in Reason}
+    return known.get(word, "To be read as soon as a worker is free")

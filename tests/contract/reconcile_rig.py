@@ -1,0 +1,56 @@
+"""A source whose lists may be short, come on many pages, and change between two of them."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from schemas.entity import Entity
+from tests.contract.study_rig import Space
+from tests.doubles.fake_source import FakeSource
+from workers.check.reconcile import Comparison, How, Scope, bring_in, compare
+from workers.check.tools import Checking
+from workers.source.budget import Patience, Urgency
+from workers.source.lists import Changes
+
+
+class ListingSource(FakeSource):
+    """Lists all but `unlisted`, `size` rows to a page; `between` happens after each full one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unlisted: set[int] = set()
+        self.size = 1000
+        self.states_total = True
+        self.between: Callable[[], None] = lambda: None
+
+    def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+        """Yield pages as the source numbers them: each is cut out when it is asked for."""
+        first = 0
+        while True:
+            [whole] = super().changed_since(entity, moment)
+            rows = [row for row in whole.rows if row.record_id not in self.unlisted]
+            total = self._totals.get(entity, len(rows)) if self.states_total else None
+            yield Changes(rows[first : first + self.size], total)
+            first += self.size
+            if first >= len(rows):
+                return
+            self.between()
+
+
+def checking(space: Space) -> Checking:
+    return Checking(space.engine, space.lend, space.clock)
+
+
+def patience() -> Patience:
+    return Patience(Urgency.WORK, time.monotonic() + 60, lambda: None)
+
+
+def compared(space: Space, scope: Scope | None = None) -> Comparison:
+    return compare(checking(space), scope or Scope(), patience())
+
+
+def brought(space: Space, how: How, scope: Scope | None = None) -> int:
+    """Compare, bring in, and do all that is due then; return how many were brought in."""
+    number = bring_in(checking(space), compared(space, scope), how)
+    space.work()
+    return number

@@ -1,0 +1,429 @@
+"""The completeness certificate of a week that was lived through, and of one that was tampered with.
+
+On both engines; see `tests.contract.study_rig`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import ColumnElement, Table, delete, insert, select, text, update
+
+from ledger.engine import Connection, Engine, open_engine, writing
+from ledger.migrate import migrate
+from ledger.sightings import note_sightings
+from ledger.tables import (
+    action_events,
+    actions,
+    attempts,
+    events,
+    lookups,
+    sightings,
+    snapshots,
+)
+from schemas.entity import Entity
+from schemas.errors import MailUnavailable, SourceThrottled, SourceUnavailable
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson
+from tests.builders.records import lesson
+from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
+from tests.servers.postgres import Databases
+from workers.certify.reading import certify, window_of
+from workers.certify.values import Certificate, Difference
+from workers.certify.words import Fate, Kind
+from workers.check.rows import sighting_of_record
+from workers.check.tools import Checking
+
+RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
+    "cap_per_week: 4", "cap_per_week: none"
+)
+FIRST, LAST = date(2026, 3, 3), date(2026, 3, 9)
+
+
+@dataclass
+class Week:
+    """Some people who studied for a week, and what is certified of it."""
+
+    space: Space
+    ids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def checking(self) -> Checking:
+        return Checking(self.space.engine, self.space.lend, self.space.clock)
+
+    def certify(self, first: date = FIRST, last: date = LAST) -> Certificate:
+        window = window_of(first, last, LISBON, self.space.clock())
+        return certify(self.checking, window, self.space.rules)
+
+    def by_hand(self, *tables_and_rows: tuple[Table, ColumnElement[bool]]) -> "Removed":
+        """Delete rows as somebody would who knows what a database is; return them."""
+        removed: Removed = []
+        with self._careless() as connection:
+            for table, rows in tables_and_rows:
+                found = connection.execute(delete(table).where(rows).returning(table))
+                removed += [(table, dict(row)) for row in found.mappings()]
+        return removed
+
+    def put_back(self, removed: "Removed") -> None:
+        """Undo `by_hand`."""
+        with self._careless() as connection:
+            for table, row in removed:
+                connection.execute(insert(table).values(row))
+
+    @contextmanager
+    def _careless(self) -> Iterator[Connection]:
+        """Give a connection on which no row has to fit the others."""
+        with self.space.engine.connect() as bare:
+            is_sqlite = bare.dialect.name == "sqlite"
+            if is_sqlite:
+                bare.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+            with bare.begin():
+                if not is_sqlite:
+                    bare.execute(text("SET LOCAL session_replication_role = replica"))
+                yield bare
+            if is_sqlite:
+                bare.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]
+
+
+Removed = list[tuple[Table, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("pg", marks=pytest.mark.postgres)])
+def lived(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Week]:
+    """Give one week to the tests that leave it as it was; to live through it takes a while."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('week') / 'ledger.db'}"
+        else:
+            databases = Databases(request.getfixturevalue("postgres_url"))
+            name, url = databases.create()
+            stack.callback(databases.drop, name)
+        engine = open_engine(url)
+        stack.callback(engine.dispose)
+        migrate(engine)
+        yield a_week(engine)
+
+
+@pytest.fixture
+def week(ledger_engine: Engine) -> Week:
+    """Give a small week of its own: one person, two lessons of a sitting, and days of rest."""
+    found = Week(Space(ledger_engine, rules_of(RULES)))
+    ana = found.space.enrol(1)
+    found.space.work()
+    found.space.later(minutes=10)
+    one, two = found.space.finish(ana, 1, 2)
+    found.space.later(hours=2)
+    found.space.clock.now += timedelta(days=8)
+    found.ids = {"ana": ana.record_id, "one": one, "whole": two}
+    return found
+
+
+def a_week(engine: Engine) -> Week:
+    """Live through a week: a sitting, a whole course, a request, a blocked one, a return."""
+    space = Space(engine, rules_of(RULES))
+    found = Week(space)
+    ana, joel = space.enrol(1, full_name="Person 1"), space.enrol(2)
+    waits, blocked = space.enrol(3, approved=False), space.enrol(4, blocked=True)
+    space.work()
+    space.later(minutes=10)
+    one, two = space.finish(ana, 1, 2)
+    space.later(hours=2)
+    space.later(days=1)
+    whole = space.finish(joel, 1, 2, 3)
+    space.later(hours=4)
+    space.later(days=1)
+    space.change(waits, approved=True)
+    space.work()
+    space.source.lose(Entity.COMPLETED_LESSON, two)  # un-done, and done again under a new Id
+    space.tell(Entity.COMPLETED_LESSON, two)
+    space.later(hours=1)
+    [again] = space.finish(ana, 2)
+    space.later(hours=4)
+    back = space.enrol(1, record_id=9901)  # the same person enrols once more
+    space.later(days=5)
+    found.ids = {
+        "ana": ana.record_id,
+        "joel": joel.record_id,
+        "waits": waits.record_id,
+        "blocked": blocked.record_id,
+        "one": one,
+        "again": again,
+        "whole": whole[1],
+        "back": back.record_id,
+    }
+    return found
+
+
+def only(certificate: Certificate) -> Difference:
+    [found] = certificate.differences
+    return found
+
+
+def test_a_week_lived_through_has_no_difference_and_its_sums_close(lived: Week) -> None:
+    made = lived.certify()
+    assert list(made.differences) == []
+    assert made.is_clean
+    assert made.totals.at_source == {Entity.COURSE_MEMBER: 5, Entity.COMPLETED_LESSON: 5}
+    assert made.totals.here == made.totals.at_source
+    assert dict(made.totals.fates) == {
+        (Fate.WRITTEN, None): 4,
+        (Fate.UNWRITTEN, "superseded"): 3,
+        (Fate.REPEAT, "duplicate"): 2,
+        (Fate.NO_EVENT, "blocked"): 1,
+    }
+    assert made.totals.fates.total() == made.totals.at_source.total()
+    assert made.totals.events.total() == made.totals.event_fates.total()
+    assert made.totals.emails == {(Fate.WRITTEN, None): 5}
+    assert {line.location for line in made.lines} == {"Harbour Works"}
+
+
+def test_days_are_those_of_the_zone_and_each_window_is_whole_by_itself(lived: Week) -> None:
+    days = [FIRST + timedelta(days=number) for number in range(7)]
+    made = [lived.certify(day, day) for day in days]
+    assert all(one.is_clean for one in made)
+    whole = lived.certify()
+    assert sum(one.totals.at_source.total() for one in made) == whole.totals.at_source.total()
+    assert sum(one.totals.emails.total() for one in made) == whole.totals.emails.total()
+
+
+Remove = Callable[[Week], Removed]
+
+
+def gone_snapshot(name: str) -> Remove:
+    return lambda week: week.by_hand((snapshots, snapshots.c.record_id == week.ids[name]))
+
+
+def gone_event(kind: str, coworker_id: int) -> Remove:
+    rows = (events.c.kind == kind) & (events.c.coworker_id == coworker_id)
+    return lambda week: week.by_hand((events, rows))
+
+
+def _event_id(kind: str, coworker_id: int, lesson_id: int | None = None) -> ColumnElement[int]:
+    found = select(events.c.id).where(events.c.kind == kind, events.c.coworker_id == coworker_id)
+    if lesson_id is not None:
+        found = found.where(events.c.lesson_id == lesson_id)
+    return found.scalar_subquery()
+
+
+def gone_link(kind: str, coworker_id: int, lesson_id: int | None = None) -> Remove:
+    event_id = _event_id(kind, coworker_id, lesson_id)
+    return lambda week: week.by_hand((action_events, action_events.c.event_id == event_id))
+
+
+def gone_action(event_kind: str, coworker_id: int) -> Remove:
+    rows = (actions.c.event_kind == event_kind) & (actions.c.coworker_id == coworker_id)
+    return lambda week: week.by_hand((actions, rows))
+
+
+def gone_attempt(event_kind: str, coworker_id: int) -> Remove:
+    whose = select(actions.c.id).where(
+        actions.c.event_kind == event_kind, actions.c.coworker_id == coworker_id
+    )
+    rows = attempts.c.action_id.in_(whose) & (attempts.c.outcome == "done")
+    return lambda week: week.by_hand((attempts, rows))
+
+
+TAMPERED: dict[str, tuple[Remove, Kind, str, str | None]] = {
+    "snapshot of an enrolment": (gone_snapshot("ana"), Kind.MISSING_HERE, "Person 1", None),
+    "snapshot of a lesson": (gone_snapshot("one"), Kind.MISSING_HERE, "Person 1", "Lesson 1"),
+    "snapshot of a repeat": (gone_snapshot("again"), Kind.MISSING_HERE, "Person 1", "Lesson 2"),
+    "event with an email": (gone_event("enrolled", 2), Kind.NO_EVENT, "Person 2", None),
+    "event of a course": (gone_event("course_completed", 2), Kind.NO_CAUSE, "Person 2", None),
+    "event of a start": (gone_event("course_started", 2), Kind.NO_EVENT, "Person 2", None),
+    "link of one lesson": (
+        gone_link("lesson_completed", 1, 1),
+        Kind.NO_OUTCOME,
+        "Person 1",
+        "Lesson 1",
+    ),
+    "link of an enrolment": (gone_link("enrolled", 3), Kind.NO_OUTCOME, "Person 3", None),
+    "action": (gone_action("enrolled", 2), Kind.NO_ACTION, "Person 2", None),
+    "gathered action": (gone_action("lesson_completed", 1), Kind.NO_ACTION, "Person 1", "Lesson 1"),
+    "action of a course": (gone_action("course_completed", 2), Kind.NO_ACTION, "Person 2", None),
+    "attempt": (gone_attempt("enrolled", 1), Kind.NO_TRACE, "Person 1", None),
+    "attempt of a course": (gone_attempt("course_completed", 2), Kind.NO_TRACE, "Person 2", None),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_one_row_removed_by_hand_is_one_difference_with_its_name(lived: Week, name: str) -> None:
+    remove, kind, person, title = TAMPERED[name]
+    removed = remove(lived)
+    made = lived.certify()
+    lived.put_back(removed)
+    assert len(removed) == 1
+    found = only(made)
+    assert (found.kind, found.person) == (kind, person)
+    assert title is None or found.lesson == title
+    assert (found.location, found.course) == ("Harbour Works", "Freelance Finance")
+    assert not made.is_clean
+
+
+def test_many_rows_removed_by_hand_are_exactly_these_differences(lived: Week) -> None:
+    names = ("snapshot of a lesson", "event with an email", "attempt of a course")
+    removed = [row for name in names for row in TAMPERED[name][0](lived)]
+    made = lived.certify()
+    lived.put_back(removed)
+    assert [(one.kind, one.person, one.lesson) for one in made.differences] == [
+        (Kind.MISSING_HERE, "Person 1", "Lesson 1"),
+        (Kind.NO_EVENT, "Person 2", None),
+        (Kind.NO_TRACE, "Person 2", None),
+    ]
+    assert not made.closes
+    assert made.totals.fates[Fate.UNACCOUNTED, None] == 2
+    assert lived.certify().is_clean
+
+
+def test_an_event_removed_with_its_link_is_one_difference(lived: Week) -> None:
+    event_id = _event_id("enrolled", 2)
+    rows = (events.c.kind == "enrolled") & (events.c.coworker_id == 2)
+    removed = lived.by_hand((action_events, action_events.c.event_id == event_id), (events, rows))
+    made = lived.certify()
+    lived.put_back(removed[::-1])
+    assert len(removed) == 2
+    assert only(made).kind == Kind.NO_EVENT
+
+
+def test_a_receipt_that_was_emptied_is_a_difference(week: Week) -> None:
+    with writing(week.space.engine) as connection:
+        mine = actions.c.event_kind == "enrolled"
+        connection.execute(update(actions).where(mine).values(receipt=None))
+    assert only(week.certify()).kind == Kind.NO_TRACE
+
+
+def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> None:
+    joel = week.space.enrol(5)
+    week.space.work()
+    week.space.finish(joel, 1, told=False)
+    week.space.clock.now += timedelta(days=1)
+    found = only(week.certify(LAST, LAST + timedelta(days=2)))
+    assert (found.kind, found.person, found.lesson) == (Kind.MISSING_HERE, "Person 5", "Lesson 1")
+    assert found.entity is Entity.COMPLETED_LESSON
+    assert found.record_id == week.space.completions
+
+
+def test_what_was_deleted_there_and_is_not_known_to_be_is_here_only(week: Week) -> None:
+    week.space.source.lose(Entity.COMPLETED_LESSON, week.ids["one"])
+    made = week.certify()
+    found = only(made)
+    assert (found.kind, found.record_id) == (Kind.MISSING_THERE, week.ids["one"])
+    assert made.only_here == 1
+
+
+def test_a_row_that_refers_to_another_lesson_than_here_is_a_difference(week: Week) -> None:
+    known = week.space.source.fetch(Entity.COMPLETED_LESSON, week.ids["whole"])
+    assert isinstance(known, CompletedLesson)
+    week.space.source.have(Entity.LESSON, lesson(9))
+    week.space.source.have(Entity.COMPLETED_LESSON, replace(known, lesson_id=9))
+    found = only(week.certify())
+    assert (found.kind, found.record_id) == (Kind.OTHER_KEYS, week.ids["whole"])
+
+
+def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week: Week) -> None:
+    member = week.space.enrol(6)
+    week.space.clock.now += timedelta(days=1)
+    made = week.certify(LAST, LAST + timedelta(days=2))
+    assert made.is_clean
+    assert made.not_here == 1
+    assert made.totals.fates[Fate.OPEN, "due"] == 1
+    with writing(week.space.engine) as connection:
+        mine = lookups.c.record_id == member.record_id
+        connection.execute(
+            update(lookups).where(mine).values(state="failed", reason=Reason.UNREADABLE)
+        )
+    failed = week.certify(LAST, LAST + timedelta(days=2))
+    assert only(failed).kind == Kind.UNREADABLE
+    assert failed.totals.fates[Fate.OPEN, "unreadable"] == 1
+    assert failed.closes, "it is known what became of it, and that is what is wrong"
+
+
+@pytest.mark.parametrize("reason", [Reason.BEFORE_START, Reason.IMPORTED])
+def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Reason) -> None:
+    joel = week.space.enrol(7)
+    week.space.work()
+    [done] = week.space.finish(joel, 1, told=False)
+    record = week.space.source.fetch(Entity.COMPLETED_LESSON, done)
+    with writing(week.space.engine) as connection:
+        seen = [sighting_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]
+        now = week.space.clock()
+        note_sightings(connection, Entity.COMPLETED_LESSON, seen, now, reason)
+    week.space.clock.now += timedelta(days=1)
+    made = week.certify(LAST, LAST + timedelta(days=2))
+    assert made.is_clean
+    assert made.totals.fates[Fate.SEEN, reason] == 1
+
+
+def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -> None:
+    joel = week.space.enrol(8)
+    week.space.work()
+    week.space.finish(joel, 1)
+    week.space.work()
+    week.space.clock.now += timedelta(days=1)
+    mine = week.space.clock().date()
+    whose = joel.record_id
+    week.by_hand(
+        (snapshots, snapshots.c.record_id == whose), (sightings, sightings.c.record_id == whose)
+    )
+    week.space.source.asked.clear()
+    made = week.certify(mine - timedelta(days=1), mine)
+    found = only(made)
+    assert (found.kind, found.record_id, found.person) == (Kind.MISSING_HERE, whose, "Person 8")
+    assert {line.course for line in made.lines} == {"Freelance Finance"}
+    assert len(week.space.source.asked) <= 4
+
+
+def test_a_list_that_does_not_add_up_gives_no_certificate_and_no_difference(week: Week) -> None:
+    week.space.source.say_total(Entity.COMPLETED_LESSON, 6)
+    with pytest.raises(SourceUnavailable, match="says that it has 6 rows, and shows 2"):
+        week.certify()
+
+
+def test_a_source_that_does_not_answer_gives_no_certificate(week: Week) -> None:
+    week.space.source.be_busy()
+    with pytest.raises(SourceThrottled):
+        week.certify()
+
+
+def test_a_certificate_costs_lists_only_and_writes_nothing(week: Week) -> None:
+    week.space.source.asked.clear()
+    week.certify()
+    assert [question for question, _ in week.space.source.asked] == [
+        "created_between CourseMember",
+        "created_between CourseCompletedLesson",
+    ]
+
+
+def test_an_email_that_was_tried_again_needs_each_of_its_attempts(ledger_engine: Engine) -> None:
+    space = Space(ledger_engine, rules_of(RULES))
+    week = Week(space)
+    space.mailer.fail_next(MailUnavailable("421 later"))
+    space.enrol(1)
+    space.work()
+    space.later(hours=1)
+    space.clock.now += timedelta(days=1)
+    assert week.certify(FIRST, FIRST).is_clean
+    assert len(week.by_hand((attempts, attempts.c.reason == "mail-temporary"))) == 1
+    assert only(week.certify(FIRST, FIRST)).kind == Kind.NO_TRACE
+
+
+def test_names_that_are_addresses_are_not_told(week: Week) -> None:
+    member = week.space.enrol(1, record_id=9777, coworker_id=78, full_name="ana@example.org")
+    week.space.clock.now += timedelta(days=1)
+    with writing(week.space.engine) as connection:
+        connection.execute(delete(lookups).where(lookups.c.record_id == member.record_id))
+    found = only(week.certify(LAST, LAST + timedelta(days=2)))
+    assert found.person == "***"
+
+
+def test_days_that_are_not_over_are_cut_short_and_it_is_said(week: Week) -> None:
+    now = week.space.clock()
+    window = window_of(FIRST, now.date() + timedelta(days=2), ZoneInfo("UTC"), now)
+    assert window.is_cut
+    assert window.until == now - timedelta(minutes=15)
+    assert not window_of(FIRST, FIRST, ZoneInfo("UTC"), now).is_cut

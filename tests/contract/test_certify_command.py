@@ -1,0 +1,203 @@
+"""`coursebell certify` as people meet it, over the real source client and the stand-in."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from ledger.controls import begin_with
+from ledger.engine import Engine, open_engine, writing
+from ledger.intake import Origin, keep_notifications
+from ledger.migrate import migrate
+from schemas.entity import Entity
+from schemas.notification import Notification
+from schemas.states import Mode
+from service.command import commands
+from tests.contract.source_rig import HandClock
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.environment import load
+from workers.lookup.drain import drain_batch
+from workers.perform.outbox import perform_batch
+from workers.workshop import lay_foundation, make_workshop
+
+COURSE = "Freelance"
+THEN = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+DAYS = ("--from", "2026-03-09", "--to", "2026-03-11")
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as found:
+        found.post("/sandbox/clock", now=THEN.isoformat())
+        yield found
+
+
+@pytest.fixture
+def environment(
+    sandbox: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Make a ledger, and tell this process where everything is."""
+    settings = {
+        "COURSEBELL_DATA_DIR": str(tmp_path),
+        "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+        "COURSEBELL_NEXUDUS_URL": sandbox.addresses["api"],
+        "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
+        "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
+        "COURSEBELL_MAIL_FROM": "Rita <rita@example.org>",
+        "COURSEBELL_ZONE": "Europe/Lisbon",
+    }
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    engine = open_engine(settings["COURSEBELL_DATABASE_URL"])
+    migrate(engine)
+    with writing(engine) as connection:
+        begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30))
+    engine.dispose()
+    return settings
+
+
+@pytest.fixture
+def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
+    """Let two people study, and have all of it read and decided on; return their enrolments."""
+    made = {name: sandbox.enrol(name, COURSE) for name in ("Joël", "Zoë")}
+    done = [
+        sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+        for member_id in (*made.values(), made["Zoë"])
+    ]
+    told = [Notification(Entity.COURSE_MEMBER, number) for number in made.values()]
+    told += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
+    settings = load(environment)
+    clock = HandClock(THEN)
+    workshop = make_workshop(settings, lay_foundation(settings), clock=clock)
+    try:
+        with writing(workshop.engine) as connection:
+            keep_notifications(connection, told, Origin.RELAY, THEN)
+        for _ in range(3):
+            while drain_batch(workshop.looking_up)[0] or perform_batch(
+                workshop.performing, workshop.sources.lend
+            ):
+                pass
+            clock.now += timedelta(hours=1)
+    finally:
+        workshop.close()
+    return made
+
+
+def _id(answer: dict[str, Any]) -> int:
+    return int(answer["completed_lesson_id"])
+
+
+def certify(*words: str) -> Result:
+    try:
+        return CliRunner().invoke(commands, ["certify", *words])
+    finally:
+        structlog.reset_defaults()
+
+
+def ledger(environment: dict[str, str]) -> Engine:
+    return open_engine(environment["COURSEBELL_DATABASE_URL"])
+
+
+def delete_lesson_record(environment: dict[str, str]) -> int:
+    """Delete one record of a finished lesson from the ledger; return its Id."""
+    engine = ledger(environment)
+    with writing(engine) as connection:
+        found = connection.exec_driver_sql(
+            "DELETE FROM snapshots WHERE record_id = (SELECT max(record_id) FROM snapshots "
+            "WHERE entity = 'CourseCompletedLesson') AND entity = 'CourseCompletedLesson' "
+            "RETURNING record_id"
+        ).scalar_one()
+    engine.dispose()
+    return int(found)
+
+
+def test_where_nothing_was_missed_it_says_so_and_ends_with_0(studied: dict[str, int]) -> None:
+    assert studied
+    told = certify(*DAYS)
+    assert told.exit_code == 0, told.output
+    assert told.output.splitlines()[-1] == "Differences: none. The sums close."
+    assert "2026-03-10" in told.output
+    assert "Freelance Finance" in told.output
+    assert "@" not in told.output
+    row = next(line for line in told.output.splitlines() if line.startswith("  all days"))
+    assert row.split()[2:5] == ["2", "3", "5"]
+
+
+def test_what_is_missing_is_named_and_it_ends_with_1(
+    studied: dict[str, int], environment: dict[str, str]
+) -> None:
+    assert studied
+    missing = delete_lesson_record(environment)
+    told = certify(*DAYS)
+    assert told.exit_code == 1
+    assert "Differences: 1" in told.output
+    assert "At Nexudus, and not here: Zoë" in told.output
+    assert f"finished lesson {missing}" in told.output
+    assert "Next: coursebell reconcile --since 2026-03-09" in told.output
+    assert "@" not in told.output
+    as_json = certify("--json", *DAYS)
+    assert as_json.exit_code == 1
+    [one] = json.loads(as_json.stdout)["differences"]
+    assert (one["kind"], one["id"]) == ("missing-here", missing)
+
+
+def test_the_document_and_the_page_are_verified_and_any_change_shows(
+    studied: dict[str, int], tmp_path: Path
+) -> None:
+    assert studied
+    page, document = tmp_path / "page.html", tmp_path / "certificate.json"
+    document.write_text(certify("--json", "--html", str(page), *DAYS).stdout)
+    said = json.loads(document.read_text())
+    assert said["complete"] is True
+    assert said["totals"]["at_source"] == {"enrolments": 2, "lessons": 3}
+    text = page.read_text()
+    assert "<script" not in text
+    assert "http" not in text.replace(said["tenant"], "")
+    assert said["signature"] in text
+    for path in (page, document):
+        genuine = certify("--verify", str(path))
+        assert (genuine.exit_code, genuine.output.split(":")[0]) == (0, "Genuine")
+    document.write_text(document.read_text().replace('"lessons": 3', '"lessons": 4'))
+    assert certify("--verify", str(document)).exit_code == 1
+    page.write_text(text.replace("Differences: none", "Differences: n0ne"))
+    assert certify("--verify", str(page)).exit_code == 1
+    document.write_text('{"kind": "something"}')
+    assert certify("--verify", str(document)).exit_code == 2
+
+
+def test_with_another_key_no_certificate_is_genuine(
+    studied: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert studied
+    document = tmp_path / "certificate.json"
+    document.write_text(certify("--json", *DAYS).stdout)
+    monkeypatch.setenv("COURSEBELL_SECRET_KEY", "another key of another house")
+    assert certify("--verify", str(document)).exit_code == 1
+    monkeypatch.delenv("COURSEBELL_SECRET_KEY")
+    (tmp_path / "secret_key").unlink()
+    assert "secret key" in str(certify("--verify", str(document)).exception)
+    assert not (tmp_path / "secret_key").exists()
+
+
+def test_where_nexudus_does_not_answer_nothing_is_said_and_it_ends_with_4(
+    studied: dict[str, int], sandbox: Running
+) -> None:
+    assert studied
+    sandbox.post("/sandbox/misbehaviours", name="missing-right", entity="CourseMember", way="list")
+    told = certify(*DAYS)
+    assert told.exit_code == 4
+    assert "The certificate could not be made" in told.stderr
+    assert told.stdout == ""
+
+
+def test_days_that_lie_ahead_are_wrong_usage(environment: dict[str, str]) -> None:
+    assert environment
+    ahead = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    assert certify("--from", ahead).exit_code == 2
+    assert certify("--from", "2026-03-09", "--to", "2026-03-08").exit_code == 2
+    assert certify("--json", "--html", "-").exit_code == 2

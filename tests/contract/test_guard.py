@@ -1,0 +1,496 @@
+"""The guardian against the stand-in: it sees, raises the alarm, mends with care, forgets nobody."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.checks import CheckKind, last_run, open_run
+from ledger.engine import Engine, reading
+from ledger.hooks import KnownHook, Silence, hook_alarms, known_hooks, watch_of
+from ledger.intake import Origin
+from schemas.entity import FOLLOWED, Entity
+from schemas.errors import SourceUnavailable
+from schemas.reasons import Reason
+from tests.contract.source_rig import CREDENTIALS, HandClock, answer, sqlite_ledger, tell_the_truth
+from tests.doubles.open_gate import OpenGate
+from tests.sandbox.sandbox_rig import (
+    PASSWORD,
+    USERNAME,
+    Receiver,
+    Running,
+    receiving,
+    running,
+    until,
+)
+from workers.check.backfill import window
+from workers.check.tools import Checking
+from workers.clocks import utc_now
+from workers.guard import Guarding, Report, guard, is_guard_due
+from workers.guard.enabling import Enabled, enable
+from workers.guard.mending import Came
+from workers.source.client import Source
+from workers.source.lending import Sources
+
+MEMBERS, COMPLETIONS = 1_416_050_000, 1_416_050_001
+HOOKS = "/api/sys/webhooks"
+ELSEWHERE = "https://other.example.org/hooks"
+MARGIN = timedelta(minutes=5)
+Asked = tuple[datetime, datetime, tuple[Entity, ...]]
+
+
+@dataclass
+class Watchman:
+    """Makes rounds with a ledger of its own. `asked` are the windows that were to be backfilled."""
+
+    sandbox: Running
+    receiver: Receiver
+    engine: Engine
+    clock: HandClock
+    sources: Sources
+    asked: list[Asked] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+    trouble: SourceUnavailable | None = None
+
+    def guarding(self, *, may_switch_on: bool = True, **other: Any) -> Guarding:  # noqa: ANN401 - any field
+        given = {
+            "public_url": self.receiver.url,
+            "backfill": self.backfill,
+            "started_at": datetime.min.replace(tzinfo=self.clock().tzinfo),
+            **other,
+        }
+        return Guarding(
+            self.engine, self.sources.lend, self.clock, may_switch_on=may_switch_on, **given
+        )
+
+    def backfill(self, since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
+        if self.trouble is not None:
+            raise self.trouble
+        self.asked.append((since, until, entities))
+        return 3
+
+    def round(self, minutes: float = 0.0, **options: Any) -> Report:  # noqa: ANN401 - any field
+        self.clock.move(60 * minutes)
+        with capture_logs() as logs:
+            report = guard(self.guarding(**options), self.clock())
+        self.logs = [line["event"] for line in logs if line["event"].startswith("hook.")]
+        return report
+
+    def enable(self, record_id: int) -> Enabled:
+        return enable(self.guarding(), record_id, self.clock())
+
+    def known(self, record_id: int = MEMBERS) -> KnownHook:
+        with reading(self.engine) as connection:
+            return known_hooks(connection)[record_id]
+
+    def alarms(self) -> list[str]:
+        with reading(self.engine) as connection:
+            return hook_alarms(connection)
+
+    def hook(self, record_id: int = MEMBERS) -> dict[str, Any]:
+        found: dict[str, Any] = self.sandbox.get(f"{HOOKS}/{record_id}").json()
+        return found
+
+    def change(self, record_id: int = MEMBERS, **fields: object) -> None:
+        self.sandbox.post(
+            "/sandbox/change", entity="WebHook", id=record_id, fields=fields, deliver=False
+        )
+
+    def kill(self) -> None:
+        """Let the webhook of enrolments die of ten failures."""
+        self.receiver.status = 500
+        self.sandbox.enrol("Joël", "Finance")
+        until(lambda: not self.hook()["Active"])
+        self.receiver.status = 202
+
+    def writes(self) -> int:
+        count = self.sandbox.get("/sandbox/reads").json()["writes"].get(HOOKS, 0)
+        assert isinstance(count, int)
+        return count
+
+    def misbehave(self, switch: str, **parameters: object) -> None:
+        self.sandbox.post("/sandbox/misbehaviours", name=switch, **parameters)
+
+    def behave(self) -> None:
+        self.sandbox.web.delete(
+            self.sandbox.addresses["api"] + "/sandbox/misbehaviours", timeout=10
+        )
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[tuple[Running, Receiver]]:
+    sign_in = ("--username", USERNAME, "--password", PASSWORD)
+    with (
+        receiving() as receiver,
+        running("--deliver-to", receiver.url, "--retry-after", "0.001", *sign_in) as sandbox,
+    ):
+        yield sandbox, receiver
+
+
+@pytest.fixture
+def watchman(world: tuple[Running, Receiver], tmp_path: Path) -> Iterator[Watchman]:
+    sandbox, receiver = world
+    receiver.status = 202
+    sandbox.post("/sandbox/reset")
+    sandbox.sign_in()
+    with sqlite_ledger(tmp_path) as engine:
+        clock = HandClock(utc_now())
+        way = sandbox.addresses["api"]
+        sources = Sources(lambda: Source(way, engine, CREDENTIALS, clock, OpenGate()))
+        with closing(sources):
+            yield Watchman(sandbox, receiver, engine, clock, sources)
+    tell_the_truth(sandbox)
+
+
+def test_where_all_is_well_nothing_is_written_and_what_was_seen_is_remembered(
+    watchman: Watchman,
+) -> None:
+    report = watchman.round()
+    assert report == Report(ours=2, others=1)
+    assert watchman.logs == []
+    assert watchman.writes() == 0
+    assert watchman.asked == []
+    assert watchman.alarms() == []
+    known = watchman.known()
+    assert (known.active, known.error_count, known.entities) == (
+        True,
+        0,
+        (Entity.COURSE_MEMBER,),
+    )
+    assert known.well_at == watchman.clock()
+    with reading(watchman.engine) as connection:
+        run = last_run(connection, [CheckKind.GUARD], None)
+    assert run is not None
+    assert run.report is not None
+    assert run.report["ours"] == 2
+
+
+def test_a_hook_that_died_is_switched_on_whole_and_what_was_missed_is_asked_for_once(
+    watchman: Watchman,
+) -> None:
+    watchman.round()
+    well_at = watchman.clock()
+    watchman.clock.move(600)
+    watchman.change(Description="Kept", SystemId="ours")
+    watchman.kill()
+    before = watchman.hook()
+    assert before["ErrorCount"] == 10
+    report = watchman.round()
+    assert (report.raised, report.switched_on, report.silent, report.asked_for) == (1, 1, 0, 3)
+    assert watchman.logs == [
+        "hook.switched-off",
+        "hook.switched-on",
+        "hook.backfilled",
+        "hook.silence-ended",
+    ]
+    after = watchman.hook()
+    changes = {"Active", "UpdatedOn", "UpdatedBy"}
+    assert after["Active"] is True
+    assert {name: after[name] for name in after.keys() - changes} == {
+        name: before[name] for name in before.keys() - changes
+    }
+    last_call = datetime.fromisoformat(before["LastTrigger"])
+    since = min(well_at, last_call) - MARGIN
+    assert watchman.asked == [(since, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))]
+    assert watchman.alarms() == []
+    watchman.round(10)
+    assert len(watchman.asked) == 1
+    assert watchman.writes() == 1
+
+
+def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Watchman) -> None:
+    watchman.kill()
+    last_call = datetime.fromisoformat(watchman.hook()["LastTrigger"])
+    report = watchman.round(may_switch_on=False)
+    assert (report.silent, report.switched_on, report.left_off) == (1, 0, 1)
+    assert watchman.writes() == 0
+    # Nothing was known of it from before, so the last call is all there is to go by.
+    first_end = watchman.clock()
+    assert watchman.asked == [(last_call - MARGIN, first_end + MARGIN, (Entity.COURSE_MEMBER,))]
+    [alarm] = watchman.alarms()
+    assert f"webhook {MEMBERS}" in alarm
+    assert "switched off" in alarm
+    assert "COURSEBELL_HOOKS_REENABLE" in alarm
+    for _ in range(3):
+        assert watchman.round(10, may_switch_on=False).raised == 0
+        assert watchman.logs == []
+    assert len(watchman.asked) == 1
+    # A person switches it on: what came up since is asked for too, and no minute twice but for
+    # the margin.
+    watchman.change(Active=True)
+    assert watchman.round(10, may_switch_on=False).silent == 0
+    assert watchman.asked[1:] == [
+        (first_end - MARGIN, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))
+    ]
+    assert watchman.alarms() == []
+
+
+def test_who_enrolled_while_the_hook_was_dead_is_found(watchman: Watchman) -> None:
+    checking = Checking(watchman.engine, watchman.sources.lend, watchman.clock, 0.0)
+
+    def backfill(since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
+        found = window(checking, since, until, entities, origin=Origin.BACKFILL)
+        return sum(found.news.values())
+
+    watchman.kill()
+    watchman.sandbox.enrol("Zoë", "Finance")
+    assert watchman.round(backfill=backfill).asked_for == 2
+
+
+def test_a_receiver_that_keeps_failing_is_not_served_for_ever(watchman: Watchman) -> None:
+    watchman.round()
+    for times in range(1, 4):
+        watchman.change(Active=False)
+        assert watchman.round(10).switched_on == 1, times
+    watchman.change(Active=False)
+    report = watchman.round(10)
+    assert (report.switched_on, report.left_off, report.silent) == (0, 1, 1)
+    assert "hook.left-off" in watchman.logs
+    assert watchman.writes() == 3
+    assert len(watchman.asked) == 4
+    assert "3 times within a day" in watchman.alarms()[0]
+    watchman.round(10)
+    assert watchman.logs == []
+    assert watchman.round(60 * 24).switched_on == 1
+    assert watchman.alarms() == []
+
+
+def test_what_somebody_switched_on_meanwhile_is_not_written_to(watchman: Watchman) -> None:
+    watchman.change(Active=False)
+    watchman.round(may_switch_on=False)
+    # The list is old, the record itself is not.
+    row = watchman.hook()
+    watchman.change(Active=True)
+    page = {"Records": [row], "HasNextPage": False, "TotalItems": 1}
+    answer(watchman.sandbox, HOOKS, 200, body=page, times=1)
+    report = watchman.round(10)
+    assert watchman.writes() == 0
+    assert (report.switched_on, report.silent) == (0, 0)
+    assert watchman.known().last_deed is not None
+
+
+def test_partial_rows_are_read_by_their_id_and_never_written_back(watchman: Watchman) -> None:
+    watchman.change(Description="Kept", Active=False)
+    watchman.misbehave("partial-rows", entity="WebHook", fields="Description,LastTrigger,URL")
+    try:
+        assert watchman.round().switched_on == 1
+    finally:
+        watchman.behave()
+    assert watchman.hook()["Description"] == "Kept"
+
+
+def test_a_record_that_came_incomplete_is_never_sent_back(watchman: Watchman) -> None:
+    watchman.change(Active=False)
+    whole = watchman.hook()
+    del whole["Description"]
+    answer(watchman.sandbox, f"{HOOKS}/{MEMBERS}", 200, body=whole)
+    report = watchman.round()
+    assert (report.switched_on, report.left_off) == (0, 1)
+    assert watchman.writes() == 0
+    assert "Description" in watchman.alarms()[0]
+
+
+def test_a_missing_right_to_write_is_said_by_its_name_and_what_was_missed_is_asked_for(
+    watchman: Watchman,
+) -> None:
+    watchman.change(Active=False)
+    watchman.misbehave("missing-right", entity="WebHook", way="edit")
+    try:
+        report = watchman.round()
+    finally:
+        watchman.behave()
+    assert (report.left_off, len(watchman.asked)) == (1, 1)
+    assert "WebHook-Edit" in watchman.alarms()[0]
+
+
+def test_a_missing_right_to_list_is_said_once_a_day(watchman: Watchman) -> None:
+    watchman.misbehave("missing-right", entity="WebHook")
+    try:
+        assert watchman.round().trouble is not None
+        assert watchman.logs == ["hook.unwatched", "hook.round-unfinished"]
+        watchman.round(10)
+        assert watchman.logs == ["hook.round-unfinished"]
+        assert len(watchman.alarms()) == 1
+        watchman.round(60 * 24)
+        assert "hook.unwatched" in watchman.logs
+    finally:
+        watchman.behave()
+    with reading(watchman.engine) as connection:
+        run = open_run(connection, [CheckKind.GUARD], None)
+    assert run is not None
+    assert run.reason is Reason.NEXUDUS_REFUSED
+    assert watchman.round(10).ours == 2
+    assert watchman.alarms() == []
+
+
+def test_a_deleted_hook_that_was_known_is_an_alarm_and_is_covered_once(watchman: Watchman) -> None:
+    watchman.round()
+    seen_at = watchman.clock()
+    watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
+    report = watchman.round(10)
+    assert (report.ours, report.raised, report.silent) == (1, 1, 1)
+    assert watchman.asked == [
+        (seen_at - MARGIN, watchman.clock() + MARGIN, (Entity.COMPLETED_LESSON,))
+    ]
+    assert "was deleted" in watchman.alarms()[0]
+    watchman.round(10)
+    assert len(watchman.asked) == 1
+    # It is shown for a week; after that it was meant.
+    watchman.round(60 * 24 * 7)
+    assert watchman.alarms() == []
+
+
+def test_a_hook_that_a_short_list_left_out_is_not_gone(watchman: Watchman) -> None:
+    watchman.round()
+    page = {"Records": [], "HasNextPage": False, "TotalItems": 0}
+    answer(watchman.sandbox, HOOKS, 200, body=page, times=1)
+    assert watchman.round(10).raised == 0
+    assert watchman.alarms() == []
+
+
+def test_a_hook_that_calls_somebody_else_now_is_an_alarm_and_never_written_to(
+    watchman: Watchman,
+) -> None:
+    watchman.round()
+    watchman.change(URL=ELSEWHERE, Active=False)
+    assert watchman.round(10).raised == 1
+    assert watchman.known().alarm is not None
+    assert watchman.writes() == 0
+    assert "another address" in watchman.alarms()[0]
+
+
+def test_another_service_behind_our_host_is_watched_and_never_written_to(
+    watchman: Watchman,
+) -> None:
+    watchman.change(URL=f"{watchman.receiver.url}/desk", Active=False)
+    report = watchman.round()
+    assert (report.silent, report.switched_on, watchman.writes()) == (1, 0, 0)
+
+
+def test_at_an_address_that_nobody_calls_there_is_nothing_of_ours(watchman: Watchman) -> None:
+    watchman.round()
+    report = watchman.round(10, public_url="http://127.0.0.1:9")
+    assert (report.ours, report.others, report.raised) == (0, 3, 0)
+
+
+def test_five_failures_in_a_row_are_warned_of_once(watchman: Watchman) -> None:
+    watchman.change(ErrorCount=5)
+    assert watchman.round().failing == 1
+    assert watchman.logs == ["hook.failing"]
+    watchman.round(10)
+    assert watchman.logs == []
+    watchman.change(ErrorCount=0)
+    watchman.round(10)
+    watchman.change(ErrorCount=7)
+    watchman.round(10)
+    assert watchman.logs == ["hook.failing"]
+
+
+def test_the_day_an_action_about_courses_appears_it_is_said_once(watchman: Watchman) -> None:
+    assert watchman.round().actions == 0
+    watchman.misbehave("course-actions")
+    try:
+        assert watchman.round(10).actions == 0  # read once a day
+        assert watchman.round(60 * 24).actions == 2
+        assert watchman.logs == ["hook.course-action"] * 2
+        watchman.round(60 * 24)
+        assert watchman.logs == []
+        with reading(watchman.engine) as connection:
+            assert watch_of(connection).actions == (
+                "CourseMemberCreate",
+                "CourseCompletedLessonCreate",
+            )
+    finally:
+        watchman.behave()
+
+
+def test_a_program_that_begins_reads_the_actions_anew(watchman: Watchman) -> None:
+    watchman.round()
+    watchman.misbehave("course-actions")
+    try:
+        watchman.clock.move(60)
+        assert watchman.round(started_at=watchman.clock()).actions == 2
+    finally:
+        watchman.behave()
+
+
+def test_a_backfill_that_failed_is_made_up_for_and_the_other_hook_is_mended(
+    watchman: Watchman,
+) -> None:
+    watchman.round()
+    for record_id in (MEMBERS, COMPLETIONS):
+        watchman.change(record_id, Active=False)
+    watchman.trouble = SourceUnavailable("the source answered 503")
+    report = watchman.round(10)
+    assert (report.switched_on, report.asked_for) == (2, 0)
+    assert report.trouble == "the source answered 503"
+    assert len(watchman.alarms()) == 2
+    assert "is on again" in watchman.alarms()[0]
+    watchman.trouble = None
+    report = watchman.round(10)
+    assert (report.asked_for, report.silent, report.trouble) == (6, 0, None)
+    assert {entities for _, _, entities in watchman.asked} == {(one,) for one in FOLLOWED}
+    assert watchman.alarms() == []
+
+
+def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> None:
+    def is_due(minutes: float) -> bool:
+        watchman.clock.move(60 * minutes)
+        with reading(watchman.engine) as connection:
+            return is_guard_due(connection, watchman.clock())
+
+    assert is_due(0)
+    watchman.round()
+    assert not is_due(9)
+    assert is_due(1)
+
+
+def test_a_person_may_switch_one_on_and_what_was_missed_is_asked_for(watchman: Watchman) -> None:
+    watchman.change(Active=False)
+    watchman.round(may_switch_on=False)
+    first_end = watchman.clock()
+    watchman.clock.move(600)
+    done = watchman.enable(MEMBERS)
+    assert done.switched.came is Came.ON
+    assert (done.since, done.asked_for) == (first_end - MARGIN, 3)
+    assert watchman.hook()["Active"] is True
+    assert watchman.alarms() == []
+    watchman.round(10)
+    assert len(watchman.asked) == 2
+
+
+def test_a_person_may_not_switch_on_what_is_not_ours(watchman: Watchman) -> None:
+    foreign = next(
+        row["Id"]
+        for row in watchman.sandbox.get(HOOKS).json()["Records"]
+        if row["Id"] not in {MEMBERS, COMPLETIONS}
+    )
+    assert watchman.enable(foreign).switched.came is Came.NOT_OURS
+    watchman.change(foreign, Active=False)
+    assert watchman.enable(foreign).switched.came is Came.NOT_OURS
+    assert watchman.enable(7).switched.came is Came.NOT_THERE
+    assert watchman.enable(MEMBERS).switched.came is Came.ALREADY
+    assert watchman.writes() == 0
+
+
+def test_no_key_in_an_address_and_no_text_of_an_error_is_remembered(watchman: Watchman) -> None:
+    watchman.change(
+        URL=f"{watchman.receiver.url}/hooks/nexudus?resource=CourseMember&key=hush-1",
+        LastError="hush-2",
+        Name="Bell https://x.example.org/?key=hush-3",
+        Active=False,
+    )
+    watchman.round(may_switch_on=False)
+    known = watchman.known()
+    assert known.alarm is not None
+    assert known.alarm.silence is Silence.OFF
+    assert known.entities == (Entity.COURSE_MEMBER,)
+    with reading(watchman.engine) as connection:
+        kept = connection.exec_driver_sql("SELECT value FROM controls").scalars().all()
+    assert "hush" not in json.dumps(kept)

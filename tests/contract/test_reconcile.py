@@ -1,0 +1,522 @@
+"""Reconcile: what the source lists against what is known here; nothing is believed unread."""
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from ledger.beats import take_lease
+from ledger.checks import CheckKind, begin_check, end_check, runs
+from ledger.engine import Engine, reading, writing
+from ledger.known import References
+from ledger.tables import events, notifications, sightings, snapshots
+from schemas.entity import FOLLOWED, Entity
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson, CourseMember
+from tests.builders.records import COURSE_ID, course, lesson
+from tests.contract.reconcile_rig import (
+    ListingSource,
+    brought,
+    checking,
+    compared,
+)
+from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
+from workers.check.check import check_all
+from workers.check.reconcile import (
+    MOST_GONE,
+    Compared,
+    Comparison,
+    Difference,
+    How,
+    Scope,
+    Way,
+    bring_in,
+    is_nightly_due,
+    nightly,
+)
+
+MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
+Ids = list[tuple[Entity, int]]
+
+
+@pytest.fixture
+def source() -> ListingSource:
+    return ListingSource()
+
+
+@pytest.fixture
+def space(ledger_engine: Engine, source: ListingSource) -> Space:
+    return Space(ledger_engine, rules_of(SHIPPED), source=source)
+
+
+def ids(found: Comparison, way: Way) -> Ids:
+    return [(one.entity, one.record_id) for one in found.of(way)]
+
+
+def happened(space: Space, *kinds: EventKind) -> list[int]:
+    with reading(space.engine) as connection:
+        rows = connection.scalars(select(events.c.course_member_id).where(events.c.kind.in_(kinds)))
+        return sorted(rows)
+
+
+def notified(space: Space) -> int:
+    with reading(space.engine) as connection:
+        return connection.scalar(select(func.count()).select_from(notifications)) or 0
+
+
+def crowd(space: Space, number: int) -> list[CourseMember]:
+    """Let so many people enrol a while ago, and be known here, without a word to them."""
+    members = [space.enrol(one, told=False) for one in range(1, number + 1)]
+    space.clock.now += timedelta(minutes=10)
+    check_all(checking(space), for_s=60)
+    return members
+
+
+def test_nothing_differs_where_all_was_told_and_read(space: Space) -> None:
+    member = space.enrol(1)
+    space.finish(member, 1, 2)
+    space.work()
+    found = compared(space)
+    assert not found.differs
+    assert [(kind.rows, kind.known) for kind in found.kinds] == [(1, 1), (2, 2)]
+
+
+def test_what_nobody_told_us_of_is_missing_and_said_by_name(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    [done] = space.finish(member, 1, told=False)
+    found = compared(space)
+    assert ids(found, Way.MISSING) == [(MEMBER, 9001), (LESSON, done)]
+    told = [(one.person, one.course, one.references.course_id) for one in found.of(Way.MISSING)]
+    assert told == [("Ana López", "Freelance Finance", COURSE_ID)] * 2
+    assert found.of(Way.MISSING)[1].at == NOON
+    assert notified(space) == 0
+
+
+def test_what_is_imported_is_decided_on_and_written_to_nobody(space: Space) -> None:
+    space.finish(space.enrol(1, told=False), 1, told=False)
+    assert brought(space, How.IMPORT) == 2
+    space.later(hours=2)
+    assert space.subjects == []
+    assert set(space.reasons(EventKind.LESSON_COMPLETED)) == {Reason.IMPORTED}
+    assert not compared(space).differs
+
+
+def test_what_is_brought_in_to_be_sent_is_written_about(space: Space) -> None:
+    space.enrol(1, told=False)
+    assert brought(space, How.SEND) == 1
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_only_reporting_asks_for_nothing(space: Space) -> None:
+    space.enrol(1, told=False)
+    assert brought(space, How.NOTHING) == 0
+    assert notified(space) == 0
+
+
+def test_what_is_gone_there_is_read_by_itself_and_then_known_as_gone(space: Space) -> None:
+    staying, leaving = space.enrol(1), space.enrol(2)
+    [kept, reopened] = space.finish(staying, 1, 2)
+    [lost] = space.finish(leaving, 1)
+    space.work()
+    space.source.lose(LESSON, reopened)
+    space.source.lose(MEMBER, leaving.record_id)
+    found = compared(space)
+    assert ids(found, Way.GONE) == [(MEMBER, leaving.record_id), (LESSON, reopened), (LESSON, lost)]
+    assert {one.person for one in found.of(Way.GONE)} == {"Ana López"}
+    assert happened(space, EventKind.UNENROLLED, EventKind.LESSON_REOPENED) == []
+    brought(space, How.IMPORT)
+    assert happened(space, EventKind.UNENROLLED) == [leaving.record_id]
+    assert staying.record_id in happened(space, EventKind.LESSON_REOPENED)
+    assert not compared(space).differs
+    with reading(space.engine) as connection:
+        left = connection.scalars(
+            select(snapshots.c.record_id).where(
+                snapshots.c.entity == LESSON, snapshots.c.gone_at.is_(None)
+            )
+        ).all()
+    assert left == [kept]
+
+
+def test_what_a_short_list_leaves_out_stays_known(space: Space, source: ListingSource) -> None:
+    member = space.enrol(1)
+    space.enrol(2)
+    space.work()
+    source.unlisted = {member.record_id}
+    assert brought(space, How.IMPORT) == 1
+    assert happened(space, EventKind.UNENROLLED) == []
+    source.unlisted = set()
+    assert not compared(space).differs
+
+
+@pytest.mark.parametrize("stated", [3, None, 1])
+def test_a_list_that_is_not_as_long_as_it_says_makes_nothing_gone(
+    space: Space, source: ListingSource, stated: int | None
+) -> None:
+    for number in (1, 2, 3):
+        space.enrol(number)
+    space.work()
+    source.unlisted = {9001}
+    source.states_total = stated is not None
+    source.say_total(MEMBER, stated or 0)
+    found = compared(space)
+    assert found.doubt is not None
+    assert ids(found, Way.GONE) == []
+    assert compared(space, Scope(accept_gone=True)).of(Way.GONE) == []
+
+
+def test_much_that_is_missing_at_once_is_only_reported(space: Space, source: ListingSource) -> None:
+    members = crowd(space, 24)
+    source.unlisted = {one.record_id for one in members[:11]}
+    found = compared(space)
+    assert found.differs
+    assert "Of 24 enrolments here, 11 are not on the list" in (found.doubt or "")
+    assert "--accept-gone" in (found.doubt or "")
+    assert found.of(Way.GONE) == []
+    assert len(compared(space, Scope(accept_gone=True)).of(Way.GONE)) == 11
+    source.unlisted = {one.record_id for one in members[:10]}
+    assert len(compared(space).of(Way.GONE)) == 10
+
+
+def test_an_empty_list_makes_nothing_gone(space: Space, source: ListingSource) -> None:
+    crowd(space, 2)
+    source.unlisted = {9001, 9002}
+    found = compared(space)
+    assert found.of(Way.GONE) == []
+    assert "is empty and 2 are known here" in (found.doubt or "")
+    assert len(compared(space, Scope(accept_gone=True)).of(Way.GONE)) == 2
+
+
+def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -> None:
+    gone = tuple(
+        Difference(Way.GONE, MEMBER, number, References()) for number in range(1, MOST_GONE + 2)
+    )
+    found = Comparison(Scope(accept_gone=True), (Compared(MEMBER, 1, 5_000, 0, 0, gone),))
+    assert bring_in(checking(space), found, How.IMPORT) == MOST_GONE
+    assert notified(space) == MOST_GONE
+
+
+def test_a_row_that_slips_between_two_pages_is_not_gone(
+    space: Space, source: ListingSource
+) -> None:
+    for number in range(1, 6):
+        space.enrol(number)
+        space.clock.now += timedelta(minutes=1)
+    space.work()
+    source.size = 2
+
+    def first_one_changes() -> None:
+        # It moves to the end, and the third row to a page that was read already.
+        source.between = lambda: None
+        member = source.fetch(MEMBER, 9001)
+        assert isinstance(member, CourseMember)
+        space.clock.now += timedelta(minutes=1)
+        source.have(MEMBER, replace(member, updated_at=space.clock(), approved=False))
+
+    source.between = first_one_changes
+    found = compared(space)
+    assert found.of(Way.GONE) == []
+    assert found.doubt is not None
+    assert ids(found, Way.DIFFERENT) == [(MEMBER, 9001)]
+
+
+def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
+    space: Space, source: ListingSource
+) -> None:
+    for number in range(1, 6):
+        space.enrol(number)
+        space.clock.now += timedelta(minutes=1)
+    space.work()
+    source.size = 2
+
+    def one_comes_and_one_slips() -> None:
+        source.between = lambda: None
+        space.clock.now += timedelta(minutes=1)
+        space.enrol(6, told=False)
+        first = space.source.fetch(MEMBER, 9001)
+        assert isinstance(first, CourseMember)
+        space.source.have(MEMBER, replace(first, updated_at=space.clock()))
+
+    source.between = one_comes_and_one_slips
+    found = compared(space)
+    assert found.of(Way.GONE) == []
+    assert "says it has 6 rows and 5 came" in (found.doubt or "")
+
+
+def test_what_is_told_while_the_list_is_read_does_not_look_gone(space: Space) -> None:
+    space.enrol(1)
+    space.work()
+
+    def told_meanwhile() -> None:
+        space.source.when_asked("changed_since CourseMember", lambda: None)
+        late = space.enrol(2)
+        space.work()
+        space.source.lose(MEMBER, late.record_id)  # the list does not show it yet
+
+    space.source.when_asked("changed_since CourseMember", told_meanwhile)
+    assert compared(space).of(Way.GONE) == []
+
+
+def test_what_is_gone_and_about_to_be_read_in_any_case_is_only_counted(space: Space) -> None:
+    space.enrol(1)
+    space.enrol(2)
+    space.work()
+    space.source.lose(MEMBER, 9001)
+    space.tell(MEMBER, 9001)
+    found = compared(space)
+    assert found.of(Way.GONE) == []
+    assert found.kinds[0].under_way == 1
+
+
+def test_what_was_found_gone_while_the_list_was_read_is_not_said_again(space: Space) -> None:
+    space.enrol(1)
+    space.enrol(2)
+    space.work()
+
+    def goes_meanwhile() -> None:
+        space.source.when_asked("changed_since CourseMember", lambda: None)
+        space.source.lose(MEMBER, 9001)
+        space.tell(MEMBER, 9001)
+        space.later(minutes=1)
+
+    space.source.when_asked("changed_since CourseMember", goes_meanwhile)
+    assert not compared(space).differs
+
+
+def test_another_version_than_was_decided_on_is_different(space: Space) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.clock.now += timedelta(minutes=5)
+    space.source.have(MEMBER, replace(member, updated_at=space.clock(), blocked=True))
+    assert ids(compared(space), Way.DIFFERENT) == [(MEMBER, 9001)]
+    brought(space, How.IMPORT)
+    assert not compared(space).differs
+
+
+def test_a_partial_row_whose_key_differs_is_different(space: Space, source: ListingSource) -> None:
+    [done] = space.finish(space.enrol(1), 1)
+    space.work()
+    with writing(space.engine) as connection:
+        connection.execute(
+            update(sightings).where(sightings.c.record_id == done).values(lesson_id=2)
+        )
+    row_leaves_out(source, LESSON, "UpdatedOn")
+    found = compared(space)
+    assert ids(found, Way.DIFFERENT) == [(LESSON, done)]
+    with writing(space.engine) as connection:
+        connection.execute(
+            update(sightings).where(sightings.c.record_id == done).values(lesson_id=1)
+        )
+    assert not compared(space).differs
+
+
+def row_leaves_out(source: ListingSource, entity: Entity, field: str) -> None:
+    whole = source.changed_since
+
+    def partial(kind: Entity, moment: object) -> object:
+        for page in whole(kind, moment):  # type: ignore[arg-type]
+            if kind is entity:
+                for row in page.rows:
+                    del row.row[field]
+            yield page
+
+    source.changed_since = partial  # type: ignore[method-assign,assignment]
+
+
+def test_what_will_be_read_in_any_case_is_only_counted(space: Space) -> None:
+    space.enrol(1)
+    found = compared(space)
+    assert not found.differs
+    assert [kind.under_way for kind in found.kinds] == [1, 0]
+
+
+def test_a_record_that_could_not_be_read_is_missing_for_that_reason(space: Space) -> None:
+    space.enrol(1)
+    space.source.break_record(MEMBER, 9001)
+    space.work()
+    assert [(one.way, one.reason) for one in compared(space).of(Way.MISSING)] == [
+        (Way.MISSING, Reason.UNREADABLE)
+    ]
+
+
+def test_a_failed_reading_of_what_a_list_showed_is_not_taken_as_done(space: Space) -> None:
+    space.enrol(1, told=False)
+    space.source.break_record(MEMBER, 9001)
+    brought(space, How.IMPORT)
+    found = compared(space)
+    assert [(one.record_id, one.reason) for one in found.of(Way.MISSING)] == [
+        (9001, Reason.UNREADABLE)
+    ]
+
+
+def test_a_ledger_older_than_our_lists_agrees_with_them(space: Space) -> None:
+    space.finish(space.enrol(1), 1)
+    space.work()
+    with writing(space.engine) as connection:
+        connection.execute(delete(sightings))
+    found = compared(space)
+    assert not found.differs
+    assert [kind.known for kind in found.kinds] == [1, 1]
+    space.source.lose(MEMBER, 9001)
+    space.enrol(2)
+    space.work()
+    assert ids(compared(space, Scope(accept_gone=True)), Way.GONE)[0] == (MEMBER, 9001)
+
+
+def test_only_what_changed_since_then_is_compared(space: Space) -> None:
+    [early] = space.finish(space.enrol(1), 1)
+    space.work()
+    space.clock.now += timedelta(days=3)
+    since = space.clock() - timedelta(days=1)
+    late = space.enrol(2)
+    [gone, _] = space.finish(late, 1, 2)
+    space.work()
+    space.source.lose(LESSON, early)
+    space.source.lose(LESSON, gone)
+    found = compared(space, Scope(since))
+    assert ids(found, Way.GONE) == [(LESSON, gone)]
+    assert [(kind.rows, kind.known) for kind in found.kinds] == [(1, 1), (1, 2)]
+
+
+def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:
+    other = COURSE_ID + 1
+    space.source.have(Entity.COURSE, course(record_id=other))
+    space.source.have(Entity.LESSON, lesson(11, course_id=other))
+    members = [space.enrol(1, told=False), space.enrol(2, told=False, course_id=other)]
+    done = [*space.finish(members[0], 1, told=False), *space.finish(members[1], 11, told=False)]
+    found = compared(space, Scope(course_ids=frozenset({other})))
+    assert ids(found, Way.MISSING) == [(MEMBER, 9002), (LESSON, done[1])]
+    brought(space, How.IMPORT)
+    for number in done:
+        space.source.lose(LESSON, number)
+    space.finish(members[0], 2)
+    space.work()
+    found = compared(space, Scope(NOON, frozenset({other}), accept_gone=True))
+    assert ids(found, Way.GONE) == [(LESSON, done[1])]
+
+
+def test_a_finished_lesson_of_nobody_we_know_is_said_to_be_left_out(space: Space) -> None:
+    stray = CompletedLesson(50_000, NOON, NOON, 1, None, 8_888, None)
+    space.source.have(LESSON, stray)
+    found = compared(space, Scope(course_ids=frozenset({COURSE_ID})))
+    assert not found.differs
+    assert [kind.unplaced for kind in found.kinds] == [0, 1]
+
+
+def test_the_nightly_run_makes_ordinary_news_and_keeps_its_counts(space: Space) -> None:
+    crowd(space, 2)
+    space.enrol(3, told=False)
+    space.source.lose(MEMBER, 9001)
+    assert nightly(checking(space), time.monotonic() + 60)
+    space.later(minutes=1)
+    assert space.subjects == ["You're in: Freelance Finance"]
+    assert happened(space, EventKind.UNENROLLED) == [9001]
+    assert not compared(space).differs
+    with reading(space.engine) as connection:
+        [run] = runs(connection, [CheckKind.RECONCILE], NOON)
+    assert run.ended_at is not None
+    assert (run.pages, run.rows, run.news) == (2, 2, 1)
+    assert run.report is not None
+    assert run.report["CourseMember"] == {
+        "rows": 2,
+        "known": 2,
+        "under_way": 0,
+        "unplaced": 0,
+        "missing": 1,
+        "gone": 1,
+        "different": 0,
+    }
+    assert "Ana" not in str(run.report)
+
+
+def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
+    with writing(space.engine) as connection:
+        take_lease(connection, "reconcile", "somebody else", space.clock(), lease_s=60)
+    assert not nightly(checking(space), time.monotonic() + 60)
+    assert space.source.asked == []
+    space.clock.move(61)
+    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(checking(space), time.monotonic() + 60)
+
+
+def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> None:
+    space.enrol(1, told=False)
+
+    def taken() -> None:
+        space.clock.move(500)
+        with writing(space.engine) as connection:
+            assert take_lease(connection, "reconcile", "another", space.clock(), lease_s=600)
+
+    space.source.when_asked("changed_since CourseCompletedLesson", taken)
+    assert not nightly(checking(space), time.monotonic() + 60)
+    assert notified(space) == 0
+
+
+def test_a_nightly_run_without_time_is_stopped_and_asks_for_nothing(space: Space) -> None:
+    space.enrol(1, told=False)
+    assert nightly(checking(space), time.monotonic() - 1)
+    assert notified(space) == 0
+    with reading(space.engine) as connection:
+        [run] = runs(connection, [CheckKind.RECONCILE], NOON)
+    assert (run.ended_at, run.reason) == (None, Reason.NEXUDUS_BUSY)
+
+
+def test_a_nightly_run_at_a_source_that_is_down_says_so(space: Space) -> None:
+    space.source.be_slow()
+    assert nightly(checking(space), time.monotonic() + 60)
+    with reading(space.engine) as connection:
+        [run] = runs(connection, [CheckKind.RECONCILE], NOON)
+    assert (run.ended_at, run.reason) == (None, Reason.NEXUDUS_DOWN)
+
+
+def is_due(space: Space) -> bool:
+    with reading(space.engine) as connection:
+        return is_nightly_due(connection, space.clock(), LISBON)
+
+
+def baseline(space: Space, *entities: Entity) -> None:
+    with writing(space.engine) as connection:
+        for entity in entities:
+            run = begin_check(connection, CheckKind.BASELINE, entity, space.clock())
+            end_check(connection, run.check_id, space.clock())
+
+
+def test_the_night_begins_at_half_past_three_where_the_space_is(space: Space) -> None:
+    baseline(space, *FOLLOWED)
+    space.clock.now = NOON.replace(month=7, hour=2, minute=29)  # 03:29 in Lisbon, in summer
+    assert nightly(checking(space), time.monotonic() + 60)
+    assert not is_due(space)
+    space.clock.move(60)
+    assert is_due(space)
+    assert nightly(checking(space), time.monotonic() + 60)
+    assert not is_due(space)
+    space.clock.now += timedelta(hours=23, minutes=59)
+    assert not is_due(space)
+    space.clock.move(60)
+    assert is_due(space)
+
+
+def test_no_night_is_due_before_all_kinds_have_their_baseline(space: Space) -> None:
+    assert not is_due(space)
+    baseline(space, MEMBER)
+    assert not is_due(space)
+    baseline(space, LESSON)
+    assert is_due(space)
+
+
+def test_a_night_that_was_stopped_is_tried_again_later_each_time(space: Space) -> None:
+    baseline(space, *FOLLOWED)
+    space.source.be_slow()
+    for minutes in (15, 30, 60):
+        assert is_due(space)
+        assert nightly(checking(space), time.monotonic() + 60)
+        space.clock.now += timedelta(minutes=minutes, seconds=-1)
+        assert not is_due(space)
+        space.clock.move(1)
+    space.source.recover()
+    assert is_due(space)
+    assert nightly(checking(space), time.monotonic() + 60)
+    space.clock.now += timedelta(hours=5)
+    assert not is_due(space)

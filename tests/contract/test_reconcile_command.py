@@ -1,0 +1,130 @@
+"""`coursebell reconcile` as an operator meets it, over the real source client and the stand-in."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from ledger.engine import open_engine
+from ledger.migrate import migrate
+from service.command import commands
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.environment import load
+from workers.lookup.drain import drain_batch
+from workers.workshop import lay_foundation, make_workshop
+
+COURSE = "Freelance"
+PERSON = "Joël"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as found:
+        yield found
+
+
+@pytest.fixture
+def environment(
+    sandbox: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Make a ledger, and tell this process where everything is."""
+    settings = {
+        "COURSEBELL_DATA_DIR": str(tmp_path),
+        "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+        "COURSEBELL_NEXUDUS_URL": sandbox.addresses["api"],
+        "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
+        "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
+        "COURSEBELL_ZONE": "Asia/Kolkata",
+    }
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    engine = open_engine(settings["COURSEBELL_DATABASE_URL"])
+    migrate(engine)
+    engine.dispose()
+    return settings
+
+
+def reconcile(*words: str) -> Result:
+    try:
+        return CliRunner().invoke(commands, ["reconcile", *words])
+    finally:
+        structlog.reset_defaults()
+
+
+def read_all(environment: dict[str, str]) -> None:
+    """Do what workers do with what is due."""
+    settings = load(environment)
+    workshop = make_workshop(settings, lay_foundation(settings))
+    try:
+        while drain_batch(workshop.looking_up)[0]:
+            pass
+    finally:
+        workshop.close()
+
+
+def plain(*words: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(reconcile("--json", *words).stdout)
+    return found
+
+
+def test_it_reports_brings_in_and_then_finds_no_difference(
+    sandbox: Running, environment: dict[str, str]
+) -> None:
+    member_id = sandbox.enrol(PERSON, COURSE)
+    done = sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+    told = reconcile()
+    assert told.exit_code == 1
+    assert "Compared 1 enrolment and 1 finished lesson with Nexudus." in told.output
+    assert "Missing here: 2" in told.output
+    assert f"Joël Núñez  enrolment  (Freelance Finance)  Id {member_id}" in told.output
+    assert "@" not in told.output
+    assert "coursebell reconcile --import" in told.output
+    brought = reconcile("--import")
+    assert brought.exit_code == 0
+    assert "Brought in 2: each is read and decided on, and nobody is written to" in brought.output
+    assert "About to be read in any case: 2" in reconcile().output
+    read_all(environment)
+    after = reconcile()
+    assert after.exit_code == 0
+    assert "Nothing differs." in after.output
+    ids = {"entity": "CourseCompletedLesson", "id": done["completed_lesson_id"]}
+    sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+    sandbox.post("/sandbox/delete", **ids)
+    [gone] = [one for one in plain()["differences"] if one["way"] == "gone"]
+    assert {name: gone[name] for name in ids} == ids
+    assert gone["person"] == "Joël Núñez"
+    assert reconcile("--import").exit_code == 0
+
+
+def test_what_is_left_out_is_left_out_of_the_next_command_too(
+    sandbox: Running, environment: dict[str, str]
+) -> None:
+    assert environment
+    sandbox.enrol(PERSON, COURSE)
+    other = sandbox.course("Ceramics")
+    assert plain("--course", str(other))["differences"] == []
+    this = sandbox.course(COURSE)
+    told = reconcile("--since", "2026-01-01T00:00", "--course", str(this))
+    assert told.exit_code == 1
+    # Half past six in the evening before, since it was meant where the space is.
+    since = "--since 2025-12-31T18:30Z"
+    assert f"coursebell reconcile {since} --course {this} --import" in told.output
+
+
+def test_a_source_out_of_reach_is_told_apart_from_a_difference(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert environment
+    monkeypatch.setenv("COURSEBELL_NEXUDUS_URL", "http://127.0.0.1:9")
+    told = reconcile()
+    assert told.exit_code == 4
+    assert told.stdout == ""
+    assert "coursebell doctor" in told.stderr
+
+
+def test_nobody_is_written_to_and_not_written_to_at_once() -> None:
+    assert reconcile("--import", "--send").exit_code == 2

@@ -1,0 +1,357 @@
+"""What becomes of a row: each fate once, without a ledger and without a source."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen
+from schemas.entity import Entity
+from schemas.errors import SourceUnavailable
+from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
+from schemas.records import CourseMember
+from service.command.certify_page import page_of
+from tests.builders.records import NOON, completed_lesson, course_member
+from workers.certify.assemble import assemble
+from workers.certify.document import KIND, Maker, canonical, document_of
+from workers.certify.listing import listed_in
+from workers.certify.signing import Verdict, signed, signed_page, verify
+from workers.certify.traces import missing_trace
+from workers.certify.values import Certificate, Here, Member, Place, SourceRow, Window
+from workers.certify.words import Fate, Kind
+from workers.source.lists import Changed, Changes
+from workers.source.reads import BurstReads
+
+WINDOW = Window(
+    date(2026, 3, 3),
+    date(2026, 3, 3),
+    datetime(2026, 3, 3, tzinfo=UTC),
+    datetime(2026, 3, 4, tzinfo=UTC),
+    ZoneInfo("UTC"),
+)
+LATER = NOON + timedelta(days=2)
+KEY = "a secret of this house"
+MEMBER = course_member()
+REF = (Entity.COURSE_MEMBER, MEMBER.record_id)
+ROW = SourceRow(Entity.COURSE_MEMBER, MEMBER.record_id, NOON, MEMBER.course_id, MEMBER.coworker_id)
+ENROLLED = enrolled_key(MEMBER.course_id, MEMBER.coworker_id)
+HERE = Here(WINDOW, LATER, listed=frozenset({REF}), courses={1234: Place("Finance", 500, "Works")})
+
+
+def happened(key: str = ENROLLED, reason: str | None = None, **different: object) -> Happened:
+    fields = {"kind": key.partition(":")[0], "course_member_id": MEMBER.record_id}
+    whole = {"lesson_id": None, **fields, **different}
+    return Happened(
+        1,
+        key,
+        str(whole["kind"]),
+        NOON,
+        MEMBER.course_id,
+        MEMBER.coworker_id,
+        int(str(whole["course_member_id"])),
+        None,
+        reason,
+    )
+
+
+def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]) -> Effect:
+    tried = tries or ((state, reason),)
+    return Effect(
+        5,
+        f"welcome/{ENROLLED}",
+        "welcome",
+        "v1",
+        "enrolled",
+        state,
+        reason,
+        NOON,
+        MEMBER.course_id,
+        MEMBER.coworker_id,
+        MEMBER.record_id,
+        1 if state == "done" else 0,
+        state == "done",
+        tried,
+    )
+
+
+def here_with(
+    event: Happened | None = None,
+    done: Effect | None = None,
+    member: CourseMember = MEMBER,
+    asked: Asked | None = None,
+) -> Here:
+    """Return a ledger that read one enrolment, which led to this."""
+    events = {} if event is None else {event.key: event}
+    links = frozenset({Link(1, 5)} if done is not None else set())
+    return replace(
+        HERE,
+        kept={REF: Kept(member, None, is_decided=True)},
+        asked={} if asked is None else {REF: asked},
+        events=events,
+        event_ids=frozenset(one.event_id for one in events.values()),
+        effects={} if done is None else {5: done},
+        links=links,
+    )
+
+
+FATES: dict[str, tuple[Here, Fate, str | None, Kind | None]] = {
+    "written": (here_with(happened(), effect("done")), Fate.WRITTEN, None, None),
+    "planned": (here_with(happened(), effect("planned")), Fate.WAITING, None, None),
+    "waiting": (
+        here_with(happened(), effect("waiting", "quiet-hours")),
+        Fate.WAITING,
+        "quiet-hours",
+        None,
+    ),
+    "held": (here_with(happened(), effect("held", "too-old")), Fate.HELD, "too-old", None),
+    "skipped": (
+        here_with(happened(), effect("skipped", "no-email")),
+        Fate.SKIPPED,
+        "no-email",
+        None,
+    ),
+    "failed": (
+        here_with(happened(), effect("failed", "mail-rejected")),
+        Fate.FAILED,
+        "mail-rejected",
+        None,
+    ),
+    "unknown": (
+        here_with(happened(), effect("unknown", "handover-unknown")),
+        Fate.UNKNOWN,
+        "handover-unknown",
+        None,
+    ),
+    "no email": (here_with(happened(reason="kind-off")), Fate.UNWRITTEN, "kind-off", None),
+    "request": (
+        here_with(
+            happened(enrolment_requested_key(MEMBER.record_id), "not-approved"),
+            member=replace(MEMBER, approved=False),
+        ),
+        Fate.UNWRITTEN,
+        "not-approved",
+        None,
+    ),
+    "enrolled again": (
+        here_with(happened(reason="kind-off", course_member_id=8)),
+        Fate.REPEAT,
+        "duplicate",
+        Kind.NO_RECORD,
+    ),
+    "blocked": (here_with(member=replace(MEMBER, blocked=True)), Fate.NO_EVENT, "blocked", None),
+    "due": (replace(HERE, asked={REF: Asked("due", None)}), Fate.OPEN, "due", None),
+    "source down": (
+        replace(HERE, asked={REF: Asked("waiting", "nexudus-down")}),
+        Fate.OPEN,
+        "nexudus-down",
+        None,
+    ),
+    "not readable": (
+        replace(HERE, asked={REF: Asked("failed", "unreadable")}),
+        Fate.OPEN,
+        "unreadable",
+        Kind.UNREADABLE,
+    ),
+    "before we began": (
+        replace(HERE, seen={REF: Seen("before-start", None, 1234, 77)}),
+        Fate.SEEN,
+        "before-start",
+        None,
+    ),
+    "gone since": (
+        replace(HERE, kept={REF: Kept(MEMBER, LATER + timedelta(seconds=1), is_decided=False)}),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.NO_EVENT,
+    ),
+    "gone here": (
+        replace(HERE, kept={REF: Kept(MEMBER, NOON, is_decided=True)}),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.MISSING_HERE,
+    ),
+    "never heard of": (HERE, Fate.UNACCOUNTED, None, Kind.MISSING_HERE),
+    "read before and now missing": (
+        replace(
+            HERE,
+            seen={REF: Seen("imported", None, 1234, 77)},
+            asked={REF: Asked("done", None)},
+        ),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.MISSING_HERE,
+    ),
+    "seen by lists, and no more": (
+        replace(HERE, seen={REF: Seen(None, None, 1234, 77)}),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.MISSING_HERE,
+    ),
+    "no event": (here_with(), Fate.UNACCOUNTED, None, Kind.NO_EVENT),
+    "being decided": (
+        here_with(asked=Asked("leased", None)),
+        Fate.OPEN,
+        "due",
+        None,
+    ),
+    "another person": (
+        here_with(happened(), effect("done"), member=replace(MEMBER, coworker_id=9)),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.OTHER_KEYS,
+    ),
+    "no outcome": (here_with(happened()), Fate.UNACCOUNTED, None, Kind.NO_OUTCOME),
+    "no action": (
+        replace(here_with(happened()), links=frozenset({Link(1, 5)})),
+        Fate.UNACCOUNTED,
+        None,
+        Kind.NO_ACTION,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FATES)
+def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None:
+    here, fate, reason, kind = FATES[name]
+    made = assemble([ROW], here)
+    assert dict(made.totals.fates) == {(fate, reason): 1}
+    assert [one.kind for one in made.differences] == ([] if kind is None else [kind])
+    assert made.closes is (fate is not Fate.UNACCOUNTED)
+    assert made.is_clean is (kind is None)
+
+
+def test_the_table_has_every_fate() -> None:
+    assert {fate for _, fate, _, _ in FATES.values()} == set(Fate)
+
+
+def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
+    first = completed_lesson(1, 7)
+    second = replace(first, record_id=2, created_at=NOON + timedelta(hours=1))
+    rows = [
+        SourceRow(
+            Entity.COMPLETED_LESSON,
+            one.record_id,
+            one.created_at,
+            course_member_id=one.course_member_id,
+            lesson_id=7,
+        )
+        for one in (second, first)
+    ]
+    key = lesson_completed_key(first.course_member_id, 7)
+    event = replace(happened(key, "kind-off"), lesson_id=7)
+    here = replace(
+        HERE,
+        listed=frozenset(row.ref for row in rows),
+        kept={
+            (Entity.COMPLETED_LESSON, one.record_id): Kept(one, None, is_decided=True)
+            for one in (first, second)
+        },
+        events={
+            key: event,
+            "course_started:1234:77": happened("course_started:1234:77", "kind-off"),
+        },
+        members={MEMBER.record_id: Member(1234, 77)},
+    )
+    made = assemble(rows, here)
+    assert made.is_clean
+    assert dict(made.totals.fates) == {
+        (Fate.UNWRITTEN, "kind-off"): 1,
+        (Fate.REPEAT, "duplicate"): 1,
+    }
+    without = assemble(rows, replace(here, events={}))
+    assert [one.record_id for one in without.differences] == [1], "the repeat is not told too"
+
+
+@pytest.mark.parametrize(
+    ("action", "is_missing"),
+    [
+        (effect("done"), False),
+        (replace(effect("done"), tries=()), True),
+        (replace(effect("done"), has_receipt=False), True),
+        (replace(effect("done"), attempts=2), True),
+        (replace(effect("skipped", "superseded"), tries=()), False),
+        (replace(effect("skipped", "blocked"), tries=()), True),
+        (replace(effect("waiting", "gathering"), tries=()), False),
+        (replace(effect("waiting", "cap-day"), tries=()), True),
+        (effect("waiting", "observe", ("held", "observe")), False),
+        (replace(effect("performing"), attempts=1, tries=()), False),
+        (replace(effect("held", "flood-guard"), tries=()), True),
+    ],
+)
+def test_an_action_needs_the_attempts_that_its_state_speaks_of(
+    action: Effect,
+    is_missing: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert (missing_trace(action) is not None) is is_missing
+
+
+def a_certificate() -> Certificate:
+    return assemble([ROW], FATES["never heard of"][0])
+
+
+def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:
+    maker = Maker("https://spaces.example.org", "1", "abc", NOON)
+    document = document_of(a_certificate(), maker)
+    assert canonical(document) == canonical(document_of(a_certificate(), maker))
+    whole = signed(document, KEY)
+    text = json.dumps(whole, indent=2).encode()
+    assert verify(text, KEY) is Verdict.GENUINE
+    assert verify(text, "another key") is Verdict.CHANGED
+    assert verify(text.replace(b"2026-03-03", b"2026-03-02", 1), KEY) is Verdict.CHANGED
+    twice = text.replace(b"{", b'{"closes": true,', 1)
+    assert verify(twice, KEY) is Verdict.CHANGED
+    assert verify(json.dumps(document).encode(), KEY) is Verdict.CHANGED, "not signed"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'"text"', b"{", b"[" * 100_000])
+def test_what_is_no_certificate_is_told_so(content: bytes) -> None:
+    assert verify(content, KEY) is Verdict.NO_CERTIFICATE
+
+
+def test_a_page_is_signed_as_a_whole() -> None:
+    place = '<code id="page-signature">' + "0" * 64 + "</code>"
+    page = signed_page(f'<meta name="generator" content="{KIND}"><p>fine</p>{place}', KEY)
+    assert verify(page.encode(), KEY) is Verdict.GENUINE
+    assert verify(page.replace("fine", "five").encode(), KEY) is Verdict.CHANGED
+    assert verify((page + place).encode(), KEY) is Verdict.CHANGED
+
+
+def test_other_peoples_text_is_only_text_on_the_page() -> None:
+    name = "<script>alert(1)</script> ana@example.org"
+    made = assemble(
+        [replace(ROW, person=name)], replace(HERE, courses={1234: Place(name, 1, name)})
+    )
+    page = page_of(signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "ana@example.org" not in page
+    assert verify(signed_page(page, KEY).encode(), KEY) is Verdict.GENUINE
+
+
+class TwoPages:
+    """A source whose list shows one row twice."""
+
+    def __init__(self, again: dict[str, object]) -> None:
+        self._again = again
+
+    def created_between(
+        self, entity: Entity, since: datetime, until: datetime
+    ) -> Iterator[Changes]:
+        assert since < until
+        if entity is Entity.COURSE_MEMBER:
+            first = {"Id": 5, "CourseId": 1, "CoworkerId": 2}
+            yield Changes([Changed(5, NOON, first)], 1)
+            yield Changes([Changed(5, NOON, first | self._again)], 1)
+
+
+def test_a_row_that_comes_twice_is_one_row() -> None:
+    assert len(listed_in(cast("BurstReads", TwoPages({})), WINDOW).rows) == 1
+
+
+def test_a_row_that_changes_while_the_list_is_read_gives_no_certificate() -> None:
+    with pytest.raises(SourceUnavailable, match="changed while it was read"):
+        listed_in(cast("BurstReads", TwoPages({"CoworkerId": 3})), WINDOW)

@@ -1,0 +1,61 @@
+"""When a list is believed about what is not on it."""
+
+import pytest
+
+from schemas.entity import Entity
+from workers.check.reconcile.doubting import Listed, counted, doubt_about
+
+MEMBER = Entity.COURSE_MEMBER
+
+
+def doubt(listed: Listed, known: int, absent: int, *, accept_gone: bool = False) -> str | None:
+    return doubt_about(MEMBER, listed, known, absent, accept_gone=accept_gone)
+
+
+@pytest.mark.parametrize(
+    ("known", "absent", "believed"),
+    [
+        (20, 10, True),
+        (20, 11, False),
+        (200, 10, True),
+        (1_000, 50, True),
+        (1_000, 51, False),
+        (5, 5, True),
+    ],
+)
+def test_ten_or_a_twentieth_may_be_gone_at_once(known: int, absent: int, *, believed: bool) -> None:
+    assert (doubt(Listed(500, 500, 1), known, absent) is None) is believed
+    assert doubt(Listed(500, 500, 1), known, absent, accept_gone=True) is None
+
+
+def test_an_empty_list_is_believed_by_nobody_but_a_person() -> None:
+    assert "empty" in (doubt(Listed(0, 0, 1), 3, 3) or "")
+    assert doubt(Listed(0, 0, 1), 3, 3, accept_gone=True) is None
+    assert doubt(Listed(0, 0, 1), 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        Listed(499, 500, 1),
+        Listed(501, 500, 1),
+        Listed(500, None, 1),
+        Listed(1_999, 2_000, 2, 2_000),
+        Listed(2_000, 2_000, 2, 2_001),
+        Listed(2_000, 2_000, 2, None),
+    ],
+)
+def test_a_list_that_may_have_left_something_out_is_believed_by_nobody(listed: Listed) -> None:
+    assert doubt(listed, 100, 1) is not None
+    assert doubt(listed, 100, 1, accept_gone=True) is not None
+    assert doubt(listed, 100, 0) is None
+
+
+def test_a_list_that_grew_or_shrank_while_it_was_read_to_its_end_is_believed() -> None:
+    assert doubt(Listed(2_001, 2_000, 2, 2_001), 100, 1) is None
+    assert doubt(Listed(2_000, 2_000, 2, 1_999), 100, 1) is None
+
+
+def test_numbers_are_said_in_words() -> None:
+    assert counted(1, MEMBER) == "1 enrolment"
+    assert counted(1_234, Entity.COMPLETED_LESSON) == "1,234 finished lessons"

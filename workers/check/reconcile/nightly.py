@@ -1,0 +1,133 @@
+"""The comparison of every night, for the clock: one run, by one worker at a time.
+
+A run that was stopped is begun anew, later each time: it reads lists only, and they are cheap, but
+a source that cannot answer tonight should not be asked all day.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from ledger.beats import give_lease_back, take_lease
+from ledger.checks import (
+    CheckKind,
+    begin_check,
+    end_check,
+    fail_check,
+    last_run,
+    note_page,
+    runs,
+)
+from ledger.engine import Connection, writing
+from ledger.intake import Origin
+from schemas.entity import FOLLOWED
+from schemas.errors import (
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
+from workers.check.check import reason_of
+from workers.check.reconcile.bringing import bring_in_from
+from workers.check.reconcile.compare import compare
+from workers.check.reconcile.values import Scope
+from workers.check.tools import Checking
+from workers.lease import Lease, Overtaken
+from workers.source.budget import Patience, Urgency
+
+NIGHT = time_of_day(3, 30)  # after midnight's jobs of others, before anybody learns
+_LEASE = "reconcile"
+_LEASE_S = 120.0
+_FIRST_WAIT = timedelta(minutes=15)
+_MOST_DOUBLINGS = 4  # up to four hours
+
+_log = structlog.get_logger("reconcile")
+
+
+def is_nightly_due(connection: Connection, now: datetime, zone: ZoneInfo) -> bool:
+    """Say whether tonight's comparison is to be begun. A night begins at half past three there.
+
+    Never before a baseline: all would look missing. After a run that was stopped, some time later.
+    """
+    baselines = [last_run(connection, [CheckKind.BASELINE], entity) for entity in FOLLOWED]
+    if None in baselines:
+        return False
+    tonight = runs(connection, [CheckKind.RECONCILE], _night_of(now, zone))
+    if not tonight:
+        return True
+    if any(run.ended_at is not None for run in tonight):
+        return False
+    doublings = min(len(tonight) - 1, _MOST_DOUBLINGS)
+    return now - tonight[0].begun_at >= _FIRST_WAIT * (1 << doublings)
+
+
+def _night_of(now: datetime, zone: ZoneInfo) -> datetime:
+    today = now.astimezone(zone).date()
+    begins = datetime.combine(today, NIGHT, zone).astimezone(UTC)
+    if begins <= now:
+        return begins
+    return datetime.combine(today - timedelta(days=1), NIGHT, zone).astimezone(UTC)
+
+
+def nightly(checking: Checking, until: float) -> bool:
+    """Compare everything with the source, and make news of what is missing or differs.
+
+    `until` is a `time.monotonic()` by which it should be over; what is not done then is begun anew
+    by a later call. The run, with its counts or why it was stopped, is in the ledger.
+
+    Returns False when somebody else is at it.
+
+    Raises:
+        LedgerUnavailable: the run stays open.
+    """
+    holder = secrets.token_hex(16)
+
+    def renewed() -> bool:
+        with writing(checking.engine) as connection:
+            now = checking.clock()
+            return take_lease(connection, _LEASE, holder, now, lease_s=_LEASE_S)
+
+    lease = Lease(renewed, checking.clock, _LEASE_S)
+    try:
+        lease.keep()
+        _run(checking, until, lease.keep)
+    except Overtaken:
+        _log.info("reconcile.overtaken")
+        return False
+    finally:
+        with writing(checking.engine) as connection:
+            give_lease_back(connection, _LEASE, holder)
+    return True
+
+
+def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> None:
+    with writing(checking.engine) as connection:
+        run = begin_check(connection, CheckKind.RECONCILE, None, checking.clock())
+
+    def keep() -> None:
+        keep_lease()
+        if time.monotonic() > until:
+            raise SourceThrottled("there was not enough time to read the lists to their end")
+
+    def told(rows: int, differing: int) -> None:
+        with writing(checking.engine) as connection:
+            note_page(connection, run.check_id, rows=rows, news=differing, reached=None)
+
+    try:
+        comparison = compare(checking, Scope(), Patience(Urgency.WORK, until, keep), told)
+        keep()
+        # Without a reason to be quiet: its age and its amount decide whether it is written about.
+        brought = bring_in_from(checking, comparison, Origin.CHECK)
+    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        with writing(checking.engine) as connection:
+            fail_check(connection, run.check_id, reason_of(error), str(error))
+        _log.warning("reconcile.stopped", error=str(error))
+        return
+    with writing(checking.engine) as connection:
+        end_check(connection, run.check_id, checking.clock(), comparison.report())
+    _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)

@@ -1,0 +1,8 @@
+"""The guardian: looks after the webhooks at the source that call us. Nobody there tells who fails.
+
+The run is `guard`. What it remembers is in `ledger.hooks`.
+"""
+
+from workers.guard.guard import Guarding, Report, guard, is_guard_due
+
+__all__ = ["Guarding", "Report", "guard", "is_guard_due"]
