@@ -222,6 +222,26 @@ def test_a_row_that_slips_between_two_pages_is_not_gone(
     assert ids(found, Way.DIFFERENT) == [(MEMBER, 9001)]
 
 
+def test_a_row_that_comes_twice_is_judged_as_it_came_last(
+    space: Space, source: ListingSource
+) -> None:
+    members = []
+    for number in range(1, 4):
+        members.append(space.enrol(number))
+        space.clock.now += timedelta(minutes=1)
+    space.work()
+    source.have(MEMBER, replace(members[0], blocked=True))
+    source.size = 2
+
+    def read_meanwhile() -> None:
+        source.between = lambda: None
+        space.change(members[0], blocked=True)
+        space.work()
+
+    source.between = read_meanwhile
+    assert compared(space).of(Way.DIFFERENT) == []
+
+
 def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
     space: Space, source: ListingSource
 ) -> None:
@@ -378,6 +398,11 @@ def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     found = compared(space, Scope(since))
     assert ids(found, Way.GONE) == [(LESSON, gone)]
     assert [(kind.rows, kind.known) for kind in found.kinds] == [(1, 1), (1, 2)]
+    # The same of what no list ever showed, and was made long before it changed.
+    with writing(space.engine) as connection:
+        connection.execute(delete(sightings))
+        connection.execute(update(snapshots).values(updated_at=space.clock()))
+    assert ids(compared(space, Scope(since)), Way.GONE) == [(LESSON, gone)]
 
 
 def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:

@@ -54,12 +54,16 @@ class Played:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one month. `check` looks for what nobody told; without it only hooks tell."""
+    """Plays one month. `check` looks for what nobody told; without it only hooks tell.
+
+    `next_day` is done the day after the last thing was due, and what comes of it still counts.
+    """
 
     ground: Ground
     way: Telling
     seed: int
     check: Check | None = None
+    next_day: Check | None = None
     deliveries: int = 0
     checks: int = 0
     _clock: HandClock = field(default_factory=lambda: HandClock(BEGINS))
@@ -83,7 +87,11 @@ class Player:
                     self._changed(actors.play(left.pop()))
                 self._deliver()
                 self._check(workshop)
-                self._work(workshop)
+                work_off(workshop, self._clock())
+            if self.next_day is not None:
+                self._go_to(self._clock() + timedelta(days=1))
+                self.next_day(workshop)
+                work_off(workshop, self._clock())
             return self._result(workshop, number)
 
     def _next(self, workshop: Workshop, left: list[Deed]) -> datetime | None:
@@ -91,7 +99,7 @@ class Player:
             left[-1].at if left else None,
             self._to_tell[0][0] if self._to_tell else None,
             self._check_at,
-            *self._due(workshop),
+            *due(workshop, self._clock()),
         )
         return min((moment for moment in asked if moment is not None), default=None)
 
@@ -128,23 +136,6 @@ class Player:
             self.check(workshop)
             self.checks += 1
 
-    def _work(self, workshop: Workshop) -> None:
-        looking_up, now = workshop.looking_up, self._clock()
-        for _ in range(_MOST_ROUNDS):
-            lookup_at, action_at = self._due(workshop)
-            if lookup_at is not None and lookup_at <= now:
-                drain_batch(looking_up)
-            elif action_at is not None and action_at <= now:
-                perform_batch(workshop.performing, looking_up.source)
-            else:
-                return
-        raise AssertionError("the work never ends")
-
-    def _due(self, workshop: Workshop) -> tuple[datetime | None, datetime | None]:
-        now = self._clock()
-        with reading(workshop.engine) as connection:
-            return next_lookup_at(connection, now), next_action_at(connection, now)
-
     def _result(self, workshop: Workshop, deeds: int) -> Played:
         sandbox = self.ground.sandbox
         reads = sandbox.get("/sandbox/reads").json()
@@ -175,6 +166,26 @@ class Player:
             dict(sorted(by_template.items())),
             dict(sorted(outcomes.items())),
         )
+
+
+def work_off(workshop: Workshop, now: datetime) -> None:
+    """Do all that is due now, as workers do."""
+    looking_up = workshop.looking_up
+    for _ in range(_MOST_ROUNDS):
+        lookup_at, action_at = due(workshop, now)
+        if lookup_at is not None and lookup_at <= now:
+            drain_batch(looking_up)
+        elif action_at is not None and action_at <= now:
+            perform_batch(workshop.performing, looking_up.source)
+        else:
+            return
+    raise AssertionError("the work never ends")
+
+
+def due(workshop: Workshop, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return when the next look-up and the next action are due."""
+    with reading(workshop.engine) as connection:
+        return next_lookup_at(connection, now), next_action_at(connection, now)
 
 
 def grid_point(moment: datetime) -> datetime:

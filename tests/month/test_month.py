@@ -11,23 +11,10 @@ import pytest
 
 from sandbox.study.deeds import DeedKind
 from sandbox.study.telling import Telling
+from tests.month.month_audit import Audit, run_check
 from tests.month.month_ground import Ground, ground_in
-from tests.month.month_rig import Check, Played, Player
+from tests.month.month_rig import Played, Player
 from tests.month.month_world import SEED, the_month
-from workers.check.check import check_all
-from workers.workshop import Workshop
-
-
-def run_check(workshop: Workshop) -> None:
-    """Look for news that nobody told, to the end."""
-    while check_all(workshop.checking, for_s=60).more:
-        pass
-
-
-CHECK: Check | None = run_check  # None: only hooks are told of anything
-# Hooks that tell everything at once need no check.
-_ALONE = (Telling.ON, Telling.DUPLICATED)
-WAYS = tuple(Telling) if CHECK is not None else _ALONE
 
 
 @dataclass
@@ -36,12 +23,21 @@ class Months:
 
     ground: Ground
     played: dict[tuple[Telling, bool], Played] = field(default_factory=dict)
+    audits: dict[Telling, Audit] = field(default_factory=dict)
 
-    def month(self, way: Telling, check: Check | None) -> Played:
-        known = (way, check is not None)
-        if known not in self.played:
-            self.played[known] = Player(self.ground, way, SEED, check).play(the_month())
-        return self.played[known]
+    def told_only(self, way: Telling) -> Played:
+        """Play a month in which nothing is looked for."""
+        if (way, False) not in self.played:
+            self.played[way, False] = Player(self.ground, way, SEED).play(the_month())
+        return self.played[way, False]
+
+    def checked(self, way: Telling) -> Played:
+        """Play a month with our own checks, and audit it the day after."""
+        if (way, True) not in self.played:
+            audit = self.audits[way] = Audit()
+            player = Player(self.ground, way, SEED, run_check, audit.make)
+            self.played[way, True] = player.play(the_month())
+        return self.played[way, True]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +68,7 @@ def differences(reference: Played, other: Played) -> str:
 def test_a_month_that_is_told_whole_has_emails_of_every_kind(
     months: Months, record_property: Callable[[str, object], None]
 ) -> None:
-    told = months.month(Telling.ON, None)
+    told = months.told_only(Telling.ON)
     record_property("figure", line(Telling.ON, told))
     assert {deed.kind for deed in the_month()} == set(DeedKind)
     assert set(told.by_template) == {"welcome", "lesson-finished", "course-finished"}
@@ -81,13 +77,33 @@ def test_a_month_that_is_told_whole_has_emails_of_every_kind(
 
 
 def test_nobody_writes_about_what_nobody_told_or_found(months: Months) -> None:
-    assert months.month(Telling.OFF, None).emails == ()
+    assert months.told_only(Telling.OFF).emails == ()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", Telling)
 def test_however_it_is_told_the_emails_are_the_same_to_the_byte(
     months: Months, way: Telling, record_property: Callable[[str, object], None]
 ) -> None:
-    told, found = months.month(Telling.ON, None), months.month(way, CHECK)
+    told, found = months.told_only(Telling.ON), months.checked(way)
     record_property("figure", line(way, found))
     assert found.emails == told.emails, differences(told, found)
+
+
+@pytest.mark.parametrize("way", Telling)
+def test_however_it_is_told_the_certificate_shows_no_difference(
+    months: Months, way: Telling, record_property: Callable[[str, object], None]
+) -> None:
+    months.checked(way)
+    audit = months.audits[way]
+    record_property("figure", f"certificate {way:<10} {audit.says}")
+    assert audit.differences == []
+    assert audit.certificate.closes
+
+
+def test_rows_that_somebody_removes_by_hand_are_those_the_certificate_names(
+    months: Months,
+) -> None:
+    months.checked(Telling.OFF)
+    audit = months.audits[Telling.OFF]
+    assert len(audit.removed) == 6
+    assert sorted(audit.named_after_removal) == sorted(audit.removed)

@@ -1,0 +1,102 @@
+"""The day after a month: the nightly comparison, the certificate, and what it says of damage."""
+
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, and_, delete, select
+
+from ledger.engine import reading, writing
+from ledger.tables import action_events, events, snapshots
+from schemas.entity import Entity
+from tests.month.month_rig import work_off
+from tests.month.month_world import BEGINS
+from workers.certify.reading import certify, window_of
+from workers.certify.values import Certificate
+from workers.check.check import check_all
+from workers.check.reconcile.nightly import is_nightly_due, nightly
+from workers.workshop import Workshop
+
+_EACH = 3  # rows that are removed of each kind
+
+
+def run_check(workshop: Workshop) -> None:
+    """Look for news that nobody told, to the end; and compare everything, once a night."""
+    while check_all(workshop.checking, for_s=60).more:
+        pass
+    with reading(workshop.engine) as connection:
+        zone = workshop.performing.stand.zone
+        due = is_nightly_due(connection, workshop.checking.clock(), zone)
+    if due:
+        assert nightly(workshop.checking, time.monotonic() + 60)
+
+
+@dataclass
+class Audit:
+    """What the certificate said, as it was lived through and after rows were removed by hand.
+
+    `removed` and `named_after_removal` are kinds of record and Ids.
+    """
+
+    certificates: list[Certificate] = field(default_factory=list)
+    removed: list[tuple[Entity, int]] = field(default_factory=list)
+
+    def make(self, workshop: Workshop) -> None:
+        """Compare, certify; damage the ledger, certify again, and put all back."""
+        run_check(workshop)
+        work_off(workshop, workshop.checking.clock())
+        self.certificates.append(_certificate(workshop))
+        with writing(workshop.engine) as connection:
+            self.removed = _remove(connection)
+        self.certificates.append(_certificate(workshop))
+
+    @property
+    def certificate(self) -> Certificate:
+        return self.certificates[0]
+
+    @property
+    def differences(self) -> list[str]:
+        return [f"{one.kind} {one.entity} {one.detail}" for one in self.certificate.differences]
+
+    @property
+    def says(self) -> str:
+        totals = self.certificate.totals
+        there, here = totals.at_source.total(), totals.here.total()
+        found = len(self.certificate.differences)
+        return f"{there} rows there, {here} here, {totals.events.total()} events, {found} differ"
+
+    @property
+    def named_after_removal(self) -> list[tuple[Entity | None, int | None]]:
+        return [(one.entity, one.record_id) for one in self.certificates[1].differences]
+
+
+def _certificate(workshop: Workshop) -> Certificate:
+    zone, now = workshop.performing.stand.zone, workshop.checking.clock()
+    window = window_of(BEGINS.astimezone(zone).date(), now.astimezone(zone).date(), zone, now)
+    return certify(workshop.checking, window, workshop.looking_up.deciding.rules)
+
+
+def _remove(connection: Connection) -> list[tuple[Entity, int]]:
+    """Remove what was read of some lessons, and what was decided on others; return of which."""
+    shown_by = and_(
+        snapshots.c.entity == Entity.COMPLETED_LESSON,
+        snapshots.c.course_member_id == events.c.course_member_id,
+        snapshots.c.lesson_id == events.c.lesson_id,
+        snapshots.c.gone_at.is_(None),
+    )
+    found = connection.execute(
+        select(events.c.id, snapshots.c.record_id)
+        .join(snapshots, shown_by)
+        .where(events.c.kind == "lesson_completed", events.c.reason.is_(None))
+        .order_by(snapshots.c.record_id)
+    ).all()
+    first, last = found[:_EACH], found[-_EACH:]
+    read = [row.record_id for row in first]
+    decided = [row.id for row in last]
+    connection.execute(
+        delete(snapshots).where(
+            snapshots.c.entity == Entity.COMPLETED_LESSON, snapshots.c.record_id.in_(read)
+        )
+    )
+    connection.execute(delete(action_events).where(action_events.c.event_id.in_(decided)))
+    connection.execute(delete(events).where(events.c.id.in_(decided)))
+    return [(Entity.COMPLETED_LESSON, row.record_id) for row in (*first, *last)]
