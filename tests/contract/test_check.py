@@ -11,7 +11,13 @@ from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.quiet import quiet_among
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import (
+    CoursebellError,
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
@@ -204,7 +210,7 @@ def test_two_at_once_do_not_look_twice(space: Space) -> None:
     ],
 )
 def test_what_stopped_it_is_written_down_and_the_next_goes_on(
-    space: Space, trouble: Exception, reason: Reason
+    space: Space, trouble: CoursebellError, reason: Reason
 ) -> None:
     look(space)
     space.enrol(1, told=False)
