@@ -134,11 +134,14 @@ def runs(connection: Connection, kinds: Collection[CheckKind], since: datetime) 
 
 
 def forget_checks(connection: Connection, before: datetime) -> int:
-    """Forget runs that ended before then, but for the last of each kind; return how many."""
+    """Forget runs that began before then, but for the last that ended of each kind; how many.
+
+    One that never ended is worth nothing after so long: another goes back as far.
+    """
     kept = select(func.max(checks.c.id)).where(checks.c.ended_at.is_not(None))
     kept = kept.group_by(checks.c.kind, checks.c.entity)
     done = connection.execute(
-        delete(checks).where(checks.c.ended_at < before, checks.c.id.not_in(kept))
+        delete(checks).where(checks.c.begun_at < before, checks.c.id.not_in(kept))
     )
     return done.rowcount
 

@@ -33,7 +33,7 @@ def test_the_settings_give_the_first_values_and_never_again(ledger_engine: Engin
     with reading(ledger_engine) as connection:
         client_id = client_id_of(connection)
     begin(ledger_engine, Mode.SENDING, 60)
-    assert sending(ledger_engine) == Sending(Mode.OBSERVE, None, NOW, "settings")
+    assert sending(ledger_engine) == Sending(Mode.OBSERVE, None, NOW, "settings", NOW)
     with reading(ledger_engine) as connection:
         assert client_id_of(connection) == client_id
     assert client_id
@@ -42,7 +42,7 @@ def test_the_settings_give_the_first_values_and_never_again(ledger_engine: Engin
 def test_beginning_with_sending_is_the_start(ledger_engine: Engine) -> None:
     begin(ledger_engine, Mode.SENDING, 0)
     begin(ledger_engine, Mode.SENDING, 60)
-    assert sending(ledger_engine) == Sending(Mode.SENDING, NOW, NOW, "settings")
+    assert sending(ledger_engine) == Sending(Mode.SENDING, NOW, NOW, "settings", NOW)
 
 
 def test_processes_that_begin_at_once_agree_on_one_client_id(ledger_engine: Engine) -> None:
@@ -58,7 +58,7 @@ def test_a_change_of_mode_says_who_and_when(ledger_engine: Engine) -> None:
     begin(ledger_engine, Mode.OBSERVE, 0)
     changed = change(ledger_engine, Mode.SENDING, 10, who="ana" * 40)
     assert changed == sending(ledger_engine)
-    assert changed == Sending(Mode.SENDING, at(10), at(10), ("ana" * 40)[:64])
+    assert changed == Sending(Mode.SENDING, at(10), at(10), ("ana" * 40)[:64], NOW)
 
 
 def test_sending_starts_once_however_often_it_is_switched_on(ledger_engine: Engine) -> None:
@@ -72,7 +72,7 @@ def test_sending_starts_once_however_often_it_is_switched_on(ledger_engine: Engi
     )
     begin(ledger_engine, Mode.SENDING, 25)
     again = change(ledger_engine, Mode.SENDING, 30, who="joël")
-    assert again == Sending(Mode.SENDING, at(10), at(30), "joël")
+    assert again == Sending(Mode.SENDING, at(10), at(30), "joël", NOW)
 
 
 def test_observing_on_purpose_starts_nothing(ledger_engine: Engine) -> None:

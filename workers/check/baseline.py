@@ -8,7 +8,7 @@ from ledger.sightings import Sighting, note_sightings
 from ledger.snapshots import accept_record, snapshots_of
 from schemas.entity import Entity
 from schemas.reasons import Reason
-from schemas.records import CourseMember
+from schemas.records import CourseMember, Record
 from workers.check.rows import sighting_of_record, sighting_of_row
 from workers.check.tools import Checking
 from workers.source.client import whole_record
@@ -34,7 +34,7 @@ def keep_as_seen(
     for row in rows:
         seen = sighting_of_row(entity, row.record_id, row.at, row.row)
         snapshot = read.get(row.record_id)
-        if snapshot is not None and sighting_of_record(entity, snapshot.record) == seen:
+        if snapshot is not None and _is_same(entity, snapshot.record, seen):
             known.append(seen)
         elif snapshot is not None or row.at > begun_at:
             maybe_news.append(seen)
@@ -45,6 +45,10 @@ def keep_as_seen(
     note_sightings(connection, entity, known, now)
     note_sightings(connection, entity, old, now, quiet=Reason.BEFORE_START)
     return maybe_news
+
+
+def _is_same(entity: Entity, record: Record, seen: Sighting) -> bool:
+    return sighting_of_record(entity, record).digest == seen.digest
 
 
 def _keep_for_later(connection: Connection, entity: Entity, row: Changed) -> None:

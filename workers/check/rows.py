@@ -1,66 +1,55 @@
 """From a row of a list, or a record, to a sighting: its version and what it refers to. Pure.
 
-A version is what decisions depend on. A row is put into the form of the record before it is
-digested, so that one spelling of the source is not news against another.
+A version is what decisions depend on: that somebody was here, or changed their name, is no news.
+Values are read as in a record, so that one spelling of the source is not news against another; but
+only these few of each row, since a first look goes over hundreds of thousands.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
 from ledger.sightings import Sighting
 from schemas.entity import Entity
-from schemas.fields import RecordId, SourceTime
-from schemas.records import CompletedLesson, CourseMember, Record
-from workers.source.client import whole_record
+from schemas.fields import Flag, RecordId, SourceTime
+from schemas.records import Record
 from workers.source.lists import CHANGED_BY, Changed, Row
 
-_ID, _TIME = RecordId(), SourceTime()
-# What decisions depend on. That somebody was here, or changed their name, is no news.
-_DECISIVE = {
-    Entity.COURSE_MEMBER: ("created_at", "course_id", "coworker_id", "approved", "blocked"),
-    Entity.COMPLETED_LESSON: ("created_at", "course_member_id", "lesson_id"),
+_ID, _TIME, _FLAG = RecordId(), SourceTime(), Flag()
+
+# By its name in a record: what a row calls it, and how it is read.
+_DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
+    Entity.COURSE_MEMBER: {
+        "created_at": ("CreatedOn", _TIME),
+        "course_id": ("CourseId", _ID),
+        "coworker_id": ("CoworkerId", _ID),
+        "approved": ("Approved", _FLAG),
+        "blocked": ("Blocked", _FLAG),
+    },
+    Entity.COMPLETED_LESSON: {
+        "created_at": ("CreatedOn", _TIME),
+        "course_member_id": ("CourseMemberId", _ID),
+        "lesson_id": ("CourseLessonId", _ID),
+    },
 }
-# Where a row says what the record refers to.
-_REFERENCES = {
-    "course_id": "CourseId",
-    "coworker_id": "CoworkerId",
-    "course_member_id": "CourseMemberId",
-    "lesson_id": "CourseLessonId",
-}
+_KEPT = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
 
 
 def sighting_of_record(entity: Entity, record: Record) -> Sighting:
-    """Return the version of a record as it was read by its Id, or on a whole row."""
-    by_creation = entity in CHANGED_BY
-    created_at = getattr(record, "created_at", None)
-    return Sighting(
-        record.record_id,
-        created_at if by_creation and created_at else record.updated_at,
-        _digest([getattr(record, name) for name in _DECISIVE[entity]]),
-        created_at=created_at,
-        course_id=record.course_id if isinstance(record, CourseMember) else None,
-        coworker_id=record.coworker_id if isinstance(record, CourseMember) else None,
-        course_member_id=record.course_member_id if isinstance(record, CompletedLesson) else None,
-        lesson_id=record.lesson_id if isinstance(record, CompletedLesson) else None,
-    )
+    """Return the version of a record as it was read by its Id."""
+    values = {name: getattr(record, name) for name in _DECISIVE[entity]}
+    changed_at = values["created_at"] if entity in CHANGED_BY else record.updated_at
+    return _sighting(record.record_id, changed_at, values)
 
 
 def sighting_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> Sighting:
     """Return the version of a row of a list; `at` is its time of change. Rows may be partial."""
-    record = whole_record(entity, row)
-    if record is not None:
-        return sighting_of_record(entity, record)
-    references = {name: _id_in(row, field) for name, field in _REFERENCES.items()}
-    created_at = _time_in(row, "CreatedOn")
-    known = {name: row[name] for name in sorted(row) if isinstance(row[name], (str, int, bool))}
-    return Sighting(
-        record_id, at, _digest(known), is_whole=False, created_at=created_at, **references
-    )
+    values = {name: _read(field, row.get(key)) for name, (key, field) in _DECISIVE[entity].items()}
+    return _sighting(record_id, at, values)
 
 
 def sightings_of(entity: Entity, changed: Iterable[Changed]) -> list[Sighting]:
@@ -68,21 +57,26 @@ def sightings_of(entity: Entity, changed: Iterable[Changed]) -> list[Sighting]:
     return [sighting_of_row(entity, one.record_id, one.at, one.row) for one in changed]
 
 
-def _id_in(row: Row, field: str) -> int | None:
+def _sighting(record_id: int, changed_at: datetime, values: Mapping[str, Any]) -> Sighting:
+    return Sighting(
+        record_id,
+        changed_at,
+        _digest(values),
+        is_whole=None not in values.values(),
+        **{name: values[name] for name in _KEPT if name in values},
+    )
+
+
+def _read(field: fields.Field[Any], value: object) -> object:
     with suppress(ValidationError):
-        found: int | None = _ID.deserialize(row.get(field))
-        return found
+        return field.deserialize(value)
     return None
 
 
-def _time_in(row: Row, field: str) -> datetime | None:
-    with suppress(ValidationError):
-        found: datetime | None = _TIME.deserialize(row.get(field))
-        return found
-    return None
-
-
-def _digest(values: object) -> str:
-    # Not by the schema's own dump: a first look goes over hundreds of thousands of rows.
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _digest(values: Mapping[str, Any]) -> str:
+    # Seconds: a list may leave out the fractions that a record has (contract, section 2.9).
+    texts = (
+        value.replace(microsecond=0).isoformat() if isinstance(value, datetime) else str(value)
+        for value in values.values()
+    )
+    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:32]
