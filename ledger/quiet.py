@@ -31,10 +31,11 @@ def quiet_among(
     """
     found: dict[tuple[Entity, int], Quiet] = {}
     for entity, record_ids in _by_entity(records).items():
-        told = select(notifications.c.record_id).where(
-            notifications.c.entity == entity,
-            notifications.c.record_id.in_(record_ids),
+        told = select(notifications.c.id).where(
+            notifications.c.entity == sightings.c.entity,
+            notifications.c.record_id == sightings.c.record_id,
             notifications.c.origin.in_(_FROM_OUTSIDE),
+            notifications.c.id > sightings.c.quiet_after,
         )
         rows = connection.execute(
             select(sightings.c.record_id, sightings.c.reason, sightings.c.quiet_upto).where(
@@ -42,7 +43,7 @@ def quiet_among(
                 sightings.c.record_id.in_(record_ids),
                 sightings.c.reason.is_not(None),
                 sightings.c.quiet_upto.is_not(None),
-                sightings.c.record_id.not_in(told),
+                ~told.exists(),
             )
         )
         for row in rows:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
+from ledger.snapshots import newest_news
 from ledger.tables import sightings
 from ledger.upsert import insert_into
 from schemas.entity import Entity
@@ -65,10 +66,17 @@ def unknown_among(
 def _is_known(one: Sighting, known: Row[Any] | None) -> bool:
     if known is None:
         return False
-    # A partial row cannot be compared as a whole; its time of change, in seconds, must do.
-    is_same_time = one.changed_at.replace(microsecond=0) == known.changed_at.replace(microsecond=0)
-    is_same = one.digest in {known.digest, known.decided}
-    return is_same or (not one.is_whole and is_same_time)
+    changed_at, decided_at = (
+        moment.replace(microsecond=0) for moment in (one.changed_at, known.changed_at)
+    )
+    if not one.is_whole:
+        # What is left out may have changed; only that nothing changed since proves it the same.
+        return changed_at == decided_at
+    if one.digest == known.decided:
+        return True
+    # It was asked about, and another version may have been decided on meanwhile: this one again is
+    # news. Unless nothing has changed since, and lists just spell it otherwise than records.
+    return one.digest == known.digest and (known.decided is None or changed_at <= decided_at)
 
 
 def note_sightings(
@@ -101,8 +109,10 @@ def _keep(  # noqa: PLR0913, PLR0917 - what, when, and as what
     kept_as: str,
     quiet: Reason | None,
 ) -> None:
+    # Whoever was told before we first looked is written to; an import leaves out what was told.
+    after = 0 if quiet in {None, Reason.BEFORE_START} else newest_news(connection)
     for some in _portions(list({one.record_id: one for one in seen}.values())):
-        rows = [_row(entity, one, now, kept_as, quiet) for one in some]
+        rows = [{**_row(entity, one, now, kept_as, quiet), "quiet_after": after} for one in some]
         statement = insert_into(connection, sightings).values(rows)
         given = statement.excluded
         again: dict[str, ColumnElement[Any]] = {
@@ -110,7 +120,7 @@ def _keep(  # noqa: PLR0913, PLR0917 - what, when, and as what
         }
         again |= {name: given[name] for name in ("changed_at", kept_as, "seen_at")}
         if quiet is not None:
-            again |= {name: given[name] for name in ("reason", "quiet_upto")}
+            again |= {name: given[name] for name in ("reason", "quiet_upto", "quiet_after")}
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[sightings.c.entity, sightings.c.record_id],

@@ -18,6 +18,7 @@ sightings = Table(
     Column("seen_at", Instant, nullable=False),
     word("reason"),  # why what happened until `quiet_upto` is not written about
     Column("quiet_upto", Instant),
+    Column("quiet_after", BigInteger),  # the newest notification then; a later one lifts it
     Column("gone_at", Instant),
     Column("course_id", BigInteger),
     Column("coworker_id", BigInteger),

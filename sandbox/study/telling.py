@@ -13,6 +13,7 @@ from schemas.entity import Entity
 
 _HALF = 0.5
 MOST_TIMES = 3
+SOON = timedelta(minutes=4)
 SHUFFLED_WITHIN = timedelta(minutes=30)
 LATE = (timedelta(minutes=5), timedelta(hours=3))
 
@@ -24,8 +25,8 @@ class Telling(StrEnum):
     OFF = "off"
     LOSSY = "lossy"  # half of it is lost
     DUPLICATED = "duplicated"  # once to three times each
-    SHUFFLED = "shuffled"  # out of order, within half an hour
-    LATE = "late"  # after 5 minutes to 3 hours
+    SHUFFLED = "shuffled"  # out of order: half of it within minutes, the rest within half an hour
+    LATE = "late"  # after 5 minutes to 3 hours, when whoever looks each 5 minutes knows it already
     STOPPED = "stopped"  # the hooks die half-way
 
 
@@ -56,7 +57,8 @@ def told(way: Telling, change: Change, *, seed: int, half_way: datetime) -> Told
     if way is Telling.LOSSY and chance.random() < _HALF:
         return None
     if way is Telling.SHUFFLED:
-        return Told(_later(change, (timedelta(), SHUFFLED_WITHIN), chance), change)
+        within = SOON if chance.random() < _HALF else SHUFFLED_WITHIN
+        return Told(_later(change, (timedelta(), within), chance), change)
     if way is Telling.LATE:
         return Told(_later(change, LATE, chance), change)
     times = chance.randint(1, MOST_TIMES) if way is Telling.DUPLICATED else 1

@@ -1,6 +1,9 @@
 """The command `coursebell`: everything a person does with the service, by name."""
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import click
 
@@ -22,6 +25,7 @@ from service.command.why import why
 
 WRONG_USAGE = 2  # also: wrong settings
 TROUBLE = 4  # what we depend on is out of reach
+UNREAD = 141  # what a shell says of a program that wrote where nobody reads
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,10 +59,24 @@ for command in (
 def main() -> None:
     """Run the command line; every failure ends with a sentence and an exit code, not a traceback.
 
-    0 fine, 1 a problem was found, 2 wrong usage or settings, 4 something is out of reach.
+    0 fine, 1 a problem was found, 2 wrong usage or settings, 3 it needs --yes, 4 something is out
+    of reach or cannot be written, 141 nobody reads what is printed any more.
     """
+    output = sys.stdout
     try:
         commands.main(prog_name="coursebell")
+    except SystemExit:
+        # Where nobody reads any more, click wraps the output and ends with 1, which is an answer.
+        if getattr(sys.stdout, "wrapped", None) is output:
+            _end_without(output, UNREAD)
+        raise
+    except BrokenPipeError:
+        _end_without(output, UNREAD)
+    except OSError as error:
+        with suppress(OSError):
+            said = error.strerror or type(error).__name__
+            click.echo(f"Something could not be written or read: {said}.", err=True)
+        _end_without(output, TROUBLE)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)
@@ -68,3 +86,12 @@ def main() -> None:
         click.echo(f"{error}", err=True)
         click.echo("Try `coursebell config show`, then `coursebell migrate`.", err=True)
         sys.exit(TROUBLE)
+
+
+def _end_without(output: TextIO, code: int) -> NoReturn:
+    """End, and throw away what is still to be printed: it would be tried once more, and fail."""
+    with suppress(OSError, ValueError):  # what stands in for an output may have no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output.fileno())
+        os.close(nowhere)
+    sys.exit(code)

@@ -25,6 +25,7 @@ from service.command.common import (
     with_own_broker,
 )
 from service.command.moments import Moment
+from service.command.reach import told_if_out_of_reach
 from service.command.whom import coworker_id_in, people_meant
 from workers.check.backfill import Found, FoundRow, person, window
 from workers.check.tools import Checking
@@ -88,7 +89,7 @@ def backfill(  # noqa: PLR0913 - the options, as click hands them over
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
-    with checking_now(settings) as checking:
+    with checking_now(settings) as checking, told_if_out_of_reach("Nexudus could not be asked"):
         if who is None:
             found, about = _window(checking, wish), None
         else:

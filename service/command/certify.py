@@ -4,6 +4,7 @@ The figures are made in `workers.certify`; here they are asked for, shown, signe
 """
 
 import logging
+import shutil
 import sys
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
@@ -13,13 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 import structlog
 
-from schemas.errors import (
-    ConfigurationError,
-    RecordUnreadable,
-    SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
-)
+from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.certify_lines import lines_of
 from service.command.certify_page import page_of
@@ -31,6 +26,7 @@ from service.command.common import (
     settings_now,
     with_own_broker,
 )
+from service.command.reach import told_if_out_of_reach
 from workers.certify.document import Document, Maker, document_of
 from workers.certify.reading import certify as certified
 from workers.certify.reading import window_of
@@ -40,8 +36,8 @@ from workers.clocks import utc_now
 from workers.workshop import read_rules, secret_key
 
 DIFFERS = 1
-OUT_OF_REACH = 4
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
+_EARLIEST = date(2000, 1, 1)  # before that there was no Nexudus
 _STANDARD_OUTPUT = Path("-")
 _VERDICTS = {
     Verdict.GENUINE: "Genuine: it is as this installation made it.",
@@ -82,7 +78,7 @@ def certify(
         raise click.UsageError("--json and --html - would both go to standard output.")
     settings = with_own_broker(settings_now())
     if verified is not None:
-        _tell_verdict(settings, verified)
+        _tell_verdict(settings, verified, as_json=as_json)
         return
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -92,7 +88,7 @@ def certify(
     if as_json:
         print_json(document)
     elif html != _STANDARD_OUTPUT:
-        for line in lines_of(document):
+        for line in lines_of(document, _width()):
             click.echo(printable(line))
     if not document["complete"]:
         raise SystemExit(DIFFERS)
@@ -105,12 +101,19 @@ def _window(settings: Settings, first: datetime | None, last: datetime | None) -
     end = _day(last) or max(begin, yesterday)
     if end < begin:
         raise click.UsageError("--to is before --from.")
+    if begin < _EARLIEST or end > now.astimezone(zone).date() + timedelta(days=1):
+        raise click.UsageError(f"Days are from {_EARLIEST} on, and up to tomorrow.")
     window = window_of(begin, end, zone, now)
     if window.until <= window.since:
         raise click.UsageError(
             "Nothing of these days is over for long enough; news takes some minutes to be read."
         )
     return window
+
+
+def _width() -> int | None:
+    """Return how many letters a line of the terminal takes; None where there is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _day(chosen: datetime | None) -> date | None:
@@ -120,13 +123,11 @@ def _day(chosen: datetime | None) -> date | None:
 def _made(settings: Settings, window: Window) -> Document:
     """Return the signed document."""
     rules = read_rules(settings)
-    with checking_now(settings) as checking:
-        try:
-            found = certified(checking, window, rules)
-        except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
-            click.echo(f"The certificate could not be made: {error}", err=True)
-            click.echo("Nothing was found out. Try `coursebell doctor`, then again.", err=True)
-            sys.exit(OUT_OF_REACH)
+    with (
+        checking_now(settings) as checking,
+        told_if_out_of_reach("The certificate could not be made", "Nothing was found out."),
+    ):
+        found = certified(checking, window, rules)
     maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, utc_now())
     return signed(document_of(found, maker), secret_key(settings))
 
@@ -141,7 +142,7 @@ def _write(path: Path, page: str) -> None:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _tell_verdict(settings: Settings, path: Path) -> None:
+def _tell_verdict(settings: Settings, path: Path, *, as_json: bool) -> None:
     has_key = settings.secret_key or (Path(settings.data_dir) / "secret_key").exists()
     if not has_key:
         # One that was made now would fit no certificate.
@@ -153,6 +154,9 @@ def _tell_verdict(settings: Settings, path: Path) -> None:
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
     verdict = verify(content, secret_key(settings))
-    click.echo(_VERDICTS[verdict], err=verdict is not Verdict.GENUINE)
+    if as_json:
+        print_json({"verdict": verdict.name.lower().replace("_", "-")})
+    else:
+        click.echo(_VERDICTS[verdict], err=verdict is not Verdict.GENUINE)
     if verdict is not Verdict.GENUINE:
         raise SystemExit(verdict.value)

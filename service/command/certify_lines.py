@@ -1,22 +1,12 @@
 """A certificate as lines for people: a table for each course, its days, and what is missing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from service.command.certify_table import HEADS, fitting, row_of, table
 from workers.certify.document import Document
 
-# Which fates stand together, in columns that people can tell apart.
-COLUMNS: Mapping[str, frozenset[str]] = {
-    "written": frozenset({"written"}),
-    "waiting": frozenset({"waiting"}),
-    "held": frozenset({"held"}),
-    "no email": frozenset({"skipped", "unwritten", "repeat", "no-event", "seen"}),
-    "failed": frozenset({"failed", "unknown"}),
-    "unread": frozenset({"open"}),
-    "lost": frozenset({"unaccounted"}),
-}
-HEADS = ("enrolled", "lessons", "here", *COLUMNS, "events", "emails")
 ENTITIES: Mapping[str, str] = {
     "CourseMember": "enrolment",
     "CourseCompletedLesson": "finished lesson",
@@ -24,8 +14,10 @@ ENTITIES: Mapping[str, str] = {
 _MOST_SHOWN = 50  # differences; --json has them all
 
 
-def lines_of(document: Document) -> Iterator[str]:
-    """Return what people read."""
+def lines_of(document: Document, width: int | None = None) -> Iterator[str]:
+    """Return what people read, with tables of `width` letters at most; None: of any width."""
+    totals = row_of(document["totals"])
+    heads = fitting(totals, width)
     yield f"Certificate for {document['from']} to {document['to']} ({document['zone']})"
     made = in_words(document["made_at"])
     yield f"of {document['tenant']}, made {made} with rules {document['rules']}."
@@ -34,10 +26,16 @@ def lines_of(document: Document) -> Iterator[str]:
     yield ""
     for location, course, lines in courses_of(document):
         yield f"{location}: {course}"
-        yield from _table([(line["day"], row_of(line)) for line in lines])
+        yield from table([(line["day"], row_of(line)) for line in lines], heads, width)
         yield ""
     yield "All"
-    yield from _table([("all days", row_of(document["totals"]))])
+    yield from table([("all days", totals)], heads, width)
+    left_out = [head for head in HEADS if head not in heads]
+    if left_out:
+        yield f"  0 and so not shown: {', '.join(left_out)}"
+    carried_over = document["carried_over"]
+    if carried_over:
+        yield f"  Emails about these days that are counted on other days: {carried_over}"
     yield ""
     yield from _reasons(document["reasons"])
     yield from _end(document)
@@ -51,23 +49,6 @@ def courses_of(document: Document) -> Iterator[tuple[str, str, list[Document]]]:
 
     for (location, course), lines in groupby(document["lines"], whose):
         yield location, course, list(lines)
-
-
-def row_of(numbers: Document) -> dict[str, int]:
-    """Return the numbers of one row, by the heads of the columns."""
-    there, here = numbers["at_source"], numbers["here"]
-    fates = {
-        head: sum(one["number"] for one in numbers["fates"] if one["fate"] in fates)
-        for head, fates in COLUMNS.items()
-    }
-    return {
-        "enrolled": there["enrolments"],
-        "lessons": there["lessons"],
-        "here": here["enrolments"] + here["lessons"],
-        **fates,
-        "events": sum(numbers["events"].values()),
-        "emails": sum(one["number"] for one in numbers["emails"]),
-    }
 
 
 def next_steps(document: Document) -> list[str]:
@@ -90,19 +71,21 @@ def difference_of(one: Mapping[str, Any]) -> str:
     return f"{one['day']}  {one['sentence']}: {names}{record}. {one['detail']}."
 
 
+def closing_of(document: Document) -> str:
+    """Return whether the sums close, and which do not."""
+    if document["closes"]:
+        return "The sums close."
+    apart = [
+        f"{one['what']}: {one['counted']} counted, {one['shown']} in the tables"
+        for one in document["sums"]
+        if one["counted"] != one["shown"]
+    ]
+    return f"The sums do not close{' (' * bool(apart)}{'; '.join(apart)}{')' * bool(apart)}."
+
+
 def in_words(moment: str) -> str:
     """Return a moment of the document as people read it."""
     return moment.replace("T", " ").replace("+00:00", " UTC")
-
-
-def _table(rows: Iterable[tuple[str, dict[str, int]]]) -> Iterator[str]:
-    yield f"  {'day':<10}  " + "  ".join(f"{head:>{_width(head)}}" for head in HEADS)
-    for day, numbers in rows:
-        yield f"  {day:<10}  " + "  ".join(f"{numbers[head]:>{_width(head)}}" for head in HEADS)
-
-
-def _width(head: str) -> int:
-    return max(len(head), 6)
 
 
 def _reasons(reasons: Document) -> Iterator[str]:
@@ -120,13 +103,14 @@ def _reasons(reasons: Document) -> Iterator[str]:
 def _end(document: Document) -> Iterator[str]:
     found = document["differences"]
     if not found:
-        closes = "The sums close." if document["closes"] else "The sums do not close."
-        yield f"Differences: none. {closes}"
+        yield f"Differences: none. {closing_of(document)}"
         return
     yield f"Differences: {len(found)}"
     for one in found[:_MOST_SHOWN]:
         yield f"  {difference_of(one)}"
     if len(found) > _MOST_SHOWN:
         yield f"  and {len(found) - _MOST_SHOWN} more: --json has them all"
+    if any(one["counted"] != one["shown"] for one in document["sums"]):
+        yield closing_of(document)
     for step in next_steps(document):
         yield f"Next: {step}"

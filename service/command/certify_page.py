@@ -6,11 +6,23 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from schemas.reasons import EXPLANATIONS, Reason
-from service.command.certify_lines import ENTITIES, HEADS, courses_of, in_words, next_steps, row_of
-from workers.certify.document import KIND, Document
+from service.command.certify_lines import (
+    ENTITIES,
+    closing_of,
+    courses_of,
+    in_words,
+    next_steps,
+)
+from service.command.certify_table import HEADS, row_of
+from workers.certify.document import KIND, PLANNED, Document
 
 _FOLDER = Path(__file__).parent
 _TEMPLATE = "certificate.html"
+# What stands in place of a reason.
+_NO_REASONS = {
+    "due": "To be read as soon as a worker is free",
+    PLANNED: "Its email is sent when its time has come",
+}
 
 
 def page_of(document: Document) -> str:
@@ -35,6 +47,7 @@ def page_of(document: Document) -> str:
         ],
         totals=row_of(document["totals"]),
         explained={word: _sentence(word) for word in document["reasons"]},
+        closing=closing_of(document),
         steps=next_steps(document),
         plain=json.dumps(document, sort_keys=True, ensure_ascii=True),
     )
@@ -42,4 +55,4 @@ def page_of(document: Document) -> str:
 
 def _sentence(word: str) -> str:
     known = {reason.value: EXPLANATIONS[reason].sentence for reason in Reason}
-    return known.get(word, "To be read as soon as a worker is free")
+    return (known | _NO_REASONS).get(word, word)

@@ -10,10 +10,10 @@ from schemas.errors import ConfigurationError
 from schemas.hook_actions import about_courses
 from schemas.settings.addresses import is_loopback
 from service.command.common import local
+from service.command.reach import reason_given
 from workers.guard.enabling import Enabled
 from workers.guard.mending import Came
 from workers.guard.registering import Registered
-from workers.source.checkup.values import at_nexudus
 
 PROBLEM = 1
 
@@ -100,7 +100,7 @@ def enabled_lines(webhook_id: int, done: Enabled) -> Iterator[str]:
     if done.switched.lost:
         yield f"Nexudus changed more of it: {', '.join(done.switched.lost)}. Look at it there."
     if done.trouble is not None:
-        yield f"What was missed could not be asked for: {at_nexudus(Exception(done.trouble))}."
+        yield f"What was missed could not be asked for: {reason_given(Exception(done.trouble))}."
         yield "The guardian does it later; or: coursebell backfill --since 2d"
     elif done.since is not None:
         yield f"Asked for what was missed since {local(done.since)}: {done.asked_for} records."

@@ -22,6 +22,7 @@ from service.command.common import (
     settings_now,
     with_own_broker,
 )
+from service.command.consent import agreed, must_be_asked
 from service.command.hook_list import as_plain, print_shown, what_there_is
 from service.command.hook_words import (
     PROBLEM,
@@ -32,6 +33,7 @@ from service.command.hook_words import (
     enabled_plain,
     registered_lines,
 )
+from service.command.reach import OUT_OF_REACH, reason_given
 from workers.check.backfill import window
 from workers.check.tools import Checking
 from workers.clocks import utc_now
@@ -42,11 +44,9 @@ from workers.guard.mending import Backfill
 from workers.guard.registering import address_for, register
 from workers.source.budget import Urgency
 from workers.source.checkup.questions import patience
-from workers.source.checkup.values import at_nexudus
 from workers.source.writing import NewHook
 from workers.workshop import make_budget, make_sources
 
-OUT_OF_REACH = 4
 _PATIENCE_S = 60.0
 _BACKFILL_S = 600.0
 
@@ -81,7 +81,10 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
     """Switch a webhook that calls us on again, and ask Nexudus for what was missed."""
     settings = with_own_broker(settings_now())
     if not yes:
-        click.confirm(f"Switch webhook {webhook_id} on at Nexudus?", abort=True, err=True)
+        must_be_asked(f"coursebell hooks enable {webhook_id} --yes")
+        if not agreed(f"Switch webhook {webhook_id} on at Nexudus?"):
+            click.echo("Nothing was changed.", err=True)
+            raise SystemExit(PROBLEM)
     with _guarding(settings) as guarding, _explained():
         done = enable(guarding, webhook_id, utc_now())
     came = done.switched.came
@@ -158,7 +161,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (SourceRefused, RecordUnreadable) as error:
-        click.echo(f"{at_nexudus(error)}.", err=True)
+        click.echo(f"{reason_given(error)}.", err=True)
         click.echo(
             "What our Nexudus user may do: coursebell doctor. Webhooks need the roles WebHook-List"
             " and WebHook-Read, switching on WebHook-Edit, making WebHook-Create.",
@@ -166,6 +169,6 @@ def _explained() -> Iterator[None]:
         )
         raise SystemExit(PROBLEM) from None
     except Transient as error:
-        click.echo(f"{at_nexudus(error)}.", err=True)
+        click.echo(f"{reason_given(error)}.", err=True)
         click.echo("Try again in a minute, or: coursebell doctor", err=True)
         raise SystemExit(OUT_OF_REACH) from None

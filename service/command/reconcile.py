@@ -4,30 +4,31 @@ It looks with the eyes of the workers, and leaves the reading and deciding to th
 """
 
 import logging
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 
 import click
 import structlog
 
+from ledger.engine import reading
+from ledger.known import courses_of_enrolments, records_of
 from schemas.entity import Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.fields import LARGEST_ID
 from service.command.common import (
     as_json,
     checking_now,
-    local,
     print_json,
     printable,
     settings_now,
     with_own_broker,
 )
+from service.command.consent import agreed, must_be_asked
 from service.command.moments import Moment
-from service.command.why import explained
+from service.command.reach import told_if_out_of_reach
+from service.command.reconcile_lines import found_lines, next_lines, options_of
 from workers.check.reconcile import (
-    MOST_GONE,
     Comparison,
     Difference,
     How,
@@ -36,27 +37,23 @@ from workers.check.reconcile import (
     bring_in,
     compare,
 )
-from workers.check.reconcile.doubting import counted
+from workers.check.tools import Checking
 from workers.source.budget import Patience, Urgency
 
 DIFFERS = 1
-OUT_OF_REACH = 4
 _LONGEST_S = 3_600.0  # a large space at a low limit takes its time
-_MOST_SHOWN = 20  # of each kind; --json has them all
-
-_HEADS = {
-    Way.MISSING: "Missing here",
-    Way.GONE: "Here, gone there",
-    Way.DIFFERENT: "Different here",
-}
+_COURSE = click.IntRange(1, LARGEST_ID)
 
 
 @click.command()
 @click.option("--since", type=Moment(), help="Only what changed since then: 7d, or 2026-03-01.")
-@click.option("--course", "courses", type=int, multiple=True, help="Only this course, by its Id.")
+@click.option(
+    "--course", "courses", type=_COURSE, multiple=True, help="Only this course, by its Id."
+)
 @click.option("--import", "importing", is_flag=True, help="Bring in what differs, and stay quiet.")
 @click.option("--send", "sending", is_flag=True, help="Bring in what differs, and write about it.")
 @click.option("--accept-gone", is_flag=True, help="Believe that much was deleted on purpose.")
+@click.option("--yes", is_flag=True, help="Do not ask whether you mean it; for --send.")
 @as_json
 def reconcile(  # noqa: PLR0913 - one for each option
     *,
@@ -65,6 +62,7 @@ def reconcile(  # noqa: PLR0913 - one for each option
     importing: bool,
     sending: bool,
     accept_gone: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Compare all enrolments and finished lessons with Nexudus.
@@ -74,31 +72,61 @@ def reconcile(  # noqa: PLR0913 - one for each option
     """
     if importing and sending:
         raise click.UsageError("--import and --send exclude each other.")
+    scope = Scope(since, frozenset(courses) or None, accept_gone)
+    if sending and not yes:
+        must_be_asked(f"coursebell reconcile{options_of(scope)} --send --yes")
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     how = How.IMPORT if importing else How.SEND if sending else How.NOTHING
-    found, brought = _done(Scope(since, frozenset(courses) or None, accept_gone), how)
+    with checking_now(with_own_broker(settings_now())) as checking:
+        found = _compared(checking, scope)
+        _print([] if as_json else found_lines(found))
+        if how is How.SEND and not yes and not _is_meant(found):
+            how = How.NOTHING
+        brought = bring_in(checking, found, how)
     if as_json:
         differences = [_plain(one) for way in Way for one in found.of(way)]
         print_json({**found.report(), "brought_in": brought, "differences": differences})
-    else:
-        for line in _lines(found, how, brought):
-            click.echo(printable(line))
+    _print([] if as_json else next_lines(found, how, brought))
     if found.doubt is not None or (found.differs and how is How.NOTHING):
         raise SystemExit(DIFFERS)
 
 
-def _done(scope: Scope, how: How) -> tuple[Comparison, int]:
-    """Compare, and bring in what somebody chose; return what was found and how much came in."""
+def _compared(checking: Checking, scope: Scope) -> Comparison:
     patience = Patience(Urgency.WORK, time.monotonic() + _LONGEST_S, lambda: None)
-    with checking_now(with_own_broker(settings_now())) as checking:
-        try:
-            found = compare(checking, scope, patience)
-        except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
-            click.echo(f"Nexudus could not be compared with: {error}", err=True)
-            click.echo("Nothing was changed. Try `coursebell doctor`, then again.", err=True)
-            sys.exit(OUT_OF_REACH)
-        return found, bring_in(checking, found, how)
+    with told_if_out_of_reach("Nexudus could not be compared with", "Nothing was changed."):
+        found = compare(checking, scope, patience)
+        unknown = _unknown(checking, found, patience)
+    if unknown:
+        named = ", ".join(str(one) for one in unknown)
+        raise click.UsageError(f"Neither Nexudus nor the ledger has a course with this Id: {named}")
+    return found
+
+
+def _unknown(checking: Checking, found: Comparison, patience: Patience) -> list[int]:
+    """Return which of the courses asked for nobody knows. Raises as `compare`."""
+    asked = found.scope.course_ids or frozenset()
+    met = {one.references.course_id for way in Way for one in found.of(way)}
+    if not asked <= met:
+        with reading(checking.engine) as connection:
+            met |= records_of(connection, Entity.COURSE, asked).keys()
+            met |= set(courses_of_enrolments(connection).values())
+    if not asked <= met:
+        with checking.source(patience) as source:
+            met |= {one.record_id for one in source.all_of(Entity.COURSE)}
+    return sorted(asked - met)
+
+
+def _is_meant(found: Comparison) -> bool:
+    """Ask whether people are to be written to, if there is anything to write about."""
+    number = len(found.of(Way.MISSING)) + len(found.of(Way.DIFFERENT))
+    these = "this one" if number == 1 else f"these {number}"
+    return not number or agreed(f"Write about {these}?")
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(printable(line))
 
 
 def _plain(one: Difference) -> dict[str, object]:
@@ -113,64 +141,3 @@ def _plain(one: Difference) -> dict[str, object]:
         "reason": one.reason,
         **asdict(one.references),
     }
-
-
-def _lines(found: Comparison, how: How, brought: int) -> Iterator[str]:
-    compared = " and ".join(counted(kind.rows, kind.entity) for kind in found.kinds)
-    yield f"Compared {compared} with Nexudus."
-    for way in Way:
-        yield from _of_one_way(_HEADS[way], found.of(way))
-    under_way = sum(kind.under_way for kind in found.kinds)
-    if under_way:
-        yield f"About to be read in any case: {under_way}"
-    unplaced = sum(kind.unplaced for kind in found.kinds)
-    if unplaced:
-        yield f"Of a course that could not be told, and so left out: {unplaced}. Run it for all."
-    if found.doubt is not None:
-        yield f"! {found.doubt}"
-    yield from _next(found, how, brought)
-
-
-def _of_one_way(head: str, differences: Sequence[Difference]) -> Iterator[str]:
-    if not differences:
-        return
-    yield f"{head}: {len(differences)}"
-    for one in differences[:_MOST_SHOWN]:
-        yield f"  {_line(one)}"
-    if len(differences) > _MOST_SHOWN:
-        yield f"  and {len(differences) - _MOST_SHOWN} more; --json has them all"
-
-
-def _line(one: Difference) -> str:
-    when = local(one.at) if one.at is not None else "at a time not known"
-    who = one.person or f"coworker {one.references.coworker_id or 'not known'}"
-    course = one.course or f"course {one.references.course_id or 'not known'}"
-    if one.entity is Entity.COMPLETED_LESSON:
-        what = f"finished {one.lesson or f'lesson {one.references.lesson_id}'}"
-    else:
-        what = "enrolment"
-    line = f"{when}  {who}  {what}  ({course})  Id {one.record_id}"
-    return line if one.reason is None else f"{line}: {explained(one.reason)}"
-
-
-def _next(found: Comparison, how: How, brought: int) -> Iterator[str]:
-    differing = sum(len(found.of(way)) for way in Way)
-    if not differing:
-        if found.doubt is None:
-            yield f"Nothing{' else' * any(kind.under_way for kind in found.kinds)} differs."
-        return
-    if how is How.NOTHING:
-        options = _options(found.scope)
-        yield f"Bring this in without sending? coursebell reconcile{options} --import"
-        return
-    quietly = ", and nobody is written to about what happened until now"
-    yield f"Brought in {brought}: each is read and decided on{quietly * (how is How.IMPORT)}."
-    if brought < differing:
-        yield f"At most {MOST_GONE:,} that are gone are read at once; run it again for the rest."
-    yield "See what comes of it: coursebell tail"
-
-
-def _options(scope: Scope) -> str:
-    since = "" if scope.since is None else f" --since {scope.since:%Y-%m-%dT%H:%MZ}"
-    courses = "".join(f" --course {one}" for one in sorted(scope.course_ids or ()))
-    return f"{since}{courses}{' --accept-gone' * scope.accept_gone}"

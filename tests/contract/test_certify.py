@@ -11,9 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import ColumnElement, Table, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
 
-from ledger.engine import Connection, Engine, open_engine, writing
+from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.sightings import note_sightings
 from ledger.tables import (
@@ -29,9 +29,12 @@ from schemas.entity import Entity
 from schemas.errors import MailUnavailable, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
+from schemas.states import Mode
+from service.command.certify_table import row_of
 from tests.builders.records import lesson
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from tests.servers.postgres import Databases
+from workers.certify.document import Maker, document_of
 from workers.certify.reading import certify, window_of
 from workers.certify.values import Certificate, Difference
 from workers.certify.words import Fate, Kind
@@ -234,7 +237,7 @@ TAMPERED: dict[str, tuple[Remove, Kind, str, str | None]] = {
     "snapshot of a lesson": (gone_snapshot("one"), Kind.MISSING_HERE, "Person 1", "Lesson 1"),
     "snapshot of a repeat": (gone_snapshot("again"), Kind.MISSING_HERE, "Person 1", "Lesson 2"),
     "event with an email": (gone_event("enrolled", 2), Kind.NO_EVENT, "Person 2", None),
-    "event of a course": (gone_event("course_completed", 2), Kind.NO_CAUSE, "Person 2", None),
+    "event of a course": (gone_event("course_completed", 2), Kind.NO_EVENT, "Person 2", None),
     "event of a start": (gone_event("course_started", 2), Kind.NO_EVENT, "Person 2", None),
     "link of one lesson": (
         gone_link("lesson_completed", 1, 1),
@@ -288,6 +291,76 @@ def test_an_event_removed_with_its_link_is_one_difference(lived: Week) -> None:
     lived.put_back(removed[::-1])
     assert len(removed) == 2
     assert only(made).kind == Kind.NO_EVENT
+
+
+def gone_chain(event_kind: str) -> Remove:
+    """Remove an event with all that it led to."""
+    mine = actions.c.event_kind == event_kind
+    action_ids = select(actions.c.id).where(mine)
+    return lambda week: week.by_hand(
+        (attempts, attempts.c.action_id.in_(action_ids)),
+        (action_events, action_events.c.action_id.in_(action_ids)),
+        (actions, mine),
+        (events, events.c.kind == event_kind),
+    )
+
+
+@pytest.mark.parametrize("rules", [RULES, RULES.replace("gather: 30m", "gather: 31m")])
+def test_an_end_of_a_course_removed_with_all_it_led_to_is_one_difference(
+    lived: Week, rules: str
+) -> None:
+    removed = gone_chain("course_completed")(lived)
+    as_it_was, lived.space.rules = lived.space.rules, rules_of(rules)
+    made = lived.certify()
+    lived.space.rules = as_it_was
+    lived.put_back(removed[::-1])
+    assert len(removed) >= 4
+    found = only(made)
+    assert (found.kind, found.person) == (Kind.NO_EVENT, "Person 2")
+    assert found.detail == "The end of the course is not here"
+    assert lived.certify().is_clean
+
+
+def test_a_neighbour_days_damage_is_not_this_days_difference(ledger_engine: Engine) -> None:
+    week = Week(Space(ledger_engine, rules_of(RULES)))
+    week.space.enrol(1)
+    week.space.work()
+    week.space.later(days=1)
+    week.space.enrol(2)
+    week.space.later(hours=1)
+    week.space.clock.now += timedelta(days=8)
+    assert len(week.by_hand((attempts, attempts.c.action_id == 2))) == 1
+    made = week.certify(FIRST, FIRST)
+    assert made.is_clean
+    assert made.carried_over == 0
+    assert only(week.certify(FIRST, LAST)).person == "Person 2"
+
+
+def test_emails_that_are_kept_here_are_not_counted_as_sent(ledger_engine: Engine) -> None:
+    week = Week(Space(ledger_engine, rules_of(RULES)))
+    week.space.choose(Mode.OBSERVE)
+    for number in (1, 2):
+        week.space.enrol(number)
+    week.space.later(hours=2)
+    week.space.clock.now += timedelta(days=1)
+    said = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock()))
+    row = row_of(said["totals"])
+    assert (row["events"], row["sent"], row["waiting"] + row["held"]) == (2, 0, 2)
+    assert said["reasons"]["observe"] == {"rows": 2, "events": 2, "emails": 2}
+    week.space.choose(Mode.SENDING)
+    week.space.later(days=1)
+    sent = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock()))
+    assert row_of(sent["totals"])["sent"] == len(week.space.subjects)
+
+
+def test_the_database_and_the_lists_count_what_the_lines_add_up_to(lived: Week) -> None:
+    counted = {one.what: one.counted for one in lived.certify().sums}
+    assert counted["enrolments at Nexudus"] == counted["finished lessons at Nexudus"] == 5
+    assert counted["enrolments here"] == counted["finished lessons here"] == 5
+    with reading(lived.space.engine) as connection:
+        for table, name in ((events, "events here"), (actions, "emails here")):
+            number = connection.scalar(select(func.count()).select_from(table))
+            assert counted[name] == number
 
 
 def test_a_receipt_that_was_emptied_is_a_difference(week: Week) -> None:

@@ -33,6 +33,8 @@ class FakeSource:
         self._changed: dict[tuple[Entity, int], Record] = {}
         self._several: dict[tuple[Entity, int], Record] = {}
         self._left_out: set[tuple[Entity, str]] = set()
+        self._left_out_of_changes: set[tuple[Entity, str]] = set()
+        self._lacking: set[int] = set()
         self._totals: dict[Entity, int] = {}
         self._hidden: set[Entity] = set()
         self._before: dict[str, Callable[[], None]] = {}
@@ -81,6 +83,14 @@ class FakeSource:
         """Leave a field out of the rows of several Ids."""
         self._left_out.add((entity, field))
 
+    def leave_out_of_changes(self, entity: Entity, field: str) -> None:
+        """Leave a field out of the rows of lists of changes."""
+        self._left_out_of_changes.add((entity, field))
+
+    def leave_out_of_below(self, record_id: int) -> None:
+        """Lack this completion on the list of its enrolment, until `recover`."""
+        self._lacking.add(record_id)
+
     def break_record(self, entity: Entity, record_id: int) -> None:
         """Answer something for this record that does not fit our schema."""
         self._broken.add((entity, record_id))
@@ -102,6 +112,7 @@ class FakeSource:
         self._trouble = None
         self._hidden.clear()
         self._stuck.clear()
+        self._lacking.clear()
 
     def fail_next(self, *errors: CoursebellError) -> None:
         """Raise these, one for each question to come."""
@@ -193,24 +204,32 @@ class FakeSource:
     def _changes(self, entity: Entity, by: str, since: datetime, until: datetime | None) -> Changes:
         start = since.replace(second=0, microsecond=0)
         end = None if until is None else until.replace(second=0, microsecond=0)
-        rows = [
-            Changed(
-                number, getattr(record, by), dump_record(entity, self._changed.get(key, record))
-            )
-            for key, record in self._records.items()
-            for kind, number in [key]
+        shown = {
+            number: self._changed.get((kind, number), record)
+            for (kind, number), record in self._records.items()
             if kind is entity
-            and getattr(record, by) >= start
+        }
+        rows = [
+            Changed(number, getattr(record, by), self._partial(entity, record))
+            for number, record in shown.items()
+            if getattr(record, by) >= start
             and (end is None or getattr(record, by) <= end + timedelta(minutes=1))
         ]
         total = self._totals.get(entity, len(rows))
         return Changes(sorted(rows, key=lambda row: (row.at, row.record_id)), total)
 
+    def _partial(self, entity: Entity, record: Record) -> Row:
+        left_out = {field for kind, field in self._left_out_of_changes if kind is entity}
+        row = dump_record(entity, record)
+        return {name: row[name] for name in row if name not in left_out}
+
     def _completions(self, course_member_id: int) -> list[Record]:
         return [
             record
             for _, record in sorted(self._records.items(), key=lambda item: item[0])
-            if isinstance(record, CompletedLesson) and record.course_member_id == course_member_id
+            if isinstance(record, CompletedLesson)
+            and record.course_member_id == course_member_id
+            and record.record_id not in self._lacking
         ]
 
     def _row(self, entity: Entity, record: Record) -> Record:

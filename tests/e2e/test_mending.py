@@ -26,7 +26,8 @@ def _alive(house: House) -> bool:
 def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_again(
     tmp_path: Path,
 ) -> None:
-    with open_house(tmp_path) as house:
+    with living(tmp_path) as house:
+        # Before anything runs: the guardian of webhooks signs in at once.
         house.sandbox.post(
             "/sandbox/faults",
             kind="answer",
@@ -34,6 +35,8 @@ def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_a
             status=400,
             body={"error": "invalid_grant"},
         )
+        house.start("serve", "worker", "clock")
+        wait_until(lambda: _alive(house), "the web server")
         house.sandbox.enrol("Joël", FINANCE)
         refused = "SELECT state, reason FROM lookups"
         wait_until(lambda: house.rows(refused) == [("waiting", "nexudus-refused")], "refused")

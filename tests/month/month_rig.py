@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
 from itertools import count
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from ledger.actions import next_action_at
 from ledger.engine import reading
 from ledger.lookups import next_lookup_at
-from ledger.tables import actions
+from ledger.tables import actions, notifications
 from sandbox.study.deeds import Deed
 from sandbox.study.telling import Change, Telling, Told, told
 from schemas.states import ActionState
@@ -41,9 +43,12 @@ class Played:
     """What became of a month: every email as it arrived, without its date, sorted; and counts.
 
     `requests` are those to the source's API, sign-ins too; `outcomes` are of all planned actions.
+    `went` is when each email went, and `first_told` how many records became known in which way.
     """
 
     emails: tuple[bytes, ...]
+    went: Mapping[bytes, datetime]
+    first_told: Mapping[str, int]
     deeds: int
     deliveries: int
     checks: int
@@ -140,16 +145,15 @@ class Player:
         sandbox = self.ground.sandbox
         reads = sandbox.get("/sandbox/reads").json()
         kept = sandbox.get("/sandbox/mails").json()
-        emails = [
-            without_date(sandbox.get(f"/sandbox/mails/{mail['number']}.eml").content)
-            for mail in kept
-        ]
+        raw = [sandbox.get(f"/sandbox/mails/{mail['number']}.eml").content for mail in kept]
+        emails = [without_date(one) for one in raw]
         with reading(workshop.engine) as connection:
             rows = connection.execute(
                 select(
                     actions.c.template, actions.c.state, actions.c.reason, func.count()
                 ).group_by(actions.c.template, actions.c.state, actions.c.reason)
             ).all()
+            first_told = Counter(connection.scalars(_first_told()))
         by_template: Counter[str] = Counter()
         outcomes: Counter[str] = Counter()
         for template, state, reason, number in rows:
@@ -159,6 +163,8 @@ class Player:
         assert len(emails) == by_template.total(), "an email was lost or kept twice"
         return Played(
             tuple(sorted(emails)),
+            {without_date(one): date_of(one) for one in raw},
+            first_told,
             deeds,
             self.deliveries,
             self.checks,
@@ -192,6 +198,18 @@ def grid_point(moment: datetime) -> datetime:
     """Return when the next check is: at that moment, or as soon after it as they come."""
     past = (moment - _EPOCH) % CHECK_EVERY
     return moment if not past else moment - past + CHECK_EVERY
+
+
+def _first_told() -> Select[str]:
+    first = select(func.min(notifications.c.id)).group_by(
+        notifications.c.entity, notifications.c.record_id
+    )
+    return select(notifications.c.origin).where(notifications.c.id.in_(first))
+
+
+def date_of(raw: bytes) -> datetime:
+    """Return when an email was written, by its head."""
+    return parsedate_to_datetime(str(message_from_bytes(raw)["Date"]))
 
 
 def without_date(raw: bytes) -> bytes:

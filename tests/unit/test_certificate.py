@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen
-from schemas.entity import Entity
+from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen, Stock
+from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceUnavailable
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
 from schemas.records import CourseMember
+from service.command.certify_lines import lines_of
 from service.command.certify_page import page_of
+from service.command.certify_table import HEADS
 from tests.builders.records import NOON, completed_lesson, course_member
 from workers.certify.assemble import assemble
 from workers.certify.document import KIND, Maker, canonical, document_of
@@ -96,6 +98,18 @@ def here_with(
         effects={} if done is None else {5: done},
         links=links,
     )
+
+
+def certified(rows: list[SourceRow], here: Here) -> Certificate:
+    """Assemble what a source and a database count like that."""
+    stated = {entity: sum(row.entity is entity for row in rows) for entity in FOLLOWED}
+    kept = [ref for ref, one in here.kept.items() if one.gone_at is None]
+    stock = Stock(
+        {entity: sum(ref[0] is entity for ref in kept) for entity in FOLLOWED},
+        len(here.events),
+        len(here.effects),
+    )
+    return assemble(rows, replace(here, stated=stated, stock=stock))
 
 
 FATES: dict[str, tuple[Here, Fate, str | None, Kind | None]] = {
@@ -217,7 +231,7 @@ FATES: dict[str, tuple[Here, Fate, str | None, Kind | None]] = {
 @pytest.mark.parametrize("name", FATES)
 def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None:
     here, fate, reason, kind = FATES[name]
-    made = assemble([ROW], here)
+    made = certified([ROW], here)
     assert dict(made.totals.fates) == {(fate, reason): 1}
     assert [one.kind for one in made.differences] == ([] if kind is None else [kind])
     assert made.closes is (fate is not Fate.UNACCOUNTED)
@@ -256,13 +270,13 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         },
         members={MEMBER.record_id: Member(1234, 77)},
     )
-    made = assemble(rows, here)
+    made = certified(rows, here)
     assert made.is_clean
     assert dict(made.totals.fates) == {
         (Fate.UNWRITTEN, "kind-off"): 1,
         (Fate.REPEAT, "duplicate"): 1,
     }
-    without = assemble(rows, replace(here, events={}))
+    without = certified(rows, replace(here, events={}))
     assert [one.record_id for one in without.differences] == [1], "the repeat is not told too"
 
 
@@ -290,7 +304,93 @@ def test_an_action_needs_the_attempts_that_its_state_speaks_of(
 
 
 def a_certificate() -> Certificate:
-    return assemble([ROW], FATES["never heard of"][0])
+    return certified([ROW], FATES["never heard of"][0])
+
+
+FINE = here_with(happened(), effect("done"))
+MISCOUNTED: dict[str, tuple[Here, str]] = {
+    "a row of the list": (
+        replace(FINE, stated={Entity.COURSE_MEMBER: 2}),
+        "enrolments at Nexudus: 2 counted, 1 in the tables",
+    ),
+    "a record": (
+        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}, 1, 1)),
+        "finished lessons here: 1 counted, 0 in the tables",
+    ),
+    "an event": (
+        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1}, 2, 1)),
+        "events here: 2 counted, 1 in the tables",
+    ),
+    "an email": (
+        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1}, 1, 3)),
+        "emails here: 3 counted, 1 in the tables",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISCOUNTED)
+def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open(
+    name: str,
+) -> None:
+    here, said = MISCOUNTED[name]
+    whole = certified([ROW], FINE)
+    assert whole.is_clean
+    if not here.stated:
+        here = replace(here, stated={Entity.COURSE_MEMBER: 1})
+    else:
+        here = replace(here, stock=Stock({Entity.COURSE_MEMBER: 1}, 1, 1))
+    made = assemble([ROW], here)
+    assert list(made.differences) == []
+    assert not made.is_clean
+    document = signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY)
+    sentence = f"The sums do not close ({said})."
+    assert list(lines_of(document))[-1] == f"Differences: none. {sentence}"
+    assert sentence in page_of(document)
+    assert document["complete"] is False
+
+
+def test_a_record_that_the_source_lists_on_another_day_leaves_the_sums_closed() -> None:
+    elsewhere = replace(MEMBER, created_at=NOON - timedelta(days=1))
+    row_of_today = replace(FINE, kept={REF: Kept(elsewhere, None, is_decided=True)})
+    stock = Stock({}, 1, 1)
+    rows = {Entity.COURSE_MEMBER: 1}
+    assert assemble([ROW], replace(row_of_today, stated=rows, stock=stock)).closes
+    stock = Stock({Entity.COURSE_MEMBER: 1}, 1, 1)
+    assert assemble([], replace(FINE, stock=stock)).closes
+
+
+@pytest.mark.parametrize("width", [None, 200, 80, 40])
+def test_tables_are_as_wide_as_the_terminal_and_leave_out_nothing_but_zeros(
+    width: int | None,
+) -> None:
+    made = certified([ROW], FINE)
+    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    text = list(lines_of(document, width))
+    table = [line for line in text if line.startswith(("  day", "  all days", "  2026-"))]
+    heads = {head for line in table if line.startswith("  day") for head in HEADS if head in line}
+    assert max(len(line) for line in table) <= (width or 200)
+    if width is None or width > 100:
+        assert heads == set(HEADS)
+    else:
+        assert heads == {"enrolled", "lessons", "here", "written", "events", "sent"}
+        assert any(line.startswith("  0 and so not shown: waiting, held") for line in text)
+
+
+def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
+    before = replace(effect("done"), happened_at=NOON - timedelta(days=1))
+    made = certified([ROW], here_with(happened(), before))
+    assert made.carried_over == 1
+    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    text = "\n".join(lines_of(document))
+    assert "Emails about these days that are counted on other days: 1" in text
+    assert "1 about these days\nis counted on other days" in page_of(signed(document, KEY))
+
+
+def test_an_email_that_waits_for_its_time_alone_is_told_as_planned() -> None:
+    made = certified([ROW], here_with(happened(), effect("planned")))
+    document = signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY)
+    assert document["reasons"] == {"planned": {"rows": 1, "events": 1, "emails": 1}}
+    assert "Its email is sent when its time has come" in page_of(document)
 
 
 def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:
@@ -305,6 +405,7 @@ def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:
     twice = text.replace(b"{", b'{"closes": true,', 1)
     assert verify(twice, KEY) is Verdict.CHANGED
     assert verify(json.dumps(document).encode(), KEY) is Verdict.CHANGED, "not signed"
+    assert verify(b"\xef\xbb\xbf" + text, KEY) is Verdict.GENUINE, "blanks are not signed either"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'"text"', b"{", b"[" * 100_000])
@@ -318,17 +419,21 @@ def test_a_page_is_signed_as_a_whole() -> None:
     assert verify(page.encode(), KEY) is Verdict.GENUINE
     assert verify(page.replace("fine", "five").encode(), KEY) is Verdict.CHANGED
     assert verify((page + place).encode(), KEY) is Verdict.CHANGED
+    assert verify(page.replace(KIND, "a page").encode(), KEY) is Verdict.CHANGED
+    assert verify(b"\xef\xbb\xbf" + page.encode(), KEY) is Verdict.CHANGED
+    assert verify(page.replace('id="page-signature"', "").encode(), KEY) is Verdict.CHANGED
 
 
 def test_other_peoples_text_is_only_text_on_the_page() -> None:
     name = "<script>alert(1)</script> ana@example.org"
-    made = assemble(
+    made = certified(
         [replace(ROW, person=name)], replace(HERE, courses={1234: Place(name, 1, name)})
     )
     page = page_of(signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "ana@example.org" not in page
+    assert page.count("alert(1)") == page.count("<bdi>&lt;script&gt;alert(1)") + 5
     assert verify(signed_page(page, KEY).encode(), KEY) is Verdict.GENUINE
 
 

@@ -1,7 +1,7 @@
 """Brings rows of the source and the ledger together into a certificate. Pure: reads nothing.
 
-Each row gets one fate and each event one, and only then are they counted; so the sums close, or
-there is a difference that says why not.
+Each row gets one fate and each event one, and only then are they counted. Whether that is all of
+them is told by sums that were counted elsewhere: see `workers.certify.sums`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,10 @@ from workers.certify.audit import Audit
 from workers.certify.chains import Chains, fate_of
 from workers.certify.fates import Judge, Judged
 from workers.certify.naming import clean, location_of, of_row, place_of, whose_row
+from workers.certify.sums import Assembled, sums_of
 from workers.certify.traces import Traces
 from workers.certify.values import Certificate, Difference, Here, Line, Ref, SourceRow
-from workers.certify.words import Fate, Kind
+from workers.certify.words import Kind
 
 _Lines = dict[tuple[int | None, date], Line]
 
@@ -40,15 +41,7 @@ def assemble(rows: Sequence[SourceRow], here: Here) -> Certificate:
     in_order = sorted(lines.values(), key=lambda one: (one.location, one.course, one.day))
     totals = _total(in_order, here)
     not_here = sum(not one.is_here for one in judged)
-    # What is counted in two ways, row by row and as a sum; and nothing that nobody can account for.
-    sums = (
-        (len(rows), totals.fates.total()),
-        (len(rows) + len(only_here), totals.here.total() + not_here),
-        (totals.events.total(), totals.event_fates.total()),
-        (len(here.effects), totals.emails.total() + carried_over),
-        (totals.fates[Fate.UNACCOUNTED, None], 0),
-        (totals.event_fates[Fate.UNACCOUNTED, None], 0),
-    )
+    made = Assembled(here, rows, judged, len(only_here), not_here, carried_over, totals)
     return Certificate(
         here.window,
         in_order,
@@ -57,7 +50,7 @@ def assemble(rows: Sequence[SourceRow], here: Here) -> Certificate:
         not_here,
         len(only_here),
         _in_order(found),
-        all(one == other for one, other in sums),
+        sums_of(made),
     )
 
 
@@ -125,7 +118,7 @@ def _count_events(lines: _Lines, here: Here, chains: Chains) -> None:
 
 
 def _count_emails(lines: _Lines, here: Here) -> int:
-    """Count each action on the day of its first event; return how many began before the window."""
+    """Count each action on the day of its first event; return how many are of other days."""
     carried_over = 0
     for effect in here.effects.values():
         if here.window.holds(effect.happened_at):

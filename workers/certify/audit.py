@@ -11,6 +11,7 @@ from datetime import datetime
 from ledger.stories.certificate import Happened
 from schemas.entity import Entity
 from schemas.events import EventKind, course_completed_key, course_started_key
+from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from workers.certify.chains import Chains
 from workers.certify.naming import clean, lesson_of, location_of, person_of, place_of
@@ -87,8 +88,16 @@ class Audit:
                 continue
             if event.happened_at == self.here.first_lessons.get(whose):
                 self._must_be(event, course_started_key(*whose), "The start of the course")
-            if self._has_finished(event):
+            if self._gave_way(event) or self._has_finished(event):
                 self._must_be(event, course_completed_key(*whose), "The end of the course")
+
+    def _gave_way(self, event: Happened) -> bool:
+        """Say whether its email was left to the one about the end of the course.
+
+        That is so only where the end is planned to be written about, so it was there.
+        """
+        effects = self.chains.effects(event)
+        return Reason.SUPERSEDED in {event.reason, *(one.reason for one in effects)}
 
     def _must_be(self, event: Happened, key: str, what: str) -> None:
         if key not in self.here.events and key not in self.told:

@@ -8,10 +8,11 @@ from typing import Any
 
 from schemas.entity import Entity
 from workers.certify.values import Certificate, Counts, Difference, Line
-from workers.certify.words import SENTENCES
+from workers.certify.words import SENTENCES, Fate
 
 KIND = "coursebell completeness certificate"  # by which a certificate is known from other JSON
 FORM = 1
+PLANNED = "planned"  # in place of a reason: an email waits for nothing but its time
 Document = dict[str, Any]
 
 
@@ -48,6 +49,10 @@ def document_of(certificate: Certificate, maker: Maker) -> Document:
         "only_here": certificate.only_here,
         "carried_over": certificate.carried_over,
         "differences": [_difference(one) for one in certificate.differences],
+        "sums": [
+            {"what": one.what, "counted": one.counted, "shown": one.shown}
+            for one in certificate.sums
+        ],
         "closes": certificate.closes,
         "complete": certificate.is_clean,
     }
@@ -104,9 +109,10 @@ def _reasons(totals: Line) -> Document:
         ("events", totals.event_fates),
         ("emails", totals.emails),
     ):
-        for (_, reason), number in counts.items():
-            if reason is not None and number:
-                row = found.setdefault(str(reason), {"rows": 0, "events": 0, "emails": 0})
+        for (fate, reason), number in counts.items():
+            word = PLANNED if reason is None and fate == Fate.WAITING else reason
+            if word is not None and number:
+                row = found.setdefault(str(word), {"rows": 0, "events": 0, "emails": 0})
                 row[name] += number
     return dict(sorted(found.items()))
 

@@ -70,6 +70,8 @@ class Gathering:
             self._lessons(),
             places(self._kept_of(Entity.COURSE, courses, Course)),
             rules.digest,
+            self.listed.stated,
+            story.stock_of(self.connection, FOLLOWED, self.window.since, self.window.until),
         )
 
     def _records(self) -> None:
@@ -111,8 +113,12 @@ class Gathering:
                 keys.add(lesson_completed_key(row.course_member_id, row.lesson_id))
             if row.course_id is not None and row.coworker_id is not None:
                 keys.add(enrolled_key(row.course_id, row.coworker_id))
-        for (_, record_id), one in self.kept.items():
-            record = one.record
+        rows = {row.ref for row in self.listed.rows}
+        for ref, one in self.kept.items():
+            record, record_id = one.record, ref[1]
+            made_at = getattr(record, "created_at", self.window.until)
+            if ref not in rows and not self.window.holds(made_at):
+                continue  # of another day: these are read so that none of ours is overlooked
             if isinstance(record, CompletedLesson):
                 keys.add(lesson_completed_key(record.course_member_id, record.lesson_id))
             elif isinstance(record, CourseMember):

@@ -17,10 +17,14 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
 
 @dataclass(slots=True)
 class Listed:
-    """What the lists showed: the rows of the window, and every record, also just outside of it."""
+    """What the lists showed: the rows of the window, and every record, also just outside of it.
+
+    `stated` is how many rows of the window a list says it has: its total, less those outside of it.
+    """
 
     rows: list[SourceRow] = field(default_factory=list)
     refs: set[Ref] = field(default_factory=set)
+    stated: dict[Entity, int] = field(default_factory=dict)
 
 
 def listed_in(source: BurstReads, window: Window) -> Listed:
@@ -34,11 +38,17 @@ def listed_in(source: BurstReads, window: Window) -> Listed:
     found = Listed()
     for entity in FOLLOWED:
         pages = source.created_between(entity, window.since, window.until)
-        for changed in _checked(entity, pages):
+        listed, total = _checked(entity, pages)
+        outside = 0
+        for changed in listed:
             found.refs.add((entity, changed.record_id))
             row = _row(entity, changed)
             if window.holds(row.created_at):
                 found.rows.append(row)
+            else:
+                outside += 1
+        if total is not None:
+            found.stated[entity] = total - outside
     return found
 
 
@@ -65,7 +75,8 @@ def places(courses: Iterable[Course]) -> dict[int, Place]:
     return {one.record_id: Place(one.title, one.business_id, one.business_name) for one in courses}
 
 
-def _checked(entity: Entity, pages: Iterable[Changes]) -> Collection[Changed]:
+def _checked(entity: Entity, pages: Iterable[Changes]) -> tuple[Collection[Changed], int | None]:
+    """Return the rows of a list, each once, and how many it says it has."""
     met: dict[int, Changed] = {}
     total: int | None = None
     for number, page in enumerate(pages):
@@ -78,7 +89,7 @@ def _checked(entity: Entity, pages: Iterable[Changes]) -> Collection[Changed]:
         raise SourceUnavailable(
             f"the list of {entity} says that it has {total} rows, and shows {len(met)}"
         )
-    return met.values()
+    return met.values(), total
 
 
 def _row(entity: Entity, changed: Changed) -> SourceRow:

@@ -18,6 +18,7 @@ _SIGNATURE = "signature"
 _EMPTY = "0" * 64
 # No name can look like that: on the page its brackets are written otherwise.
 _PLACE = re.compile(r'(<code id="page-signature">)([0-9a-f]{64})(</code>)')
+_PLACE_MARK = 'id="page-signature"'
 _MARK = f'<meta name="generator" content="{KIND}">'
 
 
@@ -47,10 +48,12 @@ def verify(content: bytes, secret_key: str) -> Verdict:
         text = content.decode()
     except UnicodeDecodeError:
         return Verdict.NO_CERTIFICATE
-    if _MARK in text:
+    # In a document no quotation mark of a name stands bare, so neither can be part of one.
+    if _MARK in text or _PLACE_MARK in text:
         return _page_verdict(text, secret_key)
     try:
-        document = json.loads(text, object_pairs_hook=_once_each)
+        # Some editors put a mark of the byte order before a text. Blanks do not count here either.
+        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once_each)
     except (ValueError, RecursionError):
         return Verdict.NO_CERTIFICATE
     if not isinstance(document, dict) or document.get("kind") != KIND:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen
+from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen, Stock
 from schemas.entity import Entity
 from schemas.records import Lesson
-from workers.certify.words import Kind
+from workers.certify.words import Fate, Kind
 
 Ref = tuple[Entity, int]  # a record at the source
 
@@ -92,6 +92,8 @@ class Here:
     `began_at` is when the lists of the source began to be read; `listed` is every record that they
     showed, also those just outside the window. `events` has those of the window and those that the
     rows of the source lead to; `event_ids` are all that links lead to and that are there.
+    `stated` is how many rows of the window the source's lists say they have, `stock` how many rows
+    the database counts; nothing else here is made of either.
     """
 
     window: Window
@@ -111,6 +113,8 @@ class Here:
     lessons: Mapping[int, str] = field(default_factory=dict)
     courses: Mapping[int, Place] = field(default_factory=dict)
     rules: str = ""
+    stated: Mapping[Entity, int] = field(default_factory=dict)
+    stock: Stock = field(default_factory=Stock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +160,24 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Sum:
+    """One number in two ways: as it was counted apart from us, and as the lines add up to it."""
+
+    what: str
+    counted: int
+    shown: int
+
+    @property
+    def closes(self) -> bool:
+        """Say whether the two are the same."""
+        return self.counted == self.shown
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """The whole.
 
-    `carried_over` are emails that are also about this window and are counted in one before it.
+    `carried_over` are emails that are also about this window and are counted on other days.
     `not_here` are rows of the source that are not here (yet), `only_here` those it does not list.
     """
 
@@ -170,7 +188,14 @@ class Certificate:
     not_here: int
     only_here: int
     differences: Sequence[Difference]
-    closes: bool
+    sums: Sequence[Sum]
+
+    @property
+    def closes(self) -> bool:
+        """Say whether every sum is the same both ways, and somebody can account for each row."""
+        unaccounted = Fate.UNACCOUNTED, None
+        lost = self.totals.fates[unaccounted] + self.totals.event_fates[unaccounted]
+        return not lost and all(one.closes for one in self.sums)
 
     @property
     def is_clean(self) -> bool:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ledger.engine import Connection
+from ledger.intake import Origin
 from ledger.sightings import Sighting, note_sightings
 from ledger.snapshots import accept_record, snapshots_of
 from schemas.entity import Entity
 from schemas.reasons import Reason
-from schemas.records import CourseMember, Record
+from schemas.records import Record
 from workers.check.rows import sighting_of_record, sighting_of_row
-from workers.check.tools import Checking
+from workers.check.tools import Checking, ask_about
 from workers.source.client import whole_record
 from workers.source.lists import Changed
 
@@ -30,7 +31,7 @@ def keep_as_seen(
     here before, because somebody told us of it.
     """
     read = snapshots_of(connection, entity, [row.record_id for row in rows])
-    old, known, maybe_news = [], [], []
+    old, known, maybe_news, waiting = [], [], [], []
     for row in rows:
         seen = sighting_of_row(entity, row.record_id, row.at, row.row)
         snapshot = read.get(row.record_id)
@@ -40,10 +41,12 @@ def keep_as_seen(
             maybe_news.append(seen)
         else:
             old.append(seen)
-            _keep_for_later(connection, entity, row)
+            if not _kept_for_later(connection, entity, row):
+                waiting.append(row.record_id)
     now = checking.clock()
     note_sightings(connection, entity, known, now)
     note_sightings(connection, entity, old, now, quiet=Reason.BEFORE_START)
+    ask_about(connection, checking, entity, waiting, Origin.CHECK)
     return maybe_news
 
 
@@ -51,8 +54,15 @@ def _is_same(entity: Entity, record: Record, seen: Sighting) -> bool:
     return sighting_of_record(entity, record).digest == seen.digest
 
 
-def _keep_for_later(connection: Connection, entity: Entity, row: Changed) -> None:
-    """Keep an enrolment that waits for approval: that it waited matters on the day it gets it."""
+def _kept_for_later(connection: Connection, entity: Entity, row: Changed) -> bool:
+    """Keep an enrolment that waits for approval: that it waited matters on the day it gets it.
+
+    Returns False for one whose row is partial; these few have to be read by their Ids.
+    """
+    if entity is not Entity.COURSE_MEMBER or row.row.get("Approved") is not False:
+        return True
     record = whole_record(entity, row.row)
-    if isinstance(record, CourseMember) and not record.approved:
-        accept_record(connection, entity, record, _NEVER_FRESH)
+    if record is None:
+        return False
+    accept_record(connection, entity, record, _NEVER_FRESH)
+    return True

@@ -45,7 +45,7 @@ from workers.source.reads import BurstReads
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
 OVERLAP = timedelta(minutes=15)  # a list may learn of a row somewhat late, and clocks differ
 WIDE_OVERLAP = timedelta(hours=24)  # once an hour
-LONGEST_S = 200.0  # for one call; a task is ended at 300
+LONGEST_S = 240.0  # for one call; a task is ended at 300
 _KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
 Trouble = SourceThrottled | SourceUnavailable | SourceRefused | RecordUnreadable
@@ -94,16 +94,15 @@ def check_all(checking: Checking, *, for_s: float) -> Checked:
     """Check every kind of record that is due, for about `for_s` seconds.
 
     What goes wrong at the source is written down with the run, which is then gone on with later.
-
-    Raises:
-        LedgerUnavailable: nothing more was kept.
+    Raises `LedgerUnavailable`: nothing more was kept.
     """
-    done = [check(checking, entity, for_s=for_s) for entity in FOLLOWED]
+    last = time.monotonic() + LONGEST_S
+    done = [check(checking, entity, for_s=for_s, last=last) for entity in FOLLOWED]
     return Checked(sum(one.news for one in done), any(one.more for one in done))
 
 
-def check(checking: Checking, entity: Entity, *, for_s: float) -> Checked:
-    """Check one kind of record, if that is due and nobody else is at it. Raises as `check_all`."""
+def check(checking: Checking, entity: Entity, *, for_s: float, last: float) -> Checked:
+    """Check one kind of record, if that is due and nobody else is at it; until `last` at most."""
     name, holder = f"check {entity}", secrets.token_hex(16)
 
     def held() -> bool:
@@ -117,7 +116,8 @@ def check(checking: Checking, entity: Entity, *, for_s: float) -> Checked:
         if run is None:
             return Checked()
         lease = Lease(held, checking.clock, checking.lease_s)
-        return _go_on(checking, entity, run, lease, for_s=for_s)
+        patience = Patience(Urgency.WORK, last, lease.keep)
+        return _go_on(checking, entity, run, patience, for_s=for_s)
     except Overtaken:
         return Checked()
     finally:
@@ -152,14 +152,14 @@ def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def _go_on(checking: Checking, entity: Entity, run: Run, lease: Lease, *, for_s: float) -> Checked:
-    now = time.monotonic()
-    walk = _Walk(run, now + for_s, run.reached or run.since or EARLIEST)
-    patience = Patience(Urgency.WORK, now + LONGEST_S, lease.keep)
+def _go_on(
+    checking: Checking, entity: Entity, run: Run, patience: Patience, *, for_s: float
+) -> Checked:
+    walk = _Walk(run, time.monotonic() + for_s, run.reached or run.since or EARLIEST)
     try:
         with checking.source(patience) as source:
             for page in source.changed_since(entity, walk.reached):
-                lease.keep()
+                patience.keep()
                 _keep_page(checking, entity, walk, page)
                 if walk.may_pause:
                     return Checked(walk.news, more=True)

@@ -86,12 +86,14 @@ def conclude(
         )
 
 
-def keep_findings(connection: Connection, findings: Findings, now: datetime) -> None:
+def keep_findings(connection: Connection, findings: Findings, now: datetime) -> bool:
     """Keep every record that was read, and note those that are gone.
+
+    Returns whether a list lacks what it had before; that is then asked for by its Id.
 
     Their age counts from before they were asked for, since they may have changed right after.
     """
-    asked_at = findings.asked_at
+    asked_at, lacking = findings.asked_at, False
     for entity, record in findings.records:
         accept_record(connection, entity, record, asked_at)
     for entity, parent, records in findings.listings:
@@ -104,6 +106,7 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
             # A list may be wrong for a moment; by its Id each shows whether it was deleted.
             said = [Notification(entity, record_id) for record_id in missing]
             keep_notifications(connection, said, Origin.CHECK, now)
+            lacking = lacking or bool(missing)
     for coworker, zone in findings.people:
         accept_person(connection, coworker, asked_at, zone)
     for entity, record_id in findings.gone:
@@ -112,6 +115,7 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
         else:
             mark_gone(connection, entity, record_id, now)
             forget_sighting(connection, entity, record_id, now)
+    return lacking
 
 
 def _note_versions(connection: Connection, findings: Findings) -> None:

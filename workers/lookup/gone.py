@@ -27,7 +27,8 @@ def events_of_gone(
         elif entity is Entity.COMPLETED_LESSON:
             whose, lesson_id = completion_of(connection, record_id)
             member = None if whose is None else _member(connection, whose)
-            if member is not None and not _is_gone(connection, member.course_member_id):
+            went = (Entity.COURSE_MEMBER, whose) in gone or _is_gone(connection, whose)
+            if member is not None and not went:
                 found.append(from_gone_completion(record_id, lesson_id, member, found_at))
     return found
 
@@ -51,6 +52,8 @@ def _member(connection: Connection, record_id: int) -> Belonging | None:
     return Belonging(record_id, seen.course_id, seen.coworker_id)
 
 
-def _is_gone(connection: Connection, course_member_id: int) -> bool:
+def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
+    if course_member_id is None:
+        return False
     known = snapshot_of(connection, Entity.COURSE_MEMBER, course_member_id)
     return known is not None and known.gone_at is not None

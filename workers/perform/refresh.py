@@ -3,9 +3,11 @@
 from ledger.actions import ClaimedAction
 from ledger.engine import Connection, lock_decisions, writing
 from ledger.intake import Origin, keep_notifications
-from ledger.snapshots import snapshots_of
+from ledger.snapshots import snapshot_of, snapshots_of
 from schemas.entity import Entity
 from schemas.notification import Notification
+from schemas.records import Record
+from workers.check.rows import sighting_of_record
 from workers.lookup.conclude import keep_findings
 from workers.lookup.findings import Findings
 from workers.lookup.reading import CACHED, FRESH, Reader
@@ -15,8 +17,8 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     """Bring the ledger up to what the source says of this action's person and course.
 
     Returns whether something came up that nobody has decided on yet: somebody finished another
-    lesson a moment ago. It is looked up at once, and the action has to wait for that, since it may
-    be about that lesson too, or not be due at all.
+    lesson a moment ago, was approved, or a list lacks what it had. It is looked up at once, and the
+    action has to wait for that, since it may be about that too, or not be due at all.
 
     Raises what `Source.fetch` raises, `LedgerUnavailable`, and `Overtaken`.
     """
@@ -25,17 +27,40 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     reader.course(claimed.course_id, CACHED)
     reader.lessons(claimed.course_id, CACHED)
     reader.completions(claimed.course_member_id, FRESH)
+    findings = reader.findings
     with writing(reader.engine) as connection:
         # Two transactions that keep the same records must not wait for each other in a circle.
         lock_decisions(connection)
-        undecided = _undecided(connection, reader.findings)
-        keep_findings(connection, reader.findings, reader.findings.asked_at)
-        said = [Notification(Entity.COMPLETED_LESSON, record_id) for record_id in undecided]
-        keep_notifications(connection, said, Origin.CHECK, reader.findings.asked_at)
-        return bool(undecided)
+        undecided = _changed_enrolments(connection, findings) + _new_completions(
+            connection, findings
+        )
+        # What changed is kept by whoever decides on it, who has to know what it was before.
+        findings.records = [
+            (entity, record)
+            for entity, record in findings.records
+            if Notification(entity, record.record_id) not in undecided
+        ]
+        lacking = keep_findings(connection, findings, findings.asked_at)
+        went = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
+        keep_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
+    return lacking or bool(undecided)
 
 
-def _undecided(connection: Connection, findings: Findings) -> list[int]:
+def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
+    """Return the enrolments that were read and are not as they were decided on."""
+    entity, changed = Entity.COURSE_MEMBER, []
+    for kind, record in findings.records:
+        known = snapshot_of(connection, kind, record.record_id) if kind is entity else None
+        if known is not None and _version(entity, known.record) != _version(entity, record):
+            changed.append(Notification(entity, record.record_id))
+    return changed
+
+
+def _version(entity: Entity, record: Record) -> str:
+    return sighting_of_record(entity, record).digest
+
+
+def _new_completions(connection: Connection, findings: Findings) -> list[Notification]:
     """Return the completions on the list that was read which are new here."""
     listed = {
         record.record_id
@@ -44,4 +69,4 @@ def _undecided(connection: Connection, findings: Findings) -> list[int]:
         if entity is Entity.COMPLETED_LESSON
     }
     known = snapshots_of(connection, Entity.COMPLETED_LESSON, listed)
-    return sorted(listed - known.keys())
+    return [Notification(Entity.COMPLETED_LESSON, one) for one in sorted(listed - known.keys())]

@@ -5,40 +5,25 @@ section 3), so every row is held against what was asked for.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
-
-from marshmallow import ValidationError
+from typing import Protocol
 
 from schemas.entity import PATHS, Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
-from schemas.fields import RecordId, SourceTime
+from schemas.errors import SourceRefused, SourceUnavailable
 from schemas.records.page import Page, load_page
 from workers.source.answers import Missing
+from workers.source.listed import Changed, ReadRows, Row, id_of, read_rows
+
+__all__ = ["CHANGED_BY", "PAGE_SIZE", "Asks", "Changed", "Changes", "Lists", "Row", "Within"]
 
 PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
 _MOST_PAGES = 1000
-
-Row = dict[str, Any]
 
 # By which of its two times a kind of record shows that it is news (contract, section 3).
 _CREATED = "CreatedOn"
 CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: _CREATED}
 _OTHERWISE = "UpdatedOn"
-
-_ID = RecordId()
-_TIME = SourceTime()
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """One row of a list of changes: which record, and its time of change at the source."""
-
-    record_id: int
-    at: datetime
-    row: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +71,14 @@ class Lists:
             page = self._page(entity, dict(query or {}), number)
             known = len(found)
             totals.add(page.total)
-            found.update({_id_of(row): row for row in page.rows})
+            found.update({id_of(row): row for row in page.rows})
             if page.has_next:
                 if len(found) == known:
                     break
                 continue
-            if number > 1 and (len(totals) > 1 or len(found) < (page.total or 0)):
-                # A row may have moved to a page we had read already; it must not look deleted.
+            # A row may have moved to a page we had read already; it must not look deleted.
+            came = len(page.rows) if number == 1 else len(found)
+            if len(totals) > 1 or came < (page.total or 0):
                 raise SourceUnavailable(f"the list of {entity} changed while it was read")
             return list(found.values())
         raise SourceUnavailable(f"the list of {entity} does not end")
@@ -122,27 +108,35 @@ class Lists:
         one minute change than a page holds, or the source states no count, one may still slip:
         whoever asks begins somewhat before the moment up to which they know all.
 
+        A row that cannot be read keeps no other from coming: see `read_rows`.
+
         Raises:
-            SourceRefused: the filter was ignored. Otherwise as `whole`.
+            SourceRefused: the filter was ignored.
+            RecordUnreadable: a page has rows, and none of them can be read.
+            SourceUnavailable: the list does not end. Otherwise as `Asking.ask`.
         """
         start = _minute(moment)
         total: int | None = None
-        met: set[int] = set()
-        for number, changes in enumerate(self._by_time(entity, start, within)):
+        met: set[int | str] = set()
+        for number, (changes, odd) in enumerate(self._by_time(entity, start, within)):
             total = changes.total if number == 0 else total
             met.update(row.record_id for row in changes.rows)
+            met |= odd  # they came too
             yield changes
         if total is not None and len(met) < total:
             yield from self._by_number(entity, start, within, met)
 
-    def _by_time(self, entity: Entity, start: datetime, within: Within) -> Iterator[Changes]:
+    def _by_time(
+        self, entity: Entity, start: datetime, within: Within
+    ) -> Iterator[tuple[Changes, frozenset[str]]]:
         number = 1
         seen: set[tuple[int, datetime]] = set()
         for _ in range(_MOST_PAGES):
-            page, rows = self._changed(entity, start, within, number)
+            page, read = self._changed(entity, start, within, number)
+            rows = read.rows
             fresh = [row for row in rows if (row.record_id, row.at) not in seen]
             seen = {(row.record_id, row.at) for row in rows} | (seen if number > 1 else set())
-            yield Changes(fresh, page.total)
+            yield Changes(fresh, page.total), read.odd
             if not page.has_next:
                 return
             if number > 1 and not fresh:
@@ -153,11 +147,12 @@ class Lists:
         raise SourceUnavailable(f"the list of {entity} does not end")
 
     def _by_number(
-        self, entity: Entity, start: datetime, within: Within, met: set[int]
+        self, entity: Entity, start: datetime, within: Within, met: set[int | str]
     ) -> Iterator[Changes]:
         before: list[Changed] = []
         for number in range(1, _MOST_PAGES + 1):
-            page, rows = self._changed(entity, start, within, number)
+            page, read = self._changed(entity, start, within, number)
+            rows = read.rows
             yield Changes([row for row in rows if row.record_id not in met], page.total)
             if not page.has_next:
                 return
@@ -168,7 +163,7 @@ class Lists:
 
     def _changed(
         self, entity: Entity, start: datetime, within: Within, number: int
-    ) -> tuple[Page, list[Changed]]:
+    ) -> tuple[Page, ReadRows]:
         field = _CREATED if within.by_creation else CHANGED_BY.get(entity, _OTHERWISE)
         asked = {f"from_{entity}_{field}": _in_minutes(start), "orderBy": field, "dir": "1"}
         end = None
@@ -177,12 +172,12 @@ class Lists:
             end = _minute(within.until) + timedelta(minutes=1)
             asked[f"to_{entity}_{field}"] = _in_minutes(end)
         page = self._page(entity, asked, number)
-        rows = [Changed(_id_of(row), _time_of(entity, row, field), row) for row in page.rows]
-        if any(row.at < start for row in rows):
+        read = read_rows(entity, page.rows, field, start)
+        if any(at < start for at in read.times):
             raise SourceRefused(f"the list of {entity} ignored the filter from_{field}")
-        if end is not None and any(row.at >= end + timedelta(minutes=1) for row in rows):
+        if end is not None and any(at >= end + timedelta(minutes=1) for at in read.times):
             raise SourceRefused(f"the list of {entity} ignored the filter to_{field}")
-        return page, rows
+        return page, read
 
     def _page(self, entity: Entity, query: dict[str, str], number: int) -> Page:
         wanted = {**query, "page": str(number), "size": str(PAGE_SIZE)}
@@ -198,19 +193,3 @@ def _in_minutes(moment: datetime) -> str:
 
 def _minute(moment: datetime) -> datetime:
     return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)
-
-
-def _id_of(row: Row) -> int:
-    with suppress(ValidationError):
-        record_id = _ID.deserialize(row.get("Id"))
-        if record_id is not None:
-            return record_id
-    raise RecordUnreadable("a row of a list has no Id")
-
-
-def _time_of(entity: Entity, row: Row, field: str) -> datetime:
-    with suppress(ValidationError):
-        moment = _TIME.deserialize(row.get(field))
-        if moment is not None:
-            return moment
-    raise RecordUnreadable(f"a row of the list of {entity} has no {field}")

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("seen_at", Instant(), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("quiet_upto", Instant(), nullable=True),
+        sa.Column("quiet_after", sa.BigInteger(), nullable=True),
         sa.Column("gone_at", Instant(), nullable=True),
         sa.Column("course_id", sa.BigInteger(), nullable=True),
         sa.Column("coworker_id", sa.BigInteger(), nullable=True),

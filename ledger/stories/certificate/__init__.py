@@ -25,6 +25,7 @@ from ledger.stories.certificate.records import (
     names_of,
     seen_among,
 )
+from ledger.stories.certificate.stock import Stock, stock_of
 
 __all__ = [
     "Asked",
@@ -34,6 +35,7 @@ __all__ = [
     "Link",
     "Outcomes",
     "Seen",
+    "Stock",
     "asked_among",
     "first_lessons",
     "happened_between",
@@ -45,4 +47,5 @@ __all__ = [
     "names_of",
     "outcomes_of",
     "seen_among",
+    "stock_of",
 ]

@@ -1,0 +1,193 @@
+"""Ways in which somebody could have been forgotten, or written to, found by trying to break it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.engine import Engine, writing
+from ledger.intake import Origin
+from ledger.quiet import quiet_among
+from ledger.sightings import note_sightings
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.records import CourseMember
+from tests.contract.study_rig import SHIPPED, Space, rules_of
+from workers.check.check import check_all
+from workers.check.rows import sighting_of_record
+from workers.check.tools import Checking, make_news
+
+WELCOME = "You're in: Freelance Finance"
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    """Give a space that was looked at before anybody was there."""
+    found = Space(ledger_engine, rules_of(SHIPPED))
+    look(found)
+    found.later(minutes=1)
+    return found
+
+
+def checking(space: Space) -> Checking:
+    return Checking(space.engine, space.lend, space.clock)
+
+
+def look(space: Space) -> int:
+    return check_all(checking(space), for_s=60).news
+
+
+def after(space: Space, minutes: float = 5) -> int:
+    """Check after some minutes, and do all that is due then."""
+    space.clock.now += timedelta(minutes=minutes)
+    news = look(space)
+    space.work()
+    return news
+
+
+def change(space: Space, member: CourseMember, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
+    """Change an enrolment now, and tell nobody."""
+    changed = replace(member, updated_at=space.clock(), **different)
+    space.source.have(Entity.COURSE_MEMBER, changed)
+    return changed
+
+
+def test_a_version_that_comes_back_after_another_was_decided_on_is_news_again(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    space.clock.now += timedelta(minutes=5)
+    assert look(space) == 1
+    space.clock.now += timedelta(seconds=5)
+    change(space, member, blocked=True)  # before it is read
+    space.work()
+    assert space.reasons("enrolled") == []
+    space.clock.now += timedelta(minutes=1)
+    change(space, member)
+    assert after(space) == 1
+    assert space.subjects == [WELCOME]
+
+
+def test_a_record_that_lags_behind_its_list_is_asked_for_until_it_does_not(space: Space) -> None:
+    member = space.enrol(1, approved=False, told=False)
+    after(space)
+    space.clock.now += timedelta(hours=1)
+    approved = replace(member, approved=True, updated_at=space.clock())
+    space.source.change_as(Entity.COURSE_MEMBER, approved)
+    assert [after(space), after(space)] == [1, 1]
+    assert space.subjects == []
+    space.source.have(Entity.COURSE_MEMBER, approved)
+    assert [after(space), after(space)] == [1, 0]
+    assert space.subjects == [WELCOME]
+
+
+def test_what_a_list_leaves_out_may_have_changed(space: Space) -> None:
+    space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
+    member = space.enrol(1, approved=False, told=False)
+    after(space)
+    assert after(space) == 0
+    change(space, member, approved=True)
+    assert after(space) == 1
+    assert space.subjects == [WELCOME]
+
+
+def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "CoworkerTeamNames")
+    member = space.enrol(1, approved=False, told=False)
+    space.clock.now += timedelta(minutes=1)
+    look(space)
+    space.work()
+    assert space.subjects == []
+    space.clock.now += timedelta(minutes=1)
+    change(space, member, approved=True)
+    after(space)
+    assert space.subjects == [WELCOME]
+
+
+def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) -> None:
+    member = space.enrol(1, approved=False)
+    space.work()
+    space.clock.now += timedelta(days=1)
+    changed = change(space, member, approved=True)
+    seen = sighting_of_record(Entity.COURSE_MEMBER, changed)
+    with writing(space.engine) as connection:
+        make_news(
+            connection,
+            checking(space),
+            Entity.COURSE_MEMBER,
+            [seen],
+            Origin.BACKFILL,
+            Reason.IMPORTED,
+        )
+    space.work()
+    assert space.subjects == []
+    assert space.reasons("enrolled") == ["imported"]
+
+
+def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    seen = sighting_of_record(Entity.COURSE_MEMBER, member)
+    with writing(space.engine) as connection:
+        note_sightings(connection, Entity.COURSE_MEMBER, [seen], space.clock(), Reason.IMPORTED)
+        assert quiet_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+    assert space.subjects == [WELCOME]
+
+
+def test_a_list_that_is_short_for_a_moment_costs_nobody_an_email(space: Space) -> None:
+    member = space.enrol(1, told=False)
+    after(space)
+    space.later(hours=3)
+    [done] = space.finish(member, 1, told=False)
+    after(space)
+    space.later(minutes=10)
+    space.source.leave_out_of_below(done)
+    space.later(minutes=25)
+    assert ("waiting", "gathering") in space.outcomes()
+    space.source.recover()
+    space.later(minutes=1)
+    assert space.subjects == [WELCOME, "You finished Lesson 1"]
+
+
+def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space) -> None:
+    member = space.enrol(1, approved=False, told=False)
+    after(space)
+    space.later(days=3)
+    space.finish(member, 1, told=False)
+    after(space)
+    space.clock.now += timedelta(minutes=20)
+    change(space, member, approved=True)
+    space.later(minutes=15)
+    space.later(minutes=15)
+    assert sorted(space.subjects) == ["You finished Lesson 1", WELCOME]
+
+
+def test_a_deletion_that_an_email_meets_first_is_known(space: Space) -> None:
+    member = space.enrol(1, created_at=space.clock(), told=False)
+    after(space)
+    space.finish(member, 1, told=False)
+    after(space)
+    space.source.lose(Entity.COURSE_MEMBER, member.record_id)
+    space.later(minutes=40)
+    assert space.reasons("unenrolled") == ["kind-off"]
+    assert space.subjects == [WELCOME]
+
+
+def test_lessons_of_an_enrolment_that_was_never_read_are_no_news_when_it_goes(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    member = space.enrol(1, told=False)
+    done = space.finish(member, 1, 2, told=False)
+    space.clock.now += timedelta(minutes=1)
+    look(space)
+    space.source.lose(Entity.COURSE_MEMBER, member.record_id)
+    for record_id in done:
+        space.tell(Entity.COMPLETED_LESSON, record_id)
+    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.later(minutes=10)
+    assert space.reasons("unenrolled") == ["kind-off"]
+    assert space.reasons("lesson_reopened") == []
