@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ledger.engine import Engine, open_engine
-from ledger.migrate import migrate
+from tests.servers.postgres import Databases
+from tests.servers.ready_ledgers import migrated, sqlite_copy
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -18,13 +19,26 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture
-def ledger_url(empty_database_url: str) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Lead to a migrated ledger, for tests that start processes of their own."""
-    engine = open_engine(empty_database_url)
-    migrate(engine)
-    engine.dispose()
-    return empty_database_url
+    if request.param == "sqlite":
+        yield sqlite_copy(tmp_path / "ledger.db")
+        return
+    databases = Databases(request.getfixturevalue("postgres_url"))
+    name, url = databases.create(request.getfixturevalue("postgres_template"))
+    yield url
+    databases.drop(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """Name a migrated database that others are copies of."""
+    databases = Databases(postgres_url)
+    name, url = databases.create()
+    migrated(url)
+    yield name
+    databases.drop(name)
 
 
 @pytest.fixture

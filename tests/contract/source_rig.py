@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
-from ledger.migrate import migrate
 from schemas.states import Mode
 from tests.contract.ledger_rig import NOW
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.source.client import Source
 from workers.source.sign_in import Credentials
 
@@ -73,8 +73,7 @@ def line_to(base_url: str, engine: Engine) -> Iterator[Line]:
 @contextmanager
 def sqlite_ledger(folder: Path) -> Iterator[Engine]:
     """Give a migrated ledger in a file."""
-    engine = open_engine(f"sqlite:///{folder / 'source.db'}")
-    migrate(engine)
+    engine = open_engine(sqlite_copy(folder / "source.db"))
     yield engine
     engine.dispose()
 

@@ -249,7 +249,7 @@ def test_a_row_that_a_list_shows_late_is_found_within_the_hour(space: Space) -> 
 
 def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
     look(space)
-    space.clock.now -= timedelta(hours=5)
+    space.clock.now -= timedelta(days=3)
     space.enrol(1, told=False)
     assert after(space).news == 1
 
@@ -288,4 +288,16 @@ def test_whoever_asks_is_written_to_about_what_was_before_sending_began(
     space.later(minutes=10)
     assert space.reasons("enrolled") == ["before-start"]
     ask(space, Entity.COURSE_MEMBER, member.record_id)
+    assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
+    def somebody_comes() -> None:
+        space.source.when_asked("changed_since CourseMember", lambda: None)
+        space.clock.now += timedelta(seconds=5)
+        space.enrol(1, told=False)
+
+    space.source.when_asked("changed_since CourseMember", somebody_comes)
+    assert look(space).news == 1
+    space.work()
     assert space.subjects == ["You're in: Freelance Finance"]

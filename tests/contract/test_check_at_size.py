@@ -181,3 +181,10 @@ def test_lists_that_misbehave_hide_nothing(
     assert sum(done.news for done in until_done(line)) in {1, 2}  # partial rows tell less
     line.clock.move(300)
     assert sum(done.news for done in until_done(line)) == 0
+
+
+def test_what_comes_in_no_order_is_looked_at_in_one_go(line: Line, crowded: Running) -> None:
+    crowded.post("/sandbox/misbehaviours", name="ignore-order", on=True)
+    crowded.post("/sandbox/misbehaviours", name="cut-size", on=True, rows=300)
+    assert len(until_done(line, for_s=0)) == 1
+    assert seen(line.engine) == [ENROLMENTS, COMPLETIONS]

@@ -77,3 +77,13 @@ def test_sending_starts_once_however_often_it_is_switched_on(ledger_engine: Engi
 
 def test_observing_on_purpose_starts_nothing(ledger_engine: Engine) -> None:
     assert change(ledger_engine, Mode.OBSERVE, 10).started_at is None
+
+
+def test_things_are_written_about_since_sending_began_or_else_since_we_did(
+    ledger_engine: Engine,
+) -> None:
+    with writing(ledger_engine) as connection:
+        begin_with(connection, Mode.OBSERVE, NOW)
+        assert sending_of(connection).watching_since == NOW
+        change_mode(connection, Mode.SENDING, "ana", at(10))
+        assert sending_of(connection).watching_since == at(10)

@@ -90,6 +90,17 @@ def test_what_a_list_leaves_out_may_have_changed(space: Space) -> None:
     assert space.subjects == [WELCOME]
 
 
+def test_what_a_list_left_out_at_the_first_look_may_have_changed(ledger_engine: Engine) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
+    member = space.enrol(1, told=False)
+    space.clock.now += timedelta(minutes=1)
+    assert look(space) == 0
+    assert after(space) == 0
+    change(space, member, blocked=False)
+    assert after(space) == 1
+
+
 def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
     ledger_engine: Engine,
 ) -> None:
@@ -166,14 +177,14 @@ def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space
 
 
 def test_a_deletion_that_an_email_meets_first_is_known(space: Space) -> None:
-    member = space.enrol(1, created_at=space.clock(), told=False)
+    space.clock.now += timedelta(hours=10)  # at night, so that the welcome has to wait
+    member = space.enrol(1, told=False)
     after(space)
-    space.finish(member, 1, told=False)
-    after(space)
+    assert space.outcomes() == [("waiting", "quiet-hours")]
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
-    space.later(minutes=40)
+    space.later(hours=12)
     assert space.reasons("unenrolled") == ["kind-off"]
-    assert space.subjects == [WELCOME]
+    assert space.outcomes() == [("skipped", "record-gone")]
 
 
 def test_lessons_of_an_enrolment_that_was_never_read_are_no_news_when_it_goes(

@@ -8,14 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from ledger.controls import begin_with
+from ledger.engine import open_engine, writing
 from sandbox.people import MARKED_SECRET
+from schemas.states import Mode
 from tests.sandbox.sandbox_rig import Running, running
 from tests.servers.programs import wait_until
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker import RunningBroker, choose, start
 from workers.broker.running import free_port
 
@@ -163,13 +168,26 @@ def living(folder: Path, **settings: str) -> Iterator[House]:
             **settings,
         }
         house = House(folder, environment, sandbox, broker)
-        migrated = house.run("migrate")
-        assert migrated.returncode == 0, migrated.stderr
+        _make_ledger(house)
         try:
             yield house
         finally:
             for name in list(house.processes):
                 house.end(name, signal.SIGKILL)
+
+
+def _make_ledger(house: House) -> None:
+    url = house.environment["COURSEBELL_DATABASE_URL"]
+    if not url.startswith("sqlite"):
+        made = house.run("migrate")
+        assert made.returncode == 0, made.stderr
+        return
+    # As `coursebell migrate` would; that command has tests of its own.
+    engine = open_engine(sqlite_copy(Path(url.removeprefix("sqlite:///"))))
+    with writing(engine) as connection:
+        mode = Mode(house.environment["COURSEBELL_MODE"])
+        begin_with(connection, mode, datetime.now(UTC))
+    engine.dispose()
 
 
 @contextlib.contextmanager

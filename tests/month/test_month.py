@@ -1,10 +1,10 @@
 """A month of study gives the same emails, byte for byte, however well the hooks tell of it.
 
 Only the date of writing may differ, by no more than the time between two checks. The reference is a
-month in which each change is told at once. In all others our own check has to find what nobody told,
-or what was told too late. Two things are left out of the month on purpose, since nobody without hooks
-can know them alike: what is made and deleted within ten minutes, and what happens within the last
-quarter of an hour before quiet hours (`sandbox/study/deeds.py`).
+month in which each change is told at once. In all others our own check has to find what nobody
+told, or what was told too late. Two things are left out of the month on purpose, since nobody
+without hooks can know them alike: what is made and deleted within ten minutes, and what happens
+within the last quarter of an hour before quiet hours (`sandbox/study/deeds.py`).
 """
 
 from collections.abc import Callable, Iterator

@@ -41,10 +41,11 @@ class Databases:
     def __init__(self, server_url: str) -> None:
         self._url = server_url
 
-    def create(self) -> tuple[str, str]:
-        """Make an empty database; return its name and its URL."""
+    def create(self, template: str = "template1") -> tuple[str, str]:
+        """Make a database like the template, else an empty one; return its name and its URL."""
         name = f"test_{secrets.token_hex(8)}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._run(made.format(sql.Identifier(name), sql.Identifier(template)))
         return name, urlsplit(self._url)._replace(path=f"/{name}").geturl()
 
     def drop(self, name: str) -> None:
