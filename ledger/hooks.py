@@ -147,6 +147,9 @@ def alarm_sentence(hook: KnownHook) -> str | None:
     told = f"{what}, seen {alarm.since:%Y-%m-%d %H:%M} UTC"
     if alarm.covered_until is None:
         told += "; what was missed is not asked for yet"
+    elif alarm.covered_until < alarm.since:
+        upto = f"{alarm.covered_until:%Y-%m-%d %H:%M} UTC"
+        told += f"; asked for what was missed up to {upto}, {alarm.asked_for} records; it goes on"
     else:
         told += f"; asked for what was missed, {alarm.asked_for} records"
     return told if alarm.left_off is None else f"{told}; not switched on: {alarm.left_off}"

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from ledger.engine import writing
 from ledger.intake import Arrival, keep_arrivals
 from schemas.errors import LedgerUnavailable, frames_of
 
 _MOST_TOGETHER = 1000
+_MOST_TRIES = 3
+# Of two who wait for each other in a circle the server lets one go on and undoes the other.
+_UNDONE = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
 _LONGEST_WAIT_S = 15.0  # over the database's own busy timeout, twice
 
 _log = structlog.get_logger("writer")
@@ -81,8 +85,7 @@ class GroupWriter:
 
     def _commit(self, together: list[_Waiting]) -> None:
         try:
-            with writing(self._engine) as connection:
-                keep_arrivals(connection, [waiting.arrival for waiting in together])
+            self._keep([waiting.arrival for waiting in together])
         except LedgerUnavailable as error:
             for waiting in together:
                 waiting.error = error
@@ -96,8 +99,29 @@ class GroupWriter:
             for waiting in together:
                 waiting.settled.set()
 
+    def _keep(self, arrivals: list[Arrival]) -> None:
+        for tries in range(1, _MOST_TRIES + 1):
+            try:
+                with writing(self._engine) as connection:
+                    keep_arrivals(connection, arrivals)
+            except LedgerUnavailable as error:
+                if tries == _MOST_TRIES or not _was_undone(error):
+                    raise
+                _log.info("writer.again", tries=tries, error=str(error))
+            else:
+                return
+
     def _say_so(self) -> None:
         try:
             self._after_commit()
         except Exception as error:  # noqa: BLE001 - the rows are safe, and the thread must outlive any fault
             _log.error("writer.fault", error=frames_of(error))
+
+
+def _was_undone(error: LedgerUnavailable) -> bool:
+    """Say whether the server undid a transaction as a whole, and says that it may be tried again.
+
+    Only then is nothing kept twice: where a connection was lost, the commit may have been done.
+    """
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _UNDONE

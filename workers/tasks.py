@@ -7,6 +7,8 @@ work never keeps the other waiting.
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import structlog
 from celery import shared_task
@@ -15,10 +17,11 @@ from ledger.beats import give_lease_back, take_lease
 from ledger.engine import reading, writing
 from ledger.retention import forget_old
 from schemas.errors import SourceRefused, Transient
+from workers.check.backfill import missed_in
 from workers.check.check import check_all
 from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import this_child
-from workers.guard import guard, is_guard_due
+from workers.guard import ROUND_S, guard, is_guard_due
 from workers.lookup.drain import drain_batch
 from workers.names import (
     ACTION_PERFORM,
@@ -36,7 +39,7 @@ from workers.source.proving import probe_all
 
 _LONGEST_S = 10.0
 _PROBE_S = 120.0
-_NIGHTLY_S = 200.0
+_NIGHTLY_S = 240.0  # to read the lists
 _GUARD_LEASE_S = 300.0  # a task is ended by then
 
 _log = structlog.get_logger("task")
@@ -124,8 +127,11 @@ def guard_hooks() -> None:
             return
         if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_GUARD_LEASE_S):
             return
+    end = time.monotonic() + ROUND_S
+    # What was missed is asked for in what is left of the round's time, for all webhooks together.
+    backfill = partial(missed_in, tools.checking, end=end)
     try:
-        if guard(tools.guarding, now).asked_for:
+        if guard(replace(tools.guarding, backfill=backfill), now, end=end).asked_for:
             tools.bell.ring(LOOKUP_DRAIN)
     finally:
         with writing(tools.engine) as connection:

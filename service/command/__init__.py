@@ -67,7 +67,8 @@ def main() -> None:
         commands.main(prog_name="coursebell")
     except SystemExit:
         # Where nobody reads any more, click wraps the output and ends with 1, which is an answer.
-        if getattr(sys.stdout, "wrapped", None) is output:
+        is_unread = getattr(sys.stdout, "wrapped", None) is output
+        if is_unread:
             _end_without(output, UNREAD)
         raise
     except BrokenPipeError:

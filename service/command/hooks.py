@@ -4,14 +4,14 @@ The only command that writes at Nexudus. What `enable` does by hand the guardian
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from functools import partial
 
 import click
 import structlog
 
-from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.settings import Settings
 from service.command.common import (
@@ -34,7 +34,7 @@ from service.command.hook_words import (
     registered_lines,
 )
 from service.command.reach import OUT_OF_REACH, reason_given
-from workers.check.backfill import window
+from workers.check.backfill import missed_in
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.guard import Guarding
@@ -146,13 +146,7 @@ def _guarding(settings: Settings) -> Iterator[Guarding]:
 
 
 def _backfill(checking: Checking) -> Backfill:
-    def ask_for(since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
-        found = window(
-            checking, since, until, entities, keep=0, urgency=Urgency.PERSON, for_s=_BACKFILL_S
-        )
-        return sum(found.news.values())
-
-    return ask_for
+    return partial(missed_in, checking, urgency=Urgency.PERSON, end=time.monotonic() + _BACKFILL_S)
 
 
 @contextmanager

@@ -1,22 +1,34 @@
 """Backfill of a window and of a person: what is asked about, in whose name, and how often."""
 
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ledger.checks import CheckKind, Run, runs
-from ledger.engine import Engine, reading
+from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin
 from ledger.tables import notifications, sightings
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import SourceRefused, SourceUnavailable
+from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
 from schemas.states import Mode
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
-from workers.check.backfill import Found, person, window
-from workers.check.check import check_all
+from tests.doubles.fake_source import FakeSource
+from workers.check.backfill import (
+    FirstLookAwaited,
+    Found,
+    Unfinished,
+    missed_in,
+    person,
+    window,
+)
+from workers.check.check import check, check_all
 from workers.check.tools import Checking
 from workers.source.budget import Patience, Urgency
+from workers.source.lists import Changes
 
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
 
@@ -239,3 +251,144 @@ def test_a_person_without_any_enrolment_is_no_fault_and_a_refusal_is(space: Spac
 def test_a_window_of_one_kind_is_written_down_as_such(space: Space) -> None:
     window(tools(space), back(space, hours=1), space.clock(), [Entity.COMPLETED_LESSON])
     assert backfills(space)[0].entity is Entity.COMPLETED_LESSON
+
+
+def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any option
+    """Ask for what was missed in the last 60 days, as the guardian does."""
+    checking = Checking(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
+    return missed_in(checking, back(space, days=60), space.clock(), FOLLOWED, **options)
+
+
+def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
+    space: Space,
+) -> None:
+    for number in range(1, 6):
+        space.finish(space.enrol(number, told=False), 1, 2, told=False)
+    space.later(days=40)
+    with pytest.raises(FirstLookAwaited):
+        everywhere(space)
+    assert (space.source.asked, space.lookups(), backfills(space)) == ([], [], [])
+    check(tools(space), Entity.COURSE_MEMBER, for_s=60, last=time.monotonic() + 60)
+    with pytest.raises(FirstLookAwaited):
+        everywhere(space)
+    check_all(tools(space), for_s=60)
+    assert everywhere(space) == 0
+    space.work()
+    assert (space.lookups(), space.subjects) == ([], [])
+
+
+def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
+    space.enrol(1, told=False)
+    space.later(hours=1)
+    check_all(tools(space), for_s=60)
+    looked_at = space.clock()
+    with writing(space.engine) as connection:
+        connection.execute(sightings.delete())  # now only its time keeps the old one away
+    space.later(hours=1)
+    space.enrol(2, told=False)
+    assert everywhere(space) == 1
+    assert origins(space) == [("backfill", 9002)]
+    assert backfills(space)[0].since == looked_at
+
+
+def test_where_we_never_look_by_ourselves_what_was_missed_is_asked_for_at_once(
+    space: Space,
+) -> None:
+    space.enrol(1, told=False)
+    assert everywhere(space, every_s=0.0) == 1
+
+
+def test_a_window_that_ended_before_the_first_look_began_asks_nothing(space: Space) -> None:
+    check_all(tools(space), for_s=60)
+    space.source.asked.clear()
+    assert missed_in(tools(space), back(space, days=9), back(space, days=8), FOLLOWED) == 0
+    assert (space.source.asked, backfills(space)) == ([], [])
+
+
+class Paged(FakeSource):
+    """Brings lists of changes in pages of two rows; after so many pages it asks to wait."""
+
+    pages_left = 0
+
+    def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
+        return self._pages(super().changed_since(entity, moment))
+
+    def created_between(
+        self, entity: Entity, since: datetime, until: datetime
+    ) -> Iterator[Changes]:
+        return self._pages(super().created_between(entity, since, until))
+
+    def _pages(self, pages: Iterator[Changes]) -> Iterator[Changes]:
+        rows = [row for page in pages for row in page.rows]
+        for at in range(0, max(1, len(rows)), 2):
+            if not self.pages_left:
+                raise SourceThrottled("used up for now")
+            self.pages_left -= 1
+            yield Changes(rows[at : at + 2], len(rows))
+
+
+def paged(space: Space) -> Paged:
+    """Give the space a source of small pages, and ten people who enrol and finish a lesson."""
+    space.source = Paged()
+    for number in range(1, 11):
+        space.later(hours=1)
+        space.finish(space.enrol(number, told=False), 1, told=False)
+    space.later(hours=1)
+    return space.source
+
+
+def test_what_had_to_stop_says_how_far_it_came_and_goes_on_there_to_the_end(space: Space) -> None:
+    source, checking = paged(space), Checking(space.engine, space.lend, space.clock, 0)
+    began: list[datetime] = []
+    since, asked_for = back(space, days=1), 0
+    while len(began) < 10:
+        began.append(since)
+        source.pages_left = 4
+        try:
+            asked_for += missed_in(checking, since, space.clock(), FOLLOWED)
+            break
+        except Unfinished as stopped:
+            since, asked_for = stopped.reached, asked_for + stopped.asked_for
+    # Both lists move on together: one of them alone never uses up all the time there is.
+    assert began == sorted(set(began))
+    assert 2 < len(began) < 10
+    assert asked_for == 20
+    assert len(set(origins(space))) == len(origins(space)) == 20
+
+
+def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhere(
+    space: Space,
+) -> None:
+    class Backwards(Paged):
+        def _changes(self, *which: Any) -> Changes:  # noqa: ANN401 - as the double's
+            page = super()._changes(*which)
+            return Changes(page.rows[::-1], page.total)
+
+    paged(space)
+    backwards = Backwards()
+    backwards.__dict__.update(vars(space.source), pages_left=2)
+    space.source = backwards
+    since = back(space, days=1)
+    with pytest.raises(Unfinished) as stopped:
+        missed_in(
+            Checking(space.engine, space.lend, space.clock, 0), since, space.clock(), FOLLOWED
+        )
+    assert stopped.value.reached == since
+    assert stopped.value.asked_for == 4
+
+
+def test_who_has_little_time_asks_no_longer_than_that(space: Space) -> None:
+    asked: list[Patience] = []
+
+    def lend(patience: Patience):  # type: ignore[no-untyped-def] # noqa: ANN202 - as the rig's
+        asked.append(patience)
+        return space.lend(patience)
+
+    checking = Checking(space.engine, lend, space.clock, 0)
+    end = time.monotonic() + 7
+    space.source.be_slow()
+    with pytest.raises(Unfinished) as stopped:
+        missed_in(checking, back(space, hours=1), space.clock(), FOLLOWED, end=end)
+    assert [patience.until for patience in asked] == [pytest.approx(end, abs=0.5)]
+    assert (stopped.value.reached, stopped.value.asked_for) == (back(space, hours=1), 0)
+    assert backfills(space)[0].reason is Reason.NEXUDUS_DOWN

@@ -173,5 +173,7 @@ def test_a_nexudus_that_refuses_ends_it_with_4(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 4
-    assert "wrong" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "wrong" not in said
+    assert said.splitlines()[-1] == "Try `coursebell doctor`, then again."
     assert desk.told() == []

@@ -1,6 +1,8 @@
 """`coursebell certify` as people meet it, over the real source client and the stand-in."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from ledger.migrate import migrate
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.states import Mode
-from service.command import commands
+from service.command import commands, main
 from tests.contract.source_rig import HandClock
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.environment import load
@@ -124,8 +126,10 @@ def test_where_nothing_was_missed_it_says_so_and_ends_with_0(studied: dict[str, 
     assert "2026-03-10" in told.output
     assert "Freelance Finance" in told.output
     assert "@" not in told.output
+    heads = next(line for line in told.output.splitlines() if line.startswith("  day"))
     row = next(line for line in told.output.splitlines() if line.startswith("  all days"))
     assert row.split()[2:5] == ["2", "3", "5"]
+    assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing leaves while observing"
 
 
 def test_what_is_missing_is_named_and_it_ends_with_1(
@@ -162,12 +166,17 @@ def test_the_document_and_the_page_are_verified_and_any_change_shows(
     for path in (page, document):
         genuine = certify("--verify", str(path))
         assert (genuine.exit_code, genuine.output.split(":")[0]) == (0, "Genuine")
+        assert json.loads(certify("--verify", str(path), "--json").stdout) == {"verdict": "genuine"}
     document.write_text(document.read_text().replace('"lessons": 3', '"lessons": 4'))
     assert certify("--verify", str(document)).exit_code == 1
     page.write_text(text.replace("Differences: none", "Differences: n0ne"))
     assert certify("--verify", str(page)).exit_code == 1
+    page.write_text(text.replace('name="generator"', 'name="maker"'), encoding="utf-8-sig")
+    changed = certify("--verify", str(page), "--json")
+    assert (changed.exit_code, json.loads(changed.stdout)) == (1, {"verdict": "changed"})
     document.write_text('{"kind": "something"}')
-    assert certify("--verify", str(document)).exit_code == 2
+    none = certify("--verify", str(document), "--json")
+    assert (none.exit_code, json.loads(none.stdout)) == (2, {"verdict": "no-certificate"})
 
 
 def test_with_another_key_no_certificate_is_genuine(
@@ -200,4 +209,34 @@ def test_days_that_lie_ahead_are_wrong_usage(environment: dict[str, str]) -> Non
     ahead = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
     assert certify("--from", ahead).exit_code == 2
     assert certify("--from", "2026-03-09", "--to", "2026-03-08").exit_code == 2
+    for words in (("--from", "0001-01-01"), ("--from", "2026-03-01", "--to", "9999-12-31")):
+        refused = certify(*words)
+        assert refused.exit_code == 2
+        assert "Days are from 2000-01-01 on, and up to tomorrow." in refused.stderr
     assert certify("--json", "--html", "-").exit_code == 2
+
+
+def test_output_that_goes_nowhere_ends_it_without_an_answer(
+    studied: dict[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert studied
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with os.fdopen(writing_end, "w", encoding="utf-8") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        assert ended_with("certify", *DAYS, monkeypatch=monkeypatch) == 141
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert ended_with("certify", *DAYS, monkeypatch=monkeypatch) == 4
+    assert "could not be written" in capsys.readouterr().err
+
+
+def ended_with(*words: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Give a command as the program does; return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["coursebell", *words])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        structlog.reset_defaults()
+    return ended.value.code

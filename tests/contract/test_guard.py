@@ -1,10 +1,12 @@
 """The guardian against the stand-in: it sees, raises the alarm, mends with care, forgets nobody."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ledger.engine import Engine, reading
 from ledger.hooks import KnownHook, Silence, hook_alarms, known_hooks, watch_of
 from ledger.intake import Origin
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import SourceUnavailable
+from schemas.errors import SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
 from tests.contract.source_rig import CREDENTIALS, HandClock, answer, sqlite_ledger, tell_the_truth
 from tests.doubles.open_gate import OpenGate
@@ -29,7 +31,8 @@ from tests.sandbox.sandbox_rig import (
     running,
     until,
 )
-from workers.check.backfill import window
+from workers.check.backfill import FirstLookAwaited, Unfinished, missed_in, window
+from workers.check.check import check_all
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.guard import Guarding, Report, guard, is_guard_due
@@ -56,7 +59,7 @@ class Watchman:
     sources: Sources
     asked: list[Asked] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
-    trouble: SourceUnavailable | None = None
+    trouble: SourceUnavailable | Unfinished | FirstLookAwaited | None = None
 
     def guarding(self, *, may_switch_on: bool = True, **other: Any) -> Guarding:  # noqa: ANN401 - any field
         given = {
@@ -437,6 +440,101 @@ def test_a_backfill_that_failed_is_made_up_for_and_the_other_hook_is_mended(
     assert (report.asked_for, report.silent, report.trouble) == (6, 0, None)
     assert {entities for _, _, entities in watchman.asked} == {(one,) for one in FOLLOWED}
     assert watchman.alarms() == []
+
+
+def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_about(
+    watchman: Watchman,
+) -> None:
+    checking = Checking(watchman.engine, watchman.sources.lend, watchman.clock, 300.0)
+    backfill = partial(missed_in, checking)
+    watchman.kill()
+    report = watchman.round(backfill=backfill)
+    assert (report.raised, report.switched_on, report.asked_for) == (1, 1, 0)
+    assert report.trouble is None
+    assert "hook.backfill-waits" in watchman.logs
+    alarm = watchman.known().alarm
+    assert alarm is not None
+    assert alarm.covered_until is None
+    # By a person it is switched on, and is covered later too.
+    assert "first look" in (
+        enable(watchman.guarding(backfill=backfill), MEMBERS, utc_now()).trouble or ""
+    )
+    check_all(checking, for_s=60)
+    watchman.clock.move(1)
+    watchman.sandbox.enrol("Zoë", "Finance")
+    assert watchman.round(10, backfill=backfill).asked_for == 1
+    assert "hook.silence-ended" in watchman.logs
+    assert watchman.alarms() == []
+
+
+@pytest.mark.parametrize("may_switch_on", [True, False])
+def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
+    watchman: Watchman,
+    may_switch_on: bool,  # noqa: FBT001 - the column of the table above
+) -> None:
+    watchman.round()
+    missed_from = watchman.clock()
+    watchman.clock.move(86_400)
+    watchman.change(Active=False)
+    busy = SourceThrottled("used up for now")
+    for hours in (1, 2):
+        reached = missed_from + timedelta(hours=hours)
+        watchman.trouble = Unfinished(busy, reached, 7)
+        report = watchman.round(10, may_switch_on=may_switch_on)
+        assert (report.asked_for, report.trouble) == (7, "used up for now")
+        alarm = watchman.known().alarm
+        assert alarm is not None
+        assert (alarm.covered_until, alarm.asked_for) == (reached, 7 * hours)
+    # One that came nowhere does not lose what was reached.
+    watchman.trouble = Unfinished(busy, missed_from - MARGIN, 0)
+    watchman.round(10, may_switch_on=may_switch_on)
+    watchman.trouble = None
+    watchman.round(10, may_switch_on=may_switch_on)
+    assert watchman.asked == [
+        (reached - MARGIN, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))
+    ]
+    watchman.round(10, may_switch_on=may_switch_on)
+    assert len(watchman.asked) == 1
+    assert len(watchman.alarms()) == (0 if may_switch_on else 1)
+
+
+def test_one_that_is_gone_and_was_covered_in_part_is_not_forgotten(watchman: Watchman) -> None:
+    watchman.round()
+    missed_from = watchman.clock()
+    watchman.clock.move(86_400)
+    watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
+    watchman.trouble = Unfinished(
+        SourceThrottled("used up for now"), missed_from + timedelta(hours=1), 7
+    )
+    watchman.round()
+    watchman.round(60 * 24 * 8)
+    watchman.trouble = None
+    watchman.round(10)
+    assert len(watchman.asked) == 1
+    watchman.round(10)
+    assert watchman.alarms() == []
+
+
+def test_all_are_switched_on_before_anything_is_asked_for(watchman: Watchman) -> None:
+    for record_id in (MEMBERS, COMPLETIONS):
+        watchman.change(record_id, Active=False)
+    on: list[int] = []
+
+    def backfill(*_: object) -> int:
+        on.append(watchman.writes())
+        return 1
+
+    watchman.round(backfill=backfill)
+    assert on == [2, 2]
+
+
+def test_after_its_time_a_round_asks_nothing_and_the_next_one_does(watchman: Watchman) -> None:
+    watchman.change(Active=False)
+    report = guard(watchman.guarding(), watchman.clock(), end=time.monotonic() - 1)
+    assert (report.raised, report.switched_on, watchman.asked) == (0, 0, [])
+    assert report.trouble is not None
+    assert watchman.round(10).switched_on == 1
+    assert len(watchman.asked) == 1
 
 
 def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> None:

@@ -29,6 +29,13 @@ LOCATION = 1_416_000_001
 HURRY = "1000/second;100000/hour"
 
 
+class Terminal(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended, and what it said."""
@@ -46,11 +53,12 @@ class Desk:
     folder: Path
     said: pytest.CaptureFixture[str]
 
-    def run(self, *words: str, **settings: str) -> Done:
+    def run(self, *words: str, stdin: io.StringIO | None = None, **settings: str) -> Done:
         """Give the command inside this program: another one for each would take its time."""
         environment = {
             "COURSEBELL_DATA_DIR": str(self.folder),
             "COURSEBELL_DATABASE_URL": f"sqlite:///{self.folder / 'source.db'}",
+            "COURSEBELL_CHECK_EVERY_S": "0",  # else a first look has to be over
             "COURSEBELL_NEXUDUS_URL": self.sandbox.addresses["api"],
             "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
             "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
@@ -64,7 +72,7 @@ class Desk:
             for name, text in environment.items():
                 patch.setenv(name, text)
             patch.setattr(sys, "argv", ["coursebell", "hooks", *words])
-            patch.setattr(sys, "stdin", io.StringIO())
+            patch.setattr(sys, "stdin", stdin or io.StringIO())
             with pytest.raises(SystemExit) as ended:
                 main()
         said = self.said.readouterr()
@@ -141,7 +149,10 @@ def test_the_list_shows_those_that_call_us_and_ends_with_1_if_one_is_off(desk: D
 def test_one_is_switched_on_by_hand_and_what_was_missed_is_asked_for(desk: Desk) -> None:
     desk.change(MEMBERS, Active=False, Description="Kept")
     asked = desk.run("enable", str(MEMBERS))
-    assert asked.returncode == 1, "nobody said yes"
+    assert asked.returncode == 3, "nobody can be asked"
+    assert f"needs --yes: coursebell hooks enable {MEMBERS} --yes\n" in asked.stderr
+    refused = desk.run("enable", str(MEMBERS), stdin=Terminal("n\n"))
+    assert refused.returncode == 1, "somebody said no"
     assert desk.written() == 0
     desk.sandbox.enrol("Joël", "Finance", deliver=False)
     done = desk.run("enable", str(MEMBERS), "--yes")
@@ -175,6 +186,7 @@ def test_a_missing_role_is_named_and_trouble_there_is_4(desk: Desk) -> None:
         done = desk.run("enable", str(MEMBERS), "--yes")
     assert done.returncode == 1
     assert "needs the role WebHook-Edit" in done.stderr
+    assert ".." not in done.stderr
     answer(desk.sandbox, HOOKS, 503)
     done = desk.run("list")
     assert (done.returncode, done.stdout) == (4, "")
@@ -214,6 +226,7 @@ def test_another_action_must_be_named_and_it_is_said_that_only_courses_are_follo
     )
     assert unknown.returncode == 1
     assert "BusinessId: There is no such location" in unknown.stderr
+    assert ".." not in unknown.stderr
     with desk.misbehaving("missing-right", entity="WebHook", way="create"):
         refused = desk.run(*words, "3", COURSEBELL_PUBLIC_URL=PUBLIC)
     assert refused.returncode == 1

@@ -3,12 +3,13 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from ledger.engine import Engine, open_engine, writing
+from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
 from ledger.migrate import migrate
@@ -285,3 +286,87 @@ def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) 
     assert calls == ["committed"]
     assert len(rows(engine, deliveries)) == 1
     engine.dispose()
+
+
+@pytest.fixture
+def postgres_ledger(postgres_database_url: str) -> Iterator[Engine]:
+    engine = open_engine(postgres_database_url)
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def undo_transactions(engine: Engine, times: int, state: str) -> None:
+    """Let the server undo so many of the transactions to come that ask for a record."""
+    with writing(engine) as connection:
+        connection.execute(text("CREATE SEQUENCE undone"))  # what a sequence gave is not undone
+        connection.execute(
+            text(f"""
+            CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              IF nextval('undone') <= {times} THEN
+                RAISE EXCEPTION 'undone' USING ERRCODE = '{state}';
+              END IF;
+              RETURN NEW;
+            END $$""")
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER undoing BEFORE INSERT ON lookups FOR EACH ROW"
+                " EXECUTE FUNCTION undo()"
+            )
+        )
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+def test_what_the_server_undid_for_another_is_kept_once_all_the_same(
+    postgres_ledger: Engine, state: str
+) -> None:
+    undo_transactions(postgres_ledger, 2, state)
+    calls: list[str] = []
+    with writer_for(postgres_ledger, calls) as writer:
+        writer.keep(arrival(7, 8))
+    assert calls == ["committed"]
+    assert len(rows(postgres_ledger, deliveries)) == 1
+    assert len(rows(postgres_ledger, notifications)) == 2
+    assert [(one.record_id, one.asked) for one in rows(postgres_ledger, lookups)] == [
+        (7, 1),
+        (8, 1),
+    ]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("times", "state"), [(99, "40P01"), (1, "55P03"), (1, "08006")])
+def test_what_is_undone_for_ever_or_for_another_reason_is_answered_so(
+    postgres_ledger: Engine, times: int, state: str
+) -> None:
+    undo_transactions(postgres_ledger, times, state)
+    with writer_for(postgres_ledger) as writer, pytest.raises(LedgerUnavailable, match=state):
+        writer.keep(arrival(7))
+    assert rows(postgres_ledger, deliveries) == rows(postgres_ledger, lookups) == []
+
+
+@pytest.mark.postgres
+def test_who_waits_for_another_in_a_circle_keeps_its_delivery(postgres_ledger: Engine) -> None:
+    keep(postgres_ledger, arrival(7, 8))
+
+    def somebody_waits() -> bool:
+        with reading(postgres_ledger) as connection:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(connection.scalar(waiting))
+
+    def ask_for(connection: Connection, record_id: int) -> None:
+        said = [Notification(Entity.COURSE_MEMBER, record_id)]
+        keep_notifications(connection, said, Origin.CHECK, at(1))
+
+    with writer_for(postgres_ledger) as writer:
+        hook = threading.Thread(target=writer.keep, args=[arrival(7, 8)])
+        # The server undoes one of the two, whichever finds out first.
+        with suppress(LedgerUnavailable), writing(postgres_ledger) as connection:
+            ask_for(connection, 8)
+            hook.start()
+            wait_until(somebody_waits, "the hook waits for the other")
+            ask_for(connection, 7)
+        hook.join(30)
+    assert not hook.is_alive()
+    assert len(rows(postgres_ledger, deliveries)) == 2

@@ -1,6 +1,8 @@
 """`coursebell reconcile` as an operator meets it, over the real source client and the stand-in."""
 
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from ledger.engine import open_engine
 from ledger.migrate import migrate
-from service.command import commands
+from service.command import commands, main
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.environment import load
 from workers.lookup.drain import drain_batch
@@ -46,6 +48,13 @@ def environment(
     migrate(engine)
     engine.dispose()
     return settings
+
+
+class Terminal(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def reconcile(*words: str) -> Result:
@@ -128,3 +137,58 @@ def test_a_source_out_of_reach_is_told_apart_from_a_difference(
 
 def test_nobody_is_written_to_and_not_written_to_at_once() -> None:
     assert reconcile("--import", "--send").exit_code == 2
+
+
+def test_a_course_that_nobody_knows_is_wrong_usage(
+    sandbox: Running, environment: dict[str, str]
+) -> None:
+    sandbox.enrol(PERSON, COURSE)
+    told = reconcile("--course", "5")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "has a course with this Id: 5" in told.stderr
+    this = str(sandbox.course(COURSE))
+    assert reconcile("--course", this, "--course", "5", "--import").exit_code == 2
+    assert reconcile("--course", "0").exit_code == 2
+    assert plain("--course", this)["CourseMember"]["under_way"] == 0, "nothing was brought in"
+    assert reconcile("--course", this, "--import").exit_code == 0
+    read_all(environment)
+    assert reconcile("--course", this).exit_code == 0
+
+
+def test_where_nobody_can_be_asked_it_needs_a_yes_to_write(
+    sandbox: Running, environment: dict[str, str]
+) -> None:
+    assert environment
+    sandbox.enrol(PERSON, COURSE)
+    told = reconcile("--send", "--since", "2026-01-01T00:00")
+    assert (told.exit_code, told.stdout) == (3, "")
+    since = "--since 2025-12-31T18:30Z"
+    assert told.stderr.endswith(f"needs --yes: coursebell reconcile {since} --send --yes\n")
+    assert plain()["CourseMember"]["under_way"] == 0
+    assert "Brought in 1" in reconcile("--send", "--yes").output
+    assert plain()["CourseMember"]["under_way"] == 1
+
+
+def test_at_a_terminal_it_is_asked_whether_so_many_are_to_be_written_about(
+    sandbox: Running,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert environment
+    member_id = sandbox.enrol(PERSON, COURSE)
+    sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+    monkeypatch.setattr(sys, "argv", ["coursebell", "reconcile", "--send"])
+    for answer, code, brought in (("n", 1, 0), ("y", 0, 2)):
+        monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        structlog.reset_defaults()
+        assert ended.value.code == code
+        said = capsys.readouterr()
+        assert "Missing here: 2" in said.out
+        assert "Write about these 2? [y/N]" in said.err
+        assert ("Brought in 2" in said.out) is bool(brought)
+        found = plain()
+        under_way = [found[kind]["under_way"] for kind in found if kind.startswith("Course")]
+        assert sum(under_way) == brought

@@ -433,7 +433,8 @@ def test_other_peoples_text_is_only_text_on_the_page() -> None:
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "ana@example.org" not in page
-    assert page.count("alert(1)") == page.count("<bdi>&lt;script&gt;alert(1)") + 5
+    for_people = page.partition("<details")[0]
+    assert for_people.count("alert(1)") == for_people.count("<bdi>&lt;script&gt;alert(1)") > 0
     assert verify(signed_page(page, KEY).encode(), KEY) is Verdict.GENUINE
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
@@ -199,8 +200,18 @@ def test_a_row_that_comes_twice_hides_no_other() -> None:
         Lists(table).whole(Entity.COURSE_MEMBER)
 
 
-def test_a_list_of_one_page_is_believed_whatever_total_it_states() -> None:
+def test_a_row_that_one_page_shows_twice_is_taken_once() -> None:
     table = Table(row(1, NOON), row(1, NOON))
+    assert len(Lists(table).whole(Entity.COURSE_MEMBER)) == 1
+
+
+def test_a_list_of_one_page_that_is_shorter_than_it_says_is_not_believed() -> None:
+    table = Table(row(1, NOON), row(2, NOON))
+    table.says_next = False
+    table.size = 1
+    with pytest.raises(SourceUnavailable, match="changed while it was read"):
+        Lists(table).whole(Entity.COURSE_MEMBER)
+    table.says_total = False
     assert len(Lists(table).whole(Entity.COURSE_MEMBER)) == 1
 
 
@@ -214,22 +225,54 @@ def test_a_list_below_a_parent_is_refused_when_a_row_hangs_on_another() -> None:
     assert table.asked[0]["CourseMember_Course"] == "7"
 
 
-@pytest.mark.parametrize("odd", [{}, {"Id": None}, {"Id": "7"}, {"Id": 0}])
-def test_a_row_without_an_id_is_unreadable(odd: Row) -> None:
-    table = Table(row(1, NOON))
-    table.rows[0] = {"UpdatedOn": "2026-03-03T12:00:00Z", **odd}
-    with pytest.raises(RecordUnreadable, match="no Id"):
-        since(table)
+WITHOUT_ID: list[Row] = [{}, {"Id": None}, {"Id": "7"}, {"Id": 0}]
+
+
+@pytest.mark.parametrize("odd", WITHOUT_ID)
+def test_a_row_without_an_id_keeps_no_other_from_coming(odd: Row) -> None:
+    table = Table(row(1, NOON), {"UpdatedOn": "2026-03-03T12:01:00Z", **odd})
+    table.rows += [row(one, NOON + timedelta(minutes=one)) for one in range(2, 6)]
+    with capture_logs() as logs:
+        assert since(table) == [1, 2, 3, 4, 5]
+    said = {"event": "list.row-unreadable", "log_level": "warning"}
+    assert logs == [{**said, "entity": "CourseMember", "rows": 1}]
+    assert len(table.asked) == 3  # it came too, so nothing is looked for by numbers
     with pytest.raises(RecordUnreadable, match="no Id"):
         Lists(table).whole(Entity.COURSE_MEMBER)
 
 
-def test_a_row_without_its_time_is_unreadable() -> None:
-    table = Table(row(1, NOON))
-    table.rows[0]["UpdatedOn"] = "yesterday"
-    table.keeps_filter = False
-    with pytest.raises(RecordUnreadable, match="no UpdatedOn"):
+@pytest.mark.parametrize("odd", [*WITHOUT_ID, {"Id": 1, "UpdatedOn": "yesterday"}])
+def test_a_page_without_one_row_that_can_be_read_is_unreadable(odd: Row) -> None:
+    table = Table({"UpdatedOn": "2026-03-03T12:00:00Z", **odd})
+    with pytest.raises(RecordUnreadable, match="no row of the list of CourseMember has an Id"):
         since(table)
+
+
+@pytest.mark.parametrize("odd", [None, "yesterday", "01/02/2030 10:00", 7])
+def test_a_row_without_its_time_comes_with_that_of_its_neighbour(odd: object) -> None:
+    class Shown:
+        def __init__(self, *rows: Row) -> None:
+            self.rows = list(rows)
+
+        def ask(self, path: str, query: Mapping[str, str]) -> object:
+            assert path
+            assert query
+            return {"Records": self.rows, "HasNextPage": False, "TotalItems": len(self.rows)}
+
+    timeless: Row = {"Id": 7, "UpdatedOn": odd}
+    last = row(2, NOON + timedelta(minutes=9))
+    before = row(1, NOON + timedelta(minutes=2))
+    [page] = Lists(Shown(before, timeless, last)).since(Entity.COURSE_MEMBER, NOON)
+    assert [(one.record_id, one.at.minute) for one in page.rows] == [(1, 2), (7, 2), (2, 9)]
+    [page] = Lists(Shown(timeless, last)).since(Entity.COURSE_MEMBER, NOON)
+    assert (page.rows[0].record_id, page.rows[0].at) == (7, NOON)
+    early = row(3, NOON - timedelta(days=9))
+    with pytest.raises(SourceRefused, match="ignored the filter"):
+        list(Lists(Shown(timeless, early)).since(Entity.COURSE_MEMBER, NOON))
+    # Also one that has no Id, and so tells of the filter all the same.
+    del early["Id"]
+    with pytest.raises(SourceRefused, match="ignored the filter"):
+        list(Lists(Shown(before, early)).since(Entity.COURSE_MEMBER, NOON))
 
 
 def test_a_list_that_is_missing_is_no_empty_list() -> None:

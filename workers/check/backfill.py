@@ -6,28 +6,60 @@ again is harmless: what is found again is the same.
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from ledger.engine import Connection, writing
+from ledger.checks import CheckKind, last_run
+from ledger.engine import Connection, reading, writing
 from ledger.intake import Origin
 from ledger.people import read_anew
 from ledger.quiet import quiet_among
 from ledger.sightings import Sighting, unknown_among
 from schemas.entity import FOLLOWED, Entity
+from schemas.errors import (
+    CoursebellError,
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
 from schemas.records import Record, dump_record
 from workers.check.rows import sighting_of_record, sighting_of_row
 from workers.check.search import Found, FoundRow, Search, Seen
 from workers.check.tools import Checking
+from workers.check.turns import Way, by_turns, reached_by
 from workers.source.budget import Patience, Urgency
 from workers.source.lists import Changed, Changes
 from workers.source.reads import BurstReads
 
-__all__ = ["KEPT", "Found", "FoundRow", "person", "window"]
+__all__ = [
+    "KEPT",
+    "FirstLookAwaited",
+    "Found",
+    "FoundRow",
+    "Unfinished",
+    "missed_in",
+    "person",
+    "window",
+]
 
 KEPT = 2000  # rows that are told of one by one; of more, the number
 _TASK_S = 200.0  # a task is ended at 300
+
+
+class FirstLookAwaited(CoursebellError):
+    """The first look has not ended: what is missed cannot be told from what was there before."""
+
+
+class Unfinished(Exception):
+    """Not all that was missed could be asked for; all up to `reached` was, `asked_for` records."""
+
+    def __init__(self, trouble: CoursebellError, reached: datetime, asked_for: int) -> None:
+        super().__init__(str(trouble))
+        self.trouble = trouble
+        self.reached = reached
+        self.asked_for = asked_for
 
 
 def window(  # noqa: PLR0913 - what, in whose name, and how
@@ -55,10 +87,8 @@ def window(  # noqa: PLR0913 - what, in whose name, and how
     search = Search(checking, origin, keep)
     recorded = nullcontext() if dry_run else search.recorded(entities, since)
     with recorded, _source(checking, urgency, for_s) as source:
-        for entity in entities:
-            for page in _pages(source, entity, since, until):
-                rows = [row for row in page.rows if row.at <= until]
-                search.ask_about(_seen_in_window(entity, rows, origin))
+        ways = [Way(entity, since, _pages(source, entity, since, until)) for entity in entities]
+        _look(search, ways, until)
     return search.found
 
 
@@ -128,8 +158,59 @@ def _seen_whole(entity: Entity, records: Sequence[Record]) -> Seen:
     )
 
 
-def missed_in(
-    checking: Checking, since: datetime, until: datetime, entities: Collection[Entity]
+def missed_in(  # noqa: PLR0913 - what, in whose name, and how
+    checking: Checking,
+    since: datetime,
+    until: datetime,
+    entities: Collection[Entity],
+    *,
+    end: float | None = None,
+    urgency: Urgency = Urgency.WORK,
 ) -> int:
-    """Have everything of a window read that was missed; return how many records. As `window`."""
-    return sum(window(checking, since, until, entities, keep=0).news.values())
+    """Have everything of a window read that was missed; return how many records.
+
+    What was there when the first look began is left to it. After `end`, of the steady clock,
+    no question is asked any more; else after some minutes.
+
+    Raises:
+        FirstLookAwaited: we look by ourselves, and the first look has not ended. Nothing was asked.
+        Unfinished: it had to stop, or the source gave nothing to go on with.
+        LedgerUnavailable: nothing more was kept.
+    """
+    begins = _begins(checking, since, until, entities)
+    if not begins:
+        return 0
+    end = time.monotonic() + _TASK_S if end is None else end
+    search = Search(checking, Origin.BACKFILL, 0)
+    ways: list[Way] = []
+    try:
+        with (
+            search.recorded(begins, min(begins.values())),
+            _source(checking, urgency, end - time.monotonic()) as source,
+        ):
+            ways += [Way(one, at, _pages(source, one, at, until)) for one, at in begins.items()]
+            _look(search, ways, until)
+    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        reached = reached_by(ways, until) if ways else since
+        raise Unfinished(error, reached, sum(search.found.news.values())) from error
+    return sum(search.found.news.values())
+
+
+def _look(search: Search, ways: Sequence[Way], until: datetime) -> None:
+    for way, page in by_turns(ways):
+        rows = [row for row in page.rows if row.at <= until]
+        search.ask_about(_seen_in_window(way.entity, rows, search.origin))
+
+
+def _begins(
+    checking: Checking, since: datetime, until: datetime, entities: Collection[Entity]
+) -> Mapping[Entity, datetime]:
+    """Return from when on each kind of record may have been missed; without those that were not."""
+    with reading(checking.engine) as connection:
+        looks = {one: last_run(connection, [CheckKind.BASELINE], one) for one in entities}
+    if checking.every_s > 0 and None in looks.values():
+        raise FirstLookAwaited("the first look at what is there has not ended yet")
+    begins = {
+        one: since if look is None else max(since, look.begun_at) for one, look in looks.items()
+    }
+    return {one: at for one, at in begins.items() if at <= until}

@@ -13,12 +13,13 @@ import structlog
 
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Connection, lock_decisions, reading, writing
-from ledger.intake import Origin
-from ledger.sightings import Sighting
+from ledger.intake import Origin, keep_notifications
+from ledger.sightings import Sighting, note_sightings
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.notification import Notification
 from workers.check.check import reason_of
-from workers.check.tools import Checking, make_news
+from workers.check.tools import Checking
 from workers.source.lists import Row
 
 # Where a row says who and what it is about.
@@ -100,9 +101,7 @@ class Search:
             # In one order with those who decide: nobody waits in a circle.
             lock_decisions(connection)
             before = self._news.total()
-            for seen in together:
-                chosen = self._choose(connection, seen)
-                make_news(connection, self.checking, seen.entity, chosen, self.origin)
+            self._make_news(connection, together)
             note_page(
                 connection,
                 self.check_id,
@@ -110,6 +109,16 @@ class Search:
                 news=self._news.total() - before,
                 reached=None,
             )
+
+    def _make_news(self, connection: Connection, together: Sequence[Seen]) -> None:
+        now = self.checking.clock()
+        said: list[Notification] = []
+        for seen in together:
+            chosen = self._choose(connection, seen)
+            note_sightings(connection, seen.entity, chosen, now)
+            said += [Notification(seen.entity, one.record_id) for one in chosen]
+        # All at once: over all kinds, look-ups are asked for in the one order of everybody.
+        keep_notifications(connection, said, self.origin, now)
 
     def _choose(self, connection: Connection, seen: Seen) -> list[Sighting]:
         wanted = seen.choose(connection, [sighting for sighting, _ in seen.rows])

@@ -3,6 +3,6 @@
 The run is `guard`. What it remembers is in `ledger.hooks`.
 """
 
-from workers.guard.guard import Guarding, Report, guard, is_guard_due
+from workers.guard.guard import ROUND_S, Guarding, Report, guard, is_guard_due
 
-__all__ = ["Guarding", "Report", "guard", "is_guard_due"]
+__all__ = ["ROUND_S", "Guarding", "Report", "guard", "is_guard_due"]

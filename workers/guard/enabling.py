@@ -7,15 +7,23 @@ from datetime import datetime
 from ledger.engine import reading, writing
 from ledger.hooks import KnownHook, keep_hook, known_hooks
 from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from workers.check.backfill import FirstLookAwaited, Unfinished
 from workers.guard.guard import Guarding
 from workers.guard.judging import MARGIN, seen
 from workers.guard.looking import fetch_hook, is_for_us
-from workers.guard.mending import Came, Switched, cover, switch_on
+from workers.guard.mending import Came, Switched, cover, cover_in_part, switch_on
 from workers.source.budget import Patience, Urgency
 from workers.source.client import Source
 from workers.source.writing import Writing
 
 _PERSON_S = 60.0
+_NOT_COVERED = (
+    FirstLookAwaited,
+    SourceThrottled,
+    SourceUnavailable,
+    SourceRefused,
+    RecordUnreadable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,13 @@ def _covered(guarding: Guarding, hook: KnownHook, switched: Switched, now: datet
         return Enabled(switched)
     since = (hook.alarm.covered_until or hook.alarm.missed_from) - MARGIN
     asked_before = hook.alarm.asked_for
+    until = guarding.clock()
     try:
-        hook = cover(hook, guarding.backfill, guarding.clock())
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        hook = cover(hook, guarding.backfill, until)
+    except Unfinished as stopped:
+        _keep(guarding, cover_in_part(hook, stopped, until), now)
+        return Enabled(switched, since, stopped.asked_for, trouble=str(stopped))
+    except _NOT_COVERED as error:
         _keep(guarding, hook, now)
         return Enabled(switched, since, trouble=str(error))
     asked_for = 0 if hook.alarm is None else hook.alarm.asked_for - asked_before

@@ -35,7 +35,7 @@ from workers.source.client import Source
 from workers.source.foreign import origin, short
 
 EVERY = timedelta(minutes=10)
-_ROUND_S = 120.0  # after that no question waits for its turn any more
+ROUND_S = 240.0  # for all of a round, with what it has asked for; a task is ended at 300
 _MOST_ACTIONS = 20
 _TROUBLES = (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable)
 
@@ -82,17 +82,26 @@ def is_guard_due(connection: Connection, now: datetime) -> bool:
     return looked_at is None or now - looked_at >= EVERY
 
 
-def guard(guarding: Guarding, now: datetime, keep: Callable[[], None] = lambda: None) -> Report:
+def guard(
+    guarding: Guarding,
+    now: datetime,
+    keep: Callable[[], None] = lambda: None,
+    *,
+    end: float | None = None,
+) -> Report:
     """Make one round, and return what came of it. `keep` is called before each question.
 
-    Whatever the source does is in the report and not raised; the next round goes on.
+    After `end`, of the steady clock (else after `ROUND_S`), no question is asked any more; of
+    that `guarding.backfill` has to be told by the caller. Whatever the source does is in the
+    report and not raised; the next round goes on.
 
     Raises:
         LedgerUnavailable: what was done last may not be remembered; doing it again is harmless.
         Whatever `keep` raises.
     """
     run, watch = _begin(guarding, now)
-    patience = Patience(Urgency.WORK, time.monotonic() + _ROUND_S, keep)
+    end = time.monotonic() + ROUND_S if end is None else end
+    patience = Patience(Urgency.WORK, end, keep)
     with guarding.source(patience) as source:
         try:
             seen = look(source, guarding.public_url)

@@ -74,10 +74,15 @@ def is_failing(known: KnownHook) -> bool:
     return known.active and known.error_count >= MANY_FAILURES
 
 
+def is_covered(alarm: Alarm) -> bool:
+    """Say whether what was missed until we saw the silence was asked for, and not only a part."""
+    return alarm.covered_until is not None and alarm.covered_until >= alarm.since
+
+
 def is_settled(known: KnownHook, others: Collection[KnownHook], now: datetime) -> bool:
     """Say whether a webhook that is no more was shown long enough, or has a successor."""
     alarm = known.alarm
-    if alarm is None or alarm.silence is Silence.OFF or alarm.covered_until is None:
+    if alarm is None or alarm.silence is Silence.OFF or not is_covered(alarm):
         return False
     return now - alarm.since >= SHOWN_FOR or any(
         other.active

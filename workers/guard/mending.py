@@ -12,11 +12,13 @@ from enum import Enum, auto
 from ledger.hooks import KnownHook
 from schemas.entity import Entity
 from schemas.errors import SourceUnavailable
+from workers.check.backfill import Unfinished
 from workers.guard.judging import MARGIN
 from workers.guard.looking import is_for_us
 from workers.source.writing import RawHook, Writing, lost_by_writing
 
 # Has what changed between two moments read and decided on; returns how many records that are.
+# Raises `FirstLookAwaited` or `Unfinished`, as `workers.check.backfill.missed_in` does.
 Backfill = Callable[[datetime, datetime, tuple[Entity, ...]], int]
 
 
@@ -78,6 +80,18 @@ def cover(known: KnownHook, backfill: Backfill, until: datetime) -> KnownHook:
     asked_for = backfill(since - MARGIN, until + MARGIN, known.entities)
     covered = replace(alarm, covered_until=until, asked_for=alarm.asked_for + asked_for)
     return replace(known, alarm=covered)
+
+
+def cover_in_part(known: KnownHook, stopped: Unfinished, until: datetime) -> KnownHook:
+    """Return what is known of it after `cover` had to stop: the next time goes on from there."""
+    alarm = known.alarm
+    if alarm is None:
+        return known
+    alarm = replace(alarm, asked_for=alarm.asked_for + stopped.asked_for)
+    reached = min(stopped.reached, until)
+    if reached > (alarm.covered_until or alarm.missed_from):
+        alarm = replace(alarm, covered_until=reached)
+    return replace(known, alarm=alarm)
 
 
 def _address(hook: RawHook) -> str | None:

@@ -17,10 +17,11 @@ from schemas.errors import (
     RecordUnreadable,
     SourceRefused,
 )
+from workers.check.backfill import FirstLookAwaited, Unfinished
 from workers.clocks import Clock
-from workers.guard.judging import MOST_WRITES, is_failing, is_settled, seen, silenced
+from workers.guard.judging import MOST_WRITES, is_covered, is_failing, is_settled, seen, silenced
 from workers.guard.looking import Seen, calls_us, fetch_hook
-from workers.guard.mending import Backfill, Came, cover, switch_on
+from workers.guard.mending import Backfill, Came, cover, cover_in_part, switch_on
 from workers.source.client import Source
 from workers.source.writing import Writing
 
@@ -72,10 +73,14 @@ class Round:
             self._or_trouble(record_id, self._note_missing)
 
     def mend(self) -> None:
-        """Switch on what is off, if we may, and have what was missed asked for."""
-        for record_id in sorted(self._known):
-            if self._known[record_id].alarm is not None:
-                self._or_trouble(record_id, self._mend)
+        """Switch on what is off, if we may, and have what was missed asked for.
+
+        First all are switched on: what was missed may take longer than there is time.
+        """
+        for mend in (self._switch_on_if_off, self._cover):
+            for record_id in sorted(self._known):
+                if self._known[record_id].alarm is not None:
+                    self._or_trouble(record_id, mend)
 
     def _or_trouble(self, record_id: int, do: Callable[[int], None]) -> None:
         """Do something for one webhook; trouble with it does not stop the others."""
@@ -121,15 +126,26 @@ class Round:
             return
         self._note(known)
 
-    def _mend(self, record_id: int) -> None:
+    def _switch_on_if_off(self, record_id: int) -> None:
         hook = self._known[record_id]
         if hook.alarm is not None and hook.alarm.silence is Silence.OFF and not hook.active:
             self._switch_on(hook)
-            hook = self._known[record_id]
-        if hook.alarm is None or (hook.alarm.covered_until is not None and not hook.active):
+
+    def _cover(self, record_id: int) -> None:
+        """Have asked for what was missed: once for the silence, and once when it has ended."""
+        hook = self._known[record_id]
+        if hook.alarm is None or (is_covered(hook.alarm) and not hook.active):
             return
-        asked_before = hook.alarm.asked_for
-        covered = cover(hook, self._tools.backfill, self._tools.clock())
+        asked_before, until = hook.alarm.asked_for, self._tools.clock()
+        try:
+            covered = cover(hook, self._tools.backfill, until)
+        except FirstLookAwaited as error:
+            _log.info("hook.backfill-waits", hook_id=record_id, why=str(error))
+            return
+        except Unfinished as stopped:
+            self.asked_for += stopped.asked_for
+            self._keep(cover_in_part(hook, stopped, until))
+            raise stopped.trouble from None
         asked_for = (covered.alarm or hook.alarm).asked_for
         self.asked_for += asked_for - asked_before
         _log.info("hook.backfilled", hook_id=record_id, records=asked_for - asked_before)

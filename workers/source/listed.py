@@ -63,7 +63,7 @@ def read_rows(entity: Entity, rows: list[Row], field: str, start: datetime) -> R
         if at is not None:
             times.append(at)
         if record_id is None:
-            odd.add(json.dumps(row, sort_keys=True))
+            odd.add(json.dumps(row, sort_keys=True, default=str))
             continue
         is_any_whole = is_any_whole or at is not None
         found.append(Changed(record_id, at or (times[-1] if times else start), row))

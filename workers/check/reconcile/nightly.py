@@ -1,7 +1,8 @@
 """The comparison of every night, for the clock: one run, by one worker at a time.
 
 A run that was stopped is begun anew, later each time: it reads lists only, and they are cheap, but
-a source that cannot answer tonight should not be asked all day.
+a source that cannot answer tonight should not be asked all day. What was met on a list is kept in
+memory, so one run compares no more than can be listed in one call; it says so if that is too few.
 """
 
 import secrets
@@ -45,6 +46,7 @@ _LEASE = "reconcile"
 _LEASE_S = 120.0
 _FIRST_WAIT = timedelta(minutes=15)
 _MOST_DOUBLINGS = 4  # up to four hours
+_BRINGING_S = 30.0  # beyond the reading; a task is ended a little later
 
 _log = structlog.get_logger("reconcile")
 
@@ -77,8 +79,9 @@ def _night_of(now: datetime, zone: ZoneInfo) -> datetime:
 def nightly(checking: Checking, until: float) -> bool:
     """Compare everything with the source, and make news of what is missing or differs.
 
-    `until` is a `time.monotonic()` by which it should be over; what is not done then is begun anew
-    by a later call. The run, with its counts or why it was stopped, is in the ledger.
+    `until` is a `time.monotonic()` by which the lists should be read; else a later call begins
+    anew. What was found has half a minute more to be asked about, and the rest is found again. The
+    run, with its counts or why it was stopped, is in the ledger.
 
     Returns False when somebody else is at it.
 
@@ -108,21 +111,32 @@ def nightly(checking: Checking, until: float) -> bool:
 def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> None:
     with writing(checking.engine) as connection:
         run = begin_check(connection, CheckKind.RECONCILE, None, checking.clock())
+    read = 0
 
     def keep() -> None:
         keep_lease()
         if time.monotonic() > until:
-            raise SourceThrottled("there was not enough time to read the lists to their end")
+            raise SourceThrottled(
+                f"the time of one comparison was enough for {read:,} rows, and there may be more; "
+                "`coursebell reconcile` has an hour for them"
+            )
+
+    def keep_bringing() -> None:
+        keep_lease()
+        if time.monotonic() > until + _BRINGING_S:
+            raise SourceThrottled("so much differs that the rest is left to the next comparison")
 
     def told(rows: int, differing: int) -> None:
+        nonlocal read
+        read += rows
         with writing(checking.engine) as connection:
             note_page(connection, run.check_id, rows=rows, news=differing, reached=None)
 
     try:
         comparison = compare(checking, Scope(), Patience(Urgency.WORK, until, keep), told)
-        keep()
+        keep_bringing()
         # Without a reason to be quiet: its age and its amount decide whether it is written about.
-        brought = bring_in_from(checking, comparison, Origin.CHECK)
+        brought = bring_in_from(checking, comparison, Origin.CHECK, keep=keep_bringing)
     except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
         with writing(checking.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))

@@ -1,0 +1,138 @@
+"""Bringing in what differs: in which order, and what is left when it is stopped."""
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from ledger.checks import CheckKind, begin_check, runs
+from ledger.engine import Connection, Engine, reading, writing
+from ledger.intake import Origin
+from ledger.known import References
+from ledger.sightings import Sighting
+from ledger.tables import events, lookups
+from schemas.entity import Entity
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from tests.contract.reconcile_rig import ListingSource, checking, compared
+from tests.contract.study_rig import LESSONS, NOON, SHIPPED, Space, rules_of
+from workers.check.reconcile import Comparison, Difference, Way, nightly
+from workers.check.reconcile.bringing import bring_in_from
+from workers.check.search import Search, Seen
+from workers.lookup.drain import drain_batch
+
+MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
+PORTION = 500
+
+
+class StoppedError(Exception):
+    """Somebody ended the program."""
+
+
+@pytest.fixture
+def source() -> ListingSource:
+    return ListingSource()
+
+
+@pytest.fixture
+def space(ledger_engine: Engine, source: ListingSource) -> Space:
+    return Space(ledger_engine, rules_of(SHIPPED), source=source)
+
+
+def with_many_between(found: Comparison) -> Comparison:
+    """Let so many others differ that the last lesson comes in another portion than the first."""
+    others = tuple(
+        Difference(
+            Way.MISSING,
+            LESSON,
+            number,
+            References(),
+            seen=Sighting(number, NOON, "a version", course_member_id=8_888),
+        )
+        for number in range(70_000, 70_000 + PORTION)
+    )
+    members, lessons = found.kinds
+    first, *rest = lessons.differences
+    return replace(found, kinds=(members, replace(lessons, differences=(first, *others, *rest))))
+
+
+def finished_untold(space: Space) -> None:
+    """Let somebody whom we know finish the course without a word to us."""
+    member = space.enrol(1)
+    space.later(hours=1)
+    space.finish(member, *LESSONS, told=False)
+    space.clock.now += timedelta(hours=5)
+
+
+def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_import(
+    space: Space,
+) -> None:
+    finished_untold(space)
+    found = with_many_between(compared(space))
+
+    def read_some() -> None:
+        drain_batch(space.looking_up)
+
+    bring_in_from(checking(space), found, Origin.BACKFILL, Reason.IMPORTED, read_some)
+    with reading(space.engine) as connection:
+        reasons = connection.scalars(
+            select(events.c.reason).where(events.c.kind != EventKind.ENROLLED)
+        ).all()
+    assert len(reasons) >= len(LESSONS)
+    assert set(reasons) == {Reason.IMPORTED}
+
+
+def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space: Space) -> None:
+    finished_untold(space)
+    found = compared(space)
+    portions = 0
+
+    def stop_at_the_second() -> None:
+        nonlocal portions
+        portions += 1
+        if portions > 1:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        bring_in_from(checking(space), found, Origin.BACKFILL, Reason.IMPORTED, stop_at_the_second)
+    space.work()
+    assert len(compared(space).of(Way.DIFFERENT)) == len(LESSONS)
+    # Whoever comes first has it read; that nobody is written to about it stays.
+    written_before = space.subjects
+    assert nightly(checking(space), time.monotonic() + 60)
+    space.later(hours=2)
+    assert not compared(space).differs
+    assert space.subjects == written_before
+
+
+def test_a_night_without_enough_time_says_what_it_was_enough_for(space: Space) -> None:
+    space.enrol(1, told=False)
+    assert nightly(checking(space), time.monotonic() - 1)
+    with reading(space.engine) as connection:
+        [run] = runs(connection, [CheckKind.RECONCILE], NOON)
+    assert "was enough for 0 rows" in (run.error or "")
+    assert "coursebell reconcile" in (run.error or "")
+
+
+def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
+    space: Space,
+) -> None:
+    def every(_: Connection, seen: object) -> set[int]:
+        assert seen
+        return {1, 2, 3, 4}
+
+    def rows(*record_ids: int) -> list[tuple[Sighting, dict[str, object]]]:
+        return [(Sighting(one, NOON, "a version"), {}) for one in record_ids]
+
+    with writing(space.engine) as connection:
+        run = begin_check(connection, CheckKind.BACKFILL, None, NOON)
+    search = Search(checking(space), Origin.PERSON, keep=9, check_id=run.check_id)
+    search.ask_about(Seen(MEMBER, rows(4, 1), every), Seen(LESSON, rows(3, 2), every))
+    with reading(space.engine) as connection:
+        asked = connection.execute(
+            select(lookups.c.entity, lookups.c.record_id).order_by(lookups.c.id)
+        )
+        assert [tuple(one) for one in asked] == [(LESSON, 2), (LESSON, 3), (MEMBER, 1), (MEMBER, 4)]
+    assert [one.entity for one in search.found.rows] == [MEMBER, MEMBER, LESSON, LESSON]
