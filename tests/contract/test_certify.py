@@ -83,13 +83,13 @@ class Week:
         with self.space.engine.connect() as bare:
             is_sqlite = bare.dialect.name == "sqlite"
             if is_sqlite:
-                bare.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+                bare.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]  # it is connected
             with bare.begin():
                 if not is_sqlite:
                     bare.execute(text("SET LOCAL session_replication_role = replica"))
                 yield bare
             if is_sqlite:
-                bare.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]
+                bare.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]  # it is connected
 
 
 Removed = list[tuple[Table, dict[str, Any]]]
@@ -423,7 +423,7 @@ def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Re
     [done] = week.space.finish(joel, 1, told=False)
     record = week.space.source.fetch(Entity.COMPLETED_LESSON, done)
     with writing(week.space.engine) as connection:
-        seen = [sighting_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]
+        seen = [sighting_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]  # it is there
         now = week.space.clock()
         note_sightings(connection, Entity.COMPLETED_LESSON, seen, now, reason)
     week.space.clock.now += timedelta(days=1)

@@ -336,13 +336,13 @@ def row_leaves_out(source: ListingSource, entity: Entity, field: str) -> None:
     whole = source.changed_since
 
     def partial(kind: Entity, moment: object) -> object:
-        for page in whole(kind, moment):  # type: ignore[arg-type]
+        for page in whole(kind, moment):  # type: ignore[arg-type]  # as the double is asked
             if kind is entity:
                 for row in page.rows:
                     del row.row[field]
             yield page
 
-    source.changed_since = partial  # type: ignore[method-assign,assignment]
+    source.changed_since = partial  # type: ignore[method-assign,assignment]  # for this test
 
 
 def test_what_will_be_read_in_any_case_is_only_counted(space: Space) -> None:

@@ -43,7 +43,8 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
         lacking = keep_findings(connection, findings, findings.asked_at)
         went = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
         keep_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
-    return lacking or bool(undecided)
+    # Without an enrolment there is nothing to wait for: the action is not performed.
+    return not went and (lacking or bool(undecided))
 
 
 def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
