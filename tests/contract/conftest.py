@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from ledger.engine import Engine, open_engine
 from tests.servers.postgres import Databases
@@ -45,5 +47,12 @@ def postgres_template(postgres_url: str) -> Iterator[str]:
 def ledger_engine(ledger_url: str) -> Iterator[Engine]:
     """Give a migrated ledger."""
     engine = open_engine(ledger_url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _be_quick)
     yield engine
     engine.dispose()
+
+
+def _be_quick(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
+    # These tests are not about power cuts; tests/contract/test_ledger_engine.py is.
+    connection.execute("PRAGMA synchronous = OFF")

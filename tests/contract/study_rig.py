@@ -4,6 +4,7 @@ The clock is handed in and stands until it is moved, so hours of a sitting take 
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -39,6 +40,12 @@ from workers.source.budget import Patience
 LISBON = ZoneInfo("Europe/Lisbon")
 SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
 LESSONS = (1, 2, 3)
+
+
+@functools.cache
+def _letters() -> Letters:
+    """Compile the templates once; every email is written with them."""
+    return Letters()
 
 
 def rules_of(text: str) -> Rules:
@@ -78,7 +85,7 @@ class Space:
     @property
     def performing(self) -> Performing:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
-        email = EmailAction(Letters(), self.mailer, head)
+        email = EmailAction(_letters(), self.mailer, head)
         stand = Standpoint(self.rules, LISBON, "a-key-for-hashes")
         return Performing(self.engine, {"email": email}, stand, self.clock, lambda: 0.5, 60)
 
