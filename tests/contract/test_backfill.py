@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -230,7 +231,7 @@ def test_the_other_guards_hold_for_a_person_too(space: Space) -> None:
 def test_somebody_waits_for_a_person_and_nobody_for_a_window(space: Space) -> None:
     asked: list[Urgency] = []
 
-    def lend(patience: Patience):  # type: ignore[no-untyped-def] # noqa: ANN202 - as the rig's
+    def lend(patience: Patience) -> AbstractContextManager[FakeSource]:
         asked.append(patience.urgency)
         return space.lend(patience)
 
@@ -380,7 +381,7 @@ def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhe
 def test_who_has_little_time_asks_no_longer_than_that(space: Space) -> None:
     asked: list[Patience] = []
 
-    def lend(patience: Patience):  # type: ignore[no-untyped-def] # noqa: ANN202 - as the rig's
+    def lend(patience: Patience) -> AbstractContextManager[FakeSource]:
         asked.append(patience)
         return space.lend(patience)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledger.checks import CheckKind, begin_check, end_check, fail_check
+from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.sightings import Sighting, note_sightings
@@ -77,6 +77,15 @@ def test_the_first_look_shows_how_far_it_got(ledger_engine: Engine) -> None:
         begin_check(connection, CheckKind.BASELINE, Entity.COURSE_MEMBER, NOW)
     assert lines(ledger_engine) == ["looking for the first time: 0 enrolments seen; no news yet"]
     assert check_part(ledger_engine) == "ok"
+
+
+def test_the_first_look_shows_of_how_many(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        run = begin_check(connection, CheckKind.BASELINE, FOLLOWED[0], NOW)
+        for _ in range(2):
+            note_page(connection, run.check_id, rows=1000, news=0, reached=NOW, total=10_000)
+    said = "looking for the first time: 2000 of 10000 enrolments seen; no news yet"
+    assert lines(ledger_engine) == [said]
 
 
 def test_a_silence_as_usual_is_said_to_be_so(ledger_engine: Engine) -> None:
