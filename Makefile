@@ -17,8 +17,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Coursebell needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/pip --disable-pip-version-check check
 	@touch $@
 
 demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus and mailbox
@@ -44,6 +45,6 @@ format: $(STAMP)  ## put the code into its format
 
 lock:  ## renew the lock files (maintainers; needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --quiet --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --quiet --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in

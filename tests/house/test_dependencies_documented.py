@@ -13,7 +13,8 @@ def test_every_dependency_has_a_row_with_its_locked_version_and_reasons() -> Non
         stated += extra
     names = {canonicalize_name(Requirement(one).name) for one in stated}
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    pins = dict(line.split()[0].split("==") for line in lock.splitlines() if "==" in line)
+    locked = [Requirement(line.split()[0]) for line in lock.splitlines() if "==" in line]
+    pins = {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in locked}
     rows = {row[0]: row for row in table_rows("why.md") if row[0] in names}
     assert {name: rows[name][1] for name in rows} == {name: pins[name] for name in names}
     assert all(len(row) == 4 and all(row) for row in rows.values())

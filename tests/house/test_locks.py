@@ -49,7 +49,8 @@ def test_no_lock_names_an_address(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [(LOCKS[0], ("sandbox", "dev")), (LOCKS[1], ("sandbox",))]
+    ("lock", "extras"),
+    [(LOCKS[0], ("broker", "sandbox", "dev")), (LOCKS[1], ("broker", "sandbox"))],
 )
 def test_every_pin_is_what_pyproject_asks_for(lock: str, extras: Iterable[str]) -> None:
     pinned = pins(lock)
