@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
@@ -21,6 +22,8 @@ from workers.workshop import make_budget, make_sources
 
 # In the data folder, for who looks in from outside; it holds a password.
 BROKER_ADDRESS = "broker.url"
+LEDGER_PATIENCE_S = 60.0  # a release step on a large ledger takes seconds
+_LOOK_EVERY_S = 0.5
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_addresses = click.option(
@@ -89,16 +92,34 @@ def checking_now(settings: Settings) -> Iterator[Checking]:
         yield Checking(engine, sources.lend, utc_now)
 
 
-def check_ledger(settings: Settings) -> None:
-    """Refuse to start on a ledger that `coursebell migrate` has not made ready.
+def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S) -> None:
+    """Return once `coursebell migrate` has made the ledger ready.
 
-    One that cannot be reached now is waited for by whoever starts.
+    A platform may start every process at once, on an empty database, with `migrate` among them.
+    A database that cannot be reached is not waited for: each process retries it while it runs.
 
     Raises:
-        ConfigurationError: as `opened_ledger`.
+        ConfigurationError: as `opened_ledger`, after `patience_s` seconds.
     """
-    with suppress(LedgerUnavailable), opened_ledger(settings):
-        pass
+    give_up_at = time.monotonic() + patience_s
+    waiting = False
+    while True:
+        try:
+            with suppress(LedgerUnavailable), opened_ledger(settings):
+                pass
+        except ConfigurationError:
+            if time.monotonic() >= give_up_at:
+                raise
+            if not waiting:
+                waiting = True
+                click.echo(
+                    f"The ledger is not ready; waiting up to {patience_s:g} s for "
+                    "`coursebell migrate`.",
+                    err=True,
+                )
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return
 
 
 def print_json(value: object) -> None:

@@ -21,10 +21,10 @@ from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Listen, Settings
 from service.command.common import (
     as_json,
-    check_ledger,
     opened_ledger,
     print_json,
     settings_now,
+    wait_for_ledger,
 )
 from workers.bell import Bell
 from workers.celery_app import make_worker_app
@@ -52,7 +52,7 @@ def serve() -> None:
     settings = settings_now()
     read_rules(settings)
     check_free(settings.listen)
-    check_ledger(settings)
+    wait_for_ledger(settings)
     set_up_logs("web")
     _log.info("web.listening", host=settings.listen.host, port=settings.listen.port)
     Granian(
@@ -75,7 +75,7 @@ def worker() -> None:
     """Run the workers that read, decide and send."""
     settings = settings_now()
     make_worker_app(settings)
-    check_ledger(settings)
+    wait_for_ledger(settings)
     with (
         suppress(LedgerUnavailable),
         opened_ledger(settings) as engine,
@@ -93,7 +93,7 @@ def worker() -> None:
 def clock() -> None:
     """Run the clock that rings the workers when something is due."""
     settings = settings_now()
-    check_ledger(settings)
+    wait_for_ledger(settings)
     set_up_logs("clock")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,114 @@
+"""Processes that start before the ledger's tables exist, or beside a ledger of another version."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import requests
+
+from schemas.errors import ConfigurationError
+from schemas.settings import load_settings
+from service.command.common import wait_for_ledger
+from tests.servers.programs import wait_until
+from workers.broker.running import free_port
+
+PROCESSES = ("serve", "worker", "clock")
+PATIENCE_S = 60.0
+
+
+@dataclass(slots=True)
+class Site:
+    """A folder, its settings, and the processes that were started with them."""
+
+    folder: Path
+    environment: dict[str, str]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            with self.log(name).open("wb") as log:
+                self.running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "service", name],
+                    env=self.environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def said(self, name: str) -> str:
+        return self.log(name).read_text()
+
+    def has_said(self, name: str, words: str) -> bool:
+        return words in self.said(name)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "service", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+
+    def readiness(self) -> requests.Response | None:
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"http://{self.environment['COURSEBELL_LISTEN']}/readyz", timeout=9)
+        return None
+
+    def is_ready(self) -> bool:
+        answer = self.readiness()
+        return answer is not None and answer.status_code == 200
+
+
+@contextlib.contextmanager
+def site(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
+    """Give a site where nothing runs yet; end what was started in it."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
+    found = Site(
+        folder,
+        clean
+        | {
+            "COURSEBELL_DATA_DIR": str(folder / "var"),
+            "COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}",
+            "COURSEBELL_CHECK_EVERY_S": "0",
+            **settings,
+        },
+    )
+    try:
+        yield found
+    finally:
+        for process in found.running.values():
+            process.terminate()
+        for process in found.running.values():
+            process.wait(PATIENCE_S)
+
+
+def test_processes_that_start_before_migrate_wait_for_it_and_a_typed_command_does_not(
+    tmp_path: Path, broker_url: str
+) -> None:
+    with site(tmp_path, {"COURSEBELL_BROKER_URL": broker_url}) as here:
+        here.start(*PROCESSES)
+        for name in PROCESSES:
+            wait_until(partial(here.has_said, name, "waiting up to 60 s"), f"{name} waits")
+        typed = here.run("status")
+        assert typed.returncode == 2
+        assert "coursebell migrate" in typed.stderr
+        assert here.run("migrate").returncode == 0
+        wait_until(here.is_ready, "ready")
+        for name in PROCESSES:
+            assert here.said(name).count("waiting up to") == 1
+
+
+def test_a_wait_for_the_ledger_ends_with_what_to_do(tmp_path: Path) -> None:
+    settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
+    with pytest.raises(ConfigurationError, match="coursebell migrate"):
+        wait_for_ledger(settings, patience_s=0)
