@@ -36,7 +36,7 @@ def source_files() -> Iterator[Path]:
         ]
         for name in names:
             path = (Path(folder) / name).relative_to(ROOT)
-            if path != Path("deploy/env") and path.name != ".coverage":
+            if path != Path("deploy/env") and path.name not in {".coverage", ".git"}:
                 yield path
 
 
