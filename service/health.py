@@ -1,12 +1,15 @@
-"""Is it alive, and is it working? Two questions, two routes.
+"""The health routes: `/healthz`, `/readyz` and `/readyz?for=web`.
 
-`/healthz` says that this process answers. `/readyz` looks at the whole: the ledger, the broker, the
-other processes, and whether anything that is due has been left lying.
+`/healthz` says that this process answers. `/readyz` is for monitoring and covers the whole
+installation: the ledger, the broker, the other processes, and overdue work. `/readyz?for=web` is
+for load balancers and covers only what a delivery needs to be received and stored, so an outage of
+Nexudus, the broker or the mail server does not take the web process out of service.
 """
 
 from datetime import datetime, timedelta
 
-from flask import Blueprint, Response, jsonify
+import structlog
+from flask import Blueprint, Response, jsonify, request
 
 from ledger.actions import next_action_at
 from ledger.beats import last_beats, take_lease
@@ -23,7 +26,10 @@ from workers.clocks import Clock
 from workers.heartbeat import SILENT_AFTER_S
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
+_WRONG_VERSION = "its tables are of another version; run `coursebell migrate`"
+_UNWRITABLE = "cannot be read and written now; the log has the reason"
 
+_log = structlog.get_logger("health")
 
 # Trouble with a single record is for `status`, not for whoever watches whether all works.
 _NO_ANSWER = {
@@ -42,11 +48,29 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
 
     @routes.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        parts = readiness(settings, engine, clock())
+        match request.args.getlist("for"):
+            case []:
+                parts = readiness(settings, engine, clock())
+            case ["web"]:
+                parts = web_readiness(engine, clock())
+            case _:
+                return jsonify(error="expected for=web, or no parameter"), 400
         ready = all(part == "ok" for part in parts.values())
         return jsonify(ready=ready, parts=parts), 200 if ready else 503
 
     return routes
+
+
+def web_readiness(engine: Engine, now: datetime) -> dict[str, str]:
+    """Return whether a delivery could be stored now: "ok", or one fixed sentence.
+
+    Anybody may ask, so the database's own error goes to the log only.
+    """
+    try:
+        return {"ledger": _store(engine, now)}
+    except LedgerUnavailable as error:
+        _log.error("web.unready", error=str(error))
+        return {"ledger": _UNWRITABLE}
 
 
 def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
@@ -79,19 +103,26 @@ def _nexudus(troubles: list[Trouble], now: datetime) -> str:
     return "ok"
 
 
-def _ledger_parts(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
+def _store(engine: Engine, now: datetime) -> str:
+    """Write a row: a ledger that can only be read accepts no delivery."""
     if current_revision(engine) != newest_revision():
-        return {"ledger": "its tables are of another version; run `coursebell migrate`"}
+        return _WRONG_VERSION
     with writing(engine) as connection:
-        # A row is really written: a ledger that can only be read accepts nothing.
         take_lease(connection, "readiness", "probe", now, lease_s=0)
+    return "ok"
+
+
+def _ledger_parts(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
+    ledger = _store(engine, now)
+    if ledger != "ok":
+        return {"ledger": ledger}
     with reading(engine) as connection:
         troubles = source_troubles(connection)
         beats = last_beats(connection)
         lookup_at = next_lookup_at(connection, now)
         action_at = next_action_at(connection, now)
         check = check_part(connection, settings, now)
-    parts = {"ledger": "ok", "nexudus": _nexudus(troubles, now), "check": check}
+    parts = {"ledger": ledger, "nexudus": _nexudus(troubles, now), "check": check}
     for kind in ("worker", "clock"):
         silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
         if silent_s is None:
