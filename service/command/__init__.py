@@ -14,6 +14,7 @@ from service.command.configuring import config
 from service.command.demo import demo
 from service.command.doctor import doctor
 from service.command.hooks import hooks
+from service.command.init import init
 from service.command.login import login
 from service.command.mode import mode
 from service.command.reconcile import reconcile
@@ -51,6 +52,7 @@ for command in (
     reconcile,
     backfill,
     certify,
+    init,
     config,
 ):
     commands.add_command(command)

@@ -1,0 +1,133 @@
+"""`init`: writes the file of settings for a new installation, with fresh secrets."""
+
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from schemas.settings import SETTINGS
+from service.command.common import settings_now
+from service.command.consent import agreed, must_be_asked
+
+STANDARD_OUTPUT = "-"
+NOT_REPLACED = 1
+
+# Beside this module once installed, in the folder `deploy` of a working tree.
+_EXAMPLES = (
+    Path(__file__).parent / "env.example",
+    Path(__file__).parents[2] / "deploy" / "env.example",
+)
+_FRESH = ("COURSEBELL_RELAY_TOKENS", "COURSEBELL_HOOK_SECRETS", "COURSEBELL_SECRET_KEY")
+_SECRET_BYTES = 32
+_ASSIGNMENT = re.compile(r"#?(COURSEBELL_[A-Z_]+)=")
+# Shells, systemd, Compose and `docker --env-file` read these characters alike without quotes.
+_SAFE = re.compile(r"[A-Za-z0-9_./:@%+,=?{}-]+")
+_COMPOSE = """
+# The password of the database in deploy/compose.yaml. Coursebell itself does not read it.
+POSTGRES_PASSWORD={password}
+"""
+
+
+@click.command()
+@click.argument("file", default="coursebell.env")
+@click.option(
+    "--compose", is_flag=True, help="Add the database password that deploy/compose.yaml needs."
+)
+@click.option("--yes", is_flag=True, help="Replace an existing file without asking.")
+def init(file: str, *, compose: bool, yes: bool) -> None:
+    """Write a settings file with fresh secrets.
+
+    FILE is coursebell.env unless given; - prints the settings instead. Settings in the environment
+    are copied into it.
+    """
+    settings_now()
+    given, unsafe = _given(os.environ)
+    fresh = {name: _new_secret() for name in _FRESH if not {name, f"{name}_FILE"} & given.keys()}
+    text = fill_in(_example(), {**fresh, **given})
+    if compose:
+        text += _COMPOSE.format(password=_new_secret())
+    if file == STANDARD_OUTPUT:
+        click.echo(text, nl=False)
+    else:
+        _write(Path(file), text, may_replace=yes)
+        click.echo(f"Wrote {file}, readable only by you.", err=True)
+    _print_next_steps(file, fresh, given, unsafe)
+
+
+def fill_in(example: str, values: Mapping[str, str]) -> str:
+    """Return the example settings with these values in place of the commented defaults.
+
+    `values` maps `NAME` or `NAME_FILE` to text that needs no quotes.
+    """
+    lines = []
+    for line in example.splitlines():
+        assignment = _ASSIGNMENT.match(line)
+        names = (assignment[1], f"{assignment[1]}_FILE") if assignment else ()
+        set_here = [f"{name}={values[name]}" for name in names if name in values]
+        lines += set_here or [line]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _given(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the settings of the environment, and the names of those that would need quotes."""
+    names = [name for doc in SETTINGS for name in (doc.name, f"{doc.name}_FILE")]
+    given = {name: environ[name] for name in names if environ.get(name)}
+    unsafe = [name for name, value in given.items() if not _SAFE.fullmatch(value)]
+    return {name: value for name, value in given.items() if name not in unsafe}, unsafe
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def _example() -> str:
+    path = next((path for path in _EXAMPLES if path.exists()), _EXAMPLES[0])
+    return path.read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str, *, may_replace: bool) -> None:
+    """Write a new file of mode 600, and replace an existing one only with consent.
+
+    Raises:
+        BadParameter: it cannot be written there.
+        SystemExit: nobody agreed to replace the file.
+    """
+    if path.is_dir():
+        raise click.BadParameter(f"{path} is a folder; name a file in it.")
+    if os.path.lexists(path) and not may_replace:
+        must_be_asked(f"coursebell init --yes {shlex.quote(str(path))}")
+        if not agreed(f"{path} exists. Replace it? Its passwords and secrets will be lost."):
+            click.echo("Nothing was written.", err=True)
+            raise SystemExit(NOT_REPLACED)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        beside.touch(mode=0o600, exist_ok=False)
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _print_next_steps(
+    file: str, fresh: Mapping[str, str], given: Mapping[str, str], unsafe: list[str]
+) -> None:
+    if fresh:
+        click.echo(f"Fresh secrets: {', '.join(fresh)}.", err=True)
+    if given:
+        click.echo(f"Copied from the environment: {', '.join(given)}.", err=True)
+    if unsafe:
+        click.echo(f"Not copied, because they need quotes: {', '.join(unsafe)}.", err=True)
+    where = "the file" if file == STANDARD_OUTPUT else file
+    click.echo(
+        f"Next: fill in the Nexudus user, the mail server and the zone in {where}.", err=True
+    )
+    if file != STANDARD_OUTPUT:
+        path = shlex.quote(file if "/" in file else f"./{file}")
+        click.echo(f"Then load it: set -a; . {path}; set +a; coursebell config show", err=True)

@@ -1,0 +1,142 @@
+"""`coursebell init` as a process: the file it writes, and the files it does not replace."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import SETTINGS
+from tests.house.source_tree import ROOT
+from workers.environment import load
+
+FRESH = ["COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS", "COURSEBELL_SECRET_KEY"]
+
+
+def run_init(
+    *words: str, folder: Path, environment: dict[str, str] | None = None, stdin: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
+    return subprocess.run(
+        [sys.executable, "-m", "service", "init", *words],
+        cwd=folder,
+        env={**clean, "PYTHONPATH": str(ROOT), **(environment or {})},
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Read the file as `docker --env-file` does: nothing in a value is special."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def as_a_shell_reads(path: Path) -> dict[str, str]:
+    shown = subprocess.run(
+        ["/bin/sh", "-c", 'set -a; . "$0"; env', str(path)],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = assignments(shown.stdout)
+    return {name: value for name, value in found.items() if name.startswith("COURSEBELL_")}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("init")
+    done = run_init("settings with space", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    path = folder / "settings with space"
+    assert ". './settings with space'" in done.stderr
+    assert not any(
+        value in done.stderr for value in assignments(path.read_text(encoding="utf-8")).values()
+    )
+    return path
+
+
+def test_the_file_has_every_setting_and_fresh_secrets(written: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    assert set(re.findall(r"^#?(COURSEBELL_\w+)=", text, re.MULTILINE)) == {
+        doc.name for doc in SETTINGS
+    }
+    found = assignments(text)
+    assert sorted(found) == FRESH
+    assert len(set(found.values())) == len(FRESH)
+    assert all(len(value) >= 43 for value in found.values())
+    assert load(found).relay_tokens == (found["COURSEBELL_RELAY_TOKENS"],)
+
+
+def test_only_its_owner_can_read_the_file(written: Path) -> None:
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def test_a_shell_reads_what_docker_reads(written: Path) -> None:
+    assert as_a_shell_reads(written) == assignments(written.read_text(encoding="utf-8"))
+
+
+def test_an_existing_file_is_kept_where_nobody_can_be_asked(written: Path) -> None:
+    before = written.read_bytes()
+    done = run_init(written.name, folder=written.parent)
+    assert done.returncode == 3
+    assert "coursebell init --yes 'settings with space'" in done.stderr
+    assert written.read_bytes() == before
+
+
+def test_a_person_is_asked_before_a_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_text("COURSEBELL_ZONE=Europe/London\n", encoding="utf-8")
+    terminal, stdin = pty.openpty()
+    os.write(terminal, b"n\n")
+    done = run_init("env", folder=tmp_path, stdin=stdin)
+    os.close(stdin)
+    os.close(terminal)
+    assert "Replace it?" in done.stderr
+    assert done.returncode == 1
+    assert path.read_text(encoding="utf-8") == "COURSEBELL_ZONE=Europe/London\n"
+
+
+def test_with_yes_a_file_is_replaced_and_is_private_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.touch(mode=0o644)
+    assert run_init("--yes", "env", folder=tmp_path).returncode == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(assignments(path.read_text(encoding="utf-8"))) == FRESH
+
+
+def test_settings_of_the_environment_are_copied_unless_they_need_quotes(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-ours")
+    environment = {
+        "COURSEBELL_DATA_DIR": "/var/lib/coursebell",
+        "COURSEBELL_RELAY_TOKENS_FILE": str(token),
+        "COURSEBELL_NEXUDUS_PASSWORD": "it's $ecret",
+    }
+    done = run_init("--compose", "-", folder=tmp_path, environment=environment)
+    found = assignments(done.stdout)
+    # What Compose puts into the database's address needs no percent-encoding.
+    assert re.fullmatch(r"[\w-]{43}", found["POSTGRES_PASSWORD"])
+    assert found["COURSEBELL_DATA_DIR"] == "/var/lib/coursebell"
+    assert found["COURSEBELL_RELAY_TOKENS_FILE"] == str(token)
+    assert not {"COURSEBELL_RELAY_TOKENS", "COURSEBELL_NEXUDUS_PASSWORD"} & found.keys()
+    assert "need quotes: COURSEBELL_NEXUDUS_PASSWORD." in done.stderr
+    assert "ecret" not in done.stderr.replace("secret", "")
+    assert list(tmp_path.iterdir()) == [token]
+
+
+@pytest.mark.parametrize("where", ["missing/env", "."])
+def test_a_place_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path, where: str) -> None:
+    done = run_init(where, folder=tmp_path)
+    assert done.returncode == 2
+    assert where in done.stderr
+    assert "Traceback" not in done.stderr
