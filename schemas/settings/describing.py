@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from schemas.settings.loading import ATTRIBUTES
-from schemas.settings.shape import Listen, MailAddress, Settings, SmtpServer
+from schemas.settings.shape import MailAddress, Settings, SmtpServer
 from schemas.settings.table import SETTINGS
 
 _PASSWORD = re.compile(r"^([^:/]+://[^:@/]*):.*@", re.DOTALL)
@@ -65,8 +65,6 @@ def _shown(name: str, settings: Settings, *, secret: bool) -> str:
             return _smtp_url(value)
         case MailAddress(name=person, address=address):
             return f"{person} <{address}>" if person else address
-        case Listen(host=host, port=port):
-            return f"{_bracketed(host)}:{port}"
     return _without_password(str(value))
 
 

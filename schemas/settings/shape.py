@@ -43,6 +43,10 @@ class Listen:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """Return `host:port`, with the brackets that an IPv6 address needs there."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

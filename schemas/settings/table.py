@@ -125,7 +125,8 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "COURSEBELL_LISTEN",
         "127.0.0.1:8000",
         secret=False,
-        sentence="The host and port the web process listens on.",
+        sentence="The host and port the web process listens on, such as 127.0.0.1:8000,"
+        " [::1]:8000 or localhost:8000; 0.0.0.0:8000 is every network interface.",
     ),
     SettingDoc(
         "COURSEBELL_MODE",

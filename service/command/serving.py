@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 import threading
 from contextlib import suppress
@@ -17,8 +16,8 @@ from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate as bring_up_to_date
 from ledger.troubles import ask_refused_again
-from schemas.errors import ConfigurationError, LedgerUnavailable
-from schemas.settings import Listen, Settings
+from schemas.errors import LedgerUnavailable
+from schemas.settings import Settings
 from service.command.common import (
     as_json,
     opened_ledger,
@@ -26,6 +25,7 @@ from service.command.common import (
     settings_now,
     wait_for_ledger,
 )
+from service.command.listening import free_address, reserve
 from workers.bell import Bell
 from workers.celery_app import make_worker_app
 from workers.clock import BellClock
@@ -51,14 +51,15 @@ def serve() -> None:
     """Run the web server: hooks and health."""
     settings = settings_now()
     read_rules(settings)
-    check_free(settings.listen)
+    address = free_address(settings)
+    reserved = reserve(address)
     wait_for_ledger(settings)
     set_up_logs("web")
-    _log.info("web.listening", host=settings.listen.host, port=settings.listen.port)
-    Granian(
+    listen = address.listen
+    server = Granian(
         "service.wsgi:app",
-        address=settings.listen.host,
-        port=settings.listen.port,
+        address=listen.host,
+        port=listen.port,
         interface=Interfaces.WSGI,
         workers=1,
         blocking_threads=_THREADS,
@@ -67,7 +68,14 @@ def serve() -> None:
         websockets=False,
         log_level=LogLevels.error,
         log_dictconfig=_SERVER_LOGS,
-    ).serve()
+    )
+    server.on_startup(
+        lambda: _log.info(
+            "web.listening", host=listen.host, port=listen.port, resolved=address.resolved
+        )
+    )
+    with reserved:
+        server.serve()
 
 
 @click.command()
@@ -115,23 +123,6 @@ def migrate(*, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         click.echo(f"The ledger is at revision {revision}.")
-
-
-def check_free(listen: Listen) -> None:
-    """Refuse an address where another program listens: the web server itself would share it.
-
-    Raises:
-        ConfigurationError: it is taken, or is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((listen.host, listen.port))
-        except OSError as error:
-            raise ConfigurationError(
-                [f"COURSEBELL_LISTEN: {listen.host}:{listen.port}: {error.strerror}"]
-            ) from None
 
 
 def prepare_ledger(settings: Settings) -> str:

@@ -13,7 +13,8 @@ import click
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.common import BROKER_ADDRESS, settings_now
-from service.command.serving import check_free, prepare_ledger
+from service.command.listening import announcement, free_address
+from service.command.serving import prepare_ledger
 from workers.broker import RunningBroker, choose, start
 from workers.supervisor import ChildCommand, Supervisor
 from workers.workshop import read_rules, secret_key
@@ -27,7 +28,7 @@ def up() -> None:
     """Run everything on this machine until Ctrl-C."""
     settings = settings_now()
     read_rules(settings)
-    check_free(settings.listen)
+    address = free_address(settings)
     stop = stop_on_signals()
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
@@ -35,9 +36,7 @@ def up() -> None:
         environment = {**os.environ, "COURSEBELL_BROKER_URL": broker.url}
         environment.pop("COURSEBELL_BROKER_URL_FILE", None)
         start_programs(supervisor, environment, log_dir=None)
-        address = f"http://{settings.listen.host}:{settings.listen.port}"
-        click.echo(f"Coursebell is up at {address}; its health is at {address}/readyz")
-        supervisor.wait(stop, [broker.revive])
+        supervisor.wait(stop, [broker.revive, announcement(address, click.echo)])
         click.echo("Stopping.")
         supervisor.stop(STOP_ORDER)
     click.echo("Stopped.")

@@ -69,16 +69,6 @@ def test_a_ledger_that_cannot_be_written_is_said_by_readyz_and_in_the_log(tmp_pa
         wait_until(house.ready, "ready again")
 
 
-def test_an_address_in_use_is_refused_and_named(tmp_path: Path) -> None:
-    with living(tmp_path) as house:
-        house.start("serve")
-        wait_until(lambda: _alive(house), "the first")
-        for name in ("serve", "up"):
-            second = house.run(name)
-            assert second.returncode == 2
-            assert house.environment["COURSEBELL_LISTEN"] in second.stderr
-
-
 def test_without_a_ledger_nobody_makes_one_by_asking(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         house.environment["COURSEBELL_DATABASE_URL"] = f"sqlite:///{tmp_path}/elsewhere/none.db"
