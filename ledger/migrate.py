@@ -1,5 +1,12 @@
-"""Brings the ledger's tables to the shape this version needs. Safe to run at any time."""
+"""Brings the ledger's tables to the shape this version needs, and says which code may use them.
 
+Each migration states `oldest_code`: the oldest revision whose code may run on the tables after it.
+It is kept in the table `revisions`, where code that does not know the migration can read it. So
+processes of two versions can share a ledger while an upgrade is under way, or are refused.
+"""
+
+import re
+import time
 from functools import cache
 from pathlib import Path
 
@@ -8,25 +15,38 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from ledger.engine import reading, writing
-from ledger.tables import metadata
+from ledger.tables import lookups, metadata, revisions
+from schemas.errors import ConfigurationError, LedgerNotReady
 
 _MIGRATION_LOCK = 0xC0DE
+_WATCH_EVERY_S = 5.0
+_OURS = re.compile(r"\d{4}")
+_FOREIGN = (
+    "COURSEBELL_DATABASE_URL: the database holds the tables of another program; "
+    "give Coursebell a database of its own"
+)
 
 
 def migrate(engine: Engine) -> str:
-    """Run the revisions that are missing, all in one transaction; return the newest one's name.
+    """Run the revisions that are missing, all in one transaction; return the ledger's revision.
 
-    Two processes may do so at once: the second waits and finds nothing left.
+    Two processes may do so at once: the second waits and finds nothing left. A ledger that is
+    newer than this code stays as it is.
 
     Raises:
+        ConfigurationError: this code may not use the database.
         LedgerUnavailable: the database could not be opened or changed.
     """
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        revision = _revision_in(connection)
+        if revision is not None and revision > newest_revision():
+            _check_newer(connection, revision)
+            return revision
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -40,15 +60,86 @@ def newest_revision() -> str:
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision the database is at; None for an empty one."""
+    """Return the revision the database is at; None for an empty one.
+
+    Raises:
+        ConfigurationError: the database belongs to another program.
+    """
     with reading(engine) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _revision_in(connection)
+
+
+def check_revision(engine: Engine) -> None:
+    """Check that this code may use the ledger as it is now.
+
+    Raises:
+        LedgerNotReady: there are no tables yet or older ones; `migrate` makes them.
+        ConfigurationError: the ledger needs newer code, or belongs to another program.
+        LedgerUnavailable: the database could not be read.
+    """
+    with reading(engine) as connection:
+        revision = _revision_in(connection)
+        if revision is None:
+            raise LedgerNotReady(
+                "COURSEBELL_DATABASE_URL: the database holds no ledger yet; "
+                "run `coursebell migrate`"
+            )
+        if revision < newest_revision():
+            raise LedgerNotReady(
+                f"COURSEBELL_DATABASE_URL: the ledger is at revision {revision} and this version "
+                f"needs {newest_revision()}; make a backup, then run `coursebell migrate`"
+            )
+        if revision > newest_revision():
+            _check_newer(connection, revision)
+
+
+class RevisionWatch:
+    """Checks now and then, while a process runs, that its code may still use the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._next = 0.0
+
+    def check(self) -> None:
+        """Check again if the last check that passed is some seconds old.
+
+        Raises as `check_revision`.
+        """
+        if time.monotonic() >= self._next:
+            check_revision(self._engine)
+            self._next = time.monotonic() + _WATCH_EVERY_S
 
 
 def differences(engine: Engine) -> list[object]:
     """Return what the database has that `ledger.tables` has not, and the other way round."""
     with reading(engine) as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def _revision_in(connection: Connection) -> str | None:
+    heads = MigrationContext.configure(connection).get_current_heads()
+    if not heads:
+        return None
+    is_ours = len(heads) == 1 and _OURS.fullmatch(heads[0])
+    if not is_ours or not inspect(connection).has_table(lookups.name):
+        raise ConfigurationError([_FOREIGN])
+    return heads[0]
+
+
+def _check_newer(connection: Connection, revision: str) -> None:
+    if not inspect(connection).has_table(revisions.name):
+        raise ConfigurationError([_FOREIGN])
+    oldest_code = connection.scalar(select(func.max(revisions.c.oldest_code)))
+    if oldest_code is None or oldest_code > newest_revision():
+        raise ConfigurationError(
+            [
+                (
+                    f"COURSEBELL_DATABASE_URL: the ledger is at revision {revision}, which this "
+                    f"version of Coursebell ({newest_revision()}) must not use; install the "
+                    "version that upgraded it, or a newer one"
+                )
+            ]
+        )
 
 
 def _config() -> Config:

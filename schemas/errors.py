@@ -121,3 +121,10 @@ class ConfigurationError(CoursebellError):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
         self.mistakes = mistakes
+
+
+class LedgerNotReady(ConfigurationError):
+    """The ledger's tables are missing or of an older version; `coursebell migrate` makes them."""
+
+    def __init__(self, mistake: str) -> None:
+        super().__init__([mistake])

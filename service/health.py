@@ -15,9 +15,9 @@ from ledger.actions import next_action_at
 from ledger.beats import last_beats, take_lease
 from ledger.engine import Engine, reading, writing
 from ledger.lookups import next_lookup_at
-from ledger.migrate import current_revision, newest_revision
+from ledger.migrate import check_revision
 from ledger.troubles import Trouble, source_troubles
-from schemas.errors import LedgerUnavailable
+from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import Reason
 from schemas.settings import Settings
 from service.hearing import check_part
@@ -26,7 +26,6 @@ from workers.clocks import Clock
 from workers.heartbeat import SILENT_AFTER_S
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
-_WRONG_VERSION = "its tables are of another version; run `coursebell migrate`"
 _UNWRITABLE = "cannot be read and written now; the log has the reason"
 
 _log = structlog.get_logger("health")
@@ -105,8 +104,10 @@ def _nexudus(troubles: list[Trouble], now: datetime) -> str:
 
 def _store(engine: Engine, now: datetime) -> str:
     """Write a row: a ledger that can only be read accepts no delivery."""
-    if current_revision(engine) != newest_revision():
-        return _WRONG_VERSION
+    try:
+        check_revision(engine)
+    except ConfigurationError as error:
+        return str(error)
     with writing(engine) as connection:
         take_lease(connection, "readiness", "probe", now, lease_s=0)
     return "ok"

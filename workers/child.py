@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ledger.migrate import RevisionWatch
 from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
 from workers.clocks import utc_now
@@ -15,6 +16,7 @@ class Child:
 
     workshop: Workshop
     heartbeat: Heartbeat
+    watch: RevisionWatch
 
 
 _children: list[Child] = []  # none or one: a process is one child
@@ -24,7 +26,8 @@ def become_child(settings: Settings, foundation: Foundation) -> None:
     """Make this process able to work. Called once, after the fork."""
     leave_child()
     workshop = make_workshop(settings, foundation)
-    _children.append(Child(workshop, Heartbeat(workshop.engine, "worker", utc_now)))
+    heartbeat = Heartbeat(workshop.engine, "worker", utc_now)
+    _children.append(Child(workshop, heartbeat, RevisionWatch(workshop.engine)))
 
 
 def this_child() -> Child:
@@ -32,10 +35,13 @@ def this_child() -> Child:
 
     Raises:
         LedgerUnavailable: the process could not be made ready; its log says why.
+        ConfigurationError: the ledger has been upgraded to tables that this code must not use.
     """
     if not _children:
         raise LedgerUnavailable("this worker could not open the ledger when it began")
-    return _children[0]
+    child = _children[0]
+    child.watch.check()
+    return child
 
 
 def leave_child() -> None:

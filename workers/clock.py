@@ -13,7 +13,8 @@ from ledger.actions import next_action_at
 from ledger.beats import give_lease_back, take_lease
 from ledger.engine import Engine, writing
 from ledger.lookups import next_lookup_at
-from schemas.errors import LedgerUnavailable
+from ledger.migrate import RevisionWatch
+from schemas.errors import ConfigurationError, LedgerUnavailable
 from workers.bell import Bell
 from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
@@ -51,6 +52,7 @@ class BellClock:
         self._clock = clock
         self._holder = secrets.token_hex(16)
         self._heartbeat = Heartbeat(engine, "clock", clock)
+        self._watch = RevisionWatch(engine)
         self._ticks = 0
         self._rhythm = {
             OUTBOX_SWEEP: (SWEEP_EVERY, 0),
@@ -69,6 +71,8 @@ class BellClock:
                 self.tick()
             except LedgerUnavailable as error:
                 _log.warning("clock.ledger-unavailable", error=str(error))
+            except ConfigurationError as error:
+                _log.error("clock.ledger-unusable", error=str(error))
             stop.wait(TICK_S)
         try:
             with writing(self._engine) as connection:
@@ -77,7 +81,13 @@ class BellClock:
             _log.warning("clock.ledger-unavailable", error=str(error))
 
     def tick(self) -> list[str]:
-        """Ring for what is due now; return what was rung for."""
+        """Ring for what is due now; return what was rung for.
+
+        Raises:
+            ConfigurationError: the ledger has been upgraded to tables that this code must not use.
+            LedgerUnavailable: it could not be read or written.
+        """
+        self._watch.check()
         self._heartbeat.beat()
         now = self._clock()
         with writing(self._engine) as connection:

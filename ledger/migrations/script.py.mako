@@ -13,6 +13,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# The oldest revision whose code may run on these tables: below it, code reads or writes wrongly.
+oldest_code = ${repr(up_revision)}
 
 
 def upgrade() -> None:

@@ -22,7 +22,7 @@ from ledger.tables.outcomes import (
     events,
 )
 from ledger.tables.people import choices, people
-from ledger.tables.service import controls, heartbeats, leases, sign_ins
+from ledger.tables.service import controls, heartbeats, leases, revisions, sign_ins
 
 __all__ = [
     "UNFINISHED_ACTIONS",
@@ -45,6 +45,7 @@ __all__ = [
     "metadata",
     "notifications",
     "people",
+    "revisions",
     "sightings",
     "sign_ins",
     "snapshots",

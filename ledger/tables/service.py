@@ -1,4 +1,4 @@
-"""What the service keeps for itself: controls, sign-in, leases, heartbeats."""
+"""What the service keeps for itself: controls, sign-in, leases, heartbeats, revisions."""
 
 from sqlalchemy import BigInteger, Column, String, Table, Text
 
@@ -43,4 +43,13 @@ heartbeats = Table(
     word("kind", primary_key=True),
     Column("process", String(120), primary_key=True),
     Column("beat_at", Instant, nullable=False),
+)
+
+# Each migration that ran, and the oldest revision whose code may run on the tables since then.
+revisions = Table(
+    "revisions",
+    metadata,
+    word("revision", primary_key=True),
+    word("oldest_code", nullable=False),
+    Column("applied_at", Instant, nullable=False),
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from ledger.engine import Engine, ledger_file, open_engine
-from ledger.migrate import current_revision, newest_revision
-from schemas.errors import ConfigurationError, LedgerUnavailable
+from ledger.migrate import check_revision
+from schemas.errors import LedgerNotReady, LedgerUnavailable
 from schemas.settings import Settings
 from workers.check.tools import Checking
 from workers.clocks import utc_now
@@ -49,30 +49,19 @@ def opened_ledger(settings: Settings) -> Iterator[Engine]:
     """Give the engine of a ledger that is there and of this version, and let go of it.
 
     Raises:
-        ConfigurationError: there is none, or its tables are of another version.
+        LedgerNotReady: there is none, or it is older; `coursebell migrate` makes it ready.
+        ConfigurationError: this version must not use it.
         LedgerUnavailable: it cannot be reached.
     """
     file = ledger_file(settings.database_url)
     if file is not None and not file.exists():
-        raise ConfigurationError(
-            [
-                (
-                    f"COURSEBELL_DATA_DIR: there is no ledger at {file}; is that the right "
-                    "folder? `coursebell up` and `coursebell migrate` make one"
-                )
-            ]
+        raise LedgerNotReady(
+            f"COURSEBELL_DATA_DIR: there is no ledger at {file}; is that the right "
+            "folder? `coursebell up` and `coursebell migrate` make one"
         )
     engine = open_engine(settings.database_url)
     try:
-        if current_revision(engine) != newest_revision():
-            raise ConfigurationError(
-                [
-                    (
-                        "COURSEBELL_DATABASE_URL: the ledger's tables are missing or of another "
-                        "version; run `coursebell migrate`"
-                    )
-                ]
-            )
+        check_revision(engine)
         yield engine
     finally:
         engine.dispose()
@@ -99,7 +88,8 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
     A database that cannot be reached is not waited for: each process retries it while it runs.
 
     Raises:
-        ConfigurationError: as `opened_ledger`, after `patience_s` seconds.
+        LedgerNotReady: it was not made ready within `patience_s` seconds.
+        ConfigurationError: this version must not use it.
     """
     give_up_at = time.monotonic() + patience_s
     waiting = False
@@ -107,7 +97,7 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
         try:
             with suppress(LedgerUnavailable), opened_ledger(settings):
                 pass
-        except ConfigurationError:
+        except LedgerNotReady:
             if time.monotonic() >= give_up_at:
                 raise
             if not waiting:

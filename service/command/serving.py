@@ -15,6 +15,7 @@ from granian.log import LogLevels
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate as bring_up_to_date
+from ledger.migrate import newest_revision
 from ledger.troubles import ask_refused_again
 from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
@@ -122,7 +123,9 @@ def migrate(*, as_json: bool) -> None:
     if as_json:
         print_json({"revision": revision})
     else:
-        click.echo(f"The ledger is at revision {revision}.")
+        newer = revision > newest_revision()
+        note = f", newer than this version ({newest_revision()}), which may use it" if newer else ""
+        click.echo(f"The ledger is at revision {revision}{note}.")
 
 
 def prepare_ledger(settings: Settings) -> str:

@@ -3,18 +3,29 @@
 What is filled is read from the database itself, so that each table of that time takes part.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Column, MetaData, Table, select
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, MetaData, Table, select, text
 
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.migrate import current_revision, differences, migrate, newest_revision
-from tests.contract.ledger_rig import ROOT
+from ledger.migrate import (
+    check_revision,
+    current_revision,
+    differences,
+    migrate,
+    newest_revision,
+)
+from schemas.errors import ConfigurationError, LedgerNotReady
+from tests.contract.ledger_rig import ROOT, arrival, keep, planned
+from tests.servers.later_ledgers import LATER, upgrade_beyond
 
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
@@ -86,6 +97,8 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
     expected = {
         name: [row | SINCE_0001.get(name, {}) for row in rows] for name, rows in before.items()
     }
+    noted = after.pop("revisions")
+    assert [(row["revision"], row["oldest_code"]) for row in noted] == [("0004", "0004")]
     assert after == expected | {name: [] for name in NEW_TABLES}
 
 
@@ -95,3 +108,60 @@ def test_going_back_a_version_takes_only_what_that_version_brought(first_ledger:
     step(first_ledger, "downgrade", "0001")
     assert rows_of(first_ledger) == before
     assert current_revision(first_ledger) == "0001"
+
+
+def test_each_migration_states_the_oldest_code_that_may_run_after_it() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "ledger" / "migrations"))
+    for script in ScriptDirectory.from_config(config).walk_revisions():
+        assert re.fullmatch(r"\d{4}", script.revision)
+        assert re.fullmatch(r"\d{4}", script.module.oldest_code)
+        assert script.module.oldest_code <= script.revision
+
+
+def test_code_may_run_on_a_later_ledger_that_allows_it(ledger_url: str, tmp_path: Path) -> None:
+    upgrade_beyond(ledger_url, tmp_path / "later", oldest_code=newest_revision())
+    engine = open_engine(ledger_url)
+    check_revision(engine)
+    assert migrate(engine) == current_revision(engine) == LATER
+    keep(engine, arrival(7))
+    planned(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("use", [check_revision, migrate])
+def test_code_refuses_a_later_ledger_that_does_not_allow_it(
+    ledger_url: str, tmp_path: Path, use: Callable[[Engine], object]
+) -> None:
+    upgrade_beyond(ledger_url, tmp_path / "later", oldest_code=LATER)
+    engine = open_engine(ledger_url)
+    with pytest.raises(ConfigurationError, match="install the version that upgraded it"):
+        use(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("use", [check_revision, migrate])
+@pytest.mark.parametrize("revision", ["ae1027a6acf", "0002", "9001"])
+def test_the_database_of_another_program_is_refused_and_left_alone(
+    empty_database_url: str, revision: str, use: Callable[[Engine], object]
+) -> None:
+    engine = open_engine(empty_database_url)
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num varchar(32))"))
+        connection.execute(text(f"INSERT INTO alembic_version VALUES ('{revision}')"))
+    with pytest.raises(ConfigurationError, match="another program"):
+        use(engine)
+    assert tables_of(engine) == {}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", [None, "0001", "0003"])
+def test_a_ledger_that_is_missing_or_older_is_not_ready(
+    empty_database_url: str, revision: str | None
+) -> None:
+    engine = open_engine(empty_database_url)
+    if revision is not None:
+        step(engine, "upgrade", revision)
+    with pytest.raises(LedgerNotReady, match="coursebell migrate"):
+        check_revision(engine)
+    engine.dispose()

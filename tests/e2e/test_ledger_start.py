@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from sqlalchemy import update
 
+from ledger.engine import open_engine, writing
+from ledger.migrate import newest_revision
+from ledger.tables import revisions
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from service.command.common import wait_for_ledger
+from tests.servers.later_ledgers import LATER, upgrade_beyond
 from tests.servers.programs import wait_until
 from workers.broker.running import free_port
 
@@ -49,10 +54,15 @@ class Site:
     def has_said(self, name: str, words: str) -> bool:
         return words in self.said(name)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def restart(self, name: str) -> None:
+        self.running[name].terminate()
+        self.running[name].wait(PATIENCE_S)
+        self.start(name)
+
+    def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "service", *words],
-            env=self.environment,
+            env=self.environment | settings,
             capture_output=True,
             text=True,
             check=False,
@@ -112,3 +122,53 @@ def test_a_wait_for_the_ledger_ends_with_what_to_do(tmp_path: Path) -> None:
     settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
     with pytest.raises(ConfigurationError, match="coursebell migrate"):
         wait_for_ledger(settings, patience_s=0)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def begun(
+    request: pytest.FixtureRequest, tmp_path: Path, broker_url: str
+) -> Iterator[tuple[Site, str]]:
+    """Give a site on either engine where every process runs, and where its ledger is."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_database_url")
+    settings = {"COURSEBELL_BROKER_URL": broker_url, "COURSEBELL_DATABASE_URL": url}
+    with site(tmp_path, settings) as here:
+        assert here.run("migrate").returncode == 0
+        here.start(*PROCESSES)
+        wait_until(here.is_ready, "ready")
+        yield here, url
+
+
+def test_processes_of_this_version_share_a_later_ledger_until_it_forbids_them(
+    begun: tuple[Site, str], tmp_path: Path
+) -> None:
+    here, url = begun
+    upgrade_beyond(url, tmp_path / "later", oldest_code=newest_revision())
+    assert here.is_ready()
+    here.restart("worker")
+    wait_until(here.is_ready, "ready with a process that started beside the later tables")
+    migrated = here.run("migrate")
+    assert migrated.returncode == 0
+    assert f"revision {LATER}, newer than this version" in migrated.stdout
+    assert here.run("status").returncode == 0
+
+    forbid(url)
+    answer = here.readiness()
+    assert answer is not None
+    assert answer.status_code == 503
+    assert "install the version that upgraded it" in answer.json()["parts"]["ledger"]
+    wait_until(partial(here.has_said, "clock", "clock.ledger-unusable"), "the clock stops waking")
+    for words in (("migrate",), ("up",), ("worker",), ("status",)):
+        done = here.run(*words, COURSEBELL_LISTEN=f"127.0.0.1:{free_port()}")
+        assert done.returncode == 2
+        assert "install the version that upgraded it" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def forbid(url: str) -> None:
+    """Say in a ledger that only later code may run on it, as a second later migration would."""
+    engine = open_engine(url)
+    with writing(engine) as connection:
+        connection.execute(update(revisions).values(oldest_code=LATER))
+    engine.dispose()
