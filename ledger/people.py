@@ -2,18 +2,21 @@
 
 import hashlib
 import hmac
-import re
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from ledger.tables import choices, people
 from ledger.upsert import insert_into
 from schemas.records import Coworker
+from schemas.text import folded
 from schemas.vocabulary import CoworkerKind
 
+_MOST_FOUND = 20
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,7 +52,7 @@ def accept_person(
         "first_name": coworker.first_name,
         "kind": None if coworker.kind is None else coworker.kind.name.lower(),
         "email": email,
-        "email_key": None if email is None else email.lower(),
+        "email_key": None if email is None else folded(email),
         "active": coworker.active and not coworker.archived,
         "fetched_at": now,
         "gone_at": None,
@@ -100,34 +103,59 @@ def known_people(connection: Connection, most: int) -> list[int]:
 
 
 def people_by_email(connection: Connection, email: str) -> list[Person]:
-    """Return everybody with this address, in any case of letters."""
-    rows = connection.execute(
-        select(people)
-        .where(people.c.email_key == email.strip().lower())
-        .order_by(people.c.coworker_id)
-    )
-    return [_person(row) for row in rows]
+    """Return everybody with this address, however it was typed; see `folded`.
+
+    An address in ASCII is found through the index. Others are rare and are compared one by one,
+    since the key of a person who was read by an earlier version is only in lower case.
+    """
+    wanted = folded(email)
+    if email.isascii():
+        rows = connection.execute(
+            select(people).where(people.c.email_key == wanted).order_by(people.c.coworker_id)
+        )
+        return [_person(row) for row in rows]
+    found = _people_who(connection, lambda _, address: folded(address) == wanted)
+    return _people_of(connection, [coworker_id for coworker_id, _ in found])
 
 
 def people_by_name(connection: Connection, part: str) -> list[Person]:
     """Return everybody who has this in their name, or in their address before the @; at most 20.
 
-    In any case of letters.
+    Text is compared as `folded` says. That is done here and not by the database: SQLite knows the
+    case of ASCII letters only, PostgreSQL that of its locale, and no index helps with a part.
     """
-    wanted = part.strip()
-    literal = re.sub(r"([/%_])", r"/\1", wanted.lower())
-    rows = connection.execute(
-        select(people)
-        .where(
-            or_(
-                people.c.full_name.icontains(wanted, autoescape=True),
-                people.c.email_key.like(f"%{literal}%@%", escape="/"),
-            )
-        )
-        .order_by(people.c.full_name, people.c.coworker_id)
-        .limit(20)
+    wanted = folded(part)
+    if not wanted:
+        return []
+    found = _people_who(
+        connection,
+        lambda name, address: (
+            wanted in folded(name) or wanted in folded((address or "").rpartition("@")[0])
+        ),
     )
-    return [_person(row) for row in rows]
+    found.sort(key=lambda one: (folded(one[1]), one[0]))
+    return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
+
+
+def _people_who(
+    connection: Connection, fits: Callable[[str, str | None], bool]
+) -> list[tuple[int, str]]:
+    """Return Id and name of the people whose name and address fit, by Id.
+
+    Reads the names and addresses of everybody, a thousand at a time.
+    """
+    rows = connection.execute(
+        select(people.c.coworker_id, people.c.full_name, people.c.email)
+        .order_by(people.c.coworker_id)
+        .execution_options(yield_per=1_000)
+    )
+    return [(row.coworker_id, row.full_name) for row in rows if fits(row.full_name, row.email)]
+
+
+def _people_of(connection: Connection, coworker_ids: list[int]) -> list[Person]:
+    """Return these people in this order."""
+    found = (person_of(connection, coworker_id) for coworker_id in coworker_ids)
+    return [one for one in found if one is not None]
 
 
 def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
@@ -152,8 +180,13 @@ def keep_choice(
 
 
 def address_hash(email: str, secret_key: str) -> str:
-    """Return the keyed hash by which a choice outlives an erased person."""
-    return hmac.new(secret_key.encode(), email.strip().lower().encode(), hashlib.sha256).hexdigest()
+    """Return the keyed hash by which a choice outlives an erased person.
+
+    Composed and decomposed accents and letters in any case are the same address. Nothing more is,
+    as it is in `folded`: a choice must not be taken for that of another mailbox.
+    """
+    address = unicodedata.normalize("NFC", email.strip()).lower()
+    return hmac.new(secret_key.encode(), address.encode(), hashlib.sha256).hexdigest()
 
 
 def _person(row: Row[Any]) -> Person:

@@ -4,6 +4,7 @@ Not for the source's records: those come typed, and their strings are not ours t
 """
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ Parsed = TypeVar("Parsed")
 
 # Control characters, half surrogates, line and paragraph separators: none belongs in a line.
 _UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_INVISIBLE = re.compile("[\u180b-\u180f\ufe00-\ufe0f]")  # variation selectors, which are not Cf
+_DOTTED_I = re.compile("i\u0307+")  # what case folding makes of a Turkish capital I with dot
 
 
 class Text(fields.Field[Parsed]):
@@ -44,6 +47,29 @@ class Text(fields.Field[Parsed]):
 def is_one_line(text: str) -> bool:
     """Whether the text is free of control characters, line breaks and broken Unicode."""
     return not any(unicodedata.category(character) in _UNFIT_CATEGORIES for character in text)
+
+
+def folded(text: str | None) -> str:
+    """Return the form in which text that people wrote is compared; empty for None.
+
+    Texts that look alike are equal: composed and decomposed accents, letters in any case of any
+    script (also \N{LATIN SMALL LETTER SHARP S} and ss, and the four Turkish letters i), any kind
+    and number of blanks, and characters that are not seen. Half surrogates, which no database
+    takes, become U+FFFD. The result is in NFC. It is for finding, never for showing or for
+    deciding whose mailbox an address is.
+    """
+    if text is None or text.isascii():
+        return " ".join((text or "").lower().split())
+    seen = "".join(map(_seen, unicodedata.normalize("NFD", _INVISIBLE.sub("", text))))
+    plain = _DOTTED_I.sub("i", seen.casefold().replace("\N{LATIN SMALL LETTER DOTLESS I}", "i"))
+    return " ".join(unicodedata.normalize("NFC", plain).split())
+
+
+def _seen(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return ""
+    return "\N{REPLACEMENT CHARACTER}" if category == "Cs" else character
 
 
 def closest(name: str, known: Iterable[str], *, prefix: str = "") -> str:

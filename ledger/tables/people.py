@@ -13,7 +13,7 @@ people = Table(
     Column("first_name", Text),
     word("kind"),
     Column("email", Text),
-    Column("email_key", Text, index=True),  # the address in lower case, to find a person by it
+    Column("email_key", Text, index=True),  # the folded address, to find a person by it
     Column("active", Boolean, nullable=False),
     word("zone"),  # IANA's name of where they are; None: not known
     Column("fetched_at", Instant, nullable=False),

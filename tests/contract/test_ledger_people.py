@@ -1,8 +1,11 @@
 """People and what they chose."""
 
 from dataclasses import replace
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
+from sqlalchemy import update
 
 from ledger.engine import Engine, reading, writing
 from ledger.people import (
@@ -16,9 +19,12 @@ from ledger.people import (
     person_gone,
     person_of,
 )
+from ledger.tables import people
 from schemas.records import Coworker
 from schemas.vocabulary import CoworkerKind
 from tests.contract.ledger_rig import ANA, JOEL, NOW, at
+
+Form = Literal["NFC", "NFD"]
 
 COWORKER = Coworker(
     record_id=ANA,
@@ -159,6 +165,37 @@ def test_an_address_finds_everybody_who_has_it_in_any_case(ledger_engine: Engine
         assert people_by_email(connection, "nobody@people.example") == []
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("kept_as", ["NFC", "NFD"])
+def test_people_are_found_however_their_name_or_address_was_typed(
+    ledger_engine: Engine, kept_as: Form, form: Form
+) -> None:
+    kept = replace(COWORKER, full_name="JOSÉ  Weiß", email="José.Weiß@PEOPLE.example")
+    name, email = (normalize(kept_as, text) for text in (kept.full_name, str(kept.email)))
+    accept(ledger_engine, replace(kept, full_name=name, email=email))
+    # An earlier version kept this key; it stays until the person is read again.
+    accept(ledger_engine, replace(kept, record_id=JOEL, full_name=name, email=email))
+    with writing(ledger_engine) as connection:
+        old = {"email_key": email.lower()}
+        connection.execute(update(people).where(people.c.coworker_id == JOEL).values(old))
+    with reading(ledger_engine) as connection:
+        for part in ("josé weiß", "JOSÉ WEISS", "osÉ  w", "SÉ.WEISS"):
+            found = people_by_name(connection, normalize(form, part))
+            assert [one.coworker_id for one in found] == [ANA, JOEL], part
+        for whole in ("josé.weiß@people.example", "JOSÉ.WEISS@people.example"):
+            found = people_by_email(connection, normalize(form, whole))
+            assert [one.coworker_id for one in found] == [ANA, JOEL], whole
+        assert people_by_name(connection, "jose") == []
+
+
+def test_half_a_surrogate_and_nothing_find_nobody(ledger_engine: Engine) -> None:
+    accept(ledger_engine, COWORKER)
+    with reading(ledger_engine) as connection:
+        for typed in ("Jos\udce9", "", " ", "\u200b"):
+            assert people_by_name(connection, typed) == []
+        assert people_by_email(connection, "jos\udce9@people.example") == []
+
+
 @pytest.mark.parametrize(
     ("part", "found"),
     [
@@ -193,7 +230,10 @@ def test_the_last_choice_for_a_stream_counts(ledger_engine: Engine) -> None:
         assert choices_of(connection, "") == {}
 
 
-def test_an_address_hash_is_the_same_in_any_case_and_depends_on_the_key() -> None:
+def test_an_address_hash_is_the_same_in_any_case_and_form_and_depends_on_the_key() -> None:
     assert address_hash(" ANA@People.example ", "key") == HASH
+    composed, decomposed = "José@people.example", "JOSE\u0301@people.example"
+    assert address_hash(composed, "key") == address_hash(decomposed, "key")
+    assert address_hash("weiß@people.example", "key") != address_hash("weiss@people.example", "key")
     assert address_hash("ana@people.example", "another") != HASH
     assert "ana" not in HASH

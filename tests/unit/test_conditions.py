@@ -48,8 +48,14 @@ def test_the_title_of_the_course_itself_goes_before_the_enrolments() -> None:
     assert holds(Where(course=("Freelance Finance",)), unread)
 
 
-def test_case_is_folded_for_all_scripts() -> None:
+def test_names_are_compared_however_they_were_typed() -> None:
     assert holds(Where(course=("STRASSE",)), subject(about=course(title="Straße")))
+    composed, decomposed = "Núñez & Söhne", "nu\u0301n\u0303ez & so\u0308hne"
+    for wanted, found in ((composed, decomposed), (decomposed, composed)):
+        assert holds(Where(course=(wanted,)), subject(about=course(title=found)))
+        assert holds(Where(location=(wanted,)), subject(about=course(business_name=found)))
+        assert holds(Where(group=(wanted,)), subject(about=course(group_name=found)))
+        assert holds(Where(team=(wanted,)), subject(team_names=f"Red, {found}"))
 
 
 @pytest.mark.parametrize("wanted", ["500", "Harbour Works", "harbour works"])

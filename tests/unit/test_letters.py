@@ -237,6 +237,7 @@ def test_without_a_next_lesson_it_says_so() -> None:
     [
         ("Ana", "Ana Lopez", True, "Hello Ana,"),
         ("ana", "ANA LOPEZ", True, "Hello ana,"),
+        ("José", "jose\u0301 Lopez", True, "Hello José,"),
         ("Ana Maria", "Dr Ana Maria Lopez", True, "Hello Ana Maria,"),
         ("Harbour", "Harbour Works Ltd", False, "Hello,"),
         ("Ana", "Anabel Lopez", True, "Hello,"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from schemas.records import Course, CourseMember, Lesson
 from schemas.rules import Where
+from schemas.text import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,12 @@ def _location(where: Where, subject: Subject) -> bool:
 
 def _group(where: Where, subject: Subject) -> bool:
     name = subject.course.group_name if subject.course else None
-    return not where.group or _same(name) in {_same(group) for group in where.group}
+    return not where.group or folded(name) in {folded(group) for group in where.group}
 
 
 def _team(where: Where, subject: Subject) -> bool:
-    teams = {_same(team) for team in (subject.enrolment.team_names or "").split(",")}
-    return not where.team or bool(teams & {_same(team) for team in where.team})
+    teams = {folded(team) for team in (subject.enrolment.team_names or "").split(",")}
+    return not where.team or bool(teams & {folded(team) for team in where.team})
 
 
 def _coworker_type(where: Where, subject: Subject) -> bool:
@@ -58,11 +59,7 @@ def _completion_type(where: Where, subject: Subject) -> bool:
 
 
 def _named(wanted: tuple[str, ...], record_id: int, name: str | None) -> bool:
-    return not wanted or bool({str(record_id), _same(name)} & {_same(one) for one in wanted})
-
-
-def _same(name: str | None) -> str:
-    return " ".join((name or "").split()).casefold()
+    return not wanted or bool({str(record_id), folded(name)} & {folded(one) for one in wanted})
 
 
 _QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (

@@ -8,6 +8,8 @@ into a second header line (CVE-2024-6923, CVE-2026-1299).
 import re
 import unicodedata
 
+from schemas.text import folded
+
 SUBJECT_ROOM = 60  # characters; more is cut off by most inboxes
 
 # Embeddings, overrides and isolates: they reach beyond the text they stand in.
@@ -73,4 +75,4 @@ def greetable(first_name: str | None, full_name: str) -> str | None:
     name, whole = one_line(first_name), one_line(full_name)
     if not name or len(name) > _LONGEST_NAME or _NO_NAME.search(name):
         return None
-    return name if f" {name.casefold()} " in f" {whole.casefold()} " else None
+    return name if f" {folded(name)} " in f" {folded(whole)} " else None
