@@ -4,11 +4,15 @@ Loading takes a second or two, and Ctrl-C then ends it as quietly as later: henc
 inside `try`.
 """
 
+import os
 import sys
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 try:
+    from workers.celery_environment import remove_celery_variables
+
+    remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
     from service.command import main
 except KeyboardInterrupt:
     sys.exit(INTERRUPTED)

@@ -3,9 +3,13 @@
 import atexit
 import os
 
-from service.web import make_web
-from workers.environment import load
-from workers.logs import set_up_logs
+from workers.celery_environment import remove_celery_variables
+
+remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
+
+from service.web import make_web  # noqa: E402 - see above
+from workers.environment import load  # noqa: E402 - same
+from workers.logs import set_up_logs  # noqa: E402 - same
 
 set_up_logs("web")
 _web = make_web(load(os.environ))

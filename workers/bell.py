@@ -24,7 +24,7 @@ _log = structlog.get_logger("bell")
 
 def make_ringer(broker_url: str) -> Celery:
     """Return a Celery app that only publishes, and gives up after half a second."""
-    ringer = Celery("coursebell-bell", broker=broker_url, set_as_current=False)
+    ringer = Celery("coursebell-bell", broker=broker_url, set_as_current=False, fixups=[])
     ringer.conf.update(
         task_serializer="json",
         accept_content=["json"],

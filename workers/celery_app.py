@@ -45,7 +45,7 @@ _CONFIGURATION: dict[str, Any] = {
     },
 }
 
-__all__ = ["make_worker_app", "tasks"]
+__all__ = ["make_worker_app", "run_worker", "tasks"]
 
 
 def make_worker_app(settings: Settings) -> Celery:
@@ -63,10 +63,27 @@ def make_worker_app(settings: Settings) -> Celery:
                 )
             ]
         )
-    app = Celery("coursebell", broker=settings.broker_url)
+    # No fix-ups: Celery would look for a Django application in the environment.
+    app = Celery("coursebell", broker=settings.broker_url, fixups=[])
     app.conf.update(_CONFIGURATION, worker_concurrency=settings.workers)
     _connect_signals(settings, lay_foundation(settings))
     return app
+
+
+def run_worker(app: Celery) -> int:
+    """Run the worker until a signal ends it, and return its exit code.
+
+    Celery's own command line is not used: it takes options from a dozen environment variables.
+    """
+    worker = app.Worker(
+        loglevel="INFO",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 def _connect_signals(settings: Settings, foundation: Foundation) -> None:

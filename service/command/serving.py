@@ -91,11 +91,9 @@ def worker() -> None:
         writing(engine) as connection,
     ):
         ask_refused_again(connection, utc_now())
-    # Celery reads this when it is imported: a warm end puts a task that takes too long back.
-    environment = {**os.environ, "REMAP_SIGTERM": "SIGQUIT"}
-    options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO"]
-    argv = [sys.executable, "-m", "celery", "--app=workers.entry", "--quiet", "worker", *options]
-    os.execve(sys.executable, argv, environment)  # noqa: S606 - becomes Celery's own program
+    # A fresh interpreter: the children are forked from one that holds nothing of the web server.
+    argv = [sys.executable, "-P", "-m", "workers.entry"]
+    os.execv(sys.executable, argv)  # noqa: S606 - no shell reads it
 
 
 @click.command()
