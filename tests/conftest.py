@@ -5,6 +5,7 @@ is left afterwards.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,20 @@ from tests.sandbox.sandbox_rig import end_idle
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
 from workers.broker import choose, start
+
+# Ignored in what a shell starts with `&` or `nohup`, and then in every program started by that.
+_IGNORED_IN_BACKGROUND = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start receive the signals that this run itself ignores.
+
+    A signal with a Python function behind it has its default effect again in a program that is
+    started, which one that is ignored has not.
+    """
+    for number in _IGNORED_IN_BACKGROUND:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
