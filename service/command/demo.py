@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from service.command.serving import prepare_ledger
 from service.command.up import STOP_ORDER, running_broker, start_programs, stop_on_signals
 from workers.broker.running import free_port
 from workers.environment import load
-from workers.supervisor import ChildCommand, Supervisor
+from workers.supervisor import ChildCommand, Supervisor, last_lines, python_program
 
 RULES = Path(__file__).parent / "demo-rules.yaml"
 _PATIENCE_S = 60.0
@@ -38,6 +39,7 @@ class DemoError(CoursebellError):
 @click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
 def demo(*, stay: bool) -> None:
     """Show the whole job: somebody enrols, learns, finishes, and the emails arrive."""
+    _check_installed()
     stop = stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
         folder = Path(name)
@@ -61,6 +63,24 @@ def demo(*, stay: bool) -> None:
                 click.echo("Stopping.")
             supervisor.stop((*STOP_ORDER, "sandbox"))
     click.echo("Stopped, and nothing is left running.")
+
+
+def _check_installed() -> None:
+    """Refuse to start without the packages that only the demo needs.
+
+    Raises:
+        ClickException: one is missing; the text says how to get it.
+    """
+    if find_spec("sandbox") is None:
+        raise click.ClickException(
+            "This installation leaves out the stand-in Nexudus that the demo needs.\n"
+            "Run `make demo` in the source folder instead."
+        )
+    if find_spec("aiosmtpd") is None:
+        raise click.ClickException(
+            "The demo needs the package aiosmtpd, which is not installed.\n"
+            f"Install it, then try again: {sys.executable} -m pip install aiosmtpd"
+        )
 
 
 def demo_environment(folder: Path) -> dict[str, str]:
@@ -100,7 +120,7 @@ def start_stage(
     log = folder / "sandbox.log"
     supervisor.start(_sandbox_command(environment, web, log))
     start_programs(supervisor, environment, log_dir=folder)
-    addresses = _addresses(log, stop)
+    addresses = _addresses(supervisor, log, stop)
     if addresses is None or not _until_ready(f"{web}/readyz", stop):
         return None
     return Stage(addresses["page"], addresses["mailbox"], addresses["api"])
@@ -116,20 +136,23 @@ def _sandbox_command(environment: Mapping[str, str], web: str, log: Path) -> Chi
         "SANDBOX_USERNAME": environment["COURSEBELL_NEXUDUS_USERNAME"],
         "SANDBOX_PASSWORD": environment["COURSEBELL_NEXUDUS_PASSWORD"],
     }
-    argv = (sys.executable, "-m", "sandbox", "--deliver-to", web, *ports)
+    argv = python_program("sandbox", "--deliver-to", web, *ports)
     return ChildCommand("sandbox", argv, {**environment, **secret_words}, log)
 
 
-def _addresses(log: Path, stop: threading.Event) -> dict[str, Any] | None:
+def _addresses(supervisor: Supervisor, log: Path, stop: threading.Event) -> dict[str, Any] | None:
     for _ in _patiently(stop):
+        is_alive = "sandbox" in supervisor.pids()
         text = log.read_text(encoding="utf-8") if log.exists() else ""
         for line in text.splitlines(keepends=True):
             if line.startswith("{") and line.endswith("\n"):
                 found: dict[str, Any] = json.loads(line)
                 return found
+        if not is_alive:
+            raise DemoError(f"The stand-in Nexudus did not start:\n{last_lines(log)}")
     if stop.is_set():
         return None
-    raise DemoError("the stand-in Nexudus did not start; is it installed? (coursebell[sandbox])")
+    raise DemoError(f"The stand-in Nexudus was not ready within {_PATIENCE_S:g} s.")
 
 
 def _until_ready(url: str, stop: threading.Event) -> bool:

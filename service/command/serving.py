@@ -2,9 +2,9 @@
 
 import os
 import signal
-import sys
 import threading
 from contextlib import suppress
+from pkgutil import resolve_name
 
 import click
 import structlog
@@ -32,6 +32,7 @@ from workers.celery_app import make_worker_app
 from workers.clock import BellClock
 from workers.clocks import utc_now
 from workers.logs import set_up_logs
+from workers.supervisor import python_program
 from workers.workshop import read_rules
 
 _THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
@@ -56,6 +57,8 @@ def serve() -> None:
     reserved = reserve(address)
     wait_for_ledger(settings)
     set_up_logs("web")
+    # For the process that Granian starts: it must not import from the working folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
     listen = address.listen
     server = Granian(
         "service.wsgi:app",
@@ -76,7 +79,8 @@ def serve() -> None:
         )
     )
     with reserved:
-        server.serve()
+        # Granian's own loader would put the working folder first on the import path.
+        server.serve(target_loader=resolve_name)
 
 
 @click.command()
@@ -92,8 +96,8 @@ def worker() -> None:
     ):
         ask_refused_again(connection, utc_now())
     # A fresh interpreter: the children are forked from one that holds nothing of the web server.
-    argv = [sys.executable, "-P", "-m", "workers.entry"]
-    os.execv(sys.executable, argv)  # noqa: S606 - no shell reads it
+    argv = python_program("workers.entry")
+    os.execv(argv[0], argv)  # noqa: S606 - no shell reads it
 
 
 @click.command()

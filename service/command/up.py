@@ -2,9 +2,8 @@
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from service.command.common import BROKER_ADDRESS, settings_now
 from service.command.listening import announcement, free_address
 from service.command.serving import prepare_ledger
 from workers.broker import RunningBroker, choose, start
-from workers.supervisor import ChildCommand, Supervisor
+from workers.supervisor import ChildCommand, Supervisor, python_program
 from workers.workshop import read_rules, secret_key
 
 PROGRAMS = ("serve", "worker", "clock")  # each a command of ours, started in this order
@@ -78,12 +77,7 @@ def start_programs(
     """Start web, worker and clock as processes of their own."""
     for name in PROGRAMS:
         log = None if log_dir is None else log_dir / f"{name}.log"
-        supervisor.start(ChildCommand(name, own_command(name), environment, log))
-
-
-def own_command(*words: str) -> Sequence[str]:
-    """Return the argv that runs one of our own commands with this very Python."""
-    return [sys.executable, "-m", "service", *words]
+        supervisor.start(ChildCommand(name, python_program("service", name), environment, log))
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,15 @@ Not a service manager: it knows nothing of boot, users or limits. `coursebell up
 `coursebell demo` use it; a real installation runs the Procfile under its own supervisor.
 """
 
+from workers.supervisor.programs import last_lines, python_program
 from workers.supervisor.restarts import Pace
 from workers.supervisor.watch import ChildCommand, CrashLoop, Supervisor
 
-__all__ = ["ChildCommand", "CrashLoop", "Pace", "Supervisor"]
+__all__ = [
+    "ChildCommand",
+    "CrashLoop",
+    "Pace",
+    "Supervisor",
+    "last_lines",
+    "python_program",
+]

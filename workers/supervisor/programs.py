@@ -20,6 +20,16 @@ TAIL_BYTES = 8192
 KILL_WAIT_S = 5.0  # nothing but a hung kernel call outlives SIGKILL this long
 
 
+def python_program(module: str, *words: str) -> list[str]:
+    """Return the command that runs an installed module with this Python.
+
+    `-P` keeps the working folder off the import path: a folder named like one of our packages, or
+    like one they use, must not run in its place. Python passes the option on to the processes that
+    `multiprocessing` starts.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
+
+
 def tie_to_starter(number: signal.Signals) -> Callable[[], None] | None:
     """Return a `preexec_fn` that makes the kernel send `number` when the starter dies.
 
