@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
-from schemas.settings import PREFIX, SETTINGS, Settings, load_settings
+from schemas.settings import (
+    PREFIX,
+    SETTINGS,
+    Settings,
+    from_platform,
+    is_quoted,
+    is_set,
+    load_settings,
+)
 
 _FILE = "_FILE"
 _LARGEST_FILE = (
@@ -19,8 +27,10 @@ _LARGEST_FILE = (
 def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return every setting in this environment, `NAME_FILE` replaced by `NAME` and the file's text.
 
-    One newline at the file's end is dropped. Names that are no settings stay as they are, for
-    `load_settings` to name. An empty text is the same as none, also for `NAME_FILE`.
+    Where ours is unset, a platform's `PORT`, `DATABASE_URL` or `REDIS_URL` takes its place
+    (`schemas.settings.platform`). One newline at the file's end is dropped. Names that are no
+    settings stay as they are, for `load_settings` to name. An empty text is the same as none, also
+    for `NAME_FILE`.
 
     Raises:
         ConfigurationError: with one sentence for each file that cannot be read and each setting
@@ -49,7 +59,11 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def _read(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    found = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    found = {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and is_set(name, environ)
+    }
     mistakes: list[str] = []
     for doc in SETTINGS:
         path = found.pop(doc.name + _FILE, None)
@@ -61,11 +75,12 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             mistakes.append(f"{doc.name}: expected this or {doc.name}_FILE, not both")
             continue
         try:
-            found[doc.name] = _content(path)
+            found[doc.name] = _content(path[1:-1] if is_quoted(path) else path)
         except (OSError, ValueError) as error:
             # The path is not repeated: it may be the secret itself, set under the wrong name.
             mistakes.append(f"{doc.name}{_FILE}: expected a file that can be read; {_why(error)}")
-    return found, mistakes
+    taken, mistaken = from_platform(environ)
+    return taken | found, mistakes + mistaken
 
 
 def _content(path: str) -> str:

@@ -5,12 +5,17 @@ environment is done in `workers.environment`. There is no settings object here: 
 process loads one and hands it on.
 """
 
+from schemas.settings.addresses import API_URL, is_loopback
 from schemas.settings.describing import SettingLine, describe
-from schemas.settings.loading import load_settings
+from schemas.settings.loading import is_set, load_settings
+from schemas.settings.platform import PLATFORM_NAMES, from_platform, platform_sources
+from schemas.settings.quotes import is_quoted
 from schemas.settings.shape import Listen, MailAddress, Settings, SmtpServer, TlsMode
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc
 
 __all__ = [
+    "API_URL",
+    "PLATFORM_NAMES",
     "PREFIX",
     "SETTINGS",
     "Listen",
@@ -21,5 +26,10 @@ __all__ = [
     "SmtpServer",
     "TlsMode",
     "describe",
+    "from_platform",
+    "is_loopback",
+    "is_quoted",
+    "is_set",
     "load_settings",
+    "platform_sources",
 ]

@@ -15,12 +15,19 @@ from marshmallow import ValidationError
 from schemas.settings.shape import Listen, MailAddress, SmtpServer, TlsMode
 from schemas.text import is_one_line, one_of
 
+API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"  # RFC 5322, section 3.2.3
 _LABEL = r"[A-Za-z0-9-]{1,63}"
 _EMAIL = re.compile(rf"(?=.{{3,254}}\Z){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*")
 _NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
+_HOST_ENDS = re.compile(r"[/?#\[]")
 _POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
+_PERCENT_ENCODE = (
+    "special characters in user and password percent-encoded: # is %23, @ is %40, / is %2F,"
+    " ? is %3F, : is %3A, [ is %5B, % is %25"
+)
 _IMPLICIT_PORT = 465  # RFC 8314, section 3.3
 _SUBMISSION_PORT = 587  # RFC 6409
 
@@ -68,20 +75,33 @@ def broker_url(text: str) -> str:
 
 def web_address(text: str) -> str:
     """Return an http or https address without its trailing slash."""
-    parts = _split(text, lambda parts: parts.hostname)
-    if parts.scheme not in {"http", "https"}:
-        raise ValidationError("expected an address that begins with https:// or http://")
+    parts = _web(text)
     if parts.username is not None or "?" in text or "#" in text:
         raise ValidationError("expected an address without a login, ? or #")
     return text.rstrip("/")
 
 
 def nexudus_url(text: str) -> str:
-    """Return a web address: encrypted, as a password goes there, unless it is on this machine."""
+    """Return a web address: encrypted, as a password goes there, unless it is on this machine.
+
+    A path is left alone where a proxy may need it, and refused where it can only be a mistake.
+    """
+    _web(text, API_URL)
     address = web_address(text)
     parts = urlsplit(address)
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "https" and not is_loopback(host):
         raise ValidationError("expected https://, because the password is sent there")
+    is_theirs = f".{host}".endswith(".nexudus.com")
+    if is_theirs and host != urlsplit(API_URL).hostname:
+        raise ValidationError(
+            f"expected {API_URL}, the address of the API for every space; this is the address of"
+            " a website"
+        )
+    if parts.path and (is_theirs or parts.path.lower().split("/")[1] == "api"):
+        raise ValidationError(
+            f"expected an address without a path, such as {API_URL}; Coursebell adds /api itself"
+        )
     return address
 
 
@@ -97,9 +117,7 @@ def portal_pattern(*placeholders: str) -> Callable[[str], str]:
         for _, name, form, conversion in pieces:
             if name is not None and (name not in placeholders or form or conversion):
                 raise ValidationError(expected)
-        parts = _split(text, lambda parts: parts.hostname)
-        if parts.scheme not in {"http", "https"}:
-            raise ValidationError("expected an address that begins with https:// or http://")
+        _web(text)
         return text
 
     return parse
@@ -107,9 +125,12 @@ def portal_pattern(*placeholders: str) -> Callable[[str], str]:
 
 def smtp_server(text: str) -> SmtpServer:
     """Parse `smtp://user:password@host:587?tls=starttls`; `smtps://` is encrypted throughout."""
-    parts = _split(text, lambda parts: parts.hostname)
+    if "://" not in text:
+        raise ValidationError(_SMTP)
+    # A user is often an email address, and which @ ends it is clear without a path.
+    parts = _split(text, lambda parts: parts.hostname, one_at=False)
     if parts.scheme not in {"smtp", "smtps"} or parts.path.strip("/") or parts.fragment:
-        raise ValidationError("expected smtp://user:password@host:587?tls=starttls, or smtps://")
+        raise ValidationError(_SMTP)
     tls = _tls_mode(parts)
     username, password = _login(parts)
     host = parts.hostname or ""
@@ -143,8 +164,26 @@ def listen(text: str) -> Listen:
     return Listen(host=parts.hostname, port=parts.port)
 
 
-def _split(text: str, has_what_it_needs: Callable[[SplitResult], object]) -> SplitResult:
+def _web(text: str, example: str = "https://coursebell.example.org") -> SplitResult:
+    """Take a web address apart."""
+    if "://" not in text and not text.startswith("//"):
+        raise ValidationError(f"expected https:// in front, as in {example}")
+    parts = _split(text, lambda parts: parts.hostname, has_login=False)
+    if parts.scheme not in {"http", "https"}:
+        raise ValidationError("expected an address that begins with https:// or http://")
+    return parts
+
+
+def _split(
+    text: str,
+    has_what_it_needs: Callable[[SplitResult], object],
+    *,
+    has_login: bool = True,
+    one_at: bool = True,
+) -> SplitResult:
     """Take an address apart, or say it cannot be. The library's own words would repeat the text."""
+    if has_login and _is_login_unencoded(text, one_at=one_at):
+        raise ValidationError(f"expected {_PERCENT_ENCODE}")
     try:
         parts = urlsplit(text)
         fits = has_what_it_needs(parts) and parts.port != 0 and _host_fits(parts.hostname)
@@ -156,6 +195,17 @@ def _split(text: str, has_what_it_needs: Callable[[SplitResult], object]) -> Spl
             " and special characters in user and password percent-encoded"
         )
     return parts
+
+
+def _is_login_unencoded(text: str, *, one_at: bool) -> bool:
+    """Return whether a character that ends the host stands in what looks like a login."""
+    login = text.partition("://")[2].rpartition("@")[0]
+    authority = _HOST_ENDS.split(login, maxsplit=1)[0]
+    if authority == login:
+        return one_at and "@" in login
+    # Behind a complete login, and in a query (?password=p@ss), an @ ends nothing.
+    is_query = "=" in login.partition("?")[2]
+    return ":" in authority and "@" not in authority and not is_query
 
 
 def _host_fits(host: str | None) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from schemas.settings.loading import ATTRIBUTES
+from schemas.settings.loading import ATTRIBUTES, is_set
+from schemas.settings.platform import platform_sources
+from schemas.settings.quotes import is_quoted
 from schemas.settings.shape import MailAddress, Settings, SmtpServer
 from schemas.settings.table import SETTINGS
 
@@ -18,15 +20,18 @@ _PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """One setting as it stands. `origin` is `default`, `environment` or `file`.
+    """One setting as it stands.
 
-    Without `read` this version does nothing with it yet.
+    `origin` is `default`, `environment`, `file`, or the variable of a platform that it was taken
+    from, such as `PORT`. `unquoted`: the environment has it with quotes around it, which were
+    removed. Without `read` this version does nothing with it yet.
     """
 
     name: str
     value: str
     origin: str
     read: bool
+    unquoted: bool
 
 
 def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine]:
@@ -35,21 +40,25 @@ def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine
     `environ` is what the settings were loaded from, before `_FILE` names were resolved; it is only
     asked which names are set. A secret appears as its length, an address without its password.
     """
+    sources = platform_sources(environ)
     return [
         SettingLine(
             doc.name,
             _shown(doc.name, settings, secret=doc.secret),
-            _origin(doc.name, environ),
+            _origin(doc.name, environ, sources),
             doc.read,
+            is_set(doc.name, environ) and is_quoted(environ[doc.name].strip()),
         )
         for doc in SETTINGS
     ]
 
 
-def _origin(name: str, environ: Mapping[str, str]) -> str:
-    if environ.get(f"{name}_FILE"):
+def _origin(name: str, environ: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    if is_set(f"{name}_FILE", environ):
         return "file"
-    return "environment" if environ.get(name) else "default"
+    if is_set(name, environ):
+        return "environment"
+    return sources.get(name, "default")
 
 
 def _shown(name: str, settings: Settings, *, secret: bool) -> str:

@@ -12,11 +12,13 @@ from marshmallow import ValidationError, post_load
 from schemas.base import HouseSchema
 from schemas.errors import ConfigurationError
 from schemas.settings import addresses, values
+from schemas.settings.quotes import unquoted
 from schemas.settings.shape import Settings
 from schemas.settings.table import PREFIX, SETTINGS
 from schemas.text import Text, closest
 
 _FILE = "_FILE"
+_BLANKS = " \t"
 _A_DAY_S = 86_400
 _AN_HOUR_S = 3_600
 _MOST_WORKERS = 64
@@ -87,6 +89,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings that this environment states, with defaults for the rest.
 
     Only names that begin with `COURSEBELL_` are looked at, and an empty text is the same as none.
+    Quotes around a whole value are removed (`schemas.settings.quotes`).
     Names that end in `_FILE` must have been resolved before (`workers.environment` does that).
 
     Raises:
@@ -94,20 +97,43 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             beginning with the setting's name; a name that is no setting is a mistake too.
     """
     ours = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
-    trimmed = {name: _trimmed(name, text) for name, text in ours.items()}
-    stated = {name: text for name, text in trimmed.items() if text}
+    stated: dict[str, str] = {}
+    mistakes: dict[str, Any] = {}
+    for name, text in ours.items():
+        try:
+            value = plain_text(name, text)
+        except ValidationError as error:
+            mistakes[name] = error.messages
+        else:
+            stated |= {name: value} if value else {}
     defaults = {doc.name: doc.default for doc in SETTINGS if doc.default is not None}
     try:
         loaded: Settings = _SCHEMA.load({**defaults, **stated})
     except ValidationError as errors:
-        raise ConfigurationError(_sentences(errors.messages_dict)) from None
+        mistakes |= errors.messages_dict
+    if mistakes:
+        raise ConfigurationError(_sentences(mistakes))
     return loaded
 
 
-def _trimmed(name: str, text: str) -> str:
-    """Without surrounding blanks, except for secrets, of which a blank may be a part."""
+def plain_text(name: str, text: str) -> str:
+    """Return what a setting's text says, without quotes and blanks around it.
+
+    A blank may be part of a secret, so secrets keep theirs. An empty result means unset.
+
+    Raises:
+        ValidationError: see `unquoted`.
+    """
     secret = any(doc.secret for doc in SETTINGS if doc.name == name)
-    return text if secret else text.strip(" \t")
+    return unquoted(text) if secret else unquoted(text.strip(_BLANKS)).strip(_BLANKS)
+
+
+def is_set(name: str, environ: Mapping[str, str]) -> bool:
+    """Return whether the environment states this name, with more than blanks or empty quotes."""
+    try:
+        return bool(plain_text(name, environ.get(name, "")))
+    except ValidationError:
+        return True
 
 
 def _sentences(errors: Mapping[str, Any]) -> list[str]:

@@ -25,4 +25,5 @@ def show(*, as_json: bool) -> None:
     width = max(len(line.name) for line in lines)
     for line in lines:
         unread = "" if line.read else "; not read by this version yet"
-        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unread})")
+        unquoted = ", the quotes around it were removed" if line.unquoted else ""
+        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted}{unread})")

@@ -18,7 +18,7 @@ from ledger.sign_ins import keep_sign_in, sign_in_of
 from ledger.snapshots import accept_record
 from schemas.entity import Entity
 from schemas.records import Coworker
-from schemas.settings import load_settings
+from schemas.settings import API_URL, load_settings
 from schemas.states import Mode
 from tests.contract.source_rig import HandClock, reads, serving, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
@@ -26,6 +26,7 @@ from workers.clocks import utc_now
 from workers.source.budget import Budget, BudgetState, Patience, Urgency
 from workers.source.checkup import Check, Topic, Verdict, check_up
 from workers.source.checkup.needs import LIST, NEEDS, READ, role
+from workers.source.checkup.reach import address_notes
 from workers.source.checkup.rounds import CheckUp
 from workers.source.client import Gone, Source
 from workers.source.lending import Sources
@@ -524,3 +525,11 @@ def remember(doctor: Doctor, entity: Entity) -> None:
                 accept_person(connection, record, doctor.clock.now)
             else:
                 accept_record(connection, entity, record, doctor.clock.now)
+
+
+def test_an_address_that_is_not_the_apis_own_is_pointed_out() -> None:
+    for url in (API_URL, "http://127.0.0.1:9000", "http://localhost:9000"):
+        assert address_notes(url) == []
+    (note,) = address_notes("https://courses.example.org")
+    assert note.verdict is Verdict.NOTE
+    assert f"Set it to {API_URL}" in (note.fix or "")

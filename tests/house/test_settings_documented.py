@@ -17,8 +17,10 @@ def example_blocks() -> list[tuple[str, str, str]]:
     found = []
     for block in text.rstrip("\n").split("\n\n")[1:]:
         *comment, assignment = block.splitlines()
-        name, _, default = assignment.removeprefix("#").partition("=")
-        found.append((name, default, " ".join(line.removeprefix("# ") for line in comment)))
+        name, _, quoted = assignment.removeprefix("#").partition("=")
+        # Unquoted, a shell ends a value at a space, ; or <.
+        assert quoted == f"'{quoted[1:-1]}'", name
+        found.append((name, quoted[1:-1], " ".join(line.removeprefix("# ") for line in comment)))
     return found
 
 

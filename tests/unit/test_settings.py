@@ -123,6 +123,19 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
             "broker_url",
             "redis://:pw@127.0.0.1:6379/0",
         ),
+        (
+            "DATABASE_URL",
+            "postgresql://h/n?user=me@x&password=p@ss",
+            "database_url",
+            "postgresql+psycopg://h/n?user=me@x&password=p@ss",
+        ),
+        (
+            "NEXUDUS_URL",
+            "https://proxy.example.org/n",
+            "nexudus_url",
+            "https://proxy.example.org/n",
+        ),
+        ("LESSON_URL", "https://h/#/@{lesson_id}", "lesson_url", "https://h/#/@{lesson_id}"),
         ("BROKER_URL", "rediss://h:6380", "broker_url", "rediss://h:6380"),
         ("BROKER_URL", "redis+socket:///run/r.sock", "broker_url", "redis+socket:///run/r.sock"),
         ("NEXUDUS_URL", "https://n.example.org/", "nexudus_url", "https://n.example.org"),
@@ -162,9 +175,45 @@ def test_a_good_text_becomes_a_typed_value(
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "attribute", "expected"),
+    [
+        ("MODE", "'sending'", "mode", Mode.SENDING),
+        ("MODE", ' "sending" ', "mode", Mode.SENDING),
+        ("MODE", "''", "mode", Mode.OBSERVE),
+        (
+            "MAIL_FROM",
+            '"O\'Brien Works <a@example.org>"',
+            "mail_from",
+            MailAddress("O'Brien Works", "a@example.org"),
+        ),
+        ("MAIL_FROM", '"Rita" <a@example.org>', "mail_from", MailAddress("Rita", "a@example.org")),
+        ("NEXUDUS_PASSWORD", "'p$a;s#s '", "nexudus_password", "p$a;s#s "),
+        ("NEXUDUS_PASSWORD", "'half", "nexudus_password", "'half"),
+        ("NEXUDUS_PASSWORD", "'", "nexudus_password", "'"),
+        # A password that has quotes of its own is given a second pair.
+        ("NEXUDUS_PASSWORD", "\"'quoted'\"", "nexudus_password", "'quoted'"),
+    ],
+)
+def test_quotes_around_a_whole_value_are_removed_once(
+    name: str, text: str, attribute: str, expected: object
+) -> None:
+    assert getattr(one(name, text), attribute) == expected
+
+
+@pytest.mark.parametrize("text", ["'it'\\''s'", "'a','b'", '"a$b"', '"a\\"b"', '"`a`"', '"a\\b"'])
+def test_quotes_that_a_shell_reads_as_something_else_are_refused(text: str) -> None:
+    (mistake,) = mistakes_of({"COURSEBELL_NEXUDUS_PASSWORD": text})
+    assert mistake.startswith("COURSEBELL_NEXUDUS_PASSWORD: arrived with quotes around it")
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("smtp://h", SmtpServer("h", 587, None, None, TlsMode.STARTTLS)),
+        (
+            "smtp://me@example.org:p@h",
+            SmtpServer("h", 587, "me@example.org", "p", TlsMode.STARTTLS),
+        ),
         ("smtps://h", SmtpServer("h", 465, None, None, TlsMode.IMPLICIT)),
         ("smtp://h?tls=implicit", SmtpServer("h", 465, None, None, TlsMode.IMPLICIT)),
         ("smtp://h:25?tls=none", SmtpServer("h", 25, None, None, TlsMode.NONE)),
@@ -202,6 +251,15 @@ WHOLE = (
     "expected a whole address with a host, at most one numeric port from 1 to 65535,"
     " and special characters in user and password percent-encoded"
 )
+ENCODE = (
+    "expected special characters in user and password percent-encoded: # is %23, @ is %40,"
+    " / is %2F, ? is %3F, : is %3A, [ is %5B, % is %25"
+)
+NEXUDUS = "https://spaces.nexudus.com"
+NO_PATH = f"expected an address without a path, such as {NEXUDUS}; Coursebell adds /api itself"
+NO_WEBSITE = (
+    f"expected {NEXUDUS}, the address of the API for every space; this is the address of a website"
+)
 SENDER = "expected an address, as in Harbour Works <courses@example.org>"
 BROKER = (
     "expected a broker that several processes can reach, which memory:// is not;"
@@ -231,7 +289,9 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("DATABASE_URL", "sqlite:///:memory:", IN_MEMORY),
         ("DATABASE_URL", "sqlite:///", IN_MEMORY),
         ("DATABASE_URL", "postgresql://", WHOLE),
-        ("DATABASE_URL", "postgresql://u:p/w@h/n", WHOLE),
+        ("DATABASE_URL", "postgresql://u:p/w@h/n", ENCODE),
+        ("DATABASE_URL", "postgresql://u:p@w@h/n", ENCODE),
+        ("DATABASE_URL", "postgresql://u:12#w@h/n", ENCODE),
         (
             "BROKER_URL",
             "memory://",
@@ -240,12 +300,19 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("BROKER_URL", "amqp://h", "expected redis://, rediss:// or redis+socket://"),
         ("BROKER_URL", "redis://", WHOLE),
         ("BROKER_URL", "redis://h:0", WHOLE),
+        ("BROKER_URL", "redis://:p?w@h", ENCODE),
         (
             "NEXUDUS_URL",
             "http://spaces.nexudus.com",
             "expected https://, because the password is sent there",
         ),
-        ("NEXUDUS_URL", "spaces.nexudus.com", WHOLE),
+        ("NEXUDUS_URL", "spaces.nexudus.com", f"expected https:// in front, as in {NEXUDUS}"),
+        ("NEXUDUS_URL", "https://spaces.nexudus.com/api", NO_PATH),
+        ("NEXUDUS_URL", "https://spaces.nexudus.com/x/", NO_PATH),
+        ("NEXUDUS_URL", "https://proxy.example.org/API/", NO_PATH),
+        ("NEXUDUS_URL", "https://harbour.spaces.nexudus.com", NO_WEBSITE),
+        ("NEXUDUS_URL", "https://Harbour.Spaces.Nexudus.com/en/login", NO_WEBSITE),
+        ("NEXUDUS_URL", "https://nexudus.com", NO_WEBSITE),
         ("NEXUDUS_URL", "ftp://h", WEB),
         ("NEXUDUS_URL", "https://u:p@h", NO_LOGIN),
         ("NEXUDUS_URL", "https://h?x", NO_LOGIN),
@@ -267,7 +334,9 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
             "1234 5678",
             "expected ASCII characters without spaces: tokens travel in a header",
         ),
-        ("SMTP_URL", "mail.example.org:587", WHOLE),
+        ("SMTP_URL", "mail.example.org:587", SMTP),
+        ("SMTP_URL", "smtp://u:p#w@h", ENCODE),
+        ("SMTP_URL", "smtp://u:p[w@h", ENCODE),
         ("SMTP_URL", "http://h", SMTP),
         ("SMTP_URL", "smtp://h/path", SMTP),
         ("SMTP_URL", "smtp://h?tls=ssl", TLS),
@@ -292,6 +361,11 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("MAIL_FROM", "Rita\r\nBcc: x <a@example.org>", ONE_LINE),
         ("MAIL_REPLY_TO", "a@", SENDER),
         ("PUBLIC_URL", "//h", WEB),
+        (
+            "PUBLIC_URL",
+            "localhost:8000",
+            "expected https:// in front, as in https://coursebell.example.org",
+        ),
         ("PUBLIC_URL", "https://h/#x", NO_LOGIN),
         ("LISTEN", "8000", LISTEN),
         ("LISTEN", ":8000", LISTEN),
@@ -451,6 +525,17 @@ def test_a_password_in_a_query_is_hidden_too() -> None:
     environ = {"COURSEBELL_DATABASE_URL": f"postgresql://h/n?user=u&password={MARKER}&x=1"}
     lines = describe(load_settings(environ), environ)
     assert lines[1].value == "postgresql+psycopg://h/n?user=u&password=***&x=1"
+
+
+def test_what_came_in_quotes_is_marked_and_empty_quotes_are_unset() -> None:
+    environ = {"COURSEBELL_MODE": "'sending'", "COURSEBELL_ZONE": "''", "COURSEBELL_WORKERS": "3"}
+    lines = {
+        line.name: (line.value, line.origin, line.unquoted)
+        for line in describe(load_settings(environ), environ)
+    }
+    assert lines["COURSEBELL_MODE"] == ("sending", "environment", True)
+    assert lines["COURSEBELL_ZONE"] == ("UTC", "default", False)
+    assert lines["COURSEBELL_WORKERS"] == ("3", "environment", False)
 
 
 def test_a_setting_from_a_file_is_described_as_such() -> None:

@@ -9,11 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from ledger.engine import Engine, reading
 from ledger.sign_ins import SignIn, sign_in_of
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.settings import API_URL, is_loopback
 from workers.source.answers import Answer, read_answer
 from workers.source.budget import Budgeting
 from workers.source.checkup.clock import clock_check
@@ -55,6 +57,21 @@ def credentials_check(user: Credentials, engine: Engine | None) -> Check:
         "Set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD; or only the first, and"
         " run `coursebell login`.",
     )
+
+
+def address_notes(base_url: str) -> list[Check]:
+    """Point out an address that is not the API's own: a space's website has its own domain too."""
+    host = urlsplit(base_url).hostname or ""
+    if host == urlsplit(API_URL).hostname or is_loopback(host):
+        return []
+    return [
+        _note(
+            "address of the API",
+            f"COURSEBELL_NEXUDUS_URL is not {API_URL}",
+            f"Set it to {API_URL}, unless it is a proxy of yours that leads there. The website of a"
+            " space is not the API, under whatever domain.",
+        )
+    ]
 
 
 def reach(base_url: str, budget: Budgeting, clock: Callable[[], datetime]) -> Reached:

@@ -25,7 +25,7 @@ from workers.source.checkup.hooks import (
     loaded,
 )
 from workers.source.checkup.questions import Came, Questions, Said, patience
-from workers.source.checkup.reach import credentials_check, reach, sign_in
+from workers.source.checkup.reach import address_notes, credentials_check, reach, sign_in
 from workers.source.checkup.rights import Rights
 from workers.source.checkup.standing import limit_checks, several_checks
 from workers.source.checkup.values import Check, Topic, Verdict
@@ -58,6 +58,7 @@ def check_up(place: CheckUp) -> Iterator[Check]:
     user = credentials_of(place.settings)
     credentials = credentials_check(user, place.engine)
     yield credentials
+    yield from address_notes(place.settings.nexudus_url)
     reached = reach(place.settings.nexudus_url, place.budget, place.clock)
     yield from reached.checks
     why_not = "there is no ledger to keep a sign-in in"
