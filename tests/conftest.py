@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.settings import PLATFORM_NAMES
 from tests.sandbox.sandbox_rig import end_idle
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
@@ -30,6 +31,8 @@ def pytest_configure() -> None:
     for number in _IGNORED_IN_BACKGROUND:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    for name in PLATFORM_NAMES:
+        os.environ.pop(name, None)  # the shell may have them for another application
 
 
 @pytest.fixture(scope="session")

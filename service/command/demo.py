@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from schemas.errors import CoursebellError
+from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.command.demo_story import Stage, play
 from service.command.serving import prepare_ledger
 from service.command.up import STOP_ORDER, running_broker, start_programs, stop_on_signals
@@ -85,7 +86,11 @@ def _check_installed() -> None:
 
 def demo_environment(folder: Path) -> dict[str, str]:
     """Return an environment for the demo's processes: none of the user's own settings reach it."""
-    own = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
+    own = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(PREFIX) and name not in PLATFORM_NAMES
+    }
     return own | {
         "COURSEBELL_DATA_DIR": str(folder),
         "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
