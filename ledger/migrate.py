@@ -69,6 +69,13 @@ def current_revision(engine: Engine) -> str | None:
         return _revision_in(connection)
 
 
+def has_only_other_tables(engine: Engine) -> bool:
+    """Return whether the database has tables and no ledger among them."""
+    with reading(engine) as connection:
+        names = inspect(connection).get_table_names()
+    return bool(names) and lookups.name not in names
+
+
 def check_revision(engine: Engine) -> None:
     """Check that this code may use the ledger as it is now.
 

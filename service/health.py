@@ -86,6 +86,11 @@ def _broker(broker_url: str | None) -> str:
         return "COURSEBELL_BROKER_URL is not set; `coursebell up` starts a broker of its own"
     if broker_answers(broker_url):
         return "ok"
+    if broker_url.startswith("rediss://"):
+        return (
+            "does not answer, or its certificate is not trusted; if it is self-signed, as on"
+            " Heroku, set COURSEBELL_BROKER_URL to the same address with ?ssl_cert_reqs=none"
+        )
     return "does not answer; nothing is lost, and work goes on when it is back"
 
 

@@ -22,8 +22,8 @@ import click
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.command.demo_story import Stage, play
-from service.command.serving import prepare_ledger
-from service.command.up import STOP_ORDER, running_broker, start_programs, stop_on_signals
+from service.command.serving import prepare_ledger, stop_on_signals
+from service.command.up import STOP_ORDER, running_broker, start_programs
 from workers.broker.running import free_port
 from workers.environment import load
 from workers.supervisor import ChildCommand, Supervisor, last_lines, python_program

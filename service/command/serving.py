@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pkgutil import resolve_name
 
@@ -14,11 +15,11 @@ from granian.log import LogLevels
 
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
+from ledger.migrate import has_only_other_tables, newest_revision
 from ledger.migrate import migrate as bring_up_to_date
-from ledger.migrate import newest_revision
 from ledger.troubles import ask_refused_again
-from schemas.errors import LedgerUnavailable
-from schemas.settings import Settings
+from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.settings import Settings, platform_sources
 from service.command.common import (
     as_json,
     opened_ledger,
@@ -106,9 +107,7 @@ def clock() -> None:
     settings = settings_now()
     wait_for_ledger(settings)
     set_up_logs("clock")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     bell = Bell(settings.broker_url)
     engine = open_engine(settings.database_url)
     BellClock(engine, bell, utc_now, check_every_s=settings.check_every_s).run(stop)
@@ -117,10 +116,18 @@ def clock() -> None:
 
 
 @click.command()
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="Then wait for Ctrl-C or SIGTERM, for process managers that end everything"
+    " when one process ends.",
+)
 @as_json
-def migrate(*, as_json: bool) -> None:
+def migrate(*, stay: bool, as_json: bool) -> None:
     """Bring the ledger's tables up to date."""
+    stop = stop_on_signals() if stay else None
     settings = settings_now()
+    check_platform(settings, os.environ)
     revision = prepare_ledger(settings)
     if as_json:
         print_json({"revision": revision})
@@ -128,6 +135,47 @@ def migrate(*, as_json: bool) -> None:
         newer = revision > newest_revision()
         note = f", newer than this version ({newest_revision()}), which may use it" if newer else ""
         click.echo(f"The ledger is at revision {revision}{note}.")
+    if stop is not None:
+        stop.wait()
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def check_platform(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Say which settings come from a platform's variables, and refuse another program's database.
+
+    `DATABASE_URL` may be set for another application; tables are made only where that is meant.
+
+    Raises:
+        ConfigurationError: the database of `DATABASE_URL` has tables, and none of them are ours.
+        LedgerUnavailable: it could not be read.
+    """
+    sources = platform_sources(environ)
+    for name, variable in sources.items():
+        click.echo(f"{name} is not set; {variable} is used instead.", err=True)
+    if "COURSEBELL_DATABASE_URL" not in sources:
+        return
+    engine = open_engine(settings.database_url)
+    try:
+        is_taken = has_only_other_tables(engine)
+    finally:
+        engine.dispose()
+    if is_taken:
+        raise ConfigurationError(
+            [
+                (
+                    "DATABASE_URL: the database has tables of another program; set"
+                    " COURSEBELL_DATABASE_URL to the ledger's own database, or to this one if the"
+                    " ledger's tables may stand beside them"
+                )
+            ]
+        )
 
 
 def prepare_ledger(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from service.command.common import (
     printable,
     settings_now,
 )
-from service.command.up import stop_on_signals
+from service.command.serving import stop_on_signals
 from service.command.why import explained
 
 _EVERY_S = 1.0

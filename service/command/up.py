@@ -1,8 +1,6 @@
 """`up`: everything on one machine, in one command: broker, web, workers and clock."""
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.common import BROKER_ADDRESS, settings_now
 from service.command.listening import announcement, free_address
-from service.command.serving import prepare_ledger
+from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
 from workers.supervisor import ChildCommand, Supervisor, python_program
 from workers.workshop import read_rules, secret_key
@@ -28,6 +26,7 @@ def up() -> None:
     settings = settings_now()
     read_rules(settings)
     address = free_address(settings)
+    check_platform(settings, os.environ)
     stop = stop_on_signals()
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
@@ -39,14 +38,6 @@ def up() -> None:
         click.echo("Stopping.")
         supervisor.stop(STOP_ORDER)
     click.echo("Stopped.")
-
-
-def stop_on_signals() -> threading.Event:
-    """Return an event that Ctrl-C and SIGTERM set."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 @contextmanager
