@@ -1,5 +1,7 @@
 """Opens the ledger's database, the same way for SQLite and PostgreSQL.
 
+PostgreSQL may be behind a pooler that lends a connection for one transaction, so nothing here
+outlives a transaction: no prepared statement, no setting of the session, no session lock.
 SQLite: WAL, so that readers never wait; FULL, so that a commit survives a power cut; every
 transaction that writes begins as a writer, since a reader cannot become one under load
 (it would meet "database is locked" whatever the busy timeout). Engines are opened after a fork.
@@ -28,6 +30,8 @@ __all__ = [
 ]
 
 # A machine that vanished must not hold a lock, nor make others wait, for as long as TCP would.
+# Each is a setting of libpq on our side of the connection; none is sent to the server, where a
+# pooler would refuse it.
 _SERVER_PATIENCE = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -46,10 +50,12 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(
-            parsed, pool_pre_ping=True, pool_size=8, connect_args=_SERVER_PATIENCE
-        )
-        event.listen(engine, "connect", _limit_waiting)
+        stated = parsed.query.keys()
+        patience = {name: s for name, s in _SERVER_PATIENCE.items() if name not in stated}
+        # A pooler gives each transaction another connection, which lacks prepared statements.
+        arguments: dict[str, Any] = {**patience, "prepare_threshold": None}
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, connect_args=arguments)
+        event.listen(engine, "begin", _limit_waiting)
         return engine
     if parsed.database:
         _make_private(Path(parsed.database))
@@ -82,11 +88,12 @@ def _make_private(path: Path) -> None:
         ) from None
 
 
-def _limit_waiting(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '20s'")
-        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
-    connection.commit()
+def _limit_waiting(connection: Connection) -> None:
+    """Limit waiting in this transaction. A setting of the session would reach others in a pool."""
+    connection.exec_driver_sql(
+        "SELECT set_config('lock_timeout', '20s', true),"
+        " set_config('idle_in_transaction_session_timeout', '60s', true)"
+    )
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection

@@ -1,4 +1,4 @@
-"""The same house on PostgreSQL: the same code, the same emails."""
+"""The same on PostgreSQL, also behind a transaction pooler: the same code, the same emails."""
 
 import contextlib
 import json
@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import House, open_house
+from tests.servers.pooler import stand_in
 from tests.servers.programs import wait_until
 
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture
-def house(tmp_path: Path, postgres_database_url: str) -> Iterator[House]:
-    with open_house(tmp_path, COURSEBELL_DATABASE_URL=postgres_database_url) as found:
+@pytest.fixture(params=["direct", "pooled"])
+def house(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_database_url: str
+) -> Iterator[House]:
+    with contextlib.ExitStack() as stack:
+        url = postgres_database_url
+        if request.param == "pooled":
+            url = stack.enter_context(stand_in(url)).url
+        found = stack.enter_context(open_house(tmp_path, COURSEBELL_DATABASE_URL=url))
         yield found
         for name in list(found.processes):
             found.end(name)
