@@ -13,6 +13,7 @@ import structlog
 from celery import Celery
 from redis import Redis, RedisError
 
+from workers.broker.connecting import celery_broker, redis_pool
 from workers.names import QUEUE
 
 _SILENT_AFTER_FAILURE_S = 5.0
@@ -24,8 +25,9 @@ _log = structlog.get_logger("bell")
 
 def make_ringer(broker_url: str) -> Celery:
     """Return a Celery app that only publishes, and gives up after half a second."""
-    ringer = Celery("coursebell-bell", broker=broker_url, set_as_current=False, fixups=[])
+    ringer = Celery("coursebell-bell", set_as_current=False, fixups=[])
     ringer.conf.update(
+        celery_broker(broker_url),
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -91,14 +93,10 @@ class Bell:
 
 def broker_answers(broker_url: str) -> bool:
     """Return whether the broker answers a PING within half a second."""
-    client = Redis.from_url(
-        broker_url.replace("redis+socket://", "unix://"),
-        socket_timeout=_PATIENCE_S,
-        socket_connect_timeout=_PATIENCE_S,
-    )
+    pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
     try:
-        return bool(client.ping())
+        return bool(Redis(connection_pool=pool).ping())
     except (RedisError, OSError):
         return False
     finally:
-        client.close()
+        pool.disconnect()

@@ -11,6 +11,7 @@ from celery import Celery, signals
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
+from workers.broker.connecting import celery_broker, visibility_timeout_s
 from workers.child import become_child, leave_child
 from workers.logs import set_up_logs
 from workers.names import QUEUE
@@ -34,15 +35,14 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_max_tasks_per_child": 5000,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "broker_transport_options": {
-        "socket_timeout": 15,
-        "socket_connect_timeout": 3,
-        "health_check_interval": 10,
-        "visibility_timeout": 900,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 1,
-        "global_keyprefix": "coursebell:",
-    },
+}
+_TRANSPORT: dict[str, Any] = {
+    "socket_timeout": 15,
+    "socket_connect_timeout": 3,
+    "health_check_interval": 10,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "global_keyprefix": "coursebell:",
 }
 
 __all__ = ["make_worker_app", "run_worker", "tasks"]
@@ -64,8 +64,16 @@ def make_worker_app(settings: Settings) -> Celery:
             ]
         )
     # No fix-ups: Celery would look for a Django application in the environment.
-    app = Celery("coursebell", broker=settings.broker_url, fixups=[])
-    app.conf.update(_CONFIGURATION, worker_concurrency=settings.workers)
+    app = Celery("coursebell", fixups=[])
+    app.conf.update(
+        _CONFIGURATION,
+        **celery_broker(settings.broker_url),
+        broker_transport_options={
+            **_TRANSPORT,
+            "visibility_timeout": visibility_timeout_s(settings.broker_url),
+        },
+        worker_concurrency=settings.workers,
+    )
     _connect_signals(settings, lay_foundation(settings))
     return app
 

@@ -17,6 +17,7 @@ from schemas.settings import (
     is_set,
     load_settings,
 )
+from workers.broker.connecting import unusable_files
 
 _FILE = "_FILE"
 _LARGEST_FILE = (
@@ -46,13 +47,17 @@ def load(environ: Mapping[str, str]) -> Settings:
     """Read the files and load the settings, once, at the start of a process.
 
     Raises:
-        ConfigurationError: with the mistakes of both steps together.
+        ConfigurationError: with the mistakes of both steps together, or with each certificate
+            file that the broker's address names and that cannot be used.
     """
     found, mistakes = _read(environ)
     try:
         settings = load_settings(found)
     except ConfigurationError as error:
         raise ConfigurationError(mistakes + error.mistakes) from None
+    if settings.broker_url is not None:
+        files = unusable_files(settings.broker_url)
+        mistakes += [f"COURSEBELL_BROKER_URL: {mistake}" for mistake in files]
     if mistakes:
         raise ConfigurationError(mistakes)
     return settings

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from marshmallow import ValidationError
 
+from schemas.settings.broker import broker_address
 from schemas.settings.shape import Listen, MailAddress, SmtpServer, TlsMode
 from schemas.text import is_one_line, one_of
 
@@ -56,7 +57,7 @@ def database_url(text: str) -> str:
 
 
 def broker_url(text: str) -> str:
-    """Return the address of a Redis-like broker."""
+    """Return the address of a Redis-like broker, of which `broker_address` knows every part."""
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     if scheme == "memory":
@@ -66,10 +67,13 @@ def broker_url(text: str) -> str:
         )
     if scheme == "redis+socket":
         _split(text, lambda parts: parts.path.strip("/"))
+        if not rest.rpartition("@")[2].startswith("/"):
+            raise ValidationError("expected redis+socket:///path/to/socket, with three slashes")
     elif scheme in {"redis", "rediss"}:
         _split(text, lambda parts: parts.hostname)
     else:
         raise ValidationError("expected redis://, rediss:// or redis+socket://")
+    broker_address(f"{scheme}://{rest}")
     return f"{scheme}://{rest}"
 
 

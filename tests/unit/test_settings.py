@@ -261,6 +261,14 @@ NO_WEBSITE = (
     f"expected {NEXUDUS}, the address of the API for every space; this is the address of a website"
 )
 SENDER = "expected an address, as in Harbour Works <courses@example.org>"
+ESCAPED = "expected # and ? and @ in user and password percent-encoded"
+UNKNOWN_OPTION = (
+    "the option {} is not known here; remove it"
+    " (known: db, virtual_host, visibility_timeout, family)"
+)
+UNNAMED_OPTION = (
+    "expected no other option after the ? than db, virtual_host, visibility_timeout or family"
+)
 BROKER = (
     "expected a broker that several processes can reach, which memory:// is not;"
     " leave it unset and `coursebell up` starts one"
@@ -301,6 +309,67 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("BROKER_URL", "redis://", WHOLE),
         ("BROKER_URL", "redis://h:0", WHOLE),
         ("BROKER_URL", "redis://:p?w@h", ENCODE),
+        ("BROKER_URL", "redis://h/0?pasword=x", UNKNOWN_OPTION.format("pasword")),
+        ("BROKER_URL", "redis://h/0?socket_timeout=5", UNKNOWN_OPTION.format("socket_timeout")),
+        (
+            "BROKER_URL",
+            "redis://h/0?ssl_cert_reqs=none",
+            "the option ssl_cert_reqs needs rediss://; remove it",
+        ),
+        (
+            "BROKER_URL",
+            "redis+socket:///s?family=0",
+            UNKNOWN_OPTION.format("family").replace(", family", ""),
+        ),
+        ("BROKER_URL", "redis://h?family=6", "expected family=0, which is both IPv4 and IPv6"),
+        ("BROKER_URL", "redis://h?db=1&db=1", "expected db once"),
+        ("BROKER_URL", "redis://h?db", "expected name=value after the ?"),
+        ("BROKER_URL", "redis://h?Pa%20ss=1", UNNAMED_OPTION),
+        ("BROKER_URL", "redis://h/queue", "expected the number of a database, such as /0"),
+        (
+            "BROKER_URL",
+            "redis://h/1?db=2",
+            "expected one database: after the host, as db or as virtual_host",
+        ),
+        (
+            "BROKER_URL",
+            "redis://pw@h/1",
+            "expected a password after the user, as in redis://:password@host",
+        ),
+        ("BROKER_URL", "redis://u:123?se=x@h", ESCAPED),
+        ("BROKER_URL", "redis://u:123#x@h", ENCODE),
+        ("BROKER_URL", "redis://h#x", ESCAPED),
+        (
+            "BROKER_URL",
+            "redis://:%ff@h",
+            "expected percent-encoded UTF-8 in user, password and path",
+        ),
+        (
+            "BROKER_URL",
+            "redis+socket://run/redis.sock",
+            "expected redis+socket:///path/to/socket, with three slashes",
+        ),
+        (
+            "BROKER_URL",
+            "rediss://h?ssl_cert_reqs=maybe",
+            "expected ssl_cert_reqs=required, optional or none",
+        ),
+        (
+            "BROKER_URL",
+            "rediss://h?ssl_check_hostname=maybe",
+            "expected ssl_check_hostname=true or false",
+        ),
+        ("BROKER_URL", "rediss://h?ssl_keyfile=k", "expected ssl_certfile beside ssl_keyfile"),
+        (
+            "BROKER_URL",
+            "redis://h?visibility_timeout=300",
+            "expected visibility_timeout from 301 to 86400",
+        ),
+        (
+            "BROKER_URL",
+            "redis://h?visibility_timeout=1h",
+            "expected visibility_timeout in whole seconds",
+        ),
         (
             "NEXUDUS_URL",
             "http://spaces.nexudus.com",

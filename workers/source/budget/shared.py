@@ -4,10 +4,9 @@ Its raised errors are the Redis client's and the system's own: the limiter then 
 """
 
 from limits.storage import RedisStorage
-from redis import ConnectionPool, Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import Redis
 
+from workers.broker.connecting import redis_pool
 from workers.source.budget.counting import Counting
 from workers.source.budget.values import Spent, Urgency
 from workers.source.budget.windows import Limits
@@ -49,15 +48,8 @@ class SharedBudget:
 
     def __init__(self, limits: Limits, broker_url: str, space: str) -> None:
         place = _PREFIX + space
-        self._pool = ConnectionPool.from_url(
-            # Celery's spelling of a socket, and of the number of its database.
-            broker_url.replace("redis+socket://", "unix://").replace("virtual_host=", "db="),
-            socket_timeout=_PATIENCE_S,
-            socket_connect_timeout=_PATIENCE_S,
-            # A kept connection may have been closed at the other end. What is counted twice
-            # thereby is one request too few.
-            retry=Retry(NoBackoff(), 1),
-        )
+        # A command is tried twice; what is counted twice thereby is one request too few.
+        self._pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
         client = Redis(connection_pool=self._pool)
         self._client = client
         self._gate = client.register_script(_GATE)
