@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,15 @@ USED_BY_UNUSED_PARTS = {
     "pygments",  # coloured templates
     "pytest",  # the tests that some packages ship
 }
+# As on macOS, where the web server's own process starts from nothing instead of being forked.
+SERVE_SPAWNED = """
+import multiprocessing, sys
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    sys.argv = ["coursebell", "serve"]
+    from service.command import main
+    main()
+"""
 _PATIENCE_S = 60.0
 
 
@@ -101,7 +110,7 @@ def test_up_runs_from_any_folder(
     installed: CleanInstall, trap: Trap, environment: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "up.log"
-    with _started(installed, trap, environment, log, "up") as process:
+    with _started([str(installed.coursebell), "up"], trap, environment, log) as process:
         wait_until(lambda: _answers(environment, "readyz"), "ready")
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
@@ -116,10 +125,13 @@ def test_migrate_then_serve_run_from_any_folder(
 ) -> None:
     made = _run(installed, trap, environment, "migrate")
     assert made.returncode == 0, made.stderr
-    with _started(installed, trap, environment, tmp_path / "serve.log", "serve") as process:
-        wait_until(lambda: _answers(environment, "healthz"), "answering")
-        process.terminate()
-        assert process.wait(timeout=_PATIENCE_S) == 0
+    spawned = tmp_path / "serve.py"
+    spawned.write_text(SERVE_SPAWNED)
+    for command in ([str(installed.coursebell), "serve"], [str(installed.python), str(spawned)]):
+        with _started(command, trap, environment, tmp_path / "serve.log") as process:
+            wait_until(lambda: _answers(environment, "healthz"), "answering")
+            process.terminate()
+            assert process.wait(timeout=_PATIENCE_S) == 0
     assert trap.sprung() == []
 
 
@@ -166,12 +178,12 @@ def _run(
 
 @contextlib.contextmanager
 def _started(
-    installed: CleanInstall, trap: Trap, environment: dict[str, str], log: Path, word: str
+    command: Sequence[str], trap: Trap, environment: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [installed.coursebell, word],
+            command,
             cwd=trap.folder,
             env=environment,
             stdout=output,
