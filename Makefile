@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
@@ -11,7 +12,7 @@ SOURCES := service workers ledger schemas sandbox tests bench
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(STAMP)  ## install everything into .venv, from the hash-pinned lock
+setup: $(STAMP) $(OLDEST_PIP)  ## install everything into .venv, from the hash-pinned lock
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -22,10 +23,14 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip --disable-pip-version-check check
 	@touch $@
 
+$(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
+	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes --upgrade --target $@ -r $<
+	@mkdir -p $@ && touch $@
+
 demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus and mailbox
 	@exec $(BIN)/coursebell demo
 
-test: $(STAMP)  ## run every test, on real processes
+test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)

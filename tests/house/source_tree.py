@@ -21,6 +21,8 @@ _NOT_SOURCE = {".git", ".venv", ".hypothesis", "var", "dist", "htmlcov", "__pyca
 _NOT_SOURCE_ENDS = ("_cache", ".egg-info")
 _CODE = re.compile(r"^```[\s\S]*?^```$|^(?: {4,}[^\n]*\n?)+|`[^`\n]+`", re.MULTILINE)
 
+_PIP_INSTALL = re.compile(r"\bpip[\d.]*\b[^\n|;&`]*?\sinstall\b([^\n|;&`]*)")
+
 
 def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -51,6 +53,18 @@ def rooms() -> Iterator[tuple[str, ast.Module, str]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
             yield str(path.relative_to(ROOT)), ast.parse(text), text
+
+
+def pip_installs() -> Iterator[tuple[Path, list[str]]]:
+    """Every `pip install` that a page, a script or a build file states: the words behind it.
+
+    Programs are not looked into, nor lock files.
+    """
+    for path, text in source_texts():
+        if path.suffix not in {".py", ".lock"}:
+            for line in text.replace("\\\n", " ").splitlines():
+                for words in _PIP_INSTALL.findall(line):
+                    yield path, words.split()
 
 
 def table_rows(page: str) -> list[list[str]]:

@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.house.source_tree import ROOT, pyproject
+from tests.house.source_tree import ROOT, pip_installs, pyproject
 
 LOCKS = ("requirements.lock", "deploy/requirements.lock")
 HASH = re.compile(r"hash=sha256:[0-9a-f]{64}")
@@ -57,6 +57,27 @@ def test_every_pin_is_what_pyproject_asks_for(lock: str, extras: Iterable[str]) 
     for asked in stated(*extras):
         version = pinned[canonicalize_name(asked.name)]
         assert asked.specifier.contains(version, prereleases=True), f"{asked} and {version}"
+
+
+def test_every_pip_install_takes_nothing_that_is_not_named() -> None:
+    found = list(pip_installs())
+    assert {"Makefile", "README.md", "Dockerfile"} <= {path.name for path, _ in found}
+    assert [f"{path}: {words}" for path, words in found if "--no-deps" not in words] == []
+
+
+def test_every_lock_is_installed_with_its_hashes() -> None:
+    of_locks = [(path, words) for path, words in pip_installs() if "-r" in words]
+    assert {words[words.index("-r") + 1] for _, words in of_locks} >= {*LOCKS}
+    assert [f"{path}: {words}" for path, words in of_locks if "--require-hashes" not in words] == []
+
+
+def test_the_locks_keep_the_extras_that_are_asked_for() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    compiled = [line.split() for line in makefile.splitlines() if "pip compile" in line]
+    assert len(compiled) == len(LOCKS)
+    assert all("--no-strip-extras" in words for words in compiled)
+    extras = {pin.name: pin.extras for lock in LOCKS for pin, _ in entries(lock) if pin.extras}
+    assert extras == {"coverage": {"toml"}, "psycopg": {"binary"}}
 
 
 def test_what_is_deployed_is_what_was_tested() -> None:
