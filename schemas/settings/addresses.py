@@ -7,8 +7,8 @@ text, because any of these may hold a password or somebody's email address.
 import ipaddress
 import re
 import string
-from collections.abc import Callable
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from collections.abc import Callable, Collection
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from marshmallow import ValidationError
 
@@ -24,6 +24,40 @@ _EMAIL = re.compile(rf"(?=.{{3,254}}\Z){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*
 _NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _HOST_ENDS = re.compile(r"[/?#\[]")
 _POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+# What libpq reads after ? (PostgreSQL 18, section 34.1.2), but for what is not for a ledger.
+_LIBPQ_NUMBERS = frozenset(
+    {
+        *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval"),
+        *("keepalives_count", "tcp_user_timeout"),
+    }
+)
+_LIBPQ = _LIBPQ_NUMBERS | {
+    *("service", "user", "password", "passfile", "dbname", "host", "hostaddr", "port"),
+    *("channel_binding", "client_encoding", "options", "application_name"),
+    *("fallback_application_name", "sslmode", "sslnegotiation", "sslcompression", "sslcert"),
+    *("sslkey", "sslcertmode", "sslpassword", "sslrootcert", "sslcrl", "sslcrldir", "sslsni"),
+    *("requirepeer", "require_auth", "min_protocol_version", "max_protocol_version"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname"),
+    *("gsslib", "gssdelegation", "target_session_attrs", "load_balance_hosts"),
+}
+# What other programs put there, named because it is no part of anybody's password.
+_OF_OTHERS = frozenset(
+    {
+        *("pgbouncer", "schema", "connection_limit", "pool_timeout", "pool_size", "max_overflow"),
+        *("statement_cache_size", "prepared_statement_cache_size", "prepare_threshold"),
+        *("sslaccept", "socket_timeout", "currentSchema", "reconnect", "encoding", "pool"),
+    }
+)
+_PARAMETERS = (
+    "expected only parameters that libpq knows after ?, each with its value,"
+    " such as sslmode=require or target_session_attrs=read-write"
+)
+_HOSTS = (
+    "expected hosts such as one.example:5432,two.example:5432,"
+    " or the folder of a socket with each / as %2F"
+)
+_AUTHORITY_ENDS = re.compile(r"[/?#]")
+_PORTS = 65_536
 _SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
 _PERCENT_ENCODE = (
     "special characters in user and password percent-encoded: # is %23, @ is %40, / is %2F,"
@@ -47,13 +81,66 @@ def database_url(text: str) -> str:
     """Keep SQLite as it is; turn every PostgreSQL spelling into the one that names our driver."""
     scheme, _, rest = text.partition("://")
     if scheme.lower() in _POSTGRESQL:
-        _split(text, lambda parts: parts.netloc or parts.path.strip("/"))
-        return f"postgresql+psycopg://{rest}"
+        return f"postgresql+psycopg://{_for_libpq(rest)}"
     if scheme.lower() != "sqlite" or not rest.startswith("/"):
         raise ValidationError("expected sqlite:///file or postgresql://user:password@host/name")
     if rest.partition("?")[0] in {"/", "/:memory:"}:
         raise ValidationError("expected a file: a ledger in memory would be lost with the process")
     return f"sqlite://{rest}"
+
+
+def _for_libpq(rest: str) -> str:
+    """Return the part after `://` so that SQLAlchemy hands libpq what libpq reads in such a URL.
+
+    SQLAlchemy decodes neither the host nor the name, and reads one host and port. So several hosts,
+    the folder of a socket and a name with `%` are moved into the query, where it leaves them alone.
+    """
+    authority = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
+    moved = {}
+    if "," in hosts or "%" in hosts:
+        names, ports = zip(*map(_host_and_port, hosts.split(",")), strict=True)
+        moved["host"] = ",".join(quote(name, safe="/:") for name in names)
+        if any(ports):
+            moved["port"] = ",".join(ports)
+        rest = login + at + rest[len(authority) :]
+    parts = _split(
+        f"postgresql://{rest}",
+        lambda parts: moved or any((parts.netloc, parts.path[1:], parts.query)),
+    )
+    path = parts.path
+    if "%" in path:
+        moved["dbname"], path = path[1:], ""
+    pairs = [*moved.items(), *_libpq_parameters(parts.query, moved)]
+    query = "&".join(f"{name}={value}" for name, value in pairs)
+    return f"{parts.netloc}{path or '/' * bool(moved)}{'?' * bool(query)}{query}"
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(\[[^\[\]]*\]|[^:]*)(?::([0-9]{0,5}))?", text)
+    if found is None:
+        raise ValidationError(_HOSTS)
+    name, port = unquote(found[1].strip("[]")), found[2] or ""
+    is_port = not port or 0 < int(port) < _PORTS
+    if not is_port or not name or not (name.startswith("/") or _host_fits(name)):
+        raise ValidationError(_HOSTS)
+    return name, port
+
+
+def _libpq_parameters(query: str, moved: Collection[str]) -> list[tuple[str, str]]:
+    """Return the parameters of a URL, or refuse what libpq does not know: it would say so later."""
+    found: list[tuple[str, str]] = []
+    for pair in filter(None, query.split("&")):
+        name, _, value = ("sslmode=require" if pair == "ssl=true" else pair).partition("=")
+        if name in _OF_OTHERS:
+            raise ValidationError(f"expected no {name} after ?; PostgreSQL has no such parameter")
+        is_number = name not in _LIBPQ_NUMBERS or re.fullmatch(r"\d{1,9}", value, re.ASCII)
+        if name not in _LIBPQ or not value or not is_number:
+            raise ValidationError(_PARAMETERS)
+        if name in moved or (name != "host" and name in dict(found)):
+            raise ValidationError("expected each parameter and the host once")
+        found.append((name, value.replace("+", "%2B")))  # libpq reads no + as a blank
+    return found
 
 
 def broker_url(text: str) -> str:
