@@ -17,6 +17,7 @@ from schemas.settings import load_settings
 from service.web import Web, make_web
 from tests.house.source_tree import ROOT
 from tests.servers.postgres import address
+from workers.broker.running import free_port
 
 TOKEN = "a-relay-token-for-this-test-only"
 ENROLMENT = {"entity": "CourseMember", "id": 1}
@@ -136,3 +137,15 @@ def test_the_documented_probes_of_kubernetes_are_answered(web: Web) -> None:
     assert list(probes) == ["startupProbe", "livenessProbe", "readinessProbe"]
     for probe in probes.values():
         assert asked(web, probe["httpGet"]["path"])[0] == 200
+
+
+def test_a_broker_with_tls_that_does_not_answer_may_have_a_self_signed_certificate(
+    tmp_path: Path,
+) -> None:
+    environ = {
+        "COURSEBELL_DATA_DIR": str(tmp_path),
+        "COURSEBELL_BROKER_URL": f"rediss://127.0.0.1:{free_port()}",
+    }
+    web = make_web(load_settings(environ))
+    assert "?ssl_cert_reqs=none" in web.app.test_client().get("/readyz").text
+    web.close()

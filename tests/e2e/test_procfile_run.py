@@ -31,6 +31,14 @@ def platform(tmp_path: Path, postgres_database_url: str, broker_url: str) -> dic
 
     Nexudus is an address where nothing listens.
     """
+    settings = {
+        "COURSEBELL_DATA_DIR": str(tmp_path / "my var"),
+        "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
+        "COURSEBELL_CHECK_EVERY_S": "0",
+        "COURSEBELL_WORKERS": "1",
+    }
+    lines = [f"{name}='{text}'\n" for name, text in settings.items()]
+    (tmp_path / "env").write_text("".join(lines))
     inherited = {
         name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ
     }
@@ -39,15 +47,13 @@ def platform(tmp_path: Path, postgres_database_url: str, broker_url: str) -> dic
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "DATABASE_URL": address(postgres_database_url).replace("postgresql://", "postgres://"),
         "REDIS_URL": broker_url,
-        "COURSEBELL_DATA_DIR": str(tmp_path / "var"),
-        "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
-        "COURSEBELL_CHECK_EVERY_S": "0",
-        "COURSEBELL_WORKERS": "1",
     }
 
 
 def honcho(*words: str) -> list[str]:
-    return [sys.executable, "-m", "honcho", "--procfile", str(ROOT / "Procfile"), *words]
+    """Return a call of honcho as docs/running-it.md has it; the file of settings is `env` here."""
+    options = ("--procfile", str(ROOT / "Procfile"), "--env", "env")
+    return [sys.executable, "-m", "honcho", *options, *words]
 
 
 @contextlib.contextmanager
