@@ -7,7 +7,7 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock
+.PHONY: help setup demo test bench check format lock image
 
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,3 +53,6 @@ lock:  ## renew the lock files (maintainers; needs uv)
 	  --no-strip-extras --quiet --extra broker --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --no-strip-extras --quiet --extra broker --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
+
+image:  ## build the container image without a registry, and try it (needs root, buildah, debootstrap)
+	@deploy/try-image.sh

@@ -18,6 +18,7 @@ PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 
 # What is made here or filled in here, and is no part of the source.
 _NOT_SOURCE = {".git", ".venv", ".hypothesis", "var", "dist", "htmlcov", "__pycache__", "secrets"}
+_FILLED_IN = {"deploy/env", "deploy/.env"}
 _NOT_SOURCE_ENDS = ("_cache", ".egg-info")
 _CODE = re.compile(r"^```[\s\S]*?^```$|^(?: {4,}[^\n]*\n?)+|`[^`\n]+`", re.MULTILINE)
 
@@ -38,7 +39,7 @@ def source_files() -> Iterator[Path]:
         ]
         for name in names:
             path = (Path(folder) / name).relative_to(ROOT)
-            if path != Path("deploy/env") and path.name not in {".coverage", ".git"}:
+            if str(path) not in _FILLED_IN and path.name not in {".coverage", ".git"}:
                 yield path
 
 
