@@ -5,10 +5,11 @@ from pathlib import Path
 import yaml
 
 from schemas.settings import load_settings
-from tests.house.source_tree import ROOT, mistake_in
+from tests.house.source_tree import ROOT, mistake_in, rooms
 from workers.bell import make_ringer
 from workers.celery_app import make_worker_app
 from workers.names import QUEUE
+from workers.supervisor import python_program
 
 BROKER = "redis://no-broker-is-needed-for-this-test.invalid"
 
@@ -44,6 +45,12 @@ def test_the_units_of_systemd_start_the_same() -> None:
     started = {name: _started_by(path) for name, path in units.items()}
     assert started.pop("coursebell") == ["coursebell", "up"]
     assert started == {f"coursebell-{name}": command for name, command in procfile().items()}
+
+
+def test_python_programs_are_started_in_one_place_that_leaves_out_the_working_folder() -> None:
+    starting = [path for path, _, text in rooms() if '"-m"' in text or "'-m'" in text]
+    assert starting == ["workers/supervisor/programs.py"]
+    assert "-P" in python_program("service", "serve")
 
 
 def test_the_workers_hear_the_queue_that_is_rung(tmp_path: Path) -> None:
