@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from ledger.faults import unavailable
 from schemas.errors import LedgerUnavailable
 
 __all__ = [
@@ -84,7 +85,9 @@ def _make_private(path: Path) -> None:
         path.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise LedgerUnavailable(
-            f"the ledger's file cannot be made: {type(error).__name__}; look at COURSEBELL_DATA_DIR"
+            f"the ledger's file cannot be made ({type(error).__name__})",
+            next_step="Check that COURSEBELL_DATA_DIR names a folder this user may write to.",
+            needs_person=True,
         ) from None
 
 
@@ -141,11 +144,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        # The driver's own text may quote the statement's values, so only its class is passed on.
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
-        said = f"{type(cause).__name__} {name}" if name else type(cause).__name__
-        raise LedgerUnavailable(f"the ledger said {said}") from error
+        raise unavailable(error) from error
 
 
 def lock_decisions(connection: Connection) -> None:

@@ -82,9 +82,23 @@ class MailUnavailable(Transient):
 
 
 class LedgerUnavailable(Transient):
-    """The ledger cannot be written now; nothing was kept, and nothing may be acknowledged."""
+    """The ledger cannot be used now; nothing was kept, and nothing may be acknowledged.
+
+    `next_step` tells an operator what to do. With `needs_person` no waiting helps.
+    """
 
     http_status = 503
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_step: str = "Look at COURSEBELL_DATABASE_URL, the database and its disk.",
+        needs_person: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.next_step = next_step
+        self.needs_person = needs_person
 
 
 class Permanent(CoursebellError):

@@ -78,7 +78,7 @@ def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, st
     try:
         return parts | _ledger_parts(settings, engine, now)
     except LedgerUnavailable as error:
-        return parts | {"ledger": f"{error}; look at COURSEBELL_DATABASE_URL and the disk"}
+        return parts | {"ledger": f"{error}. {error.next_step}"}
 
 
 def _broker(broker_url: str | None) -> str:

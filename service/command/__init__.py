@@ -7,7 +7,7 @@ from typing import NoReturn, TextIO
 
 import click
 
-from schemas.errors import ConfigurationError, CoursebellError
+from schemas.errors import ConfigurationError, CoursebellError, LedgerUnavailable
 from service.command.backfill import backfill
 from service.command.certify import certify
 from service.command.configuring import config
@@ -85,9 +85,13 @@ def main() -> None:
             click.echo(mistake, err=True)
         click.echo("Nothing was started. `coursebell config show` lists every setting.", err=True)
         sys.exit(WRONG_USAGE)
+    except LedgerUnavailable as error:
+        click.echo(f"The ledger cannot be used: {error}.", err=True)
+        click.echo(error.next_step, err=True)
+        sys.exit(TROUBLE)
     except CoursebellError as error:
         click.echo(f"{error}", err=True)
-        click.echo("Try `coursebell config show`, then `coursebell migrate`.", err=True)
+        click.echo("Try `coursebell config show` and `coursebell doctor`.", err=True)
         sys.exit(TROUBLE)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -85,18 +85,26 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
     """Return once `coursebell migrate` has made the ledger ready.
 
     A platform may start every process at once, on an empty database, with `migrate` among them.
-    A database that cannot be reached is not waited for: each process retries it while it runs.
+    A database that is away is not waited for: each process retries it while it runs.
 
     Raises:
         LedgerNotReady: it was not made ready within `patience_s` seconds.
+        LedgerUnavailable: it refuses us until a person changes something.
         ConfigurationError: this version must not use it.
     """
     give_up_at = time.monotonic() + patience_s
     waiting = False
     while True:
         try:
-            with suppress(LedgerUnavailable), opened_ledger(settings):
-                pass
+            with opened_ledger(settings):
+                return
+        except LedgerUnavailable as error:
+            if error.needs_person:
+                raise
+            click.echo(
+                f"Starting without the ledger, for now: {error}. {error.next_step}", err=True
+            )
+            return
         except LedgerNotReady:
             if time.monotonic() >= give_up_at:
                 raise
@@ -108,8 +116,6 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
                     err=True,
                 )
             time.sleep(_LOOK_EVERY_S)
-        else:
-            return
 
 
 def print_json(value: object) -> None:

@@ -92,8 +92,7 @@ def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:
     except ConfigurationError as error:
         found, fix = str(error), "Run `coursebell migrate`, if the settings name the right place."
     except LedgerUnavailable as error:
-        found = f"it is out of reach: {error}"
-        fix = "Look at COURSEBELL_DATABASE_URL, its server and its disk."
+        found, fix = f"it cannot be used: {error}", error.next_step
     else:
         found = "it is there, and of this version"
         return _Ledger(engine, Check(Topic.LEDGER, name, Verdict.OK, found))

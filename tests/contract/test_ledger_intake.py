@@ -277,7 +277,9 @@ def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) 
                 writer.keep(arrival(number + 1))
             return str(caught.value)
 
-        assert set(at_once(8, refused)) == {"the ledger said OperationalError SQLITE_BUSY"}
+        assert set(at_once(8, refused)) == {
+            "another program kept the ledger locked for too long (SQLITE_BUSY)"
+        }
         other.execute("ROLLBACK")
         other.close()
         assert calls == []
