@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -11,6 +13,30 @@ _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
 ]
+
+
+class UnfailingStream:
+    """A text stream that ignores failures to write, as of a full disk or a closed stream.
+
+    For what a process must not end of: a lost log line, a message that nobody sees.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text if that is possible. Raises `TypeError` for bytes, as text streams do."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 def set_up_logs(process: str, level: int = logging.INFO) -> None:
@@ -39,6 +65,7 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
     )
+    sys.stdout = cast("TextIO", UnfailingStream(sys.stdout))
     lines = logging.StreamHandler(sys.stdout)
     lines.setFormatter(formatter)
     root = logging.getLogger()

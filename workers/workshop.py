@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.engine import Engine, open_engine
 from schemas.errors import ConfigurationError
-from schemas.rules import Rules, load_rules
+from schemas.rules import Rules, load_rules, rules_text
 from schemas.settings import Settings
 from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
@@ -147,9 +147,10 @@ def read_rules(settings: Settings) -> Rules:
     """
     path = Path(settings.rules) if settings.rules else _shipped_rules()
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigurationError([f"COURSEBELL_RULES: cannot read {path}: {_why(error)}"]) from None
+    text = rules_text(content, str(path))
     return load_rules(text, str(path), templates=TEMPLATES, actions=ACTIONS)
 
 
@@ -177,11 +178,13 @@ def secret_key(settings: Settings) -> str:
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: cannot keep {path}: {_why(error)}"]
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: {path} is not a key that Coursebell made; restore that file"]
+        ) from None
 
 
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8 text"
+def _why(error: OSError) -> str:
     return (error.strerror or "the system refuses it").lower()
 
 

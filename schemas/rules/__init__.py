@@ -1,10 +1,10 @@
 """The rules file: which event leads to which action, when, and for whom.
 
-`load_rules` is given the text; reading the file is the caller's. Deciding is not done here either:
-these are the words that the engine decides by.
+`rules_text` and `load_rules` are given what is in the file; reading it is the caller's. Deciding is
+not done here either: these are the words that the engine decides by.
 """
 
-from schemas.rules.loading import load_rules
+from schemas.rules.loading import load_rules, rules_text
 from schemas.rules.shape import Flood, QuietHours, Rule, Rules, Stream, Timing, Where
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Timing",
     "Where",
     "load_rules",
+    "rules_text",
 ]

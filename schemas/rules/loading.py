@@ -1,6 +1,7 @@
 """From the text of a rules file to rules, with every mistake at once and the place of each."""
 
 import hashlib
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -21,6 +22,28 @@ _ABOUT_ALL = "_schema"  # where marshmallow files what is wrong with a mapping a
 _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
 _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
+
+
+def rules_text(content: bytes, file_name: str) -> str:
+    """Return the text of a rules file, with or without a byte order mark.
+
+    Raises:
+        ConfigurationError: it is not UTF-8, with the place of the first byte that is not.
+    """
+    content = content.removeprefix(BOM_UTF8)
+    if content[:2] in {BOM_UTF16_LE, BOM_UTF16_BE} or b"\0" in content[:4]:
+        wide = mistake_at(None, (), "expected UTF-8 text; save this UTF-16 file as UTF-8")
+        raise ConfigurationError([wide.told(file_name)])
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        lines = (content[: error.start] + b"_").splitlines()
+        message = (
+            f"expected UTF-8 text, and found the byte 0x{content[error.start]:02x}; "
+            "save the file as UTF-8 (it may be Latin-1 or Windows-1252)"
+        )
+        place = Mistake(len(lines), len(lines[-1].decode()), "file", message)
+        raise ConfigurationError([place.told(file_name)]) from None
 
 
 def load_rules(

@@ -1,9 +1,6 @@
 """The command `coursebell`: everything a person does with the service, by name."""
 
-import os
 import sys
-from contextlib import suppress
-from typing import NoReturn, TextIO
 
 import click
 
@@ -21,6 +18,7 @@ from service.command.reconcile import reconcile
 from service.command.serving import clock, migrate, serve, worker
 from service.command.status import status
 from service.command.tail import tail
+from service.command.terminal import end_without, prepare_streams
 from service.command.up import up
 from service.command.why import why
 
@@ -64,6 +62,7 @@ def main() -> None:
     0 fine, 1 a problem was found, 2 wrong usage or settings, 3 it needs --yes, 4 something is out
     of reach or cannot be written, 141 nobody reads what is printed any more.
     """
+    prepare_streams()
     output = sys.stdout
     try:
         commands.main(prog_name="coursebell")
@@ -71,15 +70,14 @@ def main() -> None:
         # Where nobody reads any more, click wraps the output and ends with 1, which is an answer.
         is_unread = getattr(sys.stdout, "wrapped", None) is output
         if is_unread:
-            _end_without(output, UNREAD)
+            end_without(output, UNREAD)
         raise
     except BrokenPipeError:
-        _end_without(output, UNREAD)
+        end_without(output, UNREAD)
     except OSError as error:
-        with suppress(OSError):
-            said = error.strerror or type(error).__name__
-            click.echo(f"Something could not be written or read: {said}.", err=True)
-        _end_without(output, TROUBLE)
+        said = error.strerror or type(error).__name__
+        click.echo(f"Something could not be written or read: {said}.", err=True)
+        end_without(output, TROUBLE)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)
@@ -93,12 +91,3 @@ def main() -> None:
         click.echo(f"{error}", err=True)
         click.echo("Try `coursebell config show` and `coursebell doctor`.", err=True)
         sys.exit(TROUBLE)
-
-
-def _end_without(output: TextIO, code: int) -> NoReturn:
-    """End, and throw away what is still to be printed: it would be tried once more, and fail."""
-    with suppress(OSError, ValueError):  # what stands in for an output may have no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, output.fileno())
-        os.close(nowhere)
-    sys.exit(code)

@@ -134,7 +134,7 @@ def _made(settings: Settings, window: Window) -> Document:
 
 def _write(path: Path, page: str) -> None:
     if path == _STANDARD_OUTPUT:
-        click.echo(page, nl=False)
+        click.echo(page.encode(), nl=False)  # signed, and says itself that it is UTF-8
         return
     try:
         path.write_text(page, encoding="utf-8", newline="\n")

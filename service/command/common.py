@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from ledger.engine import Engine, ledger_file, open_engine
 from ledger.migrate import check_revision
 from schemas.errors import LedgerNotReady, LedgerUnavailable
 from schemas.settings import Settings
+from service.command.terminal import shows_unicode
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.environment import load
@@ -120,12 +122,18 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
 
 def print_json(value: object) -> None:
     """Print one JSON document; times as ISO 8601 in UTC."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    click.echo(_json(value, indent=2))
 
 
 def print_json_line(value: object) -> None:
     """Print one JSON document on one line."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    click.echo(_json(value, indent=None))
+
+
+def _json(value: object, indent: int | None) -> str:
+    # Where a character cannot be shown it is escaped: a substitute would be another value.
+    only_ascii = not shows_unicode(sys.stdout)
+    return json.dumps(value, default=_plain, ensure_ascii=only_ascii, indent=indent)
 
 
 def _plain(value: object) -> object:

@@ -74,7 +74,13 @@ def _password(settings: Settings) -> str:
         raise ConfigurationError(
             ["COURSEBELL_NEXUDUS_PASSWORD: not set; in a terminal `coursebell login` asks for it"]
         )
-    typed: str = click.prompt("Password", hide_input=True, err=True)
+    try:
+        typed: str = click.prompt("Password", hide_input=True, err=True)
+    except UnicodeDecodeError:
+        raise click.UsageError(
+            "The password contains bytes that are not text in the encoding of this terminal. Use "
+            "a terminal and a locale with UTF-8, for example LC_ALL=C.UTF-8."
+        ) from None
     return typed
 
 

@@ -1,5 +1,9 @@
 """Who is meant by what somebody typed: an address, an Id, or a part of a name."""
 
+import os
+
+import click
+
 from ledger.engine import Connection
 from ledger.people import Person, people_by_email, people_by_name, person_of
 from schemas.fields import LARGEST_ID
@@ -9,12 +13,31 @@ def people_meant(connection: Connection, who: str) -> list[Person]:
     """Return everybody this may mean, of those we know.
 
     It is an address, the Id of a coworker, or a part of a name or of what stands before the @.
+
+    Raises:
+        click.UsageError: it is not text in the encoding of this terminal, nor in UTF-8.
     """
-    if "@" in who:
-        return people_by_email(connection, who)
-    coworker_id = coworker_id_in(who)
+    typed = _as_typed(who)
+    if "@" in typed:
+        return people_by_email(connection, typed)
+    coworker_id = coworker_id_in(typed)
     known = None if coworker_id is None else person_of(connection, coworker_id)
-    return people_by_name(connection, who) if known is None else [known]
+    return people_by_name(connection, typed) if known is None else [known]
+
+
+def _as_typed(argument: str) -> str:
+    """Read again what Python could not decode: a locale may say ASCII where UTF-8 is typed."""
+    try:
+        is_text = argument.isascii() or bool(argument.encode())
+    except UnicodeEncodeError:
+        is_text = False
+    try:
+        return argument if is_text else os.fsencode(argument).decode()
+    except UnicodeDecodeError:
+        raise click.UsageError(
+            "The name or address contains bytes that are not UTF-8 text. Use a terminal and a "
+            "locale with UTF-8, for example LC_ALL=C.UTF-8."
+        ) from None
 
 
 def coworker_id_in(who: str) -> int | None:

@@ -7,7 +7,9 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from workers.workshop import read_rules
+from workers.workshop import read_rules, secret_key
+
+SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 
 
 def mistake_about(path: Path) -> str:
@@ -18,14 +20,44 @@ def mistake_about(path: Path) -> str:
 
 
 def test_rules_that_cannot_be_read_are_named_with_the_cause(tmp_path: Path) -> None:
-    missing, latin = tmp_path / "missing.yaml", tmp_path / "latin.yaml"
-    latin.write_bytes("version: 1  # f\xfcr uns\n".encode("latin-1"))
     for path, cause in (
-        (missing, "no such file or directory"),
+        (tmp_path / "missing.yaml", "no such file or directory"),
         (tmp_path, "is a directory"),
-        (latin, "not UTF-8 text"),
     ):
         assert mistake_about(path) == f"COURSEBELL_RULES: cannot read {path}: {cause}"
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("version: 1\r\n# jo\u00e9 f\xfcr uns\n".encode("latin-1"), "2:5: file: expected UTF-8"),
+        (b"version: 1\n# \xc3\xa9\xc3", "2:4: file: expected UTF-8 text, and found the byte 0xc3"),
+        ("version: 1\n".encode("utf-16"), "1:1: file: expected UTF-8 text; save this UTF-16 file"),
+        ("version: 1\n".encode("utf-16-le"), "1:1: file: expected UTF-8 text; save this UTF-16"),
+    ],
+)
+def test_rules_that_are_not_utf_8_are_named_with_the_place(
+    tmp_path: Path, content: bytes, place: str
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_bytes(content)
+    assert mistake_about(path).startswith(f"{path}:{place}")
+
+
+def test_rules_with_a_byte_order_mark_are_the_same_rules(tmp_path: Path) -> None:
+    shipped = read_rules(load_settings({}))
+    path = tmp_path / "rules.yaml"
+    path.write_text(SHIPPED.read_text("utf-8"), encoding="utf-8-sig")
+    assert read_rules(load_settings({"COURSEBELL_RULES": str(path)})) == shipped
+
+
+def test_a_secret_key_that_is_no_key_is_named_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    path.write_bytes(b"\xff\xfe0\x00")
+    with pytest.raises(ConfigurationError) as caught:
+        secret_key(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
+    assert caught.value.mistakes[0].startswith(f"COURSEBELL_DATA_DIR: {path} is not a key")
+    assert path.read_bytes() == b"\xff\xfe0\x00"
 
 
 def test_the_shipped_rules_can_be_read() -> None:
