@@ -1,16 +1,18 @@
 """`up`: everything on one machine, in one command: broker, web, workers and clock."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 
+from ledger.engine import ledger_file
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from service.command.common import BROKER_ADDRESS, settings_now
-from service.command.listening import announcement, free_address
+from service.command.listening import Address, announcement, free_address
 from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
 from workers.supervisor import ChildCommand, Supervisor, python_program
@@ -25,8 +27,15 @@ def up() -> None:
     """Run everything on this machine until Ctrl-C."""
     settings = settings_now()
     read_rules(settings)
-    address = free_address(settings)
     check_platform(settings, os.environ)
+    with ExitStack() as stack:
+        for lock in lock_files(settings):
+            stack.enter_context(held(lock))
+        _run(settings, free_address(settings))
+    click.echo("Stopped.")
+
+
+def _run(settings: Settings, address: Address) -> None:
     stop = stop_on_signals()
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
@@ -37,7 +46,47 @@ def up() -> None:
         supervisor.wait(stop, [broker.revive, announcement(address, click.echo)])
         click.echo("Stopping.")
         supervisor.stop(STOP_ORDER)
-    click.echo("Stopped.")
+
+
+def lock_files(settings: Settings) -> list[Path]:
+    """Return the files that one `up` at a time locks, for the data folder and the SQLite file."""
+    data_dir, file = Path(settings.data_dir), ledger_file(settings.database_url)
+    locks = [data_dir / "up.lock"]
+    if file is not None and file.parent != data_dir.absolute():
+        locks.append(file.with_name(f"{file.name}.up.lock"))
+    return locks
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold a lock for this process alone. The kernel releases it when the process ends, however.
+
+    Raises:
+        ConfigurationError: another process holds it, or the file cannot be made.
+    """
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: cannot make {lock}: {error.strerror}"]
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                [
+                    (
+                        f"COURSEBELL_DATA_DIR: `coursebell up` already runs on {lock.parent} "
+                        f"(process {file.read(20).strip()}); stop it, or choose another folder"
+                    )
+                ]
+            ) from None
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 @contextmanager

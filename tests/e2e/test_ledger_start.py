@@ -74,6 +74,9 @@ class Site:
             return requests.get(f"http://{self.environment['COURSEBELL_LISTEN']}/readyz", timeout=9)
         return None
 
+    def answers(self) -> bool:
+        return self.readiness() is not None
+
     def is_ready(self) -> bool:
         answer = self.readiness()
         return answer is not None and answer.status_code == 200
@@ -172,3 +175,33 @@ def forbid(url: str) -> None:
     with writing(engine) as connection:
         connection.execute(update(revisions).values(oldest_code=LATER))
     engine.dispose()
+
+
+def test_a_second_up_on_one_data_folder_or_one_file_is_refused_until_the_first_is_gone(
+    tmp_path: Path, broker_url: str
+) -> None:
+    file = tmp_path / "elsewhere" / "ledger.db"
+    settings = {
+        "COURSEBELL_BROKER_URL": broker_url,
+        "COURSEBELL_DATABASE_URL": f"sqlite:///{file}",
+    }
+    with site(tmp_path, settings) as here:
+        here.start("up")
+        lock = tmp_path / "var" / "up.lock"
+        wait_until(partial(_is_held_by, lock, here.running["up"]), "the first holds the folder")
+        wait_until(file.exists, "the ledger made")
+        port = {"COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}"}
+        for other in ({}, {"COURSEBELL_DATA_DIR": str(tmp_path / "another")}):
+            second = here.run("up", **port, **other)
+            assert second.returncode == 2
+            assert f"(process {here.running['up'].pid}); stop it" in second.stderr
+        wait_until(here.answers, "the web server of the first")
+        assert here.run("status").returncode == 0
+        here.running["up"].kill()
+        here.running["up"].wait(PATIENCE_S)
+        here.start("up")
+        wait_until(partial(_is_held_by, lock, here.running["up"]), "the third holds the folder")
+
+
+def _is_held_by(lock: Path, process: subprocess.Popen[bytes]) -> bool:
+    return lock.exists() and lock.read_text() == f"{process.pid}\n"
