@@ -23,7 +23,7 @@ from schemas.settings import Settings
 from service.hearing import check_part
 from workers.bell import broker_answers
 from workers.clocks import Clock
-from workers.heartbeat import SILENT_AFTER_S
+from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
 _UNWRITABLE = "cannot be read and written now; the log has the reason"
@@ -76,14 +76,27 @@ def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, st
     """Return what each part says: "ok", or one sentence about what is wrong and what to do."""
     parts = {"broker": _broker(settings.broker_url)}
     try:
-        return parts | _ledger_parts(settings, engine, now)
+        parts |= _ledger_parts(settings, engine, now)
+        if settings.broker_url is None and _works_without_broker(engine, now):
+            del parts["broker"]
     except LedgerUnavailable as error:
-        return parts | {"ledger": f"{error}. {error.next_step}"}
+        parts["ledger"] = f"{error}. {error.next_step}"
+    return parts
+
+
+def _works_without_broker(engine: Engine, now: datetime) -> bool:
+    """Return whether a process that is workers and clock in one is alive: it needs no broker."""
+    with reading(engine) as connection:
+        beat_at = last_beats(connection).get(NO_BROKER)
+    return beat_at is not None and (now - beat_at).total_seconds() <= SILENT_AFTER_S
 
 
 def _broker(broker_url: str | None) -> str:
     if broker_url is None:
-        return "COURSEBELL_BROKER_URL is not set; `coursebell up` starts a broker of its own"
+        return (
+            "COURSEBELL_BROKER_URL is not set, and no worker runs without a broker;"
+            " `coursebell up` starts what is needed"
+        )
     if broker_answers(broker_url):
         return "ok"
     if broker_url.startswith("rediss://"):

@@ -7,11 +7,12 @@ mechanism (the ledger's), no result, no ETA, no remote control, and sockets that
 from typing import Any
 
 from celery import Celery, signals
+from celery.utils.dispatch import Signal
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
-from workers.broker.connecting import celery_broker, visibility_timeout_s
+from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeout_s
 from workers.child import become_child, leave_child
 from workers.logs import set_up_logs
 from workers.names import QUEUE
@@ -45,6 +46,14 @@ _TRANSPORT: dict[str, Any] = {
     "global_keyprefix": "coursebell:",
 }
 
+# In one process there are no children to end or to replace, and no sockets.
+_IN_MEMORY: dict[str, Any] = {
+    "worker_pool": "threads",
+    "task_time_limit": None,
+    "worker_soft_shutdown_timeout": 0,
+    "broker_transport_options": {"polling_interval": 0.05},
+}
+
 __all__ = ["make_worker_app", "run_worker", "tasks"]
 
 
@@ -66,15 +75,16 @@ def make_worker_app(settings: Settings) -> Celery:
     # No fix-ups: Celery would look for a Django application in the environment.
     app = Celery("coursebell", fixups=[])
     app.conf.update(
-        _CONFIGURATION,
-        **celery_broker(settings.broker_url),
-        broker_transport_options={
-            **_TRANSPORT,
-            "visibility_timeout": visibility_timeout_s(settings.broker_url),
-        },
-        worker_concurrency=settings.workers,
+        _CONFIGURATION, **celery_broker(settings.broker_url), worker_concurrency=settings.workers
     )
-    _connect_signals(settings, lay_foundation(settings))
+    if settings.broker_url == IN_MEMORY:
+        app.conf.update(_IN_MEMORY)
+        starts, ends = signals.worker_init, signals.worker_shutdown
+    else:
+        visible_s = visibility_timeout_s(settings.broker_url)
+        app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
+        starts, ends = signals.worker_process_init, signals.worker_process_shutdown
+    _connect_signals(settings, lay_foundation(settings), starts, ends)
     return app
 
 
@@ -94,8 +104,10 @@ def run_worker(app: Celery) -> int:
     return int(worker.exitcode or 0)
 
 
-def _connect_signals(settings: Settings, foundation: Foundation) -> None:
-    """Tell Celery what a process of it needs at its beginning and lets go of at its end."""
+def _connect_signals(
+    settings: Settings, foundation: Foundation, starts: Signal, ends: Signal
+) -> None:
+    """Have each process that works get its tools when it starts, and close them when it ends."""
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
@@ -107,5 +119,5 @@ def _connect_signals(settings: Settings, foundation: Foundation) -> None:
         leave_child()
 
     signals.setup_logging.connect(keep_our_logs, weak=False)
-    signals.worker_process_init.connect(begin, weak=False)
-    signals.worker_process_shutdown.connect(end, weak=False)
+    starts.connect(begin, weak=False)
+    ends.connect(end, weak=False)

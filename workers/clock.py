@@ -6,6 +6,7 @@ broker, a lost message and a lost worker cost a delay and nothing else.
 
 import secrets
 import threading
+from collections.abc import Sequence
 
 import structlog
 
@@ -42,16 +43,22 @@ _log = structlog.get_logger("clock")
 
 
 class BellClock:
-    """One clock process. `run` returns when `stop` is set."""
+    """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as."""
 
     def __init__(
-        self, engine: Engine, bell: Bell, clock: Clock, *, check_every_s: float = 0.0
+        self,
+        engine: Engine,
+        bell: Bell,
+        clock: Clock,
+        *,
+        check_every_s: float = 0.0,
+        kinds: Sequence[str] = ("clock",),
     ) -> None:
         self._engine = engine
         self._bell = bell
         self._clock = clock
         self._holder = secrets.token_hex(16)
-        self._heartbeat = Heartbeat(engine, "clock", clock)
+        self._heartbeats = [Heartbeat(engine, kind, clock) for kind in kinds]
         self._watch = RevisionWatch(engine)
         self._ticks = 0
         self._rhythm = {
@@ -88,7 +95,8 @@ class BellClock:
             LedgerUnavailable: it could not be read or written.
         """
         self._watch.check()
-        self._heartbeat.beat()
+        for heartbeat in self._heartbeats:
+            heartbeat.beat()
         now = self._clock()
         with writing(self._engine) as connection:
             if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):

@@ -1,22 +1,74 @@
-"""The program behind `coursebell worker`: becomes the Celery worker and its children."""
+"""The program behind `coursebell worker`: becomes the Celery worker and its children.
+
+With `--without-broker` it is workers and clock in one process, which needs no broker.
+"""
 
 import os
+import signal
 import sys
+import threading
+from dataclasses import replace
+
+import structlog
 
 from workers.celery_environment import remove_celery_variables
+from workers.names import WITHOUT_BROKER
+
+_is_alone = WITHOUT_BROKER in sys.argv[1:]
 
 # Celery reads its variables while it is imported.
 remove_celery_variables(os.environ)
-# SIGTERM then finishes the email being handed over, and puts back a task that takes too long.
-os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+if not _is_alone:
+    # SIGTERM then finishes the email being handed over, and puts back a task that takes too long.
+    # Alone there are no children that could be ended, so that SIGTERM waits for every task begun.
+    os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 
-from workers.celery_app import make_worker_app, run_worker  # noqa: E402 - see above
+from ledger.engine import open_engine  # noqa: E402 - see above
+from schemas.errors import frames_of  # noqa: E402 - same
+from schemas.settings import Settings  # noqa: E402 - same
+from workers.bell import Bell  # noqa: E402 - same
+from workers.broker.connecting import IN_MEMORY  # noqa: E402 - same
+from workers.celery_app import make_worker_app, run_worker  # noqa: E402 - same
+from workers.clock import BellClock  # noqa: E402 - same
+from workers.clocks import utc_now  # noqa: E402 - same
 from workers.environment import load  # noqa: E402 - same
+from workers.heartbeat import NO_BROKER  # noqa: E402 - same
+
+_log = structlog.get_logger("clock")
 
 
 def main() -> None:
     """Work until SIGTERM or SIGINT."""
-    sys.exit(run_worker(make_worker_app(load(os.environ))))
+    settings = load(os.environ)
+    if _is_alone:
+        sys.exit(_work_without_broker(replace(settings, broker_url=IN_MEMORY)))
+    sys.exit(run_worker(make_worker_app(settings)))
+
+
+def _work_without_broker(settings: Settings) -> int:
+    """Run the workers in this thread and the clock in another; return the exit code."""
+    app = make_worker_app(settings)
+    stop, failed = threading.Event(), threading.Event()
+    engine, bell = open_engine(settings.database_url), Bell(settings.broker_url)
+    kinds = ("clock", NO_BROKER)
+    clock = BellClock(engine, bell, utc_now, check_every_s=settings.check_every_s, kinds=kinds)
+
+    def tick() -> None:
+        try:
+            clock.run(stop)
+        except Exception as error:  # noqa: BLE001 - workers without a clock would do nothing
+            _log.error("clock.fault", error=frames_of(error))
+            failed.set()
+            signal.raise_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=tick, name="clock", daemon=True)
+    thread.start()
+    code = run_worker(app)
+    stop.set()
+    thread.join()
+    bell.close()
+    engine.dispose()
+    return 1 if failed.is_set() else code
 
 
 if __name__ == "__main__":

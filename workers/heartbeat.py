@@ -12,6 +12,7 @@ from schemas.errors import LedgerUnavailable
 from workers.clocks import Clock
 
 EVERY_S = 5.0
+NO_BROKER = "no-broker"  # the kind of a process that is workers and clock in one
 SILENT_AFTER_S = 60.0  # a kind of process not heard of for so long is taken for dead
 
 _log = structlog.get_logger("heartbeat")

@@ -1,5 +1,6 @@
 """The names that processes share: the queue and the tasks. A rename is a decision."""
 
+WITHOUT_BROKER = "--without-broker"  # makes workers and clock one process
 QUEUE = "coursebell"  # the Procfile's worker consumes it
 
 LOOKUP_DRAIN = "lookup.drain"  # read the records that changed, decide

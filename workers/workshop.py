@@ -16,6 +16,7 @@ from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters
 from workers.bell import Bell
+from workers.broker.connecting import IN_MEMORY
 from workers.check.backfill import missed_in
 from workers.check.tools import Checking
 from workers.clocks import Clock, utc_now
@@ -194,8 +195,9 @@ def _shipped_rules() -> Path:
 
 def make_budget(settings: Settings) -> Budget:
     """Return the share in the source's limits that this process has with all others."""
-    # Without a broker the limits are divided among the workers and one who looks in from outside.
-    return Budget(settings.nexudus_limits, settings.broker_url, shares=settings.workers + 1)
+    # Without a broker the limits are divided among the workers and one command given by hand.
+    workers = 1 if settings.broker_url == IN_MEMORY else settings.workers
+    return Budget(settings.nexudus_limits, settings.broker_url, shares=workers + 1)
 
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:

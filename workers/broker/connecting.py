@@ -10,11 +10,14 @@ from redis.retry import Retry
 
 from schemas.settings.broker import BrokerTls, broker_address
 
+IN_MEMORY = "memory://"  # Celery inside one process; no setting may say so
 _VISIBILITY_TIMEOUT_S = 900  # longer than a task may take, so nothing is delivered twice
 
 
 def celery_broker(url: str) -> dict[str, Any]:
     """Return Celery's settings `broker_url` and `broker_use_ssl` for this address."""
+    if url == IN_MEMORY:
+        return {"broker_url": url}
     address = broker_address(url)
     login = ""
     if address.password:

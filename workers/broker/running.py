@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from schemas.errors import ConfigurationError
-from workers.broker.choice import BrokerChoice
+from workers.broker.choice import BrokerChoice, BrokerKind
+from workers.broker.connecting import IN_MEMORY
 from workers.broker.place import Place, take_place
 from workers.broker.server import ADDRESS, OwnServer, PortTaken
 
@@ -20,7 +21,10 @@ PORT_TRIES = 5  # between choosing a free port and using it, somebody else may t
 
 
 class RunningBroker:
-    """A broker in use. One that was given by URL has no `pid`, and `stop` leaves it alone."""
+    """A broker in use. One that was given by URL has no `pid`, and `stop` leaves it alone.
+
+    Where there is none, `is_none` is true, and workers and clock have to be one process.
+    """
 
     def __init__(self, url: str, server: OwnServer | None = None) -> None:
         self.url = url
@@ -40,6 +44,11 @@ class RunningBroker:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def is_none(self) -> bool:
+        """Return whether there is no broker that several processes could reach."""
+        return self.url == IN_MEMORY
 
     @property
     def pid(self) -> int | None:
@@ -95,6 +104,8 @@ def start(
     """
     if choice.url is not None:
         return RunningBroker(choice.url)
+    if choice.kind is BrokerKind.NONE:
+        return RunningBroker(IN_MEMORY)
     if choice.binary is None:
         raise ConfigurationError(["A broker needs a URL or a server to start."])
     place = take_place(data_dir)

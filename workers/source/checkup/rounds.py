@@ -79,9 +79,11 @@ def check_up(place: CheckUp) -> Iterator[Check]:
 
 
 def _limits(place: CheckUp) -> Iterator[Check]:
-    setting = place.settings.nexudus_limits
+    setting, has_broker = place.settings.nexudus_limits, place.settings.broker_url is not None
     yield from _guarded(
-        Topic.LIMITS, "requests", lambda: limit_checks(setting, place.budget.state())
+        Topic.LIMITS,
+        "requests",
+        lambda: limit_checks(setting, place.budget.state(), has_broker=has_broker),
     )
 
 

@@ -11,7 +11,7 @@ from workers.source.checkup.values import AGAIN, Check, Topic, Verdict, lasting,
 _ALMOST = 0.9
 
 
-def limit_checks(setting: str, state: BudgetState) -> list[Check]:
+def limit_checks(setting: str, state: BudgetState, *, has_broker: bool) -> list[Check]:
     """Say what is allowed, what of it is used, and whether the source asked for quiet."""
     allowed = setting.replace(";", ", ")
     used = ", ".join(f"{one.used} of {one.most} per {_unit(one)}" for one in state.spent)
@@ -27,6 +27,16 @@ def limit_checks(setting: str, state: BudgetState) -> list[Check]:
     ]
     if state.shared:
         checks.append(_ok("counted", "by all programs together, through the broker"))
+    elif not has_broker:
+        checks.append(
+            Check(
+                Topic.LIMITS,
+                "counted",
+                Verdict.NOTE,
+                "by each program for itself, which keeps to a share of that, as no broker is set",
+                "Nothing with `coursebell up`. Else set COURSEBELL_BROKER_URL.",
+            )
+        )
     else:
         checks.append(
             Check(
