@@ -71,7 +71,7 @@ run() {
 
 say "Trying it as a user without a name."
 run coursebell --help > /dev/null
-run coursebell init - 2> /dev/null | grep -q '^COURSEBELL_SECRET_KEY=.' || fail "init writes no secret key."
+run coursebell init - 2> /dev/null | grep -q "^COURSEBELL_SECRET_KEY='." || fail "init writes no secret key."
 run coursebell migrate
 run python - <<'PYTHON' || fail "The image contains what is named above, which it should leave out."
 import importlib.util, shutil, sys

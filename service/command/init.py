@@ -25,11 +25,11 @@ _EXAMPLES = (
 _FRESH = ("COURSEBELL_RELAY_TOKENS", "COURSEBELL_HOOK_SECRETS", "COURSEBELL_SECRET_KEY")
 _SECRET_BYTES = 32
 _ASSIGNMENT = re.compile(r"#?(COURSEBELL_[A-Z_]+)=")
-# Shells, systemd, Compose and `docker --env-file` read these characters alike without quotes.
-_SAFE = re.compile(r"[A-Za-z0-9_./:@%+,=?{}-]+")
+# In single quotes, every reader of such files takes these values alike: see deploy/env.example.
+_QUOTABLE = re.compile(r"[^'\x00-\x1f\x7f]+")
 _COMPOSE = """
 # The password of the database in deploy/compose.yaml. Coursebell itself does not read it.
-POSTGRES_PASSWORD={password}
+POSTGRES_PASSWORD='{password}'
 """
 
 
@@ -46,7 +46,7 @@ def init(file: str, *, compose: bool, yes: bool) -> None:
     are copied into it.
     """
     settings_now()
-    given, unsafe = _given(os.environ)
+    given, unquotable = _given(os.environ)
     fresh = {name: _new_secret() for name in _FRESH if not {name, f"{name}_FILE"} & given.keys()}
     text = fill_in(_example(), {**fresh, **given})
     if compose:
@@ -56,29 +56,29 @@ def init(file: str, *, compose: bool, yes: bool) -> None:
     else:
         _write(Path(file), text, may_replace=yes)
         click.echo(f"Wrote {file}, readable only by you.", err=True)
-    _print_next_steps(file, fresh, given, unsafe)
+    _print_next_steps(file, fresh, given, unquotable)
 
 
 def fill_in(example: str, values: Mapping[str, str]) -> str:
     """Return the example settings with these values in place of the commented defaults.
 
-    `values` maps `NAME` or `NAME_FILE` to text that needs no quotes.
+    `values` maps `NAME` or `NAME_FILE` to text without a single quote.
     """
     lines = []
     for line in example.splitlines():
         assignment = _ASSIGNMENT.match(line)
         names = (assignment[1], f"{assignment[1]}_FILE") if assignment else ()
-        set_here = [f"{name}={values[name]}" for name in names if name in values]
+        set_here = [f"{name}='{values[name]}'" for name in names if name in values]
         lines += set_here or [line]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _given(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return the settings of the environment, and the names of those that would need quotes."""
+    """Return the settings of the environment, and the names of those that cannot be written."""
     names = [name for doc in SETTINGS for name in (doc.name, f"{doc.name}_FILE")]
     given = {name: environ[name] for name in names if environ.get(name)}
-    unsafe = [name for name, value in given.items() if not _SAFE.fullmatch(value)]
-    return {name: value for name, value in given.items() if name not in unsafe}, unsafe
+    unquotable = [name for name, value in given.items() if not _QUOTABLE.fullmatch(value)]
+    return {name: value for name, value in given.items() if name not in unquotable}, unquotable
 
 
 def _new_secret() -> str:
@@ -116,14 +116,17 @@ def _write(path: Path, text: str, *, may_replace: bool) -> None:
 
 
 def _print_next_steps(
-    file: str, fresh: Mapping[str, str], given: Mapping[str, str], unsafe: list[str]
+    file: str, fresh: Mapping[str, str], given: Mapping[str, str], unquotable: list[str]
 ) -> None:
     if fresh:
         click.echo(f"Fresh secrets: {', '.join(fresh)}.", err=True)
     if given:
         click.echo(f"Copied from the environment: {', '.join(given)}.", err=True)
-    if unsafe:
-        click.echo(f"Not copied, because they need quotes: {', '.join(unsafe)}.", err=True)
+    if unquotable:
+        click.echo(
+            f"Not copied, because they contain a single quote or a line break: {', '.join(unquotable)}.",
+            err=True,
+        )
     where = "the file" if file == STANDARD_OUTPUT else file
     click.echo(
         f"Next: fill in the Nexudus user, the mail server and the zone in {where}.", err=True
