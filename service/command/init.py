@@ -124,7 +124,7 @@ def _print_next_steps(
         click.echo(f"Copied from the environment: {', '.join(given)}.", err=True)
     if unquotable:
         click.echo(
-            f"Not copied, because they contain a single quote or a line break: {', '.join(unquotable)}.",
+            f"Not copied, as they contain a quote or a line break: {', '.join(unquotable)}.",
             err=True,
         )
     where = "the file" if file == STANDARD_OUTPUT else file

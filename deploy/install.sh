@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# Install Coursebell on this machine as a systemd service, or upgrade it. Run it as root from a
+# checkout of the source, which it needs only while it runs:
+#
+#     sudo deploy/install.sh                # everything on one machine, as `coursebell up`
+#     sudo deploy/install.sh web worker     # these processes only, with a database and a broker of your own
+#
+# The first run writes /etc/coursebell/env, to be filled in. Every further run is an upgrade: it
+# installs beside the running version, checks the settings, stops Coursebell, migrates the ledger,
+# and starts the new version. Make a backup before.
+#
+#   PYTHON  the Python to use, 3.11 or newer (default: python3)
+#   OWNER   the user that Coursebell runs as (default: coursebell; made if it is not there)
+#   ROOT    a folder to install into instead of /, to try this script; systemd is then left alone
+set -euo pipefail
+
+PYTHON=${PYTHON:-python3}
+OWNER=${OWNER:-coursebell}
+ROOT=${ROOT:+$(realpath -m "$ROOT")}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PREFIX=$ROOT/opt/coursebell
+SETTINGS=$ROOT/etc/coursebell/env
+STATE=$ROOT/var/lib/coursebell
+UNITS=$ROOT/etc/systemd/system
+
+say() { printf '%s\n' "$*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+is_root() { [ "$(id -u)" = 0 ]; }
+is_owner() { [ "$(id -un)" = "$OWNER" ]; }
+has_systemd() { [ -z "$ROOT" ] && [ -d /run/systemd/system ]; }
+
+# Run a command as the owner, with the settings and nothing else of this environment.
+as_owner() {
+  local change=()
+  is_owner || change=(runuser -u "$OWNER" --)
+  # shellcheck disable=SC2016  # the inner shell expands these
+  (cd / && env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 HOME="$STATE" COURSEBELL_DATA_DIR="$STATE" \
+    "${change[@]}" sh -c 'set -a; . "$1"; set +a; shift; cd "$HOME"; exec "$@"' sh "$SETTINGS" "$@")
+}
+
+check_machine() {
+  is_root || { [ -n "$ROOT" ] && is_owner; } || fail "Installing needs root: sudo deploy/install.sh"
+  "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+    || fail "Coursebell needs Python 3.11 or newer, and $PYTHON is not; name another: PYTHON=/path/to/python3 deploy/install.sh"
+  "$PYTHON" -c 'import ensurepip, venv' 2> /dev/null \
+    || fail "$PYTHON cannot make environments; install its venv module: apt-get install python3-venv"
+}
+
+# The unit hides home folders from the service, and other users cannot enter them.
+check_python_is_shared() {
+  local home
+  home=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.base_prefix))')
+  if [ -z "$ROOT" ] && [[ $home =~ ^/(home|root|run/user)(/|$) ]]; then
+    fail "$PYTHON is in a home folder, where a service cannot use it; name another: PYTHON=/usr/bin/python3 deploy/install.sh"
+  fi
+}
+
+name_units() {
+  units=()
+  local part
+  for part in "$@"; do
+    case $part in
+      web | worker | clock) units+=("coursebell-$part") ;;
+      *) fail "There is no process $part; name some of web, worker and clock, or none for all on this machine." ;;
+    esac
+  done
+  [ "${#units[@]}" -gt 0 ] || units=(coursebell)
+}
+
+make_user_and_folders() {
+  if ! id -u "$OWNER" > /dev/null 2>&1; then
+    useradd --system --user-group --home-dir "$STATE" --shell /usr/sbin/nologin "$OWNER"
+  fi
+  install -d -m 0755 "$PREFIX" "$UNITS"
+  install -d -m 0750 "$(dirname "$SETTINGS")"
+  install -d -m 0700 "$STATE"
+  if is_root; then
+    chown "root:$(id -gn "$OWNER")" "$(dirname "$SETTINGS")"
+    chown "$OWNER:" "$STATE"
+  fi
+}
+
+# A moved environment breaks, so each version is built where it stays, and a link leads to it.
+build_environment() {
+  new=$PREFIX/env-$(date -u +%Y%m%dT%H%M%SZ)-$$
+  trap 'rm -rf "$new"' EXIT
+  say "Installing into $new"
+  "$PYTHON" -m venv "$new"
+  local pip=("$new/bin/python" -m pip --disable-pip-version-check)
+  "${pip[@]}" install --quiet --no-deps --require-hashes -r deploy/requirements.lock
+  "${pip[@]}" install --quiet --no-deps --no-build-isolation .
+  "${pip[@]}" check
+}
+
+write_settings() {
+  first_time=no
+  [ -e "$SETTINGS" ] && return
+  first_time=yes
+  env -i PATH=/usr/bin:/bin LANG=C.UTF-8 COURSEBELL_DATA_DIR="$STATE" "$new/bin/coursebell" init "$SETTINGS" 2> /dev/null
+  chmod 640 "$SETTINGS"
+  if is_root; then
+    chown "root:$(id -gn "$OWNER")" "$SETTINGS"
+  fi
+}
+
+# Before the long part with the version that is there, and again with the new one, which may know more.
+check_settings() {
+  as_owner "$1/bin/coursebell" config show > /dev/null \
+    || fail "Correct $SETTINGS as said above, then run this again. What was installed before is unchanged."
+}
+
+install_units() {
+  local unit
+  for unit in "${units[@]}"; do
+    sed -E -e "s#/(opt|etc|var/lib)/coursebell#$ROOT&#g" -e "s#^(User|Group)=coursebell#\1=$OWNER#" \
+      "deploy/systemd/$unit.service" > "$UNITS/$unit.service"
+    chmod 644 "$UNITS/$unit.service"
+  done
+  if has_systemd; then
+    systemctl daemon-reload
+    systemctl --quiet enable "${units[@]}"
+  fi
+}
+
+# From here on the running version is stopped; if anything fails, it is started again.
+change_over() {
+  if has_systemd; then
+    systemctl stop "${units[@]}"
+  fi
+  as_owner "$new/bin/coursebell" migrate >&2 || {
+    start_units
+    fail "The ledger was not migrated, so the version that was there stays."
+  }
+  # A folder that an older version of these instructions had made would take the link into itself.
+  if [ -d "$PREFIX/.venv" ] && [ ! -L "$PREFIX/.venv" ]; then
+    rm -rf "$PREFIX/.venv"
+  fi
+  ln -s "$new" "$PREFIX/.venv.$$"
+  mv -T "$PREFIX/.venv.$$" "$PREFIX/.venv"
+  trap - EXIT
+}
+
+start_units() {
+  if has_systemd && [ "$first_time" = no ] && [ -e "$PREFIX/.venv" ]; then
+    systemctl start "${units[@]}"
+  fi
+}
+
+# The one before this stays, so that a process which still runs from it finds its files.
+remove_old_environments() {
+  local old
+  # shellcheck disable=SC2012  # we made these names
+  ls -d "$PREFIX"/env-* | sort | head -n -2 | while read -r old; do rm -rf "$old"; done
+}
+
+say_what_next() {
+  local command
+  command="sudo -u $OWNER sh -c 'set -a; . $SETTINGS; cd; $PREFIX/.venv/bin/coursebell"
+  say "Installed: $("$PREFIX/.venv/bin/coursebell" --version)"
+  if [ "$first_time" = yes ]; then
+    say "Next: fill in $SETTINGS, then start it:"
+  elif has_systemd; then
+    say "Started. Look at it: $command status'"
+    return
+  else
+    say "systemd does not run here. Start it anew:"
+  fi
+  if has_systemd; then
+    say "  systemctl start ${units[*]}"
+  else
+    local unit
+    for unit in "${units[@]}"; do
+      say "  $command $(sed -n 's/^ExecStart=.*coursebell //p' "$UNITS/$unit.service")'"
+    done
+  fi
+}
+
+check_machine
+check_python_is_shared
+name_units "$@"
+make_user_and_folders
+if [ -e "$PREFIX/.venv" ] && [ -e "$SETTINGS" ]; then
+  check_settings "$PREFIX/.venv"
+fi
+build_environment
+write_settings
+check_settings "$new"
+install_units
+change_over
+start_units
+remove_old_environments
+say_what_next
