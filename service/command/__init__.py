@@ -7,6 +7,7 @@ import click
 from schemas.errors import ConfigurationError, CoursebellError, LedgerUnavailable
 from service.command.backfill import backfill
 from service.command.certify import certify
+from service.command.common import Commands
 from service.command.configuring import config
 from service.command.demo import demo
 from service.command.doctor import doctor
@@ -27,7 +28,7 @@ TROUBLE = 4  # what we depend on is out of reach
 UNREAD = 141  # what a shell says of a program that wrote where nobody reads
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="coursebell")
 def commands() -> None:
     """Watches the courses of a Nexudus space and writes the right email, once."""

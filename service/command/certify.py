@@ -69,7 +69,7 @@ def certify(
     html: Path | None,
     verified: Path | None,
 ) -> None:
-    """Prove that nothing Nexudus has was missed: every row, and what became of it.
+    """Prove that nothing was missed: every row and what became of it.
 
     The days are those of COURSEBELL_ZONE. Exit code 1: something is not accounted for; 4: Nexudus
     could not be read, or its lists do not add up, so that nothing can be said.

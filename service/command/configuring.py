@@ -6,10 +6,10 @@ from dataclasses import asdict
 import click
 
 from schemas.settings import describe
-from service.command.common import as_json, print_json, settings_now
+from service.command.common import Commands, as_json, print_json, settings_now
 
 
-@click.group()
+@click.group(cls=Commands)
 def config() -> None:
     """Look at the settings."""
 

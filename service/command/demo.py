@@ -6,6 +6,7 @@ The stand-in is a program of its own, started like any other; nothing here knows
 import json
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 import threading
@@ -21,7 +22,7 @@ import click
 
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
-from service.command.demo_story import Stage, play
+from service.command.demo_story import Stage, first_address, play
 from service.command.serving import prepare_ledger, stop_on_signals
 from service.command.up import STOP_ORDER, running_broker, start_programs
 from workers.broker import RunningBroker
@@ -40,7 +41,7 @@ class DemoError(CoursebellError):
 @click.command()
 @click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
 def demo(*, stay: bool) -> None:
-    """Show the whole job: somebody enrols, learns, finishes, and the emails arrive."""
+    """Show the whole job: a person learns, and the emails arrive."""
     _check_installed()
     stop = stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
@@ -58,12 +59,29 @@ def demo(*, stay: bool) -> None:
                 click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
                 play(stage, click.echo, stop)
             if stage is not None and stay and not stop.is_set():
+                click.echo("\nTo look into it from another shell:")
+                for words in (("status",), ("tail",), ("why", first_address(stage))):
+                    click.echo(f"  {command_line(folder, *words)}")
                 click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
                 supervisor.wait(stop, [broker.revive])
             if stop.is_set():
                 click.echo("Stopping.")
             supervisor.stop((*STOP_ORDER, "sandbox"))
     click.echo("Stopped, and nothing is left running.")
+
+
+def command_line(folder: Path, *words: str) -> str:
+    """Return a line for a shell that gives one of our commands about the demo in this folder.
+
+    It leaves out settings of the shell that point elsewhere, if it has those of this process.
+    """
+    foreign = sorted(
+        name for name in os.environ if name.startswith(PREFIX) or name in PLATFORM_NAMES
+    )
+    unset = [word for name in foreign for word in ("-u", name)]
+    program = Path(sys.argv[0]).absolute()
+    ours = [str(program)] if program.name == "coursebell" else python_program("service")
+    return shlex.join(["env", *unset, f"COURSEBELL_DATA_DIR={folder}", *ours, *words])
 
 
 def _check_installed() -> None:

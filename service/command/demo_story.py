@@ -44,6 +44,12 @@ def play(stage: Stage, say: Say, stop: threading.Event) -> None:
             return
 
 
+def first_address(stage: Stage) -> str:
+    """Return the email address of the person of the story."""
+    address: str = _ask(stage, "/sandbox/people")[0]["email"]
+    return address
+
+
 def _steps(stage: Stage, say: Say) -> Iterator[None]:
     """Make one thing happen at each turn; the next waits until it is asked for."""
     person = _ask(stage, "/sandbox/people")[0]

@@ -50,7 +50,7 @@ class _Ledger:
 @click.command()
 @as_json
 def doctor(*, as_json: bool) -> None:
-    """Look for whatever is wrong between Coursebell and Nexudus, and say how to mend it."""
+    """Find what is wrong between Coursebell and Nexudus, and the fix."""
     # What the source client logs is in the report, in words for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())

@@ -15,6 +15,7 @@ import structlog
 from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.settings import Settings
 from service.command.common import (
+    Commands,
     as_json,
     opened_ledger,
     print_json,
@@ -51,7 +52,7 @@ _PATIENCE_S = 60.0
 _BACKFILL_S = 600.0
 
 
-@click.group()
+@click.group(cls=Commands)
 def hooks() -> None:
     """Look after the webhooks at Nexudus that call Coursebell."""
     # What the source client logs would stand between the lines for people.
@@ -61,7 +62,7 @@ def hooks() -> None:
 @hooks.command("list")
 @as_json
 def list_hooks(*, as_json: bool) -> None:
-    """Show the webhooks that call us, how each is doing, and what the guardian did last."""
+    """Show the webhooks that call us, and what the guardian did last."""
     settings = with_own_broker(settings_now())
     with _guarding(settings) as guarding, _explained():
         shown = what_there_is(guarding)
@@ -78,7 +79,7 @@ def list_hooks(*, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask whether you mean it.")
 @as_json
 def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
-    """Switch a webhook that calls us on again, and ask Nexudus for what was missed."""
+    """Switch a webhook on again, and ask Nexudus for what was missed."""
     settings = with_own_broker(settings_now())
     if not yes:
         must_be_asked(f"coursebell hooks enable {webhook_id} --yes")
@@ -107,7 +108,7 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
 @click.option("--action", metavar="NAME_OR_NUMBER", help="What to tell of, as Nexudus calls it.")
 @as_json
 def register_hook(location: int, action: str | None, *, as_json: bool) -> None:
-    """Make a webhook at Nexudus that calls us, about one kind of change at one location."""
+    """Make a webhook for one kind of change at one location."""
     settings = with_own_broker(settings_now())
     check_can_be_called(settings.public_url)
     with (

@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,11 +97,16 @@ def reserve(address: Address) -> socket.socket:
 
 
 def announcement(
-    address: Address, say: Callable[[str], None], *, late_after_s: float = LATE_AFTER_S
+    address: Address,
+    say: Callable[[str], None],
+    *,
+    then: Sequence[str] = (),
+    late_after_s: float = LATE_AFTER_S,
 ) -> Callable[[], None]:
     """Return a function to call repeatedly, which says once when the web server answers.
 
-    It also says once when the server has not answered within `late_after_s` seconds.
+    The lines of `then` follow. It also says once when the server has not answered within
+    `late_after_s` seconds.
     """
     began_at = time.monotonic()
     said: set[str] = set()
@@ -113,6 +118,8 @@ def announcement(
             said.add("up")
             say(f"Coursebell is up at {address.url}{address.note}")
             say(f"Its health is at {address.url}/readyz")
+            for line in then:
+                say(line)
         elif "late" not in said and time.monotonic() - began_at >= late_after_s:
             said.add("late")
             say(

@@ -38,7 +38,7 @@ def _digits(text: str) -> str:
 )
 @as_json
 def login(code: str | None, *, as_json: bool) -> None:
-    """Sign in at Nexudus with a code, once; workers then keep that sign-in alive."""
+    """Sign in at Nexudus with a code; workers keep the sign-in alive."""
     settings = settings_now()
     with opened_ledger(settings) as engine:
         password = _password(settings)

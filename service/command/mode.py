@@ -17,7 +17,7 @@ from workers.clocks import utc_now
 @click.argument("wanted", required=False, type=click.Choice([mode.value for mode in Mode]))
 @as_json
 def mode(wanted: str | None, *, as_json: bool) -> None:
-    """Show the mode, or change it: observe keeps every email here, sending lets them go."""
+    """Show or change the mode: observe keeps emails, sending sends."""
     settings = settings_now()
     with opened_ledger(settings) as engine:
         if wanted is None:

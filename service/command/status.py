@@ -28,7 +28,7 @@ from workers.clocks import utc_now
 @click.command()
 @as_json
 def status(*, as_json: bool) -> None:
-    """Show what was sent, what waits and why, and whether everything runs."""
+    """Show what was sent, what waits and why, and what does not run."""
     settings = with_own_broker(settings_now())
     now = utc_now()
     with opened_ledger(settings) as engine:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-from ledger.engine import ledger_file
+from ledger.controls import sending_of
+from ledger.engine import ledger_file, reading
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from service.command.common import BROKER_ADDRESS, settings_now
+from schemas.states import Mode
+from service.command.common import BROKER_ADDRESS, opened_ledger, settings_now
 from service.command.listening import Address, announcement, free_address
 from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
@@ -44,9 +46,38 @@ def _run(settings: Settings, address: Address) -> None:
         prepare_ledger(settings)
         secret_key(settings)
         start_programs(supervisor, broker, os.environ, log_dir=None)
-        supervisor.wait(stop, [broker.revive, announcement(address, click.echo)])
+        announce = announcement(address, click.echo, then=opening_lines(settings))
+        supervisor.wait(stop, [broker.revive, announce])
         click.echo("Stopping.")
         supervisor.stop(STOP_ORDER)
+
+
+def opening_lines(settings: Settings) -> list[str]:
+    """Return the mode, where emails go, and what to do next. Raises as `opened_ledger`."""
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        mode = sending_of(connection).mode
+    leaves = "emails are sent" if mode is Mode.SENDING else "emails are written and kept"
+    server, sender = settings.smtp, settings.mail_from
+    if server is None:
+        goes = "No mail server is set (COURSEBELL_SMTP_URL): emails stay here."
+    else:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        goes = f"Mail server: {host}:{server.port}"
+    if settings.nexudus_username is None:
+        next_step = (
+            "set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD and start again;"
+            " until then nothing can be read from Nexudus."
+        )
+    elif mode is Mode.SENDING:
+        next_step = "`coursebell doctor` checks Nexudus, `coursebell tail` shows what happens."
+    elif server is None or sender is None:
+        next_step = (
+            "look with `coursebell tail`. To send, set COURSEBELL_SMTP_URL and"
+            " COURSEBELL_MAIL_FROM, start again, then `coursebell mode sending`."
+        )
+    else:
+        next_step = "look with `coursebell tail`. To send: `coursebell mode sending`"
+    return [f"Mode: {mode}; {leaves}.", goes, f"Next: {next_step}"]
 
 
 def lock_files(settings: Settings) -> list[Path]:

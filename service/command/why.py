@@ -62,7 +62,7 @@ class Telling:
 @as_json
 @show_addresses
 def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
-    """Tell what happened to a person, and what they were sent or not sent, and why.
+    """Tell what happened to a person, what they were sent, and why.
 
     EMAIL is their address; their Id, or a part of their name or of what stands before the @, will
     do.

@@ -21,11 +21,16 @@ from ledger.people import accept_person
 from schemas.actions import Outcome
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Coworker
+from service.command.serving import prepare_ledger
+from service.command.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
 from tests.servers.programs import is_alive, wait_until
 from workers.broker import choose
 from workers.broker.running import free_port
+from workers.environment import load
+
+HUSH = "a-password"
 
 
 @contextlib.contextmanager
@@ -83,12 +88,20 @@ def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: P
     assert "Stopped." in told
     assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
     assert f"The broker is {tmp_path / 'redis-server'}, started here for us alone" in told
+    assert "\nMode: observe; emails are written and kept.\nNo mail server is set" in told
+    assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in told
 
 
 def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
-    with command("demo", log=log) as process:
+    # What the shell has for something else reaches neither the demo nor the lines it prints.
+    elsewhere = {
+        "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/elsewhere.db",
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
+    }
+    with command("demo", log=log, environment=elsewhere) as process:
         wait_until(lambda: "Still up" in log.read_text(), "the story told")
+        _check_lines_to_paste(log.read_text(), elsewhere)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
         spoken_aloud = {word for one in family for word in one.cmdline()}
@@ -227,6 +240,61 @@ def test_config_show_says_where_each_setting_came_from(tmp_path: Path) -> None:
     with command("config", "show", "--json", log=log) as process:
         assert process.wait(timeout=60) == 0
     assert all(line["read"] for line in json.loads(log.read_text()))
+
+
+def _check_lines_to_paste(told: str, environment: dict[str, str]) -> None:
+    status, tail, why = [line for line in told.splitlines() if line.startswith("  env ")]
+    for line, words in (
+        (status, ("sending: 3 sent", "! ")),
+        (f"{tail} --no-follow", ("<--", "Traceback")),
+        (why, ("You finished Freelance Finance", "Traceback")),
+    ):
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert words[0] in done.stdout
+        assert words[1] not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        (
+            {"MODE": "sending", "SMTP_URL": f"smtp://u:{HUSH}@mail.example.org?tls=starttls"},
+            [
+                "Mode: sending; emails are sent.",
+                "Mail server: mail.example.org:587",
+                "Next: `coursebell doctor` checks Nexudus, `coursebell tail` shows what happens.",
+            ],
+        ),
+        (
+            {"SMTP_URL": "smtp://[::1]:25?tls=none", "MAIL_FROM": "a@example.org"},
+            [
+                "Mode: observe; emails are written and kept.",
+                "Mail server: [::1]:25",
+                "Next: look with `coursebell tail`. To send: `coursebell mode sending`",
+            ],
+        ),
+    ],
+)
+def test_up_ends_its_start_with_the_mode_the_mail_server_and_the_next_step(
+    tmp_path: Path, stated: dict[str, str], expected: list[str]
+) -> None:
+    settings = load(
+        {
+            "COURSEBELL_DATA_DIR": str(tmp_path),
+            "COURSEBELL_NEXUDUS_USERNAME": "api@example.org",
+            **{f"COURSEBELL_{name}": text for name, text in stated.items()},
+        }
+    )
+    prepare_ledger(settings)
+    assert opening_lines(settings) == expected
+    assert HUSH not in "".join(expected)
 
 
 def _lived_a_little(folder: Path) -> dict[str, str]:
