@@ -63,6 +63,29 @@ def make_worker_app(settings: Settings) -> Celery:
     Raises:
         ConfigurationError: there is no broker to hear from, or the rules are wrong.
     """
+    broker_url = named_broker(settings)
+    # No fix-ups: Celery would look for a Django application in the environment.
+    app = Celery("coursebell", fixups=[])
+    app.conf.update(
+        _CONFIGURATION, **celery_broker(broker_url), worker_concurrency=settings.workers
+    )
+    if broker_url == IN_MEMORY:
+        app.conf.update(_IN_MEMORY)
+        starts, ends = signals.worker_init, signals.worker_shutdown
+    else:
+        visible_s = visibility_timeout_s(broker_url)
+        app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
+        starts, ends = signals.worker_process_init, signals.worker_process_shutdown
+    _connect_signals(settings, lay_foundation(settings), starts, ends)
+    return app
+
+
+def named_broker(settings: Settings) -> str:
+    """Return the address of the broker that was set.
+
+    Raises:
+        ConfigurationError: none was set, so a worker has nothing to listen to.
+    """
     if settings.broker_url is None:
         raise ConfigurationError(
             [
@@ -72,20 +95,7 @@ def make_worker_app(settings: Settings) -> Celery:
                 )
             ]
         )
-    # No fix-ups: Celery would look for a Django application in the environment.
-    app = Celery("coursebell", fixups=[])
-    app.conf.update(
-        _CONFIGURATION, **celery_broker(settings.broker_url), worker_concurrency=settings.workers
-    )
-    if settings.broker_url == IN_MEMORY:
-        app.conf.update(_IN_MEMORY)
-        starts, ends = signals.worker_init, signals.worker_shutdown
-    else:
-        visible_s = visibility_timeout_s(settings.broker_url)
-        app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
-        starts, ends = signals.worker_process_init, signals.worker_process_shutdown
-    _connect_signals(settings, lay_foundation(settings), starts, ends)
-    return app
+    return settings.broker_url
 
 
 def run_worker(app: Celery) -> int:

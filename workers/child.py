@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ledger.keys import KeyCheck
 from ledger.migrate import RevisionWatch
 from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
@@ -17,6 +18,7 @@ class Child:
     workshop: Workshop
     heartbeat: Heartbeat
     watch: RevisionWatch
+    key: KeyCheck
 
 
 _children: list[Child] = []  # none or one: a process is one child
@@ -27,7 +29,8 @@ def become_child(settings: Settings, foundation: Foundation) -> None:
     leave_child()
     workshop = make_workshop(settings, foundation)
     heartbeat = Heartbeat(workshop.engine, "worker", utc_now)
-    _children.append(Child(workshop, heartbeat, RevisionWatch(workshop.engine)))
+    key = KeyCheck(workshop.engine, foundation.secret_key)
+    _children.append(Child(workshop, heartbeat, RevisionWatch(workshop.engine), key))
 
 
 def this_child() -> Child:
@@ -35,12 +38,14 @@ def this_child() -> Child:
 
     Raises:
         LedgerUnavailable: the process could not be made ready; its log says why.
-        ConfigurationError: the ledger has been upgraded to tables that this code must not use.
+        ConfigurationError: the ledger has been upgraded to tables that this code must not use, or
+            belongs to another secret key.
     """
     if not _children:
         raise LedgerUnavailable("this worker could not open the ledger when it began")
     child = _children[0]
     child.watch.check()
+    child.key.check(utc_now())
     return child
 
 

@@ -1,17 +1,21 @@
 """Everything a worker process works with, made once per process and after any fork."""
 
 import contextlib
+import os
 import random
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ledger.engine import Engine, open_engine
+from ledger.keys import check_key, has_known_key
 from schemas.errors import ConfigurationError
 from schemas.rules import Rules, load_rules, rules_text
 from schemas.settings import Settings
+from schemas.settings.values import SHORTEST_SECRET
 from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters
@@ -155,34 +159,86 @@ def read_rules(settings: Settings) -> Rules:
     return load_rules(text, str(path), templates=TEMPLATES, actions=ACTIONS)
 
 
+def has_secret_key(settings: Settings) -> bool:
+    """Return whether there is a secret key here, so that none would be made."""
+    return settings.secret_key is not None or _key_file(settings).exists()
+
+
 def secret_key(settings: Settings) -> str:
     """Return the key for hashes and signed addresses; made once and kept in the data folder.
 
     Raises:
-        ConfigurationError: the data folder cannot be written.
+        ConfigurationError: the data folder cannot be written, or the file holds no key.
     """
     if settings.secret_key:
         return settings.secret_key
-    path = Path(settings.data_dir) / "secret_key"
+    path = _key_file(settings)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            # Written beside and moved into place: two processes starting at once agree on one.
-            fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_hex(32), encoding="ascii")
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(fresh)
-            fresh.unlink()
-        return path.read_text(encoding="ascii").strip()
+            _make_key(path)
+        key = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: cannot keep {path}: {_why(error)}"]
         ) from None
     except UnicodeDecodeError:
+        key = ""
+    if len(key) < SHORTEST_SECRET:
         raise ConfigurationError(
-            [f"COURSEBELL_DATA_DIR: {path} is not a key that Coursebell made; restore that file"]
-        ) from None
+            [
+                (
+                    f"COURSEBELL_DATA_DIR: {path} is not a key that Coursebell made: it is empty, "
+                    "cut short or not text; restore that file"
+                )
+            ]
+        )
+    return key
+
+
+def checked_secret_key(settings: Settings, engine: Engine, now: datetime) -> str:
+    """Return the secret key, if it is the one that the ledger belongs to. Raises as `check_key`.
+
+    Where there is no key, one is made only for a ledger that never had one.
+    """
+    if not has_secret_key(settings) and has_known_key(engine):
+        raise ConfigurationError(
+            [
+                (
+                    "COURSEBELL_SECRET_KEY: the ledger belongs to a secret key that is not here; "
+                    f"set it, or restore the file {_key_file(settings)} "
+                    "(`coursebell config accept-key` begins with a new key on purpose)"
+                )
+            ]
+        )
+    key = secret_key(settings)
+    check_key(engine, key, now)
+    return key
+
+
+def _key_file(settings: Settings) -> Path:
+    return Path(settings.data_dir) / "secret_key"
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key beside and move it into place: two who begin at once agree on one.
+
+    It is on the disk before anything is made with it: a power cut must not leave it empty.
+    """
+    fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+    fresh.touch(mode=0o600)
+    with fresh.open("w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(fresh)
+    fresh.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _why(error: OSError) -> str:

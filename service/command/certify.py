@@ -20,6 +20,7 @@ from service.command.certify_lines import lines_of
 from service.command.certify_page import page_of
 from service.command.common import (
     as_json,
+    check_secret_key,
     checking_now,
     print_json,
     printable,
@@ -82,6 +83,7 @@ def certify(
         return
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    check_secret_key(settings, signs=True)
     document = _made(settings, _window(settings, first, last))
     if html is not None:
         _write(html, signed_page(page_of(document), secret_key(settings)))

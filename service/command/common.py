@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from service.command.terminal import shows_unicode
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.environment import load
-from workers.workshop import make_budget, make_sources
+from workers.workshop import checked_secret_key, has_secret_key, make_budget, make_sources
 
 # In the data folder, for who looks in from outside; it holds a password.
 BROKER_ADDRESS = "broker.url"
@@ -138,6 +138,20 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
                     err=True,
                 )
             time.sleep(_LOOK_EVERY_S)
+
+
+def check_secret_key(settings: Settings, *, signs: bool) -> None:
+    """Refuse a secret key that the ledger does not belong to.
+
+    A process that does not sign needs none; if it has one, it must be the right one. A ledger that
+    is away is checked by the workers once it can be read.
+
+    Raises:
+        ConfigurationError: the key is another, or missing.
+    """
+    if signs or has_secret_key(settings):
+        with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
+            checked_secret_key(settings, engine, utc_now())
 
 
 def print_json(value: object) -> None:

@@ -1,17 +1,23 @@
-"""`config show`: every setting, where it came from, and no secret."""
+"""`config show`: every setting, where it came from; `config accept-key`: another secret key."""
 
+import getpass
 import os
 from dataclasses import asdict
 
 import click
 
+from ledger.engine import reading, writing
+from ledger.keys import accept_key, choices_kept
 from schemas.settings import describe
-from service.command.common import Commands, as_json, print_json, settings_now
+from service.command.common import Commands, as_json, opened_ledger, print_json, settings_now
+from service.command.consent import agreed, must_be_asked
+from workers.clocks import utc_now
+from workers.workshop import secret_key
 
 
 @click.group(cls=Commands)
 def config() -> None:
-    """Look at the settings."""
+    """Show the settings, or let the ledger use another secret key."""
 
 
 @config.command()
@@ -27,3 +33,26 @@ def show(*, as_json: bool) -> None:
         unread = "" if line.read else "; not read by this version yet"
         unquoted = ", the quotes around it were removed" if line.unquoted else ""
         click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted}{unread})")
+
+
+@config.command("accept-key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept_secret_key(*, yes: bool) -> None:
+    """Make the secret key that is set here the ledger's."""
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
+        with reading(engine) as connection:
+            kept = choices_kept(connection)
+        if not yes:
+            must_be_asked("coursebell config accept-key --yes")
+            click.echo(
+                "Certificates signed with the key before can then no longer be verified, and "
+                f"{kept} choices that members made, such as to get no email, are no longer found.",
+                err=True,
+            )
+            if not agreed("Use the key that is set here from now on?"):
+                return
+        key = secret_key(settings)
+        with writing(engine) as connection:
+            accept_key(connection, key, getpass.getuser(), utc_now())
+    click.echo("The ledger belongs to this secret key now. Restart every process that has another.")

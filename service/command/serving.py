@@ -22,6 +22,7 @@ from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings, platform_sources
 from service.command.common import (
     as_json,
+    check_secret_key,
     opened_ledger,
     print_json,
     settings_now,
@@ -29,13 +30,13 @@ from service.command.common import (
 )
 from service.command.listening import free_address, reserve
 from workers.bell import Bell
-from workers.celery_app import make_worker_app
+from workers.celery_app import named_broker
 from workers.clock import BellClock
 from workers.clocks import utc_now
 from workers.logs import set_up_logs
 from workers.names import WITHOUT_BROKER
 from workers.supervisor import python_program
-from workers.workshop import lay_foundation, read_rules
+from workers.workshop import read_rules
 
 _THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
 # The server's own lines go the way of ours.
@@ -58,6 +59,7 @@ def serve() -> None:
     address = free_address(settings)
     reserved = reserve(address)
     wait_for_ledger(settings)
+    check_secret_key(settings, signs=False)
     set_up_logs("web")
     # For the process that Granian starts: it must not import from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -97,8 +99,10 @@ def worker(*, without_broker: bool) -> None:
     if without_broker:
         _check_without_broker(settings)
     else:
-        make_worker_app(settings)
+        named_broker(settings)
+    read_rules(settings)
     wait_for_ledger(settings)
+    check_secret_key(settings, signs=True)
     with (
         suppress(LedgerUnavailable),
         opened_ledger(settings) as engine,
@@ -115,7 +119,6 @@ def _check_without_broker(settings: Settings) -> None:
         raise ConfigurationError(
             [f"COURSEBELL_BROKER_URL: expected it unset with {WITHOUT_BROKER}; remove one of them"]
         )
-    lay_foundation(settings)
 
 
 @click.command()
@@ -123,6 +126,7 @@ def clock() -> None:
     """Run the clock that rings the workers when something is due."""
     settings = settings_now()
     wait_for_ledger(settings)
+    check_secret_key(settings, signs=False)
     set_up_logs("clock")
     stop = stop_on_signals()
     bell = Bell(settings.broker_url)

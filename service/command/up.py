@@ -13,13 +13,13 @@ from ledger.engine import ledger_file, reading
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.states import Mode
-from service.command.common import BROKER_ADDRESS, opened_ledger, settings_now
+from service.command.common import BROKER_ADDRESS, check_secret_key, opened_ledger, settings_now
 from service.command.listening import Address, announcement, free_address
 from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
 from workers.names import WITHOUT_BROKER
 from workers.supervisor import ChildCommand, Supervisor, python_program
-from workers.workshop import read_rules, secret_key
+from workers.workshop import read_rules
 
 # Each a command of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))
@@ -44,7 +44,7 @@ def _run(settings: Settings, address: Address) -> None:
     stop = stop_on_signals()
     with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
         prepare_ledger(settings)
-        secret_key(settings)
+        check_secret_key(settings, signs=True)
         start_programs(supervisor, broker, os.environ, log_dir=None)
         announce = announcement(address, click.echo, then=opening_lines(settings))
         supervisor.wait(stop, [broker.revive, announce])
