@@ -137,10 +137,13 @@ def test_up_prints_an_address_that_answers_when_a_host_name_is_set(house: House)
     url = line.split()[4]
     assert requests.get(f"{url}/healthz", timeout=5).json() == {"alive": True}
     assert "localhost is 127.0.0.1" in line
-    for name in ("serve", "up"):
+    for name, said in (
+        ("serve", "Coursebell is already running there"),
+        ("up", "`coursebell up` already runs on"),
+    ):
         second = house.run(name)
         assert second.returncode == 2
-        assert "Coursebell is already running there" in second.stderr
+        assert said in second.stderr
     house.end("up")
 
 
