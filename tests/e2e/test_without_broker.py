@@ -71,7 +71,7 @@ def test_up_without_a_broker_works_says_so_and_finishes_the_email_it_began(
                 family = psutil.Process(process.pid).children(recursive=True)
                 _check_what_is_said(house, log)
                 house.sandbox.enrol("Joël", FINANCE)
-                assert received.wait(30)
+                assert received.wait(60)
                 process.send_signal(signal.SIGTERM)
                 wait_until(lambda: "Stopping." in log.read_text(), "the end begun")
                 wait_until(lambda: "Warm shutdown" in log.read_text(), "the worker asked to end")
