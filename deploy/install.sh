@@ -131,8 +131,9 @@ change_over() {
     systemctl stop "${units[@]}"
   fi
   as_owner "$new/bin/coursebell" migrate >&2 || {
+    say "The ledger was not migrated, so the version that was there stays."
     start_units
-    fail "The ledger was not migrated, so the version that was there stays."
+    exit 1
   }
   # A folder that an older version of these instructions had made would take the link into itself.
   if [ -d "$PREFIX/.venv" ] && [ ! -L "$PREFIX/.venv" ]; then
@@ -146,6 +147,9 @@ change_over() {
 start_units() {
   if has_systemd && [ "$first_time" = no ] && [ -e "$PREFIX/.venv" ]; then
     systemctl start "${units[@]}"
+    sleep 5  # long enough for a wrong setting or a port in use to end it
+    systemctl --quiet is-active "${units[@]}" \
+      || fail "It was started and did not stay up; the reason is in: journalctl -u ${units[0]}"
   fi
 }
 
