@@ -8,12 +8,20 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, delete, false, func, select, update
 
-from ledger.tables import actions, controls
+from ledger.control_log import log_decision
+from ledger.holding import hold_restored
+from ledger.tables import actions, controls, gaps
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
 from schemas.states import ActionState, Mode
+
+# Names of controls. The first two are only in a backup: when it was made, and the key beside it.
+BACKED_UP_AT = "backed_up_at"
+SECRET_KEY = "secret_key"  # noqa: S105 - a name
+MOVED_AT = "moved_at"  # when all of this ledger was copied to another one, which is used instead
+REMEMBERED_SINCE = "remembered_since"  # since when a machine notes when it last used this ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ def begin_with(connection: Connection, mode: Mode, now: datetime) -> None:
 def sending_of(connection: Connection) -> Sending:
     """Return the mode as it stands. An empty ledger observes."""
     row = connection.execute(select(controls).where(controls.c.name == "mode")).first()
-    started = _value(connection, "sending_started_at")
+    started = value_of(connection, "sending_started_at")
     if row is None:
         return Sending(Mode.OBSERVE, None, None, "nobody")
     began = select(controls.c.changed_at).where(controls.c.name == "client_id")
@@ -63,41 +71,50 @@ def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> 
     """Change the mode; the first change to sending is the start that `before-start` speaks of.
 
     A later change to sending makes due what was held meanwhile. It is decided again then, so what
-    is old or too much is held still.
+    is old or too much is held still. What was held before the ledger was restored may have been
+    sent since, so it is held for that instead.
     """
-    _keep(connection, "mode", mode, who, now)
+    set_value(connection, "mode", mode, who, now)
+    log_decision(connection, "mode", who, now, {"mode": mode})
     if mode == Mode.SENDING:
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
     sending = sending_of(connection)
     if mode == Mode.SENDING and sending.started_at is not None:
-        connection.execute(
-            update(actions)
-            .where(
-                actions.c.state == ActionState.HELD,
-                actions.c.reason == Reason.OBSERVE,
-                actions.c.happened_at >= sending.started_at,
-            )
-            .values(state=ActionState.WAITING)
+        observed = and_(
+            actions.c.state == ActionState.HELD,
+            actions.c.reason == Reason.OBSERVE,
+            actions.c.happened_at >= sending.started_at,
         )
+        restored_at = connection.scalar(select(func.max(gaps.c.ended_at)))
+        is_older = false() if restored_at is None else actions.c.planned_at < restored_at
+        hold_restored(connection, and_(observed, is_older), now)
+        connection.execute(update(actions).where(observed).values(state=ActionState.WAITING))
     return sending
 
 
 def client_id_of(connection: Connection) -> str | None:
     """Return the client id under which this deployment signs in at the source."""
-    return _value(connection, "client_id")
+    return value_of(connection, "client_id")
 
 
-def _value(connection: Connection, name: str) -> str | None:
+def value_of(connection: Connection, name: str) -> str | None:
+    """Return the value of one control; None if it was never set."""
     text = connection.scalar(select(controls.c.value).where(controls.c.name == name))
     return None if text is None else str(json.loads(text))
 
 
-def _keep(connection: Connection, name: str, value: str, who: str, now: datetime) -> None:
+def set_value(connection: Connection, name: str, value: str, who: str, now: datetime) -> None:
+    """Set the value of one control."""
     values = {"value": json.dumps(value), "changed_at": now, "changed_by": who[:64]}
     statement = insert_into(connection, controls).values(name=name, **values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[controls.c.name], set_=values)
     )
+
+
+def forget_values(connection: Connection, *names: str) -> None:
+    """Remove these controls."""
+    connection.execute(delete(controls).where(controls.c.name.in_(names)))
 
 
 def _keep_first(connection: Connection, name: str, value: str, now: datetime) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -26,6 +26,7 @@ __all__ = [
     "ledger_file",
     "lock_decisions",
     "open_engine",
+    "open_file",
     "reading",
     "writing",
 ]
@@ -43,7 +44,7 @@ _SERVER_PATIENCE = {
 BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
 
 
-def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
+def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """Return an engine for `url`. A SQLite file and its folder are made, readable by us alone.
 
     Raises:
@@ -69,6 +70,11 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def open_file(path: Path) -> Engine:
+    """Return an engine for a SQLite file, whatever characters its path has. Raises as above."""
+    return open_engine(URL.create("sqlite", database=str(path)))
 
 
 def ledger_file(url: str) -> Path | None:

@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
+from ledger.controls import MOVED_AT, value_of
 from ledger.engine import reading, writing
 from ledger.tables import lookups, metadata, revisions
 from schemas.errors import ConfigurationError, LedgerNotReady
@@ -44,6 +45,8 @@ def migrate(engine: Engine) -> str:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         revision = _revision_in(connection)
+        if revision is not None:
+            _check_not_moved(connection)
         if revision is not None and revision > newest_revision():
             _check_newer(connection, revision)
             return revision
@@ -86,6 +89,8 @@ def check_revision(engine: Engine) -> None:
     """
     with reading(engine) as connection:
         revision = _revision_in(connection)
+        if revision is not None:
+            _check_not_moved(connection)
         if revision is None:
             raise LedgerNotReady(
                 "COURSEBELL_DATABASE_URL: the database holds no ledger yet; "
@@ -144,6 +149,20 @@ def _check_newer(connection: Connection, revision: str) -> None:
                     f"COURSEBELL_DATABASE_URL: the ledger is at revision {revision}, which this "
                     f"version of Coursebell ({newest_revision()}) must not use; install the "
                     "version that upgraded it, or a newer one"
+                )
+            ]
+        )
+
+
+def _check_not_moved(connection: Connection) -> None:
+    moved_at = value_of(connection, MOVED_AT)
+    if moved_at is not None:
+        raise ConfigurationError(
+            [
+                (
+                    f"COURSEBELL_DATABASE_URL: this ledger was moved to PostgreSQL on "
+                    f"{moved_at[:16].replace('T', ' ')} UTC; set COURSEBELL_DATABASE_URL to that "
+                    "database. To use this file again instead: `coursebell restore` with its path"
                 )
             ]
         )

@@ -117,6 +117,10 @@ class RecordUnreadable(Permanent):
         self.fields: FieldErrors = fields or {}
 
 
+class BackupUnusable(Permanent):
+    """A file that was given as a backup cannot be restored; the text says why."""
+
+
 class ActionRefused(Permanent):
     """The other side of an action said a final no; `detail` is its answer."""
 

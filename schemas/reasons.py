@@ -18,6 +18,7 @@ class Reason(StrEnum):
     PAUSED = "paused"
     FLOOD_GUARD = "flood-guard"
     TOO_OLD = "too-old"
+    RESTORED = "restored"
     OBSERVE = "observe"
     BEFORE_START = "before-start"
     IMPORTED = "imported"
@@ -68,6 +69,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Many emails at once look like an import; look before they go", "operator"
     ),
     Reason.TOO_OLD: Explanation("This happened too long ago to write about unasked", "operator"),
+    Reason.RESTORED: Explanation(
+        "It may have been sent already, before the ledger was restored from a backup", "operator"
+    ),
     Reason.OBSERVE: Explanation("Written but kept here; sending is not on", "operator"),
     Reason.BEFORE_START: Explanation(
         "It happened before Coursebell was watching, or before sending was switched on", "nobody"

@@ -2,16 +2,20 @@
 
 import atexit
 import os
+from pathlib import Path
 
 from workers.celery_environment import remove_celery_variables
 
 remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
 
 from service.web import make_web  # noqa: E402 - see above
+from workers.continuity import share_lock  # noqa: E402 - same
 from workers.environment import load  # noqa: E402 - same
 from workers.logs import set_up_logs  # noqa: E402 - same
 
 set_up_logs("web")
-_web = make_web(load(os.environ))
+_settings = load(os.environ)
+share_lock(Path(_settings.data_dir))
+_web = make_web(_settings)
 atexit.register(_web.close)
 app = _web.app

@@ -1,6 +1,7 @@
 """What one worker child holds: made after the fork, in the child, and never shared with another."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ledger.keys import KeyCheck
 from ledger.migrate import RevisionWatch
@@ -28,7 +29,7 @@ def become_child(settings: Settings, foundation: Foundation) -> None:
     """Make this process able to work. Called once, after the fork."""
     leave_child()
     workshop = make_workshop(settings, foundation)
-    heartbeat = Heartbeat(workshop.engine, "worker", utc_now)
+    heartbeat = Heartbeat(workshop.engine, "worker", utc_now, Path(settings.data_dir))
     key = KeyCheck(workshop.engine, foundation.secret_key)
     _children.append(Child(workshop, heartbeat, RevisionWatch(workshop.engine), key))
 
@@ -46,10 +47,13 @@ def this_child() -> Child:
     child = _children[0]
     child.watch.check()
     child.key.check(utc_now())
+    child.heartbeat.begin()
     return child
 
 
 def leave_child() -> None:
     """Let go of everything, at the end of the process."""
     while _children:
-        _children.pop().workshop.close()
+        child = _children.pop()
+        child.heartbeat.close()
+        child.workshop.close()

@@ -7,6 +7,7 @@ broker, a lost message and a lost worker cost a delay and nothing else.
 import secrets
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -45,7 +46,7 @@ _log = structlog.get_logger("clock")
 class BellClock:
     """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each by itself
         self,
         engine: Engine,
         bell: Bell,
@@ -53,12 +54,13 @@ class BellClock:
         *,
         check_every_s: float = 0.0,
         kinds: Sequence[str] = ("clock",),
+        data_folder: Path | None = None,
     ) -> None:
         self._engine = engine
         self._bell = bell
         self._clock = clock
         self._holder = secrets.token_hex(16)
-        self._heartbeats = [Heartbeat(engine, kind, clock) for kind in kinds]
+        self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
         self._watch = RevisionWatch(engine)
         self._ticks = 0
         self._rhythm = {
@@ -81,6 +83,8 @@ class BellClock:
             except ConfigurationError as error:
                 _log.error("clock.ledger-unusable", error=str(error))
             stop.wait(TICK_S)
+        for heartbeat in self._heartbeats:
+            heartbeat.close()
         try:
             with writing(self._engine) as connection:
                 give_lease_back(connection, _LEASE, self._holder)

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -51,7 +52,14 @@ def _work_without_broker(settings: Settings) -> int:
     stop, failed = threading.Event(), threading.Event()
     engine, bell = open_engine(settings.database_url), Bell(settings.broker_url)
     kinds = ("clock", NO_BROKER)
-    clock = BellClock(engine, bell, utc_now, check_every_s=settings.check_every_s, kinds=kinds)
+    clock = BellClock(
+        engine,
+        bell,
+        utc_now,
+        check_every_s=settings.check_every_s,
+        kinds=kinds,
+        data_folder=Path(settings.data_dir),
+    )
 
     def tick() -> None:
         try:

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import structlog
 
@@ -10,6 +11,7 @@ from ledger.beats import beat
 from ledger.engine import Engine, writing
 from schemas.errors import LedgerUnavailable
 from workers.clocks import Clock
+from workers.continuity import Continuity
 
 EVERY_S = 5.0
 NO_BROKER = "no-broker"  # the kind of a process that is workers and clock in one
@@ -19,14 +21,30 @@ _log = structlog.get_logger("heartbeat")
 
 
 class Heartbeat:
-    """One process's sign of life of one kind: web, worker or clock."""
+    """One process's sign of life of one kind: worker or clock.
 
-    def __init__(self, engine: Engine, kind: str, clock: Clock) -> None:
+    With the data folder it also watches that the ledger does not go back to an older state.
+    """
+
+    def __init__(
+        self, engine: Engine, kind: str, clock: Clock, data_folder: Path | None = None
+    ) -> None:
         self._engine = engine
         self._kind = kind
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
+        self._continuity = None if data_folder is None else Continuity(engine, data_folder)
         self._next = 0.0
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Give the first sign of life. Nothing may be sent before that: the ledger may be old.
+
+        Raises:
+            LedgerUnavailable: it could not be written.
+        """
+        if not self._has_begun:
+            self._write()
 
     def beat(self) -> None:
         """Write a sign of life, if the last is some seconds old."""
@@ -34,7 +52,21 @@ class Heartbeat:
             return
         self._next = time.monotonic() + EVERY_S
         try:
-            with writing(self._engine) as connection:
-                beat(connection, self._kind, self._process, self._clock())
+            self._write()
         except LedgerUnavailable as error:
             _log.warning("heartbeat.unwritten", kind=self._kind, error=str(error))
+
+    def close(self) -> None:
+        """End it with its process."""
+        if self._continuity is not None:
+            self._continuity.close()
+
+    def _write(self) -> None:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            if self._continuity is not None:
+                self._continuity.check(connection, now)
+            beat(connection, self._kind, self._process, now)
+        if self._continuity is not None:
+            self._continuity.note(now)
+        self._has_begun = True

@@ -42,6 +42,7 @@ _SHIPPED_RULES = (
     Path(__file__).parent.parent / "schemas" / "rules.yaml",
     Path(__file__).parent.parent / "rules.yaml",
 )
+SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file in the data folder
 ACTIONS = frozenset({"email"})  # the kinds of action rules may name
 
 
@@ -217,7 +218,7 @@ def checked_secret_key(settings: Settings, engine: Engine, now: datetime) -> str
 
 
 def _key_file(settings: Settings) -> Path:
-    return Path(settings.data_dir) / "secret_key"
+    return Path(settings.data_dir) / SECRET_KEY_FILE
 
 
 def _make_key(path: Path) -> None:

@@ -13,7 +13,10 @@ from schemas.states import OPEN_ACTIONS
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAction:
-    """One action that is ours until its lease ends. `attempts` are those made before."""
+    """One action that is ours until its lease ends. `attempts` are those made before.
+
+    `released_at` is when a person last released it after it was held.
+    """
 
     action_id: int
     key: str
@@ -30,6 +33,7 @@ class ClaimedAction:
     attempts: int
     token: str
     asked: bool = False
+    released_at: datetime | None = None
 
 
 def claim_actions(
@@ -72,6 +76,7 @@ def claim_actions(
             row.attempts,
             token,
             row.asked,
+            row.released_at,
         )
         for row in sorted(rows, key=lambda row: row.id)
     ]

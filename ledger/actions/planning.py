@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, and_, not_, select, true, update
 
+from ledger.gaps import gap_ended_by
 from ledger.tables import action_events, actions
 from ledger.upsert import insert_into
 from schemas.actions import Plan
@@ -15,9 +16,10 @@ from schemas.states import OPEN_ACTIONS, ActionState
 def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime) -> None:
     """Plan one action for one event, or let the event join the action that is still gathering.
 
+    What may have been sent before the ledger was restored gathers apart from what was not.
     The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
     """
-    action_id = _gathering(connection, plan) if plan.gather_until else None
+    action_id = _gathering(connection, plan, now) if plan.gather_until else None
     if action_id is None:
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
@@ -28,10 +30,11 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
         )
 
 
-def _gathering(connection: Connection, plan: Plan) -> int | None:
+def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
     if plan.gather_until is None:
         return None
     longest = plan.gather_until - plan.happened_at
+    restored_at = gap_ended_by(connection, now)
     row = connection.execute(
         select(actions.c.id, actions.c.happened_at, actions.c.reason)
         .where(
@@ -40,6 +43,7 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
             actions.c.state.in_(OPEN_ACTIONS),
             # Lessons of another sitting, found late, are no news of this one.
             actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
+            true() if restored_at is None else _is_as_sure(plan, restored_at),
         )
         .order_by(actions.c.happened_at.desc())
     ).first()
@@ -54,6 +58,17 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
         values["due_at"] = min(plan.due_at, latest)
     connection.execute(update(actions).where(actions.c.id == row.id).values(values))
     return int(row.id)
+
+
+def _is_as_sure(plan: Plan, restored_at: datetime) -> ColumnElement[bool]:
+    """Keep what may have been sent before the ledger was restored apart from what was not.
+
+    The former will be held, and what a person released is complete as it is.
+    """
+    may_be_sent = and_(actions.c.planned_at >= restored_at, actions.c.happened_at <= restored_at)
+    if plan.happened_at > restored_at:
+        return not_(may_be_sent)
+    return and_(may_be_sent, actions.c.released_at.is_(None))
 
 
 def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None:

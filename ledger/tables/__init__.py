@@ -22,7 +22,15 @@ from ledger.tables.outcomes import (
     events,
 )
 from ledger.tables.people import choices, people
-from ledger.tables.service import controls, heartbeats, leases, revisions, sign_ins
+from ledger.tables.service import (
+    control_log,
+    controls,
+    gaps,
+    heartbeats,
+    leases,
+    revisions,
+    sign_ins,
+)
 
 __all__ = [
     "UNFINISHED_ACTIONS",
@@ -34,10 +42,12 @@ __all__ = [
     "attempts",
     "checks",
     "choices",
+    "control_log",
     "controls",
     "copies",
     "deliveries",
     "events",
+    "gaps",
     "heartbeats",
     "leases",
     "listings",

@@ -56,6 +56,7 @@ actions = Table(
     Column("planned_at", Instant, nullable=False),
     # A person asked for it, so that it is neither too old nor from before the start.
     Column("asked", Boolean, nullable=False, server_default=false()),
+    Column("released_at", Instant),  # when a person last released it after it was held
     word("state", nullable=False),
     word("reason"),
     Column("due_at", Instant, nullable=False),

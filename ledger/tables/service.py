@@ -1,8 +1,8 @@
 """What the service keeps for itself: controls, sign-in, leases, heartbeats, revisions."""
 
-from sqlalchemy import BigInteger, Column, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, String, Table, Text
 
-from ledger.tables.base import Instant, metadata, word
+from ledger.tables.base import Instant, id_column, metadata, word
 
 # What people decided about the service itself, and what it keeps for itself; who and when.
 controls = Table(
@@ -52,4 +52,25 @@ revisions = Table(
     word("revision", primary_key=True),
     word("oldest_code", nullable=False),
     Column("applied_at", Instant, nullable=False),
+)
+
+# A decision of a person, or of a process on its own: append-only, kept for as long as the ledger.
+control_log = Table(
+    "control_log",
+    metadata,
+    id_column(),
+    Column("at", Instant, nullable=False),
+    word("who", nullable=False),
+    word("what", nullable=False),  # mode, release, skip, restore
+    Column("detail", JSON),  # without names and addresses
+)
+
+# A period of which this ledger knows nothing, because it was restored from an older copy.
+gaps = Table(
+    "gaps",
+    metadata,
+    id_column(),
+    Column("began_at", Instant),  # when the copy was made; None: unknown
+    Column("ended_at", Instant, nullable=False),  # when the copy was put in place
+    word("cause", nullable=False),  # restore, declared, or noticed
 )

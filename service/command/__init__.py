@@ -6,16 +6,20 @@ import click
 
 from schemas.errors import ConfigurationError, CoursebellError, LedgerUnavailable
 from service.command.backfill import backfill
+from service.command.backup import backup
 from service.command.certify import certify
 from service.command.common import Commands
 from service.command.configuring import config
 from service.command.demo import demo
 from service.command.doctor import doctor
+from service.command.held import held, release, skip
 from service.command.hooks import hooks
 from service.command.init import init
 from service.command.login import login
 from service.command.mode import mode
+from service.command.move import move
 from service.command.reconcile import reconcile
+from service.command.restore import restore
 from service.command.serving import clock, migrate, serve, worker
 from service.command.status import status
 from service.command.tail import tail
@@ -48,9 +52,15 @@ for command in (
     status,
     why,
     tail,
+    held,
+    release,
+    skip,
     reconcile,
     backfill,
     certify,
+    backup,
+    restore,
+    move,
     init,
     config,
 ):

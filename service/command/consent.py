@@ -1,5 +1,7 @@
 """Asking before something is done that cannot be undone; where nobody can be asked, it is not."""
 
+import getpass
+import os
 import sys
 
 import click
@@ -16,6 +18,14 @@ def must_be_asked(command: str) -> None:
     if not sys.stdin.isatty():
         click.echo(f"Nobody can be asked here, so it needs --yes: {command}", err=True)
         raise SystemExit(NEEDS_YES)
+
+
+def who_decides() -> str:
+    """Return who gives this command, for the log of decisions."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # containers often run as a user without a name
+        return f"uid {os.getuid()}"
 
 
 def agreed(question: str) -> bool:

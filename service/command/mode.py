@@ -1,7 +1,5 @@
 """`mode`: whether emails leave the house."""
 
-import getpass
-
 import click
 
 from ledger.controls import change_mode, sending_of
@@ -10,6 +8,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.states import Mode
 from service.command.common import as_json, local, opened_ledger, print_json, settings_now
+from service.command.consent import who_decides
 from workers.clocks import utc_now
 
 
@@ -27,7 +26,7 @@ def mode(wanted: str | None, *, as_json: bool) -> None:
             if wanted == Mode.SENDING:
                 _check_can_send(settings)
             with writing(engine) as connection:
-                sending = change_mode(connection, Mode(wanted), getpass.getuser(), utc_now())
+                sending = change_mode(connection, Mode(wanted), who_decides(), utc_now())
     if as_json:
         print_json({"mode": sending.mode, "sending_started_at": sending.started_at})
     elif sending.mode is Mode.SENDING and sending.started_at is not None:

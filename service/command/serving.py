@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from pkgutil import resolve_name
 
 import click
@@ -131,7 +132,13 @@ def clock() -> None:
     stop = stop_on_signals()
     bell = Bell(settings.broker_url)
     engine = open_engine(settings.database_url)
-    BellClock(engine, bell, utc_now, check_every_s=settings.check_every_s).run(stop)
+    BellClock(
+        engine,
+        bell,
+        utc_now,
+        check_every_s=settings.check_every_s,
+        data_folder=Path(settings.data_dir),
+    ).run(stop)
     bell.close()
     engine.dispose()
 

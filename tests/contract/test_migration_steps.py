@@ -31,9 +31,9 @@ MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
     "snapshots": {"decided_upto": None},
-    "actions": {"asked": False},
+    "actions": {"asked": False, "released_at": None},
 }
-NEW_TABLES = ("checks", "sightings")
+NEW_TABLES = ("checks", "control_log", "gaps", "sightings")
 
 
 def step(engine: Engine, direction: str, revision: str) -> None:
@@ -98,7 +98,10 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         name: [row | SINCE_0001.get(name, {}) for row in rows] for name, rows in before.items()
     }
     noted = after.pop("revisions")
-    assert [(row["revision"], row["oldest_code"]) for row in noted] == [("0004", "0004")]
+    assert [(row["revision"], row["oldest_code"]) for row in noted] == [
+        ("0004", "0004"),
+        ("0005", "0004"),
+    ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 
 

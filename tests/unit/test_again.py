@@ -67,6 +67,29 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
         "events": [event(at=NOON - 3 * HOUR), event(at=NOON - MINUTE, lesson_id=2)],
     },
     "no night for this rule": {"rule": rule(timing=ANY_TIME), "now": NIGHT},
+    "happened after the ledger was restored": {"restored_at": NOON - MINUTE},
+    "not due before the ledger was restored": {
+        "rule": rule(delay_s=86_400),
+        "events": [event(at=NOON - DAY + MINUTE)],
+        "restored_at": NOON,
+    },
+    "released after the ledger was restored": {"restored_at": NOON, "released_at": NOON},
+    "a place approved long after the ledger was restored": {
+        "restored_at": NOON - 2 * DAY,
+        "enrolment": course_member(created_at=NOON - 3 * DAY),
+        "events": [WELCOME],
+    },
+    "released, old, and one of many": {
+        "rule": SMALL_FLOOD,
+        "events": [event(at=NOON - 99 * DAY)],
+        "due_at": NOON - 99 * DAY,
+        "planned_nearby": 9_999,
+        "released_at": NOON,
+    },
+    "released although it happened before sending began": {
+        "sending_started_at": NOON + DAY,
+        "released_at": NOON,
+    },
     "one email today": {"sent_at": [NOON - HOUR]},
     "two emails yesterday": {"sent_at": [NOON - DAY] * 2},
     "three emails this week": {"sent_at": THREE_THIS_WEEK},
@@ -150,6 +173,46 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
         {"sent_at": FOUR_THIS_WEEK},
         Outcome.waiting(NOON + 3 * DAY, Reason.CAP_WEEK),
     ),
+    "happened before the ledger was restored": (
+        {"restored_at": NOON},
+        Outcome.held(Reason.RESTORED),
+    ),
+    "one of its lessons happened before the ledger was restored": (
+        {"restored_at": NOON, "events": [event(), event(at=NOON + MINUTE, lesson_id=2)]},
+        Outcome.held(Reason.RESTORED),
+    ),
+    "could have been gathered by other rules before the ledger was restored": (
+        {"restored_at": NOON, "rule": gathering_rule(), "now": NOON + HOUR},
+        Outcome.held(Reason.RESTORED),
+    ),
+    "was due before the ledger was restored, late as its rule is": (
+        {
+            "rule": rule(delay_s=86_400),
+            "events": [event(at=NOON - DAY)],
+            "restored_at": NOON,
+        },
+        Outcome.held(Reason.RESTORED),
+    ),
+    "was released before the ledger was restored once more": (
+        {"restored_at": NOON, "released_at": NOON - MINUTE},
+        Outcome.held(Reason.RESTORED),
+    ),
+    "a place that may have been approved before the ledger was restored": (
+        {
+            "restored_at": NOON - MINUTE,
+            "enrolment": course_member(created_at=NOON - HOUR),
+            "events": [WELCOME],
+        },
+        Outcome.held(Reason.RESTORED),
+    ),
+    "released, and waited for too long again": (
+        {"released_at": NOON - 49 * HOUR, "due_at": NOON - 49 * HOUR},
+        Outcome.held(Reason.TOO_OLD),
+    ),
+    "released in observe mode": (
+        {"released_at": NOON, "mode": Mode.OBSERVE},
+        Outcome.held(Reason.OBSERVE),
+    ),
     "a request after four this week": (
         {"events": [REQUEST], "sent_at": FOUR_THIS_WEEK},
         Outcome.waiting(NOON + 3 * DAY, Reason.CAP_WEEK),
@@ -185,6 +248,7 @@ _ALL_WRONG: dict[str, Any] = {
     "person": person(active=False, email=None),
     "choices": {"all": False, "reminder": False},
     "sending_started_at": NOON + 99 * DAY,
+    "restored_at": NIGHT,
     "mode": Mode.OBSERVE,
     "due_at": NOON - 99 * DAY,
     "planned_nearby": 9_999,
@@ -204,6 +268,7 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.OPTED_OUT_KIND, {"choices": {}}),
     (Reason.NO_CONSENT, {"choices": {"reminder": True}}),
     (Reason.BEFORE_START, {"sending_started_at": NOON}),
+    (Reason.RESTORED, {"restored_at": None}),
     (Reason.OBSERVE, {"mode": Mode.SENDING}),
     (Reason.TOO_OLD, {"due_at": NIGHT}),
     (Reason.FLOOD_GUARD, {"planned_nearby": 1}),

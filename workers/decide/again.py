@@ -20,6 +20,8 @@ from workers.decide.timing import day_cap_until, gather_due, quiet_until, week_c
 
 # These are counted in the week's cap, and not stopped by it: they come once per course.
 _BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
+# How long after the ledger was restored our own checks have surely listed what changed before.
+_CAUGHT_UP_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Truth:
 
     `events` are those that still hold. `sent_at` are the emails to this person in the last week.
     `planned_nearby` counts the actions planned within the rule's flood window of this one; `asked`
-    says that a person asked for it.
+    says that a person asked for it. `released_at` is when a person last released it after it was
+    held, `restored_at` when the ledger was last restored from a backup before this was planned.
     """
 
     now: datetime
@@ -46,6 +49,8 @@ class Truth:
     sent_at: Sequence[datetime]
     planned_nearby: int
     asked: bool = False
+    released_at: datetime | None = None
+    restored_at: datetime | None = None
 
 
 def objection(truth: Truth) -> Outcome | None:
@@ -93,9 +98,28 @@ def _wanted(truth: Truth, rule: Rule) -> Outcome | None:
 
 def _since_start(truth: Truth, _: Rule) -> Outcome | None:
     started = truth.sending_started_at
-    if started is not None and _latest(truth) < started and not truth.asked:
+    wished = truth.asked or truth.released_at is not None
+    if started is not None and _latest(truth) < started and not wished:
         return Outcome.skipped(Reason.BEFORE_START)
     return None
+
+
+def _surely_unsent(truth: Truth, rule: Rule) -> Outcome | None:
+    """Hold what the ledger that was lost may have sent after the backup was made.
+
+    It may have found the same event as soon as it happened. How long the rule gathers does not
+    count: the rules may have been others then.
+    """
+    restored_at, released_at = truth.restored_at, truth.released_at
+    if restored_at is None or (released_at is not None and released_at >= restored_at):
+        return None
+    first_at = min(event.happened_at for event in truth.events)
+    is_new = truth.planned_at - restored_at < _CAUGHT_UP_AFTER
+    if is_new and truth.enrolment and truth.events[0].kind == EventKind.ENROLLED:
+        # A record that was approved and then changed once more shows the later change only.
+        first_at = min(first_at, truth.enrolment.created_at)
+    may_be_sent = first_at + timedelta(seconds=rule.delay_s) <= restored_at
+    return Outcome.held(Reason.RESTORED) if may_be_sent else None
 
 
 def _mode(truth: Truth, _: Rule) -> Outcome | None:
@@ -110,15 +134,16 @@ def _recent_enough(truth: Truth, rule: Rule) -> Outcome | None:
     # The time an email waits on purpose does not make it old.
     old_news = truth.planned_at - _latest(truth) > stale + timedelta(seconds=rule.delay_s)
     due_at = truth.due_at
-    if truth.asked:
+    if truth.asked or truth.released_at is not None:
         # Whoever asks knows that it is old; how long it waits since then still counts.
-        old_news, due_at = False, max(due_at, truth.planned_at)
+        old_news, due_at = False, max(due_at, truth.released_at or truth.planned_at)
     return Outcome.held(Reason.TOO_OLD) if old_news or truth.now - due_at > stale else None
 
 
 def _no_flood(truth: Truth, rule: Rule) -> Outcome | None:
     flood = rule.timing.flood
-    flooded = flood is not None and truth.planned_nearby > flood.count
+    is_many = flood is not None and truth.planned_nearby > flood.count
+    flooded = is_many and truth.released_at is None
     return Outcome.held(Reason.FLOOD_GUARD) if flooded else None
 
 
@@ -154,6 +179,7 @@ _QUESTIONS: tuple[Callable[[Truth, Rule], Outcome | None], ...] = (
     _still_true,
     _wanted,
     _since_start,
+    _surely_unsent,
     _mode,
     _recent_enough,
     _no_flood,

@@ -11,6 +11,7 @@ from ledger.actions import ClaimedAction
 from ledger.controls import sending_of
 from ledger.engine import Connection
 from ledger.events import events_of_action
+from ledger.gaps import gap_ended_by
 from ledger.people import address_hash, choices_of, person_of
 from ledger.sendings import planned_nearby, sent_to
 from ledger.snapshots import present_below, snapshot_of
@@ -101,6 +102,8 @@ def _truth(
         mode=sending.mode,
         sending_started_at=sending.started_at,
         asked=claimed.asked,
+        released_at=claimed.released_at,
+        restored_at=gap_ended_by(connection, claimed.planned_at),
         rule=rule,
         events=events,
         planned_at=claimed.planned_at,

@@ -1,0 +1,266 @@
+"""Backups: a whole ledger in one SQLite file, whichever engine it comes from or goes to.
+
+A backup has the same tables as the ledger, and two more controls: when it was made, and the secret
+key, which belongs to the ledger. It is made while everything runs, from one consistent state.
+"""
+
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import delete, func, select
+
+from ledger.controls import (
+    BACKED_UP_AT,
+    MOVED_AT,
+    REMEMBERED_SINCE,
+    SECRET_KEY,
+    forget_values,
+    set_value,
+    value_of,
+)
+from ledger.copying import copy_ledger
+from ledger.engine import Connection, Engine, open_file, reading, writing
+from ledger.gaps import Gap, known_until, open_gap
+from ledger.migrate import current_revision, migrate, newest_revision
+from ledger.tables import actions, heartbeats, leases, people
+from schemas.errors import BackupUnusable, LedgerUnavailable
+from schemas.states import ActionState
+
+_WAL = "-wal"  # what SQLite appends to the name of a file for its journal
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a ledger file holds. `made_at` is when it was copied, as far as it shows.
+
+    `secret_key` is None where the file has none: it was set by hand, or this is a plain copy.
+    """
+
+    made_at: datetime | None
+    people: int
+    sent: int
+    secret_key: str | None = field(repr=False)
+
+
+def make_backup(engine: Engine, target: Path, secret_key: str | None, now: datetime) -> Contents:
+    """Write a verified copy of the ledger to `target`, readable by its owner alone.
+
+    Raises:
+        FileExistsError: there is a file of that name; nothing is overwritten.
+        OSError: the folder cannot be written.
+        LedgerUnavailable: the ledger cannot be read or copied.
+        BackupUnusable: the copy is damaged, as the ledger may be.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(target)
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        _copy_to(engine, fresh)
+        with opened_file(fresh) as copy, writing(copy) as connection:
+            set_value(connection, BACKED_UP_AT, now.isoformat(), "backup", now)
+            if secret_key is not None:
+                set_value(connection, SECRET_KEY, secret_key, "backup", now)
+            contents = contents_of(connection)
+        close_file(fresh)
+        verify(fresh)
+        _keep_new(fresh, target)
+    finally:
+        _remove(fresh)
+    return contents
+
+
+def _copy_to(engine: Engine, fresh: Path) -> None:
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            try:
+                connection.cursor().execute("VACUUM INTO ?", (str(fresh),))
+            except sqlite3.Error as error:
+                name = getattr(error, "sqlite_errorname", type(error).__name__)
+                raise LedgerUnavailable(f"the copy could not be written: {name}") from None
+        return
+    if current_revision(engine) != newest_revision():
+        raise LedgerUnavailable("the ledger was upgraded; make the backup with the newer version")
+    with opened_file(fresh) as copy:
+        migrate(copy)
+        with reading(engine) as source, writing(copy) as target:
+            copy_ledger(source, target)
+
+
+def stage(path: Path, staged: Path) -> Contents:
+    """Copy a backup, or any ledger file, to `staged`, upgrade it, and return what it holds.
+
+    `path` is only read.
+
+    Raises:
+        BackupUnusable: it cannot be restored; the text says why.
+        OSError: it cannot be read or copied.
+    """
+    staged.touch(mode=0o600)
+    shutil.copyfile(path, staged)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(f"{path}{_WAL}", f"{staged}{_WAL}")
+    try:
+        verify(staged)
+        with opened_file(staged) as engine:
+            with writing(engine) as connection:
+                forget_values(connection, MOVED_AT)
+            migrate(engine)
+            with reading(engine) as connection:
+                return contents_of(connection)
+    except LedgerUnavailable as error:
+        raise BackupUnusable(f"{path} cannot be read as a ledger: {error}") from None
+    except BackupUnusable as error:
+        raise BackupUnusable(f"{path} {error}") from None
+
+
+def verify(path: Path) -> None:
+    """Check that a file is a whole ledger of this version or an older one.
+
+    Raises:
+        BackupUnusable: it is not; the text says why, without the path.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            checked = connection.execute("PRAGMA integrity_check").fetchall()
+            tables = set(connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
+        except sqlite3.DatabaseError:
+            raise BackupUnusable("is damaged, or no SQLite database") from None
+        if checked != [("ok",)]:
+            raise BackupUnusable("is damaged")
+        if not tables >= {("alembic_version",), ("controls",), ("actions",), ("people",)}:
+            raise BackupUnusable("is not a ledger of Coursebell")
+        [revision] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if revision > newest_revision():
+        raise BackupUnusable(
+            f"is at revision {revision}, and this version of Coursebell knows {newest_revision()}"
+            " at most; install the version that made it"
+        )
+
+
+def contents_of(connection: Connection) -> Contents:
+    """Return what a ledger holds."""
+    backed_up_at = value_of(connection, BACKED_UP_AT)
+    is_done = actions.c.state == ActionState.DONE
+    sent = select(func.count()).select_from(actions).where(is_done)
+    return Contents(
+        datetime.fromisoformat(backed_up_at) if backed_up_at else known_until(connection),
+        connection.scalar(select(func.count()).select_from(people)) or 0,
+        connection.scalar(sent) or 0,
+        value_of(connection, SECRET_KEY),
+    )
+
+
+def open_restored_gap(engine: Engine, since: datetime | None, who: str, now: datetime) -> int:
+    """Make a staged copy ready to be used from `now` on; return how many actions are held."""
+    with writing(engine) as connection:
+        forget_values(connection, BACKED_UP_AT, SECRET_KEY, REMEMBERED_SINCE)
+        for table in (heartbeats, leases):
+            connection.execute(delete(table))
+        return open_gap(connection, Gap(since, now, "restore"), who)
+
+
+def put_into(engine: Engine, staged: Path) -> None:
+    """Replace all rows of a migrated ledger with those of a staged copy, in one transaction.
+
+    Raises:
+        LedgerUnavailable: it could not be written; the ledger is as it was.
+    """
+    with opened_file(staged) as copy, reading(copy) as source, writing(engine) as target:
+        copy_ledger(source, target)
+
+
+def put_in_place(staged: Path, target: Path, now: datetime) -> Path | None:
+    """Make `staged` the ledger at `target`; return where the file that was there is kept now.
+
+    There is a ledger at `target` at every moment, the old one or the new.
+    """
+    aside = target.with_name(f"{target.name}.before-{now:%Y%m%dT%H%M%S.%fZ}")
+    close_file(staged)
+    for suffix in (_WAL, "-shm"):  # not of the new file, which would be damaged by them
+        with suppress(FileNotFoundError):
+            Path(f"{target}{suffix}").rename(f"{aside}{suffix}")
+    is_there = target.exists()
+    if is_there:
+        try:
+            aside.hardlink_to(target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            target.rename(aside)
+    staged.replace(target)
+    _sync(target.parent)
+    return aside if is_there else None
+
+
+def is_in_use(path: Path) -> bool:
+    """Return whether any process has this ledger file open. A file that is none is not in use."""
+    if not path.exists():
+        return False
+    try:
+        close_file(path)
+    except sqlite3.OperationalError:
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return False
+
+
+def close_file(path: Path) -> None:
+    """Bring a SQLite database into one file, and onto the disk.
+
+    Raises:
+        sqlite3.OperationalError: somebody has it open.
+        sqlite3.DatabaseError: it is damaged.
+    """
+    with closing(sqlite3.connect(path, timeout=0)) as connection:
+        # Only the last one who has it open can leave WAL.
+        connection.execute("PRAGMA journal_mode = DELETE")
+    _sync(path)
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[Engine]:
+    """Give the engine of a ledger file."""
+    engine = open_file(path)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _keep_new(fresh: Path, target: Path) -> None:
+    """Give a finished file its name, unless there is one of that name.
+
+    Raises:
+        FileExistsError: somebody else made it meanwhile.
+    """
+    try:
+        target.hardlink_to(fresh)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        fresh.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", _WAL, "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

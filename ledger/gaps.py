@@ -1,0 +1,124 @@
+"""Gaps: periods this ledger knows nothing about, because it was restored from an older copy.
+
+Emails may have been sent in a gap and the ledger cannot know which. Whatever may have been is held
+with the reason `restored`, for a person to release or skip:
+
+- An action from the copy is held here, when the gap opens, if it may have been performed by then.
+- An action planned later, about something that happened before the gap ended, is held when it is
+  due (`workers.decide.again`), because the lost ledger may have found the same event.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, insert, or_, select
+
+from ledger.control_log import BY_ITSELF, log_decision
+from ledger.controls import (
+    BACKED_UP_AT,
+    REMEMBERED_SINCE,
+    SECRET_KEY,
+    client_id_of,
+    forget_values,
+    set_value,
+    value_of,
+)
+from ledger.engine import lock_decisions
+from ledger.holding import hold_restored
+from ledger.tables import actions, gaps, heartbeats
+from schemas.reasons import Reason
+from schemas.states import OPEN_ACTIONS
+
+# An action that waits for one of these may be due sooner than it says: once the source answers
+# again, or a worker starts, it is due at once (`ledger.troubles`).
+_DUE_ANY_TIME = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY, Reason.NEXUDUS_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One gap. `began_at` is None if nobody knows when the copy was made."""
+
+    began_at: datetime | None
+    ended_at: datetime
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastAlive:
+    """What a machine remembers outside the ledger: which ledger it last used, and when."""
+
+    ledger_id: str
+    at: datetime
+
+
+def open_gap(connection: Connection, gap: Gap, who: str) -> int:
+    """Record a gap, and hold each action that may have been performed in it; return how many.
+
+    Call it while nothing else decides (`ledger.engine.lock_decisions`).
+    """
+    row = {"began_at": gap.began_at, "ended_at": gap.ended_at, "cause": gap.cause}
+    connection.execute(insert(gaps).values(**row))
+    may_be_sent = and_(
+        actions.c.state.in_(OPEN_ACTIONS),
+        or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME)),
+    )
+    held = len(hold_restored(connection, may_be_sent, gap.ended_at))
+    began_at = None if gap.began_at is None else gap.began_at.isoformat()
+    detail = {"cause": gap.cause, "began_at": began_at, "held": held}
+    log_decision(connection, "restore", who, gap.ended_at, detail)
+    return held
+
+
+def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
+    """Return when the last gap ended that was over by `moment`; None if there was none."""
+    ended_at: datetime | None = connection.scalar(
+        select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= moment)
+    )
+    return ended_at
+
+
+def last_gap(connection: Connection) -> Gap | None:
+    """Return the latest gap."""
+    row = connection.execute(select(gaps).order_by(gaps.c.ended_at.desc()).limit(1)).first()
+    return None if row is None else Gap(row.began_at, row.ended_at, row.cause)
+
+
+def known_until(connection: Connection) -> datetime | None:
+    """Return the last moment that left a trace in this ledger; None for one never used."""
+    moments = (
+        connection.scalar(select(func.max(heartbeats.c.beat_at))),
+        connection.scalar(select(func.max(gaps.c.ended_at))),
+        connection.scalar(select(func.max(actions.c.planned_at))),
+    )
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def notice_gap(
+    connection: Connection, seen: LastAlive | None, now: datetime, *, is_local: bool
+) -> Gap | None:
+    """Open a gap if an older copy of this ledger was put in place by hand; return it.
+
+    `seen` is what this machine remembers. `is_local`: the ledger is a file on this machine, and
+    what the machine remembers is kept beside it, so a ledger without it was copied here.
+    """
+    lock_decisions(connection)
+    known = known_until(connection)
+    copied_at = value_of(connection, BACKED_UP_AT)
+    is_ours = seen is not None and seen.ledger_id == client_id_of(connection)
+    if copied_at is not None:
+        known = datetime.fromisoformat(copied_at)
+        forget_values(connection, BACKED_UP_AT, SECRET_KEY)
+    elif is_ours:
+        if seen is None or (known is not None and known >= seen.at):
+            return None
+    elif not (is_local and value_of(connection, REMEMBERED_SINCE)):
+        return None
+    gap = Gap(known, now, "noticed")
+    open_gap(connection, gap, BY_ITSELF)
+    return gap
+
+
+def remember_since(connection: Connection, now: datetime) -> None:
+    """Note that from now on a machine remembers when it last used this ledger."""
+    if value_of(connection, REMEMBERED_SINCE) is None:
+        set_value(connection, REMEMBERED_SINCE, now.isoformat(), BY_ITSELF, now)

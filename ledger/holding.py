@@ -1,0 +1,167 @@
+"""Held actions: which there are, and what a person does with them, release or skip.
+
+A released action is due at once and is checked again like any other. Only what made a person look
+no longer holds it (`workers.decide.again`).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+
+from ledger.control_log import log_decision
+from ledger.stories.certificate.portions import portions
+from ledger.tables import actions, attempts, copies, people, snapshots
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.states import ActionState
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAction:
+    """One held action. `course`, `person`, `email` and `subject` are None where not known.
+
+    `subject` is that of the email as it was written when it was held.
+    """
+
+    action_id: int
+    reason: Reason
+    rule: str
+    event_kind: str
+    happened_at: datetime
+    planned_at: datetime
+    coworker_id: int
+    course_id: int
+    person: str | None = field(repr=False)
+    email: str | None = field(repr=False)
+    course: str | None
+    subject: str | None = field(repr=False)
+
+
+def hold_restored(connection: Connection, where: ColumnElement[bool], now: datetime) -> list[int]:
+    """Hold the actions that meet a condition with the reason `restored`; return their ids."""
+    held = connection.scalars(
+        update(actions)
+        .where(where)
+        .values(state=ActionState.HELD, reason=Reason.RESTORED, lease_until=None, lease_token=None)
+        .returning(actions.c.id)
+    ).all()
+    _note(connection, held, now, ActionState.HELD, Reason.RESTORED)
+    return list(held)
+
+
+def held_by_reason(connection: Connection) -> dict[Reason, int]:
+    """Return how many actions are held for each reason."""
+    rows = connection.execute(
+        select(actions.c.reason, func.count().label("number"))
+        .where(actions.c.state == ActionState.HELD)
+        .group_by(actions.c.reason)
+        .order_by(actions.c.reason)
+    )
+    return {Reason(row.reason): row.number for row in rows}
+
+
+def held_actions(connection: Connection, reason: Reason | None = None) -> list[HeldAction]:
+    """Return the held actions, or those held for one reason, in the order they were planned."""
+    is_course = and_(
+        snapshots.c.entity == Entity.COURSE, snapshots.c.record_id == actions.c.course_id
+    )
+    wanted = (
+        select(actions, people.c.full_name, people.c.email, snapshots.c.record, copies.c.subject)
+        .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
+        .outerjoin(snapshots, is_course)
+        .outerjoin(copies, copies.c.action_id == actions.c.id)
+        .where(actions.c.state == ActionState.HELD)
+        .order_by(actions.c.id)
+    )
+    if reason is not None:
+        wanted = wanted.where(actions.c.reason == reason)
+    return [
+        HeldAction(
+            row.id,
+            Reason(row.reason),
+            row.rule,
+            row.event_kind,
+            row.happened_at,
+            row.planned_at,
+            row.coworker_id,
+            row.course_id,
+            row.full_name,
+            row.email,
+            None if row.record is None else row.record.get("title"),
+            row.subject,
+        )
+        for row in connection.execute(wanted)
+    ]
+
+
+def states_of(
+    connection: Connection, action_ids: Collection[int]
+) -> dict[int, tuple[ActionState, Reason | None]]:
+    """Return state and reason of these actions; those that do not exist are left out."""
+    found: dict[int, tuple[ActionState, Reason | None]] = {}
+    for some in portions(action_ids):
+        rows = connection.execute(
+            select(actions.c.id, actions.c.state, actions.c.reason).where(actions.c.id.in_(some))
+        )
+        for row in rows:
+            reason = None if row.reason is None else Reason(row.reason)
+            found[row.id] = (ActionState(row.state), reason)
+    return found
+
+
+def release_held(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Make held actions due now, and log who released them; return the ids of those still held."""
+    changes = {"state": ActionState.WAITING, "reason": None, "due_at": now, "released_at": now}
+    return _decide(connection, action_ids, "release", changes, who, now)
+
+
+def skip_held(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Never perform held actions, and log who decided so; return the ids of those still held.
+
+    Each keeps the reason it was held for.
+    """
+    changes = {"state": ActionState.SKIPPED, "finished_at": now}
+    return _decide(connection, action_ids, "skip", changes, who, now)
+
+
+def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
+    connection: Connection,
+    action_ids: Collection[int],
+    what: str,
+    changes: dict[str, Any],
+    who: str,
+    now: datetime,
+) -> list[int]:
+    done: dict[int, Reason] = {}
+    before = states_of(connection, action_ids)
+    for some in portions(action_ids):
+        held = actions.c.id.in_(some) & (actions.c.state == ActionState.HELD)
+        changed = connection.scalars(
+            update(actions).where(held).values(**changes).returning(actions.c.id)
+        )
+        done |= {action_id: before[action_id][1] for action_id in changed}
+    for reason in sorted({reason for reason in done.values() if reason}):
+        ids = sorted(one for one, why in done.items() if why is reason)
+        _note(connection, ids, now, changes["state"], reason, f"{what} by {who}")
+        log_decision(connection, what, who, now, {"reason": reason, "action_ids": ids})
+    return sorted(done)
+
+
+def _note(  # noqa: PLR0913, PLR0917 - one line of each history
+    connection: Connection,
+    action_ids: Sequence[int],
+    now: datetime,
+    outcome: ActionState,
+    reason: Reason,
+    detail: str | None = None,
+) -> None:
+    line = {"at": now, "outcome": outcome, "reason": reason, "detail": detail}
+    if action_ids:
+        connection.execute(insert(attempts), [line | {"action_id": one} for one in action_ids])

@@ -1,0 +1,75 @@
+"""`backup`: a copy of the whole ledger in one file, while everything runs."""
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from ledger.backup import make_backup
+from schemas.errors import BackupUnusable
+from schemas.settings import Settings
+from service.command.common import as_json, opened_ledger, print_json, settings_now
+from workers.clocks import utc_now
+from workers.workshop import SECRET_KEY_FILE
+
+FAILED = 1
+
+
+@click.command()
+@click.argument("target", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
+@as_json
+def backup(target: Path, *, as_json: bool) -> None:
+    """Copy the whole ledger into one file, while everything runs.
+
+    The secret key of the data folder is in it too, so keep it as private as the ledger. In a
+    folder the file is named after the time. It is a SQLite file also where the ledger is on
+    PostgreSQL. No file is ever overwritten.
+    """
+    settings = settings_now()
+    now = utc_now()
+    file = _file_for(target, now)
+    key = _own_key(settings)
+    with opened_ledger(settings) as engine:
+        try:
+            made = make_backup(engine, file, key, now)
+        except FileExistsError:
+            click.echo(f"{file} exists already, and was not overwritten.", err=True)
+            raise SystemExit(FAILED) from None
+        except BackupUnusable as error:
+            click.echo(f"The copy of the ledger {error}, so the ledger may be too.", err=True)
+            raise SystemExit(FAILED) from None
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "made_at": now,
+                "people": made.people,
+                "emails_sent": made.sent,
+                "secret_key": key is not None,
+            }
+        )
+        return
+    click.echo(f"{file}: {made.people} people, {made.sent} emails sent; checked.")
+    if key is not None:
+        click.echo("The secret key is in it. Keep the file where only you can read it.")
+    else:
+        click.echo("COURSEBELL_SECRET_KEY is not in it. Keep that too, apart from this file.")
+    click.echo(f"To go back to it: stop Coursebell, then: coursebell restore {file}")
+
+
+def _file_for(target: Path, now: datetime) -> Path:
+    is_folder = target.is_dir() or str(target).endswith("/")
+    file = target / f"coursebell-{now:%Y%m%dT%H%M%SZ}.db" if is_folder else target
+    if not file.parent.is_dir():
+        raise click.UsageError(f"There is no folder {file.parent}.")
+    return file.absolute()
+
+
+def _own_key(settings: Settings) -> str | None:
+    """Return the secret key of the data folder, if that is the one in use."""
+    if settings.secret_key is None:
+        with suppress(OSError, UnicodeError):
+            path = Path(settings.data_dir) / SECRET_KEY_FILE
+            return path.read_text(encoding="ascii").strip() or None
+    return None

@@ -1,0 +1,194 @@
+"""`held`, `release` and `skip`: what waits for a person, and what the person decides."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import click
+
+from ledger.controls import sending_of
+from ledger.engine import Connection, Engine, reading, writing
+from ledger.gaps import last_gap
+from ledger.holding import (
+    HeldAction,
+    held_actions,
+    release_held,
+    skip_held,
+    states_of,
+)
+from schemas.fields import LARGEST_ID
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.states import ActionState, Mode
+from service.command.common import (
+    as_json,
+    local,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+    show_addresses,
+)
+from service.command.consent import agreed, must_be_asked, who_decides
+from workers.clocks import utc_now
+
+NOT_DONE = 1
+
+_Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
+_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
+_reason = click.option(
+    "--reason",
+    type=click.Choice([reason.value for reason in Reason]),
+    metavar="CODE",
+    help="All that are held for this reason, such as restored.",
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+@click.command()
+@_reason
+@as_json
+@show_addresses
+def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
+    """List the emails that wait for a person's decision, and why."""
+    with opened_ledger(settings_now()) as engine, reading(engine) as connection:
+        found = held_actions(connection, None if reason is None else Reason(reason))
+    if as_json:
+        print_json(
+            {
+                "counts": Counter(action.reason for action in found),
+                "actions": [_plain(action, whole=show_addresses) for action in found],
+            }
+        )
+        return
+    for line in _lines(found, whole=show_addresses):
+        click.echo(printable(line))
+    if not found:
+        click.echo("Nothing is held." if reason is None else f"Nothing is held for {reason}.")
+
+
+@click.command()
+@_ids
+@_reason
+@_yes
+@as_json
+def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
+    """Send held emails after all, by ID or by reason.
+
+    Each is checked once more before it goes: enrolment, address, quiet hours, daily limit.
+    """
+    with opened_ledger(settings_now()) as engine:
+        with reading(engine) as connection:
+            mode = sending_of(connection).mode
+        if mode is not Mode.SENDING:
+            click.echo("Nothing was released: the mode is observe, so no email leaves.", err=True)
+            click.echo("First: coursebell mode sending", err=True)
+            raise SystemExit(NOT_DONE)
+        _decided(engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json)
+
+
+@click.command()
+@_ids
+@_reason
+@_yes
+@as_json
+def skip(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
+    """Drop held emails for good, by ID or by reason."""
+    with opened_ledger(settings_now()) as engine:
+        _decided(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
+
+
+def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
+    engine: Engine,
+    word: str,
+    decide: _Decide,
+    action_ids: tuple[int, ...],
+    reason: str | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    if bool(action_ids) == (reason is not None):
+        raise click.UsageError("Give the IDs of held emails (`coursebell held`), or --reason.")
+    which = f"--reason {reason}" if reason else " ".join(str(one) for one in action_ids)
+    if not yes:
+        must_be_asked(f"coursebell {word} {which} --yes")
+    chosen = _chosen(engine, action_ids, reason)
+    if chosen and not yes:
+        for line in _warnings(engine, chosen) if word == "release" else ():
+            click.echo(line, err=True)
+        if not agreed(f"{word.capitalize()} {_number(chosen)}?"):
+            click.echo("Nothing was changed.", err=True)
+            raise SystemExit(NOT_DONE)
+    with writing(engine) as connection:
+        ids = [action.action_id for action in chosen]
+        done = decide(connection, ids, who_decides(), utc_now())
+    past = "released" if word == "release" else "skipped"
+    if as_json:
+        print_json({past: done})
+    elif done or not reason:
+        goes = ", and due now" if word == "release" else ""
+        click.echo(f"{len(done)} {past}{goes}.")
+    else:
+        click.echo(f"Nothing is held for {reason}.")
+
+
+def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> list[HeldAction]:
+    """Return the held actions that are meant; end with a sentence if one of the ids is not held."""
+    with reading(engine) as connection:
+        found = held_actions(connection, None if reason is None else Reason(reason))
+        states = states_of(connection, action_ids)
+    if reason is not None:
+        return found
+    others = [one for one in action_ids if states.get(one, (None,))[0] is not ActionState.HELD]
+    for one in others:
+        state, why = states.get(one, (None, None))
+        says = "there is no such email" if state is None else f"it is {state}"
+        click.echo(f"{one} is not held: {says}{f' ({why})' if why else ''}.", err=True)
+    if others:
+        click.echo("Nothing was changed. `coursebell held` lists what is held.", err=True)
+        raise SystemExit(NOT_DONE)
+    return [action for action in found if action.action_id in set(action_ids)]
+
+
+def _warnings(engine: Engine, chosen: Sequence[HeldAction]) -> Iterator[str]:
+    with reading(engine) as connection:
+        gap = last_gap(connection)
+    if gap is None:
+        return
+    unsure = [
+        one for one in chosen if one.reason is Reason.RESTORED or one.planned_at < gap.ended_at
+    ]
+    if unsure:
+        since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
+        yield (
+            f"{_number(unsure)} may have been sent already, {since} {local(gap.ended_at)}, when "
+            "the ledger was restored. Who got one then gets it twice."
+        )
+
+
+def _lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
+    counts = Counter(action.reason for action in found)
+    for reason, number in sorted(counts.items()):
+        yield f"{number} held, {reason}: {EXPLANATIONS[reason].sentence}"
+        for action in found:
+            if action.reason is reason:
+                address = action.email if whole else shortened(action.email)
+                person = action.person or f"coworker {action.coworker_id}"
+                about = action.subject or f"{action.rule}: {action.course or action.course_id}"
+                yield (
+                    f"  {action.action_id}  {local(action.happened_at)}  {person}"
+                    f"{f' <{address}>' if address else ''}  {about}"
+                )
+    if found:
+        yield "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
+
+
+def _number(actions: Sequence[HeldAction]) -> str:
+    return "1 email" if len(actions) == 1 else f"{len(actions)} emails"
+
+
+def _plain(action: HeldAction, *, whole: bool) -> dict[str, object]:
+    email = action.email if whole else shortened(action.email)
+    return asdict(action) | {"email": email}

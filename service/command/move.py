@@ -1,0 +1,98 @@
+"""`move`: copies a SQLite ledger to PostgreSQL, where more than one machine can use it."""
+
+from pathlib import Path
+
+import click
+from marshmallow import ValidationError
+
+from ledger.control_log import log_decision
+from ledger.controls import MOVED_AT, set_value
+from ledger.copying import copy_ledger, was_used
+from ledger.engine import Engine, ledger_file, open_engine, reading, writing
+from ledger.migrate import migrate
+from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.settings.addresses import database_url
+from service.command.common import as_json, opened_ledger, print_json, settings_now
+from service.command.consent import who_decides
+from service.command.restore import stopped
+from workers.clocks import utc_now
+
+NOT_DONE = 1
+TROUBLE = 4
+
+
+@click.command()
+@click.option("--to", "url", metavar="URL", help="The PostgreSQL database, which has to be empty.")
+@click.option(
+    "--to-file",
+    "url_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="A file that holds the URL, or - for standard input, so that no history has it.",
+)
+@as_json
+def move(url: str | None, *, url_file: str | None, as_json: bool) -> None:
+    """Copy the SQLite ledger into an empty PostgreSQL database.
+
+    Stop Coursebell first. The file stays, and is no longer used. Without --to and --to-file the
+    URL is asked for and not shown.
+    """
+    settings = settings_now()
+    source_file = ledger_file(settings.database_url)
+    if source_file is None:
+        raise click.UsageError("The ledger is on PostgreSQL already: see COURSEBELL_DATABASE_URL.")
+    target_url = _target(url, url_file)
+    with stopped(settings), opened_ledger(settings) as source:
+        target = open_engine(target_url)
+        try:
+            copied = _moved(source, target)
+        except ConfigurationError as error:
+            click.echo(f"The database to move to: {error}", err=True)
+            raise SystemExit(NOT_DONE) from None
+        except LedgerUnavailable as error:
+            click.echo(f"Nothing was moved: {error}", err=True)
+            raise SystemExit(TROUBLE) from None
+        finally:
+            target.dispose()
+    if as_json:
+        print_json({"from": str(source_file), "rows": copied})
+        return
+    click.echo(f"Copied and counted: {sum(copied.values())} rows of {len(copied)} tables.")
+    click.echo("Now set COURSEBELL_DATABASE_URL to that database, for every process, and start.")
+    if settings.secret_key is None:
+        key = Path(settings.data_dir) / "secret_key"
+        click.echo(f"On other machines, set COURSEBELL_SECRET_KEY to what is in {key}")
+    click.echo(f"{source_file} stays as it is, and Coursebell no longer starts on it.")
+
+
+def _target(url: str | None, url_file: str | None) -> str:
+    if url is not None and url_file is not None:
+        raise click.UsageError("Give --to or --to-file, not both.")
+    if url is None and url_file is not None:
+        try:
+            with click.open_file(url_file, encoding="utf-8") as file:
+                url = file.read()
+        except (OSError, UnicodeError):
+            raise click.UsageError(f"--to-file: {url_file} cannot be read.") from None
+    if url is None:
+        url = click.prompt("URL of the PostgreSQL database", hide_input=True, err=True)
+    try:
+        parsed = database_url(url.strip())
+    except ValidationError as error:
+        raise click.UsageError(f"--to: {'; '.join(map(str, error.messages))}") from None
+    if ledger_file(parsed) is not None:
+        raise click.UsageError("--to: expected postgresql://user:password@host/name")
+    return parsed
+
+
+def _moved(source: Engine, target: Engine) -> dict[str, int]:
+    """Copy everything in one transaction; the file is marked once the copy is committed."""
+    migrate(target)
+    with reading(target) as connection:
+        if was_used(connection):
+            raise ConfigurationError(["it holds a ledger already; give an empty one"])
+    now, who = utc_now(), who_decides()
+    with writing(source) as rows, writing(target) as new:
+        copied = copy_ledger(rows, new)
+        log_decision(new, "move", who, now, {"rows": sum(copied.values())})
+        set_value(rows, MOVED_AT, now.isoformat(), who, now)
+    return copied

@@ -1,0 +1,267 @@
+"""`backup`, `restore`, `move`, `held`, `release` and `skip` as a person gives them."""
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import update
+
+from ledger.beats import beat
+from ledger.control_log import decisions
+from ledger.controls import begin_with, change_mode
+from ledger.engine import open_engine, reading, writing
+from ledger.gaps import last_gap
+from ledger.tables import actions, lookups
+from schemas.errors import ConfigurationError
+from schemas.reasons import Reason
+from schemas.states import ActionState, Mode
+from service.command import commands
+from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
+from tests.servers.ready_ledgers import sqlite_copy
+from workers.clocks import utc_now
+from workers.continuity import share_lock
+
+
+@dataclass
+class Desk:
+    """Settings and a ledger, from which a person gives commands."""
+
+    folder: Path
+    url: str
+
+    def run(self, *words: str, answer: str | None = None) -> Result:
+        return CliRunner().invoke(commands, words, input=answer)
+
+    def told(self, *words: str) -> dict[str, object]:
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        found: dict[str, object] = json.loads(result.stdout)
+        return found
+
+    def keep(self, *record_ids: int) -> None:
+        engine = open_engine(self.url)
+        keep(engine, arrival(*record_ids))
+        engine.dispose()
+
+    def count(self) -> int:
+        engine = open_engine(self.url)
+        found = len(rows(engine, lookups))
+        engine.dispose()
+        return found
+
+    def hold(self, *reasons: Reason) -> None:
+        """Hold one email for each reason."""
+        engine = open_engine(self.url)
+        for number, reason in enumerate(reasons, 1):
+            found = lesson_done(number, utc_now())
+            decide(engine, found, plan_for(found), utc_now())
+            with writing(engine) as connection:
+                held = update(actions).where(actions.c.id == number)
+                connection.execute(held.values(state=ActionState.HELD, reason=reason))
+        engine.dispose()
+
+    def states(self) -> list[tuple[str, str | None]]:
+        engine = open_engine(self.url)
+        found = [(row.state, row.reason) for row in rows(engine, actions)]
+        engine.dispose()
+        return found
+
+    def log(self) -> list[str]:
+        engine = open_engine(self.url)
+        with reading(engine) as connection:
+            found = [line.what for line in decisions(connection)]
+        engine.dispose()
+        return found
+
+    def choose(self, mode: Mode) -> None:
+        engine = open_engine(self.url)
+        with writing(engine) as connection:
+            change_mode(connection, mode, "a test", utc_now())
+        engine.dispose()
+
+
+def _desk(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    engine = open_engine(url)
+    with writing(engine) as connection:
+        begin_with(connection, Mode.SENDING, utc_now())
+    engine.dispose()
+    (folder / "secret_key").write_text("the key of this ledger")
+    monkeypatch.setenv("COURSEBELL_DATA_DIR", str(folder))
+    monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)
+    return Desk(folder, url)
+
+
+@pytest.fixture
+def desk(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return _desk(ledger_url, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def sqlite_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    url = sqlite_copy(tmp_path / "coursebell.db")
+    return _desk(url, tmp_path, monkeypatch)
+
+
+def test_a_backup_is_made_and_gone_back_to_with_its_key(desk: Desk) -> None:
+    desk.keep(1, 2, 3)
+    made = desk.told("backup", str(desk.folder))
+    file = Path(str(made["file"]))
+    assert made["secret_key"] is True
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    desk.keep(4)
+    (desk.folder / "secret_key").write_text("another")
+
+    asked = desk.run("restore", str(file))
+    assert (asked.exit_code, "--yes" in asked.stderr) == (3, True)
+    restored = desk.told("restore", str(file), "--yes")
+    assert desk.count() == 3
+    assert restored["secret_key"] == "restored"
+    assert (desk.folder / "secret_key").read_text() == "the key of this ledger"
+    assert stat.S_IMODE((desk.folder / "secret_key").stat().st_mode) == 0o600
+    assert desk.log() == ["restore"]
+
+    # The ledger that was there is kept, and one can go back to it the same way.
+    desk.told("restore", str(restored["kept"]), "--yes")
+    assert desk.count() == 4
+
+
+def test_a_backup_overwrites_nothing_and_needs_a_folder(desk: Desk) -> None:
+    (desk.folder / "precious").write_text("precious")
+    refused = desk.run("backup", str(desk.folder / "precious"))
+    assert (refused.exit_code, "not overwritten" in refused.stderr) == (1, True)
+    assert (desk.folder / "precious").read_text() == "precious"
+    assert desk.run("backup", str(desk.folder / "nowhere" / "one.db")).exit_code == 2
+
+
+def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
+    desk.keep(1)
+    (desk.folder / "notes.txt").write_text("no backup" * 1000)
+    refused = desk.run("restore", str(desk.folder / "notes.txt"), "--yes")
+    assert (refused.exit_code, "Nothing was changed" in refused.stderr) == (1, True)
+    assert desk.count() == 1
+    assert list(desk.folder.glob(".restoring*")) == []
+
+
+def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
+    file = str(desk.told("backup", str(desk.folder))["file"])
+    lock = share_lock(desk.folder)
+    assert lock is not None
+    with os.fdopen(lock, "rb"):
+        for words in (("restore", file), ("restore", "--declare-gap", "1h")):
+            refused = desk.run(*words, "--yes")
+            assert (refused.exit_code, "Coursebell runs" in refused.stderr) == (1, True)
+    engine = open_engine(desk.url)
+    with writing(engine) as connection:
+        beat(connection, "worker", "elsewhere", utc_now())
+    # SQLite sees who has the file open, PostgreSQL who was alive.
+    refused = desk.run("restore", file, "--yes")
+    assert (refused.exit_code, "Stop it first" in refused.stderr) == (1, True)
+    engine.dispose()
+    assert desk.count() == 0
+
+
+def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) -> None:
+    desk.hold(Reason.TOO_OLD)
+    assert desk.run("restore", "--declare-gap", "2h").exit_code == 3
+    declared = desk.told("restore", "--declare-gap", "2h", "--yes")
+    assert declared["held"] == 0
+    engine = open_engine(desk.url)
+    with reading(engine) as connection:
+        gap = last_gap(connection)
+    engine.dispose()
+    assert gap is not None
+    assert gap.began_at is not None
+    assert gap.ended_at - gap.began_at > timedelta(hours=1)
+    assert desk.run("restore").exit_code == 2
+
+
+def test_what_is_held_is_listed_released_and_skipped_by_reason_or_by_id(desk: Desk) -> None:
+    desk.hold(Reason.RESTORED, Reason.RESTORED, Reason.TOO_OLD, Reason.FLOOD_GUARD)
+    assert desk.told("held")["counts"] == {"restored": 2, "too-old": 1, "flood-guard": 1}
+    shown = desk.run("held", "--reason", "restored").stdout
+    assert "2 held, restored: It may have been sent already" in shown
+
+    asked = desk.run("release", "--reason", "restored")
+    assert (asked.exit_code, "--yes" in asked.stderr) == (3, True)
+    assert desk.told("release", "--reason", "restored", "--yes") == {"released": [1, 2]}
+    assert desk.told("skip", "4", "--yes") == {"skipped": [4]}
+    assert desk.states() == [
+        ("waiting", None),
+        ("waiting", None),
+        ("held", "too-old"),
+        ("skipped", "flood-guard"),
+    ]
+    assert desk.log() == ["release", "skip"]
+
+
+@pytest.mark.parametrize("word", ["release", "skip"])
+def test_what_is_not_held_is_said_and_then_nothing_is_changed(desk: Desk, word: str) -> None:
+    desk.hold(Reason.RESTORED, Reason.TOO_OLD)
+    assert desk.told("skip", "2", "--yes") == {"skipped": [2]}
+    refused = desk.run(word, "1", "2", "77", "--yes")
+    assert refused.exit_code == 1
+    assert "2 is not held: it is skipped (too-old)." in refused.stderr
+    assert "77 is not held: there is no such email." in refused.stderr
+    assert desk.states() == [("held", "restored"), ("skipped", "too-old")]
+    assert desk.run(word, "--yes").exit_code == 2
+    assert desk.run(word, "1", "--reason", "restored", "--yes").exit_code == 2
+
+
+def test_in_observe_mode_nothing_is_released(desk: Desk) -> None:
+    desk.hold(Reason.RESTORED)
+    desk.choose(Mode.OBSERVE)
+    refused = desk.run("release", "1", "--yes")
+    assert (refused.exit_code, "coursebell mode sending" in refused.stderr) == (1, True)
+    assert desk.states() == [("held", "restored")]
+
+
+@pytest.mark.postgres
+def test_a_ledger_moves_to_postgresql_and_the_file_is_used_no_more(
+    sqlite_desk: Desk, postgres_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = sqlite_desk
+    desk.keep(1, 2, 3)
+    (desk.folder / "target").write_text(
+        postgres_database_url.replace("postgresql+psycopg", "postgres") + "\n"
+    )
+    moved = desk.run("move", "--to-file", str(desk.folder / "target"))
+    assert moved.exit_code == 0, moved.output
+    assert postgres_database_url.partition("://")[2] not in moved.output
+    there = Desk(desk.folder, postgres_database_url)
+    assert there.count() == 3
+    assert there.log() == ["move"]
+
+    for words in (("status",), ("migrate",), ("mode",)):
+        with pytest.raises(ConfigurationError, match="was moved to PostgreSQL"):
+            CliRunner().invoke(commands, words, catch_exceptions=False)
+    monkeypatch.setenv("COURSEBELL_DATABASE_URL", postgres_database_url)
+    there.keep(4)
+    assert there.told("held") == {"counts": {}, "actions": []}
+
+    # The other way is a restore, which knows what may have been sent meanwhile.
+    monkeypatch.setenv("COURSEBELL_DATABASE_URL", desk.url)
+    desk.told("restore", str(desk.folder / "coursebell.db"), "--yes")
+    assert desk.count() == 3
+    assert desk.log() == ["restore"]
+
+
+@pytest.mark.postgres
+def test_a_ledger_moves_only_to_an_empty_database(sqlite_desk: Desk, ledger_url: str) -> None:
+    desk = sqlite_desk
+    desk.keep(1)
+    for url in ("sqlite:////nowhere.db", "mysql://a:secret@b/c"):
+        refused = desk.run("move", "--to", url)
+        assert (refused.exit_code, "secret" in refused.output) == (2, False)
+    refused = desk.run("move", "--to", "postgresql://who:secret@127.0.0.1:1/none")
+    assert (refused.exit_code, "secret" in refused.output) == (4, False)
+    if ledger_url.startswith("postgresql"):
+        Desk(desk.folder, ledger_url).keep(7)
+        refused = desk.run("move", "--to", ledger_url)
+        assert (refused.exit_code, "holds a ledger already" in refused.stderr) == (1, True)
+        assert Desk(desk.folder, ledger_url).count() == 1
+    assert desk.told("held")["counts"] == {}

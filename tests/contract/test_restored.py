@@ -1,0 +1,283 @@
+"""After a restore nobody gets the same email twice, and what was surely not sent goes as usual.
+
+The world goes on while the ledger is set back: the source and the mailbox keep what they have.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ledger.backup import make_backup, open_restored_gap, opened_file, put_into, stage
+from ledger.control_log import decisions
+from ledger.engine import Engine, reading, writing
+from ledger.holding import held_actions, held_by_reason, release_held, skip_held
+from ledger.troubles import ask_refused_again
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson
+from schemas.states import Mode
+from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from workers.lookup.drain import drain_batch
+
+HELD = ("held", "restored")
+
+
+class Restorable(Space):
+    """A space whose ledger is copied and set back."""
+
+    def __init__(self, engine: Engine, folder: Path, rules: str = SHIPPED) -> None:
+        super().__init__(engine, rules_of(rules))
+        self.folder = folder
+        self.told: dict[tuple[Entity, int], None] = {}
+
+    def tell(self, entity: Entity, record_id: int) -> None:
+        self.told[entity, record_id] = None
+        super().tell(entity, record_id)
+
+    def back_up(self) -> None:
+        (self.folder / "backup.db").unlink(missing_ok=True)
+        make_backup(self.engine, self.folder / "backup.db", None, self.clock())
+
+    def restore(self) -> int:
+        """Go back to the backup now, and find again all that ever happened; return what is held."""
+        staged = self.folder / "staged.db"
+        contents = stage(self.folder / "backup.db", staged)
+        with opened_file(staged) as copy:
+            held = open_restored_gap(copy, contents.made_at, "a test", self.clock())
+        put_into(self.engine, staged)
+        staged.unlink()
+        for entity, record_id in list(self.told):
+            super().tell(entity, record_id)
+        return held
+
+    def sent(self) -> Counter[tuple[str, str]]:
+        return Counter(
+            (mail.recipient, str(mail.message["Subject"])) for mail in self.mailer.caught
+        )
+
+    def decide(self, word: str, *reasons: Reason) -> int:
+        """Release or skip, as a person would, all that are held for these reasons."""
+        function = release_held if word == "release" else skip_held
+        with writing(self.engine) as connection:
+            ids = [
+                action.action_id
+                for reason in reasons or (Reason.RESTORED,)
+                for action in held_actions(connection, reason)
+            ]
+            return len(function(connection, ids, "Rita", self.clock()))
+
+    def held(self) -> dict[Reason, int]:
+        with reading(self.engine) as connection:
+            return held_by_reason(connection)
+
+
+@pytest.fixture
+def space(ledger_engine: Engine, tmp_path: Path) -> Restorable:
+    return Restorable(ledger_engine, tmp_path)
+
+
+def test_what_the_lost_ledger_sent_is_held_and_goes_once_when_it_is_released(
+    space: Restorable,
+) -> None:
+    for number in (1, 2):
+        space.enrol(number)
+    space.work()
+    space.back_up()
+    space.later(minutes=10)
+    members = [space.enrol(number) for number in (3, 4, 5)]
+    space.work()
+    space.finish(members[0], 1, 2)
+    space.later(hours=1)
+    sent = space.sent()
+    assert sum(sent.values()) == 6
+
+    space.later(minutes=10)
+    assert space.restore() == 0
+    space.work()
+    space.later(hours=2)
+    assert space.sent() == sent
+    assert space.held() == {Reason.RESTORED: 4}
+    assert [outcome for outcome in space.outcomes() if outcome != HELD] == [("done", None)] * 2
+
+    space.enrol(6)
+    space.work()
+    new = space.sent() - sent
+    assert list(new) == [("person6@example.org", "You're in: Freelance Finance")]
+
+    assert space.decide("release") == 4
+    assert space.decide("release") == 0
+    space.work()
+    space.later(hours=1)
+    assert space.held() == {}
+    assert max(space.sent().values()) == 2
+    assert sum((space.sent() - sent - new).values()) == 4
+
+
+def test_what_was_skipped_stays_so_and_the_log_says_who_decided(space: Restorable) -> None:
+    space.back_up()
+    space.enrol(1)
+    space.work()
+    space.restore()
+    space.work()
+    assert space.decide("skip") == 1
+    space.later(days=1)
+    assert space.outcomes() == [("skipped", "restored")]
+    assert sum(space.sent().values()) == 1
+    with reading(space.engine) as connection:
+        log = [
+            (line.what, line.who, line.detail.get("action_ids")) for line in decisions(connection)
+        ]
+    assert log == [("restore", "a test", None), ("skip", "Rita", [1])]
+
+
+def test_what_the_backup_had_planned_is_held_if_it_was_due_before_the_restore(
+    space: Restorable,
+) -> None:
+    first, second = space.enrol(1), space.enrol(2)
+    space.work()
+    space.finish(first, 1)
+    space.later(minutes=20)
+    space.finish(second, 1)
+    space.work()
+    space.back_up()
+    space.later(minutes=15)  # the first has gone, the second still gathers
+    sent = space.sent()
+    assert sum(sent.values()) == 3
+    assert space.restore() == 1
+    space.later(hours=1)
+    new = space.sent() - sent
+    assert [recipient for recipient, _ in new.elements()] == ["person2@example.org"]
+    assert space.held() == {Reason.RESTORED: 1}
+
+
+@pytest.mark.parametrize(("at", "held"), [(23, 0), (33, 1)], ids=["at night", "in the morning"])
+def test_an_email_that_waits_for_the_morning_is_held_only_after_that_morning(
+    space: Restorable, at: int, held: int
+) -> None:
+    space.at(NOON + timedelta(hours=9))
+    space.enrol(1)
+    space.work()
+    space.back_up()
+    space.at(NOON + timedelta(hours=at - 12))
+    space.clock.now += timedelta(seconds=1)
+    assert space.restore() == held
+    space.at(NOON + timedelta(hours=24))
+    assert sum(space.sent().values()) == 1
+    assert space.held() == ({Reason.RESTORED: 1} if held else {})
+
+
+def test_lessons_from_before_and_after_the_restore_share_no_email(space: Restorable) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.back_up()
+    space.finish(member, 1)
+    space.later(minutes=40)
+    assert sum(space.sent().values()) == 2
+    space.restore()
+    space.clock.now += timedelta(minutes=1)
+    space.finish(member, 2)  # both are found at the same time
+    space.later(hours=1)
+    assert space.held() == {Reason.RESTORED: 1}
+    assert [mail.message["Subject"] for mail in space.mailer.caught[2:]] == [
+        "You finished Lesson 2"
+    ]
+    space.decide("release")
+    space.later(days=1)
+    assert [mail.message["Subject"] for mail in space.mailer.caught[3:]] == [
+        "You finished Lesson 1"
+    ]
+
+
+def test_what_a_person_released_is_joined_by_nothing_that_may_have_been_sent(
+    space: Restorable,
+) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.back_up()
+    space.at(NOON + timedelta(hours=7))
+    first_at = space.clock()
+    space.finish(member, 1)
+    space.at(NOON + timedelta(hours=9))  # night
+    space.restore()
+    space.work()
+    space.decide("release")
+    space.work()
+    found_late = CompletedLesson(60_000, first_at, first_at, 2, None, member.record_id, None)
+    space.source.have(Entity.COMPLETED_LESSON, found_late)
+    space.tell(Entity.COMPLETED_LESSON, found_late.record_id)
+    space.later(hours=12)
+    assert space.held() == {Reason.RESTORED: 1}
+    subjects = [str(mail.message["Subject"]) for mail in space.mailer.caught]
+    assert subjects[1:] == ["You finished Lesson 1"]
+
+
+def test_a_place_that_was_approved_and_then_changed_again_is_held(space: Restorable) -> None:
+    member = space.enrol(1, approved=False)
+    space.work()
+    space.back_up()
+    space.later(minutes=10)
+    space.change(member, approved=True)
+    space.work()
+    assert sum(space.sent().values()) == 1
+    space.later(minutes=10)
+    space.restore()
+    space.clock.now += timedelta(minutes=10)
+    space.change(member, approved=True)  # before anything was found again
+    space.work()
+    assert sum(space.sent().values()) == 1
+    assert space.held() == {Reason.RESTORED: 1}
+
+
+def test_what_observe_mode_held_may_have_been_sent_by_the_lost_ledger(space: Restorable) -> None:
+    space.choose(Mode.SENDING)
+    space.choose(Mode.OBSERVE)
+    space.enrol(1)
+    space.work()
+    assert space.held() == {Reason.OBSERVE: 1}
+    space.back_up()
+    space.choose(Mode.SENDING)
+    space.work()
+    assert sum(space.sent().values()) == 1
+    space.later(minutes=10)
+    space.restore()
+    space.choose(Mode.SENDING)
+    space.work()
+    assert sum(space.sent().values()) == 1
+    assert space.held() == {Reason.RESTORED: 1}
+
+
+def test_what_waited_for_nexudus_may_have_gone_earlier_than_it_was_due(space: Restorable) -> None:
+    space.enrol(1)
+    drain_batch(space.looking_up)
+    space.source.refuse()
+    space.work()
+    assert space.outcomes() == [("waiting", "nexudus-refused")]
+    space.back_up()
+    space.source.recover()
+    with writing(space.engine) as connection:
+        ask_refused_again(connection, space.clock())  # as a worker that starts does
+    space.work()
+    assert sum(space.sent().values()) == 1
+    assert space.restore() == 1
+    space.later(days=1)
+    assert sum(space.sent().values()) == 1
+
+
+def test_a_second_restore_holds_what_was_released_after_the_first(space: Restorable) -> None:
+    space.back_up()
+    space.enrol(1)
+    space.work()
+    space.later(minutes=10)
+    space.restore()
+    space.work()
+    space.later(minutes=10)
+    space.decide("release")
+    space.back_up()
+    space.work()
+    assert sum(space.sent().values()) == 2
+    space.later(minutes=10)
+    assert space.restore() == 1
+    space.later(days=1)
+    assert sum(space.sent().values()) == 2
