@@ -1,70 +1,72 @@
 """The command `coursebell`: everything a person does with the service, by name."""
 
 import sys
+from importlib.util import find_spec
 
 import click
 
 from schemas.errors import ConfigurationError, CoursebellError, LedgerUnavailable
-from service.command.backfill import backfill
-from service.command.backup import backup
-from service.command.certify import certify
-from service.command.common import Commands
-from service.command.configuring import config
-from service.command.demo import demo
-from service.command.doctor import doctor
-from service.command.held import held, release, skip
-from service.command.hooks import hooks
-from service.command.init import init
-from service.command.login import login
-from service.command.mode import mode
-from service.command.move import move
-from service.command.reconcile import reconcile
-from service.command.restore import restore
-from service.command.serving import clock, migrate, serve, worker
-from service.command.status import status
-from service.command.tail import tail
+from service.command.groups import LazyCommands
 from service.command.terminal import end_without, prepare_streams
-from service.command.up import up
-from service.command.why import why
 
 WRONG_USAGE = 2  # also: wrong settings
 TROUBLE = 4  # what we depend on is out of reach
 UNREAD = 141  # what a shell says of a program that wrote where nobody reads
+# Where each command is; its module is imported when the command is used.
+_PLACES = {
+    "up": "service.command.up:up",
+    "serve": "service.command.serving:serve",
+    "worker": "service.command.serving:worker",
+    "clock": "service.command.serving:clock",
+    "migrate": "service.command.serving:migrate",
+    "demo": "service.command.demo:demo",
+    "doctor": "service.command.doctor:doctor",
+    "login": "service.command.login:login",
+    "hooks": "service.command.hooks:hooks",
+    "mode": "service.command.mode:mode",
+    "status": "service.command.status:status",
+    "why": "service.command.why:why",
+    "tail": "service.command.tail:tail",
+    "held": "service.command.held:held",
+    "release": "service.command.held:release",
+    "skip": "service.command.held:skip",
+    "reconcile": "service.command.reconcile:reconcile",
+    "backfill": "service.command.backfill:backfill",
+    "certify": "service.command.certify:certify",
+    "backup": "service.command.backup:backup",
+    "restore": "service.command.restore:restore",
+    "move": "service.command.move:move",
+    "init": "service.command.init:init",
+    "config": "service.command.configuring:config",
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="coursebell")
-def commands() -> None:
-    """Watches the courses of a Nexudus space and writes the right email, once."""
+def check_demo_packages() -> None:
+    """Refuse to start without the packages that only the demo needs.
+
+    Raises:
+        ClickException: one is missing; the text says how to get it.
+    """
+    if find_spec("sandbox") is None:
+        raise click.ClickException(
+            "This installation leaves out the stand-in Nexudus that the demo needs.\n"
+            "Run `make demo` in the source folder instead."
+        )
+    if find_spec("aiosmtpd") is None:
+        raise click.ClickException(
+            "The demo needs the package aiosmtpd, which is not installed.\n"
+            f"Install it, then try again: {sys.executable} -m pip install aiosmtpd"
+        )
 
 
-for command in (
-    up,
-    serve,
-    worker,
-    clock,
-    migrate,
-    demo,
-    doctor,
-    login,
-    hooks,
-    mode,
-    status,
-    why,
-    tail,
-    held,
-    release,
-    skip,
-    reconcile,
-    backfill,
-    certify,
-    backup,
-    restore,
-    move,
-    init,
-    config,
-):
-    commands.add_command(command)
+commands = LazyCommands(
+    _PLACES,
+    {"demo": check_demo_packages},
+    name="coursebell",
+    help="Watches the courses of a Nexudus space and writes the right email, once.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands = click.version_option(package_name="coursebell")(commands)
 
 
 def main() -> None:

@@ -26,31 +26,11 @@ from workers.workshop import checked_secret_key, has_secret_key, make_budget, ma
 BROKER_ADDRESS = "broker.url"
 LEDGER_PATIENCE_S = 60.0  # a release step on a large ledger takes seconds
 _LOOK_EVERY_S = 0.5
-_NO_LIMIT = 1_000  # letters; a summary ends with its first sentence anyway
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_addresses = click.option(
     "--show-addresses", is_flag=True, help="Print email addresses in full."
 )
-
-
-class Commands(click.Group):
-    """A group whose help prints the summary of each command whole, wrapped where it must be."""
-
-    def format_commands(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's own signature
-        formatter: click.HelpFormatter,
-    ) -> None:
-        """Write the section of commands."""
-        rows = [
-            (name, command.get_short_help_str(limit=_NO_LIMIT))
-            for name, command in sorted(self.commands.items())
-            if not command.hidden
-        ]
-        if rows:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
 
 
 def settings_now() -> Settings:

@@ -9,8 +9,9 @@ import click
 from ledger.engine import reading, writing
 from ledger.keys import accept_key, choices_kept
 from schemas.settings import describe
-from service.command.common import Commands, as_json, opened_ledger, print_json, settings_now
+from service.command.common import as_json, opened_ledger, print_json, settings_now
 from service.command.consent import agreed, must_be_asked
+from service.command.groups import Commands
 from workers.clocks import utc_now
 from workers.workshop import secret_key
 

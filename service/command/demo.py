@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ class DemoError(CoursebellError):
 @click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
 def demo(*, stay: bool) -> None:
     """Show the whole job: a person learns, and the emails arrive."""
-    _check_installed()
     stop = stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
         folder = Path(name)
@@ -82,24 +80,6 @@ def command_line(folder: Path, *words: str) -> str:
     program = Path(sys.argv[0]).absolute()
     ours = [str(program)] if program.name == "coursebell" else python_program("service")
     return shlex.join(["env", *unset, f"COURSEBELL_DATA_DIR={folder}", *ours, *words])
-
-
-def _check_installed() -> None:
-    """Refuse to start without the packages that only the demo needs.
-
-    Raises:
-        ClickException: one is missing; the text says how to get it.
-    """
-    if find_spec("sandbox") is None:
-        raise click.ClickException(
-            "This installation leaves out the stand-in Nexudus that the demo needs.\n"
-            "Run `make demo` in the source folder instead."
-        )
-    if find_spec("aiosmtpd") is None:
-        raise click.ClickException(
-            "The demo needs the package aiosmtpd, which is not installed.\n"
-            f"Install it, then try again: {sys.executable} -m pip install aiosmtpd"
-        )
 
 
 def demo_environment(folder: Path) -> dict[str, str]:

@@ -15,7 +15,6 @@ import structlog
 from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.settings import Settings
 from service.command.common import (
-    Commands,
     as_json,
     opened_ledger,
     print_json,
@@ -24,6 +23,7 @@ from service.command.common import (
     with_own_broker,
 )
 from service.command.consent import agreed, must_be_asked
+from service.command.groups import Commands
 from service.command.hook_list import as_plain, print_shown, what_there_is
 from service.command.hook_words import (
     PROBLEM,

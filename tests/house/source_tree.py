@@ -83,11 +83,18 @@ def code_in(page: str) -> list[str]:
     return [found.strip("`") for found in _CODE.findall(page)]
 
 
+def commands_in(group: click.Group) -> list[click.Command]:
+    """Every command of a group, imported."""
+    context = click.Context(group)
+    found = [group.get_command(context, name) for name in group.list_commands(context)]
+    return [command for command in found if command is not None]
+
+
 def mistake_in(words: list[str]) -> str | None:
     """Say what is wrong with a call of `coursebell` with these words; None: nothing is."""
     command: click.Command = commands
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        found = command.commands.get(words[0])
+        found = command.get_command(click.Context(command), words[0])
         if found is None:
             return f"there is no command {words[0]}"
         command, words = found, words[1:]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from service.command import commands
-from tests.house.source_tree import PAGES, ROOT, code_in, mistake_in, source_texts
+from tests.house.source_tree import PAGES, ROOT, code_in, commands_in, mistake_in, source_texts
 
 # `coursebell` where a command stands, and its words up to the end of that command.
 CALL = re.compile(
@@ -49,7 +49,7 @@ def test_every_command_named_anywhere_else_is_there() -> None:
 def test_the_readme_has_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = {words[0] for code in code_in(text) for words in calls(code)}
-    assert named == commands.commands.keys()
+    assert named == {command.name for command in commands_in(commands)}
 
 
 def test_every_make_target_on_a_page_is_there() -> None:

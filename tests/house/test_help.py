@@ -6,11 +6,12 @@ import click
 import pytest
 
 from service.command import commands
+from tests.house.source_tree import commands_in
 
 
 def groups(group: click.Group = commands) -> Iterator[click.Group]:
     yield group
-    for command in group.commands.values():
+    for command in commands_in(group):
         if isinstance(command, click.Group):
             yield from groups(command)
 
@@ -25,11 +26,11 @@ def test_no_summary_is_cut(columns: int) -> None:
     for group in groups():
         printed = help_of(group, columns).partition("Commands:\n")[2]
         assert "..." not in printed
-        for command in group.commands.values():
+        for command in commands_in(group):
             assert command.get_short_help_str(limit=1_000) in " ".join(printed.split())
 
 
 def test_in_80_columns_each_summary_is_one_line() -> None:
     for group in groups():
         listed = help_of(group, 80).partition("Commands:\n")[2].splitlines()
-        assert len(listed) == len(group.commands)
+        assert len(listed) == len(commands_in(group))
