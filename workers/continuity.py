@@ -45,6 +45,7 @@ def write_last_alive(folder: Path, last: LastAlive) -> bool:
     """Remember when a ledger was last used here. False: the folder cannot be written."""
     fresh = folder / f"{_LAST_ALIVE}.{os.getpid()}"
     try:
+        fresh.touch(mode=0o600)
         fresh.write_text(
             json.dumps({"ledger": last.ledger_id, "at": last.at.isoformat()}), encoding="utf-8"
         )

@@ -53,8 +53,10 @@ def backup(target: Path, *, as_json: bool) -> None:
     click.echo(f"{file}: {made.people} people, {made.sent} emails sent; checked.")
     if key is not None:
         click.echo("The secret key is in it. Keep the file where only you can read it.")
-    else:
+    elif settings.secret_key is not None:
         click.echo("COURSEBELL_SECRET_KEY is not in it. Keep that too, apart from this file.")
+    else:
+        click.echo("There is no secret key yet: Coursebell makes one when it first starts.")
     click.echo(f"To go back to it: stop Coursebell, then: coursebell restore {file}")
 
 

@@ -182,4 +182,5 @@ def test_nobody_is_alone_in_a_folder_while_a_process_runs(machine: Machine) -> N
         heartbeat.close()
     with alone_in(machine.folder) as alone:
         assert alone
-    assert stat.S_IMODE((machine.folder / "running.lock").stat().st_mode) == 0o600
+    for name in ("running.lock", "last_alive"):
+        assert stat.S_IMODE((machine.folder / name).stat().st_mode) == 0o600

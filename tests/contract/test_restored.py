@@ -13,12 +13,14 @@ from ledger.backup import make_backup, open_restored_gap, opened_file, put_into,
 from ledger.control_log import decisions
 from ledger.engine import Engine, reading, writing
 from ledger.holding import held_actions, held_by_reason, release_held, skip_held
+from ledger.stories.certificate import outcomes_of
 from ledger.troubles import ask_refused_again
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from workers.certify.traces import missing_trace
 from workers.lookup.drain import drain_batch
 
 HELD = ("held", "restored")
@@ -130,6 +132,28 @@ def test_what_was_skipped_stays_so_and_the_log_says_who_decided(space: Restorabl
             (line.what, line.who, line.detail.get("action_ids")) for line in decisions(connection)
         ]
     assert log == [("restore", "a test", None), ("skip", "Rita", [1])]
+
+
+def test_the_certificate_finds_no_line_missing_in_what_was_held_released_and_skipped(
+    space: Restorable,
+) -> None:
+    member = space.enrol(1)
+    space.work()
+    space.finish(member, 1)
+    space.work()
+    space.back_up()
+    space.enrol(2)
+    space.later(hours=1)
+    assert space.restore() == 1
+    space.work()
+    assert space.held() == {Reason.RESTORED: 2}
+    for word in (None, "skip"):
+        if word:
+            space.decide(word)
+        with reading(space.engine) as connection:
+            found = outcomes_of(connection, [], NOON - timedelta(days=1), NOON + timedelta(days=1))
+        assert len(found.effects) == 3
+        assert [missing_trace(effect) for effect in found.effects.values()] == [None] * 3
 
 
 def test_what_the_backup_had_planned_is_held_if_it_was_due_before_the_restore(
