@@ -55,8 +55,9 @@ def plans_of(engine: Engine, question: str) -> list[str]:
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 - as the driver takes them
         asked.append((statement, parameters))
 
-    event.listen(engine, "before_cursor_execute", note)
     with writing(engine) as connection:
+        # Only now: a transaction begins with a statement of its own.
+        event.listen(engine, "before_cursor_execute", note)
         ask(connection, question)
     event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
