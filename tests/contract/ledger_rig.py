@@ -1,14 +1,14 @@
 """What the ledger's tests share: fixed times, builders, and work done by many at once."""
 
+import contextlib
 import os
-import subprocess
-import sys
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import Table, select
 
@@ -21,6 +21,8 @@ from schemas.actions import Plan
 from schemas.entity import Entity
 from schemas.events import Event, EventKind, lesson_completed_key
 from schemas.notification import Notification
+from tests.servers import forking
+from tests.servers.forking import Program
 
 NOW = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 LEASE_S = 60.0
@@ -162,32 +164,27 @@ def processes_at_once(count: int, module: str, url: str, *arguments: str) -> lis
 
     All wait for a line on standard input, so that none is done before the last one has started.
     """
-    command: Sequence[str] = (sys.executable, "-m", module, *arguments)
-    started = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "LEDGER_URL": url},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(count)
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        printed = [process.communicate(timeout=PATIENCE_S) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-    for process, (_, errors) in zip(started, printed, strict=True):
-        assert process.returncode == 0, errors
-    return [output for output, _ in printed]
+    environment = {**os.environ, "LEDGER_URL": url}
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        started: list[tuple[Program, IO[str], IO[str]]] = []
+        for _ in range(count):
+            (reads_in, writes_in), (reads_out, writes_out) = os.pipe(), os.pipe()
+            line = stack.enter_context(os.fdopen(writes_in, "w", encoding="utf-8"))
+            printed = stack.enter_context(os.fdopen(reads_out, encoding="utf-8"))
+            with os.fdopen(reads_in) as begin, os.fdopen(writes_out, "w") as output:
+                process = forking.start(
+                    module, *arguments, env=environment, stdin=begin, stdout=output, stderr=errors
+                )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            started.append((process, line, printed))
+        assert [one.readline() for _, _, one in started] == ["ready\n"] * count
+        for _, begins, _ in started:
+            begins.write("go\n")
+            begins.flush()
+        found = [one.read() for _, _, one in started]
+        codes = [process.wait(PATIENCE_S) for process, _, _ in started]
+        errors.seek(0)
+        assert codes == [0] * count, errors.read().decode()
+        return found

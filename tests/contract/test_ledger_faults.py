@@ -5,8 +5,6 @@ import os
 import secrets
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from ledger.migrate import migrate
 from schemas.errors import LedgerUnavailable
 from schemas.settings import load_settings
 from service.command.common import wait_for_ledger
+from tests.servers import forking
 from tests.servers.postgres import Databases, address
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker.running import free_port
@@ -353,14 +352,8 @@ def test_commands_say_that_the_database_is_away_and_not_to_migrate() -> None:
     url = f"postgres://somebody:{SECRET}@127.0.0.1:{free_port()}/n"
     clean = {name: value for name, value in os.environ.items() if "COURSEBELL" not in name}
     for words in (["status"], ["migrate"], ["why", "a@example.org"], ["tail"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "service", *words],
-            env={**clean, "COURSEBELL_DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        environment = {**clean, "COURSEBELL_DATABASE_URL": url}
+        done = forking.run("service", *words, env=environment, timeout=60)
         assert done.returncode == 4
         fault = POSTGRESQL["refused"]
         assert done.stderr == (

@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,8 @@ from ledger.engine import open_engine, writing
 from sandbox.people import MARKED_SECRET
 from schemas.states import Mode
 from tests.sandbox.sandbox_rig import Running, running
+from tests.servers import forking
+from tests.servers.forking import Program
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker import RunningBroker, choose, start
@@ -40,7 +41,7 @@ class House:
     environment: dict[str, str]
     sandbox: Running
     broker: RunningBroker
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Program] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -49,12 +50,8 @@ class House:
     def start(self, *names: str) -> None:
         for name in names:
             with (self.folder / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "service", name],
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                self.processes[name] = forking.start(
+                    "service", name, env=self.environment, stdout=log, stderr=log
                 )
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
@@ -68,14 +65,7 @@ class House:
         process.wait(timeout=_PATIENCE_S)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "service", *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return forking.run("service", *words, env=self.environment, timeout=60)
 
     def ready(self) -> bool:
         try:
@@ -186,7 +176,8 @@ def _make_ledger(house: House) -> None:
     engine = open_engine(sqlite_copy(Path(url.removeprefix("sqlite:///"))))
     with writing(engine) as connection:
         mode = Mode(house.environment["COURSEBELL_MODE"])
-        begin_with(connection, mode, datetime.now(UTC))
+        # The source's times are whole seconds: what happens in this one is not from before.
+        begin_with(connection, mode, datetime.now(UTC).replace(microsecond=0))
     engine.dispose()
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,8 @@ from ledger.tables import revisions
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from service.command.common import wait_for_ledger
+from tests.servers import forking
+from tests.servers.forking import Program
 from tests.servers.later_ledgers import LATER, upgrade_beyond
 from tests.servers.programs import wait_until
 from workers.broker.running import free_port
@@ -33,16 +34,13 @@ class Site:
 
     folder: Path
     environment: dict[str, str]
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, Program] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
         for name in names:
             with self.log(name).open("wb") as log:
-                self.running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "service", name],
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
+                self.running[name] = forking.start(
+                    "service", name, env=self.environment, stdout=log, stderr=log
                 )
 
     def log(self, name: str) -> Path:
@@ -60,14 +58,8 @@ class Site:
         self.start(name)
 
     def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "service", *words],
-            env=self.environment | settings,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
+        environment = self.environment | settings
+        return forking.run("service", *words, env=environment, timeout=PATIENCE_S)
 
     def readiness(self) -> requests.Response | None:
         with contextlib.suppress(requests.RequestException):
@@ -203,5 +195,5 @@ def test_a_second_up_on_one_data_folder_or_one_file_is_refused_until_the_first_i
         wait_until(partial(_is_held_by, lock, here.running["up"]), "the third holds the folder")
 
 
-def _is_held_by(lock: Path, process: subprocess.Popen[bytes]) -> bool:
+def _is_held_by(lock: Path, process: Program) -> bool:
     return lock.exists() and lock.read_text() == f"{process.pid}\n"

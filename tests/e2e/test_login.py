@@ -16,6 +16,8 @@ import pytest
 from ledger.engine import open_engine, reading
 from ledger.sign_ins import SignIn, sign_in_of
 from tests.contract.token_rig import INVALID, SigningIn, signing_in
+from tests.servers import forking
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker.running import free_port
 
 PASSWORD = "correct horse"
@@ -32,15 +34,7 @@ class Desk:
 
     def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         stated = {name: text for name, text in {**self.environment, **settings}.items() if text}
-        return subprocess.run(
-            [sys.executable, "-m", "service", *words],
-            env=stated,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE_S,
-        )
+        return forking.run("service", *words, env=stated, timeout=_PATIENCE_S)
 
     def kept(self) -> SignIn:
         engine = open_engine(f"sqlite:///{self.environment['COURSEBELL_DATA_DIR']}/coursebell.db")
@@ -61,10 +55,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             "COURSEBELL_NEXUDUS_USERNAME": "api@example.org",
             "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
         }
-        found = Desk(environment, server)
-        migrated = found.run("migrate")
-        assert migrated.returncode == 0, migrated.stderr
-        yield found
+        sqlite_copy(tmp_path / "var" / "coursebell.db")
+        yield Desk(environment, server)
 
 
 def test_a_code_signs_in_and_what_is_got_is_kept_for_the_workers(desk: Desk) -> None:

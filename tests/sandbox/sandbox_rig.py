@@ -1,18 +1,21 @@
 """The real sandbox as a program of its own, and a small real server that takes its deliveries."""
 
 import json
+import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
+
+from tests.servers import forking
+from tests.servers.forking import Program
 
 SECRET = "Geheim-ß-🔔"
 USERNAME, PASSWORD = "api@example.org", "correct horse"
@@ -72,9 +75,10 @@ def receiving() -> Iterator[Receiver]:
 class Running:
     """A sandbox that runs."""
 
-    process: subprocess.Popen[str]
+    process: Program | subprocess.Popen[str]
     addresses: dict[str, str]
     web: requests.Session
+    printed: IO[str] | None = None
 
     @property
     def smtp_port(self) -> int:
@@ -156,15 +160,14 @@ def end_idle() -> None:
 @contextmanager
 def started(*arguments: str) -> Iterator[Running]:
     """Start a sandbox, and end it."""
-    command = [sys.executable, "-m", "sandbox", "--secret", SECRET, *arguments]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
-        requests.Session() as web,
-    ):
-        assert process.stdout is not None
+    words = ("--secret", SECRET, *arguments)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, encoding="utf-8") as printed, requests.Session() as web:
+        with os.fdopen(writer, "wb") as output:
+            process = forking.start("sandbox", *words, env=os.environ, stdout=output, stderr=2)
         try:
             web.trust_env = False
-            yield Running(process, json.loads(process.stdout.readline()), web)
+            yield Running(process, json.loads(printed.readline()), web, printed)
         finally:
             process.terminate()
             assert process.wait(_PATIENCE_S) == 0, "it did not stop cleanly"

@@ -262,8 +262,8 @@ def test_it_prints_one_line_and_stops_cleanly() -> None:
         assert set(sandbox.addresses) == {"page", "mailbox", "api", "smtp"}
         sandbox.process.terminate()
         assert sandbox.process.wait(10) == 0
-        assert sandbox.process.stdout is not None
-        assert sandbox.process.stdout.read() == ""
+        assert sandbox.printed is not None
+        assert sandbox.printed.read() == ""
 
 
 def test_it_can_begin_again_and_knows_nothing_of_before(sandbox: Running) -> None:

@@ -24,8 +24,10 @@ def is_alive(pid: int) -> bool:
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds; fail with a sentence when it does not in good time."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at, pause_s = time.monotonic() + PATIENCE_S, 0.01
     while not condition():
         if time.monotonic() > give_up_at:
             raise AssertionError(f"Not in {PATIENCE_S:g} s: {what}.")
-        time.sleep(0.02)
+        # Rarer when it takes longer: to ask costs a start of a program some of the CPU it needs.
+        time.sleep(pause_s)
+        pause_s = min(0.1, pause_s * 1.2)
