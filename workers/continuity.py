@@ -56,12 +56,16 @@ def write_last_alive(folder: Path, last: LastAlive) -> bool:
 
 
 class Continuity:
-    """Watches for one process that its ledger does not go back to an older state."""
+    """Watches for one process that its ledger does not go back to an older state.
+
+    Make it before the engine opens its first connection. A connection that was opened while
+    `coursebell restore` replaces the file would keep using the file that was replaced.
+    """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._is_local = engine.dialect.name == "sqlite"
         self._folder = folder
-        self._lock: int | None = None
+        self._lock = share_lock(folder)
         self._ledger_id: str | None = None
         self._seen: LastAlive | None = None
 

@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from schemas.states import Mode
 from tests.contract.ledger_rig import NOW, decide, lesson_done, plan_for
 from tests.contract.source_rig import HandClock
 from tests.servers.ready_ledgers import sqlite_copy
+from workers.bell import Bell
+from workers.clock import BellClock
 from workers.continuity import alone_in
 from workers.heartbeat import Heartbeat
 
@@ -171,6 +174,20 @@ def test_a_machine_that_shares_a_server_needs_no_memory_of_it(
             heartbeat.close()
     with reading(ledger_engine) as connection:
         assert last_gap(connection) is None
+
+
+def test_a_process_holds_the_lock_before_it_opens_the_ledger(machine: Machine) -> None:
+    # Otherwise one that starts during a restore would keep using the file that was replaced.
+    with opened_file(machine.ledger) as engine:
+        clock = BellClock(engine, Bell(None), machine.clock, data_folder=machine.folder)
+        with alone_in(machine.folder) as alone:
+            assert not alone
+        assert not machine.ledger.with_name(f"{machine.ledger.name}-wal").exists()
+        stop = threading.Event()
+        stop.set()
+        clock.run(stop)
+    with alone_in(machine.folder) as alone:
+        assert alone
 
 
 def test_nobody_is_alone_in_a_folder_while_a_process_runs(machine: Machine) -> None:
