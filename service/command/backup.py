@@ -1,5 +1,6 @@
 """`backup`: a copy of the whole ledger in one file, while everything runs."""
 
+import shlex
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,9 @@ FAILED = 1
 
 
 @click.command()
-@click.argument("target", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
+@click.argument("target", metavar="FILE_OR_FOLDER", type=click.Path())
 @as_json
-def backup(target: Path, *, as_json: bool) -> None:
+def backup(target: str, *, as_json: bool) -> None:
     """Copy the whole ledger into one file, while everything runs.
 
     The secret key of the data folder is in it too, so keep it as private as the ledger. In a
@@ -60,11 +61,15 @@ def backup(target: Path, *, as_json: bool) -> None:
     click.echo(f"To go back to it: stop Coursebell, then: coursebell restore {file}")
 
 
-def _file_for(target: Path, now: datetime) -> Path:
-    is_folder = target.is_dir() or str(target).endswith("/")
-    file = target / f"coursebell-{now:%Y%m%dT%H%M%SZ}.db" if is_folder else target
+def _file_for(target: str, now: datetime) -> Path:
+    """Return where the backup goes. `target` is text, since a `Path` has no slash at its end."""
+    is_folder = target.endswith("/") or Path(target).is_dir()
+    file = Path(target) / f"coursebell-{now:%Y%m%dT%H%M%SZ}.db" if is_folder else Path(target)
     if not file.parent.is_dir():
-        raise click.UsageError(f"There is no folder {file.parent}.")
+        raise click.UsageError(
+            f"There is no folder {file.parent}. Create it, readable only by you: "
+            f"mkdir -p -m 700 {shlex.quote(str(file.parent))}"
+        )
     return file.absolute()
 
 

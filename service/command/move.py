@@ -19,6 +19,7 @@ from workers.clocks import utc_now
 
 NOT_DONE = 1
 TROUBLE = 4
+_OWN_URL = "COURSEBELL_DATABASE_URL"  # what next steps name, while another URL is meant here
 
 
 @click.command()
@@ -49,7 +50,8 @@ def move(url: str | None, *, url_file: str | None, as_json: bool) -> None:
             click.echo(f"The database to move to: {error}", err=True)
             raise SystemExit(NOT_DONE) from None
         except LedgerUnavailable as error:
-            click.echo(f"Nothing was moved: {error}", err=True)
+            click.echo(f"Nothing was moved: {error}.", err=True)
+            click.echo(error.next_step.replace(_OWN_URL, "the URL to move to"), err=True)
             raise SystemExit(TROUBLE) from None
         finally:
             target.dispose()

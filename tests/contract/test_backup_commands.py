@@ -135,7 +135,10 @@ def test_a_backup_overwrites_nothing_and_needs_a_folder(desk: Desk) -> None:
     refused = desk.run("backup", str(desk.folder / "precious"))
     assert (refused.exit_code, "not overwritten" in refused.stderr) == (1, True)
     assert (desk.folder / "precious").read_text() == "precious"
-    assert desk.run("backup", str(desk.folder / "nowhere" / "one.db")).exit_code == 2
+    for target in ("nowhere/one.db", "nowhere/"):
+        refused = desk.run("backup", f"{desk.folder}/{target}")
+        assert (refused.exit_code, "mkdir -p" in refused.stderr) == (2, True)
+    assert not (desk.folder / "nowhere").exists()
 
 
 def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
@@ -259,6 +262,7 @@ def test_a_ledger_moves_only_to_an_empty_database(sqlite_desk: Desk, ledger_url:
         assert (refused.exit_code, "secret" in refused.output) == (2, False)
     refused = desk.run("move", "--to", "postgresql://who:secret@127.0.0.1:1/none")
     assert (refused.exit_code, "secret" in refused.output) == (4, False)
+    assert "the host and port in the URL to move to" in refused.stderr
     if ledger_url.startswith("postgresql"):
         Desk(desk.folder, ledger_url).keep(7)
         refused = desk.run("move", "--to", ledger_url)

@@ -1,17 +1,21 @@
 """A ledger belongs to one secret key: no process works on it with another."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from click.testing import CliRunner
 
-from ledger.engine import Engine, writing
+from ledger.engine import Engine, open_engine, writing
 from ledger.keys import KeyCheck, accept_key, check_key, has_known_key
 from ledger.tables import controls
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
+from service.command import commands
 from tests.contract.ledger_rig import NOW, at, at_once, rows
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker.running import free_port
@@ -145,3 +149,23 @@ def test_another_key_is_accepted_only_with_consent(
     assert "--yes" in asked.stderr
     assert run(here, "config", "accept-key", "--yes").returncode == 0
     assert run(here | {"COURSEBELL_SECRET_KEY": OURS}, "certify").returncode == 2
+
+
+def test_a_user_without_a_name_accepts_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)  # as in a container
+    url = sqlite_copy(tmp_path / "ledger.db")
+    environment = {"COURSEBELL_DATABASE_URL": url, "COURSEBELL_SECRET_KEY": OURS}
+    words = ["config", "accept-key", "--yes"]
+    done = CliRunner().invoke(commands, words, env=environment, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    engine = open_engine(url)
+    who = {row.name: row.changed_by for row in rows(engine, controls)}
+    engine.dispose()
+    assert who["secret_key_fingerprint"] == f"uid {os.getuid()}"
