@@ -109,7 +109,7 @@ write_settings() {
 # Before the long part with the version that is there, and again with the new one, which may know more.
 check_settings() {
   as_owner "$1/bin/coursebell" config show > /dev/null \
-    || fail "Correct $SETTINGS as said above, then run this again. What was installed before is unchanged."
+    || fail "Correct $SETTINGS as the message above says, then run this again. What was installed before is unchanged."
 }
 
 install_units() {
@@ -170,7 +170,7 @@ say_what_next() {
     say "Started. Look at it: $command status'"
     return
   else
-    say "systemd does not run here. Start it anew:"
+    say "systemd does not run here. Restart it:"
   fi
   if has_systemd; then
     say "  systemctl start ${units[*]}"

@@ -164,7 +164,7 @@ def _warnings(engine: Engine, chosen: Sequence[HeldAction]) -> Iterator[str]:
         since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
         yield (
             f"{_number(unsure)} may have been sent already, {since} {local(gap.ended_at)}, when "
-            "the ledger was restored. Who got one then gets it twice."
+            "the ledger was restored. Anyone who received one then receives it twice."
         )
 
 

@@ -87,7 +87,7 @@ def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: P
     told = log.read_text()
     assert "Stopped." in told
     assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
-    assert f"The broker is {tmp_path / 'redis-server'}, started here for us alone" in told
+    assert f"Coursebell starts its own broker, {tmp_path / 'redis-server'}, which logs to" in told
     assert "\nMode: observe; emails are written and kept.\nNo mail server is set" in told
     assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in told
 

