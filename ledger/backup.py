@@ -137,7 +137,10 @@ def verify(path: Path) -> None:
             raise BackupUnusable("is damaged")
         if not tables >= {("alembic_version",), ("controls",), ("actions",), ("people",)}:
             raise BackupUnusable("is not a ledger of Coursebell")
-        [revision] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        if row is None:
+            raise BackupUnusable("is not a ledger of Coursebell")
+        [revision] = row
     if revision > newest_revision():
         raise BackupUnusable(
             f"is at revision {revision}, and this version of Coursebell knows {newest_revision()}"

@@ -33,7 +33,7 @@ from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.moments import Moment
 from service.command.up import held, lock_files
 from workers.clocks import utc_now
-from workers.continuity import alone_in, write_last_alive
+from workers.continuity import alone_in, read_last_alive, write_last_alive
 from workers.heartbeat import SILENT_AFTER_S
 from workers.workshop import SECRET_KEY_FILE
 
@@ -229,6 +229,14 @@ def _say_next(held: int, since: datetime | None) -> None:
 def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[str]:
     made = "an unknown time" if contents.made_at is None else local(contents.made_at)
     yield f"{file} is from {made}: {contents.people} people, {contents.sent} emails sent."
+    now, last = utc_now(), read_last_alive(Path(settings.data_dir))
+    known = [at for at in (contents.made_at, None if last is None else last.at) if at is not None]
+    if known and max(known) > now:
+        yield (
+            f"Check the clock of this machine: it says {local(now)}, and the ledger was in use at "
+            f"{local(max(known))}. If the clock is behind, correct it before you restore, or "
+            "emails that were sent after the time it shows are sent again."
+        )
     target = ledger_file(settings.database_url)
     if target is not None and target.exists():
         yield f"The ledger at {target} is replaced by it, and kept beside it under another name."

@@ -249,6 +249,11 @@ def _newer(path: Path) -> None:
         copy.execute("UPDATE alembic_version SET version_num = '9999'")
 
 
+def _without_revision(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as copy, copy:
+        copy.execute("DELETE FROM alembic_version")
+
+
 def _foreign(path: Path) -> None:
     with closing(sqlite3.connect(path)) as copy, copy:
         copy.execute("DROP TABLE people")
@@ -268,6 +273,7 @@ def _empty(path: Path) -> None:
         (_truncated, "is damaged"),
         (_overwritten, "is damaged"),
         (_newer, "is at revision 9999"),
+        (_without_revision, "is not a ledger"),
         (_foreign, "is not a ledger"),
         (_text, "is damaged, or no SQLite database"),
         (_empty, "is not a ledger"),

@@ -15,7 +15,7 @@ from ledger.beats import beat
 from ledger.control_log import decisions
 from ledger.controls import begin_with, change_mode
 from ledger.engine import open_engine, reading, writing
-from ledger.gaps import last_gap
+from ledger.gaps import LastAlive, last_gap
 from ledger.tables import actions, lookups
 from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
@@ -24,7 +24,7 @@ from service.command import commands
 from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.clocks import utc_now
-from workers.continuity import share_lock
+from workers.continuity import share_lock, write_last_alive
 
 
 @dataclass
@@ -148,6 +148,14 @@ def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
     assert (refused.exit_code, "Nothing was changed" in refused.stderr) == (1, True)
     assert desk.count() == 1
     assert list(desk.folder.glob(".restoring*")) == []
+
+
+def test_a_clock_that_is_behind_is_named_before_anything_is_restored(desk: Desk) -> None:
+    file = str(desk.told("backup", str(desk.folder))["file"])
+    for hours, is_behind in ((-1, False), (1, True)):
+        write_last_alive(desk.folder, LastAlive("any", utc_now() + timedelta(hours=hours)))
+        asked = desk.run("restore", file, "--yes")
+        assert (asked.exit_code, "Check the clock" in asked.stderr) == (0, is_behind)
 
 
 def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
