@@ -117,6 +117,24 @@ def test_what_the_lost_ledger_sent_is_held_and_goes_once_when_it_is_released(
     assert sum((space.sent() - sent - new).values()) == 4
 
 
+def test_two_people_who_release_the_same_emails_at_once_send_each_once(space: Restorable) -> None:
+    space.back_up()
+    space.enrol(1)
+    space.work()
+    space.restore()
+    space.work()
+    with reading(space.engine) as connection:  # both list what is held, then both decide
+        ids = [action.action_id for action in held_actions(connection)]
+    assert len(ids) == 1
+    for expected in (ids, []):
+        with writing(space.engine) as connection:
+            assert release_held(connection, ids, "Rita", space.clock()) == expected
+        space.work()
+    assert sum(space.sent().values()) == 2
+    with writing(space.engine) as connection:
+        assert skip_held(connection, ids, "Rita", space.clock()) == []
+
+
 def test_what_was_skipped_stays_so_and_the_log_says_who_decided(space: Restorable) -> None:
     space.back_up()
     space.enrol(1)
