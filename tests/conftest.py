@@ -18,6 +18,8 @@ from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
 from workers.broker import choose, start
 
+_LONGEST_FIRST = ("month", "e2e", "pitfalls", "contract", "sandbox", "house", "unit")
+
 # Ignored in what a shell starts with `&` or `nohup`, and then in every program started by that.
 _IGNORED_IN_BACKGROUND = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
@@ -74,6 +76,17 @@ def no_sandbox_is_left() -> Iterator[None]:
     """End the stand-ins that tests handed on to each other."""
     yield
     end_idle()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that workers which share them end together."""
+    places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(item.config.rootpath).parts[1]
+        return places.get(folder, len(places))
+
+    items.sort(key=place)  # in a folder the order stays
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
