@@ -25,6 +25,8 @@ from service.command.serving import prepare_ledger
 from service.command.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
+from tests.servers import forking
+from tests.servers.forking import Program
 from tests.servers.programs import is_alive, wait_until
 from workers.broker import choose
 from workers.broker.running import free_port
@@ -34,20 +36,24 @@ HUSH = "a-password"
 
 
 @contextlib.contextmanager
-def command(
-    *words: str, log: Path, environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def command(*words: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[Program]:
+    """Start a command: a new interpreter for those that start others, else a fork."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "service", *words],
-            env={**clean, **(environment or {})},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
+    stated = {**clean, **(environment or {})}
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb"))
+        process: Program
+        if words[0] in {"up", "demo"}:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service", *words],
+                env=stated,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        else:
+            process = forking.start("service", *words, env=stated, stdout=output, stderr=output)
+        stack.enter_context(process)
         try:
             yield process
         finally:
