@@ -2,7 +2,7 @@
 # Install Coursebell on this machine as a systemd service, or upgrade it. Run it as root from a
 # checkout of the source, which it needs only while it runs:
 #
-#     sudo deploy/install.sh                # everything on one machine, as `coursebell up`
+#     sudo deploy/install.sh                # everything on one machine, as `coursebell up`; later, an upgrade
 #     sudo deploy/install.sh web worker     # these processes only, with a database and a broker of your own
 #
 # The first run writes /etc/coursebell/env, to be filled in. Every further run is an upgrade: it
@@ -67,6 +67,12 @@ name_units() {
       *) fail "There is no process $part; name some of web, worker and clock, or none for all on this machine." ;;
     esac
   done
+  # Without names, an upgrade is of what is installed.
+  if [ "${#units[@]}" = 0 ]; then
+    for part in coursebell coursebell-web coursebell-worker coursebell-clock; do
+      [ ! -e "$UNITS/$part.service" ] || units+=("$part")
+    done
+  fi
   [ "${#units[@]}" -gt 0 ] || units=(coursebell)
 }
 

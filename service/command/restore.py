@@ -100,6 +100,12 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
         contents = stage(file, staged)
         for line in _explained(settings, file, contents):
             click.echo(line, err=True)
+        behind = _clock_is_behind(settings, contents)
+        if behind is not None:
+            click.echo(behind, err=True)
+        if behind is not None and yes:
+            click.echo("Nothing was changed: only a person at a terminal can do so.", err=True)
+            raise SystemExit(NOT_DONE)
         if not yes and not agreed("Go back to it?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
@@ -229,19 +235,24 @@ def _say_next(held: int, since: datetime | None) -> None:
 def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[str]:
     made = "an unknown time" if contents.made_at is None else local(contents.made_at)
     yield f"{file} is from {made}: {contents.people} people, {contents.sent} emails sent."
-    now, last = utc_now(), read_last_alive(Path(settings.data_dir))
-    known = [at for at in (contents.made_at, None if last is None else last.at) if at is not None]
-    if known and max(known) > now:
-        yield (
-            f"Check the clock of this machine: it says {local(now)}, and the ledger was in use at "
-            f"{local(max(known))}. If the clock is behind, correct it before you restore, or "
-            "emails that were sent after the time it shows are sent again."
-        )
     target = ledger_file(settings.database_url)
     if target is not None and target.exists():
         yield f"The ledger at {target} is replaced by it, and kept beside it under another name."
     elif target is None:
         yield "What the PostgreSQL database holds is replaced by it, and kept in the data folder."
+
+
+def _clock_is_behind(settings: Settings, contents: Contents) -> str | None:
+    """Return what to do if this machine's clock is behind; what it times would be sent again."""
+    now, last = utc_now(), read_last_alive(Path(settings.data_dir))
+    known = [at for at in (contents.made_at, None if last is None else last.at) if at is not None]
+    if not known or max(known) <= now:
+        return None
+    return (
+        f"Check the clock of this machine: it says {local(now)}, and the ledger was in use at "
+        f"{local(max(known))}. If the clock is behind, correct it before you restore, or "
+        "emails that were sent after the time it shows are sent again."
+    )
 
 
 @contextmanager

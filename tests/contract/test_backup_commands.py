@@ -150,12 +150,13 @@ def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
     assert list(desk.folder.glob(".restoring*")) == []
 
 
-def test_a_clock_that_is_behind_is_named_before_anything_is_restored(desk: Desk) -> None:
+def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Desk) -> None:
     file = str(desk.told("backup", str(desk.folder))["file"])
     for hours, is_behind in ((-1, False), (1, True)):
         write_last_alive(desk.folder, LastAlive("any", utc_now() + timedelta(hours=hours)))
         asked = desk.run("restore", file, "--yes")
-        assert (asked.exit_code, "Check the clock" in asked.stderr) == (0, is_behind)
+        assert (asked.exit_code, "Check the clock" in asked.stderr) == (is_behind, is_behind)
+        assert ("Nothing was changed" in asked.stderr) is is_behind
 
 
 def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:

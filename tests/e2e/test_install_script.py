@@ -29,6 +29,9 @@ _PATIENCE_S = 240
 NOT_COPIED = {"tests", "bench", "docs"}
 
 
+_WEB_AND_CLOCK = "coursebell-web coursebell-clock"
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A folder that stands for a machine's root, and a checkout to install from."""
@@ -183,6 +186,31 @@ def test_a_mistake_in_the_settings_leaves_the_running_version_alone(runs: list[R
     assert "COURSEBELL_MOOD" in third.done.stderr
     assert "then run this again" in third.done.stderr
     assert (third.current, third.environments) == (second.current, second.environments)
+
+
+@pytest.mark.parametrize(
+    ("installed", "named", "expected"),
+    [
+        ((), "", "coursebell"),
+        (("coursebell",), "", "coursebell"),
+        (("coursebell-web", "coursebell-clock", "coursebell-release"), "", _WEB_AND_CLOCK),
+        ((), "web clock", _WEB_AND_CLOCK),
+    ],
+)
+def test_an_upgrade_is_of_the_units_that_are_installed(
+    installed: tuple[str, ...], named: str, expected: str, tmp_path: Path
+) -> None:
+    for unit in installed:
+        (tmp_path / f"{unit}.service").touch()
+    script = (ROOT / "deploy" / "install.sh").read_text(encoding="utf-8")
+    function = (
+        "name_units() {" + script.partition("name_units() {")[2].partition("\n}\n")[0] + "\n}"
+    )
+    asked = f'UNITS=$1; {function}\nname_units {named}; echo "${{units[@]}}"'
+    said = subprocess.run(
+        ["/bin/bash", "-euc", asked, "bash", tmp_path], check=True, capture_output=True, text=True
+    )
+    assert said.stdout == f"{expected}\n"
 
 
 def test_nothing_is_left_in_the_checkout(machine: Machine, runs: list[Run]) -> None:
