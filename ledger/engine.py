@@ -17,12 +17,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from ledger.faults import unavailable
+from ledger.faults import POSTGRESQL, unavailable
 from schemas.errors import LedgerUnavailable
 
 __all__ = [
     "Connection",
     "Engine",
+    "check_writable",
     "ledger_file",
     "lock_decisions",
     "open_engine",
@@ -127,6 +128,30 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = bare.execution_options(coursebell_writes=True)
         with connection.begin():
             yield connection
+
+
+def check_writable(engine: Engine) -> None:
+    """Check that a delivery could be stored. A transaction is begun and undone; nothing is written.
+
+    Raises:
+        LedgerUnavailable: the database cannot be opened, is locked, or accepts no writes.
+    """
+    with writing(engine) as connection:
+        wrong = _unwritable(connection) if connection.dialect.name == "postgresql" else None
+        connection.rollback()
+    if wrong is not None:
+        fault = POSTGRESQL[wrong]
+        raise LedgerUnavailable(
+            fault.sentence, next_step=fault.next_step, needs_person=fault.needs_person
+        )
+
+
+def _unwritable(connection: Connection) -> str | None:
+    """Return the SQLSTATE with which PostgreSQL would refuse to store a delivery, if it would."""
+    if connection.scalar(text("SHOW transaction_read_only")) == "on":
+        return "25006"
+    may_insert = connection.scalar(text("SELECT has_table_privilege('deliveries', 'INSERT')"))
+    return None if may_insert else "42501"
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 
 from ledger.actions import next_action_at
-from ledger.beats import last_beats, take_lease
-from ledger.engine import Engine, reading, writing
+from ledger.beats import last_beats
+from ledger.engine import Engine, check_writable, reading
 from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
 from ledger.troubles import Trouble, source_troubles
@@ -49,9 +49,9 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
     def readyz() -> tuple[Response, int]:
         match request.args.getlist("for"):
             case []:
-                parts = readiness(settings, engine, clock())
+                parts = readiness(settings, engine, clock(), with_errors=False)
             case ["web"]:
-                parts = web_readiness(engine, clock())
+                parts = web_readiness(engine)
             case _:
                 return jsonify(error="expected for=web, or no parameter"), 400
         ready = all(part == "ok" for part in parts.values())
@@ -60,27 +60,36 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
     return routes
 
 
-def web_readiness(engine: Engine, now: datetime) -> dict[str, str]:
+def web_readiness(engine: Engine) -> dict[str, str]:
     """Return whether a delivery could be stored now: "ok", or one fixed sentence.
 
     Anybody may ask, so the database's own error goes to the log only.
     """
     try:
-        return {"ledger": _store(engine, now)}
+        return {"ledger": _store(engine)}
     except LedgerUnavailable as error:
         _log.error("web.unready", error=str(error))
         return {"ledger": _UNWRITABLE}
 
 
-def readiness(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
-    """Return what each part says: "ok", or one sentence about what is wrong and what to do."""
+def readiness(
+    settings: Settings, engine: Engine, now: datetime, *, with_errors: bool = True
+) -> dict[str, str]:
+    """Return what each part says: "ok", or one sentence about what is wrong and what to do.
+
+    `with_errors` adds the error texts of others, which are not for strangers. Nothing is written.
+    """
     parts = {"broker": _broker(settings.broker_url)}
     try:
-        parts |= _ledger_parts(settings, engine, now)
+        parts |= _ledger_parts(settings, engine, now, with_errors=with_errors)
         if settings.broker_url is None and _works_without_broker(engine, now):
             del parts["broker"]
     except LedgerUnavailable as error:
-        parts["ledger"] = f"{error}. {error.next_step}"
+        if with_errors:
+            parts["ledger"] = f"{error}. {error.next_step}"
+        else:
+            _log.error("web.unready", error=str(error))
+            parts["ledger"] = _UNWRITABLE
     return parts
 
 
@@ -107,32 +116,33 @@ def _broker(broker_url: str | None) -> str:
     return "does not answer; nothing is lost, and work goes on when it is back"
 
 
-def _nexudus(troubles: list[Trouble], now: datetime) -> str:
+def _nexudus(troubles: list[Trouble], now: datetime, *, with_errors: bool) -> str:
     for trouble in troubles:
+        error = f": {trouble.last_error}" if with_errors else ""
         since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
         if trouble.reason is Reason.NEXUDUS_REFUSED:
             return (
-                f"refuses us {since}: {trouble.last_error}; `coursebell doctor` tells what to "
+                f"refuses us {since}{error}; `coursebell doctor` tells what to "
                 "mend; then start the worker again"
             )
         if now - trouble.since > LATE_AFTER and trouble.reason in _NO_ANSWER:
-            return f"{_NO_ANSWER[trouble.reason]} {since}: {trouble.last_error}"
+            return f"{_NO_ANSWER[trouble.reason]} {since}{error}"
     return "ok"
 
 
-def _store(engine: Engine, now: datetime) -> str:
-    """Write a row: a ledger that can only be read accepts no delivery."""
+def _store(engine: Engine) -> str:
     try:
         check_revision(engine)
     except ConfigurationError as error:
         return str(error)
-    with writing(engine) as connection:
-        take_lease(connection, "readiness", "probe", now, lease_s=0)
+    check_writable(engine)
     return "ok"
 
 
-def _ledger_parts(settings: Settings, engine: Engine, now: datetime) -> dict[str, str]:
-    ledger = _store(engine, now)
+def _ledger_parts(
+    settings: Settings, engine: Engine, now: datetime, *, with_errors: bool
+) -> dict[str, str]:
+    ledger = _store(engine)
     if ledger != "ok":
         return {"ledger": ledger}
     with reading(engine) as connection:
@@ -140,8 +150,12 @@ def _ledger_parts(settings: Settings, engine: Engine, now: datetime) -> dict[str
         beats = last_beats(connection)
         lookup_at = next_lookup_at(connection, now)
         action_at = next_action_at(connection, now)
-        check = check_part(connection, settings, now)
-    parts = {"ledger": ledger, "nexudus": _nexudus(troubles, now), "check": check}
+        check = check_part(connection, settings, now, with_errors=with_errors)
+    parts = {
+        "ledger": ledger,
+        "nexudus": _nexudus(troubles, now, with_errors=with_errors),
+        "check": check,
+    }
     for kind in ("worker", "clock"):
         silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
         if silent_s is None:

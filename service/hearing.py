@@ -45,6 +45,10 @@ class OwnCheck:
 
     @property
     def says(self) -> str | None:
+        """Say what is wrong, with Nexudus's error, and what to do."""
+        return self.sentence(with_error=True)
+
+    def sentence(self, *, with_error: bool) -> str | None:
         """Say what is wrong, and what to do."""
         if self.trouble is None:
             return None
@@ -54,7 +58,8 @@ class OwnCheck:
             return f"{what} is late{since}; `coursebell status` tells whether workers and clock run"
         reason = self.under_way.reason
         why = "" if reason is None else f": {EXPLANATIONS[reason].sentence}"
-        return f"{what} does not get through{why} ({self.under_way.error}); try `coursebell doctor`"
+        error = f" ({self.under_way.error})" if with_error else ""
+        return f"{what} does not get through{why}{error}; try `coursebell doctor`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,9 @@ def own_checks(connection: Connection, settings: Settings, now: datetime) -> tup
     return tuple(found)
 
 
-def check_part(connection: Connection, settings: Settings, now: datetime) -> str:
+def check_part(
+    connection: Connection, settings: Settings, now: datetime, *, with_errors: bool
+) -> str:
     """Return "ok", or what is wrong with our own checks. Silence and a stumble are no fault."""
     wrong = [
         one
@@ -86,7 +93,7 @@ def check_part(connection: Connection, settings: Settings, now: datetime) -> str
     ]
     # One that fails tells why, and the others may be late for the same reason.
     wrong.sort(key=lambda one: one.trouble is CheckTrouble.LATE)
-    return (wrong[0].says if wrong else None) or "ok"
+    return (wrong[0].sentence(with_error=with_errors) if wrong else None) or "ok"
 
 
 def hearing_now(connection: Connection, settings: Settings, now: datetime) -> HearingNow:
