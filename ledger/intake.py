@@ -4,19 +4,22 @@ Repeats of one record merge into one look-up. A notification that comes while it
 read makes the look-up due again afterwards, so that no change falls between.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
 from sqlalchemy import Connection, and_, case, insert, or_
 
 from ledger.tables import deliveries, lookups, notifications
-from ledger.upsert import insert_into
+from ledger.upsert import Insert, insert_for
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.states import LookupState
 
+BEARER = "bearer"  # the signature form of a delivery by a relay
 _NEWS_MAY_HELP = (
     Reason.NEXUDUS_DOWN,
     Reason.NEXUDUS_REFUSED,
@@ -37,35 +40,37 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One authentic delivery, as bytes, with what it says; `error` if it could not be read."""
+    """One authentic delivery with what it says; `error` if not all of it could be read.
+
+    `body` is None where it may not be kept; `size` is in bytes, `digest` is keyed by the sender's
+    secret. With a `delivery_id` these are further notifications of a delivery that is kept already.
+    """
 
     received_at: datetime
     route: str
     origin: Origin
     signature_form: str
-    body: bytes
+    body: bytes | None
+    size: int
+    digest: str
     notifications: tuple[Notification, ...] = ()
     error: str | None = None
+    delivery_id: int | None = None
 
 
 def keep_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
     """Keep deliveries, their notifications and the look-ups they call for; return delivery ids."""
-    rows = connection.execute(
-        insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True),
+    delivery_ids = _keep_deliveries(connection, arrivals)
+    _note(
+        connection,
         [
-            {
-                "received_at": arrival.received_at,
-                "route": arrival.route,
-                "signature_form": arrival.signature_form,
-                "body": arrival.body,
-                "error": arrival.error,
-            }
-            for arrival in arrivals
+            row
+            for delivery_id, arrival in zip(delivery_ids, arrivals, strict=True)
+            for row in _rows(
+                arrival.notifications, arrival.origin, arrival.received_at, delivery_id
+            )
         ],
     )
-    delivery_ids = [int(row.id) for row in rows]
-    for delivery_id, arrival in zip(delivery_ids, arrivals, strict=True):
-        _note(connection, arrival.notifications, arrival.origin, arrival.received_at, delivery_id)
     _ask(connection, [(arrival.notifications, arrival.received_at) for arrival in arrivals])
     return delivery_ids
 
@@ -77,18 +82,40 @@ def keep_notifications(
     received_at: datetime,
 ) -> None:
     """Keep notifications without a delivery, and make the look-up of each followed record due."""
-    _note(connection, statements, origin, received_at, None)
+    _note(connection, _rows(statements, origin, received_at, None))
     _ask(connection, [(statements, received_at)])
 
 
-def _note(
-    connection: Connection,
+def _keep_deliveries(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
+    rows = [
+        {
+            "received_at": arrival.received_at,
+            "route": arrival.route,
+            "signature_form": arrival.signature_form,
+            "body": arrival.body,
+            "size": arrival.size,
+            "digest": arrival.digest,
+            "error": arrival.error,
+        }
+        for arrival in arrivals
+        if arrival.delivery_id is None
+    ]
+    kept: Iterator[int] = iter(())
+    if rows:
+        statement = insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True)
+        kept = iter(connection.execute(statement, rows).scalars().all())
+    return [
+        next(kept) if arrival.delivery_id is None else arrival.delivery_id for arrival in arrivals
+    ]
+
+
+def _rows(
     statements: Sequence[Notification],
     origin: Origin,
     received_at: datetime,
     delivery_id: int | None,
-) -> None:
-    rows = [
+) -> list[dict[str, Any]]:
+    return [
         {
             "delivery_id": delivery_id,
             "received_at": received_at,
@@ -98,6 +125,9 @@ def _note(
         }
         for statement in statements
     ]
+
+
+def _note(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
         connection.execute(insert(notifications), rows)
 
@@ -111,31 +141,44 @@ def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], da
         for statement in statements
         if statement.entity
     }
-    for entity, record_id, received_at, _ in sorted(asked):
-        _ask_for(connection, entity, record_id, received_at)
+    if asked:
+        connection.execute(
+            _asking(connection.dialect.name),
+            [
+                {
+                    "entity": entity,
+                    "record_id": record_id,
+                    "state": LookupState.DUE,
+                    "due_at": received_at,
+                    "asked_at": received_at,
+                    "asked": 1,
+                }
+                for entity, record_id, received_at, _ in sorted(asked)
+            ],
+        )
 
 
-def _ask_for(connection: Connection, entity: str, record_id: int, now: datetime) -> None:
-    at_rest = lookups.c.state.in_([LookupState.DONE, LookupState.FAILED])
+@cache
+def _asking(dialect: str) -> Insert:
+    """Return the statement that asks for one record. Building it costs more than running it."""
+    # Spelled with `or`: a list of values is expanded anew for each statement.
+    at_rest = or_(lookups.c.state == LookupState.DONE, lookups.c.state == LookupState.FAILED)
     # News is worth one more question even to a source that was down, refused us, or did not show
     # the record: it may speak of what mended that. Not to one that asked us to wait.
     hopeful = and_(
         lookups.c.state == LookupState.WAITING,
-        lookups.c.reason.in_(_NEWS_MAY_HELP),
+        or_(*(lookups.c.reason == reason for reason in _NEWS_MAY_HELP)),
     )
     wanted = or_(at_rest, hopeful)
-    statement = insert_into(connection, lookups).values(
-        entity=entity, record_id=record_id, state=LookupState.DUE, due_at=now, asked_at=now, asked=1
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[lookups.c.entity, lookups.c.record_id],
-            set_={
-                "asked": lookups.c.asked + 1,
-                "state": case((wanted, LookupState.DUE), else_=lookups.c.state),
-                "due_at": case((wanted, now), else_=lookups.c.due_at),
-                "asked_at": case((at_rest, now), else_=lookups.c.asked_at),
-                "attempts": case((at_rest, 0), else_=lookups.c.attempts),
-            },
-        )
+    statement = insert_for(dialect, lookups)
+    now = statement.excluded.due_at
+    return statement.on_conflict_do_update(
+        index_elements=[lookups.c.entity, lookups.c.record_id],
+        set_={
+            "asked": lookups.c.asked + 1,
+            "state": case((wanted, LookupState.DUE), else_=lookups.c.state),
+            "due_at": case((wanted, now), else_=lookups.c.due_at),
+            "asked_at": case((at_rest, now), else_=lookups.c.asked_at),
+            "attempts": case((at_rest, 0), else_=lookups.c.attempts),
+        },
     )

@@ -8,6 +8,8 @@ see `schemas.reasons`.
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.refusals import REFUSALS, Refusal
+
 FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
 
 
@@ -28,9 +30,10 @@ class CoursebellError(Exception):
 
 
 class Rejected(CoursebellError):
-    """What reached us cannot be accepted; the sender is told so."""
+    """What reached us cannot be accepted; the sender is told so. `refusal` is what is counted."""
 
     http_status = 400
+    refusal: Refusal | None = None
 
 
 class BadSignature(Rejected):
@@ -38,11 +41,40 @@ class BadSignature(Rejected):
 
     http_status = 401
 
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(REFUSALS[refusal].cause)
+        self.refusal = refusal
+
+
+class UnknownRoute(Rejected):
+    """A delivery was posted to an address that is no hook route."""
+
+    http_status = 404
+    refusal = Refusal.UNKNOWN_ROUTE
+
 
 class TooLarge(Rejected):
-    """The delivery is over the cap of bytes or of notifications."""
+    """The delivery has more bytes than are accepted."""
 
     http_status = 413
+    refusal = Refusal.TOO_LARGE
+
+
+class TooSlow(Rejected):
+    """The delivery's body did not arrive in time."""
+
+    http_status = 408
+    refusal = Refusal.TOO_SLOW
+
+
+class Overloaded(Rejected):
+    """Too much arrives at once, or the server stops (`is_stop`); the sender may try again."""
+
+    http_status = 503
+
+    def __init__(self, *, is_stop: bool = False) -> None:
+        super().__init__("the server is stopping" if is_stop else "too many requests at once")
+        self.refusal = None if is_stop else Refusal.OVERLOADED
 
 
 class Unreadable(Rejected):

@@ -1,22 +1,22 @@
 """Notifications: what a delivery says changed. A hint, never a fact: only entity and Id are taken.
 
-Bytes in, values out; no framework. The two borders differ in what an unknown thing means: Nexudus
-is never told off for sending something odd, a person building a relay is.
+Bytes in, values out; no framework. Each row counts for itself: the readable ones are taken, the
+others are named by place. What to answer about the others is the receiver's decision.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from marshmallow import ValidationError
 
 from schemas.entity import Entity, followed_entity
-from schemas.errors import TooLarge, Unreadable
+from schemas.errors import FieldErrors, Unreadable
 from schemas.fields import RecordId
 
-MOST_BYTES = 1024 * 1024  # the body cap of a delivery, 1 MiB
-MOST_NOTIFICATIONS = 1000  # in one delivery
+MOST_BYTES = 1024 * 1024  # the body cap of a delivery, 1 MiB; it bounds the number of rows too
+MOST_NAMED = 20  # of the unreadable rows of one delivery
 _MOST_DIGITS = 19  # of 2^63-1
 
 # The fields that tell one entity from another in a delivery without a name (contract, section 2).
@@ -24,6 +24,32 @@ _TELLING_FIELDS = {
     Entity.COURSE_MEMBER: {"CourseId", "CoworkerId"},
     Entity.COMPLETED_LESSON: {"CourseLessonId", "CourseMemberId"},
 }
+# Every field that Nexudus documents for these kinds (contract, sections 2.0 to 2.2).
+_EVERY_RECORD = (
+    *("Id", "UniqueId", "CreatedOn", "UpdatedOn", "UpdatedBy", "IsNew", "SystemId"),
+    *("ToStringText", "LocalizationDetails", "CustomFields"),
+)
+_KNOWN_FIELDS = {
+    Entity.COURSE_MEMBER: frozenset(
+        (
+            *_EVERY_RECORD,
+            *("CourseId", "CourseTitle", "CoworkerId", "CoworkerCoworkerType"),
+            *("CoworkerFullName", "CoworkerCompanyName", "CoworkerTeamNames"),
+            *("CoworkerBillingName", "LastCompletedLessonId", "LastCompletedLessonTitle"),
+            *("LastAccess", "Approved", "Blocked"),
+        )
+    ),
+    Entity.COMPLETED_LESSON: frozenset(
+        (
+            *_EVERY_RECORD,
+            *("CourseLessonId", "CourseLessonTitle", "CourseMemberId"),
+            *("CourseMemberCoworkerFullName", "CourseMemberCoworkerCompanyName"),
+            "CourseMemberCoworkerTeamNames",
+        )
+    ),
+}
+_RELAY_FIELDS = frozenset({"entity", "id"})
+_ALWAYS_NULL = ("LocalizationDetails", "CustomFields")  # as seen; set, they could hold anything
 _ID = RecordId()
 
 
@@ -35,42 +61,65 @@ class Notification:
     record_id: int
 
 
-def parse_hook(body: bytes, entity: Entity | None, *, recognise: bool) -> list[Notification]:
+@dataclass(slots=True)
+class Statements:
+    """What a delivery says.
+
+    `errors` names up to `MOST_NAMED` of the `unreadable` rows by place: fields, never values.
+    `is_plain` says that every row was readable and held only plain values in fields that a followed
+    kind of record is known to have, so that the body may be kept.
+    """
+
+    notifications: list[Notification] = field(default_factory=list)
+    errors: dict[Any, Any] = field(default_factory=dict)
+    unreadable: int = 0
+    is_plain: bool = True
+
+    def refuse(self, place: int, errors: FieldErrors | list[str]) -> None:
+        """Note that the row at this place cannot be read."""
+        self.unreadable += 1
+        self.is_plain = False
+        if len(self.errors) < MOST_NAMED:
+            self.errors[place] = errors
+
+
+def parse_hook(body: bytes, entity: Entity | None, *, recognise: bool) -> Statements:
     """Return what a Nexudus delivery says: an array of records, or one record.
 
     `entity` is what the address said; where it said nothing, `recognise` tells to look at the
     fields (contract, section 5.2: nothing in a delivery names its kind).
 
     Raises:
-        Unreadable: not JSON, not records, or an Id that is none; carries the errors by place.
-        TooLarge: more than `MOST_NOTIFICATIONS`.
+        Unreadable: not JSON, or an empty list.
     """
-    rows = _rows(body)
-    errors: dict[Any, Any] = {}
-    found: list[Notification] = []
+    rows, said = _rows(body)
     for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            said.refuse(place, ["Not an object."])
+            continue
         try:
             record_id = _record_id(row, "Id")
         except ValidationError as error:
-            errors[place] = error.messages
+            said.refuse(place, error.messages_dict)
             continue
         kind = entity or (_recognised(row) if recognise else None)
-        found.append(Notification(kind, record_id))
-    if errors:
-        raise Unreadable("the delivery holds records without a usable Id", errors)
-    return found
+        said.notifications.append(Notification(kind, record_id))
+        if said.is_plain:
+            said.is_plain = kind in _KNOWN_FIELDS and _is_plain(row, _KNOWN_FIELDS[kind])
+    return said
 
 
-def parse_relay(body: bytes) -> list[Notification]:
+def parse_relay(body: bytes) -> Statements:
     """Return what a relay says: `{"entity": …, "id": …}` or a list of these.
 
     Raises:
-        Unreadable: carries the errors by place and field, for the person building the relay.
-        TooLarge: more than `MOST_NOTIFICATIONS`.
+        Unreadable: not JSON, or an empty list.
     """
-    errors: dict[Any, Any] = {}
-    found: list[Notification] = []
-    for place, row in enumerate(_rows(body)):
+    rows, said = _rows(body)
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            said.refuse(place, ["Not an object."])
+            continue
         wrong: dict[str, Any] = {}
         name = row.get("entity")
         entity = followed_entity(name) if isinstance(name, str) else None
@@ -81,33 +130,40 @@ def parse_relay(body: bytes) -> list[Notification]:
             record_id = _record_id(row, "id")
         except ValidationError as error:
             wrong |= error.messages_dict
-        wrong |= {str(key): ["Unknown field."] for key in row.keys() - {"entity", "id"}}
+        wrong |= {str(key): ["Unknown field."] for key in row.keys() - _RELAY_FIELDS}
         if wrong:
-            errors[place] = wrong
+            said.refuse(place, wrong)
         else:
-            found.append(Notification(entity, record_id))
-    if errors:
-        raise Unreadable("the notification cannot be read", errors)
-    return found
+            said.notifications.append(Notification(entity, record_id))
+    return said
 
 
-def _rows(body: bytes) -> list[Mapping[str, Any]]:
+def _rows(body: bytes) -> tuple[list[Any], Statements]:
+    said = Statements()
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            said.is_plain = False  # of a field given twice only the last value is seen
+        return row
+
     try:
-        given = json.loads(body.decode("utf-8-sig"))
+        given = json.loads(body.decode("utf-8-sig"), object_pairs_hook=read_object)
     except (ValueError, RecursionError):
         # ValueError covers bytes that are no UTF-8, text that is no JSON, and absurd numbers.
         raise Unreadable("the body is not JSON", {"body": ["Not valid JSON."]}) from None
     rows = given if isinstance(given, list) else [given]
-    if len(rows) > MOST_NOTIFICATIONS:
-        raise TooLarge(f"more than {MOST_NOTIFICATIONS} notifications in one delivery")
-    wrong = {
-        place: ["Not an object."] for place, row in enumerate(rows) if not isinstance(row, dict)
-    }
-    if wrong:
-        raise Unreadable("the body is not an object or a list of objects", wrong)
     if not rows:
         raise Unreadable("the list is empty", {"body": ["Holds no notification."]})
-    return rows
+    return rows, said
+
+
+def _is_plain(row: Mapping[str, Any], known: frozenset[str]) -> bool:
+    return (
+        row.keys() <= known
+        and not any(isinstance(value, dict | list) for value in row.values())
+        and all(row.get(name) is None for name in _ALWAYS_NULL)
+    )
 
 
 def _record_id(row: Mapping[str, Any], key: str) -> int:

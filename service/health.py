@@ -16,6 +16,7 @@ from ledger.beats import last_beats
 from ledger.engine import Engine, check_writable, reading
 from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
+from ledger.refusals import REFUSED_FOR, refused_since
 from ledger.troubles import Trouble, source_troubles
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import Reason
@@ -50,12 +51,14 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
         match request.args.getlist("for"):
             case []:
                 parts = readiness(settings, engine, clock(), with_errors=False)
+                refused = refused_lately(engine, clock()) if parts.get("ledger") == "ok" else {}
+                more = {"refused": refused}
             case ["web"]:
-                parts = web_readiness(engine)
+                parts, more = web_readiness(engine), {}
             case _:
                 return jsonify(error="expected for=web, or no parameter"), 400
         ready = all(part == "ok" for part in parts.values())
-        return jsonify(ready=ready, parts=parts), 200 if ready else 503
+        return jsonify(ready=ready, parts=parts, **more), 200 if ready else 503
 
     return routes
 
@@ -70,6 +73,19 @@ def web_readiness(engine: Engine) -> dict[str, str]:
     except LedgerUnavailable as error:
         _log.error("web.unready", error=str(error))
         return {"ledger": _UNWRITABLE}
+
+
+def refused_lately(engine: Engine, now: datetime) -> dict[str, int]:
+    """Return how many deliveries were refused within a day, by reason.
+
+    They never make the service unready: a stranger could take it out of service.
+    """
+    try:
+        with reading(engine) as connection:
+            refused = refused_since(connection, now - REFUSED_FOR)
+    except LedgerUnavailable:
+        return {}
+    return {one.reason: one.count for one in refused}
 
 
 def readiness(

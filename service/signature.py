@@ -8,15 +8,14 @@ The folded forms do not protect accented letters, and nothing protects against a
 harmless here, since a delivery causes a read and nothing else.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Sequence
 
 from schemas.errors import BadSignature
+from schemas.refusals import Refusal
 
 _HEX_DIGEST = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
-_ABOVE_ASCII = re.compile(r"[^\x00-\x7f]")
 _BEYOND_ONE_UNIT = re.compile(r"[\U00010000-\U0010ffff]")
 
 
@@ -29,17 +28,29 @@ def verify(body: bytes, claimed: str | None, secrets: Sequence[str]) -> str:
         BadSignature: none matches, no signature was given, or no secret is configured. Nothing
             else is ever raised, whatever the bytes are.
     """
-    if not secrets:
-        raise BadSignature("no hook secret is configured")
-    if claimed is None or not _HEX_DIGEST.fullmatch(claimed.strip()):
-        raise BadSignature("the signature is missing or is not 64 hex digits")
-    wanted = bytes.fromhex(claimed.strip())
+    wanted = claimed_digest(claimed, secrets)
+    forms = tuple(signed_forms(body))
     for secret in secrets:
         key = secret.encode("utf-8", "surrogatepass")
-        for form, text in signed_forms(body):
-            if hmac.compare_digest(hmac.new(key, text, hashlib.sha256).digest(), wanted):
+        for form, text in forms:
+            if hmac.compare_digest(hmac.digest(key, text, "sha256"), wanted):
                 return form
-    raise BadSignature("the signature does not match")
+    raise BadSignature(Refusal.WRONG_SIGNATURE)
+
+
+def claimed_digest(claimed: str | None, secrets: Sequence[str]) -> bytes:
+    """Return the digest that the signature header claims. Needs no body.
+
+    Raises:
+        BadSignature: the header is missing or not 64 hex digits, or no secret is configured.
+    """
+    if not secrets:
+        raise BadSignature(Refusal.NO_SECRET)
+    if claimed is None or not claimed.strip():
+        raise BadSignature(Refusal.UNSIGNED)
+    if not _HEX_DIGEST.fullmatch(claimed.strip()):
+        raise BadSignature(Refusal.MALFORMED_SIGNATURE)
+    return bytes.fromhex(claimed.strip())
 
 
 def signed_forms(body: bytes) -> Iterator[tuple[str, bytes]]:
@@ -62,12 +73,12 @@ def _per_unit(body: bytes) -> bytes | None:
     text = _non_ascii_text(body)
     if text is None:
         return None
-    return _per_code_point_text(_BEYOND_ONE_UNIT.sub("??", text))
+    return _BEYOND_ONE_UNIT.sub("??", text).encode("ascii", "replace")
 
 
 def _per_code_point(body: bytes) -> bytes | None:
     text = _non_ascii_text(body)
-    return None if text is None else _per_code_point_text(text)
+    return None if text is None else text.encode("ascii", "replace")
 
 
 def _non_ascii_text(body: bytes) -> str | None:
@@ -77,10 +88,6 @@ def _non_ascii_text(body: bytes) -> str | None:
         return body.decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _per_code_point_text(text: str) -> bytes:
-    return _ABOVE_ASCII.sub("?", text).encode("ascii")
 
 
 _FOLDS: tuple[tuple[str, Callable[[bytes], bytes | None]], ...] = (

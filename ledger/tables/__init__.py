@@ -28,6 +28,7 @@ from ledger.tables.service import (
     gaps,
     heartbeats,
     leases,
+    refusals,
     revisions,
     sign_ins,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "metadata",
     "notifications",
     "people",
+    "refusals",
     "revisions",
     "sightings",
     "sign_ins",

@@ -21,7 +21,7 @@ from ledger.tables.base import Id, Instant, id_column, metadata, word
 # only where it can see that the query asks for no more.
 UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
 
-# One accepted POST, as bytes.
+# One accepted POST.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -29,8 +29,10 @@ deliveries = Table(
     Column("received_at", Instant, nullable=False, index=True),
     word("route", nullable=False),
     word("signature_form", nullable=False),  # which text the signature was made of, or "bearer"
-    Column("body", LargeBinary),  # emptied after 30 days
-    Column("error", Text),  # why it could not be read: places and fields, never values
+    Column("body", LargeBinary),  # only of records that we follow; emptied after 30 days
+    Column("size", Integer),  # of the body, in bytes
+    Column("digest", String(64)),  # of the body: HMAC-SHA256 under the sender's newest secret
+    Column("error", Text),  # what could not be read: places and fields, never values
 )
 
 # One statement "this record changed".

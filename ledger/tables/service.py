@@ -74,3 +74,13 @@ gaps = Table(
     Column("ended_at", Instant, nullable=False),  # when the copy was put in place
     word("cause", nullable=False),  # restore, declared, or noticed
 )
+
+# How many deliveries were refused in an hour, for one reason.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("hour", Instant, primary_key=True),  # its beginning
+    word("reason", primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)

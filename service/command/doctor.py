@@ -14,8 +14,10 @@ from itertools import groupby
 import click
 import structlog
 
-from ledger.engine import Engine
+from ledger.engine import Engine, reading
+from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.refusals import REFUSALS, Refusal
 from schemas.settings import Settings
 from service.command.common import (
     as_json,
@@ -32,6 +34,8 @@ from workers.source.checkup.rounds import CheckUp
 from workers.workshop import make_budget, make_sources
 
 BROKEN = 1
+# A stranger seldom shows a signature or a token at all.
+_LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
 
 
@@ -83,6 +87,10 @@ def _all_checks(settings: Settings, stack: ExitStack) -> Iterator[Check]:
         stack.enter_context(closing(sources))
     yield from check_up(CheckUp(settings, budget, utc_now, ledger.engine, sources))
     yield from signature_checks(settings.hook_secrets)
+    if ledger.engine is not None:
+        with reading(ledger.engine) as connection:
+            refused = refused_since(connection, utc_now() - REFUSED_FOR)
+        yield from _refused(refused)
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:
@@ -97,6 +105,20 @@ def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:
         found = "it is there, and of this version"
         return _Ledger(engine, Check(Topic.LEDGER, name, Verdict.OK, found))
     return _Ledger(None, Check(Topic.LEDGER, name, Verdict.PROBLEM, found, fix))
+
+
+def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
+    """Say what was refused within a day; it may be a mistyped secret, or strangers."""
+    name = "refused"
+    if not refused:
+        yield Check(Topic.SIGNATURE, name, Verdict.OK, "no delivery was refused within a day")
+    for one in refused:
+        is_broken = one.reason in _LIKELY_OURS and not one.is_over
+        verdict = Verdict.PROBLEM if is_broken else Verdict.NOTE
+        over = "; others were accepted since" if one.is_over else ""
+        advice = REFUSALS[one.reason].advice
+        fix = f"{advice[0].upper()}{advice[1:]}."
+        yield Check(Topic.SIGNATURE, name, verdict, f"{one.found}{over}", fix)
 
 
 def _plain(check: Check) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ import click
 from ledger.controls import sending_of
 from ledger.engine import reading
 from ledger.hooks import hook_alarms
+from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from ledger.stories import Tally, tally
 from ledger.troubles import source_troubles
 from schemas.reasons import EXPLANATIONS, Reason
@@ -38,15 +39,16 @@ def status(*, as_json: bool) -> None:
             troubles = source_troubles(connection)
             heard = hearing_now(connection, settings, now)
             alarms = hook_alarms(connection)
+            refused = refused_since(connection, now - REFUSED_FOR)
         parts = readiness(settings, engine, now)
     if as_json:
-        hearing = hearing_plain(heard)
         print_json(
             {
                 "mode": sending.mode,
                 **asdict(counted),
-                "hearing": hearing,
+                "hearing": hearing_plain(heard),
                 "hooks": alarms,
+                "refused": refused,
                 "parts": parts,
             }
         )
@@ -54,8 +56,8 @@ def status(*, as_json: bool) -> None:
     click.echo(_one_line(sending.mode, counted))
     for line in hearing_lines(heard, settings, now):
         click.echo(printable(line))
-    for line in alarms:
-        click.echo(printable(f"! {line}"))
+    for line in (*(f"! {alarm}" for alarm in alarms), *map(_refusal_line, refused)):
+        click.echo(printable(line))
     for trouble in troubles:
         click.echo(
             f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
@@ -68,6 +70,10 @@ def status(*, as_json: bool) -> None:
     for name, says in parts.items():
         if says != "ok" and name != "check":  # told above, with what it means
             click.echo(f"! {name}: {says}")
+
+
+def _refusal_line(refused: Refused) -> str:
+    return f"{' ' if refused.is_over else '!'} {refused.sentence}"
 
 
 def _one_line(mode: str, counted: Tally) -> str:

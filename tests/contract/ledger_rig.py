@@ -59,6 +59,8 @@ def arrival(
         Origin.HOOK,
         "raw",
         b"[\x00\xff]",
+        size=3,
+        digest="0" * 64,
         notifications=said,
         error=error,
     )

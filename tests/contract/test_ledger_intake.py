@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
 from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups, notifications
-from ledger.writer import GroupWriter
+from ledger.writer import TRY_FOR_S, GroupWriter
 from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from schemas.notification import Notification
@@ -25,9 +25,11 @@ from tests.servers.programs import wait_until
 
 
 @contextmanager
-def writer_for(engine: Engine, calls: list[str] | None = None) -> Iterator[GroupWriter]:
+def writer_for(
+    engine: Engine, calls: list[str] | None = None, *, try_for_s: float = TRY_FOR_S
+) -> Iterator[GroupWriter]:
     noted = [] if calls is None else calls
-    writer = GroupWriter(engine, lambda: noted.append("committed"))
+    writer = GroupWriter(engine, lambda: noted.append("committed"), try_for_s=try_for_s)
     try:
         yield writer
     finally:
@@ -268,7 +270,7 @@ def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) 
     engine = open_engine(f"sqlite:///{path}", busy_timeout_ms=50)
     migrate(engine)
     calls: list[str] = []
-    with writer_for(engine, calls) as writer:
+    with writer_for(engine, calls, try_for_s=0.2) as writer:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
 
@@ -288,6 +290,36 @@ def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) 
     assert calls == ["committed"]
     assert len(rows(engine, deliveries)) == 1
     engine.dispose()
+
+
+def test_a_file_locked_for_longer_than_one_try_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    engine = open_engine(f"sqlite:///{path}", busy_timeout_ms=20)
+    migrate(engine)
+    tries = threading.Semaphore(0)
+    event.listen(engine, "handle_error", lambda _: tries.release())
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with writer_for(engine) as writer:
+        other.execute("BEGIN IMMEDIATE")
+
+        def unlock() -> None:
+            for _ in range(3):  # three tries have failed
+                assert tries.acquire(timeout=30)
+            other.execute("ROLLBACK")
+
+        unlocking = threading.Thread(target=unlock)
+        unlocking.start()
+        writer.keep(arrival(7))
+        unlocking.join()
+    other.close()
+    assert len(rows(engine, deliveries)) == len(rows(engine, lookups)) == 1
+    engine.dispose()
+
+
+def test_a_delivery_of_very_many_records_is_kept_whole(ledger_engine: Engine) -> None:
+    with writer_for(ledger_engine) as writer:
+        writer.keep(arrival(*range(1, 5_001)))
+    assert len(rows(ledger_engine, notifications)) == len(rows(ledger_engine, lookups)) == 5_000
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
     "snapshots": {"decided_upto": None},
     "actions": {"asked": False, "released_at": None},
+    "deliveries": {"size": None, "digest": None},
 }
-NEW_TABLES = ("checks", "control_log", "gaps", "sightings")
+NEW_TABLES = ("checks", "control_log", "gaps", "refusals", "sightings")
 
 
 def step(engine: Engine, direction: str, revision: str) -> None:
@@ -101,6 +102,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
     assert [(row["revision"], row["oldest_code"]) for row in noted] == [
         ("0004", "0004"),
         ("0005", "0004"),
+        ("0006", "0004"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 

@@ -73,13 +73,6 @@ def test_an_entity_we_do_not_follow_is_kept_and_not_read(house: House) -> None:
     assert house.rows("SELECT 1 FROM lookups WHERE record_id = 7") == []
 
 
-def test_too_large_is_413(house: House) -> None:
-    body = b"[" + b" " * (1024 * 1024) + b"]"
-    assert house.post(HOOKS[0], body, signed(body)).status_code == 413
-    many = json.dumps([{"Id": number} for number in range(1, 1002)]).encode()
-    assert house.post(HOOKS[0], many, signed(many)).status_code == 413
-
-
 def test_a_record_that_is_gone_ends_in_a_done_look_up(house: House) -> None:
     house.relay({"entity": "CourseMember", "id": 4_000_000_000_000})
     house.wait_idle()

@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.entity import Entity, followed_entity
-from schemas.errors import TooLarge, Unreadable
-from schemas.notification import MOST_NOTIFICATIONS, Notification, parse_hook, parse_relay
+from schemas.errors import Unreadable
+from schemas.notification import MOST_NAMED, Notification, Statements, parse_hook, parse_relay
+from schemas.records import SCHEMAS
 
 LARGEST = 2**63 - 1
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
@@ -80,67 +81,75 @@ NOT_JSON = [
     b'{"Id":' * 100_000,
     b'{"Id":' * 100_000 + b"1" + b"}" * 100_000,
 ]
-NOT_ROWS: list[tuple[bytes, dict[Any, Any]]] = [
+NOT_OBJECTS: list[tuple[bytes, dict[Any, Any]]] = [
     (b"7", {0: ["Not an object."]}),
     (b"null", {0: ["Not an object."]}),
     (b"NaN", {0: ["Not an object."]}),
     (b'"{}"', {0: ["Not an object."]}),
-    (b"[]", {"body": ["Holds no notification."]}),
     (b"[[]]", {0: ["Not an object."]}),
     (b'[[{"Id": 7}]]', {0: ["Not an object."]}),
     (b'[{"Id": 7}, 8, {"Id": 9}, null]', {1: ["Not an object."], 3: ["Not an object."]}),
 ]
 
 
-def hook(body: bytes | str) -> list[Notification]:
+def read_hook(body: bytes | str) -> Statements:
     content = body.encode() if isinstance(body, str) else body
     return parse_hook(content, MEMBER, recognise=False)
+
+
+def hook(body: bytes | str) -> list[Notification]:
+    said = read_hook(body)
+    assert (said.unreadable, said.errors) == (0, {})
+    return said.notifications
 
 
 @pytest.mark.parametrize(("written", "record_id"), GOOD_IDS)
 def test_a_good_id_is_read_on_both_borders(written: str, record_id: int) -> None:
     expected = [Notification(MEMBER, record_id)]
     assert hook(f'[{{"Id": {written}}}]') == expected
-    assert parse_relay(f'{{"entity": "CourseMember", "id": {written}}}'.encode()) == expected
+    said = parse_relay(f'{{"entity": "CourseMember", "id": {written}}}'.encode())
+    assert (said.notifications, said.unreadable) == (expected, 0)
 
 
 @pytest.mark.parametrize("written", BAD_IDS, ids=range(len(BAD_IDS)))
 def test_a_bad_id_is_refused_on_both_borders(written: str) -> None:
-    with pytest.raises(Unreadable) as from_hook:
-        hook(f'{{"Id": {written}}}')
-    assert list(from_hook.value.fields) == [0]
-    assert list(from_hook.value.fields[0]) == ["Id"]
-    with pytest.raises(Unreadable) as from_relay:
-        parse_relay(f'{{"entity": "CourseMember", "id": {written}}}'.encode())
-    assert list(from_relay.value.fields[0]) == ["id"]
+    from_hook = read_hook(f'{{"Id": {written}}}')
+    assert list(from_hook.errors) == [0]
+    assert list(from_hook.errors[0]) == ["Id"]
+    from_relay = parse_relay(f'{{"entity": "CourseMember", "id": {written}}}'.encode())
+    assert list(from_relay.errors[0]) == ["id"]
+    assert from_hook.notifications == from_relay.notifications == []
     inner = written.strip('"[]{}')
     if len(inner) > 6:  # shorter ones stand in any sentence by chance
-        assert inner not in f"{from_hook.value} {from_hook.value.fields}"
+        assert inner not in f"{from_hook.errors}"
 
 
 @pytest.mark.parametrize("row", ["{}", '{"id": 7}', '{"ID": 7}', '{"Id ": 7}'])
 def test_an_id_that_is_missing_is_said_to_be_missing(row: str) -> None:
-    with pytest.raises(Unreadable) as caught:
-        hook(f'[{{"Id": 1}}, {row}]')
-    assert caught.value.fields == {1: {"Id": ["Missing."]}}
+    assert read_hook(f'[{{"Id": 1}}, {row}]').errors == {1: {"Id": ["Missing."]}}
 
 
 @pytest.mark.parametrize("body", NOT_JSON, ids=range(len(NOT_JSON)))
 def test_what_is_not_json_is_unreadable(body: bytes) -> None:
-    for parse in (hook, parse_relay):
+    for parse in (read_hook, parse_relay):
         with pytest.raises(Unreadable, match="not JSON") as caught:
             parse(body)
         assert caught.value.fields == {"body": ["Not valid JSON."]}
 
 
-@pytest.mark.parametrize(("body", "fields"), NOT_ROWS)
-def test_what_is_not_an_object_or_a_list_of_objects_is_unreadable(
-    body: bytes, fields: dict[Any, Any]
-) -> None:
-    for parse in (hook, parse_relay):
-        with pytest.raises(Unreadable) as caught:
-            parse(body)
-        assert caught.value.fields == fields
+def test_an_empty_list_is_unreadable() -> None:
+    for parse in (read_hook, parse_relay):
+        with pytest.raises(Unreadable, match="empty") as caught:
+            parse(b"[]")
+        assert caught.value.fields == {"body": ["Holds no notification."]}
+
+
+@pytest.mark.parametrize(("body", "fields"), NOT_OBJECTS)
+def test_a_row_that_is_no_object_is_named_by_its_place(body: bytes, fields: dict[Any, Any]) -> None:
+    said = read_hook(body)
+    assert (said.errors, said.unreadable, said.is_plain) == (fields, len(fields), False)
+    refused = parse_relay(body)
+    assert {place: refused.errors[place] for place in fields} == fields
 
 
 def test_a_byte_order_mark_before_json_is_tolerated() -> None:
@@ -158,23 +167,69 @@ def test_other_fields_may_hold_anything() -> None:
     ]
 
 
-def test_one_bad_row_refuses_the_whole_delivery_and_every_bad_one_is_named() -> None:
-    with pytest.raises(Unreadable) as caught:
-        hook('[{"Id": 0}, {"Id": 7}, {}]')
-    assert sorted(caught.value.fields) == [0, 2]
+def test_the_readable_rows_are_taken_and_each_other_is_named() -> None:
+    said = read_hook('[{"Id": 0}, {"Id": 7}, {}, {"Id": 8}]')
+    assert said.notifications == [Notification(MEMBER, 7), Notification(MEMBER, 8)]
+    assert (sorted(said.errors), said.unreadable) == ([0, 2], 2)
 
 
-def test_a_thousand_notifications_are_taken_and_one_more_is_too_large() -> None:
-    rows = [{"entity": "CourseMember", "id": 1, "Id": 1}] * MOST_NOTIFICATIONS
-    assert len(hook(json.dumps(rows))) == MOST_NOTIFICATIONS == 1000
-    for parse in (hook, parse_relay):
-        with pytest.raises(TooLarge, match="1000"):
-            parse(json.dumps([*rows, *rows[:1]]).encode())
+def test_as_many_rows_as_fit_into_a_body_are_taken_and_only_some_errors_named() -> None:
+    rows = [{"entity": "CourseMember", "id": number} for number in range(1, 20_001)]
+    assert len(parse_relay(json.dumps(rows).encode()).notifications) == 20_000
+    said = read_hook(json.dumps([None] * 20_000))
+    assert (len(said.errors), said.unreadable) == (MOST_NAMED, 20_000)
 
 
-def test_a_thousand_and_one_of_anything_are_too_large() -> None:
-    with pytest.raises(TooLarge):
-        hook(json.dumps([None] * 1001))
+WHOLE_MEMBER = {
+    "Id": 7,
+    "UniqueId": "7f90bd59-e5da-4194-b15d-75985abb7b54",
+    "CourseId": 1,
+    "CourseTitle": "Ceramics",
+    "CoworkerId": 2,
+    "CoworkerFullName": "Zoë Ångström",
+    "LastAccess": None,
+    "Approved": True,
+    "CustomFields": None,
+}
+
+
+@pytest.mark.parametrize("row", [WHOLE_MEMBER, {"Id": 7}])
+def test_a_body_with_plain_values_in_known_fields_is_plain(row: object) -> None:
+    assert read_hook(json.dumps(row)).is_plain
+    assert read_hook(json.dumps([row, WHOLE_MEMBER])).is_plain
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**WHOLE_MEMBER, "AccessPincode": "1234"},
+        {**WHOLE_MEMBER, "CustomFields": "door 1234"},
+        {**WHOLE_MEMBER, "LocalizationDetails": {"pin": "1234"}},
+        {**WHOLE_MEMBER, "CourseTitle": {"pin": "1234"}},
+        {**WHOLE_MEMBER, "CourseTitle": ["1234"]},
+        {"Id": None, "CourseId": 1},
+        "1234",
+    ],
+)
+def test_one_row_with_anything_else_makes_a_body_not_plain(row: object) -> None:
+    for rows in ([row], [WHOLE_MEMBER, row], [row, WHOLE_MEMBER]):
+        assert not read_hook(json.dumps(rows)).is_plain
+
+
+def test_a_field_given_twice_hides_a_value_so_the_body_is_not_plain() -> None:
+    assert not read_hook('{"Id": 7, "CourseTitle": {"pin": 1}, "CourseTitle": "x"}').is_plain
+    assert not parse_relay(b'{"entity": "1234", "entity": "CourseMember", "id": 7}').is_plain
+
+
+def test_a_record_of_a_kind_we_do_not_follow_is_not_plain() -> None:
+    assert not parse_hook(b'{"Id": 7}', None, recognise=False).is_plain
+
+
+def test_every_field_that_we_read_of_a_record_is_known_to_be_one_of_it() -> None:
+    for entity in (MEMBER, LESSON):
+        names = {field.data_key for field in SCHEMAS[entity].fields.values()}
+        row = {str(name): 7 for name in names if name != "CustomFields"}
+        assert parse_hook(json.dumps(row).encode(), entity, recognise=False).is_plain
 
 
 @pytest.mark.parametrize(
@@ -192,9 +247,11 @@ def test_the_entity_is_recognised_by_its_fields_only_where_nothing_named_it(
     fields: dict[str, int], entity: Entity | None
 ) -> None:
     body = json.dumps([{"Id": 7, **fields}]).encode()
-    assert parse_hook(body, None, recognise=True) == [Notification(entity, 7)]
-    assert parse_hook(body, None, recognise=False) == [Notification(None, 7)]
-    assert parse_hook(body, LESSON, recognise=True) == [Notification(LESSON, 7)]
+    found = [
+        parse_hook(body, named, recognise=recognise).notifications
+        for named, recognise in ((None, True), (None, False), (LESSON, True))
+    ]
+    assert found == [[Notification(one, 7)] for one in (entity, None, LESSON)]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +274,9 @@ def test_an_entity_has_several_spellings(name: str, entity: Entity | None) -> No
 
 def test_a_relay_may_tell_of_several_records_of_both_kinds() -> None:
     body = json.dumps([{"entity": "coursemembers", "id": 7}, {"entity": LESSON, "id": "8"}])
-    assert parse_relay(body.encode()) == [Notification(MEMBER, 7), Notification(LESSON, 8)]
+    said = parse_relay(body.encode())
+    assert said.notifications == [Notification(MEMBER, 7), Notification(LESSON, 8)]
+    assert said.is_plain
 
 
 @pytest.mark.parametrize(
@@ -235,10 +294,10 @@ def test_a_relay_may_tell_of_several_records_of_both_kinds() -> None:
 )
 def test_a_relay_is_told_every_mistake_by_field(row: dict[str, Any], fields: set[str]) -> None:
     good = {"entity": "CourseMember", "id": 1}
-    with pytest.raises(Unreadable) as caught:
-        parse_relay(json.dumps([good, row]).encode())
-    assert set(caught.value.fields) == {1}
-    assert set(caught.value.fields[1]) == fields
+    said = parse_relay(json.dumps([good, row]).encode())
+    assert said.notifications == [Notification(MEMBER, 1)]
+    assert set(said.errors) == {1}
+    assert set(said.errors[1]) == fields
 
 
 JSON = st.recursive(
@@ -254,10 +313,10 @@ JSON = st.recursive(
 @example(b"\xff")
 @example(b'{"Id": ' + b"[" * 5000)
 def test_whatever_comes_is_read_or_refused_and_nothing_else(body: bytes) -> None:
-    for parse in (hook, parse_relay):
+    for parse in (read_hook, parse_relay):
         try:
-            found = parse(body)
-        except (Unreadable, TooLarge):
+            said = parse(body)
+        except Unreadable:
             continue
-        assert found
-        assert all(1 <= one.record_id <= LARGEST for one in found)
+        assert said.notifications or said.unreadable
+        assert all(1 <= one.record_id <= LARGEST for one in said.notifications)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from schemas.errors import BadSignature
+from schemas.refusals import Refusal
 from service.command.self_test import signature_checks
 from service.signature import verify
 from workers.source.checkup import Check, Verdict
@@ -19,7 +20,7 @@ def naive(body: bytes, claimed: str | None, secrets: Sequence[str]) -> str:
     for secret in secrets:
         if claimed == hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().upper():
             return "raw"
-    raise BadSignature("no")
+    raise BadSignature(Refusal.WRONG_SIGNATURE)
 
 
 def trusting(_: bytes, __: str | None, ___: Sequence[str]) -> str:

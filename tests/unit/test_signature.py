@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.errors import BadSignature
+from schemas.refusals import Refusal
 from service.signature import signed_forms, verify
 
 SECRET = "a shared secret"
@@ -88,15 +89,13 @@ def test_a_secret_beyond_ascii_is_used_as_utf8() -> None:
 
 
 def test_nothing_is_verified_without_secrets() -> None:
-    with pytest.raises(BadSignature, match="no hook secret"):
+    with pytest.raises(BadSignature, match="no webhook secret"):
         verify(b"{}", signed("{}", ""), ())
 
 
 @pytest.mark.parametrize(
     "claimed",
     [
-        None,
-        "",
         "sha256=" + signed("{}"),
         signed("{}")[:-1],
         signed("{}") + "0",
@@ -106,9 +105,20 @@ def test_nothing_is_verified_without_secrets() -> None:
         "\ud800" * 64,
     ],
 )
-def test_what_is_not_64_hex_digits_is_no_signature(claimed: str | None) -> None:
-    with pytest.raises(BadSignature, match="not 64 hex digits"):
+def test_what_is_not_64_hex_digits_is_no_signature(claimed: str) -> None:
+    with pytest.raises(BadSignature, match="not 64 hex digits") as caught:
         verify(b"{}", claimed, (SECRET,))
+    assert caught.value.refusal is Refusal.MALFORMED_SIGNATURE
+
+
+@pytest.mark.parametrize("claimed", [None, "", " \t"])
+def test_a_signature_that_is_missing_is_told_apart_from_a_wrong_one(claimed: str | None) -> None:
+    with pytest.raises(BadSignature, match="missing") as missing:
+        verify(b"{}", claimed, (SECRET,))
+    with pytest.raises(BadSignature, match="does not match") as wrong:
+        verify(b"{}", "0" * 64, (SECRET,))
+    assert missing.value.refusal is Refusal.UNSIGNED
+    assert wrong.value.refusal is Refusal.WRONG_SIGNATURE
 
 
 @pytest.mark.parametrize(
