@@ -1,6 +1,7 @@
 """`serve`, `worker`, `clock`, `migrate`: one process each, as the Procfile starts them."""
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from pkgutil import resolve_name
 import click
 import structlog
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from ledger.controls import begin_with
@@ -39,7 +41,10 @@ from workers.names import WITHOUT_BROKER
 from workers.supervisor import python_program
 from workers.workshop import read_rules
 
-_THREADS = 32  # waiting for the ledger's commit costs a thread and nothing else
+_MOST_CONNECTIONS = 2048
+_OTHER_FILES = 128  # that the web process has open besides connections
+_HEAD_DEADLINE_MS = 5_000  # also for how long an idle connection is kept
+_CONNECTION_BUFFER = 64 * 1024  # bytes; a head must fit
 # The server's own lines go the way of ours.
 _SERVER_LOGS = {
     "version": 1,
@@ -66,12 +71,17 @@ def serve() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     listen = address.listen
     server = Granian(
-        "service.wsgi:app",
+        "service.rsgi:front",
         address=listen.host,
         port=listen.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=_HEAD_DEADLINE_MS, max_buffer_size=_CONNECTION_BUFFER
+        ),
         workers=1,
-        blocking_threads=_THREADS,
+        backlog=_MOST_CONNECTIONS,
+        backpressure=_most_connections(),
         respawn_failed_workers=True,
         log_access=False,
         websockets=False,
@@ -86,6 +96,17 @@ def serve() -> None:
     with reserved:
         # Granian's own loader would put the working folder first on the import path.
         server.serve(target_loader=resolve_name)
+
+
+def _most_connections() -> int:
+    """Return how many connections may be open, with the limit of open files raised for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - _OTHER_FILES)
+    return _MOST_CONNECTIONS
 
 
 @click.command()

@@ -1,6 +1,5 @@
 """The process entry point of the web server: makes the application inside the server's worker."""
 
-import atexit
 import os
 from pathlib import Path
 
@@ -8,7 +7,10 @@ from workers.celery_environment import remove_celery_variables
 
 remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
 
-from service.web import make_web  # noqa: E402 - see above
+from schemas.notification import MOST_BYTES  # noqa: E402 - see above
+from service.bodies import BodyLimits  # noqa: E402 - same
+from service.front import Front  # noqa: E402 - same
+from service.web import make_web  # noqa: E402 - same
 from workers.continuity import share_lock  # noqa: E402 - same
 from workers.environment import load  # noqa: E402 - same
 from workers.logs import set_up_logs  # noqa: E402 - same
@@ -16,6 +18,4 @@ from workers.logs import set_up_logs  # noqa: E402 - same
 set_up_logs("web")
 _settings = load(os.environ)
 share_lock(Path(_settings.data_dir))
-_web = make_web(_settings)
-atexit.register(_web.close)
-app = _web.app
+front = Front(make_web(_settings), BodyLimits(MOST_BYTES))
