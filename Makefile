@@ -7,7 +7,7 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock image
+.PHONY: help setup demo test stops bench check format lock image
 
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus a
 
 test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
+	@COURSEBELL_TEST_STOPS=20 $(BIN)/python -m pytest -q -k stopped_while_it_sends tests/e2e/test_planned_stops.py
 
 bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
 	@$(BIN)/python -m bench.source_economy

@@ -47,9 +47,9 @@ class Outcome:
         return cls(ActionState.DONE, detail=receipt)
 
     @classmethod
-    def skipped(cls, reason: Reason) -> "Outcome":
+    def skipped(cls, reason: Reason, detail: str | None = None) -> "Outcome":
         """Build: on purpose not done."""
-        return cls(ActionState.SKIPPED, reason)
+        return cls(ActionState.SKIPPED, reason, detail=detail)
 
     @classmethod
     def waiting(cls, until: datetime, reason: Reason, detail: str | None = None) -> "Outcome":

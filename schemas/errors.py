@@ -8,6 +8,7 @@ see `schemas.reasons`.
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.reasons import Reason
 from schemas.refusals import REFUSALS, Refusal
 
 FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
@@ -113,6 +114,19 @@ class MailUnavailable(Transient):
     """The mail server said "later", or could not be reached."""
 
 
+class MailStopped(MailUnavailable):
+    """No email can leave now, whoever it is for: the fault is the server's or the settings'.
+
+    `reason` is one of the `mail-` reasons. `answer` is what the server or the system said, on one
+    line without addresses; empty if nothing did.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, answer: str = "") -> None:
+        super().__init__(f"{message}: {answer}" if answer else message)
+        self.reason = reason
+        self.answer = answer
+
+
 class LedgerUnavailable(Transient):
     """The ledger cannot be used now; nothing was kept, and nothing may be acknowledged.
 
@@ -159,6 +173,10 @@ class ActionRefused(Permanent):
     def __init__(self, message: str, *, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class AddressUnusable(ActionRefused):
+    """No email can be written to this address; no server was asked."""
 
 
 class HandoverUnknown(CoursebellError):

@@ -43,6 +43,17 @@ class Reason(StrEnum):
     NEXUDUS_BUSY = "nexudus-busy"
     MAIL_TEMPORARY = "mail-temporary"
     MAIL_REJECTED = "mail-rejected"
+    MAIL_NOT_SET = "mail-not-set"
+    MAIL_UNREACHABLE = "mail-unreachable"
+    MAIL_BUSY = "mail-busy"
+    MAIL_REFUSES_US = "mail-refuses-us"
+    MAIL_TLS = "mail-tls"
+    MAIL_STARTTLS = "mail-starttls"
+    MAIL_CERTIFICATE = "mail-certificate"
+    MAIL_LOGIN = "mail-login"
+    MAIL_SENDER = "mail-sender"
+    MAIL_RELAY = "mail-relay"
+    MAIL_INTERRUPTED = "mail-interrupted"
     HANDOVER_UNKNOWN = "handover-unknown"
     TEMPLATE_ERROR = "template-error"
     BAD_SIGNATURE = "bad-signature"
@@ -102,6 +113,35 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
     Reason.MAIL_TEMPORARY: Explanation("The mail server said later; trying again", "nobody"),
     Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
+    Reason.MAIL_NOT_SET: Explanation(
+        "No mail server or no sender is set, so no email can leave", "engineer"
+    ),
+    Reason.MAIL_UNREACHABLE: Explanation(
+        "The mail server cannot be reached; trying again", "engineer"
+    ),
+    Reason.MAIL_BUSY: Explanation("The mail server takes no email now; trying again", "nobody"),
+    Reason.MAIL_REFUSES_US: Explanation(
+        "The mail server does not talk to this machine; trying again now and then", "engineer"
+    ),
+    Reason.MAIL_TLS: Explanation(
+        "The encrypted connection to the mail server fails; its port or tls= may be wrong",
+        "engineer",
+    ),
+    Reason.MAIL_STARTTLS: Explanation(
+        "STARTTLS does not work with the mail server as set, and nothing is sent unencrypted",
+        "engineer",
+    ),
+    Reason.MAIL_CERTIFICATE: Explanation(
+        "The mail server's certificate is not valid for it", "engineer"
+    ),
+    Reason.MAIL_LOGIN: Explanation("The mail server refuses our login", "engineer"),
+    Reason.MAIL_SENDER: Explanation("The mail server refuses our sender address", "engineer"),
+    Reason.MAIL_RELAY: Explanation(
+        "The mail server sends nothing to other domains for us; it may want a login", "engineer"
+    ),
+    Reason.MAIL_INTERRUPTED: Explanation(
+        "Handing it over was cut off before the email was complete; trying again", "nobody"
+    ),
     Reason.HANDOVER_UNKNOWN: Explanation(
         "We were cut off while handing it over; it may have gone", "operator"
     ),

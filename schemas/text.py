@@ -16,6 +16,10 @@ Parsed = TypeVar("Parsed")
 # Control characters, half surrogates, line and paragraph separators: none belongs in a line.
 _UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _INVISIBLE = re.compile("[\u180b-\u180f\ufe00-\ufe0f]")  # variation selectors, which are not Cf
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_LONGEST_LABEL, _LONGEST_DOMAIN = 63, 253  # octets; RFC 5321, section 4.5.3.1
+# Python's codec is IDNA 2003, which writes these four as others: another domain would get the mail.
+_AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
 _DOTTED_I = re.compile("i\u0307+")  # what case folding makes of a Turkish capital I with dot
 
 
@@ -63,6 +67,18 @@ def folded(text: str | None) -> str:
     seen = "".join(map(_seen, unicodedata.normalize("NFD", _INVISIBLE.sub("", text))))
     plain = _DOTTED_I.sub("i", seen.casefold().replace("\N{LATIN SMALL LETTER DOTLESS I}", "i"))
     return " ".join(unicodedata.normalize("NFC", plain).split())
+
+
+def ascii_domain(domain: str) -> str | None:
+    """Return a domain of any script as mail servers know it; None if there is no such name."""
+    try:
+        name = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    fits = all(
+        _LABEL.fullmatch(label) and len(label) <= _LONGEST_LABEL for label in name.split(".")
+    )
+    return name if fits and len(name) <= _LONGEST_DOMAIN and not _AMBIGUOUS & set(domain) else None
 
 
 def _seen(character: str) -> str:

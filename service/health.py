@@ -13,20 +13,25 @@ from flask import Blueprint, Response, jsonify, request
 
 from ledger.actions import next_action_at
 from ledger.beats import last_beats
+from ledger.controls import sending_of
 from ledger.engine import Engine, check_writable, reading
 from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
+from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, refused_since
 from ledger.troubles import Trouble, source_troubles
 from schemas.errors import ConfigurationError, LedgerUnavailable
-from schemas.reasons import Reason
+from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
+from schemas.states import Mode
 from service.hearing import check_part
+from workers.actions.email.action import EmailAction
 from workers.bell import broker_answers
 from workers.clocks import Clock
 from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
+_TRY_MAIL = "`coursebell doctor --mail ADDRESS` tries each step"
 _UNWRITABLE = "cannot be read and written now; the log has the reason"
 
 _log = structlog.get_logger("health")
@@ -146,6 +151,17 @@ def _nexudus(troubles: list[Trouble], now: datetime, *, with_errors: bool) -> st
     return "ok"
 
 
+def _mail(mode: Mode, outage: Outage | None) -> str:
+    """Say whether email can leave, in fixed sentences: what a server answered is for `status`.
+
+    Only what workers met counts: this process may have other settings.
+    """
+    if mode is not Mode.SENDING or outage is None:
+        return "ok"
+    since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
+    return f"no email leaves {since}: {EXPLANATIONS[outage.reason].sentence}; {_TRY_MAIL}"
+
+
 def _store(engine: Engine) -> str:
     try:
         check_revision(engine)
@@ -167,10 +183,13 @@ def _ledger_parts(
         lookup_at = next_lookup_at(connection, now)
         action_at = next_action_at(connection, now)
         check = check_part(connection, settings, now, with_errors=with_errors)
+        mode = sending_of(connection).mode
+        outage = outages_now(connection).get(EmailAction.kind)
     parts = {
         "ledger": ledger,
         "nexudus": _nexudus(troubles, now, with_errors=with_errors),
         "check": check,
+        "mail": _mail(mode, outage),
     }
     for kind in ("worker", "clock"):
         silent_s = (now - beats[kind]).total_seconds() if kind in beats else None

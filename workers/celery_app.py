@@ -4,6 +4,7 @@ Each setting has its experiment or its reason; docs/why.md names them. What matt
 mechanism (the ledger's), no result, no ETA, no remote control, and sockets that give up.
 """
 
+import signal
 from typing import Any
 
 from celery import Celery, signals
@@ -16,6 +17,7 @@ from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeo
 from workers.child import become_child, leave_child
 from workers.logs import set_up_logs
 from workers.names import QUEUE
+from workers.shared import Shared
 from workers.workshop import Foundation, lay_foundation
 
 _HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
@@ -32,7 +34,7 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": False,
-    "worker_soft_shutdown_timeout": 10,
+    "worker_soft_shutdown_timeout": 10,  # for what is not an email; see `workers.shared`
     "worker_max_tasks_per_child": 5000,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
@@ -118,16 +120,24 @@ def _connect_signals(
     settings: Settings, foundation: Foundation, starts: Signal, ends: Signal
 ) -> None:
     """Have each process that works get its tools when it starts, and close them when it ends."""
+    # With one child alone, email and everything else take turns.
+    shared = Shared(mail_slots=max(1, settings.workers - 1))
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
 
     def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        become_child(settings, foundation)
+        become_child(settings, foundation, shared)
 
     def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         leave_child()
 
+    def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        # Celery tells of a shutdown only once it has waited for the tasks.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            shared.finish_mail_before(number)
+
+    signals.worker_ready.connect(finish_first, weak=False)
     signals.setup_logging.connect(keep_our_logs, weak=False)
     starts.connect(begin, weak=False)
     ends.connect(end, weak=False)

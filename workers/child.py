@@ -9,6 +9,7 @@ from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
 from workers.clocks import utc_now
 from workers.heartbeat import Heartbeat
+from workers.shared import Shared
 from workers.workshop import Foundation, Workshop, make_workshop
 
 
@@ -20,18 +21,20 @@ class Child:
     heartbeat: Heartbeat
     watch: RevisionWatch
     key: KeyCheck
+    shared: Shared
 
 
 _children: list[Child] = []  # none or one: a process is one child
 
 
-def become_child(settings: Settings, foundation: Foundation) -> None:
+def become_child(settings: Settings, foundation: Foundation, shared: Shared) -> None:
     """Make this process able to work. Called once, after the fork."""
     leave_child()
-    workshop = make_workshop(settings, foundation)
+    workshop = make_workshop(settings, foundation, is_stopping=shared.is_stopping)
     heartbeat = Heartbeat(workshop.engine, "worker", utc_now, Path(settings.data_dir))
     key = KeyCheck(workshop.engine, foundation.secret_key)
-    _children.append(Child(workshop, heartbeat, RevisionWatch(workshop.engine), key))
+    watch = RevisionWatch(workshop.engine)
+    _children.append(Child(workshop, heartbeat, watch, key, shared))
 
 
 def this_child() -> Child:

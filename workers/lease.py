@@ -21,6 +21,10 @@ class Lease:
         self._every = timedelta(seconds=lease_s / 3)
         self._renewed_at: datetime | None = None
 
+    def renewed(self) -> None:
+        """Note that the lease was taken or renewed just now, in another way."""
+        self._renewed_at = self._clock()
+
     def keep(self) -> None:
         """Renew the lease if a third of it has gone by, and the first time.
 

@@ -3,22 +3,34 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from schemas.reasons import Reason
+
 Chance = Callable[[], float]  # gives a number from 0 to 1
 
 # Waiting for the source or the ledger: quickly at first, since most trouble is short.
 _LOOKUP_FIRST_S = 2.0
 _LOOKUP_LONGEST_S = 900.0
-# Waiting for a mail server: six tries over most of a day (its "later" is meant so).
+# One email that a mail server puts off: six tries over most of a day (its "later" is meant so).
 _MAIL_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
+
+# While no email can leave, one is tried now and then: soon where it may pass by itself, and seldom
+# where a person has to change something.
+_OUTAGE_FIRST_S, _OUTAGE_LONGEST_S = 30.0, 900.0
+_FAULT_FIRST_S, _FAULT_LONGEST_S = 300.0, 3_600.0
+_PASSES = frozenset({Reason.MAIL_UNREACHABLE, Reason.MAIL_BUSY, Reason.MAIL_INTERRUPTED})
 
 # A refusal is for a person to mend; asking seldom shows when they have, and locks nobody out.
 _REFUSED_S = 900.0
 _REFUSED_LONGEST_S = 6 * 3600.0
 
 # How long one look-up or action may take to read what it needs: longer than the source's limit for
-# a minute may make it wait, and together with a batch well under a task's limit of 300 s.
+# a minute may make it wait. Together with a batch, a hand-over (`workers.mailer.connection`) and
+# writing its receipt it is under a task's limit of 300 s.
 LOOK_PATIENCE_S = 75.0
 BATCH_S = 60.0  # what is not begun by then goes back
+
+RECEIPT_S = 30.0  # for writing down how a hand-over ended, if the ledger is busy
+PROBE_LEASE_S = 120.0  # for the one email that is tried during an outage
 
 MOST_LOST_LEASES = 5  # a look-up that ended so many workers in a row is looked at by a person
 
@@ -45,6 +57,14 @@ def mail_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | 
     if attempts > len(_MAIL_WAITS_S):
         return None
     return now + timedelta(seconds=_jittered(_MAIL_WAITS_S[attempts - 1], chance))
+
+
+def outage_wait_s(reason: Reason, failures: int) -> float:
+    """Return how many seconds no email is tried after so many failures in a row."""
+    passes = reason in _PASSES
+    first_s = _OUTAGE_FIRST_S if passes else _FAULT_FIRST_S
+    longest_s = _OUTAGE_LONGEST_S if passes else _FAULT_LONGEST_S
+    return min(first_s * 2.0 ** min(failures - 1, 20), longest_s)
 
 
 def _jittered(wait_s: float, chance: float) -> float:

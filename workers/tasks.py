@@ -61,9 +61,14 @@ def drain_lookups() -> None:
 
 @shared_task(name=ACTION_PERFORM)
 def perform_actions() -> None:
-    """Perform the actions that are due, batch after batch."""
-    tools = this_child().workshop
-    _until_done(lambda: perform_batch(tools.performing, tools.looking_up.source), ACTION_PERFORM)
+    """Perform the actions that are due, batch after batch, unless enough children are at it."""
+    child = this_child()
+    tools = child.workshop
+    with child.shared.mail_slot() as is_free, child.shared.finishing():
+        if is_free:
+            _until_done(
+                lambda: perform_batch(tools.performing, tools.looking_up.source), ACTION_PERFORM
+            )
 
 
 @shared_task(name=OUTBOX_SWEEP)
@@ -141,7 +146,7 @@ def guard_hooks() -> None:
 def _until_done(batch: Callable[[], int], task: str) -> None:
     child = this_child()
     end = time.monotonic() + _LONGEST_S
-    while batch():
+    while not child.shared.is_stopping() and batch():
         child.heartbeat.beat()
         if time.monotonic() > end:
             child.workshop.bell.ring(task)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -29,7 +30,7 @@ from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
 from workers.mailer.mailer import Mailer
-from workers.perform.perform import Performing
+from workers.perform.tools import Performing, never
 from workers.perform.truth import Standpoint
 from workers.source.asking import Denials
 from workers.source.budget import Budget, Budgeting
@@ -85,9 +86,13 @@ def lay_foundation(settings: Settings) -> Foundation:
 
 
 def make_workshop(
-    settings: Settings, foundation: Foundation, *, clock: Clock = utc_now
+    settings: Settings,
+    foundation: Foundation,
+    *,
+    clock: Clock = utc_now,
+    is_stopping: Callable[[], bool] = never,
 ) -> Workshop:
-    """Return the tools for these settings.
+    """Return the tools for these settings. `is_stopping`: see `Performing`.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be made.
@@ -113,8 +118,9 @@ def make_workshop(
             chance,
             settings.lease_s,
             once,
+            is_stopping,
         ),
-        Performing(engine, actions, stand, clock, chance, settings.lease_s, once),
+        Performing(engine, actions, stand, clock, chance, settings.lease_s, once, is_stopping),
         Bell(settings.broker_url),
         sources,
         budget,

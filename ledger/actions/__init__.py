@@ -14,14 +14,24 @@ from ledger.actions.claiming import (
 )
 from ledger.actions.finishing import finish_announced_at, supersede_lessons
 from ledger.actions.planning import plan_action
-from ledger.actions.settling import begin_action, expire_hand_overs, note_attempt, settle_action
+from ledger.actions.settling import (
+    begin_action,
+    commit_action,
+    expire_hand_overs,
+    is_alone_in_trouble,
+    note_attempt,
+    settle_action,
+    tries_of,
+)
 
 __all__ = [
     "ClaimedAction",
     "begin_action",
     "claim_actions",
+    "commit_action",
     "expire_hand_overs",
     "finish_announced_at",
+    "is_alone_in_trouble",
     "next_action_at",
     "note_attempt",
     "plan_action",
@@ -29,4 +39,5 @@ __all__ = [
     "renew_action",
     "settle_action",
     "supersede_lessons",
+    "tries_of",
 ]

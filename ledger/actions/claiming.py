@@ -1,14 +1,16 @@
 """Claims due actions: a lease on a row whose state stays as it is."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, true, update
 
 from ledger.tables import UNFINISHED_ACTIONS, actions
 from schemas.events import EventKind
-from schemas.states import OPEN_ACTIONS
+from schemas.states import OPEN_ACTIONS, ActionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,17 @@ class ClaimedAction:
 
 
 def claim_actions(
-    connection: Connection, now: datetime, *, lease_s: float, most: int
+    connection: Connection,
+    now: datetime,
+    *,
+    lease_s: float,
+    most: int,
+    kinds: Collection[str] | None = None,
 ) -> list[ClaimedAction]:
-    """Take up to `most` due actions for `lease_s` seconds, the longest due first."""
+    """Take up to `most` due actions for `lease_s` seconds, the longest due first.
+
+    Only those of `kinds`, unless it is None.
+    """
     token = secrets.token_hex(16)
     chosen = (
         select(actions.c.id)
@@ -48,8 +58,9 @@ def claim_actions(
             actions.c.state.in_(OPEN_ACTIONS),
             actions.c.due_at <= now,
             or_(actions.c.lease_until.is_(None), actions.c.lease_until <= now),
+            true() if kinds is None else actions.c.kind.in_(kinds),
         )
-        .order_by(actions.c.due_at)
+        .order_by(actions.c.due_at, actions.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
     )
@@ -59,39 +70,43 @@ def claim_actions(
         .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
         .returning(actions)
     ).all()
-    return [
-        ClaimedAction(
-            row.id,
-            row.key,
-            row.kind,
-            row.rule,
-            EventKind(row.event_kind),
-            row.template,
-            row.course_id,
-            row.coworker_id,
-            row.course_member_id,
-            row.happened_at,
-            row.planned_at,
-            row.due_at,
-            row.attempts,
-            token,
-            row.asked,
-            row.released_at,
-        )
-        for row in sorted(rows, key=lambda row: row.id)
-    ]
+    return [_claimed(row, token) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def _claimed(row: Row[Any], token: str) -> ClaimedAction:
+    return ClaimedAction(
+        row.id,
+        row.key,
+        row.kind,
+        row.rule,
+        EventKind(row.event_kind),
+        row.template,
+        row.course_id,
+        row.coworker_id,
+        row.course_member_id,
+        row.happened_at,
+        row.planned_at,
+        row.due_at,
+        row.attempts,
+        token,
+        row.asked,
+        row.released_at,
+    )
 
 
 def renew_action(
     connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
 ) -> bool:
-    """Begin the lease of a claim anew. False: it is no longer ours, or no longer wanted."""
+    """Begin the lease of a claim anew, also during its hand-over.
+
+    False: it is no longer ours, or no longer wanted.
+    """
     done = connection.execute(
         update(actions)
         .where(
             actions.c.id == claimed.action_id,
             actions.c.lease_token == claimed.token,
-            actions.c.state.in_(OPEN_ACTIONS),
+            actions.c.state.in_((*OPEN_ACTIONS, ActionState.PERFORMING)),
         )
         .values(lease_until=now + timedelta(seconds=lease_s))
     )

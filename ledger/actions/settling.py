@@ -1,5 +1,7 @@
 """From the moment before the hand-over to its end, and what to do when nobody saw the end."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -10,6 +12,7 @@ from schemas.actions import Outcome
 from schemas.reasons import Reason
 from schemas.states import OPEN_ACTIONS, ActionState
 
+_SUSPICIOUS = 2  # so many workers may end over one action before it waits each time
 _FINAL = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
 
 
@@ -38,8 +41,29 @@ def begin_action(
             state=ActionState.PERFORMING,
             reason=None,
             attempts=actions.c.attempts + 1,
+            committed_at=None,
             lease_until=now + timedelta(seconds=lease_s),
         )
+    )
+    return done.rowcount == 1
+
+
+def commit_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
+) -> bool:
+    """Note that the hand-over comes to the step after which nobody can tell whether it was done.
+
+    Call it just before that step, and take the step only if this returns True and was committed.
+    False: the action is no longer ours, and another worker may be at it.
+    """
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state == ActionState.PERFORMING,
+        )
+        .values(committed_at=now, lease_until=now + timedelta(seconds=lease_s))
     )
     return done.rowcount == 1
 
@@ -66,6 +90,7 @@ def settle_action(
             due_at=outcome.until or actions.c.due_at,
             lease_until=None,
             lease_token=None,
+            committed_at=None,
             finished_at=now if final else None,
             receipt=outcome.detail if outcome.state == ActionState.DONE else None,
         )
@@ -89,26 +114,71 @@ def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: 
     )
 
 
-def expire_hand_overs(connection: Connection, now: datetime, *, repeatable: set[str]) -> int:
-    """Settle actions whose worker vanished during the hand-over; return how many.
+def tries_of(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
+    """Return how many attempts at this action ended with one of these reasons."""
+    count = connection.scalar(
+        select(func.count())
+        .select_from(attempts)
+        .where(attempts.c.action_id == action_id, attempts.c.reason.in_(reasons))
+    )
+    return count or 0
 
-    Kinds in `repeatable` wait to be done again; of the others nobody knows, and a person looks.
-    The token stays, so that a worker that was only slow can still say how it ended.
+
+def is_alone_in_trouble(
+    connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
+) -> bool:
+    """Return whether `least` attempts ended with these reasons, while others of its kind were done.
+
+    Then the cause is this action, not the other side.
+    """
+    row = connection.execute(
+        select(func.count(), func.min(attempts.c.at)).where(
+            attempts.c.action_id == action_id, attempts.c.reason.in_(reasons)
+        )
+    ).one()
+    number, since = row
+    if number < least:
+        return False
+    own_kind = select(actions.c.kind).where(actions.c.id == action_id).scalar_subquery()
+    others = select(actions.c.id).where(
+        actions.c.kind == own_kind,
+        actions.c.state == ActionState.DONE,
+        actions.c.finished_at > since,
+    )
+    return connection.scalar(others.limit(1)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many hand-overs were cut off: to be repeated, and possibly done."""
+
+    repeated: int = 0
+    unknown: int = 0
+
+
+def expire_hand_overs(connection: Connection, now: datetime, *, repeatable: set[str]) -> Expired:
+    """Settle actions whose worker vanished during the hand-over.
+
+    What was cut off before `commit_action` waits to be done again, and so do the kinds in
+    `repeatable`. Of the others nobody knows, and a person looks. The token stays, so that a worker
+    that was only slow can still say how it ended.
     """
     vanished = connection.execute(
-        select(actions.c.id, actions.c.kind).where(
+        select(actions.c.id, actions.c.kind, actions.c.committed_at).where(
             UNFINISHED_ACTIONS,
             actions.c.state == ActionState.PERFORMING,
             actions.c.lease_until <= now,
         )
     ).all()
-    settled = 0
+    repeated = unknown = 0
     for row in vanished:
-        again = row.kind in repeatable
+        again = row.committed_at is None or row.kind in repeatable
+        interrupted = Reason.HANDOVER_UNKNOWN if row.committed_at else Reason.MAIL_INTERRUPTED
+        vanished_how = "the worker ended during the hand-over"
         outcome = (
-            Outcome.waiting(now, Reason.HANDOVER_UNKNOWN)
+            Outcome.waiting(now + _interrupted_s(connection, row.id), interrupted, vanished_how)
             if again
-            else Outcome.unknown("the worker ended during the hand-over")
+            else Outcome.unknown(vanished_how)
         )
         done = connection.execute(
             update(actions)
@@ -120,12 +190,19 @@ def expire_hand_overs(connection: Connection, now: datetime, *, repeatable: set[
             .values(
                 state=outcome.state,
                 reason=outcome.reason,
-                due_at=now if again else actions.c.due_at,
+                due_at=outcome.until or actions.c.due_at,
                 lease_until=None,
+                committed_at=None,
                 finished_at=None if again else now,
             )
         )
         if done.rowcount == 1:
             note_attempt(connection, row.id, outcome, now)
-            settled += 1
-    return settled
+            repeated, unknown = repeated + again, unknown + (not again)
+    return Expired(repeated, unknown)
+
+
+def _interrupted_s(connection: Connection, action_id: int) -> timedelta:
+    """Return how long to wait: not at all at first, longer if this action may end its workers."""
+    before = tries_of(connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN})
+    return timedelta(seconds=min(2**before, 900) if before > _SUSPICIOUS else 0)

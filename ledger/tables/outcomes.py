@@ -63,6 +63,9 @@ actions = Table(
     Column("lease_until", Instant),
     Column("lease_token", String(32)),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # When the step began after which nobody can tell whether it was done. Before it, repeating is
+    # safe; only `performing` rows have it.
+    Column("committed_at", Instant),
     Column("finished_at", Instant),
     Column("receipt", Text),
     Index(

@@ -1,6 +1,6 @@
 """What the service keeps for itself: controls, sign-in, leases, heartbeats, revisions."""
 
-from sqlalchemy import JSON, BigInteger, Column, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Integer, String, Table, Text
 
 from ledger.tables.base import Instant, id_column, metadata, word
 
@@ -34,6 +34,18 @@ leases = Table(
     word("name", primary_key=True),
     Column("holder", String(32), nullable=False),
     Column("until", Instant, nullable=False),
+)
+
+# What keeps all actions of one kind from leaving, and when one of them is tried next.
+outages = Table(
+    "outages",
+    metadata,
+    word("kind", primary_key=True),
+    word("reason", nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("answer", Text, nullable=False),  # the other side's, without addresses
 )
 
 # When each process was last alive.

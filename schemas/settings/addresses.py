@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 
 from schemas.settings.broker import broker_address
 from schemas.settings.shape import Listen, MailAddress, SmtpServer, TlsMode
-from schemas.text import is_one_line, one_of
+from schemas.text import ascii_domain, is_one_line, one_of
 
 API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
@@ -237,10 +237,15 @@ def mail_address(text: str) -> MailAddress:
     name, address = (named["name"].strip(), named["address"].strip()) if named else ("", text)
     if name.startswith('"') and name.endswith('"') and len(name) > 1:
         name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
+    local, _, domain = address.rpartition("@")
+    written = f"{local}@{ascii_domain(domain) or ''}"
     # An encoded word in a name would be decoded by the reader's mail program into something else.
-    if not _EMAIL.fullmatch(address) or "=?" in name:
-        raise ValidationError("expected an address, as in Harbour Works <courses@example.org>")
-    return MailAddress(name=name, address=address)
+    if not _EMAIL.fullmatch(written) or "=?" in name:
+        raise ValidationError(
+            "expected an address, as in Harbour Works <courses@example.org>; before the @ only"
+            " ASCII characters, after it a domain in any script"
+        )
+    return MailAddress(name=name, address=written)
 
 
 def listen(text: str) -> Listen:

@@ -1,7 +1,8 @@
-"""`doctor`: what is wrong between us and Nexudus, and how to mend it.
+"""`doctor`: what is wrong between us and Nexudus or the mail server, and how to mend it.
 
 It looks with the eyes of the workers: the same settings, sign-in and limits. It changes nothing at
-Nexudus, and here it keeps nothing but a new sign-in and what it found out about lists.
+Nexudus, and here it keeps nothing but a new sign-in and what it found out about lists. An email is
+sent only if asked for; that one leaves lets workers try again at once what waits for that.
 """
 
 import logging
@@ -14,11 +15,15 @@ from itertools import groupby
 import click
 import structlog
 
-from ledger.engine import Engine, reading
+from ledger.controls import sending_of
+from ledger.engine import Engine, reading, writing
+from ledger.outages import outages_now, try_outages_now
 from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.reasons import EXPLANATIONS
 from schemas.refusals import REFUSALS, Refusal
 from schemas.settings import Settings
+from schemas.states import Mode
 from service.command.common import (
     as_json,
     opened_ledger,
@@ -28,6 +33,8 @@ from service.command.common import (
     with_own_broker,
 )
 from service.command.self_test import signature_checks
+from workers.actions.email.action import EmailAction
+from workers.actions.email.checkup import mail_checks
 from workers.clocks import utc_now
 from workers.source.checkup import Check, Topic, Verdict, check_up
 from workers.source.checkup.rounds import CheckUp
@@ -52,14 +59,15 @@ class _Ledger:
 
 
 @click.command()
+@click.option("--mail", "mail_to", metavar="ADDRESS", help="Send one test email to this address.")
 @as_json
-def doctor(*, as_json: bool) -> None:
-    """Find what is wrong between Coursebell and Nexudus, and the fix."""
+def doctor(*, mail_to: str | None, as_json: bool) -> None:
+    """Find what is wrong with Nexudus or the mail server, and the fix."""
     # What the source client logs is in the report, in words for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
     with ExitStack() as stack:
-        checks = _all_checks(settings, stack)
+        checks = _all_checks(settings, mail_to, stack)
         if as_json:
             made = list(checks)
         else:
@@ -77,7 +85,7 @@ def doctor(*, as_json: bool) -> None:
         raise SystemExit(BROKEN)
 
 
-def _all_checks(settings: Settings, stack: ExitStack) -> Iterator[Check]:
+def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> Iterator[Check]:
     ledger = _ledger(settings, stack)
     yield ledger.check
     budget = stack.enter_context(closing(make_budget(settings)))
@@ -91,6 +99,32 @@ def _all_checks(settings: Settings, stack: ExitStack) -> Iterator[Check]:
         with reading(ledger.engine) as connection:
             refused = refused_since(connection, utc_now() - REFUSED_FOR)
         yield from _refused(refused)
+    yield from _mail(settings, mail_to, ledger.engine)
+
+
+def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Iterator[Check]:
+    """Yield the steps to the mail server; if all are well, let workers try what waits for it."""
+    now, mode, outage = utc_now(), settings.mode, None
+    if engine is not None:
+        with reading(engine) as connection:
+            mode = sending_of(connection).mode
+            outage = outages_now(connection).get(EmailAction.kind)
+    is_well = True
+    for check in mail_checks(settings, mail_to, now, must_work=mode is Mode.SENDING):
+        is_well = is_well and check.verdict is not Verdict.PROBLEM
+        yield check
+    if outage is None:
+        return
+    since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
+    found = f"no email leaves {since}: {EXPLANATIONS[outage.reason].sentence}"
+    if not is_well or engine is None or mail_to is None:
+        fix = f"Mend it; workers try again at {outage.until:%H:%M} UTC, or once started again."
+        yield Check(Topic.MAIL, "waiting", Verdict.PROBLEM, found, fix)
+        return
+    with writing(engine) as connection:
+        try_outages_now(connection, now)
+    fix = "Workers try again now. If they run with older settings, start them again."
+    yield Check(Topic.MAIL, "waiting", Verdict.NOTE, found, fix)
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:

@@ -1,5 +1,6 @@
 """`status`: the whole in one line, or in numbers."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import click
@@ -7,6 +8,7 @@ import click
 from ledger.controls import sending_of
 from ledger.engine import reading
 from ledger.hooks import hook_alarms
+from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from ledger.stories import Tally, tally
 from ledger.troubles import source_troubles
@@ -40,6 +42,7 @@ def status(*, as_json: bool) -> None:
             heard = hearing_now(connection, settings, now)
             alarms = hook_alarms(connection)
             refused = refused_since(connection, now - REFUSED_FOR)
+            outages = outages_now(connection)
         parts = readiness(settings, engine, now)
     if as_json:
         print_json(
@@ -49,6 +52,7 @@ def status(*, as_json: bool) -> None:
                 "hearing": hearing_plain(heard),
                 "hooks": alarms,
                 "refused": refused,
+                "outages": outages,
                 "parts": parts,
             }
         )
@@ -56,7 +60,8 @@ def status(*, as_json: bool) -> None:
     click.echo(_one_line(sending.mode, counted))
     for line in hearing_lines(heard, settings, now):
         click.echo(printable(line))
-    for line in (*(f"! {alarm}" for alarm in alarms), *map(_refusal_line, refused)):
+    warnings = [f"! {line}" for line in (*alarms, *map(_outage_line, outages.values()))]
+    for line in (*warnings, *map(_refusal_line, refused)):
         click.echo(printable(line))
     for trouble in troubles:
         click.echo(
@@ -65,15 +70,26 @@ def status(*, as_json: bool) -> None:
         )
     if "broker" not in parts:
         click.echo("  there is no broker: workers and clock are one process")
-    for line in _reasons(counted):
-        click.echo(f"  {line}")
+    for line in (*_reasons(counted), *_part_lines(parts)):
+        click.echo(line)
+
+
+def _part_lines(parts: Mapping[str, str]) -> Iterator[str]:
     for name, says in parts.items():
         if says != "ok" and name != "check":  # told above, with what it means
-            click.echo(f"! {name}: {says}")
+            yield f"! {name}: {says}"
 
 
 def _refusal_line(refused: Refused) -> str:
     return f"{' ' if refused.is_over else '!'} {refused.sentence}"
+
+
+def _outage_line(outage: Outage) -> str:
+    answer = f" ({outage.answer})" if outage.answer else ""
+    return (
+        f"no {outage.kind} leaves since {local(outage.since)}, {outage.reason}: "
+        f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {local(outage.until)}"
+    )
 
 
 def _one_line(mode: str, counted: Tally) -> str:
@@ -99,5 +115,5 @@ def _reasons(counted: Tally) -> list[str]:
             for reason, count in sorted(reasons.items()):
                 if reason:
                     sentence = EXPLANATIONS[Reason(reason)].sentence
-                    lines.append(f"{count} {kind} {state}, {reason}: {sentence}")
+                    lines.append(f"  {count} {kind} {state}, {reason}: {sentence}")
     return lines

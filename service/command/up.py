@@ -24,6 +24,8 @@ from workers.workshop import read_rules
 # Each a command of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))
 PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
+# An email that is being handed over is finished: a minute to its last dot, and 45 s for the answer.
+WORKER_STOP_S = 120.0
 STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
 
 
@@ -163,7 +165,9 @@ def start_programs(
     for words in PROGRAMS_WITHOUT_BROKER if broker.is_none else PROGRAMS:
         name = words[0]
         log = None if log_dir is None else log_dir / f"{name}.log"
-        supervisor.start(ChildCommand(name, python_program("service", *words), environment, log))
+        stop_wait_s = WORKER_STOP_S if name == "worker" else None
+        argv = python_program("service", *words)
+        supervisor.start(ChildCommand(name, argv, environment, log, stop_wait_s))
 
 
 def _say(line: str) -> None:

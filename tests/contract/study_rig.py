@@ -33,7 +33,7 @@ from workers.lookup.conclude import Deciding
 from workers.lookup.drain import drain_batch
 from workers.lookup.settling import LookingUp
 from workers.perform.outbox import perform_batch
-from workers.perform.perform import Performing
+from workers.perform.tools import Performing
 from workers.perform.truth import Standpoint
 from workers.source.budget import Patience
 
@@ -142,6 +142,11 @@ class Space:
         """Choose whether emails leave."""
         with writing(self.engine) as connection:
             change_mode(connection, mode, "a test", self.clock())
+
+    def look_up(self) -> None:
+        """Do all look-ups that are due now, and perform nothing."""
+        while drain_batch(self.looking_up)[0]:
+            pass
 
     def work(self) -> None:
         """Do all that is due now."""

@@ -9,6 +9,7 @@ from ledger.actions import (
     ClaimedAction,
     begin_action,
     claim_actions,
+    commit_action,
     expire_hand_overs,
     finish_announced_at,
     next_action_at,
@@ -67,9 +68,15 @@ def settle(engine: Engine, one: ClaimedAction, outcome: Outcome, now: datetime =
         return settle_action(connection, one, outcome, now)
 
 
+def commit(engine: Engine, one: ClaimedAction, now: datetime = NOW) -> bool:
+    with writing(engine) as connection:
+        return commit_action(connection, one, now, lease_s=LEASE_S)
+
+
 def expire(engine: Engine, now: datetime, repeatable: set[str]) -> int:
     with writing(engine) as connection:
-        return expire_hand_overs(connection, now, repeatable=repeatable)
+        expired = expire_hand_overs(connection, now, repeatable=repeatable)
+    return expired.repeated + expired.unknown
 
 
 def supersede(engine: Engine, coworker_id: int = ANA) -> int:
@@ -318,6 +325,7 @@ def test_what_is_being_handed_over_is_claimed_by_nobody(ledger_engine: Engine) -
 def test_only_one_of_many_can_settle(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
+    commit(ledger_engine, one)
     assert sum(at_once(6, lambda _: settle(ledger_engine, one, Outcome.done("250 ok")))) == 1
     assert tries(ledger_engine) == [("done", None, "250 ok")]
 
@@ -379,6 +387,7 @@ def test_a_hand_over_whose_worker_vanished_is_unknown_and_never_repeated(
 ) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
+    assert commit(ledger_engine, one)
     assert expire(ledger_engine, at(LEASE_S - 1), set()) == 0
     assert expire(ledger_engine, at(LEASE_S), set()) == 1
     assert expire(ledger_engine, at(LEASE_S + 1), set()) == 0
@@ -392,9 +401,39 @@ def test_a_hand_over_whose_worker_vanished_is_unknown_and_never_repeated(
     assert [outcome for outcome, _, _ in tries(ledger_engine)] == ["unknown"]
 
 
+def test_a_hand_over_cut_off_before_its_last_step_is_due_again(ledger_engine: Engine) -> None:
+    one = planned(ledger_engine)
+    begin(ledger_engine, one)
+    assert expire(ledger_engine, at(LEASE_S), set()) == 1
+    assert tries(ledger_engine)[0][:2] == ("waiting", Reason.MAIL_INTERRUPTED)
+    [again] = claim_due(ledger_engine, at(LEASE_S))
+    assert not commit(ledger_engine, one)  # it was only slow, and may not take the step
+    assert begin(ledger_engine, again)
+    assert not commit(ledger_engine, one)
+    assert commit(ledger_engine, again)
+
+
+def test_an_action_over_which_workers_keep_ending_waits_longer_each_time(
+    ledger_engine: Engine,
+) -> None:
+    now = 0.0
+    one = planned(ledger_engine)
+    waits = []
+    for _ in range(6):
+        begin(ledger_engine, one, at(now))
+        now += LEASE_S
+        assert expire(ledger_engine, at(now), set()) == 1
+        [row] = rows(ledger_engine, actions)
+        waits.append((row.due_at - at(now)).total_seconds())
+        now += waits[-1]
+        [one] = claim_due(ledger_engine, at(now))
+    assert waits == [0, 0, 0, 8, 16, 32]
+
+
 def test_a_hand_over_that_may_be_repeated_is_due_again(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
+    commit(ledger_engine, one)
     assert expire(ledger_engine, at(LEASE_S), {"email"}) == 1
     [again] = claim_due(ledger_engine, at(LEASE_S))
     assert (again.action_id, again.attempts) == (one.action_id, 1)
@@ -404,6 +443,7 @@ def test_a_hand_over_that_may_be_repeated_is_due_again(ledger_engine: Engine) ->
 def test_of_many_who_sweep_one_settles(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
+    commit(ledger_engine, one)
     assert sum(at_once(6, lambda _: expire(ledger_engine, at(LEASE_S), set()))) == 1
     assert len(tries(ledger_engine)) == 1
 
@@ -413,6 +453,7 @@ def test_a_worker_that_was_only_slow_turns_unknown_into_what_it_saw(
 ) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
+    commit(ledger_engine, one)
     expire(ledger_engine, at(LEASE_S), set())
     assert settle(ledger_engine, one, Outcome.done("250"), at(LEASE_S + 5))
     [row] = rows(ledger_engine, actions)

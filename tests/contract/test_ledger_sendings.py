@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.actions import begin_action, expire_hand_overs, settle_action
+from ledger.actions import begin_action, commit_action, expire_hand_overs, settle_action
 from ledger.engine import Engine, reading, writing
 from ledger.sendings import planned_nearby, sent_to
 from schemas.actions import Outcome
@@ -85,6 +85,7 @@ def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     with writing(ledger_engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+        commit_action(connection, one, at(2), lease_s=LEASE_S)
         expire_hand_overs(connection, at(100), repeatable=set())
     assert sent(ledger_engine) == [at(100)]
 

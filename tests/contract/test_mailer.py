@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from schemas.errors import ActionRefused, MailUnavailable
+from schemas.errors import ActionRefused, AddressUnusable, MailStopped, MailUnavailable
+from schemas.reasons import Reason
 from schemas.settings import TlsMode
 from tests.doubles.catching_mailer import CatchingMailer
 from tests.doubles.mail_server import Mailbox, mail_server, make_certificate, server_at
-from workers.mailer.errors import MailRefusedUs
 from workers.mailer.mailer import Mailer
 
 SENDER = "courses@harbour.example"
@@ -102,14 +102,15 @@ def test_a_later_is_transient_and_not_our_settings_fault(post: Post) -> None:
     post.answer(ANA, "450 4.2.0 greylisted")
     with pytest.raises(MailUnavailable) as later:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
-    assert not isinstance(later.value, MailRefusedUs)
+    assert not isinstance(later.value, MailStopped)
     assert post.arrived() == []
 
 
 def test_a_wish_for_a_login_is_about_us_and_not_about_the_email(post: Post) -> None:
     post.answer(ANA, "530 5.7.0 authentication required")
-    with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+    with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as stopped:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+    assert stopped.value.reason is Reason.MAIL_LOGIN
 
 
 def test_one_refused_email_does_not_hinder_the_others_of_a_batch(post: Post) -> None:
@@ -146,7 +147,7 @@ def test_one_refused_email_does_not_hinder_the_others_of_a_batch(post: Post) -> 
 def test_an_address_that_cannot_be_written_without_doubt_is_refused(
     post: Post, recipient: str
 ) -> None:
-    with pytest.raises(ActionRefused) as refused:
+    with pytest.raises(AddressUnusable) as refused:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=recipient)
     assert "people" not in str(refused.value)
     assert post.arrived() == []
@@ -191,14 +192,30 @@ def test_an_encrypted_connection_with_a_login_carries_the_email(
         good = Mailer(server_at(port, tls, "rita", "open sesame"), tls_context=trusting)
         assert good.deliver(an_email(), sender=SENDER, recipient=ANA).startswith("250")
         bad = Mailer(server_at(port, tls, "rita", "open says me"), tls_context=trusting)
-        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL") as refused:
+        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as refused:
             bad.deliver(an_email(), sender=SENDER, recipient=ANA)
+        assert refused.value.reason is Reason.MAIL_LOGIN
         assert "says" not in str(refused.value)
-        accented = Mailer(server_at(port, tls, "rita", "sésame"), tls_context=trusting)
-        with pytest.raises(MailRefusedUs, match="must be ASCII") as refused:
-            accented.deliver(an_email(), sender=SENDER, recipient=ANA)
-        assert refused.value.__cause__ is None
     assert mailbox.arrived == [(SENDER, ANA, an_email().as_bytes())]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_user_and_password_outside_ascii_log_in(mechanism: str) -> None:
+    given: list[LoginPassword] = []
+
+    def let_in(*said: object) -> AuthResult:
+        given.append(said[-1])  # type: ignore[arg-type]
+        return AuthResult(success=True)
+
+    mailbox = Mailbox()
+    others = ["LOGIN" if mechanism == "PLAIN" else "PLAIN"]
+    with mail_server(
+        mailbox, authenticator=let_in, auth_require_tls=False, auth_exclude_mechanism=others
+    ) as port:
+        mailer = Mailer(server_at(port, username="zoë", password="pässwörd€"))
+        mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+    assert given == [LoginPassword("zoë".encode(), "pässwörd€".encode())]
+    assert len(mailbox.arrived) == 1
 
 
 def test_starttls_means_that_the_email_travels_encrypted(tmp_path: Path) -> None:
@@ -222,8 +239,10 @@ def test_a_certificate_that_does_not_hold_stops_everything(
     with mail_server(mailbox, **context) as port:
         trust = None if certificate == "unknown" else trusting
         mailer = Mailer(server_at(port, tls), tls_context=trust)
-        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+        assert stopped.value.reason is Reason.MAIL_CERTIFICATE
+        assert stopped.value.answer
     assert mailbox.arrived == []
 
 
@@ -231,8 +250,9 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
         mailer = Mailer(server_at(port, TlsMode.STARTTLS))
-        with pytest.raises(MailRefusedUs, match="does not offer STARTTLS"):
+        with pytest.raises(MailStopped, match="does not offer STARTTLS") as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+        assert stopped.value.reason is Reason.MAIL_STARTTLS
     assert mailbox.arrived == []
 
 

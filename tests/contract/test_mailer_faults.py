@@ -8,13 +8,20 @@ from email.policy import SMTP
 
 import pytest
 
-from schemas.errors import ActionRefused, CoursebellError, HandoverUnknown, MailUnavailable
+from schemas.errors import (
+    ActionRefused,
+    CoursebellError,
+    HandoverUnknown,
+    MailStopped,
+    MailUnavailable,
+)
+from schemas.reasons import Reason
 from schemas.settings import TlsMode
 from tests.doubles.mail_server import server_at
-from tests.doubles.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
-from workers.mailer.errors import MailRefusedUs
+from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, ScriptedSmtp
+from workers.mailer.connection import Patience
 from workers.mailer.handover import has_something_to_read
-from workers.mailer.mailer import Mailer
+from workers.mailer.mailer import Mailer, Steps
 
 SENDER = "courses@harbour.example"
 ANA = "ana@people.example"
@@ -30,32 +37,48 @@ def an_email(text: str = "Hello Ana,\n") -> EmailMessage:
     return message
 
 
+def fault(error: CoursebellError) -> type[CoursebellError] | Reason:
+    """Return why nothing leaves at all, or what kind of error this email met."""
+    return error.reason if isinstance(error, MailStopped) else type(error)
+
+
 def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: float = 30) -> str:
     # So much patience for the connection that a mix-up of the two would be noticed.
-    mailer = Mailer(server_at(server.port), connect_timeout_s=999, answer_timeout_s=patience_s)
+    patience = Patience(999, patience_s, 999, patience_s)
+    mailer = Mailer(server_at(server.port), patience=patience)
     return mailer.deliver(an_email(text), sender=SENDER, recipient=ANA)
 
 
 @pytest.mark.parametrize(
-    ("step", "answer", "error"),
+    ("step", "answer", "wanted"),
     [
-        ("GREETING", b"421 4.3.2 too busy", MailUnavailable),
-        ("GREETING", b"554 5.3.2 no service here", MailUnavailable),
-        ("GREETING", b"I am a teapot", MailUnavailable),
-        ("GREETING", HANG_UP, MailUnavailable),
-        ("EHLO", b"421 closing", MailUnavailable),
-        ("EHLO", HANG_UP, MailUnavailable),
-        ("MAIL", b"450 4.7.1 later", MailUnavailable),
-        ("MAIL", b"550 5.7.1 not you", ActionRefused),
-        ("MAIL", b"530 5.7.0 log in first", MailRefusedUs),
+        ("GREETING", b"421 4.3.2 too busy", Reason.MAIL_BUSY),
+        ("GREETING", b"554 5.3.2 no service here", Reason.MAIL_REFUSES_US),
+        ("GREETING", b"HTTP/1.1 400 Bad Request", Reason.MAIL_UNREACHABLE),
+        ("GREETING", HANG_UP, Reason.MAIL_UNREACHABLE),
+        ("EHLO", b"421 closing", Reason.MAIL_BUSY),
+        ("EHLO", HANG_UP, Reason.MAIL_UNREACHABLE),
+        ("MAIL", b"450 4.7.1 later", Reason.MAIL_BUSY),
+        ("MAIL", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
+        ("MAIL", b"550 5.7.1 not you", Reason.MAIL_SENDER),
+        ("MAIL", b"552 5.3.4 too large", ActionRefused),
+        ("MAIL", b"530 5.7.0 log in first", Reason.MAIL_LOGIN),
+        ("MAIL", b"530 5.7.0 Must issue a STARTTLS command first", Reason.MAIL_STARTTLS),
         ("MAIL", b"?", MailUnavailable),
         ("RCPT", b"450 4.2.1 mailbox busy", MailUnavailable),
+        ("RCPT", b"451 4.7.1 greylisted", MailUnavailable),
+        ("RCPT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
+        ("RCPT", b"421 4.3.2 shutting down", Reason.MAIL_BUSY),
         ("RCPT", b"550 5.1.1 no such person", ActionRefused),
-        ("RCPT", HANG_UP, MailUnavailable),
-        ("DATA", b"450 4.3.0 later", MailUnavailable),
+        ("RCPT", b"550 5.7.1 mailbox closed to you", ActionRefused),
+        ("RCPT", b"553 5.7.1 Sender address rejected: not owned by user", Reason.MAIL_SENDER),
+        ("RCPT", b"550 5.1.8 bad system address", Reason.MAIL_SENDER),
+        ("RCPT", b"554 5.7.1 Relay access denied", Reason.MAIL_RELAY),
+        ("RCPT", HANG_UP, Reason.MAIL_INTERRUPTED),
+        ("DATA", b"450 4.3.0 later", Reason.MAIL_BUSY),
         ("DATA", b"550 5.7.0 no", ActionRefused),
         ("DATA", b"250 what?", MailUnavailable),
-        ("DATA", HANG_UP, MailUnavailable),
+        ("DATA", HANG_UP, Reason.MAIL_INTERRUPTED),
         ("DOT", b"450 4.3.0 later", MailUnavailable),
         ("DOT", b"550 5.7.1 looks like spam", ActionRefused),
         ("DOT", b"421 4.3.0 shutting down", MailUnavailable),
@@ -67,12 +90,12 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: flo
     ],
 )
 def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
-    step: str, answer: bytes, error: type[CoursebellError]
+    step: str, answer: bytes, wanted: type[CoursebellError] | Reason
 ) -> None:
     with ScriptedSmtp({step: answer}) as server:
-        with pytest.raises(error) as raised:
+        with pytest.raises(CoursebellError) as raised:
             deliver_to(server)
-        assert type(raised.value) is error
+        assert fault(raised.value) is wanted
         assert ANA not in str(raised.value)
         assert server.commands.count("CONNECTED") == 1
 
@@ -86,6 +109,42 @@ def test_silence_before_the_text_is_transient(step: str) -> None:
 def test_silence_after_the_final_dot_is_unknown() -> None:
     with ScriptedSmtp({"DOT": SILENCE}) as server, pytest.raises(HandoverUnknown):
         deliver_to(server, patience_s=SHORT_S)
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted"),
+    [
+        ("GREETING", Reason.MAIL_UNREACHABLE),
+        ("RCPT", Reason.MAIL_INTERRUPTED),
+        ("DOT", HandoverUnknown),
+    ],
+)
+def test_a_server_that_drips_its_answer_does_not_hold_us_beyond_the_session(
+    step: str, wanted: type[CoursebellError] | Reason
+) -> None:
+    patience = Patience(session_s=SHORT_S, end_s=SHORT_S)
+    with ScriptedSmtp({step: DRIP}) as server:
+        mailer = Mailer(server_at(server.port), patience=patience)
+        with pytest.raises(CoursebellError) as raised:
+            mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+    assert fault(raised.value) is wanted
+    assert server.drops < MOST_DROPS
+
+
+def test_nothing_is_sent_after_a_step_that_the_caller_stops() -> None:
+    for at_end, texts in ((False, 0), (True, 0)):
+        with ScriptedSmtp() as server:
+            steps = Steps(before_end=_stop) if at_end else Steps(before_step=_stop)
+            with pytest.raises(LookupError):
+                Mailer(server_at(server.port)).deliver(
+                    an_email(), sender=SENDER, recipient=ANA, steps=steps
+                )
+        assert len(server.texts) == texts
+        assert any(command == "DATA" for command in map(str.upper, server.commands)) is at_end
+
+
+def _stop() -> None:
+    raise LookupError
 
 
 def test_a_connection_lost_within_the_text_is_transient() -> None:
@@ -122,51 +181,50 @@ def test_nobody_listening_is_transient() -> None:
 def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, TlsMode.IMPLICIT))
-        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL"):
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("answer", "reason"),
     [
-        (b"454 4.7.0 not now", MailUnavailable),
-        (b"501 5.5.0 no", MailRefusedUs),
-        (HANG_UP, MailUnavailable),
+        (b"454 4.7.0 not now", Reason.MAIL_BUSY),
+        (b"501 5.5.0 no", Reason.MAIL_STARTTLS),
+        (HANG_UP, Reason.MAIL_UNREACHABLE),
     ],
 )
-def test_starttls_that_fails_sends_nothing_in_the_clear(
-    answer: bytes, error: type[CoursebellError]
-) -> None:
+def test_starttls_that_fails_sends_nothing_in_the_clear(answer: bytes, reason: Reason) -> None:
     script = {"EHLO": b"250-scripted\r\n250 STARTTLS", "STARTTLS": answer}
     with ScriptedSmtp(script) as server:
-        mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), answer_timeout_s=SHORT_S)
-        with pytest.raises(error) as raised:
+        patience = Patience(answer_s=SHORT_S)
+        mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), patience=patience)
+        with pytest.raises(MailStopped) as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
-        assert type(raised.value) is error
+        assert stopped.value.reason is reason
         assert not any(command.startswith("MAIL") for command in server.commands)
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("answer", "reason"),
     [
-        (b"535 5.7.8 wrong", MailRefusedUs),
-        (b"454 4.7.0 later", MailUnavailable),
-        (HANG_UP, MailUnavailable),
+        (b"535 5.7.8 wrong", Reason.MAIL_LOGIN),
+        (b"454 4.7.0 later", Reason.MAIL_BUSY),
+        (HANG_UP, Reason.MAIL_UNREACHABLE),
     ],
 )
-def test_a_login_that_fails_is_about_us(answer: bytes, error: type[CoursebellError]) -> None:
+def test_a_login_that_fails_is_about_us(answer: bytes, reason: Reason) -> None:
     script = {"EHLO": b"250-scripted\r\n250 AUTH PLAIN", "AUTH": answer}
     with ScriptedSmtp(script) as server:
         mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
-        with pytest.raises(error) as raised:
+        with pytest.raises(MailStopped) as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
-        assert type(raised.value) is error
+        assert stopped.value.reason is reason
 
 
 def test_a_login_that_is_not_offered_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
-        with pytest.raises(MailRefusedUs, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL"):
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 

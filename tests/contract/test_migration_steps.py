@@ -5,7 +5,7 @@ What is filled is read from the database itself, so that each table of that time
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, Table, select, text
 
+from ledger.actions import expire_hand_overs
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import (
     check_revision,
@@ -31,10 +32,10 @@ MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
     "snapshots": {"decided_upto": None},
-    "actions": {"asked": False, "released_at": None},
+    "actions": {"asked": False, "released_at": None, "committed_at": None},
     "deliveries": {"size": None, "digest": None},
 }
-NEW_TABLES = ("checks", "control_log", "gaps", "refusals", "sightings")
+NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals", "sightings")
 
 
 def step(engine: Engine, direction: str, revision: str) -> None:
@@ -103,8 +104,19 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0004", "0004"),
         ("0005", "0004"),
         ("0006", "0004"),
+        ("0007", "0007"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
+
+
+def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledger: Engine) -> None:
+    with writing(first_ledger) as connection:
+        connection.execute(text("UPDATE actions SET state = 'performing'"))
+        connection.execute(text("DELETE FROM attempts"))
+    migrate(first_ledger)
+    with writing(first_ledger) as connection:
+        expired = expire_hand_overs(connection, MOMENT + timedelta(days=1), repeatable=set())
+    assert (expired.repeated, expired.unknown) == (0, 1)
 
 
 def test_going_back_a_version_takes_only_what_that_version_brought(first_ledger: Engine) -> None:

@@ -12,14 +12,14 @@ from ledger.engine import Engine, writing
 from ledger.lookups import begin_lookup, claim_lookups
 from ledger.people import address_hash, keep_choice
 from schemas.entity import Entity
-from schemas.errors import HandoverUnknown, MailUnavailable, SourceRefused
+from schemas.errors import HandoverUnknown, MailStopped, MailUnavailable, SourceRefused
+from schemas.reasons import Reason
 from schemas.records import Record
 from schemas.states import Mode
 from tests.builders.records import lesson
 from tests.contract.ledger_rig import at_once
 from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
 from workers.lookup.drain import drain_batch
-from workers.mailer.errors import MailRefusedUs
 
 AT_ONCE = SHIPPED.replace("    gather: 30m\n", "").replace("    gather_at_most: 3h\n", "")
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -395,7 +395,8 @@ def test_a_mail_server_that_refuses_our_login_uses_up_no_tries(ledger_engine: En
     space = Space(
         ledger_engine, rules_of(ANY_TIME.replace("stale_after: 48h", "stale_after: none"))
     )
-    space.mailer.fail_next(*(MailRefusedUs("535") for _ in range(9)))
+    refused = MailStopped(Reason.MAIL_LOGIN, "refused", answer="535")
+    space.mailer.fail_next(*(refused for _ in range(9)))
     space.enrol(1)
     space.work()
     for _ in range(9):

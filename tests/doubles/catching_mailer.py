@@ -1,14 +1,14 @@
 """A mailer that keeps what it is given. tests/contract/test_mailer.py holds it to the real one."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 
 from workers.mailer.address import EnvelopeAddress
-from workers.mailer.errors import quotable, refusal
+from workers.mailer.errors import Step, quotable, refusal
 from workers.mailer.handover import wire_form
-from workers.mailer.mailer import MailLine
+from workers.mailer.mailer import UNWATCHED, MailLine, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,16 @@ class CaughtMail:
 
 
 class CatchingMailer:
-    """The interface of `Mailer`. `caught` is what was taken, in order."""
+    """The interface of `Mailer`. `caught` is what was taken, in order; `asked` counts."""
 
     def __init__(self) -> None:
         self.caught: list[CaughtMail] = []
+        self.asked = 0
+        self.at_end: Callable[[], None] | None = None  # done each time between last step and answer
+        self._meanwhile: list[Callable[[], None]] = []
         self._answers: dict[str, str] = {}
         self._errors: list[Exception] = []
+        self._failing: dict[str, Exception] = {}
 
     def answer(self, recipient: str, line: str) -> None:
         """From now on, answer this recipient with a server's line, such as `550 no such person`."""
@@ -37,15 +41,34 @@ class CatchingMailer:
         """Raise these, one for each delivery to come, before anything is caught."""
         self._errors.extend(errors)
 
-    def deliver(self, message: EmailMessage, *, sender: str, recipient: str) -> str:
+    def fail_on(self, recipient: str, error: Exception) -> None:
+        """From now on, raise this for every email to this recipient."""
+        self._failing[recipient] = error
+
+    def meanwhile(self, *deeds: Callable[[], None]) -> None:
+        """Do these, one during each delivery to come, just before its last step."""
+        self._meanwhile.extend(deeds)
+
+    def deliver(
+        self, message: EmailMessage, *, sender: str, recipient: str, steps: Steps = UNWATCHED
+    ) -> str:
         """Catch one email and return a receipt; see `Mailer.deliver`."""
         from_address = EnvelopeAddress.parse(sender)
         to_address = EnvelopeAddress.parse(recipient)
+        self.asked += 1
         if self._errors:
             raise self._errors.pop(0)
+        if recipient in self._failing:
+            raise self._failing[recipient]
         if recipient in self._answers:
             code, _, text = self._answers[recipient].partition(" ")
-            raise refusal(int(code), text.encode(), step="the recipient")
+            raise refusal(int(code), text.encode(), step=Step.RECIPIENT)
+        steps.before_step()
+        if self._meanwhile:
+            self._meanwhile.pop(0)()
+        steps.before_end()
+        if self.at_end is not None:
+            self.at_end()
         utf8 = not (from_address.is_ascii and to_address.is_ascii)
         content = wire_form(message, utf8=utf8)
         self.caught.append(CaughtMail(str(from_address), str(to_address), content, message))

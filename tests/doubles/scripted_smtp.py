@@ -4,6 +4,7 @@ It answers every command well unless the script says otherwise for that step. St
 the commands in capitals, `BODY` (after the first line of the text) and `DOT` (after its end).
 """
 
+import select
 import socket
 import threading
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from typing import BinaryIO, Self
 
 HANG_UP = b"<hang up>"  # close the connection instead of answering
 SILENCE = b"<silence>"  # say nothing until the client goes away
+DRIP = b"<drip>"  # say one byte of an answer at a time, and never all of it
+MOST_DROPS = 200  # that are sent to a client that does not give up; then the server hangs up
+_DROP_EVERY_S = 0.05
 
 _FINE = {
     "GREETING": b"220 scripted ESMTP",
@@ -32,6 +36,7 @@ class ScriptedSmtp:
         self.script = dict(script or {})
         self.commands: list[str] = []
         self.texts: list[bytes] = []
+        self.drops = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -84,9 +89,21 @@ class ScriptedSmtp:
             text.append(line)
         return False
 
+    def _drip(self, client: socket.socket) -> None:
+        client.setblocking(False)  # noqa: FBT003 - the library names no argument
+        for _ in range(MOST_DROPS):
+            client.sendall(b"2")
+            self.drops += 1
+            gone, _, _ = select.select([client], [], [], _DROP_EVERY_S)
+            if gone:
+                return
+
     def _answer(self, client: socket.socket, lines: BinaryIO, step: str) -> bool:
         answer = self.script.get(step) or _FINE.get(step, b"250 fine")
         if answer == HANG_UP:
+            return False
+        if answer == DRIP:
+            self._drip(client)
             return False
         if answer == SILENCE:
             lines.read()

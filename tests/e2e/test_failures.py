@@ -117,7 +117,8 @@ def test_an_email_cut_off_after_the_hand_over_is_unknown_and_never_repeated(hous
 def test_a_worker_killed_during_the_hand_over_leaves_unknown(tmp_path: Path) -> None:
     with silent_smtp() as url, open_house(tmp_path, COURSEBELL_SMTP_URL=url) as house:
         member = house.sandbox.enrol("Joël", FINANCE)
-        wait_until(lambda: _actions(house, member) == [("performing", None)], "hand-over begun")
+        at_the_dot = "SELECT state FROM actions WHERE committed_at IS NOT NULL"
+        wait_until(lambda: house.rows(at_the_dot) == [("performing",)], "the final dot")
         house.end("worker", signal.SIGKILL)
         house.start("worker")
         wait_until(lambda: _actions(house, member) == [("unknown", "handover-unknown")], "unknown")

@@ -260,7 +260,10 @@ NO_PATH = f"expected an address without a path, such as {NEXUDUS}; Coursebell ad
 NO_WEBSITE = (
     f"expected {NEXUDUS}, the address of the API for every space; this is the address of a website"
 )
-SENDER = "expected an address, as in Harbour Works <courses@example.org>"
+SENDER = (
+    "expected an address, as in Harbour Works <courses@example.org>; before the @ only ASCII"
+    " characters, after it a domain in any script"
+)
 ESCAPED = "expected # and ? and @ in user and password percent-encoded"
 UNKNOWN_OPTION = (
     "the option {} is not known here; remove it"
@@ -640,3 +643,8 @@ def test_any_address_gives_settings_or_one_mistake(name: str, text: str) -> None
         describe(load_settings({name: text}), {name: text})
     else:
         assert len(error.mistakes) == 1
+
+
+def test_a_senders_domain_may_be_in_any_script() -> None:
+    settings = load_settings({"COURSEBELL_MAIL_FROM": "Rita <rita@b\u00fccher.example>"})
+    assert settings.mail_from == MailAddress("Rita", "rita@xn--bcher-kva.example")

@@ -10,6 +10,7 @@ from ledger.people import Person
 from schemas.events import Event
 from schemas.records import Course, CourseMember, Lesson
 from workers.decide.completion import Progress
+from workers.mailer.mailer import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,12 @@ class Written:
     """An action as it will leave: what to keep of it, and how to hand it over.
 
     `hand_over` returns the other side's receipt. It raises `MailUnavailable` (later may help),
-    `ActionRefused` (a final no) or `HandoverUnknown` (nobody knows).
+    `MailStopped` (the same, and for all actions of its kind), `ActionRefused` (a final no) or
+    `HandoverUnknown` (nobody knows), and what the steps raise.
     """
 
     copy: Copy
-    hand_over: Callable[[], str]
+    hand_over: Callable[[Steps], str]
 
 
 class Action(Protocol):
@@ -51,4 +53,8 @@ class Action(Protocol):
     repeatable: bool  # whether doing it again by mistake is harmless
 
     def write(self, order: Order) -> Written:
-        """Write it, touching nothing outside. Raises `TemplateGap` if it cannot be written."""
+        """Write it, touching nothing outside.
+
+        Raises `TemplateGap` if it cannot be written, and `AddressUnusable` if there is no address
+        to send it to.
+        """

@@ -7,6 +7,7 @@ and how often its hand-over was begun.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from ledger.outages import OUTAGE_REASONS
 from ledger.stories.certificate import Effect
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -24,7 +25,7 @@ _TRACED = {
     ActionState.SKIPPED,
 }
 # What a hand-over that was begun may come to, before it ends for good.
-_AGAIN = {Reason.MAIL_TEMPORARY, Reason.HANDOVER_UNKNOWN}
+_AGAIN = {Reason.MAIL_TEMPORARY, Reason.HANDOVER_UNKNOWN} | OUTAGE_REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +110,8 @@ def _was_begun(one: tuple[str, str | None]) -> bool:
     if outcome in {ActionState.DONE, ActionState.UNKNOWN}:
         return True
     # Refused while it was written, before it was begun, looks the same: one too many is harmless.
-    refused = outcome == ActionState.FAILED and reason == Reason.MAIL_REJECTED
+    refused = (outcome, reason) in {
+        (ActionState.FAILED, Reason.MAIL_REJECTED),
+        (ActionState.SKIPPED, Reason.NO_EMAIL),
+    }
     return refused or reason in _AGAIN

@@ -67,7 +67,8 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
 
 
 def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> int:
-    if calm.until is not None or time.monotonic() > calm.end:
+    is_over = calm.until is not None or time.monotonic() > calm.end
+    if is_over or tools.is_stopping():
         try:
             with writing(tools.engine) as connection:
                 until = calm.until or tools.clock()

@@ -1,6 +1,7 @@
 """Works off one claimed look-up and writes down how it ended; raises nothing for its own fate."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -45,7 +46,10 @@ _log = structlog.get_logger("lookup")
 
 @dataclass(frozen=True, slots=True)
 class LookingUp:
-    """With what records are looked up. `source` lends a way there, for one thread at a time."""
+    """With what records are looked up. `source` lends a way there, for one thread at a time.
+
+    No look-up is begun once `is_stopping` says that the worker has been asked to stop.
+    """
 
     engine: Engine
     source: Lend
@@ -54,6 +58,7 @@ class LookingUp:
     chance: Chance
     lease_s: float
     once: Once = field(default_factory=Once)
+    is_stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True)

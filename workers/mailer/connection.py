@@ -4,55 +4,148 @@ Nothing is softened: if STARTTLS is asked for and not offered, or a certificate 
 email leaves in the clear.
 """
 
+import base64
+import hmac
 import smtplib
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
-from schemas.errors import MailUnavailable
+from schemas.errors import MailStopped
+from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
-from workers.mailer.errors import MailRefusedUs, quotable
+from workers.mailer.errors import SEE_URL, quotable
+from workers.source.transport.deadline import Deadline, DeadlineTlsSocket, connect_within
 
-_SEE = "see COURSEBELL_SMTP_URL"
 _YES = range(200, 300)
 _REFUSED = range(500, 600)
+_LOGGED_IN = frozenset({235, 503})  # 503: already
+_CHALLENGE = 334
+_LATER = range(400, 500)
+_MOST_CHALLENGES = 5
+_MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")  # in this order of preference
+
+
+def nothing() -> None:
+    """Do nothing: what is called before a step where nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long we wait, in seconds: to connect, and for each answer.
+    """How long we wait, in seconds: to connect, for each answer, and for all of it.
 
-    Two numbers, because servers that slow strangers down do so with their greeting.
+    Servers that slow strangers down do so with their greeting, so connecting has its own number.
+    `session_s` ends before the final dot of an email; its answer then has `end_s` of its own. Both
+    together, after the reading that comes before an email, are well under a task's limit.
     """
 
     connect_s: float = 10.0
     answer_s: float = 30.0
+    session_s: float = 60.0
+    end_s: float = 45.0
 
 
-class _Connection(smtplib.SMTP):
-    """The standard library's client, with two timeouts, and encrypted at once if so asked."""
+class Connection(smtplib.SMTP):
+    """The standard library's client with a deadline, and encrypted at once if so asked.
 
-    def __init__(self, server: SmtpServer, context: ssl.SSLContext, patience: Patience) -> None:
+    `before_step` is called before each command; what it raises ends the session. `heard` is called
+    with each command's verb and its answer, without addresses.
+    """
+
+    def __init__(
+        self,
+        server: SmtpServer,
+        context: ssl.SSLContext,
+        patience: Patience,
+        before_step: Callable[[], None] = nothing,
+        heard: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._implicit = context if server.tls is TlsMode.IMPLICIT else None
-        self._answer_s = patience.answer_s
+        self._patience = patience
+        self._deadline = Deadline(patience.answer_s)
+        self._heard = heard
+        self._verb = "CONNECT"
+        self.before_step = before_step
+        self.start_session()
         # A name must be given: the default asks the name service, which may take long.
-        super().__init__(server.host, server.port, "localhost", timeout=patience.connect_s)
+        super().__init__(server.host, server.port, "localhost")
         self.local_hostname = self._own_name()
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plain = socket.create_connection((host, port), timeout)
-        # The library sends body and final dot apart; the dot must not wait for an acknowledgement.
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def start_session(self) -> None:
+        """Begin the time that one email may take."""
+        self._deadline.piece_s = self._patience.answer_s
+        self._deadline.start(self._patience.session_s)
+
+    def start_end(self) -> None:
+        """Begin the time for the answer to the final dot."""
+        self._verb = "END"
+        self._deadline.piece_s = self._patience.end_s
+        self._deadline.start(self._patience.end_s)
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Send a command; called by the library for every one."""
+        self.before_step()
+        is_verb = cmd.isalpha()  # else it is the answer to a login's challenge
+        self._verb = cmd.upper() if is_verb else self._verb
+        super().putcmd(cmd, args)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read an answer; called by the library for every one."""
+        code, text = super().getreply()
+        if self._heard is not None:
+            self._heard(self._verb, quotable(code, text))
+        return code, text
+
+    def starttls(self, *_: Any, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:  # noqa: ANN401 - what the library also takes is not used
+        """Encrypt the connection; the deadline holds on below."""
+        answer = super().starttls(context=context)
+        cast("DeadlineTlsSocket", self.sock).deadline = self._deadline
+        return answer
+
+    def log_in(self, username: str, password: str) -> tuple[int, bytes]:
+        """Log in with whatever mechanism is offered, and return the last answer.
+
+        Unlike the library's `login`, user and password may hold any character (RFC 4616).
+        """
+        offered = self.esmtp_features.get("auth", "").upper().split()
+        answer = (-1, b"")
+        for mechanism in (one for one in _MECHANISMS if one in offered):
+            answer = self._try_login(mechanism, username, password)
+            if answer[0] in _LOGGED_IN or answer[0] in _LATER:
+                break
+        return answer
+
+    def _try_login(self, mechanism: str, username: str, password: str) -> tuple[int, bytes]:
+        user, secret = username.encode(), password.encode()
+        if mechanism == "PLAIN":
+            return self.docmd("AUTH", f"PLAIN {_base64(bytes(1) + user + bytes(1) + secret)}")
+        code, text = self.docmd("AUTH", mechanism)
+        answers = [user, secret]
+        for _ in range(_MOST_CHALLENGES):
+            if code != _CHALLENGE:
+                break
+            if mechanism == "CRAM-MD5":
+                proof = hmac.new(secret, base64.decodebytes(text), "md5").hexdigest()
+                response = user + b" " + proof.encode()
+            else:
+                response = answers.pop(0) if answers else b""
+            code, text = self.docmd(_base64(response))
+        return code, text
+
+    def _get_socket(self, host: str, port: int, _: float) -> socket.socket:
+        plain = connect_within(self._deadline, host, port, self._patience.connect_s)
+        plain.settimeout(self._deadline.left_s(self._patience.answer_s))
+        if self._implicit is None:
+            return plain
         try:
-            sock = (
-                self._implicit.wrap_socket(plain, server_hostname=host) if self._implicit else plain
-            )
+            encrypted = self._implicit.wrap_socket(plain, server_hostname=host)
         except (OSError, ValueError):
             plain.close()
             raise
-        sock.settimeout(self._answer_s)
-        return sock
+        cast("DeadlineTlsSocket", encrypted).deadline = self._deadline
+        return encrypted
 
     def _own_name(self) -> str:
         name = socket.gethostname()
@@ -62,17 +155,25 @@ class _Connection(smtplib.SMTP):
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"  # RFC 5321, section 4.1.3
 
 
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
 def open_connection(
-    server: SmtpServer, context: ssl.SSLContext, patience: Patience
-) -> smtplib.SMTP:
+    server: SmtpServer,
+    context: ssl.SSLContext,
+    patience: Patience,
+    before_step: Callable[[], None] = nothing,
+    heard: Callable[[str, str], None] | None = None,
+) -> Connection:
     """Return a connection ready for MAIL.
 
     Raises:
-        MailUnavailable: no connection, no usable greeting or EHLO, or a "later".
-        MailRefusedUs: encryption as asked for is not possible, or the login was refused.
+        MailStopped: it was not reached, does not talk to us, or refused encryption or login.
     """
+    context.sslsocket_class = DeadlineTlsSocket
     try:
-        connection = _Connection(server, context, patience)
+        connection = Connection(server, context, patience, before_step, heard)
     except (OSError, ValueError, smtplib.SMTPException) as error:
         _unreachable(error)
     try:
@@ -92,19 +193,59 @@ def open_connection(
 
 
 def _unreachable(error: Exception) -> NoReturn:
-    if isinstance(error, ssl.SSLError | ssl.CertificateError) and not isinstance(
+    if isinstance(error, ssl.SSLCertVerificationError):
+        raise MailStopped(
+            Reason.MAIL_CERTIFICATE,
+            f"the mail server's certificate is not valid; {SEE_URL}",
+            answer=error.verify_message,
+        ) from error
+    if isinstance(error, ssl.SSLError) and not isinstance(
         error, ssl.SSLEOFError | ssl.SSLZeroReturnError
     ):
-        raise MailRefusedUs(
-            f"the mail server's encryption does not hold ({error.reason}); {_SEE}"
+        raise MailStopped(
+            Reason.MAIL_TLS,
+            f"the encrypted connection to the mail server fails; {SEE_URL}",
+            answer=(error.reason or type(error).__name__).replace("_", " ").lower(),
         ) from error
     if isinstance(error, smtplib.SMTPResponseException):
-        answer = quotable(error.smtp_code, error.smtp_error)
-        raise MailUnavailable(f"the mail server does not talk to us now: {answer}") from None
-    raise MailUnavailable(f"the mail server cannot be reached ({type(error).__name__})") from error
+        _raise_for(error.smtp_code, error.smtp_error)
+    raise MailStopped(
+        Reason.MAIL_UNREACHABLE,
+        f"the mail server cannot be reached; {SEE_URL}",
+        answer=_why_unreachable(error),
+    ) from error
 
 
-def _greet(connection: smtplib.SMTP) -> None:
+def _raise_for(code: int, text: bytes | str) -> NoReturn:
+    """Raise for an answer to the greeting or to EHLO that is not a yes."""
+    answer = quotable(code, text)
+    if code in _REFUSED:
+        raise MailStopped(
+            Reason.MAIL_REFUSES_US, "the mail server does not talk to this machine", answer=answer
+        )
+    if code < 0:
+        raise MailStopped(
+            Reason.MAIL_UNREACHABLE,
+            f"what answers is not a mail server; {SEE_URL}",
+            answer=answer,
+        )
+    raise MailStopped(Reason.MAIL_BUSY, "the mail server takes no email now", answer=answer)
+
+
+def _why_unreachable(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        timed_out = isinstance(error.__context__, TimeoutError)
+        return "it did not answer in time" if timed_out else "it closed the connection"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return type(error).__name__
+
+
+def _greet(connection: Connection) -> None:
     # The library's own way tries HELO also after a "later", and a server may then say yes.
     code, text = connection.ehlo()
     if code in _REFUSED:
@@ -113,31 +254,37 @@ def _greet(connection: smtplib.SMTP) -> None:
         raise smtplib.SMTPHeloError(code, text)
 
 
-def _encrypt(connection: smtplib.SMTP, context: ssl.SSLContext) -> None:
+def _encrypt(connection: Connection, context: ssl.SSLContext) -> None:
     if not connection.has_extn("starttls"):
-        raise MailRefusedUs(f"the mail server does not offer STARTTLS; {_SEE}")
+        raise MailStopped(
+            Reason.MAIL_STARTTLS, f"the mail server does not offer STARTTLS; {SEE_URL}"
+        )
     try:
         connection.starttls(context=context)
-    except smtplib.SMTPResponseException as answer:
-        _refused_unless_later(answer, "STARTTLS")
+    except smtplib.SMTPResponseException as refused:
+        answer = quotable(refused.smtp_code, refused.smtp_error)
+        if refused.smtp_code in _REFUSED:
+            raise MailStopped(
+                Reason.MAIL_STARTTLS,
+                f"the mail server refused STARTTLS; {SEE_URL}",
+                answer=answer,
+            ) from None
+        raise MailStopped(
+            Reason.MAIL_BUSY, "the mail server put STARTTLS off", answer=answer
+        ) from None
 
 
-def _log_in(connection: smtplib.SMTP, username: str, password: str) -> None:
-    try:
-        connection.login(username, password)
-    except smtplib.SMTPResponseException as answer:
-        _refused_unless_later(answer, "the login")
-    except smtplib.SMTPServerDisconnected:
-        raise
-    except smtplib.SMTPException:
-        raise MailRefusedUs(f"the mail server offers no login that we know; {_SEE}") from None
-    except UnicodeEncodeError:
-        # From None: the original error holds the password.
-        raise MailRefusedUs(f"user and password must be ASCII; {_SEE}") from None
-
-
-def _refused_unless_later(answer: smtplib.SMTPResponseException, what: str) -> NoReturn:
-    told = quotable(answer.smtp_code, answer.smtp_error)
-    if answer.smtp_code in _REFUSED:
-        raise MailRefusedUs(f"the mail server refused {what}; {_SEE}: {told}") from None
-    raise MailUnavailable(f"the mail server put {what} off: {told}") from None
+def _log_in(connection: Connection, username: str, password: str) -> None:
+    code, text = connection.log_in(username, password)
+    if code in _LOGGED_IN:
+        return
+    if code < 0:
+        raise MailStopped(
+            Reason.MAIL_LOGIN, f"the mail server offers no login that we know; {SEE_URL}"
+        )
+    answer = quotable(code, text)
+    if code in _REFUSED or code == _CHALLENGE:
+        raise MailStopped(
+            Reason.MAIL_LOGIN, f"the mail server refused the login; {SEE_URL}", answer=answer
+        )
+    raise MailStopped(Reason.MAIL_BUSY, "the mail server put the login off", answer=answer)

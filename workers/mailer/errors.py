@@ -1,25 +1,55 @@
 """What a mail server's answer means for us, and how much of it may be repeated.
 
+The question is always whether an answer is about one email or about all of them. What is about all
+is `MailStopped`: it costs no email a try, and mail as a whole waits. When in doubt an answer is
+about the email: one strange address must not keep everybody else's email from leaving.
+
 Answers often quote the person's address, and errors end in logs and on pages. So every text of a
 server passes through `quotable` before anybody sees it.
 """
 
 import re
+from enum import StrEnum
 
-from schemas.errors import ActionRefused, MailUnavailable
+from schemas.errors import ActionRefused, MailStopped, MailUnavailable
+from schemas.reasons import Reason
 
+SEE_URL = "see COURSEBELL_SMTP_URL"
+SEE_FROM = "see COURSEBELL_MAIL_FROM"
 _LONGEST_ANSWER = 200  # characters kept of what a server says
 _ADDRESS = re.compile(r"<[^<>]*>|\S+@\S+")
+_TEMPORARY, _PERMANENT = range(400, 500), range(500, 600)
+_CLOSING = 421  # may come at any step (RFC 5321, section 3.8)
+_TOO_LARGE = 552  # at MAIL it is the answer to SIZE (RFC 1870)
 # "Sign in first" and its relatives (RFC 4954): answers about us, at whatever step they come.
-_ABOUT_US = frozenset({530, 534, 535, 538})
-_PERMANENT = range(500, 600)
+_LOGIN_CODES = frozenset({530, 534, 535, 538})
+# Enhanced codes (RFC 3463) that speak of the sender, or of the server as a whole.
+_ABOUT_SENDER = re.compile(r"[45]\.1\.[78]\b")
+_ABOUT_SERVER = re.compile(r"[45]\.3\.[0-5]\b")
+# Many servers judge the sender, and whether they relay, only once they know a recipient.
+_SENDER_WORDS = re.compile(
+    r"\bsender\b.*\b(?:reject|denied|refused|not (?:allowed|owned|verified|permitted))"
+    r"|\bnot (?:allowed|authori[sz]ed|permitted) to send (?:as|from)\b",
+    re.IGNORECASE,
+)
+_RELAY_WORDS = re.compile(r"\brelay(?:ing)?\b", re.IGNORECASE)
+_STARTTLS_WORDS = re.compile(r"\bSTARTTLS\b", re.IGNORECASE)
+_SENTENCES = {
+    Reason.MAIL_STARTTLS: f"the mail server wants STARTTLS; {SEE_URL}",
+    Reason.MAIL_LOGIN: f"the mail server wants a login; {SEE_URL}",
+    Reason.MAIL_BUSY: "the mail server takes no email now",
+    Reason.MAIL_SENDER: f"the mail server refuses our sender; {SEE_FROM}",
+    Reason.MAIL_RELAY: f"the mail server relays nothing for us; {SEE_URL}",
+}
 
 
-class MailRefusedUs(MailUnavailable):
-    """The mail server does not accept us: login or encryption. Until mended, no email can leave.
+class Step(StrEnum):
+    """Where in the handing over of one email an answer came."""
 
-    Nothing is wrong with the email, so it waits; but a person has to look at the settings.
-    """
+    SENDER = "the sender"
+    RECIPIENT = "the recipient"
+    TEXT = "the start of the text"
+    END = "the end of the text"
 
 
 def quotable(code: int, text: bytes | str) -> str:
@@ -31,11 +61,41 @@ def quotable(code: int, text: bytes | str) -> str:
     return "".join(c if c.isprintable() else "?" for c in kept)[:_LONGEST_ANSWER]
 
 
-def refusal(code: int, text: bytes, *, step: str) -> MailUnavailable | ActionRefused:
-    """Return the error for an answer that is not a yes; `step` says which command was answered."""
+def refusal(code: int, text: bytes, *, step: Step) -> MailUnavailable | ActionRefused:
+    """Return the error for an answer that is not a yes."""
     answer = quotable(code, text)
-    if code in _ABOUT_US:
-        return MailRefusedUs(f"the mail server wants a login; see COURSEBELL_SMTP_URL: {answer}")
+    stopped = _about_all(code, answer, step)
+    if stopped is not None:
+        reason, message = stopped
+        return MailStopped(reason, message, answer=answer)
     if code in _PERMANENT:
         return ActionRefused(f"the mail server refused the email at {step}", detail=answer)
     return MailUnavailable(f"the mail server did not take the email at {step}: {answer}")
+
+
+def _about_all(code: int, answer: str, step: Step) -> tuple[Reason, str] | None:
+    """Return the reason and a sentence if the answer would be the same for any other email."""
+    found = None
+    if code in _LOGIN_CODES:
+        wants_tls = _STARTTLS_WORDS.search(answer)
+        found = Reason.MAIL_STARTTLS if wants_tls else Reason.MAIL_LOGIN
+    elif step is Step.END:
+        pass  # it has read this email, so its answer may be about its content
+    elif code == _CLOSING or (code in _TEMPORARY and _is_of_server(answer, step)):
+        found = Reason.MAIL_BUSY
+    elif code in _PERMANENT and code != _TOO_LARGE:
+        found = _about_us(answer, step)
+    return None if found is None else (found, _SENTENCES[found])
+
+
+def _is_of_server(answer: str, step: Step) -> bool:
+    return step is Step.SENDER or _ABOUT_SERVER.search(answer) is not None
+
+
+def _about_us(answer: str, step: Step) -> Reason | None:
+    if step is Step.SENDER:
+        return Reason.MAIL_SENDER
+    if step is Step.RECIPIENT and (_ABOUT_SENDER.search(answer) or _SENDER_WORDS.search(answer)):
+        return Reason.MAIL_SENDER
+    is_relay = step is Step.RECIPIENT and _RELAY_WORDS.search(answer)
+    return Reason.MAIL_RELAY if is_relay else None

@@ -8,12 +8,15 @@ body and dot as one; here they are two.
 import re
 import selectors
 import smtplib
+from collections.abc import Callable
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from schemas.errors import ActionRefused, HandoverUnknown, MailUnavailable
+from schemas.errors import ActionRefused, HandoverUnknown, MailStopped
+from schemas.reasons import Reason
 from workers.mailer.address import EnvelopeAddress
-from workers.mailer.errors import quotable, refusal
+from workers.mailer.connection import Connection
+from workers.mailer.errors import Step, quotable, refusal
 
 _YES = range(200, 300)
 _GO_ON = range(300, 400)
@@ -33,19 +36,27 @@ def wire_form(message: EmailMessage, *, utf8: bool) -> bytes:
 
 
 def hand_over(
-    connection: smtplib.SMTP, body: bytes, *, sender: EnvelopeAddress, recipient: EnvelopeAddress
+    connection: Connection,
+    body: bytes,
+    *,
+    sender: EnvelopeAddress,
+    recipient: EnvelopeAddress,
+    before_end: Callable[[], None],
 ) -> str:
-    """Go through MAIL, RCPT and DATA; return the receipt. Raises what `Mailer.deliver` does."""
+    """Go through MAIL, RCPT and DATA; return the receipt. Raises what `Mailer.deliver` does.
+
+    `before_end` is called just before the final dot, which is not sent if it raises.
+    """
     try:
         _introduce(connection, len(body), sender, recipient)
         # `^` matches after \n alone, and wire_form leaves no \n without its \r.
         connection.send(_LEADING_DOT.sub(b"..", body))
-        if has_something_to_read(connection):
-            raise MailUnavailable("the mail server broke off before the email was complete")
     except (OSError, smtplib.SMTPException) as error:
-        raise MailUnavailable(
-            f"the connection was lost before the email was complete ({type(error).__name__})"
-        ) from error
+        raise _interrupted(type(error).__name__) from error
+    _check_still_there(connection)
+    before_end()
+    _check_still_there(connection)
+    connection.start_end()
     try:
         connection.send(b".\r\n")
         code, text = connection.getreply()
@@ -56,8 +67,21 @@ def hand_over(
     if code in _YES:
         return quotable(code, text)
     if code in _NO:
-        raise refusal(code, text, step="the end of the text")
+        raise refusal(code, text, step=Step.END)
     raise HandoverUnknown("the mail server's last answer cannot be understood")
+
+
+def _check_still_there(connection: Connection) -> None:
+    if has_something_to_read(connection):
+        raise _interrupted("the mail server broke off")
+
+
+def _interrupted(how: str) -> MailStopped:
+    return MailStopped(
+        Reason.MAIL_INTERRUPTED,
+        "the connection was lost before the email was complete",
+        answer=how,
+    )
 
 
 def has_something_to_read(connection: smtplib.SMTP) -> bool:
@@ -70,19 +94,19 @@ def has_something_to_read(connection: smtplib.SMTP) -> bool:
 
 
 def _introduce(
-    connection: smtplib.SMTP, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
+    connection: Connection, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
 ) -> None:
     options = [f"SIZE={size}"] if connection.has_extn("size") else []
     if not (sender.is_ascii and recipient.is_ascii):
         if not connection.has_extn("smtputf8"):
             raise ActionRefused("the mail server cannot write to addresses outside ASCII")
         options += ["SMTPUTF8", "BODY=8BITMIME"]
-    _expect(_YES, connection.mail(str(sender), options), step="the sender")
-    _expect(_YES, connection.rcpt(str(recipient)), step="the recipient")
-    _expect(_GO_ON, connection.docmd("DATA"), step="the start of the text")
+    _expect(_YES, connection.mail(str(sender), options), step=Step.SENDER)
+    _expect(_YES, connection.rcpt(str(recipient)), step=Step.RECIPIENT)
+    _expect(_GO_ON, connection.docmd("DATA"), step=Step.TEXT)
 
 
-def _expect(wanted: range, answer: tuple[int, bytes], *, step: str) -> None:
+def _expect(wanted: range, answer: tuple[int, bytes], *, step: Step) -> None:
     code, text = answer
     if code not in wanted:
         raise refusal(code, text, step=step)

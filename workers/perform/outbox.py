@@ -1,42 +1,83 @@
-"""Works off the due actions, and settles those whose worker vanished."""
+"""Performs the due actions one by one, and settles those whose worker vanished."""
 
+import secrets
 import time
 
 import structlog
 
 from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
+from ledger.beats import give_lease_back, take_lease
 from ledger.engine import writing
+from ledger.outages import outages_now
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
-from workers.perform.perform import Performing, perform
-from workers.retries import BATCH_S
+from workers.perform.perform import perform
+from workers.perform.tools import Performing
+from workers.retries import BATCH_S, PROBE_LEASE_S
 from workers.source.reads import Lend
 
 BATCH = 10
+_PROBE = "outage.probe"  # the lease of the one that is tried during an outage
 
 _log = structlog.get_logger("action")
 
 
 def perform_batch(tools: Performing, lend: Lend) -> int:
-    """Perform up to a batch of due actions, one after the other; return how many were claimed."""
-    with writing(tools.engine) as connection:
-        claims = claim_actions(connection, tools.clock(), lease_s=tools.lease_s, most=BATCH)
+    """Perform up to a batch of due actions, one after the other; return how many.
+
+    Each is claimed when its turn comes, so that other workers share in what is due, and none is
+    begun once the worker has been asked to stop.
+    """
+    holder = secrets.token_hex(16)
     end = time.monotonic() + BATCH_S
-    for claimed in claims:
-        # What is not begun by then comes back with its lease: a task may not take for ever.
-        if time.monotonic() < end:
-            _one(tools, lend, claimed)
-    return len(claims)
+    done = 0
+    while done < BATCH and time.monotonic() < end and not tools.is_stopping():
+        claimed, is_probe = _claim(tools, holder)
+        if claimed is None:
+            break
+        _one(tools, lend, claimed)
+        done += 1
+        if is_probe:
+            _end_probe(tools, holder)
+    return done
+
+
+def _claim(tools: Performing, holder: str) -> tuple[ClaimedAction | None, bool]:
+    """Claim the action that is due longest; also say whether it is tried in spite of an outage."""
+    with writing(tools.engine) as connection:
+        now = tools.clock()
+        outages = outages_now(connection)
+        kinds = tools.actions.keys() - outages.keys()
+        claims = claim_actions(
+            connection, now, lease_s=tools.lease_s, most=1, kinds=kinds if outages else None
+        )
+        ready = {kind for kind, outage in outages.items() if outage.until <= now}
+        is_probe = not claims and bool(ready)
+        if is_probe and take_lease(connection, _PROBE, holder, now, lease_s=PROBE_LEASE_S):
+            claims = claim_actions(connection, now, lease_s=tools.lease_s, most=1, kinds=ready)
+            if not claims:
+                give_lease_back(connection, _PROBE, holder)
+    return (claims[0] if claims else None), is_probe
+
+
+def _end_probe(tools: Performing, holder: str) -> None:
+    try:
+        with writing(tools.engine) as connection:
+            give_lease_back(connection, _PROBE, holder)
+    except LedgerUnavailable as error:
+        _log.warning("probe.unreturned", error=str(error))
 
 
 def sweep(tools: Performing) -> int:
-    """Settle hand-overs that nobody is at any more; return how many."""
+    """Settle hand-overs that no worker is at any more; return how many."""
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
     with writing(tools.engine) as connection:
         settled = expire_hand_overs(connection, tools.clock(), repeatable=repeatable)
-    if settled:
-        _log.warning("handover.unknown", count=settled)
-    return settled
+    if settled.repeated:
+        _log.warning("handover.repeated", count=settled.repeated)
+    if settled.unknown:
+        _log.error("handover.unknown", count=settled.unknown)
+    return settled.repeated + settled.unknown
 
 
 def _one(tools: Performing, lend: Lend, claimed: ClaimedAction) -> None:

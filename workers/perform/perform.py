@@ -1,15 +1,13 @@
-"""Performs one claimed action, and writes down how it ended. Nothing is raised for one's own fate.
+"""Performs one claimed action: reads again, decides again, writes it, and has it handed over.
 
-The order matters: `performing` is committed before the hand-over and the receipt after it, so that
-whatever is killed between leaves a row that says so.
+The email is written before the transaction in which it is decided on, and only used if what it was
+written from is still true there. So neither the ledger's lock nor that of all decisions is held
+while templates are filled in.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-import structlog
 
 from ledger.actions import (
     ClaimedAction,
@@ -19,82 +17,88 @@ from ledger.actions import (
     settle_action,
 )
 from ledger.copies import keep_copy
-from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.engine import Connection, lock_decisions, reading, writing
 from schemas.actions import Outcome
 from schemas.errors import (
     ActionRefused,
-    HandoverUnknown,
+    AddressUnusable,
     LedgerUnavailable,
-    MailUnavailable,
     Permanent,
     RecordUnreadable,
     SourceRefused,
     SourceThrottled,
     SourceUnavailable,
-    frames_of,
 )
 from schemas.reasons import Reason
 from schemas.states import ActionState
-from workers.actions.base import Action, Written
-from workers.clocks import Clock
+from workers.actions.base import Order, Written
 from workers.decide.again import objection
 from workers.lease import Lease, Overtaken
 from workers.lookup.findings import Findings
-from workers.lookup.once import Once
 from workers.lookup.reading import Reader
-from workers.mailer.errors import MailRefusedUs
+from workers.perform.delivery import deliver
 from workers.perform.refresh import refresh
-from workers.perform.truth import Standpoint, Whole, whole_truth
+from workers.perform.tools import Performing, Stopping
+from workers.perform.truth import Whole, whole_truth
 from workers.postponing import SourceTrouble, postponement
-from workers.retries import LOOK_PATIENCE_S, Chance, mail_again_at, refused_again_at
+from workers.retries import LOOK_PATIENCE_S
 from workers.source.budget import Patience, Urgency
 from workers.source.reads import Lend
 
 _NEWS_IS_DECIDED = timedelta(seconds=15)
-
-_log = structlog.get_logger("action")
+_MOST_WRITINGS = 3  # what changes each time it was written waits a moment
 
 
 @dataclass(frozen=True, slots=True)
-class Performing:
-    """With what actions are performed. `lease_s` is how long a hand-over may take, in seconds."""
+class _Draft:
+    """What an action came to when it was written: an email, or why there is none."""
 
-    engine: Engine
-    actions: Mapping[str, Action]
-    stand: Standpoint
-    clock: Clock
-    chance: Chance
-    lease_s: float
-    once: Once = field(default_factory=Once)
+    order: Order | None
+    found: Written | Outcome
 
 
 def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | None:
-    """Return how it ended; None if the action turned out to be no longer ours.
+    """Return how it ended; None if the action turned out to be no longer ours, or was given back.
 
-    `lend` gives a way to the source for as long as truth is read there.
+    `lend` gives a way to the source for as long as truth is read there. Failures of this action are
+    recorded as its outcome instead of raised.
 
     Raises:
         LedgerUnavailable: what happened could not be written; the lease will bring it back.
     """
     try:
         lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
-        lease.keep()
-        patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, lease.keep)
+
+        def keep() -> None:
+            if tools.is_stopping():
+                raise Stopping  # noqa: TRY301 - it is raised from far below, where `keep` is called
+            lease.keep()
+
+        keep()
+        patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, keep)
         with lend(patience) as source:
-            reader = Reader(tools.engine, source, Findings(tools.clock()), lease.keep, tools.once)
+            reader = Reader(tools.engine, source, Findings(tools.clock()), keep, tools.once)
             has_news = refresh(reader, claimed)
+        keep()
         begun = _wait_for_news(tools, claimed) if has_news else _begin(tools, claimed)
     except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
         begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))
+    except Stopping:
+        with writing(tools.engine) as connection:
+            release_action(connection, claimed)
+        return None
     except Overtaken:
         return None
     except LedgerUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours, before anything left: not tried again
         begun = _settle(tools, claimed, Outcome.failed(Reason.INTERNAL_ERROR, type(error).__name__))
-    if isinstance(begun, Written):
-        return _settle(tools, claimed, _handed_over(tools, claimed, begun))
-    return begun
+    if not isinstance(begun, Written):
+        return begun
+    try:
+        return deliver(tools, claimed, begun)
+    except Overtaken:
+        return None
 
 
 def _renewed(tools: Performing, claimed: ClaimedAction) -> bool:
@@ -111,34 +115,55 @@ def _wait_for_news(tools: Performing, claimed: ClaimedAction) -> Outcome | None:
 def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | None:
     """Decide again and write it; commit `performing`, or the outcome that it came to instead."""
     now = tools.clock()
-    with writing(tools.engine) as connection:
-        lock_decisions(connection)
+    draft = None
+    with reading(tools.engine) as connection:
         whole = whole_truth(connection, claimed, tools.stand, now)
-        outcome = objection(whole.truth)
-        written = None
-        if outcome is None or outcome.state is ActionState.HELD:
-            found = _write(tools, claimed, whole)
-            if isinstance(found, Outcome):
-                outcome = found
-            else:
-                written = found
-                keep_copy(connection, claimed.action_id, written.copy, now)
-        if outcome is not None:
-            return outcome if settle_action(connection, claimed, outcome, now) else None
-        return written if _is_begun(connection, tools, claimed, whole, now) else None
+    for _ in range(_MOST_WRITINGS):
+        if _is_written(objection(whole.truth)):
+            draft = _Draft(whole.order, _write(tools, claimed, whole))
+        with writing(tools.engine) as connection:
+            lock_decisions(connection)
+            whole = whole_truth(connection, claimed, tools.stand, now)
+            outcome = objection(whole.truth)
+            if not _is_written(outcome):
+                return _settled(connection, claimed, outcome, now)
+            if draft is not None and draft.order == whole.order:
+                return _decided(connection, tools, claimed, whole, draft.found, outcome)
+    return _wait_for_news(tools, claimed)
 
 
-def _is_begun(
+def _is_written(outcome: Outcome | None) -> bool:
+    return outcome is None or outcome.state is ActionState.HELD
+
+
+def _decided(  # noqa: PLR0913, PLR0917 - what was found out, and in which transaction
     connection: Connection,
     tools: Performing,
     claimed: ClaimedAction,
     whole: Whole,
-    now: datetime,
-) -> bool:
-    if begin_action(connection, claimed, now, lease_s=tools.lease_s, events=whole.events):
-        return True
+    found: Written | Outcome,
+    held: Outcome | None,
+) -> Written | Outcome | None:
+    """Commit what a draft came to that is still true: an outcome, held, or `performing`."""
+    now = whole.truth.now
+    if isinstance(found, Outcome):
+        return _settled(connection, claimed, found, now)
+    keep_copy(connection, claimed.action_id, found.copy, now)
+    if held is not None:
+        return _settled(connection, claimed, held, now)
+    events, lease_s = whole.events, tools.lease_s
+    if begin_action(connection, claimed, now, lease_s=lease_s, events=events):
+        return found
     release_action(connection, claimed)
-    return False
+    return None
+
+
+def _settled(
+    connection: Connection, claimed: ClaimedAction, outcome: Outcome | None, now: datetime
+) -> Outcome | None:
+    if outcome is None or not settle_action(connection, claimed, outcome, now):
+        return None
+    return outcome
 
 
 def _write(tools: Performing, claimed: ClaimedAction, whole: Whole) -> Written | Outcome:
@@ -147,37 +172,12 @@ def _write(tools: Performing, claimed: ClaimedAction, whole: Whole) -> Written |
         return Outcome.failed(Reason.INTERNAL_ERROR, "nothing here performs this kind of action")
     try:
         return action.write(whole.order)
+    except AddressUnusable as error:
+        return Outcome.skipped(Reason.NO_EMAIL, str(error))
     except ActionRefused as error:
         return Outcome.failed(Reason.MAIL_REJECTED, error.detail or str(error))
     except Permanent as error:
         return Outcome.failed(Reason.TEMPLATE_ERROR, str(error))
-
-
-def _handed_over(tools: Performing, claimed: ClaimedAction, written: Written) -> Outcome:
-    tries = claimed.attempts + 1
-    try:
-        return Outcome.done(written.hand_over())
-    except MailUnavailable as error:
-        return _mail_trouble(tools, tries, error)
-    except ActionRefused as error:
-        return Outcome.failed(Reason.MAIL_REJECTED, error.detail or str(error))
-    except HandoverUnknown as error:
-        return Outcome.unknown(str(error))
-    except Exception as error:  # noqa: BLE001 - a fault of ours in the middle: nobody knows, and nobody may repeat it
-        _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
-        return Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
-
-
-def _mail_trouble(tools: Performing, tries: int, error: MailUnavailable) -> Outcome:
-    now, chance = tools.clock(), tools.chance()
-    if isinstance(error, MailRefusedUs):
-        # Nothing is wrong with the email: it waits until a person has mended login or settings.
-        mended = refused_again_at(now, tries, chance=chance)
-        return Outcome.waiting(mended, Reason.MAIL_TEMPORARY, str(error))
-    again = mail_again_at(now, tries, chance=chance)
-    if again is None:
-        return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
-    return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))
 
 
 def _source_trouble(

@@ -26,12 +26,16 @@ class CrashLoop(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class ChildCommand:
-    """What to run. Without `env` it gets ours; without `log` it writes where we write."""
+    """What to run. Without `env` it gets ours; without `log` it writes where we write.
+
+    `stop_wait_s` is how long it may take to end when asked, if not as long as the others.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] | None = field(default=None, repr=False)  # may hold secrets
     log: Path | None = None
+    stop_wait_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +129,8 @@ class Supervisor:
             if child is None:
                 continue
             if child.program is not None:
-                end(child.program, wait_s=self._pace.stop_wait_s)
+                wait_s = child.command.stop_wait_s or self._pace.stop_wait_s
+                end(child.program, wait_s=wait_s)
             # Forgotten only now: an interrupted stop can be repeated.
             del self._children[name]
 

@@ -5,7 +5,9 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from ledger.copies import Copy
+from schemas.errors import MailStopped
 from schemas.events import EventKind
+from schemas.reasons import Reason
 from schemas.records import Lesson
 from schemas.settings import MailAddress
 from schemas.vocabulary import CoworkerKind
@@ -14,8 +16,7 @@ from workers.actions.email.compose import Letters
 from workers.actions.email.letter import LessonLine, LetterFacts, TemplateGap
 from workers.actions.email.message import make_message, message_id
 from workers.decide.completion import in_order
-from workers.mailer.errors import MailRefusedUs
-from workers.mailer.mailer import MailLine
+from workers.mailer.mailer import MailLine, Steps
 from workers.zones import own_zone
 
 # Before there is a sender, emails are only written, never handed over.
@@ -55,7 +56,8 @@ class EmailAction:
 
         Raises:
             TemplateGap: it cannot be written.
-            ActionRefused: the address cannot be written to.
+            AddressUnusable: the person's address cannot be written to.
+            ActionRefused: it would not arrive as it was meant.
         """
         letter = self._letters.compose(self._facts(order))
         address = order.person.email
@@ -79,12 +81,15 @@ class EmailAction:
             letter.html,
         )
 
-        def hand_over() -> str:
+        def hand_over(steps: Steps) -> str:
             if self._mailer is None or self._head.sender is None:
-                raise MailRefusedUs(
-                    "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can leave"
+                raise MailStopped(
+                    Reason.MAIL_NOT_SET,
+                    "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can leave",
                 )
-            return self._mailer.deliver(message, sender=self._sender.address, recipient=address)
+            return self._mailer.deliver(
+                message, sender=self._sender.address, recipient=address, steps=steps
+            )
 
         return Written(copy, hand_over)
 

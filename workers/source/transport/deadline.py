@@ -23,9 +23,13 @@ READ_S = 20.0  # between two pieces
 
 
 class Deadline:
-    """When the exchange that runs now has to be over. One for all connections of one thread."""
+    """When the exchange that runs now has to be over. One for all connections of one thread.
 
-    def __init__(self) -> None:
+    `piece_s` is how long to wait for the next piece, at most.
+    """
+
+    def __init__(self, piece_s: float = READ_S) -> None:
+        self.piece_s = piece_s
         self._ends_at = 0.0
 
     def start(self, whole_s: float) -> None:
@@ -44,24 +48,36 @@ class Deadline:
         return min(left, most_s)
 
 
-class _Socket(socket.socket):
-    """A socket that reads no longer than the exchange may take."""
+class DeadlineSocket(socket.socket):
+    """A socket that reads and writes no longer than the exchange may take."""
 
     deadline: Deadline
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - handed on as they come
-        self.settimeout(self.deadline.left_s(READ_S))
+        """Read, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         return super().recv_into(*arguments, **options)
 
+    def sendall(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - handed on as they come
+        """Write all of it, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        super().sendall(*arguments, **options)
 
-class _TlsSocket(ssl.SSLSocket):
+
+class DeadlineTlsSocket(ssl.SSLSocket):
     """The same below TLS."""
 
     deadline: Deadline
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - handed on as they come
-        self.settimeout(self.deadline.left_s(READ_S))
+        """Read, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         return super().recv_into(*arguments, **options)
+
+    def send(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - handed on as they come
+        """Write one record, for as long as the exchange has left; `sendall` calls it for each."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        return super().send(*arguments, **options)
 
 
 class _Connection(HTTPConnection):
@@ -73,7 +89,7 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         try:
-            return _reached(self.host, self.port, self.deadline)
+            return connect_within(self.deadline, self.host, self.port, CONNECT_S)
         except (socket.gaierror, UnicodeError) as error:
             # What cannot be a name is a `UnicodeError`.
             raise NameResolutionError(self.host, self, socket.gaierror("not found")) from error
@@ -88,7 +104,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
     def connect(self) -> None:
         super().connect()
-        cast("_TlsSocket", self.sock).deadline = self.deadline
+        cast("DeadlineTlsSocket", self.sock).deadline = self.deadline
 
 
 _CONNECTIONS = {"http": _Connection, "https": _TlsConnection}
@@ -120,24 +136,28 @@ class BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, connections: int, maxsize: int, *_: object, **__: object) -> None:
         """Make the pools; called by `requests`."""
         context = create_urllib3_context()
-        context.sslsocket_class = _TlsSocket
+        context.sslsocket_class = DeadlineTlsSocket
         self.poolmanager = _Pools(
             self._deadline, num_pools=connections, maxsize=maxsize, ssl_context=context
         )
 
 
-def _reached(host: str, port: int, deadline: Deadline) -> _Socket:
-    """Connect to the first address of a host that answers."""
+def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> DeadlineSocket:
+    """Connect to the first address of a host that answers, with `each_s` seconds for each.
+
+    Raises:
+        OSError: none does.
+    """
     refusal: OSError = OSError("a name without an address")
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     for family, kind, protocol, _, address in found:
         try:
-            reached = _Socket(family, kind, protocol)
+            reached = DeadlineSocket(family, kind, protocol)
         except OSError as error:
             refusal = error  # a kind of address that this machine does not have
             continue
         try:
-            reached.settimeout(deadline.left_s(CONNECT_S))
+            reached.settimeout(deadline.left_s(each_s))
             reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reached.connect(address)
         except OSError as error:

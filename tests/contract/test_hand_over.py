@@ -1,0 +1,203 @@
+"""One hand-over: what is committed when, what a stop leaves, and what a busy ledger costs."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.actions import expire_hand_overs
+from ledger.engine import Engine, open_engine, writing
+from ledger.tables import actions, people
+from schemas.entity import Entity
+from schemas.errors import LedgerUnavailable
+from tests.contract.ledger_rig import rows
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from tests.servers.programs import wait_until
+from tests.servers.ready_ledgers import sqlite_copy
+from workers.actions.base import Order, Written
+from workers.perform.outbox import perform_batch
+from workers.perform.tools import Performing
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    return Space(ledger_engine, rules_of(SHIPPED))
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Space]:
+    """Give a space whose ledger says at once that it is busy."""
+    engine = open_engine(sqlite_copy(tmp_path / "ledger.db"), busy_timeout_ms=50)
+    yield Space(engine, rules_of(SHIPPED))
+    engine.dispose()
+
+
+@contextmanager
+def locked(engine: Engine) -> Iterator[Callable[[], None]]:
+    """Hold the ledger's write lock from when the function given is called until the end."""
+    begun, ending = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.wait(20)
+        with writing(engine):
+            taken.set()
+            ending.wait(20)
+
+    taken = threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+
+    def lock() -> None:
+        begun.set()
+        assert taken.wait(20)
+
+    try:
+        yield lock
+    finally:
+        ending.set()
+        begun.set()
+        thread.join()
+
+
+def only(engine: Engine) -> Any:  # noqa: ANN401 - a row
+    [row] = rows(engine, actions)
+    return row
+
+
+def test_the_last_step_is_taken_only_once_it_is_committed_that_it_may_be(space: Space) -> None:
+    seen: list[tuple[str, object]] = []
+
+    def look() -> None:
+        seen.append((only(space.engine).state, only(space.engine).committed_at))
+
+    space.enrol(1)
+    space.mailer.meanwhile(look)
+    space.mailer.at_end = look
+    space.work()
+    assert seen == [("performing", None), ("performing", space.clock())]
+    assert (only(space.engine).state, only(space.engine).committed_at) == ("done", None)
+
+
+def test_a_worker_whose_lease_was_lost_does_not_take_the_last_step(space: Space) -> None:
+    def lose() -> None:
+        with writing(space.engine) as connection:
+            later = space.clock() + timedelta(hours=2)
+            assert expire_hand_overs(connection, later, repeatable=set()).repeated == 1
+
+    space.enrol(1)
+    space.mailer.meanwhile(lose)
+    space.work()
+    space.later(hours=3)
+    assert space.mailer.asked == 2
+    assert len(space.mailer.caught) == 1
+
+
+def test_a_receipt_is_written_although_the_ledger_is_busy_for_a_while(impatient: Space) -> None:
+    space = impatient
+    space.enrol(1)
+    worker = threading.Thread(target=space.work)
+    with capture_logs() as logs, locked(space.engine) as lock:
+        space.mailer.at_end = lock
+        worker.start()
+        wait_until(lambda: any(line["event"] == "receipt.again" for line in logs), "a try failed")
+    worker.join()
+    assert space.outcomes() == [("done", None)]
+
+
+def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient: Space) -> None:
+    space = impatient
+    space.enrol(1)
+    space.look_up()
+    with locked(space.engine) as lock:
+        space.mailer.meanwhile(lock)
+        with pytest.raises(LedgerUnavailable):  # from claiming the next one
+            perform_batch(space.performing, space.lend)
+    assert space.mailer.caught == []
+    with writing(space.engine) as connection:
+        later = space.clock() + timedelta(hours=2)
+        assert expire_hand_overs(connection, later, repeatable=set()).unknown == 0
+
+
+def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space) -> None:
+    space = impatient
+    written = []
+
+    class Watching:
+        kind, repeatable = "email", False
+
+        def __init__(self, tools: Performing) -> None:
+            self.email = tools.actions["email"]
+
+        def write(self, order: Order) -> Written:
+            with writing(space.engine) as connection:
+                connection.execute(people.update().values(first_name="Person"))
+            written.append(order.person.full_name)
+            if len(written) == 1:
+                # What it was written from is not true any more: it has to be written again.
+                with writing(space.engine) as connection:
+                    connection.execute(people.update().values(full_name="Another Name"))
+            return self.email.write(order)
+
+    space.enrol(1)
+    space.look_up()
+    tools = space.performing
+    tools = replace(tools, actions={"email": Watching(tools)})
+    perform_batch(tools, space.lend)
+    assert written == ["Person 1", "Another Name"]
+    assert "Another Name" in str(space.mailer.caught[0].message["To"])
+
+
+def test_each_email_is_claimed_when_its_turn_comes_so_that_others_can_help(space: Space) -> None:
+    helped: list[int] = []
+    for number in range(1, 5):
+        space.enrol(number)
+    space.mailer.meanwhile(lambda: helped.append(perform_batch(space.performing, space.lend)))
+    space.work()
+    assert helped == [3]
+    assert len(space.mailer.caught) == 4
+
+
+def test_a_worker_that_is_stopping_finishes_the_email_it_began_and_begins_none(
+    space: Space,
+) -> None:
+    stopping = threading.Event()
+    for number in range(1, 5):
+        space.enrol(number)
+    space.look_up()
+    tools = replace(space.performing, is_stopping=stopping.is_set)
+    space.mailer.meanwhile(lambda: None, stopping.set)
+    assert perform_batch(tools, space.lend) == 2
+    assert perform_batch(tools, space.lend) == 0
+    assert sorted(state for state, _ in space.outcomes()) == ["done", "done", "planned", "planned"]
+    space.work()
+    assert len(space.mailer.caught) == 4
+
+
+def test_a_worker_asked_to_stop_while_it_reads_gives_the_email_back_at_once(space: Space) -> None:
+    asked = 0
+
+    def after_some_questions() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    space.enrol(1)
+    space.look_up()
+    tools = replace(space.performing, is_stopping=after_some_questions)
+    perform_batch(tools, space.lend)
+    row = only(space.engine)
+    assert (row.state, row.lease_until, row.attempts) == ("planned", None, 0)
+    assert space.mailer.asked == 0
+
+
+def test_an_address_that_we_refuse_ourselves_is_no_email_address(space: Space) -> None:
+    space.enrol(1)
+    space.source.have(Entity.COWORKER, coworker(1, email="ana@stra\u00dfe.example"))
+    space.work()
+    assert space.outcomes() == [("skipped", "no-email")]

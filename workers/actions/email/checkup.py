@@ -1,0 +1,159 @@
+"""Checks the way to the mail server step by step, up to sending one test email.
+
+It uses the same settings, connection and message head as the emails that workers send. What the
+server answers is shown without addresses.
+"""
+
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+
+from schemas.errors import (
+    ActionRefused,
+    AddressUnusable,
+    HandoverUnknown,
+    MailStopped,
+    MailUnavailable,
+)
+from schemas.reasons import Reason
+from schemas.settings import Settings
+from workers.actions.email.letter import Letter
+from workers.actions.email.message import make_message
+from workers.mailer.mailer import Mailer
+from workers.source.checkup.values import Check, Topic, Verdict
+
+_STEPS = {
+    "CONNECT": "connection",
+    "EHLO": "introduction",
+    "HELO": "introduction",
+    "STARTTLS": "encryption",
+    "AUTH": "login",
+    "MAIL": "sender",
+    "RCPT": "recipient",
+    "DATA": "text",
+    "END": "hand-over",
+}
+_URL = "COURSEBELL_SMTP_URL"
+_FIXES = {
+    Reason.MAIL_NOT_SET: f"Set {_URL} and COURSEBELL_MAIL_FROM, and start the worker again.",
+    Reason.MAIL_UNREACHABLE: f"Check host and port in {_URL}, and that no firewall blocks them;"
+    " port 465 needs tls=implicit, port 587 tls=starttls.",
+    Reason.MAIL_BUSY: "Wait a little; if it stays, ask whoever runs the mail server.",
+    Reason.MAIL_REFUSES_US: "Ask whoever runs the mail server why it refuses this machine,"
+    f" or name another server in {_URL}.",
+    Reason.MAIL_TLS: f"Check port and tls= in {_URL}: port 465 needs tls=implicit, port 587"
+    " tls=starttls.",
+    Reason.MAIL_STARTTLS: f"Check port and tls= in {_URL}; port 465 needs tls=implicit.",
+    Reason.MAIL_CERTIFICATE: f"Name the server in {_URL} as its certificate does; a certificate of"
+    " your own must be trusted by this machine.",
+    Reason.MAIL_LOGIN: f"Check user and password in {_URL}; special characters in them must be"
+    " percent-encoded.",
+    Reason.MAIL_SENDER: "Set COURSEBELL_MAIL_FROM to an address that this login may send from.",
+    Reason.MAIL_RELAY: f"Put user and password into {_URL}, or let the mail server relay for this"
+    " machine.",
+    Reason.MAIL_INTERRUPTED: "Try again; if it stays, look at the mail server's log and at what is"
+    " between it and this machine.",
+}
+# What fails without an answer of its own, or by what an earlier answer lacks.
+_AFTER = {"sender": "recipient", "recipient": "text", "text": "text"}
+_AT_LAST_ANSWER = frozenset({Reason.MAIL_CERTIFICATE, Reason.MAIL_TLS, Reason.MAIL_STARTTLS})
+_AGAIN = "Try another address, or look at the mail server's log."
+
+
+def mail_checks(
+    settings: Settings, address: str | None, now: datetime, *, must_work: bool
+) -> Iterator[Check]:
+    """Yield one check for each step; with `address`, one test email is sent there.
+
+    `must_work` says whether email may leave now: that no server is set is only then a problem.
+    """
+    if settings.smtp is None or settings.mail_from is None:
+        missing = " and ".join(
+            name
+            for name, value in ((_URL, settings.smtp), ("COURSEBELL_MAIL_FROM", settings.mail_from))
+            if value is None
+        )
+        is_problem = must_work or address is not None
+        verdict = Verdict.PROBLEM if is_problem else Verdict.NOTE
+        fix = f"Set {missing}, and start the worker again."
+        yield Check(Topic.MAIL, "settings", verdict, f"{missing} not set; no email can leave", fix)
+        return
+    heard: list[tuple[str, str]] = []
+    mailer = Mailer(settings.smtp, heard=lambda verb, answer: heard.append((verb, answer)))
+    failure = _failure(mailer, settings, address, now)
+    steps = {_STEPS[verb]: answer for verb, answer in heard if verb in _STEPS}
+    failed_at = "" if failure is None else _failed_step(steps, failure)
+    for name, answer in steps.items():
+        if name != failed_at:
+            yield Check(Topic.MAIL, name, Verdict.OK, answer)
+    if failure is not None:
+        yield _problem(failed_at, failure)
+    elif address is None:
+        found = "this was not tried; --mail ADDRESS sends a test email there"
+        yield Check(Topic.MAIL, "test email", Verdict.NOTE, found)
+    else:
+        found = "the mail server took it; look for it in the inbox, or among the spam"
+        yield Check(Topic.MAIL, "test email", Verdict.OK, found)
+
+
+def _failure(
+    mailer: Mailer, settings: Settings, address: str | None, now: datetime
+) -> Exception | None:
+    try:
+        if address is None:
+            mailer.probe()
+        else:
+            _send_test(mailer, settings, address, now)
+    except (MailUnavailable, ActionRefused, HandoverUnknown) as error:
+        return error
+    return None
+
+
+def _send_test(mailer: Mailer, settings: Settings, address: str, now: datetime) -> None:
+    if settings.mail_from is None:
+        raise MailStopped(Reason.MAIL_NOT_SET, "no sender is set")
+    text = (
+        "This is the test email you asked for with `coursebell doctor`.\n\n"
+        "If you can read it, Coursebell's emails leave this mail server.\n"
+    )
+    paragraphs = "".join(f"<p>{line}</p>\n" for line in text.splitlines() if line)
+    subject = "Coursebell: a test email"
+    letter = Letter(subject, "", text, f"<!doctype html>\n{paragraphs}", "test")
+    message = make_message(
+        letter,
+        sender=settings.mail_from,
+        reply_to=settings.mail_reply_to,
+        to_name="",
+        to_address=address,
+        action_key=f"doctor/{secrets.token_hex(16)}",
+        made_at=now,
+    )
+    mailer.deliver(message, sender=settings.mail_from.address, recipient=address)
+
+
+def _failed_step(steps: dict[str, str], failure: Exception) -> str:
+    """Return at which step it failed.
+
+    It is the last one that was answered if the answer is the reason, and else the one after it.
+    """
+    last = next(reversed(steps), None)
+    if last is None:
+        return "connection"
+    if isinstance(failure, HandoverUnknown):
+        return "hand-over"
+    answer = getattr(failure, "answer", "") or getattr(failure, "detail", "")
+    reason = failure.reason if isinstance(failure, MailStopped) else None
+    if (answer and answer in steps[last]) or reason in _AT_LAST_ANSWER or reason is None:
+        return last
+    return _AFTER.get(last, last)
+
+
+def _problem(name: str, failure: Exception) -> Check:
+    if isinstance(failure, AddressUnusable):
+        return Check(Topic.MAIL, "recipient", Verdict.PROBLEM, str(failure), _AGAIN)
+    if isinstance(failure, MailStopped):
+        return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), _FIXES[failure.reason])
+    if isinstance(failure, ActionRefused):
+        found = f"{failure}: {failure.detail}" if failure.detail else str(failure)
+        return Check(Topic.MAIL, name, Verdict.PROBLEM, found, _AGAIN)
+    return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), "Try again in a few minutes.")

@@ -1,0 +1,121 @@
+"""What a worker process and its children share: the request to stop, and who may send email.
+
+Both are made before the children are forked, and neither can be left locked by one that is killed.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+_BYTE = 1
+_LONGEST_EMAIL_S = 108.0  # a session and the answer to its end; see `workers.mailer.connection`
+_LOOK_EVERY_S = 0.1
+
+
+class Shared:
+    """`mail_slots` is how many children may perform actions at the same time.
+
+    A slow mail server holds up whoever talks to it for minutes, so at least one child should be
+    left for other work.
+    """
+
+    def __init__(self, mail_slots: int) -> None:
+        self._mail_slots = mail_slots
+        self._stopping = mmap.mmap(-1, _BYTE)  # anonymous: the same memory in every child
+        # Locked by byte: the system unlocks what a process held when it ends, however that is.
+        self._slots, path = tempfile.mkstemp(prefix="coursebell-")
+        Path(path).unlink()  # the children inherit the open file, and it ends with them
+        self._held: set[int] = set()  # by threads of this process, whom the system does not part
+        self._mutex = threading.Lock()
+        self._asked = False
+
+    def stop(self) -> None:
+        """Ask this process and all children to begin nothing more."""
+        self._stopping[0] = 1
+
+    def is_stopping(self) -> bool:
+        """Whether this process has been asked to begin nothing more."""
+        return self._asked or self._stopping[0] == 1
+
+    def finish_mail_before(self, number: signal.Signals) -> None:
+        """Let this signal first ask the children to begin nothing more, and wait for their emails.
+
+        What the signal did so far happens then. One that comes meanwhile takes effect at once.
+        """
+        before = signal.getsignal(number)
+
+        def stop(came: int, frame: FrameType | None) -> None:
+            if not self.is_stopping():
+                self.stop()
+                give_up_at = time.monotonic() + _LONGEST_EMAIL_S
+                while self._is_mail_busy() and time.monotonic() < give_up_at:
+                    time.sleep(_LOOK_EVERY_S)
+            if callable(before):
+                before(came, frame)
+
+        signal.signal(number, stop)
+
+    def _is_mail_busy(self) -> bool:
+        for slot in range(self._mail_slots):
+            if not self._lock(slot):
+                return True
+            self._unlock(slot)
+        return False
+
+    @contextlib.contextmanager
+    def mail_slot(self) -> Iterator[bool]:
+        """Give whether this child may perform actions now; if so, it may for as long as inside."""
+        slot = next(filter(self._lock, range(self._mail_slots)), None)
+        try:
+            yield slot is not None
+        finally:
+            if slot is not None:
+                self._unlock(slot)
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Let a SIGTERM to this child alone wait until the work inside has come to its next end.
+
+        Some process managers signal every process at once. The signal asks for no more to be begun,
+        and takes effect afterwards. Where the work is done in threads, there is no such child.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        came = False
+
+        def later(_: int, __: FrameType | None) -> None:
+            nonlocal came
+            came = self._asked = True
+
+        before = signal.signal(signal.SIGTERM, later)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+            if came:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _lock(self, slot: int) -> bool:
+        with self._mutex:
+            if slot in self._held:
+                return False
+            try:
+                fcntl.lockf(self._slots, fcntl.LOCK_EX | fcntl.LOCK_NB, _BYTE, slot)
+            except OSError:
+                return False
+            self._held.add(slot)
+            return True
+
+    def _unlock(self, slot: int) -> None:
+        with self._mutex:
+            self._held.discard(slot)
+            fcntl.lockf(self._slots, fcntl.LOCK_UN, _BYTE, slot)
