@@ -55,6 +55,7 @@ class Shared:
         def stop(came: int, frame: FrameType | None) -> None:
             if not self.is_stopping():
                 self.stop()
+                _say(b"Stopping once the emails that were begun are finished.\n")
                 give_up_at = time.monotonic() + _LONGEST_EMAIL_S
                 while self._is_mail_busy() and time.monotonic() < give_up_at:
                     time.sleep(_LOOK_EVERY_S)
@@ -119,3 +120,9 @@ class Shared:
         with self._mutex:
             self._held.discard(slot)
             fcntl.lockf(self._slots, fcntl.LOCK_UN, _BYTE, slot)
+
+
+def _say(line: bytes) -> None:
+    # Inside a signal handler: no stream of Python's, which the signal may have interrupted.
+    with contextlib.suppress(OSError):
+        os.write(2, line)

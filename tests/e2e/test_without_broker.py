@@ -74,7 +74,8 @@ def test_up_without_a_broker_works_says_so_and_finishes_the_email_it_began(
                 assert received.wait(60)
                 process.send_signal(signal.SIGTERM)
                 wait_until(lambda: "Stopping." in log.read_text(), "the end begun")
-                wait_until(lambda: "Warm shutdown" in log.read_text(), "the worker asked to end")
+                asked = "Stopping once the emails"
+                wait_until(lambda: asked in log.read_text(), "the worker asked to end")
                 assert _actions(house) == [("performing",)]
                 answer.set()
                 assert process.wait(timeout=60) == 0
