@@ -19,7 +19,7 @@ from schemas.states import ActionState, Mode
 
 # Names of controls. The first two are only in a backup: when it was made, and the key beside it.
 BACKED_UP_AT = "backed_up_at"
-SECRET_KEY = "secret_key"  # noqa: S105 - a name
+SECRET_KEY = "secret_key"  # noqa: S105 - the name of a row, not a key
 MOVED_AT = "moved_at"  # when all of this ledger was copied to another one, which is used instead
 REMEMBERED_SINCE = "remembered_since"  # since when a machine notes when it last used this ledger
 

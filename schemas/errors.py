@@ -31,7 +31,7 @@ class CoursebellError(Exception):
 
 
 class Rejected(CoursebellError):
-    """What reached us cannot be accepted; the sender is told so. `refusal` is what is counted."""
+    """A request cannot be accepted, and the answer says why. `refusal` is what is counted."""
 
     http_status = 400
     refusal: Refusal | None = None
@@ -115,7 +115,7 @@ class MailUnavailable(Transient):
 
 
 class MailStopped(MailUnavailable):
-    """No email can leave now, whoever it is for: the fault is the server's or the settings'.
+    """No email can leave now, to any recipient: the fault is the server's or the settings'.
 
     `reason` is one of the `mail-` reasons. `answer` is what the server or the system said, on one
     line without addresses; empty if nothing did.

@@ -10,6 +10,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 
@@ -58,7 +59,7 @@ class AddressLimit:
 
 @dataclass(frozen=True, slots=True)
 class RefusedAnswer:
-    """What a sender is told whose request was refused."""
+    """The answer to a refused request."""
 
     status: int
     sentence: str
@@ -97,7 +98,8 @@ class Refusals:
         if error.refusal in UNPROVEN and self._addresses.count(address):
             sentence = f"{error}; too many refused requests from this address"
             return RefusedAnswer(429, sentence, _MINUTE_S)
-        retry_after_s = RETRY_AFTER_S if error.http_status == 503 else None  # noqa: PLR2004 - the HTTP status
+        is_busy = error.http_status == HTTPStatus.SERVICE_UNAVAILABLE
+        retry_after_s = RETRY_AFTER_S if is_busy else None
         return RefusedAnswer(error.http_status, str(error), retry_after_s)
 
     def close(self) -> None:

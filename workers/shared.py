@@ -23,7 +23,7 @@ _LOOK_EVERY_S = 0.1
 class Shared:
     """`mail_slots` is how many children may perform actions at the same time.
 
-    A slow mail server holds up whoever talks to it for minutes, so at least one child should be
+    A slow mail server holds up a child for minutes, so at least one child should be
     left for other work.
     """
 

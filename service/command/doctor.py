@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong between us and Nexudus or the mail server, and how to mend it.
+"""`doctor`: what is wrong between us and Nexudus or the mail server, and how to fix it.
 
 It looks with the eyes of the workers: the same settings, sign-in and limits. It changes nothing at
 Nexudus, and here it keeps nothing but a new sign-in and what it found out about lists. An email is
@@ -118,7 +118,7 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
     since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
     found = f"no email leaves {since}: {EXPLANATIONS[outage.reason].sentence}"
     if not is_well or engine is None or mail_to is None:
-        fix = f"Mend it; workers try again at {outage.until:%H:%M} UTC, or once started again."
+        fix = f"Fix it; workers try again at {outage.until:%H:%M} UTC, or once started again."
         yield Check(Topic.MAIL, "waiting", Verdict.PROBLEM, found, fix)
         return
     with writing(engine) as connection:

@@ -15,7 +15,7 @@ LIMITS = BodyLimits(largest=10, deadline_s=LONG_S, most_waiting=3, most_held=25,
 
 
 class Sender:
-    """Sends these chunks one by one, and then nothing until it is told to end."""
+    """Sends these chunks one by one, and then nothing until the test ends it."""
 
     def __init__(self, *chunks: bytes, stalls: bool = False) -> None:
         self.chunks = list(chunks)

@@ -38,8 +38,8 @@ _FIXES = {
     Reason.MAIL_NOT_SET: f"Set {_URL} and COURSEBELL_MAIL_FROM, and start the worker again.",
     Reason.MAIL_UNREACHABLE: f"Check host and port in {_URL}, and that no firewall blocks them;"
     " port 465 needs tls=implicit, port 587 tls=starttls.",
-    Reason.MAIL_BUSY: "Wait a little; if it stays, ask whoever runs the mail server.",
-    Reason.MAIL_REFUSES_US: "Ask whoever runs the mail server why it refuses this machine,"
+    Reason.MAIL_BUSY: "Wait a little; if it stays, ask its administrator.",
+    Reason.MAIL_REFUSES_US: "Ask the mail server's administrator why it refuses this machine,"
     f" or name another server in {_URL}.",
     Reason.MAIL_TLS: f"Check port and tls= in {_URL}: port 465 needs tls=implicit, port 587"
     " tls=starttls.",
