@@ -7,6 +7,7 @@ text; what it says in English is mapped to the same table, and any other text to
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -122,6 +123,21 @@ POSTGRESQL: dict[str, Fault] = {
         "Look at the database server's log before anything else.",
     ),
     "refused": Fault("PostgreSQL does not accept connections at that host and port", _AWAY),
+    "no-folder": Fault(
+        "the folder of the PostgreSQL socket does not exist on this machine",
+        f"Correct the folder in {_URL}, or start PostgreSQL, which makes it.",
+    ),
+    "no-socket": Fault(
+        "no PostgreSQL server listens on a socket in that folder",
+        f"Check that PostgreSQL runs and uses that folder (unix_socket_directories) and the port in"
+        f" {_URL}, which is part of the socket's name.",
+    ),
+    "socket-right": Fault(
+        "this user may not use the PostgreSQL socket",
+        "Let the user Coursebell runs as enter the folder of the socket and write to the socket"
+        " (unix_socket_permissions).",
+        needs_person=True,
+    ),
     "silent": Fault(
         "PostgreSQL did not answer in time",
         f"{_AWAY} A firewall that drops packets looks the same.",
@@ -158,6 +174,7 @@ POSTGRESQL: dict[str, Fault] = {
 
 # English texts of libpq, of the server and of PgBouncer, when a connection cannot be made.
 _TEXTS: tuple[tuple[str, str], ...] = (
+    (r'on socket ".*" failed: Permission denied', "socket-right"),
     (r"password authentication failed|no password supplied|SASL authentication failed", "28P01"),
     (r"no pg_hba\.conf entry|not permitted to log in|role .* does not exist|no such user", "28000"),
     (r"authentication failed|pg_hba\.conf rejects|authentication method requirement", "28000"),
@@ -177,6 +194,8 @@ _TEXTS: tuple[tuple[str, str], ...] = (
     (r"refused|No such file or directory|cannot connect to server|login.*fail", "refused"),
     (r"terminating connection|closed the connection|connection.*(lost|closed)|reset by peer", "08"),
 )  # fmt: skip
+
+_SOCKET = re.compile(r'on socket "(.+)" failed: (?:No such file or directory|Connection refused)')
 
 # By the name of SQLite's result code, or by its first two words.
 SQLITE: dict[str, Fault] = {
@@ -245,10 +264,11 @@ def unavailable(error: SQLAlchemyError) -> LedgerUnavailable:
 
 def connect_fault(text: str) -> Fault:
     """Return what a text of libpq about a connection that could not be made means."""
-    for pattern, key in _TEXTS:
-        if re.search(pattern, text):
-            return POSTGRESQL[key]
-    return POSTGRESQL["unknown"]
+    key = next((key for pattern, key in _TEXTS if re.search(pattern, text)), "unknown")
+    socket = _SOCKET.search(text)
+    if key == "refused" and socket is not None:
+        key = "no-socket" if Path(socket[1]).parent.is_dir() else "no-folder"
+    return POSTGRESQL[key]
 
 
 def _fault(cause: BaseException | None) -> tuple[str, Fault]:

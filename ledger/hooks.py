@@ -106,6 +106,13 @@ def keep_watch(connection: Connection, watch: Watch, now: datetime) -> None:
     _keep(connection, _WATCH, asdict(watch), now)
 
 
+def look_at_hooks_soon(connection: Connection, now: datetime) -> None:
+    """Make the next look at the webhooks due, since a missing right may have been granted."""
+    watch = watch_of(connection)
+    if watch.looked_at is not None:
+        keep_watch(connection, replace(watch, looked_at=None), now)
+
+
 def known_hooks(connection: Connection) -> dict[int, KnownHook]:
     """Return all webhooks that we know to call us, or that did, by their Ids."""
     rows = connection.execute(

@@ -155,6 +155,10 @@ class SourceRefused(Permanent):
     """The source understood us and said no (sign-in, rights, a redirect)."""
 
 
+class SignInRefused(SourceRefused):
+    """The source does not take our sign-in, or there is none. Nothing at all can be read."""
+
+
 class RecordUnreadable(Permanent):
     """The record does not fit our schema; carries the errors by field, never the values."""
 

@@ -20,6 +20,7 @@ _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _LONGEST_LABEL, _LONGEST_DOMAIN = 63, 253  # octets; RFC 5321, section 4.5.3.1
 # Python's codec is IDNA 2003, which writes these four as others: another domain would get the mail.
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
+_SHORTEST_START = 3  # characters; a shorter beginning says nothing
 _DOTTED_I = re.compile("i\u0307+")  # what case folding makes of a Turkish capital I with dot
 
 
@@ -91,10 +92,14 @@ def _seen(character: str) -> str:
 def closest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return `; did you mean …?` with the nearest known name, or nothing if none is near.
 
-    A prefix that all names share is left out of the comparison, else all of them would be near.
+    Of names that begin with what was written, the nearest is taken before any other name. A prefix
+    that all names share is left out of the comparison, else all of them would be near.
     """
     rests = sorted(one.removeprefix(prefix) for one in known)
-    found = difflib.get_close_matches(name.removeprefix(prefix)[:100], rests, n=1)
+    written = name.removeprefix(prefix)[:100]
+    longer = [one for one in rests if len(written) >= _SHORTEST_START and one.startswith(written)]
+    found = difflib.get_close_matches(written, longer, n=1, cutoff=0.0)
+    found = found or difflib.get_close_matches(written, rests, n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""
 
 

@@ -5,6 +5,7 @@ its own thread, rings for the same task merge, and after a failure it is silent 
 since the clock rings too.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from celery import Celery
 from redis import Redis, RedisError
 
 from workers.broker.connecting import celery_broker, redis_pool
+from workers.logs import RepeatedFault
 from workers.names import QUEUE
 
 _SILENT_AFTER_FAILURE_S = 5.0
@@ -53,6 +55,7 @@ class Bell:
         self._changed = threading.Condition()
         self._ending = False
         self._silent_until = 0.0
+        self._faults = RepeatedFault(_log, "bell.heard")
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
         self._thread.start()
 
@@ -88,7 +91,9 @@ class Bell:
                 self._ringer.send_task(task, expires=_EXPIRES_S)
         except Exception as error:  # noqa: BLE001 - a bell that fails is silent for a while, and lives on
             self._silent_until = time.monotonic() + _SILENT_AFTER_FAILURE_S
-            _log.warning("bell.silent", error=type(error).__name__)
+            self._faults.occurred(logging.WARNING, "bell.silent", type(error).__name__)
+        else:
+            self._faults.is_over()
 
 
 def broker_answers(broker_url: str) -> bool:

@@ -4,6 +4,7 @@ Any number may run; a leased row in the ledger lets one at a time ring. It is wh
 broker, a lost message and a lost worker cost a delay and nothing else.
 """
 
+import logging
 import secrets
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from schemas.errors import ConfigurationError, LedgerUnavailable
 from workers.bell import Bell
 from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
+from workers.logs import RepeatedFault
 from workers.names import (
     ACTION_PERFORM,
     HOOKS_GUARD,
@@ -74,14 +76,17 @@ class BellClock:
             self._rhythm[SOURCE_RECONCILE] = (RECONCILE_EVERY, RECONCILE_EVERY - 1)
 
     def run(self, stop: threading.Event) -> None:
-        """Tick until told to stop."""
+        """Tick until `stop` is set."""
+        faults = RepeatedFault(_log, "clock.ledger-available")
         while not stop.is_set():
             try:
                 self.tick()
             except LedgerUnavailable as error:
-                _log.warning("clock.ledger-unavailable", error=str(error))
+                faults.occurred(logging.WARNING, "clock.ledger-unavailable", str(error))
             except ConfigurationError as error:
-                _log.error("clock.ledger-unusable", error=str(error))
+                faults.occurred(logging.ERROR, "clock.ledger-unusable", str(error))
+            else:
+                faults.is_over()
             stop.wait(TICK_S)
         for heartbeat in self._heartbeats:
             heartbeat.close()

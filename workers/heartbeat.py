@@ -1,5 +1,6 @@
 """Says that this process is alive, at most every few seconds. A fault here stops nobody."""
 
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,7 @@ from ledger.engine import Engine, writing
 from schemas.errors import LedgerUnavailable
 from workers.clocks import Clock
 from workers.continuity import Continuity
+from workers.logs import RepeatedFault
 
 EVERY_S = 5.0
 NO_BROKER = "no-broker"  # the kind of a process that is workers and clock in one
@@ -34,6 +36,7 @@ class Heartbeat:
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._continuity = None if data_folder is None else Continuity(engine, data_folder)
+        self._faults = RepeatedFault(_log.bind(kind=kind), "heartbeat.written")
         self._next = 0.0
         self._has_begun = False
 
@@ -54,7 +57,9 @@ class Heartbeat:
         try:
             self._write()
         except LedgerUnavailable as error:
-            _log.warning("heartbeat.unwritten", kind=self._kind, error=str(error))
+            self._faults.occurred(logging.WARNING, "heartbeat.unwritten", str(error))
+        else:
+            self._faults.is_over()
 
     def close(self) -> None:
         """End it with its process."""

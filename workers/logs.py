@@ -2,12 +2,16 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
+_REPEAT_AFTER_S = 60.0  # between two lines about a fault that stays
+_MOST_TEXTS = 8  # of one fault, each logged at once; more are taken for repeats
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -37,6 +41,48 @@ class UnfailingStream:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+class RepeatedFault:
+    """Logs a fault that may occur on every turn of a loop: the first time, then once a minute.
+
+    Each line has the number of times since the line before (`times`). A fault with another text is
+    logged at once. When the fault is over, one more line has the total. `ended` is that event.
+    """
+
+    def __init__(
+        self,
+        log: structlog.typing.FilteringBoundLogger,
+        ended: str,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._ended = ended
+        self._now = now
+        self._known: set[tuple[str, str]] = set()
+        self._times = 0
+        self._total = 0
+        self._quiet_until = 0.0
+
+    def occurred(self, level: int, event: str, error: str) -> None:
+        """Count the fault, and log it if it is new or the last line is a minute old."""
+        self._times += 1
+        self._total += 1
+        is_new = (event, error) not in self._known and len(self._known) < _MOST_TEXTS
+        if not is_new and self._now() < self._quiet_until:
+            return
+        if is_new:
+            self._known.add((event, error))
+        self._log.log(level, event, error=error, times=self._times)
+        self._times, self._quiet_until = 0, self._now() + _REPEAT_AFTER_S
+
+    def is_over(self) -> None:
+        """Log that the fault is over, if there was one."""
+        if self._total:
+            self._log.info(self._ended, times=self._total)
+            self._known.clear()
+            self._times = self._total = 0
 
 
 def set_up_logs(process: str, level: int = logging.INFO) -> None:

@@ -181,7 +181,7 @@ def _summary(checks: Sequence[Check]) -> str:
     if not counts[Verdict.PROBLEM]:
         return f"Nothing was found broken: {rest} {_BESIDES}"
     problems = _counted(counts[Verdict.PROBLEM], "problem")
-    return f"{problems}, {rest} Mend what -> says, then run `coursebell doctor` again. {_BESIDES}"
+    return f"{problems}, {rest} Fix what -> says, then run `coursebell doctor` again. {_BESIDES}"
 
 
 def _counted(number: int, word: str) -> str:

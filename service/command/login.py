@@ -57,7 +57,7 @@ def login(code: str | None, *, as_json: bool) -> None:
         except SourceRefused as error:
             _end(f"{error}", "Try: coursebell config show, for COURSEBELL_NEXUDUS_URL", REFUSED)
         except Transient as error:
-            _end(f"{error}", "Try: coursebell doctor, which tells what to mend", OUT_OF_REACH)
+            _end(f"{error}", "Try: coursebell doctor, which says what to fix", OUT_OF_REACH)
         finally:
             transport.close()
     _tell(signed_in, as_json=as_json)

@@ -18,7 +18,7 @@ _TEXT = '[{"Id":1416023860,"FullName":"Zoë Ångström 🔔 שָׁלוֹם","Pri
 _KNOWN_SECRET = "coursebell-known-answer"  # noqa: S105 - known to everybody, and used nowhere
 _KNOWN_BODY = '[{"Id":7,"FullName":"Zoë 🔔"}]'
 _KNOWN = "B88B1634D02F5D6A79AB54AA4D758B87779C8E97695CCCB50A08A4DEE8B453DC"
-_FAULT = "Coursebell has a fault; tell us. Until it is mended let a relay bring the news."
+_FAULT = "Coursebell has a fault; tell us. Until it is fixed, let a relay report changes."
 
 
 Verify = Callable[[bytes, str | None, Sequence[str]], str]  # as `service.signature.verify`

@@ -18,6 +18,7 @@ from granian.log import LogLevels
 
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
+from ledger.hooks import look_at_hooks_soon
 from ledger.migrate import has_only_other_tables, newest_revision
 from ledger.migrate import migrate as bring_up_to_date
 from ledger.outages import try_outages_now
@@ -132,6 +133,7 @@ def worker(*, without_broker: bool) -> None:
         writing(engine) as connection,
     ):
         ask_refused_again(connection, utc_now())
+        look_at_hooks_soon(connection, utc_now())
         try_outages_now(connection, utc_now())
     # A fresh interpreter: the children are forked from one that holds nothing of the web server.
     argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))

@@ -14,8 +14,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.checks import CheckKind, last_run, open_run
-from ledger.engine import Engine, reading
-from ledger.hooks import KnownHook, Silence, hook_alarms, known_hooks, watch_of
+from ledger.engine import Engine, reading, writing
+from ledger.hooks import (
+    KnownHook,
+    Silence,
+    hook_alarms,
+    known_hooks,
+    look_at_hooks_soon,
+    watch_of,
+)
 from ledger.intake import Origin
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceThrottled, SourceUnavailable
@@ -329,6 +336,31 @@ def test_a_missing_right_to_list_is_said_once_a_day(watchman: Watchman) -> None:
     assert run is not None
     assert run.reason is Reason.NEXUDUS_REFUSED
     assert watchman.round(10).ours == 2
+    assert watchman.alarms() == []
+
+
+def test_a_refused_sign_in_is_no_sentence_about_webhooks(watchman: Watchman) -> None:
+    answer(watchman.sandbox, "/api/token", 400, body={"error": "invalid_grant"})
+    assert watchman.round().trouble is not None
+    tell_the_truth(watchman.sandbox)
+    assert watchman.alarms() == []
+
+
+def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked_for(
+    watchman: Watchman,
+) -> None:
+    watchman.misbehave("missing-right", entity="WebHook")
+    try:
+        assert watchman.round().trouble is not None
+    finally:
+        watchman.behave()
+    [said] = watchman.alarms()
+    assert said.count("`") % 2 == 0
+    with writing(watchman.engine) as connection:
+        assert not is_guard_due(connection, watchman.clock())
+        look_at_hooks_soon(connection, watchman.clock())
+        assert is_guard_due(connection, watchman.clock())
+    watchman.round()
     assert watchman.alarms() == []
 
 

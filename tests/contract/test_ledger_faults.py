@@ -194,7 +194,8 @@ def test_tables_of_another_program_are_left_alone(server: Server) -> None:
     [
         ("refused", "127.0.0.1", ""),
         ("no-host", "nowhere.invalid", ""),
-        ("refused", "%2Fnowhere%2Fat%2Fall", ""),
+        ("no-folder", "%2Fnowhere%2Fat%2Fall", ""),
+        ("no-socket", "%2Ftmp", ""),
     ],
 )
 def test_a_server_that_is_not_there_is_called_that(key: str, host: str, query: str) -> None:

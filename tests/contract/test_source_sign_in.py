@@ -98,7 +98,7 @@ def test_processes_with_a_wrong_password_ask_once_in_total(
     wrong = WRONG.password or ""
     printed = processes_at_once(4, SIGN_IN_PROGRAM, ledger_url, line.base_url, wrong)
     # One was told so by the source, and the others by that one.
-    assert sorted(printed) == ["InvalidGrant\n", *["SourceRefused\n"] * 3]
+    assert sorted(printed) == ["InvalidGrant\n", *["SignInRefused\n"] * 3]
     assert grants(sandbox) == 1
 
 

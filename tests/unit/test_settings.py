@@ -502,6 +502,11 @@ def test_all_mistakes_come_together_in_the_order_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
+        (
+            "COURSEBELL_NEXUDUS_USER",
+            "there is no such setting; did you mean COURSEBELL_NEXUDUS_USERNAME?",
+        ),
+        ("COURSEBELL_DATA", "there is no such setting; did you mean COURSEBELL_DATA_DIR?"),
         ("COURSEBELL_SMPT_URL", "there is no such setting; did you mean COURSEBELL_SMTP_URL?"),
         (
             "COURSEBELL_SMPT_URL_FILE",

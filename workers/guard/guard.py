@@ -19,6 +19,7 @@ from schemas.errors import (
     CoursebellError,
     LedgerUnavailable,
     RecordUnreadable,
+    SignInRefused,
     SourceRefused,
     SourceThrottled,
     SourceUnavailable,
@@ -37,6 +38,7 @@ from workers.source.foreign import origin, short
 EVERY = timedelta(minutes=10)
 ROUND_S = 240.0  # for all of a round, with what it has asked for; a task is ended at 300
 _MOST_ACTIONS = 20
+_LONGEST_ERROR = 300  # characters; our own sentences about refusals are shorter
 _TROUBLES = (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable)
 
 _log = structlog.get_logger("guard")
@@ -189,12 +191,15 @@ def _read_actions(guarding: Guarding, source: Source, watch: Watch, now: datetim
 def _unwatched(
     guarding: Guarding, run: Run, watch: Watch, error: CoursebellError, now: datetime
 ) -> Report:
-    """Note that the list could not be read. A right that is missing is said once a day."""
-    if isinstance(error, SourceRefused):
+    """Note that the list could not be read. A missing right is logged once a day.
+
+    A refused sign-in says nothing about that right, and is shown where it belongs.
+    """
+    if isinstance(error, SourceRefused) and not isinstance(error, SignInRefused):
         if watch.refused_at is None or now - watch.refused_at >= A_DAY:
             _log.error("hook.unwatched", error=str(error))
             watch = replace(watch, refused_at=now)
-        watch = replace(watch, refused=short(f"{error}"))
+        watch = replace(watch, refused=short(f"{error}", _LONGEST_ERROR))
         with writing(guarding.engine) as connection:
             keep_watch(connection, watch, now)
     return _failed(guarding, run, Report(actions=len(watch.actions)), error)

@@ -8,6 +8,7 @@ import re
 from urllib.parse import urlsplit
 
 _LONGEST = 80
+_CUT = " …"
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _HIDDEN = re.compile(r"\S*[?&=@]\S*|(?<!\S)/\S+")
@@ -28,8 +29,19 @@ def origin(address: str | None) -> str | None:
     return f"{parts.scheme}://{host}{shown}"
 
 
-def short(text: str | None) -> str:
-    """Return the beginning of a foreign text, without what may be a key or somebody's address."""
+def short(text: str | None, longest: int = _LONGEST) -> str:
+    """Return a foreign text without what may be a key or an address, at most so many characters.
+
+    A longer text is cut after a whole word and ends with an ellipsis. It is never cut inside a
+    command in backticks, which would be another command then.
+    """
     shown = _URL.sub(lambda found: origin(found[0]) or "…", (text or "")[:_LOOKED_AT])
     shown = _HIDDEN.sub("…", shown)
-    return "".join(letter for letter in shown if letter.isprintable())[:_LONGEST].strip()
+    shown = "".join(letter for letter in shown if letter.isprintable()).strip()
+    if len(shown) <= longest:
+        return shown
+    room = longest - len(_CUT)
+    kept = shown[: room + 1].rpartition(" ")[0] or shown[:room]
+    if kept.count("`") % 2:
+        kept = kept.rpartition("`")[0]
+    return f"{kept.rstrip(' ,;:')}{_CUT}"

@@ -111,7 +111,7 @@ def sign_in(
         check = _problem(
             name,
             "Nexudus does not take this user, password or code",
-            _mend(user),
+            _fix(user),
         )
     except SourceRefused as error:
         # What the error says after its colon stands in the fix.
@@ -172,9 +172,9 @@ def _answers(name: str, answer: Answer, budget: Budgeting) -> Check:
 def _when_refused(engine: Engine, user: Credentials, now: datetime) -> str:
     until = _kept(engine).refused_until
     if until is None or until <= now:
-        return _mend(user)
+        return _fix(user)
     return (
-        f"{_mend(user)} Without that it is asked again at {until:%H:%M} UTC, and not before, so"
+        f"{_fix(user)} Without that it is asked again at {until:%H:%M} UTC, and not before, so"
         " that Nexudus does not lock the user."
     )
 
@@ -192,8 +192,8 @@ def _kept(engine: Engine) -> SignIn:
         return sign_in_of(connection)
 
 
-def _mend(user: Credentials) -> str:
-    words = user.mend()
+def _fix(user: Credentials) -> str:
+    words = user.fix()
     sentence = f"{words[:1].upper()}{words[1:]}."
     return f"{sentence} Then try it at once: `coursebell login`." if user.has_password else sentence
 

@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
     OK = "ok"
     NOTE = "note"  # worth knowing; nothing is broken
-    PROBLEM = "problem"  # something does not work until it is mended
+    PROBLEM = "problem"  # something does not work until it is fixed
 
 
 class Topic(StrEnum):

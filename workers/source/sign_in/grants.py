@@ -16,7 +16,7 @@ import pyotp
 from ledger.beats import take_lease
 from ledger.controls import client_id_of
 from ledger.engine import Engine, reading, writing
-from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
+from schemas.errors import RecordUnreadable, SignInRefused, SourceUnavailable
 from schemas.records.token import Token, load_token
 from schemas.settings import Settings
 from workers.source.answers import Answer, Missing, read_answer
@@ -48,19 +48,19 @@ class Credentials:
         """Whether a password grant can be asked for without a person."""
         return bool(self.username and self.password)
 
-    def mend(self) -> str:
+    def fix(self) -> str:
         """Say what a person can do when the source does not take our sign-in."""
         if not self.has_password:
             return "run `coursebell login`"
         if self.totp_key is not None:
-            return f"mend {_SETTINGS}, or COURSEBELL_NEXUDUS_TOTP and this machine's clock"
+            return f"fix {_SETTINGS}, or COURSEBELL_NEXUDUS_TOTP and this machine's clock"
         return (
-            f"mend {_SETTINGS}; with a second factor, set COURSEBELL_NEXUDUS_TOTP or run"
+            f"fix {_SETTINGS}; with a second factor, set COURSEBELL_NEXUDUS_TOTP or run"
             " `coursebell login`"
         )
 
 
-class InvalidGrant(SourceRefused):
+class InvalidGrant(SignInRefused):
     """The source does not take the password, the code or the refresh token it was given."""
 
 
@@ -127,7 +127,7 @@ class Grants:
         try:
             return self._ask(form)
         except InvalidGrant:
-            raise InvalidGrant(f"the source does not take our sign-in: {user.mend()}") from None
+            raise InvalidGrant(f"the source does not take our sign-in: {user.fix()}") from None
 
     def _own_code(self, now: datetime) -> str | None:
         """Make a code, of which each can be sent once by all processes together."""

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ledger.beats import give_lease_back, is_leased, take_lease
+from ledger.beats import give_lease_back, take_lease
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from ledger.troubles import ask_refused_again
-from schemas.errors import SourceRefused, SourceUnavailable
+from schemas.errors import SignInRefused, SourceRefused, SourceUnavailable
 from schemas.records.token import Token
 from workers.source.sign_in.grants import REFRESH_LIFE, Credentials, Grants, InvalidGrant
 from workers.source.transport import Transport
@@ -70,12 +70,7 @@ class Tokens:
         holder = secrets.token_hex(16)
         deadline = time.monotonic() + _LEASE_S
         while time.monotonic() < deadline:
-            with reading(self._engine) as connection:
-                kept, ours = self._looked_up(connection, refused_version), False
-                is_taken = self._is_taken(connection)
-            # Only who may take the lease writes: while one signs in, the others would queue up.
-            if not is_taken and not self._usable(kept, refused_version):
-                kept, ours = self._kept_or_ours(holder, refused_version)
+            kept, ours = self._kept_or_ours(holder, refused_version)
             if ours:
                 kept = self._renew_alone(kept, holder)
             if ours or self._usable(kept, refused_version):
@@ -117,14 +112,7 @@ class Tokens:
         self._ask_again(now)
         return kept
 
-    def _is_taken(self, connection: Connection) -> bool:
-        return is_leased(connection, _LEASE, self._clock(), lease_s=_LEASE_S)
-
     def _taken(self, holder: str) -> bool:
-        """Take the lease if it is free. Waiting for it takes no write transaction."""
-        with reading(self._engine) as connection:
-            if self._is_taken(connection):
-                return False
         with writing(self._engine) as connection:
             return take_lease(connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S)
 
@@ -150,9 +138,9 @@ class Tokens:
             return kept
         user, now = self._credentials, self._clock()
         if kept.refused_until is not None and kept.refused_until > now:
-            raise SourceRefused(f"the source refused our sign-in a moment ago: {user.mend()}")
+            raise SignInRefused(f"the source refused our sign-in a moment ago: {user.fix()}")
         if not user.has_password and not _can_refresh(kept, now):
-            raise SourceRefused(_nothing_left(kept))
+            raise SignInRefused(_nothing_left(kept))
         return kept
 
     def _usable(self, kept: SignIn, refused_version: int | None) -> bool:
@@ -190,7 +178,7 @@ class Tokens:
 
     def _by_password(self, left: SignIn, now: datetime) -> Token:
         if not self._credentials.has_password:
-            raise SourceRefused(_nothing_left(left))
+            raise SignInRefused(_nothing_left(left))
         return self._grants.by_password(now)
 
     def _keep(self, sign_in: SignIn, holder: str) -> None:
@@ -199,7 +187,7 @@ class Tokens:
             give_lease_back(connection, _LEASE, holder)
 
     def _ask_again(self, now: datetime) -> None:
-        """Let what was refused try the new token; whatever was wrong may be mended."""
+        """Let what was refused try the new token; the fault may be fixed."""
         with writing(self._engine) as connection:
             ask_refused_again(connection, now)
 

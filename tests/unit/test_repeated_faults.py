@@ -1,0 +1,113 @@
+"""A fault that occurs on every turn of a loop is logged once a minute, and once when it is over."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from ledger.engine import open_engine
+from workers.bell import Bell
+from workers.clock import BellClock
+from workers.logs import RepeatedFault
+
+AWAY = "tick.failed"
+
+
+class Moments:
+    """A steady clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Turns(threading.Event):
+    """An event that is set after so many turns of the loop that waits for it."""
+
+    def __init__(self, turns: int) -> None:
+        super().__init__()
+        self.left = turns
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        self.left -= 1
+        if self.left <= 0:
+            self.set()
+        return self.is_set()
+
+
+@pytest.fixture
+def clock() -> Moments:
+    return Moments()
+
+
+@pytest.fixture
+def faults(clock: Moments) -> RepeatedFault:
+    return RepeatedFault(structlog.get_logger("loop"), "tick.worked", now=clock)
+
+
+def fails(faults: RepeatedFault, error: str = "away") -> None:
+    faults.occurred(logging.WARNING, AWAY, error)
+
+
+def test_it_is_logged_at_first_then_once_a_minute_with_the_count(
+    clock: Moments, faults: RepeatedFault
+) -> None:
+    with capture_logs() as lines:
+        for _ in range(150):
+            fails(faults)
+            clock.at += 1.0
+    assert [(line["log_level"], line["event"], line["times"]) for line in lines] == [
+        ("warning", AWAY, 1),
+        ("warning", AWAY, 60),
+        ("warning", AWAY, 60),
+    ]
+
+
+def test_its_end_is_logged_once_and_then_it_is_new_again(faults: RepeatedFault) -> None:
+    with capture_logs() as lines:
+        faults.is_over()
+        for _ in range(3):
+            fails(faults)
+        faults.is_over()
+        faults.is_over()
+        fails(faults)
+    assert [(line["event"], line["times"]) for line in lines] == [
+        (AWAY, 1),
+        ("tick.worked", 3),
+        (AWAY, 1),
+    ]
+
+
+def test_another_text_is_logged_at_once_but_not_any_number_of_them(faults: RepeatedFault) -> None:
+    with capture_logs() as lines:
+        for number in range(50):
+            fails(faults, f"fault {number % 2}")
+    assert [line["error"] for line in lines] == ["fault 0", "fault 1"]
+    with capture_logs() as lines:
+        for number in range(50):
+            fails(faults, f"another {number}")
+    assert 0 < len(lines) < 10
+
+
+@pytest.fixture
+def idle_clock(tmp_path: Path) -> Iterator[BellClock]:
+    engine = open_engine(f"sqlite:///{tmp_path}/missing/ledger.db")
+    bell = Bell(None)
+    yield BellClock(engine, bell, lambda: datetime.now(UTC))
+    bell.close()
+    engine.dispose()
+
+
+def test_a_clock_without_its_ledger_does_not_log_every_second(idle_clock: BellClock) -> None:
+    with capture_logs() as lines:
+        idle_clock.run(Turns(30))
+    told = [line for line in lines if line["event"] == "clock.ledger-unavailable"]
+    assert len(told) <= 2  # one while it runs, and one when its lease cannot be given back
