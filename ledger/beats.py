@@ -49,6 +49,15 @@ def take_lease(
     return taken is not None
 
 
+def is_leased(connection: Connection, name: str, now: datetime, *, lease_s: float) -> bool:
+    """Return whether somebody holds a lease of this length, so that taking it is pointless now."""
+    latest = now + timedelta(seconds=lease_s)
+    held = select(leases.c.name).where(
+        leases.c.name == name, leases.c.until > now, leases.c.until <= latest
+    )
+    return connection.scalar(held) is not None
+
+
 def give_lease_back(connection: Connection, name: str, holder: str) -> None:
     """End a lease early, if it is still ours."""
     connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, update
 
-from ledger.tables import actions, outages
+from ledger.tables import UNFINISHED_ACTIONS, actions, outages
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -103,6 +103,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
         select(actions.c.id)
         .where(
             actions.c.kind == kind,
+            UNFINISHED_ACTIONS,
             actions.c.state == ActionState.WAITING,
             actions.c.reason.in_(OUTAGE_REASONS),
             actions.c.due_at > now,
@@ -119,6 +120,7 @@ def try_outages_now(connection: Connection, now: datetime) -> None:
     waiting = (
         select(actions.c.id)
         .where(
+            UNFINISHED_ACTIONS,
             actions.c.state == ActionState.WAITING,
             actions.c.reason.in_(OUTAGE_REASONS),
             actions.c.due_at > now,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from ledger.tables import actions, lookups, sign_ins
+from ledger.tables import UNFINISHED_ACTIONS, UNFINISHED_LOOKUPS, actions, lookups, sign_ins
 from schemas.reasons import Reason
 from schemas.states import ActionState, LookupState
 
@@ -31,7 +31,11 @@ def source_troubles(connection: Connection) -> list[Trouble]:
             func.min(lookups.c.due_at).label("next_at"),
             func.max(lookups.c.last_error).label("last_error"),
         )
-        .where(lookups.c.state == LookupState.WAITING, lookups.c.reason.is_not(None))
+        .where(
+            UNFINISHED_LOOKUPS,
+            lookups.c.state == LookupState.WAITING,
+            lookups.c.reason.is_not(None),
+        )
         .group_by(lookups.c.reason)
         .order_by(lookups.c.reason)
     )
@@ -64,6 +68,7 @@ def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
     waiting_actions = (
         select(actions.c.id)
         .where(
+            UNFINISHED_ACTIONS,
             actions.c.state == ActionState.WAITING,
             actions.c.reason == reason,
             actions.c.due_at > now,
@@ -74,6 +79,7 @@ def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
     waiting_lookups = (
         select(lookups.c.id)
         .where(
+            UNFINISHED_LOOKUPS,
             lookups.c.state == LookupState.WAITING,
             lookups.c.reason == reason,
             lookups.c.due_at > now,

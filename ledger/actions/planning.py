@@ -38,6 +38,9 @@ def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
     row = connection.execute(
         select(actions.c.id, actions.c.happened_at, actions.c.reason)
         .where(
+            # The index is by person; their enrolment alone would be looked for in every row, while
+            # everybody who decides waits.
+            actions.c.coworker_id == plan.coworker_id,
             actions.c.rule == plan.rule,
             actions.c.course_member_id == plan.course_member_id,
             actions.c.state.in_(OPEN_ACTIONS),

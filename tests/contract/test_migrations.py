@@ -4,75 +4,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import text
 
-from ledger.actions import claim_actions, expire_hand_overs, next_action_at
 from ledger.engine import Engine, open_engine, writing
-from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.migrate import current_revision, differences, migrate, newest_revision
-from tests.contract.ledger_rig import (
-    LESSON,
-    NOW,
-    ROOT,
-    arrival,
-    at_once,
-    decide,
-    keep,
-    lesson_done,
-    plan_for,
-    processes_at_once,
-)
-
-QUESTIONS = {
-    "claim_lookups": "lookups_due",
-    "claim_actions": "actions_due",
-    "next_lookup_at": "lookups_due",
-    "next_action_at": "actions_due",
-    "expire_hand_overs": "actions_due",
-}
-
-
-def ask(connection: Connection, question: str) -> None:
-    if question == "claim_lookups":
-        claim_lookups(connection, NOW, lease_s=60, most=10)
-    elif question == "claim_actions":
-        claim_actions(connection, NOW, lease_s=60, most=10)
-    elif question == "next_lookup_at":
-        next_lookup_at(connection, NOW)
-    elif question == "next_action_at":
-        next_action_at(connection, NOW)
-    else:
-        expire_hand_overs(connection, NOW, repeatable=set())
-
-
-def plans_of(engine: Engine, question: str) -> list[str]:
-    """Return the engine's plan for each statement that a question to the ledger becomes."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 - as the driver takes them
-        asked.append((statement, parameters))
-
-    with writing(engine) as connection:
-        # Only now: a transaction begins with a statement of its own.
-        event.listen(engine, "before_cursor_execute", note)
-        ask(connection, question)
-    event.remove(engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            # So few rows are read whole otherwise, and nothing would be learned.
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        return [
-            "\n".join(
-                str(row) for row in connection.exec_driver_sql(explain + statement, parameters)
-            )
-            for statement, parameters in asked
-            # Not the first statement of a transaction on PostgreSQL, which sets its time limits.
-            if statement.lstrip().startswith(("SELECT", "UPDATE")) and "set_config" not in statement
-        ]
+from tests.contract.ledger_rig import ROOT, arrival, at_once, keep, processes_at_once
 
 
 def test_migrating_brings_an_empty_database_to_the_newest_revision(
@@ -118,18 +56,6 @@ def test_many_can_open_a_new_file_at_once(tmp_path: Path) -> None:
         engine.dispose()
 
     at_once(8, open_and_write)
-
-
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_what_is_due_is_found_by_the_small_index(ledger_engine: Engine, question: str) -> None:
-    keep(ledger_engine, arrival(*range(1, 50)))
-    for number in range(5):
-        found = lesson_done(LESSON + number)
-        decide(ledger_engine, found, plan_for(found))
-    plans = plans_of(ledger_engine, question)
-    assert plans
-    for plan in plans:
-        assert QUESTIONS[question] in plan, plan
 
 
 @pytest.fixture(scope="module")

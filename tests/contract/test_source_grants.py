@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pyotp
 import pytest
+from sqlalchemy import event
 from structlog.testing import capture_logs
 
+from ledger.beats import take_lease
 from ledger.controls import begin_with, client_id_of
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from schemas.errors import SourceRefused, SourceUnavailable
 from schemas.states import Mode
@@ -413,3 +415,44 @@ def test_an_old_sign_in_without_a_time_is_not_trusted(
     keep(engine, SignIn(3, "access", "refresh", None, NOW + timedelta(days=1)))
     assert tokens(USER).current().version == 4
     assert server.kinds() == ["password"]
+
+
+def test_whoever_waits_for_the_sign_in_of_another_process_only_reads(
+    tokens: Make, server: SigningIn, engine: Engine, clock: HandClock
+) -> None:
+    with writing(engine) as connection:
+        assert take_lease(connection, "sign-in", "another process", clock(), lease_s=120)
+    written: list[bool] = []
+    looks: list[int] = []
+
+    def note(connection: Connection) -> None:
+        written.append(bool(connection.get_execution_options().get("coursebell_writes")))
+
+    def after_three_looks() -> None:
+        looks.append(sum(written))
+        if len(looks) == 3:
+            event.remove(engine, "begin", note)
+            signed_in = SignIn(1, "theirs", None, clock(), clock() + timedelta(hours=1))
+            keep(engine, signed_in)
+
+    event.listen(engine, "begin", note)
+    assert tokens(USER).current(keep=after_three_looks).access_token == "theirs"
+    assert (looks, server.asked) == ([0, 0, 0], [])
+
+
+def test_a_sign_in_by_hand_only_reads_while_another_process_signs_in(
+    tokens: Make, engine: Engine, clock: HandClock
+) -> None:
+    with writing(engine) as connection:
+        assert take_lease(connection, "sign-in", "another process", clock(), lease_s=120)
+    begun: list[bool] = []
+
+    def note(connection: Connection) -> None:
+        begun.append(bool(connection.get_execution_options().get("coursebell_writes")))
+        if len(begun) == 3:
+            clock.move(121)  # the lease ends meanwhile
+
+    event.listen(engine, "begin", note)
+    assert tokens(NOBODY).sign_in_anew("correct horse", None).access_token == "access-1"
+    event.remove(engine, "begin", note)
+    assert begun[:4] == [False, False, False, True]

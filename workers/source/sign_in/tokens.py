@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ledger.beats import give_lease_back, take_lease
+from ledger.beats import give_lease_back, is_leased, take_lease
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from ledger.troubles import ask_refused_again
@@ -70,7 +70,12 @@ class Tokens:
         holder = secrets.token_hex(16)
         deadline = time.monotonic() + _LEASE_S
         while time.monotonic() < deadline:
-            kept, ours = self._kept_or_ours(holder, refused_version)
+            with reading(self._engine) as connection:
+                kept, ours = self._looked_up(connection, refused_version), False
+                is_taken = self._is_taken(connection)
+            # Only who may take the lease writes: while one signs in, the others would queue up.
+            if not is_taken and not self._usable(kept, refused_version):
+                kept, ours = self._kept_or_ours(holder, refused_version)
             if ours:
                 kept = self._renew_alone(kept, holder)
             if ours or self._usable(kept, refused_version):
@@ -112,7 +117,14 @@ class Tokens:
         self._ask_again(now)
         return kept
 
+    def _is_taken(self, connection: Connection) -> bool:
+        return is_leased(connection, _LEASE, self._clock(), lease_s=_LEASE_S)
+
     def _taken(self, holder: str) -> bool:
+        """Take the lease if it is free. Waiting for it takes no write transaction."""
+        with reading(self._engine) as connection:
+            if self._is_taken(connection):
+                return False
         with writing(self._engine) as connection:
             return take_lease(connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S)
 

@@ -1,0 +1,236 @@
+"""Statements that run often, or while everybody else waits, find their rows by an index.
+
+Each is planned by the engine itself, on tables with some thousand rows.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, event, insert, select, text
+
+from ledger.actions import (
+    claim_actions,
+    expire_hand_overs,
+    finish_announced_at,
+    is_alone_in_trouble,
+    next_action_at,
+    plan_action,
+    supersede_lessons,
+    tries_of,
+)
+from ledger.engine import Engine, writing
+from ledger.events import events_of_action, known_keys, quiet_events
+from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.outages import try_outages_now
+from ledger.quiet import asked_by_person, quiet_among
+from ledger.sendings import planned_nearby, sent_to
+from ledger.snapshots import is_answered, newest_news, present_below
+from ledger.tables import (
+    action_events,
+    actions,
+    attempts,
+    events,
+    lookups,
+    notifications,
+    sightings,
+    snapshots,
+)
+from ledger.troubles import ask_refused_again, ask_unanswered_again, source_troubles
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
+
+MANY = 2_000
+LATEST = NOW + timedelta(minutes=MANY)
+GROWING = {
+    str(table.name)
+    for table in (
+        action_events,
+        actions,
+        attempts,
+        events,
+        lookups,
+        notifications,
+        sightings,
+        snapshots,
+    )
+}
+# These hold unfinished rows only, so that reading one from end to end is no scan of its table.
+SMALL = {"actions_due", "lookups_due"}
+DONE = Entity.COMPLETED_LESSON
+RECORDS = [(DONE, 7), (DONE, 8)]
+HOUR = timedelta(hours=1)
+
+Statement = Callable[[Connection], object]
+
+
+def plan_one_that_gathers(connection: Connection) -> None:
+    found = lesson_done(1)
+    plan_action(connection, plan_for(found, gather_s=60), 1, NOW)
+
+
+HOT: dict[str, Statement] = {
+    "claim look-ups": lambda it: claim_lookups(it, LATEST, lease_s=60, most=10),
+    "claim actions": lambda it: claim_actions(it, LATEST, lease_s=60, most=10),
+    "when a look-up is due next": lambda it: next_lookup_at(it, NOW),
+    "when an action is due next": lambda it: next_action_at(it, NOW),
+    "what was cut off": lambda it: expire_hand_overs(it, NOW, repeatable=set()),
+    "plan an action": plan_one_that_gathers,
+    "was the end announced": lambda it: finish_announced_at(it, COURSE, ANA),
+    "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
+    "known events": lambda it: known_keys(it, ["one", "two"]),
+    "quiet events": lambda it: quiet_events(it, ["one", "two"]),
+    "quiet records": lambda it: quiet_among(it, RECORDS),
+    "asked by a person": lambda it: asked_by_person(it, RECORDS),
+    "the newest notification": newest_news,
+    "is a record answered": lambda it: is_answered(it, DONE, 7),
+    "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
+    "events of an action": lambda it: events_of_action(it, 7),
+    "emails to a person": lambda it: sent_to(it, ANA, NOW, but=7),
+    "planned nearby": lambda it: planned_nearby(it, NOW, HOUR),
+    "tries of an action": lambda it: tries_of(it, 7, {Reason.MAIL_TEMPORARY}),
+    "is it this action": lambda it: is_alone_in_trouble(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),
+    "what the source refuses": source_troubles,
+    "the source is back": lambda it: ask_unanswered_again(it, NOW),
+    "the source takes us again": lambda it: ask_refused_again(it, NOW),
+    "try the mail server now": lambda it: try_outages_now(it, NOW),
+}
+
+
+def fill(connection: Connection) -> None:
+    """Fill the tables that grow: many people, nearly everything finished."""
+    numbers = range(1, MANY + 1)
+    moments = {number: NOW + timedelta(minutes=number) for number in numbers}
+
+    def add(table: Any, row: Callable[[int], dict[str, Any]]) -> None:  # noqa: ANN401 - a Table
+        connection.execute(insert(table), [row(number) for number in numbers])
+
+    whose = {"course_id": COURSE, "rule": "congratulate-lesson", "stream": "service"}
+    add(
+        events,
+        lambda one: {
+            "key": f"event {one}",
+            "kind": "lesson_completed",
+            "happened_at": moments[one],
+            "found_at": moments[one],
+            "course_id": COURSE,
+            "coworker_id": ANA + one % 500,
+            "course_member_id": one % 700,
+        },
+    )
+    add(
+        actions,
+        lambda one: (
+            whose
+            | {
+                "key": f"action {one}",
+                "kind": "email",
+                "rules_version": "1",
+                "event_kind": "lesson_completed",
+                "coworker_id": ANA + one % 500,
+                "course_member_id": one % 700,
+                "happened_at": moments[one],
+                "planned_at": moments[one],
+                "state": "waiting" if one % 50 == 0 else "done",
+                "due_at": moments[one],
+                "finished_at": None if one % 50 == 0 else moments[one],
+            }
+        ),
+    )
+    add(action_events, lambda one: {"event_id": one, "rule": "one", "action_id": one})
+    tried = {"outcome": "waiting", "reason": Reason.MAIL_TEMPORARY}
+    add(attempts, lambda one: tried | {"action_id": one, "at": moments[one]})
+    add(
+        notifications,
+        lambda one: {
+            "received_at": moments[one],
+            "origin": "hook",
+            "entity": DONE,
+            "record_id": one,
+        },
+    )
+    add(
+        lookups,
+        lambda one: {
+            "entity": DONE,
+            "record_id": one,
+            "state": "due" if one % 50 == 0 else "done",
+            "due_at": moments[one],
+            "asked_at": moments[one],
+            "asked": 1,
+        },
+    )
+    add(
+        snapshots,
+        lambda one: {
+            "entity": DONE,
+            "record_id": one,
+            "record": {},
+            "updated_at": moments[one],
+            "fetched_at": moments[one],
+            "course_member_id": one % 700,
+        },
+    )
+    add(
+        sightings,
+        lambda one: {"entity": DONE, "record_id": one, "changed_at": NOW, "seen_at": NOW},
+    )
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ANALYZE"))  # as the server does by itself
+
+
+def scans_on_sqlite(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:  # noqa: ANN401 - as the driver takes them
+    for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+        step = str(row.detail)
+        table_name = step.removeprefix("SCAN ").split(" ")[0]
+        if step.startswith("SCAN ") and table_name in GROWING and not SMALL & set(step.split()):
+            yield step
+
+
+def scans_on_postgres(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:  # noqa: ANN401 - as the driver takes them
+    [told] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).one()
+    steps = [entry["Plan"] for entry in told]
+    while steps:
+        step = steps.pop()
+        steps += step.get("Plans", [])
+        is_scan = step["Node Type"] == "Seq Scan" and step.get("Relation Name") in GROWING
+        index = step.get("Index Name")
+        # Without a condition it is read from one end, until enough is found at best.
+        is_walk = index is not None and index not in SMALL and "Index Cond" not in step
+        if is_scan or is_walk:
+            yield json.dumps(step)
+
+
+def scans_of(engine: Engine, statement: Statement) -> list[str]:
+    """Return the steps in which the engine would read a whole table for this."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, sent: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 - as the driver takes them
+        asked.append((sent, parameters))
+
+    with writing(engine) as connection:
+        # Only now: a transaction begins with a statement of its own.
+        event.listen(engine, "before_cursor_execute", note)
+        statement(connection)
+        event.remove(engine, "before_cursor_execute", note)
+        connection.rollback()
+    assert asked
+    scans = scans_on_sqlite if engine.dialect.name == "sqlite" else scans_on_postgres
+    with writing(engine) as connection:
+        return [
+            step
+            for sent, parameters in asked
+            if sent.lstrip().startswith(("SELECT", "UPDATE", "DELETE"))
+            for step in scans(connection, sent, parameters)
+        ]
+
+
+def test_no_hot_statement_reads_a_whole_table(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        fill(connection)
+    by_rule = select(actions.c.id).where(actions.c.rule == "none")
+    assert scans_of(ledger_engine, lambda it: it.execute(by_rule)) != []
+    found = {name: scans_of(ledger_engine, statement) for name, statement in HOT.items()}
+    assert {name: steps for name, steps in found.items() if steps} == {}
