@@ -8,10 +8,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, false, func, not_, select, update
 
 from ledger.control_log import log_decision
-from ledger.holding import hold_restored
+from ledger.holding import hold_for
 from ledger.tables import actions, controls, gaps
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
@@ -70,9 +70,7 @@ def sending_of(connection: Connection) -> Sending:
 def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> Sending:
     """Change the mode; the first change to sending is the start that `before-start` speaks of.
 
-    A later change to sending makes due what was held meanwhile. It is decided again then, so what
-    is old or too much is held still. What was held before the ledger was restored may have been
-    sent since, so it is held for that instead.
+    A change to sending decides about each action that is held for `observe`; see `resumption`.
     """
     set_value(connection, "mode", mode, who, now)
     log_decision(connection, "mode", who, now, {"mode": mode})
@@ -80,16 +78,41 @@ def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> 
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
     sending = sending_of(connection)
     if mode == Mode.SENDING and sending.started_at is not None:
-        observed = and_(
-            actions.c.state == ActionState.HELD,
-            actions.c.reason == Reason.OBSERVE,
-            actions.c.happened_at >= sending.started_at,
-        )
-        restored_at = connection.scalar(select(func.max(gaps.c.ended_at)))
-        is_older = false() if restored_at is None else actions.c.planned_at < restored_at
-        hold_restored(connection, and_(observed, is_older), now)
-        connection.execute(update(actions).where(observed).values(state=ActionState.WAITING))
+        for reason, clause in _resumption(connection, sending.started_at).items():
+            if reason is None:
+                due = update(actions).where(clause).values(state=ActionState.WAITING)
+                connection.execute(due)
+            else:
+                hold_for(connection, reason, clause, now)
     return sending
+
+
+def resumption(connection: Connection, now: datetime) -> dict[Reason | None, list[int]]:
+    """Return what a change to sending would do now with the actions held for `observe`: their ids.
+
+    Those under None are decided on again at once, so what is old or too much is held still. The
+    others are held for that reason instead: they happened before sending began (`before-start`), or
+    may have been sent before the ledger was restored (`restored`).
+    """
+    clauses = _resumption(connection, sending_of(connection).started_at or now)
+    return {
+        reason: list(connection.scalars(select(actions.c.id).where(clause).order_by(actions.c.id)))
+        for reason, clause in clauses.items()
+    }
+
+
+def _resumption(
+    connection: Connection, started_at: datetime
+) -> dict[Reason | None, ColumnElement[bool]]:
+    observed = and_(actions.c.state == ActionState.HELD, actions.c.reason == Reason.OBSERVE)
+    is_since = actions.c.happened_at >= started_at
+    restored_at = connection.scalar(select(func.max(gaps.c.ended_at)))
+    is_older = false() if restored_at is None else actions.c.planned_at < restored_at
+    return {
+        None: and_(observed, is_since, not_(is_older)),
+        Reason.BEFORE_START: and_(observed, not_(is_since)),
+        Reason.RESTORED: and_(observed, is_since, is_older),
+    }
 
 
 def client_id_of(connection: Connection) -> str | None:

@@ -24,7 +24,7 @@ from ledger.controls import (
     value_of,
 )
 from ledger.engine import lock_decisions
-from ledger.holding import hold_restored
+from ledger.holding import hold_for
 from ledger.tables import actions, gaps, heartbeats
 from schemas.reasons import Reason
 from schemas.states import OPEN_ACTIONS
@@ -62,7 +62,7 @@ def open_gap(connection: Connection, gap: Gap, who: str) -> int:
         actions.c.state.in_(OPEN_ACTIONS),
         or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME)),
     )
-    held = len(hold_restored(connection, may_be_sent, gap.ended_at))
+    held = len(hold_for(connection, Reason.RESTORED, may_be_sent, gap.ended_at))
     began_at = None if gap.began_at is None else gap.began_at.isoformat()
     detail = {"cause": gap.cause, "began_at": began_at, "held": held}
     log_decision(connection, "restore", who, gap.ended_at, detail)

@@ -40,15 +40,17 @@ class HeldAction:
     subject: str | None = field(repr=False)
 
 
-def hold_restored(connection: Connection, where: ColumnElement[bool], now: datetime) -> list[int]:
-    """Hold the actions that meet a condition with the reason `restored`; return their ids."""
+def hold_for(
+    connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
+) -> list[int]:
+    """Hold the actions that meet a condition, with this reason; return their ids."""
     held = connection.scalars(
         update(actions)
         .where(where)
-        .values(state=ActionState.HELD, reason=Reason.RESTORED, lease_until=None, lease_token=None)
+        .values(state=ActionState.HELD, reason=reason, lease_until=None, lease_token=None)
         .returning(actions.c.id)
     ).all()
-    _note(connection, held, now, ActionState.HELD, Reason.RESTORED)
+    _note(connection, held, now, ActionState.HELD, reason)
     return list(held)
 
 

@@ -83,11 +83,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RESTORED: Explanation(
         "It may have been sent already, before the ledger was restored from a backup", "operator"
     ),
-    Reason.OBSERVE: Explanation("Written but kept here; sending is not on", "operator"),
+    Reason.OBSERVE: Explanation("Written and kept here, as sending was not on", "operator"),
     Reason.BEFORE_START: Explanation(
         "It happened before Coursebell was watching, or before sending was switched on", "nobody"
     ),
-    Reason.IMPORTED: Explanation("Brought in later, without an email, as somebody asked", "nobody"),
+    Reason.IMPORTED: Explanation("Brought in on request, without sending an email", "operator"),
     Reason.NOT_APPROVED: Explanation("Their place on the course waits for approval", "operator"),
     Reason.BLOCKED: Explanation("They are blocked on this course", "nobody"),
     Reason.COURSE_INACTIVE: Explanation("The course is switched off in Nexudus", "nobody"),
@@ -155,3 +155,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.INTERNAL_ERROR: Explanation("A fault in Coursebell stopped this", "engineer"),
 }
+
+
+# For these an action is held until an operator releases or skips it.
+HOLDING = (
+    Reason.FLOOD_GUARD,
+    Reason.TOO_OLD,
+    Reason.RESTORED,
+    Reason.OBSERVE,
+    Reason.BEFORE_START,
+    Reason.IMPORTED,
+)

@@ -30,6 +30,7 @@ from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
 from workers.mailer.mailer import Mailer
+from workers.perform.forecast import Forecasting
 from workers.perform.tools import Performing, never
 from workers.perform.truth import Standpoint
 from workers.source.asking import Denials
@@ -135,6 +136,19 @@ def make_workshop(
             clock(),
         ),
     )
+
+
+def make_forecasting(settings: Settings) -> Forecasting:
+    """Return what foresees the outcome of emails, by the rules as they are now.
+
+    Raises:
+        ConfigurationError: every mistake in the rules, or that a file cannot be read.
+    """
+    zone = ZoneInfo(settings.zone)
+    email = _email_action(settings, zone)
+    # Without a key nobody has chosen anything yet, and none is made here.
+    key = secret_key(settings) if has_secret_key(settings) else ""
+    return Forecasting(Standpoint(read_rules(settings), zone, key), {email.kind: email})
 
 
 def _email_action(settings: Settings, zone: ZoneInfo) -> EmailAction:

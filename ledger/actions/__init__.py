@@ -8,7 +8,9 @@ one killed during the hand-over leaves a row that nobody repeats.
 from ledger.actions.claiming import (
     ClaimedAction,
     claim_actions,
+    look_at_actions,
     next_action_at,
+    open_actions,
     release_action,
     renew_action,
 )
@@ -32,8 +34,10 @@ __all__ = [
     "expire_hand_overs",
     "finish_announced_at",
     "is_alone_in_trouble",
+    "look_at_actions",
     "next_action_at",
     "note_attempt",
+    "open_actions",
     "plan_action",
     "release_action",
     "renew_action",

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, true, update
 
+from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_ACTIONS, actions
 from schemas.events import EventKind
 from schemas.states import OPEN_ACTIONS, ActionState
@@ -92,6 +93,23 @@ def _claimed(row: Row[Any], token: str) -> ClaimedAction:
         row.asked,
         row.released_at,
     )
+
+
+def look_at_actions(connection: Connection, action_ids: Collection[int]) -> list[ClaimedAction]:
+    """Return these actions without claiming them, in the order in which workers would."""
+    found = [
+        _claimed(row, "")
+        for some in portions(action_ids)
+        for row in connection.execute(select(actions).where(actions.c.id.in_(some)))
+    ]
+    return sorted(found, key=lambda one: (one.due_at, one.action_id))
+
+
+def open_actions(connection: Connection, coworker_id: int | None = None) -> list[int]:
+    """Return the ids of actions that are planned or wait, of everybody or of one person."""
+    of_person = true() if coworker_id is None else actions.c.coworker_id == coworker_id
+    is_open = actions.c.state.in_(OPEN_ACTIONS)
+    return list(connection.scalars(select(actions.c.id).where(is_open, of_person)))
 
 
 def renew_action(

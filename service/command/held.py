@@ -18,7 +18,7 @@ from ledger.holding import (
     states_of,
 )
 from schemas.fields import LARGEST_ID
-from schemas.reasons import EXPLANATIONS, Reason
+from schemas.reasons import EXPLANATIONS, HOLDING, Reason
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
@@ -39,7 +39,7 @@ _Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
 _ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
 _reason = click.option(
     "--reason",
-    type=click.Choice([reason.value for reason in Reason]),
+    type=click.Choice([reason.value for reason in HOLDING]),
     metavar="CODE",
     help="All that are held for this reason, such as restored.",
 )

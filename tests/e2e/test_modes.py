@@ -36,7 +36,7 @@ def test_observe_writes_everything_and_sends_nothing_and_the_past_stays_unsent(
         house.wait_idle()
         assert house.subjects("joel") == ["You've been through What you keep"]
         assert house.mails("zoe") == []
-        assert _actions(house)[0] == ("held", "observe")
+        assert _actions(house)[0] == ("held", "before-start")
 
 
 def test_sending_is_refused_without_a_mail_server(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ while templates are filled in.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,7 +32,7 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from schemas.states import ActionState
-from workers.actions.base import Order, Written
+from workers.actions.base import Action, Order, Written
 from workers.decide.again import objection
 from workers.lease import Lease, Overtaken
 from workers.lookup.findings import Findings
@@ -120,7 +121,7 @@ def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | Non
         whole = whole_truth(connection, claimed, tools.stand, now)
     for _ in range(_MOST_WRITINGS):
         if _is_written(objection(whole.truth)):
-            draft = _Draft(whole.order, _write(tools, claimed, whole))
+            draft = _Draft(whole.order, write(tools.actions, claimed.kind, whole.order))
         with writing(tools.engine) as connection:
             lock_decisions(connection)
             whole = whole_truth(connection, claimed, tools.stand, now)
@@ -166,12 +167,13 @@ def _settled(
     return outcome
 
 
-def _write(tools: Performing, claimed: ClaimedAction, whole: Whole) -> Written | Outcome:
-    action = tools.actions.get(claimed.kind)
-    if action is None or whole.order is None:
+def write(actions: Mapping[str, Action], kind: str, order: Order | None) -> Written | Outcome:
+    """Write an action of this kind, or return why it cannot be written."""
+    action = actions.get(kind)
+    if action is None or order is None:
         return Outcome.failed(Reason.INTERNAL_ERROR, "nothing here performs this kind of action")
     try:
-        return action.write(whole.order)
+        return action.write(order)
     except AddressUnusable as error:
         return Outcome.skipped(Reason.NO_EMAIL, str(error))
     except ActionRefused as error:

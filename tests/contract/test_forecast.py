@@ -1,0 +1,208 @@
+"""What a change to sending would send is counted by the decisions that are made afterwards."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger.controls import begin_with
+from ledger.engine import Engine, open_engine, reading, writing
+from schemas.records import CourseMember
+from schemas.states import Mode
+from service.command import commands
+from service.command.fates import Fates, counted, fates_by_sending
+from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from workers.clocks import utc_now
+from workers.perform.forecast import Forecasting
+
+NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none")
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    return Space(ledger_engine, rules_of(NO_GATHERING))
+
+
+def fates(space: Space) -> Fates:
+    tools = Forecasting(space.performing.stand, space.performing.actions)
+    with reading(space.engine) as connection:
+        return fates_by_sending(connection, tools, space.clock())
+
+
+def subjects_now(space: Space, found: Fates) -> list[tuple[str | None, str | None]]:
+    return [
+        (one.recipient, one.subject)
+        for one in found.expected
+        if one.is_sent and one.sent_at <= space.clock()
+    ]
+
+
+def sent(space: Space) -> list[tuple[str | None, str | None]]:
+    return [(mail.recipient, str(mail.message["Subject"])) for mail in space.mailer.caught]
+
+
+def members(space: Space, *numbers: int) -> list[CourseMember]:
+    """Have people enrol, and everything done that is due."""
+    found = [space.enrol(number) for number in numbers]
+    space.work()
+    return found
+
+
+def ends(space: Space) -> Counter[tuple[str, str | None]]:
+    return Counter(space.outcomes())
+
+
+def test_what_was_counted_is_what_goes_afterwards(space: Space) -> None:
+    space.choose(Mode.OBSERVE)
+    space.enrol(1, created_at=NOON - timedelta(days=3))
+    one, two = members(space, 2, 3)
+    space.finish(one, 1, 2)
+    space.work()
+    space.change(two, blocked=True)
+    space.look_up()
+    expected = fates(space)
+    assert ends(space) == {("held", "observe"): 5}
+    # A day's limit is two, so one of the three emails to person 2 has to wait until tomorrow.
+    assert counted(expected, space.clock()) == {
+        "now": {"": 2},
+        "later": {"cap-day": 1},
+        "held": {"too-old": 1},
+        "not_sent": {"blocked": 1},
+    }
+    space.choose(Mode.SENDING)
+    space.work()
+    assert sent(space) == subjects_now(space, expected)
+    assert ends(space) == {
+        ("done", None): 2,
+        ("waiting", "cap-day"): 1,
+        ("held", "too-old"): 1,
+        ("skipped", "blocked"): 1,
+    }
+
+
+def test_a_flood_is_counted_without_those_that_are_skipped_first(space: Space) -> None:
+    space.choose(Mode.OBSERVE)
+    every = members(space, *range(1, 27))
+    flooded = fates(space)
+    assert counted(flooded, space.clock())["held"] == {"flood-guard": 26}
+    first = flooded.expected[0].action.coworker_id
+    space.change(every[first - 1], blocked=True)
+    space.look_up()
+    expected = fates(space)
+    assert counted(expected, space.clock())["now"] == {"": 25}
+    space.choose(Mode.SENDING)
+    space.work()
+    assert sent(space) == subjects_now(space, expected)
+
+
+def first_start(engine: Engine) -> None:
+    """Begin a ledger in observe mode, where nobody ever chose sending."""
+    with writing(engine) as connection:
+        begin_with(connection, Mode.OBSERVE, NOON - timedelta(days=30))
+
+
+def test_what_happened_before_sending_first_began_stays_held_for_that(
+    ledger_engine: Engine,
+) -> None:
+    first_start(ledger_engine)
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    members(space, 1, 2)
+    assert space.outcomes() == [("held", "observe")] * 2
+    space.clock.now += timedelta(minutes=1)
+    expected = fates(space)
+    assert counted(expected, space.clock())["held"] == {"before-start": 2}
+    assert subjects_now(space, expected) == []
+    space.choose(Mode.SENDING)
+    space.work()
+    assert space.outcomes() == [("held", "before-start")] * 2
+
+
+class Terminal(io.BytesIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass
+class Desk:
+    """A place from which a person gives commands to a ledger where sending once began."""
+
+    space: Space
+
+    def run(self, *words: str, typed: bytes | None = None) -> Result:
+        answers = None if typed is None else Terminal(typed)
+        return CliRunner().invoke(commands, words, input=answers)
+
+    def told(self, *words: str) -> dict[str, Any]:
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    def observed(self, *numbers: int) -> None:
+        """Have people enrol in observe mode."""
+        self.space.choose(Mode.OBSERVE)
+        members(self.space, *numbers)
+
+
+@pytest.fixture
+def desk(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    rules = NO_GATHERING.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
+    (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
+    for name, text in {
+        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": ledger_url,
+        "RULES": str(tmp_path / "rules.yaml"),
+        "SMTP_URL": "smtp://127.0.0.1:9?tls=none",
+        "MAIL_FROM": "courses@example.org",
+    }.items():
+        monkeypatch.setenv(f"COURSEBELL_{name}", text)
+    engine = open_engine(ledger_url)
+    yield Desk(Space(engine, rules_of(rules), HandClock(utc_now())))
+    engine.dispose()
+
+
+def test_sending_is_counted_and_asked_about_before_it_begins(desk: Desk) -> None:
+    desk.observed(1, 2)
+    unasked = desk.run("mode", "sending")
+    assert unasked.exit_code == 3
+    assert "With mode sending, 2 emails to 2 people would go:\n" in unasked.output
+    assert "  2 emails: at once\n" in unasked.output
+    assert "coursebell mode sending --yes" in unasked.stderr
+    refused = desk.run("mode", "sending", typed=b"n\n")
+    assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (
+        1,
+        "Nothing was changed: the mode is observe.",
+    )
+    assert desk.told("mode")["mode"] == "observe"
+    assert desk.space.outcomes() == [("held", "observe")] * 2
+    agreed = desk.run("mode", "sending", typed=b"y\n")
+    assert (agreed.exit_code, "sending: emails go out" in agreed.stdout) == (0, True)
+    assert {state for state, _ in desk.space.outcomes()} == {"waiting"}
+
+
+def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> None:
+    desk.space.choose(Mode.OBSERVE)
+    nothing = desk.run("mode", "sending")
+    assert nothing.exit_code == 0
+    assert nothing.stdout.startswith("No email is held or waits, so none goes at once.\nsending:")
+    desk.observed(1)
+    said = desk.told("mode", "sending", "--yes")
+    assert (said["mode"], said["expected"]["now"]) == ("sending", {"": 1})
+    assert "expected" not in desk.told("mode", "sending")
+
+
+def test_a_reason_that_holds_nothing_is_refused_with_those_that_do(desk: Desk) -> None:
+    refused = desk.run("held", "--reason", "bad")
+    assert refused.exit_code == 2
+    assert "'too-old', 'restored', 'observe'" in refused.stderr
+    assert "nexudus-down" not in refused.stderr
