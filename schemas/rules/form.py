@@ -3,6 +3,7 @@
 What one rule's keys ask of each other is here too; what rules ask of each other is in `loading`.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
@@ -81,20 +82,26 @@ class RuleSchema(TimingSchema):
     where = fields.Nested(WhereSchema, load_default=Where())
     enabled = Text(values.choice({"true": True, "false": False}), load_default=True)
 
-    def __init__(self, templates: frozenset[str], actions: frozenset[str]) -> None:
+    def __init__(
+        self, templates: Mapping[str, Collection[EventKind]], actions: frozenset[str]
+    ) -> None:
         super().__init__()
         self.templates = templates
         self.actions = actions
 
     @validates_schema(skip_on_field_errors=False)
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
-        """Check that the action exists, and the template, which an email must have."""
+        """Check that the action exists, and a template that fits, which an email must have."""
         errors: dict[str, Any] = {}
-        action, template = rule.get("action"), rule.get("template")
+        action, template, event = rule.get("action"), rule.get("template"), rule.get("event")
         if action is not None and action not in self.actions:
             errors["action"] = [f"expected {one_of(sorted(self.actions))}"]
         if template is not None and template not in self.templates:
             errors["template"] = [f"expected {one_of(sorted(self.templates))}"]
+        elif template is not None and event is not None and event not in self.templates[template]:
+            fitting = sorted(name for name, events in self.templates.items() if event in events)
+            choice = one_of(fitting) if fitting else "another event, as no template is about that"
+            errors["template"] = [f"it cannot be about the event {event}; expected {choice}"]
         # Present and None means left out; absent means written and refused already.
         if action == EMAIL and "template" in rule and template is None:
             errors["template"] = [f"expected, because the action is {EMAIL}"]

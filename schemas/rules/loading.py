@@ -2,13 +2,14 @@
 
 import hashlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from marshmallow import Schema, ValidationError
 
 from schemas.errors import ConfigurationError
+from schemas.events import EventKind
 from schemas.rules.form import CompletionSchema, FileSchema, RuleSchema, TimingSchema, WhereSchema
 from schemas.rules.mistakes import Mistake, Path, mistake_at
 from schemas.rules.shape import Rule, Rules, Timing
@@ -47,11 +48,16 @@ def rules_text(content: bytes, file_name: str) -> str:
 
 
 def load_rules(
-    text: str, file_name: str, *, templates: frozenset[str], actions: frozenset[str]
+    text: str,
+    file_name: str,
+    *,
+    templates: Mapping[str, Collection[EventKind]],
+    actions: frozenset[str],
 ) -> Rules:
     """Return the rules that this text states.
 
-    `file_name` is only told in mistakes; `templates` and `actions` are the names rules may use.
+    `file_name` is only used in mistakes. `templates` and `actions` are the names rules may use;
+    each template comes with the events that it can be about.
 
     Raises:
         ConfigurationError: with every mistake, in the order of the file, each as

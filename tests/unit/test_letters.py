@@ -98,7 +98,7 @@ def spoken(html: str) -> str:
 
 
 def test_the_list_of_templates_is_what_is_in_the_folder() -> None:
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == TEMPLATES
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == set(TEMPLATES)
     for template in TEMPLATES:
         names = {path.name for path in (FOLDER / template).iterdir()}
         assert names == {"subject.txt", "preview.txt", "body.txt", "body.html"}

@@ -26,7 +26,11 @@ from schemas.rules.loading import LARGEST_FILE
 from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
-TEMPLATES = frozenset({"welcome", "lesson-finished", "course-finished"})
+TEMPLATES = {
+    "welcome": {EventKind.ENROLLED},
+    "lesson-finished": {EventKind.LESSON_COMPLETED},
+    "course-finished": {EventKind.COURSE_COMPLETED},
+}
 ACTIONS = frozenset({"email", "webhook"})
 PLACED = re.compile(r"rules\.yaml:[1-9]\d*:[1-9]\d*: [^ ].*: .+")
 HEAD = "version: 1\nrules:\n"
@@ -122,7 +126,7 @@ def test_a_rule_may_say_its_timing_otherwise_and_keeps_the_files_for_the_rest() 
 @pytest.mark.parametrize(
     ("more", "attribute", "expected"),
     [
-        ("template: welcome", "template", "welcome"),
+        ("template: lesson-finished", "template", "lesson-finished"),
         ("stream: reminder", "stream", Stream.REMINDER),
         ("delay: 7d", "delay_s", 604_800),
         ("gather: none", "gather_s", None),
@@ -265,9 +269,9 @@ IN_RULE = [
         "6:28: rules[0].where.coworker_type: expected individual or company",
     ),
     ('where: {course: "a\\nb"}', "6:21: rules[0].where.course: " + ONE_LINE),
-    ("template: &t welcome", "6:15: rules[0].template: expected no anchor (&)"),
+    ("template: &t lesson-finished", "6:15: rules[0].template: expected no anchor (&)"),
     ("template: *t", "6:15: rules[0].template: expected the thing itself, no alias (*)"),
-    ("template: !!str welcome", "6:15: rules[0].template: expected no tag (!)"),
+    ("template: !!str lesson-finished", "6:15: rules[0].template: expected no tag (!)"),
     ("<<: {enabled: false}", "6:5: rules[0]: expected no merge key (<<)"),
     ("*a : b", "6:5: rules[0]: expected the thing itself, no alias (*)"),
     ("? [a]\n    : b", "6:7: rules[0]: expected a plain word as key"),
@@ -336,6 +340,10 @@ WHOLE = [
     (
         HEAD + "  - {name: a, event: enrolled, action: email, template: x}\n",
         "3:57: rules[0].template: expected course-finished, lesson-finished or welcome",
+    ),
+    (
+        HEAD + "  - {name: a, event: enrolled, action: email, template: lesson-finished}\n",
+        "3:57: rules[0].template: it cannot be about the event enrolled; expected welcome",
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: webhook, gather: 1h}\n",

@@ -8,18 +8,28 @@ frame and the style around the HTML ones are shared.
 import hashlib
 import re
 import textwrap
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
+from schemas.events import EventKind
 from workers.actions.email.foreign_text import around, cut_at_word
 from workers.actions.email.letter import Letter, LetterFacts, TemplateGap
 from workers.actions.email.variables import variables
 
-# The folders of `templates/`; a test holds this list to them, so that nothing is read at import.
-TEMPLATES: frozenset[str] = frozenset({"welcome", "lesson-finished", "course-finished"})
+# The folders of `templates/`, each with the events it can be about. A test holds the names to the
+# folders, so that nothing is read at import, and another writes every pair.
+TEMPLATES: Mapping[str, frozenset[EventKind]] = {
+    "welcome": frozenset({EventKind.ENROLLED}),
+    "lesson-finished": frozenset(
+        # Each of these events names a lesson that was finished.
+        {EventKind.LESSON_COMPLETED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED}
+    ),
+    "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
+}
 
 _SHOP = Path(__file__).parent / "templates"
 _FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")

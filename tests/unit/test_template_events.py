@@ -1,0 +1,108 @@
+"""Which template can be about which event: every pair is refused with its line, or written."""
+
+from itertools import product
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.errors import ConfigurationError
+from schemas.events import ABOUT_GONE, Event, EventKind
+from schemas.rules import load_rules
+from tests.builders.records import (
+    COURSE_MEMBER_ID,
+    NOON,
+    completed_lesson,
+    course,
+    course_member,
+    lesson,
+)
+from tests.builders.rules import COUNTS
+from tests.builders.truth import person
+from workers.actions.base import Order, Written
+from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.compose import TEMPLATES, Letters
+from workers.decide.completion import progress
+from workers.decide.happened import from_completions, from_enrolment
+
+KINDS = sorted(set(EventKind) - ABOUT_GONE)
+EMAIL = EmailAction(Letters(), None, Letterhead(None, None, None, None, ZoneInfo("UTC")))
+LESSONS = (lesson(1), lesson(2))
+# A person asks to join, is let in, and finishes both lessons.
+HAPPENED = [
+    *from_enrolment(None, course_member(approved=False)),
+    *from_enrolment(None, course_member()),
+    *from_completions(
+        course_member(), [completed_lesson(1, 1), completed_lesson(2, 2)], LESSONS, COUNTS
+    ),
+]
+FITTING = [
+    (template, kind) for template in sorted(TEMPLATES) for kind in sorted(TEMPLATES[template])
+]
+
+
+def rule(template: str, kind: EventKind) -> str:
+    return (
+        "version: 1\nrules:\n  - name: a\n    action: email\n"
+        f"    event: {kind}\n    template: {template}\n"
+    )
+
+
+def mistakes(template: str, kind: EventKind) -> list[str]:
+    try:
+        load_rules(
+            rule(template, kind), "mine.yaml", templates=TEMPLATES, actions=frozenset({"email"})
+        )
+    except ConfigurationError as error:
+        return error.mistakes
+    return []
+
+
+def event_of(kind: EventKind) -> Event:
+    return next(event for event in HAPPENED if event.kind is kind)
+
+
+def written(template: str, event: Event) -> Written:
+    return EMAIL.write(
+        Order(
+            action_key=f"a/{event.key}",
+            template=template,
+            events=(event,),
+            enrolment=course_member(),
+            course=course(),
+            person=person(),
+            lessons=LESSONS,
+            progress=progress(LESSONS, {1, 2}, COUNTS),
+            first_lesson=LESSONS[0],
+            started_at=NOON,
+            now=NOON,
+        )
+    )
+
+
+def test_the_events_of_this_story_are_all_that_a_rule_can_name() -> None:
+    assert {event.kind for event in HAPPENED} == set(KINDS)
+    assert {event.course_member_id for event in HAPPENED} == {COURSE_MEMBER_ID}
+
+
+@pytest.mark.parametrize(("template", "kind"), FITTING)
+def test_a_template_is_loaded_and_written_for_each_event_it_can_be_about(
+    template: str, kind: EventKind
+) -> None:
+    assert mistakes(template, kind) == []
+    copy = written(template, event_of(kind)).copy
+    assert "Freelance Finance" in copy.text
+    assert copy.subject
+    assert copy.html
+
+
+@pytest.mark.parametrize(
+    ("template", "kind"), sorted(set(product(TEMPLATES, KINDS)) - set(FITTING))
+)
+def test_any_other_template_is_a_mistake_with_its_line(template: str, kind: EventKind) -> None:
+    [said] = mistakes(template, kind)
+    assert said.startswith(
+        f"mine.yaml:6:15: rules[0].template: it cannot be about the event {kind}; expected "
+    )
+    fitting = [name for name, fit in FITTING if fit is kind]
+    assert all(name in said.partition("expected ")[2] for name in fitting)
+    assert ("another event" in said) == (not fitting)
