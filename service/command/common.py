@@ -14,7 +14,7 @@ import click
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.migrate import check_revision
 from schemas.errors import LedgerNotReady, LedgerUnavailable
-from schemas.settings import Settings
+from schemas.settings import Settings, weak_secrets
 from service.command.terminal import shows_unicode
 from workers.broker.address import broker_url_now
 from workers.check.tools import Checking
@@ -127,6 +127,13 @@ def check_secret_key(settings: Settings, *, signs: bool) -> None:
     if signs or has_secret_key(settings):
         with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
             checked_secret_key(settings, engine, utc_now())
+
+
+def warn_of_weak_secrets(settings: Settings, *names: str) -> None:
+    """Print a sentence for each of these settings whose secret might be guessed."""
+    for weak in weak_secrets(settings):
+        if weak.setting in names:
+            click.echo(weak.sentence, err=True)
 
 
 def print_json(value: object) -> None:

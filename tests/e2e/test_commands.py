@@ -35,6 +35,7 @@ from workers.broker.running import free_port
 from workers.environment import load
 
 HUSH = "a-password"
+WEAK_TOKEN = "COURSEBELL_RELAY_TOKENS: it has fewer than 16 characters"
 TOKEN = "a-token-of-some-length"
 
 
@@ -276,7 +277,11 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
         assert stranger.returncode == 1
         assert "Try:" in stranger.stderr
         assert _says(house, "status").startswith("sending: 0 sent")
-        assert "set, 20 characters" in _says(house, "config", "show")
+        shown = _says(house, "config", "show")
+        assert "set, 20 characters" in shown
+        assert f"! {WEAK_TOKEN}" in shown
+        doctor = json.loads(house.run("doctor", "--json").stdout)["checks"]
+        assert [one["found"] for one in doctor if one["name"] == "short"] == [WEAK_TOKEN]
         assert _says(house, "tail", "--no-follow") == ""
 
 
