@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0  # awaited, not slept: it costs nothing where the condition holds soon
 
 
 def is_alive(pid: int) -> bool:
