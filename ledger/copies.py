@@ -39,7 +39,7 @@ def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime)
 
 
 def copy_of(connection: Connection, action_id: int) -> Copy | None:
-    """Return the copy of an action, if it was ever written."""
+    """Return the copy of an action; None if it was never written, or is no longer kept."""
     row = connection.execute(select(copies).where(copies.c.action_id == action_id)).first()
     if row is None:
         return None

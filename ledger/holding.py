@@ -92,7 +92,7 @@ def held_actions(connection: Connection, reason: Reason | None = None) -> list[H
             row.course_id,
             row.full_name,
             row.email,
-            None if row.record is None else row.record.get("title"),
+            None if row.record is None else row.record.get("Title"),
             row.subject,
         )
         for row in connection.execute(wanted)

@@ -28,13 +28,17 @@ def sent_to(
 
 
 def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
-    """Return how many actions were planned within `window` before or after `planned_at`."""
+    """Return how many actions were planned within `window` before or after `planned_at`.
+
+    What a person has sent again does not count: it is no sign of an import.
+    """
     count: int | None = connection.scalar(
         select(func.count())
         .select_from(actions)
         .where(
             actions.c.planned_at.between(planned_at - window, planned_at + window),
             actions.c.state != ActionState.SKIPPED,
+            actions.c.resend_of.is_(None),
         )
     )
     return count or 0

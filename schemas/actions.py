@@ -7,6 +7,9 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.states import ActionState
 
+# The key of an action is that of its rule, a slash and that of its event; a repeated one adds this.
+_RESEND = "/resend-"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -30,6 +33,20 @@ class Plan:
     due_at: datetime
     gather_until: datetime | None = None
     asked: bool = False
+
+
+def resend_key(key: str) -> str:
+    """Return the permanent key of the action that repeats the one with this key.
+
+    It is the same whoever asks and however often, so that an action is repeated once at most.
+    """
+    first, _, number = key.partition(_RESEND)
+    return f"{first}{_RESEND}{int(number or 0) + 1}"
+
+
+def event_key_of(key: str) -> str:
+    """Return the key of the event that an action was planned for, from the action's own key."""
+    return key.partition(_RESEND)[0].partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
             actions.c.rule == plan.rule,
             actions.c.course_member_id == plan.course_member_id,
             actions.c.state.in_(OPEN_ACTIONS),
+            actions.c.resend_of.is_(None),  # what a person has sent again is complete as it is
             # Lessons of another sitting, found late, are no news of this one.
             actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
             true() if restored_at is None else _is_as_sure(plan, restored_at),

@@ -11,7 +11,10 @@ from ledger.tables import people as people_table
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One line of what is going on: an event that was found, or a step of an action."""
+    """One line of what is going on: an event that was found, or a step of an action.
+
+    `action_id` is None for an event.
+    """
 
     at: datetime
     what: str
@@ -19,6 +22,7 @@ class Happening:
     rule: str | None
     outcome: str | None
     reason: str | None
+    action_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def happenings(connection: Connection, mark: Bookmark) -> tuple[list[Happening],
     ).all()
     tried = connection.execute(
         select(attempts.c.id, attempts.c.at, attempts.c.outcome, attempts.c.reason)
-        .add_columns(people_table.c.full_name, actions.c.rule)
+        .add_columns(people_table.c.full_name, actions.c.rule, attempts.c.action_id)
         .join(actions, actions.c.id == attempts.c.action_id)
         .outerjoin(people_table, people_table.c.coworker_id == actions.c.coworker_id)
         .where(attempts.c.id > mark.attempt_id)
@@ -56,7 +60,15 @@ def happenings(connection: Connection, mark: Bookmark) -> tuple[list[Happening],
     lines = [
         Happening(row.found_at, row.kind, row.full_name, None, None, row.reason) for row in found
     ] + [
-        Happening(row.at, "action", row.full_name, row.rule, row.outcome, row.reason)
+        Happening(
+            row.at,
+            "action",
+            row.full_name,
+            row.rule,
+            row.outcome,
+            row.reason,
+            row.action_id,
+        )
         for row in tried
     ]
     return sorted(lines, key=lambda line: line.at), Bookmark(

@@ -57,6 +57,7 @@ actions = Table(
     # A person asked for it, so that it is neither too old nor from before the start.
     Column("asked", Boolean, nullable=False, server_default=false()),
     Column("released_at", Instant),  # when a person last released it after it was held
+    Column("resend_of", BigInteger),  # the action that this one repeats, as a person asked
     word("state", nullable=False),
     word("reason"),
     Column("due_at", Instant, nullable=False),
@@ -77,9 +78,11 @@ actions = Table(
     Index("actions_of_coworker", "coworker_id", "state"),
     Index("actions_finished", "finished_at"),
     Index("actions_planned", "planned_at"),
+    Index("actions_resend_of", "resend_of", unique=True),
 )
 
-# Which events one action is about; an event is never used twice by the same rule.
+# Which events one action is about; an event is never used twice by the same rule, except for what a
+# person has sent again: there `rule` is `resend:` and the action's id.
 action_events = Table(
     "action_events",
     metadata,

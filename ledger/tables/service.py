@@ -73,7 +73,7 @@ control_log = Table(
     id_column(),
     Column("at", Instant, nullable=False),
     word("who", nullable=False),
-    word("what", nullable=False),  # mode, release, skip, restore
+    word("what", nullable=False),  # mode, release, skip, resend, restore
     Column("detail", JSON),  # without names and addresses
 )
 

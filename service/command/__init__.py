@@ -27,9 +27,11 @@ _PLACES = {
     "status": "service.command.status:status",
     "why": "service.command.why:why",
     "tail": "service.command.tail:tail",
+    "show": "service.command.show:show",
     "held": "service.command.held:held",
     "release": "service.command.held:release",
     "skip": "service.command.held:skip",
+    "resend": "service.command.resend:resend",
     "reconcile": "service.command.reconcile:reconcile",
     "backfill": "service.command.backfill:backfill",
     "certify": "service.command.certify:certify",
@@ -94,7 +96,7 @@ def main() -> None:
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)
-        click.echo(error.closing, err=True)
+        click.echo("Nothing was started. `coursebell config show` lists every setting.", err=True)
         sys.exit(WRONG_USAGE)
     except LedgerUnavailable as error:
         click.echo(f"The ledger cannot be used: {error}.", err=True)

@@ -5,17 +5,15 @@ import re
 import secrets
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from schemas.settings import SETTINGS
 from service.command.common import settings_now
-from service.command.consent import agreed, must_be_asked
+from service.command.private_file import may_replace, write_private
 
 STANDARD_OUTPUT = "-"
-NOT_REPLACED = 1
 
 # Beside this module once installed, in the folder `deploy` of a working tree.
 _EXAMPLES = (
@@ -54,7 +52,14 @@ def init(file: str, *, compose: bool, yes: bool) -> None:
     if file == STANDARD_OUTPUT:
         click.echo(text, nl=False)
     else:
-        _write(Path(file), text, may_replace=yes)
+        path = Path(file)
+        if not yes:
+            may_replace(
+                path,
+                f"coursebell init --yes {shlex.quote(file)}",
+                "Its passwords and secrets will be lost.",
+            )
+        write_private(path, text)
         click.echo(f"Wrote {file}, readable only by you.", err=True)
     _print_next_steps(file, fresh, given, unquotable)
 
@@ -88,31 +93,6 @@ def _new_secret() -> str:
 def _example() -> str:
     path = next((path for path in _EXAMPLES if path.exists()), _EXAMPLES[0])
     return path.read_text(encoding="utf-8")
-
-
-def _write(path: Path, text: str, *, may_replace: bool) -> None:
-    """Write a new file of mode 600, and replace an existing one only with consent.
-
-    Raises:
-        BadParameter: it cannot be written there.
-        SystemExit: nobody agreed to replace the file.
-    """
-    if path.is_dir():
-        raise click.BadParameter(f"{path} is a folder; name a file in it.")
-    if os.path.lexists(path) and not may_replace:
-        must_be_asked(f"coursebell init --yes {shlex.quote(str(path))}")
-        if not agreed(f"{path} exists. Replace it? Its passwords and secrets will be lost."):
-            click.echo("Nothing was written.", err=True)
-            raise SystemExit(NOT_REPLACED)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        beside.touch(mode=0o600, exist_ok=False)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise click.BadParameter(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def _print_next_steps(

@@ -55,7 +55,7 @@ def _one_line(line: Happening) -> str:
         reason = f"  no email: {explained(line.reason)}" if line.reason else ""
         return f"{at}  -->  {line.what.replace('_', ' '):<20} {who:<16}{reason}"
     reason = f": {explained(line.reason)}" if line.reason else ""
-    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.outcome}{reason}"
+    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.action_id}  {line.outcome}{reason}"
 
 
 def _short_name(name: str | None) -> str:

@@ -36,7 +36,7 @@ _WORDS = {
     EventKind.UNENROLLED: "Is no longer enrolled",
     EventKind.LESSON_REOPENED: "A lesson counts as not finished again",
 }
-_STATES = {
+STATES = {
     ActionState.DONE: "Sent",
     ActionState.SKIPPED: "Not sent on purpose",
     ActionState.WAITING: "Waiting",
@@ -142,9 +142,9 @@ def _lines(telling: Telling) -> list[str]:
 
 
 def _action_line(action: ActionStory) -> str:
-    state = _STATES[ActionState(action.state)]
+    state = STATES[ActionState(action.state)]
     subject = f' "{action.subject}"' if action.subject else f" ({action.template or action.rule})"
-    line = f"{state}{subject}"
+    line = f"{action.action_id}  {state}{subject}"
     if action.state == ActionState.DONE and action.finished_at:
         return f"{line} at {local(action.finished_at)}: {action.receipt}"
     if action.reason:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text,
 
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.migrate import migrate
+from ledger.resending import send_again
 from ledger.sightings import note_sightings
 from ledger.tables import (
     action_events,
@@ -483,6 +484,23 @@ def test_an_email_that_was_tried_again_needs_each_of_its_attempts(ledger_engine:
     assert week.certify(FIRST, FIRST).is_clean
     assert len(week.by_hand((attempts, attempts.c.reason == "mail-temporary"))) == 1
     assert only(week.certify(FIRST, FIRST)).kind == Kind.NO_TRACE
+
+
+def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
+    week: Week,
+) -> None:
+    space = week.space
+    with writing(space.engine) as connection:
+        connection.execute(update(actions).values(state="failed", reason="mail-rejected"))
+        connection.execute(update(attempts).values(outcome="failed", reason="mail-rejected"))
+        ids = connection.scalars(select(actions.c.id)).all()
+        done = send_again(connection, ids, "Rita", space.clock(), checked=False)
+    assert len(done) == len(ids) == 2
+    assert week.certify().is_clean
+    space.work()
+    made = week.certify()
+    assert made.is_clean
+    assert made.totals.event_fates[Fate.WRITTEN, None] == 3
 
 
 def test_names_that_are_addresses_are_not_told(week: Week) -> None:

@@ -32,7 +32,7 @@ MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
     "snapshots": {"decided_upto": None},
-    "actions": {"asked": False, "released_at": None, "committed_at": None},
+    "actions": {"asked": False, "released_at": None, "committed_at": None, "resend_of": None},
     "deliveries": {"size": None, "digest": None},
 }
 NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals", "sightings")
@@ -105,6 +105,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0005", "0004"),
         ("0006", "0004"),
         ("0007", "0007"),
+        ("0008", "0007"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 

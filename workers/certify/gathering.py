@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ledger.engine import Connection
 from ledger.stories import certificate as story
+from schemas.actions import event_key_of
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import (
     EventKind,
@@ -99,7 +100,7 @@ class Gathering:
         self.events |= story.happened_between(connection, window.since, window.until)
         ids = [one.event_id for one in self.events.values()]
         outcomes = story.outcomes_of(connection, ids, window.since, window.until)
-        keys = {one.key.removeprefix(f"{one.rule}/") for one in outcomes.effects.values()}
+        keys = {event_key_of(one.key) for one in outcomes.effects.values()}
         for one in self.events.values():
             keys.add(course_started_key(one.course_id, one.coworker_id))
             keys.add(course_completed_key(one.course_id, one.coworker_id))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ledger.outages import OUTAGE_REASONS
 from ledger.stories.certificate import Effect
+from schemas.actions import event_key_of
 from schemas.reasons import Reason
 from schemas.states import ActionState
 from workers.certify.chains import Chains
@@ -51,7 +52,7 @@ class Traces:
 
     def _causes(self, effect: Effect) -> Iterator[str]:
         linked = self.chains.events.get(effect.action_id, set())
-        first_key = effect.key.removeprefix(f"{effect.rule}/")
+        first_key = event_key_of(effect.key)
         missing = len(linked - self.here.event_ids) - self._explained(effect, first_key)
         for _ in range(missing):
             yield f"Action {effect.action_id} is about an event that is not here"

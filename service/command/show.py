@@ -1,0 +1,196 @@
+"""`show`: one email as text, as it was sent or would be."""
+
+import shlex
+from collections.abc import Iterator
+from email.utils import format_datetime
+from pathlib import Path
+
+import click
+
+from ledger.engine import reading
+from ledger.stories.email import EmailStory, emails_of, last_detail
+from schemas.fields import LARGEST_ID
+from schemas.reasons import EXPLANATIONS
+from schemas.settings import Settings
+from schemas.states import ActionState
+from service.command.common import (
+    as_json,
+    local,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+    show_addresses,
+)
+from service.command.private_file import may_replace, write_private
+from service.command.why import STATES, explained
+from workers.clocks import utc_now
+from workers.perform.preview import Preview, preview
+from workers.workshop import make_forecasting
+
+NOT_SHOWN = 1
+
+_NEXT = {
+    ActionState.HELD: "To send it: coursebell release {id}. To drop it: coursebell skip {id}",
+    ActionState.FAILED: "To send it once the cause is fixed: coursebell resend {id}",
+    ActionState.UNKNOWN: "If it did not arrive: coursebell resend {id} --i-checked",
+}
+
+
+@click.command()
+@click.argument("action_id", metavar="ID", type=click.IntRange(1, LARGEST_ID))
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write its HTML part to this file, readable only by you.",
+)
+@click.option("--yes", is_flag=True, help="Replace an existing file without asking.")
+@as_json
+@show_addresses
+def show(
+    action_id: int, *, html: Path | None, yes: bool, as_json: bool, show_addresses: bool
+) -> None:
+    """Show an email as text, as it was sent or would be.
+
+    `coursebell held`, `coursebell why` and `coursebell tail` print the ID. An email that was sent
+    is shown as it left, from a copy that is kept for 90 days. One that was not is written from what
+    the ledger has now, without asking Nexudus, and nothing is sent.
+    """
+    settings = settings_now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        found = emails_of(connection, [action_id])
+        if not found:
+            click.echo(f"There is no email {action_id}.", err=True)
+            click.echo(
+                "These print IDs: coursebell held, coursebell why, coursebell tail", err=True
+            )
+            raise SystemExit(NOT_SHOWN)
+        [email] = found
+        seen = preview(connection, email, make_forecasting(settings), utc_now())
+        detail = last_detail(connection, action_id)
+    if html is not None and seen.copy is not None:
+        command = f"coursebell show {action_id} --html {shlex.quote(str(html))} --yes"
+        if not yes:
+            may_replace(html, command, "What is in it is lost.")
+        write_private(html, seen.copy.html)
+        click.echo(f"Wrote {html}, readable only by you.", err=True)
+    if as_json:
+        print_json(_plain(settings, email, seen, detail, whole=show_addresses))
+    else:
+        for line in _lines(settings, email, seen, detail, whole=show_addresses):
+            click.echo(printable(line))
+    if seen.copy is None:
+        _say_missing(email, seen)
+        raise SystemExit(NOT_SHOWN)
+
+
+def _lines(
+    settings: Settings, email: EmailStory, seen: Preview, detail: str | None, *, whole: bool
+) -> Iterator[str]:
+    for name, text in (*_standing(email, seen, detail), *_head(settings, email, seen, whole=whole)):
+        yield f"{name + ':':<12}{text}"
+    if seen.copy is not None:
+        yield ""
+        yield from seen.copy.text.splitlines()
+
+
+def _standing(email: EmailStory, seen: Preview, detail: str | None) -> Iterator[tuple[str, str]]:
+    """Give where the email stands, as names and texts."""
+    reason = f": {explained(email.reason)}" if email.reason else ""
+    yield "Email", str(email.action_id)
+    yield "State", f"{STATES[email.state]}{reason}"
+    yield "Happened", local(email.happened_at)
+    yield "Planned", local(email.planned_at)
+    if email.finished_at is not None:
+        yield "Sent" if email.state is ActionState.DONE else "Ended", local(email.finished_at)
+    elif email.state in {ActionState.PLANNED, ActionState.WAITING}:
+        yield "Due", local(email.due_at)
+    if detail := email.receipt or detail:
+        yield "Answer" if email.finished_at else "Note", detail
+    if email.resend_of is not None:
+        yield "Repeats", f"email {email.resend_of}"
+    if email.resent_as is not None:
+        yield "Sent again", f"as email {email.resent_as}"
+    elif email.state in _NEXT:
+        yield "Next", _NEXT[email.state].format(id=email.action_id)
+    if seen.copy is None:
+        return
+    if seen.written_at is not None:
+        yield "Text", f"as it was written at {local(seen.written_at)}"
+    else:
+        yield "Text", "a draft from what the ledger has now"
+    for missing in seen.missing:
+        yield "Lacks", f"{missing}."
+
+
+def _head(
+    settings: Settings, email: EmailStory, seen: Preview, *, whole: bool
+) -> Iterator[tuple[str, str]]:
+    """Give the headers of the email, as names and texts."""
+    if seen.copy is None:
+        return
+    yield "From", _sender(settings) or "(not set: COURSEBELL_MAIL_FROM)"
+    yield "To", _recipient(email, seen.copy.recipient, whole=whole)
+    yield "Subject", seen.copy.subject
+    if seen.written_at is not None:
+        yield "Date", format_datetime(seen.written_at)
+    yield "Message-ID", seen.copy.message_id
+
+
+def _sender(settings: Settings) -> str | None:
+    sender = settings.mail_from
+    return None if sender is None else f"{sender.name} <{sender.address}>".lstrip()
+
+
+def _recipient(email: EmailStory, address: str, *, whole: bool) -> str:
+    shown = address if whole else shortened(address)
+    return f"{email.person or ''} <{shown}>".lstrip()
+
+
+def _say_missing(email: EmailStory, seen: Preview) -> None:
+    for missing in seen.missing:
+        click.echo(f"{missing}.", err=True)
+    if email.state in {ActionState.PLANNED, ActionState.WAITING}:
+        click.echo(
+            "Coursebell reads what it needs from Nexudus before it writes an email. Is it running? "
+            "`coursebell status`",
+            err=True,
+        )
+    else:
+        click.echo(f"All that is known of it: coursebell why {email.coworker_id}", err=True)
+
+
+def _plain(
+    settings: Settings, email: EmailStory, seen: Preview, detail: str | None, *, whole: bool
+) -> dict[str, object]:
+    copy = seen.copy
+    message = None
+    if copy is not None:
+        message = {
+            "from": _sender(settings),
+            "to": _recipient(email, copy.recipient, whole=whole),
+            "subject": copy.subject,
+            "date": seen.written_at,
+            "message_id": copy.message_id,
+            "text": copy.text,
+            "html": copy.html,
+        }
+    return {
+        "id": email.action_id,
+        "state": email.state,
+        "reason": email.reason,
+        "explanation": EXPLANATIONS[email.reason].sentence if email.reason else None,
+        "rule": email.rule,
+        "happened_at": email.happened_at,
+        "planned_at": email.planned_at,
+        "due_at": email.due_at,
+        "finished_at": email.finished_at,
+        "detail": email.receipt or detail,
+        "resend_of": email.resend_of,
+        "resent_as": email.resent_as,
+        "is_draft": copy is not None and seen.written_at is None,
+        "missing": seen.missing,
+        "email": message,
+    }
