@@ -30,8 +30,9 @@ $(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
 demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus and mailbox
 	@exec $(BIN)/coursebell demo
 
+# Half of the time of most tests is waiting for other processes, so four run at once on two cores.
 test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
 	@COURSEBELL_TEST_STOPS=20 $(BIN)/python -m pytest -q -k stopped_while_it_sends tests/e2e/test_planned_stops.py

@@ -188,7 +188,12 @@ class HandoverUnknown(CoursebellError):
 
 
 class ConfigurationError(CoursebellError):
-    """The process must not start. Carries every mistake, one sentence each."""
+    """The process must not start. Carries every mistake, one sentence each.
+
+    `closing` is what to print after them.
+    """
+
+    closing = "Nothing was started. `coursebell config show` lists every setting."
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))

@@ -7,6 +7,7 @@ Nexudus, the broker or the mail server does not take the web process out of serv
 """
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
@@ -27,10 +28,13 @@ from schemas.states import Mode
 from service.hearing import check_part
 from workers.actions.email.action import EmailAction
 from workers.bell import broker_answers
+from workers.broker.address import broker_url_now
 from workers.clocks import Clock
 from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
+from workers.supervisor import Failing, failing_programs
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
+_PARTS = {"serve": "web"}  # programs of `coursebell up` whose part has another name
 _TRY_MAIL = "`coursebell doctor --mail ADDRESS` tries each step"
 _UNWRITABLE = "cannot be read and written now; the log has the reason"
 
@@ -100,10 +104,11 @@ def readiness(
 
     `with_errors` adds the error texts of others, which are not for strangers. Nothing is written.
     """
-    parts = {"broker": _broker(settings.broker_url)}
+    broker_url = broker_url_now(settings)
+    parts = {"broker": _broker(broker_url)}
     try:
         parts |= _ledger_parts(settings, engine, now, with_errors=with_errors)
-        if settings.broker_url is None and _works_without_broker(engine, now):
+        if broker_url is None and _works_without_broker(engine, now):
             del parts["broker"]
     except LedgerUnavailable as error:
         if with_errors:
@@ -111,7 +116,18 @@ def readiness(
         else:
             _log.error("web.unready", error=str(error))
             parts["ledger"] = _UNWRITABLE
+    for name, failing in failing_programs(Path(settings.data_dir)).items():
+        if name != "broker" or parts.get("broker", "ok") != "ok":
+            parts[_PARTS.get(name, name)] = _failing(failing, with_errors=with_errors)
     return parts
+
+
+def _failing(failing: Failing, *, with_errors: bool) -> str:
+    why = f" {failing.why}" if with_errors else ""
+    return (
+        f"keeps failing since {failing.since:%Y-%m-%d %H:%M} UTC; `coursebell up` starts it again,"
+        f" and its output has the reason.{why}"
+    )
 
 
 def _works_without_broker(engine: Engine, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from flask import Flask, Response, jsonify, request
@@ -17,6 +18,7 @@ from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
 from service.refusals import RETRY_AFTER_S, Refusals
 from workers.bell import Bell
+from workers.broker.address import broker_url_now
 from workers.clocks import Clock, utc_now
 from workers.names import LOOKUP_DRAIN
 
@@ -52,7 +54,8 @@ class Web:
 def make_web(settings: Settings, *, clock: Clock = utc_now) -> Web:
     """Return the application for these settings. Nothing is opened before the first request."""
     engine = open_engine(settings.database_url)
-    bell = Bell(settings.broker_url)
+    find_broker = partial(broker_url_now, settings)
+    bell = Bell(find_broker(), look_up=find_broker)
     writer = GroupWriter(engine, lambda: bell.ring(LOOKUP_DRAIN))
     refusals = Refusals(engine, clock)
     app = Flask("coursebell", static_folder=None)

@@ -8,7 +8,7 @@ since the clock rings too.
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 from celery import Celery
@@ -47,10 +47,18 @@ def make_ringer(broker_url: str) -> Celery:
 
 
 class Bell:
-    """Rings from a thread of its own. `broker_url` None: there is nobody to ring."""
+    """Rings from a thread of its own. `broker_url` None: there is nobody to ring.
 
-    def __init__(self, broker_url: str | None) -> None:
+    `look_up` returns the address anew; it is called after a failure, or while there is none.
+    """
+
+    def __init__(
+        self, broker_url: str | None, *, look_up: Callable[[], str | None] | None = None
+    ) -> None:
+        self._broker_url = broker_url
+        self._look_up = look_up
         self._ringer = None if broker_url is None else make_ringer(broker_url)
+        self._has_failed = broker_url is None
         self._wanted: set[str] = set()
         self._changed = threading.Condition()
         self._ending = False
@@ -84,16 +92,29 @@ class Bell:
             self._send(wanted)
 
     def _send(self, tasks: Iterable[str]) -> None:
-        if self._ringer is None or time.monotonic() < self._silent_until:
+        if time.monotonic() < self._silent_until:
+            return
+        if self._has_failed and self._look_up is not None:
+            self._change_to(self._look_up())
+        if self._ringer is None:
             return
         try:
             for task in tasks:
                 self._ringer.send_task(task, expires=_EXPIRES_S)
+            self._has_failed = False
         except Exception as error:  # noqa: BLE001 - a bell that fails is silent for a while, and lives on
+            self._has_failed = True
             self._silent_until = time.monotonic() + _SILENT_AFTER_FAILURE_S
             self._faults.occurred(logging.WARNING, "bell.silent", type(error).__name__)
         else:
             self._faults.is_over()
+
+    def _change_to(self, broker_url: str | None) -> None:
+        if broker_url is None or broker_url == self._broker_url:
+            return
+        if self._ringer is not None:
+            self._ringer.close()
+        self._broker_url, self._ringer = broker_url, make_ringer(broker_url)
 
 
 def broker_answers(broker_url: str) -> bool:

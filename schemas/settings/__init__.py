@@ -6,7 +6,7 @@ process loads one and hands it on.
 """
 
 from schemas.settings.addresses import API_URL, is_loopback
-from schemas.settings.describing import SettingLine, describe
+from schemas.settings.describing import SettingLine, describe, weak_secrets
 from schemas.settings.loading import is_set, load_settings
 from schemas.settings.platform import PLATFORM_NAMES, from_platform, platform_sources
 from schemas.settings.quotes import is_quoted
@@ -32,4 +32,5 @@ __all__ = [
     "is_set",
     "load_settings",
     "platform_sources",
+    "weak_secrets",
 ]

@@ -96,7 +96,7 @@ def main() -> None:
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)
-        click.echo("Nothing was started. `coursebell config show` lists every setting.", err=True)
+        click.echo(error.closing, err=True)
         sys.exit(WRONG_USAGE)
     except LedgerUnavailable as error:
         click.echo(f"The ledger cannot be used: {error}.", err=True)

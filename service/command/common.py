@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import click
 
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.migrate import check_revision
 from schemas.errors import LedgerNotReady, LedgerUnavailable
-from schemas.settings import Settings
+from schemas.settings import Settings, weak_secrets
 from service.command.terminal import shows_unicode
+from workers.broker.address import broker_url_now
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.environment import load
 from workers.workshop import checked_secret_key, has_secret_key, make_budget, make_sources
 
-# In the data folder, for who looks in from outside; it holds a password.
-BROKER_ADDRESS = "broker.url"
 LEDGER_PATIENCE_S = 60.0  # a release step on a large ledger takes seconds
 _LOOK_EVERY_S = 0.5
 
@@ -40,10 +38,7 @@ def settings_now() -> Settings:
 
 def with_own_broker(settings: Settings) -> Settings:
     """Return the settings with the address of the broker that `up` started here, if it did."""
-    address = Path(settings.data_dir) / BROKER_ADDRESS
-    if settings.broker_url is None and address.exists():
-        return replace(settings, broker_url=address.read_text(encoding="ascii"))
-    return settings
+    return replace(settings, broker_url=broker_url_now(settings))
 
 
 @contextmanager
@@ -132,6 +127,13 @@ def check_secret_key(settings: Settings, *, signs: bool) -> None:
     if signs or has_secret_key(settings):
         with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
             checked_secret_key(settings, engine, utc_now())
+
+
+def warn_of_weak_secrets(settings: Settings, *names: str) -> None:
+    """Print a sentence for each of these settings whose secret might be guessed."""
+    for weak in weak_secrets(settings):
+        if weak.setting in names:
+            click.echo(weak.sentence, err=True)
 
 
 def print_json(value: object) -> None:

@@ -33,6 +33,9 @@ def show(*, as_json: bool) -> None:
         unread = "" if line.read else "; not read by this version yet"
         unquoted = ", the quotes around it were removed" if line.unquoted else ""
         click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted}{unread})")
+    for line in lines:
+        if line.warning is not None:
+            click.echo(f"! {line.warning}")
 
 
 @config.command("accept-key")

@@ -23,8 +23,9 @@ from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.command.demo_story import Stage, first_address, play
 from service.command.serving import prepare_ledger, stop_on_signals
-from service.command.up import STOP_ORDER, running_broker, start_programs
+from service.command.up import STOP_ORDER, broker_follower, running_broker, start_programs
 from workers.broker import RunningBroker
+from workers.broker.address import BrokerAddress
 from workers.broker.running import free_port
 from workers.environment import load
 from workers.supervisor import ChildCommand, Supervisor, last_lines, python_program
@@ -46,8 +47,9 @@ def demo(*, stay: bool) -> None:
         folder = Path(name)
         environment = demo_environment(folder)
         settings = load(environment)
+        address = BrokerAddress(folder)
         with (
-            running_broker(settings, click.echo) as broker,
+            running_broker(settings, address, click.echo) as broker,
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
         ):
             prepare_ledger(settings)
@@ -61,7 +63,9 @@ def demo(*, stay: bool) -> None:
                 for words in (("status",), ("tail",), ("why", first_address(stage))):
                     click.echo(f"  {command_line(folder, *words)}")
                 click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
-                supervisor.wait(stop, [broker.revive])
+                follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
+                supervisor.settle()
+                supervisor.wait(stop, [follow])
             if stop.is_set():
                 click.echo("Stopping.")
             supervisor.stop((*STOP_ORDER, "sandbox"))

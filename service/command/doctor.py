@@ -22,7 +22,7 @@ from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS
 from schemas.refusals import REFUSALS, Refusal
-from schemas.settings import Settings
+from schemas.settings import Settings, weak_secrets
 from schemas.states import Mode
 from service.command.common import (
     as_json,
@@ -95,6 +95,9 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         stack.enter_context(closing(sources))
     yield from check_up(CheckUp(settings, budget, utc_now, ledger.engine, sources))
     yield from signature_checks(settings.hook_secrets)
+    for weak in weak_secrets(settings):
+        found, fix = f"{weak.setting}: {weak.found}", f"{weak.fix[0].upper()}{weak.fix[1:]}."
+        yield Check(Topic.SIGNATURE, "short", Verdict.NOTE, found, fix)
     if ledger.engine is not None:
         with reading(ledger.engine) as connection:
             refused = refused_since(connection, utc_now() - REFUSED_FOR)

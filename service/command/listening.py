@@ -102,18 +102,19 @@ def announcement(
     *,
     then: Sequence[str] = (),
     late_after_s: float = LATE_AFTER_S,
-) -> Callable[[], None]:
+) -> Callable[[], bool]:
     """Return a function to call repeatedly, which says once when the web server answers.
 
-    The lines of `then` follow. It also says once when the server has not answered within
+    The function returns whether the server has answered so far. The lines of `then` follow. It also
+    says once when the server has not answered within
     `late_after_s` seconds.
     """
     began_at = time.monotonic()
     said: set[str] = set()
 
-    def look() -> None:
+    def look() -> bool:
         if "up" in said:
-            return
+            return True
         if is_coursebell(address):
             said.add("up")
             say(f"Coursebell is up at {address.url}{address.note}")
@@ -126,6 +127,7 @@ def announcement(
                 f"The web server does not answer yet at {address.url}; its log lines above have"
                 " the reason. Still trying."
             )
+        return "up" in said
 
     return look
 

@@ -32,6 +32,7 @@ from service.command.common import (
     print_json,
     settings_now,
     wait_for_ledger,
+    warn_of_weak_secrets,
 )
 from service.command.listening import free_address, reserve
 from workers.bell import Bell
@@ -68,6 +69,7 @@ def serve() -> None:
     reserved = reserve(address)
     wait_for_ledger(settings)
     check_secret_key(settings, signs=False)
+    warn_of_weak_secrets(settings, "COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS")
     set_up_logs("web")
     # For the process that Granian starts: it must not import from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -127,6 +129,7 @@ def worker(*, without_broker: bool) -> None:
     read_rules(settings)
     wait_for_ledger(settings)
     check_secret_key(settings, signs=True)
+    warn_of_weak_secrets(settings, "COURSEBELL_SECRET_KEY")
     with (
         suppress(LedgerUnavailable),
         opened_ledger(settings) as engine,

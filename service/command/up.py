@@ -13,19 +13,33 @@ from ledger.engine import ledger_file, reading
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.states import Mode
-from service.command.common import BROKER_ADDRESS, check_secret_key, opened_ledger, settings_now
+from service.command.common import check_secret_key, local, opened_ledger, settings_now
 from service.command.listening import Address, announcement, free_address
 from service.command.serving import check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
+from workers.broker.address import BrokerAddress
 from workers.names import WITHOUT_BROKER
-from workers.supervisor import ChildCommand, Supervisor, python_program
+from workers.supervisor import (
+    ChildCommand,
+    Failing,
+    FailingFile,
+    Pace,
+    Supervisor,
+    python_program,
+)
 from workers.workshop import read_rules
 
 # Each a command of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))
 PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
 # An email that is being handed over is finished: a minute to its last dot, and 45 s for the answer.
-WORKER_STOP_S = 120.0
+PACES = {"worker": Pace(stop_wait_s=120.0), "serve": Pace(longest_delay_s=5.0)}
+_STORED = "Deliveries are still accepted and stored,"
+MEANWHILE = {
+    "serve": "No delivery is accepted until it runs; polling finds what was missed.",
+    "worker": f"{_STORED} but nothing is read and no email leaves until it runs.",
+    "clock": f"{_STORED} but work that waits for a time is not started until it runs.",
+}
 STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
 
 
@@ -44,14 +58,37 @@ def up() -> None:
 
 def _run(settings: Settings, address: Address) -> None:
     stop = stop_on_signals()
-    with running_broker(settings, click.echo) as broker, Supervisor(_say) as supervisor:
+    data_dir = Path(settings.data_dir)
+    broker_address, failing = BrokerAddress(data_dir), FailingFile(data_dir)
+    with (
+        running_broker(settings, broker_address, click.echo) as broker,
+        Supervisor(_say, closings=(ConfigurationError.closing,)) as supervisor,
+    ):
+        failing.remove()
         prepare_ledger(settings)
         check_secret_key(settings, signs=True)
         start_programs(supervisor, broker, os.environ, log_dir=None)
         announce = announcement(address, click.echo, then=opening_lines(settings))
-        supervisor.wait(stop, [broker.revive, announce])
+        follow = broker_follower(supervisor, broker, broker_address, os.environ, log_dir=None)
+
+        def look() -> None:
+            if announce():
+                supervisor.settle()
+            failing.update(_failing(supervisor, broker))
+
+        try:
+            supervisor.wait(stop, [follow, look])
+        finally:
+            failing.remove()
         click.echo("Stopping.")
+        for name, one in _failing(supervisor, broker).items():
+            _say(f"{name} was failing since {local(one.since)}. {one.why}")
         supervisor.stop(STOP_ORDER)
+
+
+def _failing(supervisor: Supervisor, broker: RunningBroker) -> dict[str, Failing]:
+    failing = supervisor.failing()
+    return failing if broker.failing is None else failing | {"broker": broker.failing}
 
 
 def opening_lines(settings: Settings) -> list[str]:
@@ -124,8 +161,13 @@ def held(lock: Path) -> Iterator[None]:
 
 
 @contextmanager
-def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[RunningBroker]:
-    """Give a broker: the one that was named, or one of our own for as long as this lasts."""
+def running_broker(
+    settings: Settings, address: BrokerAddress, say: Callable[[str], None]
+) -> Iterator[RunningBroker]:
+    """Give a broker: the one that was named, or one of our own for as long as this lasts.
+
+    Its address is written for other processes. The caller must own the data folder.
+    """
     data_dir = Path(settings.data_dir)
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,20 +175,19 @@ def running_broker(settings: Settings, say: Callable[[str], None]) -> Iterator[R
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
         ) from None
+    address.remove_left_behind()
     choice = choose(settings.broker_url, data_dir)
     for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
         say(line)
-    with start(choice, data_dir) as broker:
+    with start(choice, data_dir, say=_say) as broker:
         if broker.is_none:
             yield broker
             return
-        address = data_dir / BROKER_ADDRESS
-        address.touch(mode=0o600)
-        address.write_text(broker.url, encoding="ascii")
+        address.write(broker.url)
         try:
             yield broker
         finally:
-            address.unlink(missing_ok=True)
+            address.remove()
 
 
 def start_programs(
@@ -157,17 +198,54 @@ def start_programs(
     log_dir: Path | None,
 ) -> None:
     """Start web, worker and clock as processes of their own; the last two as one without broker."""
-    environment = {
-        name: text for name, text in environ.items() if name != "COURSEBELL_BROKER_URL_FILE"
-    }
-    if not broker.is_none:
-        environment["COURSEBELL_BROKER_URL"] = broker.url
     for words in PROGRAMS_WITHOUT_BROKER if broker.is_none else PROGRAMS:
-        name = words[0]
-        log = None if log_dir is None else log_dir / f"{name}.log"
-        stop_wait_s = WORKER_STOP_S if name == "worker" else None
-        argv = python_program("service", *words)
-        supervisor.start(ChildCommand(name, argv, environment, log, stop_wait_s))
+        supervisor.start(_program(words, broker, environ, log_dir))
+
+
+def broker_follower(
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    address: BrokerAddress,
+    environ: Mapping[str, str],
+    *,
+    log_dir: Path | None,
+) -> Callable[[], None]:
+    """Return a function to call repeatedly, which keeps the broker alive.
+
+    When the broker had to be given another port, worker and clock are started anew with it. The
+    web process looks it up by itself, so that it keeps accepting deliveries.
+    """
+    told = [broker.url]
+
+    def follow() -> None:
+        broker.revive()
+        if not broker.is_up or broker.url == told[-1]:
+            return
+        told.append(broker.url)
+        try:
+            address.write(broker.url)
+        except ConfigurationError as error:
+            _say(f"{error}. Web process and commands do not find the broker until the next start.")
+        for words in PROGRAMS[1:]:
+            supervisor.replace(_program(words, broker, environ, log_dir))
+
+    return follow
+
+
+def _program(
+    words: tuple[str, ...], broker: RunningBroker, environ: Mapping[str, str], log_dir: Path | None
+) -> ChildCommand:
+    name = words[0]
+    environment = dict(environ)
+    if broker.is_ours:
+        # The web process looks the address up in the data folder, since it may change.
+        for one in ("COURSEBELL_BROKER_URL", "COURSEBELL_BROKER_URL_FILE"):
+            environment.pop(one, None)
+        if name != "serve":
+            environment["COURSEBELL_BROKER_URL"] = broker.url
+    log = None if log_dir is None else log_dir / f"{name}.log"
+    argv = python_program("service", *words)
+    return ChildCommand(name, argv, environment, log, PACES.get(name), MEANWHILE[name])
 
 
 def _say(line: str) -> None:

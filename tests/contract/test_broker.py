@@ -1,17 +1,22 @@
 """The broker we start is a real server, private to us, and never outlives us."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
 from schemas.errors import ConfigurationError
-from tests.servers.programs import is_alive, wait_until
+from schemas.settings import load_settings
+from tests.servers.programs import command_line, is_alive, wait_until
+from workers.bell import Bell
 from workers.broker import BrokerKind, RunningBroker, choose, start
+from workers.broker.address import BrokerAddress, broker_url_now
 from workers.broker.choice import BrokerChoice, version_said
 from workers.broker.running import free_port
 
@@ -33,16 +38,6 @@ def ping(url: str) -> bool:
 def conf_of(data_dir: Path) -> Path:
     (conf,) = data_dir.glob("broker-*/broker.conf")
     return conf
-
-
-def command_line(pid: int) -> str:
-    shown = subprocess.run(
-        ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return shown.stdout
 
 
 def pretend_program(
@@ -283,6 +278,81 @@ def test_a_killed_server_is_revived_behind_the_same_url(
         wait_until(broker.revive, "it is revived")
         assert broker.pid != before
         assert ping(broker.url)
+
+
+def test_a_killed_server_whose_port_was_taken_gets_another_port_and_another_password(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with start(wheel, tmp_path, say=said.append) as broker, contextlib.ExitStack() as stack:
+        before, pid = broker.url, broker.pid
+        assert pid is not None
+        port = int(before.rpartition(":")[2].partition("/")[0])
+        os.kill(pid, 9)
+        wait_until(lambda: not is_alive(pid), "it is gone")
+        stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        wait_until(broker.revive, "it is revived")
+        assert not {*before.split(":")[2:]} & {*broker.url.split(":")[2:]}
+        assert ping(broker.url)
+    assert said == [
+        (
+            "The broker was ended by SIGKILL. Starting it again in 0.1 s. No work is lost: the"
+            " ledger keeps it."
+        ),
+        f"Another program has taken the broker's port {port}; it gets another one.",
+        "The broker runs again.",
+    ]
+
+
+def test_a_server_that_cannot_be_started_again_is_tried_with_pauses_and_nothing_is_raised(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
+    assert wheel.binary is not None
+    binary = tmp_path / "valkey-server"
+    binary.symlink_to(wheel.binary)
+    said: list[str] = []
+    with start(replace(wheel, binary=binary), tmp_path, say=said.append) as broker:
+        binary.unlink()
+        assert broker.pid is not None
+        os.kill(broker.pid, 9)
+        wait_until(lambda: broker.revive() or broker.failing is not None, "it is failing")
+        assert not broker.is_up
+        binary.symlink_to(wheel.binary)
+        wait_until(broker.revive, "it is revived")
+        assert ping(broker.url)
+    assert f"The broker {binary} cannot be started: No such file or directory. Start" in said[2]
+
+
+def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
+    tmp_path: Path,
+) -> None:
+    first, second = BrokerAddress(tmp_path), BrokerAddress(tmp_path)
+    settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
+    assert broker_url_now(settings) is None
+    first.write("redis://:hush@127.0.0.1:1/0")
+    second.remove()
+    assert broker_url_now(settings) == "redis://:hush@127.0.0.1:1/0"
+    second.write("redis://:hush@127.0.0.1:2/0")
+    first.remove()
+    assert broker_url_now(settings) == "redis://:hush@127.0.0.1:2/0"
+    (written,) = tmp_path.iterdir()
+    assert written.stat().st_mode & 0o777 == 0o600
+    second.remove()
+    assert broker_url_now(settings) is None
+
+
+def test_a_bell_finds_the_broker_again_at_another_address(broker_url: str) -> None:
+    found: list[str | None] = [None, broker_url]
+    bell = Bell(None, look_up=lambda: found.pop(0) if len(found) > 1 else found[0])
+    with redis.Redis.from_url(broker_url) as client:
+        wait_until(lambda: _rings(bell, client), "a task in the queue")
+        client.delete("coursebell:coursebell")
+    bell.close()
+
+
+def _rings(bell: Bell, client: redis.Redis) -> bool:
+    bell.ring("no.such-task")
+    return any(client.type(key) == b"list" for key in client.keys("coursebell:*"))
 
 
 @ON_LINUX

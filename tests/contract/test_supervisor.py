@@ -5,13 +5,24 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ConfigurationError
-from tests.servers.programs import is_alive, wait_until
-from workers.supervisor import ChildCommand, CrashLoop, Pace, Supervisor
+from tests.servers.programs import command_line, is_alive, wait_until
+from workers.supervisor import (
+    ChildCommand,
+    ChildRefused,
+    CrashLoop,
+    Failing,
+    FailingFile,
+    Pace,
+    Supervisor,
+    failing_programs,
+)
 from workers.supervisor.restarts import Restarts
 
 QUICK = Pace(first_delay_s=0.01, stop_wait_s=10, look_every_s=0.01)
@@ -150,22 +161,112 @@ def test_a_name_given_twice_is_a_mistake_and_stops_everything() -> None:
     assert not is_alive(pid)
 
 
-def test_a_child_that_always_dies_is_given_up_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_words(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "worker.log"
-    said: list[str] = []
-    supervisor = Supervisor(said.append, QUICK)
-    supervisor.start(python("web", SLEEPS))
-    pid = supervisor.pids()["web"]
-    supervisor.start(python("worker", "import sys; sys.exit('no such setting')", log=log))
-    with pytest.raises(CrashLoop) as caught:
-        supervisor.wait(threading.Event())
-    text = str(caught.value)
-    assert "worker died 5 times within 30 s; the last time it ended with exit code 1" in text
-    assert text.endswith("no such setting")
-    assert len(said) == 4
+    for written, last_words in ((log, f". The end of {log}:\nno such"), (None, ": no such")):
+        said: list[str] = []
+        supervisor = Supervisor(said.append, QUICK)
+        supervisor.start(python("web", SLEEPS))
+        pid = supervisor.pids()["web"]
+        supervisor.start(python("worker", "import sys; sys.exit('no such setting')", log=written))
+        with pytest.raises(CrashLoop) as caught:
+            supervisor.wait(threading.Event())
+        text = str(caught.value)
+        assert text.startswith("worker died 5 times within 30 s, so everything was stopped.")
+        assert f"The last time it ended with exit code 1{last_words} setting" in text
+        assert not is_alive(pid)
     assert log.read_text().count("no such setting") == 5
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_until_settled_a_child_that_refuses_to_run_ends_everything_with_its_reasons() -> None:
+    supervisor = Supervisor(silent, QUICK, closings=("Nothing was started.",))
+    supervisor.start(python("web", SLEEPS))
+    pid = supervisor.pids()["web"]
+    lines = "COURSEBELL_LISTEN: in use.\\nCOURSEBELL_MODE: what?\\nNothing was started.\\n"
+    supervisor.start(python("worker", f"import sys; sys.stderr.write('{lines}'); sys.exit(2)"))
+    with pytest.raises(ChildRefused) as caught:
+        supervisor.wait(threading.Event())
+    assert caught.value.mistakes == ["COURSEBELL_LISTEN: in use. COURSEBELL_MODE: what?"]
+    assert caught.value.closing.startswith("Everything was stopped.")
     assert not is_alive(pid)
+
+
+def test_once_settled_a_child_that_always_dies_is_started_again_and_ends_nothing(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    marker = tmp_path / "fixed"
+    why = "The last time it ended with exit code 1:"
+    script = (
+        "import pathlib, sys, time\n"
+        "if pathlib.Path(sys.argv[1]).exists(): time.sleep(600)\n"
+        "def fail(): raise ValueError('the disk is full')\n"
+        "fail()\n"
+    )
+    pace = Pace(first_delay_s=0.01, longest_delay_s=0.02, calm_after_s=0.2, look_every_s=0.01)
+    with Supervisor(said.append, pace) as supervisor:
+        supervisor.start(python("web", SLEEPS))
+        command = python("worker", script, marker)
+        supervisor.start(replace(command, meanwhile="The web process works."))
+        supervisor.settle()
+        before = supervisor.pids()["web"]
+
+        def look() -> None:
+            if len(said) == 7:
+                (failing,) = supervisor.failing().values()
+                assert failing.why == f"{why} ValueError: the disk is full."
+                marker.touch()
+            if said[-1:] == ["worker runs again."]:
+                stop.set()
+
+        supervisor.wait(stop, beside=[look])
+        assert supervisor.failing() == {}
+        assert supervisor.pids()["web"] == before
+    assert said[:3] == [
+        "worker ended with exit code 1; starting again in 0.01 s.",
+        "worker ended with exit code 1; starting again in 0.02 s.",
+        (
+            f"worker keeps failing (3 times in a row). {why} ValueError: the disk is full."
+            " The web process works. Starting again in 0.02 s."
+        ),
+    ]
+
+
+def test_a_program_that_is_gone_when_it_is_started_again_is_a_failure_like_others(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{SLEEPS}'\n")
+    program.chmod(0o700)
+    said: list[str] = []
+    stop = threading.Event()
+    with Supervisor(said.append, QUICK) as supervisor:
+        supervisor.start(ChildCommand("worker", [str(program)]))
+        supervisor.settle()
+        program.unlink()
+        os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+        supervisor.wait(stop, [lambda: len(said) > 2 and stop.set()])  # type: ignore[func-returns-value]
+    assert said[1].startswith("worker cannot be started: No such file or directory: ")
+
+
+def test_a_child_is_replaced_once_it_has_ended_when_asked() -> None:
+    stop = threading.Event()
+    with Supervisor(silent, QUICK) as supervisor:
+        supervisor.start(python("worker", SLEEPS))
+        before = supervisor.pids()["worker"]
+        supervisor.replace(python("worker", "import time; time.sleep(601)"))
+
+        def look() -> None:
+            if supervisor.pids().get("worker", before) != before:
+                stop.set()
+
+        supervisor.wait(stop, beside=[look])
+        after = supervisor.pids()["worker"]
+        assert "sleep(601)" in command_line(after)
 
 
 def test_a_child_gets_the_environment_it_was_given_and_its_text_hides_it(tmp_path: Path) -> None:
@@ -204,17 +305,37 @@ def test_children_end_when_the_supervisor_itself_is_killed() -> None:
         wait_until(lambda: not any(is_alive(pid) for pid in pids), "the children are gone")
 
 
-def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_minute() -> None:
+def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_time() -> None:
     restarts = Restarts(Pace())
-    # Deaths a minute apart, each soon after the start: never five within thirty seconds.
-    delays = [restarts.delay_after_death(now=60.0 * n, lived_s=1) for n in range(7)]
-    assert delays == [0.5, 1, 2, 4, 8, 10, 10]
-    assert restarts.delay_after_death(now=1000, lived_s=60) == 0.5
-    assert restarts.delay_after_death(now=1100, lived_s=59) == 1
+    delays = [restarts.delay_after_death(now=60.0 * n, lived_s=1) for n in range(9)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    was_failing = restarts.is_failing
+    assert restarts.delay_after_death(now=1000, lived_s=15) == 0.5
+    assert (was_failing, restarts.is_failing) == (True, False)
+    assert restarts.delay_after_death(now=1100, lived_s=14) == 1
 
 
-def test_five_deaths_within_thirty_seconds_are_too_many_and_four_are_not() -> None:
+def test_five_deaths_within_thirty_seconds_are_a_crash_loop_and_four_are_not() -> None:
     restarts = Restarts(Pace())
-    assert None not in [restarts.delay_after_death(now=n, lived_s=1) for n in (0, 10, 20, 29)]
-    assert restarts.delay_after_death(now=31, lived_s=1) is not None
-    assert restarts.delay_after_death(now=40, lived_s=1) is None
+    for now in (0, 10, 20, 29, 31):
+        restarts.delay_after_death(now=now, lived_s=1)
+        assert not restarts.is_crash_loop
+    restarts.delay_after_death(now=40, lived_s=1)
+    assert restarts.is_crash_loop
+
+
+def test_what_fails_is_told_to_other_processes_until_it_works_or_its_writer_is_gone(
+    tmp_path: Path,
+) -> None:
+    failing = {"worker": Failing(datetime(2026, 3, 1, 9, tzinfo=UTC), "worker was ended.")}
+    file = FailingFile(tmp_path)
+    file.update(failing)
+    assert failing_programs(tmp_path) == failing
+    (written,) = tmp_path.iterdir()
+    assert written.stat().st_mode & 0o777 == 0o600
+    os.utime(written, (0, 0))
+    assert failing_programs(tmp_path) == {}
+    file.update({})
+    assert list(tmp_path.iterdir()) == []
+    written.write_text("[[")
+    assert failing_programs(tmp_path) == {}

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,6 +35,8 @@ from workers.broker.running import free_port
 from workers.environment import load
 
 HUSH = "a-password"
+WEAK_TOKEN = "COURSEBELL_RELAY_TOKENS: it has fewer than 16 characters"
+TOKEN = "a-token-of-some-length"
 
 
 @contextlib.contextmanager
@@ -73,29 +77,98 @@ def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: P
     environment = {
         "COURSEBELL_DATA_DIR": str(tmp_path / "var"),
         "COURSEBELL_LISTEN": f"127.0.0.1:{port}",
+        "COURSEBELL_RELAY_TOKENS": TOKEN,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
     }
     log = tmp_path / "up.log"
     with command("up", log=log, environment=environment) as process:
         wait_until(lambda: _ready(port), "ready")
         family = psutil.Process(process.pid).children(recursive=True)
-        [worker] = [
-            one
-            for one in psutil.Process(process.pid).children()
-            if "workers.entry" in one.cmdline() or "worker" in one.cmdline()
-        ]
-        worker.kill()
-        wait_until(lambda: "starting again" in log.read_text(), "the worker missed")
-        wait_until(lambda: _ready(port), "ready again")
+        url = f"http://127.0.0.1:{port}"
+        web, worker = _child(process, "serve"), _child(process, "worker")
+        _take_port_of_broker(process, tmp_path / "var", log)
+        for deaths in range(1, 4):
+            worker = _other_child(process, "worker", worker)
+            worker.kill()
+            wait_until(partial(_has_said, log, "starting again in", deaths), "its death noticed")
+        assert _post(url).status_code == 202
+        wait_until(lambda: "failing" in _parts(url)["worker"], "told to others")
+        assert _child(process, "serve") == web
+        assert _parts(url)["broker"] == "ok"
+        family += psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
     told = log.read_text()
-    assert "Stopped." in told
+    assert "Another program has taken the broker's port" in told
+    assert "worker keeps failing (3 times in a row). The last time it was ended by SIGKILL." in told
+    assert "\nStopping.\nworker was failing since" in told
+    assert told.endswith("Stopped.\n")
+    kept = {path.name.partition(".db")[0] for path in (tmp_path / "var").iterdir()}
+    assert kept == {"coursebell", "last_alive", "running.lock", "secret_key", "up.lock"}
     assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
     assert f"Coursebell starts its own broker, {tmp_path / 'redis-server'}, which logs to" in told
     assert "\nMode: observe; emails are written and kept.\nNo mail server is set" in told
     assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in told
+
+
+def _child(process: Program, name: str) -> psutil.Process | None:
+    """Return the child of `up` that runs this program, once its start has come so far."""
+    for one in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = one.cmdline()
+            if name in words or (name == "worker" and "workers.entry" in words):
+                return one
+    return None
+
+
+def _other_child(process: Program, name: str, before: psutil.Process | None) -> psutil.Process:
+    """Wait until `up` has replaced its child of this name, and return the new one."""
+    wait_until(lambda: _child(process, name) not in {None, before}, f"another {name}")
+    found = _child(process, name)
+    assert found is not None
+    return found
+
+
+def _has_said(log: Path, words: str, times: int) -> bool:
+    return log.read_text().lower().count(words) == times
+
+
+def _take_port_of_broker(process: Program, data_dir: Path, log: Path) -> None:
+    """Kill the broker, and listen on its port until `up` has noticed."""
+    url = (data_dir / "broker.url").read_text()
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    [server] = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if f":{port}" in " ".join(one.cmdline())
+    ]
+    server.kill()
+    with contextlib.ExitStack() as stack:
+        wait_until(lambda: _listens(stack, port), "its port taken")
+        wait_until(lambda: "The broker runs again." in log.read_text(), "another broker")
+    assert (data_dir / "broker.url").read_text() != url
+
+
+def _listens(stack: contextlib.ExitStack, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        return True
+    return False
+
+
+def _post(url: str) -> requests.Response:
+    return requests.post(
+        f"{url}/hooks/relay",
+        json=[{"entity": "course_member", "id": 5}],
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        timeout=10,
+    )
+
+
+def _parts(url: str) -> dict[str, str]:
+    parts: dict[str, str] = requests.get(f"{url}/readyz", timeout=10).json()["parts"]
+    return parts
 
 
 def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> None:
@@ -204,7 +277,11 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
         assert stranger.returncode == 1
         assert "Try:" in stranger.stderr
         assert _says(house, "status").startswith("sending: 0 sent")
-        assert "set, 20 characters" in _says(house, "config", "show")
+        shown = _says(house, "config", "show")
+        assert "set, 20 characters" in shown
+        assert f"! {WEAK_TOKEN}" in shown
+        doctor = json.loads(house.run("doctor", "--json").stdout)["checks"]
+        assert [one["found"] for one in doctor if one["name"] == "short"] == [WEAK_TOKEN]
         assert _says(house, "tail", "--no-follow") == ""
 
 

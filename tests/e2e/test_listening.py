@@ -159,6 +159,7 @@ def test_of_two_servers_that_start_together_one_is_refused(house: House) -> None
     wait_until(lambda: "web.listening" in log.read_text(), "the other listens")
     assert log.read_text().count("web.listening") == 1
     assert "COURSEBELL_LISTEN" in log.read_text()
+    assert "COURSEBELL_RELAY_TOKENS: it has fewer than 16 characters" in log.read_text()
 
 
 def _one_ended(house: House) -> bool:

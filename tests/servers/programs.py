@@ -1,11 +1,12 @@
 """What tests ask about real programs: are they alive, and has it happened yet."""
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0  # awaited, not slept: it costs nothing where the condition holds soon
 
 
 def is_alive(pid: int) -> bool:
@@ -20,6 +21,17 @@ def is_alive(pid: int) -> bool:
         # Either it ended just now, or this system has no /proc to look into.
         return not Path("/proc/self").exists()
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def command_line(pid: int) -> str:
+    """Return the words of a program, as everybody on the machine can see them."""
+    shown = subprocess.run(
+        ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return shown.stdout
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

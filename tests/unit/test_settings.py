@@ -19,6 +19,7 @@ from schemas.settings import (
     TlsMode,
     describe,
     load_settings,
+    weak_secrets,
 )
 from schemas.settings.loading import ATTRIBUTES
 from schemas.states import Mode
@@ -596,6 +597,26 @@ def test_settings_are_described_without_their_secrets() -> None:
     assert lines["COURSEBELL_MODE"] == ("observe", "default")
     assert lines["COURSEBELL_LEASE_S"] == ("60", "default")
     assert lines["COURSEBELL_RULES"] == ("unset", "default")
+
+
+def test_secrets_of_fewer_than_16_characters_are_named_without_their_value() -> None:
+    environ = {
+        "COURSEBELL_HOOK_SECRETS": f"{'x' * 16},hush-hush",
+        "COURSEBELL_RELAY_TOKENS": "hush-hush-hush1",
+        "COURSEBELL_SECRET_KEY": "x" * 16,
+        "COURSEBELL_NEXUDUS_PASSWORD": "hush-hush",
+    }
+    settings = load_settings(environ)
+    assert [(one.setting, one.found) for one in weak_secrets(settings)] == [
+        ("COURSEBELL_HOOK_SECRETS", "1 of 2 has fewer than 16 characters"),
+        ("COURSEBELL_RELAY_TOKENS", "it has fewer than 16 characters"),
+    ]
+    warnings = {line.name: line.warning for line in describe(settings, environ) if line.warning}
+    assert list(warnings) == ["COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS"]
+    assert "hush" not in str(warnings)
+    assert weak_secrets(load_settings({})) == []
+    weak_key = load_settings({"COURSEBELL_SECRET_KEY": "hush-hush"})
+    assert [one.setting for one in weak_secrets(weak_key)] == ["COURSEBELL_SECRET_KEY"]
 
 
 def test_a_password_in_a_query_is_hidden_too() -> None:

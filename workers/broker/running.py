@@ -1,4 +1,4 @@
-"""The broker in use: started once, revived when it died, stopped at the end.
+"""The broker in use: started once, started again when it died, stopped at the end.
 
 The same object stands for a broker that was given by URL, which is not ours to start or stop.
 """
@@ -6,7 +6,9 @@ The same object stands for a broker that was given by URL, which is not ours to 
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +18,12 @@ from workers.broker.choice import BrokerChoice, BrokerKind
 from workers.broker.connecting import IN_MEMORY
 from workers.broker.place import Place, take_place
 from workers.broker.server import ADDRESS, OwnServer, PortTaken
+from workers.supervisor.failing import Failing
+from workers.supervisor.programs import how_it_ended
+from workers.supervisor.restarts import Pace, Restarts
 
 PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
+_PACE = Pace(first_delay_s=0.1)
 
 
 class RunningBroker:
@@ -26,9 +32,22 @@ class RunningBroker:
     Where there is none, `is_none` is true, and workers and clock have to be one process.
     """
 
-    def __init__(self, url: str, server: OwnServer | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        server: OwnServer | None = None,
+        *,
+        next_port: Callable[[], int] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.url = url
+        self.failing: Failing | None = None
         self._server = server
+        self._next_port = next_port or free_port
+        self._say = say
+        self._restarts = Restarts(_PACE)
+        self._up_since: float | None = time.monotonic()  # None: it is not up
+        self._due_at = 0.0
 
     def __repr__(self) -> str:
         # The URL holds a password.
@@ -51,30 +70,88 @@ class RunningBroker:
         return self.url == IN_MEMORY
 
     @property
+    def is_ours(self) -> bool:
+        """Return whether its server was started here."""
+        return self._server is not None
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether its server runs, as far as is known; one that was given always does."""
+        return self._up_since is not None
+
+    @property
     def pid(self) -> int | None:
         """The server's process id, or None when there is no server of ours."""
         program = self._server.program if self._server else None
         return program.pid if program else None
 
     def revive(self) -> bool:
-        """Start our server again if it died, with the same URL. True when that was needed.
+        """Start our server again if it died; call this repeatedly. True when it answers again.
 
-        Call it from the thread that called `start`.
-
-        Raises:
-            ConfigurationError: it cannot be started again.
+        It never waits and never raises: a server that cannot be started is tried again, with
+        growing pauses. Where another program has taken its port, it gets another one, and `url`
+        changes. Call it from the thread that called `start`.
         """
-        server = self._server
-        if server is None or (server.program is not None and server.program.poll() is None):
+        server, now = self._server, time.monotonic()
+        if server is None:
             return False
-        server.end()
+        if self._up_since is not None:
+            return self._look_at(server, now, self._up_since)
+        if server.program is None and now < self._due_at:
+            return False
         try:
-            server.begin()
-        except PortTaken as error:
-            raise ConfigurationError(
-                [f"The broker died, and its port {server.port} was taken meanwhile."]
-            ) from error
-        return True
+            if server.program is None:
+                server.spawn()
+            is_up = server.has_answered()
+        except PortTaken:
+            is_up = False
+            self._change_port(server)
+        except ConfigurationError as error:
+            is_up = False
+            self._note_death(server, str(error), lived_s=0.0)
+        if is_up:
+            self._up_since = now
+            self._say("The broker runs again.")
+        return is_up
+
+    def _look_at(self, server: OwnServer, now: float, up_since: float) -> bool:
+        """Note it if a server that was up has died. Returns False."""
+        code = None if server.program is None else server.program.poll()
+        if server.program is not None and code is None:
+            if self._restarts.short_lives and self._restarts.is_calm(now - up_since):
+                self._restarts.reset()
+                self.failing = None
+            return False
+        how = "was ended" if code is None else how_it_ended(code)
+        self._note_death(server, f"The broker {how}.", lived_s=now - up_since)
+        return False
+
+    def _note_death(self, server: OwnServer, how: str, *, lived_s: float) -> None:
+        server.end(wait_s=0)
+        self._up_since = None
+        delay_s = self._restarts.delay_after_death(now=time.monotonic(), lived_s=lived_s)
+        self._due_at = time.monotonic() + delay_s
+        if self._restarts.is_failing:
+            since = self.failing.since if self.failing else datetime.now(UTC)
+            self.failing = Failing(since, how)
+        self._say(
+            f"{how} Starting it again in {delay_s:g} s. No work is lost: the ledger keeps it."
+        )
+
+    def _change_port(self, server: OwnServer) -> None:
+        """Put a server with another port and password in place: the other program learns none."""
+        port = server.port
+        server.end(wait_s=0)
+        try:
+            self._server = OwnServer(
+                server.binary, server.place, self._next_port(), secrets.token_hex(16)
+            )
+        except OSError as error:
+            self._note_death(server, f"No port is free: {error.strerror}.", lived_s=0.0)
+            return
+        self.url = self._server.url
+        self._due_at = time.monotonic() + _PACE.first_delay_s
+        self._say(f"Another program has taken the broker's port {port}; it gets another one.")
 
     def stop(self) -> None:
         """End our server and remove its folder; harmless when repeated."""
@@ -92,11 +169,16 @@ def free_port() -> int:
 
 
 def start(
-    choice: BrokerChoice, data_dir: Path, *, next_port: Callable[[], int] = free_port
+    choice: BrokerChoice,
+    data_dir: Path,
+    *,
+    next_port: Callable[[], int] = free_port,
+    say: Callable[[str], None] = lambda _: None,
 ) -> RunningBroker:
     """Start the chosen server in a folder of its own below `data_dir`, and wait for its answer.
 
-    A given URL is handed back as it is. On Linux the server dies with the calling thread, so
+    `say` gets a line when it later dies and when it runs again. A given URL is returned as it is.
+    On Linux the server dies with the calling thread, so
     call this from the main one.
 
     Raises:
@@ -114,7 +196,7 @@ def start(
     except BaseException:
         place.leave()
         raise
-    return RunningBroker(f"redis://:{server.password}@{ADDRESS}:{server.port}/0", server)
+    return RunningBroker(server.url, server, next_port=next_port, say=say)
 
 
 def _begin_on_free_port(binary: Path, place: Place, next_port: Callable[[], int]) -> OwnServer:

@@ -39,6 +39,12 @@ class OwnServer:
         self.port = port
         self.password = password
         self.program: subprocess.Popen[bytes] | None = None
+        self._give_up_at = 0.0
+
+    @property
+    def url(self) -> str:
+        """Its address, with the password."""
+        return f"redis://:{self.password}@{ADDRESS}:{self.port}/0"
 
     def begin(self) -> None:
         """Start it and wait for its answer.
@@ -47,9 +53,19 @@ class OwnServer:
             PortTaken: somebody else listens on its port.
             ConfigurationError: it ended or stayed silent; the text has the end of its log.
         """
-        self.place.log.unlink(missing_ok=True)
-        self.place.write_conf(self.port, self.password)
+        self.spawn()
         try:
+            while not self.has_answered(wait_s=LOOK_EVERY_S):
+                pass
+        except BaseException:
+            self.end()
+            raise
+
+    def spawn(self) -> None:
+        """Start it. Raises `ConfigurationError` if it cannot be run, or its folder not written."""
+        try:
+            self.place.log.unlink(missing_ok=True)
+            self.place.write_conf(self.port, self.password)
             # With nothing to save there is nothing to lose by SIGKILL.
             self.program = begin(
                 [str(self.binary), str(self.place.conf)],
@@ -61,40 +77,44 @@ class OwnServer:
             raise ConfigurationError(
                 [f"The broker {self.binary} cannot be started: {error.strerror}."]
             ) from error
-        try:
-            self._wait_for_answer(self.program)
-        except BaseException:
-            self.end()
-            raise
+        self._give_up_at = time.monotonic() + START_WAIT_S
 
-    def _wait_for_answer(self, program: subprocess.Popen[bytes]) -> None:
-        give_up_at = time.monotonic() + START_WAIT_S
-        while time.monotonic() < give_up_at:
-            # Asked first whether it still lives: another program may hold its port.
-            try:
-                code = program.wait(LOOK_EVERY_S)
-            except subprocess.TimeoutExpired:
-                if _answers(self.port, self.password):
-                    return
-                continue
-            tail = self._last_lines()
-            if any(words in tail for words in PORT_TAKEN):
-                raise PortTaken
-            raise ConfigurationError(
-                [f"The broker {self.binary} ended with exit code {code} at its start:\n{tail}"]
-            )
-        silent = f"The broker {self.binary} gave no answer in {START_WAIT_S:g} s"
-        raise ConfigurationError([f"{silent}:\n{self._last_lines()}"])
+    def has_answered(self, *, wait_s: float = 0.0) -> bool:
+        """Return whether it answers, after having waited `wait_s` seconds for its end.
+
+        Raises:
+            PortTaken: it ended because somebody else listens on its port.
+            ConfigurationError: it ended, or has been silent for too long; the text has the end of
+                its log.
+        """
+        if self.program is None:
+            return False
+        # Asked first whether it still lives: another program may hold its port.
+        try:
+            code = self.program.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            if _answers(self.port, self.password):
+                return True
+            if time.monotonic() < self._give_up_at:
+                return False
+            silent = f"The broker {self.binary} gave no answer in {START_WAIT_S:g} s"
+            raise ConfigurationError([f"{silent}:\n{self._last_lines()}"]) from None
+        tail = self._last_lines()
+        if any(words in tail for words in PORT_TAKEN):
+            raise PortTaken
+        raise ConfigurationError(
+            [f"The broker {self.binary} ended with exit code {code} at its start:\n{tail}"]
+        )
 
     def _last_lines(self) -> str:
         # A server that does not know a setting prints the line it stands in.
         return last_lines(self.place.log).replace(self.password, "(password)")
 
-    def end(self) -> None:
+    def end(self, *, wait_s: float = STOP_WAIT_S) -> None:
         """End it; harmless when it has ended."""
         program, self.program = self.program, None
         if program is not None:
-            end(program, wait_s=STOP_WAIT_S)
+            end(program, wait_s=wait_s)
 
 
 def _answers(port: int, password: str) -> bool:

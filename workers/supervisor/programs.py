@@ -11,13 +11,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal a program gets when its starter is gone
 TAIL_LINES = 10  # of a log, enough to see why something ended
 TAIL_BYTES = 8192
 KILL_WAIT_S = 5.0  # nothing but a hung kernel call outlives SIGKILL this long
+_STANDARD_ERROR = 2
+_LONGEST_LINE = 8192  # bytes; a longer one is passed on in pieces
+_LAST_WORDS_S = 10.0  # before the end; what was printed earlier is not the reason for it
+_MOST_LAST_LINES = 3
 
 
 def python_program(module: str, *words: str) -> list[str]:
@@ -58,9 +65,12 @@ def begin(
     *,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
+    errors: int | None = None,
     when_starter_dies: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own session, its output going to ours or to the end of `log`.
+
+    `errors` is a descriptor that takes the place of our standard error, if there is no log.
 
     Raises:
         OSError: the program or its log cannot be opened.
@@ -71,7 +81,7 @@ def begin(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
+            stderr=errors if output is None else subprocess.STDOUT,
             env=env,
             start_new_session=True,
             # Safe here: the function only makes two system calls.
@@ -97,6 +107,53 @@ def end(program: subprocess.Popen[bytes], *, wait_s: float) -> None:
         os.killpg(program.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         program.wait(KILL_WAIT_S)
+
+
+def how_it_ended(code: int) -> str:
+    """Return an exit code of `subprocess` in words; a negative one is a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        # Real-time signals have numbers but no names here.
+        return f"was ended by signal {-code}"
+
+
+class StandardError:
+    """Copies what a program prints on standard error to ours, and keeps its last lines."""
+
+    def __init__(self) -> None:
+        source, self.end = os.pipe()  # `end` is for the program
+        self._lines: deque[tuple[float, str]] = deque(maxlen=TAIL_LINES)
+        self._thread = threading.Thread(
+            target=self._copy, args=(source,), name="stderr", daemon=True
+        )
+        self._thread.start()
+
+    def _copy(self, source: int) -> None:
+        with open(source, "rb") as pipe:
+            while line := pipe.readline(_LONGEST_LINE):
+                # Reading continues whatever happens to ours: the program must not be held up.
+                with contextlib.suppress(OSError):
+                    os.write(_STANDARD_ERROR, line)
+                self._lines.append((time.monotonic(), line.decode(errors="replace").rstrip()))
+
+    def last_words(self, *, without: Collection[str] = ()) -> str:
+        """Return what the program, which has ended, printed just before: on one line, or nothing.
+
+        Of a traceback it is the last line. Lines in `without` are left out.
+        """
+        self._thread.join(KILL_WAIT_S)
+        since = time.monotonic() - _LAST_WORDS_S
+        words: deque[str] = deque(maxlen=_MOST_LAST_LINES)
+        for at, line in list(self._lines):
+            if line.startswith((" ", "Traceback ")):
+                words.clear()
+            elif line and at >= since and line not in without:
+                words.append(line)
+        said = " ".join(words)
+        return f"{said}." if said[-1:].isalnum() else said
 
 
 def last_lines(log: Path) -> str:

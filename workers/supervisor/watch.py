@@ -5,37 +5,49 @@ Start, wait and stop belong to one thread that lives as long as the children: th
 ends them with the thread that started them (see `workers.supervisor.programs`).
 """
 
-import signal
+import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from schemas.errors import ConfigurationError
-from workers.supervisor.programs import begin, end, last_lines
+from schemas.errors import ConfigurationError, CoursebellError
+from workers.supervisor.failing import Failing
+from workers.supervisor.programs import StandardError, begin, end, how_it_ended, last_lines
 from workers.supervisor.restarts import Pace, Restarts
 
+REFUSED = 2  # the exit code of our programs when the settings or the environment are wrong
 
-class CrashLoop(ConfigurationError):
-    """A child dies as often as it is started; the text names it and shows the end of its log."""
+
+class CrashLoop(CoursebellError):
+    """A child dies as often as it is started; the text names it and has its last words."""
+
+
+class ChildRefused(ConfigurationError):
+    """A child refuses to run with these settings; the text has its reasons."""
+
+    closing = "Everything was stopped. `coursebell config show` lists every setting."
 
 
 @dataclass(frozen=True, slots=True)
 class ChildCommand:
     """What to run. Without `env` it gets ours; without `log` it writes where we write.
 
-    `stop_wait_s` is how long it may take to end when asked, if not as long as the others.
+    `pace` is for this child, if not that of the supervisor. `meanwhile` says what works and what
+    does not while it cannot run, in a sentence for the line that reports it as failing.
     """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] | None = field(default=None, repr=False)  # may hold secrets
     log: Path | None = None
-    stop_wait_s: float | None = None
+    pace: Pace | None = None
+    meanwhile: str = ""
 
 
 @dataclass(slots=True)
@@ -43,22 +55,39 @@ class _Child:
     """One command and what became of it; `program` is None between a death and the restart."""
 
     command: ChildCommand
+    pace: Pace
     restarts: Restarts
     program: subprocess.Popen[bytes] | None = None
+    errors: StandardError | None = None
     began_at: float = 0.0
     due_at: float = 0.0
+    kill_at: float | None = None  # it has been asked to end, to be started anew
+    failing: Failing | None = None
 
 
 class Supervisor:
     """Keeps children alive until it is stopped, and leaves none behind.
 
-    `say` gets one line for each restart. As a context manager it stops everything at the end.
+    Until `settle` is called, a child that refuses to run or is in a crash loop ends all of them.
+    From then on every child is started again, with growing pauses, whatever happens to it, and the
+    others keep running.
+
+    `say` gets one line for each restart. `closings` are lines that our programs print last and that
+    name no reason.
     """
 
-    def __init__(self, say: Callable[[str], None], pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        pace: Pace | None = None,
+        *,
+        closings: Collection[str] = (),
+    ) -> None:
         self._say = say
         self._pace = pace or Pace()
+        self._closings = closings
         self._children: dict[str, _Child] = {}
+        self._is_settled = False
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +109,30 @@ class Supervisor:
         if command.name in self._children:
             self.stop()
             raise ConfigurationError([f"Two programs are called {command.name!r}."])
-        child = _Child(command, Restarts(self._pace))
+        pace = command.pace or self._pace
+        child = _Child(command, pace, Restarts(pace))
         try:
             self._begin(child)
-        except ConfigurationError:
+        except OSError as error:
             self.stop()
-            raise
+            raise ConfigurationError([f"{command.name} {_cannot_start(error)}."]) from error
         self._children[command.name] = child
+
+    def settle(self) -> None:
+        """Let no child's fault end the others from now on."""
+        self._is_settled = True
+
+    def replace(self, command: ChildCommand) -> None:
+        """Have the child of this name run this command instead, once it has ended when asked.
+
+        `wait` starts the new one. The child gets as long to end as when everything is stopped.
+        """
+        child = self._children[command.name]
+        child.command = command
+        child.due_at = 0.0
+        if child.program is not None:
+            child.program.terminate()
+            child.kill_at = time.monotonic() + child.pace.stop_wait_s
 
     def pids(self) -> dict[str, int]:
         """Return the process id of every child that is alive now, by name."""
@@ -97,16 +143,20 @@ class Supervisor:
             if program is not None and program.poll() is None
         }
 
+    def failing(self) -> dict[str, Failing]:
+        """Return the children that have died several times in a row without having worked."""
+        return {name: child.failing for name, child in self._children.items() if child.failing}
+
     def wait(self, stop: threading.Event, beside: Sequence[Callable[[], object]] = ()) -> None:
         """Watch the children, starting again those that die, until `stop` is set.
 
         Returns with the children still running; end them with `stop()`. Each function in
-        `beside` is called on every round, for what must also be looked after by this thread
+        `beside` is called on every round, for what must also be watched by this thread
         (the broker's `revive`).
 
         Raises:
-            CrashLoop: a child died too often; everything has been stopped.
-            ConfigurationError: a child's program is no longer there; likewise.
+            ChildRefused: before `settle`, a child refused to run; everything has been stopped.
+            CrashLoop: before `settle`, a child died too often; likewise.
         """
         try:
             while not stop.wait(self._pace.look_every_s):
@@ -129,54 +179,84 @@ class Supervisor:
             if child is None:
                 continue
             if child.program is not None:
-                wait_s = child.command.stop_wait_s or self._pace.stop_wait_s
-                end(child.program, wait_s=wait_s)
+                end(child.program, wait_s=child.pace.stop_wait_s)
             # Forgotten only now: an interrupted stop can be repeated.
             del self._children[name]
 
     def _begin(self, child: _Child) -> None:
         command = child.command
-        try:
-            child.program = begin(command.argv, env=command.env, log=command.log)
-        except OSError as error:
-            raise ConfigurationError(
-                [f"{command.name} cannot be started: {error.strerror}: {error.filename}."]
-            ) from error
         child.began_at = time.monotonic()
+        child.kill_at = None
+        child.errors = StandardError() if command.log is None else None
+        errors = None if child.errors is None else child.errors.end
+        try:
+            child.program = begin(command.argv, env=command.env, log=command.log, errors=errors)
+        finally:
+            if errors is not None:
+                os.close(errors)
 
     def _look_at(self, child: _Child) -> None:
         now = time.monotonic()
         if child.program is None:
             if now >= child.due_at:
-                self._begin(child)
+                try:
+                    self._begin(child)
+                except OSError as error:
+                    self._note_death(child, now, _cannot_start(error))
             return
         code = child.program.poll()
         if code is None:
+            if child.kill_at is not None and now >= child.kill_at:
+                end(child.program, wait_s=0)
+            elif child.failing and child.restarts.is_calm(now - child.began_at):
+                child.restarts.reset()
+                child.failing = None
+                self._say(f"{child.command.name} runs again.")
             return
         # The leader is dead, but what it started may still hold its port.
         end(child.program, wait_s=0)
         child.program = None
+        if child.kill_at is None:
+            self._note_death(child, now, how_it_ended(code), code)
+
+    def _note_death(self, child: _Child, now: float, how: str, code: int | None = None) -> None:
+        name, said = child.command.name, self._last_words(child)
         delay_s = child.restarts.delay_after_death(now=now, lived_s=now - child.began_at)
-        if delay_s is None:
-            raise CrashLoop([self._why_given_up(child.command, code)])
         child.due_at = now + delay_s
-        self._say(f"{child.command.name} {_how_it_ended(code)}; starting again in {delay_s:g} s.")
-
-    def _why_given_up(self, command: ChildCommand, code: int) -> str:
-        why = (
-            f"{command.name} died {self._pace.deaths} times within "
-            f"{self._pace.deaths_within_s:g} s; the last time it {_how_it_ended(code)}."
+        if not self._is_settled:
+            if code == REFUSED:
+                raise ChildRefused([said or f"{name} {how}."])
+            if child.restarts.is_crash_loop:
+                raise CrashLoop(self._why_given_up(child, how, said))
+        if not child.restarts.is_failing:
+            child.failing = None
+            self._say(f"{name} {how}; starting again in {delay_s:g} s.")
+            return
+        why = f"The last time it {how}: {said}" if said else f"The last time it {how}."
+        meanwhile = f"{child.command.meanwhile} " if child.failing is None else ""
+        since = datetime.now(UTC) if child.failing is None else child.failing.since
+        child.failing = Failing(since, why)
+        self._say(
+            f"{name} keeps failing ({child.restarts.short_lives} times in a row). {why}"
+            f" {meanwhile}Starting again in {delay_s:g} s."
         )
-        tail = last_lines(command.log) if command.log else ""
-        return f"{why} The end of {command.log}:\n{tail}" if tail else why
+
+    def _last_words(self, child: _Child) -> str:
+        if child.errors is None:
+            return ""
+        return child.errors.last_words(without=self._closings)
+
+    def _why_given_up(self, child: _Child, how: str, said: str) -> str:
+        pace, log = child.pace, child.command.log
+        why = (
+            f"{child.command.name} died {pace.deaths} times within {pace.deaths_within_s:g} s, so"
+            f" everything was stopped. The last time it {how}"
+        )
+        tail = last_lines(log) if log else ""
+        if tail:
+            return f"{why}. The end of {log}:\n{tail}"
+        return f"{why}: {said}" if said else f"{why}."
 
 
-def _how_it_ended(code: int) -> str:
-    """Put an exit code of `subprocess` into words; a negative one is a signal."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        # Real-time signals have numbers but no names here.
-        return f"was ended by signal {-code}"
+def _cannot_start(error: OSError) -> str:
+    return f"cannot be started: {error.strerror}: {error.filename}"
