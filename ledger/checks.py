@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from ledger.tables import checks
-from schemas.entity import Entity
+from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import Reason
 
 
@@ -24,6 +24,10 @@ class CheckKind(StrEnum):
     RECONCILE = "reconcile"  # all that is there against all that is here
     BACKFILL = "backfill"  # a window or a person, because somebody asked
     GUARD = "guard"  # the webhooks that call us
+
+
+_OWN_CHECKS = (CheckKind.CHECK, CheckKind.BASELINE)
+_MAY_PASS = (None, Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,20 @@ def last_run(
 ) -> Run | None:
     """Return the run of these kinds that ended last."""
     return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_not(None))
+
+
+def is_first_look_wanted(connection: Connection) -> bool:
+    """Say whether the first look at the source should be asked for now.
+
+    That is so until it ended for each kind of record, unless the source refuses us: asking again
+    does not help then, and a worker that starts asks at once.
+    """
+    for entity in FOLLOWED:
+        if last_run(connection, _OWN_CHECKS, entity) is None:
+            under_way = open_run(connection, _OWN_CHECKS, entity)
+            if under_way is None or under_way.reason in _MAY_PASS:
+                return True
+    return False
 
 
 def runs(connection: Connection, kinds: Collection[CheckKind], since: datetime) -> list[Run]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from ledger.intake import BEARER
 from ledger.tables import deliveries, refusals
 from ledger.upsert import insert_into
-from schemas.refusals import OF_HOOKS, OF_RELAYS, REFUSALS, Refusal
+from schemas.refusals import LIKELY_OURS, OF_HOOKS, OF_RELAYS, REFUSALS, Refusal
 
 REFUSED_FOR = timedelta(days=1)  # how long a refusal is shown
 
@@ -28,6 +28,11 @@ class Refused:
     count: int
     last_at: datetime
     is_over: bool
+
+    @property
+    def needs_person(self) -> bool:
+        """Say whether a secret or a token is likely wrong."""
+        return self.reason in LIKELY_OURS and not self.is_over
 
     @property
     def found(self) -> str:

@@ -37,6 +37,10 @@ OF_RELAYS = frozenset({Refusal.NO_TOKEN, Refusal.MISSING_TOKEN, Refusal.WRONG_TO
 # Refusals of a request that has not shown who sent it.
 UNPROVEN = OF_HOOKS | OF_RELAYS | {Refusal.UNKNOWN_ROUTE}
 
+# Strangers seldom show a signature or a token at all, so these are likely our own webhooks or relay
+# with another secret.
+LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
+
 
 @dataclass(frozen=True, slots=True)
 class RefusalText:

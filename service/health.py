@@ -6,6 +6,7 @@ for load balancers and covers only what a delivery needs to be received and stor
 Nexudus, the broker or the mail server does not take the web process out of service.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
 from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, refused_since
+from ledger.sign_ins import SignIn, sign_in_of
 from ledger.troubles import Trouble, source_troubles
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
 from schemas.states import Mode
+from service.attention import READY, needs_of
 from service.hearing import check_part
 from workers.actions.email.action import EmailAction
 from workers.bell import broker_answers
@@ -48,8 +51,9 @@ _NO_ANSWER = {
 
 
 def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
-    """Return the health routes."""
+    """Return the health routes of a web process that starts now."""
     routes = Blueprint("health", __name__)
+    started_at = clock()
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -59,14 +63,14 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
     def readyz() -> tuple[Response, int]:
         match request.args.getlist("for"):
             case []:
-                parts = readiness(settings, engine, clock(), with_errors=False)
-                refused = refused_lately(engine, clock()) if parts.get("ledger") == "ok" else {}
-                more = {"refused": refused}
+                now = clock()
+                parts = readiness(settings, engine, now, with_errors=False, started_at=started_at)
+                more = _more(engine, parts, now) if parts.get("ledger") == READY else {}
             case ["web"]:
                 parts, more = web_readiness(engine), {}
             case _:
                 return jsonify(error="expected for=web, or no parameter"), 400
-        ready = all(part == "ok" for part in parts.values())
+        ready = all(part == READY for part in parts.values())
         return jsonify(ready=ready, parts=parts, **more), 200 if ready else 503
 
     return routes
@@ -84,30 +88,41 @@ def web_readiness(engine: Engine) -> dict[str, str]:
         return {"ledger": _UNWRITABLE}
 
 
-def refused_lately(engine: Engine, now: datetime) -> dict[str, int]:
-    """Return how many deliveries were refused within a day, by reason.
+def _more(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, object]:
+    """Return the deliveries refused within a day by reason, and what needs a person, as words.
 
-    They never make the service unready: a stranger could take it out of service.
+    Neither makes the service unready: a stranger could take it out of service, and an email that
+    waits for a person is no fault of the service.
     """
     try:
         with reading(engine) as connection:
             refused = refused_since(connection, now - REFUSED_FOR)
+            needs = needs_of(connection, parts, now)
     except LedgerUnavailable:
         return {}
-    return {one.reason: one.count for one in refused}
+    return {
+        "refused": {one.reason: one.count for one in refused},
+        "attention": list(dict.fromkeys(need.code for need in needs)),
+    }
 
 
 def readiness(
-    settings: Settings, engine: Engine, now: datetime, *, with_errors: bool = True
+    settings: Settings,
+    engine: Engine,
+    now: datetime,
+    *,
+    with_errors: bool = True,
+    started_at: datetime | None = None,
 ) -> dict[str, str]:
     """Return what each part says: "ok", or one sentence about what is wrong and what to do.
 
-    `with_errors` adds the error texts of others, which are not for strangers. Nothing is written.
+    `with_errors` adds the error texts of others, which are not for strangers. `started_at` is when
+    this process started, if the others may be starting with it. Nothing is written.
     """
     broker_url = broker_url_now(settings)
     parts = {"broker": _broker(broker_url)}
     try:
-        parts |= _ledger_parts(settings, engine, now, with_errors=with_errors)
+        parts |= _ledger_parts(settings, engine, now, started_at, with_errors=with_errors)
         if broker_url is None and _works_without_broker(engine, now):
             del parts["broker"]
     except LedgerUnavailable as error:
@@ -153,18 +168,49 @@ def _broker(broker_url: str | None) -> str:
     return "does not answer; nothing is lost, and work goes on when it is back"
 
 
-def _nexudus(troubles: list[Trouble], now: datetime, *, with_errors: bool) -> str:
+def _nexudus(
+    sign_in: SignIn,
+    username: str | None,
+    troubles: list[Trouble],
+    now: datetime,
+    *,
+    with_errors: bool,
+) -> str:
     for trouble in troubles:
         error = f": {trouble.last_error}" if with_errors else ""
         since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
         if trouble.reason is Reason.NEXUDUS_REFUSED:
             return (
-                f"refuses us {since}{error}; `coursebell doctor` tells what to "
-                "mend; then start the worker again"
+                f"refuses us {since}{error}; `coursebell doctor` says what to "
+                "fix; then start the worker again"
             )
         if now - trouble.since > LATE_AFTER and trouble.reason in _NO_ANSWER:
             return f"{_NO_ANSWER[trouble.reason]} {since}{error}"
-    return "ok"
+    return _sign_in(sign_in, username, now)
+
+
+def _sign_in(sign_in: SignIn, username: str | None, now: datetime) -> str:
+    """Say whether Nexudus ever let us in, and whether it refuses to now.
+
+    Without an answer, what could not be read says so once it lasts; see `_nexudus`.
+    """
+    if sign_in.use_until is not None and sign_in.use_until > now:
+        return READY
+    if sign_in.refused_until is not None:
+        return (
+            "refuses our sign-in; `coursebell doctor` says what to fix; then start the worker again"
+        )
+    if sign_in.version > 0:
+        return READY
+    if username is None:
+        return (
+            "was never reached: set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD,"
+            " then start again"
+        )
+    return (
+        "was not reached yet; the workers sign in when they start. If this stays, `coursebell"
+        " doctor` says why"
+    )
 
 
 def _mail(mode: Mode, outage: Outage | None) -> str:
@@ -187,8 +233,28 @@ def _store(engine: Engine) -> str:
     return "ok"
 
 
+def _liveness(
+    kind: str, beat_at: datetime | None, now: datetime, started_at: datetime | None
+) -> str:
+    """Say whether a kind of process is alive. Others may start with this one, somewhat later."""
+    silent_s = None if beat_at is None else (now - beat_at).total_seconds()
+    if silent_s is not None and silent_s <= SILENT_AFTER_S:
+        return READY
+    if started_at is not None and (now - started_at).total_seconds() <= SILENT_AFTER_S:
+        return "starting: no heartbeat since this web process started"
+    start = f"start it with `coursebell {kind}` or `coursebell up`"
+    if silent_s is None:
+        return f"no heartbeat yet; unless it is starting now, {start}"
+    return f"no heartbeat for {silent_s:.0f} s; {start}"
+
+
 def _ledger_parts(
-    settings: Settings, engine: Engine, now: datetime, *, with_errors: bool
+    settings: Settings,
+    engine: Engine,
+    now: datetime,
+    started_at: datetime | None,
+    *,
+    with_errors: bool,
 ) -> dict[str, str]:
     ledger = _store(engine)
     if ledger != "ok":
@@ -201,20 +267,16 @@ def _ledger_parts(
         check = check_part(connection, settings, now, with_errors=with_errors)
         mode = sending_of(connection).mode
         outage = outages_now(connection).get(EmailAction.kind)
+        sign_in = sign_in_of(connection)
+    username = settings.nexudus_username
     parts = {
         "ledger": ledger,
-        "nexudus": _nexudus(troubles, now, with_errors=with_errors),
+        "nexudus": _nexudus(sign_in, username, troubles, now, with_errors=with_errors),
         "check": check,
         "mail": _mail(mode, outage),
     }
     for kind in ("worker", "clock"):
-        silent_s = (now - beats[kind]).total_seconds() if kind in beats else None
-        if silent_s is None:
-            parts[kind] = f"never heard of; start it with `coursebell {kind}`"
-        elif silent_s > SILENT_AFTER_S:
-            parts[kind] = f"silent for {silent_s:.0f} s; start it with `coursebell {kind}`"
-        else:
-            parts[kind] = "ok"
+        parts[kind] = _liveness(kind, beats.get(kind), now, started_at)
     for name, due_at in (("lookups", lookup_at), ("actions", action_at)):
         late = due_at is not None and now - due_at > LATE_AFTER
         parts[name] = f"the oldest is due since {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"

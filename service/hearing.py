@@ -110,11 +110,14 @@ def hearing_now(connection: Connection, settings: Settings, now: datetime) -> He
 
 
 def hearing_lines(heard: HearingNow, settings: Settings, now: datetime) -> list[str]:
-    """Return what a person reads; what needs somebody begins with an exclamation mark."""
+    """Return what a person reads; what needs a person begins with an exclamation mark."""
     lines = [f"{_checked(heard, settings, now)}; {_news(heard.silence, now)}"]
-    lines += [f"! check: {one.says}" for one in heard.checks if one.says is not None]
+    for one in heard.checks:
+        if one.says is not None:
+            mark = " " if one.trouble is CheckTrouble.STUMBLED else "!"
+            lines.append(f"{mark} check: {one.says}")
     if heard.silence.hearing is Hearing.DEAF:
-        lines.append(f"! {_unusual(heard.silence)}")
+        lines.append(f"! {unusual_line(heard.silence)}")
     lines += [f"  {line}" for line in _places(heard.told)]
     return lines + [f"! {loss_line(loss)}" for loss in heard.losses]
 
@@ -183,7 +186,8 @@ def _news(silence: Silence, now: datetime) -> str:
     return f"{said}: quiet, as usual" if silence.hearing is Hearing.QUIET else said
 
 
-def _unusual(silence: Silence) -> str:
+def unusual_line(silence: Silence) -> str:
+    """Say since when nothing happened, and how much usually would have."""
     last = "" if silence.last_at is None else f" since {_utc(silence.last_at)}"
     return (
         f"unusually silent: nothing{last}, and about {silence.expected or 0:.0f} sittings were to "

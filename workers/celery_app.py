@@ -13,10 +13,11 @@ from celery.utils.dispatch import Signal
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
+from workers.bell import Bell
 from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeout_s
 from workers.child import become_child, leave_child
 from workers.logs import set_up_logs
-from workers.names import QUEUE
+from workers.names import HOOKS_GUARD, QUEUE, SOURCE_CHECK
 from workers.shared import Shared
 from workers.workshop import Foundation, lay_foundation
 
@@ -78,7 +79,7 @@ def make_worker_app(settings: Settings) -> Celery:
         visible_s = visibility_timeout_s(broker_url)
         app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
         starts, ends = signals.worker_process_init, signals.worker_process_shutdown
-    _connect_signals(settings, lay_foundation(settings), starts, ends)
+    _connect_signals(settings, lay_foundation(settings), broker_url, starts, ends)
     return app
 
 
@@ -117,7 +118,7 @@ def run_worker(app: Celery) -> int:
 
 
 def _connect_signals(
-    settings: Settings, foundation: Foundation, starts: Signal, ends: Signal
+    settings: Settings, foundation: Foundation, broker_url: str, starts: Signal, ends: Signal
 ) -> None:
     """Have each process that works get its tools when it starts, and close them when it ends."""
     # With one child alone, email and everything else take turns.
@@ -137,7 +138,14 @@ def _connect_signals(
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             shared.finish_mail_before(number)
 
+    def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        # Credentials may be new, and what the clock asked for before this worker ran may be lost.
+        bell = Bell(broker_url)
+        bell.ring(HOOKS_GUARD, *([SOURCE_CHECK] if settings.check_every_s else []))
+        bell.close()
+
     signals.worker_ready.connect(finish_first, weak=False)
+    signals.worker_ready.connect(look_at_once, weak=False)
     signals.setup_logging.connect(keep_our_logs, weak=False)
     starts.connect(begin, weak=False)
     ends.connect(end, weak=False)

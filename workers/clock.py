@@ -14,6 +14,7 @@ import structlog
 
 from ledger.actions import next_action_at
 from ledger.beats import give_lease_back, take_lease
+from ledger.checks import is_first_look_wanted
 from ledger.engine import Engine, writing
 from ledger.lookups import next_lookup_at
 from ledger.migrate import RevisionWatch
@@ -35,6 +36,7 @@ from workers.names import (
 
 TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
+FIRST_LOOK_EVERY = 15  # ticks; until the first look at the source has ended
 RETAIN_EVERY = 3600  # ticks
 PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
 GUARD_EVERY = 300  # ticks; mostly to find that the guard looked a moment ago
@@ -112,12 +114,19 @@ class BellClock:
                 return []
             lookup_at = next_lookup_at(connection, now)
             action_at = next_action_at(connection, now)
+            wants_first_look = (
+                SOURCE_CHECK in self._rhythm
+                and self._ticks % FIRST_LOOK_EVERY == 0
+                and is_first_look_wanted(connection)
+            )
         due = []
         if lookup_at is not None and lookup_at <= now:
             due.append(LOOKUP_DRAIN)
         if action_at is not None and action_at <= now:
             due.append(ACTION_PERFORM)
         due += [task for task, (every, at) in self._rhythm.items() if self._ticks % every == at]
+        if wants_first_look and SOURCE_CHECK not in due:
+            due.append(SOURCE_CHECK)
         self._ticks += 1
         self._bell.ring(*due)
         return due

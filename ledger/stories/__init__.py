@@ -6,7 +6,7 @@ Changes nothing. Addresses leave here whole; whoever shows them shortens them.
 from ledger.stories.happenings import Bookmark, Happening, happenings, newest
 from ledger.stories.hearing import Told, last_happened_at, sittings_by_hour, told_by_location
 from ledger.stories.person import ActionStory, EventStory, Try, story_of
-from ledger.stories.tally import Tally, tally
+from ledger.stories.tally import Tally, Undecided, tally, undecided
 
 __all__ = [
     "ActionStory",
@@ -16,6 +16,7 @@ __all__ = [
     "Tally",
     "Told",
     "Try",
+    "Undecided",
     "happenings",
     "last_happened_at",
     "newest",
@@ -23,4 +24,5 @@ __all__ = [
     "story_of",
     "tally",
     "told_by_location",
+    "undecided",
 ]

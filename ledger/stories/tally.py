@@ -1,12 +1,13 @@
 """The whole in numbers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Select, Table, func, select
 
 from ledger.tables import actions, deliveries, events, lookups, notifications
-from schemas.states import ActionState
+from schemas.states import ActionState, LookupState
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,28 @@ class Tally:
     actions: dict[str, dict[str, int]]
     events_without_action: dict[str, int]
     oldest_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What a person may have to look at: held, unknown and failed actions, and failed look-ups.
+
+    Actions are counted by state, then by reason ("" for none), look-ups by reason.
+    """
+
+    actions: dict[str, dict[str, int]]
+    lookups: dict[str, int]
+
+
+_FOR_A_PERSON = (ActionState.HELD, ActionState.UNKNOWN, ActionState.FAILED)
+
+
+def undecided(connection: Connection) -> Undecided:
+    """Count what a person may have to look at."""
+    ended = _by_state(connection, lookups, [LookupState.FAILED])
+    return Undecided(
+        _by_state(connection, actions, _FOR_A_PERSON), ended.get(LookupState.FAILED, {})
+    )
 
 
 def tally(connection: Connection, now: datetime) -> Tally:
@@ -55,12 +78,13 @@ def _count(connection: Connection, statement: Select[int]) -> int:
     return connection.scalar(statement) or 0
 
 
-def _by_state(connection: Connection, table: Table) -> dict[str, dict[str, int]]:
-    rows = connection.execute(
-        select(table.c.state, table.c.reason, func.count().label("number")).group_by(
-            table.c.state, table.c.reason
-        )
-    )
+def _by_state(
+    connection: Connection, table: Table, states: Collection[str] = ()
+) -> dict[str, dict[str, int]]:
+    counting = select(table.c.state, table.c.reason, func.count().label("number"))
+    if states:
+        counting = counting.where(table.c.state.in_(states))
+    rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
     counted: dict[str, dict[str, int]] = {}
     for row in rows:
         counted.setdefault(row.state, {})[row.reason or ""] = row.number

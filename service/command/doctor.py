@@ -21,7 +21,7 @@ from ledger.outages import outages_now, try_outages_now
 from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS
-from schemas.refusals import REFUSALS, Refusal
+from schemas.refusals import REFUSALS
 from schemas.settings import Settings, weak_secrets
 from schemas.states import Mode
 from service.command.common import (
@@ -41,8 +41,6 @@ from workers.source.checkup.rounds import CheckUp
 from workers.workshop import make_budget, make_sources
 
 BROKEN = 1
-# A stranger seldom shows a signature or a token at all.
-_LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
 
 
@@ -150,8 +148,7 @@ def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
     if not refused:
         yield Check(Topic.SIGNATURE, name, Verdict.OK, "no delivery was refused within a day")
     for one in refused:
-        is_broken = one.reason in _LIKELY_OURS and not one.is_over
-        verdict = Verdict.PROBLEM if is_broken else Verdict.NOTE
+        verdict = Verdict.PROBLEM if one.needs_person else Verdict.NOTE
         over = "; others were accepted since" if one.is_over else ""
         advice = REFUSALS[one.reason].advice
         fix = f"{advice[0].upper()}{advice[1:]}."

@@ -1,19 +1,22 @@
-"""`status`: the whole in one line, or in numbers."""
+"""`status`: what needs a person, then the whole in one line, or in numbers."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import click
 
-from ledger.controls import sending_of
-from ledger.engine import reading
+from ledger.controls import Sending, sending_of
+from ledger.engine import Engine, reading
 from ledger.hooks import hook_alarms
 from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, Refused, refused_since
 from ledger.stories import Tally, tally
-from ledger.troubles import source_troubles
+from ledger.troubles import Trouble, source_troubles
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.settings import Settings
 from schemas.states import ActionState, LookupState
+from service.attention import Need, needs_of, outage_line
 from service.command.common import (
     as_json,
     local,
@@ -24,72 +27,96 @@ from service.command.common import (
     with_own_broker,
 )
 from service.health import readiness
-from service.hearing import hearing_lines, hearing_now, hearing_plain
+from service.hearing import HearingNow, hearing_lines, hearing_now, hearing_plain
 from workers.clocks import utc_now
+
+NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
+_AMONG_HEARING = frozenset({"check", "silence", "lost"})  # needs whose lines are printed there
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Everything `status` says, as of one moment."""
+
+    sending: Sending
+    counted: Tally
+    troubles: list[Trouble]
+    heard: HearingNow
+    alarms: list[str]
+    refused: list[Refused]
+    outages: dict[str, Outage]
+    parts: dict[str, str]
+    needs: list[Need]
 
 
 @click.command()
 @as_json
 def status(*, as_json: bool) -> None:
-    """Show what was sent, what waits and why, and what does not run."""
+    """Show what needs a person, what was sent, and what waits and why.
+
+    The exit code is 0 if nothing needs a person, and 1 if something does.
+    """
     settings = with_own_broker(settings_now())
     now = utc_now()
     with opened_ledger(settings) as engine:
-        with reading(engine) as connection:
-            sending = sending_of(connection)
-            counted = tally(connection, now)
-            troubles = source_troubles(connection)
-            heard = hearing_now(connection, settings, now)
-            alarms = hook_alarms(connection)
-            refused = refused_since(connection, now - REFUSED_FOR)
-            outages = outages_now(connection)
-        parts = readiness(settings, engine, now)
+        found = _standing(settings, engine, now)
     if as_json:
-        print_json(
-            {
-                "mode": sending.mode,
-                **asdict(counted),
-                "hearing": hearing_plain(heard),
-                "hooks": alarms,
-                "refused": refused,
-                "outages": outages,
-                "parts": parts,
-            }
+        print_json(_plain(found))
+    else:
+        for line in _lines(found, settings, now):
+            click.echo(printable(line))
+    if found.needs:
+        raise SystemExit(NEEDS_ATTENTION)
+
+
+def _standing(settings: Settings, engine: Engine, now: datetime) -> _Standing:
+    parts = readiness(settings, engine, now)
+    with reading(engine) as connection:
+        heard = hearing_now(connection, settings, now)
+        return _Standing(
+            sending_of(connection),
+            tally(connection, now),
+            source_troubles(connection),
+            heard,
+            hook_alarms(connection),
+            refused_since(connection, now - REFUSED_FOR),
+            outages_now(connection),
+            parts,
+            needs_of(connection, parts, now, heard),
         )
-        return
-    click.echo(_one_line(sending.mode, counted))
-    for line in hearing_lines(heard, settings, now):
-        click.echo(printable(line))
-    warnings = [f"! {line}" for line in (*alarms, *map(_outage_line, outages.values()))]
-    for line in (*warnings, *map(_refusal_line, refused)):
-        click.echo(printable(line))
-    for trouble in troubles:
-        click.echo(
+
+
+def _plain(found: _Standing) -> dict[str, object]:
+    return {
+        "needs_attention": found.needs,
+        "mode": found.sending.mode,
+        **asdict(found.counted),
+        "hearing": hearing_plain(found.heard),
+        "hooks": found.alarms,
+        "refused": found.refused,
+        "outages": found.outages,
+        "parts": found.parts,
+    }
+
+
+def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]:
+    """Yield what a person reads; a line about what needs a person begins with `!`."""
+    labels = dict.fromkeys(need.label for need in found.needs)
+    yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
+    yield _one_line(found.sending.mode, found.counted)
+    yield from hearing_lines(found.heard, settings, now)
+    yield from (f"! {need.says}" for need in found.needs if need.code not in _AMONG_HEARING)
+    said = {need.says for need in found.needs}
+    others = (*map(outage_line, found.outages.values()), *(one.sentence for one in found.refused))
+    yield from (f"  {line}" for line in others if line not in said)
+    for trouble in found.troubles:
+        yield (
             f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
             f"next try {local(trouble.next_at)}"
         )
-    if "broker" not in parts:
-        click.echo("  there is no broker: workers and clock are one process")
-    for line in (*_reasons(counted), *_part_lines(parts)):
-        click.echo(line)
-
-
-def _part_lines(parts: Mapping[str, str]) -> Iterator[str]:
-    for name, says in parts.items():
-        if says != "ok" and name != "check":  # told above, with what it means
-            yield f"! {name}: {says}"
-
-
-def _refusal_line(refused: Refused) -> str:
-    return f"{' ' if refused.is_over else '!'} {refused.sentence}"
-
-
-def _outage_line(outage: Outage) -> str:
-    answer = f" ({outage.answer})" if outage.answer else ""
-    return (
-        f"no {outage.kind} leaves since {local(outage.since)}, {outage.reason}: "
-        f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {local(outage.until)}"
-    )
+    if "broker" not in found.parts:
+        yield "  there is no broker: workers and clock are one process"
+    yield from _reasons(found.counted)
 
 
 def _one_line(mode: str, counted: Tally) -> str:
@@ -99,21 +126,19 @@ def _one_line(mode: str, counted: Tally) -> str:
     waiting = sum(
         total(state) for state in (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
     )
-    needs = sum(
+    kept = sum(
         total(state) for state in (ActionState.HELD, ActionState.FAILED, ActionState.UNKNOWN)
     ) + sum(counted.lookups.get(LookupState.FAILED, {}).values())
     return (
         f"{mode}: {total(ActionState.DONE)} sent, {waiting} waiting, "
-        f"{total(ActionState.SKIPPED)} not sent on purpose, {needs} for a person"
+        f"{total(ActionState.SKIPPED)} not sent on purpose, {kept} for a person"
     )
 
 
-def _reasons(counted: Tally) -> list[str]:
-    lines = []
+def _reasons(counted: Tally) -> Iterator[str]:
     for kind, by_state in (("email", counted.actions), ("look-up", counted.lookups)):
         for state, reasons in sorted(by_state.items()):
             for reason, count in sorted(reasons.items()):
                 if reason:
                     sentence = EXPLANATIONS[Reason(reason)].sentence
-                    lines.append(f"  {count} {kind} {state}, {reason}: {sentence}")
-    return lines
+                    yield f"  {count} {kind} {state}, {reason}: {sentence}"

@@ -276,7 +276,10 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
         stranger = house.run("why", "nobody@example.org")
         assert stranger.returncode == 1
         assert "Try:" in stranger.stderr
-        assert _says(house, "status").startswith("sending: 0 sent")
+        status = house.run("status")
+        assert status.returncode == 1, "nothing runs, which needs attention"
+        assert status.stdout.startswith("Needs attention: ")
+        assert "\nsending: 0 sent" in status.stdout
         shown = _says(house, "config", "show")
         assert "set, 20 characters" in shown
         assert f"! {WEAK_TOKEN}" in shown
@@ -426,6 +429,8 @@ def _says(house: House, *words: str) -> str:
 
 
 def _ready(port: int) -> bool:
+    """Say whether all processes run; Nexudus is not set here."""
     with contextlib.suppress(requests.RequestException):
-        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+        parts = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).json()["parts"]
+        return {name for name, says in parts.items() if says != "ok"} == {"nexudus"}
     return False

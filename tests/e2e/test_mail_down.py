@@ -26,7 +26,10 @@ def test_a_wrong_port_is_seen_everywhere_and_its_repair_sends_what_waited(tmp_pa
         assert "The mail server cannot be reached" in mail_part(house)
         assert "refused" not in mail_part(house)
 
-        status = house.run("status").stdout
+        done = house.run("status")
+        status = done.stdout
+        assert done.returncode == 1
+        assert status.startswith("Needs attention: no email leaves.\n")
         assert "! no email leaves since" in status
         assert "mail-unreachable" in status
         assert "connection refused" in status

@@ -4,7 +4,10 @@ The number in a test's name is that of the pitfall in the table of docs/source.m
 once is not late any more, so here every test has a person, or a course, that nobody read before.
 """
 
+import contextlib
 from pathlib import Path
+
+import requests
 
 from tests.e2e.house import House, living
 from tests.e2e.test_input import UNREADABLE
@@ -90,7 +93,7 @@ def test_18_with_every_worker_down_all_that_is_authentic_is_answered_2xx(
 ) -> None:
     with living(tmp_path, COURSEBELL_NEXUDUS_LIMITS=PLENTY) as house:
         house.start("serve")
-        wait_until(lambda: house.run("status").returncode == 0 and _answers(house), "the receiver")
+        wait_until(lambda: _answers(house), "the receiver")
         for route in (MEMBERS, COMPLETED, "/hooks/nexudus"):
             for body in UNREADABLE:
                 assert house.post(route, body, signed(body)).status_code == 202, body[:40]
@@ -137,7 +140,9 @@ def _nothing_is_gone(house: House) -> None:
 
 
 def _answers(house: House) -> bool:
-    return bool(house.sandbox.web.get(f"{house.url}/healthz", timeout=5).status_code == 200)
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{house.url}/healthz", timeout=5).ok
+    return False
 
 
 def _told(house: House) -> int:

@@ -1,0 +1,144 @@
+"""What needs a person: one list, for `coursebell status` and `/readyz`.
+
+What passes by itself, or was decided on purpose, is not in it: emails kept in observe mode, members
+without an address, refusals of senders who showed nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.engine import Connection
+from ledger.hooks import hook_alarms
+from ledger.outages import Outage, outages_now
+from ledger.refusals import REFUSED_FOR, refused_since
+from ledger.stories import Undecided, undecided
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.states import ActionState
+from service.hearing import HearingNow, loss_line, unusual_line
+from workers.decide.silence import Hearing
+
+READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
+MAIL = "mail"
+_PARTS = {
+    "ledger": "the ledger",
+    "broker": "the broker",
+    "nexudus": "Nexudus",
+    "check": "our own check of Nexudus",
+    MAIL: "no email leaves",
+    "web": "no web process",
+    "worker": "no worker",
+    "clock": "no clock",
+    "lookups": "overdue look-ups",
+    "actions": "overdue emails",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that needs a person.
+
+    `code` is a fixed word for programs, `label` a few words for a list, and `says` a sentence with
+    what to do next. Only `says` may hold error texts of others.
+    """
+
+    code: str
+    label: str
+    says: str
+
+
+def needs_of(
+    connection: Connection,
+    parts: Mapping[str, str],
+    now: datetime,
+    heard: HearingNow | None = None,
+) -> list[Need]:
+    """Return what needs a person, the most urgent first.
+
+    `parts` is the answer of `service.health.readiness`; `heard` adds what is unusually silent.
+    """
+    return [
+        *_part_needs(connection, parts),
+        *_delivery_needs(connection, now),
+        *_hearing_needs(heard),
+        *_decision_needs(undecided(connection)),
+    ]
+
+
+def outage_line(outage: Outage) -> str:
+    """Say what keeps actions of a kind from leaving, with the other side's answer."""
+    answer = f" ({outage.answer})" if outage.answer else ""
+    return (
+        f"no {outage.kind} leaves since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
+        f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {outage.until:%H:%M} UTC"
+    )
+
+
+def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Need]:
+    for name, says in parts.items():
+        if says == READY:
+            continue
+        if name != MAIL:
+            yield Need(name, _PARTS.get(name, name), f"{name}: {says}")
+            continue
+        for outage in outages_now(connection).values():
+            yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
+
+
+def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:
+    for refused in refused_since(connection, now - REFUSED_FOR):
+        if refused.needs_person:
+            yield Need("refused", "refused deliveries", refused.sentence)
+    for alarm in hook_alarms(connection):
+        yield Need("hooks", "webhooks", alarm)
+
+
+def _hearing_needs(heard: HearingNow | None) -> Iterator[Need]:
+    if heard is None:
+        return
+    if heard.silence.hearing is Hearing.DEAF:
+        yield Need("silence", "an unusual silence", unusual_line(heard.silence))
+    for loss in heard.losses:
+        yield Need("lost", "hooks or a relay that do not arrive", loss_line(loss))
+
+
+def _decision_needs(found: Undecided) -> Iterator[Need]:
+    """Yield what a person has to decide or find out, by kind."""
+    held = dict(found.actions.get(ActionState.HELD, {}))
+    held.pop(Reason.OBSERVE, None)
+    restored = held.pop(Reason.RESTORED, 0)
+    if restored:
+        says = (
+            f"{_emails(restored)} may have been sent before the ledger was restored: find out, then"
+            " `coursebell release --reason restored` or `coursebell skip --reason restored`"
+        )
+        yield Need("restored", f"{_emails(restored)} held after a restore", says)
+    if held:
+        emails = _emails(sum(held.values()))
+        says = f"{emails} held ({_reasons(held)}): `coursebell held` lists them"
+        yield Need("held", f"{emails} held", says)
+    unknown = sum(found.actions.get(ActionState.UNKNOWN, {}).values())
+    if unknown:
+        says = (
+            f"{_emails(unknown)} may have gone or not: ask the member, or look at the mail server's"
+            " log; it is never repeated by itself"
+        )
+        yield Need("unknown", f"{_emails(unknown)} unknown", says)
+    failed = found.actions.get(ActionState.FAILED, {})
+    if failed:
+        emails = _emails(sum(failed.values()))
+        says = f"{emails} failed ({_reasons(failed)}): `coursebell why MEMBER` shows the error"
+        yield Need("failed", f"{emails} failed", says)
+    if found.lookups:
+        number = sum(found.lookups.values())
+        what = "1 look-up" if number == 1 else f"{number} look-ups"
+        says = f"{what} failed ({_reasons(found.lookups)}): a new notification tries again"
+        yield Need("lookups-failed", f"{what} failed", says)
+
+
+def _emails(number: int) -> str:
+    return "1 email" if number == 1 else f"{number} emails"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason or 'no reason'}" for reason, count in sorted(counts.items()))

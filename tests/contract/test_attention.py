@@ -1,0 +1,228 @@
+"""What needs a person: what `status` begins with and `/readyz` names, and what is left out."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger.actions import settle_action
+from ledger.beats import beat
+from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
+from ledger.controls import begin_with
+from ledger.engine import Engine, open_engine, reading, writing
+from ledger.lookups import fail_lookup
+from ledger.outages import note_outage
+from ledger.refusals import count_refusals
+from ledger.sign_ins import SignIn, keep_sign_in
+from schemas.actions import Outcome
+from schemas.entity import FOLLOWED
+from schemas.reasons import Reason
+from schemas.refusals import Refusal
+from schemas.settings import load_settings
+from schemas.states import ActionState, Mode
+from service.attention import Need, needs_of
+from service.command.status import status
+from service.health import readiness
+from service.web import make_web
+from tests.contract.ledger_rig import NOW, arrival, at, claim, keep, lesson_done, planned
+from tests.contract.source_rig import HandClock
+from tests.servers.ready_ledgers import sqlite_copy
+from workers.bell import Bell
+from workers.clock import FIRST_LOOK_EVERY, BellClock
+from workers.clocks import utc_now
+from workers.heartbeat import NO_BROKER
+from workers.names import SOURCE_CHECK
+
+WELL = {"ledger": "ok", "mail": "ok", "worker": "ok"}
+SETTINGS = load_settings({"COURSEBELL_NEXUDUS_USERNAME": "a@b.example"})
+
+
+def needs(engine: Engine, **parts: str) -> list[Need]:
+    with reading(engine) as connection:
+        return needs_of(connection, WELL | parts, at(60))
+
+
+def codes(engine: Engine) -> list[str]:
+    return [need.code for need in needs(engine)]
+
+
+def ended(engine: Engine, lesson_id: int, outcome: Outcome) -> None:
+    one = planned(engine, lesson_done(lesson_id), rule=f"rule-{lesson_id}")
+    with writing(engine) as connection:
+        assert settle_action(connection, one, outcome, NOW)
+
+
+def test_where_all_is_well_nothing_needs_a_person(ledger_engine: Engine) -> None:
+    ended(ledger_engine, 1, Outcome.done("250"))
+    ended(ledger_engine, 2, Outcome.skipped(Reason.NO_EMAIL))
+    ended(ledger_engine, 3, Outcome.waiting(at(600), Reason.QUIET_HOURS))
+    assert needs(ledger_engine) == []
+
+
+def test_emails_that_wait_for_a_decision_need_a_person_and_those_of_observe_mode_do_not(
+    ledger_engine: Engine,
+) -> None:
+    ended(ledger_engine, 1, Outcome.held(Reason.OBSERVE))
+    assert needs(ledger_engine) == []
+    ended(ledger_engine, 2, Outcome.held(Reason.TOO_OLD))
+    ended(ledger_engine, 3, Outcome.held(Reason.TOO_OLD))
+    ended(ledger_engine, 4, Outcome.held(Reason.RESTORED))
+    ended(ledger_engine, 5, Outcome(ActionState.UNKNOWN, Reason.HANDOVER_UNKNOWN))
+    ended(ledger_engine, 6, Outcome(ActionState.FAILED, Reason.MAIL_REJECTED))
+    keep(ledger_engine, arrival(7))
+    [lookup] = claim(ledger_engine)
+    with writing(ledger_engine) as connection:
+        assert fail_lookup(connection, lookup, Reason.UNREADABLE, "a field")
+    assert {need.code: need.label for need in needs(ledger_engine)} == {
+        "restored": "1 email held after a restore",
+        "held": "2 emails held",
+        "unknown": "1 email unknown",
+        "failed": "1 email failed",
+        "lookups-failed": "1 look-up failed",
+    }
+
+
+def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_answered(
+    ledger_engine: Engine,
+) -> None:
+    with writing(ledger_engine) as connection:
+        note_outage(connection, "email", Reason.MAIL_LOGIN, "535 no", NOW, lambda _: 60.0)
+    [mail, worker] = needs(ledger_engine, mail="no email leaves", worker="no heartbeat yet")
+    assert (mail.code, worker.code) == ("mail", "worker")
+    assert "mail-login" in mail.says
+    assert "535 no" in mail.says
+
+
+def test_refusals_that_are_likely_ours_need_a_person_and_those_of_strangers_do_not(
+    ledger_engine: Engine,
+) -> None:
+    with writing(ledger_engine) as connection:
+        count_refusals(connection, {Refusal.UNSIGNED: 9, Refusal.UNKNOWN_ROUTE: 9}, NOW)
+    assert codes(ledger_engine) == []
+    with writing(ledger_engine) as connection:
+        count_refusals(connection, {Refusal.WRONG_SIGNATURE: 1}, NOW)
+    assert codes(ledger_engine) == ["refused"]
+    keep(ledger_engine, arrival(7, received_at=at(1)))
+    assert codes(ledger_engine) == []
+
+
+def nexudus(engine: Engine, sign_in: SignIn | None = None, **environ: str) -> str:
+    if sign_in is not None:
+        with writing(engine) as connection:
+            keep_sign_in(connection, sign_in)
+    settings = load_settings(environ) if environ else SETTINGS
+    return readiness(settings, engine, at(60))["nexudus"]
+
+
+def test_it_is_not_ready_before_nexudus_let_us_in_once_and_stays_ready_in_a_short_outage(
+    ledger_engine: Engine,
+) -> None:
+    assert "was not reached yet" in nexudus(ledger_engine)
+    assert "COURSEBELL_NEXUDUS_USERNAME" in nexudus(ledger_engine, COURSEBELL_ZONE="UTC")
+    refused = SignIn(0, None, None, None, None, refused_until=at(30))
+    assert "refuses our sign-in" in nexudus(ledger_engine, refused)
+    assert nexudus(ledger_engine, SignIn(1, "a", "r", NOW, at(600))) == "ok"
+    # The token has ended, and Nexudus does not answer just now.
+    assert nexudus(ledger_engine, SignIn(1, "a", "r", NOW, at(30))) == "ok"
+    refused = SignIn(1, "a", "r", NOW, at(30), refused_until=at(50))
+    assert "refuses our sign-in" in nexudus(ledger_engine, refused)
+
+
+@pytest.mark.parametrize("last_beat_s", [None, -9_000])
+def test_processes_that_start_together_are_not_called_dead_at_once(
+    ledger_engine: Engine, last_beat_s: float | None
+) -> None:
+    if last_beat_s is not None:
+        with writing(ledger_engine) as connection:
+            beat(connection, "worker", "one", at(last_beat_s))
+
+    def worker(seconds: float) -> str:
+        return readiness(SETTINGS, ledger_engine, at(seconds), started_at=NOW)["worker"]
+
+    assert worker(10).startswith("starting")
+    assert "start it with `coursebell worker`" in worker(61)
+    assert (
+        "start it with `coursebell worker`" in (readiness(SETTINGS, ledger_engine, NOW)["worker"])
+    )
+    with writing(ledger_engine) as connection:
+        beat(connection, "worker", "one", at(60))
+    assert worker(61) == "ok"
+
+
+def test_the_first_look_is_asked_for_until_it_ended_unless_nexudus_refuses(
+    ledger_engine: Engine,
+) -> None:
+    clock, bell = HandClock(NOW), Bell(None)
+    ticking = BellClock(ledger_engine, bell, clock, check_every_s=300)
+
+    def asked(ticks: int = FIRST_LOOK_EVERY) -> int:
+        return sum(SOURCE_CHECK in ticking.tick() for _ in range(ticks))
+
+    try:
+        assert asked(1) == 1
+        assert asked() == 1
+        check_of(ledger_engine, Reason.NEXUDUS_DOWN)
+        assert asked() == 1
+        check_of(ledger_engine, Reason.NEXUDUS_REFUSED)
+        assert asked() == 0
+        check_of(ledger_engine, None)
+        assert asked() == 0
+    finally:
+        bell.close()
+
+
+def check_of(engine: Engine, reason: Reason | None) -> None:
+    """Let the first look at each kind of record fail for a reason, or end."""
+    for entity in FOLLOWED:
+        with writing(engine) as connection:
+            run = open_run(connection, [CheckKind.BASELINE], entity)
+            run = run or begin_check(connection, CheckKind.BASELINE, entity, NOW)
+            if reason is None:
+                end_check(connection, run.check_id, NOW)
+            else:
+                fail_check(connection, run.check_id, reason, "an error")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> dict[str, str]:
+    """Give the settings of a machine where all processes are alive and Nexudus let us in."""
+    url = sqlite_copy(tmp_path / "ledger.db")
+    engine, now = open_engine(url), utc_now()
+    with writing(engine) as connection:
+        begin_with(connection, Mode.SENDING, now)
+        for kind in ("worker", "clock", NO_BROKER):
+            beat(connection, kind, "one", now)
+        keep_sign_in(connection, SignIn(1, "a", "r", now, now + timedelta(hours=1)))
+    engine.dispose()
+    return {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_DATABASE_URL": url}
+
+
+def told(here: dict[str, str], *words: str) -> Result:
+    return CliRunner().invoke(status, words, env=here)
+
+
+def test_status_begins_with_what_needs_a_person_and_its_exit_code_says_so(
+    here: dict[str, str],
+) -> None:
+    well, plain = told(here), told(here, "--json")
+    assert (well.exit_code, plain.exit_code) == (0, 0)
+    assert well.output.startswith("Nothing needs attention.\nsending: 0 sent")
+    assert json.loads(plain.output)["needs_attention"] == []
+    engine = open_engine(here["COURSEBELL_DATABASE_URL"])
+    ended(engine, 1, Outcome.held(Reason.FLOOD_GUARD))
+    ended(engine, 2, Outcome(ActionState.UNKNOWN, Reason.HANDOVER_UNKNOWN))
+    engine.dispose()
+    ill, plain = told(here), told(here, "--json")
+    assert (ill.exit_code, plain.exit_code) == (1, 1)
+    assert ill.output.startswith("Needs attention: 1 email held; 1 email unknown.\nsending: 0 sent")
+    assert "\n! 1 email held (1 flood-guard): `coursebell held` lists them\n" in ill.output
+    found: list[dict[str, Any]] = json.loads(plain.output)["needs_attention"]
+    assert [need["code"] for need in found] == ["held", "unknown"]
+    web = make_web(load_settings(here))
+    answer = web.app.test_client().get("/readyz")
+    web.close()
+    assert answer.status_code == 200
+    assert json.loads(answer.text)["attention"] == ["held", "unknown"]
