@@ -99,6 +99,23 @@ def held_actions(connection: Connection, reason: Reason | None = None) -> list[H
     ]
 
 
+def held_for_enrolments(
+    connection: Connection, reason: Reason, course_member_ids: Collection[int]
+) -> list[int]:
+    """Return the ids of the actions about these enrolments that are held for this reason."""
+    return [
+        action_id
+        for some in portions(course_member_ids)
+        for action_id in connection.scalars(
+            select(actions.c.id).where(
+                actions.c.state == ActionState.HELD,
+                actions.c.reason == reason,
+                actions.c.course_member_id.in_(some),
+            )
+        )
+    ]
+
+
 def states_of(
     connection: Connection, action_ids: Collection[int]
 ) -> dict[int, tuple[ActionState, Reason | None]]:

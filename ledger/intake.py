@@ -35,7 +35,8 @@ class Origin(StrEnum):
     RELAY = "relay"  # Zapier, Make, a customised portal
     CHECK = "check"  # our own reconciliation
     BACKFILL = "backfill"
-    PERSON = "person"
+    PERSON = "person"  # who asks also about what happened before sending began
+    REVIEW = "review"  # a person, who looks at the emails before any of them goes
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, exists, select
 
-from ledger.tables import notifications, sightings
+from ledger.stories.certificate.portions import portions
+from ledger.tables import notifications, sightings, snapshots
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
@@ -65,6 +66,33 @@ def asked_by_person(
             )
         )
         found |= {(entity, record_id) for record_id in rows}
+    return found
+
+
+def under_review(
+    connection: Connection, records: Iterable[tuple[Entity, int]]
+) -> set[tuple[Entity, int]]:
+    """Return those records that a person asked about and that were not decided on since.
+
+    Emails about what is found then are held until that person, or another, has looked at them.
+    """
+    found: set[tuple[Entity, int]] = set()
+    is_decided = and_(
+        snapshots.c.entity == notifications.c.entity,
+        snapshots.c.record_id == notifications.c.record_id,
+        snapshots.c.decided_upto >= notifications.c.id,
+    )
+    for entity, record_ids in _by_entity(records).items():
+        for some in portions(record_ids):
+            rows = connection.scalars(
+                select(notifications.c.record_id).where(
+                    notifications.c.entity == entity,
+                    notifications.c.record_id.in_(some),
+                    notifications.c.origin == "review",
+                    ~exists().where(is_decided),
+                )
+            )
+            found |= {(entity, record_id) for record_id in rows}
     return found
 
 

@@ -16,7 +16,8 @@ class Plan:
     """An effect to have, decided from one event by one rule.
 
     `gather_until` is set when more events of the same kind, person and course may join: it is the
-    latest time to wait for them. `asked`: a person asked for it.
+    latest time to wait for them. `asked`: a person asked for it. `held_for` is set when it is held
+    from the beginning.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Plan:
     due_at: datetime
     gather_until: datetime | None = None
     asked: bool = False
+    held_for: Reason | None = None
 
 
 def resend_key(key: str) -> str:

@@ -30,6 +30,7 @@ _BY = {
     Origin.CHECK: "by our own check",
     Origin.BACKFILL: "by backfill",
     Origin.PERSON: "by a person",
+    Origin.REVIEW: "by backfill",
 }
 _LOST = {Origin.HOOK: "hooks", Origin.RELAY: "relay calls"}
 

@@ -151,6 +151,18 @@ def make_forecasting(settings: Settings) -> Forecasting:
     return Forecasting(Standpoint(read_rules(settings), zone, key), {email.kind: email})
 
 
+def make_looking_up(settings: Settings, checking: Checking, rules: Rules) -> LookingUp:
+    """Return what a command looks records up with, as a worker does."""
+    return LookingUp(
+        checking.engine,
+        checking.source,
+        Deciding(rules, ZoneInfo(settings.zone)),
+        checking.clock,
+        random.SystemRandom().random,
+        settings.lease_s,
+    )
+
+
 def _email_action(settings: Settings, zone: ZoneInfo) -> EmailAction:
     return EmailAction(
         Letters(),

@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, not_, select, true, update
 
+from ledger.actions.settling import note_attempt
 from ledger.gaps import gap_ended_by
 from ledger.tables import action_events, actions
 from ledger.upsert import insert_into
-from schemas.actions import Plan
+from schemas.actions import Outcome, Plan
 from schemas.reasons import Reason
 from schemas.states import OPEN_ACTIONS, ActionState
 
@@ -16,7 +17,8 @@ from schemas.states import OPEN_ACTIONS, ActionState
 def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime) -> None:
     """Plan one action for one event, or let the event join the action that is still gathering.
 
-    What may have been sent before the ledger was restored gathers apart from what was not.
+    What may have been sent before the ledger was restored gathers apart from what was not, and what
+    is held from the beginning apart from what is not.
     The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
     """
     action_id = _gathering(connection, plan, now) if plan.gather_until else None
@@ -43,7 +45,7 @@ def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
             actions.c.coworker_id == plan.coworker_id,
             actions.c.rule == plan.rule,
             actions.c.course_member_id == plan.course_member_id,
-            actions.c.state.in_(OPEN_ACTIONS),
+            _is_alike(plan),
             actions.c.resend_of.is_(None),  # what a person has sent again is complete as it is
             # Lessons of another sitting, found late, are no news of this one.
             actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
@@ -64,6 +66,12 @@ def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
     return int(row.id)
 
 
+def _is_alike(plan: Plan) -> ColumnElement[bool]:
+    if plan.held_for is None:
+        return actions.c.state.in_(OPEN_ACTIONS)
+    return and_(actions.c.state == ActionState.HELD, actions.c.reason == plan.held_for)
+
+
 def _is_as_sure(plan: Plan, restored_at: datetime) -> ColumnElement[bool]:
     """Keep what may have been sent before the ledger was restored apart from what was not.
 
@@ -77,6 +85,10 @@ def _is_as_sure(plan: Plan, restored_at: datetime) -> ColumnElement[bool]:
 
 def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None:
     gathers = plan.gather_until is not None
+    state = ActionState.WAITING if gathers else ActionState.PLANNED
+    reason = Reason.GATHERING if gathers else None
+    if plan.held_for is not None:
+        state, reason = ActionState.HELD, plan.held_for
     statement = (
         insert_into(connection, actions)
         .values(
@@ -93,12 +105,14 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
             happened_at=plan.happened_at,
             planned_at=now,
             asked=plan.asked,
-            state=ActionState.WAITING if gathers else ActionState.PLANNED,
-            reason=Reason.GATHERING if gathers else None,
+            state=state,
+            reason=reason,
             due_at=plan.due_at,
         )
         .on_conflict_do_nothing(index_elements=[actions.c.key])
         .returning(actions.c.id)
     )
     action_id: int | None = connection.scalar(statement)
+    if action_id is not None and plan.held_for is not None:
+        note_attempt(connection, action_id, Outcome.held(plan.held_for), now)
     return action_id

@@ -12,6 +12,7 @@ from ledger.lookups.claiming import (
     next_lookup_at,
     renew_batch,
     renew_lookup,
+    states_among,
 )
 from ledger.lookups.ending import fail_lookup, finish_lookup, postpone_lookup, return_lookup
 
@@ -26,4 +27,5 @@ __all__ = [
     "renew_batch",
     "renew_lookup",
     "return_lookup",
+    "states_among",
 ]

@@ -1,12 +1,15 @@
 """Takes due look-ups under a lease, keeps the lease, and says when the next is due."""
 
 import secrets
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
+from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.entity import Entity
 from schemas.reasons import Reason
@@ -100,6 +103,25 @@ def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
     """Begin the lease anew. False: it was lost meanwhile, and somebody else may be at it."""
     return _renew(connection, claim, now, lease_s)
+
+
+def states_among(
+    connection: Connection, records: Iterable[tuple[Entity, int]]
+) -> dict[LookupState, int]:
+    """Return how many of the look-ups of these records are in each state."""
+    by_entity: dict[Entity, list[int]] = {}
+    for entity, record_id in records:
+        by_entity.setdefault(entity, []).append(record_id)
+    found: Counter[LookupState] = Counter()
+    for entity, record_ids in by_entity.items():
+        for some in portions(record_ids):
+            rows = connection.execute(
+                select(lookups.c.state, func.count().label("number"))
+                .where(lookups.c.entity == entity, lookups.c.record_id.in_(some))
+                .group_by(lookups.c.state)
+            )
+            found.update({LookupState(row.state): row.number for row in rows})
+    return dict(found)
 
 
 def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:

@@ -42,7 +42,7 @@ notifications = Table(
     id_column(),
     Column("delivery_id", Id, ForeignKey("deliveries.id"), index=True),
     Column("received_at", Instant, nullable=False),
-    word("origin", nullable=False),  # hook, relay, check, backfill, person
+    word("origin", nullable=False),  # hook, relay, check, backfill, person, review
     word("entity"),  # None: about a kind we do not follow
     Column("record_id", BigInteger, nullable=False),
     Index("notifications_of_record", "entity", "record_id"),

@@ -1,22 +1,28 @@
 """`backfill`: ask Nexudus now, about a window of time or about one person."""
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 import structlog
 
-from ledger.engine import reading
+from ledger.controls import sending_of
+from ledger.engine import Engine, reading, writing
+from ledger.holding import release_held
 from ledger.intake import Origin
 from ledger.people import Person
 from schemas.entity import Entity
+from schemas.states import Mode
 from service.command.common import (
     as_json,
     checking_now,
+    local,
     print_json,
     printable,
     settings_now,
@@ -24,17 +30,38 @@ from service.command.common import (
     show_addresses,
     with_own_broker,
 )
+from service.command.consent import agreed, must_be_asked, who_decides
+from service.command.fates import fate_of, number_of, part_of
 from service.command.moments import Moment
 from service.command.reach import told_if_out_of_reach
 from service.command.whom import coworker_id_in, people_meant
-from workers.check.backfill import Found, FoundRow, person, window
+from workers.check.backfill import (
+    REVIEWED,
+    REVIEWED_WITH_OLD,
+    Found,
+    FoundRow,
+    person,
+    window,
+)
+from workers.check.review import Review, read_found, review
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.source.budget import Urgency
+from workers.workshop import make_forecasting, make_looking_up
 
 NOBODY = 1
 _PATIENCE_S = 600.0  # for its turn among the workers; somebody waits in front of a screen
 _MOST_LINES = 40  # of people and days; of more, the number
+_HOUR_S, _HOURS_TO_DAYS, _DAYS_TO_YEARS = 3600, 48, 730
+
+_HOW_TO_SEND = (
+    "To send them: the same with --send, which also finds what happened before sending began; or "
+    "coursebell release, with IDs. To drop them: coursebell skip"
+)
+_IN_OBSERVE = (
+    "The mode is observe, so nothing leaves. After `coursebell mode sending`: coursebell release, "
+    "with IDs or --reason imported"
+)
 
 _WORDS = {
     Entity.COMPLETED_LESSON: ("finished lesson", "finished lessons"),
@@ -44,13 +71,29 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What somebody typed."""
+    """What was typed."""
 
     since: datetime | None
     until: datetime | None
     who: str | None
     send: bool
     dry_run: bool
+    yes: bool
+    show_addresses: bool
+    as_json: bool
+
+    @property
+    def is_asked_about(self) -> bool:
+        """Say whether a person has to agree before anything goes."""
+        return self.send and not self.yes and not self.dry_run
+
+    @property
+    def command(self) -> str:
+        """How this is typed where nobody can be asked."""
+        until = "" if self.until is None else f" --until {self.until:%Y-%m-%dT%H:%MZ}"
+        since = "" if self.since is None else f" --since {self.since:%Y-%m-%dT%H:%MZ}{until}"
+        who = "" if self.who is None else f" --person {self.who}"
+        return f"coursebell backfill{since}{who} --send --yes"
 
 
 @click.command()
@@ -60,48 +103,96 @@ class _Wish:
     "--person",
     "who",
     metavar="EMAIL_OR_ID_OR_NAME",
-    help="One person, whatever we know of them; a part of their name will do.",
+    help="One person, whatever we know of them; a part of name or address will do.",
 )
 @click.option(
     "--send",
     is_flag=True,
-    help="Write also about what was there before Coursebell began. For a person that is so anyway.",
+    help="Send the emails after listing them and asking, also about what was there before.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would be asked about.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation; for --send.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be read, and read nothing.")
 @as_json
 @show_addresses
-def backfill(  # noqa: PLR0913 - the options, as click hands them over
-    *,
-    since: datetime | None,
-    until: datetime | None,
-    who: str | None,
-    send: bool,
-    dry_run: bool,
-    as_json: bool,
-    show_addresses: bool,
-) -> None:
+def backfill(**options: Any) -> None:  # noqa: ANN401 - the options, as click hands them over
     """Ask Nexudus now about a window of time, or about one person.
 
-    What is found there and was not known here is read and decided on as if somebody had told of it.
+    What is found there and was not known here is read and decided on. Emails about it are held and
+    listed: who gets them, about what, and how old it is. None goes without --send.
     """
-    wish = _Wish(since, until, who, send, dry_run)
+    wish = _Wish(**options)
     _refuse_what_makes_no_sense(wish)
+    if wish.is_asked_about:
+        must_be_asked(wish.command)
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
-    with checking_now(settings) as checking, told_if_out_of_reach("Nexudus could not be asked"):
-        if who is None:
-            found, about = _window(checking, wish), None
-        else:
-            about = _one_meant(checking, who, whole=show_addresses)
-            found = person(checking, about.coworker_id, dry_run=dry_run, for_s=_PATIENCE_S)
-    if as_json:
-        print_json(_as_plain(found, about, wish))
-        return
-    if about is not None:
-        click.echo(printable(about.line))
-    for line in _lines(found, wish, ZoneInfo(settings.zone)):
-        click.echo(printable(line))
+    forecasting = make_forecasting(settings)
+    with checking_now(settings) as checking:
+        found, about = _found(checking, wish)
+        zone = ZoneInfo(settings.zone)
+        _say([*([] if about is None else [about.line]), *_lines(found, wish, zone)], wish)
+        reviewed, released = None, list[int]()
+        if not wish.dry_run:
+            looking_up = make_looking_up(settings, checking, forecasting.stand.rules)
+            states = read_found(looking_up, found, time.monotonic() + _PATIENCE_S)
+            now = checking.clock()
+            reviewed = review(checking.engine, forecasting, found, states, now)
+            _say(review_lines(reviewed, now, whole=wish.show_addresses), wish)
+            released = _decided(checking.engine, reviewed, wish)
+    if wish.as_json:
+        print_json(_as_plain(found, about, wish) | _review_plain(reviewed, released, wish))
+
+
+def _found(checking: Checking, wish: _Wish) -> tuple[Found, "_About | None"]:
+    with told_if_out_of_reach("Nexudus could not be asked"):
+        if wish.who is None:
+            return _window(checking, wish), None
+        about = _one_meant(checking, wish.who, whole=wish.show_addresses)
+        return person(
+            checking,
+            about.coworker_id,
+            origins=_origins(wish),
+            dry_run=wish.dry_run,
+            for_s=_PATIENCE_S,
+        ), about
+
+
+def _origins(wish: _Wish) -> Sequence[Origin]:
+    return REVIEWED_WITH_OLD if wish.send else REVIEWED
+
+
+def _say(lines: Iterable[str], wish: _Wish) -> None:
+    """Print lines for people; beside JSON only those that a person is asked about."""
+    if not wish.as_json or wish.is_asked_about:
+        for line in lines:
+            click.echo(printable(line), err=wish.as_json)
+
+
+def _decided(engine: Engine, reviewed: Review, wish: _Wish) -> list[int]:
+    """Release the listed emails if that is wished and agreed to; return their ids."""
+    if not reviewed.expected:
+        return []
+    with reading(engine) as connection:
+        mode = sending_of(connection).mode
+    if mode is not Mode.SENDING:
+        _say([_IN_OBSERVE], wish)
+        return []
+    if not wish.send:
+        _say([_HOW_TO_SEND], wish)
+        return []
+    going = [one for one in reviewed.expected if one.is_sent]
+    if not going:
+        _say(["None of these would be sent. To drop them: coursebell skip, with IDs"], wish)
+        return []
+    if not wish.yes and not agreed(f"Send {number_of(going)}?"):
+        _say(["Nothing was sent. They stay held: coursebell held --reason imported"], wish)
+        return []
+    with writing(engine) as connection:
+        ids = [one.action.action_id for one in going]
+        released = release_held(connection, ids, who_decides(), utc_now())
+    _say([f"{len(released)} released. `coursebell tail` shows them go."], wish)
+    return released
 
 
 def _refuse_what_makes_no_sense(wish: _Wish) -> None:
@@ -119,7 +210,7 @@ def _window(checking: Checking, wish: _Wish) -> Found:
         checking,
         wish.since or until,
         until,
-        origin=Origin.PERSON if wish.send else Origin.BACKFILL,
+        origins=_origins(wish),
         dry_run=wish.dry_run,
         urgency=Urgency.PERSON,
         for_s=_PATIENCE_S,
@@ -183,9 +274,70 @@ def _lines(found: Found, wish: _Wish, zone: ZoneInfo) -> list[str]:
     said = "Would ask" if wish.dry_run else "Asked"
     lines = [f"{said} about {_counted(found.news)}{unknown}.", *_by_day(found, zone)]
     if wish.dry_run:
-        return [*lines, "Nothing was written. The same without --dry-run asks."]
-    next_ = "`coursebell tail` shows what comes of it, `coursebell why EMAIL` for one person."
-    return [*lines, f"They are read now. {next_}"]
+        return [*lines, "Nothing was written. Without --dry-run they are read and decided on."]
+    return [*lines, "Reading them."]
+
+
+def review_lines(reviewed: Review, now: datetime, *, whole: bool) -> Iterator[str]:
+    """Return what is held, a line for each email: who, about what, how old, what releasing does."""
+    if reviewed.unread:
+        records = _many(reviewed.unread, "record is", "records are")
+        yield (
+            f"{records} not read yet; workers go on, and emails about them are held: "
+            "coursebell held --reason imported"
+        )
+    if reviewed.failed:
+        yield f"{_many(reviewed.failed, 'record', 'records')} cannot be read: coursebell status"
+    if not reviewed.expected:
+        yield "No email is held about this. `coursebell why EMAIL` tells what happened to a person."
+        return
+    emails = _many(len(reviewed.expected), "email is", "emails are")
+    yield f"{emails} held about this, and none was sent:"
+    for one in reviewed.expected:
+        happened_at = one.action.happened_at
+        address = one.recipient if whole else shortened(one.recipient)
+        person = one.person or f"coworker {one.action.coworker_id}"
+        yield (
+            f"  {one.action.action_id}  {local(happened_at)} ({_age(now - happened_at)})  {person}"
+            f"{f' <{address}>' if address else ''}  {one.subject or one.action.rule}"
+            f": {fate_of(one, now)}"
+        )
+
+
+def _age(age: timedelta) -> str:
+    hours = max(0, int(age.total_seconds())) // _HOUR_S
+    if hours < _HOURS_TO_DAYS:
+        return f"{_many(hours, 'hour', 'hours')} ago"
+    days = hours // 24
+    if days < _DAYS_TO_YEARS:
+        return f"{days} days ago"
+    return f"{days // 365} years ago"
+
+
+def _review_plain(reviewed: Review | None, released: list[int], wish: _Wish) -> dict[str, object]:
+    if reviewed is None:
+        return {}
+    now = utc_now()
+    return {
+        "unread": reviewed.unread,
+        "failed": reviewed.failed,
+        "emails": [
+            {
+                "action_id": one.action.action_id,
+                "coworker_id": one.action.coworker_id,
+                "person": one.person,
+                "email": one.recipient if wish.show_addresses else shortened(one.recipient),
+                "subject": one.subject,
+                "rule": one.action.rule,
+                "happened_at": one.action.happened_at,
+                "would_be": part_of(one, now),
+                "at": one.sent_at if one.is_sent else None,
+                "reason": None if one.outcome is None else one.outcome.reason,
+            }
+            for one in reviewed.expected
+        ],
+        "released": released,
+    }
 
 
 def _by_day(found: Found, zone: ZoneInfo) -> list[str]:

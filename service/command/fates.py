@@ -64,7 +64,7 @@ def counted(fates: Fates, now: datetime) -> dict[str, dict[str, int]]:
     numbers: dict[str, dict[str, int]] = {"now": {}, "later": {}, "held": {}, "not_sent": {}}
     for one in fates.expected:
         reason = "" if one.outcome is None or one.outcome.reason is None else one.outcome.reason
-        part = numbers[_part(one, now)]
+        part = numbers[part_of(one, now)]
         part[str(reason)] = part.get(str(reason), 0) + 1
     for kept, ids in fates.kept.items():
         if ids:
@@ -95,7 +95,8 @@ def number_of(expected: Iterable[Expected]) -> str:
     return f"{emails} to {people} people" if people > 1 else emails
 
 
-def _part(expected: Expected, now: datetime) -> str:
+def part_of(expected: Expected, now: datetime) -> str:
+    """Return `now`, `later`, `held` or `not_sent`."""
     if expected.is_sent:
         return "now" if goes_now(expected, now) else "later"
     return "held" if _is_held(expected) else "not_sent"

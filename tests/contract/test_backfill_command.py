@@ -3,20 +3,22 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from ledger.controls import begin_with
+from ledger.controls import begin_with, change_mode
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.people import accept_person
-from ledger.tables import lookups, notifications
+from ledger.tables import actions, lookups, notifications
 from schemas.states import Mode
 from service.command import commands, main
 from tests.contract.study_rig import coworker
+from tests.doubles.terminal import Terminal
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.clocks import utc_now
 
@@ -28,13 +30,23 @@ class Desk:
     sandbox: Running
     engine: Engine
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(commands, ["backfill", *words])
+    def run(self, *words: str, typed: bytes | None = None) -> Result:
+        answers = None if typed is None else Terminal(typed)
+        return CliRunner().invoke(commands, ["backfill", *words], input=answers)
 
     def told(self) -> list[tuple[str, str]]:
         with reading(self.engine) as connection:
             rows = connection.execute(notifications.select().order_by(notifications.c.id))
             return [(row.origin, row.entity) for row in rows]
+
+    def states(self) -> list[tuple[str, str | None]]:
+        with reading(self.engine) as connection:
+            rows = connection.execute(actions.select().order_by(actions.c.id))
+            return [(row.state, row.reason) for row in rows]
+
+    def begin_sending(self) -> None:
+        with writing(self.engine) as connection:
+            change_mode(connection, Mode.SENDING, "a test", utc_now() - timedelta(days=1))
 
     def waiting(self) -> int:
         with reading(self.engine) as connection:
@@ -58,7 +70,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     engine = open_engine(f"sqlite:///{tmp_path}/coursebell.db")
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, utc_now())
+        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=2))
     with running("--no-deliver", *sign_in) as sandbox:
         for name, text in {
             "DATA_DIR": str(tmp_path),
@@ -82,12 +94,15 @@ def test_a_window_says_by_name_and_day_what_was_found_and_how_to_go_on(desk: Des
     assert lines[0] == "Asked about 2 finished lessons and 1 enrolment that we did not know of."
     assert "Joël" in lines[1]
     assert lines[1].endswith(": 2 finished lessons and 1 enrolment")
-    assert "`coursebell tail`" in lines[-1]
-    assert "@" not in done.output
-    assert {origin for origin, _ in desk.told()} == {"backfill"}
+    assert lines[2:4] == ["Reading them.", "2 emails are held about this, and none was sent:"]
+    assert lines[-1].startswith("The mode is observe, so nothing leaves.")
+    assert "@example" not in done.output.replace("***@example", "")
+    assert {origin for origin, _ in desk.told()} == {"review"}
     assert desk.waiting() == 3
     again = desk.run("--since", "2d")
-    assert again.output == "Nothing there that we did not know of; 3 records seen.\n"
+    assert again.output.startswith(
+        "Nothing there that we did not know of; 3 records seen.\n2 emails"
+    )
     assert desk.waiting() == len(desk.told()) == 3
 
 
@@ -101,8 +116,34 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
 
 def test_with_send_it_is_in_the_name_of_a_person(desk: Desk) -> None:
     desk.study("Joël", lessons=0)
-    assert desk.run("--since", "1h", "--send").exit_code == 0
-    assert desk.told() == [("person", "CourseMember")]
+    asked = desk.run("--since", "1h", "--send")
+    assert (asked.exit_code, "--send --yes" in asked.stderr) == (3, True)
+    assert desk.told() == []
+    done = desk.run("--since", "1h", "--send", "--yes")
+    assert done.exit_code == 0, done.output
+    assert desk.told() == [("person", "CourseMember"), ("review", "CourseMember")]
+    assert "The mode is observe, so nothing leaves." in done.output
+    assert desk.states() == [("held", "imported")]
+
+
+def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
+    desk.begin_sending()
+    coworker_id = desk.study("Joël", lessons=0)
+    done = desk.run("--person", str(coworker_id))
+    lines = done.output.splitlines()
+    assert (
+        "(0 hours ago)  Joël Núñez <j***@example.org>  You're in: Freelance Finance: " in lines[-2]
+    )
+    assert lines[-1].startswith("To send them: the same with --send")
+    asking = ("--person", str(coworker_id), "--send")
+    refused = desk.run(*asking, typed=b"n\n")
+    assert refused.output.splitlines()[-1].startswith("Nothing was sent.")
+    assert desk.states() == [("held", "imported")]
+    agreed = desk.run(*asking, typed=b"y\n")
+    assert "Send 1 email?" in agreed.output
+    assert agreed.output.splitlines()[-1] == "1 released. `coursebell tail` shows them go."
+    assert desk.states() == [("waiting", None)]
+    assert "No email is held about this." in desk.run(*asking, "--yes").output
 
 
 def test_as_json_it_is_one_document(desk: Desk) -> None:
@@ -114,6 +155,9 @@ def test_as_json_it_is_one_document(desk: Desk) -> None:
     said = json.loads(desk.run("--person", str(coworker_id), "--json").output)
     assert said["person"]["coworker_id"] == coworker_id
     assert said["news"] == {"CourseMember": 1, "CourseCompletedLesson": 1}
+    assert (said["unread"], said["failed"], said["released"]) == (0, 0, [])
+    assert [one["rule"] for one in said["emails"]] == ["welcome", "congratulate-lesson"]
+    assert said["emails"][0]["email"] == "j***@example.org"
 
 
 @pytest.mark.parametrize("by", ["address", "part", "id"])
@@ -126,9 +170,9 @@ def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: 
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0] == "Joël Known  j***@example.org"
     assert "Asked about 2 finished lessons and 1 enrolment.\n" in done.output
-    assert [origin for origin, _ in desk.told()] == ["person"] * 3
-    whole = desk.run("--person", who, "--show-addresses", "--dry-run")
-    assert whole.output.startswith("Joël Known  joel.known@example.org\n")
+    assert [origin for origin, _ in desk.told()] == ["review"] * 3
+    whole = desk.run("--person", str(coworker_id), "--show-addresses", "--dry-run")
+    assert whole.output.startswith("Joël Núñez  joel.nunez@example.org\n")
 
 
 def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:

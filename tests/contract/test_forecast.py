@@ -1,6 +1,5 @@
 """What a change to sending would send is counted by the decisions that are made afterwards."""
 
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from service.command import commands
 from service.command.fates import Fates, counted, fates_by_sending
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from tests.doubles.terminal import Terminal
 from workers.clocks import utc_now
 from workers.perform.forecast import Forecasting
 
@@ -123,13 +123,6 @@ def test_what_happened_before_sending_first_began_stays_held_for_that(
     space.choose(Mode.SENDING)
     space.work()
     assert space.outcomes() == [("held", "before-start")] * 2
-
-
-class Terminal(io.BytesIO):
-    """What a person types at a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @dataclass

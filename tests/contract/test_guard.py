@@ -23,7 +23,6 @@ from ledger.hooks import (
     look_at_hooks_soon,
     watch_of,
 )
-from ledger.intake import Origin
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
@@ -245,7 +244,7 @@ def test_who_enrolled_while_the_hook_was_dead_is_found(watchman: Watchman) -> No
     checking = Checking(watchman.engine, watchman.sources.lend, watchman.clock, 0.0)
 
     def backfill(since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
-        found = window(checking, since, until, entities, origin=Origin.BACKFILL)
+        found = window(checking, since, until, entities)
         return sum(found.news.values())
 
     watchman.kill()

@@ -128,7 +128,7 @@ def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
 
     with writing(space.engine) as connection:
         run = begin_check(connection, CheckKind.BACKFILL, None, NOON)
-    search = Search(checking(space), Origin.PERSON, keep=9, check_id=run.check_id)
+    search = Search(checking(space), (Origin.PERSON,), keep=9, check_id=run.check_id)
     search.ask_about(Seen(MEMBER, rows(4, 1), every), Seen(LESSON, rows(3, 2), every))
     with reading(space.engine) as connection:
         asked = connection.execute(

@@ -35,6 +35,8 @@ from workers.source.reads import BurstReads
 
 __all__ = [
     "KEPT",
+    "REVIEWED",
+    "REVIEWED_WITH_OLD",
     "FirstLookAwaited",
     "Found",
     "FoundRow",
@@ -46,6 +48,11 @@ __all__ = [
 
 KEPT = 2000  # rows that are told of one by one; of more, the number
 _TASK_S = 200.0  # a task is ended at 300
+
+# A person looks at the emails before they go; with the second also at those about what was there
+# before we began, or was brought in without an email.
+REVIEWED = (Origin.REVIEW,)
+REVIEWED_WITH_OLD = (Origin.PERSON, Origin.REVIEW)
 
 
 class FirstLookAwaited(CoursebellError):
@@ -68,7 +75,7 @@ def window(  # noqa: PLR0913 - what, in whose name, and how
     until: datetime,
     entities: Collection[Entity] = FOLLOWED,
     *,
-    origin: Origin = Origin.BACKFILL,
+    origins: Sequence[Origin] = (Origin.BACKFILL,),
     dry_run: bool = False,
     keep: int = KEPT,
     urgency: Urgency = Urgency.WORK,
@@ -76,15 +83,15 @@ def window(  # noqa: PLR0913 - what, in whose name, and how
 ) -> Found:
     """Have read what changed (of completions: was made) then, if it is not known in that version.
 
-    With `Origin.PERSON` that is also what was there before we began, or was brought in without an
-    email: it may then be written about. After `for_s` seconds no more questions wait their turn.
+    With `REVIEWED_WITH_OLD` that is also what was there before we began, or was brought in without
+    an email. After `for_s` seconds no more questions wait their turn.
 
     Raises:
         SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable: the source gave nothing
             to go on with; what came before is kept, and the whole may be asked for again.
         LedgerUnavailable: nothing more was kept.
     """
-    search = Search(checking, origin, keep)
+    search = Search(checking, origins, keep)
     recorded = nullcontext() if dry_run else search.recorded(entities, since)
     with recorded, _source(checking, urgency, for_s) as source:
         ways = [Way(entity, since, _pages(source, entity, since, until)) for entity in entities]
@@ -96,6 +103,7 @@ def person(  # noqa: PLR0913 - who, and how
     checking: Checking,
     coworker_id: int,
     *,
+    origins: Sequence[Origin] = REVIEWED_WITH_OLD,
     dry_run: bool = False,
     keep: int = KEPT,
     urgency: Urgency = Urgency.PERSON,
@@ -103,9 +111,9 @@ def person(  # noqa: PLR0913 - who, and how
 ) -> Found:
     """Have everything of one person read anew: enrolments, finished lessons, their own record.
 
-    What was there before we began may be written about then. Raises as `window`.
+    Emails about it are held, unless `origins` say otherwise. Raises as `window`.
     """
-    search = Search(checking, Origin.PERSON, keep)
+    search = Search(checking, origins, keep)
     recorded = nullcontext() if dry_run else search.recorded(FOLLOWED, None)
     with recorded, _source(checking, urgency, for_s) as source:
         if not dry_run:
@@ -135,10 +143,10 @@ def _pages(
     return source.changed_since(entity, since)
 
 
-def _seen_in_window(entity: Entity, rows: Sequence[Changed], origin: Origin) -> Seen:
+def _seen_in_window(entity: Entity, rows: Sequence[Changed], origins: Sequence[Origin]) -> Seen:
     def choose(connection: Connection, seen: Sequence[Sighting]) -> set[int]:
         wanted = {one.record_id for one in unknown_among(connection, entity, seen)}
-        if origin is Origin.PERSON:
+        if Origin.PERSON in origins:
             quiet = quiet_among(connection, [(entity, one.record_id) for one in seen])
             wanted |= {record_id for _, record_id in quiet}
         return wanted
@@ -181,7 +189,7 @@ def missed_in(  # noqa: PLR0913 - what, in whose name, and how
     if not begins:
         return 0
     end = time.monotonic() + _TASK_S if end is None else end
-    search = Search(checking, Origin.BACKFILL, 0)
+    search = Search(checking, (Origin.BACKFILL,), 0)
     ways: list[Way] = []
     try:
         with (
@@ -199,7 +207,7 @@ def missed_in(  # noqa: PLR0913 - what, in whose name, and how
 def _look(search: Search, ways: Sequence[Way], until: datetime) -> None:
     for way, page in by_turns(ways):
         rows = [row for row in page.rows if row.at <= until]
-        search.ask_about(_seen_in_window(way.entity, rows, search.origin))
+        search.ask_about(_seen_in_window(way.entity, rows, search.origins))
 
 
 def _begins(

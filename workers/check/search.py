@@ -44,11 +44,16 @@ class FoundRow:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What came of it, by kind of record. Only so many `rows` are kept as were wanted."""
+    """What came of it, by kind of record. Only so many `rows` are kept as were wanted.
+
+    `asked_about` is the news, and `enrolments` are the Ids of those that anything seen belongs to.
+    """
 
     looked_at: Mapping[Entity, int]
     news: Mapping[Entity, int]
     rows: tuple[FoundRow, ...]
+    asked_about: frozenset[tuple[Entity, int]] = frozenset()
+    enrolments: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,14 @@ class Search:
     """One backfill. `check_id` None: nothing is written."""
 
     checking: Checking
-    origin: Origin
+    origins: Sequence[Origin]
     keep: int
     check_id: int | None = None
     _looked_at: Counter[Entity] = field(default_factory=Counter)
     _news: Counter[Entity] = field(default_factory=Counter)
     _rows: list[FoundRow] = field(default_factory=list)
+    _asked_about: set[tuple[Entity, int]] = field(default_factory=set)
+    _enrolments: set[int] = field(default_factory=set)
 
     @contextmanager
     def recorded(self, entities: Collection[Entity], since: datetime | None) -> Iterator[None]:
@@ -118,13 +125,16 @@ class Search:
             note_sightings(connection, seen.entity, chosen, now)
             said += [Notification(seen.entity, one.record_id) for one in chosen]
         # All at once: over all kinds, look-ups are asked for in the one order of everybody.
-        keep_notifications(connection, said, self.origin, now)
+        for origin in self.origins:
+            keep_notifications(connection, said, origin, now)
 
     def _choose(self, connection: Connection, seen: Seen) -> list[Sighting]:
         wanted = seen.choose(connection, [sighting for sighting, _ in seen.rows])
         chosen = [(one, row) for one, row in seen.rows if one.record_id in wanted]
         self._looked_at[seen.entity] += len(seen.rows)
         self._news[seen.entity] += len(chosen)
+        self._asked_about |= {(seen.entity, one.record_id) for one, _ in chosen}
+        self._enrolments |= {_enrolment_of(seen.entity, one) for one, _ in seen.rows}
         room = max(0, self.keep - len(self._rows))
         self._rows += [_told(seen.entity, *one) for one in chosen[:room]]
         return [one for one, _ in chosen]
@@ -132,7 +142,18 @@ class Search:
     @property
     def found(self) -> Found:
         """What came of it so far."""
-        return Found(dict(self._looked_at), dict(self._news), tuple(self._rows))
+        return Found(
+            dict(self._looked_at),
+            dict(self._news),
+            tuple(self._rows),
+            frozenset(self._asked_about),
+            frozenset(self._enrolments),
+        )
+
+
+def _enrolment_of(entity: Entity, one: Sighting) -> int:
+    """Return whose news this is; 0 where a partial row does not say it."""
+    return one.record_id if entity is Entity.COURSE_MEMBER else one.course_member_id or 0
 
 
 def _told(entity: Entity, one: Sighting, row: Row) -> FoundRow:

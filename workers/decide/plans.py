@@ -18,7 +18,8 @@ class Circumstances:
 
     `finish_announced_at` is when this person finished this course, if that is being told them.
     `watching_since` is when sending began, or as long as nobody has started it, when we began;
-    `asked`: a person asked for this, also for what happened before.
+    `asked`: a person asked for this, also for what happened before. `held_for` is why emails are
+    held from the beginning, if they are.
     """
 
     rules: Rules
@@ -27,6 +28,7 @@ class Circumstances:
     finish_announced_at: datetime | None = None
     watching_since: datetime | None = None
     asked: bool = False
+    held_for: Reason | None = None
 
 
 def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
@@ -73,4 +75,5 @@ def _plan(event: Event, rule: Rule, known: Circumstances) -> Plan:
         due_at=due_at,
         gather_until=gather_until(event.happened_at, rule) if gathers else None,
         asked=known.asked,
+        held_for=known.held_for,
     )

@@ -11,7 +11,7 @@ from ledger.events import keep_event, known_keys, note_reason, quiet_events
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, person_gone, person_of
-from ledger.quiet import asked_by_person, quiet_among
+from ledger.quiet import asked_by_person, quiet_among, under_review
 from ledger.sightings import forget_sighting, note_decided
 from ledger.snapshots import (
     accept_listing,
@@ -67,17 +67,21 @@ def conclude(
             raise Overtaken
         before = _enrolment_before(connection, findings)
         keep_findings(connection, findings, now)
-        mark_decided(connection, findings.decided, findings.upto)
         _note_versions(connection, findings)
         deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
         events = _events(findings, before, deciding)
         events += events_of_gone(connection, findings.gone, now)
         old = known_keys(connection, [event.key for event in events])
         records = [event.record for event in events if event.record is not None]
+        whose = (claim.entity, claim.record_id)
+        reviewed = under_review(connection, [whose, *records])
+        mark_decided(connection, findings.decided, findings.upto)
         history = History(
             quiet_among(connection, records),
             asked_by_person(connection, records),
             quiet_events(connection, old),
+            reviewed,
+            whose in reviewed,
         )
         new = [event for event in events if event.key not in old or history.revives(event)]
         return sum(
@@ -186,6 +190,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
             finish_announced_at(connection, event.course_id, event.coworker_id),
             sending_of(connection).watching_since,
             history.is_asked_for(event),
+            history.held_for(event),
         ),
     )
     if isinstance(plans, Reason):
