@@ -29,6 +29,7 @@ _KEPT = (
     *("course_id", "coworker_id", "course_member_id"),
 )
 _ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
+_MAY_HAVE_LEFT = (ActionState.DONE, ActionState.UNKNOWN)
 
 
 class Refusal(StrEnum):
@@ -39,6 +40,7 @@ class Refusal(StrEnum):
     HELD = "held"  # it waits for a person, who can release it
     UNDERWAY = "underway"  # it is being handed over
     UNCHECKED = "unchecked"  # it may have arrived, and nobody said that they checked
+    REPEATED = "repeated"  # it was sent again, and that one left or may have
     PERSON_GONE = "person-gone"  # nobody is left to send it to
 
 
@@ -66,7 +68,7 @@ def candidates(
         asked_for.setdefault(_last_of(connection, action_id), action_id)
     found = {email.action_id: email for email in emails_of(connection, asked_for)}
     return [
-        Candidate(asked, found.get(last), _refusal(found.get(last), checked=checked))
+        Candidate(asked, found.get(last), _refusal(found.get(last), checked=checked, asked=asked))
         for last, asked in asked_for.items()
     ]
 
@@ -133,12 +135,18 @@ def _last_of(connection: Connection, action_id: int) -> int:
         action_id = next_id
 
 
-def _refusal(email: EmailStory | None, *, checked: bool) -> Refusal | None:
+def _refusal(
+    email: EmailStory | None, *, checked: bool, asked: int | None = None
+) -> Refusal | None:
+    """Return why an email may not be repeated, when a person named it, or `asked`, by its id."""
     if email is None:
         return Refusal.MISSING
     if email.state not in _ENDED:
         waits = {ActionState.HELD: Refusal.HELD, ActionState.PERFORMING: Refusal.UNDERWAY}
         return waits.get(email.state, Refusal.OPEN)
+    # A command that is given again, since nobody saw how it ended, must not send it once more.
+    if asked not in {None, email.action_id} and email.state in _MAY_HAVE_LEFT:
+        return Refusal.REPEATED
     if email.is_person_gone:
         return Refusal.PERSON_GONE
     if email.state is ActionState.UNKNOWN and not checked:

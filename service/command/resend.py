@@ -39,6 +39,7 @@ _REFUSALS = {
         "it may have arrived. Ask the person or look at the mail server's log, and if it did not: "
         "coursebell resend {id} --i-checked"
     ),
+    Refusal.REPEATED: "that one left or may have. To send it once more: coursebell resend {id}",
     Refusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
 }
 
@@ -80,7 +81,8 @@ def resend(  # noqa: PLR0913 - one argument for each option
     """Send emails again, by ID or all that failed for one reason.
 
     Each is written anew, from what Nexudus says then, and checked before it goes: enrolment,
-    address, quiet hours, daily limit. Of an email that was sent again, the last one counts.
+    address, quiet hours, daily limit. If an email was sent again already and that failed too, its
+    ID stands for the last attempt.
     """
     if bool(action_ids) == (failed is not None):
         raise click.UsageError("Give the IDs of emails (`coursebell why`), or --failed CODE.")

@@ -18,6 +18,7 @@ from schemas.reasons import Reason
 from tests.builders.records import course_member
 from tests.contract.ledger_rig import at_once, rows
 from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
+from tests.doubles.catching_mailer import CatchingMailer
 from workers.certify.traces import missing_trace
 
 WRONG, RIGHT = "person1@example.org", "person.one@example.org"
@@ -73,7 +74,6 @@ def test_the_permanent_key_of_a_repetition_names_what_it_repeats() -> None:
 
 def test_several_who_send_the_same_again_at_once_send_it_once(space: Space) -> None:
     refused(space, 1, 2)
-    space.mailer.answer("person1@example.org", "250")
     done = at_once(4, lambda _: again(space, 1, 2))
     assert sorted(len(one) for one in done) == [0, 0, 0, 2]
     assert len(rows(space.engine, actions)) == 4
@@ -88,6 +88,12 @@ def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) 
     assert refusals(space, 1) == [None]
     assert again(space, 1) == {}  # whoever asked about the first did not know of the second
     assert again(space, 2).keys() == {2}
+    space.mailer = CatchingMailer()
+    space.work()
+    last = max(row.id for row in rows(space.engine, actions))
+    assert space.outcomes()[-1] == ("done", None)
+    assert refusals(space, 1) == refusals(space, 2, checked=True) == [Refusal.REPEATED]
+    assert refusals(space, last) == [None]
     assert refusals(space, 77) == [Refusal.MISSING]
 
 
