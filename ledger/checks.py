@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from ledger.tables import checks
 from schemas.entity import FOLLOWED, Entity
@@ -151,17 +151,14 @@ def runs(connection: Connection, kinds: Collection[CheckKind], since: datetime) 
     return [_run(row) for row in rows]
 
 
-def forget_checks(connection: Connection, before: datetime) -> int:
-    """Forget runs that began before then, but for the last that ended of each kind; how many.
+def outdated_checks(before: datetime) -> ColumnElement[bool]:
+    """Return the condition for runs that began before then, but for the last of each kind to end.
 
     One that never ended is worth nothing after so long: another goes back as far.
     """
     kept = select(func.max(checks.c.id)).where(checks.c.ended_at.is_not(None))
     kept = kept.group_by(checks.c.kind, checks.c.entity)
-    done = connection.execute(
-        delete(checks).where(checks.c.begun_at < before, checks.c.id.not_in(kept))
-    )
-    return done.rowcount
+    return (checks.c.begun_at < before) & checks.c.id.not_in(kept)
 
 
 def _of(kinds: Collection[CheckKind], entity: Entity | None) -> ColumnElement[bool]:

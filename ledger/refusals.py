@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from ledger.intake import BEARER
 from ledger.tables import deliveries, refusals
@@ -82,11 +82,6 @@ def refused_since(connection: Connection, since: datetime) -> list[Refused]:
         )
         for row in rows
     ]
-
-
-def forget_refusals(connection: Connection, before: datetime) -> None:
-    """Delete the counts of hours that ended before then."""
-    connection.execute(delete(refusals).where(refusals.c.last_at < before))
 
 
 def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -> bool:

@@ -1,37 +1,213 @@
-"""How long things are kept.
+"""How long each table keeps its rows, and the deletion of what is past its time.
 
-Bodies of deliveries and counts of refused ones are kept for 30 days, copies of emails and our
-checks for 90.
-
-What was decided stays; a person's name and address stay with it until somebody asks to be erased.
+Every table has a rule: rows are kept for some days, or for as long as the ledger. What makes an
+email go out only once, and what people decided, is never deleted.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, or_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
-from ledger.checks import forget_checks
-from ledger.refusals import forget_refusals
-from ledger.tables import copies, deliveries
+from ledger.checks import outdated_checks
+from ledger.engine import Engine, reading, writing
+from ledger.tables import (
+    UNFINISHED_LOOKUPS,
+    action_events,
+    actions,
+    attempts,
+    checks,
+    choices,
+    control_log,
+    controls,
+    copies,
+    deliveries,
+    events,
+    gaps,
+    heartbeats,
+    leases,
+    listings,
+    lookups,
+    notifications,
+    outages,
+    people,
+    refusals,
+    revisions,
+    sightings,
+    sign_ins,
+    snapshots,
+)
+from schemas.states import LookupState
 
 BODIES = timedelta(days=30)
 REFUSALS = timedelta(days=30)
 COPIES = timedelta(days=90)
+NEWS = timedelta(days=90)
 CHECKS = timedelta(days=90)
+ATTEMPTS = timedelta(days=365)
+
+STEP = 500  # rows changed in one transaction, so that nobody waits for it long
+_STEPS_AT_ONCE = 20  # steps whose rows are found by one read
 
 
-def forget_old(connection: Connection, now: datetime) -> tuple[int, int]:
-    """Empty old bodies and delete old copies; return how many of each."""
-    bodies = connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.body.is_not(None),
-            # Older versions also kept bodies that could not be read, which may hold anything.
-            or_(deliveries.c.received_at < now - BODIES, deliveries.c.error.is_not(None)),
-        )
-        .values(body=None)
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Rows that are deleted after some days, or only emptied of one column.
+
+    `outdated` returns the condition for rows from before a moment.
+    """
+
+    table: Table
+    kept_for: timedelta
+    outdated: Callable[[datetime], ColumnElement[bool]]
+    emptied: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForEver:
+    """A table whose rows are never deleted for their age."""
+
+    table: Table
+    why: str
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """How many rows of each table were deleted or emptied. `more`: there was no time for all."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    more: bool = False
+
+
+def _old_bodies(before: datetime) -> ColumnElement[bool]:
+    # Older versions also kept bodies that could not be read, which may hold anything.
+    is_old = or_(deliveries.c.received_at < before, deliveries.c.error.is_not(None))
+    return and_(deliveries.c.body.is_not(None), is_old)
+
+
+def _old_notifications(before: datetime) -> ColumnElement[bool]:
+    # Numbers of notifications are compared (`snapshots.decided_upto`), and SQLite gives a number
+    # again once the row with the largest is deleted. So the newest row stays.
+    newest = select(func.max(notifications.c.id)).scalar_subquery()
+    is_unanswered = exists().where(
+        lookups.c.entity == notifications.c.entity,
+        lookups.c.record_id == notifications.c.record_id,
+        UNFINISHED_LOOKUPS,
     )
-    forget_checks(connection, now - CHECKS)
-    forget_refusals(connection, now - REFUSALS)
-    old_copies = connection.execute(delete(copies).where(copies.c.written_at < now - COPIES))
-    return bodies.rowcount, old_copies.rowcount
+    return and_(notifications.c.received_at < before, notifications.c.id < newest, ~is_unanswered)
+
+
+def _old_deliveries(before: datetime) -> ColumnElement[bool]:
+    is_referred_to = exists().where(notifications.c.delivery_id == deliveries.c.id)
+    return and_(deliveries.c.received_at < before, ~is_referred_to)
+
+
+def _old_lookups(before: datetime) -> ColumnElement[bool]:
+    # A failed one stays until its record is read: a person has to see it.
+    return and_(lookups.c.state == LookupState.DONE, lookups.c.due_at < before)
+
+
+def _old_attempts(before: datetime) -> ColumnElement[bool]:
+    # All of an action or none, so that its history is never shown in part.
+    finished = select(actions.c.id).where(actions.c.finished_at < before)
+    return attempts.c.action_id.in_(finished)
+
+
+# In this order: rows are deleted before those that they refer to.
+RULES: tuple[Limited | ForEver, ...] = (
+    Limited(deliveries, BODIES, _old_bodies, emptied="body"),
+    Limited(notifications, NEWS, _old_notifications),
+    Limited(deliveries, NEWS, _old_deliveries),
+    Limited(lookups, NEWS, _old_lookups),
+    Limited(attempts, ATTEMPTS, _old_attempts),
+    Limited(copies, COPIES, lambda before: copies.c.written_at < before),
+    Limited(checks, CHECKS, outdated_checks),
+    Limited(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
+    Limited(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
+    ForEver(events, "the key of an event lets it be decided on only once"),
+    ForEver(actions, "the key of an action lets its email go out only once"),
+    ForEver(action_events, "an event leads to one email of each rule"),
+    ForEver(snapshots, "what changed since is told by the last version; one row for each record"),
+    ForEver(sightings, "nobody is emailed about what was there first; one row for each record"),
+    ForEver(listings, "one row for each list that was read as a whole"),
+    ForEver(people, "emails and `coursebell why` need name and address; one row for each person"),
+    ForEver(choices, "a no must hold for ever"),
+    ForEver(control_log, "what people decided can be looked up later"),
+    ForEver(gaps, "what may have been sent before a restore must not be sent again"),
+    ForEver(controls, "one row for each switch"),
+    ForEver(sign_ins, "one row"),
+    ForEver(leases, "one row for each kind of work that only one process may do"),
+    ForEver(outages, "one row for each kind of action, deleted when the outage ends"),
+    ForEver(revisions, "one row for each migration"),
+)
+
+
+def forget_old(
+    engine: Engine,
+    now: datetime,
+    *,
+    most: int = STEP,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Forgotten:
+    """Delete what is past its time, at most `most` rows in one transaction.
+
+    `go_on` is called between two transactions: it may wait, to let others write, and ends the work
+    by returning False.
+
+    Raises:
+        LedgerUnavailable: the ledger could not be read or written; the steps before stay done.
+    """
+    forgotten = Forgotten()
+    for rule in RULES:
+        if isinstance(rule, Limited) and not forgotten.more:
+            for changed in _steps(engine, rule, now - rule.kept_for, most):
+                name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name
+                forgotten.rows[name] = forgotten.rows.get(name, 0) + changed
+                if not go_on():
+                    forgotten.more = True
+                    break
+    return forgotten
+
+
+def _steps(engine: Engine, rule: Limited, before: datetime, most: int) -> Iterator[int]:
+    """Delete step by step, and yield after each how many rows it was."""
+    key = tuple_(*rule.table.primary_key)
+    wanted = (
+        select(*rule.table.primary_key).where(rule.outdated(before)).limit(most * _STEPS_AT_ONCE)
+    )
+    changed = 1
+    while changed:
+        # Found in a transaction that only reads, which nobody waits for, however long it takes.
+        with reading(engine) as connection:
+            found = [tuple(row) for row in connection.execute(wanted)]
+        changed = 0
+        for first in range(0, len(found), most):
+            some = key.in_(found[first : first + most])
+            with writing(engine) as connection:
+                step = _forget(connection, rule, and_(some, rule.outdated(before)))
+            changed += step
+            yield step
+
+
+def _forget(connection: Connection, rule: Limited, where: ColumnElement[bool]) -> int:
+    # Past whoever is at one of these rows, so that two transactions never wait in a circle.
+    key = list(rule.table.primary_key)
+    free = tuple_(*key).in_(select(*key).where(where).with_for_update(skip_locked=True))
+    if rule.emptied is not None:
+        return connection.execute(
+            update(rule.table).where(free).values({rule.emptied: None})
+        ).rowcount
+    return connection.execute(delete(rule.table).where(free)).rowcount

@@ -38,6 +38,7 @@ from workers.source.budget import Patience, Urgency
 from workers.source.proving import probe_all
 
 _LONGEST_S = 10.0
+_PAUSE_S = 0.05  # between two steps of deleting, so that whoever waits to write gets a turn
 _PROBE_S = 120.0
 _NIGHTLY_S = 240.0  # to read the lists
 _GUARD_LEASE_S = 300.0  # a task is ended by then
@@ -82,11 +83,19 @@ def sweep_outbox() -> None:
 
 @shared_task(name=LEDGER_RETAIN)
 def retain_ledger() -> None:
-    """Forget what has been kept long enough."""
-    tools = this_child().workshop
-    with writing(tools.engine) as connection:
-        bodies, copies = forget_old(connection, tools.performing.clock())
-    _log.info("ledger.retained", bodies=bodies, copies=copies)
+    """Delete what has been kept long enough, in small steps with pauses between them."""
+    child = this_child()
+    tools, end = child.workshop, time.monotonic() + _LONGEST_S
+
+    def go_on() -> bool:
+        time.sleep(_PAUSE_S)
+        child.heartbeat.beat()
+        return time.monotonic() < end and not child.shared.is_stopping()
+
+    forgotten = forget_old(tools.engine, tools.performing.clock(), go_on=go_on)
+    _log.info("ledger.retained", **forgotten.rows)
+    if forgotten.more and not child.shared.is_stopping():
+        tools.bell.ring(LEDGER_RETAIN)
 
 
 @shared_task(name=SOURCE_PROBE)

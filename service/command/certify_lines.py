@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from ledger.retention import ATTEMPTS
 from service.command.certify_table import HEADS, fitting, row_of, table
 from workers.certify.document import Document
 
@@ -36,6 +37,8 @@ def lines_of(document: Document, width: int | None = None) -> Iterator[str]:
     carried_over = document["carried_over"]
     if carried_over:
         yield f"  Emails about these days that are counted on other days: {carried_over}"
+    if document["attempts_kept_since"] is not None:
+        yield f"  {unchecked_attempts(document)}"
     yield ""
     yield from _reasons(document["reasons"])
     yield from _end(document)
@@ -81,6 +84,15 @@ def closing_of(document: Document) -> str:
         if one["counted"] != one["shown"]
     ]
     return f"The sums do not close{' (' * bool(apart)}{'; '.join(apart)}{')' * bool(apart)}."
+
+
+def unchecked_attempts(document: Document) -> str:
+    """Say of which emails the attempts were not checked, because they are no longer kept."""
+    since = in_words(document["attempts_kept_since"])
+    return (
+        f"Attempts to send are kept for {ATTEMPTS.days} days: for emails planned before {since}"
+        " only the outcome was checked, and not each attempt."
+    )
 
 
 def in_words(moment: str) -> str:

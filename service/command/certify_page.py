@@ -12,6 +12,7 @@ from service.command.certify_lines import (
     courses_of,
     in_words,
     next_steps,
+    unchecked_attempts,
 )
 from service.command.certify_table import HEADS, row_of
 from workers.certify.document import KIND, PLANNED, Document
@@ -48,6 +49,7 @@ def page_of(document: Document) -> str:
         totals=row_of(document["totals"]),
         explained={word: _sentence(word) for word in document["reasons"]},
         closing=closing_of(document),
+        unchecked=unchecked_attempts(document) if document["attempts_kept_since"] else "",
         steps=next_steps(document),
         plain=json.dumps(document, sort_keys=True, ensure_ascii=True),
     )

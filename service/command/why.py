@@ -1,11 +1,13 @@
 """`why`: one person's story: did they get it, and if not, for what reason."""
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import click
 
 from ledger.engine import Connection, reading
 from ledger.people import Person
+from ledger.retention import ATTEMPTS, COPIES
 from ledger.snapshots import snapshot_of
 from ledger.stories import ActionStory, EventStory, story_of
 from schemas.entity import Entity
@@ -24,6 +26,7 @@ from service.command.common import (
     show_addresses,
 )
 from service.command.whom import people_meant
+from workers.clocks import utc_now
 
 NOBODY = 1
 
@@ -46,6 +49,9 @@ STATES = {
     ActionState.FAILED: "Failed",
     ActionState.UNKNOWN: "Unknown",
 }
+_NOT_KEPT = (
+    f"Not kept: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
         for telling in told:
             for line in _lines(telling):
                 click.echo(f"  {printable(line)}")
+        if _has_outdated(told, utc_now()):
+            click.echo(f"  {_NOT_KEPT}")
     if not found:
         raise SystemExit(NOBODY)
 
@@ -96,6 +104,14 @@ def _as_plain(person: Person, told: list[Telling], *, whole: bool) -> dict[str, 
             {"course": one.course, "lesson": one.lesson, **asdict(one.event)} for one in told
         ],
     }
+
+
+def _has_outdated(told: list[Telling], now: datetime) -> bool:
+    return any(
+        action.finished_at is not None and action.finished_at < now - COPIES
+        for telling in told
+        for action in telling.event.actions
+    )
 
 
 def _tellings(connection: Connection, story: list[EventStory]) -> list[Telling]:

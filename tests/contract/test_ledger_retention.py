@@ -1,57 +1,293 @@
-"""How long things are kept."""
+"""How long things are kept, on both engines: deleted in small steps, and nothing is done twice."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from ledger.engine import open_engine, reading, writing
-from ledger.intake import Arrival, Origin, keep_arrivals
-from ledger.migrate import migrate
-from ledger.refusals import count_refusals, refused_since
-from ledger.retention import BODIES, REFUSALS, forget_old
-from ledger.tables import deliveries
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Table, event, func, insert, select
+
+from ledger.actions import claim_actions, settle_action
+from ledger.checks import CheckKind, begin_check, end_check
+from ledger.copies import Copy, keep_copy
+from ledger.engine import Connection, Engine, reading, writing
+from ledger.lookups import claim_lookups, finish_lookup
+from ledger.refusals import count_refusals
+from ledger.retention import ATTEMPTS, BODIES, COPIES, NEWS, REFUSALS, RULES, Limited, forget_old
+from ledger.tables import (
+    attempts,
+    copies,
+    deliveries,
+    heartbeats,
+    lookups,
+    notifications,
+    refusals,
+)
+from schemas.actions import Outcome
+from schemas.entity import Entity
+from schemas.reasons import Reason
 from schemas.refusals import Refusal
+from service.command import commands
+from service.command.certify_lines import lines_of
+from tests.contract.ledger_rig import (
+    LEASE_S,
+    LESSON,
+    arrival,
+    claim,
+    decide,
+    keep,
+    lesson_done,
+    plan_for,
+    rows,
+)
+from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
+from workers.certify.document import Maker, document_of
+from workers.certify.reading import certify, window_of
+from workers.check.check import check_all
+from workers.check.reconcile.compare import compare
+from workers.check.reconcile.values import Scope
+from workers.check.tools import Checking
+from workers.clocks import utc_now
+from workers.source.budget import Patience, Urgency
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+A_SECOND = timedelta(seconds=1)
+NOW = NOON + timedelta(days=400)
+STEP = 7
+COPY = Copy("v1", "<1@example.org>", "ana@example.org", "Subject", "Text", "<p>Text</p>")
 
 
-def delivery(moment: datetime, error: str | None = None) -> Arrival:
-    return Arrival(
-        moment, "/hooks/relay", Origin.RELAY, "bearer", b"x", size=1, digest="0" * 64, error=error
+def count(engine: Engine, table: Table) -> int:
+    with reading(engine) as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def counts(engine: Engine) -> dict[str, int]:
+    tables = {rule.table.name: rule.table for rule in RULES if isinstance(rule, Limited)}
+    return {name: count(engine, table) for name, table in tables.items()}
+
+
+def settle_all(engine: Engine, now: datetime) -> None:
+    """Look up and perform all that is due."""
+    for claimed in claim(engine, now, most=1000):
+        with writing(engine) as connection:
+            finish_lookup(connection, claimed, now)
+    with writing(engine) as connection:
+        for action in claim_actions(connection, now, lease_s=LEASE_S, most=1000):
+            settle_action(connection, action, Outcome.done("250 taken"), now)
+            keep_copy(connection, action.action_id, COPY, now)
+
+
+def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
+    """Let everything that is deleted one day happen so many times, all of it finished."""
+    keep(engine, *(arrival(first + one, received_at=at) for one in range(number)))
+    for one in range(number):
+        found = lesson_done(LESSON + first + one, at)
+        decide(engine, found, plan_for(found), at)
+    settle_all(engine, at)
+    with writing(engine) as connection:
+        for one in range(number):
+            run = begin_check(connection, CheckKind.CHECK, Entity.COURSE_MEMBER, at)
+            end_check(connection, run.check_id, at)
+            count_refusals(connection, {Refusal.UNSIGNED: 1}, at - timedelta(hours=one))
+            connection.execute(
+                insert(heartbeats).values(kind="worker", process=f"{first} {one}", beat_at=at)
+            )
+
+
+@contextmanager
+def changed_rows(engine: Engine) -> Iterator[list[int]]:
+    """Note how many rows each transaction that writes has changed."""
+    noted: list[int] = []
+
+    def begun(connection: Connection) -> None:
+        if connection.get_execution_options().get("coursebell_writes"):
+            noted.append(0)
+
+    def executed(_: object, cursor: Any, statement: str, *___: object) -> None:  # noqa: ANN401 - a driver's cursor
+        if statement.startswith(("DELETE", "UPDATE")):
+            noted[-1] += cursor.rowcount
+
+    event.listen(engine, "begin", begun)
+    event.listen(engine, "after_cursor_execute", executed)
+    yield noted
+    event.remove(engine, "begin", begun)
+    event.remove(engine, "after_cursor_execute", executed)
+
+
+def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
+    ledger_engine: Engine,
+) -> None:
+    fill(ledger_engine, NOON, 1)
+    fill(ledger_engine, NOW - timedelta(hours=1), 1001)
+    with changed_rows(ledger_engine) as steps:
+        forgotten = forget_old(ledger_engine, NOW, most=STEP)
+    assert forgotten.rows == dict.fromkeys(
+        (
+            "deliveries.body",
+            "notifications",
+            "deliveries",
+            "lookups",
+            "attempts",
+            "copies",
+            "checks",
+            "refusals",
+            "heartbeats",
+        ),
+        20,
     )
+    assert max(steps) == STEP
+    assert sum(steps) == sum(forgotten.rows.values())
+    assert counts(ledger_engine) == dict.fromkeys(counts(ledger_engine), 20)
+    assert not forgotten.more
+    with changed_rows(ledger_engine) as steps:
+        assert forget_old(ledger_engine, NOW).rows == {}
+    assert steps == []
 
 
-def test_old_bodies_are_emptied_and_their_deliveries_stay(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(engine)
-    moments = (NOW - BODIES - timedelta(seconds=1), NOW - BODIES + timedelta(seconds=1))
-    with writing(engine) as connection:
-        keep_arrivals(connection, [delivery(moment) for moment in moments])
-        assert forget_old(connection, NOW) == (1, 0)
-        assert forget_old(connection, NOW) == (0, 0)
-    with reading(engine) as connection:
-        assert [row.body for row in connection.execute(deliveries.select())] == [None, b"x"]
-    engine.dispose()
+def test_it_stops_between_two_steps_and_goes_on_the_next_time(ledger_engine: Engine) -> None:
+    fill(ledger_engine, NOON, 1)
+    before = sum(counts(ledger_engine).values())
+    some = forget_old(ledger_engine, NOW, most=STEP, go_on=lambda: False)
+    assert (some.rows, some.more) == ({"deliveries.body": STEP}, True)
+    rest = forget_old(ledger_engine, NOW, most=STEP)
+    assert rest.rows["deliveries.body"] == 20 - STEP
+    assert before > sum(counts(ledger_engine).values())
 
 
-def test_unreadable_bodies_that_an_older_version_kept_are_emptied(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(engine)
-    with writing(engine) as connection:
-        keep_arrivals(connection, [delivery(NOW), delivery(NOW, error="not JSON")])
-        assert forget_old(connection, NOW) == (1, 0)
-    with reading(engine) as connection:
-        assert [row.body for row in connection.execute(deliveries.select())] == [b"x", None]
-    engine.dispose()
+def test_bodies_are_emptied_before_their_deliveries_are_deleted(ledger_engine: Engine) -> None:
+    moments = (NOW - BODIES - A_SECOND, NOW - BODIES + A_SECOND)
+    keep(ledger_engine, *(arrival(1, received_at=moment) for moment in moments))
+    forget_old(ledger_engine, NOW)
+    assert [row.body is None for row in rows(ledger_engine, deliveries)] == [True, False]
 
 
-def test_counts_of_refusals_are_deleted_in_time(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(engine)
-    with writing(engine) as connection:
-        for moment in (NOW - REFUSALS - timedelta(seconds=1), NOW - REFUSALS):
+def test_unreadable_bodies_that_an_older_version_kept_are_emptied(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(1, received_at=NOW), arrival(received_at=NOW, error="not JSON"))
+    assert forget_old(ledger_engine, NOW).rows == {"deliveries.body": 1}
+    assert [row.body is None for row in rows(ledger_engine, deliveries)] == [False, True]
+
+
+def test_each_has_its_own_time(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        for moment in (NOW - REFUSALS - A_SECOND, NOW - REFUSALS):
             count_refusals(connection, {Refusal.UNSIGNED: 2}, moment)
-        forget_old(connection, NOW)
-    with reading(engine) as connection:
-        [left] = refused_since(connection, NOW - 2 * REFUSALS)
-    assert (left.count, left.last_at) == (2, NOW - REFUSALS)
-    engine.dispose()
+    limits = (ATTEMPTS, COPIES, NEWS)
+    moments = [NOW - limit - sooner for limit in limits for sooner in (A_SECOND, timedelta())]
+    for number, moment in enumerate(moments, 1):
+        keep(ledger_engine, arrival(number, received_at=moment))
+        found = lesson_done(LESSON + number, moment)
+        decide(ledger_engine, found, plan_for(found), moment)
+        settle_all(ledger_engine, moment)
+    forget_old(ledger_engine, NOW)
+    [left] = rows(ledger_engine, refusals)
+    assert left.last_at == NOW - REFUSALS
+    assert min(row.due_at for row in rows(ledger_engine, lookups)) == NOW - NEWS
+    assert min(row.received_at for row in rows(ledger_engine, deliveries)) == NOW - NEWS
+    assert min(row.written_at for row in rows(ledger_engine, copies)) == NOW - COPIES
+    assert min(row.at for row in rows(ledger_engine, attempts)) == NOW - ATTEMPTS
+
+
+def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
+    keep(ledger_engine, arrival(1, received_at=NOON), arrival(2, received_at=NOON))
+    keep(ledger_engine, arrival(3, received_at=NOW))
+    found = lesson_done(LESSON, NOON)
+    decide(ledger_engine, found, plan_for(found), NOON)
+    with writing(ledger_engine) as connection:
+        [action] = claim_actions(connection, NOON, lease_s=LEASE_S, most=1)
+        settle_action(connection, action, Outcome.held(Reason.OBSERVE), NOON)
+        [first, _] = claim_lookups(connection, NOON, lease_s=LEASE_S, most=2)
+        finish_lookup(connection, first, NOON)
+    forget_old(ledger_engine, NOW)
+    assert count(ledger_engine, attempts) == 1
+    # The second record is still to be read.
+    assert [row.record_id for row in rows(ledger_engine, notifications)] == [2, 3]
+    assert [row.record_id for row in rows(ledger_engine, lookups)] == [2, 3]
+    assert [row.id for row in rows(ledger_engine, deliveries)] == [2, 3]
+
+
+def test_the_numbers_of_notifications_go_on_after_all_are_old(ledger_engine: Engine) -> None:
+    for number in (1, 2, 3):
+        keep(ledger_engine, arrival(number, received_at=NOON))
+    settle_all(ledger_engine, NOON)
+    forget_old(ledger_engine, NOW)
+    keep(ledger_engine, arrival(4, received_at=NOW))
+    assert [row.id for row in rows(ledger_engine, notifications)] == [3, 4]
+
+
+@pytest.fixture
+def aged(ledger_engine: Engine) -> Space:
+    """Give a space in which somebody studied a year ago, after all that is old was deleted."""
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    check_all(checking(space), for_s=60)
+    space.later(minutes=1)
+    ana = space.enrol(1)
+    space.work()
+    space.later(minutes=10)
+    space.finish(ana, 1, 2)
+    space.later(hours=2)
+    space.finish(ana, 3)
+    space.later(days=2)
+    space.later(days=400)
+    forgotten = forget_old(space.engine, space.clock()).rows
+    assert {"notifications", "lookups", "attempts", "copies"} <= forgotten.keys()
+    return space
+
+
+def checking(space: Space) -> Checking:
+    return Checking(space.engine, space.lend, space.clock)
+
+
+def test_nobody_gets_the_same_email_again_after_its_traces_were_deleted(aged: Space) -> None:
+    sent = list(aged.subjects)
+    assert len(sent) == 3
+    aged.tell(Entity.COURSE_MEMBER, 9001)
+    for record_id in (50_001, 50_002, 50_003):
+        aged.tell(Entity.COMPLETED_LESSON, record_id)
+    aged.later(hours=1)
+    assert check_all(checking(aged), for_s=60).news == 0
+    aged.later(days=1)
+    assert aged.subjects == sent
+    assert count(aged.engine, lookups) > 0, "they were read again"
+
+
+def test_who_comes_after_that_is_not_forgotten(aged: Space) -> None:
+    sent = len(aged.subjects)
+    aged.enrol(2)
+    aged.work()
+    aged.enrol(3, told=False)
+    aged.clock.now += timedelta(minutes=10)
+    assert check_all(checking(aged), for_s=60).news == 1
+    aged.work()
+    assert len(aged.subjects) == sent + 2
+
+
+def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
+    patience = Patience(Urgency.WORK, 0, lambda: None)
+    compared = compare(checking(aged), Scope(), patience)
+    assert [one.differences for one in compared.kinds] == [(), ()]
+    day = NOON.date()
+    window = window_of(day, day, LISBON, aged.clock())
+    made = certify(checking(aged), window, aged.rules)
+    assert list(made.differences) == []
+    assert made.is_clean
+    document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock()))
+    assert "Attempts to send are kept for 365 days" in "\n".join(lines_of(document))
+
+
+def test_why_says_that_texts_are_no_longer_kept(
+    ledger_engine: Engine, ledger_url: str, tmp_path: Path
+) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    environment = {"COURSEBELL_DATABASE_URL": ledger_url, "COURSEBELL_DATA_DIR": str(tmp_path)}
+    for number, when in ((1, NOON - timedelta(days=1)), (2, utc_now())):
+        space.clock.now = when.replace(hour=12)
+        space.enrol(number)
+        space.work()
+    told = [
+        CliRunner().invoke(commands, ["why", who], env=environment).stdout for who in ("1", "2")
+    ]
+    assert ["Sent" in one for one in told] == [True, True]
+    assert ["Not kept: texts of emails after 90 days" in one for one in told] == [True, False]

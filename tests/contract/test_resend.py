@@ -200,4 +200,7 @@ def test_the_log_says_who_and_the_certificate_misses_nothing(space: Space) -> No
         found = outcomes_of(connection, [], NOON - timedelta(days=1), NOON + timedelta(days=1))
     assert (line.what, line.who) == ("resend", "Rita")
     assert line.detail == {"action_ids": [1], "new_action_ids": [2], "checked": False}
-    assert [missing_trace(effect) for effect in found.effects.values()] == [None, None]
+    assert [missing_trace(effect, traced_since=NOON) for effect in found.effects.values()] == [
+        None,
+        None,
+    ]

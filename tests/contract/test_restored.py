@@ -171,7 +171,10 @@ def test_the_certificate_finds_no_line_missing_in_what_was_held_released_and_ski
         with reading(space.engine) as connection:
             found = outcomes_of(connection, [], NOON - timedelta(days=1), NOON + timedelta(days=1))
         assert len(found.effects) == 3
-        assert [missing_trace(effect) for effect in found.effects.values()] == [None] * 3
+        assert [
+            missing_trace(effect, traced_since=effect.planned_at)
+            for effect in found.effects.values()
+        ] == [None] * 3
 
 
 def test_what_the_backup_had_planned_is_held_if_it_was_due_before_the_restore(

@@ -169,7 +169,7 @@ def test_what_was_sent_is_shown_as_it_left_for_as_long_as_that_is_kept(desk: Des
         long_ago = utc_now() - timedelta(days=91)
         connection.execute(actions.update().values(finished_at=long_ago))
         connection.execute(copies.update().values(written_at=long_ago))
-        forget_old(connection, utc_now())
+    forget_old(space.engine, utc_now())
     gone = desk.run("show", "1")
     assert gone.exit_code == 1
     assert "deleted, as copies are 90 days after an email was written" in gone.stderr

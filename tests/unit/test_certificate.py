@@ -76,6 +76,7 @@ def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]
         MEMBER.record_id,
         1 if state == "done" else 0,
         state == "done",
+        NOON,
         tried,
     )
 
@@ -300,7 +301,22 @@ def test_an_action_needs_the_attempts_that_its_state_speaks_of(
     action: Effect,
     is_missing: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    assert (missing_trace(action) is not None) is is_missing
+    assert (missing_trace(action, traced_since=NOON) is not None) is is_missing
+
+
+def test_attempts_that_were_deleted_for_their_age_are_not_missed() -> None:
+    old = replace(effect("done"), tries=())
+    a_year_later = replace(here_with(happened(), old), began_at=NOON + timedelta(days=366))
+    made = certified([ROW], a_year_later)
+    assert made.is_clean
+    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    said = "for emails planned before 2026-03-04 12:00:00 UTC only the outcome was checked"
+    assert said in "\n".join(lines_of(document))
+    assert said in page_of(signed(document, KEY))
+    newer = document_of(
+        certified([ROW], replace(a_year_later, began_at=LATER)), Maker("", "1", "abc", NOON)
+    )
+    assert "Attempts to send" not in "\n".join(lines_of(newer)) + page_of(signed(newer, KEY))
 
 
 def a_certificate() -> Certificate:

@@ -51,6 +51,7 @@ def assemble(rows: Sequence[SourceRow], here: Here) -> Certificate:
         len(only_here),
         _in_order(found),
         sums_of(made),
+        here.traced_since if here.window.since < here.traced_since else None,
     )
 
 

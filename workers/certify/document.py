@@ -48,6 +48,9 @@ def document_of(certificate: Certificate, maker: Maker) -> Document:
         "not_here": certificate.not_here,
         "only_here": certificate.only_here,
         "carried_over": certificate.carried_over,
+        "attempts_kept_since": (
+            None if certificate.traced_since is None else _moment(certificate.traced_since)
+        ),
         "differences": [_difference(one) for one in certificate.differences],
         "sums": [
             {"what": one.what, "counted": one.counted, "shown": one.shown}

@@ -6,6 +6,7 @@ and how often its hand-over was begun.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from ledger.outages import OUTAGE_REASONS
 from ledger.stories.certificate import Effect
@@ -40,12 +41,12 @@ class Traces:
 
     def all(self) -> list[Difference]:
         """Return what is missing."""
-        found = []
+        found, since = [], self.here.traced_since
         for effect in sorted(self.here.effects.values(), key=lambda one: one.action_id):
             found += [
                 self._difference(effect, Kind.NO_CAUSE, missing) for missing in self._causes(effect)
             ]
-            trace = missing_trace(effect)
+            trace = missing_trace(effect, traced_since=since)
             if trace is not None:
                 found.append(self._difference(effect, Kind.NO_TRACE, trace))
         return found
@@ -88,13 +89,18 @@ class Traces:
         )
 
 
-def missing_trace(effect: Effect) -> str | None:
-    """Say which line of an action's history is missing; None: none that could be missed."""
+def missing_trace(effect: Effect, *, traced_since: datetime) -> str | None:
+    """Say which line of an action's history is missing; None: none that could be missed.
+
+    Of actions planned before `traced_since` the attempts may have been deleted for their age.
+    """
     outcomes = {outcome for outcome, _ in effect.tries}
     reasons = {reason for _, reason in effect.tries}
     state = ActionState(effect.state)
     if state is ActionState.DONE and not effect.has_receipt:
         return f"Action {effect.action_id} was sent, and its receipt is not here"
+    if effect.planned_at < traced_since:
+        return None
     if state in _TRACED and state not in outcomes and effect.reason != Reason.SUPERSEDED:
         return f"Action {effect.action_id} is {state}, and the attempt is not here"
     waits = state is ActionState.WAITING and effect.reason not in {None, Reason.GATHERING}

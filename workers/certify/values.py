@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from ledger.retention import ATTEMPTS
 from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen, Stock
 from schemas.entity import Entity
 from schemas.records import Lesson
@@ -116,6 +117,11 @@ class Here:
     stated: Mapping[Entity, int] = field(default_factory=dict)
     stock: Stock = field(default_factory=Stock)
 
+    @property
+    def traced_since(self) -> datetime:
+        """Since when the attempts at every action are kept; older ones may be deleted."""
+        return self.began_at - ATTEMPTS
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -179,6 +185,8 @@ class Certificate:
 
     `carried_over` are emails that are also about this window and are counted on other days.
     `not_here` are rows of the source that are not here (yet), `only_here` those it does not list.
+    `traced_since` is set if the attempts at some emails of the window may have been deleted for
+    their age: it was not checked whether those at emails planned before are all here.
     """
 
     window: Window
@@ -189,6 +197,7 @@ class Certificate:
     only_here: int
     differences: Sequence[Difference]
     sums: Sequence[Sum]
+    traced_since: datetime | None = None
 
     @property
     def closes(self) -> bool:

@@ -47,6 +47,7 @@ class Effect:
     course_member_id: int
     attempts: int
     has_receipt: bool
+    planned_at: datetime
     tries: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -165,6 +166,7 @@ def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, Effect]
             row.course_member_id,
             row.attempts,
             row.receipt is not None,
+            row.planned_at,
             tuple(tries.get(row.id, ())),
         )
         for row in connection.execute(select(actions).where(actions.c.id.in_(action_ids)))
