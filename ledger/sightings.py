@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
 from ledger.snapshots import newest_news
 from ledger.tables import sightings
@@ -118,6 +118,12 @@ def _keep(  # noqa: PLR0913, PLR0917 - what, when, and as what
         again: dict[str, ColumnElement[Any]] = {
             name: func.coalesce(given[name], sightings.c[name]) for name in _REFERENCES
         }
+        # It was made no later than when it was first seen, whatever the source says.
+        again["created_at"] = func.coalesce(
+            case((sightings.c.created_at < given.created_at, sightings.c.created_at)),
+            given.created_at,
+            sightings.c.created_at,
+        )
         again |= {name: given[name] for name in ("changed_at", kept_as, "seen_at")}
         if quiet is not None:
             again |= {name: given[name] for name in ("reason", "quiet_upto", "quiet_after")}
@@ -140,7 +146,9 @@ def _row(
         "seen_at": now,
         "reason": quiet,
         "quiet_upto": None if quiet is None else one.changed_at,
-    } | {name: getattr(one, name) for name in _REFERENCES}
+        **{name: getattr(one, name) for name in _REFERENCES},
+        "created_at": None if one.created_at is None else min(one.created_at, now),
+    }
 
 
 def forget_sighting(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:

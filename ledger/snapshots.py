@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from ledger.tables import listings, notifications, snapshots
 from ledger.upsert import insert_into
@@ -14,6 +14,8 @@ from schemas.records import Record, dump_record, load_record
 
 # What a record refers to, kept beside it so that it can be found by that.
 _REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
+# Longer than any look-up takes and clocks differ, so that no slow one brings an older version back.
+_FAR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,10 @@ class Snapshot:
 
 
 def accept_record(connection: Connection, entity: Entity, record: Record, now: datetime) -> None:
-    """Make `record` the snapshot, unless a newer version is there already."""
+    """Make `record` the snapshot, unless a newer version is there already.
+
+    One that is dated far in the future does not count as newer.
+    """
     values: dict[str, Any] = {
         "record": dump_record(entity, record),
         "updated_at": record.updated_at,
@@ -40,7 +45,9 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
         statement.on_conflict_do_update(
             index_elements=[snapshots.c.entity, snapshots.c.record_id],
             set_=values,
-            where=snapshots.c.updated_at <= record.updated_at,
+            where=or_(
+                snapshots.c.updated_at <= record.updated_at, snapshots.c.updated_at > now + _FAR
+            ),
         )
     )
 

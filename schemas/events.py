@@ -1,6 +1,6 @@
 """What can happen to a learner, in business words and past tense, and the permanent keys."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,7 +28,8 @@ class Event:
     """One thing that happened. `key` is the same whenever it is seen again, by whatever way.
 
     `happened_at` is the source's time of it, aware UTC; a delete has none, so there it is when it
-    was found. `record` is the record that shows it, by kind and Id.
+    was found. The ledger keeps no time later than when it was found: see `not_ahead`. `record` is
+    the record that shows it, by kind and Id.
     """
 
     kind: EventKind
@@ -39,6 +40,11 @@ class Event:
     course_member_id: int
     lesson_id: int | None = None
     record: tuple[Entity, int] | None = field(default=None, compare=False)
+
+
+def not_ahead(event: Event, found_at: datetime) -> Event:
+    """Return the event; one that the source dates in the future happened when it was found."""
+    return replace(event, happened_at=min(event.happened_at, found_at))
 
 
 def enrolled_key(course_id: int, coworker_id: int) -> str:

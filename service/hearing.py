@@ -99,7 +99,7 @@ def check_part(
 
 def hearing_now(connection: Connection, settings: Settings, now: datetime) -> HearingNow:
     """Return whether we still hear what happens."""
-    last_at = last_happened_at(connection)
+    last_at = last_happened_at(connection, now)
     sittings = {} if last_at is None else sittings_by_hour(connection, last_at - HISTORY)
     told = told_by_location(connection, now - _TOLD_FOR, now - _LATELY, now - _SLOW)
     return HearingNow(

@@ -71,16 +71,23 @@ def sittings_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
     return {datetime.fromtimestamp(row.hour, UTC): row.number for row in rows}
 
 
-def last_happened_at(connection: Connection) -> datetime | None:
-    """Return when the last thing happened of which we know."""
+def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the last thing happened of which we know.
+
+    What is dated later than now is left out: only older versions kept such times.
+    """
     moments = [
         connection.scalar(
-            select(func.max(events.c.happened_at)).where(events.c.kind.not_in(ABOUT_GONE))
+            select(func.max(events.c.happened_at)).where(
+                events.c.kind.not_in(ABOUT_GONE), events.c.happened_at <= now
+            )
         )
     ]
     moments += [
         connection.scalar(
-            select(func.max(sightings.c.created_at)).where(sightings.c.entity == entity)
+            select(func.max(sightings.c.created_at)).where(
+                sightings.c.entity == entity, sightings.c.created_at <= now
+            )
         )
         for entity in FOLLOWED
     ]

@@ -12,7 +12,7 @@ sightings = Table(
     word("entity", primary_key=True),
     Column("record_id", BigInteger, primary_key=True, autoincrement=False),
     Column("changed_at", Instant, nullable=False),  # the source's time, by which lists are asked
-    Column("created_at", Instant),
+    Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
     Column("digest", String(32)),  # of the fields that we read, as the list last showed them
     Column("decided", String(32)),  # the same of the record that was decided on last
     Column("seen_at", Instant, nullable=False),

@@ -198,6 +198,20 @@ def test_a_burst_is_worked_off_one_by_one_when_reading_ahead_fails(space: Space)
     assert space.reasons("enrolled") == [None] * 5
 
 
+def test_a_burst_of_people_whose_enrolment_is_dated_in_the_future_is_read_whole(
+    space: Space,
+) -> None:
+    next_year = space.clock() + timedelta(days=365)
+    members = [space.enrol(number, created_at=next_year) for number in range(1, 6)]
+    drain(space)
+    prove(space, *IN_BURSTS)
+    for member in members:
+        space.finish(member, 1, 2, told=False)
+        space.finish(member, 3)
+    drain(space)
+    assert space.reasons("course_completed") == [None] * 5
+
+
 def test_a_stale_list_of_completions_is_not_put_on_the_shelf(space: Space) -> None:
     members = studying(space, *range(1, 6))
     prove(space, *IN_BURSTS)

@@ -107,6 +107,15 @@ def test_an_unusual_silence_is_said_and_is_no_fault_of_ours(ledger_engine: Engin
     assert check_part(ledger_engine) == "ok"
 
 
+def test_a_record_dated_in_the_future_does_not_hide_a_silence(ledger_engine: Engine) -> None:
+    checked(ledger_engine)
+    evenings(ledger_engine, NOW - timedelta(hours=9))
+    ahead, first_seen = NOW + timedelta(days=400), NOW - timedelta(hours=24)
+    with writing(ledger_engine) as connection:
+        note_sightings(connection, DONE, [Sighting(1, ahead, "a", created_at=ahead)], first_seen)
+    assert "! unusually silent: nothing since 2026-03-09 20:30 UTC" in lines(ledger_engine)[1]
+
+
 def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
     checked(ledger_engine)
     with writing(ledger_engine) as connection:

@@ -41,7 +41,7 @@ def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine
     happened(ledger_engine, EventKind.ENROLLED, NOON - HOUR, member=3)
     with reading(ledger_engine) as connection:
         assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
-        assert last_happened_at(connection) == NOON + HOUR
+        assert last_happened_at(connection, NOW) == NOON + HOUR
 
 
 def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: Engine) -> None:
@@ -58,13 +58,31 @@ def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: 
         note_sightings(connection, Entity.COURSE_MEMBER, [Sighting(2, at, "b", created_at=at)], NOW)
     with reading(ledger_engine) as connection:
         assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + 3 * HOUR: 1}
-        assert last_happened_at(connection) == at + 3 * HOUR
+        assert last_happened_at(connection, NOW) == at + 3 * HOUR
+
+
+def test_what_is_dated_in_the_future_happened_when_it_was_first_seen(
+    ledger_engine: Engine,
+) -> None:
+    ahead = NOW + timedelta(days=99)
+    first_seen = NOON + HOUR
+
+    def seen(member: int) -> Sighting:
+        return Sighting(50, ahead, "a", created_at=ahead, course_member_id=member)
+
+    with writing(ledger_engine) as connection:
+        note_sightings(connection, DONE, [seen(1)], first_seen)
+        note_sightings(connection, DONE, [seen(2)], first_seen + HOUR)  # another version
+    happened(ledger_engine, EventKind.ENROLLED, ahead)  # as an older version kept it
+    with reading(ledger_engine) as connection:
+        assert last_happened_at(connection, NOW) == first_seen
+        assert sittings_by_hour(connection, NOON)[first_seen] == 1
 
 
 def test_a_delete_that_we_found_is_no_news_of_somebody(ledger_engine: Engine) -> None:
     happened(ledger_engine, EventKind.UNENROLLED, NOON)
     with reading(ledger_engine) as connection:
-        assert (sittings_by_hour(connection, NOON - HOUR), last_happened_at(connection)) == (
+        assert (sittings_by_hour(connection, NOON - HOUR), last_happened_at(connection, NOW)) == (
             {},
             None,
         )

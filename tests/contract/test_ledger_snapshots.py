@@ -230,3 +230,24 @@ def test_what_is_read_together_is_of_one_moment(ledger_engine: Engine) -> None:
         at_once(1, lambda _: accept(ledger_engine, replace(ENROLMENT, updated_at=at(5)), at(6)))
         assert snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER) == before
     assert enrolment(ledger_engine) != before
+
+
+def test_a_version_dated_far_ahead_gives_way_to_what_is_read_later(ledger_engine: Engine) -> None:
+    ahead = replace(ENROLMENT, updated_at=minutes(60 * 24 * 365), full_name="Ahead")
+    later = replace(ENROLMENT, updated_at=minutes(5), full_name="Later")
+    with writing(ledger_engine) as connection:
+        accept_record(connection, Entity.COURSE_MEMBER, ahead, NOW)
+        accept_record(connection, Entity.COURSE_MEMBER, later, minutes(6))
+        found = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+    assert found is not None
+    assert found.record == later
+
+
+def test_a_slow_reader_brings_no_older_version_back(ledger_engine: Engine) -> None:
+    newer = replace(ENROLMENT, updated_at=minutes(4))  # changed after the slow one had asked
+    with writing(ledger_engine) as connection:
+        accept_record(connection, Entity.COURSE_MEMBER, newer, minutes(5))
+        accept_record(connection, Entity.COURSE_MEMBER, ENROLMENT, minutes(3))
+        found = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+    assert found is not None
+    assert found.record == newer

@@ -57,6 +57,7 @@ def happened(key: str = ENROLLED, reason: str | None = None, **different: object
         int(str(whole["course_member_id"])),
         None,
         reason,
+        LATER,
     )
 
 

@@ -110,8 +110,12 @@ class Judge:
         if isinstance(record, CompletedLesson):
             key = lesson_completed_key(record.course_member_id, record.lesson_id)
             event = known.get(key)
-            came_later = event and row.created_at > event.happened_at + _SAME_MOMENT
-            is_repeat = bool(came_later) or self._is_second(key, row)
+            came_later = (
+                event is not None
+                and not event.was_dated_ahead
+                and row.created_at > event.happened_at + _SAME_MOMENT
+            )
+            is_repeat = came_later or self._is_second(key, row)
             return (None, True) if is_repeat else (event, False)
         if isinstance(record, CourseMember):
             key = enrolled_key(record.course_id, record.coworker_id)

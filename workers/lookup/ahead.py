@@ -111,8 +111,10 @@ class Ahead:
         if Entity.COMPLETED_LESSON not in self.proved or len(members) < FEWEST:
             return
         found: dict[int, dict[int, Record]] = {member.record_id: {} for member in members}
-        # An unset date of .NET is the first there is, before which there is no other.
-        since = max(min(member.created_at for member in members), _FIRST) - _BEFORE
+        # An unset date of .NET is the first there is, before which there is no other; and who is
+        # said to enrol in the future may have finished lessons today.
+        enrolled_at = min(*(member.created_at for member in members), self.shelf.asked_at)
+        since = max(enrolled_at, _FIRST) - _BEFORE
         self.reader.before_asking()
         for page in self.source.changed_since(Entity.COMPLETED_LESSON, since):
             if page.total is None or page.total > PAGE_SIZE * min(_MOST_PAGES, len(members) / 3):

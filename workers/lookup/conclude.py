@@ -21,7 +21,7 @@ from ledger.snapshots import (
     snapshot_of,
 )
 from schemas.entity import FOLLOWED, Entity
-from schemas.events import ABOUT_GONE, Event, EventKind
+from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CourseMember
@@ -173,10 +173,11 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
     deciding: Deciding,
     now: datetime,
 ) -> int:
+    quiet = history.quiet_reason(event)  # this compares times of the source with each other
+    event = not_ahead(event, now)
     event_id = history.kept.get(event.key) or keep_event(connection, event, now)
     if event_id is None:
         return 0
-    quiet = history.quiet_reason(event)
     if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
         note_reason(connection, event_id, quiet or Reason.KIND_OFF)
         return 0

@@ -28,6 +28,12 @@ class Happened:
     course_member_id: int
     lesson_id: int | None
     reason: str | None
+    found_at: datetime
+
+    @property
+    def was_dated_ahead(self) -> bool:
+        """Whether the source dated it later than when it was found, which then counts."""
+        return self.happened_at == self.found_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ def _event(row: Row[Any]) -> Happened:
         row.course_member_id,
         row.lesson_id,
         row.reason,
+        row.found_at,
     )
 
 
