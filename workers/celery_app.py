@@ -7,7 +7,7 @@ mechanism (the ledger's), no result, no ETA, no remote control, and sockets that
 import signal
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 from celery.utils.dispatch import Signal
 
 from schemas.errors import ConfigurationError
@@ -15,7 +15,7 @@ from schemas.settings import Settings
 from workers import tasks
 from workers.bell import Bell
 from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeout_s
-from workers.child import become_child, leave_child
+from workers.child import MOST_PAUSE_S, begin_child, leave_child, task_started
 from workers.logs import set_up_logs
 from workers.names import HOOKS_GUARD, QUEUE, SOURCE_CHECK
 from workers.shared import Shared
@@ -37,6 +37,7 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_send_task_events": False,
     "worker_soft_shutdown_timeout": 10,  # for what is not an email; see `workers.shared`
     "worker_max_tasks_per_child": 5000,
+    "worker_proc_alive_timeout": MOST_PAUSE_S + 30,  # a child that cannot start ends after a pause
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
 }
@@ -128,7 +129,10 @@ def _connect_signals(
         set_up_logs("worker")
 
     def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        become_child(settings, foundation, shared)
+        begin_child(settings, foundation, shared)
+
+    def note_start(task: Task[..., Any], **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        task_started(task.name)
 
     def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         leave_child()
@@ -147,5 +151,6 @@ def _connect_signals(
     signals.worker_ready.connect(finish_first, weak=False)
     signals.worker_ready.connect(look_at_once, weak=False)
     signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.task_prerun.connect(note_start, weak=False)
     starts.connect(begin, weak=False)
     ends.connect(end, weak=False)

@@ -1,16 +1,26 @@
 """What one worker child holds: made after the fork, in the child, and never shared with another."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from ledger.keys import KeyCheck
 from ledger.migrate import RevisionWatch
-from schemas.errors import LedgerUnavailable
+from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from workers.clocks import utc_now
 from workers.heartbeat import Heartbeat
 from workers.shared import Shared
 from workers.workshop import Foundation, Workshop, make_workshop
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not get ready ends
+_LOOK_EVERY_S = 0.5  # whether the worker is stopping
+MOST_PAUSE_S = _LONGEST_PAUSE_S + _LOOK_EVERY_S
+
+_log = structlog.get_logger("worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +37,51 @@ class Child:
 _children: list[Child] = []  # none or one: a process is one child
 
 
+def begin_child(
+    settings: Settings,
+    foundation: Foundation,
+    shared: Shared,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Make this process able to work, or end it after a pause, so that another takes its place.
+
+    The pause grows while one child after the other fails. Only the first failure is logged.
+
+    Raises:
+        SystemExit: the process could not be made able to work.
+    """
+    try:
+        become_child(settings, foundation, shared)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a child that stays fails every task
+        failures = shared.count_failure()
+        if failures == 1:
+            _log_failure(error)
+        left_s = min(_FIRST_PAUSE_S * 2.0 ** (failures - 1), _LONGEST_PAUSE_S)
+        while left_s > 0 and not shared.is_stopping():
+            sleep(min(left_s, _LOOK_EVERY_S))
+            left_s -= _LOOK_EVERY_S
+        raise SystemExit(1) from None
+    failures = shared.forget_failures()
+    if failures:
+        _log.info("child.ready", failures=failures)
+
+
+def _log_failure(error: Exception) -> None:
+    is_ours = isinstance(error, CoursebellError)
+    _log.error(
+        "child.unready",
+        error=str(error) if is_ours else frames_of(error),
+        next_step=getattr(error, "next_step", None) or "Fix what the error names.",
+        then="The worker tries again by itself, at least every 30 seconds.",
+    )
+
+
 def become_child(settings: Settings, foundation: Foundation, shared: Shared) -> None:
-    """Make this process able to work. Called once, after the fork."""
+    """Make this process able to work. Called once, after the fork.
+
+    Raises:
+        LedgerUnavailable: the ledger's file cannot be made.
+    """
     leave_child()
     workshop = make_workshop(settings, foundation, is_stopping=shared.is_stopping)
     heartbeat = Heartbeat(workshop.engine, "worker", utc_now, Path(settings.data_dir))
@@ -41,17 +94,23 @@ def this_child() -> Child:
     """Return what this process works with.
 
     Raises:
-        LedgerUnavailable: the process could not be made ready; its log says why.
+        LedgerUnavailable: this process has not been made ready, or the ledger cannot be written.
         ConfigurationError: the ledger has been upgraded to tables that this code must not use, or
             belongs to another secret key.
     """
     if not _children:
-        raise LedgerUnavailable("this worker could not open the ledger when it began")
+        raise LedgerUnavailable("this process is not ready to work")
     child = _children[0]
     child.watch.check()
     child.key.check(utc_now())
     child.heartbeat.begin()
     return child
+
+
+def task_started(task: str) -> None:
+    """Note that this process starts a task, before the task reads what is due."""
+    for child in _children:
+        child.workshop.bell.task_started(task)
 
 
 def leave_child() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 _BYTE = 1
+_STOPPING, _FAILED = 0, 1  # the bytes of the shared memory
+_MOST_COUNTED = 255
 _LONGEST_EMAIL_S = 108.0  # a session and the answer to its end; see `workers.mailer.connection`
 _LOOK_EVERY_S = 0.1
 
@@ -29,7 +31,8 @@ class Shared:
 
     def __init__(self, mail_slots: int) -> None:
         self._mail_slots = mail_slots
-        self._stopping = mmap.mmap(-1, _BYTE)  # anonymous: the same memory in every child
+        # Anonymous, so the same memory in every child: the request to stop, and `count_failure`.
+        self._memory = mmap.mmap(-1, 2 * _BYTE)
         # Locked by byte: the system unlocks what a process held when it ends, however that is.
         self._slots, path = tempfile.mkstemp(prefix="coursebell-")
         Path(path).unlink()  # the children inherit the open file, and it ends with them
@@ -39,11 +42,26 @@ class Shared:
 
     def stop(self) -> None:
         """Ask this process and all children to begin nothing more."""
-        self._stopping[0] = 1
+        self._memory[_STOPPING] = 1
 
     def is_stopping(self) -> bool:
         """Whether this process has been asked to begin nothing more."""
-        return self._asked or self._stopping[0] == 1
+        return self._asked or self._memory[_STOPPING] == 1
+
+    def count_failure(self) -> int:
+        """Count a child that could not get ready; return how many there were in a row, up to 255.
+
+        Two that fail at the same moment may count as one.
+        """
+        count = min(self._memory[_FAILED] + 1, _MOST_COUNTED)
+        self._memory[_FAILED] = count
+        return count
+
+    def forget_failures(self) -> int:
+        """Begin the count again, because a child is ready; return how many had failed."""
+        count = self._memory[_FAILED]
+        self._memory[_FAILED] = 0
+        return count
 
     def finish_mail_before(self, number: signal.Signals) -> None:
         """Let this signal first ask the children to begin nothing more, and wait for their emails.

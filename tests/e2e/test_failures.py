@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import psutil
 import redis
 import requests
 
@@ -199,3 +200,24 @@ def _post_many(house: House, first: int, accepted: list[int]) -> None:
                 return
             if answer.status_code == 202:
                 accepted.append(record_id)
+
+
+def test_a_child_that_cannot_start_is_replaced_until_one_can(house: House) -> None:
+    ledger, aside = house.folder / "ledger.db", house.folder / "aside.db"
+    parent = psutil.Process(house.processes["worker"].pid)
+    wait_until(lambda: len(parent.children()) > 0, "children")
+    ledger.rename(aside)
+    ledger.symlink_to(house.folder / "missing" / "ledger.db")
+    try:
+        for child in parent.children():
+            child.kill()
+        wait_until(lambda: "child.unready" in house.logs(), "the reason")
+    finally:
+        ledger.unlink()
+        aside.rename(ledger)
+    before = len(house.mails("layla"))
+    house.sandbox.enrol("ليلى", CERAMICS)
+    house.wait_mails("layla", before + 1)
+    house.wait_idle()
+    assert house.logs().count("child.unready") == 1
+    assert "child.ready" in house.logs()

@@ -1,0 +1,93 @@
+"""Wake-up messages on a real broker: none expires by a worker's clock, and no backlog builds up."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+from celery import Celery
+
+from tests.servers.programs import wait_until
+from workers.bell import MOST_WAITING, Bell
+from workers.broker.connecting import IN_MEMORY
+from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, QUEUE
+
+QUEUE_KEY = f"coursebell:{QUEUE}"
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[redis.Redis]:
+    """Give the broker with nothing of ours in it."""
+    with redis.Redis.from_url(broker_url, decode_responses=True) as client:
+        _empty(client)
+        yield client
+        _empty(client)
+
+
+def _empty(client: redis.Redis) -> None:
+    client.delete(QUEUE_KEY, *client.scan_iter(match="coursebell:waiting:*"))
+
+
+def rung(broker_url: str, *tasks: str) -> None:
+    """Ring as a process of its own would, and wait until all of it was sent."""
+    bell = Bell(broker_url)
+    bell.ring(*tasks)
+    bell.close()
+
+
+def messages(broker: redis.Redis) -> list[tuple[str, object]]:
+    """Return the task of each message in the queue, and when it expires."""
+    headers = [json.loads(message)["headers"] for message in broker.lrange(QUEUE_KEY, 0, -1)]
+    return [(one["task"], one["expires"]) for one in headers]
+
+
+def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
+    broker_url: str, broker: redis.Redis
+) -> None:
+    for _ in range(5):
+        rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+    assert broker.llen(QUEUE_KEY) == 2
+    worker = Bell(broker_url)
+    worker.task_started(LOOKUP_DRAIN)
+    rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+    worker.close()
+    expected = [(ACTION_PERFORM, None), (LOOKUP_DRAIN, None), (LOOKUP_DRAIN, None)]
+    assert sorted(messages(broker)) == expected
+
+
+def test_a_message_that_was_lost_silences_its_task_for_seconds_only(
+    broker_url: str, broker: redis.Redis
+) -> None:
+    rung(broker_url, LOOKUP_DRAIN)
+    [mark] = broker.scan_iter(match="coursebell:waiting:*")
+    assert 0 < broker.pttl(mark) <= 10_000
+    broker.delete(QUEUE_KEY)
+    broker.pexpire(mark, 1)
+    wait_until(lambda: not broker.exists(mark), "the mark gone")
+    rung(broker_url, LOOKUP_DRAIN)
+    assert broker.llen(QUEUE_KEY) == 1
+
+
+def test_while_no_worker_runs_the_queue_stays_short(broker_url: str, broker: redis.Redis) -> None:
+    broker.rpush(QUEUE_KEY, *["a message"] * MOST_WAITING)
+    rung(broker_url, LOOKUP_DRAIN)
+    assert broker.llen(QUEUE_KEY) == MOST_WAITING
+    broker.lpop(QUEUE_KEY)
+    rung(broker_url, LOOKUP_DRAIN)
+    assert broker.llen(QUEUE_KEY) == MOST_WAITING
+
+
+def test_within_one_process_too_the_queue_stays_short() -> None:
+    for number in range(MOST_WAITING + 5):
+        rung(IN_MEMORY, f"{LOOKUP_DRAIN}.{number}")
+    with Celery(broker=IN_MEMORY, set_as_current=False) as app, app.connection() as connection:
+        queue = connection.SimpleQueue(QUEUE)
+        assert queue.qsize() == MOST_WAITING
+        queue.clear()
+        queue.close()
+
+
+def test_a_broker_that_is_away_is_no_error_for_who_starts_a_task() -> None:
+    bell = Bell("redis://127.0.0.1:1/0")
+    bell.task_started(LOOKUP_DRAIN)
+    bell.close()

@@ -1,0 +1,94 @@
+"""One worker child: it is ready, or it ends and says why; each task checks it first."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.engine import open_engine
+from ledger.keys import check_key
+from ledger.tables import heartbeats
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings, load_settings
+from tests.contract.ledger_rig import NOW, rows
+from tests.servers.ready_ledgers import sqlite_copy
+from workers.child import become_child, begin_child, leave_child, this_child
+from workers.shared import Shared
+from workers.workshop import Foundation, lay_foundation
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    yield
+    leave_child()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(
+        {
+            "COURSEBELL_DATA_DIR": str(tmp_path),
+            "COURSEBELL_DATABASE_URL": sqlite_copy(tmp_path / "ledger.db"),
+        }
+    )
+
+
+def test_a_task_first_says_that_its_worker_is_alive(settings: Settings) -> None:
+    become_child(settings, lay_foundation(settings), Shared(1))
+    child = this_child()
+    assert [row.kind for row in rows(child.workshop.engine, heartbeats)] == ["worker"]
+
+
+def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Settings) -> None:
+    engine = open_engine(settings.database_url)
+    check_key(engine, "a" * 40, NOW)
+    become_child(settings, Foundation(lay_foundation(settings).rules, "b" * 40), Shared(1))
+    with pytest.raises(ConfigurationError, match="secret key"):
+        this_child()
+    assert rows(engine, heartbeats) == []
+    engine.dispose()
+
+
+def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared, foundation = Shared(1), lay_foundation(settings)
+    ledger, aside = tmp_path / "ledger.db", tmp_path / "aside"
+    ledger.rename(aside)
+    ledger.symlink_to(tmp_path / "missing" / "ledger.db")
+    pauses = []
+    for _ in range(7):
+        pause: list[float] = []
+        with pytest.raises(SystemExit) as ended:
+            begin_child(settings, foundation, shared, pause.append)
+        assert ended.value.code == 1
+        pauses.append(sum(pause))
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    said = capsys.readouterr().out
+    assert said.count("child.unready") == 1
+    assert "the ledger's file cannot be made" in said
+    assert "COURSEBELL_DATA_DIR" in said
+
+    ledger.unlink()
+    aside.rename(ledger)
+    begin_child(settings, foundation, shared)
+    this_child()
+    assert "child.ready" in capsys.readouterr().out
+    assert shared.forget_failures() == 0
+
+
+def test_a_child_that_cannot_start_does_not_delay_a_worker_that_stops(
+    settings: Settings, tmp_path: Path
+) -> None:
+    shared, foundation = Shared(1), lay_foundation(settings)
+    (tmp_path / "ledger.db").rename(tmp_path / "aside")
+    (tmp_path / "ledger.db").symlink_to(tmp_path / "missing" / "ledger.db")
+    pause: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pause.append(seconds)
+        shared.stop()
+
+    with pytest.raises(SystemExit):
+        begin_child(settings, foundation, shared, sleep)
+    assert len(pause) == 1
