@@ -87,7 +87,7 @@ class Bench:
             if claimed:
                 continue
             with reading(self.engine) as connection:
-                if next_lookup_at(connection, datetime.now(UTC)) is None:
+                if next_lookup_at(connection, datetime.now(UTC), lease_s=60) is None:
                     return
             time.sleep(0.2)
 

@@ -6,12 +6,13 @@ The settings only give first values; afterwards what is here rules.
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, false, func, not_, select, update
 
-from ledger.control_log import log_decision
+from ledger.control_log import BY_ITSELF, log_decision
 from ledger.holding import hold_for
+from ledger.skew import TOLERANCE, clock_ahead, is_ahead
 from ledger.tables import actions, controls, gaps
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
@@ -45,6 +46,7 @@ class Sending:
 
 def begin_with(connection: Connection, mode: Mode, now: datetime) -> None:
     """Put the first values in place, where there are none yet."""
+    correct_start(connection, now)
     _keep_first(connection, "mode", mode, now)
     _keep_first(connection, "client_id", str(uuid.uuid4()), now)
     if sending_of(connection).mode == Mode.SENDING:
@@ -113,6 +115,29 @@ def _resumption(
         Reason.BEFORE_START: and_(observed, not_(is_since)),
         Reason.RESTORED: and_(observed, is_since, is_older),
     }
+
+
+def correct_start(connection: Connection, now: datetime) -> datetime | None:
+    """Correct a start that lies in the future to now; return now, or None if none does.
+
+    A ledger or sending that was started by a clock that was ahead would call what happens today
+    older than itself. Where the ledger is on a server, its clock has to agree.
+    """
+    ahead = clock_ahead(connection, now)
+    if ahead is not None and ahead < timedelta():
+        now -= ahead
+    began = connection.execute(
+        update(controls)
+        .where(controls.c.name == "client_id", controls.c.changed_at > now + TOLERANCE)
+        .values(changed_at=now)
+    )
+    started = value_of(connection, "sending_started_at")
+    if started is not None and is_ahead(datetime.fromisoformat(started), now):
+        set_value(connection, "sending_started_at", now.isoformat(), BY_ITSELF, now)
+    elif began.rowcount == 0:
+        return None
+    log_decision(connection, "start", BY_ITSELF, now, {"started_at": now.isoformat()})
+    return now
 
 
 def client_id_of(connection: Connection) -> str | None:

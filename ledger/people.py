@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
+from ledger.skew import TOLERANCE
 from ledger.tables import choices, people
 from ledger.upsert import insert_into
 from schemas.records import Coworker
@@ -64,7 +65,11 @@ def accept_person(
         statement.on_conflict_do_update(
             index_elements=[people.c.coworker_id],
             set_=values,
-            where=people.c.fetched_at <= values["fetched_at"],
+            # What a clock that was ahead read is not newer.
+            where=or_(
+                people.c.fetched_at <= values["fetched_at"],
+                people.c.fetched_at > values["fetched_at"] + TOLERANCE,
+            ),
         )
     )
 

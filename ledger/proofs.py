@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from ledger.skew import is_within
 from ledger.tables import controls
 from ledger.upsert import insert_into
 from schemas.entity import Entity
@@ -56,5 +57,5 @@ def proved(connection: Connection, now: datetime) -> frozenset[Entity]:
     return frozenset(
         entity
         for entity, proof in proofs(connection).items()
-        if proof.holds and now - proof.probed_at < HOLDS_FOR
+        if proof.holds and is_within(proof.probed_at, now, HOLDS_FOR)
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, update
 
+from ledger.skew import TOLERANCE
 from ledger.tables import listings, notifications, snapshots
 from ledger.upsert import insert_into
 from schemas.entity import Entity
@@ -160,7 +161,10 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
             snapshots.c.entity == entity,
             snapshots.c[column] == parent_id,
             snapshots.c.gone_at.is_(None),
-            snapshots.c.fetched_at <= asked_at,
+            or_(
+                snapshots.c.fetched_at <= asked_at,
+                snapshots.c.fetched_at > now + TOLERANCE,  # read by a clock that was ahead
+            ),
             snapshots.c.record_id.not_in(present),
         )
         .values(gone_at=now)

@@ -4,14 +4,17 @@ What passes by itself, or was decided on purpose, is not in it: emails kept in o
 without an address, refusals of senders who showed nothing.
 """
 
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from ledger.beats import beats_ahead
 from ledger.engine import Connection
 from ledger.hooks import hook_alarms
 from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, refused_since
+from ledger.skew import TOLERANCE, clock_ahead
 from ledger.stories import Undecided, undecided
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.states import ActionState
@@ -20,6 +23,8 @@ from workers.decide.silence import Hearing
 
 READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
 MAIL = "mail"
+SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
+_IN_HOURS_FROM = 120  # minutes
 _PARTS = {
     "ledger": "the ledger",
     "broker": "the broker",
@@ -59,10 +64,33 @@ def needs_of(
     """
     return [
         *_part_needs(connection, parts),
+        *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
         *_hearing_needs(heard),
         *_decision_needs(undecided(connection)),
     ]
+
+
+def clock_warnings(connection: Connection, now: datetime) -> Iterator[str]:
+    """Yield a sentence for each clock that differs too much from the one of this machine.
+
+    A heartbeat from the future of a process on this machine is a leftover: it has this clock too.
+    """
+    here = clock_ahead(connection, now)
+    if here is not None and abs(here) > TOLERANCE:
+        way = "ahead of" if here > timedelta() else "behind"
+        yield f"the clock of this machine is {_length(abs(here))} {way} the database server's"
+    for beat in beats_ahead(connection, now):
+        if not beat.process.startswith(f"{socket.gethostname()}:"):
+            yield (
+                f"{beat.kind} {beat.process} was last alive at {beat.at:%Y-%m-%d %H:%M} UTC by its "
+                f"own clock, {_length(beat.at - now)} ahead of this machine's"
+            )
+
+
+def _length(length: timedelta) -> str:
+    minutes = round(length / timedelta(minutes=1))
+    return f"{minutes} min" if minutes < _IN_HOURS_FROM else f"{round(minutes / 60)} h"
 
 
 def outage_line(outage: Outage) -> str:
@@ -83,6 +111,11 @@ def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Ne
             continue
         for outage in outages_now(connection).values():
             yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
+
+
+def _clock_needs(connection: Connection, now: datetime) -> Iterator[Need]:
+    for warning in clock_warnings(connection, now):
+        yield Need("clocks", "clocks that differ", f"{warning}. {SET_CLOCKS}")
 
 
 def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:

@@ -14,7 +14,7 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 
 from ledger.actions import next_action_at
-from ledger.beats import last_beats
+from ledger.beats import beats_ahead, last_beats
 from ledger.controls import sending_of
 from ledger.engine import Engine, check_writable, reading
 from ledger.lookups import next_lookup_at
@@ -148,7 +148,7 @@ def _failing(failing: Failing, *, with_errors: bool) -> str:
 def _works_without_broker(engine: Engine, now: datetime) -> bool:
     """Return whether a process that is workers and clock in one is alive: it needs no broker."""
     with reading(engine) as connection:
-        beat_at = last_beats(connection).get(NO_BROKER)
+        beat_at = last_beats(connection, now).get(NO_BROKER)
     return beat_at is not None and (now - beat_at).total_seconds() <= SILENT_AFTER_S
 
 
@@ -234,7 +234,12 @@ def _store(engine: Engine) -> str:
 
 
 def _liveness(
-    kind: str, beat_at: datetime | None, now: datetime, started_at: datetime | None
+    kind: str,
+    beat_at: datetime | None,
+    now: datetime,
+    started_at: datetime | None,
+    *,
+    is_ahead: bool,
 ) -> str:
     """Say whether a kind of process is alive. Others may start with this one, somewhat later."""
     silent_s = None if beat_at is None else (now - beat_at).total_seconds()
@@ -243,6 +248,11 @@ def _liveness(
     if started_at is not None and (now - started_at).total_seconds() <= SILENT_AFTER_S:
         return "starting: no heartbeat since this web process started"
     start = f"start it with `coursebell {kind}` or `coursebell up`"
+    if is_ahead:
+        return (
+            "its last heartbeat is dated in the future; correct the clock of its machine or of this"
+            f" one, and if it does not run, {start}"
+        )
     if silent_s is None:
         return f"no heartbeat yet; unless it is starting now, {start}"
     return f"no heartbeat for {silent_s:.0f} s; {start}"
@@ -261,9 +271,10 @@ def _ledger_parts(
         return {"ledger": ledger}
     with reading(engine) as connection:
         troubles = source_troubles(connection)
-        beats = last_beats(connection)
-        lookup_at = next_lookup_at(connection, now)
-        action_at = next_action_at(connection, now)
+        beats = last_beats(connection, now)
+        ahead = {beat.kind for beat in beats_ahead(connection, now)}
+        lookup_at = next_lookup_at(connection, now, lease_s=settings.lease_s)
+        action_at = next_action_at(connection, now, lease_s=settings.lease_s)
         check = check_part(connection, settings, now, with_errors=with_errors)
         mode = sending_of(connection).mode
         outage = outages_now(connection).get(EmailAction.kind)
@@ -276,7 +287,8 @@ def _ledger_parts(
         "mail": _mail(mode, outage),
     }
     for kind in ("worker", "clock"):
-        parts[kind] = _liveness(kind, beats.get(kind), now, started_at)
+        is_ahead = kind in ahead
+        parts[kind] = _liveness(kind, beats.get(kind), now, started_at, is_ahead=is_ahead)
     for name, due_at in (("lookups", lookup_at), ("actions", action_at)):
         late = due_at is not None and now - due_at > LATE_AFTER
         parts[name] = f"the oldest is due since {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"

@@ -48,7 +48,10 @@ _log = structlog.get_logger("clock")
 
 
 class BellClock:
-    """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as."""
+    """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as.
+
+    `lease_s` is for how long workers claim rows, in seconds.
+    """
 
     def __init__(  # noqa: PLR0913 - what it works with, each by itself
         self,
@@ -57,12 +60,14 @@ class BellClock:
         clock: Clock,
         *,
         check_every_s: float = 0.0,
+        lease_s: float = 60.0,
         kinds: Sequence[str] = ("clock",),
         data_folder: Path | None = None,
     ) -> None:
         self._engine = engine
         self._bell = bell
         self._clock = clock
+        self._lease_s = lease_s
         self._holder = secrets.token_hex(16)
         self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
         self._watch = RevisionWatch(engine)
@@ -112,8 +117,8 @@ class BellClock:
         with writing(self._engine) as connection:
             if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
                 return []
-            lookup_at = next_lookup_at(connection, now)
-            action_at = next_action_at(connection, now)
+            lookup_at = next_lookup_at(connection, now, lease_s=self._lease_s)
+            action_at = next_action_at(connection, now, lease_s=self._lease_s)
             wants_first_look = (
                 SOURCE_CHECK in self._rhythm
                 and self._ticks % FIRST_LOOK_EVERY == 0

@@ -57,6 +57,7 @@ def _work_without_broker(settings: Settings) -> int:
         bell,
         utc_now,
         check_every_s=settings.check_every_s,
+        lease_s=settings.lease_s,
         kinds=kinds,
         data_folder=Path(settings.data_dir),
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 import structlog
 
 from ledger.beats import beat
-from ledger.engine import Engine, writing
+from ledger.engine import Engine, reading, writing
+from ledger.skew import TOLERANCE, clock_ahead
 from schemas.errors import LedgerUnavailable
 from workers.clocks import Clock
 from workers.continuity import Continuity
@@ -48,6 +49,7 @@ class Heartbeat:
         """
         if not self._has_begun:
             self._write()
+            self._compare_clocks()
 
     def beat(self) -> None:
         """Write a sign of life, if the last is some seconds old."""
@@ -65,6 +67,17 @@ class Heartbeat:
         """End it with its process."""
         if self._continuity is not None:
             self._continuity.close()
+
+    def _compare_clocks(self) -> None:
+        """Warn if the clock here differs from the database server's by more than is tolerated."""
+        with reading(self._engine) as connection:
+            ahead = clock_ahead(connection, self._clock())
+        if ahead is not None and abs(ahead) > TOLERANCE:
+            _log.warning(
+                "clock.differs",
+                ahead_of_database_s=round(ahead.total_seconds()),
+                next_step="Set the clocks of all machines by NTP.",
+            )
 
     def _write(self) -> None:
         now = self._clock()

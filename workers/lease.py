@@ -33,7 +33,9 @@ class Lease:
             LedgerUnavailable: it could not be renewed.
         """
         now = self._clock()
-        if self._renewed_at is not None and now - self._renewed_at < self._every:
+        # After a clock was set back the end of the lease is too late, and others take it for a
+        # leftover: it is written anew at once.
+        if self._renewed_at is not None and timedelta() <= now - self._renewed_at < self._every:
             return
         if not self._renew():
             raise Overtaken

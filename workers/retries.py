@@ -1,8 +1,9 @@
 """When to try again: the one place with numbers about waiting. Pure; chance is handed in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from ledger.outages import OUTAGE_REASONS
 from schemas.reasons import Reason
 
 Chance = Callable[[], float]  # gives a number from 0 to 1
@@ -31,6 +32,27 @@ BATCH_S = 60.0  # what is not begun by then goes back
 
 RECEIPT_S = 30.0  # for writing down how a hand-over ended, if the ledger is busy
 PROBE_LEASE_S = 120.0  # for the one email that is tried during an outage
+
+_MOST_JITTER = 1.25
+_SOURCE_S = _MOST_JITTER * _LOOKUP_LONGEST_S + 3_600.0  # and the source's own wish
+# The longest wait for each reason that is counted from the time here. One that is longer was put
+# down by a clock that was ahead, and ends (`ledger.skew`).
+LONGEST_WAITS: Mapping[Reason, timedelta] = {
+    reason: timedelta(seconds=seconds)
+    for reason, seconds in {
+        **dict.fromkeys(OUTAGE_REASONS, _FAULT_LONGEST_S),
+        Reason.HANDOVER_UNKNOWN: _LOOKUP_LONGEST_S,
+        Reason.MAIL_TEMPORARY: _MOST_JITTER * max(_MAIL_WAITS_S),
+        Reason.NEXUDUS_DOWN: _SOURCE_S,
+        Reason.NEXUDUS_BUSY: _SOURCE_S,
+        Reason.NOT_THERE_YET: _SOURCE_S,
+        Reason.RECORD_STUCK: _SOURCE_S,
+        Reason.NEXUDUS_REFUSED: _MOST_JITTER * _REFUSED_LONGEST_S,
+        # Until the end of the night, or the next morning; a day may have 25 hours.
+        Reason.QUIET_HOURS: 25 * 3_600.0,
+        Reason.CAP_DAY: 49 * 3_600.0,
+    }.items()
+}
 
 MOST_LOST_LEASES = 5  # a look-up that ended so many workers in a row is looked at by a person
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
 
+from ledger.skew import is_lease_over
 from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_ACTIONS, actions
 from schemas.events import EventKind
@@ -58,7 +59,7 @@ def claim_actions(
             UNFINISHED_ACTIONS,
             actions.c.state.in_(OPEN_ACTIONS),
             actions.c.due_at <= now,
-            or_(actions.c.lease_until.is_(None), actions.c.lease_until <= now),
+            _is_free(now, lease_s),
             true() if kinds is None else actions.c.kind.in_(kinds),
         )
         .order_by(actions.c.due_at, actions.c.id)
@@ -140,15 +141,22 @@ def release_action(connection: Connection, claimed: ClaimedAction) -> None:
     )
 
 
-def next_action_at(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the next action is due (a past time: now); None if there is none."""
+def next_action_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
+    """Return when the next action is due (a past time: now); None if there is none.
+
+    `lease_s` is for how long workers claim actions.
+    """
     moment: datetime | None = connection.scalar(
         select(func.min(actions.c.due_at)).where(
             and_(
                 UNFINISHED_ACTIONS,
                 actions.c.state.in_(OPEN_ACTIONS),
-                or_(actions.c.lease_until.is_(None), actions.c.lease_until <= now),
+                _is_free(now, lease_s),
             )
         )
     )
     return moment
+
+
+def _is_free(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    return or_(actions.c.lease_until.is_(None), is_lease_over(actions.c.lease_until, now, lease_s))

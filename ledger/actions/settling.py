@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, insert, select, update
 
 from ledger.actions.claiming import ClaimedAction
+from ledger.skew import is_lease_over
 from ledger.tables import UNFINISHED_ACTIONS, action_events, actions, attempts
 from schemas.actions import Outcome
 from schemas.reasons import Reason
@@ -156,18 +157,21 @@ class Expired:
     unknown: int = 0
 
 
-def expire_hand_overs(connection: Connection, now: datetime, *, repeatable: set[str]) -> Expired:
-    """Settle actions whose worker vanished during the hand-over.
+def expire_hand_overs(
+    connection: Connection, now: datetime, *, lease_s: float, repeatable: set[str]
+) -> Expired:
+    """Settle actions whose worker vanished during the hand-over; `lease_s` is how long one has.
 
     What was cut off before `commit_action` waits to be done again, and so do the kinds in
     `repeatable`. Of the others nobody knows, and a person looks. The token stays, so that a worker
     that was only slow can still say how it ended.
     """
+    is_over = is_lease_over(actions.c.lease_until, now, lease_s)
     vanished = connection.execute(
         select(actions.c.id, actions.c.kind, actions.c.committed_at).where(
             UNFINISHED_ACTIONS,
             actions.c.state == ActionState.PERFORMING,
-            actions.c.lease_until <= now,
+            is_over,
         )
     ).all()
     repeated = unknown = 0
@@ -185,7 +189,7 @@ def expire_hand_overs(connection: Connection, now: datetime, *, repeatable: set[
             .where(
                 actions.c.id == row.id,
                 actions.c.state == ActionState.PERFORMING,
-                actions.c.lease_until <= now,
+                is_over,
             )
             .values(
                 state=outcome.state,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
+from ledger.skew import is_lease_over
 from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.entity import Entity
@@ -43,11 +44,16 @@ def is_ours(claim: Claim) -> ColumnElement[bool]:
     )
 
 
-def _is_due(now: datetime) -> ColumnElement[bool]:
+def _is_due(now: datetime, lease_s: float) -> ColumnElement[bool]:
     return or_(
         and_(lookups.c.state.in_([LookupState.DUE, LookupState.WAITING]), lookups.c.due_at <= now),
-        and_(lookups.c.state == LookupState.LEASED, lookups.c.lease_until <= now),
+        _is_lost(now, lease_s),
     )
+
+
+def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    is_over = is_lease_over(lookups.c.lease_until, now, lease_s)
+    return and_(lookups.c.state == LookupState.LEASED, is_over)
 
 
 def claim_lookups(
@@ -57,7 +63,7 @@ def claim_lookups(
     token = secrets.token_hex(16)
     chosen = (
         select(lookups.c.id)
-        .where(UNFINISHED_LOOKUPS, _is_due(now))
+        .where(UNFINISHED_LOOKUPS, _is_due(now, lease_s))
         .order_by(lookups.c.due_at)
         .limit(most)
         .with_for_update(skip_locked=True)
@@ -156,17 +162,18 @@ def _renew(
     return done.rowcount == 1
 
 
-def next_lookup_at(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the next look-up is due (a past time: now); None if there is none."""
+def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
+    """Return when the next look-up is due (a past time: now); None if there is none.
+
+    `lease_s` is for how long workers claim look-ups.
+    """
     waiting = [LookupState.DUE, LookupState.WAITING]
     due = connection.scalar(
         select(func.min(lookups.c.due_at)).where(UNFINISHED_LOOKUPS, lookups.c.state.in_(waiting))
     )
     expired = connection.scalar(
-        select(func.min(lookups.c.lease_until)).where(
-            UNFINISHED_LOOKUPS,
-            lookups.c.state == LookupState.LEASED,
-            lookups.c.lease_until <= now,
-        )
+        select(func.min(lookups.c.lease_until)).where(UNFINISHED_LOOKUPS, _is_lost(now, lease_s))
     )
+    if expired is not None:
+        expired = min(expired, now)
     return min((moment for moment in (due, expired) if moment is not None), default=None)

@@ -186,7 +186,8 @@ SETTINGS: tuple[SettingDoc, ...] = (
         "COURSEBELL_LEASE_S",
         "60",
         secret=False,
-        sentence="How many seconds a worker may hold a piece of work before another takes it over.",
+        sentence="How many seconds a worker may hold a piece of work before another takes it over;"
+        " the same on every machine.",
     ),
     SettingDoc(
         "COURSEBELL_WORKERS",

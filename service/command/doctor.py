@@ -24,6 +24,7 @@ from schemas.reasons import EXPLANATIONS
 from schemas.refusals import REFUSALS
 from schemas.settings import Settings, weak_secrets
 from schemas.states import Mode
+from service.attention import SET_CLOCKS, clock_warnings
 from service.command.common import (
     as_json,
     opened_ledger,
@@ -86,6 +87,8 @@ def doctor(*, mail_to: str | None, as_json: bool) -> None:
 def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> Iterator[Check]:
     ledger = _ledger(settings, stack)
     yield ledger.check
+    if ledger.engine is not None:
+        yield from _clocks(ledger.engine)
     budget = stack.enter_context(closing(make_budget(settings)))
     sources = None
     if ledger.engine is not None:
@@ -140,6 +143,16 @@ def _ledger(settings: Settings, stack: ExitStack) -> _Ledger:
         found = "it is there, and of this version"
         return _Ledger(engine, Check(Topic.LEDGER, name, Verdict.OK, found))
     return _Ledger(None, Check(Topic.LEDGER, name, Verdict.PROBLEM, found, fix))
+
+
+def _clocks(engine: Engine) -> Iterator[Check]:
+    """Say which clocks differ from this machine's, as far as the ledger shows it."""
+    with reading(engine) as connection:
+        found = list(clock_warnings(connection, utc_now()))
+    if not found:
+        yield Check(Topic.LEDGER, "clocks", Verdict.OK, "no time in it is ahead of this machine's")
+    for line in found:
+        yield Check(Topic.LEDGER, "clocks", Verdict.NOTE, line, SET_CLOCKS)
 
 
 def _refused(refused: Sequence[Refused]) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from ledger.backup import (
     put_into,
     stage,
 )
-from ledger.beats import last_beats
+from ledger.beats import beats_ahead, last_beats
 from ledger.controls import client_id_of
 from ledger.copying import was_used
-from ledger.engine import ledger_file, lock_decisions, open_engine, reading, writing
+from ledger.engine import Engine, ledger_file, lock_decisions, open_engine, reading, writing
 from ledger.gaps import Gap, LastAlive, open_gap
 from ledger.migrate import current_revision, migrate
 from schemas.errors import BackupUnusable, ConfigurationError
@@ -34,7 +35,7 @@ from service.command.moments import Moment
 from service.command.up import held, lock_files
 from workers.clocks import utc_now
 from workers.continuity import alone_in, read_last_alive, write_last_alive
-from workers.heartbeat import SILENT_AFTER_S
+from workers.heartbeat import EVERY_S, SILENT_AFTER_S
 from workers.workshop import SECRET_KEY_FILE
 
 NOT_DONE = 1
@@ -286,12 +287,24 @@ def _what_runs(settings: Settings) -> str | None:
     try:
         if current_revision(engine) is None:
             return None
-        with reading(engine) as connection:
-            beats = last_beats(connection)
+        return _who_beats(engine)
     finally:
         engine.dispose()
+
+
+def _who_beats(engine: Engine) -> str | None:
+    now = utc_now()
+    with reading(engine) as connection:
+        beats, ahead = last_beats(connection, now), beats_ahead(connection, now)
     for kind, at in sorted(beats.items()):
-        silent_s = (utc_now() - at).total_seconds()
+        silent_s = (now - at).total_seconds()
         if silent_s < SILENT_AFTER_S:
             return f"A {kind} of Coursebell was alive on this ledger {max(silent_s, 0):.0f} s ago"
+    if ahead:
+        # By a clock that is ahead, or was; only one that still beats runs.
+        time.sleep(2 * EVERY_S)
+        with reading(engine) as connection:
+            beating = [beat for beat in beats_ahead(connection, now) if beat not in ahead]
+        if beating:
+            return f"A {beating[0].kind} of Coursebell runs on this ledger: {beating[0].process}"
     return None

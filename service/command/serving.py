@@ -165,6 +165,7 @@ def clock() -> None:
         bell,
         utc_now,
         check_every_s=settings.check_every_s,
+        lease_s=settings.lease_s,
         data_folder=Path(settings.data_dir),
     ).run(stop)
     bell.close()

@@ -216,7 +216,7 @@ def test_what_is_restored_is_the_backup_and_knows_its_gap(
         # Nothing of the backup's own, and no process that seems to be alive.
         assert value_of(connection, "secret_key") is None
         assert value_of(connection, "backed_up_at") is None
-        assert last_beats(connection) == {}
+        assert last_beats(connection, NOW) == {}
     assert differences(ledger_engine) == []
 
 

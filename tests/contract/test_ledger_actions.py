@@ -75,7 +75,7 @@ def commit(engine: Engine, one: ClaimedAction, now: datetime = NOW) -> bool:
 
 def expire(engine: Engine, now: datetime, repeatable: set[str]) -> int:
     with writing(engine) as connection:
-        expired = expire_hand_overs(connection, now, repeatable=repeatable)
+        expired = expire_hand_overs(connection, now, lease_s=60, repeatable=repeatable)
     return expired.repeated + expired.unknown
 
 
@@ -506,7 +506,7 @@ def test_the_end_of_a_course_itself_is_not_superseded(ledger_engine: Engine) -> 
 def test_the_next_due_time_passes_over_what_somebody_is_at(ledger_engine: Engine) -> None:
     def next_at(now: datetime) -> datetime | None:
         with reading(ledger_engine) as connection:
-            return next_action_at(connection, now)
+            return next_action_at(connection, now, lease_s=60)
 
     assert next_at(NOW) is None
     one = planned(ledger_engine)

@@ -64,7 +64,7 @@ def test_the_last_beat_of_each_kind_is_known(ledger_engine: Engine) -> None:
     alive(ledger_engine, "worker", "one", 3)
     alive(ledger_engine, "clock", "x" * 500, 1)
     with reading(ledger_engine) as connection:
-        assert last_beats(connection) == {"worker": at(5), "clock": at(1)}
+        assert last_beats(connection, NOW) == {"worker": at(5), "clock": at(1)}
     assert len(rows(ledger_engine, heartbeats)) == 3
 
 

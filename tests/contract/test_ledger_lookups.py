@@ -53,7 +53,7 @@ def settle(engine: Engine, one: Claim, how: str) -> bool:
 
 def next_at(engine: Engine, now: datetime = NOW) -> datetime | None:
     with writing(engine) as connection:
-        return next_lookup_at(connection, now)
+        return next_lookup_at(connection, now, lease_s=60)
 
 
 def test_a_claim_says_what_to_read(ledger_engine: Engine) -> None:

@@ -52,6 +52,16 @@ def choose(engine: Engine, stream: str, *, agreed: bool, hashed: str = HASH) -> 
         keep_choice(connection, hashed, stream, NOW, agreed=agreed)
 
 
+def test_what_a_clock_that_was_ahead_read_gives_way_to_what_is_read_now(
+    ledger_engine: Engine,
+) -> None:
+    accept(ledger_engine, COWORKER, 86_400)
+    accept(ledger_engine, replace(COWORKER, first_name="Anita"))
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.first_name, found.fetched_at) == ("Anita", NOW)
+
+
 def test_a_person_is_kept_as_the_profile_says(ledger_engine: Engine) -> None:
     assert person(ledger_engine) is None
     accept(ledger_engine, COWORKER)

@@ -86,7 +86,7 @@ def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
         commit_action(connection, one, at(2), lease_s=LEASE_S)
-        expire_hand_overs(connection, at(100), repeatable=set())
+        expire_hand_overs(connection, at(100), lease_s=60, repeatable=set())
     assert sent(ledger_engine) == [at(100)]
 
 

@@ -116,7 +116,9 @@ def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledge
         connection.execute(text("DELETE FROM attempts"))
     migrate(first_ledger)
     with writing(first_ledger) as connection:
-        expired = expire_hand_overs(connection, MOMENT + timedelta(days=1), repeatable=set())
+        expired = expire_hand_overs(
+            connection, MOMENT + timedelta(days=1), lease_s=60, repeatable=set()
+        )
     assert (expired.repeated, expired.unknown) == (0, 1)
 
 

@@ -26,6 +26,7 @@ from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import try_outages_now
 from ledger.quiet import asked_by_person, quiet_among
 from ledger.sendings import planned_nearby, sent_to
+from ledger.skew import end_far_waits
 from ledger.snapshots import is_answered, newest_news, present_below
 from ledger.tables import (
     action_events,
@@ -41,6 +42,7 @@ from ledger.troubles import ask_refused_again, ask_unanswered_again, source_trou
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
+from workers.retries import LONGEST_WAITS
 
 MANY = 2_000
 LATEST = NOW + timedelta(minutes=MANY)
@@ -74,9 +76,9 @@ def plan_one_that_gathers(connection: Connection) -> None:
 HOT: dict[str, Statement] = {
     "claim look-ups": lambda it: claim_lookups(it, LATEST, lease_s=60, most=10),
     "claim actions": lambda it: claim_actions(it, LATEST, lease_s=60, most=10),
-    "when a look-up is due next": lambda it: next_lookup_at(it, NOW),
-    "when an action is due next": lambda it: next_action_at(it, NOW),
-    "what was cut off": lambda it: expire_hand_overs(it, NOW, repeatable=set()),
+    "when a look-up is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
+    "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
+    "what was cut off": lambda it: expire_hand_overs(it, NOW, lease_s=60, repeatable=set()),
     "plan an action": plan_one_that_gathers,
     "was the end announced": lambda it: finish_announced_at(it, COURSE, ANA),
     "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
@@ -95,6 +97,7 @@ HOT: dict[str, Statement] = {
     "what the source refuses": source_troubles,
     "the source is back": lambda it: ask_unanswered_again(it, NOW),
     "the source takes us again": lambda it: ask_refused_again(it, NOW),
+    "end what waits too long": lambda it: end_far_waits(it, LATEST, LONGEST_WAITS),
     "try the mail server now": lambda it: try_outages_now(it, NOW),
 }
 

@@ -472,7 +472,7 @@ def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> N
     def taken() -> None:
         space.clock.move(500)
         with writing(space.engine) as connection:
-            assert take_lease(connection, "reconcile", "another", space.clock(), lease_s=600)
+            assert take_lease(connection, "reconcile", "another", space.clock(), lease_s=120)
 
     space.source.when_asked("changed_since CourseCompletedLesson", taken)
     assert not nightly(checking(space), time.monotonic() + 60)

@@ -191,7 +191,9 @@ def work_off(workshop: Workshop, now: datetime) -> None:
 def due(workshop: Workshop, now: datetime) -> tuple[datetime | None, datetime | None]:
     """Return when the next look-up and the next action are due."""
     with reading(workshop.engine) as connection:
-        return next_lookup_at(connection, now), next_action_at(connection, now)
+        return next_lookup_at(connection, now, lease_s=60), next_action_at(
+            connection, now, lease_s=60
+        )
 
 
 def grid_point(moment: datetime) -> datetime:

@@ -54,6 +54,8 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
         (run(9000), run(901, ended=False), CheckTrouble.LATE),  # somebody vanished over it
         (None, run(3000, **BASELINE), None),  # it reads all there is
         (None, run(3700, **BASELINE), CheckTrouble.LATE),
+        (run(-86_400), None, CheckTrouble.LATE),  # by a clock that was ahead: it says nothing
+        (run(-86_400), run(5, ended=False), None),
         (run(300), failed(Reason.NEXUDUS_REFUSED), CheckTrouble.FAILING),
         (None, failed(Reason.NEXUDUS_REFUSED, kind=CheckKind.BASELINE), CheckTrouble.FAILING),
         (run(300), failed(Reason.UNREADABLE), CheckTrouble.FAILING),

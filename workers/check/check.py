@@ -26,6 +26,7 @@ from ledger.checks import (
 from ledger.engine import lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import count_sightings, unknown_among
+from ledger.skew import is_ahead
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
     RecordUnreadable,
@@ -144,7 +145,7 @@ def _due_run(checking: Checking, entity: Entity) -> Run | None:
 def _since(last: Run, now: datetime) -> datetime:
     # All that the source had when the last one began is known, but for what it shows late.
     known_upto = min(last.begun_at, now)
-    is_first_of_the_hour = _hour(last.begun_at) != _hour(now)
+    is_first_of_the_hour = _hour(last.begun_at) != _hour(now) or is_ahead(last.begun_at, now)
     return known_upto - (WIDE_OVERLAP if is_first_of_the_hour else OVERLAP)
 
 

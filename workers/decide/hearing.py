@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ledger.checks import CheckKind, Run
 from ledger.intake import Origin
+from ledger.skew import is_ahead
 from ledger.stories.hearing import Told
 from schemas.reasons import Reason
 
@@ -49,14 +50,13 @@ def judge_check(
     """
     if not every_s:
         return None
-    newest = max(
-        (run.ended_at or run.begun_at for run in (last, under_way) if run is not None),
-        default=now,
-    )
+    moments = [run.ended_at or run.begun_at for run in (last, under_way) if run is not None]
+    newest = max((at for at in moments if not is_ahead(at, now)), default=None)
     patience = LATE_AFTER * timedelta(seconds=every_s)
     if last is None and under_way is not None and under_way.kind is CheckKind.BASELINE:
         patience = max(patience, LONGEST_FIRST_LOOK)
-    is_late = now - newest > patience
+    # Nothing but times in the future says nothing; no run at all is one that had no time yet.
+    is_late = bool(moments) if newest is None else now - newest > patience
     if under_way is not None and under_way.reason is not None:
         may_pass = under_way.reason in _MAY_PASS and not is_late
         return CheckTrouble.STUMBLED if may_pass else CheckTrouble.FAILING

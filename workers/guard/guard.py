@@ -15,6 +15,7 @@ import structlog
 from ledger.checks import CheckKind, Run, begin_check, end_check, fail_check, open_run
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.hooks import Watch, forget_hook, keep_hook, keep_watch, known_hooks, watch_of
+from ledger.skew import is_within
 from schemas.errors import (
     CoursebellError,
     LedgerUnavailable,
@@ -81,7 +82,7 @@ class Report:
 def is_guard_due(connection: Connection, now: datetime) -> bool:
     """Say whether the guardian should look: every ten minutes, and at once if it never did."""
     looked_at = watch_of(connection).looked_at
-    return looked_at is None or now - looked_at >= EVERY
+    return looked_at is None or not is_within(looked_at, now, EVERY)
 
 
 def guard(
@@ -173,7 +174,8 @@ def _round(
 def _read_actions(guarding: Guarding, source: Source, watch: Watch, now: datetime) -> Watch:
     """Read which actions about courses there are, at the start and daily; say what is new."""
     read_at = watch.actions_read_at
-    if read_at is not None and read_at >= guarding.started_at and now - read_at < A_DAY:
+    is_known = read_at is not None and read_at >= guarding.started_at
+    if read_at is not None and is_known and is_within(read_at, now, A_DAY):
         return watch
     watch = replace(watch, actions_read_at=now)
     try:
@@ -196,7 +198,7 @@ def _unwatched(
     A refused sign-in says nothing about that right, and is shown where it belongs.
     """
     if isinstance(error, SourceRefused) and not isinstance(error, SignInRefused):
-        if watch.refused_at is None or now - watch.refused_at >= A_DAY:
+        if watch.refused_at is None or not is_within(watch.refused_at, now, A_DAY):
             _log.error("hook.unwatched", error=str(error))
             watch = replace(watch, refused_at=now)
         watch = replace(watch, refused=short(f"{error}", _LONGEST_ERROR))

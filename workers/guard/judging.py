@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ledger.hooks import Alarm, KnownHook, Silence
+from ledger.skew import is_within
 from schemas.records import WebHook
 from workers.guard.looking import entities_of
 from workers.source.foreign import short
@@ -42,7 +43,7 @@ def seen(known: KnownHook | None, hook: WebHook, now: datetime) -> KnownHook:
             well_at=well_at or known.well_at,
             warned=known.warned and errors >= MANY_FAILURES,
             alarm=known.alarm,
-            written_at=tuple(at for at in known.written_at if now - at < A_DAY),
+            written_at=tuple(at for at in known.written_at if is_within(at, now, A_DAY)),
             last_deed=known.last_deed,
             last_deed_at=known.last_deed_at,
         )

@@ -7,13 +7,15 @@ import structlog
 
 from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
 from ledger.beats import give_lease_back, take_lease
+from ledger.controls import correct_start
 from ledger.engine import writing
 from ledger.outages import outages_now
+from ledger.skew import end_far_waits
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
 from workers.perform.perform import perform
 from workers.perform.tools import Performing
-from workers.retries import BATCH_S, PROBE_LEASE_S
+from workers.retries import BATCH_S, LONGEST_WAITS, PROBE_LEASE_S
 from workers.source.reads import Lend
 
 BATCH = 10
@@ -69,14 +71,29 @@ def _end_probe(tools: Performing, holder: str) -> None:
 
 
 def sweep(tools: Performing) -> int:
-    """Settle hand-overs that no worker is at any more; return how many."""
+    """Settle hand-overs that no worker is at any more; return how many.
+
+    Also correct what a clock that was ahead left behind.
+    """
+    now = tools.clock()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
     with writing(tools.engine) as connection:
-        settled = expire_hand_overs(connection, tools.clock(), repeatable=repeatable)
+        settled = expire_hand_overs(connection, now, lease_s=tools.lease_s, repeatable=repeatable)
+        ended = end_far_waits(connection, now, LONGEST_WAITS)
+        corrected = correct_start(connection, now)
     if settled.repeated:
         _log.warning("handover.repeated", count=settled.repeated)
     if settled.unknown:
         _log.error("handover.unknown", count=settled.unknown)
+    if ended:
+        _log.warning("clock.waits-ended", count=ended)
+    if corrected is not None:
+        _log.warning(
+            "clock.start-corrected",
+            started_at=corrected.isoformat(),
+            next_step="What happened before that time is not written about; if some of it should "
+            "be, ask for it with `coursebell backfill`.",
+        )
     return settled.repeated + settled.unknown
 
 

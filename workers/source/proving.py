@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from ledger.engine import Engine, reading, writing
 from ledger.people import known_people
 from ledger.proofs import Proof, keep_proof, proofs
+from ledger.skew import is_within
 from ledger.snapshots import known_ids
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused
@@ -37,7 +38,7 @@ def probe_all(
         known = proofs(connection)
     for entity in IN_BURSTS:
         last = known.get(entity)
-        if not anew and last is not None and now - last.probed_at < _wait(last):
+        if not anew and last is not None and is_within(last.probed_at, now, _wait(last)):
             continue
         known[entity] = _probe(engine, source, entity, now)
         with writing(engine) as connection:

@@ -26,6 +26,7 @@ from ledger.checks import (
 )
 from ledger.engine import Connection, writing
 from ledger.intake import Origin
+from ledger.skew import is_ahead
 from schemas.entity import FOLLOWED
 from schemas.errors import (
     RecordUnreadable,
@@ -59,7 +60,11 @@ def is_nightly_due(connection: Connection, now: datetime, zone: ZoneInfo) -> boo
     baselines = [last_run(connection, [CheckKind.BASELINE], entity) for entity in FOLLOWED]
     if None in baselines:
         return False
-    tonight = runs(connection, [CheckKind.RECONCILE], _night_of(now, zone))
+    tonight = [
+        run
+        for run in runs(connection, [CheckKind.RECONCILE], _night_of(now, zone))
+        if not is_ahead(run.begun_at, now)
+    ]
     if not tonight:
         return True
     if any(run.ended_at is not None for run in tonight):

@@ -16,6 +16,7 @@ import structlog
 from ledger.beats import give_lease_back, is_leased, take_lease
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
+from ledger.skew import TOLERANCE, is_ahead
 from ledger.troubles import ask_refused_again
 from schemas.errors import SignInRefused, SourceRefused, SourceUnavailable
 from schemas.records.token import Token
@@ -149,7 +150,8 @@ class Tokens:
         if self._usable(kept, refused_version):
             return kept
         user, now = self._credentials, self._clock()
-        if kept.refused_until is not None and kept.refused_until > now:
+        longest = now + timedelta(seconds=_REFUSED_FOR_S) + TOLERANCE
+        if kept.refused_until is not None and now < kept.refused_until <= longest:
             raise SignInRefused(f"the source refused our sign-in a moment ago: {user.fix()}")
         if not user.has_password and not _can_refresh(kept, now):
             raise SignInRefused(_nothing_left(kept))
@@ -159,6 +161,8 @@ class Tokens:
         now = self._clock()
         if kept.signed_in_at is None or kept.use_until is None or kept.use_until <= now:
             return False
+        if is_ahead(kept.signed_in_at, now):
+            return False  # by a clock that was ahead: nobody knows how long it lasts
         # A token refused so soon after its sign-in is not stale: a right is missing, and signing
         # in for every such answer would be a storm.
         young = now - kept.signed_in_at < _YOUNG

@@ -1,0 +1,114 @@
+"""Differences between clocks: how much is normal, and what happens to times too far in the future.
+
+A machine whose clock was ahead leaves times in the ledger that lie in the future once the clock is
+right again. Nothing waits for them: a lease that ends later than any lease taken now is over, a
+sign of life from the future is none, and a wait that is longer than the longest there is has ended.
+
+Several hosts need clocks that agree. `TOLERANCE` is how far apart they may be before one host
+takes a live lease of another for such a leftover. Rows in a lease, which ends by a token anyway,
+are never performed twice.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    SQLColumnExpression,
+    Table,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from ledger.tables import UNFINISHED_ACTIONS, UNFINISHED_LOOKUPS, actions, lookups, outages
+from schemas.reasons import Reason
+from schemas.states import ActionState, LookupState
+
+TOLERANCE = timedelta(minutes=5)
+
+
+def is_ahead(moment: datetime, now: datetime) -> bool:
+    """Return whether a time that should be past is further in the future than clocks may differ."""
+    return moment > now + TOLERANCE
+
+
+def is_within(moment: datetime, now: datetime, length: timedelta) -> bool:
+    """Return whether a past time is less than `length` ago; one far in the future is not."""
+    return not is_ahead(moment, now) and now - moment < length
+
+
+def is_lease_over(
+    until: SQLColumnExpression[Any], now: datetime, lease_s: float
+) -> ColumnElement[bool]:
+    """Hold where a lease of `lease_s` seconds has ended, or was taken by a clock that was ahead."""
+    latest = now + timedelta(seconds=lease_s) + TOLERANCE
+    return or_(until <= now, until > latest)
+
+
+def clock_ahead(connection: Connection, now: datetime) -> timedelta | None:
+    """Return how far `now`, the time here, is ahead of the database server; None for SQLite."""
+    if connection.dialect.name == "sqlite":
+        return None
+    server: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now - server
+
+
+def end_far_waits(
+    connection: Connection, now: datetime, longest: Mapping[Reason, timedelta]
+) -> int:
+    """Make due now what waits longer than anything put off now would; return how many rows.
+
+    `longest` has the longest wait for each reason. Waits for other reasons are left alone: they
+    end at times that people or records set.
+    """
+    latest = now + TOLERANCE
+    is_far = (
+        and_(outages.c.reason == reason, outages.c.until > latest + length)
+        for reason, length in longest.items()
+    )
+    changed = connection.execute(update(outages).where(or_(*is_far)).values(until=now))
+    number = changed.rowcount
+    # Past the rows that another worker is at, so that two transactions never wait in a circle.
+    for table, where in (
+        (lookups, _far_lookups(latest, longest)),
+        (actions, _far_actions(latest, longest)),
+    ):
+        far = select(table.c.id).where(where).with_for_update(skip_locked=True)
+        changed = connection.execute(update(table).where(table.c.id.in_(far)).values(due_at=now))
+        number += changed.rowcount
+    return number
+
+
+def _far_lookups(latest: datetime, longest: Mapping[Reason, timedelta]) -> ColumnElement[bool]:
+    waits = and_(lookups.c.state == LookupState.WAITING, _is_far(lookups, latest, longest))
+    return and_(
+        UNFINISHED_LOOKUPS,
+        lookups.c.due_at > latest,
+        or_(lookups.c.state == LookupState.DUE, waits),  # one that is due waits for nothing
+    )
+
+
+def _far_actions(latest: datetime, longest: Mapping[Reason, timedelta]) -> ColumnElement[bool]:
+    return and_(
+        UNFINISHED_ACTIONS,
+        actions.c.due_at > latest,
+        actions.c.state == ActionState.WAITING,
+        # Without a reason a person released it.
+        or_(actions.c.reason.is_(None), _is_far(actions, latest, longest)),
+    )
+
+
+def _is_far(
+    table: Table, latest: datetime, longest: Mapping[Reason, timedelta]
+) -> ColumnElement[bool]:
+    return or_(
+        *(
+            and_(table.c.reason == reason, table.c.due_at > latest + length)
+            for reason, length in longest.items()
+        )
+    )

@@ -1,0 +1,335 @@
+"""A clock that was a day ahead, and is right again: nothing it left behind lasts that day."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Table, update
+from structlog.testing import capture_logs
+
+from ledger.actions import begin_action, claim_actions, commit_action, next_action_at
+from ledger.beats import Beat, beat, beats_ahead, last_beats, take_lease
+from ledger.checks import CheckKind, begin_check, end_check, last_run
+from ledger.control_log import decisions
+from ledger.controls import begin_with, sending_of
+from ledger.engine import Engine, reading, writing
+from ledger.hooks import Watch, keep_watch
+from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.outages import note_outage
+from ledger.sign_ins import SignIn, keep_sign_in
+from ledger.skew import TOLERANCE, clock_ahead
+from ledger.snapshots import accept_listing
+from ledger.tables import actions, lookups, outages
+from schemas.entity import FOLLOWED, Entity
+from schemas.reasons import Reason
+from schemas.settings import load_settings
+from schemas.states import Mode
+from service.attention import clock_warnings
+from service.health import readiness
+from tests.builders.records import COURSE_ID, lesson
+from tests.contract.ledger_rig import LEASE_S, NOW, at, claim, rows
+from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
+from workers.check.reconcile.nightly import is_nightly_due
+from workers.clocks import utc_now
+from workers.guard import is_guard_due
+from workers.lease import Lease
+from workers.perform.outbox import perform_batch, sweep
+from workers.retries import LONGEST_WAITS, refused_again_at
+from workers.source.sign_in import Credentials, Tokens
+
+A_DAY = timedelta(days=1)
+DAYTIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
+
+
+@pytest.fixture
+def space(ledger_engine: Engine) -> Space:
+    return Space(ledger_engine, rules_of(DAYTIME))
+
+
+def ahead(space: Space, do: Callable[[], object]) -> None:
+    """Do something while the clock is a day ahead."""
+    space.clock.now += A_DAY
+    do()
+    space.clock.now -= A_DAY
+
+
+def claim_one(space: Space) -> None:
+    """Claim what is due, as a worker that then crashes."""
+    with writing(space.engine) as connection:
+        claim_lookups(connection, space.clock(), lease_s=LEASE_S, most=9)
+        claim_actions(connection, space.clock(), lease_s=LEASE_S, most=9)
+
+
+def test_a_lookup_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
+    space.enrol(1)
+    ahead(space, lambda: claim_one(space))
+    with reading(space.engine) as connection:
+        assert next_lookup_at(connection, space.clock(), lease_s=LEASE_S) == space.clock()
+    space.work()
+    assert space.outcomes() == [("done", None)]
+
+
+def test_an_action_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
+    space.enrol(1)
+    space.look_up()
+    ahead(space, lambda: claim_one(space))
+    with reading(space.engine) as connection:
+        found = next_action_at(connection, space.clock(), lease_s=LEASE_S)
+    assert found is not None
+    assert found <= space.clock()
+    space.work()
+    assert space.outcomes() == [("done", None)]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_hand_over_cut_off_tomorrow_is_settled_now_and_never_repeated(
+    space: Space, *, committed: bool
+) -> None:
+    def hand_over() -> None:
+        now = space.clock()
+        with writing(space.engine) as connection:
+            [one] = claim_actions(connection, now, lease_s=LEASE_S, most=1)
+            assert begin_action(connection, one, now, lease_s=LEASE_S, events=1)
+            assert not committed or commit_action(connection, one, now, lease_s=LEASE_S)
+
+    space.enrol(1)
+    space.look_up()
+    ahead(space, hand_over)
+    sweep(space.performing)
+    space.work()
+    expected = ("unknown", "handover-unknown") if committed else ("done", None)
+    assert space.outcomes() == [expected]
+    assert len(space.mailer.caught) == (0 if committed else 1)
+
+
+@pytest.mark.parametrize("minutes_ahead", [0, 4])
+def test_the_live_lease_of_a_host_a_little_ahead_is_kept(
+    space: Space, minutes_ahead: float
+) -> None:
+    space.enrol(1)
+    space.clock.move(60 * minutes_ahead)
+    claim_one(space)
+    with writing(space.engine) as connection:
+        assert take_lease(connection, "clock", "it", space.clock(), lease_s=5)
+    space.clock.move(-60 * minutes_ahead)
+    assert claim(space.engine, space.clock()) == []
+    with writing(space.engine) as connection:
+        assert not take_lease(connection, "clock", "another", space.clock(), lease_s=5)
+
+
+def test_a_worker_that_lives_through_the_correction_sends_nothing_twice(space: Space) -> None:
+    def set_back_and_sweep() -> None:
+        space.clock.now -= A_DAY
+        sweep(space.performing)
+
+    space.enrol(1)
+    space.look_up()
+    space.clock.now += A_DAY
+    space.mailer.meanwhile(set_back_and_sweep)
+    perform_batch(space.performing, space.lend)
+    space.work()
+    assert space.mailer.asked == 2
+    assert len(space.mailer.caught) == 1
+    assert space.outcomes() == [("done", None)]
+
+
+def test_a_lease_is_renewed_at_once_when_the_clock_was_set_back() -> None:
+    clock, renewed = HandClock(NOW + A_DAY), list[datetime]()
+
+    def renew() -> bool:
+        renewed.append(clock())
+        return True
+
+    lease = Lease(renew, clock, LEASE_S)
+    lease.keep()
+    clock.now = NOW
+    lease.keep()
+    lease.keep()
+    assert renewed == [NOW + A_DAY, NOW]
+
+
+def test_a_named_lease_of_tomorrow_is_free(ledger_engine: Engine) -> None:
+    for holder, seconds in (("it", 86_400.0), ("another", 0.0)):
+        with writing(ledger_engine) as connection:
+            assert take_lease(connection, "reconcile", holder, at(seconds), lease_s=120)
+
+
+def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        beat(connection, "worker", "host:1", NOW + A_DAY)
+        beat(connection, "clock", "host:2", NOW)
+    with reading(ledger_engine) as connection:
+        assert last_beats(connection, NOW) == {"clock": NOW}
+        assert beats_ahead(connection, NOW) == [Beat("worker", "host:1", NOW + A_DAY)]
+        said = [line for line in clock_warnings(connection, NOW) if "host:1" in line]
+    assert len(said) == 1
+    assert "24 h ahead" in said[0]
+    parts = readiness(load_settings({}), ledger_engine, NOW)
+    assert parts["clock"] == "ok"
+    assert "dated in the future" in parts["worker"]
+    with writing(ledger_engine) as connection:
+        beat(connection, "worker", "host:3", NOW + TOLERANCE)
+    assert readiness(load_settings({}), ledger_engine, NOW)["worker"] == "ok"
+
+
+def test_on_a_server_its_clock_is_compared_with_the_one_here(ledger_engine: Engine) -> None:
+    with reading(ledger_engine) as connection:
+        said = list(clock_warnings(connection, utc_now() - A_DAY))
+        assert list(clock_warnings(connection, utc_now())) == []
+        if ledger_engine.dialect.name == "sqlite":
+            assert said == []
+            assert clock_ahead(connection, NOW) is None
+            return
+    assert said == ["the clock of this machine is 24 h behind the database server's"]
+
+
+def test_a_lookup_asked_for_tomorrow_is_due_now(space: Space) -> None:
+    ahead(space, lambda: space.enrol(1))
+    space.work()
+    assert space.lookups() == [("due", None)]
+    with capture_logs() as logs:
+        sweep(space.performing)
+    assert [line["count"] for line in logs if line["event"] == "clock.waits-ended"] == [1]
+    space.work()
+    assert space.lookups() == [("done", None)]
+
+
+@pytest.mark.parametrize("table", [lookups, actions])
+def test_only_a_wait_that_is_longer_than_any_ends(space: Space, table: Table) -> None:
+    def due_after_a_sweep(reason: Reason | None, wait: timedelta) -> timedelta:
+        values = {"state": "waiting", "reason": reason, "due_at": space.clock() + wait}
+        with writing(space.engine) as connection:
+            connection.execute(update(table).values(values))
+        sweep(space.performing)
+        due_at: datetime = rows(space.engine, table)[0].due_at
+        return due_at - space.clock()
+
+    space.enrol(1)
+    space.look_up()
+    a_second = timedelta(seconds=1)
+    for reason, longest in LONGEST_WAITS.items():
+        assert due_after_a_sweep(reason, longest) == longest
+        assert due_after_a_sweep(reason, longest + TOLERANCE + a_second) == timedelta()
+    if table is actions:  # released by a person
+        assert due_after_a_sweep(None, TOLERANCE + a_second) == timedelta()
+
+
+def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space) -> None:
+    space.enrol(1)
+    space.look_up()
+    for state, reason in (("waiting", Reason.GATHERING), ("planned", None)):
+        values = {"state": state, "reason": reason, "due_at": space.clock() + 300 * A_DAY}
+        with writing(space.engine) as connection:
+            connection.execute(update(actions).values(values))
+        sweep(space.performing)
+        assert rows(space.engine, actions)[0].due_at == values["due_at"]
+
+
+def test_an_outage_until_tomorrow_ends(space: Space) -> None:
+    for moment, expected in ((space.clock(), 900), (space.clock() + A_DAY, 0)):
+        with writing(space.engine) as connection:
+            connection.execute(outages.delete())
+            note_outage(connection, "email", Reason.MAIL_BUSY, "", moment, lambda _: 900.0)
+        sweep(space.performing)
+        until = rows(space.engine, outages)[0].until
+        assert (until - space.clock()).total_seconds() == expected
+
+
+def test_every_wait_is_within_its_bound() -> None:
+    latest = refused_again_at(NOW, 99, chance=1.0)
+    assert latest - NOW == LONGEST_WAITS[Reason.NEXUDUS_REFUSED]
+
+
+def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
+    ledger_engine: Engine,
+) -> None:
+    # Times of today, since the database server's own clock has to agree.
+    clock = HandClock(utc_now().replace(microsecond=0))
+    began_at = clock.now + A_DAY
+    with writing(ledger_engine) as connection:
+        begin_with(connection, Mode.SENDING, began_at)
+    space = Space(ledger_engine, rules_of(DAYTIME), clock, begins=began_at - NOON)
+    with capture_logs() as logs:
+        sweep(space.performing)
+        sweep(space.performing)
+    assert len([line for line in logs if line["event"] == "clock.start-corrected"]) == 1
+    with reading(ledger_engine) as connection:
+        sending = sending_of(connection)
+        assert [one.what for one in decisions(connection)] == ["start"]
+    assert sending.started_at == sending.began_at
+    assert sending.started_at is not None
+    assert began_at - A_DAY <= sending.started_at < began_at
+    clock.move(60)
+    space.enrol(1)
+    space.work()
+    assert space.outcomes() == [("done", None)]
+
+
+def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -> None:
+    now = utc_now()
+    for moment in (now + A_DAY, now):
+        with writing(ledger_engine) as connection:
+            begin_with(connection, Mode.SENDING, moment)
+    with reading(ledger_engine) as connection:
+        since = sending_of(connection).watching_since
+    assert since is not None
+    assert now <= since < now + A_DAY
+
+
+def test_a_host_that_is_behind_its_database_server_moves_no_start(ledger_engine: Engine) -> None:
+    now = utc_now()
+    for moment in (now, now - A_DAY):
+        with writing(ledger_engine) as connection:
+            begin_with(connection, Mode.SENDING, moment)
+    with reading(ledger_engine) as connection:
+        since = sending_of(connection).watching_since
+    is_file = ledger_engine.dialect.name == "sqlite"  # which has no clock to compare with
+    assert since == (now - A_DAY if is_file else now)
+
+
+def test_the_last_run_is_the_newest_and_not_the_one_of_tomorrow(ledger_engine: Engine) -> None:
+    kind, entity = CheckKind.CHECK, Entity.COURSE_MEMBER
+    with writing(ledger_engine) as connection:
+        for moment in (NOW + A_DAY, NOW):
+            run = begin_check(connection, kind, entity, moment)
+            end_check(connection, run.check_id, moment)
+        found = last_run(connection, [kind], entity)
+    assert found is not None
+    assert found.begun_at == NOW
+
+
+def test_what_ran_tomorrow_is_done_again_today(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        for entity in FOLLOWED:
+            run = begin_check(connection, CheckKind.BASELINE, entity, NOW - A_DAY)
+            end_check(connection, run.check_id, NOW - A_DAY)
+        run = begin_check(connection, CheckKind.RECONCILE, None, NOW + A_DAY)
+        end_check(connection, run.check_id, NOW + A_DAY)
+        keep_watch(connection, Watch(None, looked_at=NOW + A_DAY), NOW + A_DAY)
+        assert is_nightly_due(connection, NOW, LISBON)
+        assert is_guard_due(connection, NOW)
+        keep_watch(connection, Watch(None, looked_at=NOW), NOW)
+        run = begin_check(connection, CheckKind.RECONCILE, None, NOW)
+        end_check(connection, run.check_id, NOW)
+        assert not is_nightly_due(connection, NOW, LISBON)
+        assert not is_guard_due(connection, NOW)
+
+
+def test_what_a_list_no_longer_has_is_gone_although_it_was_read_tomorrow(
+    ledger_engine: Engine,
+) -> None:
+    entity, parent, records = Entity.LESSON, ("course_id", COURSE_ID), [lesson(1), lesson(2)]
+    with writing(ledger_engine) as connection:
+        later = NOW + A_DAY
+        accept_listing(connection, entity, parent, records, later, asked_at=later)
+        assert accept_listing(connection, entity, parent, records[:1], NOW, asked_at=NOW) == [2]
+
+
+def test_a_sign_in_of_tomorrow_is_made_anew(ledger_engine: Engine) -> None:
+    tokens = Tokens(ledger_engine, lambda: None, Credentials("a", "b"), lambda: NOW)  # type: ignore[arg-type, return-value]
+    for signed_in_at, usable in ((NOW, True), (NOW + TOLERANCE, True), (NOW + A_DAY, False)):
+        until = signed_in_at + timedelta(minutes=20)
+        with writing(ledger_engine) as connection:
+            keep_sign_in(connection, SignIn(1, "token", "refresh", signed_in_at, until))
+        assert (tokens.newer_than(0) is not None) is usable
