@@ -82,8 +82,8 @@ def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> 
     if mode == Mode.SENDING and sending.started_at is not None:
         for reason, clause in _resumption(connection, sending.started_at).items():
             if reason is None:
-                due = update(actions).where(clause).values(state=ActionState.WAITING)
-                connection.execute(due)
+                due = {"state": ActionState.WAITING, "reason": None}
+                connection.execute(update(actions).where(clause).values(due))
             else:
                 hold_for(connection, reason, clause, now)
     return sending

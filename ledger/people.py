@@ -142,6 +142,14 @@ def people_by_name(connection: Connection, part: str) -> list[Person]:
     return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
 
 
+def people_by_address_part(connection: Connection, part: str) -> list[Person]:
+    """Return everybody who has this in their address, with the @; at most 20. Compared as names."""
+    wanted = folded(part)
+    found = _people_who(connection, lambda _, address: wanted in folded(address or ""))
+    found.sort(key=lambda one: (folded(one[1]), one[0]))
+    return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
+
+
 def _people_who(
     connection: Connection, fits: Callable[[str, str | None], bool]
 ) -> list[tuple[int, str]]:

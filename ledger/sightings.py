@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, exists, func, select, update
 
 from ledger.snapshots import newest_news
-from ledger.tables import sightings
+from ledger.tables import events, sightings
 from ledger.upsert import insert_into
 from schemas.entity import Entity
+from schemas.events import EventKind
 from schemas.reasons import Reason
 
 _REFERENCES = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
@@ -173,6 +174,36 @@ def sighting_of(connection: Connection, entity: Entity, record_id: int) -> Sight
         return None
     references = {name: getattr(row, name) for name in _REFERENCES}
     return Sighting(row.record_id, row.changed_at, row.digest or row.decided, **references)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierEnrolment:
+    """An enrolment that was there before we first looked, and of which no event was found."""
+
+    course_member_id: int
+    course_id: int | None
+    created_at: datetime | None
+
+
+def enrolled_before(connection: Connection, coworker_id: int) -> list[EarlierEnrolment]:
+    """Return the enrolments of one person that were there before we began, the oldest first."""
+    was_found = exists().where(
+        events.c.coworker_id == coworker_id,
+        events.c.course_member_id == sightings.c.record_id,
+        events.c.kind == EventKind.ENROLLED,
+    )
+    rows = connection.execute(
+        select(sightings.c.record_id, sightings.c.course_id, sightings.c.created_at)
+        .where(
+            sightings.c.entity == Entity.COURSE_MEMBER,
+            sightings.c.coworker_id == coworker_id,
+            sightings.c.reason == Reason.BEFORE_START,
+            sightings.c.gone_at.is_(None),
+            ~was_found,
+        )
+        .order_by(sightings.c.created_at, sightings.c.record_id)
+    )
+    return [EarlierEnrolment(*row) for row in rows]
 
 
 def count_sightings(connection: Connection, entity: Entity) -> int:

@@ -34,7 +34,7 @@ from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.fates import fate_of, number_of, part_of
 from service.command.moments import Moment
 from service.command.reach import told_if_out_of_reach
-from service.command.whom import coworker_id_in, people_meant
+from service.command.whom import coworker_id_in, people_meant, say_which
 from workers.check.backfill import (
     REVIEWED,
     REVIEWED_WITH_OLD,
@@ -233,16 +233,14 @@ class _About:
 
 def _one_meant(checking: Checking, who: str, *, whole: bool) -> _About:
     with reading(checking.engine) as connection:
-        found = [_about(one, whole=whole) for one in people_meant(connection, who)]
+        found = people_meant(connection, who)
     if len(found) == 1:
-        return found[0]
+        return _about(found[0], whole=whole)
     coworker_id = coworker_id_in(who)
     if not found and coworker_id is not None:
         return _About(coworker_id, None, None)
     if found:
-        click.echo("That may be each of these; take the Id of one:", err=True)
-        for one in found:
-            click.echo(printable(f"  {one.coworker_id}  {one.line}"), err=True)
+        say_which(found, whole=whole)
     else:
         click.echo("Nobody like that was in any news we had.", err=True)
         click.echo("Try: coursebell backfill --person with their Id in Nexudus", err=True)

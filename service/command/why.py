@@ -1,20 +1,25 @@
 """`why`: one person's story: did they get it, and if not, for what reason."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import click
 
+from ledger.controls import sending_of
 from ledger.engine import Connection, reading
 from ledger.people import Person
 from ledger.retention import ATTEMPTS, COPIES
+from ledger.sightings import EarlierEnrolment, enrolled_before
 from ledger.snapshots import snapshot_of
 from ledger.stories import ActionStory, EventStory, story_of
 from schemas.entity import Entity
+from schemas.errors import ConfigurationError
 from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Course, CourseMember, Lesson
-from schemas.states import ActionState
+from schemas.settings import Settings
+from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
     local,
@@ -25,10 +30,16 @@ from service.command.common import (
     shortened,
     show_addresses,
 )
-from service.command.whom import people_meant
+from service.command.fates import fate_of, fates_by_sending, kept_fate
+from service.command.whom import coworker_id_in, is_ambiguous, people_meant, say_which
 from workers.clocks import utc_now
+from workers.workshop import make_forecasting
 
 NOBODY = 1
+_WHO_IS_UNKNOWN = (
+    "Try: coursebell why with a part of their name or address, or with their Id in Nexudus, by "
+    "which those are known who enrolled before Coursebell was installed"
+)
 
 _WORDS = {
     EventKind.ENROLLED: "Enrolled",
@@ -63,6 +74,21 @@ class Telling:
     lesson: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One person: what happened to them, and what was there before we first looked.
+
+    `fates` are what a change to sending would do to each email that is held in observe mode.
+    """
+
+    coworker_id: int
+    name: str | None
+    email: str | None
+    told: list[Telling]
+    earlier: list[tuple[EarlierEnrolment, str]]
+    fates: dict[int, str]
+
+
 @click.command()
 @click.argument("who", metavar="EMAIL")
 @as_json
@@ -70,38 +96,99 @@ class Telling:
 def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
     """Tell what happened to a person, what they were sent, and why.
 
-    EMAIL is their address; their Id, or a part of their name or of what stands before the @, will
-    do.
+    EMAIL is their address or a part of it with the @; their Id, or a part of their name or of what
+    stands before the @, will do. If several people fit, they are listed, unless one fits exactly.
     """
-    with opened_ledger(settings_now()) as engine, reading(engine) as connection:
-        found = [
-            (person, _tellings(connection, story_of(connection, person.coworker_id)))
-            for person in people_meant(connection, who)
-        ]
-    if as_json:
-        print_json([_as_plain(person, told, whole=show_addresses) for person, told in found])
+    settings = settings_now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        people = people_meant(connection, who)
+        is_unclear = is_ambiguous(people) and not as_json
+        found = [] if is_unclear else _stories(connection, settings, people, who)
+    if is_unclear:
+        say_which(people, whole=show_addresses)
+    elif as_json:
+        print_json([_as_plain(one, whole=show_addresses) for one in found])
     elif not found:
         click.echo("Nobody like that was in any news we had.", err=True)
-        click.echo("Try: coursebell why with a part of their name, or coursebell tail", err=True)
-    for person, told in [] if as_json else found:
-        address = person.email if show_addresses else shortened(person.email)
-        click.echo(printable(f"{person.full_name}  {address or '(no email address in Nexudus)'}"))
-        for telling in told:
-            for line in _lines(telling):
-                click.echo(f"  {printable(line)}")
-        if _has_outdated(told, utc_now()):
-            click.echo(f"  {_NOT_KEPT}")
+        click.echo(_WHO_IS_UNKNOWN, err=True)
+    for one in [] if as_json else found:
+        for line in _story_lines(one, whole=show_addresses):
+            click.echo(printable(line))
     if not found:
         raise SystemExit(NOBODY)
 
 
-def _as_plain(person: Person, told: list[Telling], *, whole: bool) -> dict[str, object]:
+def _stories(
+    connection: Connection, settings: Settings, people: list[Person], who: str
+) -> list[Story]:
+    unknown = None if people else coworker_id_in(who)
+    ids = [one.coworker_id for one in people] + ([] if unknown is None else [unknown])
+    known = {one.coworker_id: one for one in people}
+    found = []
+    for coworker_id in ids:
+        told = _tellings(connection, story_of(connection, coworker_id))
+        earlier = [
+            (one, _title(connection, one.course_id, one.course_member_id))
+            for one in enrolled_before(connection, coworker_id)
+        ]
+        fates = _fates(connection, settings, coworker_id, told)
+        person = known.get(coworker_id)
+        if person is not None or told or earlier:
+            name, email = (person.full_name, person.email) if person else (None, None)
+            found.append(Story(coworker_id, name, email, told, earlier, fates))
+    return found
+
+
+def _fates(
+    connection: Connection, settings: Settings, coworker_id: int, told: list[Telling]
+) -> dict[int, str]:
+    """Return what a change to sending would do to the emails held in observe mode, by action."""
+    observed = {
+        action.action_id
+        for telling in told
+        for action in telling.event.actions
+        if (action.state, action.reason) == (ActionState.HELD, Reason.OBSERVE)
+    }
+    if not observed or sending_of(connection).mode is Mode.SENDING:
+        return {}
+    now = utc_now()
+    try:
+        forecasting = make_forecasting(settings)
+    except ConfigurationError:
+        return {}  # `coursebell status` tells of it; what happened can be told all the same
+    fates = fates_by_sending(connection, forecasting, now, coworker_id)
+    found = {one: kept_fate(reason) for reason, ids in fates.kept.items() for one in ids}
+    found |= {one.action.action_id: fate_of(one, now) for one in fates.expected}
+    return {action_id: fate for action_id, fate in found.items() if action_id in observed}
+
+
+def _story_lines(one: Story, *, whole: bool) -> Iterator[str]:
+    address = one.email if whole else shortened(one.email)
+    if one.name is None:
+        yield f"Coworker {one.coworker_id}, whose name and address were not read yet"
+    else:
+        yield f"{one.name}  {address or '(no email address in Nexudus)'}"
+    for enrolment, title in one.earlier:
+        when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
+        yield f"  {when}Enrolled  ({title})"
+        yield "    Before Coursebell was installed; no email was due"
+    for telling in one.told:
+        for line in _lines(telling, one.fates):
+            yield f"  {line}"
+    if _has_outdated(one.told, utc_now()):
+        yield f"  {_NOT_KEPT}"
+
+
+def _as_plain(one: Story, *, whole: bool) -> dict[str, object]:
     return {
-        "name": person.full_name,
-        "email": person.email if whole else shortened(person.email),
-        "coworker_id": person.coworker_id,
+        "name": one.name,
+        "email": one.email if whole else shortened(one.email),
+        "coworker_id": one.coworker_id,
+        "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
+        "with_sending": {str(action_id): fate for action_id, fate in one.fates.items()},
         "events": [
-            {"course": one.course, "lesson": one.lesson, **asdict(one.event)} for one in told
+            {"course": each.course, "lesson": each.lesson, **asdict(each.event)}
+            for each in one.told
         ],
     }
 
@@ -126,16 +213,20 @@ def _tellings(connection: Connection, story: list[EventStory]) -> list[Telling]:
 
 
 def _course(connection: Connection, event: EventStory) -> str:
+    return _title(connection, event.course_id, event.course_member_id)
+
+
+def _title(connection: Connection, course_id: int | None, course_member_id: int) -> str:
     for entity, record_id in (
-        (Entity.COURSE, event.course_id),
-        (Entity.COURSE_MEMBER, event.course_member_id),
+        (Entity.COURSE, course_id or 0),
+        (Entity.COURSE_MEMBER, course_member_id),
     ):
         known = snapshot_of(connection, entity, record_id)
         if known is not None and isinstance(known.record, Course):
             return known.record.title
         if known is not None and isinstance(known.record, CourseMember):
-            return known.record.course_title or f"course {event.course_id}"
-    return f"course {event.course_id}"
+            return known.record.course_title or f"course {course_id}"
+    return "a course" if course_id is None else f"course {course_id}"
 
 
 def _lesson(connection: Connection, event: EventStory) -> str | None:
@@ -147,14 +238,18 @@ def _lesson(connection: Connection, event: EventStory) -> str | None:
     return f"lesson {event.lesson_id}"
 
 
-def _lines(telling: Telling) -> list[str]:
+def _lines(telling: Telling, fates: Mapping[int, str]) -> list[str]:
     event = telling.event
     what = _WORDS[EventKind(event.kind)]
     about = f"{what} {telling.lesson}" if telling.lesson else what
     lines = [f"{local(event.happened_at)}  {about}  ({telling.course})"]
     if event.reason:
         lines.append(f"    No email: {explained(event.reason)}")
-    return lines + [f"    {_action_line(action)}" for action in event.actions]
+    for action in event.actions:
+        lines.append(f"    {_action_line(action)}")
+        if action.action_id in fates:
+            lines.append(f"      After `coursebell mode sending` it {fates[action.action_id]}")
+    return lines
 
 
 def _action_line(action: ActionStory) -> str:
