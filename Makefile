@@ -7,7 +7,7 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops bench check format lock image
+.PHONY: help setup demo test stops kills bench check format lock image
 
 help:  ## list what can be done here
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
 	@COURSEBELL_TEST_STOPS=20 $(BIN)/python -m pytest -q -k stopped_while_it_sends tests/e2e/test_planned_stops.py
+
+kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and count the damage (about ten minutes)
+	@$(BIN)/python -m pytest -q --numprocesses 2 tests/endurance/kills.py
 
 bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
 	@$(BIN)/python -m bench.source_economy

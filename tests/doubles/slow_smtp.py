@@ -8,18 +8,21 @@ from types import TracebackType
 from typing import Self
 
 _MESSAGE_ID = re.compile(rb"^Message-ID: (<[^>]+>)", re.MULTILINE | re.IGNORECASE)
+_LAST_BOUNDARY = b"--\r\n"  # what an email of several parts ends with
 
 
 class SlowSmtp:
     """Listens on a port of this machine while used as a context manager.
 
-    `taken` are the Message-IDs of what came whole, in order; `open` how many clients are in the
-    middle of an email, and `most_open` how many were at once. `delay_s` may be changed meanwhile.
+    `taken` are the Message-IDs of what came whole, in order, and `undotted` those of what came
+    whole but for the final dot; `open` is how many clients are in the middle of an email, and
+    `most_open` how many were at once. `delay_s` may be changed meanwhile.
     """
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
         self.taken: list[str] = []
+        self.undotted: list[str] = []
         self.open = self.most_open = 0
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -57,11 +60,12 @@ class SlowSmtp:
             self.open += change
             self.most_open = max(self.open, self.most_open)
 
-    def take(self, text: bytes) -> None:
-        """Keep what came whole."""
+    def take(self, text: bytes, *, dotted: bool) -> None:
+        """Note an email whose text came to its end."""
         found = _MESSAGE_ID.search(text)
         with self._lock:
-            self.taken.append(found[1].decode() if found else "")
+            into = self.taken if dotted else self.undotted
+            into.append(found[1].decode() if found else "")
 
 
 class _Conversation(socketserver.StreamRequestHandler):
@@ -99,13 +103,17 @@ class _Conversation(socketserver.StreamRequestHandler):
             self._answer(b"250 fine")
 
     def _text(self) -> None:
-        text = b""
-        for line in self.rfile:
-            if line == b".\r\n":
-                self.smtp.take(text)
-                self._answer(b"250 2.0.0 queued")
-                return
-            text += line
+        text, dotted = b"", False
+        with contextlib.suppress(OSError):
+            for line in self.rfile:
+                dotted = line == b".\r\n"
+                if dotted:
+                    break
+                text += line
+        if dotted or text.endswith(_LAST_BOUNDARY):
+            self.smtp.take(text, dotted=dotted)
+        if dotted:
+            self._answer(b"250 2.0.0 queued")
 
     def _answer(self, line: bytes) -> None:
         self.smtp.wait()

@@ -24,6 +24,7 @@ from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker import RunningBroker, choose, start
 from workers.broker.running import free_port
+from workers.supervisor import Pace
 
 HOOK_SECRET = "an-ascii-hook-secret"
 RELAY_TOKEN = "a-relay-token"
@@ -31,6 +32,7 @@ RULES = Path(__file__).parent / "rules.yaml"
 LEASE_S = 3
 NEVER_KEPT = MARKED_SECRET
 _PATIENCE_S = 20.0
+_BROKER_PACE = Pace(first_delay_s=0.1, longest_delay_s=0.1)
 
 
 @dataclass(slots=True)
@@ -127,15 +129,19 @@ class House:
 
 
 @contextlib.contextmanager
-def living(folder: Path, **settings: str) -> Iterator[House]:
-    """Give a house whose ledger is ready and in which nothing runs yet but broker and stand-in."""
+def living(folder: Path, *, seed: str = "", **settings: str) -> Iterator[House]:
+    """Give a house whose ledger is ready and in which nothing runs yet but broker and stand-in.
+
+    `seed` is a file with what the stand-in begins with.
+    """
     web_port = free_port()
     choice = choose(None, folder)
     sign_in = ("--username", "api@example.org", "--password", "correct horse")
     deliver = ("--deliver-to", f"http://127.0.0.1:{web_port}", "--retry-after", "0.05")
+    begin_with_seed = ("--seed", seed) if seed else ()
     with (
-        start(choice, folder) as broker,
-        running(*deliver, *sign_in, "--secret", HOOK_SECRET) as sandbox,
+        start(choice, folder, pace=_BROKER_PACE) as broker,
+        running(*deliver, *sign_in, "--secret", HOOK_SECRET, *begin_with_seed) as sandbox,
     ):
         environment = {
             name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.doubles.scripted_smtp import SILENCE, ScriptedSmtp
 from tests.doubles.slow_smtp import SlowSmtp
 from tests.e2e.house import House, living
@@ -37,6 +39,7 @@ def lessons_done(house: House, number: int) -> None:
                 planned += 1
 
 
+@pytest.mark.timeout(180 + 20 * STOPS)
 def test_a_worker_stopped_while_it_sends_leaves_nothing_unknown(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -17,7 +17,7 @@ def is_alive(pid: int) -> bool:
         return False
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         # Either it ended just now, or this system has no /proc to look into.
         return not Path("/proc/self").exists()
     return stat.rpartition(")")[2].split()[0] != "Z"

@@ -39,13 +39,14 @@ class RunningBroker:
         *,
         next_port: Callable[[], int] | None = None,
         say: Callable[[str], None] = lambda _: None,
+        pace: Pace = _PACE,
     ) -> None:
         self.url = url
         self.failing: Failing | None = None
         self._server = server
         self._next_port = next_port or free_port
         self._say = say
-        self._restarts = Restarts(_PACE)
+        self._restarts = Restarts(pace)
         self._up_since: float | None = time.monotonic()  # None: it is not up
         self._due_at = 0.0
 
@@ -150,7 +151,7 @@ class RunningBroker:
             self._note_death(server, f"No port is free: {error.strerror}.", lived_s=0.0)
             return
         self.url = self._server.url
-        self._due_at = time.monotonic() + _PACE.first_delay_s
+        self._due_at = time.monotonic() + self._restarts.pace.first_delay_s
         self._say(f"Another program has taken the broker's port {port}; it gets another one.")
 
     def stop(self) -> None:
@@ -174,11 +175,12 @@ def start(
     *,
     next_port: Callable[[], int] = free_port,
     say: Callable[[str], None] = lambda _: None,
+    pace: Pace = _PACE,
 ) -> RunningBroker:
     """Start the chosen server in a folder of its own below `data_dir`, and wait for its answer.
 
-    `say` gets a line when it later dies and when it runs again. A given URL is returned as it is.
-    On Linux the server dies with the calling thread, so
+    `say` gets a line when it later dies and when it runs again, and `pace` is how soon that is
+    tried. A given URL is returned as it is. On Linux the server dies with the calling thread, so
     call this from the main one.
 
     Raises:
@@ -196,7 +198,7 @@ def start(
     except BaseException:
         place.leave()
         raise
-    return RunningBroker(server.url, server, next_port=next_port, say=say)
+    return RunningBroker(server.url, server, next_port=next_port, say=say, pace=pace)
 
 
 def _begin_on_free_port(binary: Path, place: Place, next_port: Callable[[], int]) -> OwnServer:
