@@ -161,13 +161,25 @@ def contents_of(connection: Connection) -> Contents:
     )
 
 
-def open_restored_gap(engine: Engine, since: datetime | None, who: str, now: datetime) -> int:
-    """Make a staged copy ready to be used from `now` on; return how many actions are held."""
+def open_restored_gap(
+    engine: Engine,
+    since: datetime | None,
+    who: str,
+    now: datetime,
+    *,
+    last_alive: datetime | None = None,
+) -> int:
+    """Make a staged copy ready to be used from `now` on; return how many actions are held.
+
+    `last_alive` is when the ledger it replaces was last used, as far as this machine remembers.
+    """
     with writing(engine) as connection:
+        traces = (now, last_alive, known_until(connection))
         forget_values(connection, BACKED_UP_AT, SECRET_KEY, REMEMBERED_SINCE)
         for table in (heartbeats, leases):
             connection.execute(delete(table))
-        return open_gap(connection, Gap(since, now, "restore"), who)
+        until = max(at for at in traces if at is not None)
+        return open_gap(connection, Gap(since, until, "restore"), who)
 
 
 def put_into(engine: Engine, staged: Path) -> None:

@@ -8,7 +8,7 @@ with the reason `restored`, for a person to release or skip:
   due (`workers.decide.again`), because the lost ledger may have found the same event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, insert, or_, select
@@ -54,8 +54,14 @@ class LastAlive:
 def open_gap(connection: Connection, gap: Gap, who: str) -> int:
     """Record a gap, and hold each action that may have been performed in it; return how many.
 
+    A gap ends at the latest time that left a trace, if the clock is behind that: what happened
+    until then may have been sent. What is planned after it is planned at its end or later
+    (`ledger.actions.planning`), whatever the clock says.
+
     Call it while nothing else decides (`ledger.engine.lock_decisions`).
     """
+    traces = (gap.ended_at, gap.began_at, known_until(connection))
+    gap = replace(gap, ended_at=max(at for at in traces if at is not None))
     row = {"began_at": gap.began_at, "ended_at": gap.ended_at, "cause": gap.cause}
     connection.execute(insert(gaps).values(**row))
     may_be_sent = and_(
@@ -74,6 +80,12 @@ def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
     ended_at: datetime | None = connection.scalar(
         select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= moment)
     )
+    return ended_at
+
+
+def last_gap_end(connection: Connection) -> datetime | None:
+    """Return when the last gap ended, also if the clock says that it has not; None: no gap."""
+    ended_at: datetime | None = connection.scalar(select(func.max(gaps.c.ended_at)))
     return ended_at
 
 
@@ -113,7 +125,8 @@ def notice_gap(
             return None
     elif not (is_local and value_of(connection, REMEMBERED_SINCE)):
         return None
-    gap = Gap(known, now, "noticed")
+    until = now if seen is None or not is_ours else max(now, seen.at)
+    gap = Gap(known, until, "noticed")
     open_gap(connection, gap, BY_ITSELF)
     return gap
 

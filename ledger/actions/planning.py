@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, not_, select, true, update
 
 from ledger.actions.settling import note_attempt
-from ledger.gaps import gap_ended_by
+from ledger.gaps import last_gap_end
 from ledger.tables import action_events, actions
 from ledger.upsert import insert_into
 from schemas.actions import Outcome, Plan
@@ -21,7 +21,7 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
     is held from the beginning apart from what is not.
     The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
     """
-    action_id = _gathering(connection, plan, now) if plan.gather_until else None
+    action_id = _gathering(connection, plan) if plan.gather_until else None
     if action_id is None:
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
@@ -32,11 +32,11 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
         )
 
 
-def _gathering(connection: Connection, plan: Plan, now: datetime) -> int | None:
+def _gathering(connection: Connection, plan: Plan) -> int | None:
     if plan.gather_until is None:
         return None
     longest = plan.gather_until - plan.happened_at
-    restored_at = gap_ended_by(connection, now)
+    restored_at = last_gap_end(connection)
     row = connection.execute(
         select(actions.c.id, actions.c.happened_at, actions.c.reason)
         .where(
@@ -103,7 +103,8 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
             coworker_id=plan.coworker_id,
             course_member_id=plan.course_member_id,
             happened_at=plan.happened_at,
-            planned_at=now,
+            # In the order of things, also if the clock was set back across a restore.
+            planned_at=max(now, last_gap_end(connection) or now),
             asked=plan.asked,
             state=state,
             reason=reason,

@@ -22,10 +22,9 @@ from ledger.backup import (
     stage,
 )
 from ledger.beats import beats_ahead, last_beats
-from ledger.controls import client_id_of
 from ledger.copying import was_used
 from ledger.engine import Engine, ledger_file, lock_decisions, open_engine, reading, writing
-from ledger.gaps import Gap, LastAlive, open_gap
+from ledger.gaps import Gap, open_gap
 from ledger.migrate import current_revision, migrate
 from schemas.errors import BackupUnusable, ConfigurationError
 from schemas.settings import Settings
@@ -34,7 +33,7 @@ from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.moments import Moment
 from service.command.up import held, lock_files
 from workers.clocks import utc_now
-from workers.continuity import alone_in, read_last_alive, write_last_alive
+from workers.continuity import alone_in, read_last_alive
 from workers.heartbeat import EVERY_S, SILENT_AFTER_S
 from workers.workshop import SECRET_KEY_FILE
 
@@ -134,17 +133,20 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
 def _put(settings: Settings, staged: Path, contents: Contents) -> _Restored:
     now = utc_now()
     with opened_file(staged) as copy:
-        held = open_restored_gap(copy, contents.made_at, who_decides(), now)
-        with reading(copy) as connection:
-            ledger_id = client_id_of(connection)
+        last = read_last_alive(Path(settings.data_dir))
+        held = open_restored_gap(
+            copy,
+            contents.made_at,
+            who_decides(),
+            now,
+            last_alive=None if last is None else last.at,
+        )
     target = ledger_file(settings.database_url)
     if target is not None:
         kept = put_in_place(staged, target, now)
     else:
         kept = _put_on_server(settings, staged, now)
     key = _put_key(settings, contents.secret_key, now)
-    if ledger_id is not None:
-        write_last_alive(Path(settings.data_dir), LastAlive(ledger_id, now))
     return _Restored(now, held, kept, key)
 
 
@@ -217,7 +219,9 @@ def _declare(settings: Settings, since: datetime | None, *, yes: bool, as_json: 
         writing(engine) as connection,
     ):
         lock_decisions(connection)
-        held = open_gap(connection, Gap(since, now, "declared"), who_decides())
+        last = read_last_alive(Path(settings.data_dir))
+        until = now if last is None else max(now, last.at)
+        held = open_gap(connection, Gap(since, until, "declared"), who_decides())
     if as_json:
         print_json({"since": since, "until": now, "held": held})
     else:
@@ -244,15 +248,15 @@ def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[s
 
 
 def _clock_is_behind(settings: Settings, contents: Contents) -> str | None:
-    """Return what to do if this machine's clock is behind; what it times would be sent again."""
+    """Return what to do if this machine's clock is behind; more is held then than has to be."""
     now, last = utc_now(), read_last_alive(Path(settings.data_dir))
     known = [at for at in (contents.made_at, None if last is None else last.at) if at is not None]
     if not known or max(known) <= now:
         return None
     return (
         f"Check the clock of this machine: it says {local(now)}, and the ledger was in use at "
-        f"{local(max(known))}. If the clock is behind, correct it before you restore, or "
-        "emails that were sent after the time it shows are sent again."
+        f"{local(max(known))}. If the clock is behind, correct it before you restore. Emails about "
+        "what happens until the later time are held."
     )
 
 

@@ -4,7 +4,7 @@ The world goes on while the ledger is set back: the source and the mailbox keep 
 """
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,12 +42,14 @@ class Restorable(Space):
         (self.folder / "backup.db").unlink(missing_ok=True)
         make_backup(self.engine, self.folder / "backup.db", None, self.clock())
 
-    def restore(self) -> int:
+    def restore(self, last_alive: datetime | None = None) -> int:
         """Go back to the backup now, and find again all that ever happened; return what is held."""
         staged = self.folder / "staged.db"
         contents = stage(self.folder / "backup.db", staged)
         with opened_file(staged) as copy:
-            held = open_restored_gap(copy, contents.made_at, "a test", self.clock())
+            held = open_restored_gap(
+                copy, contents.made_at, "a test", self.clock(), last_alive=last_alive
+            )
         put_into(self.engine, staged)
         staged.unlink()
         for entity, record_id in list(self.told):
@@ -115,6 +117,34 @@ def test_what_the_lost_ledger_sent_is_held_and_goes_once_when_it_is_released(
     assert space.held() == {}
     assert max(space.sent().values()) == 2
     assert sum((space.sent() - sent - new).values()) == 4
+
+
+def test_a_clock_set_back_across_a_restore_repeats_nothing(space: Restorable) -> None:
+    space.later(hours=3)
+    planned = space.enrol(1)
+    space.look_up()  # planned in the copy, and sent afterwards
+    space.back_up()
+    space.work()
+    space.later(minutes=10)
+    space.enrol(2)
+    space.finish(planned, 1)
+    space.later(hours=1)
+    sent, last_alive = space.sent(), space.clock()
+    assert sum(sent.values()) == 3
+
+    space.clock.now -= timedelta(hours=3)  # before the backup
+    assert space.restore(last_alive) == 1
+    for _ in range(6):
+        space.later(hours=1)
+        assert space.sent() == sent
+    assert space.held() == {Reason.RESTORED: 3}
+
+    assert space.decide("release") == 3
+    space.work()
+    assert space.held() == {}
+    space.enrol(3)
+    space.work()
+    assert sum(space.sent().values()) == 3 + 3 + 1
 
 
 def test_two_people_who_release_the_same_emails_at_once_send_each_once(space: Restorable) -> None:

@@ -193,10 +193,6 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
         },
         Outcome.held(Reason.RESTORED),
     ),
-    "was released before the ledger was restored once more": (
-        {"restored_at": NOON, "released_at": NOON - MINUTE},
-        Outcome.held(Reason.RESTORED),
-    ),
     "a place that may have been approved before the ledger was restored": (
         {
             "restored_at": NOON - MINUTE,

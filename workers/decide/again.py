@@ -111,7 +111,8 @@ def _surely_unsent(truth: Truth, rule: Rule) -> Outcome | None:
     count: the rules may have been others then.
     """
     restored_at, released_at = truth.restored_at, truth.released_at
-    if restored_at is None or (released_at is not None and released_at >= restored_at):
+    # It was planned after the restore, so a person who released it did so after that too.
+    if restored_at is None or released_at is not None:
         return None
     first_at = min(event.happened_at for event in truth.events)
     is_new = truth.planned_at - restored_at < _CAUGHT_UP_AFTER
