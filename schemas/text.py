@@ -103,6 +103,16 @@ def closest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     return f"; did you mean {prefix}{found[0]}?" if found else ""
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known text that `name` is most likely meant for, compared as `folded` does.
+
+    None if none is near.
+    """
+    by_form = {folded(one): one for one in known}
+    found = difflib.get_close_matches(folded(name)[:100], by_form, n=1)
+    return by_form[found[0]] if found else None
+
+
 def one_of(words: Iterable[str]) -> str:
     """Write words as a choice: `a, b or c`."""
     listed = list(words)

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.beats import beats_ahead
+from ledger.catalogue import catalogue_of
 from ledger.engine import Connection
 from ledger.hooks import hook_alarms
 from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, refused_since
 from ledger.skew import TOLERANCE, clock_ahead
 from ledger.stories import Undecided, undecided
+from schemas.errors import ConfigurationError
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.settings import Settings
 from schemas.states import ActionState
 from service.hearing import HearingNow, loss_line, unusual_line
+from workers.decide.conditions import unknown_names
 from workers.decide.silence import Hearing
+from workers.workshop import read_rules
 
 READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
 MAIL = "mail"
@@ -91,6 +96,18 @@ def clock_warnings(connection: Connection, now: datetime) -> Iterator[str]:
 def _length(length: timedelta) -> str:
     minutes = round(length / timedelta(minutes=1))
     return f"{minutes} min" if minutes < _IN_HOURS_FROM else f"{round(minutes / 60)} h"
+
+
+def rule_warnings(connection: Connection, settings: Settings) -> list[str]:
+    """Return what may be wrong with the rules: names that nothing at Nexudus has.
+
+    A file that cannot be loaded is a warning too: the processes that run have loaded another.
+    """
+    try:
+        rules = read_rules(settings)
+    except ConfigurationError as error:
+        return [f"{mistake}; nothing starts until it is corrected" for mistake in error.mistakes]
+    return list(unknown_names(rules, catalogue_of(connection)))
 
 
 def outage_line(outage: Outage) -> str:

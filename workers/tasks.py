@@ -18,6 +18,7 @@ from ledger.engine import reading, writing
 from ledger.retention import forget_old
 from schemas.errors import SourceRefused, Transient
 from workers.check.backfill import missed_in
+from workers.check.catalogue import learn_catalogue
 from workers.check.check import check_all
 from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import this_child
@@ -119,6 +120,8 @@ def check_source() -> None:
         tools.bell.ring(LOOKUP_DRAIN)
     if done.more:
         tools.bell.ring(SOURCE_CHECK)
+    else:
+        learn_catalogue(tools.checking, tools.performing.stand.rules)
 
 
 @shared_task(name=SOURCE_RECONCILE)

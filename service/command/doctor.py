@@ -24,7 +24,7 @@ from schemas.reasons import EXPLANATIONS
 from schemas.refusals import REFUSALS
 from schemas.settings import Settings, weak_secrets
 from schemas.states import Mode
-from service.attention import SET_CLOCKS, clock_warnings
+from service.attention import SET_CLOCKS, clock_warnings, rule_warnings
 from service.command.common import (
     as_json,
     opened_ledger,
@@ -102,7 +102,9 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     if ledger.engine is not None:
         with reading(ledger.engine) as connection:
             refused = refused_since(connection, utc_now() - REFUSED_FOR)
+            warnings = rule_warnings(connection, settings)
         yield from _refused(refused)
+        yield from _rules(warnings)
     yield from _mail(settings, mail_to, ledger.engine)
 
 
@@ -166,6 +168,15 @@ def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
         advice = REFUSALS[one.reason].advice
         fix = f"{advice[0].upper()}{advice[1:]}."
         yield Check(Topic.SIGNATURE, name, verdict, f"{one.found}{over}", fix)
+
+
+def _rules(warnings: Sequence[str]) -> Iterator[Check]:
+    name = "names"
+    if not warnings:
+        yield Check(Topic.RULES, name, Verdict.OK, "no rule names something that Nexudus lacks")
+    for warning in warnings:
+        fix = "Correct the rules file, or use the ID; then start Coursebell again."
+        yield Check(Topic.RULES, name, Verdict.NOTE, warning, fix)
 
 
 def _plain(check: Check) -> dict[str, str | None]:

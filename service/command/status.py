@@ -16,7 +16,7 @@ from ledger.troubles import Trouble, source_troubles
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
 from schemas.states import ActionState, LookupState
-from service.attention import Need, needs_of, outage_line
+from service.attention import Need, needs_of, outage_line, rule_warnings
 from service.command.common import (
     as_json,
     local,
@@ -47,6 +47,7 @@ class _Standing:
     outages: dict[str, Outage]
     parts: dict[str, str]
     needs: list[Need]
+    warnings: list[str]
 
 
 @click.command()
@@ -83,12 +84,14 @@ def _standing(settings: Settings, engine: Engine, now: datetime) -> _Standing:
             outages_now(connection),
             parts,
             needs_of(connection, parts, now, heard),
+            rule_warnings(connection, settings),
         )
 
 
 def _plain(found: _Standing) -> dict[str, object]:
     return {
         "needs_attention": found.needs,
+        "warnings": found.warnings,
         "mode": found.sending.mode,
         **asdict(found.counted),
         "hearing": hearing_plain(found.heard),
@@ -106,6 +109,7 @@ def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]
     yield _one_line(found.sending.mode, found.counted)
     yield from hearing_lines(found.heard, settings, now)
     yield from (f"! {need.says}" for need in found.needs if need.code not in _AMONG_HEARING)
+    yield from (f"  warning: {warning}" for warning in found.warnings)
     said = {need.says for need in found.needs}
     others = (*map(outage_line, found.outages.values()), *(one.sentence for one in found.refused))
     yield from (f"  {line}" for line in others if line not in said)

@@ -42,7 +42,9 @@ SETTINGS = load_settings({"COURSEBELL_NEXUDUS_USERNAME": "a@b.example"})
 
 def needs(engine: Engine, **parts: str) -> list[Need]:
     with reading(engine) as connection:
-        return needs_of(connection, WELL | parts, at(60))
+        found = needs_of(connection, WELL | parts, at(60))
+    # These tests are of a day that is long past by the clock of a database server.
+    return [need for need in found if need.code != "clocks"]
 
 
 def codes(engine: Engine) -> list[str]:

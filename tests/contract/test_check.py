@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from ledger.beats import take_lease
+from ledger.catalogue import catalogue_of
 from ledger.checks import CheckKind, Run, last_run, open_run
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
@@ -23,8 +24,10 @@ from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
 from tests.contract.study_rig import SHIPPED, Space, rules_of
+from workers.check.catalogue import learn_catalogue
 from workers.check.check import Checked, check_all
 from workers.check.tools import Checking
+from workers.decide.conditions import unknown_names
 
 KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
@@ -301,3 +304,35 @@ def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
     assert look(space).news == 1
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
+
+
+def learn(space: Space, text: str) -> list[tuple[str, int]]:
+    """Learn what courses there are for these rules; return what the source was asked."""
+    asked(space)
+    learn_catalogue(Checking(space.engine, space.lend, space.clock), rules_of(text))
+    return asked(space)
+
+
+def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_first_look_ended(
+    space: Space,
+) -> None:
+    naming = f"{SHIPPED}\n".replace("    template: welcome\n", _NAMING)
+    assert learn(space, naming) == [], "before the first look"
+    look(space)
+    assert learn(space, SHIPPED) == [], "no rule names a course"
+    assert learn(space, naming) == [("changed_since Course", 0)]
+    assert learn(space, naming) == [], "a moment ago"
+    with reading(space.engine) as connection:
+        known = catalogue_of(connection)
+    assert known is not None
+    assert set(known.courses.values()) == {"Freelance Finance"}
+    [said] = unknown_names(rules_of(naming), known)
+    assert said.endswith("is called Freelance Finanze; did you mean Freelance Finance?")
+    space.clock.now += timedelta(hours=1)
+    space.source.refuse()
+    learn(space, naming)
+    with reading(space.engine) as connection:
+        assert catalogue_of(connection) == known
+
+
+_NAMING = "    template: welcome\n    where:\n      course: Freelance Finanze\n"

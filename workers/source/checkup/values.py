@@ -29,6 +29,7 @@ class Topic(StrEnum):
     SIGNATURE = "Signatures of webhooks"
     SEVERAL = "Reading several records with one request"
     ZONES = "Time zones"
+    RULES = "The rules"
     MAIL = "The mail server"
 
 
