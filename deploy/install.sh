@@ -6,8 +6,8 @@
 #     sudo deploy/install.sh web worker     # these processes only, with a database and a broker of your own
 #
 # The first run writes /etc/coursebell/env, to be filled in. Every further run is an upgrade: it
-# installs beside the running version, checks the settings, stops Coursebell, migrates the ledger,
-# and starts the new version. Make a backup before.
+# installs beside the running version, checks the settings, stops Coursebell, makes a backup of the
+# ledger in /var/lib/coursebell/backups, migrates the ledger, and starts the new version.
 #
 #   PYTHON  the Python to use, 3.11 or newer (default: python3)
 #   OWNER   the user that Coursebell runs as (default: coursebell; made if it is not there)
@@ -131,11 +131,31 @@ install_units() {
   fi
 }
 
+# With the version that is installed, since the new one does not read the ledger before it is migrated.
+back_up() {
+  local installed=$PREFIX/.venv/bin/coursebell status=0
+  [ -x "$installed" ] || return 0
+  if ! "$installed" backup --help > /dev/null 2>&1; then
+    say "No backup was made: the installed version has no command for it."
+    return 0
+  fi
+  as_owner mkdir -p -m 700 "$STATE/backups"
+  as_owner "$installed" backup "$STATE/backups" >&2 || status=$?
+  if [ "$status" = 2 ]; then
+    say "No backup was made, for the reason above."
+  elif [ "$status" != 0 ]; then
+    say "No backup could be made, so nothing was upgraded and the version that was there stays."
+    start_units
+    exit 1
+  fi
+}
+
 # From here on the running version is stopped; if anything fails, it is started again.
 change_over() {
   if has_systemd; then
     systemctl stop "${units[@]}"
   fi
+  back_up
   as_owner "$new/bin/coursebell" migrate >&2 || {
     say "The ledger was not migrated, so the version that was there stays."
     start_units

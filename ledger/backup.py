@@ -8,13 +8,13 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 
 from ledger.controls import (
     BACKED_UP_AT,
@@ -27,7 +27,7 @@ from ledger.controls import (
 )
 from ledger.copying import copy_ledger
 from ledger.engine import Connection, Engine, open_file, reading, writing
-from ledger.gaps import Gap, known_until, open_gap
+from ledger.gaps import Gap, known_until, moment_of, open_gap
 from ledger.migrate import current_revision, migrate, newest_revision
 from ledger.tables import actions, heartbeats, leases, people
 from schemas.errors import BackupUnusable, LedgerUnavailable
@@ -149,12 +149,17 @@ def verify(path: Path) -> None:
 
 
 def contents_of(connection: Connection) -> Contents:
-    """Return what a ledger holds."""
+    """Return what a ledger holds. Raises `BackupUnusable` if its time cannot be read."""
     backed_up_at = value_of(connection, BACKED_UP_AT)
+    made_at = moment_of(backed_up_at) if backed_up_at else known_until(connection)
+    if made_at is None and backed_up_at:
+        raise BackupUnusable(
+            "does not say when it was made: its control backed_up_at is not a date with a time zone"
+        )
     is_done = actions.c.state == ActionState.DONE
     sent = select(func.count()).select_from(actions).where(is_done)
     return Contents(
-        datetime.fromisoformat(backed_up_at) if backed_up_at else known_until(connection),
+        made_at,
         connection.scalar(select(func.count()).select_from(people)) or 0,
         connection.scalar(sent) or 0,
         value_of(connection, SECRET_KEY),
@@ -182,13 +187,20 @@ def open_restored_gap(
         return open_gap(connection, Gap(since, until, "restore"), who)
 
 
-def put_into(engine: Engine, staged: Path) -> None:
+def put_into(engine: Engine, staged: Path, check: Callable[[Connection], None]) -> None:
     """Replace all rows of a migrated ledger with those of a staged copy, in one transaction.
 
+    `check` is called first, in that transaction: no process can begin to use the ledger, or say
+    that it is alive, between the check and the commit.
+
     Raises:
-        LedgerUnavailable: it could not be written; the ledger is as it was.
+        LedgerUnavailable: it could not be written; the ledger is as it was. So it is if `check`
+            raises.
     """
     with opened_file(staged) as copy, reading(copy) as source, writing(engine) as target:
+        if target.dialect.name == "postgresql":
+            target.execute(text("LOCK TABLE heartbeats IN SHARE ROW EXCLUSIVE MODE"))
+        check(target)
         copy_ledger(source, target)
 
 

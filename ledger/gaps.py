@@ -105,6 +105,15 @@ def known_until(connection: Connection) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
+def moment_of(text: object) -> datetime | None:
+    """Return a time that a control holds, or None for what is not a date with a time zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found
+
+
 def notice_gap(
     connection: Connection, seen: LastAlive | None, now: datetime, *, is_local: bool
 ) -> Gap | None:
@@ -118,7 +127,7 @@ def notice_gap(
     copied_at = value_of(connection, BACKED_UP_AT)
     is_ours = seen is not None and seen.ledger_id == client_id_of(connection)
     if copied_at is not None:
-        known = datetime.fromisoformat(copied_at)
+        known = moment_of(copied_at)
         forget_values(connection, BACKED_UP_AT, SECRET_KEY)
     elif is_ours:
         if seen is None or (known is not None and known >= seen.at):

@@ -44,14 +44,12 @@ def hold_for(
     connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
 ) -> list[int]:
     """Hold the actions that meet a condition, with this reason; return their ids."""
-    held = connection.scalars(
-        update(actions)
-        .where(where)
-        .values(state=ActionState.HELD, reason=reason, lease_until=None, lease_token=None)
-        .returning(actions.c.id)
-    ).all()
+    held = _locked(connection, where)
+    values = {"state": ActionState.HELD, "reason": reason, "lease_until": None, "lease_token": None}
+    for some in portions(held):
+        connection.execute(update(actions).where(actions.c.id.in_(some)).values(**values))
     _note(connection, held, now, ActionState.HELD, reason)
-    return list(held)
+    return held
 
 
 def held_by_reason(connection: Connection) -> dict[Reason, int]:
@@ -161,9 +159,10 @@ def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
     done: dict[int, Reason] = {}
     before = states_of(connection, action_ids)
     for some in portions(action_ids):
-        held = actions.c.id.in_(some) & (actions.c.state == ActionState.HELD)
+        is_held = actions.c.id.in_(some) & (actions.c.state == ActionState.HELD)
+        held = _locked(connection, is_held)
         changed = connection.scalars(
-            update(actions).where(held).values(**changes).returning(actions.c.id)
+            update(actions).where(actions.c.id.in_(held)).values(**changes).returning(actions.c.id)
         )
         done |= {action_id: before[action_id][1] for action_id in changed}
     for reason in sorted({reason for reason in done.values() if reason}):
@@ -171,6 +170,16 @@ def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
         _note(connection, ids, now, changes["state"], reason, f"{what} by {who}")
         log_decision(connection, what, who, now, {"reason": reason, "action_ids": ids})
     return sorted(done)
+
+
+def _locked(connection: Connection, where: ColumnElement[bool]) -> list[int]:
+    """Lock the actions that meet a condition, and return their ids.
+
+    PostgreSQL locks rows in the order in which it finds them. In the order of their ids, two that
+    decide at the same moment never wait for each other in a circle.
+    """
+    wanted = select(actions.c.id).where(where).order_by(actions.c.id).with_for_update()
+    return list(connection.scalars(wanted))
 
 
 def _note(  # noqa: PLR0913, PLR0917 - one line of each history

@@ -32,6 +32,12 @@ def has_known_key(engine: Engine) -> bool:
         return _known(connection) is not None
 
 
+def is_key_of(connection: Connection, secret_key: str) -> bool | None:
+    """Return whether the ledger belongs to this key; None if none was used with it before."""
+    known = _known(connection)
+    return None if known is None else hmac.compare_digest(known, _fingerprint(secret_key))
+
+
 def check_key(engine: Engine, secret_key: str, now: datetime) -> None:
     """Check that the ledger belongs to this key; the first key that comes is the ledger's.
 

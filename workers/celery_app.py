@@ -5,9 +5,11 @@ mechanism (the ledger's), no result, no ETA, no remote control, and sockets that
 """
 
 import signal
+import warnings
 from typing import Any
 
 from celery import Celery, Task, signals
+from celery.exceptions import SecurityWarning
 from celery.utils.dispatch import Signal
 
 from schemas.errors import ConfigurationError
@@ -107,6 +109,8 @@ def run_worker(app: Celery) -> int:
 
     Celery's own command line is not used: it takes options from a dozen environment variables.
     """
+    # It warns of root with advice for its own command line; `coursebell worker` warns of it itself.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         loglevel="INFO",
         quiet=True,

@@ -7,7 +7,7 @@ from marshmallow import ValidationError
 
 from ledger.control_log import log_decision
 from ledger.controls import MOVED_AT, set_value
-from ledger.copying import copy_ledger, was_used
+from ledger.copying import copy_ledger, is_unchanged_copy, row_counts, was_used
 from ledger.engine import Engine, ledger_file, open_engine, reading, writing
 from ledger.migrate import migrate
 from schemas.errors import ConfigurationError, LedgerUnavailable
@@ -87,14 +87,30 @@ def _target(url: str | None, url_file: str | None) -> str:
 
 
 def _moved(source: Engine, target: Engine) -> dict[str, int]:
-    """Copy everything in one transaction; the file is marked once the copy is committed."""
+    """Copy everything in one transaction; the file is marked once the copy is committed.
+
+    A process that was killed between the two has left a whole copy: the file is then marked.
+    """
     migrate(target)
-    with reading(target) as connection:
-        if was_used(connection):
-            raise ConfigurationError(["it holds a ledger already; give an empty one"])
     now, who = utc_now(), who_decides()
-    with writing(source) as rows, writing(target) as new:
-        copied = copy_ledger(rows, new)
-        log_decision(new, "move", who, now, {"rows": sum(copied.values())})
+    with writing(source) as rows:
+        with reading(target) as connection:
+            is_used = was_used(connection)
+            is_copied = is_used and is_unchanged_copy(rows, connection)
+            copied = row_counts(connection) if is_copied else {}
+        if is_used and not is_copied:
+            raise ConfigurationError(
+                [
+                    (
+                        "it holds a ledger already; give an empty one. If it is a copy that an"
+                        " earlier `coursebell move` left, and Coursebell has not run on it, empty"
+                        " it with DROP SCHEMA public CASCADE; CREATE SCHEMA public; and move again"
+                    )
+                ]
+            )
+        if not is_copied:
+            with writing(target) as new:
+                copied = copy_ledger(rows, new)
+                log_decision(new, "move", who, now, {"rows": sum(copied.values())})
         set_value(rows, MOVED_AT, now.isoformat(), who, now)
     return copied

@@ -1,7 +1,6 @@
 """`restore`: goes back to a backup, and holds what may have been sent since it was made."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,8 +22,17 @@ from ledger.backup import (
 )
 from ledger.beats import beats_ahead, last_beats
 from ledger.copying import was_used
-from ledger.engine import Engine, ledger_file, lock_decisions, open_engine, reading, writing
+from ledger.engine import (
+    Connection,
+    Engine,
+    ledger_file,
+    lock_decisions,
+    open_engine,
+    reading,
+    writing,
+)
 from ledger.gaps import Gap, open_gap
+from ledger.keys import is_key_of
 from ledger.migrate import current_revision, migrate
 from schemas.errors import BackupUnusable, ConfigurationError
 from schemas.settings import Settings
@@ -35,7 +43,8 @@ from service.command.up import held, lock_files
 from workers.clocks import utc_now
 from workers.continuity import alone_in, read_last_alive
 from workers.heartbeat import EVERY_S, SILENT_AFTER_S
-from workers.workshop import SECRET_KEY_FILE
+from workers.private_folder import private_folder
+from workers.workshop import SECRET_KEY_FILE, has_secret_key, secret_key
 
 NOT_DONE = 1
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -93,10 +102,9 @@ def restore(file: Path | None, *, since: datetime | None, yes: bool, as_json: bo
 def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> None:
     target = ledger_file(settings.database_url)
     folder = Path(settings.data_dir) if target is None else target.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Beside the ledger, since a file is put in place whole only on the same file system.
-    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=folder) as beside:
-        staged = Path(beside) / "ledger.db"
+    with private_folder(folder, ".restoring-") as beside:
+        staged = beside / "ledger.db"
         contents = stage(file, staged)
         for line in _explained(settings, file, contents):
             click.echo(line, err=True)
@@ -141,12 +149,17 @@ def _put(settings: Settings, staged: Path, contents: Contents) -> _Restored:
             now,
             last_alive=None if last is None else last.at,
         )
+        with reading(copy) as connection:
+            is_ours = is_key_of(connection, secret_key(settings)) if _has_key(settings) else None
     target = ledger_file(settings.database_url)
     if target is not None:
         kept = put_in_place(staged, target, now)
     else:
         kept = _put_on_server(settings, staged, now)
-    key = _put_key(settings, contents.secret_key, now)
+    if contents.secret_key is None:
+        key = "missing" if is_ours is None else "same" if is_ours else "different"
+    else:
+        key = _put_key(settings, contents.secret_key, now)
     return _Restored(now, held, kept, key)
 
 
@@ -160,17 +173,26 @@ def _put_on_server(settings: Settings, staged: Path, now: datetime) -> Path | No
         if is_used:
             kept = Path(settings.data_dir).absolute() / f"ledger.before-{now:%Y%m%dT%H%M%S.%fZ}.db"
             make_backup(engine, kept, None, now)
-        put_into(engine, staged)
+        put_into(engine, staged, _refuse_if_alive)
+    except BaseException:
+        if kept is not None:
+            kept.unlink(missing_ok=True)  # nothing was replaced
+        raise
     finally:
         engine.dispose()
     return kept
 
 
-def _put_key(settings: Settings, key: str | None, now: datetime) -> str:
+def _has_key(settings: Settings) -> bool:
+    """Return whether there is a usable secret key here, so that none would be made."""
+    with suppress(ConfigurationError):
+        return has_secret_key(settings) and bool(secret_key(settings))
+    return False
+
+
+def _put_key(settings: Settings, key: str, now: datetime) -> str:
     """Put the key that the backup has into the data folder, and say what was done."""
     path = Path(settings.data_dir) / SECRET_KEY_FILE
-    if key is None:
-        return "missing"
     if settings.secret_key is not None:
         return "same" if settings.secret_key == key else "different"
     with suppress(FileNotFoundError):
@@ -192,10 +214,10 @@ _KEYS = {
         "The backup has no secret key. Use the one this ledger had: COURSEBELL_SECRET_KEY, or the "
         "file secret_key in the data folder."
     ),
-    "same": "The secret key is the one of the backup.",
+    "same": "The secret key that is set here is the one of this ledger.",
     "different": (
-        "COURSEBELL_SECRET_KEY is not the key of this ledger. Set the one it had, or unset it and "
-        "restore again."
+        "The secret key that is set here, as COURSEBELL_SECRET_KEY or in the file secret_key, is "
+        "not the key of this ledger. Set the one it had before you start Coursebell."
     ),
     "restored": "The secret key of the backup is in the data folder.",
 }
@@ -296,19 +318,32 @@ def _what_runs(settings: Settings) -> str | None:
         engine.dispose()
 
 
-def _who_beats(engine: Engine) -> str | None:
+def _refuse_if_alive(connection: Connection) -> None:
+    """Stop a restore if a process was started on the database since it was asked for."""
+    says = _what_is_alive(connection)
+    if says is not None:
+        click.echo(f"{says}. Stop it first. Nothing was changed.", err=True)
+        raise SystemExit(NOT_DONE)
+
+
+def _what_is_alive(connection: Connection) -> str | None:
     now = utc_now()
-    with reading(engine) as connection:
-        beats, ahead = last_beats(connection, now), beats_ahead(connection, now)
-    for kind, at in sorted(beats.items()):
+    for kind, at in sorted(last_beats(connection, now).items()):
         silent_s = (now - at).total_seconds()
         if silent_s < SILENT_AFTER_S:
             return f"A {kind} of Coursebell was alive on this ledger {max(silent_s, 0):.0f} s ago"
-    if ahead:
+    return None
+
+
+def _who_beats(engine: Engine) -> str | None:
+    now = utc_now()
+    with reading(engine) as connection:
+        says, ahead = _what_is_alive(connection), beats_ahead(connection, now)
+    if says is None and ahead:
         # By a clock that is ahead, or was; only one that still beats runs.
         time.sleep(2 * EVERY_S)
         with reading(engine) as connection:
             beating = [beat for beat in beats_ahead(connection, now) if beat not in ahead]
         if beating:
-            return f"A {beating[0].kind} of Coursebell runs on this ledger: {beating[0].process}"
-    return None
+            says = f"A {beating[0].kind} of Coursebell runs on this ledger: {beating[0].process}"
+    return says

@@ -175,12 +175,12 @@ def running_broker(
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
         ) from None
-    address.remove_left_behind()
     choice = choose(settings.broker_url, data_dir)
     for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
         say(line)
     with start(choice, data_dir, say=_say) as broker:
         if broker.is_none:
+            address.remove_left_behind()
             yield broker
             return
         address.write(broker.url)
@@ -219,6 +219,7 @@ def broker_follower(
 
     def follow() -> None:
         broker.revive()
+        address.keep()
         if not broker.is_up or broker.url == told[-1]:
             return
         told.append(broker.url)

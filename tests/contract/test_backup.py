@@ -1,5 +1,6 @@
 """A backup is the whole ledger in one private file, exact, from either engine to either."""
 
+import json
 import sqlite3
 import stat
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import JSON, BigInteger, Boolean, Column, LargeBinary, func, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from ledger.backup import (
     is_in_use,
@@ -22,7 +24,7 @@ from ledger.backup import (
 from ledger.beats import beat, last_beats
 from ledger.controls import begin_with, value_of
 from ledger.copying import copy_ledger, was_used
-from ledger.engine import Engine, open_file, reading, writing
+from ledger.engine import Connection, Engine, open_file, reading, writing
 from ledger.gaps import last_gap
 from ledger.migrate import differences
 from ledger.tables import Instant, checks, deliveries, lookups, metadata
@@ -194,7 +196,7 @@ def restored(engine: Engine, backup: Path, folder: Path) -> None:
     contents = stage(backup, folder / "staged.db")
     with opened_file(folder / "staged.db") as copy:
         open_restored_gap(copy, contents.made_at, "a test", NOW + timedelta(hours=1))
-    put_into(engine, folder / "staged.db")
+    put_into(engine, folder / "staged.db", lambda _: None)
 
 
 def test_what_is_restored_is_the_backup_and_knows_its_gap(
@@ -218,6 +220,28 @@ def test_what_is_restored_is_the_backup_and_knows_its_gap(
         assert value_of(connection, "backed_up_at") is None
         assert last_beats(connection, NOW) == {}
     assert differences(ledger_engine) == []
+
+
+def test_a_process_that_starts_meanwhile_stops_a_restore_or_waits_for_its_end(
+    ledger_engine: Engine, tmp_path: Path
+) -> None:
+    keep(ledger_engine, arrival(1))
+    make_backup(ledger_engine, tmp_path / "one.db", None, NOW)
+    keep(ledger_engine, arrival(2))
+    before = everything(ledger_engine)
+    stage(tmp_path / "one.db", tmp_path / "staged.db")
+
+    def refuse(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            # What a heartbeat takes before its row.
+            locking = text("LOCK TABLE heartbeats IN ROW EXCLUSIVE MODE NOWAIT")
+            with pytest.raises(DBAPIError), ledger_engine.connect() as other:
+                other.execute(locking)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        put_into(ledger_engine, tmp_path / "staged.db", refuse)
+    assert everything(ledger_engine) == before
 
 
 def test_a_backup_of_an_older_version_is_brought_up_to_date(
@@ -259,6 +283,21 @@ def _foreign(path: Path) -> None:
         copy.execute("DROP TABLE people")
 
 
+def _made_at(path: Path, when: str) -> None:
+    with closing(sqlite3.connect(path)) as copy, copy:
+        copy.execute(
+            "UPDATE controls SET value = ? WHERE name = 'backed_up_at'", (json.dumps(when),)
+        )
+
+
+def _undated(path: Path) -> None:
+    _made_at(path, "yesterday")
+
+
+def _without_zone(path: Path) -> None:
+    _made_at(path, "2026-03-01T12:00:00")
+
+
 def _text(path: Path) -> None:
     path.write_text("not a database at all" * 100)
 
@@ -275,6 +314,8 @@ def _empty(path: Path) -> None:
         (_newer, "is at revision 9999"),
         (_without_revision, "is not a ledger"),
         (_foreign, "is not a ledger"),
+        (_undated, "does not say when it was made"),
+        (_without_zone, "does not say when it was made"),
         (_text, "is damaged, or no SQLite database"),
         (_empty, "is not a ledger"),
     ],

@@ -12,10 +12,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import update
 
 from ledger.beats import beat
-from ledger.control_log import decisions
+from ledger.control_log import decisions, log_decision
 from ledger.controls import begin_with, change_mode
+from ledger.copying import copy_ledger
 from ledger.engine import open_engine, reading, writing
 from ledger.gaps import LastAlive, last_gap
+from ledger.migrate import migrate
 from ledger.tables import actions, lookups
 from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
@@ -143,11 +145,30 @@ def test_a_backup_overwrites_nothing_and_needs_a_folder(desk: Desk) -> None:
 
 def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
     desk.keep(1)
+    left_by_killed = desk.folder / ".restoring-abc"
+    left_by_killed.mkdir()
+    (left_by_killed / "ledger.db").write_text("with the secret key")
     (desk.folder / "notes.txt").write_text("no backup" * 1000)
     refused = desk.run("restore", str(desk.folder / "notes.txt"), "--yes")
     assert (refused.exit_code, "Nothing was changed" in refused.stderr) == (1, True)
     assert desk.count() == 1
     assert list(desk.folder.glob(".restoring*")) == []
+
+
+@pytest.mark.parametrize(
+    ("key_now", "says"), [("k" * 16, "same"), ("z" * 16, "different"), ("", "missing")]
+)
+def test_a_backup_without_its_key_says_whether_the_key_set_here_is_the_ledgers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, key_now: str, says: str
+) -> None:
+    monkeypatch.setenv("COURSEBELL_SECRET_KEY", "k" * 16)
+    assert desk.run("config", "accept-key", "--yes").exit_code == 0
+    made = desk.told("backup", str(desk.folder))
+    assert made["secret_key"] is False
+    (desk.folder / "secret_key").unlink()
+    monkeypatch.setenv("COURSEBELL_SECRET_KEY", key_now)
+    assert desk.told("restore", str(made["file"]), "--yes")["secret_key"] == says
+    assert not (desk.folder / "secret_key").exists()
 
 
 def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Desk) -> None:
@@ -260,6 +281,36 @@ def test_a_ledger_moves_to_postgresql_and_the_file_is_used_no_more(
     desk.told("restore", str(desk.folder / "coursebell.db"), "--yes")
     assert desk.count() == 3
     assert desk.log() == ["restore"]
+
+
+def _copy(here: str, there: str) -> None:
+    """Do what a move does until it marks the file."""
+    source, target = open_engine(here), open_engine(there)
+    migrate(target)
+    with reading(source) as rows_here, writing(target) as connection:
+        copy_ledger(rows_here, connection)
+        log_decision(connection, "move", "Rita", utc_now(), {})
+    source.dispose()
+    target.dispose()
+
+
+@pytest.mark.postgres
+def test_a_move_that_was_killed_before_the_file_was_marked_is_finished_by_the_next(
+    sqlite_desk: Desk, postgres_database_url: str
+) -> None:
+    desk, there = sqlite_desk, Desk(sqlite_desk.folder, postgres_database_url)
+    desk.keep(1, 2)
+    _copy(desk.url, there.url)
+    there.keep(3)
+    refused = desk.run("move", "--to", there.url)
+    assert (refused.exit_code, "DROP SCHEMA public CASCADE" in refused.stderr) == (1, True)
+    assert there.count() == 3
+    _copy(desk.url, there.url)
+    moved = desk.run("move", "--to", postgres_database_url)
+    assert moved.exit_code == 0, moved.output
+    assert (there.count(), there.log()) == (2, ["move"])
+    with pytest.raises(ConfigurationError, match="was moved to PostgreSQL"):
+        CliRunner().invoke(commands, ["status"], catch_exceptions=False)
 
 
 @pytest.mark.postgres

@@ -337,8 +337,13 @@ def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
     assert broker_url_now(settings) == "redis://:hush@127.0.0.1:2/0"
     (written,) = tmp_path.iterdir()
     assert written.stat().st_mode & 0o777 == 0o600
+    first.keep()
+    assert broker_url_now(settings) == "redis://:hush@127.0.0.1:2/0"
     second.remove()
     assert broker_url_now(settings) is None
+    # The one that still runs makes up for it.
+    first.keep()
+    assert broker_url_now(settings) == "redis://:hush@127.0.0.1:1/0"
 
 
 def test_a_bell_finds_the_broker_again_at_another_address(broker_url: str) -> None:

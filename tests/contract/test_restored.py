@@ -3,23 +3,28 @@
 The world goes on while the ledger is set back: the source and the mailbox keep what they have.
 """
 
+import threading
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import TextClause, text
 
 from ledger.backup import make_backup, open_restored_gap, opened_file, put_into, stage
 from ledger.control_log import decisions
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Engine, open_engine, reading, writing
 from ledger.holding import held_actions, held_by_reason, release_held, skip_held
+from ledger.migrate import migrate
 from ledger.stories.certificate import outcomes_of
 from ledger.troubles import ask_refused_again
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
+from tests.contract.ledger_rig import decide, lesson_done, plan_for
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from tests.servers.programs import wait_until
 from workers.certify.traces import missing_trace
 from workers.lookup.drain import drain_batch
 
@@ -50,7 +55,7 @@ class Restorable(Space):
             held = open_restored_gap(
                 copy, contents.made_at, "a test", self.clock(), last_alive=last_alive
             )
-        put_into(self.engine, staged)
+        put_into(self.engine, staged, lambda _: None)
         staged.unlink()
         for entity, record_id in list(self.told):
             super().tell(entity, record_id)
@@ -145,6 +150,51 @@ def test_a_clock_set_back_across_a_restore_repeats_nothing(space: Restorable) ->
     space.enrol(3)
     space.work()
     assert sum(space.sent().values()) == 3 + 3 + 1
+
+
+@pytest.mark.postgres
+def test_what_a_person_decides_is_locked_in_one_order_so_that_two_never_block_each_other(
+    postgres_database_url: str,
+) -> None:
+    engine = open_engine(postgres_database_url)
+    migrate(engine)
+    for number in (1, 2):
+        found = lesson_done(number, NOON)
+        decide(engine, found, plan_for(found), NOON)
+        with writing(engine) as connection:
+            # Where the first is last in the table, PostgreSQL would lock it last.
+            connection.execute(
+                text("UPDATE actions SET state = 'held', reason = 'restored' WHERE id = :id"),
+                {"id": number},
+            )
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE actions SET rule = rule WHERE id = 1"))
+
+    def release() -> None:
+        with writing(engine) as connection:
+            release_held(connection, [1, 2], "Rita", NOON)
+
+    is_waiting = text(
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    def asked(statement: TextClause) -> list[int]:
+        with engine.connect() as other:
+            return list(other.scalars(statement))
+
+    free = text("SELECT id FROM actions ORDER BY id FOR UPDATE SKIP LOCKED")
+    thread = threading.Thread(target=release)
+    with writing(engine) as connection:
+        connection.execute(text("SELECT 1 FROM actions WHERE id = 2 FOR UPDATE"))
+        thread.start()
+        wait_until(lambda: asked(is_waiting) == [1], "the release waits for the second")
+        assert asked(free) == []
+    thread.join()
+    with reading(engine) as connection:
+        states = connection.scalars(text("SELECT state FROM actions")).all()
+    assert states == ["waiting", "waiting"]
+    engine.dispose()
 
 
 def test_two_people_who_release_the_same_emails_at_once_send_each_once(space: Restorable) -> None:

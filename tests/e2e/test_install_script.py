@@ -171,8 +171,11 @@ def test_the_unit_starts_what_was_installed(machine: Machine, runs: list[Run]) -
     assert f"WorkingDirectory={machine.ledger.parent}\n" in text
 
 
-def test_a_further_run_upgrades_and_keeps_the_settings(runs: list[Run]) -> None:
+def test_a_further_run_upgrades_and_keeps_the_settings(machine: Machine, runs: list[Run]) -> None:
     first, second, _ = runs
+    [backup] = (machine.ledger.parent / "backups").iterdir()
+    assert backup.stat().st_mode & 0o777 == 0o600
+    assert f"{backup}: 0 people, 0 emails sent; checked." in second.done.stderr
     assert second.done.returncode == 0, second.done.stderr
     assert second.env_file == first.env_file
     assert second.current != first.current

@@ -94,6 +94,8 @@ def _check_what_is_said(house: House, log: Path) -> None:
     assert "There is no broker: COURSEBELL_BROKER_URL is not set" in told
     assert "\nMode: sending; emails are sent.\nMail server: 127.0.0.1:" in told
     assert "at most half of COURSEBELL_NEXUDUS_LIMITS is used" in told
+    assert ("Coursebell runs as root" in told) is (os.geteuid() == 0)
+    assert "--uid" not in told
     parts = requests.get(f"{house.url}/readyz", timeout=5).json()["parts"]
     assert "broker" not in parts
     assert {parts["worker"], parts["clock"]} == {"ok"}

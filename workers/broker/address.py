@@ -48,6 +48,12 @@ class BrokerAddress:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
+    def keep(self) -> None:
+        """Write the address again if the file is gone, as far as that is possible."""
+        if self._written and not self._path.exists():
+            with contextlib.suppress(ConfigurationError):
+                self.write(self._written)
+
     def remove_left_behind(self) -> None:
         """Remove what a killed process has left. For the one that holds the folder's lock."""
         with contextlib.suppress(OSError):

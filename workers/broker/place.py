@@ -1,20 +1,11 @@
-"""The folder of one broker: private, and swept away when its launcher is gone.
+"""The folder of one broker: private, and removed once its launcher is gone."""
 
-A launcher that is killed cannot remove its folder, in which a password lies. The folder is
-therefore locked for as long as the launcher lives, and the next start removes every folder
-that nobody holds.
-"""
-
-import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
+from workers.private_folder import leave_folder, take_folder
 
 PREFIX = "broker-"
 
@@ -38,8 +29,7 @@ class Place:
 
     def leave(self) -> None:
         """Remove the folder and its lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self.lock)
+        leave_folder(self.folder, self.lock)
 
     def write_conf(self, port: int, password: str) -> None:
         """Write the server's settings, readable by us alone."""
@@ -66,37 +56,11 @@ def take_place(data_dir: Path) -> Place:
         ConfigurationError: the data folder cannot be written.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Between making a folder and locking it nobody else may sweep.
-        with _locked(data_dir):
-            for old in data_dir.glob(f"{PREFIX}*"):
-                with contextlib.suppress(OSError), _locked(old, wait=False):
-                    shutil.rmtree(old, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=data_dir.resolve()))
-            return Place(folder, _lock(folder, wait=False))
+        return Place(*take_folder(data_dir, PREFIX))
     except OSError as error:
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: {data_dir} cannot be used: {error.strerror}."]
         ) from error
-
-
-def _lock(folder: Path, *, wait: bool) -> int:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(opened)
-        raise
-    return opened
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    lock = _lock(folder, wait=wait)
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 def _quoted(path: Path) -> str:
