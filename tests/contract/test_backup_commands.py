@@ -201,6 +201,8 @@ def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
 def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) -> None:
     desk.hold(Reason.TOO_OLD)
     assert desk.run("restore", "--declare-gap", "2h").exit_code == 3
+    last = LastAlive("any", utc_now() + timedelta(hours=1))  # the clock was set back since
+    write_last_alive(desk.folder, last)
     declared = desk.told("restore", "--declare-gap", "2h", "--yes")
     assert declared["held"] == 0
     engine = open_engine(desk.url)
@@ -210,6 +212,7 @@ def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) 
     assert gap is not None
     assert gap.began_at is not None
     assert gap.ended_at - gap.began_at > timedelta(hours=1)
+    assert gap.ended_at == last.at
     assert desk.run("restore").exit_code == 2
 
 
