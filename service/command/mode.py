@@ -6,7 +6,9 @@ import click
 
 from ledger.controls import Sending, change_mode, sending_of
 from ledger.engine import Engine, lock_decisions, reading, writing
+from ledger.holding import held_by_reason
 from schemas.errors import ConfigurationError
+from schemas.reasons import Reason
 from schemas.settings import Settings
 from schemas.states import Mode
 from service.command.common import as_json, local, opened_ledger, print_json, settings_now
@@ -69,7 +71,11 @@ def _agreed_to(
     now = utc_now()
     with reading(engine) as connection:
         fates = fates_by_sending(connection, make_forecasting(settings), now)
+        others = held_by_reason(connection)
     numbers = counted(fates, now)
+    for reason, number in others.items():
+        if reason is not Reason.OBSERVE:
+            numbers["held"][reason] = numbers["held"].get(reason, 0) + number
     for line in _lines(fates, numbers):
         click.echo(line, err=as_json)
     goes, goes_now = numbers["now"] | numbers["later"], numbers["now"]

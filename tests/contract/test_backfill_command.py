@@ -11,6 +11,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from ledger.controls import begin_with, change_mode
+from ledger.copies import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.people import accept_person
@@ -139,6 +140,10 @@ def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
     refused = desk.run(*asking, typed=b"n\n")
     assert refused.output.splitlines()[-1].startswith("Nothing was sent.")
     assert desk.states() == [("held", "imported")]
+    with reading(desk.engine) as connection:
+        kept = copy_of(connection, 1)
+    assert kept is not None, "it can be looked at before it goes"
+    assert kept.subject == "You're in: Freelance Finance"
     agreed = desk.run(*asking, typed=b"y\n")
     assert "Send 1 email?" in agreed.output
     assert agreed.output.splitlines()[-1] == "1 released. `coursebell tail` shows them go."

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
+from ledger.tables import actions
+from schemas.reasons import Reason
 from schemas.records import CourseMember
-from schemas.states import Mode
+from schemas.states import ActionState, Mode
 from service.command import commands
 from service.command.fates import Fates, counted, fates_by_sending
 from tests.contract.source_rig import HandClock
@@ -189,6 +192,12 @@ def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> Non
     assert nothing.exit_code == 0
     assert nothing.stdout.startswith("No email is held or waits, so none goes at once.\nsending:")
     desk.observed(1)
+    with writing(desk.space.engine) as connection:
+        held = {"state": ActionState.HELD, "reason": Reason.IMPORTED}
+        connection.execute(update(actions).values(held))
+    only_held = desk.run("mode", "sending").stdout
+    assert only_held.splitlines()[1].startswith("  1 email: stay held, imported: Brought in")
+    desk.observed(2)
     said = desk.told("mode", "sending", "--yes")
     assert (said["mode"], said["expected"]["now"]) == ("sending", {"": 1})
     assert "expected" not in desk.told("mode", "sending")

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from ledger.actions import look_at_actions
 from ledger.controls import sending_of
-from ledger.engine import Engine, reading
+from ledger.copies import keep_copy
+from ledger.engine import Engine, reading, writing
 from ledger.holding import held_for_enrolments
 from ledger.lookups import states_among
 from schemas.reasons import Reason
@@ -60,7 +61,10 @@ def review(
     states: dict[LookupState, int],
     now: datetime,
 ) -> Review:
-    """Return what releasing the held emails of these enrolments would do now."""
+    """Return what releasing the held emails of these enrolments would do now.
+
+    A copy of each is kept, so that it can be looked at before it goes.
+    """
     with reading(engine) as connection:
         ids = held_for_enrolments(connection, Reason.IMPORTED, found.enrolments)
         wanted = [
@@ -69,5 +73,9 @@ def review(
         wanted.sort(key=lambda one: one.action_id)
         started_at = sending_of(connection).started_at
         expected = forecast(connection, tools, wanted, now, started_at)
+    with writing(engine) as connection:
+        for one in expected:
+            if one.copy is not None:
+                keep_copy(connection, one.action.action_id, one.copy, now)
     unread = sum(states.get(one, 0) for one in _UNREAD)
     return Review(expected, unread, states.get(LookupState.FAILED, 0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ledger.actions import ClaimedAction
+from ledger.copies import Copy
 from ledger.engine import Connection
 from schemas.actions import Outcome
 from schemas.states import ActionState, Mode
@@ -29,15 +30,24 @@ class Forecasting:
 class Expected:
     """What would become of one action: handed over at `at`, unless `outcome` says otherwise.
 
-    `recipient` and `subject` are None where it would not be written.
+    `copy` is the email as it would be written, None where it would not be.
     """
 
     action: ClaimedAction
     at: datetime
     outcome: Outcome | None
     person: str | None = field(repr=False)
-    recipient: str | None = field(repr=False)
-    subject: str | None = field(repr=False)
+    copy: Copy | None = field(repr=False)
+
+    @property
+    def recipient(self) -> str | None:
+        """To whom it would be sent."""
+        return self.copy.recipient if self.copy else None
+
+    @property
+    def subject(self) -> str | None:
+        """What its subject would be."""
+        return self.copy.subject if self.copy else None
 
     @property
     def is_sent(self) -> bool:
@@ -107,8 +117,7 @@ def forecast(
             at,
             outcome,
             truth.person.full_name if truth.person else None,
-            copy.recipient if copy else None,
-            copy.subject if copy else None,
+            copy,
         )
         before.note(expected)
         found.append(expected)
