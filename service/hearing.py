@@ -56,7 +56,7 @@ class OwnCheck:
         what = f"our own check of {WORDS[self.entity]}"
         if self.trouble is CheckTrouble.LATE or self.under_way is None:
             since = "" if self.last is None else f"; the last ended {_utc(self.last.ended_at)}"
-            return f"{what} is late{since}; `coursebell status` tells whether workers and clock run"
+            return f"{what} is late{since}; see whether worker and clock are `ok` in `/readyz`"
         reason = self.under_way.reason
         why = "" if reason is None else f": {EXPLANATIONS[reason].sentence}"
         error = f" ({self.under_way.error})" if with_error else ""

@@ -227,7 +227,7 @@ class _About:
 
     @property
     def line(self) -> str:
-        name = self.name or f"Coworker {self.coworker_id}, of whom we knew nothing"
+        name = self.name or f"Coworker {self.coworker_id}, whose name and address were not read yet"
         return f"{name}  {self.email}" if self.email else name
 
 
@@ -242,8 +242,8 @@ def _one_meant(checking: Checking, who: str, *, whole: bool) -> _About:
     if found:
         say_which(found, whole=whole)
     else:
-        click.echo("Nobody like that was in any news we had.", err=True)
-        click.echo("Try: coursebell backfill --person with their Id in Nexudus", err=True)
+        click.echo("Coursebell knows nobody with this name or address.", err=True)
+        click.echo("Try their Id from Nexudus: coursebell backfill --person 1234", err=True)
     raise SystemExit(NOBODY)
 
 

@@ -75,16 +75,17 @@ def counted(fates: Fates, now: datetime) -> dict[str, dict[str, int]]:
 def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
     """Return these numbers in words, a line for each part and reason."""
     words = {
-        "now": "at once",
-        "later": "later",
-        "held": "stay held",
-        "not_sent": "are not sent",
+        "now": ("goes at once", "go at once"),
+        "later": ("goes later", "go later"),
+        "held": ("stays held", "stay held"),
+        "not_sent": ("is not sent", "are not sent"),
     }
     for part, by_reason in numbers.items():
         for reason, number in sorted(by_reason.items()):
-            emails = "1 email" if number == 1 else f"{number} emails"
+            one, several = words[part]
+            emails = f"1 email {one}" if number == 1 else f"{number} emails {several}"
             why = f", {reason}: {EXPLANATIONS[Reason(reason)].sentence}" if reason else ""
-            yield f"  {emails}: {words[part]}{why}"
+            yield f"  {emails}{why}"
 
 
 def number_of(expected: Iterable[Expected]) -> str:

@@ -31,9 +31,15 @@ from service.command.common import (
     show_addresses,
 )
 from service.command.consent import agreed, must_be_asked, who_decides
+from service.command.why import STATES
 from workers.clocks import utc_now
 
 NOT_DONE = 1
+_NEXT = "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
+_NEXT_IN_OBSERVE = (
+    "To read one: coursebell show, with its ID. To let emails go: coursebell mode sending, which "
+    "counts first and asks. To drop some: coursebell skip, with IDs or --reason"
+)
 
 _Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
 _ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
@@ -54,6 +60,7 @@ def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
     """List the emails that wait for a person's decision, and why."""
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
         found = held_actions(connection, None if reason is None else Reason(reason))
+        mode = sending_of(connection).mode
     if as_json:
         print_json(
             {
@@ -64,7 +71,9 @@ def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
         return
     for line in _lines(found, whole=show_addresses):
         click.echo(printable(line))
-    if not found:
+    if found:
+        click.echo(_NEXT if mode is Mode.SENDING else _NEXT_IN_OBSERVE)
+    else:
         click.echo("Nothing is held." if reason is None else f"Nothing is held for {reason}.")
 
 
@@ -116,8 +125,8 @@ def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
         must_be_asked(f"coursebell {word} {which} --yes")
     chosen = _chosen(engine, action_ids, reason)
     if chosen and not yes:
-        for line in _warnings(engine, chosen) if word == "release" else ():
-            click.echo(line, err=True)
+        for line in (*_lines(chosen, whole=False), *_warnings(engine, chosen, word)):
+            click.echo(printable(line), err=True)
         if not agreed(f"{word.capitalize()} {_number(chosen)}?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
@@ -144,7 +153,7 @@ def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> 
     others = [one for one in action_ids if states.get(one, (None,))[0] is not ActionState.HELD]
     for one in others:
         state, why = states.get(one, (None, None))
-        says = "there is no such email" if state is None else f"it is {state}"
+        says = "there is no such email" if state is None else f"it is {STATES[state].lower()}"
         click.echo(f"{one} is not held: {says}{f' ({why})' if why else ''}.", err=True)
     if others:
         click.echo("Nothing was changed. `coursebell held` lists what is held.", err=True)
@@ -152,10 +161,10 @@ def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> 
     return [action for action in found if action.action_id in set(action_ids)]
 
 
-def _warnings(engine: Engine, chosen: Sequence[HeldAction]) -> Iterator[str]:
+def _warnings(engine: Engine, chosen: Sequence[HeldAction], word: str) -> Iterator[str]:
     with reading(engine) as connection:
         gap = last_gap(connection)
-    if gap is None:
+    if gap is None or word != "release":
         return
     unsure = [
         one for one in chosen if one.reason is Reason.RESTORED or one.planned_at < gap.ended_at
@@ -181,8 +190,6 @@ def _lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
                     f"  {action.action_id}  {local(action.happened_at)}  {person}"
                     f"{f' <{address}>' if address else ''}  {about}"
                 )
-    if found:
-        yield "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
 
 
 def _number(actions: Sequence[HeldAction]) -> str:

@@ -149,5 +149,5 @@ def _lines(line: HookLine) -> list[str]:
     if line.guardian is not None and line.guardian_at is not None:
         told.append(f"    {local(line.guardian_at)}: {line.guardian}")
     if line.state == "off":
-        told.append(f"    -> Mend what failed, then: coursebell hooks enable {line.id}")
+        told.append(f"    -> Fix what failed, then: coursebell hooks enable {line.id}")
     return told

@@ -1,18 +1,19 @@
 """`show`: one email as text, as it was sent or would be."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.utils import format_datetime
 from pathlib import Path
 
 import click
 
+from ledger.controls import sending_of
 from ledger.engine import reading
 from ledger.stories.email import EmailStory, emails_of, last_detail
 from schemas.fields import LARGEST_ID
 from schemas.reasons import EXPLANATIONS
 from schemas.settings import Settings
-from schemas.states import ActionState
+from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
     local,
@@ -31,11 +32,16 @@ from workers.workshop import make_forecasting
 
 NOT_SHOWN = 1
 
+_HELD_IN_OBSERVE = (
+    "To send it: coursebell mode sending, then coursebell release {id} if it is still held. "
+    "To drop it: coursebell skip {id}"
+)
 _NEXT = {
     ActionState.HELD: "To send it: coursebell release {id}. To drop it: coursebell skip {id}",
     ActionState.FAILED: "To send it once the cause is fixed: coursebell resend {id}",
     ActionState.UNKNOWN: "If it did not arrive: coursebell resend {id} --i-checked",
 }
+_ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN})
 
 
 @click.command()
@@ -70,6 +76,7 @@ def show(
         [email] = found
         seen = preview(connection, email, make_forecasting(settings), utc_now())
         detail = last_detail(connection, action_id)
+        mode = sending_of(connection).mode
     if html is not None and seen.copy is not None:
         command = f"coursebell show {action_id} --html {shlex.quote(str(html))} --yes"
         if not yes:
@@ -79,24 +86,25 @@ def show(
     if as_json:
         print_json(_plain(settings, email, seen, detail, whole=show_addresses))
     else:
-        for line in _lines(settings, email, seen, detail, whole=show_addresses):
+        standing = _standing(email, seen, detail, mode)
+        for line in _lines((*standing, *_head(settings, email, seen, whole=show_addresses)), seen):
             click.echo(printable(line))
     if seen.copy is None:
         _say_missing(email, seen)
         raise SystemExit(NOT_SHOWN)
 
 
-def _lines(
-    settings: Settings, email: EmailStory, seen: Preview, detail: str | None, *, whole: bool
-) -> Iterator[str]:
-    for name, text in (*_standing(email, seen, detail), *_head(settings, email, seen, whole=whole)):
+def _lines(head: Iterable[tuple[str, str]], seen: Preview) -> Iterator[str]:
+    for name, text in head:
         yield f"{name + ':':<12}{text}"
     if seen.copy is not None:
         yield ""
         yield from seen.copy.text.splitlines()
 
 
-def _standing(email: EmailStory, seen: Preview, detail: str | None) -> Iterator[tuple[str, str]]:
+def _standing(
+    email: EmailStory, seen: Preview, detail: str | None, mode: Mode
+) -> Iterator[tuple[str, str]]:
     """Give where the email stands, as names and texts."""
     reason = f": {explained(email.reason)}" if email.reason else ""
     yield "Email", str(email.action_id)
@@ -108,13 +116,15 @@ def _standing(email: EmailStory, seen: Preview, detail: str | None) -> Iterator[
     elif email.state in {ActionState.PLANNED, ActionState.WAITING}:
         yield "Due", local(email.due_at)
     if detail := email.receipt or detail:
-        yield "Answer" if email.finished_at else "Note", detail
+        yield "Answer" if email.state in _ANSWERED else "Note", detail
     if email.resend_of is not None:
         yield "Repeats", f"email {email.resend_of}"
     if email.resent_as is not None:
         yield "Sent again", f"as email {email.resent_as}"
     elif email.state in _NEXT:
-        yield "Next", _NEXT[email.state].format(id=email.action_id)
+        is_held_back = email.state is ActionState.HELD and mode is not Mode.SENDING
+        words = _HELD_IN_OBSERVE if is_held_back else _NEXT[email.state]
+        yield "Next", words.format(id=email.action_id)
     if seen.copy is None:
         return
     if seen.written_at is not None:

@@ -115,7 +115,8 @@ def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]
     yield from (f"  {line}" for line in others if line not in said)
     for trouble in found.troubles:
         yield (
-            f"  {trouble.count} records unread, {trouble.reason}: {trouble.last_error}; "
+            f"  {_number(trouble.count, 'record')} unread, {trouble.reason}: "
+            f"{trouble.last_error}; "
             f"next try {local(trouble.next_at)}"
         )
     if "broker" not in found.parts:
@@ -145,4 +146,8 @@ def _reasons(counted: Tally) -> Iterator[str]:
             for reason, count in sorted(reasons.items()):
                 if reason:
                     sentence = EXPLANATIONS[Reason(reason)].sentence
-                    yield f"  {count} {kind} {state}, {reason}: {sentence}"
+                    yield f"  {_number(count, kind)} {state}, {reason}: {sentence}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -37,8 +37,8 @@ from workers.workshop import make_forecasting
 
 NOBODY = 1
 _WHO_IS_UNKNOWN = (
-    "Try: coursebell why with a part of their name or address, or with their Id in Nexudus, by "
-    "which those are known who enrolled before Coursebell was installed"
+    "Try a part of their name or address. Of members who enrolled before Coursebell was installed "
+    "only the Id is known: coursebell why 1234, with their Id from Nexudus"
 )
 
 _WORDS = {
@@ -109,7 +109,7 @@ def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
     elif as_json:
         print_json([_as_plain(one, whole=show_addresses) for one in found])
     elif not found:
-        click.echo("Nobody like that was in any news we had.", err=True)
+        click.echo("Coursebell knows nobody with this name, address or Id.", err=True)
         click.echo(_WHO_IS_UNKNOWN, err=True)
     for one in [] if as_json else found:
         for line in _story_lines(one, whole=show_addresses):

@@ -183,7 +183,9 @@ def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: 
 def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:
     coworker_id = desk.study("Joël", lessons=0)
     done = desk.run("--person", str(coworker_id))
-    assert done.output.startswith(f"Coworker {coworker_id}, of whom we knew nothing\nAsked about")
+    assert done.output.startswith(
+        f"Coworker {coworker_id}, whose name and address were not read yet\nAsked about"
+    )
     nothing = desk.run("--person", "424242")
     assert nothing.output.splitlines()[1] == "Nexudus has no enrolment of them."
 

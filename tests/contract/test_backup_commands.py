@@ -24,6 +24,7 @@ from schemas.reasons import Reason
 from schemas.states import ActionState, Mode
 from service.command import commands
 from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
+from tests.doubles.terminal import Terminal
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.clocks import utc_now
 from workers.continuity import share_lock, write_last_alive
@@ -36,7 +37,7 @@ class Desk:
     folder: Path
     url: str
 
-    def run(self, *words: str, answer: str | None = None) -> Result:
+    def run(self, *words: str, answer: str | Terminal | None = None) -> Result:
         return CliRunner().invoke(commands, words, input=answer)
 
     def told(self, *words: str) -> dict[str, object]:
@@ -224,6 +225,10 @@ def test_what_is_held_is_listed_released_and_skipped_by_reason_or_by_id(desk: De
 
     asked = desk.run("release", "--reason", "restored")
     assert (asked.exit_code, "--yes" in asked.stderr) == (3, True)
+    refused = desk.run("release", "--reason", "restored", answer=Terminal(b"n\n"))
+    assert (refused.exit_code, "Release 2 emails? [y/N]" in refused.stderr) == (1, True)
+    # The one who is asked sees which emails they are, as `held` lists them.
+    assert shown.splitlines()[:3] == refused.stderr.splitlines()[:3]
     assert desk.told("release", "--reason", "restored", "--yes") == {"released": [1, 2]}
     assert desk.told("skip", "4", "--yes") == {"skipped": [4]}
     assert desk.states() == [
@@ -241,7 +246,7 @@ def test_what_is_not_held_is_said_and_then_nothing_is_changed(desk: Desk, word: 
     assert desk.told("skip", "2", "--yes") == {"skipped": [2]}
     refused = desk.run(word, "1", "2", "77", "--yes")
     assert refused.exit_code == 1
-    assert "2 is not held: it is skipped (too-old)." in refused.stderr
+    assert "2 is not held: it is not sent on purpose (too-old)." in refused.stderr
     assert "77 is not held: there is no such email." in refused.stderr
     assert desk.states() == [("held", "restored"), ("skipped", "too-old")]
     assert desk.run(word, "--yes").exit_code == 2

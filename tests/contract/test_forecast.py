@@ -172,7 +172,7 @@ def test_sending_is_counted_and_asked_about_before_it_begins(desk: Desk) -> None
     unasked = desk.run("mode", "sending")
     assert unasked.exit_code == 3
     assert "With mode sending, 2 emails to 2 people would go:\n" in unasked.output
-    assert "  2 emails: at once\n" in unasked.output
+    assert "  2 emails go at once\n" in unasked.output
     assert "coursebell mode sending --yes" in unasked.stderr
     refused = desk.run("mode", "sending", typed=b"n\n")
     assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (
@@ -196,7 +196,7 @@ def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> Non
         held = {"state": ActionState.HELD, "reason": Reason.IMPORTED}
         connection.execute(update(actions).values(held))
     only_held = desk.run("mode", "sending").stdout
-    assert only_held.splitlines()[1].startswith("  1 email: stay held, imported: Brought in")
+    assert only_held.splitlines()[1].startswith("  1 email stays held, imported: Brought in")
     desk.observed(2)
     said = desk.told("mode", "sending", "--yes")
     assert (said["mode"], said["expected"]["now"]) == ("sending", {"": 1})

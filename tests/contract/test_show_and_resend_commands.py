@@ -120,7 +120,8 @@ def test_in_observe_mode_every_listed_email_can_be_looked_at(desk: Desk) -> None
     assert f"Held for a person: {EXPLANATIONS[Reason.OBSERVE].sentence} [observe]" in head
     assert "To:         Person 1 <p***@example.org>" in head
     assert "Subject:    You're in: Freelance Finance" in head
-    assert "coursebell release 1" in head
+    assert "Next:       To send it: coursebell mode sending, then coursebell release 1" in head
+    assert "To let emails go: coursebell mode sending" in desk.run("held").stdout
     assert text.startswith("Hello Person,\n")
     for words in (("why", "1"), ("tail", "--no-follow")):
         assert "  1  held" in desk.run(*words).stdout.lower()

@@ -41,7 +41,7 @@ def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_a
         refused = "SELECT state, reason FROM lookups"
         wait_until(lambda: house.rows(refused) == [("waiting", "nexudus-refused")], "refused")
         assert "refuses us" in _parts(house)["nexudus"]
-        assert "1 records unread, nexudus-refused" in house.run("status").stdout
+        assert "1 record unread, nexudus-refused" in house.run("status").stdout
         assert '"lookup.ended"' in house.logs()
         house.sandbox.enrol("Zoë", FINANCE)
         wait_until(lambda: len(house.rows(refused)) == 2, "the second too")

@@ -76,12 +76,12 @@ def _doing(hook: WebHook) -> Check:
     if hook.last_error:
         failed += f"; last error: {short(hook.last_error)}"
     if not hook.active:
-        fix = f"Mend what failed, then switch it on again in Nexudus: {_WHERE}."
+        fix = f"Fix what failed, then switch it on again in Nexudus: {_WHERE}."
         return Check(
             Topic.HOOKS, name, Verdict.PROBLEM, f"it is switched off; {where}{failed}", fix
         )
     if errors >= _MANY_FAILURES:
-        fix = f"Mend it soon: at ten in a row Nexudus switches it off ({_WHERE})."
+        fix = f"Fix it soon: at ten in a row Nexudus switches it off ({_WHERE})."
         return Check(Topic.HOOKS, name, Verdict.NOTE, f"{where}{failed}", fix)
     return Check(Topic.HOOKS, name, Verdict.OK, f"{where}{failed}")
 
