@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, false, func, not
 from ledger.control_log import BY_ITSELF, log_decision
 from ledger.holding import hold_for
 from ledger.skew import TOLERANCE, clock_ahead, is_ahead
-from ledger.tables import actions, controls, gaps
+from ledger.tables import UNDECIDED_ACTIONS, actions, controls, gaps
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
 from schemas.states import ActionState, Mode
@@ -106,7 +106,8 @@ def resumption(connection: Connection, now: datetime) -> dict[Reason | None, lis
 def _resumption(
     connection: Connection, started_at: datetime
 ) -> dict[Reason | None, ColumnElement[bool]]:
-    observed = and_(actions.c.state == ActionState.HELD, actions.c.reason == Reason.OBSERVE)
+    is_held = and_(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
+    observed = and_(is_held, actions.c.reason == Reason.OBSERVE)
     is_since = actions.c.happened_at >= started_at
     restored_at = connection.scalar(select(func.max(gaps.c.ended_at)))
     is_older = false() if restored_at is None else actions.c.planned_at < restored_at

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 
 from ledger.control_log import log_decision
 from ledger.stories.certificate.portions import portions
-from ledger.tables import actions, attempts, copies, people, snapshots
+from ledger.tables import UNDECIDED_ACTIONS, actions, attempts, copies, people, snapshots
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -56,7 +56,7 @@ def held_by_reason(connection: Connection) -> dict[Reason, int]:
     """Return how many actions are held for each reason."""
     rows = connection.execute(
         select(actions.c.reason, func.count().label("number"))
-        .where(actions.c.state == ActionState.HELD)
+        .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
         .group_by(actions.c.reason)
         .order_by(actions.c.reason)
     )
@@ -73,7 +73,7 @@ def held_actions(connection: Connection, reason: Reason | None = None) -> list[H
         .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
         .outerjoin(snapshots, is_course)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
-        .where(actions.c.state == ActionState.HELD)
+        .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
         .order_by(actions.c.id)
     )
     if reason is not None:
@@ -106,6 +106,7 @@ def held_for_enrolments(
         for some in portions(course_member_ids)
         for action_id in connection.scalars(
             select(actions.c.id).where(
+                UNDECIDED_ACTIONS,
                 actions.c.state == ActionState.HELD,
                 actions.c.reason == reason,
                 actions.c.course_member_id.in_(some),

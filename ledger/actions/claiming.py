@@ -109,7 +109,7 @@ def look_at_actions(connection: Connection, action_ids: Collection[int]) -> list
 def open_actions(connection: Connection, coworker_id: int | None = None) -> list[int]:
     """Return the ids of actions that are planned or wait, of everybody or of one person."""
     of_person = true() if coworker_id is None else actions.c.coworker_id == coworker_id
-    is_open = actions.c.state.in_(OPEN_ACTIONS)
+    is_open = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS))
     return list(connection.scalars(select(actions.c.id).where(is_open, of_person)))
 
 

@@ -1,12 +1,19 @@
 """The whole in numbers."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, TextClause, func, select
 
-from ledger.tables import actions, deliveries, events, lookups, notifications
+from ledger.tables import (
+    FAILED_LOOKUPS,
+    UNDECIDED_ACTIONS,
+    actions,
+    deliveries,
+    events,
+    lookups,
+    notifications,
+)
 from schemas.states import ActionState, LookupState
 
 
@@ -35,14 +42,14 @@ class Undecided:
     lookups: dict[str, int]
 
 
-_FOR_A_PERSON = (ActionState.HELD, ActionState.UNKNOWN, ActionState.FAILED)
-
-
 def undecided(connection: Connection) -> Undecided:
-    """Count what a person may have to look at."""
-    ended = _by_state(connection, lookups, [LookupState.FAILED])
+    """Count what a person may have to look at. Emails that were sent again count no longer."""
+    again = actions.alias("again")
+    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    ended = _by_state(connection, lookups, FAILED_LOOKUPS)
     return Undecided(
-        _by_state(connection, actions, _FOR_A_PERSON), ended.get(LookupState.FAILED, {})
+        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again),
+        ended.get(LookupState.FAILED, {}),
     )
 
 
@@ -79,11 +86,9 @@ def _count(connection: Connection, statement: Select[int]) -> int:
 
 
 def _by_state(
-    connection: Connection, table: Table, states: Collection[str] = ()
+    connection: Connection, table: Table, *where: ColumnElement[bool] | TextClause
 ) -> dict[str, dict[str, int]]:
-    counting = select(table.c.state, table.c.reason, func.count().label("number"))
-    if states:
-        counting = counting.where(table.c.state.in_(states))
+    counting = select(table.c.state, table.c.reason, func.count().label("number")).where(*where)
     rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
     counted: dict[str, dict[str, int]] = {}
     for row in rows:

@@ -6,6 +6,7 @@ The migrations in `ledger/migrations` make them; a test holds both together.
 from ledger.tables.base import Id, Instant, metadata
 from ledger.tables.checks import checks, sightings
 from ledger.tables.news import (
+    FAILED_LOOKUPS,
     UNFINISHED_LOOKUPS,
     deliveries,
     listings,
@@ -14,6 +15,7 @@ from ledger.tables.news import (
     snapshots,
 )
 from ledger.tables.outcomes import (
+    UNDECIDED_ACTIONS,
     UNFINISHED_ACTIONS,
     action_events,
     actions,
@@ -35,6 +37,8 @@ from ledger.tables.service import (
 )
 
 __all__ = [
+    "FAILED_LOOKUPS",
+    "UNDECIDED_ACTIONS",
     "UNFINISHED_ACTIONS",
     "UNFINISHED_LOOKUPS",
     "Id",

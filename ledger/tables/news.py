@@ -20,6 +20,7 @@ from ledger.tables.base import Id, Instant, id_column, metadata, word
 # What a partial index covers. Queries repeat the words as they stand: an engine uses such an index
 # only where it can see that the query asks for no more.
 UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
+FAILED_LOOKUPS = text("state = 'failed'")
 
 # One accepted POST.
 deliveries = Table(
@@ -72,6 +73,12 @@ lookups = Table(
         "due_at",
         sqlite_where=UNFINISHED_LOOKUPS,
         postgresql_where=UNFINISHED_LOOKUPS,
+    ),
+    Index(
+        "lookups_failed",
+        "reason",
+        sqlite_where=FAILED_LOOKUPS,
+        postgresql_where=FAILED_LOOKUPS,
     ),
 )
 

@@ -18,6 +18,7 @@ from ledger.tables.base import Id, Instant, id_column, metadata, word
 
 # See `ledger.tables.news` on partial indexes.
 UNFINISHED_ACTIONS = text("state IN ('planned', 'waiting', 'performing')")
+UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # a person may have to look
 
 # Something that happened.
 events = Table(
@@ -74,6 +75,13 @@ actions = Table(
         "due_at",
         sqlite_where=UNFINISHED_ACTIONS,
         postgresql_where=UNFINISHED_ACTIONS,
+    ),
+    Index(
+        "actions_undecided",
+        "state",
+        "reason",
+        sqlite_where=UNDECIDED_ACTIONS,
+        postgresql_where=UNDECIDED_ACTIONS,
     ),
     Index("actions_of_coworker", "coworker_id", "state"),
     Index("actions_finished", "finished_at"),

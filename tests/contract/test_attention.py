@@ -15,7 +15,9 @@ from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.lookups import fail_lookup
 from ledger.outages import note_outage
+from ledger.people import accept_person
 from ledger.refusals import count_refusals
+from ledger.resending import send_again
 from ledger.sign_ins import SignIn, keep_sign_in
 from schemas.actions import Outcome
 from schemas.entity import FOLLOWED
@@ -27,8 +29,19 @@ from service.attention import Need, needs_of
 from service.command.status import status
 from service.health import readiness
 from service.web import make_web
-from tests.contract.ledger_rig import NOW, arrival, at, claim, keep, lesson_done, planned
+from tests.contract.ledger_rig import (
+    ANA,
+    NOW,
+    arrival,
+    at,
+    claim,
+    claim_due,
+    keep,
+    lesson_done,
+    planned,
+)
 from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.bell import Bell
 from workers.clock import FIRST_LOOK_EVERY, BellClock
@@ -85,6 +98,25 @@ def test_emails_that_wait_for_a_decision_need_a_person_and_those_of_observe_mode
         "failed": "1 email failed",
         "lookups-failed": "1 look-up failed",
     }
+
+
+def test_an_email_that_was_sent_again_needs_a_person_only_if_that_one_does(
+    ledger_engine: Engine,
+) -> None:
+    one = planned(ledger_engine)
+    with writing(ledger_engine) as connection:
+        assert settle_action(connection, one, Outcome.failed(Reason.MAIL_REJECTED), NOW)
+        accept_person(connection, coworker(ANA), NOW)
+    assert codes(ledger_engine) == ["failed"]
+    with writing(ledger_engine) as connection:
+        [again] = send_again(connection, [one.action_id], "ana", NOW, checked=False).values()
+    assert codes(ledger_engine) == []
+    [claimed] = claim_due(ledger_engine, NOW)
+    assert claimed.action_id == again
+    with writing(ledger_engine) as connection:
+        assert settle_action(connection, claimed, Outcome.failed(Reason.MAIL_REJECTED), NOW)
+    [need] = needs(ledger_engine)
+    assert need.label == "1 email failed"
 
 
 def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_answered(

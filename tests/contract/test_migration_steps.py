@@ -106,6 +106,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0006", "0004"),
         ("0007", "0007"),
         ("0008", "0007"),
+        ("0009", "0007"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 

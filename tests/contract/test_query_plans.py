@@ -22,12 +22,14 @@ from ledger.actions import (
 )
 from ledger.engine import Engine, writing
 from ledger.events import events_of_action, known_keys, quiet_events
+from ledger.holding import held_by_reason
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import try_outages_now
 from ledger.quiet import asked_by_person, quiet_among
 from ledger.sendings import planned_nearby, sent_to
 from ledger.skew import end_far_waits
 from ledger.snapshots import is_answered, newest_news, present_below
+from ledger.stories import undecided
 from ledger.tables import (
     action_events,
     actions,
@@ -59,8 +61,9 @@ GROWING = {
         snapshots,
     )
 }
-# These hold unfinished rows only, so that reading one from end to end is no scan of its table.
-SMALL = {"actions_due", "lookups_due"}
+# These hold only rows that are unfinished or need a person, so reading one from end to end is no
+# scan of its table.
+SMALL = {"actions_due", "lookups_due", "actions_undecided", "lookups_failed"}
 DONE = Entity.COMPLETED_LESSON
 RECORDS = [(DONE, 7), (DONE, 8)]
 HOUR = timedelta(hours=1)
@@ -99,6 +102,8 @@ HOT: dict[str, Statement] = {
     "the source takes us again": lambda it: ask_refused_again(it, NOW),
     "end what waits too long": lambda it: end_far_waits(it, LATEST, LONGEST_WAITS),
     "try the mail server now": lambda it: try_outages_now(it, NOW),
+    "what a person may have to look at": undecided,
+    "how many are held": held_by_reason,
 }
 
 
