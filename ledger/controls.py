@@ -22,6 +22,7 @@ from schemas.states import ActionState, Mode
 BACKED_UP_AT = "backed_up_at"
 SECRET_KEY = "secret_key"  # noqa: S105 - the name of a row, not a key
 MOVED_AT = "moved_at"  # when all of this ledger was copied to another one, which is used instead
+RETAINED_UPTO = "retained_upto"  # the time from which the last finished retention counted ages
 REMEMBERED_SINCE = "remembered_since"  # since when a machine notes when it last used this ledger
 
 

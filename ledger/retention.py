@@ -23,7 +23,10 @@ from sqlalchemy import (
 )
 
 from ledger.checks import outdated_checks
+from ledger.control_log import BY_ITSELF
+from ledger.controls import RETAINED_UPTO, set_value, value_of
 from ledger.engine import Engine, reading, writing
+from ledger.gaps import moment_of
 from ledger.tables import (
     UNFINISHED_LOOKUPS,
     action_events,
@@ -61,6 +64,7 @@ ATTEMPTS = timedelta(days=365)
 
 STEP = 500  # rows changed in one transaction, so that nobody waits for it long
 _STEPS_AT_ONCE = 20  # steps whose rows are found by one read
+_FURTHEST = timedelta(days=1)  # by which one run may count from a later time than the last did
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,9 @@ def forget_old(
 ) -> Forgotten:
     """Delete what is past its time, at most `most` rows in one transaction.
 
+    Ages count from `now`, but from at most a day after the time that the last finished run counted
+    from. So a clock that is a year ahead for an hour costs a day of history, and not a year.
+
     `go_on` is called between two transactions: it may wait, to let others write, and ends the work
     by returning False.
 
@@ -171,14 +178,20 @@ def forget_old(
         LedgerUnavailable: the ledger could not be read or written; the steps before stay done.
     """
     forgotten = Forgotten()
+    with reading(engine) as connection:
+        last = moment_of(value_of(connection, RETAINED_UPTO))
+    upto = now if last is None else min(now, last + _FURTHEST)
     for rule in RULES:
         if isinstance(rule, Limited) and not forgotten.more:
-            for changed in _steps(engine, rule, now - rule.kept_for, most):
+            for changed in _steps(engine, rule, upto - rule.kept_for, most):
                 name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name
                 forgotten.rows[name] = forgotten.rows.get(name, 0) + changed
                 if not go_on():
                     forgotten.more = True
                     break
+    if upto != last and not forgotten.more:
+        with writing(engine) as connection:
+            set_value(connection, RETAINED_UPTO, upto.isoformat(), BY_ITSELF, now)
     return forgotten
 
 

@@ -190,6 +190,23 @@ def test_each_has_its_own_time(ledger_engine: Engine) -> None:
     assert min(row.at for row in rows(ledger_engine, attempts)) == NOW - ATTEMPTS
 
 
+def test_a_clock_that_is_a_year_ahead_for_an_hour_costs_a_day_and_no_more(
+    ledger_engine: Engine,
+) -> None:
+    fill(ledger_engine, NOON, 1)
+    before = counts(ledger_engine)
+    forget_old(ledger_engine, NOON)
+    for _ in range(3):
+        forget_old(ledger_engine, NOON + timedelta(days=365), go_on=lambda: False)
+    forget_old(ledger_engine, NOON + timedelta(days=365))
+    assert counts(ledger_engine) == before | {"heartbeats": 0}  # these are kept for a day
+    assert all(row.body is not None for row in rows(ledger_engine, deliveries))
+    # After a machine was off for long, each run counts from a day later.
+    for _ in range(BODIES.days):
+        forget_old(ledger_engine, NOW)
+    assert all(row.body is None for row in rows(ledger_engine, deliveries))
+
+
 def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(1, received_at=NOON), arrival(2, received_at=NOON))
     keep(ledger_engine, arrival(3, received_at=NOW))
