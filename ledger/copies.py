@@ -1,12 +1,14 @@
 """Copies of emails as they were written: what was sent, or would have been."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from ledger.tables import copies
+from ledger.tables import actions, copies
 from ledger.upsert import insert_into
+from schemas.states import ActionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,21 @@ def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[copies.c.action_id], set_=values)
     )
+
+
+def keep_copies_of_held(connection: Connection, written: Mapping[int, Copy], now: datetime) -> None:
+    """Keep the copies of those actions that are still held.
+
+    Of one that was released meanwhile the copy is what was sent, and stays.
+    """
+    held = (
+        select(actions.c.id)
+        .where(actions.c.id.in_(written), actions.c.state == ActionState.HELD)
+        .order_by(actions.c.id)
+        .with_for_update()
+    )
+    for action_id in connection.scalars(held).all():
+        keep_copy(connection, action_id, written[action_id], now)
 
 
 def copy_of(connection: Connection, action_id: int) -> Copy | None:

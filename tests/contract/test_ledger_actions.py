@@ -1,6 +1,7 @@
 """The outbox: planned once, performed by one, and never repeated by itself."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -18,7 +19,7 @@ from ledger.actions import (
     settle_action,
     supersede_lessons,
 )
-from ledger.copies import Copy, copy_of, keep_copy
+from ledger.copies import Copy, copy_of, keep_copies_of_held, keep_copy
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
     events_of_action,
@@ -537,3 +538,19 @@ def test_the_copy_of_an_action_is_the_last_one_written(ledger_engine: Engine) ->
         keep_copy(connection, one.action_id, last, at(1))
         assert copy_of(connection, one.action_id) == last
     assert "ana@people.example" not in repr(last)
+
+
+def test_a_draft_never_replaces_the_copy_of_what_was_sent(ledger_engine: Engine) -> None:
+    draft = Copy("v2", "<1@example.org>", "ana@example.org", "Draft", "Text", "<p>Text</p>")
+    sent = replace(draft, wording="v1", subject="Sent")
+    held, done = (
+        planned(ledger_engine, lesson_done(LESSON + one), rule=f"{one}") for one in (1, 2)
+    )
+    with writing(ledger_engine) as connection:
+        assert settle_action(connection, held, Outcome.held(Reason.IMPORTED), NOW)
+        keep_copy(connection, done.action_id, sent, NOW)
+        assert settle_action(connection, done, Outcome.done("250"), NOW)
+        drafts = {held.action_id: draft, done.action_id: draft}
+        keep_copies_of_held(connection, drafts, NOW)
+        kept = [copy_of(connection, one.action_id) for one in (held, done)]
+    assert kept == [draft, sent]

@@ -10,10 +10,11 @@ from datetime import datetime
 
 from ledger.actions import look_at_actions
 from ledger.controls import sending_of
-from ledger.copies import keep_copy
+from ledger.copies import keep_copies_of_held
 from ledger.engine import Engine, reading, writing
 from ledger.holding import held_for_enrolments
 from ledger.lookups import states_among
+from ledger.stories.certificate.portions import portions
 from schemas.reasons import Reason
 from schemas.states import LookupState
 from workers.check.search import Found
@@ -73,9 +74,9 @@ def review(
         wanted.sort(key=lambda one: one.action_id)
         started_at = sending_of(connection).started_at
         expected = forecast(connection, tools, wanted, now, started_at)
-    with writing(engine) as connection:
-        for one in expected:
-            if one.copy is not None:
-                keep_copy(connection, one.action.action_id, one.copy, now)
+    written = {one.action.action_id: one.copy for one in expected if one.copy is not None}
+    for some in portions(written):
+        with writing(engine) as connection:
+            keep_copies_of_held(connection, {one: written[one] for one in some}, now)
     unread = sum(states.get(one, 0) for one in _UNREAD)
     return Review(expected, unread, states.get(LookupState.FAILED, 0))
