@@ -152,13 +152,14 @@ def alarm_sentence(hook: KnownHook) -> str | None:
         return None
     what = "was off, and is on again" if hook.active else _SILENCES[alarm.silence]
     told = f"{what}, seen {alarm.since:%Y-%m-%d %H:%M} UTC"
+    asked_for = "1 record" if alarm.asked_for == 1 else f"{alarm.asked_for} records"
     if alarm.covered_until is None:
         told += "; what was missed is not asked for yet"
     elif alarm.covered_until < alarm.since:
         upto = f"{alarm.covered_until:%Y-%m-%d %H:%M} UTC"
-        told += f"; asked for what was missed up to {upto}, {alarm.asked_for} records; it goes on"
+        told += f"; asked for what was missed up to {upto}, {asked_for}; it goes on"
     else:
-        told += f"; asked for what was missed, {alarm.asked_for} records"
+        told += f"; asked for what was missed, {asked_for}"
     return told if alarm.left_off is None else f"{told}; not switched on: {alarm.left_off}"
 
 

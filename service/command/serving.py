@@ -57,7 +57,7 @@ _SERVER_LOGS = {
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
 
-_AS_ROOT = (
+AS_ROOT = (
     "Coursebell runs as root and needs no such rights; run it as a user of its own, as"
     " deploy/install.sh sets it up."
 )
@@ -136,7 +136,7 @@ def worker(*, without_broker: bool) -> None:
     check_secret_key(settings, signs=True)
     warn_of_weak_secrets(settings, "COURSEBELL_SECRET_KEY")
     if os.geteuid() == 0:
-        click.echo(_AS_ROOT, err=True)
+        click.echo(AS_ROOT, err=True)
     with (
         suppress(LedgerUnavailable),
         opened_ledger(settings) as engine,

@@ -15,7 +15,7 @@ from schemas.settings import Settings
 from schemas.states import Mode
 from service.command.common import check_secret_key, local, opened_ledger, settings_now
 from service.command.listening import Address, announcement, free_address
-from service.command.serving import check_platform, prepare_ledger, stop_on_signals
+from service.command.serving import AS_ROOT, check_platform, prepare_ledger, stop_on_signals
 from workers.broker import RunningBroker, choose, start
 from workers.broker.address import BrokerAddress
 from workers.names import WITHOUT_BROKER
@@ -62,7 +62,7 @@ def _run(settings: Settings, address: Address) -> None:
     broker_address, failing = BrokerAddress(data_dir), FailingFile(data_dir)
     with (
         running_broker(settings, broker_address, click.echo) as broker,
-        Supervisor(_say, closings=(ConfigurationError.closing,)) as supervisor,
+        Supervisor(_say, closings=(ConfigurationError.closing, AS_ROOT)) as supervisor,
     ):
         failing.remove()
         prepare_ledger(settings)

@@ -80,6 +80,7 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: flo
         ("DATA", b"250 what?", MailUnavailable),
         ("DATA", HANG_UP, Reason.MAIL_INTERRUPTED),
         ("DOT", b"450 4.3.0 later", MailUnavailable),
+        ("DOT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("DOT", b"550 5.7.1 looks like spam", ActionRefused),
         ("DOT", b"421 4.3.0 shutting down", MailUnavailable),
         ("DOT", HANG_UP, HandoverUnknown),

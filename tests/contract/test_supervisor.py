@@ -181,6 +181,19 @@ def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_wo
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_child_printed_is_no_reason_if_somebody_else_ended_it() -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    supervisor = Supervisor(said.append, QUICK)
+    script = "import os, sys; print('A note.', file=sys.stderr); os.kill(os.getpid(), 9)"
+    with supervisor:
+        supervisor.start(python("worker", script))
+        supervisor.settle()
+        supervisor.wait(stop, beside=[lambda: stop.set() if len(said) > 2 else None])
+        (failing,) = supervisor.failing().values()
+    assert failing.why == "The last time it was ended by SIGKILL."
+
+
 def test_until_settled_a_child_that_refuses_to_run_ends_everything_with_its_reasons() -> None:
     supervisor = Supervisor(silent, QUICK, closings=("Nothing was started.",))
     supervisor.start(python("web", SLEEPS))

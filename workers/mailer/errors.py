@@ -26,6 +26,7 @@ _LOGIN_CODES = frozenset({530, 534, 535, 538})
 # Enhanced codes (RFC 3463) that speak of the sender, or of the server as a whole.
 _ABOUT_SENDER = re.compile(r"[45]\.1\.[78]\b")
 _ABOUT_SERVER = re.compile(r"[45]\.3\.[0-5]\b")
+_NO_ROOM = re.compile(r"4\.3\.[12]\b")  # its disk is full, or it takes no mail: not the content
 # Many servers judge the sender, and whether they relay, only once they know a recipient.
 _SENDER_WORDS = re.compile(
     r"\bsender\b.*\b(?:reject|denied|refused|not (?:allowed|owned|verified|permitted))"
@@ -80,7 +81,8 @@ def _about_all(code: int, answer: str, step: Step) -> tuple[Reason, str] | None:
         wants_tls = _STARTTLS_WORDS.search(answer)
         found = Reason.MAIL_STARTTLS if wants_tls else Reason.MAIL_LOGIN
     elif step is Step.END:
-        pass  # it has read this email, so its answer may be about its content
+        # It has read this email, so most of its answers may be about the content.
+        found = Reason.MAIL_BUSY if code in _TEMPORARY and _NO_ROOM.search(answer) else None
     elif code == _CLOSING or (code in _TEMPORARY and _is_of_server(answer, step)):
         found = Reason.MAIL_BUSY
     elif code in _PERMANENT and code != _TOO_LARGE:

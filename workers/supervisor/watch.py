@@ -6,6 +6,7 @@ ends them with the thread that started them (see `workers.supervisor.programs`).
 """
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ from workers.supervisor.failing import Failing
 from workers.supervisor.programs import StandardError, begin, end, how_it_ended, last_lines
 from workers.supervisor.restarts import Pace, Restarts
 
+_ENDED_BY_OTHERS = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
 REFUSED = 2  # the exit code of our programs when the settings or the environment are wrong
 
 
@@ -73,7 +75,7 @@ class Supervisor:
     others keep running.
 
     `say` gets one line for each restart. `closings` are lines that our programs print last and that
-    name no reason.
+    name no reason why they ended.
     """
 
     def __init__(
@@ -220,7 +222,7 @@ class Supervisor:
             self._note_death(child, now, how_it_ended(code), code)
 
     def _note_death(self, child: _Child, now: float, how: str, code: int | None = None) -> None:
-        name, said = child.command.name, self._last_words(child)
+        name, said = child.command.name, self._last_words(child, code)
         delay_s = child.restarts.delay_after_death(now=now, lived_s=now - child.began_at)
         child.due_at = now + delay_s
         if not self._is_settled:
@@ -241,8 +243,9 @@ class Supervisor:
             f" {meanwhile}Starting again in {delay_s:g} s."
         )
 
-    def _last_words(self, child: _Child) -> str:
-        if child.errors is None:
+    def _last_words(self, child: _Child, code: int | None) -> str:
+        # What a program printed before somebody else ended it is not why it ended.
+        if child.errors is None or code in _ENDED_BY_OTHERS:
             return ""
         return child.errors.last_words(without=self._closings)
 
