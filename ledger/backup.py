@@ -40,10 +40,12 @@ _WAL = "-wal"  # what SQLite appends to the name of a file for its journal
 class Contents:
     """What a ledger file holds. `made_at` is when it was copied, as far as it shows.
 
+    `used_until` is the last moment that left a trace in it, by the clocks of that time.
     `secret_key` is None where the file has none: it was set by hand, or this is a plain copy.
     """
 
     made_at: datetime | None
+    used_until: datetime | None
     people: int
     sent: int
     secret_key: str | None = field(repr=False)
@@ -151,7 +153,8 @@ def verify(path: Path) -> None:
 def contents_of(connection: Connection) -> Contents:
     """Return what a ledger holds. Raises `BackupUnusable` if its time cannot be read."""
     backed_up_at = value_of(connection, BACKED_UP_AT)
-    made_at = moment_of(backed_up_at) if backed_up_at else known_until(connection)
+    used_until = known_until(connection)
+    made_at = moment_of(backed_up_at) if backed_up_at else used_until
     if made_at is None and backed_up_at:
         raise BackupUnusable(
             "does not say when it was made: its control backed_up_at is not a date with a time zone"
@@ -160,6 +163,7 @@ def contents_of(connection: Connection) -> Contents:
     sent = select(func.count()).select_from(actions).where(is_done)
     return Contents(
         made_at,
+        used_until,
         connection.scalar(select(func.count()).select_from(people)) or 0,
         connection.scalar(sent) or 0,
         value_of(connection, SECRET_KEY),

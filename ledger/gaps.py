@@ -96,11 +96,16 @@ def last_gap(connection: Connection) -> Gap | None:
 
 
 def known_until(connection: Connection) -> datetime | None:
-    """Return the last moment that left a trace in this ledger; None for one never used."""
+    """Return the last moment that left a trace in this ledger; None for one never used.
+
+    Of actions it is the one planned last that counts: an earlier one may be dated later, if it was
+    planned while the clock was ahead.
+    """
+    last_planned = select(actions.c.planned_at).order_by(actions.c.id.desc()).limit(1)
     moments = (
         connection.scalar(select(func.max(heartbeats.c.beat_at))),
         connection.scalar(select(func.max(gaps.c.ended_at))),
-        connection.scalar(select(func.max(actions.c.planned_at))),
+        connection.scalar(last_planned),
     )
     return max((moment for moment in moments if moment is not None), default=None)
 

@@ -272,13 +272,14 @@ def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[s
 def _clock_is_behind(settings: Settings, contents: Contents) -> str | None:
     """Return what to do if this machine's clock is behind; more is held then than has to be."""
     now, last = utc_now(), read_last_alive(Path(settings.data_dir))
-    known = [at for at in (contents.made_at, None if last is None else last.at) if at is not None]
+    moments = (contents.made_at, contents.used_until, None if last is None else last.at)
+    known = [at for at in moments if at is not None]
     if not known or max(known) <= now:
         return None
     return (
-        f"Check the clock of this machine: it says {local(now)}, and the ledger was in use at "
-        f"{local(max(known))}. If the clock is behind, correct it before you restore. Emails about "
-        "what happens until the later time are held."
+        f"Check the clock of this machine: it says {local(now)}, but the ledger was in use at "
+        f"{local(max(known))}. If the clock is behind, correct it before you restore. If you "
+        "restore now, emails about anything that happens before the later time are held."
     )
 
 

@@ -181,6 +181,18 @@ def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Des
         assert ("Nothing was changed" in asked.stderr) is is_behind
 
 
+def test_a_backup_with_traces_of_a_clock_that_was_ahead_is_not_restored_unasked(
+    desk: Desk,
+) -> None:
+    engine = open_engine(desk.url)
+    with writing(engine) as connection:
+        beat(connection, "worker", "gone:1", utc_now() + timedelta(days=1))
+    engine.dispose()
+    file = str(desk.told("backup", str(desk.folder))["file"])
+    asked = desk.run("restore", file, "--yes")
+    assert (asked.exit_code, "Check the clock" in asked.stderr) == (1, True)
+
+
 def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
     file = str(desk.told("backup", str(desk.folder))["file"])
     lock = share_lock(desk.folder)

@@ -149,6 +149,25 @@ def test_a_clock_set_back_across_a_restore_repeats_nothing(space: Restorable) ->
     assert max(space.sent().values()) == 2
 
 
+def test_a_clock_that_was_a_year_ahead_once_holds_nothing_after_a_restore(
+    space: Restorable,
+) -> None:
+    space.clock.now += timedelta(days=365)
+    space.enrol(1)
+    space.work()
+    space.clock.now -= timedelta(days=365)
+    space.enrol(2)
+    space.work()
+    space.later(days=2)
+    space.back_up()
+    space.later(hours=1)
+    space.restore()
+    space.later(minutes=1)
+    space.enrol(3)
+    space.work()
+    assert (len(space.subjects), space.held()) == (3, {})
+
+
 @pytest.mark.postgres
 def test_what_a_person_decides_is_locked_in_one_order_so_that_two_never_block_each_other(
     postgres_database_url: str,
