@@ -171,13 +171,18 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
     if unknown:
         says = (
             f"{_emails(unknown)} may have gone or not: ask the member, or look at the mail server's"
-            " log; it is never repeated by itself"
+            " log; it is never repeated by itself. `coursebell resend --failed handover-unknown"
+            " --i-checked --dry-run` lists them"
         )
         yield Need("unknown", f"{_emails(unknown)} unknown", says)
     failed = found.actions.get(ActionState.FAILED, {})
     if failed:
         emails = _emails(sum(failed.values()))
-        says = f"{emails} failed ({_reasons(failed)}): `coursebell why MEMBER` shows the error"
+        [code] = failed if len(failed) == 1 else ["CODE"]
+        says = (
+            f"{emails} failed ({_reasons(failed)}): `coursebell resend --failed {code} --dry-run`"
+            " lists them, and `coursebell show` with an ID says why"
+        )
         yield Need("failed", f"{emails} failed", says)
     if found.lookups:
         number = sum(found.lookups.values())

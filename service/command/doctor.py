@@ -173,7 +173,8 @@ def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
 def _rules(warnings: Sequence[str]) -> Iterator[Check]:
     name = "names"
     if not warnings:
-        yield Check(Topic.RULES, name, Verdict.OK, "no rule names something that Nexudus lacks")
+        found = "nothing named in the rules is missing among the courses listed so far"
+        yield Check(Topic.RULES, name, Verdict.OK, found)
     for warning in warnings:
         fix = "Correct the rules file, or use the ID; then start Coursebell again."
         yield Check(Topic.RULES, name, Verdict.NOTE, warning, fix)

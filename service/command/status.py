@@ -136,7 +136,7 @@ def _one_line(mode: str, counted: Tally) -> str:
     ) + sum(counted.lookups.get(LookupState.FAILED, {}).values())
     return (
         f"{mode}: {total(ActionState.DONE)} sent, {waiting} waiting, "
-        f"{total(ActionState.SKIPPED)} not sent on purpose, {kept} for a person"
+        f"{total(ActionState.SKIPPED)} not sent on purpose, {kept} held, failed or unknown"
     )
 
 
