@@ -170,9 +170,10 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
     unknown = sum(found.actions.get(ActionState.UNKNOWN, {}).values())
     if unknown:
         says = (
-            f"{_emails(unknown)} may have gone or not: ask the member, or look at the mail server's"
-            " log; it is never repeated by itself. `coursebell resend --failed handover-unknown"
-            " --i-checked --dry-run` lists them"
+            f"{_emails(unknown)} may have been sent or not. To list them: "
+            "`coursebell resend --failed handover-unknown --i-checked --since 365d --dry-run`. "
+            "Ask the member or check the mail server's log. If one did not arrive: "
+            "`coursebell resend --i-checked` with its ID"
         )
         yield Need("unknown", f"{_emails(unknown)} unknown", says)
     failed = found.actions.get(ActionState.FAILED, {})
@@ -180,8 +181,9 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
         emails = _emails(sum(failed.values()))
         [code] = failed if len(failed) == 1 else ["CODE"]
         says = (
-            f"{emails} failed ({_reasons(failed)}): `coursebell resend --failed {code} --dry-run`"
-            " lists them, and `coursebell show` with an ID says why"
+            f"{emails} failed ({_reasons(failed)}): "
+            f"`coursebell resend --failed {code} --since 365d --dry-run` lists them, and "
+            "`coursebell show` with an ID says why"
         )
         yield Need("failed", f"{emails} failed", says)
     if found.lookups:

@@ -281,13 +281,13 @@ def review_lines(reviewed: Review, now: datetime, *, whole: bool) -> Iterator[st
     if reviewed.unread:
         records = _many(reviewed.unread, "record is", "records are")
         yield (
-            f"{records} not read yet; workers go on, and emails about them are held: "
+            f"{records} not read yet; workers will read them, and emails about them are held: "
             "coursebell held --reason imported"
         )
     if reviewed.failed:
         yield f"{_many(reviewed.failed, 'record', 'records')} cannot be read: coursebell status"
     if not reviewed.expected:
-        yield "No email is held about this. `coursebell why EMAIL` tells what happened to a person."
+        yield "No email is held about this. `coursebell why EMAIL` shows what happened to a person."
         return
     emails = _many(len(reviewed.expected), "email is", "emails are")
     yield f"{emails} held about this, and none was sent:"

@@ -39,7 +39,7 @@ _REFUSALS = {
         "it may have arrived. Ask the person or look at the mail server's log, and if it did not: "
         "coursebell resend {id} --i-checked"
     ),
-    Refusal.REPEATED: "that one left or may have. To send it once more: coursebell resend {id}",
+    Refusal.REPEATED: "it was or may have been sent. To send it once more: coursebell resend {id}",
     Refusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
 }
 
@@ -157,8 +157,9 @@ def _ask(chosen: Sequence[EmailStory], *, whole: bool) -> None:
         click.echo(printable(line), err=True)
     arrived = sum(email.state is ActionState.DONE for email in chosen)
     if arrived:
-        who = "Its recipient gets" if arrived == 1 else "Their recipients get"
-        click.echo(f"{_number(arrived)} left already. {who} it twice.", err=True)
+        was, who = ("was", "Its recipient") if arrived == 1 else ("were", "Their recipients")
+        again = f"{who} will get it a second time."
+        click.echo(f"{_number(arrived)} {was} already sent. {again}", err=True)
     click.echo("Their addresses are read again from Nexudus before they are sent.", err=True)
     if not agreed(f"Send {_number(len(chosen))} again?"):
         click.echo("Nothing was changed.", err=True)
