@@ -117,7 +117,9 @@ def test_an_email_that_was_sent_again_needs_a_person_only_if_that_one_does(
         assert settle_action(connection, claimed, Outcome.failed(Reason.MAIL_REJECTED), NOW)
     [need] = needs(ledger_engine)
     assert need.label == "1 email failed"
-    assert "`coursebell resend --failed mail-rejected --dry-run` lists them" in need.says
+    assert (
+        "`coursebell resend --failed mail-rejected --since 365d --dry-run` lists them" in need.says
+    )
 
 
 def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_answered(
