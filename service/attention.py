@@ -1,7 +1,7 @@
 """What needs a person: one list, for `coursebell status` and `/readyz`.
 
-What passes by itself, or was decided on purpose, is not in it: emails kept in observe mode, members
-without an address, refusals of senders who showed nothing.
+What passes by itself, or was decided on purpose, is not in it: emails written in observe mode,
+members without an address, refusals of senders who showed nothing.
 """
 
 import socket
@@ -30,6 +30,8 @@ READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
 MAIL = "mail"
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
+# Written in observe mode: `coursebell mode sending` decides about them and says how many stay.
+_HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START})
 _PARTS = {
     "ledger": "the ledger",
     "broker": "the broker",
@@ -154,8 +156,11 @@ def _hearing_needs(heard: HearingNow | None) -> Iterator[Need]:
 
 def _decision_needs(found: Undecided) -> Iterator[Need]:
     """Yield what a person has to decide or find out, by kind."""
-    held = dict(found.actions.get(ActionState.HELD, {}))
-    held.pop(Reason.OBSERVE, None)
+    held = {
+        reason: number
+        for reason, number in found.actions.get(ActionState.HELD, {}).items()
+        if reason not in _HELD_ON_PURPOSE
+    }
     restored = held.pop(Reason.RESTORED, 0)
     if restored:
         says = (

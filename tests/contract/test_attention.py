@@ -81,6 +81,7 @@ def test_emails_that_wait_for_a_decision_need_a_person_and_those_of_observe_mode
     ledger_engine: Engine,
 ) -> None:
     ended(ledger_engine, 1, Outcome.held(Reason.OBSERVE))
+    ended(ledger_engine, 8, Outcome.held(Reason.BEFORE_START))
     assert needs(ledger_engine) == []
     ended(ledger_engine, 2, Outcome.held(Reason.TOO_OLD))
     ended(ledger_engine, 3, Outcome.held(Reason.TOO_OLD))
