@@ -3,7 +3,6 @@
 import os
 import pwd
 import subprocess
-import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +16,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from service.command import commands
 from tests.contract.ledger_rig import NOW, at, at_once, rows
+from tests.servers import forking
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.broker.running import free_port
 from workers.workshop import checked_secret_key, secret_key
@@ -110,15 +110,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service", *words],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forking.run("service", *words, env=environment, timeout=60)
 
 
 @pytest.mark.parametrize("name", ["serve", "worker", "clock", "up", "certify"])
