@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from ledger.snapshots import newest_news
 from ledger.tables import events, sightings
@@ -18,8 +30,16 @@ from ledger.upsert import insert_into
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import Reason
+from schemas.text import folded
 
-_REFERENCES = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
+_KEPT_FIELDS = (
+    "created_at",
+    "course_id",
+    "coworker_id",
+    "course_member_id",
+    "lesson_id",
+    "full_name",
+)
 _AT_ONCE = 500  # rows of one statement: databases take only so many values
 
 
@@ -29,6 +49,7 @@ class Sighting:
 
     `is_whole`: none of these was left out, so that the digest is that of the record itself.
     `changed_at` is the time by which such lists are asked for. What the row leaves out is None.
+    `full_name` is the member's, of enrolments only.
     """
 
     record_id: int
@@ -40,6 +61,7 @@ class Sighting:
     coworker_id: int | None = None
     course_member_id: int | None = None
     lesson_id: int | None = None
+    full_name: str | None = None
 
 
 def unknown_among(
@@ -117,7 +139,7 @@ def _keep(  # noqa: PLR0913, PLR0917 - what, when, and as what
         statement = insert_into(connection, sightings).values(rows)
         given = statement.excluded
         again: dict[str, ColumnElement[Any]] = {
-            name: func.coalesce(given[name], sightings.c[name]) for name in _REFERENCES
+            name: func.coalesce(given[name], sightings.c[name]) for name in _KEPT_FIELDS
         }
         # It was made no later than when it was first seen, whatever the source says.
         again["created_at"] = func.coalesce(
@@ -147,7 +169,7 @@ def _row(
         "seen_at": now,
         "reason": quiet,
         "quiet_upto": None if quiet is None else one.changed_at,
-        **{name: getattr(one, name) for name in _REFERENCES},
+        **{name: getattr(one, name) for name in _KEPT_FIELDS},
         "created_at": None if one.created_at is None else min(one.created_at, now),
     }
 
@@ -172,8 +194,8 @@ def sighting_of(connection: Connection, entity: Entity, record_id: int) -> Sight
     ).first()
     if row is None:
         return None
-    references = {name: getattr(row, name) for name in _REFERENCES}
-    return Sighting(row.record_id, row.changed_at, row.digest or row.decided, **references)
+    kept = {name: getattr(row, name) for name in _KEPT_FIELDS}
+    return Sighting(row.record_id, row.changed_at, row.digest or row.decided, **kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +226,89 @@ def enrolled_before(connection: Connection, coworker_id: int) -> list[EarlierEnr
         .order_by(sightings.c.created_at, sightings.c.record_id)
     )
     return [EarlierEnrolment(*row) for row in rows]
+
+
+def differently_named(
+    connection: Connection, entity: Entity, seen: Sequence[Sighting]
+) -> list[Sighting]:
+    """Return those of `seen` that are kept without a name, or with another one."""
+    kept: dict[int, str | None] = {}
+    for some in _portions(seen):
+        rows = connection.execute(
+            select(sightings.c.record_id, sightings.c.full_name).where(
+                sightings.c.entity == entity,
+                sightings.c.record_id.in_([one.record_id for one in some]),
+            )
+        )
+        kept.update({row.record_id: row.full_name for row in rows})
+    return [
+        one
+        for one in seen
+        if one.full_name is not None
+        and one.record_id in kept
+        and kept[one.record_id] != one.full_name
+    ]
+
+
+def keep_names(connection: Connection, entity: Entity, seen: Sequence[Sighting]) -> None:
+    """Keep the names of these, and change nothing else of what is known of them."""
+    if seen:
+        statement = (
+            update(sightings)
+            .where(sightings.c.entity == entity, sightings.c.record_id == bindparam("which"))
+            .values(full_name=bindparam("name"))
+        )
+        ordered = sorted(seen, key=lambda one: one.record_id)
+        named = [{"which": one.record_id, "name": one.full_name} for one in ordered]
+        connection.execute(statement, named)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMember:
+    """Somebody whom lists of enrolments showed. Their own record may never have been read."""
+
+    coworker_id: int
+    full_name: str
+
+
+def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
+    """Return everybody with an enrolment that has this in its member's name, by Id.
+
+    Those whose enrolments are all gone only if anything happened to them since we began. Text is
+    compared as `folded` says; all names are read, since no index helps with a part.
+    """
+    wanted = folded(part)
+    if not wanted:
+        return []
+    happened = exists().where(events.c.coworker_id == sightings.c.coworker_id)
+    rows = connection.execute(
+        _names_of_members()
+        .where(or_(sightings.c.gone_at.is_(None), happened))
+        .execution_options(yield_per=1_000)
+    )
+    found = {row.coworker_id: row.full_name for row in rows if wanted in folded(row.full_name)}
+    return [ListedMember(*one) for one in found.items()]
+
+
+def name_of_member(connection: Connection, coworker_id: int) -> str | None:
+    """Return the name that lists of enrolments showed of one person, also if those are gone."""
+    row = connection.execute(
+        _names_of_members().where(sightings.c.coworker_id == coworker_id)
+    ).first()
+    return None if row is None else str(row.full_name)
+
+
+def _names_of_members() -> Select[tuple[int, str]]:
+    return (
+        select(sightings.c.coworker_id, sightings.c.full_name)
+        .distinct()
+        .where(
+            sightings.c.entity == Entity.COURSE_MEMBER,
+            sightings.c.coworker_id.is_not(None),
+            sightings.c.full_name.is_not(None),
+        )
+        .order_by(sightings.c.coworker_id, sightings.c.full_name)
+    )
 
 
 def count_sightings(connection: Connection, entity: Entity) -> int:

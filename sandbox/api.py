@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from sandbox.answers import answered
-from sandbox.filters import id_list, relation_asked
+from sandbox.filters import conditions, coworker_asked, id_list, relation_asked
 from sandbox.listing import listed
 from sandbox.misbehaviour.board import TOKEN_PATH
 from sandbox.misbehaviour.instead import instead, slow_down
@@ -154,6 +154,12 @@ class Api:
             rows = tenant.rows(entity)
         else:
             rows = tenant.rows_with(entity, *narrow)
+        below = coworker_asked(entity, question)
+        if below and ways_of(board, entity).knows_filters:
+            people = tenant.rows(Entity.COWORKER)
+            passes = conditions(Entity.COWORKER, people[0], below) if people else []
+            meant = {one["Id"] for one in people if all(fits(one) for fits in passes)}
+            rows = [row for row in rows if row["CoworkerId"] in meant]
         return without_the_newest(board, tenant, entity, rows)
 
     def _entity_at(self, path: str) -> Entity | None:

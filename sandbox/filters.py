@@ -33,6 +33,19 @@ def relation_asked(
     return None
 
 
+def coworker_asked(entity: Entity, question: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters of enrolments by what only the coworker's own record has.
+
+    `CourseMember_Coworker_Email` becomes `Coworker_Email`.
+    """
+    prefix = f"{Entity.COURSE_MEMBER.lower()}_"
+    below = f"{prefix}{Entity.COWORKER.lower()}_email"
+    if entity is not Entity.COURSE_MEMBER:
+        return {}
+    asked = {name.lower(): value for name, value in question.items()}
+    return {below.removeprefix(prefix): asked[below]} if below in asked else {}
+
+
 def conditions(entity: Entity, sample: Record, question: Mapping[str, str]) -> list[Condition]:
     """Return what each row must meet; `sample` is any row of the kind, for its fields."""
     found = (_condition(entity, sample, name, value) for name, value in question.items())

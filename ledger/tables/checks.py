@@ -24,6 +24,7 @@ sightings = Table(
     Column("coworker_id", BigInteger),
     Column("course_member_id", BigInteger),
     Column("lesson_id", BigInteger),
+    Column("full_name", Text),  # of the member, to find them by; no part of the version
     Index("sightings_created", "entity", "created_at"),
     Index("sightings_of_course_member", "entity", "course_member_id"),
 )

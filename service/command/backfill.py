@@ -16,7 +16,6 @@ from ledger.controls import sending_of
 from ledger.engine import Engine, reading, writing
 from ledger.holding import release_held
 from ledger.intake import Origin
-from ledger.people import Person
 from schemas.entity import Entity
 from schemas.states import Mode
 from service.command.common import (
@@ -34,7 +33,7 @@ from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.fates import fate_of, number_of, part_of
 from service.command.moments import Moment
 from service.command.reach import told_if_out_of_reach
-from service.command.whom import coworker_id_in, people_meant, say_which
+from service.command.whom import NOBODY_KNOWN, Meant, coworker_id_in, people_meant, say_which
 from workers.check.backfill import (
     REVIEWED,
     REVIEWED_WITH_OLD,
@@ -242,12 +241,12 @@ def _one_meant(checking: Checking, who: str, *, whole: bool) -> _About:
     if found:
         say_which(found, whole=whole)
     else:
-        click.echo("Coursebell knows nobody with this name or address.", err=True)
+        click.echo(NOBODY_KNOWN, err=True)
         click.echo("Try their Id from Nexudus: coursebell backfill --person 1234", err=True)
     raise SystemExit(NOBODY)
 
 
-def _about(one: Person, *, whole: bool) -> _About:
+def _about(one: Meant, *, whole: bool) -> _About:
     return _About(one.coworker_id, one.full_name, one.email if whole else shortened(one.email))
 
 

@@ -1,6 +1,8 @@
 """Who is meant by what somebody typed: an address, an Id, or a part of a name."""
 
 import os
+import time
+from dataclasses import dataclass
 
 import click
 
@@ -12,12 +14,47 @@ from ledger.people import (
     people_by_name,
     person_of,
 )
+from ledger.sightings import members_by_name, name_of_member
+from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.fields import LARGEST_ID
-from schemas.text import folded
-from service.command.common import printable, shortened
+from schemas.settings import Settings
+from schemas.text import folded, is_one_line
+from service.command.common import checking_now, printable, shortened, with_own_broker
+from service.command.reach import reason_given
+from workers.source.budget import Patience, Urgency
+from workers.source.by_address import enrolled_coworkers
+
+NOBODY_KNOWN = "Coursebell knows nobody with this name, address or Id."
+_MOST_FOUND = 20
+_LONGEST_ADDRESS = 254  # characters; RFC 5321, section 4.5.3.1
+_PATIENCE_S = 10.0  # until when the last question to Nexudus may begin
 
 
-def people_meant(connection: Connection, who: str) -> list[Person]:
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Somebody who may be meant.
+
+    `was_read`: their own record was read, so that `email` is None only if they have none. Of
+    others, who enrolled before Coursebell was installed, lists showed the name. `just_asked`: they
+    were read at Nexudus now, and may not be known here.
+    """
+
+    coworker_id: int
+    full_name: str
+    email: str | None
+    was_read: bool = True
+    just_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who has an address at Nexudus. `trouble`: why it could not be asked."""
+
+    people: list[Meant]
+    trouble: str | None = None
+
+
+def people_meant(connection: Connection, who: str) -> list[Meant]:
     """Return everybody this may mean, of those we know.
 
     It is an address or a part of one with the @, the Id of a coworker, or a part of a name or of
@@ -28,27 +65,82 @@ def people_meant(connection: Connection, who: str) -> list[Person]:
     """
     typed = _as_typed(who)
     if "@" in typed:
-        return people_by_email(connection, typed) or people_by_address_part(connection, typed)
+        found = people_by_email(connection, typed) or people_by_address_part(connection, typed)
+        return [_read(one) for one in found]
     coworker_id = coworker_id_in(typed)
-    known = None if coworker_id is None else person_of(connection, coworker_id)
+    known = None if coworker_id is None else _known(connection, coworker_id)
     if known is not None:
         return [known]
-    found = people_by_name(connection, typed)
-    return [one for one in found if folded(typed) == folded(one.full_name)] or found
+    named = _by_name(connection, typed)
+    return [one for one in named if folded(typed) == folded(one.full_name)] or named
 
 
-def is_ambiguous(found: list[Person]) -> bool:
+def unknown_address(who: str, known: list[Meant]) -> str | None:
+    """Return the whole address that this is if nobody of these has it, else None."""
+    typed = _as_typed(who).strip()
+    name, _, domain = typed.rpartition("@")
+    is_whole = name and "." in domain.strip(".") and len(typed) <= _LONGEST_ADDRESS
+    if not is_whole or not is_one_line(typed) or len(typed.split()) > 1:
+        return None
+    return None if any(folded(one.email) == folded(typed) for one in known) else typed
+
+
+def asked_for(settings: Settings, address: str) -> Asked:
+    """Ask Nexudus who has this address, of those with an enrolment. Nothing of it is kept.
+
+    Raises as `opened_ledger`.
+    """
+    patience = Patience(Urgency.PERSON, time.monotonic() + _PATIENCE_S, lambda: None)
+    try:
+        with (
+            checking_now(with_own_broker(settings)) as checking,
+            checking.source(patience) as source,
+        ):
+            found = enrolled_coworkers(source, address)
+    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        return Asked([], reason_given(error))
+    return Asked([Meant(one.record_id, one.full_name, one.email, just_asked=True) for one in found])
+
+
+def is_ambiguous(found: list[Meant]) -> bool:
     """Say whether these are several people; those who share one address are meant together."""
     return len(found) > 1 and len({folded(one.email or str(one.coworker_id)) for one in found}) > 1
 
 
-def say_which(found: list[Person], *, whole: bool) -> None:
+def say_which(found: list[Meant], *, whole: bool) -> None:
     """Tell on stderr who may be meant, and how to say which."""
     click.echo("That may be each of these; take the Id of one:", err=True)
     for one in found:
         address = one.email if whole else shortened(one.email)
         line = f"  {one.coworker_id}  {one.full_name}{f'  {address}' if address else ''}"
         click.echo(printable(line), err=True)
+
+
+def _by_name(connection: Connection, typed: str) -> list[Meant]:
+    """Return those who were read or only listed, each once, by name."""
+    found = {one.coworker_id: _read(one) for one in people_by_name(connection, typed)}
+    for listed in members_by_name(connection, typed):
+        if listed.coworker_id not in found:
+            person = person_of(connection, listed.coworker_id)
+            found[listed.coworker_id] = (
+                Meant(listed.coworker_id, listed.full_name, None, was_read=False)
+                if person is None
+                else _read(person)
+            )
+    in_order = sorted(found.values(), key=lambda one: (folded(one.full_name), one.coworker_id))
+    return in_order[:_MOST_FOUND]
+
+
+def _known(connection: Connection, coworker_id: int) -> Meant | None:
+    person = person_of(connection, coworker_id)
+    if person is not None:
+        return _read(person)
+    name = name_of_member(connection, coworker_id)
+    return None if name is None else Meant(coworker_id, name, None, was_read=False)
+
+
+def _read(person: Person) -> Meant:
+    return Meant(person.coworker_id, person.full_name, person.email)
 
 
 def _as_typed(argument: str) -> str:

@@ -1,14 +1,15 @@
 """`why`: one person's story: did they get it, and if not, for what reason."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import click
+import structlog
 
 from ledger.controls import sending_of
 from ledger.engine import Connection, reading
-from ledger.people import Person
 from ledger.retention import ATTEMPTS, COPIES
 from ledger.sightings import EarlierEnrolment, enrolled_before
 from ledger.snapshots import snapshot_of
@@ -31,14 +32,24 @@ from service.command.common import (
     show_addresses,
 )
 from service.command.fates import fate_of, fates_by_sending, kept_fate
-from service.command.whom import coworker_id_in, is_ambiguous, people_meant, say_which
+from service.command.whom import (
+    NOBODY_KNOWN,
+    Asked,
+    Meant,
+    asked_for,
+    coworker_id_in,
+    is_ambiguous,
+    people_meant,
+    say_which,
+    unknown_address,
+)
 from workers.clocks import utc_now
 from workers.workshop import make_forecasting
 
 NOBODY = 1
+_NOT_AT_NEXUDUS = "Nexudus has no course member with exactly this address either."
 _WHO_IS_UNKNOWN = (
-    "Try a part of their name or address. Of members who enrolled before Coursebell was installed "
-    "only the Id is known: coursebell why 1234, with their Id from Nexudus"
+    "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234"
 )
 
 _WORDS = {
@@ -79,11 +90,11 @@ class Story:
     """One person: what happened to them, and what was there before we first looked.
 
     `fates` are what a change to sending would do to each email that is held in observe mode.
+    `person` is None where neither they nor their name were ever read.
     """
 
     coworker_id: int
-    name: str | None
-    email: str | None
+    person: Meant | None
     told: list[Telling]
     earlier: list[tuple[EarlierEnrolment, str]]
     fates: dict[int, str]
@@ -98,19 +109,24 @@ def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
 
     EMAIL is their address or a part of it with the @; their Id, or a part of their name or of what
     stands before the @, will do. If several people fit, they are listed, unless one fits exactly.
+    Nexudus is asked about a whole address that is not known here.
     """
     settings = settings_now()
-    with opened_ledger(settings) as engine, reading(engine) as connection:
-        people = people_meant(connection, who)
+    with opened_ledger(settings) as engine:
+        with reading(engine) as connection:
+            people = people_meant(connection, who)
+        asked = _asked(settings, who, people)
+        people = (asked.people if asked else []) or people
         is_unclear = is_ambiguous(people) and not as_json
-        found = [] if is_unclear else _stories(connection, settings, people, who)
+        with reading(engine) as connection:
+            found = [] if is_unclear else _stories(connection, settings, people, who)
     if is_unclear:
         say_which(people, whole=show_addresses)
     elif as_json:
         print_json([_as_plain(one, whole=show_addresses) for one in found])
-    elif not found:
-        click.echo("Coursebell knows nobody with this name, address or Id.", err=True)
-        click.echo(_WHO_IS_UNKNOWN, err=True)
+    if not found and not is_unclear:
+        for line in _unknown_lines(asked):
+            click.echo(line, err=True)
     for one in [] if as_json else found:
         for line in _story_lines(one, whole=show_addresses):
             click.echo(printable(line))
@@ -118,8 +134,29 @@ def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
         raise SystemExit(NOBODY)
 
 
+def _asked(settings: Settings, who: str, known: list[Meant]) -> Asked | None:
+    """Ask Nexudus about an address that none of these has; None if there is nothing to ask."""
+    address = unknown_address(who, known)
+    if address is None:
+        return None
+    # What the source client logs would stand between the lines for people.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    return asked_for(settings, address)
+
+
+def _unknown_lines(asked: Asked | None) -> Iterator[str]:
+    yield NOBODY_KNOWN
+    if asked is not None:
+        yield (
+            _NOT_AT_NEXUDUS
+            if asked.trouble is None
+            else f"Nexudus could not be asked: {asked.trouble}."
+        )
+    yield _WHO_IS_UNKNOWN
+
+
 def _stories(
-    connection: Connection, settings: Settings, people: list[Person], who: str
+    connection: Connection, settings: Settings, people: list[Meant], who: str
 ) -> list[Story]:
     unknown = None if people else coworker_id_in(who)
     ids = [one.coworker_id for one in people] + ([] if unknown is None else [unknown])
@@ -133,9 +170,9 @@ def _stories(
         ]
         fates = _fates(connection, settings, coworker_id, told)
         person = known.get(coworker_id)
-        if person is not None or told or earlier:
-            name, email = (person.full_name, person.email) if person else (None, None)
-            found.append(Story(coworker_id, name, email, told, earlier, fates))
+        was_read = person is not None and person.was_read
+        if was_read or told or earlier:
+            found.append(Story(coworker_id, person, told, earlier, fates))
     return found
 
 
@@ -163,11 +200,12 @@ def _fates(
 
 
 def _story_lines(one: Story, *, whole: bool) -> Iterator[str]:
-    address = one.email if whole else shortened(one.email)
-    if one.name is None:
-        yield f"Coworker {one.coworker_id}, whose name and address were not read yet"
-    else:
-        yield f"{one.name}  {address or '(no email address in Nexudus)'}"
+    yield _heading(one, whole=whole)
+    if one.person is not None and one.person.just_asked and not one.told and not one.earlier:
+        yield (
+            "  Enrolled in Nexudus, and not known here yet; to read it now: "
+            f"coursebell backfill --person {one.coworker_id}"
+        )
     for enrolment, title in one.earlier:
         when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
         yield f"  {when}Enrolled  ({title})"
@@ -179,10 +217,20 @@ def _story_lines(one: Story, *, whole: bool) -> Iterator[str]:
         yield f"  {_NOT_KEPT}"
 
 
+def _heading(one: Story, *, whole: bool) -> str:
+    if one.person is None:
+        return f"Coworker {one.coworker_id}, whose name and address were not read yet"
+    if not one.person.was_read:
+        return f"{one.person.full_name}  (coworker {one.coworker_id}; address not read yet)"
+    address = one.person.email if whole else shortened(one.person.email)
+    return f"{one.person.full_name}  {address or '(no email address in Nexudus)'}"
+
+
 def _as_plain(one: Story, *, whole: bool) -> dict[str, object]:
+    email = None if one.person is None else one.person.email
     return {
-        "name": one.name,
-        "email": one.email if whole else shortened(one.email),
+        "name": None if one.person is None else one.person.full_name,
+        "email": email if whole else shortened(email),
         "coworker_id": one.coworker_id,
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
         "with_sending": {str(action_id): fate for action_id, fate in one.fates.items()},

@@ -24,6 +24,8 @@ from ledger.migrate import (
     migrate,
     newest_revision,
 )
+from ledger.sightings import Sighting, differently_named, keep_names
+from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
 from tests.contract.ledger_rig import ROOT, arrival, keep, planned
 from tests.servers.later_ledgers import LATER, upgrade_beyond
@@ -107,6 +109,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0007", "0007"),
         ("0008", "0007"),
         ("0009", "0007"),
+        ("0010", "0007"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 
@@ -121,6 +124,33 @@ def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledge
             connection, MOMENT + timedelta(days=1), lease_s=60, repeatable=set()
         )
     assert (expired.repeated, expired.unknown) == (0, 1)
+
+
+def test_what_lists_showed_before_an_upgrade_stays_and_gets_its_name_later(
+    empty_database_url: str,
+) -> None:
+    engine = open_engine(empty_database_url)
+    step(engine, "upgrade", "0009")
+    row = {
+        "entity": "CourseMember",
+        "record_id": 9007,
+        "coworker_id": 7,
+        "changed_at": MOMENT,
+        "digest": "a",
+        "seen_at": MOMENT,
+        "reason": "before-start",
+    }
+    with writing(engine) as connection:
+        connection.execute(tables_of(engine)["sightings"].insert().values(row))
+    [before] = rows_of(engine)["sightings"]
+    migrate(engine)
+    assert rows_of(engine)["sightings"] == [before | {"full_name": None}]
+    seen = Sighting(9007, MOMENT, "another", full_name="Zoë 🔔")
+    with writing(engine) as connection:
+        named = differently_named(connection, Entity.COURSE_MEMBER, [seen])
+        keep_names(connection, Entity.COURSE_MEMBER, named)
+    assert rows_of(engine)["sightings"] == [before | {"full_name": "Zoë 🔔"}]
+    engine.dispose()
 
 
 def test_going_back_a_version_takes_only_what_that_version_brought(first_ledger: Engine) -> None:

@@ -456,6 +456,34 @@ def test_the_nightly_run_makes_ordinary_news_and_keeps_its_counts(space: Space) 
     assert "Ana" not in str(run.report)
 
 
+def names(space: Space) -> dict[int, str | None]:
+    with reading(space.engine) as connection:
+        rows = connection.execute(select(sightings.c.record_id, sightings.c.full_name))
+        return {row.record_id: row.full_name for row in rows}
+
+
+def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
+    space: Space,
+) -> None:
+    first, second = crowd(space, 2)
+    space.finish(second, 1)
+    space.work()
+    assert names(space) == {9001: "Ana López", 9002: "Ana López", 50_001: None}
+    with writing(space.engine) as connection:  # as a ledger of an older version
+        connection.execute(update(sightings).values(full_name=None))
+    space.source.have(MEMBER, replace(first, full_name="  Zoë \x00Brandt "))
+    told, asked = notified(space), len(space.source.asked)
+    assert nightly(checking(space), time.monotonic() + 60)
+    assert names(space) == {9001: "Zoë  Brandt", 9002: "Ana López", 50_001: None}
+    space.source.have(MEMBER, replace(first, full_name=None))  # a row that leaves it out
+    assert nightly(checking(space), time.monotonic() + 60)
+    assert names(space)[9001] == "Zoë  Brandt"
+    space.later(minutes=1)
+    assert notified(space) == told
+    assert len(space.source.asked) == asked + 4, "two lists each, and no record by its Id"
+    assert not compared(space).differs
+
+
 def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
     with writing(space.engine) as connection:
         take_lease(connection, "reconcile", "somebody else", space.clock(), lease_s=60)

@@ -316,6 +316,14 @@ def test_the_enrolments_of_a_person_are_those_and_no_others(world: World) -> Non
     assert world.source.enrolments_of(4_242) == []
 
 
+def test_an_address_finds_the_few_with_enrolments_who_have_it(world: World) -> None:
+    person = world.source.fetch(Entity.COWORKER, world.ids()[Entity.COWORKER])
+    assert isinstance(person, Coworker)
+    assert person.email
+    assert world.source.enrolled_with(person.email, 5) == [person.record_id]
+    assert world.source.enrolled_with("zoe.brandt@example.org", 5) == [], "nobody enrolled"
+
+
 def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:
     ids = world.ids()
     met: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""`coursebell why`: who is meant, who was there before, and what becomes of what is held."""
+"""`coursebell why`: who is meant, here or at Nexudus, and what becomes of what is held."""
 
 import json
 from collections.abc import Iterator
@@ -8,15 +8,22 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from ledger.controls import begin_with
-from ledger.engine import open_engine, writing
+from ledger.engine import Engine, open_engine, reading, writing
+from ledger.migrate import migrate
 from ledger.people import accept_person
+from ledger.sightings import forget_sighting
+from ledger.tables import checks, lookups, notifications, people, sightings
+from schemas.entity import Entity
 from schemas.states import Mode
 from service.command import commands
-from tests.contract.source_rig import HandClock
+from service.command.common import checking_now, opened_ledger, settings_now
+from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.check.check import check_all
 from workers.check.tools import Checking
 from workers.clocks import utc_now
@@ -42,11 +49,10 @@ def space(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     engine.dispose()
 
 
-def know(space: Space, *people: tuple[int, str, str]) -> None:
-    with writing(space.engine) as connection:
+def know(engine: Engine, *people: tuple[int, str, str]) -> None:
+    with writing(engine) as connection:
         for number, name, email in people:
-            known = coworker(number, full_name=name, email=email)
-            accept_person(connection, known, space.clock())
+            accept_person(connection, coworker(number, full_name=name, email=email), utc_now())
 
 
 def run(*words: str) -> Result:
@@ -60,7 +66,7 @@ def told(*words: str) -> list[dict[str, Any]]:
 
 def test_a_part_of_an_address_finds_people_and_an_exact_one_goes_ahead(space: Space) -> None:
     know(
-        space,
+        space.engine,
         (1, "Ana Sousa", "ana@example.org"),
         (2, "Joana Reis", "joana@example.org"),
         (3, "Ana Sousa Pinto", "pinto@example.org"),
@@ -89,7 +95,7 @@ def test_a_part_of_an_address_finds_people_and_an_exact_one_goes_ahead(space: Sp
 
 
 def test_two_people_with_one_address_are_told_of_together(space: Space) -> None:
-    know(space, (1, "Ana", "ana@example.org"), (2, "Ana again", "Ana@example.org"))
+    know(space.engine, (1, "Ana", "ana@example.org"), (2, "Ana again", "Ana@example.org"))
     shown = run("ana@example.org")
     assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, 2)
 
@@ -99,7 +105,7 @@ def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> 
     space.clock.now += timedelta(minutes=1)
     check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
     lines = run("7").stdout.splitlines()
-    assert lines[0] == "Coworker 7, whose name and address were not read yet"
+    assert lines[0] == "Ana López  (coworker 7; address not read yet)"
     assert lines[1].endswith("  Enrolled  (course 1234)")
     assert lines[2] == "    Before Coursebell was installed; no email was due"
     assert told("7")[0]["enrolled_before"][0]["course_member_id"] == member.record_id
@@ -109,7 +115,50 @@ def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> 
     assert "[before-start]" in later
     assert "Before Coursebell was installed; no email was due" not in later
     assert "Enrolled  (Freelance Finance)" in later
-    assert run("8").exit_code == 1
+    unknown = run("8")
+    assert unknown.exit_code == 1
+    assert unknown.stderr.splitlines() == [
+        "Coursebell knows nobody with this name, address or Id.",
+        "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234",
+    ]
+
+
+def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None:
+    names = {1: "Zoë 🎓 Brandt", 2: normalize("NFD", "José  Núñez"), 3: "Zoë", 5: "Maren"}
+    for number, name in names.items():
+        space.enrol(number, told=False, full_name=name)
+    space.enrol(2, told=False, full_name="José  Núñez", record_id=9900)
+    space.enrol(4, told=False, full_name=None)
+    space.clock.now += timedelta(minutes=1)
+    check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
+    know(space.engine, (3, "Zoë Marin", "zoe@example.org"), (6, "Zoë Zimt", "zimt@example.org"))
+    with writing(space.engine) as connection:
+        forget_sighting(connection, Entity.COURSE_MEMBER, 9005, space.clock())
+    for typed, meant in {
+        normalize("NFC", "JOSÉ NÚÑEZ"): [2],
+        normalize("NFD", "núñ"): [2],
+        "ZOË ": [3, 6, 1],
+        "brandt": [1],
+        "mar": [3],
+        "4": [4],
+        "maren": [],  # nothing is there any more, and nothing happened
+        "person": [],
+    }.items():
+        assert [one["coworker_id"] for one in told(typed)] == meant, typed
+    assert run("mar").exit_code == 0, "Maren is nobody to choose from"
+    several = run("z")
+    assert several.stderr.splitlines()[1:] == [
+        "  2  José  Núñez",
+        "  3  Zoë Marin  z***@example.org",
+        "  6  Zoë Zimt  z***@example.org",
+        "  1  Zoë 🎓 Brandt",
+    ]
+    lines = run("josé").stdout.splitlines()
+    assert lines[0] == "José  Núñez  (coworker 2; address not read yet)"
+    assert [line.endswith("  Enrolled  (course 1234)") for line in lines[1::2]] == [True, True]
+    plain = told("brandt")[0]
+    assert (plain["name"], plain["email"]) == ("Zoë 🎓 Brandt", None)
+    assert len(plain["enrolled_before"]) == 1
 
 
 def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
@@ -130,3 +179,112 @@ def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
     assert set(plain["with_sending"].values()) == {"goes at once"}
     space.choose(Mode.SENDING)
     assert "After `coursebell mode sending`" not in run("1").stdout
+
+
+ADDRESS = "joel.nunez@example.org"
+
+
+@pytest.fixture
+def nexudus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Give a Nexudus with one member, and a place that never looked at it."""
+    engine = open_engine(f"sqlite:///{tmp_path}/coursebell.db")
+    migrate(engine)
+    engine.dispose()
+    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as sandbox:
+        for name, text in {
+            "DATA_DIR": str(tmp_path),
+            "NEXUDUS_URL": sandbox.addresses["api"],
+            "NEXUDUS_USERNAME": USERNAME,
+            "NEXUDUS_PASSWORD": PASSWORD,
+            "NEXUDUS_LIMITS": "1000/second;100000/hour",
+        }.items():
+            monkeypatch.setenv(f"COURSEBELL_{name}", text)
+        sandbox.enrol("Joël", "Freelance Finance", deliver=False)
+        yield sandbox
+    structlog.reset_defaults()  # commands set it for their whole process
+
+
+def enrol_crowd(nexudus: Running) -> None:
+    for name in ("Zoë", "Mara", "Siobhán", "Tomasz", "Ada"):
+        nexudus.enrol(name, "Freelance Finance", deliver=False)
+
+
+def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Running) -> None:
+    enrol_crowd(nexudus)
+    joel = nexudus.person("Joël")
+    shown = run(ADDRESS.upper())
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines() == [
+        "Joël Núñez  j***@example.org",
+        (
+            "  Enrolled in Nexudus, and not known here yet; to read it now: coursebell backfill "
+            f"--person {joel}"
+        ),
+    ]
+    [plain] = told(ADDRESS, "--show-addresses")
+    assert (plain["coworker_id"], plain["email"]) == (joel, ADDRESS)
+    unknown = run("nobody@example.org")
+    assert unknown.exit_code == 1
+    assert unknown.stderr.splitlines() == [
+        "Coursebell knows nobody with this name, address or Id.",
+        "Nexudus has no course member with exactly this address either.",
+        "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234",
+    ]
+    answer(nexudus, "/api", 500)
+    for part in ("joel.nunez@", "@example.org", "joel.nunez@example", "two words@example.org"):
+        assert len(run(part).stderr.splitlines()) == 2, "only a whole address is asked about"
+    with opened_ledger(settings_now()) as engine, reading(engine) as connection:
+        for table in (checks, lookups, notifications, people, sightings):
+            assert connection.execute(table.select()).all() == [], "asking writes nothing"
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_nexudus_that_ignores_the_filter_is_not_believed(
+    nexudus: Running,
+    others: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    nexudus.post("/sandbox/misbehaviours", name="ignore-filters", entity="CourseMember")
+    if others:
+        enrol_crowd(nexudus)
+    shown = run("zoe.brandt@example.org")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr.splitlines()[1] == (
+        "Nexudus could not be asked: the list of CourseMember ignored the filter by address."
+        if others
+        else "Nexudus has no course member with exactly this address either."
+    )
+    assert run(ADDRESS).exit_code == int(others), "a few are read one by one"
+
+
+@pytest.mark.parametrize("away", ["no answer", "no sign-in", "refused"])
+def test_why_says_that_nexudus_could_not_be_asked(
+    nexudus: Running, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    if away == "no answer":
+        monkeypatch.setenv("COURSEBELL_NEXUDUS_URL", "http://127.0.0.1:9")
+    elif away == "no sign-in":
+        monkeypatch.delenv("COURSEBELL_NEXUDUS_USERNAME")
+        monkeypatch.delenv("COURSEBELL_NEXUDUS_PASSWORD")
+    else:
+        answer(nexudus, "/api/spaces", 403, body={"Message": "no"})
+    shown = run(ADDRESS, "--json")
+    assert (shown.exit_code, shown.stdout) == (1, "[]\n")
+    lines = shown.stderr.splitlines()
+    assert lines[0] == "Coursebell knows nobody with this name, address or Id."
+    assert lines[1].startswith("Nexudus could not be asked: ")
+    assert ADDRESS not in shown.stderr
+
+
+@pytest.mark.usefixtures("nexudus")
+def test_who_enrolled_before_installation_is_found_by_address() -> None:
+    with checking_now(settings_now()) as checking:
+        check_all(checking, for_s=60)
+    shown = run(ADDRESS, "--show-addresses").stdout.splitlines()
+    assert shown[0] == f"Joël Núñez  {ADDRESS}"
+    assert "  Enrolled  (course " in shown[1]
+    assert shown[2] == "    Before Coursebell was installed; no email was due"
+    with opened_ledger(settings_now()) as engine:
+        know(engine, (1, "Another", f"x{ADDRESS}"))
+        assert run(ADDRESS).stdout.startswith("Joël Núñez"), "who has it is meant before a part"
+        know(engine, (2, "Known Here", ADDRESS))
+        assert run(ADDRESS).stdout.startswith("Known Here"), "Nexudus is not asked about these"

@@ -15,7 +15,15 @@ from schemas.errors import (
     SourceThrottled,
     SourceUnavailable,
 )
-from schemas.records import CompletedLesson, CourseMember, Lesson, Record, Section, dump_record
+from schemas.records import (
+    CompletedLesson,
+    CourseMember,
+    Coworker,
+    Lesson,
+    Record,
+    Section,
+    dump_record,
+)
 from workers.source.client import Gone
 from workers.source.lists import Changed, Changes, Row
 
@@ -184,6 +192,19 @@ class FakeSource:
             for _, record in sorted(self._records.items(), key=lambda item: item[0])
             if isinstance(record, CourseMember) and record.coworker_id == coworker_id
         ]
+
+    def enrolled_with(self, email: str, most: int) -> list[int]:
+        """Return coworkers with enrolments and this address; see `Source.enrolled_with`."""
+        self._ask("enrolled_with", 0)
+        enrolled = {
+            one.coworker_id for one in self._records.values() if isinstance(one, CourseMember)
+        }
+        found = [
+            one.record_id
+            for one in self._records.values()
+            if isinstance(one, Coworker) and one.email == email and one.record_id in enrolled
+        ]
+        return sorted(found)[:most]
 
     def completions_of(self, course_member_id: int) -> list[Record]:
         """Return every completed lesson of an enrolment; see `Source.completions_of`."""

@@ -15,11 +15,11 @@ from marshmallow import ValidationError, fields
 
 from ledger.sightings import Sighting
 from schemas.entity import Entity
-from schemas.fields import Flag, RecordId, SourceTime
+from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.records import Record
 from workers.source.lists import CHANGED_BY, Changed, Row
 
-_ID, _TIME, _FLAG = RecordId(), SourceTime(), Flag()
+_ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
 
 # By its name in a record: what a row calls it, and how it is read.
 _DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
@@ -37,19 +37,23 @@ _DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
     },
 }
 _KEPT = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
+# What is kept beside the version, to find people by: a new name is no news.
+_NAMES = {Entity.COURSE_MEMBER: ("full_name", "CoworkerFullName")}
 
 
 def sighting_of_record(entity: Entity, record: Record) -> Sighting:
     """Return the version of a record as it was read by its Id."""
     values = {name: getattr(record, name) for name in _DECISIVE[entity]}
     changed_at = values["created_at"] if entity in CHANGED_BY else record.updated_at
-    return _sighting(record.record_id, changed_at, values)
+    name = getattr(record, _NAMES[entity][0]) if entity in _NAMES else None
+    return _sighting(record.record_id, changed_at, values, name)
 
 
 def sighting_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> Sighting:
     """Return the version of a row of a list; `at` is its time of change. Rows may be partial."""
     values = {name: _read(field, row.get(key)) for name, (key, field) in _DECISIVE[entity].items()}
-    return _sighting(record_id, at, values)
+    name = _read(_TEXT, row.get(_NAMES[entity][1])) if entity in _NAMES else None
+    return _sighting(record_id, at, values, name)
 
 
 def sightings_of(entity: Entity, changed: Iterable[Changed]) -> list[Sighting]:
@@ -57,13 +61,16 @@ def sightings_of(entity: Entity, changed: Iterable[Changed]) -> list[Sighting]:
     return [sighting_of_row(entity, one.record_id, one.at, one.row) for one in changed]
 
 
-def _sighting(record_id: int, changed_at: datetime, values: Mapping[str, Any]) -> Sighting:
+def _sighting(
+    record_id: int, changed_at: datetime, values: Mapping[str, Any], name: object
+) -> Sighting:
     return Sighting(
         record_id,
         changed_at,
         _digest(values),
         is_whole=None not in values.values(),
-        **{name: values[name] for name in _KEPT if name in values},
+        **{kept: values[kept] for kept in _KEPT if kept in values},
+        full_name=(name.strip() or None) if isinstance(name, str) else None,
     )
 
 

@@ -127,6 +127,22 @@ class Source:
         """Return every enrolment of a person. Raises as `fetch`."""
         return self._below(Entity.COURSE_MEMBER, "Coworker", "CoworkerId", coworker_id)
 
+    def enrolled_with(self, email: str, most: int) -> list[int]:
+        """Return the Ids of at most `most` coworkers with enrolments who may have this address.
+
+        Enrolments do not show the address, so each coworker has to be read to be sure.
+
+        Raises:
+            SourceRefused: more came than `most`, so the filter was ignored. Otherwise as `fetch`.
+        """
+        asked = {f"{Entity.COURSE_MEMBER}_Coworker_Email": email}
+        rows = self.lists.first(Entity.COURSE_MEMBER, asked, MOST_IDS)
+        ids = [row.get("CoworkerId") for row in rows]
+        found = {one for one in ids if isinstance(one, int) and not isinstance(one, bool)}
+        if len(found) > most:
+            raise SourceRefused(f"the list of {Entity.COURSE_MEMBER} ignored the filter by address")
+        return sorted(found)
+
     def _below(self, entity: Entity, relation: str, field: str, parent_id: int) -> list[Record]:
         return self._full(entity, self.lists.below(entity, relation, field, parent_id))
 

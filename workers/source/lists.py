@@ -94,6 +94,13 @@ class Lists:
             raise SourceRefused(f"the list of {entity} ignored the filter {relation}")
         return rows
 
+    def first(self, entity: Entity, query: Mapping[str, str], size: int) -> list[Row]:
+        """Return the first rows, at most `size`, unchecked: a filter may have been ignored.
+
+        Raises as `whole`.
+        """
+        return list(self._page(entity, dict(query), 1, size).rows)
+
     def since(
         self, entity: Entity, moment: datetime, within: Within = WHENEVER
     ) -> Iterator[Changes]:
@@ -179,8 +186,10 @@ class Lists:
             raise SourceRefused(f"the list of {entity} ignored the filter to_{field}")
         return page, read
 
-    def _page(self, entity: Entity, query: dict[str, str], number: int) -> Page:
-        wanted = {**query, "page": str(number), "size": str(PAGE_SIZE)}
+    def _page(
+        self, entity: Entity, query: dict[str, str], number: int, size: int = PAGE_SIZE
+    ) -> Page:
+        wanted = {**query, "page": str(number), "size": str(size)}
         answer = self._asking.ask(PATHS[entity], wanted)
         if isinstance(answer, Missing):
             raise SourceUnavailable(f"the list of {entity} did not answer")

@@ -48,6 +48,9 @@ class BurstReads(SourceReads, Protocol):
     def enrolments_of(self, coworker_id: int) -> Sequence[Record]:
         """Return all enrolments of a person."""
 
+    def enrolled_with(self, email: str, most: int) -> Sequence[int]:
+        """Return the Ids of a few coworkers with enrolments who may have this address."""
+
 
 # A way to the source, for a while.
 Lend = Callable[[Patience], AbstractContextManager[BurstReads]]

@@ -5,7 +5,7 @@ not on a list is only ever suspected: deletes leave no trace (contract, section 
 be short for many reasons.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.engine import reading
@@ -27,7 +27,14 @@ from workers.source.reads import BurstReads
 Told = Callable[[int, int], None]  # after each page: its rows, and how many of them differ
 
 
+Shown = Callable[[Entity, Sequence[Sighting]], None]  # each page, within the scope or not
+
+
 def _to_nobody(_rows: int, _differing: int) -> None:
+    pass
+
+
+def _nobody_looks(_entity: Entity, _seen: Sequence[Sighting]) -> None:
     pass
 
 
@@ -45,11 +52,16 @@ class _Reading:
 
 
 def compare(
-    checking: Checking, scope: Scope, patience: Patience, told: Told = _to_nobody
+    checking: Checking,
+    scope: Scope,
+    patience: Patience,
+    told: Told = _to_nobody,
+    shown: Shown = _nobody_looks,
 ) -> Comparison:
     """Compare enrolments and finished lessons with the source's lists.
 
     `patience.keep` is called before each question and after each page; what it raises passes.
+    `shown` is called with the rows of each page, whether they differ or not.
 
     Raises:
         As `Lists.since`, and LedgerUnavailable.
@@ -60,7 +72,7 @@ def compare(
     enrolments: dict[int, Difference] = {}
     with checking.source(patience) as source:
         for entity in FOLLOWED:
-            work = _Comparing(checking, source, scope, entity, places, enrolments)
+            work = _Comparing(checking, source, scope, entity, places, enrolments, shown)
             kinds.append(work.compared(patience, told))
             if entity is Entity.COURSE_MEMBER:
                 enrolments = {one.record_id: one for one in kinds[-1].differences}
@@ -77,6 +89,7 @@ class _Comparing:
     entity: Entity
     places: dict[int, int]
     enrolments: Mapping[int, Difference]
+    shown: Shown
 
     def compared(self, patience: Patience, told: Told) -> Compared:
         # What is here is noted before the list is asked for: what comes up meanwhile may be
@@ -97,8 +110,9 @@ class _Comparing:
         """Hold a page against what is here; return how many of its rows differ."""
         so_far.pages += 1
         so_far.stated = changes.total if so_far.pages == 1 else so_far.stated
-        meant = []
-        for one in sightings_of(self.entity, changes.rows):
+        meant, listed = [], sightings_of(self.entity, changes.rows)
+        self.shown(self.entity, listed)
+        for one in listed:
             if self.entity is Entity.COURSE_MEMBER and one.course_id is not None:
                 self.places[one.record_id] = one.course_id
             course_id = self._course_of(one)

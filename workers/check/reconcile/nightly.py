@@ -7,7 +7,7 @@ memory, so one run compares no more than can be listed in one call; it says so i
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from zoneinfo import ZoneInfo
@@ -24,10 +24,11 @@ from ledger.checks import (
     note_page,
     runs,
 )
-from ledger.engine import Connection, writing
+from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin
+from ledger.sightings import Sighting, differently_named, keep_names
 from ledger.skew import is_ahead
-from schemas.entity import FOLLOWED
+from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
     RecordUnreadable,
     SourceRefused,
@@ -137,8 +138,12 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
         with writing(checking.engine) as connection:
             note_page(connection, run.check_id, rows=rows, news=differing, reached=None)
 
+    def named(entity: Entity, seen: Sequence[Sighting]) -> None:
+        _keep_names(checking, entity, seen)
+
     try:
-        comparison = compare(checking, Scope(), Patience(Urgency.WORK, until, keep), told)
+        patience = Patience(Urgency.WORK, until, keep)
+        comparison = compare(checking, Scope(), patience, told, named)
         keep_bringing()
         # Without a reason to be quiet: its age and its amount decide whether it is written about.
         brought = bring_in_from(checking, comparison, Origin.CHECK, keep=keep_bringing)
@@ -150,3 +155,16 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
     with writing(checking.engine) as connection:
         end_check(connection, run.check_id, checking.clock(), comparison.report())
     _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)
+
+
+def _keep_names(checking: Checking, entity: Entity, seen: Sequence[Sighting]) -> None:
+    """Keep the names of members that are new or changed; rows that are the same have them too.
+
+    It writes nothing on most nights: a name that changed is no news, so no check kept it.
+    """
+    with reading(checking.engine) as connection:
+        named = differently_named(connection, entity, seen)
+    if named:
+        with writing(checking.engine) as connection:
+            lock_decisions(connection)  # in one order with those who decide
+            keep_names(connection, entity, named)
