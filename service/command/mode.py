@@ -91,8 +91,11 @@ def _lines(fates: Fates, numbers: dict[str, dict[str, int]]) -> list[str]:
     lines = list(count_lines(numbers))
     if not lines:
         return ["No email is held or waits, so none goes at once."]
+    goes = numbers["now"] | numbers["later"]
     return [
-        f"With mode sending, {number_of(fates.expected)} would go:",
+        f"With mode sending, {number_of(fates.expected)} would go:"
+        if goes
+        else "With mode sending, none of the emails held or waiting would go:",
         *lines,
         "`coursebell held` lists what is held.",
     ]

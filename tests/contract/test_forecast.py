@@ -196,6 +196,9 @@ def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> Non
         held = {"state": ActionState.HELD, "reason": Reason.IMPORTED}
         connection.execute(update(actions).values(held))
     only_held = desk.run("mode", "sending").stdout
+    assert only_held.splitlines()[0] == (
+        "With mode sending, none of the emails held or waiting would go:"
+    )
     assert only_held.splitlines()[1].startswith("  1 email stays held, imported: Brought in")
     desk.observed(2)
     said = desk.told("mode", "sending", "--yes")

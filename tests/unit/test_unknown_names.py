@@ -40,7 +40,7 @@ def test_a_name_that_the_rules_would_match_is_no_warning(where: dict[str, Any]) 
 def test_each_other_name_is_one_with_what_is_like_it() -> None:
     assert found(course=("Freelance Finanze", "999", "Ceramics"), location=("Harbor Works",)) == [
         "rule a: no course at Nexudus is called Freelance Finanze; did you mean Freelance Finance?",
-        "rule a: no course at Nexudus is called 999",
+        "rule a: no course at Nexudus has the Id or the name 999",
         "rule a: no course at Nexudus is called Ceramics",
         "rule a: no location at Nexudus is called Harbor Works; did you mean Harbour Works?",
     ]

@@ -50,7 +50,8 @@ def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
             if not _is_known(name, ids, names):
                 meant = nearest(name, [one for one in names if one])
                 hint = f"; did you mean {meant}?" if meant else ""
-                yield f"rule {rule.name}: no {key} at Nexudus is called {name}{hint}"
+                called = f"has the Id or the name {name}" if name.isdigit() else f"is called {name}"
+                yield f"rule {rule.name}: no {key} at Nexudus {called}{hint}"
 
 
 def _is_known(name: str, ids: Collection[int], names: Collection[str | None]) -> bool:
