@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, not_, or_, select
 
-from ledger.skew import TOLERANCE, is_lease_over
+from ledger.skew import is_lease_over
 from ledger.tables import heartbeats, leases
 from ledger.upsert import insert_into
+from schemas.skew import TOLERANCE
 
 _FORGOTTEN_AFTER = timedelta(days=1)  # a process that is silent so long was taken away on purpose
 

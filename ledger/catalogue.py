@@ -4,29 +4,14 @@ It is for finding names that no course has. What an email says comes from the re
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from ledger.controls import set_value
 from ledger.tables import controls
+from schemas.rules import Catalogue
 
 _NAME = "catalogue"
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What there is at the source. Names are None where the list of courses left them out.
-
-    `courses` and `locations` are names by Id, `groups` those of courses. `seen_at` is when.
-    """
-
-    courses: Mapping[int, str | None]
-    groups: frozenset[str | None]
-    locations: Mapping[int, str | None]
-    seen_at: datetime
 
 
 def keep_catalogue(connection: Connection, catalogue: Catalogue) -> None:

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, false, func, not
 
 from ledger.control_log import BY_ITSELF, log_decision
 from ledger.holding import hold_for
-from ledger.skew import TOLERANCE, clock_ahead, is_ahead
+from ledger.skew import clock_ahead
 from ledger.tables import UNDECIDED_ACTIONS, actions, controls, gaps
 from ledger.upsert import insert_into
 from schemas.reasons import Reason
+from schemas.skew import TOLERANCE, is_ahead
 from schemas.states import ActionState, Mode
 
 # Names of controls. The first two are only in a backup: when it was made, and the key beside it.

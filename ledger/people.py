@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from ledger.skew import TOLERANCE
 from ledger.tables import choices, people
 from ledger.upsert import insert_into
 from schemas.records import Coworker
+from schemas.skew import TOLERANCE
 from schemas.text import folded
 from schemas.vocabulary import CoworkerKind
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from ledger.skew import is_within
 from ledger.tables import controls
 from ledger.upsert import insert_into
 from schemas.entity import Entity
+from schemas.skew import is_within
 
 HOLDS_FOR = timedelta(days=30)  # a proof older than that is made again before it is used
 _NAME = "several-by-id:"

@@ -216,7 +216,7 @@ def _steps(engine: Engine, rule: Limited, before: datetime, most: int) -> Iterat
 
 
 def _forget(connection: Connection, rule: Limited, where: ColumnElement[bool]) -> int:
-    # Past whoever is at one of these rows, so that two transactions never wait in a circle.
+    # Rows that another transaction has locked are left out, so that no two wait for each other.
     key = list(rule.table.primary_key)
     free = tuple_(*key).in_(select(*key).where(where).with_for_update(skip_locked=True))
     if rule.emptied is not None:

@@ -1,12 +1,8 @@
-"""Differences between clocks: how much is normal, and what happens to times too far in the future.
+"""Rows with times too far in the future: which these are, and how they come back to now.
 
 A machine whose clock was ahead leaves times in the ledger that lie in the future once the clock is
 right again. Nothing waits for them: a lease that ends later than any lease taken now is over, a
 sign of life from the future is none, and a wait that is longer than the longest there is has ended.
-
-Several hosts need clocks that agree. `TOLERANCE` is how far apart they may be before one host
-takes a live lease of another for such a leftover. Rows in a lease, which ends by a token anyway,
-are never performed twice.
 """
 
 from collections.abc import Mapping
@@ -27,19 +23,8 @@ from sqlalchemy import (
 
 from ledger.tables import UNFINISHED_ACTIONS, UNFINISHED_LOOKUPS, actions, lookups, outages
 from schemas.reasons import Reason
+from schemas.skew import TOLERANCE
 from schemas.states import ActionState, LookupState
-
-TOLERANCE = timedelta(minutes=5)
-
-
-def is_ahead(moment: datetime, now: datetime) -> bool:
-    """Return whether a time that should be past is further in the future than clocks may differ."""
-    return moment > now + TOLERANCE
-
-
-def is_within(moment: datetime, now: datetime, length: timedelta) -> bool:
-    """Return whether a past time is less than `length` ago; one far in the future is not."""
-    return not is_ahead(moment, now) and now - moment < length
 
 
 def is_lease_over(

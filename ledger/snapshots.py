@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from ledger.skew import TOLERANCE
 from ledger.tables import listings, notifications, snapshots
 from ledger.upsert import insert_into
 from schemas.entity import Entity
 from schemas.records import Record, dump_record, load_record
+from schemas.skew import TOLERANCE
 
 # What a record refers to, kept beside it so that it can be found by that.
 _REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")

@@ -40,7 +40,7 @@ class Plan:
 def resend_key(key: str) -> str:
     """Return the permanent key of the action that repeats the one with this key.
 
-    It is the same whoever asks and however often, so that an action is repeated once at most.
+    It is the same for every caller and every call, so that an action is repeated once at most.
     """
     first, _, number = key.partition(_RESEND)
     return f"{first}{_RESEND}{int(number or 0) + 1}"

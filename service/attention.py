@@ -15,14 +15,15 @@ from ledger.engine import Connection
 from ledger.hooks import hook_alarms
 from ledger.outages import Outage, outages_now
 from ledger.refusals import REFUSED_FOR, refused_since
-from ledger.skew import TOLERANCE, clock_ahead
+from ledger.skew import clock_ahead
 from ledger.stories import Undecided, undecided
 from schemas.errors import ConfigurationError
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.rules import unknown_names
 from schemas.settings import Settings
+from schemas.skew import TOLERANCE
 from schemas.states import ActionState
 from service.hearing import HearingNow, loss_line, unusual_line
-from workers.decide.conditions import unknown_names
 from workers.decide.silence import Hearing
 from workers.workshop import read_rules
 

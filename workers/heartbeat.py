@@ -10,8 +10,9 @@ import structlog
 
 from ledger.beats import beat
 from ledger.engine import Engine, reading, writing
-from ledger.skew import TOLERANCE, clock_ahead
+from ledger.skew import clock_ahead
 from schemas.errors import LedgerUnavailable
+from schemas.skew import TOLERANCE
 from workers.clocks import Clock
 from workers.continuity import Continuity
 from workers.logs import RepeatedFault

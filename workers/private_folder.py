@@ -1,8 +1,8 @@
 """Private folders of one process, removed by the next process if that one is killed.
 
 A process that is killed cannot remove its folder, in which a password or key lies. The folder is
-therefore locked for as long as the process lives, and whoever makes the next one removes every
-folder of the same kind that no process holds.
+therefore locked for as long as the process lives; to make another one removes every folder of the
+same kind that no process holds.
 """
 
 import contextlib

@@ -39,7 +39,7 @@ from workers.source.budget import Patience, Urgency
 from workers.source.proving import probe_all
 
 _LONGEST_S = 10.0
-_PAUSE_S = 0.05  # between two steps of deleting, so that whoever waits to write gets a turn
+_PAUSE_S = 0.05  # between two steps of deleting, so that other writers get a turn
 _PROBE_S = 120.0
 _NIGHTLY_S = 240.0  # to read the lists
 _GUARD_LEASE_S = 300.0  # a task is ended by then

@@ -5,9 +5,11 @@ not done here either: these are the words that the engine decides by.
 """
 
 from schemas.rules.loading import load_rules, rules_text
+from schemas.rules.names import Catalogue, names_in, unknown_names
 from schemas.rules.shape import Flood, QuietHours, Rule, Rules, Stream, Timing, Where
 
 __all__ = [
+    "Catalogue",
     "Flood",
     "QuietHours",
     "Rule",
@@ -16,5 +18,7 @@ __all__ = [
     "Timing",
     "Where",
     "load_rules",
+    "names_in",
     "rules_text",
+    "unknown_names",
 ]

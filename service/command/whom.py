@@ -22,7 +22,7 @@ from schemas.text import folded, is_one_line
 from service.command.common import checking_now, printable, shortened, with_own_broker
 from service.command.reach import reason_given
 from workers.source.budget import Patience, Urgency
-from workers.source.by_address import enrolled_coworkers
+from workers.source.reads import enrolled_coworkers
 
 NOBODY_KNOWN = "Coursebell knows nobody with this name, address or Id."
 _MOST_FOUND = 20

@@ -22,12 +22,12 @@ from schemas.errors import (
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
+from schemas.rules import unknown_names
 from schemas.states import Mode
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.check.catalogue import learn_catalogue
 from workers.check.check import Checked, check_all
 from workers.check.tools import Checking
-from workers.decide.conditions import unknown_names
 
 KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import Table, update
@@ -17,12 +18,13 @@ from ledger.hooks import Watch, keep_watch
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
 from ledger.sign_ins import SignIn, keep_sign_in
-from ledger.skew import TOLERANCE, clock_ahead
+from ledger.skew import clock_ahead
 from ledger.snapshots import accept_listing
 from ledger.tables import actions, lookups, outages
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import Reason
 from schemas.settings import load_settings
+from schemas.skew import TOLERANCE
 from schemas.states import Mode
 from service.attention import clock_warnings
 from service.health import readiness
@@ -326,8 +328,13 @@ def test_what_a_list_no_longer_has_is_gone_although_it_was_read_tomorrow(
         assert accept_listing(connection, entity, parent, records[:1], NOW, asked_at=NOW) == [2]
 
 
+def no_transport() -> NoReturn:
+    """Stand for the way to the source, where nothing is to be asked."""
+    raise AssertionError
+
+
 def test_a_sign_in_of_tomorrow_is_made_anew(ledger_engine: Engine) -> None:
-    tokens = Tokens(ledger_engine, lambda: None, Credentials("a", "b"), lambda: NOW)  # type: ignore[arg-type, return-value]
+    tokens = Tokens(ledger_engine, no_transport, Credentials("a", "b"), lambda: NOW)
     for signed_in_at, usable in ((NOW, True), (NOW + TOLERANCE, True), (NOW + A_DAY, False)):
         until = signed_in_at + timedelta(minutes=20)
         with writing(ledger_engine) as connection:

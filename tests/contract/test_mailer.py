@@ -204,7 +204,9 @@ def test_a_user_and_password_outside_ascii_log_in(mechanism: str) -> None:
     given: list[LoginPassword] = []
 
     def let_in(*said: object) -> AuthResult:
-        given.append(said[-1])  # type: ignore[arg-type]
+        login = said[-1]
+        assert isinstance(login, LoginPassword)
+        given.append(login)
         return AuthResult(success=True)
 
     mailbox = Mailbox()

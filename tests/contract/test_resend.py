@@ -86,7 +86,7 @@ def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) 
     assert again(space, 1, 2) == {}
     space.work()
     assert refusals(space, 1) == [None]
-    assert again(space, 1) == {}  # whoever asked about the first did not know of the second
+    assert again(space, 1) == {}  # that caller did not know of the second
     assert again(space, 2).keys() == {2}
     space.mailer = CatchingMailer()
     space.work()

@@ -417,7 +417,7 @@ def test_an_old_sign_in_without_a_time_is_not_trusted(
     assert server.kinds() == ["password"]
 
 
-def test_whoever_waits_for_the_sign_in_of_another_process_only_reads(
+def test_a_process_that_waits_for_the_sign_in_of_another_only_reads(
     tokens: Make, server: SigningIn, engine: Engine, clock: HandClock
 ) -> None:
     with writing(engine) as connection:

@@ -262,7 +262,12 @@ def test_a_program_that_is_gone_when_it_is_started_again_is_a_failure_like_other
         supervisor.settle()
         program.unlink()
         os.kill(supervisor.pids()["worker"], signal.SIGKILL)
-        supervisor.wait(stop, [lambda: len(said) > 2 and stop.set()])  # type: ignore[func-returns-value]
+
+        def stop_once_it_is_said() -> None:
+            if len(said) > 2:
+                stop.set()
+
+        supervisor.wait(stop, [stop_once_it_is_said])
     assert said[1].startswith("worker cannot be started: No such file or directory: ")
 
 

@@ -26,9 +26,7 @@ class SlowSmtp:
         self.open = self.most_open = 0
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Conversation)
-        self._server.smtp = self  # type: ignore[attr-defined]
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     @property
@@ -68,12 +66,23 @@ class SlowSmtp:
             into.append(found[1].decode() if found else "")
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    """Serves one `SlowSmtp`, which its conversations find here."""
+
+    daemon_threads = True
+
+    def __init__(self, smtp: SlowSmtp) -> None:
+        self.smtp = smtp
+        super().__init__(("127.0.0.1", 0), _Conversation)
+
+
 class _Conversation(socketserver.StreamRequestHandler):
     """One client's connection."""
 
     def setup(self) -> None:
         super().setup()
-        self.smtp: SlowSmtp = self.server.smtp  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        self.smtp = self.server.smtp
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):

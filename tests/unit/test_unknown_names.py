@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from ledger.catalogue import Catalogue
-from schemas.rules import Where
+from schemas.rules import Catalogue, Where, unknown_names
 from tests.builders.records import NOON
 from tests.builders.rules import rule, rules
-from workers.decide.conditions import unknown_names
 
 CATALOGUE = Catalogue(
     {12: "Freelance Finance", 13: "Café Basics"},
@@ -20,7 +18,7 @@ CATALOGUE = Catalogue(
 
 
 def found(known: Catalogue | None = CATALOGUE, **where: tuple[str, ...]) -> list[str]:
-    one = rule(name="a", where=Where(**where))  # type: ignore[arg-type]
+    one = rule(name="a", where=Where(**where))  # type: ignore[arg-type]  # each name given is such a field
     return list(unknown_names(rules(one), known))
 
 

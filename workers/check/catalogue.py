@@ -8,15 +8,14 @@ from datetime import timedelta
 
 import structlog
 
-from ledger.catalogue import Catalogue, catalogue_of, keep_catalogue
+from ledger.catalogue import catalogue_of, keep_catalogue
 from ledger.checks import is_first_look_wanted
 from ledger.engine import reading, writing
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
-from schemas.rules import Rules
+from schemas.rules import Catalogue, Rules, names_in
 from workers.check.check import EARLIEST
 from workers.check.tools import Checking
-from workers.decide.conditions import names_in
 from workers.source.budget import Patience, Urgency
 from workers.source.lists import Row
 

@@ -26,7 +26,6 @@ from ledger.checks import (
 from ledger.engine import lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import count_sightings, unknown_among
-from ledger.skew import is_ahead
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
     RecordUnreadable,
@@ -35,6 +34,7 @@ from schemas.errors import (
     SourceUnavailable,
 )
 from schemas.reasons import Reason
+from schemas.skew import is_ahead
 from workers.check.baseline import keep_as_seen
 from workers.check.rows import sightings_of
 from workers.check.tools import Checking, make_news

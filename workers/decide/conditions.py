@@ -1,15 +1,11 @@
-"""Does a rule's `where` hold? A table of one small question per key; all must say yes.
+"""Does a rule's `where` hold? A table of one small question per key; all must say yes."""
 
-A name that nothing at the source has makes a rule that never acts; `unknown_names` finds these.
-"""
-
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger.catalogue import Catalogue
 from schemas.records import Course, CourseMember, Lesson
-from schemas.rules import Rules, Where
-from schemas.text import folded, nearest
+from schemas.rules import Where
+from schemas.text import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +20,6 @@ class Subject:
 def holds(where: Where, subject: Subject) -> bool:
     """Return whether every condition that was given holds for this subject."""
     return all(question(where, subject) for question in _QUESTIONS)
-
-
-def names_in(where: Where) -> list[tuple[str, str]]:
-    """Return the names of a condition that the courses of the source can be asked for, by key."""
-    keys = {"course": where.course, "group": where.group, "location": where.location}
-    return [(key, name) for key, names in keys.items() for name in names]
-
-
-def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
-    """Yield a sentence for each name in an enabled rule that nothing at the source has.
-
-    Nothing is said while no course was seen, or where the list of courses leaves such names out.
-    """
-    if catalogue is None or not catalogue.courses:
-        return
-    known = {
-        "course": (catalogue.courses.keys(), catalogue.courses.values()),
-        "group": ((), catalogue.groups),
-        "location": (catalogue.locations.keys(), catalogue.locations.values()),
-    }
-    for rule in rules.rules:
-        for key, name in names_in(rule.where) if rule.enabled else ():
-            ids, names = known[key]
-            if not _is_known(name, ids, names):
-                meant = nearest(name, [one for one in names if one])
-                hint = f"; did you mean {meant}?" if meant else ""
-                called = f"has the Id or the name {name}" if name.isdigit() else f"is called {name}"
-                yield f"rule {rule.name}: no {key} at Nexudus {called}{hint}"
-
-
-def _is_known(name: str, ids: Collection[int], names: Collection[str | None]) -> bool:
-    if None in names:  # some are not known, so this may be one of them
-        return True
-    return folded(name) in {*map(str, ids), *map(folded, names)}
 
 
 def _course(where: Where, subject: Subject) -> bool:

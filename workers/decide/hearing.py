@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from ledger.checks import CheckKind, Run
 from ledger.intake import Origin
-from ledger.skew import is_ahead
 from ledger.stories.hearing import Told
 from schemas.reasons import Reason
+from schemas.skew import is_ahead
 
 LATE_AFTER = 3  # times the time between two checks
 LONGEST_FIRST_LOOK = timedelta(hours=1)  # it reads all there is

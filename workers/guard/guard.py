@@ -15,7 +15,6 @@ import structlog
 from ledger.checks import CheckKind, Run, begin_check, end_check, fail_check, open_run
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.hooks import Watch, forget_hook, keep_hook, keep_watch, known_hooks, watch_of
-from ledger.skew import is_within
 from schemas.errors import (
     CoursebellError,
     LedgerUnavailable,
@@ -26,6 +25,7 @@ from schemas.errors import (
     SourceUnavailable,
 )
 from schemas.hook_actions import about_courses
+from schemas.skew import is_within
 from workers.check.check import reason_of
 from workers.clocks import Clock
 from workers.guard.judging import A_DAY

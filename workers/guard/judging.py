@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ledger.hooks import Alarm, KnownHook, Silence
-from ledger.skew import is_within
 from schemas.records import WebHook
+from schemas.skew import is_within
 from workers.guard.looking import entities_of
 from workers.source.foreign import short
 

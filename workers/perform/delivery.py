@@ -13,7 +13,6 @@ from ledger.actions import (
     ClaimedAction,
     commit_action,
     is_alone_in_trouble,
-    renew_action,
     settle_action,
     tries_of,
 )
@@ -31,7 +30,7 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from workers.actions.base import Written
-from workers.lease import Lease, Overtaken
+from workers.lease import Overtaken
 from workers.mailer.mailer import Steps
 from workers.perform.tools import Performing
 from workers.retries import RECEIPT_S, mail_again_at, outage_wait_s
@@ -51,7 +50,7 @@ def deliver(tools: Performing, claimed: ClaimedAction, written: Written) -> Outc
     Raises:
         LedgerUnavailable: what happened could not be written; the lease will bring it back.
     """
-    lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
+    lease = tools.lease_of(claimed)
     lease.renewed()
 
     def before_step() -> None:
@@ -79,11 +78,6 @@ def deliver(tools: Performing, claimed: ClaimedAction, written: Written) -> Outc
         _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
         result = Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
     return _written_down(tools, claimed, result)
-
-
-def _renewed(tools: Performing, claimed: ClaimedAction) -> bool:
-    with writing(tools.engine) as connection:
-        return renew_action(connection, claimed, tools.clock(), lease_s=tools.lease_s)
 
 
 def _commit(tools: Performing, claimed: ClaimedAction) -> None:

@@ -14,7 +14,6 @@ from ledger.actions import (
     ClaimedAction,
     begin_action,
     release_action,
-    renew_action,
     settle_action,
 )
 from ledger.copies import keep_copy
@@ -34,7 +33,7 @@ from schemas.reasons import Reason
 from schemas.states import ActionState
 from workers.actions.base import Action, Order, Written
 from workers.decide.again import objection
-from workers.lease import Lease, Overtaken
+from workers.lease import Overtaken
 from workers.lookup.findings import Findings
 from workers.lookup.reading import Reader
 from workers.perform.delivery import deliver
@@ -68,7 +67,7 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
         LedgerUnavailable: what happened could not be written; the lease will bring it back.
     """
     try:
-        lease = Lease(lambda: _renewed(tools, claimed), tools.clock, tools.lease_s)
+        lease = tools.lease_of(claimed)
 
         def keep() -> None:
             if tools.is_stopping():
@@ -100,11 +99,6 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
         return deliver(tools, claimed, begun)
     except Overtaken:
         return None
-
-
-def _renewed(tools: Performing, claimed: ClaimedAction) -> bool:
-    with writing(tools.engine) as connection:
-        return renew_action(connection, claimed, tools.clock(), lease_s=tools.lease_s)
 
 
 def _wait_for_news(tools: Performing, claimed: ClaimedAction) -> Outcome | None:

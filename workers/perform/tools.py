@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ledger.engine import Engine
+from ledger.actions import ClaimedAction, renew_action
+from ledger.engine import Engine, writing
 from workers.actions.base import Action
 from workers.clocks import Clock
-from workers.lease import Overtaken
+from workers.lease import Lease, Overtaken
 from workers.lookup.once import Once
 from workers.perform.truth import Standpoint
 from workers.retries import Chance
@@ -37,3 +38,12 @@ class Performing:
     lease_s: float
     once: Once = field(default_factory=Once)
     is_stopping: Callable[[], bool] = never
+
+    def lease_of(self, claimed: ClaimedAction) -> Lease:
+        """Return the lease of an action that was claimed, to be kept while it is worked on."""
+
+        def renew() -> bool:
+            with writing(self.engine) as connection:
+                return renew_action(connection, claimed, self.clock(), lease_s=self.lease_s)
+
+        return Lease(renew, self.clock, self.lease_s)

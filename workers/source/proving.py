@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from ledger.engine import Engine, reading, writing
 from ledger.people import known_people
 from ledger.proofs import Proof, keep_proof, proofs
-from ledger.skew import is_within
 from ledger.snapshots import known_ids
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused
+from schemas.skew import is_within
 from workers.source.client import Gone, whole_record
 from workers.source.reads import BurstReads
 

@@ -1,12 +1,14 @@
 """What the rest of us asks the source for: `Source` over HTTP, and a double in tests."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Protocol
 
 from schemas.entity import Entity
-from schemas.records import Record
+from schemas.errors import RecordStuck, RecordUnreadable
+from schemas.records import Coworker, Record
+from schemas.text import folded
 from workers.source.budget import Patience
 from workers.source.client import Gone
 from workers.source.lists import Changes, Row
@@ -54,3 +56,23 @@ class BurstReads(SourceReads, Protocol):
 
 # A way to the source, for a while.
 Lend = Callable[[Patience], AbstractContextManager[BurstReads]]
+
+MOST_COWORKERS = 5  # who may have one address, before the answer is taken for all enrolments
+
+
+def enrolled_coworkers(source: BurstReads, email: str) -> list[Coworker]:
+    """Return the coworkers with an enrolment who have exactly this address; nothing is written.
+
+    A source may ignore the filter, so each of at most `MOST_COWORKERS` is read by Id, and the
+    address compared as `folded` says. One that cannot be read is left out.
+
+    Raises:
+        SourceThrottled, SourceUnavailable, SourceRefused: the source gave no usable answer.
+    """
+    found = []
+    for coworker_id in source.enrolled_with(email, MOST_COWORKERS):
+        with suppress(RecordUnreadable, RecordStuck):
+            record = source.fetch(Entity.COWORKER, coworker_id)
+            if isinstance(record, Coworker) and folded(record.email) == folded(email):
+                found.append(record)
+    return found

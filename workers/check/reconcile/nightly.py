@@ -27,7 +27,6 @@ from ledger.checks import (
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import Sighting, differently_named, keep_names
-from ledger.skew import is_ahead
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
     RecordUnreadable,
@@ -35,6 +34,7 @@ from schemas.errors import (
     SourceThrottled,
     SourceUnavailable,
 )
+from schemas.skew import is_ahead
 from workers.check.check import reason_of
 from workers.check.reconcile.bringing import bring_in_from
 from workers.check.reconcile.compare import compare

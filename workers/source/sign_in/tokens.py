@@ -16,10 +16,10 @@ import structlog
 from ledger.beats import give_lease_back, is_leased, take_lease
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
-from ledger.skew import TOLERANCE, is_ahead
 from ledger.troubles import ask_refused_again
 from schemas.errors import SignInRefused, SourceRefused, SourceUnavailable
 from schemas.records.token import Token
+from schemas.skew import TOLERANCE, is_ahead
 from workers.source.sign_in.grants import REFRESH_LIFE, Credentials, Grants, InvalidGrant
 from workers.source.transport import Transport
 
