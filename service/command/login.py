@@ -14,8 +14,8 @@ from schemas.errors import ConfigurationError, SourceRefused, Transient
 from schemas.settings import Settings
 from service.command.common import as_json, local, opened_ledger, print_json, settings_now
 from workers.clocks import utc_now
+from workers.source.http import Transport
 from workers.source.sign_in import REFRESH_LIFE, InvalidGrant, Tokens, credentials_of
-from workers.source.transport import Transport
 
 REFUSED = 1
 OUT_OF_REACH = 4

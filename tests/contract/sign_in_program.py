@@ -8,8 +8,8 @@ import structlog
 
 from ledger.engine import open_engine
 from schemas.errors import CoursebellError
+from workers.source.http import Transport
 from workers.source.sign_in import Credentials, Tokens
-from workers.source.transport import Transport
 
 
 def main(base_url: str, password: str) -> None:

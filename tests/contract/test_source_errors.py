@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from tests.contract.raw_rig import saying, talking
 from workers.source.answers import Missing, read_answer
-from workers.source.transport import Transport
+from workers.source.http import Transport
 
 GONE, DOUBTFUL = Missing(certain=True), Missing(certain=False)
 LATER, WAIT, NO = SourceUnavailable, SourceThrottled, SourceRefused

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from schemas.errors import SourceRefused, SourceUnavailable
 from tests.contract.raw_rig import OK, RawServer, Talk, Talking, saying, talking
 from workers.source.answers import Answer, read_answer
-from workers.source.transport import MOST_BYTES, Transport
+from workers.source.http import MOST_BYTES, Transport
 
 QUERY, TOKEN = "ana@people.example", "a-secret-token"
 SHORT_S = 1.0

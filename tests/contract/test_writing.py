@@ -14,7 +14,7 @@ from tests.contract.raw_rig import OK, RawServer, Talk, Talking, talking
 from tests.contract.source_rig import Line, answer, grants, line_to, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.client import Source
-from workers.source.transport import Transport
+from workers.source.http import Transport
 from workers.source.writing import NewHook, Writing
 from workers.source.written import WriteDenied
 

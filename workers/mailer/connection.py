@@ -17,7 +17,7 @@ from schemas.errors import MailStopped
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
 from workers.mailer.errors import SEE_URL, quotable
-from workers.source.transport.deadline import Deadline, DeadlineTlsSocket, connect_within
+from workers.source.http import Deadline, DeadlineTlsSocket, connect_within
 
 _YES = range(200, 300)
 _REFUSED = range(500, 600)

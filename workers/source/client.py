@@ -17,9 +17,9 @@ from schemas.records import Record, is_whole, load_record
 from workers.source.answers import Missing
 from workers.source.asking import Asking, Denials
 from workers.source.budget import Budgeting, Patience, Urgency
+from workers.source.http import Transport
 from workers.source.lists import Changes, Lists, Row, Within
 from workers.source.sign_in import Credentials, Tokens
-from workers.source.transport import Transport
 
 MOST_IDS = 100  # in one question; ASP.NET takes questions of about 2,000 characters
 

@@ -22,8 +22,8 @@ from workers.source.checkup.clock import clock_check
 from workers.source.checkup.questions import CALM_S, patience
 from workers.source.checkup.values import AGAIN, Check, Topic, Verdict, at_nexudus, lasting, when
 from workers.source.client import Source
+from workers.source.http import Transport
 from workers.source.sign_in import REFRESH_LIFE, Credentials, InvalidGrant
-from workers.source.transport import Transport
 
 _PATH = "utils/enums"
 _ADDRESS = "Look at COURSEBELL_NEXUDUS_URL, and at the network, DNS and firewall of this machine."

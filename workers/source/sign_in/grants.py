@@ -20,7 +20,7 @@ from schemas.errors import RecordUnreadable, SignInRefused, SourceUnavailable
 from schemas.records.token import Token, load_token
 from schemas.settings import Settings
 from workers.source.answers import Answer, Missing, read_answer
-from workers.source.transport import Transport
+from workers.source.http import Transport
 
 REFRESH_LIFE = timedelta(days=15)  # of a refresh token, counted from when it was given
 _CODE_LEASE = "second-factor"

@@ -20,8 +20,8 @@ from ledger.troubles import ask_refused_again
 from schemas.errors import SignInRefused, SourceRefused, SourceUnavailable
 from schemas.records.token import Token
 from schemas.skew import TOLERANCE, is_ahead
+from workers.source.http import Transport
 from workers.source.sign_in.grants import REFRESH_LIFE, Credentials, Grants, InvalidGrant
-from workers.source.transport import Transport
 
 _LEASE = "sign-in"
 _LEASE_S = 120.0  # longer than two exchanges may take

@@ -1,0 +1,375 @@
+"""One HTTP exchange with the source: bounded in time and size, never redirected, never repeated.
+
+`requests` limits the silence between two pieces, not the whole exchange: a server that sends one
+letter of a header every few seconds is never silent for long, and never done. So each socket asks
+before every read and write how much time the exchange has left, and the body is read here piece by
+piece. No thread monitors an exchange, and nothing is cut in a later one. Only name resolution is
+not bounded: the system's resolver has a limit of its own.
+
+When to try again is decided by the ledger's due times.
+"""
+
+import json
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException, IncompleteRead
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidURL
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    InvalidHeader,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+from urllib3.util.ssl_ import create_urllib3_context
+
+from schemas.errors import SourceRefused, SourceUnavailable
+from workers.source.answers import Answer
+
+WHOLE_S = 30.0  # for one exchange
+CONNECT_S = 5.0  # to each of the addresses of a name; also for the TLS handshake
+READ_S = 20.0  # between two pieces
+MOST_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
+_PIECE = 64 * 1024
+
+
+class Transport:
+    """Kept connections to the source. Use one per thread, made after a fork.
+
+    `authorities` is a file of certificates to trust in place of the well-known ones.
+    """
+
+    def __init__(
+        self, base_url: str, *, whole_s: float = WHOLE_S, authorities: str | None = None
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._whole_s = whole_s
+        self._deadline = Deadline()
+        # It warns of headers it cannot read, and quotes the address with its query.
+        logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+        self._session = _Session()
+        # Proxies and .netrc of the machine must not decide where credentials go.
+        self._session.trust_env = False
+        # A token says who we are; a cookie must not say otherwise.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _DeadlineAdapter(self._deadline, authorities))
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._session.close()
+
+    def get(self, path: str, query: Mapping[str, str], token: str) -> Answer:
+        """Return the answer to a GET below /api.
+
+        Raises:
+            SourceUnavailable: no whole answer in time; the sentence says of what kind it is.
+            SourceRefused: a redirect, or an answer over the size cap.
+        """
+        return self._exchange("GET", path, {"Authorization": f"Bearer {token}"}, params=query)
+
+    def post_form(self, path: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """Return the answer to a form POST below /api. Raises as `get`."""
+        return self._exchange("POST", path, headers, body=form)
+
+    def send_json(self, method: str, path: str, value: object, token: str) -> Answer:
+        """Return the answer to a POST or PUT of one JSON value below /api. Raises as `get`.
+
+        Without an answer it is unknown whether it was done: read the record before sending it
+        again (contract, section 6).
+        """
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return self._exchange(method, path, headers, body=json.dumps(value).encode())
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | bytes | None = None,
+    ) -> Answer:
+        common = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "coursebell",
+        }
+        self._deadline.start(self._whole_s)
+        try:
+            with self._session.request(
+                method,
+                f"{self._base_url}/api/{path}",
+                headers={**common, **headers},
+                timeout=(CONNECT_S, READ_S),
+                allow_redirects=False,
+                stream=True,
+                params=params,
+                data=body,
+            ) as response:
+                return _whole(response)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise SourceUnavailable(f"no answer from the source: {_cause_of(error)}") from None
+
+
+class _Session(requests.Session):
+    """A session that ignores where a redirect leads.
+
+    The library would read the redirect's whole body, without a limit, and parse its target.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of `requests`
+        return None
+
+
+def _whole(response: requests.Response) -> Answer:
+    if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+        raise SourceRefused(f"the source answered {response.status_code}, a redirect; not followed")
+    body = bytearray()
+    while piece := response.raw.read1(_PIECE, decode_content=True):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise SourceRefused(f"the source's answer is over {MOST_BYTES} bytes")
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    # A recipient adds the date that is missing (RFC 9110, 6.6.1): a Retry-After may be a date.
+    headers.setdefault("date", format_datetime(datetime.now(UTC), usegmt=True))
+    return Answer(response.status_code, headers, bytes(body))
+
+
+# --- The deadline of an exchange ------------------------------------------------------------------
+
+
+class Deadline:
+    """When the current exchange has to be over. One for all connections of one thread.
+
+    `piece_s` is how long to wait for the next piece, at most.
+    """
+
+    def __init__(self, piece_s: float = READ_S) -> None:
+        self.piece_s = piece_s
+        self._ends_at = 0.0
+
+    def start(self, whole_s: float) -> None:
+        """Begin an exchange that may take so long."""
+        self._ends_at = time.monotonic() + whole_s
+
+    def left_s(self, most_s: float) -> float:
+        """Return the seconds that are left, at most `most_s`.
+
+        Raises:
+            TimeoutError: none are.
+        """
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the exchange has used up its time")
+        return min(left, most_s)
+
+
+class DeadlineSocket(socket.socket):
+    """A socket that reads and writes no longer than the exchange may take."""
+
+    deadline: Deadline
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
+        """Read, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        return super().recv_into(*arguments, **options)
+
+    def sendall(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on as they come
+        """Write all of it, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        super().sendall(*arguments, **options)
+
+
+class DeadlineTlsSocket(ssl.SSLSocket):
+    """A TLS socket that reads and writes no longer than the exchange may take."""
+
+    deadline: Deadline
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
+        """Read, for as long as the exchange has left."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        return super().recv_into(*arguments, **options)
+
+    def send(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
+        """Write one record, for as long as the exchange has left; `sendall` calls it for each."""
+        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
+        return super().send(*arguments, **options)
+
+
+def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> DeadlineSocket:
+    """Connect to the first address of a host that answers, with `each_s` seconds for each.
+
+    Raises:
+        OSError: none does.
+    """
+    refusal: OSError = OSError("a name without an address")
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in found:
+        try:
+            reached = DeadlineSocket(family, kind, protocol)
+        except OSError as error:
+            refusal = error  # a kind of address that this machine does not have
+            continue
+        try:
+            reached.settimeout(deadline.left_s(each_s))
+            reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reached.connect(address)
+        except OSError as error:
+            refusal = error
+            reached.close()
+            continue
+        reached.deadline = deadline
+        return reached
+    raise refusal
+
+
+def wrap_within(
+    deadline: Deadline, plain: DeadlineSocket, context: ssl.SSLContext, host: str, most_s: float
+) -> DeadlineTlsSocket:
+    """Do the TLS handshake on a fresh connection, in at most `most_s` seconds.
+
+    Raises:
+        OSError, ValueError: it failed; the connection is closed.
+    """
+    try:
+        plain.settimeout(deadline.left_s(most_s))
+        encrypted = context.wrap_socket(plain, server_hostname=host.strip("[]"))
+    except (OSError, ValueError):
+        plain.close()
+        raise
+    found = cast("DeadlineTlsSocket", encrypted)
+    found.deadline = deadline
+    return found
+
+
+class _DeadlineConnection(HTTPConnection):
+    """A connection whose socket knows the deadline."""
+
+    def __init__(self, *arguments: Any, deadline: Deadline, **options: Any) -> None:  # noqa: ANN401 - passed on as they come
+        super().__init__(*arguments, **options)
+        self.deadline = deadline
+
+    def connect(self) -> None:
+        self.sock = self.connect_plain()
+
+    def connect_plain(self) -> DeadlineSocket:
+        """Return a new connection, or raise what the pool expects."""
+        try:
+            return connect_within(self.deadline, self.host, self.port, CONNECT_S)
+        except (socket.gaierror, UnicodeError) as error:
+            # A host that cannot be a name raises `UnicodeError`.
+            raise NameResolutionError(self.host, self, socket.gaierror("not found")) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "not reached in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, "not reached") from error
+
+
+class _DeadlineTlsConnection(_DeadlineConnection, HTTPSConnection):
+    """The same with TLS; the pool's `ssl_context` verifies certificate and name."""
+
+    def connect(self) -> None:
+        plain, context = self.connect_plain(), cast("ssl.SSLContext", self.ssl_context)
+        self.sock = wrap_within(self.deadline, plain, context, self.host, CONNECT_S)
+        self.is_verified = True
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _DeadlineConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _DeadlineTlsConnection
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """Connects for `requests`: nothing is tried twice, and the deadline is kept."""
+
+    def __init__(self, deadline: Deadline, authorities: str | None) -> None:
+        self._deadline = deadline
+        self._context = create_urllib3_context()
+        self._context.sslsocket_class = DeadlineTlsSocket
+        self._context.load_verify_locations(authorities or DEFAULT_CA_BUNDLE_PATH)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, *_: object, **__: object) -> None:
+        """Make the pools; called by `requests`."""
+        self.poolmanager = PoolManager(connections, maxsize=maxsize, ssl_context=self._context)
+        # The pools hand further arguments to each connection they make.
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(_Pool, deadline=self._deadline),
+            "https": partial(_TlsPool, deadline=self._deadline),
+        }
+
+
+# --- Why there was no answer ----------------------------------------------------------------------
+
+# Codes of OpenSSL's verification. The others all mean that no trusted authority signed it.
+_CERTIFICATES = {
+    9: "its certificate is not valid yet; is this machine's clock right?",
+    10: "its certificate has expired",
+    62: "its certificate is for another name",
+    64: "its certificate is for another address",
+}
+_UNTRUSTED = "its certificate is not trusted"
+
+# The first row that fits any error of the chain. Subclasses stand before their base.
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (InvalidURL, "COURSEBELL_NEXUDUS_URL is not the address of a host"),
+    (NameResolutionError, "its name cannot be resolved"),
+    (ssl.SSLEOFError, "it broke the connection off"),
+    (ssl.SSLError, "no encrypted connection can be made with it; is it https at all?"),
+    (ConnectionRefusedError, "nobody listens at its address"),
+    (NewConnectionError, "it cannot be reached"),  # also a `ConnectTimeoutError`
+    (ConnectTimeoutError, "it cannot be reached in time"),
+    (ReadTimeoutError, "it did not finish its answer in time"),
+    (TimeoutError, "it did not finish its answer in time"),
+    (ConnectionError, "it broke the connection off"),  # reset, or closed without an answer
+    (IncompleteRead, "its answer breaks off"),
+    (DecodeError, "its answer cannot be unpacked"),
+    (InvalidHeader, "what it answers is not HTTP"),
+    (HTTPException, "what it answers is not HTTP"),
+    (OSError, "it cannot be reached"),
+)
+
+
+def _cause_of(error: BaseException) -> str:
+    """Return why there was no answer, in a sentence without address, query or token.
+
+    An exception's own text may quote the address with its query, so only its kind is used.
+    """
+    chain = list(_chain(error))
+    for one in chain:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return _CERTIFICATES.get(one.verify_code, _UNTRUSTED)
+    for kind, sentence in _CAUSES:
+        if any(isinstance(one, kind) for one in chain):
+            return sentence
+    return type(error).__name__
+
+
+def _chain(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
+    """Yield an error and its causes; libraries wrap in three ways."""
+    yield error
+    causes = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
+    for cause in causes if depth else ():
+        if isinstance(cause, BaseException):
+            yield from _chain(cause, depth - 1)
