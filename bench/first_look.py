@@ -19,6 +19,7 @@ from ledger.engine import reading
 from ledger.sightings import count_sightings
 from sandbox.seeding.crowd import FIRST_ENROLMENT_ID
 from schemas.entity import FOLLOWED
+from tests.contract.source_rig import HandClock
 from workers.check.check import check_all
 from workers.check.tools import Checking
 
@@ -73,7 +74,7 @@ def _check_again(bench: Bench) -> None:
     before, began, asked = _memory_mb(), time.monotonic(), bench.reads()
     later = moment + timedelta(minutes=5)
     tools = bench.children[0].checking
-    done = check_all(Checking(bench.engine, tools.source, lambda: later), for_s=60)
+    done = check_all(Checking(bench.engine, tools.source, HandClock(later)), for_s=60)
     say(
         f"a check with {_FRESH} new rows: {done.news} news, {bench.reads() - asked} requests, "
         f"{time.monotonic() - began:.2f} s; memory {before} MB before, {_memory_mb()} MB at most"

@@ -1,11 +1,7 @@
-"""The time, as an argument: tests hand in their own clock, also to other processes' code."""
+"""The clock under its earlier name; modules move to `ledger.clock` one by one."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from ledger.clock import SYSTEM_CLOCK, Clock
 
-Clock = Callable[[], datetime]
+__all__ = ["Clock", "utc_now"]
 
-
-def utc_now() -> datetime:
-    """Return the time as aware UTC."""
-    return datetime.now(UTC)
+utc_now = SYSTEM_CLOCK

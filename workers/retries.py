@@ -1,12 +1,10 @@
 """When to try again: the one place with numbers about waiting. Pure; chance is handed in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from ledger.outages import OUTAGE_REASONS
 from schemas.reasons import Reason
-
-Chance = Callable[[], float]  # gives a number from 0 to 1
 
 # Waiting for the source or the ledger: quickly at first, since most trouble is short.
 _LOOKUP_FIRST_S = 2.0

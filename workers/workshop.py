@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -106,7 +105,6 @@ def make_workshop(
     budget = make_budget(settings)
     sources = make_sources(settings, engine, clock, budget)
     once = Once()
-    chance = random.SystemRandom().random
     checking = Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
     stand = Standpoint(rules, zone, foundation.secret_key)
     return Workshop(
@@ -116,12 +114,11 @@ def make_workshop(
             sources.lend,
             Deciding(rules, zone),
             clock,
-            chance,
             settings.lease_s,
             once,
             is_stopping,
         ),
-        Performing(engine, actions, stand, clock, chance, settings.lease_s, once, is_stopping),
+        Performing(engine, actions, stand, clock, settings.lease_s, once, is_stopping),
         Bell(settings.broker_url),
         sources,
         budget,
@@ -158,7 +155,6 @@ def make_looking_up(settings: Settings, checking: Checking, rules: Rules) -> Loo
         checking.source,
         Deciding(rules, ZoneInfo(settings.zone)),
         checking.clock,
-        random.SystemRandom().random,
         settings.lease_s,
     )
 

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from datetime import UTC, datetime
 
 import structlog
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
 from schemas.errors import CoursebellError
 from workers.source.http import Transport
@@ -21,7 +21,7 @@ def main(base_url: str, password: str) -> None:
     engine = open_engine(os.environ["LEDGER_URL"])
     transport = Transport(base_url)
     user = Credentials("api@example.org", password)
-    tokens = Tokens(engine, lambda: transport, user, lambda: datetime.now(UTC))
+    tokens = Tokens(engine, lambda: transport, user, SYSTEM_CLOCK)
     try:
         said = str(tokens.current().version)
     except CoursebellError as error:

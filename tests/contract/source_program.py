@@ -2,8 +2,8 @@
 
 import os
 import sys
-from datetime import UTC, datetime
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
 from schemas.entity import Entity
 from tests.doubles.open_gate import OpenGate
@@ -19,7 +19,7 @@ def main(base_url: str, course_id: str) -> None:
     sys.stdin.readline()
     engine = open_engine(os.environ["LEDGER_URL"])
     user, gate = Credentials(USERNAME, PASSWORD), OpenGate()
-    source = Source(base_url, engine, user, lambda: datetime.now(UTC), gate)
+    source = Source(base_url, engine, user, SYSTEM_CLOCK, gate)
     found = source.fetch(Entity.COURSE, int(course_id))
     source.close()
     engine.dispose()

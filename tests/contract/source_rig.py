@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ledger.clock import Clock
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
 from schemas.states import Mode
@@ -22,14 +23,18 @@ CREDENTIALS = Credentials(USERNAME, PASSWORD)
 
 
 @dataclass
-class HandClock:
-    """A clock that stands until it is moved."""
+class HandClock(Clock):
+    """A clock that stands until it is moved, and always draws the middle of the numbers."""
 
     now: datetime = NOW
 
     def __call__(self) -> datetime:
         """Return the time."""
         return self.now
+
+    def random(self) -> float:
+        """Return the number that changes no wait."""
+        return 0.5
 
     def move(self, seconds: float) -> None:
         """Let so many seconds pass."""

@@ -78,16 +78,14 @@ class Space:
 
     @property
     def looking_up(self) -> LookingUp:
-        return LookingUp(
-            self.engine, self.lend, Deciding(self.rules, LISBON), self.clock, lambda: 0.5, 60
-        )
+        return LookingUp(self.engine, self.lend, Deciding(self.rules, LISBON), self.clock, 60)
 
     @property
     def performing(self) -> Performing:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
         email = EmailAction(_letters(), self.mailer, head)
         stand = Standpoint(self.rules, LISBON, "a-key-for-hashes")
-        return Performing(self.engine, {"email": email}, stand, self.clock, lambda: 0.5, 60)
+        return Performing(self.engine, {"email": email}, stand, self.clock, 60)
 
     def enrol(
         self,

@@ -334,7 +334,7 @@ def no_transport() -> NoReturn:
 
 
 def test_a_sign_in_of_tomorrow_is_made_anew(ledger_engine: Engine) -> None:
-    tokens = Tokens(ledger_engine, no_transport, Credentials("a", "b"), lambda: NOW)
+    tokens = Tokens(ledger_engine, no_transport, Credentials("a", "b"), HandClock(NOW))
     for signed_in_at, usable in ((NOW, True), (NOW + TOLERANCE, True), (NOW + A_DAY, False)):
         until = signed_in_at + timedelta(minutes=20)
         with writing(ledger_engine) as connection:

@@ -12,6 +12,7 @@ from ledger.tables import refusals
 from schemas.refusals import OF_HOOKS, OF_RELAYS, REFUSALS, UNPROVEN, Refusal
 from service.refusals import MOST_PER_MINUTE, AddressLimit, Refusals
 from tests.contract.ledger_rig import NOW, arrival, at, keep, rows
+from tests.contract.source_rig import HandClock
 from tests.servers.programs import wait_until
 
 DAY = timedelta(days=1)
@@ -29,7 +30,7 @@ def refused(engine: Engine, since: datetime = NOW - DAY) -> list[Refused]:
 
 @contextmanager
 def counting(engine: Engine, pause_s: float) -> Iterator[Refusals]:
-    counter = Refusals(engine, lambda: NOW, pause_s=pause_s)
+    counter = Refusals(engine, HandClock(NOW), pause_s=pause_s)
     yield counter
     counter.close()
 

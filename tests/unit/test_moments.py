@@ -6,12 +6,13 @@ import click
 import pytest
 
 from service.command.moments import Moment
+from tests.contract.source_rig import HandClock
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
 
 def meant(text: object) -> datetime:
-    return Moment(lambda: NOW).convert(text, None, None)
+    return Moment(HandClock(NOW)).convert(text, None, None)
 
 
 @pytest.mark.parametrize(

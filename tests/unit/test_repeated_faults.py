@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
 from workers.bell import Bell
 from workers.clock import BellClock
@@ -101,7 +101,7 @@ def test_another_text_is_logged_at_once_but_not_any_number_of_them(faults: Repea
 def idle_clock(tmp_path: Path) -> Iterator[BellClock]:
     engine = open_engine(f"sqlite:///{tmp_path}/missing/ledger.db")
     bell = Bell(None)
-    yield BellClock(engine, bell, lambda: datetime.now(UTC))
+    yield BellClock(engine, bell, SYSTEM_CLOCK)
     bell.close()
     engine.dispose()
 

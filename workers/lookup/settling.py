@@ -31,7 +31,7 @@ from workers.lookup.look import look
 from workers.lookup.once import Once
 from workers.lookup.reading import Reader
 from workers.postponing import SourceTrouble, postponement
-from workers.retries import MOST_LOST_LEASES, Chance
+from workers.retries import MOST_LOST_LEASES
 from workers.source.budget import Patience
 from workers.source.reads import BurstReads, Lend
 
@@ -55,7 +55,6 @@ class LookingUp:
     source: Lend
     deciding: Deciding
     clock: Clock
-    chance: Chance
     lease_s: float
     once: Once = field(default_factory=Once)
     is_stopping: Callable[[], bool] = lambda: False
@@ -157,7 +156,7 @@ def _tell_others(tools: LookingUp, claim: Claim) -> None:
 
 def _postponed(tools: LookingUp, claim: Claim, error: SourceTrouble) -> Told:
     now = tools.clock()
-    wait = postponement(error, claim.attempts, now, chance=tools.chance())
+    wait = postponement(error, claim.attempts, now, chance=tools.clock.random())
     with writing(tools.engine) as connection:
         postpone_lookup(connection, claim, wait.until, wait.reason, str(error), counted=wait.counts)
     if not isinstance(error, SourceThrottled):

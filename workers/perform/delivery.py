@@ -164,7 +164,7 @@ def _put_off(
     tools: Performing, connection: Connection, claimed: ClaimedAction, error: MailUnavailable
 ) -> Outcome:
     tries = tries_of(connection, claimed.action_id, {Reason.MAIL_TEMPORARY}) + 1
-    again = mail_again_at(tools.clock(), tries, chance=tools.chance())
+    again = mail_again_at(tools.clock(), tries, chance=tools.clock.random())
     if again is None:
         return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
     return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))

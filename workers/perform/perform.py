@@ -183,7 +183,7 @@ def _source_trouble(
         return Outcome.failed(Reason.UNREADABLE, str(error))
     # An email is in less of a hurry than news; refusals grow slowly enough by themselves.
     tries = claimed.attempts + (1 if isinstance(error, SourceRefused) else 5)
-    wait = postponement(error, tries, tools.clock(), chance=tools.chance())
+    wait = postponement(error, tries, tools.clock(), chance=tools.clock.random())
     return Outcome.waiting(wait.until, wait.reason, str(error))
 
 

@@ -10,7 +10,6 @@ from workers.clocks import Clock
 from workers.lease import Lease, Overtaken
 from workers.lookup.once import Once
 from workers.perform.truth import Standpoint
-from workers.retries import Chance
 
 
 def never() -> bool:
@@ -34,7 +33,6 @@ class Performing:
     actions: Mapping[str, Action]
     stand: Standpoint
     clock: Clock
-    chance: Chance
     lease_s: float
     once: Once = field(default_factory=Once)
     is_stopping: Callable[[], bool] = never

@@ -5,11 +5,12 @@ retries: waiting is decided by the ledger's due times, once, for every kind of w
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from ledger.clock import Clock
 from ledger.engine import Engine
 from schemas.entity import OTHER_PATHS, PATHS, Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceUnavailable
@@ -37,7 +38,7 @@ class Source:
         base_url: str,
         engine: Engine,
         credentials: Credentials | None,
-        clock: Callable[[], datetime],
+        clock: Clock,
         budget: Budgeting,
         denials: Denials | None = None,
     ) -> None:

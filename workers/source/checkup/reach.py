@@ -4,13 +4,13 @@ The first question is asked without a sign-in, so that an address nobody listens
 password that is not taken.
 """
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from ledger.clock import Clock
 from ledger.engine import Engine, reading
 from ledger.sign_ins import SignIn, sign_in_of
 from schemas.entity import PATHS, Entity
@@ -74,7 +74,7 @@ def address_notes(base_url: str) -> list[Check]:
     ]
 
 
-def reach(base_url: str, budget: Budgeting, clock: Callable[[], datetime]) -> Reached:
+def reach(base_url: str, budget: Budgeting, clock: Clock) -> Reached:
     """Say whether the source answers at all, and whether its clock and ours agree."""
     name = "address"
     try:
@@ -100,7 +100,7 @@ def sign_in(
     engine: Engine,
     budget: Budgeting,
     user: Credentials,
-    clock: Callable[[], datetime],
+    clock: Clock,
 ) -> Reached:
     """Say whether the source lets us in, by a question that a kept sign-in does not answer."""
     name = "sign-in"

@@ -6,9 +6,9 @@ each question that is refused counts.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
+from ledger.clock import Clock
 from ledger.engine import Engine, reading
 from ledger.people import known_people
 from ledger.snapshots import known_ids
@@ -45,7 +45,7 @@ class CheckUp:
 
     settings: Settings
     budget: Budget
-    clock: Callable[[], datetime]
+    clock: Clock
     engine: Engine | None = None
     sources: Sources | None = None
 
@@ -127,7 +127,7 @@ def _hook(questions: Questions, row: object) -> WebHook:
     return record
 
 
-def _several(engine: Engine, clock: Callable[[], datetime], source: Source) -> Said:
+def _several(engine: Engine, clock: Clock, source: Source) -> Said:
     return Said(Came.VALUE, probe_all(engine, source, clock(), anew=True))
 
 

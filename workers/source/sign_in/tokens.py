@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from ledger.beats import give_lease_back, is_leased, take_lease
+from ledger.clock import Clock
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from ledger.troubles import ask_refused_again
@@ -45,7 +46,7 @@ class Tokens:
         engine: Engine,
         transport: Callable[[], Transport],
         credentials: Credentials | None,
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._engine = engine
         self._credentials = credentials or Credentials(None, None)
