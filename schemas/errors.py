@@ -94,7 +94,11 @@ class Transient(CoursebellError):
         self.retry_after_s = retry_after_s
 
 
-class SourceUnavailable(Transient):
+class SourceError(CoursebellError):
+    """The source gave nothing usable about what was asked; the subclass says what to do next."""
+
+
+class SourceUnavailable(SourceError, Transient):
     """The source gave no usable answer: timeout, 5xx, broken connection, a page of HTML."""
 
 
@@ -102,12 +106,12 @@ class RecordStuck(SourceUnavailable):
     """The source lists this one record and fails to show it; others it may well show."""
 
 
-class SourceThrottled(Transient):
+class SourceThrottled(SourceError, Transient):
     """The source asked us to slow down (it says so with HTTP 409: contract, section 4)."""
 
 
-class NotThereYet(Transient):
-    """The source spoke of a record that it does not show yet; seconds later it may."""
+class NotThereYet(SourceError, Transient):
+    """The source mentioned a record that it does not show yet; seconds later it may."""
 
 
 class MailUnavailable(Transient):
@@ -151,7 +155,7 @@ class Permanent(CoursebellError):
     """Asking again cannot help; a person has to look."""
 
 
-class SourceRefused(Permanent):
+class SourceRefused(SourceError, Permanent):
     """The source understood us and said no (sign-in, rights, a redirect)."""
 
 
@@ -159,7 +163,7 @@ class SignInRefused(SourceRefused):
     """The source does not take our sign-in, or there is none. Nothing at all can be read."""
 
 
-class RecordUnreadable(Permanent):
+class RecordUnreadable(SourceError, Permanent):
     """The record does not fit our schema; carries the errors by field, never the values."""
 
     def __init__(self, message: str, fields: FieldErrors | None = None) -> None:

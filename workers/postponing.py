@@ -1,4 +1,4 @@
-"""What to do when the source gave nothing to go on with: for which reason to wait, and how long."""
+"""How long to wait after the source gave nothing usable, and for which reason."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,14 +6,13 @@ from datetime import datetime
 from schemas.errors import (
     NotThereYet,
     RecordStuck,
+    SourceError,
     SourceRefused,
     SourceThrottled,
-    SourceUnavailable,
+    Transient,
 )
 from schemas.reasons import Reason
 from workers.retries import lookup_again_at, refused_again_at
-
-SourceTrouble = SourceThrottled | SourceUnavailable | SourceRefused | NotThereYet
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +24,20 @@ class Postponement:
     counts: bool = True
 
 
-def postponement(error: SourceTrouble, tries: int, now: datetime, *, chance: float) -> Postponement:
-    """Return how long to wait after the `tries`-th try met this."""
+def postponement(error: SourceError, tries: int, now: datetime, *, chance: float) -> Postponement:
+    """Return how long to wait after the `tries`-th try failed with this error."""
     if isinstance(error, SourceRefused):
         return Postponement(Reason.NEXUDUS_REFUSED, refused_again_at(now, tries, chance=chance))
     if isinstance(error, NotThereYet):
         tries = min(tries, 2)  # it is a matter of seconds, and then of a decision
-    wish = error.retry_after_s
-    # Whoever is told how long has not failed, and need not wait longer each time.
+    wish = error.retry_after_s if isinstance(error, Transient) else None
+    # With a stated wait this was no failure, and the wait need not grow each time.
     counts = wish is None
     until = lookup_again_at(now, tries if counts else 1, retry_after_s=wish, chance=chance)
     return Postponement(_reason(error), until, counts)
 
 
-def _reason(error: SourceThrottled | SourceUnavailable | NotThereYet) -> Reason:
+def _reason(error: SourceError) -> Reason:
     match error:
         case SourceThrottled():
             return Reason.NEXUDUS_BUSY

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import SourceError
 from workers.source.checkup.values import at_nexudus
 
 OUT_OF_REACH = 4
@@ -19,7 +19,7 @@ def told_if_out_of_reach(what: str, so: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         click.echo(f"{what}: {reason_given(error)}", err=True)
         click.echo(f"{so} Try `coursebell doctor`, then again.".lstrip(), err=True)
         raise SystemExit(OUT_OF_REACH) from None

@@ -15,7 +15,7 @@ from ledger.people import (
     person_of,
 )
 from ledger.sightings import members_by_name, name_of_member
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import SourceError
 from schemas.fields import LARGEST_ID
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
@@ -97,7 +97,7 @@ def asked_for(settings: Settings, address: str) -> Asked:
             checking.source(patience) as source,
         ):
             found = enrolled_coworkers(source, address)
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         return Asked([], reason_given(error))
     return Asked([Meant(one.record_id, one.full_name, one.email, just_asked=True) for one in found])
 

@@ -37,8 +37,8 @@ def certify(checking: Checking, window: Window, rules: Rules) -> Certificate:
     """Return the certificate of this window. Only lists are read, and nothing is written.
 
     Raises:
-        SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable: the source could not be
-            read, or what it showed does not add up; nothing can be said.
+        SourceError: the source could not be read, or what it showed does not add up; nothing can
+            be said.
         LedgerUnavailable: the ledger could not be read.
     """
     began_at = checking.clock()

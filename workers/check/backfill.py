@@ -17,13 +17,7 @@ from ledger.people import read_anew
 from ledger.quiet import quiet_among
 from ledger.sightings import Sighting, unknown_among
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import (
-    CoursebellError,
-    RecordUnreadable,
-    SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
-)
+from schemas.errors import CoursebellError, SourceError
 from schemas.records import Record, dump_record
 from workers.check.rows import sighting_of_record, sighting_of_row
 from workers.check.search import Found, FoundRow, Search, Seen
@@ -87,8 +81,8 @@ def window(  # noqa: PLR0913 - what, in whose name, and how
     an email. After `for_s` seconds no more questions wait their turn.
 
     Raises:
-        SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable: the source gave nothing
-            to go on with; what came before is kept, and the whole may be asked for again.
+        SourceError: the source gave nothing usable; what came before is kept, and the whole may be
+            asked for again.
         LedgerUnavailable: nothing more was kept.
     """
     search = Search(checking, origins, keep)
@@ -198,7 +192,7 @@ def missed_in(  # noqa: PLR0913 - what, in whose name, and how
         ):
             ways += [Way(one, at, _pages(source, one, at, until)) for one, at in begins.items()]
             _look(search, ways, until)
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         reached = reached_by(ways, until) if ways else since
         raise Unfinished(error, reached, sum(search.found.news.values())) from error
     return sum(search.found.news.values())

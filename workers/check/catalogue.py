@@ -12,7 +12,7 @@ from ledger.catalogue import catalogue_of, keep_catalogue
 from ledger.checks import is_first_look_wanted
 from ledger.engine import reading, writing
 from schemas.entity import Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import SourceError
 from schemas.rules import Catalogue, Rules, names_in
 from workers.check.check import EARLIEST
 from workers.check.tools import Checking
@@ -52,7 +52,7 @@ def learn_catalogue(checking: Checking, rules: Rules) -> None:
                     location_id = one.row.get("BusinessId")
                     if isinstance(location_id, int):
                         locations[location_id] = _text(one.row, "BusinessName")
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         _log.info("catalogue.unread", error=str(error))
         return
     with writing(checking.engine) as connection:

@@ -27,12 +27,7 @@ from ledger.engine import lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import count_sightings, unknown_among
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import (
-    RecordUnreadable,
-    SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
-)
+from schemas.errors import RecordUnreadable, SourceError, SourceRefused, SourceThrottled
 from schemas.reasons import Reason
 from schemas.skew import is_ahead
 from workers.check.baseline import keep_as_seen
@@ -49,7 +44,6 @@ WIDE_OVERLAP = timedelta(hours=24)  # once an hour
 LONGEST_S = 240.0  # for one call; a task is ended at 300
 _KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
-Trouble = SourceThrottled | SourceUnavailable | SourceRefused | RecordUnreadable
 
 _log = structlog.get_logger("check")
 
@@ -168,7 +162,7 @@ def _go_on(
                 _complete(checking, entity, walk, source)
         with writing(checking.engine) as connection:
             end_check(connection, run.check_id, checking.clock())
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         _log.warning("check.stopped", entity=entity.value, error=str(error))
         with writing(checking.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))
@@ -207,7 +201,7 @@ def _keep_page(checking: Checking, entity: Entity, walk: _Walk, page: Changes) -
     walk.news += len(news)
 
 
-def reason_of(error: Trouble) -> Reason:
+def reason_of(error: SourceError) -> Reason:
     """Return why a check could not go on, in one of our words."""
     match error:
         case RecordUnreadable():

@@ -16,7 +16,7 @@ from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.sightings import Sighting, note_sightings
 from schemas.entity import Entity
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import SourceError
 from schemas.notification import Notification
 from workers.check.check import reason_of
 from workers.check.tools import Checking
@@ -89,7 +89,7 @@ class Search:
         self.check_id = run.check_id
         try:
             yield
-        except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+        except SourceError as error:
             with writing(engine) as connection:
                 fail_check(connection, run.check_id, reason_of(error), str(error))
             raise

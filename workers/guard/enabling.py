@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ledger.engine import reading, writing
 from ledger.hooks import KnownHook, keep_hook, known_hooks
-from schemas.errors import RecordUnreadable, SourceRefused, SourceThrottled, SourceUnavailable
+from schemas.errors import SourceError
 from workers.check.backfill import FirstLookAwaited, Unfinished
 from workers.guard.guard import Guarding
 from workers.guard.judging import MARGIN, seen
@@ -17,13 +17,6 @@ from workers.source.client import Source
 from workers.source.writing import Writing
 
 _PERSON_S = 60.0
-_NOT_COVERED = (
-    FirstLookAwaited,
-    SourceThrottled,
-    SourceUnavailable,
-    SourceRefused,
-    RecordUnreadable,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +36,7 @@ def enable(guarding: Guarding, record_id: int, now: datetime) -> Enabled:
     """Switch a webhook of ours on and ask for what was missed. How often it was done is no matter.
 
     Raises:
-        WriteDenied, SourceRefused, SourceThrottled, SourceUnavailable, RecordUnreadable: it was not
-            switched on, as far as we know.
+        SourceError: it was not switched on, as far as we know; `WriteDenied` among others.
         LedgerUnavailable: it may be on, and we do not remember it.
     """
     patience = Patience(Urgency.PERSON, time.monotonic() + _PERSON_S, lambda: None)
@@ -85,7 +77,7 @@ def _covered(guarding: Guarding, hook: KnownHook, switched: Switched, now: datet
     except Unfinished as stopped:
         _keep(guarding, cover_in_part(hook, stopped, until), now)
         return Enabled(switched, since, stopped.asked_for, trouble=str(stopped))
-    except _NOT_COVERED as error:
+    except (FirstLookAwaited, SourceError) as error:
         _keep(guarding, hook, now)
         return Enabled(switched, since, trouble=str(error))
     asked_for = 0 if hook.alarm is None else hook.alarm.asked_for - asked_before

@@ -17,12 +17,10 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.hooks import Watch, forget_hook, keep_hook, keep_watch, known_hooks, watch_of
 from schemas.errors import (
     CoursebellError,
-    LedgerUnavailable,
     RecordUnreadable,
     SignInRefused,
+    SourceError,
     SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
 )
 from schemas.hook_actions import about_courses
 from schemas.skew import is_within
@@ -40,7 +38,6 @@ EVERY = timedelta(minutes=10)
 ROUND_S = 240.0  # for all of a round, with what it has asked for; a task is ended at 300
 _MOST_ACTIONS = 20
 _LONGEST_ERROR = 300  # characters; our own sentences about refusals are shorter
-_TROUBLES = (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable)
 
 _log = structlog.get_logger("guard")
 
@@ -108,13 +105,13 @@ def guard(
     with guarding.source(patience) as source:
         try:
             seen = look(source, guarding.public_url)
-        except _TROUBLES as error:
+        except SourceError as error:
             return _unwatched(guarding, run, watch, error, now)
         report, trouble = _round(guarding, source, seen, now)
         watch = replace(watch, refused=None, refused_at=None)
         try:
             watch = _read_actions(guarding, source, watch, now)
-        except _TROUBLES as error:
+        except SourceError as error:
             trouble = trouble or error
     report = replace(report, actions=len(watch.actions))
     with writing(guarding.engine) as connection:
@@ -208,7 +205,7 @@ def _unwatched(
 
 
 def _failed(guarding: Guarding, run: Run, report: Report, error: CoursebellError) -> Report:
-    if isinstance(error, LedgerUnavailable) or not isinstance(error, _TROUBLES):
+    if not isinstance(error, SourceError):
         raise error
     with writing(guarding.engine) as connection:
         fail_check(connection, run.check_id, reason_of(error), str(error))

@@ -14,11 +14,9 @@ from ledger.snapshots import newest_news
 from ledger.troubles import ask_unanswered_again
 from schemas.errors import (
     LedgerUnavailable,
-    NotThereYet,
     RecordUnreadable,
-    SourceRefused,
+    SourceError,
     SourceThrottled,
-    SourceUnavailable,
     frames_of,
 )
 from schemas.reasons import Reason
@@ -30,7 +28,7 @@ from workers.lookup.findings import Findings
 from workers.lookup.look import look
 from workers.lookup.once import Once
 from workers.lookup.reading import Reader
-from workers.postponing import SourceTrouble, postponement
+from workers.postponing import postponement
 from workers.retries import MOST_LOST_LEASES
 from workers.source.budget import Patience
 from workers.source.reads import BurstReads, Lend
@@ -104,10 +102,10 @@ def _settled(tools: LookingUp, claim: Claim, patience: Patience, shelf: Shelf | 
         planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
         if findings.records:
             _tell_others(tools, claim)
-    except (SourceThrottled, SourceUnavailable, SourceRefused, NotThereYet) as error:
-        return _postponed(tools, claim, error)
     except RecordUnreadable as error:
         return _failed(tools, claim, Reason.UNREADABLE, str(error))
+    except SourceError as error:
+        return _postponed(tools, claim, error)
     except (Overtaken, LedgerUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the others
@@ -154,7 +152,7 @@ def _tell_others(tools: LookingUp, claim: Claim) -> None:
             ask_unanswered_again(connection, now)
 
 
-def _postponed(tools: LookingUp, claim: Claim, error: SourceTrouble) -> Told:
+def _postponed(tools: LookingUp, claim: Claim, error: SourceError) -> Told:
     now = tools.clock()
     wait = postponement(error, claim.attempts, now, chance=tools.clock.random())
     with writing(tools.engine) as connection:

@@ -25,9 +25,8 @@ from schemas.errors import (
     LedgerUnavailable,
     Permanent,
     RecordUnreadable,
+    SourceError,
     SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
 )
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -40,7 +39,7 @@ from workers.perform.delivery import deliver
 from workers.perform.refresh import refresh
 from workers.perform.tools import Performing, Stopping
 from workers.perform.truth import Whole, whole_truth
-from workers.postponing import SourceTrouble, postponement
+from workers.postponing import postponement
 from workers.retries import LOOK_PATIENCE_S
 from workers.source.budget import Patience, Urgency
 from workers.source.reads import Lend
@@ -81,7 +80,7 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
             has_news = refresh(reader, claimed)
         keep()
         begun = _wait_for_news(tools, claimed) if has_news else _begin(tools, claimed)
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))
     except Stopping:
         with writing(tools.engine) as connection:
@@ -176,9 +175,7 @@ def write(actions: Mapping[str, Action], kind: str, order: Order | None) -> Writ
         return Outcome.failed(Reason.TEMPLATE_ERROR, str(error))
 
 
-def _source_trouble(
-    tools: Performing, claimed: ClaimedAction, error: SourceTrouble | RecordUnreadable
-) -> Outcome:
+def _source_trouble(tools: Performing, claimed: ClaimedAction, error: SourceError) -> Outcome:
     if isinstance(error, RecordUnreadable):
         return Outcome.failed(Reason.UNREADABLE, str(error))
     # An email is in less of a hurry than news; refusals grow slowly enough by themselves.

@@ -68,7 +68,7 @@ class Asking:
         """Return the JSON value of the answer, or `Missing`.
 
         Raises:
-            SourceThrottled, SourceUnavailable, SourceRefused: see `read_answer`.
+            SourceError: see `read_answer`.
         """
         answer = self.answer(path, query)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -87,7 +87,7 @@ class Asking:
         looked at. After `SourceUnavailable` it may have been done or not.
 
         Raises:
-            SourceThrottled, SourceUnavailable, SourceRefused: see `read_written`.
+            SourceError: see `read_written`.
         """
         # The right to write is another than that to read.
         kind = f"{method} {_kind(path)}"

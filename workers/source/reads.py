@@ -67,7 +67,7 @@ def enrolled_coworkers(source: BurstReads, email: str) -> list[Coworker]:
     address compared as `folded` says. One that cannot be read is left out.
 
     Raises:
-        SourceThrottled, SourceUnavailable, SourceRefused: the source gave no usable answer.
+        SourceError: the source gave no usable answer.
     """
     found = []
     for coworker_id in source.enrolled_with(email, MOST_COWORKERS):

@@ -28,12 +28,7 @@ from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import Sighting, differently_named, keep_names
 from schemas.entity import FOLLOWED, Entity
-from schemas.errors import (
-    RecordUnreadable,
-    SourceRefused,
-    SourceThrottled,
-    SourceUnavailable,
-)
+from schemas.errors import SourceError, SourceThrottled
 from schemas.skew import is_ahead
 from workers.check.check import reason_of
 from workers.check.reconcile.bringing import bring_in_from
@@ -147,7 +142,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
         keep_bringing()
         # Without a reason to be quiet: its age and its amount decide whether it is written about.
         brought = bring_in_from(checking, comparison, Origin.CHECK, keep=keep_bringing)
-    except (SourceThrottled, SourceUnavailable, SourceRefused, RecordUnreadable) as error:
+    except SourceError as error:
         with writing(checking.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))
         _log.warning("reconcile.stopped", error=str(error))

@@ -96,7 +96,7 @@ class Grants:
 
         Raises:
             InvalidGrant: it is too old, or another sign-in of this client id ended it.
-            SourceUnavailable, SourceThrottled, SourceRefused: see `read_answer`.
+            SourceError: see `read_answer`.
         """
         found = self._ask({"grant_type": "refresh_token", "refresh_token": refresh_token})
         # Who gives no other leaves the old one in force (RFC 6749, section 6).

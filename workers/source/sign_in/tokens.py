@@ -101,7 +101,7 @@ class Tokens:
 
         Raises:
             InvalidGrant: the source does not take it. What was kept before stays in force.
-            SourceUnavailable, SourceThrottled, SourceRefused: as `Grants.by_password`.
+            SourceError: as `Grants.by_password`.
         """
         holder = secrets.token_hex(16)
         deadline = time.monotonic() + _LEASE_S
