@@ -16,9 +16,13 @@ class Clock:
     of them (virtual time from one seed).
     """
 
-    def __call__(self) -> datetime:
+    def now(self) -> datetime:
         """Return the time as aware UTC."""
         return datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        """Return the time: until the last caller uses `now`."""
+        return self.now()
 
     def monotonic(self) -> float:
         """Return seconds that never run backwards, for measuring how long something takes."""

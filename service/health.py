@@ -53,7 +53,7 @@ _NO_ANSWER = {
 def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
     """Return the health routes of a web process that starts now."""
     routes = Blueprint("health", __name__)
-    started_at = clock()
+    started_at = clock.now()
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -63,7 +63,7 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
     def readyz() -> tuple[Response, int]:
         match request.args.getlist("for"):
             case []:
-                now = clock()
+                now = clock.now()
                 parts = readiness(settings, engine, now, with_errors=False, started_at=started_at)
                 more = _more(engine, parts, now) if parts.get("ledger") == READY else {}
             case ["web"]:

@@ -141,7 +141,7 @@ class _Receiver:
         # Keyed, since a door code in an otherwise known body could be found by trying them all.
         digest = hmac.digest(proven.key.encode("utf-8", "surrogatepass"), body, "sha256").hex()
         arrival = Arrival(
-            self._clock(), request.path, proven.origin, proven.form, None, len(body), digest
+            self._clock.now(), request.path, proven.origin, proven.form, None, len(body), digest
         )
         try:
             said = parse(body)

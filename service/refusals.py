@@ -133,7 +133,7 @@ class Refusals:
             return counts
         try:
             with writing(self._engine) as connection:
-                count_refusals(connection, counts, self._clock())
+                count_refusals(connection, counts, self._clock.now())
         except LedgerUnavailable:
             return counts
         except Exception as error:  # noqa: BLE001 - the thread must outlive any fault

@@ -113,7 +113,7 @@ class BellClock:
         self._watch.check()
         for heartbeat in self._heartbeats:
             heartbeat.beat()
-        now = self._clock()
+        now = self._clock.now()
         with writing(self._engine) as connection:
             if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
                 return []

@@ -72,7 +72,7 @@ class Heartbeat:
     def _compare_clocks(self) -> None:
         """Warn if the clock here differs from the database server's by more than is tolerated."""
         with reading(self._engine) as connection:
-            ahead = clock_ahead(connection, self._clock())
+            ahead = clock_ahead(connection, self._clock.now())
         if ahead is not None and abs(ahead) > TOLERANCE:
             _log.warning(
                 "clock.differs",
@@ -81,7 +81,7 @@ class Heartbeat:
             )
 
     def _write(self) -> None:
-        now = self._clock()
+        now = self._clock.now()
         with writing(self._engine) as connection:
             if self._continuity is not None:
                 self._continuity.check(connection, now)

@@ -23,7 +23,7 @@ class Lease:
 
     def renewed(self) -> None:
         """Note that the lease was taken or renewed just now, in another way."""
-        self._renewed_at = self._clock()
+        self._renewed_at = self._clock.now()
 
     def keep(self) -> None:
         """Renew the lease if a third of it has gone by, and the first time.
@@ -32,7 +32,7 @@ class Lease:
             Overtaken: it was lost.
             LedgerUnavailable: it could not be renewed.
         """
-        now = self._clock()
+        now = self._clock.now()
         # After a clock was set back the end of the lease is too late, and others take it for a
         # leftover: it is written anew at once.
         if self._renewed_at is not None and timedelta() <= now - self._renewed_at < self._every:

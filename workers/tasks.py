@@ -93,7 +93,7 @@ def retain_ledger() -> None:
         child.heartbeat.beat()
         return time.monotonic() < end and not child.shared.is_stopping()
 
-    forgotten = forget_old(tools.engine, tools.performing.clock(), go_on=go_on)
+    forgotten = forget_old(tools.engine, tools.performing.clock.now(), go_on=go_on)
     _log.info("ledger.retained", **forgotten.rows)
     if forgotten.more and not child.shared.is_stopping():
         tools.bell.ring(LEDGER_RETAIN)
@@ -106,7 +106,7 @@ def probe_source() -> None:
     patience = Patience(Urgency.WORK, time.monotonic() + _PROBE_S, lambda: None)
     try:
         with tools.sources.lend(patience) as source:
-            probe_all(tools.engine, source, tools.looking_up.clock())
+            probe_all(tools.engine, source, tools.looking_up.clock.now())
     except (Transient, SourceRefused) as error:
         _log.info("source.unprobed", error=str(error))
 
@@ -129,7 +129,7 @@ def reconcile_source() -> None:
     """Hold all that is there against all that is here, once a night."""
     tools = this_child().workshop
     with reading(tools.engine) as connection:
-        due = is_nightly_due(connection, tools.checking.clock(), tools.performing.stand.zone)
+        due = is_nightly_due(connection, tools.checking.clock.now(), tools.performing.stand.zone)
     if due and nightly(tools.checking, time.monotonic() + _NIGHTLY_S):
         tools.bell.ring(LOOKUP_DRAIN)
 
@@ -138,7 +138,7 @@ def reconcile_source() -> None:
 def guard_hooks() -> None:
     """Look after the webhooks that call us."""
     tools = this_child().workshop
-    now, holder = tools.checking.clock(), secrets.token_hex(16)
+    now, holder = tools.checking.clock.now(), secrets.token_hex(16)
     with writing(tools.engine) as connection:
         if not is_guard_due(connection, now):
             return

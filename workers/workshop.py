@@ -130,7 +130,7 @@ def make_workshop(
             settings.public_url,
             settings.hooks_reenable,
             partial(missed_in, checking),
-            clock(),
+            clock.now(),
         ),
     )
 

@@ -135,7 +135,7 @@ def backfill(**options: Any) -> None:  # noqa: ANN401 - the options, as click ha
         if not wish.dry_run:
             looking_up = make_looking_up(settings, checking, forecasting.stand.rules)
             states = read_found(looking_up, found, time.monotonic() + _PATIENCE_S)
-            now = checking.clock()
+            now = checking.clock.now()
             reviewed = review(checking.engine, forecasting, found, states, now)
             _say(review_lines(reviewed, now, whole=wish.show_addresses), wish)
             released = _decided(checking.engine, reviewed, wish)
@@ -204,7 +204,7 @@ def _refuse_what_makes_no_sense(wish: _Wish) -> None:
 
 
 def _window(checking: Checking, wish: _Wish) -> Found:
-    until = wish.until or checking.clock()
+    until = wish.until or checking.clock.now()
     return window(
         checking,
         wish.since or until,

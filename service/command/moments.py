@@ -49,7 +49,7 @@ class Moment(click.ParamType[datetime]):
         try:
             back = _BACK.fullmatch(text)
             if back is not None:
-                return self._clock() - int(back[1]) * _UNITS[back[2]]
+                return self._clock.now() - int(back[1]) * _UNITS[back[2]]
             meant = datetime.fromisoformat(text)
             if meant.tzinfo is None:
                 meant = meant.replace(tzinfo=ZoneInfo(settings_now().zone))

@@ -26,11 +26,11 @@ CREDENTIALS = Credentials(USERNAME, PASSWORD)
 class HandClock(Clock):
     """A clock that stands until it is moved, and always draws the middle of the numbers."""
 
-    now: datetime = NOW
+    time: datetime = NOW
 
-    def __call__(self) -> datetime:
+    def now(self) -> datetime:
         """Return the time."""
-        return self.now
+        return self.time
 
     def random(self) -> float:
         """Return the number that changes no wait."""
@@ -38,7 +38,7 @@ class HandClock(Clock):
 
     def move(self, seconds: float) -> None:
         """Let so many seconds pass."""
-        self.now += timedelta(seconds=seconds)
+        self.time += timedelta(seconds=seconds)
 
 
 @dataclass

@@ -99,8 +99,8 @@ class Space:
             **{
                 "record_id": 9000 + number,
                 "coworker_id": number,
-                "created_at": self.clock(),
-                "updated_at": self.clock(),
+                "created_at": self.clock.now(),
+                "updated_at": self.clock.now(),
                 **different,
             }
         )
@@ -112,7 +112,7 @@ class Space:
 
     def change(self, member: CourseMember, **different: Any) -> None:  # noqa: ANN401 - any field
         """Change an enrolment at the source, and be told of it."""
-        changed = replace(member, updated_at=self.clock(), **different)
+        changed = replace(member, updated_at=self.clock.now(), **different)
         self.source.have(Entity.COURSE_MEMBER, changed)
         self.tell(Entity.COURSE_MEMBER, member.record_id)
 
@@ -122,7 +122,13 @@ class Space:
         for number in lessons:
             self.completions += 1
             done = CompletedLesson(
-                self.completions, self.clock(), self.clock(), number, None, member.record_id, None
+                self.completions,
+                self.clock.now(),
+                self.clock.now(),
+                number,
+                None,
+                member.record_id,
+                None,
             )
             self.source.have(Entity.COMPLETED_LESSON, done)
             if told:
@@ -134,12 +140,12 @@ class Space:
         """Be told that a record changed."""
         with writing(self.engine) as connection:
             said = [Notification(entity, record_id)]
-            keep_notifications(connection, said, Origin.RELAY, self.clock())
+            keep_notifications(connection, said, Origin.RELAY, self.clock.now())
 
     def choose(self, mode: Mode) -> None:
         """Choose whether emails leave."""
         with writing(self.engine) as connection:
-            change_mode(connection, mode, "a test", self.clock())
+            change_mode(connection, mode, "a test", self.clock.now())
 
     def look_up(self) -> None:
         """Do all look-ups that are due now, and perform nothing."""
@@ -153,12 +159,12 @@ class Space:
 
     def later(self, **duration: float) -> None:
         """Let time pass, and do all that is due then."""
-        self.clock.now += timedelta(**duration)
+        self.clock.time += timedelta(**duration)
         self.work()
 
     def at(self, moment: datetime) -> None:
         """Go to a moment, and do all that is due then."""
-        self.clock.now = moment
+        self.clock.time = moment
         self.work()
 
     @property

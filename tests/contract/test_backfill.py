@@ -50,31 +50,31 @@ def tools(space: Space) -> Checking:
 
 
 def back(space: Space, **duration: float) -> datetime:
-    return space.clock() - timedelta(**duration)
+    return space.clock.now() - timedelta(**duration)
 
 
 def last_hours(space: Space, hours: float = 2, *, dry_run: bool = False) -> Found:
-    return window(tools(space), back(space, hours=hours), space.clock(), dry_run=dry_run)
+    return window(tools(space), back(space, hours=hours), space.clock.now(), dry_run=dry_run)
 
 
 def all_of_window(space: Space, hours: float) -> Found:
     """Look for what changed in the last hours, also for what was there before we began."""
     since = back(space, hours=hours)
-    return window(tools(space), since, space.clock(), origins=REVIEWED_WITH_OLD)
+    return window(tools(space), since, space.clock.now(), origins=REVIEWED_WITH_OLD)
 
 
 def proposed(space: Space, found: Found) -> list[Expected]:
     """Return what releasing the emails about it would do now."""
     states = read_found(space.looking_up, found, time.monotonic() + 60)
     forecasting = Forecasting(space.performing.stand, space.performing.actions)
-    return review(space.engine, forecasting, found, states, space.clock()).expected
+    return review(space.engine, forecasting, found, states, space.clock.now()).expected
 
 
 def send(space: Space, found: Found) -> None:
     """Release the emails that would be sent, and do all that is due then."""
     ids = [one.action.action_id for one in proposed(space, found) if one.is_sent]
     with writing(space.engine) as connection:
-        release_held(connection, ids, "a test", space.clock())
+        release_held(connection, ids, "a test", space.clock.now())
     space.work()
 
 
@@ -148,7 +148,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
 def test_only_so_many_rows_are_kept_and_all_are_counted(space: Space) -> None:
     for number in range(1, 8):
         space.enrol(number, told=False)
-    found = window(tools(space), back(space, hours=1), space.clock(), keep=3)
+    found = window(tools(space), back(space, hours=1), space.clock.now(), keep=3)
     assert (len(found.rows), found.news[Entity.COURSE_MEMBER]) == (3, 7)
 
 
@@ -184,7 +184,7 @@ def old_student(space: Space) -> None:
     """Have somebody whose enrolment and lesson were there before the first check."""
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
-    space.clock.now += timedelta(minutes=5)
+    space.clock.time += timedelta(minutes=5)
     check_all(tools(space), for_s=60)
     space.work()
     assert (origins(space), space.subjects) == ([], [])
@@ -267,9 +267,9 @@ def test_the_list_of_a_backfill_is_what_is_sent_once_a_person_agrees(space: Spac
     assert space.subjects == []
     space.source.have(Entity.COWORKER, coworker(4, email=None))
     with writing(space.engine) as connection:
-        accept_person(connection, coworker(4, email=None), space.clock())
+        accept_person(connection, coworker(4, email=None), space.clock.now())
     expected = proposed(space, found)
-    listed = [(one.recipient, one.subject) for one in expected if one.sent_at <= space.clock()]
+    listed = [(one.recipient, one.subject) for one in expected if one.sent_at <= space.clock.now()]
     ends = Counter(None if one.outcome is None else one.outcome.reason for one in expected)
     # A day's limit is two: of the three emails to person 2 one waits until tomorrow.
     assert ends == {None: 4, Reason.CAP_DAY: 1, Reason.NO_EMAIL: 1}
@@ -285,7 +285,7 @@ def test_a_backfill_without_old_things_holds_what_it_finds_and_leaves_those_alon
 ) -> None:
     old_student(space)
     space.enrol(2, told=False)
-    found = window(tools(space), back(space, hours=2), space.clock(), origins=REVIEWED)
+    found = window(tools(space), back(space, hours=2), space.clock.now(), origins=REVIEWED)
     assert len(proposed(space, found)) == 1
     space.later(days=9)
     assert (space.subjects, space.outcomes()) == ([], [("held", "imported")])
@@ -334,7 +334,7 @@ def test_somebody_waits_for_a_person_and_nobody_for_a_window(space: Space) -> No
 
     checking = Checking(space.engine, lend, space.clock)
     person(checking, 1)
-    window(checking, back(space, hours=1), space.clock(), FOLLOWED)
+    window(checking, back(space, hours=1), space.clock.now(), FOLLOWED)
     assert asked == [Urgency.PERSON, Urgency.WORK]
 
 
@@ -347,14 +347,14 @@ def test_a_person_without_any_enrolment_is_no_fault_and_a_refusal_is(space: Spac
 
 
 def test_a_window_of_one_kind_is_written_down_as_such(space: Space) -> None:
-    window(tools(space), back(space, hours=1), space.clock(), [Entity.COMPLETED_LESSON])
+    window(tools(space), back(space, hours=1), space.clock.now(), [Entity.COMPLETED_LESSON])
     assert backfills(space)[0].entity is Entity.COMPLETED_LESSON
 
 
 def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any option
     """Ask for what was missed in the last 60 days, as the guardian does."""
     checking = Checking(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
-    return missed_in(checking, back(space, days=60), space.clock(), FOLLOWED, **options)
+    return missed_in(checking, back(space, days=60), space.clock.now(), FOLLOWED, **options)
 
 
 def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
@@ -379,7 +379,7 @@ def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
     space.enrol(1, told=False)
     space.later(hours=1)
     check_all(tools(space), for_s=60)
-    looked_at = space.clock()
+    looked_at = space.clock.now()
     with writing(space.engine) as connection:
         connection.execute(sightings.delete())  # now only its time keeps the old one away
     space.later(hours=1)
@@ -443,7 +443,7 @@ def test_what_had_to_stop_says_how_far_it_came_and_goes_on_there_to_the_end(spac
         began.append(since)
         source.pages_left = 4
         try:
-            asked_for += missed_in(checking, since, space.clock(), FOLLOWED)
+            asked_for += missed_in(checking, since, space.clock.now(), FOLLOWED)
             break
         except Unfinished as stopped:
             since, asked_for = stopped.reached, asked_for + stopped.asked_for
@@ -469,7 +469,7 @@ def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhe
     since = back(space, days=1)
     with pytest.raises(Unfinished) as stopped:
         missed_in(
-            Checking(space.engine, space.lend, space.clock, 0), since, space.clock(), FOLLOWED
+            Checking(space.engine, space.lend, space.clock, 0), since, space.clock.now(), FOLLOWED
         )
     assert stopped.value.reached == since
     assert stopped.value.asked_for == 4
@@ -486,7 +486,7 @@ def test_who_has_little_time_asks_no_longer_than_that(space: Space) -> None:
     end = time.monotonic() + 7
     space.source.be_slow()
     with pytest.raises(Unfinished) as stopped:
-        missed_in(checking, back(space, hours=1), space.clock(), FOLLOWED, end=end)
+        missed_in(checking, back(space, hours=1), space.clock.now(), FOLLOWED, end=end)
     assert [patience.until for patience in asked] == [pytest.approx(end, abs=0.5)]
     assert (stopped.value.reached, stopped.value.asked_for) == (back(space, hours=1), 0)
     assert backfills(space)[0].reason is Reason.NEXUDUS_DOWN

@@ -60,7 +60,7 @@ class Week:
         return Checking(self.space.engine, self.space.lend, self.space.clock)
 
     def certify(self, first: date = FIRST, last: date = LAST) -> Certificate:
-        window = window_of(first, last, LISBON, self.space.clock())
+        window = window_of(first, last, LISBON, self.space.clock.now())
         return certify(self.checking, window, self.space.rules)
 
     def by_hand(self, *tables_and_rows: tuple[Table, ColumnElement[bool]]) -> "Removed":
@@ -123,7 +123,7 @@ def week(ledger_engine: Engine) -> Week:
     found.space.later(minutes=10)
     one, two = found.space.finish(ana, 1, 2)
     found.space.later(hours=2)
-    found.space.clock.now += timedelta(days=8)
+    found.space.clock.time += timedelta(days=8)
     found.ids = {"ana": ana.record_id, "one": one, "whole": two}
     return found
 
@@ -329,7 +329,7 @@ def test_a_neighbour_days_damage_is_not_this_days_difference(ledger_engine: Engi
     week.space.later(days=1)
     week.space.enrol(2)
     week.space.later(hours=1)
-    week.space.clock.now += timedelta(days=8)
+    week.space.clock.time += timedelta(days=8)
     assert len(week.by_hand((attempts, attempts.c.action_id == 2))) == 1
     made = week.certify(FIRST, FIRST)
     assert made.is_clean
@@ -343,14 +343,14 @@ def test_emails_that_are_kept_here_are_not_counted_as_sent(ledger_engine: Engine
     for number in (1, 2):
         week.space.enrol(number)
     week.space.later(hours=2)
-    week.space.clock.now += timedelta(days=1)
-    said = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock()))
+    week.space.clock.time += timedelta(days=1)
+    said = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock.now()))
     row = row_of(said["totals"])
     assert (row["events"], row["sent"], row["waiting"] + row["held"]) == (2, 0, 2)
     assert said["reasons"]["observe"] == {"rows": 2, "events": 2, "emails": 2}
     week.space.choose(Mode.SENDING)
     week.space.later(days=1)
-    sent = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock()))
+    sent = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock.now()))
     assert row_of(sent["totals"])["sent"] == len(week.space.subjects)
 
 
@@ -375,7 +375,7 @@ def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> Non
     joel = week.space.enrol(5)
     week.space.work()
     week.space.finish(joel, 1, told=False)
-    week.space.clock.now += timedelta(days=1)
+    week.space.clock.time += timedelta(days=1)
     found = only(week.certify(LAST, LAST + timedelta(days=2)))
     assert (found.kind, found.person, found.lesson) == (Kind.MISSING_HERE, "Person 5", "Lesson 1")
     assert found.entity is Entity.COMPLETED_LESSON
@@ -401,7 +401,7 @@ def test_a_row_that_refers_to_another_lesson_than_here_is_a_difference(week: Wee
 
 def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week: Week) -> None:
     member = week.space.enrol(6)
-    week.space.clock.now += timedelta(days=1)
+    week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert made.is_clean
     assert made.not_here == 1
@@ -425,9 +425,9 @@ def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Re
     record = week.space.source.fetch(Entity.COMPLETED_LESSON, done)
     with writing(week.space.engine) as connection:
         seen = [sighting_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]  # it is there
-        now = week.space.clock()
+        now = week.space.clock.now()
         note_sightings(connection, Entity.COMPLETED_LESSON, seen, now, reason)
-    week.space.clock.now += timedelta(days=1)
+    week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert made.is_clean
     assert made.totals.fates[Fate.SEEN, reason] == 1
@@ -438,8 +438,8 @@ def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -
     week.space.work()
     week.space.finish(joel, 1)
     week.space.work()
-    week.space.clock.now += timedelta(days=1)
-    mine = week.space.clock().date()
+    week.space.clock.time += timedelta(days=1)
+    mine = week.space.clock.now().date()
     whose = joel.record_id
     week.by_hand(
         (snapshots, snapshots.c.record_id == whose), (sightings, sightings.c.record_id == whose)
@@ -480,7 +480,7 @@ def test_an_email_that_was_tried_again_needs_each_of_its_attempts(ledger_engine:
     space.enrol(1)
     space.work()
     space.later(hours=1)
-    space.clock.now += timedelta(days=1)
+    space.clock.time += timedelta(days=1)
     assert week.certify(FIRST, FIRST).is_clean
     assert len(week.by_hand((attempts, attempts.c.reason == "mail-temporary"))) == 1
     assert only(week.certify(FIRST, FIRST)).kind == Kind.NO_TRACE
@@ -494,7 +494,7 @@ def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
         connection.execute(update(actions).values(state="failed", reason="mail-rejected"))
         connection.execute(update(attempts).values(outcome="failed", reason="mail-rejected"))
         ids = connection.scalars(select(actions.c.id)).all()
-        done = send_again(connection, ids, "Rita", space.clock(), checked=False)
+        done = send_again(connection, ids, "Rita", space.clock.now(), checked=False)
     assert len(done) == len(ids) == 2
     assert week.certify().is_clean
     space.work()
@@ -505,7 +505,7 @@ def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
 
 def test_names_that_are_addresses_are_not_told(week: Week) -> None:
     member = week.space.enrol(1, record_id=9777, coworker_id=78, full_name="ana@example.org")
-    week.space.clock.now += timedelta(days=1)
+    week.space.clock.time += timedelta(days=1)
     with writing(week.space.engine) as connection:
         connection.execute(delete(lookups).where(lookups.c.record_id == member.record_id))
     found = only(week.certify(LAST, LAST + timedelta(days=2)))
@@ -513,7 +513,7 @@ def test_names_that_are_addresses_are_not_told(week: Week) -> None:
 
 
 def test_days_that_are_not_over_are_cut_short_and_it_is_said(week: Week) -> None:
-    now = week.space.clock()
+    now = week.space.clock.now()
     window = window_of(FIRST, now.date() + timedelta(days=2), ZoneInfo("UTC"), now)
     assert window.is_cut
     assert window.until == now - timedelta(minutes=15)

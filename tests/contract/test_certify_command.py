@@ -84,7 +84,7 @@ def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
                 workshop.performing, workshop.sources.lend
             ):
                 pass
-            clock.now += timedelta(hours=1)
+            clock.time += timedelta(hours=1)
     finally:
         workshop.close()
     return made

@@ -45,7 +45,7 @@ def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> Checke
 
 def after(space: Space, minutes: float = 5.0) -> Checked:
     """Check after some minutes, and do all that is due then."""
-    space.clock.now += timedelta(minutes=minutes)
+    space.clock.time += timedelta(minutes=minutes)
     done = look(space)
     space.work()
     return done
@@ -68,7 +68,7 @@ def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> No
     for number in range(1, 30):
         member = space.enrol(number, told=False)
         space.finish(member, 1, 2, told=False)
-    space.clock.now += timedelta(seconds=5)
+    space.clock.time += timedelta(seconds=5)
     assert look(space) == Checked(news=0, more=False)
     assert asked(space)[:1] == [("changed_since CourseMember", 0)]
     assert {question for question, _ in asked(space)} <= {
@@ -110,7 +110,7 @@ def test_that_somebody_was_here_again_is_no_news(space: Space) -> None:
     look(space)
     member = space.enrol(1, told=False)
     assert after(space).news == 1
-    seen = replace(member, last_access_at=space.clock(), updated_at=space.clock())
+    seen = replace(member, last_access_at=space.clock.now(), updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, seen)
     assert after(space).news == 0
 
@@ -137,7 +137,7 @@ def test_a_list_that_never_agrees_with_its_record_is_news_once(space: Space) -> 
 def test_an_old_member_who_goes_on_is_written_to_about_the_new_lesson_only(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
-    space.clock.now += timedelta(days=1)
+    space.clock.time += timedelta(days=1)
     look(space)
     space.finish(member, 2, told=False)
     after(space)
@@ -150,13 +150,13 @@ def test_an_old_member_who_goes_on_is_written_to_about_the_new_lesson_only(space
 def test_what_was_there_before_has_that_reason_also_while_observing(space: Space) -> None:
     space.choose(Mode.OBSERVE)
     member = space.enrol(1, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     look(space)
-    space.clock.now += timedelta(minutes=1)
-    blocked = replace(member, blocked=True, updated_at=space.clock())
+    space.clock.time += timedelta(minutes=1)
+    blocked = replace(member, blocked=True, updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, blocked)
     assert after(space).news == 1
-    freed = replace(member, updated_at=space.clock())
+    freed = replace(member, updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, freed)
     assert after(space).news == 1
     assert space.reasons("enrolled") == ["before-start"]
@@ -165,7 +165,7 @@ def test_what_was_there_before_has_that_reason_also_while_observing(space: Space
 
 def test_what_is_told_from_outside_is_written_about_though_it_was_there(space: Space) -> None:
     member = space.enrol(1, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     look(space)
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     space.work()
@@ -174,10 +174,10 @@ def test_what_is_told_from_outside_is_written_about_though_it_was_there(space: S
 
 def test_who_waited_before_and_is_approved_now_is_welcomed(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     look(space)
-    space.clock.now += timedelta(minutes=1)
-    changed = replace(member, approved=True, updated_at=space.clock())
+    space.clock.time += timedelta(minutes=1)
+    changed = replace(member, approved=True, updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, changed)
     after(space)
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -195,10 +195,10 @@ def test_it_is_due_once_in_its_time_however_often_it_is_rung_for(space: Space) -
 def test_two_at_once_do_not_look_twice(space: Space) -> None:
     with writing(space.engine) as connection:
         for entity in FOLLOWED:
-            take_lease(connection, f"check {entity}", "another", space.clock(), lease_s=60)
+            take_lease(connection, f"check {entity}", "another", space.clock.now(), lease_s=60)
     look(space)
     assert asked(space) == []
-    space.clock.now += timedelta(minutes=2)  # the other is gone
+    space.clock.time += timedelta(minutes=2)  # the other is gone
     look(space)
     assert len(asked(space)) > 1
 
@@ -217,7 +217,7 @@ def test_what_stopped_it_is_written_down_and_the_next_goes_on(
 ) -> None:
     look(space)
     space.enrol(1, told=False)
-    space.clock.now += timedelta(minutes=5)
+    space.clock.time += timedelta(minutes=5)
     space.source.fail_next(trouble)
     look(space)
     with reading(space.engine) as connection:
@@ -231,17 +231,17 @@ def test_what_stopped_it_is_written_down_and_the_next_goes_on(
 
 def test_after_days_of_silence_all_that_happened_is_found(space: Space) -> None:
     look(space)
-    space.clock.now += timedelta(days=3)
+    space.clock.time += timedelta(days=3)
     space.enrol(1, told=False)
-    space.clock.now += timedelta(hours=20)
+    space.clock.time += timedelta(hours=20)
     assert after(space).news == 1
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
 def test_a_row_that_a_list_shows_late_is_found_within_the_hour(space: Space) -> None:
     look(space)
-    space.clock.now += timedelta(minutes=65)
-    made_at = space.clock()
+    space.clock.time += timedelta(minutes=65)
+    made_at = space.clock.now()
     after(space, minutes=60)
     for _ in range(3):
         after(space)
@@ -252,7 +252,7 @@ def test_a_row_that_a_list_shows_late_is_found_within_the_hour(space: Space) -> 
 
 def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
     look(space)
-    space.clock.now -= timedelta(days=3)
+    space.clock.time -= timedelta(days=3)
     space.enrol(1, told=False)
     assert after(space).news == 1
 
@@ -261,14 +261,14 @@ def ask(space: Space, entity: Entity, record_id: int) -> None:
     """Ask about a record, as a person."""
     with writing(space.engine) as connection:
         said = [Notification(entity, record_id)]
-        keep_notifications(connection, said, Origin.PERSON, space.clock())
+        keep_notifications(connection, said, Origin.PERSON, space.clock.now())
     space.work()
 
 
 def test_whoever_asks_is_written_to_about_what_was_there_before(space: Space) -> None:
     member = space.enrol(1, told=False)
     [first] = space.finish(member, 1, told=False)
-    space.clock.now += timedelta(days=3)
+    space.clock.time += timedelta(days=3)
     look(space)
     space.finish(member, 2, told=False)
     after(space)
@@ -297,7 +297,7 @@ def test_whoever_asks_is_written_to_about_what_was_before_sending_began(
 def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
     def somebody_comes() -> None:
         space.source.when_asked("changed_since CourseMember", lambda: None)
-        space.clock.now += timedelta(seconds=5)
+        space.clock.time += timedelta(seconds=5)
         space.enrol(1, told=False)
 
     space.source.when_asked("changed_since CourseMember", somebody_comes)
@@ -328,7 +328,7 @@ def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_first_look_
     assert set(known.courses.values()) == {"Freelance Finance"}
     [said] = unknown_names(rules_of(naming), known)
     assert said.endswith("is called Freelance Finanze; did you mean Freelance Finance?")
-    space.clock.now += timedelta(hours=1)
+    space.clock.time += timedelta(hours=1)
     space.source.refuse()
     learn(space, naming)
     with reading(space.engine) as connection:

@@ -333,7 +333,7 @@ def test_what_is_wrong_with_the_address_is_told_apart(
 def test_clocks_that_differ_are_a_note_and_far_apart_a_problem(
     doctor: Doctor, ahead: int, verdict: Verdict, words: str
 ) -> None:
-    doctor.clock.now = utc_now() + timedelta(seconds=ahead)
+    doctor.clock.time = utc_now() + timedelta(seconds=ahead)
     found = doctor.checks()["clock"]
     assert found.verdict is verdict
     assert words in found.found
@@ -417,10 +417,10 @@ def test_the_probes_are_made_anew_and_kept(doctor: Doctor) -> None:
     remember(doctor, Entity.COWORKER)
     found = doctor.checks()["Coworker"]
     assert found.verdict in {Verdict.OK, Verdict.NOTE}
-    assert f"tried {doctor.clock.now:%Y-%m-%d %H:%M} UTC" in found.found
+    assert f"tried {doctor.clock.time:%Y-%m-%d %H:%M} UTC" in found.found
     assert "too few" not in found.found
     with reading(doctor.known()) as connection:
-        assert proofs(connection)[Entity.COWORKER].probed_at == doctor.clock.now
+        assert proofs(connection)[Entity.COWORKER].probed_at == doctor.clock.time
 
 
 def test_zones_we_cannot_name_are_counted(doctor: Doctor) -> None:
@@ -522,9 +522,9 @@ def remember(doctor: Doctor, entity: Entity) -> None:
         for record in records:
             assert not isinstance(record, Gone)
             if isinstance(record, Coworker):
-                accept_person(connection, record, doctor.clock.now)
+                accept_person(connection, record, doctor.clock.time)
             else:
-                accept_record(connection, entity, record, doctor.clock.now)
+                accept_record(connection, entity, record, doctor.clock.time)
 
 
 def test_an_address_that_is_not_the_apis_own_is_pointed_out() -> None:

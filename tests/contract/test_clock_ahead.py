@@ -51,23 +51,23 @@ def space(ledger_engine: Engine) -> Space:
 
 def ahead(space: Space, do: Callable[[], object]) -> None:
     """Do something while the clock is a day ahead."""
-    space.clock.now += A_DAY
+    space.clock.time += A_DAY
     do()
-    space.clock.now -= A_DAY
+    space.clock.time -= A_DAY
 
 
 def claim_one(space: Space) -> None:
     """Claim what is due, as a worker that then crashes."""
     with writing(space.engine) as connection:
-        claim_lookups(connection, space.clock(), lease_s=LEASE_S, most=9)
-        claim_actions(connection, space.clock(), lease_s=LEASE_S, most=9)
+        claim_lookups(connection, space.clock.now(), lease_s=LEASE_S, most=9)
+        claim_actions(connection, space.clock.now(), lease_s=LEASE_S, most=9)
 
 
 def test_a_lookup_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
     space.enrol(1)
     ahead(space, lambda: claim_one(space))
     with reading(space.engine) as connection:
-        assert next_lookup_at(connection, space.clock(), lease_s=LEASE_S) == space.clock()
+        assert next_lookup_at(connection, space.clock.now(), lease_s=LEASE_S) == space.clock.now()
     space.work()
     assert space.outcomes() == [("done", None)]
 
@@ -77,9 +77,9 @@ def test_an_action_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space
     space.look_up()
     ahead(space, lambda: claim_one(space))
     with reading(space.engine) as connection:
-        found = next_action_at(connection, space.clock(), lease_s=LEASE_S)
+        found = next_action_at(connection, space.clock.now(), lease_s=LEASE_S)
     assert found is not None
-    assert found <= space.clock()
+    assert found <= space.clock.now()
     space.work()
     assert space.outcomes() == [("done", None)]
 
@@ -89,7 +89,7 @@ def test_a_hand_over_cut_off_tomorrow_is_settled_now_and_never_repeated(
     space: Space, *, committed: bool
 ) -> None:
     def hand_over() -> None:
-        now = space.clock()
+        now = space.clock.now()
         with writing(space.engine) as connection:
             [one] = claim_actions(connection, now, lease_s=LEASE_S, most=1)
             assert begin_action(connection, one, now, lease_s=LEASE_S, events=1)
@@ -113,21 +113,21 @@ def test_the_live_lease_of_a_host_a_little_ahead_is_kept(
     space.clock.move(60 * minutes_ahead)
     claim_one(space)
     with writing(space.engine) as connection:
-        assert take_lease(connection, "clock", "it", space.clock(), lease_s=5)
+        assert take_lease(connection, "clock", "it", space.clock.now(), lease_s=5)
     space.clock.move(-60 * minutes_ahead)
-    assert claim(space.engine, space.clock()) == []
+    assert claim(space.engine, space.clock.now()) == []
     with writing(space.engine) as connection:
-        assert not take_lease(connection, "clock", "another", space.clock(), lease_s=5)
+        assert not take_lease(connection, "clock", "another", space.clock.now(), lease_s=5)
 
 
 def test_a_worker_that_lives_through_the_correction_sends_nothing_twice(space: Space) -> None:
     def set_back_and_sweep() -> None:
-        space.clock.now -= A_DAY
+        space.clock.time -= A_DAY
         sweep(space.performing)
 
     space.enrol(1)
     space.look_up()
-    space.clock.now += A_DAY
+    space.clock.time += A_DAY
     space.mailer.meanwhile(set_back_and_sweep)
     perform_batch(space.performing, space.lend)
     space.work()
@@ -140,12 +140,12 @@ def test_a_lease_is_renewed_at_once_when_the_clock_was_set_back() -> None:
     clock, renewed = HandClock(NOW + A_DAY), list[datetime]()
 
     def renew() -> bool:
-        renewed.append(clock())
+        renewed.append(clock.now())
         return True
 
     lease = Lease(renew, clock, LEASE_S)
     lease.keep()
-    clock.now = NOW
+    clock.time = NOW
     lease.keep()
     lease.keep()
     assert renewed == [NOW + A_DAY, NOW]
@@ -200,12 +200,12 @@ def test_a_lookup_asked_for_tomorrow_is_due_now(space: Space) -> None:
 @pytest.mark.parametrize("table", [lookups, actions])
 def test_only_a_wait_that_is_longer_than_any_ends(space: Space, table: Table) -> None:
     def due_after_a_sweep(reason: Reason | None, wait: timedelta) -> timedelta:
-        values = {"state": "waiting", "reason": reason, "due_at": space.clock() + wait}
+        values = {"state": "waiting", "reason": reason, "due_at": space.clock.now() + wait}
         with writing(space.engine) as connection:
             connection.execute(update(table).values(values))
         sweep(space.performing)
         due_at: datetime = rows(space.engine, table)[0].due_at
-        return due_at - space.clock()
+        return due_at - space.clock.now()
 
     space.enrol(1)
     space.look_up()
@@ -221,7 +221,7 @@ def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space
     space.enrol(1)
     space.look_up()
     for state, reason in (("waiting", Reason.GATHERING), ("planned", None)):
-        values = {"state": state, "reason": reason, "due_at": space.clock() + 300 * A_DAY}
+        values = {"state": state, "reason": reason, "due_at": space.clock.now() + 300 * A_DAY}
         with writing(space.engine) as connection:
             connection.execute(update(actions).values(values))
         sweep(space.performing)
@@ -229,13 +229,13 @@ def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space
 
 
 def test_an_outage_until_tomorrow_ends(space: Space) -> None:
-    for moment, expected in ((space.clock(), 900), (space.clock() + A_DAY, 0)):
+    for moment, expected in ((space.clock.now(), 900), (space.clock.now() + A_DAY, 0)):
         with writing(space.engine) as connection:
             connection.execute(outages.delete())
             note_outage(connection, "email", Reason.MAIL_BUSY, "", moment, lambda _: 900.0)
         sweep(space.performing)
         until = rows(space.engine, outages)[0].until
-        assert (until - space.clock()).total_seconds() == expected
+        assert (until - space.clock.now()).total_seconds() == expected
 
 
 def test_every_wait_is_within_its_bound() -> None:
@@ -248,7 +248,7 @@ def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
 ) -> None:
     # Times of today, since the database server's own clock has to agree.
     clock = HandClock(utc_now().replace(microsecond=0))
-    began_at = clock.now + A_DAY
+    began_at = clock.time + A_DAY
     with writing(ledger_engine) as connection:
         begin_with(connection, Mode.SENDING, began_at)
     space = Space(ledger_engine, rules_of(DAYTIME), clock, begins=began_at - NOON)

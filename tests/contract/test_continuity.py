@@ -44,13 +44,13 @@ class Machine:
                 heartbeat.begin()
                 with reading(engine) as connection:
                     found = last_gap(connection)
-                self.clock.now += timedelta(minutes=minutes)
+                self.clock.time += timedelta(minutes=minutes)
                 with writing(engine) as connection:
-                    beat(connection, "worker", "another", self.clock())
+                    beat(connection, "worker", "another", self.clock.now())
                 heartbeat.beat()
             finally:
                 heartbeat.close()
-        self.clock.now += timedelta(minutes=1)
+        self.clock.time += timedelta(minutes=1)
         return found
 
     def copy(self) -> Path:
@@ -66,7 +66,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_stopping_and_starting_again_is_no_gap(machine: Machine) -> None:
     assert [machine.run() for _ in range(3)] == [None] * 3
-    machine.clock.now += timedelta(days=3)
+    machine.clock.time += timedelta(days=3)
     assert machine.run() is None
 
 
@@ -74,7 +74,7 @@ def test_a_copy_put_in_place_by_hand_is_a_gap_since_it_was_made_and_only_once(
     machine: Machine,
 ) -> None:
     machine.run()
-    copied_at, copied = machine.clock(), machine.copy()
+    copied_at, copied = machine.clock.now(), machine.copy()
     machine.run()
     shutil.copyfile(copied, machine.ledger)
     gap = machine.run()
@@ -100,7 +100,7 @@ def test_a_ledger_carried_to_another_machine_without_its_folder_is_a_gap(
 ) -> None:
     machine.run()
     other = Machine(tmp_path / "other")
-    other.clock.now = machine.clock.now
+    other.clock.time = machine.clock.time
     shutil.copyfile(machine.ledger, other.ledger)
     assert other.run() is not None
 
@@ -110,7 +110,7 @@ def test_a_folder_carried_to_another_machine_as_a_whole_is_none(
 ) -> None:
     machine.run()
     other = Machine(tmp_path / "other")
-    other.clock.now = machine.clock.now
+    other.clock.time = machine.clock.time
     shutil.rmtree(other.folder)
     shutil.copytree(machine.folder, other.folder)
     assert other.run() is None
@@ -128,7 +128,7 @@ def test_a_ledger_of_before_this_version_starts_without_a_gap(
 
 
 def test_a_backup_put_in_place_by_hand_is_a_gap_since_it_was_made(machine: Machine) -> None:
-    made_at = machine.clock()
+    made_at = machine.clock.now()
     with opened_file(machine.ledger) as engine:
         make_backup(engine, machine.folder / "backup.db", "the-key", made_at)
     shutil.copyfile(machine.folder / "backup.db", machine.ledger)
@@ -151,11 +151,11 @@ def test_a_server_that_goes_back_while_a_process_runs_is_noticed(
     with writing(ledger_engine) as connection:
         assert last_gap(connection) is None
         connection.exec_driver_sql("DELETE FROM heartbeats")
-    clock.now += timedelta(minutes=1)
+    clock.time += timedelta(minutes=1)
     heartbeat.beat()
     heartbeat.close()
     with reading(ledger_engine) as connection:
-        assert last_gap(connection) == Gap(None, clock(), "noticed")
+        assert last_gap(connection) == Gap(None, clock.now(), "noticed")
 
 
 def test_a_machine_that_shares_a_server_needs_no_memory_of_it(

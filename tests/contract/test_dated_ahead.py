@@ -25,7 +25,7 @@ def finish_ahead(space: Space, *lessons: int) -> None:
     """Let person 1 finish lessons now, which the source dates a little apart in the future."""
     for number in lessons:
         made = 60_000 + number
-        at = space.clock() + AHEAD + timedelta(minutes=number)
+        at = space.clock.now() + AHEAD + timedelta(minutes=number)
         done = CompletedLesson(made, at, at, number, None, 9001, None)
         space.source.have(Entity.COMPLETED_LESSON, done)
         space.tell(Entity.COMPLETED_LESSON, made)
@@ -36,7 +36,7 @@ def happened(space: Space) -> set[timedelta]:
     """Return how long after the clock's time now all things have happened."""
     with reading(space.engine) as connection:
         rows = connection.execute(events.select().where(events.c.kind != "enrolled"))
-        return {row.happened_at - space.clock() for row in rows}
+        return {row.happened_at - space.clock.now() for row in rows}
 
 
 def text_of(space: Space) -> str:
@@ -44,7 +44,7 @@ def text_of(space: Space) -> str:
 
 
 def test_a_welcome_does_not_wait_for_the_day_that_the_source_says(space: Space) -> None:
-    space.enrol(1, created_at=space.clock() + AHEAD, updated_at=space.clock() + AHEAD)
+    space.enrol(1, created_at=space.clock.now() + AHEAD, updated_at=space.clock.now() + AHEAD)
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
 
@@ -74,7 +74,7 @@ def test_what_is_dated_in_the_future_grows_stale_from_when_it_was_seen(space: Sp
     space.enrol(1)
     space.work()
     finish_ahead(space, 1)
-    space.clock.now += timedelta(days=5)  # everything of ours was down
+    space.clock.time += timedelta(days=5)  # everything of ours was down
     space.work()
     assert space.outcomes()[-1] == ("held", "too-old")
 
@@ -82,14 +82,14 @@ def test_what_is_dated_in_the_future_grows_stale_from_when_it_was_seen(space: Sp
 def test_the_certificate_takes_it_for_no_repeat_of_itself(space: Space) -> None:
     checking = Checking(space.engine, space.lend, space.clock)
     check_all(checking, for_s=60)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     space.enrol(1)
     space.work()
     finish_ahead(space, 1)
     space.later(hours=1)
-    space.clock.now += AHEAD + timedelta(days=2)
+    space.clock.time += AHEAD + timedelta(days=2)
     for day in (NOON.date(), (NOON + AHEAD).date()):
-        made = certify(checking, window_of(day, day, LISBON, space.clock()), space.rules)
+        made = certify(checking, window_of(day, day, LISBON, space.clock.now()), space.rules)
         assert made.is_clean
         assert all(fate == "written" for fate, _ in made.totals.fates)
     assert made.totals.fates.total() == 1

@@ -40,7 +40,9 @@ def prove(space: Space, *entities: Entity) -> None:
     with writing(space.engine) as connection:
         for entity in entities:
             keep_proof(
-                connection, entity, Proof(holds=True, sentence="by hand", probed_at=space.clock())
+                connection,
+                entity,
+                Proof(holds=True, sentence="by hand", probed_at=space.clock.now()),
             )
 
 
@@ -55,7 +57,7 @@ def tell_both(space: Space, first: int, second: int) -> None:
     """Speak of two lessons before either is read; the second is due a second later."""
     space.tell(Entity.COMPLETED_LESSON, first)
     space.tell(Entity.COMPLETED_LESSON, second)
-    later = space.clock() + timedelta(seconds=1)
+    later = space.clock.now() + timedelta(seconds=1)
     with writing(space.engine) as connection:
         mine = lookups.c.record_id == second
         connection.execute(lookups.update().where(mine).values(due_at=later))
@@ -115,7 +117,7 @@ def test_a_neighbour_that_is_gone_meanwhile_is_asked_for(space: Space) -> None:
     drain(space)
     space.source.lose(Entity.COMPLETED_LESSON, second)
     with writing(space.engine) as connection:
-        mark_gone(connection, Entity.COMPLETED_LESSON, second, space.clock())
+        mark_gone(connection, Entity.COMPLETED_LESSON, second, space.clock.now())
     asked(space)
     space.later(seconds=2)
     assert asked(space)["CourseCompletedLesson"] == 1
@@ -201,7 +203,7 @@ def test_a_burst_is_worked_off_one_by_one_when_reading_ahead_fails(space: Space)
 def test_a_burst_of_people_whose_enrolment_is_dated_in_the_future_is_read_whole(
     space: Space,
 ) -> None:
-    next_year = space.clock() + timedelta(days=365)
+    next_year = space.clock.now() + timedelta(days=365)
     members = [space.enrol(number, created_at=next_year) for number in range(1, 6)]
     drain(space)
     prove(space, *IN_BURSTS)
@@ -236,7 +238,7 @@ def test_a_long_list_of_completions_is_not_read_for_a_few_enrolments(space: Spac
 
 
 def test_a_probe_needs_records_and_says_so(space: Space) -> None:
-    found = probe_all(space.engine, space.source, space.clock())
+    found = probe_all(space.engine, space.source, space.clock.now())
     assert {proof.sentence for proof in found.values()} == {TOO_FEW}
     assert not any(proof.holds for proof in found.values())
 
@@ -249,33 +251,33 @@ def test_a_probe_proves_each_kind_by_itself_and_is_kept_with_its_date(space: Spa
         space.finish(member, 100 + number)
     drain(space)
     space.source.leave_out(Entity.COWORKER, "Email")
-    found = probe_all(space.engine, space.source, space.clock())
+    found = probe_all(space.engine, space.source, space.clock.now())
     assert {entity for entity, proof in found.items() if proof.holds} == set(IN_BURSTS) - {
         Entity.COWORKER
     }
     assert "differ" in found[Entity.COWORKER].sentence
     with reading(space.engine) as connection:
         assert proofs(connection) == found
-    assert {proof.probed_at for proof in found.values()} == {space.clock()}
+    assert {proof.probed_at for proof in found.values()} == {space.clock.now()}
 
 
 def test_a_probe_is_made_again_after_a_while_and_not_before(space: Space) -> None:
     studying(space, 1, 2)
-    probe_all(space.engine, space.source, space.clock())
+    probe_all(space.engine, space.source, space.clock.now())
     asked(space)
-    space.clock.now += timedelta(minutes=59)
-    probe_all(space.engine, space.source, space.clock())
+    space.clock.time += timedelta(minutes=59)
+    probe_all(space.engine, space.source, space.clock.now())
     assert asked(space) == Counter()
-    probe_all(space.engine, space.source, space.clock(), anew=True)
+    probe_all(space.engine, space.source, space.clock.now(), anew=True)
     assert asked(space)["several CourseMember"] == 1
-    space.clock.now += timedelta(days=8)
-    probe_all(space.engine, space.source, space.clock())
+    space.clock.time += timedelta(days=8)
+    probe_all(space.engine, space.source, space.clock.now())
     assert asked(space)["several CourseMember"] == 1
 
 
 def test_an_old_proof_is_not_used(space: Space) -> None:
     prove(space, *IN_BURSTS)
-    space.clock.now += timedelta(days=31)
+    space.clock.time += timedelta(days=31)
     for number in range(1, 6):
         space.enrol(number)
     drain(space)
@@ -332,14 +334,14 @@ def test_after_an_outage_the_first_to_get_through_wakes_the_others(space: Space)
     space.source.be_slow()
     for _ in range(8):
         drain(space)
-        space.clock.now += timedelta(minutes=10)
+        space.clock.time += timedelta(minutes=10)
     assert {state for state, _ in space.lookups()} == {"waiting"}
     space.source.recover()
     with writing(space.engine) as connection:
-        later = space.clock() + timedelta(hours=1)
+        later = space.clock.now() + timedelta(hours=1)
         connection.execute(lookups.update().values(due_at=later))
         one = lookups.c.record_id == 9001
-        connection.execute(lookups.update().where(one).values(due_at=space.clock()))
+        connection.execute(lookups.update().where(one).values(due_at=space.clock.now()))
     drain(space)
     assert space.lookups() == [("done", None)] * 10
 
@@ -361,7 +363,7 @@ def test_news_that_comes_while_a_shelf_is_in_use_is_read(space: Space) -> None:
 
     def approve_the_last() -> None:
         space.source.when_asked("lessons_of", lambda: None)
-        changed = replace(members[-1], approved=True, updated_at=space.clock())
+        changed = replace(members[-1], approved=True, updated_at=space.clock.now())
         space.source.have(Entity.COURSE_MEMBER, changed)
         space.tell(Entity.COURSE_MEMBER, changed.record_id)
 
@@ -419,7 +421,7 @@ def test_the_end_of_an_outage_is_said_once_a_minute_at_most(space: Space) -> Non
     space.source.be_slow()
     drain(space)
     space.source.recover()
-    hour = space.clock() + timedelta(hours=1)
+    hour = space.clock.now() + timedelta(hours=1)
 
     def wait_until(number: int, moment: datetime) -> None:
         space.tell(Entity.COURSE_MEMBER, members[number].record_id)
@@ -431,16 +433,16 @@ def test_the_end_of_an_outage_is_said_once_a_minute_at_most(space: Space) -> Non
                 .values(state="waiting", reason="nexudus-down", due_at=moment, attempts=1)
             )
 
-    wait_until(0, space.clock())
+    wait_until(0, space.clock.now())
     wait_until(1, hour)
     drain(space)
     assert space.lookups()[1] == ("done", None)
-    wait_until(0, space.clock())
+    wait_until(0, space.clock.now())
     wait_until(1, hour)
     drain(space)
     assert space.lookups()[:2] == [("done", None), ("waiting", "nexudus-down")]
     space.clock.move(61)
-    wait_until(0, space.clock())
+    wait_until(0, space.clock.now())
     drain(space)
     assert space.lookups()[1] == ("done", None)
 
@@ -456,11 +458,11 @@ def test_time_zones_that_cannot_be_read_now_keep_no_news_back(space: Space) -> N
     drain(space)
     assert space.reasons("enrolled") == [None]
     asked(space)
-    space.clock.now += timedelta(minutes=30)
+    space.clock.time += timedelta(minutes=30)
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert asked(space)["all_of SimpleTimeZone"] == 0
-    space.clock.now += timedelta(minutes=31)
+    space.clock.time += timedelta(minutes=31)
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert asked(space)["all_of SimpleTimeZone"] == 1

@@ -71,7 +71,7 @@ class Watchman:
         given = {
             "public_url": self.receiver.url,
             "backfill": self.backfill,
-            "started_at": datetime.min.replace(tzinfo=self.clock().tzinfo),
+            "started_at": datetime.min.replace(tzinfo=self.clock.now().tzinfo),
             **other,
         }
         return Guarding(
@@ -87,12 +87,12 @@ class Watchman:
     def round(self, minutes: float = 0.0, **options: Any) -> Report:  # noqa: ANN401 - any field
         self.clock.move(60 * minutes)
         with capture_logs() as logs:
-            report = guard(self.guarding(**options), self.clock())
+            report = guard(self.guarding(**options), self.clock.now())
         self.logs = [line["event"] for line in logs if line["event"].startswith("hook.")]
         return report
 
     def enable(self, record_id: int) -> Enabled:
-        return enable(self.guarding(), record_id, self.clock())
+        return enable(self.guarding(), record_id, self.clock.now())
 
     def known(self, record_id: int = MEMBERS) -> KnownHook:
         with reading(self.engine) as connection:
@@ -172,7 +172,7 @@ def test_where_all_is_well_nothing_is_written_and_what_was_seen_is_remembered(
         0,
         (Entity.COURSE_MEMBER,),
     )
-    assert known.well_at == watchman.clock()
+    assert known.well_at == watchman.clock.now()
     with reading(watchman.engine) as connection:
         run = last_run(connection, [CheckKind.GUARD], None)
     assert run is not None
@@ -184,7 +184,7 @@ def test_a_hook_that_died_is_switched_on_whole_and_what_was_missed_is_asked_for_
     watchman: Watchman,
 ) -> None:
     watchman.round()
-    well_at = watchman.clock()
+    well_at = watchman.clock.now()
     watchman.clock.move(600)
     watchman.change(Description="Kept", SystemId="ours")
     watchman.kill()
@@ -206,7 +206,7 @@ def test_a_hook_that_died_is_switched_on_whole_and_what_was_missed_is_asked_for_
     }
     last_call = datetime.fromisoformat(before["LastTrigger"])
     since = min(well_at, last_call) - MARGIN
-    assert watchman.asked == [(since, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))]
+    assert watchman.asked == [(since, watchman.clock.now() + MARGIN, (Entity.COURSE_MEMBER,))]
     assert watchman.alarms() == []
     watchman.round(10)
     assert len(watchman.asked) == 1
@@ -220,7 +220,7 @@ def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Wat
     assert (report.silent, report.switched_on, report.left_off) == (1, 0, 1)
     assert watchman.writes() == 0
     # Nothing was known of it from before, so the last call is all there is to go by.
-    first_end = watchman.clock()
+    first_end = watchman.clock.now()
     assert watchman.asked == [(last_call - MARGIN, first_end + MARGIN, (Entity.COURSE_MEMBER,))]
     [alarm] = watchman.alarms()
     assert f"webhook {MEMBERS}" in alarm
@@ -235,7 +235,7 @@ def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Wat
     watchman.change(Active=True)
     assert watchman.round(10, may_switch_on=False).silent == 0
     assert watchman.asked[1:] == [
-        (first_end - MARGIN, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))
+        (first_end - MARGIN, watchman.clock.now() + MARGIN, (Entity.COURSE_MEMBER,))
     ]
     assert watchman.alarms() == []
 
@@ -356,21 +356,21 @@ def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked
     [said] = watchman.alarms()
     assert said.count("`") % 2 == 0
     with writing(watchman.engine) as connection:
-        assert not is_guard_due(connection, watchman.clock())
-        look_at_hooks_soon(connection, watchman.clock())
-        assert is_guard_due(connection, watchman.clock())
+        assert not is_guard_due(connection, watchman.clock.now())
+        look_at_hooks_soon(connection, watchman.clock.now())
+        assert is_guard_due(connection, watchman.clock.now())
     watchman.round()
     assert watchman.alarms() == []
 
 
 def test_a_deleted_hook_that_was_known_is_an_alarm_and_is_covered_once(watchman: Watchman) -> None:
     watchman.round()
-    seen_at = watchman.clock()
+    seen_at = watchman.clock.now()
     watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
     report = watchman.round(10)
     assert (report.ours, report.raised, report.silent) == (1, 1, 1)
     assert watchman.asked == [
-        (seen_at - MARGIN, watchman.clock() + MARGIN, (Entity.COMPLETED_LESSON,))
+        (seen_at - MARGIN, watchman.clock.now() + MARGIN, (Entity.COMPLETED_LESSON,))
     ]
     assert "was deleted" in watchman.alarms()[0]
     watchman.round(10)
@@ -449,7 +449,7 @@ def test_a_program_that_begins_reads_the_actions_anew(watchman: Watchman) -> Non
     watchman.misbehave("course-actions")
     try:
         watchman.clock.move(60)
-        assert watchman.round(started_at=watchman.clock()).actions == 2
+        assert watchman.round(started_at=watchman.clock.now()).actions == 2
     finally:
         watchman.behave()
 
@@ -504,7 +504,7 @@ def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
     may_switch_on: bool,  # noqa: FBT001 - the column of the table above
 ) -> None:
     watchman.round()
-    missed_from = watchman.clock()
+    missed_from = watchman.clock.now()
     watchman.clock.move(86_400)
     watchman.change(Active=False)
     busy = SourceThrottled("used up for now")
@@ -522,7 +522,7 @@ def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
     watchman.trouble = None
     watchman.round(10, may_switch_on=may_switch_on)
     assert watchman.asked == [
-        (reached - MARGIN, watchman.clock() + MARGIN, (Entity.COURSE_MEMBER,))
+        (reached - MARGIN, watchman.clock.now() + MARGIN, (Entity.COURSE_MEMBER,))
     ]
     watchman.round(10, may_switch_on=may_switch_on)
     assert len(watchman.asked) == 1
@@ -531,7 +531,7 @@ def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
 
 def test_one_that_is_gone_and_was_covered_in_part_is_not_forgotten(watchman: Watchman) -> None:
     watchman.round()
-    missed_from = watchman.clock()
+    missed_from = watchman.clock.now()
     watchman.clock.move(86_400)
     watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
     watchman.trouble = Unfinished(
@@ -561,7 +561,7 @@ def test_all_are_switched_on_before_anything_is_asked_for(watchman: Watchman) ->
 
 def test_after_its_time_a_round_asks_nothing_and_the_next_one_does(watchman: Watchman) -> None:
     watchman.change(Active=False)
-    report = guard(watchman.guarding(), watchman.clock(), end=time.monotonic() - 1)
+    report = guard(watchman.guarding(), watchman.clock.now(), end=time.monotonic() - 1)
     assert (report.raised, report.switched_on, watchman.asked) == (0, 0, [])
     assert report.trouble is not None
     assert watchman.round(10).switched_on == 1
@@ -572,7 +572,7 @@ def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> Non
     def is_due(minutes: float) -> bool:
         watchman.clock.move(60 * minutes)
         with reading(watchman.engine) as connection:
-            return is_guard_due(connection, watchman.clock())
+            return is_guard_due(connection, watchman.clock.now())
 
     assert is_due(0)
     watchman.round()
@@ -583,7 +583,7 @@ def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> Non
 def test_a_person_may_switch_one_on_and_what_was_missed_is_asked_for(watchman: Watchman) -> None:
     watchman.change(Active=False)
     watchman.round(may_switch_on=False)
-    first_end = watchman.clock()
+    first_end = watchman.clock.now()
     watchman.clock.move(600)
     done = watchman.enable(MEMBERS)
     assert done.switched.came is Came.ON

@@ -80,14 +80,14 @@ def test_the_last_step_is_taken_only_once_it_is_committed_that_it_may_be(space: 
     space.mailer.meanwhile(look)
     space.mailer.at_end = look
     space.work()
-    assert seen == [("performing", None), ("performing", space.clock())]
+    assert seen == [("performing", None), ("performing", space.clock.now())]
     assert (only(space.engine).state, only(space.engine).committed_at) == ("done", None)
 
 
 def test_a_worker_whose_lease_was_lost_does_not_take_the_last_step(space: Space) -> None:
     def lose() -> None:
         with writing(space.engine) as connection:
-            later = space.clock() + timedelta(hours=2)
+            later = space.clock.now() + timedelta(hours=2)
             assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).repeated == 1
 
     space.enrol(1)
@@ -120,7 +120,7 @@ def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient
             perform_batch(space.performing, space.lend)
     assert space.mailer.caught == []
     with writing(space.engine) as connection:
-        later = space.clock() + timedelta(hours=2)
+        later = space.clock.now() + timedelta(hours=2)
         assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).unknown == 0
 
 

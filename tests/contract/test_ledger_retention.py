@@ -248,7 +248,7 @@ def aged(ledger_engine: Engine) -> Space:
     space.finish(ana, 3)
     space.later(days=2)
     space.later(days=400)
-    forgotten = forget_old(space.engine, space.clock()).rows
+    forgotten = forget_old(space.engine, space.clock.now()).rows
     assert {"notifications", "lookups", "attempts", "copies"} <= forgotten.keys()
     return space
 
@@ -275,7 +275,7 @@ def test_who_comes_after_that_is_not_forgotten(aged: Space) -> None:
     aged.enrol(2)
     aged.work()
     aged.enrol(3, told=False)
-    aged.clock.now += timedelta(minutes=10)
+    aged.clock.time += timedelta(minutes=10)
     assert check_all(checking(aged), for_s=60).news == 1
     aged.work()
     assert len(aged.subjects) == sent + 2
@@ -286,11 +286,11 @@ def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
     compared = compare(checking(aged), Scope(), patience)
     assert [one.differences for one in compared.kinds] == [(), ()]
     day = NOON.date()
-    window = window_of(day, day, LISBON, aged.clock())
+    window = window_of(day, day, LISBON, aged.clock.now())
     made = certify(checking(aged), window, aged.rules)
     assert list(made.differences) == []
     assert made.is_clean
-    document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock()))
+    document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock.now()))
     assert "Attempts to send are kept for 365 days" in "\n".join(lines_of(document))
 
 
@@ -300,7 +300,7 @@ def test_why_says_that_texts_are_no_longer_kept(
     space = Space(ledger_engine, rules_of(SHIPPED))
     environment = {"COURSEBELL_DATABASE_URL": ledger_url, "COURSEBELL_DATA_DIR": str(tmp_path)}
     for number, when in ((1, NOON - timedelta(days=1)), (2, utc_now())):
-        space.clock.now = when.replace(hour=12)
+        space.clock.time = when.replace(hour=12)
         space.enrol(number)
         space.work()
     told = [

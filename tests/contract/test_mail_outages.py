@@ -85,7 +85,7 @@ def test_one_is_tried_after_a_time_that_grows_and_another_each_time(space: Space
         found = outage(space)
         assert found is not None
         assert found.since == NOON
-        waits.append((found.until - space.clock()).total_seconds())
+        waits.append((found.until - space.clock.now()).total_seconds())
         space.at(found.until - timedelta(seconds=1))
         space.at(found.until)
     assert waits == [30, 60, 120]
@@ -101,7 +101,7 @@ def test_only_one_worker_tries_during_an_outage(space: Space) -> None:
     space.work()
     space.clock.move(3600)
     with writing(space.engine) as connection:
-        take_lease(connection, "outage.probe", "another worker", space.clock(), lease_s=60)
+        take_lease(connection, "outage.probe", "another worker", space.clock.now(), lease_s=60)
     assert perform_batch(space.performing, space.lend) == 0
     assert space.mailer.asked == 1
     space.later(minutes=2)
@@ -172,6 +172,6 @@ def test_workers_try_at_once_when_something_may_have_been_fixed(space: Space) ->
     space.later(seconds=1)
     assert space.mailer.asked == 1
     with writing(space.engine) as connection:
-        try_outages_now(connection, space.clock())
+        try_outages_now(connection, space.clock.now())
     space.work()
     assert len(space.mailer.caught) == 1

@@ -40,7 +40,7 @@ def look(space: Space) -> int:
 
 def after(space: Space, minutes: float = 5) -> int:
     """Check after some minutes, and do all that is due then."""
-    space.clock.now += timedelta(minutes=minutes)
+    space.clock.time += timedelta(minutes=minutes)
     news = look(space)
     space.work()
     return news
@@ -48,20 +48,20 @@ def after(space: Space, minutes: float = 5) -> int:
 
 def change(space: Space, member: CourseMember, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
     """Change an enrolment now, and tell nobody."""
-    changed = replace(member, updated_at=space.clock(), **different)
+    changed = replace(member, updated_at=space.clock.now(), **different)
     space.source.have(Entity.COURSE_MEMBER, changed)
     return changed
 
 
 def test_a_version_that_comes_back_after_another_was_decided_on_is_news_again(space: Space) -> None:
     member = space.enrol(1, told=False)
-    space.clock.now += timedelta(minutes=5)
+    space.clock.time += timedelta(minutes=5)
     assert look(space) == 1
-    space.clock.now += timedelta(seconds=5)
+    space.clock.time += timedelta(seconds=5)
     change(space, member, blocked=True)  # before it is read
     space.work()
     assert space.reasons("enrolled") == []
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     change(space, member)
     assert after(space) == 1
     assert space.subjects == [WELCOME]
@@ -70,8 +70,8 @@ def test_a_version_that_comes_back_after_another_was_decided_on_is_news_again(sp
 def test_a_record_that_lags_behind_its_list_is_asked_for_until_it_does_not(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
     after(space)
-    space.clock.now += timedelta(hours=1)
-    approved = replace(member, approved=True, updated_at=space.clock())
+    space.clock.time += timedelta(hours=1)
+    approved = replace(member, approved=True, updated_at=space.clock.now())
     space.source.change_as(Entity.COURSE_MEMBER, approved)
     assert [after(space), after(space)] == [1, 1]
     assert space.subjects == []
@@ -94,7 +94,7 @@ def test_what_a_list_left_out_at_the_first_look_may_have_changed(ledger_engine: 
     space = Space(ledger_engine, rules_of(SHIPPED))
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
     member = space.enrol(1, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     assert look(space) == 0
     assert after(space) == 0
     change(space, member, blocked=False)
@@ -107,11 +107,11 @@ def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
     space = Space(ledger_engine, rules_of(SHIPPED))
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "CoworkerTeamNames")
     member = space.enrol(1, approved=False, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     look(space)
     space.work()
     assert space.subjects == []
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     change(space, member, approved=True)
     after(space)
     assert space.subjects == [WELCOME]
@@ -120,7 +120,7 @@ def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
 def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) -> None:
     member = space.enrol(1, approved=False)
     space.work()
-    space.clock.now += timedelta(days=1)
+    space.clock.time += timedelta(days=1)
     changed = change(space, member, approved=True)
     seen = sighting_of_record(Entity.COURSE_MEMBER, changed)
     with writing(space.engine) as connection:
@@ -141,7 +141,7 @@ def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
     member = space.enrol(1, told=False)
     seen = sighting_of_record(Entity.COURSE_MEMBER, member)
     with writing(space.engine) as connection:
-        note_sightings(connection, Entity.COURSE_MEMBER, [seen], space.clock(), Reason.IMPORTED)
+        note_sightings(connection, Entity.COURSE_MEMBER, [seen], space.clock.now(), Reason.IMPORTED)
         assert quiet_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     space.work()
@@ -169,7 +169,7 @@ def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space
     space.later(days=3)
     space.finish(member, 1, told=False)
     after(space)
-    space.clock.now += timedelta(minutes=20)
+    space.clock.time += timedelta(minutes=20)
     change(space, member, approved=True)
     space.later(minutes=15)
     space.later(minutes=15)
@@ -177,7 +177,7 @@ def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space
 
 
 def test_a_deletion_that_an_email_meets_first_is_known(space: Space) -> None:
-    space.clock.now += timedelta(hours=10)  # at night, so that the welcome has to wait
+    space.clock.time += timedelta(hours=10)  # at night, so that the welcome has to wait
     member = space.enrol(1, told=False)
     after(space)
     assert space.outcomes() == [("waiting", "quiet-hours")]
@@ -193,7 +193,7 @@ def test_lessons_of_an_enrolment_that_was_never_read_are_no_news_when_it_goes(
     space = Space(ledger_engine, rules_of(SHIPPED))
     member = space.enrol(1, told=False)
     done = space.finish(member, 1, 2, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     look(space)
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     for record_id in done:

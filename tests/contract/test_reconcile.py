@@ -70,7 +70,7 @@ def notified(space: Space) -> int:
 def crowd(space: Space, number: int) -> list[CourseMember]:
     """Let so many people enrol a while ago, and be known here, without a word to them."""
     members = [space.enrol(one, told=False) for one in range(1, number + 1)]
-    space.clock.now += timedelta(minutes=10)
+    space.clock.time += timedelta(minutes=10)
     check_all(checking(space), for_s=60)
     return members
 
@@ -203,7 +203,7 @@ def test_a_row_that_slips_between_two_pages_is_not_gone(
 ) -> None:
     for number in range(1, 6):
         space.enrol(number)
-        space.clock.now += timedelta(minutes=1)
+        space.clock.time += timedelta(minutes=1)
     space.work()
     source.size = 2
 
@@ -212,8 +212,8 @@ def test_a_row_that_slips_between_two_pages_is_not_gone(
         source.between = lambda: None
         member = source.fetch(MEMBER, 9001)
         assert isinstance(member, CourseMember)
-        space.clock.now += timedelta(minutes=1)
-        source.have(MEMBER, replace(member, updated_at=space.clock(), approved=False))
+        space.clock.time += timedelta(minutes=1)
+        source.have(MEMBER, replace(member, updated_at=space.clock.now(), approved=False))
 
     source.between = first_one_changes
     found = compared(space)
@@ -228,7 +228,7 @@ def test_a_row_that_comes_twice_is_judged_as_it_came_last(
     members = []
     for number in range(1, 4):
         members.append(space.enrol(number))
-        space.clock.now += timedelta(minutes=1)
+        space.clock.time += timedelta(minutes=1)
     space.work()
     source.have(MEMBER, replace(members[0], blocked=True))
     source.size = 2
@@ -247,17 +247,17 @@ def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
 ) -> None:
     for number in range(1, 6):
         space.enrol(number)
-        space.clock.now += timedelta(minutes=1)
+        space.clock.time += timedelta(minutes=1)
     space.work()
     source.size = 2
 
     def one_comes_and_one_slips() -> None:
         source.between = lambda: None
-        space.clock.now += timedelta(minutes=1)
+        space.clock.time += timedelta(minutes=1)
         space.enrol(6, told=False)
         first = space.source.fetch(MEMBER, 9001)
         assert isinstance(first, CourseMember)
-        space.source.have(MEMBER, replace(first, updated_at=space.clock()))
+        space.source.have(MEMBER, replace(first, updated_at=space.clock.now()))
 
     source.between = one_comes_and_one_slips
     found = compared(space)
@@ -308,8 +308,8 @@ def test_what_was_found_gone_while_the_list_was_read_is_not_said_again(space: Sp
 def test_another_version_than_was_decided_on_is_different(space: Space) -> None:
     member = space.enrol(1)
     space.work()
-    space.clock.now += timedelta(minutes=5)
-    space.source.have(MEMBER, replace(member, updated_at=space.clock(), blocked=True))
+    space.clock.time += timedelta(minutes=5)
+    space.source.have(MEMBER, replace(member, updated_at=space.clock.now(), blocked=True))
     assert ids(compared(space), Way.DIFFERENT) == [(MEMBER, 9001)]
     brought(space, How.IMPORT)
     assert not compared(space).differs
@@ -388,8 +388,8 @@ def test_a_ledger_older_than_our_lists_agrees_with_them(space: Space) -> None:
 def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     [early] = space.finish(space.enrol(1), 1)
     space.work()
-    space.clock.now += timedelta(days=3)
-    since = space.clock() - timedelta(days=1)
+    space.clock.time += timedelta(days=3)
+    since = space.clock.now() - timedelta(days=1)
     late = space.enrol(2)
     [gone, _] = space.finish(late, 1, 2)
     space.work()
@@ -401,7 +401,7 @@ def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     # The same of what no list ever showed, and was made long before it changed.
     with writing(space.engine) as connection:
         connection.execute(delete(sightings))
-        connection.execute(update(snapshots).values(updated_at=space.clock()))
+        connection.execute(update(snapshots).values(updated_at=space.clock.now()))
     assert ids(compared(space, Scope(since)), Way.GONE) == [(LESSON, gone)]
 
 
@@ -486,7 +486,7 @@ def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
 
 def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
     with writing(space.engine) as connection:
-        take_lease(connection, "reconcile", "somebody else", space.clock(), lease_s=60)
+        take_lease(connection, "reconcile", "somebody else", space.clock.now(), lease_s=60)
     assert not nightly(checking(space), time.monotonic() + 60)
     assert space.source.asked == []
     space.clock.move(61)
@@ -500,7 +500,7 @@ def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> N
     def taken() -> None:
         space.clock.move(500)
         with writing(space.engine) as connection:
-            assert take_lease(connection, "reconcile", "another", space.clock(), lease_s=120)
+            assert take_lease(connection, "reconcile", "another", space.clock.now(), lease_s=120)
 
     space.source.when_asked("changed_since CourseCompletedLesson", taken)
     assert not nightly(checking(space), time.monotonic() + 60)
@@ -526,26 +526,26 @@ def test_a_nightly_run_at_a_source_that_is_down_says_so(space: Space) -> None:
 
 def is_due(space: Space) -> bool:
     with reading(space.engine) as connection:
-        return is_nightly_due(connection, space.clock(), LISBON)
+        return is_nightly_due(connection, space.clock.now(), LISBON)
 
 
 def baseline(space: Space, *entities: Entity) -> None:
     with writing(space.engine) as connection:
         for entity in entities:
-            run = begin_check(connection, CheckKind.BASELINE, entity, space.clock())
-            end_check(connection, run.check_id, space.clock())
+            run = begin_check(connection, CheckKind.BASELINE, entity, space.clock.now())
+            end_check(connection, run.check_id, space.clock.now())
 
 
 def test_the_night_begins_at_half_past_three_where_the_space_is(space: Space) -> None:
     baseline(space, *FOLLOWED)
-    space.clock.now = NOON.replace(month=7, hour=2, minute=29)  # 03:29 in Lisbon, in summer
+    space.clock.time = NOON.replace(month=7, hour=2, minute=29)  # 03:29 in Lisbon, in summer
     assert nightly(checking(space), time.monotonic() + 60)
     assert not is_due(space)
     space.clock.move(60)
     assert is_due(space)
     assert nightly(checking(space), time.monotonic() + 60)
     assert not is_due(space)
-    space.clock.now += timedelta(hours=23, minutes=59)
+    space.clock.time += timedelta(hours=23, minutes=59)
     assert not is_due(space)
     space.clock.move(60)
     assert is_due(space)
@@ -565,11 +565,11 @@ def test_a_night_that_was_stopped_is_tried_again_later_each_time(space: Space) -
     for minutes in (15, 30, 60):
         assert is_due(space)
         assert nightly(checking(space), time.monotonic() + 60)
-        space.clock.now += timedelta(minutes=minutes, seconds=-1)
+        space.clock.time += timedelta(minutes=minutes, seconds=-1)
         assert not is_due(space)
         space.clock.move(1)
     space.source.recover()
     assert is_due(space)
     assert nightly(checking(space), time.monotonic() + 60)
-    space.clock.now += timedelta(hours=5)
+    space.clock.time += timedelta(hours=5)
     assert not is_due(space)

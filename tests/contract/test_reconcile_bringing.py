@@ -63,7 +63,7 @@ def finished_untold(space: Space) -> None:
     member = space.enrol(1)
     space.later(hours=1)
     space.finish(member, *LESSONS, told=False)
-    space.clock.now += timedelta(hours=5)
+    space.clock.time += timedelta(hours=5)
 
 
 def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_import(

@@ -39,7 +39,7 @@ def refused(space: Space, *numbers: int) -> None:
 
 def again(space: Space, *action_ids: int, checked: bool = False) -> dict[int, int]:
     with writing(space.engine) as connection:
-        return send_again(connection, action_ids, "Rita", space.clock(), checked=checked)
+        return send_again(connection, action_ids, "Rita", space.clock.now(), checked=checked)
 
 
 def refusals(space: Space, *action_ids: int, checked: bool = False) -> list[Refusal | None]:
@@ -111,7 +111,7 @@ def test_an_email_that_may_have_arrived_needs_a_person_who_checked(space: Space)
 def test_a_slow_worker_cannot_revive_what_a_person_sent_again(space: Space) -> None:
     def be_overtaken() -> None:
         with writing(space.engine) as connection:
-            later = space.clock() + timedelta(hours=2)
+            later = space.clock.now() + timedelta(hours=2)
             assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).unknown == 1
         space.mailer.at_end = None
         assert again(space, 1, checked=True) == {1: 2}
@@ -130,7 +130,7 @@ def test_each_is_checked_again_and_age_and_number_no_longer_hold_it(ledger_engin
     for number in (1, 2, 3):
         refused(space, number)
         space.later(hours=1)
-    space.clock.now = NOON + timedelta(days=40, hours=11)  # at night
+    space.clock.time = NOON + timedelta(days=40, hours=11)  # at night
     space.change(course_member(record_id=9001, coworker_id=1), blocked=True)
     space.look_up()
     assert len(again(space, 1, 2, 3)) == 3
@@ -186,7 +186,7 @@ def test_all_that_failed_for_one_reason_is_found_once(space: Space) -> None:
 def test_nothing_is_sent_to_a_person_who_is_gone(space: Space) -> None:
     refused(space, 1)
     with writing(space.engine) as connection:
-        person_gone(connection, 1, space.clock())
+        person_gone(connection, 1, space.clock.now())
     assert refusals(space, 1) == [Refusal.PERSON_GONE]
     assert again(space, 1) == {}
 

@@ -273,11 +273,11 @@ def test_a_fresh_code_goes_with_each_password_grant_and_with_no_refresh(
 ) -> None:
     ours = tokens(WITH_KEY)
     ours.current()
-    first = pyotp.TOTP(KEY).at(clock())
+    first = pyotp.TOTP(KEY).at(clock.now())
     clock.move(8 * A_DAY_S)
     server.answers = [(400, INVALID)]
     ours.current()
-    second = pyotp.TOTP(KEY).at(clock())
+    second = pyotp.TOTP(KEY).at(clock.now())
     assert first != second
     assert [one.form.get("totp") for one in server.asked] == [first, None, second]
 
@@ -290,7 +290,7 @@ def test_a_code_is_the_one_that_the_app_shows(
     tokens: Make, server: SigningIn, clock: HandClock, shown: tuple[str, int, str]
 ) -> None:
     key, at_s, code = shown
-    clock.now = datetime.fromtimestamp(at_s, UTC)
+    clock.time = datetime.fromtimestamp(at_s, UTC)
     tokens(replace(USER, totp_key=key)).current()
     assert server.asked[0].form["totp"] == code
 
@@ -301,7 +301,7 @@ def test_a_code_is_sent_once_in_its_half_minute_by_all_together(
     server.answers = [(500, "lost"), (500, "lost")]
     with pytest.raises(SourceUnavailable, match="did not answer"):
         tokens(WITH_KEY).current()
-    left_s = 30 - clock().timestamp() % 30
+    left_s = 30 - clock.now().timestamp() % 30
     with pytest.raises(SourceUnavailable, match="sent already") as caught:
         tokens(WITH_KEY).current()
     assert caught.value.retry_after_s == pytest.approx(left_s)
@@ -421,7 +421,7 @@ def test_a_process_that_waits_for_the_sign_in_of_another_only_reads(
     tokens: Make, server: SigningIn, engine: Engine, clock: HandClock
 ) -> None:
     with writing(engine) as connection:
-        assert take_lease(connection, "sign-in", "another process", clock(), lease_s=120)
+        assert take_lease(connection, "sign-in", "another process", clock.now(), lease_s=120)
     written: list[bool] = []
     looks: list[int] = []
 
@@ -432,7 +432,7 @@ def test_a_process_that_waits_for_the_sign_in_of_another_only_reads(
         looks.append(sum(written))
         if len(looks) == 3:
             event.remove(engine, "begin", note)
-            signed_in = SignIn(1, "theirs", None, clock(), clock() + timedelta(hours=1))
+            signed_in = SignIn(1, "theirs", None, clock.now(), clock.now() + timedelta(hours=1))
             keep(engine, signed_in)
 
     event.listen(engine, "begin", note)
@@ -444,7 +444,7 @@ def test_a_sign_in_by_hand_only_reads_while_another_process_signs_in(
     tokens: Make, engine: Engine, clock: HandClock
 ) -> None:
     with writing(engine) as connection:
-        assert take_lease(connection, "sign-in", "another process", clock(), lease_s=120)
+        assert take_lease(connection, "sign-in", "another process", clock.now(), lease_s=120)
     begun: list[bool] = []
 
     def note(connection: Connection) -> None:

@@ -140,7 +140,7 @@ def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
     source.have(Entity.COWORKER, coworker(6, email=None))
     with writing(space.engine) as connection:
         hashed = address_hash("person7@example.org", "a-key-for-hashes")
-        keep_choice(connection, hashed, "all", space.clock(), agreed=False)
+        keep_choice(connection, hashed, "all", space.clock.now(), agreed=False)
     space.later(minutes=31)
     space.later(seconds=20)  # what an email meets first is decided on before it goes
     assert space.outcomes_by_person("congratulate-lesson") == {
@@ -210,7 +210,7 @@ def test_a_lesson_that_joins_while_its_email_is_written_is_in_it(space: Space) -
     space.work()
     space.finish(member, 1)
     space.work()
-    space.clock.now += timedelta(minutes=31)
+    space.clock.time += timedelta(minutes=31)
     asked = space.source.fetch
 
     def ask_and_finish(entity: Entity, record_id: int) -> object:
@@ -290,7 +290,7 @@ def test_a_clock_set_back_does_not_make_old_reads_fresh(space: Space) -> None:
     member = space.enrol(1, approved=False)
     space.work()
     space.source.have(Entity.COURSE_MEMBER, replace(member, approved=True))
-    space.clock.now -= timedelta(seconds=1)
+    space.clock.time -= timedelta(seconds=1)
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     space.later(minutes=2)
@@ -328,7 +328,7 @@ def test_a_completion_that_is_not_on_the_list_yet_counts(ledger_engine: Engine) 
     for _ in range(6):
         while drain_batch(space.looking_up)[0]:
             pass
-        space.clock.now += timedelta(seconds=4)
+        space.clock.time += timedelta(seconds=4)
     space.source.completions_of = listed  # type: ignore[method-assign]
     space.work()
     assert space.subjects[1:] == ["You finished Lesson 1"]
@@ -373,9 +373,9 @@ def test_only_a_look_up_that_was_begun_counts_towards_the_five_lost_workers(spac
         space.enrol(number)
     for _ in range(6):
         with writing(space.engine) as connection:
-            claims = claim_lookups(connection, space.clock(), lease_s=60, most=20)
-            assert begin_lookup(connection, claims[0], space.clock(), lease_s=60)
-        space.clock.now += timedelta(minutes=2)
+            claims = claim_lookups(connection, space.clock.now(), lease_s=60, most=20)
+            assert begin_lookup(connection, claims[0], space.clock.now(), lease_s=60)
+        space.clock.time += timedelta(minutes=2)
     space.work()
     assert space.lookups() == [("failed", "internal-error")] + [("done", None)] * 9
 

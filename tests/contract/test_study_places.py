@@ -28,15 +28,17 @@ def live_in_tokyo(space: Space, number: int) -> None:
     space.source.have(Entity.TIME_ZONE, TOKYO)
     space.source.have(Entity.COWORKER, moved)
     with writing(space.engine) as connection:
-        accept_person(connection, moved, space.clock(), "Asia/Tokyo")
+        accept_person(connection, moved, space.clock.now(), "Asia/Tokyo")
 
 
 def have_section(space: Space, record_id: int, *, active: bool) -> None:
     """Let the course have a section, there and in the ledger."""
-    found = Section(record_id, space.clock(), COURSE_ID, "Part", active, 1, UnlockType.IMMEDIATE, 0)
+    found = Section(
+        record_id, space.clock.now(), COURSE_ID, "Part", active, 1, UnlockType.IMMEDIATE, 0
+    )
     space.source.have(Entity.SECTION, found)
     with writing(space.engine) as connection:
-        accept_record(connection, Entity.SECTION, found, space.clock())
+        accept_record(connection, Entity.SECTION, found, space.clock.now())
 
 
 def text_of_last(space: Space) -> str:
@@ -78,7 +80,7 @@ def test_a_zone_in_the_ledger_that_no_table_has_is_that_of_the_others(space: Spa
         assert known is not None
         assert known.zone == "Asia/Tokyo"
         mars = coworker(1, time_zone_id=TOKYO.record_id)
-        accept_person(connection, mars, space.clock(), "Mars/Olympus")
+        accept_person(connection, mars, space.clock.now(), "Mars/Olympus")
     space.source.have(Entity.TIME_ZONE, TimeZone(TOKYO.record_id, NOON, "Mars Standard Time"))
     space.work()
     assert space.outcomes() == [("done", None)]

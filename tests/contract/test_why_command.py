@@ -102,7 +102,7 @@ def test_two_people_with_one_address_are_told_of_together(space: Space) -> None:
 
 def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> None:
     member = space.enrol(7, told=False)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
     lines = run("7").stdout.splitlines()
     assert lines[0] == "Ana López  (coworker 7; address not read yet)"
@@ -129,11 +129,11 @@ def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None
         space.enrol(number, told=False, full_name=name)
     space.enrol(2, told=False, full_name="José  Núñez", record_id=9900)
     space.enrol(4, told=False, full_name=None)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
     know(space.engine, (3, "Zoë Marin", "zoe@example.org"), (6, "Zoë Zimt", "zimt@example.org"))
     with writing(space.engine) as connection:
-        forget_sighting(connection, Entity.COURSE_MEMBER, 9005, space.clock())
+        forget_sighting(connection, Entity.COURSE_MEMBER, 9005, space.clock.now())
     for typed, meant in {
         normalize("NFC", "JOSÉ NÚÑEZ"): [2],
         normalize("NFD", "núñ"): [2],
@@ -165,12 +165,12 @@ def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
     first = space.enrol(1)
     space.work()
     assert "After `coursebell mode sending` it stays held: It happened before" in run("1").stdout
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     space.choose(Mode.SENDING)
     assert "[observe]" not in run("1").stdout
     assert "[before-start]" in run("1").stdout
     space.choose(Mode.OBSERVE)
-    space.clock.now += timedelta(minutes=1)
+    space.clock.time += timedelta(minutes=1)
     space.finish(first, 1, 2)
     space.work()
     told_of_first = run("1").stdout

@@ -25,7 +25,7 @@ def run_check(workshop: Workshop) -> None:
         pass
     with reading(workshop.engine) as connection:
         zone = workshop.performing.stand.zone
-        due = is_nightly_due(connection, workshop.checking.clock(), zone)
+        due = is_nightly_due(connection, workshop.checking.clock.now(), zone)
     if due:
         assert nightly(workshop.checking, time.monotonic() + 60)
 
@@ -43,7 +43,7 @@ class Audit:
     def make(self, workshop: Workshop) -> None:
         """Compare, certify; damage the ledger, certify again, and put all back."""
         run_check(workshop)
-        work_off(workshop, workshop.checking.clock())
+        work_off(workshop, workshop.checking.clock.now())
         self.certificates.append(_certificate(workshop))
         with writing(workshop.engine) as connection:
             self.removed = _remove(connection)
@@ -70,7 +70,7 @@ class Audit:
 
 
 def _certificate(workshop: Workshop) -> Certificate:
-    zone, now = workshop.performing.stand.zone, workshop.checking.clock()
+    zone, now = workshop.performing.stand.zone, workshop.checking.clock.now()
     window = window_of(BEGINS.astimezone(zone).date(), now.astimezone(zone).date(), zone, now)
     return certify(workshop.checking, window, workshop.looking_up.deciding.rules)
 

@@ -92,11 +92,11 @@ class Player:
                     self._changed(actors.play(left.pop()))
                 self._deliver()
                 self._check(workshop)
-                work_off(workshop, self._clock())
+                work_off(workshop, self._clock.now())
             if self.next_day is not None:
-                self._go_to(self._clock() + timedelta(days=1))
+                self._go_to(self._clock.now() + timedelta(days=1))
                 self.next_day(workshop)
-                work_off(workshop, self._clock())
+                work_off(workshop, self._clock.now())
             return self._result(workshop, number)
 
     def _next(self, workshop: Workshop, left: list[Deed]) -> datetime | None:
@@ -104,13 +104,13 @@ class Player:
             left[-1].at if left else None,
             self._to_tell[0][0] if self._to_tell else None,
             self._check_at,
-            *due(workshop, self._clock()),
+            *due(workshop, self._clock.now()),
         )
         return min((moment for moment in asked if moment is not None), default=None)
 
     def _go_to(self, moment: datetime) -> None:
-        assert moment > self._clock() or moment == self._check_at == BEGINS, "time stands still"
-        self._clock.now = moment
+        assert moment > self._clock.now() or moment == self._check_at == BEGINS, "time stands still"
+        self._clock.time = moment
         self.ground.set_clock(moment)
 
     def _changed(self, changes: list[Change]) -> None:
@@ -119,10 +119,10 @@ class Player:
             if said is not None:
                 heapq.heappush(self._to_tell, (said.at, next(self._numbers), said))
         if self.check is not None and self._check_at is None:
-            self._check_at = grid_point(self._clock())
+            self._check_at = grid_point(self._clock.now())
 
     def _deliver(self) -> None:
-        while self._to_tell and self._to_tell[0][0] <= self._clock():
+        while self._to_tell and self._to_tell[0][0] <= self._clock.now():
             _, _, said = heapq.heappop(self._to_tell)
             change = said.change
             answer = self.ground.sandbox.post(
@@ -135,7 +135,7 @@ class Player:
         if (
             self.check is not None
             and self._check_at is not None
-            and self._check_at <= self._clock()
+            and self._check_at <= self._clock.now()
         ):
             self._check_at = None
             self.check(workshop)

@@ -41,12 +41,12 @@ def certify(checking: Checking, window: Window, rules: Rules) -> Certificate:
             be said.
         LedgerUnavailable: the ledger could not be read.
     """
-    began_at = checking.clock()
+    began_at = checking.clock.now()
     with checking.source(_patience()) as source:
         listed = listed_in(source, window)
         with reading(checking.engine) as connection:
             here = Gathering(connection, listed, window).gather(began_at, rules)
-        here = _named(source, listed, here, checking.clock())
+        here = _named(source, listed, here, checking.clock.now())
     return assemble(listed.rows, here)
 
 

@@ -43,7 +43,7 @@ def keep_as_seen(
             old.append(seen)
             if not _kept_for_later(connection, entity, row):
                 waiting.append(row.record_id)
-    now = checking.clock()
+    now = checking.clock.now()
     note_sightings(connection, entity, known, now)
     note_sightings(connection, entity, old, now, quiet=Reason.BEFORE_START)
     ask_about(connection, checking, entity, waiting, Origin.CHECK)

@@ -32,7 +32,7 @@ def learn_catalogue(checking: Checking, rules: Rules) -> None:
     """
     if not any(names_in(rule.where) for rule in rules.rules):
         return
-    now = checking.clock()
+    now = checking.clock.now()
     with reading(checking.engine) as connection:
         known = catalogue_of(connection)
         if is_first_look_wanted(connection):

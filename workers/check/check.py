@@ -102,7 +102,9 @@ def check(checking: Checking, entity: Entity, *, for_s: float, last: float) -> C
 
     def held() -> bool:
         with writing(checking.engine) as connection:
-            return take_lease(connection, name, holder, checking.clock(), lease_s=checking.lease_s)
+            return take_lease(
+                connection, name, holder, checking.clock.now(), lease_s=checking.lease_s
+            )
 
     if not held():
         return Checked()
@@ -122,7 +124,7 @@ def check(checking: Checking, entity: Entity, *, for_s: float, last: float) -> C
 
 def _due_run(checking: Checking, entity: Entity) -> Run | None:
     """Return the run to go on with, or a new one if it is time; None if it is not."""
-    now = checking.clock()
+    now = checking.clock.now()
     with writing(checking.engine) as connection:
         interrupted = open_run(connection, _KINDS, entity)
         if interrupted is not None:
@@ -161,7 +163,7 @@ def _go_on(
             if run.kind is CheckKind.BASELINE:
                 _complete(checking, entity, walk, source)
         with writing(checking.engine) as connection:
-            end_check(connection, run.check_id, checking.clock())
+            end_check(connection, run.check_id, checking.clock.now())
     except SourceError as error:
         _log.warning("check.stopped", entity=entity.value, error=str(error))
         with writing(checking.engine) as connection:

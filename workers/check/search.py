@@ -85,7 +85,7 @@ class Search:
         engine, clock = self.checking.engine, self.checking.clock
         one = next(iter(entities)) if len(entities) == 1 else None
         with writing(engine) as connection:
-            run = begin_check(connection, CheckKind.BACKFILL, one, clock(), since=since)
+            run = begin_check(connection, CheckKind.BACKFILL, one, clock.now(), since=since)
         self.check_id = run.check_id
         try:
             yield
@@ -94,7 +94,7 @@ class Search:
                 fail_check(connection, run.check_id, reason_of(error), str(error))
             raise
         with writing(engine) as connection:
-            end_check(connection, run.check_id, clock(), {"news": dict(self._news)})
+            end_check(connection, run.check_id, clock.now(), {"news": dict(self._news)})
         _log.info("backfill.ended", check_id=run.check_id, news=self._news.total())
 
     def ask_about(self, *together: Seen) -> None:
@@ -118,7 +118,7 @@ class Search:
             )
 
     def _make_news(self, connection: Connection, together: Sequence[Seen]) -> None:
-        now = self.checking.clock()
+        now = self.checking.clock.now()
         said: list[Notification] = []
         for seen in together:
             chosen = self._choose(connection, seen)

@@ -40,7 +40,7 @@ def make_news(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody
 
     With `quiet` they are read all the same, and nobody is written to about what happened so far.
     """
-    now = checking.clock()
+    now = checking.clock.now()
     note_sightings(connection, entity, seen, now, quiet)
     ask_about(connection, checking, entity, [one.record_id for one in seen], origin)
 
@@ -54,4 +54,4 @@ def ask_about(
 ) -> None:
     """Have these records read and decided on, as if somebody had told us of them."""
     said = [Notification(entity, record_id) for record_id in record_ids]
-    keep_notifications(connection, said, origin, checking.clock())
+    keep_notifications(connection, said, origin, checking.clock.now())

@@ -71,7 +71,7 @@ def _covered(guarding: Guarding, hook: KnownHook, switched: Switched, now: datet
         return Enabled(switched)
     since = (hook.alarm.covered_until or hook.alarm.missed_from) - MARGIN
     asked_before = hook.alarm.asked_for
-    until = guarding.clock()
+    until = guarding.clock.now()
     try:
         hook = cover(hook, guarding.backfill, until)
     except Unfinished as stopped:

@@ -136,7 +136,7 @@ class Round:
         hook = self._known[record_id]
         if hook.alarm is None or (is_covered(hook.alarm) and not hook.active):
             return
-        asked_before, until = hook.alarm.asked_for, self._tools.clock()
+        asked_before, until = hook.alarm.asked_for, self._tools.clock.now()
         try:
             covered = cover(hook, self._tools.backfill, until)
         except FirstLookAwaited as error:

@@ -49,7 +49,7 @@ class _Calm:
 
 def drain_batch(tools: LookingUp) -> tuple[int, int]:
     """Work off one batch; return how many look-ups were claimed and how many actions planned."""
-    now = tools.clock()
+    now = tools.clock.now()
     with writing(tools.engine) as connection:
         in_bursts = proved(connection, now)
         most = MOST_IDS if in_bursts else BATCH
@@ -71,7 +71,7 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> in
     if is_over or tools.is_stopping():
         try:
             with writing(tools.engine) as connection:
-                until = calm.until or tools.clock()
+                until = calm.until or tools.clock.now()
                 return_lookup(connection, claim, until, claim.reason or Reason.NEXUDUS_BUSY)
         except LedgerUnavailable:
             _log.warning("lookup.unreturned", record_id=claim.record_id)
@@ -102,12 +102,12 @@ def _read_ahead(
     """Read for the whole batch what can be read with few questions."""
     if not in_bursts or len(claims) < FEWEST:
         return None
-    now = tools.clock()
+    now = tools.clock.now()
 
     def renewed() -> bool:
         with writing(tools.engine) as connection:
             token = claims[0].token
-            return renew_batch(connection, token, tools.clock(), lease_s=tools.lease_s) > 0
+            return renew_batch(connection, token, tools.clock.now(), lease_s=tools.lease_s) > 0
 
     keep = Lease(renewed, tools.clock, tools.lease_s).keep
     with reading(tools.engine) as connection:

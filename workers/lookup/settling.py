@@ -99,7 +99,7 @@ def _settled(tools: LookingUp, claim: Claim, patience: Patience, shelf: Shelf | 
         with tools.source(replace(patience, keep=lease.keep)) as source:
             reader = _reader(tools, claim, source, lease, shelf)
             findings = look(claim, reader, tools.deciding.rules)
-        planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock())
+        planned = conclude(tools.engine, claim, findings, tools.deciding, tools.clock.now())
         if findings.records:
             _tell_others(tools, claim)
     except RecordUnreadable as error:
@@ -119,7 +119,7 @@ def _settled(tools: LookingUp, claim: Claim, patience: Patience, shelf: Shelf | 
 def _reader(
     tools: LookingUp, claim: Claim, source: BurstReads, lease: Lease, shelf: Shelf | None
 ) -> Reader:
-    now = tools.clock()
+    now = tools.clock.now()
     settled = now - claim.asked_at >= _SETTLES_WITHIN
     if shelf is None:
         with reading(tools.engine) as connection:
@@ -131,21 +131,21 @@ def _reader(
 
 def _begin(tools: LookingUp, claim: Claim) -> None:
     with writing(tools.engine) as connection:
-        ours = begin_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
+        ours = begin_lookup(connection, claim, tools.clock.now(), lease_s=tools.lease_s)
     if not ours:
         raise Overtaken
 
 
 def _renewed(tools: LookingUp, claim: Claim) -> bool:
     with writing(tools.engine) as connection:
-        return renew_lookup(connection, claim, tools.clock(), lease_s=tools.lease_s)
+        return renew_lookup(connection, claim, tools.clock.now(), lease_s=tools.lease_s)
 
 
 def _tell_others(tools: LookingUp, claim: Claim) -> None:
     """Wake what waits for the end of an outage, if this look-up just saw that end."""
     if claim.reason is not Reason.NEXUDUS_DOWN:
         return
-    now = tools.clock()
+    now = tools.clock.now()
     with writing(tools.engine) as connection:
         # Once in a while is enough, and a source that comes and goes is not asked by all each time.
         if take_lease(connection, "outage-over", secrets.token_hex(16), now, lease_s=_WAKE_EVERY_S):
@@ -153,7 +153,7 @@ def _tell_others(tools: LookingUp, claim: Claim) -> None:
 
 
 def _postponed(tools: LookingUp, claim: Claim, error: SourceError) -> Told:
-    now = tools.clock()
+    now = tools.clock.now()
     wait = postponement(error, claim.attempts, now, chance=tools.clock.random())
     with writing(tools.engine) as connection:
         postpone_lookup(connection, claim, wait.until, wait.reason, str(error), counted=wait.counts)

@@ -83,7 +83,7 @@ def deliver(tools: Performing, claimed: ClaimedAction, written: Written) -> Outc
 def _commit(tools: Performing, claimed: ClaimedAction) -> None:
     """Write the mark. Raises `Overtaken` and `LedgerUnavailable`: then the step is not taken."""
     with writing(tools.engine) as connection:
-        ours = commit_action(connection, claimed, tools.clock(), lease_s=tools.lease_s)
+        ours = commit_action(connection, claimed, tools.clock.now(), lease_s=tools.lease_s)
     if not ours:
         raise Overtaken
 
@@ -111,7 +111,7 @@ def _written_down(
 def _settle(
     tools: Performing, claimed: ClaimedAction, result: Outcome | MailUnavailable
 ) -> Outcome | None:
-    now = tools.clock()
+    now = tools.clock.now()
     outage, is_new, is_over = None, False, False
     with writing(tools.engine) as connection:
         if isinstance(result, MailStopped):
@@ -144,7 +144,7 @@ def _stopped(
     tools: Performing, connection: Connection, claimed: ClaimedAction, error: MailStopped
 ) -> tuple[Outcome, Outage | None, bool]:
     """Let all of this kind wait, unless only this one ever met this."""
-    now = tools.clock()
+    now = tools.clock.now()
     if error.reason in _MAYBE_ITS_OWN and is_alone_in_trouble(
         connection, claimed.action_id, _MAYBE_ITS_OWN, least=_MOST_OF_ITS_OWN
     ):
@@ -164,7 +164,7 @@ def _put_off(
     tools: Performing, connection: Connection, claimed: ClaimedAction, error: MailUnavailable
 ) -> Outcome:
     tries = tries_of(connection, claimed.action_id, {Reason.MAIL_TEMPORARY}) + 1
-    again = mail_again_at(tools.clock(), tries, chance=tools.clock.random())
+    again = mail_again_at(tools.clock.now(), tries, chance=tools.clock.random())
     if again is None:
         return Outcome.failed(Reason.MAIL_TEMPORARY, str(error))
     return Outcome.waiting(again, Reason.MAIL_TEMPORARY, str(error))

@@ -47,7 +47,7 @@ def perform_batch(tools: Performing, lend: Lend) -> int:
 def _claim(tools: Performing, holder: str) -> tuple[ClaimedAction | None, bool]:
     """Claim the action that is due longest; also say whether it is tried in spite of an outage."""
     with writing(tools.engine) as connection:
-        now = tools.clock()
+        now = tools.clock.now()
         outages = outages_now(connection)
         kinds = tools.actions.keys() - outages.keys()
         claims = claim_actions(
@@ -75,7 +75,7 @@ def sweep(tools: Performing) -> int:
 
     Also correct what a clock that was ahead left behind.
     """
-    now = tools.clock()
+    now = tools.clock.now()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
     with writing(tools.engine) as connection:
         settled = expire_hand_overs(connection, now, lease_s=tools.lease_s, repeatable=repeatable)

@@ -76,7 +76,7 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
         keep()
         patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, keep)
         with lend(patience) as source:
-            reader = Reader(tools.engine, source, Findings(tools.clock()), keep, tools.once)
+            reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.once)
             has_news = refresh(reader, claimed)
         keep()
         begun = _wait_for_news(tools, claimed) if has_news else _begin(tools, claimed)
@@ -102,13 +102,13 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
 
 def _wait_for_news(tools: Performing, claimed: ClaimedAction) -> Outcome | None:
     """Let the action wait for a look-up: of its person more is known than was decided on."""
-    soon = tools.clock() + _NEWS_IS_DECIDED
+    soon = tools.clock.now() + _NEWS_IS_DECIDED
     return _settle(tools, claimed, Outcome.waiting(soon, Reason.GATHERING))
 
 
 def _begin(tools: Performing, claimed: ClaimedAction) -> Written | Outcome | None:
     """Decide again and write it; commit `performing`, or the outcome that it came to instead."""
-    now = tools.clock()
+    now = tools.clock.now()
     draft = None
     with reading(tools.engine) as connection:
         whole = whole_truth(connection, claimed, tools.stand, now)
@@ -180,11 +180,11 @@ def _source_trouble(tools: Performing, claimed: ClaimedAction, error: SourceErro
         return Outcome.failed(Reason.UNREADABLE, str(error))
     # An email is in less of a hurry than news; refusals grow slowly enough by themselves.
     tries = claimed.attempts + (1 if isinstance(error, SourceRefused) else 5)
-    wait = postponement(error, tries, tools.clock(), chance=tools.clock.random())
+    wait = postponement(error, tries, tools.clock.now(), chance=tools.clock.random())
     return Outcome.waiting(wait.until, wait.reason, str(error))
 
 
 def _settle(tools: Performing, claimed: ClaimedAction, outcome: Outcome) -> Outcome | None:
     with writing(tools.engine) as connection:
-        settled = settle_action(connection, claimed, outcome, tools.clock())
+        settled = settle_action(connection, claimed, outcome, tools.clock.now())
     return outcome if settled else None

@@ -42,6 +42,6 @@ class Performing:
 
         def renew() -> bool:
             with writing(self.engine) as connection:
-                return renew_action(connection, claimed, self.clock(), lease_s=self.lease_s)
+                return renew_action(connection, claimed, self.clock.now(), lease_s=self.lease_s)
 
         return Lease(renew, self.clock, self.lease_s)

@@ -86,7 +86,7 @@ def _keep_quiet(
             unasked = [replace(one, digest=_NOT_ASKED) for one in some]
             with writing(checking.engine) as connection:
                 lock_decisions(connection)
-                note_sightings(connection, entity, unasked, checking.clock(), quiet)
+                note_sightings(connection, entity, unasked, checking.clock.now(), quiet)
 
 
 def _listed(comparison: Comparison, entity: Entity) -> list[Sighting]:

@@ -93,7 +93,7 @@ def nightly(checking: Checking, until: float) -> bool:
 
     def renewed() -> bool:
         with writing(checking.engine) as connection:
-            now = checking.clock()
+            now = checking.clock.now()
             return take_lease(connection, _LEASE, holder, now, lease_s=_LEASE_S)
 
     lease = Lease(renewed, checking.clock, _LEASE_S)
@@ -111,7 +111,7 @@ def nightly(checking: Checking, until: float) -> bool:
 
 def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> None:
     with writing(checking.engine) as connection:
-        run = begin_check(connection, CheckKind.RECONCILE, None, checking.clock())
+        run = begin_check(connection, CheckKind.RECONCILE, None, checking.clock.now())
     read = 0
 
     def keep() -> None:
@@ -148,7 +148,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
         _log.warning("reconcile.stopped", error=str(error))
         return
     with writing(checking.engine) as connection:
-        end_check(connection, run.check_id, checking.clock(), comparison.report())
+        end_check(connection, run.check_id, checking.clock.now(), comparison.report())
     _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)
 
 

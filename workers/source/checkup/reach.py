@@ -80,9 +80,9 @@ def reach(base_url: str, budget: Budgeting, clock: Clock) -> Reached:
     try:
         budget.take(patience())
         with closing(Transport(base_url)) as transport:
-            asked_at = clock()
+            asked_at = clock.now()
             answer = transport.get(_PATH, {}, "")
-            answered_at = clock()
+            answered_at = clock.now()
     except SourceRefused as error:
         # A redirect is an answer; whether it is one to the sign-in too is seen next.
         return Reached((_ok(name, f"it is reached: {at_nexudus(error)}"),), in_touch=True)
@@ -116,7 +116,7 @@ def sign_in(
     except SourceRefused as error:
         # What the error says after its colon stands in the fix.
         found = at_nexudus(error).partition(": ")[0]
-        check = _problem(name, found, _when_refused(engine, user, clock()))
+        check = _problem(name, found, _when_refused(engine, user, clock.now()))
     except SourceThrottled as error:
         wait_s = error.retry_after_s or 60.0
         found = f"not found out now, and the password may be right: {at_nexudus(error)}"

@@ -128,7 +128,7 @@ def _hook(questions: Questions, row: object) -> WebHook:
 
 
 def _several(engine: Engine, clock: Clock, source: Source) -> Said:
-    return Said(Came.VALUE, probe_all(engine, source, clock(), anew=True))
+    return Said(Came.VALUE, probe_all(engine, source, clock.now(), anew=True))
 
 
 def _known(engine: Engine, entity: Entity) -> int | None:

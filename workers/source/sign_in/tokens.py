@@ -111,7 +111,7 @@ class Tokens:
             time.sleep(_WAIT_S)
         with writing(self._engine) as connection:
             kept = sign_in_of(connection)
-        now = self._clock()
+        now = self._clock.now()
         try:
             kept = _made(kept, self._grants.by_password(now, password=password, code=code), now)
         finally:
@@ -120,7 +120,7 @@ class Tokens:
         return kept
 
     def _is_taken(self, connection: Connection) -> bool:
-        return is_leased(connection, _LEASE, self._clock(), lease_s=_LEASE_S)
+        return is_leased(connection, _LEASE, self._clock.now(), lease_s=_LEASE_S)
 
     def _taken(self, holder: str) -> bool:
         """Take the lease if it is free. Waiting for it takes no write transaction."""
@@ -128,14 +128,14 @@ class Tokens:
             if self._is_taken(connection):
                 return False
         with writing(self._engine) as connection:
-            return take_lease(connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S)
+            return take_lease(connection, _LEASE, holder, self._clock.now(), lease_s=_LEASE_S)
 
     def _kept_or_ours(self, holder: str, refused_version: int | None) -> tuple[SignIn, bool]:
         """Return the sign-in as it stands, and whether it is for us to make a new one."""
         with writing(self._engine) as connection:
             kept = self._looked_up(connection, refused_version)
             if self._usable(kept, refused_version) or not take_lease(
-                connection, _LEASE, holder, self._clock(), lease_s=_LEASE_S
+                connection, _LEASE, holder, self._clock.now(), lease_s=_LEASE_S
             ):
                 return kept, False
             # Who had the lease may have signed in and given it back since we looked.
@@ -150,7 +150,7 @@ class Tokens:
         kept = sign_in_of(connection)
         if self._usable(kept, refused_version):
             return kept
-        user, now = self._credentials, self._clock()
+        user, now = self._credentials, self._clock.now()
         longest = now + timedelta(seconds=_REFUSED_FOR_S) + TOLERANCE
         if kept.refused_until is not None and now < kept.refused_until <= longest:
             raise SignInRefused(f"the source refused our sign-in a moment ago: {user.fix()}")
@@ -159,7 +159,7 @@ class Tokens:
         return kept
 
     def _usable(self, kept: SignIn, refused_version: int | None) -> bool:
-        now = self._clock()
+        now = self._clock.now()
         if kept.signed_in_at is None or kept.use_until is None or kept.use_until <= now:
             return False
         if is_ahead(kept.signed_in_at, now):
@@ -170,7 +170,7 @@ class Tokens:
         return kept.version != (refused_version or 0) or young
 
     def _renew_alone(self, old: SignIn, holder: str) -> SignIn:
-        now = self._clock()
+        now = self._clock.now()
         left, token = old, None  # what is kept if nothing comes of it
         try:
             if old.refresh_token is not None and _can_refresh(old, now):
