@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.intake import Origin, keep_notifications
@@ -179,7 +180,7 @@ def _furnished(stack: ExitStack, sandbox: Running, settings: Settings) -> Bench:
     stack.callback(engine.dispose)
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, datetime.now(UTC))
+        begin_with(connection, Mode.OBSERVE, datetime.now(UTC), SYSTEM_CLOCK.new_id())
     foundation = lay_foundation(settings)
     children = tuple(make_workshop(settings, foundation) for _ in range(CHILDREN))
     for child in children:

@@ -5,9 +5,9 @@ key, which belongs to the ledger. It is made while everything runs, from one con
 """
 
 import os
-import secrets
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -62,9 +62,10 @@ def make_backup(engine: Engine, target: Path, secret_key: str | None, now: datet
     """
     if os.path.lexists(target):
         raise FileExistsError(target)
-    fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    fresh = Path(name)
     try:
-        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         _copy_to(engine, fresh)
         with opened_file(fresh) as copy, writing(copy) as connection:
             set_value(connection, BACKED_UP_AT, now.isoformat(), "backup", now)

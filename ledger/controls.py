@@ -4,7 +4,6 @@ The settings only give first values; afterwards what is here rules.
 """
 
 import json
-import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,11 +45,14 @@ class Sending:
         return self.started_at or self.began_at
 
 
-def begin_with(connection: Connection, mode: Mode, now: datetime) -> None:
-    """Put the first values in place, where there are none yet."""
+def begin_with(connection: Connection, mode: Mode, now: datetime, client_id: str) -> None:
+    """Put the first values in place, where there are none yet.
+
+    `client_id` is new; it names this ledger and signs in at the source.
+    """
     correct_start(connection, now)
     _keep_first(connection, "mode", mode, now)
-    _keep_first(connection, "client_id", str(uuid.uuid4()), now)
+    _keep_first(connection, "client_id", client_id, now)
     if sending_of(connection).mode == Mode.SENDING:
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
 

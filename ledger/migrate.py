@@ -6,7 +6,6 @@ processes of two versions can share a ledger while an upgrade is under way, or a
 """
 
 import re
-import time
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
+from ledger.clock import Clock
 from ledger.controls import MOVED_AT, value_of
 from ledger.engine import reading, writing
 from ledger.tables import lookups, metadata, revisions
@@ -108,8 +108,9 @@ def check_revision(engine: Engine) -> None:
 class RevisionWatch:
     """Checks now and then, while a process runs, that its code may still use the ledger."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self._next = 0.0
 
     def check(self) -> None:
@@ -117,9 +118,9 @@ class RevisionWatch:
 
         Raises as `check_revision`.
         """
-        if time.monotonic() >= self._next:
+        if self._clock.monotonic() >= self._next:
             check_revision(self._engine)
-            self._next = time.monotonic() + _WATCH_EVERY_S
+            self._next = self._clock.monotonic() + _WATCH_EVERY_S
 
 
 def differences(engine: Engine) -> list[object]:

@@ -6,7 +6,6 @@ share one. Each waits for its own answer: kept, or not kept.
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +13,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from ledger.clock import Clock
 from ledger.engine import writing
 from ledger.intake import Arrival, keep_arrivals
 from schemas.errors import LedgerUnavailable, frames_of
@@ -34,7 +34,7 @@ _log = structlog.get_logger("writer")
 @dataclass(slots=True)
 class _Waiting:
     arrival: Arrival
-    since: float = field(default_factory=time.monotonic)
+    since: float
     settled: threading.Event = field(default_factory=threading.Event)
     delivery_id: int = 0
     error: LedgerUnavailable | None = None
@@ -47,9 +47,15 @@ class GroupWriter:
     """
 
     def __init__(
-        self, engine: Engine, after_commit: Callable[[], None], *, try_for_s: float = TRY_FOR_S
+        self,
+        engine: Engine,
+        after_commit: Callable[[], None],
+        clock: Clock,
+        *,
+        try_for_s: float = TRY_FOR_S,
     ) -> None:
         self._engine = engine
+        self._clock = clock
         self._try_for_s = try_for_s
         self._after_commit = after_commit
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -72,7 +78,7 @@ class GroupWriter:
             self._keep_piece(replace(arrival, notifications=piece, delivery_id=delivery_id))
 
     def _keep_piece(self, arrival: Arrival) -> int:
-        waiting = _Waiting(arrival)
+        waiting = _Waiting(arrival, self._clock.monotonic())
         with self._lock:
             if self._closed:
                 raise LedgerUnavailable("the writer is closed")
@@ -131,8 +137,8 @@ class GroupWriter:
                     kept = keep_arrivals(connection, arrivals)
             except LedgerUnavailable as error:
                 if _is_busy(error):
-                    again = time.monotonic() - since < self._try_for_s
-                    time.sleep(_BUSY_PAUSE_S)
+                    again = self._clock.monotonic() - since < self._try_for_s
+                    self._clock.sleep(_BUSY_PAUSE_S)
                 else:
                     undone += 1
                     again = _was_undone(error) and undone < _MOST_TRIES

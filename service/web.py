@@ -56,7 +56,7 @@ def make_web(settings: Settings, *, clock: Clock = utc_now) -> Web:
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
     bell = Bell(find_broker(), look_up=find_broker)
-    writer = GroupWriter(engine, lambda: bell.ring(LOOKUP_DRAIN))
+    writer = GroupWriter(engine, lambda: bell.ring(LOOKUP_DRAIN), clock)
     refusals = Refusals(engine, clock)
     app = Flask("coursebell", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES

@@ -86,7 +86,7 @@ def become_child(settings: Settings, foundation: Foundation, shared: Shared) -> 
     workshop = make_workshop(settings, foundation, is_stopping=shared.is_stopping)
     heartbeat = Heartbeat(workshop.engine, "worker", utc_now, Path(settings.data_dir))
     key = KeyCheck(workshop.engine, foundation.secret_key)
-    watch = RevisionWatch(workshop.engine)
+    watch = RevisionWatch(workshop.engine, utc_now)
     _children.append(Child(workshop, heartbeat, watch, key, shared))
 
 

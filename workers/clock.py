@@ -70,7 +70,7 @@ class BellClock:
         self._lease_s = lease_s
         self._holder = secrets.token_hex(16)
         self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
-        self._watch = RevisionWatch(engine)
+        self._watch = RevisionWatch(engine, clock)
         self._ticks = 0
         self._rhythm = {
             OUTBOX_SWEEP: (SWEEP_EVERY, 0),

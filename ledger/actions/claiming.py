@@ -1,6 +1,5 @@
 """Claims due actions: a lease on a row whose state stays as it is."""
 
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,9 +39,10 @@ class ClaimedAction:
     released_at: datetime | None = None
 
 
-def claim_actions(
+def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
     connection: Connection,
     now: datetime,
+    token: str,
     *,
     lease_s: float,
     most: int,
@@ -50,9 +50,8 @@ def claim_actions(
 ) -> list[ClaimedAction]:
     """Take up to `most` due actions for `lease_s` seconds, the longest due first.
 
-    Only those of `kinds`, unless it is None.
+    Only those of `kinds`, unless it is None. `token` is new and names the holder of the leases.
     """
-    token = secrets.token_hex(16)
     chosen = (
         select(actions.c.id)
         .where(

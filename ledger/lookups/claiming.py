@@ -1,6 +1,5 @@
 """Takes due look-ups under a lease, keeps the lease, and says when the next is due."""
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,10 +56,12 @@ def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
 
 
 def claim_lookups(
-    connection: Connection, now: datetime, *, lease_s: float, most: int
+    connection: Connection, now: datetime, token: str, *, lease_s: float, most: int
 ) -> list[Claim]:
-    """Take up to `most` due look-ups for `lease_s` seconds, the longest due first."""
-    token = secrets.token_hex(16)
+    """Take up to `most` due look-ups for `lease_s` seconds, the longest due first.
+
+    `token` is new and names the holder of the leases.
+    """
     chosen = (
         select(lookups.c.id)
         .where(UNFINISHED_LOOKUPS, _is_due(now, lease_s))

@@ -248,7 +248,7 @@ def prepare_ledger(settings: Settings) -> str:
     try:
         revision = bring_up_to_date(engine)
         with writing(engine) as connection:
-            begin_with(connection, settings.mode, utc_now())
+            begin_with(connection, settings.mode, utc_now(), utc_now.new_id())
     finally:
         engine.dispose()
     return revision

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 from ledger.actions import claim_actions
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine, writing
 from ledger.lookups import claim_lookups
 from ledger.migrate import migrate
@@ -27,11 +28,17 @@ def main(what: str) -> None:
         with writing(engine) as connection:
             if what == "lookups":
                 some = [
-                    one.lookup_id for one in claim_lookups(connection, now, lease_s=600, most=_MOST)
+                    one.lookup_id
+                    for one in claim_lookups(
+                        connection, now, SYSTEM_CLOCK.new_id(), lease_s=600, most=_MOST
+                    )
                 ]
             else:
                 some = [
-                    one.action_id for one in claim_actions(connection, now, lease_s=600, most=_MOST)
+                    one.action_id
+                    for one in claim_actions(
+                        connection, now, SYSTEM_CLOCK.new_id(), lease_s=600, most=_MOST
+                    )
                 ]
         assert len(some) <= _MOST
         if not some:

@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 from sqlalchemy import Table, select
 
 from ledger.actions import ClaimedAction, claim_actions, plan_action
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import keep_event
 from ledger.intake import Arrival, Origin, keep_arrivals
@@ -75,13 +76,13 @@ def keep(engine: Engine, *arrivals: Arrival) -> list[int]:
 def claim(engine: Engine, now: datetime = NOW, *, most: int = 10) -> list[Claim]:
     """Claim due look-ups in one transaction."""
     with writing(engine) as connection:
-        return claim_lookups(connection, now, lease_s=LEASE_S, most=most)
+        return claim_lookups(connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=most)
 
 
 def claim_due(engine: Engine, now: datetime, *, most: int = 10) -> list[ClaimedAction]:
     """Claim due actions in one transaction."""
     with writing(engine) as connection:
-        return claim_actions(connection, now, lease_s=LEASE_S, most=most)
+        return claim_actions(connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=most)
 
 
 def rows(engine: Engine, table: Table) -> list[Any]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ledger.clock import Clock
+from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
 from schemas.states import Mode
@@ -67,7 +67,7 @@ class Line:
 def line_to(base_url: str, engine: Engine) -> Iterator[Line]:
     """Give a line over a ledger that is migrated already."""
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, NOW)
+        begin_with(connection, Mode.OBSERVE, NOW, SYSTEM_CLOCK.new_id())
     line = Line(base_url, engine)
     try:
         yield line

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, change_mode
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
@@ -67,7 +68,7 @@ class Space:
 
     def __post_init__(self) -> None:
         with writing(self.engine) as connection:
-            begin_with(connection, Mode.SENDING, NOON + self.begins)
+            begin_with(connection, Mode.SENDING, NOON + self.begins, SYSTEM_CLOCK.new_id())
         self.source.have(Entity.COURSE, course())
         self.source.have(Entity.LESSON, *(lesson(number) for number in LESSONS))
 

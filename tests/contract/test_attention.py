@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from ledger.actions import settle_action
 from ledger.beats import beat
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.lookups import fail_lookup
@@ -230,7 +231,7 @@ def here(tmp_path: Path) -> dict[str, str]:
     url = sqlite_copy(tmp_path / "ledger.db")
     engine, now = open_engine(url), utc_now()
     with writing(engine) as connection:
-        begin_with(connection, Mode.SENDING, now)
+        begin_with(connection, Mode.SENDING, now, SYSTEM_CLOCK.new_id())
         for kind in ("worker", "clock", NO_BROKER):
             beat(connection, kind, "one", now)
         keep_sign_in(connection, SignIn(1, "a", "r", now, now + timedelta(hours=1)))

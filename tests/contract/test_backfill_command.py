@@ -10,6 +10,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, change_mode
 from ledger.copies import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
@@ -71,7 +72,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     engine = open_engine(f"sqlite:///{tmp_path}/coursebell.db")
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=2))
+        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=2), SYSTEM_CLOCK.new_id())
     with running("--no-deliver", *sign_in) as sandbox:
         for name, text in {
             "DATA_DIR": str(tmp_path),

@@ -22,6 +22,7 @@ from ledger.backup import (
     stage,
 )
 from ledger.beats import beat, last_beats
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, value_of
 from ledger.copying import copy_ledger, was_used
 from ledger.engine import Connection, Engine, open_file, reading, writing
@@ -204,7 +205,7 @@ def test_what_is_restored_is_the_backup_and_knows_its_gap(
 ) -> None:
     keep(ledger_engine, arrival(1, 2, 3))
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.SENDING, NOW)
+        begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
         beat(connection, "worker", "one", NOW)
     kept = rows(ledger_engine, lookups)
     make_backup(ledger_engine, tmp_path / "one.db", "the-key", NOW)
@@ -367,7 +368,7 @@ def test_a_file_that_another_process_has_open_is_in_use(tmp_path: Path) -> None:
 
 def test_only_a_ledger_that_holds_something_was_used(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.SENDING, NOW)
+        begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
         assert not was_used(connection)
     keep(ledger_engine, arrival(1))
     with reading(ledger_engine) as connection:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import update
 
 from ledger.beats import beat
+from ledger.clock import SYSTEM_CLOCK
 from ledger.control_log import decisions, log_decision
 from ledger.controls import begin_with, change_mode
 from ledger.copying import copy_ledger
@@ -91,7 +92,7 @@ class Desk:
 def _desk(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     engine = open_engine(url)
     with writing(engine) as connection:
-        begin_with(connection, Mode.SENDING, utc_now())
+        begin_with(connection, Mode.SENDING, utc_now(), SYSTEM_CLOCK.new_id())
     engine.dispose()
     (folder / "secret_key").write_text("the key of this ledger")
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(folder))

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
 from ledger.intake import Origin, keep_notifications
@@ -58,7 +59,7 @@ def environment(
     engine = open_engine(settings["COURSEBELL_DATABASE_URL"])
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30))
+        begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30), SYSTEM_CLOCK.new_id())
     engine.dispose()
     return settings
 

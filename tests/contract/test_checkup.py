@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
@@ -90,7 +91,7 @@ def shared() -> Iterator[Running]:
 def doctor(shared: Running, tmp_path: Path) -> Iterator[Doctor]:
     with sqlite_ledger(tmp_path) as engine:
         with writing(engine) as connection:
-            begin_with(connection, Mode.OBSERVE, utc_now())
+            begin_with(connection, Mode.OBSERVE, utc_now(), SYSTEM_CLOCK.new_id())
         yield Doctor(shared, engine, HandClock(utc_now()))
     tell_the_truth(shared)
     shared.web.delete(shared.addresses["api"] + "/sandbox/misbehaviours", timeout=10)

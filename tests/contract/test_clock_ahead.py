@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from ledger.actions import begin_action, claim_actions, commit_action, next_action_at
 from ledger.beats import Beat, beat, beats_ahead, last_beats, take_lease
 from ledger.checks import CheckKind, begin_check, end_check, last_run
+from ledger.clock import SYSTEM_CLOCK
 from ledger.control_log import decisions
 from ledger.controls import begin_with, sending_of
 from ledger.engine import Engine, reading, writing
@@ -59,8 +60,8 @@ def ahead(space: Space, do: Callable[[], object]) -> None:
 def claim_one(space: Space) -> None:
     """Claim what is due, as a worker that then crashes."""
     with writing(space.engine) as connection:
-        claim_lookups(connection, space.clock.now(), lease_s=LEASE_S, most=9)
-        claim_actions(connection, space.clock.now(), lease_s=LEASE_S, most=9)
+        claim_lookups(connection, space.clock.now(), SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=9)
+        claim_actions(connection, space.clock.now(), SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=9)
 
 
 def test_a_lookup_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
@@ -91,7 +92,7 @@ def test_a_hand_over_cut_off_tomorrow_is_settled_now_and_never_repeated(
     def hand_over() -> None:
         now = space.clock.now()
         with writing(space.engine) as connection:
-            [one] = claim_actions(connection, now, lease_s=LEASE_S, most=1)
+            [one] = claim_actions(connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1)
             assert begin_action(connection, one, now, lease_s=LEASE_S, events=1)
             assert not committed or commit_action(connection, one, now, lease_s=LEASE_S)
 
@@ -250,7 +251,7 @@ def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
     clock = HandClock(utc_now().replace(microsecond=0))
     began_at = clock.time + A_DAY
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.SENDING, began_at)
+        begin_with(connection, Mode.SENDING, began_at, SYSTEM_CLOCK.new_id())
     space = Space(ledger_engine, rules_of(DAYTIME), clock, begins=began_at - NOON)
     with capture_logs() as logs:
         sweep(space.performing)
@@ -272,7 +273,7 @@ def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -
     now = utc_now()
     for moment in (now + A_DAY, now):
         with writing(ledger_engine) as connection:
-            begin_with(connection, Mode.SENDING, moment)
+            begin_with(connection, Mode.SENDING, moment, SYSTEM_CLOCK.new_id())
     with reading(ledger_engine) as connection:
         since = sending_of(connection).watching_since
     assert since is not None
@@ -283,7 +284,7 @@ def test_a_host_that_is_behind_its_database_server_moves_no_start(ledger_engine:
     now = utc_now()
     for moment in (now, now - A_DAY):
         with writing(ledger_engine) as connection:
-            begin_with(connection, Mode.SENDING, moment)
+            begin_with(connection, Mode.SENDING, moment, SYSTEM_CLOCK.new_id())
     with reading(ledger_engine) as connection:
         since = sending_of(connection).watching_since
     is_file = ledger_engine.dialect.name == "sqlite"  # which has no clock to compare with

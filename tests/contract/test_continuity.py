@@ -10,6 +10,7 @@ import pytest
 
 from ledger.backup import make_backup, opened_file
 from ledger.beats import beat
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, value_of
 from ledger.engine import Engine, reading, writing
 from ledger.gaps import Gap, last_gap
@@ -34,7 +35,7 @@ class Machine:
         self.clock = HandClock(NOW)
         sqlite_copy(self.ledger)
         with opened_file(self.ledger) as engine, writing(engine) as connection:
-            begin_with(connection, Mode.SENDING, NOW)
+            begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
 
     def run(self, minutes: float = 10) -> Gap | None:
         """Start a process, let it live for some minutes, and stop it; return the last gap."""
@@ -145,7 +146,7 @@ def test_a_server_that_goes_back_while_a_process_runs_is_noticed(
 ) -> None:
     clock = HandClock(NOW)
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.SENDING, NOW)
+        begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
     heartbeat = Heartbeat(ledger_engine, "worker", clock, tmp_path / "cannot be written")
     heartbeat.begin()
     with writing(ledger_engine) as connection:
@@ -162,7 +163,7 @@ def test_a_machine_that_shares_a_server_needs_no_memory_of_it(
     ledger_engine: Engine, tmp_path: Path
 ) -> None:
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.SENDING, NOW)
+        begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
     for name in ("one", "two", "not there"):
         if name != "not there":
             (tmp_path / name).mkdir()

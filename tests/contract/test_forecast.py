@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import update
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.tables import actions
@@ -109,7 +110,7 @@ def test_a_flood_is_counted_without_those_that_are_skipped_first(space: Space) -
 def first_start(engine: Engine) -> None:
     """Begin a ledger in observe mode, where nobody ever chose sending."""
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, NOON - timedelta(days=30))
+        begin_with(connection, Mode.OBSERVE, NOON - timedelta(days=30), SYSTEM_CLOCK.new_id())
 
 
 def test_what_happened_before_sending_first_began_stays_held_for_that(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import writing
 from schemas.states import Mode
@@ -118,7 +119,7 @@ def desk(stand_in: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     stand_in.sign_in()
     with sqlite_ledger(tmp_path) as engine:
         with writing(engine) as connection:
-            begin_with(connection, Mode.OBSERVE, utc_now())
+            begin_with(connection, Mode.OBSERVE, utc_now(), SYSTEM_CLOCK.new_id())
         yield Desk(stand_in, tmp_path, capsys)
     structlog.configure(**logging_as_it_was)
     tell_the_truth(stand_in)

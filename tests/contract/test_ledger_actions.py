@@ -19,6 +19,7 @@ from ledger.actions import (
     settle_action,
     supersede_lessons,
 )
+from ledger.clock import SYSTEM_CLOCK
 from ledger.copies import Copy, copy_of, keep_copies_of_held, keep_copy
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
@@ -524,7 +525,7 @@ def test_the_longest_due_are_claimed_first(ledger_engine: Engine) -> None:
         event = lesson_done(LESSON + number, at(-number))
         decide(ledger_engine, event, plan_for(event))
     with writing(ledger_engine) as connection:
-        found = claim_actions(connection, NOW, lease_s=LEASE_S, most=2)
+        found = claim_actions(connection, NOW, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
     assert {one.due_at for one in found} == {at(-4), at(-3)}
 
 

@@ -1,5 +1,6 @@
 """Controls: settings give first values only, and sending starts once."""
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import Sending, begin_with, change_mode, client_id_of, sending_of
 from ledger.engine import Engine, reading, writing
 from schemas.states import Mode
@@ -13,7 +14,7 @@ def sending(engine: Engine) -> Sending:
 
 def begin(engine: Engine, mode: Mode, seconds: float) -> None:
     with writing(engine) as connection:
-        begin_with(connection, mode, at(seconds))
+        begin_with(connection, mode, at(seconds), SYSTEM_CLOCK.new_id())
 
 
 def change(engine: Engine, mode: Mode, seconds: float, who: str = "ana") -> Sending:
@@ -83,7 +84,7 @@ def test_things_are_written_about_since_sending_began_or_else_since_we_did(
     ledger_engine: Engine,
 ) -> None:
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.OBSERVE, NOW)
+        begin_with(connection, Mode.OBSERVE, NOW, SYSTEM_CLOCK.new_id())
         assert sending_of(connection).watching_since == NOW
         change_mode(connection, Mode.SENDING, "ana", at(10))
         assert sending_of(connection).watching_since == at(10)

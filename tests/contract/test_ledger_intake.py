@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
@@ -29,7 +30,9 @@ def writer_for(
     engine: Engine, calls: list[str] | None = None, *, try_for_s: float = TRY_FOR_S
 ) -> Iterator[GroupWriter]:
     noted = [] if calls is None else calls
-    writer = GroupWriter(engine, lambda: noted.append("committed"), try_for_s=try_for_s)
+    writer = GroupWriter(
+        engine, lambda: noted.append("committed"), SYSTEM_CLOCK, try_for_s=try_for_s
+    )
     try:
         yield writer
     finally:
@@ -197,7 +200,7 @@ def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Eng
         entered.set()
         go_on.wait(30)
 
-    writer = GroupWriter(ledger_engine, after_commit)
+    writer = GroupWriter(ledger_engine, after_commit, SYSTEM_CLOCK)
     threads = [
         threading.Thread(target=writer.keep, args=[arrival(number)]) for number in range(1, 11)
     ]
@@ -217,7 +220,7 @@ def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Eng
 
 
 def test_close_writes_what_waits(ledger_engine: Engine) -> None:
-    writer = GroupWriter(ledger_engine, lambda: None)
+    writer = GroupWriter(ledger_engine, lambda: None, SYSTEM_CLOCK)
     threads = [threading.Thread(target=writer.keep, args=[arrival(n)]) for n in range(1, 30)]
     for thread in threads:
         thread.start()
@@ -228,7 +231,7 @@ def test_close_writes_what_waits(ledger_engine: Engine) -> None:
 
 
 def test_a_writer_that_is_closed_says_at_once_that_nothing_is_kept(ledger_engine: Engine) -> None:
-    writer = GroupWriter(ledger_engine, lambda: None)
+    writer = GroupWriter(ledger_engine, lambda: None, SYSTEM_CLOCK)
     writer.close()
     with pytest.raises(LedgerUnavailable, match="closed"):
         writer.keep(arrival(7))
@@ -241,7 +244,7 @@ def test_a_fault_after_the_commit_neither_ends_the_writer_nor_loses_an_answer(
     def broken() -> None:
         raise RuntimeError("nobody there to ring")
 
-    writer = GroupWriter(ledger_engine, broken)
+    writer = GroupWriter(ledger_engine, broken, SYSTEM_CLOCK)
     try:
         writer.keep(arrival(7))
         writer.keep(arrival(8))

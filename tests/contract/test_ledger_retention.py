@@ -12,6 +12,7 @@ from sqlalchemy import Table, event, func, insert, select
 
 from ledger.actions import claim_actions, settle_action
 from ledger.checks import CheckKind, begin_check, end_check
+from ledger.clock import SYSTEM_CLOCK
 from ledger.copies import Copy, keep_copy
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookup
@@ -75,7 +76,9 @@ def settle_all(engine: Engine, now: datetime) -> None:
         with writing(engine) as connection:
             finish_lookup(connection, claimed, now)
     with writing(engine) as connection:
-        for action in claim_actions(connection, now, lease_s=LEASE_S, most=1000):
+        for action in claim_actions(
+            connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1000
+        ):
             settle_action(connection, action, Outcome.done("250 taken"), now)
             keep_copy(connection, action.action_id, COPY, now)
 
@@ -213,9 +216,9 @@ def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
     found = lesson_done(LESSON, NOON)
     decide(ledger_engine, found, plan_for(found), NOON)
     with writing(ledger_engine) as connection:
-        [action] = claim_actions(connection, NOON, lease_s=LEASE_S, most=1)
+        [action] = claim_actions(connection, NOON, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1)
         settle_action(connection, action, Outcome.held(Reason.OBSERVE), NOON)
-        [first, _] = claim_lookups(connection, NOON, lease_s=LEASE_S, most=2)
+        [first, _] = claim_lookups(connection, NOON, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
         finish_lookup(connection, first, NOON)
     forget_old(ledger_engine, NOW)
     assert count(ledger_engine, attempts) == 1

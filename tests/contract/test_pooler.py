@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.lookups import claim_lookups
 from ledger.migrate import differences, migrate
@@ -49,7 +50,7 @@ def test_many_at_once_share_few_connections(pooled: str) -> None:
             keep(engine, *[arrival(1000 * number + turn, one) for one in range(20)])
             assert rows(engine, lookups)
             with writing(engine) as connection:
-                claim_lookups(connection, NOW, lease_s=LEASE_S, most=2)
+                claim_lookups(connection, NOW, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
 
     at_once(6, work)
     assert len(rows(engine, deliveries)) == 6 * 8 * 20

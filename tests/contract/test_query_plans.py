@@ -20,6 +20,7 @@ from ledger.actions import (
     supersede_lessons,
     tries_of,
 )
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.events import events_of_action, known_keys, quiet_events
 from ledger.holding import held_by_reason
@@ -77,8 +78,12 @@ def plan_one_that_gathers(connection: Connection) -> None:
 
 
 HOT: dict[str, Statement] = {
-    "claim look-ups": lambda it: claim_lookups(it, LATEST, lease_s=60, most=10),
-    "claim actions": lambda it: claim_actions(it, LATEST, lease_s=60, most=10),
+    "claim look-ups": lambda it: claim_lookups(
+        it, LATEST, SYSTEM_CLOCK.new_id(), lease_s=60, most=10
+    ),
+    "claim actions": lambda it: claim_actions(
+        it, LATEST, SYSTEM_CLOCK.new_id(), lease_s=60, most=10
+    ),
     "when a look-up is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
     "what was cut off": lambda it: expire_hand_overs(it, NOW, lease_s=60, repeatable=set()),

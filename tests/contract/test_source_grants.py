@@ -12,6 +12,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from ledger.beats import take_lease
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, client_id_of
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
@@ -46,7 +47,7 @@ def clock() -> HandClock:
 @pytest.fixture
 def engine(ledger_engine: Engine) -> Engine:
     with writing(ledger_engine) as connection:
-        begin_with(connection, Mode.OBSERVE, NOW)
+        begin_with(connection, Mode.OBSERVE, NOW, SYSTEM_CLOCK.new_id())
     return ledger_engine
 
 

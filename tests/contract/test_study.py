@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.lookups import begin_lookup, claim_lookups
 from ledger.people import address_hash, keep_choice
@@ -373,7 +374,9 @@ def test_only_a_look_up_that_was_begun_counts_towards_the_five_lost_workers(spac
         space.enrol(number)
     for _ in range(6):
         with writing(space.engine) as connection:
-            claims = claim_lookups(connection, space.clock.now(), lease_s=60, most=20)
+            claims = claim_lookups(
+                connection, space.clock.now(), SYSTEM_CLOCK.new_id(), lease_s=60, most=20
+            )
             assert begin_lookup(connection, claims[0], space.clock.now(), lease_s=60)
         space.clock.time += timedelta(minutes=2)
     space.work()

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import migrate
@@ -44,7 +45,7 @@ def space(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(f"COURSEBELL_{name}", text)
     engine = open_engine(ledger_url)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=30))
+        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=30), SYSTEM_CLOCK.new_id())
     yield Space(engine, rules_of(NO_GATHERING), HandClock(utc_now() - timedelta(minutes=10)))
     engine.dispose()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from sandbox.people import MARKED_SECRET
@@ -183,7 +184,9 @@ def _make_ledger(house: House) -> None:
     with writing(engine) as connection:
         mode = Mode(house.environment["COURSEBELL_MODE"])
         # The source's times are whole seconds: what happens in this one is not from before.
-        begin_with(connection, mode, datetime.now(UTC).replace(microsecond=0))
+        begin_with(
+            connection, mode, datetime.now(UTC).replace(microsecond=0), SYSTEM_CLOCK.new_id()
+        )
     engine.dispose()
 
 

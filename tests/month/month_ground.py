@@ -16,6 +16,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from sqlalchemy import event
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate
@@ -130,5 +131,5 @@ def _make_ledger(path: Path) -> None:
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.SENDING, BEGINS)
+        begin_with(connection, Mode.SENDING, BEGINS, SYSTEM_CLOCK.new_id())
     engine.dispose()

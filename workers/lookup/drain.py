@@ -53,7 +53,9 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
     with writing(tools.engine) as connection:
         in_bursts = proved(connection, now)
         most = MOST_IDS if in_bursts else BATCH
-        claims = claim_lookups(connection, now, lease_s=tools.lease_s, most=most)
+        claims = claim_lookups(
+            connection, now, tools.clock.new_id(), lease_s=tools.lease_s, most=most
+        )
     if not claims:
         return 0, 0
     calm_ones = [claim for claim in claims if not claim.lost_leases]

@@ -51,12 +51,19 @@ def _claim(tools: Performing, holder: str) -> tuple[ClaimedAction | None, bool]:
         outages = outages_now(connection)
         kinds = tools.actions.keys() - outages.keys()
         claims = claim_actions(
-            connection, now, lease_s=tools.lease_s, most=1, kinds=kinds if outages else None
+            connection,
+            now,
+            tools.clock.new_id(),
+            lease_s=tools.lease_s,
+            most=1,
+            kinds=kinds if outages else None,
         )
         ready = {kind for kind, outage in outages.items() if outage.until <= now}
         is_probe = not claims and bool(ready)
         if is_probe and take_lease(connection, _PROBE, holder, now, lease_s=PROBE_LEASE_S):
-            claims = claim_actions(connection, now, lease_s=tools.lease_s, most=1, kinds=ready)
+            claims = claim_actions(
+                connection, now, tools.clock.new_id(), lease_s=tools.lease_s, most=1, kinds=ready
+            )
             if not claims:
                 give_lease_back(connection, _PROBE, holder)
     return (claims[0] if claims else None), is_probe
