@@ -7,16 +7,17 @@ transaction that writes begins as a writer, since a reader cannot become one und
 (it would meet "database is locked" whatever the busy timeout). Engines are opened after a fork.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from ledger.clock import Clock
 from ledger.faults import POSTGRESQL, unavailable
 from schemas.errors import LedgerUnavailable
 
@@ -29,8 +30,11 @@ __all__ = [
     "open_engine",
     "open_file",
     "reading",
+    "repeat_write",
     "writing",
 ]
+
+Written = TypeVar("Written")
 
 # A machine that vanished must not hold a lock, nor make others wait, for as long as TCP would.
 # Each is a setting of libpq on our side of the connection; none is sent to the server, where a
@@ -43,6 +47,7 @@ _SERVER_PATIENCE = {
     "tcp_user_timeout": 30_000,
 }
 BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0  # between two tries of `repeat_write`
 
 
 def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
@@ -128,6 +133,37 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = bare.execution_options(coursebell_writes=True)
         with connection.begin():
             yield connection
+
+
+def repeat_write(
+    write: Callable[[], Written],
+    *,
+    clock: Clock,
+    give_up_at: float,
+    on_failure: Callable[[LedgerUnavailable], None],
+    only_undone: bool = False,
+) -> Written:
+    """Return what `write` returns, calling it again while the ledger is busy or away.
+
+    `write` is one whole transaction that may be repeated. SQLite waits for another writer by itself
+    (`BUSY_TIMEOUT_MS`), but not in every case. No try begins after `give_up_at`, a time of
+    `clock.monotonic`. `on_failure` is called before each further try. With `only_undone` a failure
+    is final unless nothing of the transaction was kept.
+
+    Raises:
+        LedgerUnavailable: the last try failed.
+    """
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return write()
+        except LedgerUnavailable as error:
+            is_final = only_undone and not error.is_undone
+            if is_final or clock.monotonic() + pause_s > give_up_at:
+                raise
+            on_failure(error)
+        clock.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def check_writable(engine: Engine) -> None:

@@ -15,6 +15,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from schemas.errors import LedgerUnavailable
 
 _URL = "COURSEBELL_DATABASE_URL"
+# The transaction lost against another one and nothing of it was kept. After a lost connection the
+# commit may have been done, so that is none of these.
+_UNDONE_STATES = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
+_BUSY_CODES = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED; extended codes share the low byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +262,18 @@ def unavailable(error: SQLAlchemyError) -> LedgerUnavailable:
     cause = error.orig if isinstance(error, DBAPIError) else error
     code, fault = _fault(cause)
     return LedgerUnavailable(
-        f"{fault.sentence} ({code})", next_step=fault.next_step, needs_person=fault.needs_person
+        f"{fault.sentence} ({code})",
+        next_step=fault.next_step,
+        needs_person=fault.needs_person,
+        is_undone=_is_undone(cause),
     )
+
+
+def _is_undone(cause: BaseException | None) -> bool:
+    result_code = getattr(cause, "sqlite_errorcode", None)
+    if result_code is not None:
+        return result_code & 0xFF in _BUSY_CODES
+    return getattr(cause, "sqlstate", None) in _UNDONE_STATES
 
 
 def connect_fault(text: str) -> Fault:

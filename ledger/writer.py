@@ -1,7 +1,7 @@
-"""One thread that commits what many requests bring, together: a group commit.
+"""Commits what many requests bring in one transaction, in one thread: a group commit.
 
-A commit on a disk that really keeps it costs milliseconds whatever its size, so waiting requests
-share one. Each waits for its own answer: kept, or not kept.
+A commit to a durable disk takes milliseconds whatever its size, so waiting requests share one.
+Each request gets its own answer: kept, or not kept.
 """
 
 import queue
@@ -11,20 +11,14 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from ledger.clock import Clock
-from ledger.engine import writing
+from ledger.engine import repeat_write, writing
 from ledger.intake import Arrival, keep_arrivals
 from schemas.errors import LedgerUnavailable, frames_of
 
 _MOST_TOGETHER = 1000
 _PIECE = 1000  # notifications of one delivery in one transaction, so that others get their turn
-_MOST_TRIES = 3
-# Of two transactions that wait for each other PostgreSQL undoes one.
-_UNDONE = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
-_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED; the extended codes share the low byte
-_BUSY_PAUSE_S = 0.05  # SQLite does not always wait for its own busy timeout
 TRY_FOR_S = 8.0  # how long a busy ledger is tried again; the last try may begin just before
 _LONGEST_WAIT_S = 15.0  # TRY_FOR_S and one busy timeout of SQLite, and some
 
@@ -43,7 +37,7 @@ class _Waiting:
 class GroupWriter:
     """Keeps arrivals. `after_commit` is called in the writer's thread once rows are safe.
 
-    While another writer holds a SQLite ledger, writing is tried again for `try_for_s` seconds.
+    While other transactions are in the way, writing is tried again for `try_for_s` seconds.
     """
 
     def __init__(
@@ -130,42 +124,21 @@ class GroupWriter:
                 waiting.settled.set()
 
     def _keep(self, arrivals: list[Arrival], since: float) -> list[int]:
-        undone = 0
-        while True:
-            try:
-                with writing(self._engine) as connection:
-                    kept = keep_arrivals(connection, arrivals)
-            except LedgerUnavailable as error:
-                if _is_busy(error):
-                    again = self._clock.monotonic() - since < self._try_for_s
-                    self._clock.sleep(_BUSY_PAUSE_S)
-                else:
-                    undone += 1
-                    again = _was_undone(error) and undone < _MOST_TRIES
-                if not again:
-                    raise
-                _log.info("writer.again", error=str(error))
-            else:
-                return kept
+        def write() -> list[int]:
+            with writing(self._engine) as connection:
+                return keep_arrivals(connection, arrivals)
+
+        # Only what is known not to be kept is written again: no delivery may be there twice.
+        return repeat_write(
+            write,
+            clock=self._clock,
+            give_up_at=since + self._try_for_s,
+            on_failure=lambda error: _log.info("writer.again", error=str(error)),
+            only_undone=True,
+        )
 
     def _say_so(self) -> None:
         try:
             self._after_commit()
         except Exception as error:  # noqa: BLE001 - the rows are safe, and the thread must outlive any fault
             _log.error("writer.fault", error=frames_of(error))
-
-
-def _was_undone(error: LedgerUnavailable) -> bool:
-    """Say whether PostgreSQL undid a transaction as a whole, and says that it may be tried again.
-
-    Only then is nothing kept twice: where a connection was lost, the commit may have been done.
-    """
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _UNDONE
-
-
-def _is_busy(error: LedgerUnavailable) -> bool:
-    """Say whether another connection held the SQLite ledger. Nothing of the transaction is kept."""
-    cause = error.__cause__
-    code = getattr(cause.orig, "sqlite_errorcode", None) if isinstance(cause, DBAPIError) else None
-    return code is not None and code & 0xFF in _BUSY

@@ -134,7 +134,8 @@ class MailStopped(MailUnavailable):
 class LedgerUnavailable(Transient):
     """The ledger cannot be used now; nothing was kept, and nothing may be acknowledged.
 
-    `next_step` tells an operator what to do. With `needs_person` no waiting helps.
+    `next_step` tells an operator what to do. With `needs_person` no waiting helps. `is_undone`: the
+    database undid the transaction because of another one, and it may be repeated at once.
     """
 
     http_status = 503
@@ -145,10 +146,12 @@ class LedgerUnavailable(Transient):
         *,
         next_step: str = "Look at COURSEBELL_DATABASE_URL, the database and its disk.",
         needs_person: bool = False,
+        is_undone: bool = False,
     ) -> None:
         super().__init__(message)
         self.next_step = next_step
         self.needs_person = needs_person
+        self.is_undone = is_undone
 
 
 class Permanent(CoursebellError):

@@ -378,7 +378,8 @@ def test_what_is_undone_for_ever_or_for_another_reason_is_answered_so(
     postgres_ledger: Engine, times: int, state: str
 ) -> None:
     undo_transactions(postgres_ledger, times, state)
-    with writer_for(postgres_ledger) as writer, pytest.raises(LedgerUnavailable, match=state):
+    refused = pytest.raises(LedgerUnavailable, match=state)
+    with writer_for(postgres_ledger, try_for_s=0.2) as writer, refused:
         writer.keep(arrival(7))
     assert rows(postgres_ledger, deliveries) == rows(postgres_ledger, lookups) == []
 

@@ -5,8 +5,6 @@ hand-over, a second mark just before the step after which nobody can tell whethe
 the receipt after it.
 """
 
-import time
-
 import structlog
 
 from ledger.actions import (
@@ -16,7 +14,7 @@ from ledger.actions import (
     settle_action,
     tries_of,
 )
-from ledger.engine import Connection, writing
+from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
 from schemas.actions import Outcome
 from schemas.errors import (
@@ -39,7 +37,6 @@ from workers.retries import RECEIPT_S, mail_again_at, outage_wait_s
 # through, and it is the email.
 _MAYBE_ITS_OWN = frozenset({Reason.MAIL_INTERRUPTED, Reason.MAIL_SENDER, Reason.MAIL_RELAY})
 _MOST_OF_ITS_OWN = 6
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 _log = structlog.get_logger("action")
 
@@ -91,21 +88,20 @@ def _commit(tools: Performing, claimed: ClaimedAction) -> None:
 def _written_down(
     tools: Performing, claimed: ClaimedAction, result: Outcome | MailUnavailable
 ) -> Outcome | None:
-    """Settle the action, trying again while the ledger is busy: what is lost here is not repeated.
+    """Settle the action, trying again while the ledger is busy: a sent email has no second receipt.
 
     A receipt that was committed although the answer to the commit was lost is found settled.
     """
-    give_up_at = time.monotonic() + RECEIPT_S
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return _settle(tools, claimed, result)
-        except LedgerUnavailable as error:
-            if time.monotonic() > give_up_at:
-                raise
-            _log.warning("receipt.again", action_id=claimed.action_id, error=str(error))
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def note(error: LedgerUnavailable) -> None:
+        _log.warning("receipt.again", action_id=claimed.action_id, error=str(error))
+
+    return repeat_write(
+        lambda: _settle(tools, claimed, result),
+        clock=tools.clock,
+        give_up_at=tools.clock.monotonic() + RECEIPT_S,
+        on_failure=note,
+    )
 
 
 def _settle(
