@@ -1,6 +1,6 @@
-"""What the guardian of our webhooks saw last, and what it did: one row each, beside the controls.
+"""The state of the webhooks that call us, as last seen: one JSON row each among the controls.
 
-Nothing of it holds an address with its query, or a text of the source's.
+No row contains the query of a URL or an error text of the source.
 """
 
 import json
@@ -14,188 +14,183 @@ from sqlalchemy import Connection, delete, select
 from ledger.tables import controls
 from ledger.upsert import insert_into
 from schemas.entity import Entity
-from schemas.hook_actions import action_name
+from schemas.records import action_name
 
+# Names of rows and of their fields are stored: a new name needs a migration.
 _WATCH = "guard"
 _HOOK = "guard:"
+_TIMES = {
+    "active_at",
+    "actions_read_at",
+    "covered_until",
+    "last_deed_at",
+    "last_trigger_at",
+    "looked_at",
+    "missed_from",
+    "refused_at",
+    "seen_at",
+    "since",
+    "well_at",
+}
 
 
-class Silence(StrEnum):
-    """Why a webhook that called us calls us no more."""
+class WhySilent(StrEnum):
+    """Why a webhook that called us no longer does."""
 
     OFF = "off"  # switched off at the source
     GONE = "gone"  # deleted there
-    MOVED = "moved"  # it calls somebody else now
+    MOVED = "moved"  # its URL is no longer ours
 
 
-_SILENCES = {
-    Silence.OFF: "is switched off at Nexudus",
-    Silence.GONE: "was deleted at Nexudus",
-    Silence.MOVED: "calls another address now",
+_WHY = {
+    WhySilent.OFF: "is switched off at Nexudus",
+    WhySilent.GONE: "was deleted at Nexudus",
+    WhySilent.MOVED: "now calls another address",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One silence. What happened from `missed_from` on may not have been told to us."""
+    """A webhook does not call us. We may have missed what changed from `missed_from` on."""
 
-    silence: Silence
+    silence: WhySilent
     since: datetime  # when we first saw it
     missed_from: datetime
-    covered_until: datetime | None = None  # up to when the source was asked for what was missed
+    covered_until: datetime | None = None  # missed changes were requested up to here
     asked_for: int = 0  # how many records that were
     left_off: str | None = None  # why we did not switch it on
 
 
 @dataclass(frozen=True, slots=True)
 class KnownHook:
-    """A webhook that calls us, as seen last.
+    """A webhook that calls us, as last seen.
 
-    `well_at` is when it was last seen switched on and without a failure. `written_at` are the times
-    at which we tried to switch it on, within a day.
+    `well_at` is when it was last seen switched on and without failures; `written_at` holds the
+    times within the last day at which we tried to switch it on.
     """
 
     record_id: int
     name: str | None
     action: int
     business_id: int
-    entities: tuple[Entity, ...]  # what its address says it tells of
+    entities: tuple[Entity, ...]  # what its URL says it reports
     active: bool
     error_count: int
     last_trigger_at: datetime | None
     seen_at: datetime
     active_at: datetime | None = None  # when it was last seen switched on
     well_at: datetime | None = None
-    warned: bool = False  # of its failures in a row
+    warned: bool = False  # its failures in a row were logged
     alarm: Alarm | None = None
     written_at: tuple[datetime, ...] = ()
-    last_deed: str | None = None  # what the guardian did about it last, in words
+    last_deed: str | None = None  # what Coursebell last did about it, as a sentence
     last_deed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How the guardian stands as a whole. `actions` are those about courses that the source has."""
+    """What is known about all webhooks together. `actions` are the source's about courses."""
 
-    origin: str | None  # of the address by which our webhooks were known
+    origin: str | None  # of COURSEBELL_PUBLIC_URL when the webhooks were last listed
     looked_at: datetime | None = None
     actions: tuple[str, ...] = ()
     actions_read_at: datetime | None = None
-    refused: str | None = None  # why the list could not be read, if it is a right that is missing
-    refused_at: datetime | None = None  # when that was last said
+    refused: str | None = None  # why the list could not be read, if a role is missing
+    refused_at: datetime | None = None  # when that was last logged
 
 
 def watch_of(connection: Connection) -> Watch:
-    """Return how the guardian stands."""
+    """Return what is known about all webhooks together."""
     text = connection.scalar(select(controls.c.value).where(controls.c.name == _WATCH))
     if text is None:
         return Watch(None)
-    said = json.loads(text)
-    return Watch(
-        said["origin"],
-        _moment(said["looked_at"]),
-        tuple(said["actions"]),
-        _moment(said["actions_read_at"]),
-        said["refused"],
-        _moment(said["refused_at"]),
-    )
+    watch = Watch(**json.loads(text, object_hook=_with_times))
+    return replace(watch, actions=tuple(watch.actions))
 
 
 def keep_watch(connection: Connection, watch: Watch, now: datetime) -> None:
-    """Keep how the guardian stands."""
+    """Store what is known about all webhooks together."""
     _keep(connection, _WATCH, asdict(watch), now)
 
 
 def look_at_hooks_soon(connection: Connection, now: datetime) -> None:
-    """Make the next look at the webhooks due, since a missing right may have been granted."""
+    """Make the next check of the webhooks due now, since a missing role may have been granted."""
     watch = watch_of(connection)
     if watch.looked_at is not None:
         keep_watch(connection, replace(watch, looked_at=None), now)
 
 
 def known_hooks(connection: Connection) -> dict[int, KnownHook]:
-    """Return all webhooks that we know to call us, or that did, by their Ids."""
+    """Return the webhooks that call us, or did, by their Ids."""
     rows = connection.execute(
         select(controls.c.value).where(controls.c.name.startswith(_HOOK)).order_by(controls.c.name)
     )
-    hooks = [_hook(json.loads(row.value)) for row in rows]
+    hooks = [_hook(json.loads(row.value, object_hook=_with_times)) for row in rows]
     return {hook.record_id: hook for hook in hooks}
 
 
 def keep_hook(connection: Connection, hook: KnownHook, now: datetime) -> None:
-    """Keep what is known of a webhook, in place of what was known before."""
+    """Store what is known about a webhook, replacing what was stored before."""
     _keep(connection, f"{_HOOK}{hook.record_id}", asdict(hook), now)
 
 
 def forget_hook(connection: Connection, record_id: int) -> None:
-    """Forget a webhook."""
+    """Delete what is known about a webhook."""
     connection.execute(delete(controls).where(controls.c.name == f"{_HOOK}{record_id}"))
 
 
 def hook_alarms(connection: Connection) -> list[str]:
-    """Return one sentence for each webhook that calls us no more, and for what else is amiss."""
-    said = [
+    """Return a sentence for each webhook with an alarm, and one if they cannot be listed."""
+    alarms = [
         f"webhook {hook.record_id} ({action_name(hook.action)}) {sentence}"
         for hook in known_hooks(connection).values()
         if (sentence := alarm_sentence(hook)) is not None
     ]
     watch = watch_of(connection)
     if watch.refused is not None:
-        said.append(f"the webhooks at Nexudus cannot be watched: {watch.refused}")
-    return said
+        alarms.append(f"the webhooks at Nexudus cannot be monitored: {watch.refused}")
+    return alarms
 
 
 def alarm_sentence(hook: KnownHook) -> str | None:
-    """Return what is amiss with a webhook, and what was done about it; None if nothing is."""
+    """Return what is wrong with a webhook and what was done about it; None if all is well."""
     alarm = hook.alarm
     if alarm is None:
         return None
-    what = "was off, and is on again" if hook.active else _SILENCES[alarm.silence]
-    told = f"{what}, seen {alarm.since:%Y-%m-%d %H:%M} UTC"
-    asked_for = "1 record" if alarm.asked_for == 1 else f"{alarm.asked_for} records"
+    what = "was off and is on again" if hook.active else _WHY[alarm.silence]
+    records = "1 record" if alarm.asked_for == 1 else f"{alarm.asked_for} records"
     if alarm.covered_until is None:
-        told += "; what was missed is not asked for yet"
+        covered = "missed changes have not been requested yet"
     elif alarm.covered_until < alarm.since:
         upto = f"{alarm.covered_until:%Y-%m-%d %H:%M} UTC"
-        told += f"; asked for what was missed up to {upto}, {asked_for}; it goes on"
+        covered = f"missed changes requested up to {upto} so far ({records}), the rest follows"
     else:
-        told += f"; asked for what was missed, {asked_for}"
-    return told if alarm.left_off is None else f"{told}; not switched on: {alarm.left_off}"
+        covered = f"missed changes requested: {records}"
+    sentence = f"{what} (seen {alarm.since:%Y-%m-%d %H:%M} UTC); {covered}"
+    return sentence if alarm.left_off is None else f"{sentence}; not switched on: {alarm.left_off}"
 
 
 def _keep(connection: Connection, name: str, value: dict[str, Any], now: datetime) -> None:
     text = json.dumps(value, default=datetime.isoformat)
-    values = {"value": text, "changed_at": now, "changed_by": "guardian"}
+    values = {"value": text, "changed_at": now, "changed_by": "webhook health"}
     statement = insert_into(connection, controls).values(name=name, **values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[controls.c.name], set_=values)
     )
 
 
-def _hook(said: dict[str, Any]) -> KnownHook:
-    hook = KnownHook(**said)
-    return replace(
-        hook,
-        entities=tuple(Entity(name) for name in said["entities"]),
-        last_trigger_at=_moment(said["last_trigger_at"]),
-        seen_at=datetime.fromisoformat(said["seen_at"]),
-        active_at=_moment(said["active_at"]),
-        well_at=_moment(said["well_at"]),
-        alarm=None if said["alarm"] is None else _alarm(said["alarm"]),
-        written_at=tuple(datetime.fromisoformat(text) for text in said["written_at"]),
-        last_deed_at=_moment(said["last_deed_at"]),
-    )
+def _hook(stored: dict[str, Any]) -> KnownHook:
+    alarm = stored["alarm"]
+    if alarm is not None:
+        alarm = Alarm(**{**alarm, "silence": WhySilent(alarm["silence"])})
+    entities = tuple(Entity(name) for name in stored["entities"])
+    written_at = tuple(datetime.fromisoformat(text) for text in stored["written_at"])
+    return KnownHook(**{**stored, "entities": entities, "alarm": alarm, "written_at": written_at})
 
 
-def _alarm(said: dict[str, Any]) -> Alarm:
-    return replace(
-        Alarm(**said),
-        silence=Silence(said["silence"]),
-        since=datetime.fromisoformat(said["since"]),
-        missed_from=datetime.fromisoformat(said["missed_from"]),
-        covered_until=_moment(said["covered_until"]),
-    )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _with_times(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored JSON object with its times parsed."""
+    return {
+        name: datetime.fromisoformat(value) if name in _TIMES and value else value
+        for name, value in stored.items()
+    }

@@ -1,7 +1,7 @@
 """All actions a webhook can have, in the source's numbering, typos included (contract, 5.3). Pure.
 
 No course, lesson or enrolment is among them. Written down a second time on purpose, apart from
-`schemas.hook_actions`: a test holds the two lists against each other.
+`schemas.records.web_hook`: a test holds the two lists against each other.
 """
 
 from sandbox.wire import Record

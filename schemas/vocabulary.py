@@ -1,6 +1,6 @@
 """The source's enumerations that we use, with their numbers (contract, sections 2.1 to 2.6).
 
-What a hook is about has a room of its own: `schemas.hook_actions`.
+The actions of webhooks are in `schemas.records.web_hook`.
 """
 
 from enum import Enum, IntEnum

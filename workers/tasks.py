@@ -22,7 +22,6 @@ from workers.check.catalogue import learn_catalogue
 from workers.check.check import check_all
 from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import this_child
-from workers.guard import ROUND_S, guard, is_guard_due
 from workers.lookup.drain import drain_batch
 from workers.names import (
     ACTION_PERFORM,
@@ -37,12 +36,13 @@ from workers.names import (
 from workers.perform.outbox import perform_batch, sweep
 from workers.source.budget import Patience, Urgency
 from workers.source.proving import probe_all
+from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
 
 _LONGEST_S = 10.0
 _PAUSE_S = 0.05  # between two steps of deleting, so that other writers get a turn
 _PROBE_S = 120.0
 _NIGHTLY_S = 240.0  # to read the lists
-_GUARD_LEASE_S = 300.0  # a task is ended by then
+_WEBHOOKS_LEASE_S = 300.0  # a task is ended by then
 
 _log = structlog.get_logger("task")
 
@@ -135,20 +135,20 @@ def reconcile_source() -> None:
 
 
 @shared_task(name=HOOKS_GUARD)
-def guard_hooks() -> None:
-    """Look after the webhooks that call us."""
+def check_hooks() -> None:
+    """Check the webhooks that call us."""
     tools = this_child().workshop
     now, holder = tools.checking.clock.now(), secrets.token_hex(16)
     with writing(tools.engine) as connection:
-        if not is_guard_due(connection, now):
+        if not is_check_due(connection, now):
             return
-        if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_GUARD_LEASE_S):
+        if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_WEBHOOKS_LEASE_S):
             return
     end = time.monotonic() + ROUND_S
-    # What was missed is asked for in what is left of the round's time, for all webhooks together.
+    # The backfill of all webhooks together has what is left of the check's time.
     backfill = partial(missed_in, tools.checking, end=end)
     try:
-        if guard(replace(tools.guarding, backfill=backfill), now, end=end).asked_for:
+        if check_webhooks(replace(tools.webhooks, backfill=backfill), now, end=end).asked_for:
             tools.bell.ring(LOOKUP_DRAIN)
     finally:
         with writing(tools.engine) as connection:

@@ -24,7 +24,6 @@ from workers.broker.connecting import IN_MEMORY
 from workers.check.backfill import missed_in
 from workers.check.tools import Checking
 from workers.clocks import Clock, utc_now
-from workers.guard import Guarding
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
@@ -37,6 +36,7 @@ from workers.source.budget import Budget, Budgeting
 from workers.source.client import Source
 from workers.source.lending import Sources
 from workers.source.sign_in import credentials_of
+from workers.sync.webhooks import WebhookHealth
 
 # Beside the packages in a working tree, inside one of them once installed.
 _SHIPPED_RULES = (
@@ -58,7 +58,7 @@ class Workshop:
     sources: Sources
     budget: Budget
     checking: Checking
-    guarding: Guarding
+    webhooks: WebhookHealth
 
     def close(self) -> None:
         """Let go of connections and threads."""
@@ -123,7 +123,7 @@ def make_workshop(
         sources,
         budget,
         checking,
-        Guarding(
+        WebhookHealth(
             engine,
             sources.lend,
             clock,

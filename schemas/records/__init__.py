@@ -21,9 +21,16 @@ from schemas.records.lesson import Lesson, LessonSchema
 from schemas.records.section import Section, SectionSchema
 from schemas.records.time_zone import TimeZone, TimeZoneSchema
 from schemas.records.user import User, UserSchema
-from schemas.records.web_hook import WebHook, WebHookSchema
+from schemas.records.web_hook import (
+    ACTION_NAMES,
+    WebHook,
+    WebHookSchema,
+    action_name,
+    course_actions,
+)
 
 __all__ = [
+    "ACTION_NAMES",
     "Business",
     "CompletedLesson",
     "Course",
@@ -36,6 +43,8 @@ __all__ = [
     "TimeZone",
     "User",
     "WebHook",
+    "action_name",
+    "course_actions",
     "dump_record",
     "is_whole",
     "load_record",

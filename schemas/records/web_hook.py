@@ -1,5 +1,6 @@
-"""WebHook: where the source calls when something happens, and how that goes (contract, 5.6)."""
+"""WebHook records (contract, 5.6), and the actions a webhook may be about (contract, 5.3)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,14 +9,44 @@ from marshmallow import fields
 from schemas.base import SourceSchema
 from schemas.fields import Flag, RecordId, SourceTime, optional_text, optional_time
 
+# All 90 actions in the order of their numbers, spelled as the source spells them ("HelDesk"
+# included), because people search for these names there. None of them is about a course.
+ACTION_NAMES = tuple(
+    """
+    None CoworkerUpdate CoworkerCreate BlogPostCreate BlogPostUpdate BookingCreate BookingUpdate
+    BookingDelete SendWelcomeEmail CoworkerContractActivate CoworkerContractCancel
+    CoworkerContractRenew CoworkerContractUpgradeDowngrade CoworkerContractActivateFirst
+    CoworkerInvoiceCreateFirst CoworkerInvoiceCreate CoworkerInvoiceDelete CoworkerInvoiceUpdate
+    CoworkerInvoiceRefund CoworkerInvoiceCreditNote CoworkerInvoicePaid
+    CoworkerInvoiceFailedPayment CoworkerInvoiceReceivedPayment CoworkerInvoiceAwaitingPayment
+    CalendarEventCreate CalendarEventUpdate CalendarEventAttendeeDelete
+    CalendarEventAttendeeCreate CalendarEventAttendeeUpdate GlobalChatMessageCreate
+    NewsLetterSubscriberCreate NewsLetterSubscriberSubscribed NewsLetterSubscriberUnSubscribed
+    NewsLetterSubscriberRemovedFromGroup CoworkerCheckout CoworkerCheckin CoworkerCheckinFailed
+    VisitorNotification CommunityBoardNewThread CommunityBoardNewReply VisitorCheckedin
+    VisitorRegistered BlogPostDelete CalendarEventDelete HelDeskMessageCreated
+    HelpDeskCommentCreated CheckinCreated CheckinUpdated CheckinDeleted CoworkerDelete
+    CoworkerMessageCreate DeliveryCreated DeliveryAssigned ProposalCreated ProposalUpdated
+    ProposalDeleted TeamCreated TeamUpdated TeamDeleted CoworkerContractUpdate AccessControlUpdate
+    CoworkerContractCreate FailedCheckin VisitorDeleted CoworkerInvoiceLedgerEntryCreate
+    CoworkerInvoiceLedgerEntryDelete CoworkerInvoiceLedgerEntryUpdate CoworkerProductCreate
+    CoworkerProductUpdate CoworkerProductDelete FloorPlanDeskCreate FloorPlanDeskDelete
+    FloorPlanDeskUpdate TariffCreate TariffDelete TariffUpdate CoworkerContractDelete
+    FloorPlanCreate FloorPlanDelete FloorPlanUpdate ProductCreate ProductDelete ProductUpdate
+    BusinessUpdate CommunityGroupCreate CommunityGroupDelete CommunityGroupUpdate
+    CoworkerPaymentMethodCreate CoworkerPaymentMethodDelete CoworkerPaymentMethodUpdate
+    """.split()  # noqa: SIM905 - as a list it would be 90 lines
+)
+_COURSE_WORDS = ("course", "lesson", "enrol")  # also finds "enroll" and "Enrolment"
+
 
 @dataclass(frozen=True, slots=True)
 class WebHook:
-    """A hook as the source has it: one action, one location.
+    """A webhook as the source has it: one action, one location.
 
-    `action` is a number of `schemas.hook_actions`, or one added since. `error_count` failures in a
-    row; at ten the source switches it off. Addresses may hold a key, and the last error may repeat
-    the address, so neither is printed.
+    `action` is the number of one of `ACTION_NAMES`, or of an action added since. `error_count`
+    counts failures in a row; at ten the source switches the webhook off. The URL may contain a key,
+    and the last error may repeat the URL, so neither is printed.
     """
 
     record_id: int
@@ -31,7 +62,7 @@ class WebHook:
 
 
 class WebHookSchema(SourceSchema):
-    """Loads a WebHook, by Id or as a row of a list."""
+    """Load a WebHook, read by Id or as a row of a list."""
 
     record_class = WebHook
 
@@ -47,3 +78,19 @@ class WebHookSchema(SourceSchema):
     )
     last_error = optional_text("LastError")
     last_trigger_at = optional_time("LastTrigger")
+
+
+def action_name(number: int) -> str:
+    """Return the source's name of an action, or for example "action 91" for one added since."""
+    if 1 <= number <= len(ACTION_NAMES):
+        return ACTION_NAMES[number - 1]
+    return f"action {number}"
+
+
+def course_actions(names: Iterable[str]) -> list[str]:
+    """Return the actions among these that seem to be about courses, in the given order.
+
+    There is none yet. Once the source has one, its webhook can report what we must poll for today;
+    `GET /api/utils/enums?name=eWebhookAction` lists the names (contract, section 5.3).
+    """
+    return [name for name in names if any(word in name.lower() for word in _COURSE_WORDS)]

@@ -352,7 +352,7 @@ def test_a_window_of_one_kind_is_written_down_as_such(space: Space) -> None:
 
 
 def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any option
-    """Ask for what was missed in the last 60 days, as the guardian does."""
+    """Ask for what was missed in the last 60 days, as the webhook check does."""
     checking = Checking(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
     return missed_in(checking, back(space, days=60), space.clock.now(), FOLLOWED, **options)
 

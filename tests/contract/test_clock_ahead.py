@@ -35,11 +35,11 @@ from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
 from workers.check.reconcile.nightly import is_nightly_due
 from workers.clocks import utc_now
-from workers.guard import is_guard_due
 from workers.lease import Lease
 from workers.perform.outbox import perform_batch, sweep
 from workers.retries import LONGEST_WAITS, refused_again_at
 from workers.source.sign_in import Credentials, Tokens
+from workers.sync.webhooks import is_check_due
 
 A_DAY = timedelta(days=1)
 DAYTIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -311,12 +311,12 @@ def test_what_ran_tomorrow_is_done_again_today(ledger_engine: Engine) -> None:
         end_check(connection, run.check_id, NOW + A_DAY)
         keep_watch(connection, Watch(None, looked_at=NOW + A_DAY), NOW + A_DAY)
         assert is_nightly_due(connection, NOW, LISBON)
-        assert is_guard_due(connection, NOW)
+        assert is_check_due(connection, NOW)
         keep_watch(connection, Watch(None, looked_at=NOW), NOW)
         run = begin_check(connection, CheckKind.RECONCILE, None, NOW)
         end_check(connection, run.check_id, NOW)
         assert not is_nightly_due(connection, NOW, LISBON)
-        assert not is_guard_due(connection, NOW)
+        assert not is_check_due(connection, NOW)
 
 
 def test_what_a_list_no_longer_has_is_gone_although_it_was_read_tomorrow(

@@ -27,7 +27,7 @@ def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_a
     tmp_path: Path,
 ) -> None:
     with living(tmp_path) as house:
-        # Before anything runs: the guardian of webhooks signs in at once.
+        # Before anything runs: the webhook check signs in at once.
         house.sandbox.post(
             "/sandbox/faults",
             kind="answer",

@@ -12,8 +12,14 @@ import pytest
 
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable
-from schemas.hook_actions import action_name
-from schemas.records import CompletedLesson, CourseMember, WebHook, dump_record, load_record
+from schemas.records import (
+    CompletedLesson,
+    CourseMember,
+    WebHook,
+    action_name,
+    dump_record,
+    load_record,
+)
 from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 
 SAMPLES = Path(__file__).parents[1] / "samples"

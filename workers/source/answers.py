@@ -1,4 +1,4 @@
-"""Reads one answer of the source: pure, so that every odd one can be tried in a table.
+"""Reads one answer of the source, to a read or to a write: pure, so that tables can test it.
 
 The source answers in more ways than its status tells (contract, section 4): throttling is 409,
 a missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or a bare string.
@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Final
 
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
+from workers.source.foreign import short
 
 _LONGEST_WAIT_S = 3600.0  # a longer Retry-After is not believed
+_MOST_ERRORS = 5  # shown of a refused write
 # Of what may be declared we believe what .NET can write; all others are a way to be tricked.
 _CHARSET = re.compile(
     r"charset=[\"']?(iso-8859-\d{1,2}|windows-125\d|utf-16(?:le|be)?)\b", re.IGNORECASE
@@ -37,6 +40,10 @@ class Missing:
     """The source says there is no such record, or says nothing better: see `certain`."""
 
     certain: bool
+
+
+class WriteDenied(SourceRefused):
+    """Our user may not write this: a role is missing."""
 
 
 class _Kind(Enum):
@@ -110,6 +117,64 @@ def read_answer(answer: Answer) -> object | Missing:
             raise SourceRefused(said)
         case _:
             raise SourceUnavailable(said)
+
+
+def read_written(answer: Answer) -> object:
+    """Return `Value` of a write that was done: only an envelope with WasSuccessful says that.
+
+    A refusal may come as HTTP 200 or 400, with sentences that say why (contract, section 4); the
+    values we sent are not repeated from them.
+
+    Raises:
+        WriteDenied: not done, because a role is missing.
+        SourceRefused: not done: WasSuccessful is false, there is no such record, or a 200 does not
+            say what became of it.
+        SourceThrottled: not looked at; carries `retry_after_s`.
+        SourceUnavailable: it may have been done or not.
+    """
+    envelope = _envelope(answer)
+    if envelope is not None and envelope["WasSuccessful"] is not True:
+        why = "; ".join(_sentences(envelope)) or "it does not say why"
+        raise SourceRefused(f"the source refused the write: {why}")
+    if envelope is not None and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return envelope.get("Value")
+    try:
+        found = read_answer(answer)
+    except SourceRefused as error:
+        # A 403 with a page is the source's edge and is read as no answer.
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise WriteDenied(str(error)) from None
+        raise
+    if isinstance(found, Missing):
+        if found.certain:
+            raise SourceRefused("the source has no such record to write to")
+        raise SourceUnavailable(f"the source answered {answer.status} to a write")
+    raise SourceRefused("the source answered 200 and does not say whether the write was done")
+
+
+def _envelope(answer: Answer) -> Mapping[str, object] | None:
+    """Return the envelope that answers a write, whatever the status; None for anything else."""
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and "WasSuccessful" in value else None
+
+
+def _sentences(envelope: Mapping[str, object]) -> Iterator[str]:
+    errors = envelope.get("Errors")
+    found = [one for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
+    for error in found[:_MOST_ERRORS]:
+        attempted = str(error.get("AttemptedValue") or "")
+        parts = [
+            short(part.replace(attempted, "…") if attempted else part)
+            for part in (error.get("PropertyName"), error.get("Message"))
+            if isinstance(part, str) and part
+        ]
+        if parts:
+            yield ": ".join(parts)
+    if not found and isinstance(envelope.get("Message"), str):
+        yield short(str(envelope["Message"]))
 
 
 def _meaning(answer: Answer) -> tuple[_Meaning, str]:

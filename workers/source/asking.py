@@ -13,11 +13,10 @@ import structlog
 
 from ledger.sign_ins import SignIn
 from schemas.errors import SourceThrottled, SourceUnavailable
-from workers.source.answers import Answer, Missing, read_answer
+from workers.source.answers import Answer, Missing, read_answer, read_written
 from workers.source.budget import Budgeting, Patience
 from workers.source.http import Transport
 from workers.source.sign_in import Tokens
-from workers.source.written import read_written
 
 _DENIED_FOR_S = 3600.0
 _CALM_S = 1.0  # at least, when the source asks for quiet

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from schemas.errors import CoursebellError
-from schemas.hook_actions import about_courses, action_name
-from schemas.records import WebHook
+from schemas.records import WebHook, action_name, course_actions
 from schemas.settings.addresses import is_loopback
 from workers.source.checkup.questions import Came, Said
 from workers.source.checkup.values import Check, Topic, Verdict, when
@@ -39,7 +38,7 @@ def action_check(said: Said, public_url: str) -> Check:
     if not names:
         found = "which webhooks Nexudus has could not be read"
         return Check(Topic.HOOKS, name, Verdict.NOTE, found)
-    about = about_courses(names)
+    about = course_actions(names)
     if not about:
         found = f"none of the {len(names)} things Nexudus has webhooks for is about courses"
         return Check(Topic.HOOKS, name, Verdict.OK, found)

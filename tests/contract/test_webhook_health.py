@@ -1,4 +1,4 @@
-"""The guardian against the stand-in: it sees, raises the alarm, mends with care, forgets nobody."""
+"""Webhook health against the stand-in: alarms, switching on with care, and the backfill."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from ledger.checks import CheckKind, last_run, open_run
 from ledger.engine import Engine, reading, writing
 from ledger.hooks import (
     KnownHook,
-    Silence,
+    WhySilent,
     hook_alarms,
     known_hooks,
     look_at_hooks_soon,
@@ -41,11 +41,17 @@ from workers.check.backfill import FirstLookAwaited, Unfinished, missed_in, wind
 from workers.check.check import check_all
 from workers.check.tools import Checking
 from workers.clocks import utc_now
-from workers.guard import Guarding, Report, guard, is_guard_due
-from workers.guard.enabling import Enabled, enable
-from workers.guard.mending import Came
 from workers.source.client import Source
 from workers.source.lending import Sources
+from workers.source.webhooks import Came
+from workers.sync.webhook_state import Report
+from workers.sync.webhooks import (
+    Enabled,
+    WebhookHealth,
+    check_webhooks,
+    enable,
+    is_check_due,
+)
 
 MEMBERS, COMPLETIONS = 1_416_050_000, 1_416_050_001
 HOOKS = "/api/sys/webhooks"
@@ -67,14 +73,14 @@ class Watchman:
     logs: list[str] = field(default_factory=list)
     trouble: SourceUnavailable | Unfinished | FirstLookAwaited | None = None
 
-    def guarding(self, *, may_switch_on: bool = True, **other: Any) -> Guarding:  # noqa: ANN401 - any field
+    def health(self, *, may_switch_on: bool = True, **other: Any) -> WebhookHealth:  # noqa: ANN401 - any field
         given = {
             "public_url": self.receiver.url,
             "backfill": self.backfill,
             "started_at": datetime.min.replace(tzinfo=self.clock.now().tzinfo),
             **other,
         }
-        return Guarding(
+        return WebhookHealth(
             self.engine, self.sources.lend, self.clock, may_switch_on=may_switch_on, **given
         )
 
@@ -87,12 +93,12 @@ class Watchman:
     def round(self, minutes: float = 0.0, **options: Any) -> Report:  # noqa: ANN401 - any field
         self.clock.move(60 * minutes)
         with capture_logs() as logs:
-            report = guard(self.guarding(**options), self.clock.now())
+            report = check_webhooks(self.health(**options), self.clock.now())
         self.logs = [line["event"] for line in logs if line["event"].startswith("hook.")]
         return report
 
     def enable(self, record_id: int) -> Enabled:
-        return enable(self.guarding(), record_id, self.clock.now())
+        return enable(self.health(), record_id, self.clock.now())
 
     def known(self, record_id: int = MEMBERS) -> KnownHook:
         with reading(self.engine) as connection:
@@ -356,9 +362,9 @@ def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked
     [said] = watchman.alarms()
     assert said.count("`") % 2 == 0
     with writing(watchman.engine) as connection:
-        assert not is_guard_due(connection, watchman.clock.now())
+        assert not is_check_due(connection, watchman.clock.now())
         look_at_hooks_soon(connection, watchman.clock.now())
-        assert is_guard_due(connection, watchman.clock.now())
+        assert is_check_due(connection, watchman.clock.now())
     watchman.round()
     assert watchman.alarms() == []
 
@@ -488,7 +494,7 @@ def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_
     assert alarm.covered_until is None
     # By a person it is switched on, and is covered later too.
     assert "first look" in (
-        enable(watchman.guarding(backfill=backfill), MEMBERS, utc_now()).trouble or ""
+        enable(watchman.health(backfill=backfill), MEMBERS, utc_now()).trouble or ""
     )
     check_all(checking, for_s=60)
     watchman.clock.move(1)
@@ -561,7 +567,7 @@ def test_all_are_switched_on_before_anything_is_asked_for(watchman: Watchman) ->
 
 def test_after_its_time_a_round_asks_nothing_and_the_next_one_does(watchman: Watchman) -> None:
     watchman.change(Active=False)
-    report = guard(watchman.guarding(), watchman.clock.now(), end=time.monotonic() - 1)
+    report = check_webhooks(watchman.health(), watchman.clock.now(), end=time.monotonic() - 1)
     assert (report.raised, report.switched_on, watchman.asked) == (0, 0, [])
     assert report.trouble is not None
     assert watchman.round(10).switched_on == 1
@@ -572,7 +578,7 @@ def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> Non
     def is_due(minutes: float) -> bool:
         watchman.clock.move(60 * minutes)
         with reading(watchman.engine) as connection:
-            return is_guard_due(connection, watchman.clock.now())
+            return is_check_due(connection, watchman.clock.now())
 
     assert is_due(0)
     watchman.round()
@@ -618,7 +624,7 @@ def test_no_key_in_an_address_and_no_text_of_an_error_is_remembered(watchman: Wa
     watchman.round(may_switch_on=False)
     known = watchman.known()
     assert known.alarm is not None
-    assert known.alarm.silence is Silence.OFF
+    assert known.alarm.silence is WhySilent.OFF
     assert known.entities == (Entity.COURSE_MEMBER,)
     with reading(watchman.engine) as connection:
         kept = connection.exec_driver_sql("SELECT value FROM controls").scalars().all()

@@ -1,4 +1,4 @@
-"""The guardian's pure parts: whose a webhook is, what was missed, and how one is switched on."""
+"""Webhook health without a source: which are ours, what was missed, how one is switched on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,16 +7,23 @@ from typing import Any
 
 import pytest
 
-from ledger.hooks import Alarm, KnownHook, Silence, alarm_sentence
+from ledger.hooks import Alarm, KnownHook, WhySilent, alarm_sentence
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import WebHook
-from workers.guard.judging import MARGIN, SHOWN_FOR, is_settled, seen, silenced
-from workers.guard.looking import calls_us, entities_of, is_for_us, source_actions
-from workers.guard.mending import Came, cover, switch_on
-from workers.guard.registering import address_for
 from workers.source.answers import Missing
-from workers.source.writing import NewHook, Writing
+from workers.source.webhooks import (
+    Came,
+    NewHook,
+    address_for,
+    calls_us,
+    create_webhook,
+    entities_of,
+    is_for_us,
+    switch_on,
+    webhook_actions,
+)
+from workers.sync.webhook_state import MARGIN, SHOWN_FOR, cover, is_settled, seen, silenced
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BEFORE = NOW - timedelta(minutes=10)
@@ -119,16 +126,16 @@ def test_an_alarm_is_raised_once_and_its_window_never_moves() -> None:
     first = seen(None, off(last_trigger_at=BEFORE), BEFORE)
     later = seen(first, off(last_trigger_at=NOW), NOW)
     assert later.alarm == first.alarm
-    gone = silenced(later, Silence.GONE, NOW, NOW)
+    gone = silenced(later, WhySilent.GONE, NOW, NOW)
     assert gone.alarm is not None
     assert first.alarm is not None
-    assert gone.alarm == replace(first.alarm, silence=Silence.GONE)
+    assert gone.alarm == replace(first.alarm, silence=WhySilent.GONE)
 
 
 def test_one_that_is_gone_is_shown_a_week_or_until_it_has_a_successor() -> None:
-    known = silenced(seen(None, HOOK, BEFORE), Silence.GONE, NOW, NOW)
+    known = silenced(seen(None, HOOK, BEFORE), WhySilent.GONE, NOW, NOW)
     assert not is_settled(known, [known], NOW + SHOWN_FOR)  # nobody asked for what was missed yet
-    covered = cover(known, lambda *_: 2, NOW)
+    covered, _, _ = cover(known, lambda *_: 2, NOW)
     assert not is_settled(covered, [covered], NOW)
     assert is_settled(covered, [covered], NOW + SHOWN_FOR)
     successor = seen(None, replace(HOOK, record_id=8), NOW)
@@ -146,23 +153,24 @@ def test_what_was_asked_for_before_is_not_asked_for_again() -> None:
         return 2
 
     known = seen(None, off(last_trigger_at=BEFORE), BEFORE)
-    once = cover(known, backfill, NOW)
-    twice = cover(once, backfill, NOW + timedelta(hours=1))
+    once, _, _ = cover(known, backfill, NOW)
+    twice, asked_for, trouble = cover(once, backfill, NOW + timedelta(hours=1))
     assert asked == [
         (BEFORE - MARGIN, NOW + MARGIN),
         (NOW - MARGIN, NOW + timedelta(hours=1) + MARGIN),
     ]
+    assert (asked_for, trouble) == (2, None)
     assert twice.alarm is not None
     assert twice.alarm.asked_for == 4
-    assert cover(replace(known, alarm=None), backfill, NOW).alarm is None
+    assert cover(replace(known, alarm=None), backfill, NOW)[0].alarm is None
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("silence", list(Silence))
-def test_every_alarm_has_its_sentence(silence: Silence) -> None:
+@pytest.mark.parametrize("silence", list(WhySilent))
+def test_every_alarm_has_its_sentence(silence: WhySilent) -> None:
     known = silenced(seen(None, HOOK, NOW), silence, NOW, NOW)
     assert alarm_sentence(seen(None, HOOK, NOW)) is None
-    assert "not asked for yet" in (alarm_sentence(known) or "")
+    assert "not been requested yet" in (alarm_sentence(known) or "")
     assert "on again" in (alarm_sentence(replace(known, active=True)) or "")
     left = replace(known, alarm=Alarm(silence, NOW, NOW, NOW, 3, "why"))
     assert (alarm_sentence(left) or "").endswith("3 records; not switched on: why")
@@ -198,7 +206,7 @@ class Paper:
 
 def try_it(paper: Paper, noted: list[str] | None = None) -> Came:
     notes = [] if noted is None else noted
-    return switch_on(Writing(paper), 7, PUBLIC, lambda: notes.append("before")).came
+    return switch_on(paper, 7, PUBLIC, lambda: notes.append("before")).came
 
 
 def test_the_whole_record_is_sent_back_with_one_field_changed() -> None:
@@ -228,9 +236,10 @@ def test_what_needs_no_writing_is_not_written_to(hook: dict[str, Any] | None, ca
 @pytest.mark.parametrize("missing", ["BusinessId", "Name", "Action", "Description", "Active"])
 def test_a_record_without_one_of_its_fields_is_not_sent_back(missing: str) -> None:
     paper = Paper({name: value for name, value in WHOLE.items() if name != missing})
+    noted: list[str] = []
     with pytest.raises(SourceRefused, match=missing):
-        try_it(paper)
-    assert paper.sent == []
+        try_it(paper, noted)
+    assert (paper.sent, noted) == ([], [])
 
 
 def test_another_record_than_the_one_asked_for_is_not_sent_back() -> None:
@@ -267,7 +276,7 @@ def test_what_the_source_cleared_by_the_way_is_named() -> None:
             self.hook = {**(self.hook or {}), "Description": None, "UpdatedOn": "later"}
             return done
 
-    done = switch_on(Writing(Clearing(WHOLE)), 7, PUBLIC, lambda: None)
+    done = switch_on(Clearing(WHOLE), 7, PUBLIC, lambda: None)
     assert (done.came, list(done.lost)) == (Came.ON, ["Description"])
 
 
@@ -280,7 +289,7 @@ def test_a_new_one_may_be_answered_without_its_id(value: object, record_id: int 
             super().send(method, path, value_)
             return value
 
-    assert Writing(Answering(None)).create(NewHook(1, "Bell", 91, OURS)) == record_id
+    assert create_webhook(Answering(None), NewHook(1, "Bell", 91, OURS)) == record_id
 
 
 @pytest.mark.parametrize(
@@ -300,6 +309,6 @@ def test_an_address_names_a_kind_of_record_only_if_the_action_does(action: str, 
 
 def test_the_list_of_actions_is_read_as_far_as_it_is_one() -> None:
     items = [{"Id": 1, "Name": "None"}, {"Id": "2", "Name": "x"}, {"Name": "y"}, 7]
-    assert source_actions(Paper(None, answers=items)) == {"None": 1}
+    assert webhook_actions(Paper(None, answers=items)) == {"None": 1}
     with pytest.raises(SourceUnavailable):
-        source_actions(Paper(None, answers=Missing(certain=False)))
+        webhook_actions(Paper(None, answers=Missing(certain=False)))

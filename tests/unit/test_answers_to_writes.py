@@ -5,8 +5,7 @@ import json
 import pytest
 
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
-from workers.source.answers import Answer
-from workers.source.written import WriteDenied, read_written
+from workers.source.answers import Answer, WriteDenied, read_written
 
 DONE = {"Status": 200, "Value": {"Id": 7}, "Errors": None, "WasSuccessful": True}
 
