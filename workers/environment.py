@@ -29,7 +29,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return every setting in this environment, `NAME_FILE` replaced by `NAME` and the file's text.
 
     Where ours is unset, a platform's `PORT`, `DATABASE_URL` or `REDIS_URL` takes its place
-    (`schemas.settings.platform`). One newline at the file's end is dropped. Names that are no
+    (`from_platform`). One newline at the file's end is dropped. Names that are no
     settings stay as they are, for `load_settings` to name. An empty text is the same as none, also
     for `NAME_FILE`.
 

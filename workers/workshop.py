@@ -15,7 +15,7 @@ from ledger.keys import check_key, has_known_key
 from schemas.errors import ConfigurationError
 from schemas.rules import Rules, load_rules, rules_text
 from schemas.settings import Settings
-from schemas.settings.values import SHORTEST_SECRET
+from schemas.settings.table import SHORTEST_SECRET
 from workers.actions.base import Action
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.compose import TEMPLATES, Letters

@@ -8,12 +8,13 @@ import ipaddress
 import re
 import string
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from marshmallow import ValidationError
 
-from schemas.settings.broker import broker_address
-from schemas.settings.shape import Listen, MailAddress, SmtpServer, TlsMode
+from schemas.settings.broker_address import broker_address
 from schemas.text import ascii_domain, is_one_line, one_of
 
 API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
@@ -65,6 +66,45 @@ _PERCENT_ENCODE = (
 )
 _IMPLICIT_PORT = 465  # RFC 8314, section 3.3
 _SUBMISSION_PORT = 587  # RFC 6409
+
+
+class TlsMode(StrEnum):
+    """How the connection to the mail server is encrypted."""
+
+    NONE = "none"  # not at all: only without a login, or on this machine
+    STARTTLS = "starttls"  # begins in the clear and must be upgraded before the login
+    IMPLICIT = "implicit"  # encrypted from the first byte
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """The mail server. Either both `username` and `password` are set, or neither."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None = field(repr=False)
+    tls: TlsMode
+
+
+@dataclass(frozen=True, slots=True)
+class MailAddress:
+    """A sender. `name` is empty if only an address was given."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the web process listens. `host` has no brackets, also when it is an IPv6 address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return `host:port`, with the brackets that an IPv6 address needs there."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,105 +1,60 @@
-"""From the environment's texts to typed settings, with every mistake at once.
+"""From the environment's texts to typed settings and back to lines that may be shown.
 
-Mistakes name the setting and what was expected. They never repeat what was written: a password
-pasted into the wrong setting must not end in a log.
+Mistakes name the setting and what was expected, all of them at once. They never repeat what was
+written: a password pasted into the wrong setting must not end in a log.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from marshmallow import ValidationError, post_load
+from marshmallow import ValidationError
 
 from schemas.base import HouseSchema
 from schemas.errors import ConfigurationError
-from schemas.settings import addresses, values
-from schemas.settings.quotes import unquoted
-from schemas.settings.shape import Settings
-from schemas.settings.table import PREFIX, SETTINGS
+from schemas.settings import addresses
+from schemas.settings.addresses import MailAddress, SmtpServer
+from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings, whole_number
 from schemas.text import Text, closest
 
 _FILE = "_FILE"
 _BLANKS = " \t"
-_A_DAY_S = 86_400
-_AN_HOUR_S = 3_600
-_MOST_WORKERS = 64
+_QUOTES = ("'", '"')
+_SPECIAL_IN_DOUBLE_QUOTES = frozenset('"\\$`')  # a shell would have changed or removed these
+_HIGHEST_PORT = 65_535
+_BY_NAME = {doc.name: doc for doc in SETTINGS}
 
 
-class SettingsSchema(HouseSchema):
-    """One field for each setting; the attribute of `Settings` is the field's own name."""
-
-    record_class = Settings
-
-    data_dir = Text(values.folder, data_key="COURSEBELL_DATA_DIR")
-    database_url = Text(
-        addresses.database_url, data_key="COURSEBELL_DATABASE_URL", load_default=None
-    )
-    broker_url = Text(addresses.broker_url, data_key="COURSEBELL_BROKER_URL", load_default=None)
-    nexudus_url = Text(addresses.nexudus_url, data_key="COURSEBELL_NEXUDUS_URL")
-    nexudus_username = Text(values.plain, data_key="COURSEBELL_NEXUDUS_USERNAME", load_default=None)
-    nexudus_password = Text(values.plain, data_key="COURSEBELL_NEXUDUS_PASSWORD", load_default=None)
-    nexudus_totp = Text(
-        values.authenticator_key, data_key="COURSEBELL_NEXUDUS_TOTP", load_default=None
-    )
-    nexudus_client_id = Text(
-        values.plain, data_key="COURSEBELL_NEXUDUS_CLIENT_ID", load_default=None
-    )
-    hook_secrets = Text(values.hook_secrets, data_key="COURSEBELL_HOOK_SECRETS", load_default=())
-    relay_tokens = Text(values.relay_tokens, data_key="COURSEBELL_RELAY_TOKENS", load_default=())
-    smtp = Text(addresses.smtp_server, data_key="COURSEBELL_SMTP_URL", load_default=None)
-    mail_from = Text(addresses.mail_address, data_key="COURSEBELL_MAIL_FROM", load_default=None)
-    mail_reply_to = Text(
-        addresses.mail_address, data_key="COURSEBELL_MAIL_REPLY_TO", load_default=None
-    )
-    rules = Text(values.plain, data_key="COURSEBELL_RULES", load_default=None)
-    public_url = Text(addresses.web_address, data_key="COURSEBELL_PUBLIC_URL")
-    listen = Text(addresses.listen, data_key="COURSEBELL_LISTEN")
-    mode = Text(values.mode, data_key="COURSEBELL_MODE")
-    check_every_s = Text(values.whole_number(0, _A_DAY_S), data_key="COURSEBELL_CHECK_EVERY_S")
-    hooks_reenable = Text(values.flag, data_key="COURSEBELL_HOOKS_REENABLE")
-    lesson_url = Text(
-        addresses.portal_pattern("course_id", "lesson_id", "lesson_unique_id"),
-        data_key="COURSEBELL_LESSON_URL",
-        load_default=None,
-    )
-    course_url = Text(
-        addresses.portal_pattern("course_id"), data_key="COURSEBELL_COURSE_URL", load_default=None
-    )
-    secret_key = Text(values.secret, data_key="COURSEBELL_SECRET_KEY", load_default=None)
-    nexudus_limits = Text(values.limits, data_key="COURSEBELL_NEXUDUS_LIMITS")
-    zone = Text(values.zone, data_key="COURSEBELL_ZONE")
-    lease_s = Text(values.whole_number(1, _AN_HOUR_S), data_key="COURSEBELL_LEASE_S")
-    workers = Text(values.whole_number(1, _MOST_WORKERS), data_key="COURSEBELL_WORKERS")
-
-    @post_load
-    def make_record(self, fields: dict[str, Any], **_: Any) -> Any:  # noqa: ANN401 - marshmallow's own signature
-        """Build the settings; the ledger's place follows from the data folder unless given."""
-        in_data_dir = f"sqlite:///{fields['data_dir']}/coursebell.db"
-        return Settings(**{**fields, "database_url": fields["database_url"] or in_data_dir})
+def _field(doc: SettingDoc) -> Text[Any]:
+    default = {} if doc.default is not None else {"load_default": doc.unset}
+    return Text(doc.parse, data_key=doc.name, **default)
 
 
-_SCHEMA = SettingsSchema()
+class _SettingsSchema(HouseSchema):
+    record_class = dict
 
-# Which attribute of `Settings` each setting becomes.
-ATTRIBUTES: dict[str, str] = {
-    field.data_key: attribute for attribute, field in _SCHEMA.fields.items() if field.data_key
-}
+
+_SCHEMA = _SettingsSchema.from_dict({doc.attribute: _field(doc) for doc in SETTINGS})()
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings that this environment states, with defaults for the rest.
 
     Only names that begin with `COURSEBELL_` are looked at, and an empty text is the same as none.
-    Quotes around a whole value are removed (`schemas.settings.quotes`).
-    Names that end in `_FILE` must have been resolved before (`workers.environment` does that).
+    Quotes around a whole value are removed (`unquoted`). Names that end in `_FILE` must have been
+    resolved before (`workers.environment` does that).
 
     Raises:
         ConfigurationError: with one sentence for each mistake, in the order of the table, each
             beginning with the setting's name; a name that is no setting is a mistake too.
     """
-    ours = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
     stated: dict[str, str] = {}
     mistakes: dict[str, Any] = {}
-    for name, text in ours.items():
+    for name, text in environ.items():
+        if not name.startswith(PREFIX):
+            continue
         try:
             value = plain_text(name, text)
         except ValidationError as error:
@@ -108,12 +63,27 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             stated |= {name: value} if value else {}
     defaults = {doc.name: doc.default for doc in SETTINGS if doc.default is not None}
     try:
-        loaded: Settings = _SCHEMA.load({**defaults, **stated})
+        loaded: dict[str, Any] = _SCHEMA.load({**defaults, **stated})
     except ValidationError as errors:
         mistakes |= errors.messages_dict
     if mistakes:
         raise ConfigurationError(_sentences(mistakes))
-    return loaded
+    in_data_dir = f"sqlite:///{loaded['data_dir']}/coursebell.db"
+    return Settings(**{**loaded, "database_url": loaded["database_url"] or in_data_dir})
+
+
+def _sentences(errors: Mapping[str, Any]) -> list[str]:
+    known = [f"{name}: {sentence}" for name in _BY_NAME for sentence in errors.get(name, ())]
+    unknown = sorted(name for name in errors if name not in _BY_NAME)
+    return known + [f"{ascii(name)[1:-1]}: {_unknown(name)}" for name in unknown]
+
+
+def _unknown(name: str) -> str:
+    """Say that there is no such setting, and which one may have been meant."""
+    if name.removesuffix(_FILE) in _BY_NAME:
+        return "expected to have been read from its file before; this is a fault of the caller"
+    names = {one + _FILE if name.endswith(_FILE) else one for one in _BY_NAME}
+    return f"there is no such setting{closest(name, names, prefix=PREFIX)}"
 
 
 def plain_text(name: str, text: str) -> str:
@@ -124,8 +94,36 @@ def plain_text(name: str, text: str) -> str:
     Raises:
         ValidationError: see `unquoted`.
     """
-    secret = any(doc.secret for doc in SETTINGS if doc.name == name)
-    return unquoted(text) if secret else unquoted(text.strip(_BLANKS)).strip(_BLANKS)
+    if name in _BY_NAME and _BY_NAME[name].secret:
+        return unquoted(text)
+    return unquoted(text.strip(_BLANKS)).strip(_BLANKS)
+
+
+def unquoted(text: str) -> str:
+    """Return the text without one pair of equal quotes around all of it.
+
+    A shell, systemd and Compose remove the quotes of an env file; `docker run --env-file` and some
+    platforms pass them on. Removing one pair makes the same file mean the same everywhere.
+
+    Raises:
+        ValidationError: a shell would have read what is inside the quotes as something else.
+    """
+    if not is_quoted(text):
+        return text
+    inside = text[1:-1]
+    special = {"'"} if text[0] == "'" else _SPECIAL_IN_DOUBLE_QUOTES
+    if special & set(inside):
+        raise ValidationError(
+            "arrived with quotes around it and special characters inside, which a shell and Docker"
+            " read differently; remove the quotes, or put the value into a file and set the name"
+            " with _FILE"
+        )
+    return inside
+
+
+def is_quoted(text: str) -> bool:
+    """Whether the text begins and ends with the same quote."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES
 
 
 def is_set(name: str, environ: Mapping[str, str]) -> bool:
@@ -136,15 +134,170 @@ def is_set(name: str, environ: Mapping[str, str]) -> bool:
         return True
 
 
-def _sentences(errors: Mapping[str, Any]) -> list[str]:
-    known = [f"{name}: {sentence}" for name in ATTRIBUTES for sentence in errors.get(name, ())]
-    unknown = sorted(name for name in errors if name not in ATTRIBUTES)
-    return known + [f"{ascii(name)[1:-1]}: {_unknown(name)}" for name in unknown]
+# --- What a platform with a Procfile sets: PORT, DATABASE_URL and REDIS_URL -----------------------
 
 
-def _unknown(name: str) -> str:
-    """Say that there is no such setting, and which one may have been meant."""
-    if name.removesuffix(_FILE) in ATTRIBUTES:
-        return "expected to have been read from its file before; this is a fault of the caller"
-    names = {doc.name + _FILE if name.endswith(_FILE) else doc.name for doc in SETTINGS}
-    return f"there is no such setting{closest(name, names, prefix=PREFIX)}"
+def _listen(text: str) -> str:
+    return f"0.0.0.0:{whole_number(1, _HIGHEST_PORT)(text)}"
+
+
+def _database(text: str) -> str:
+    if addresses.database_url(text).startswith("sqlite"):
+        raise ValidationError("expected postgresql://user:password@host/name")
+    return text
+
+
+def _broker(text: str) -> str:
+    addresses.broker_url(text)
+    return text
+
+
+# The setting, the variable, and what turns one into the other. Other applications use the same
+# names. A value that cannot be meant for us is refused: ignored, it would silently open a second,
+# empty ledger.
+_PLATFORM: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("COURSEBELL_LISTEN", "PORT", _listen),
+    ("COURSEBELL_DATABASE_URL", "DATABASE_URL", _database),
+    ("COURSEBELL_BROKER_URL", "REDIS_URL", _broker),
+)
+PLATFORM_NAMES = tuple(variable for _, variable, _ in _PLATFORM)
+
+
+def platform_sources(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return which settings come from a platform's variable, because they are not set themselves.
+
+    The setting's name leads to the variable's. `environ` is the whole environment, before `_FILE`
+    names are resolved.
+    """
+    return {
+        name: variable
+        for name, variable, _ in _PLATFORM
+        if is_set(variable, environ)
+        and not is_set(name, environ)
+        and not is_set(name + _FILE, environ)
+    }
+
+
+def from_platform(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the settings that come from a platform's variables, and one sentence per mistake."""
+    sources = platform_sources(environ)
+    found, mistakes = {}, []
+    for name, variable, convert in _PLATFORM:
+        if name not in sources:
+            continue
+        try:
+            found[name] = convert(plain_text(variable, environ[variable]))
+        except ValidationError as error:
+            mistakes.append(
+                f"{variable}: {error.messages[0]}; it is read because {name} is not set, so set"
+                f" {name} if {variable} belongs to another application"
+            )
+    return found, mistakes
+
+
+# --- Settings as `config show` lists them ---------------------------------------------------------
+
+_LONG_ENOUGH = 16  # characters; shorter secrets are accepted, with a warning
+_MAKE = "`openssl rand -hex 32` prints one"
+# Secrets that are chosen for Coursebell alone, and how each is replaced.
+_CHOSEN = {
+    "COURSEBELL_HOOK_SECRETS": f"put a longer one first, and set it at Nexudus; {_MAKE}",
+    "COURSEBELL_RELAY_TOKENS": f"put a longer one first, and give it to the relay; {_MAKE}",
+    "COURSEBELL_SECRET_KEY": f"use a longer one, then `coursebell config accept-key`; {_MAKE}",
+}
+_PASSWORD = re.compile(r"^([^:/]+://[^:@/]*):.*@", re.DOTALL)
+_PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLine:
+    """One setting as it was understood, without its secret.
+
+    `origin` is `default`, `environment`, `file`, or the variable of a platform that it was taken
+    from, such as `PORT`. `unquoted`: the environment has it with quotes around it, which were
+    removed. `warning` is a sentence about a secret that can be guessed.
+    """
+
+    name: str
+    value: str
+    origin: str
+    read: bool
+    unquoted: bool
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeakSecret:
+    """A setting with a secret that might be guessed, and what to do; never the value."""
+
+    setting: str
+    found: str
+    fix: str
+
+    @property
+    def sentence(self) -> str:
+        """Return all of it in one sentence."""
+        return f"{self.setting}: {self.found} and might be guessed; {self.fix}"
+
+
+def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine]:
+    """List every setting in the order of the table.
+
+    `environ` is what the settings were loaded from, before `_FILE` names were resolved; it is only
+    asked which names are set. A secret appears as its length, an address without its password.
+    """
+    sources = platform_sources(environ)
+    weak = {one.setting: one.sentence for one in weak_secrets(settings)}
+    return [
+        SettingLine(
+            doc.name,
+            _shown(getattr(settings, doc.attribute), secret=doc.secret),
+            _origin(doc.name, environ, sources),
+            read=True,
+            unquoted=is_set(doc.name, environ) and is_quoted(environ[doc.name].strip()),
+            warning=weak.get(doc.name),
+        )
+        for doc in SETTINGS
+    ]
+
+
+def weak_secrets(settings: Settings) -> list[WeakSecret]:
+    """Return those of our own secrets that are short enough to be guessed, in the table's order.
+
+    The length of passwords is chosen elsewhere.
+    """
+    found = []
+    for name, fix in _CHOSEN.items():
+        value = getattr(settings, _BY_NAME[name].attribute)
+        values = value if isinstance(value, tuple) else (value or "",)
+        short = sum(0 < len(one) < _LONG_ENOUGH for one in values)
+        if short:
+            of = f"{short} of {len(values)} has" if len(values) > 1 else "it has"
+            found.append(WeakSecret(name, f"{of} fewer than {_LONG_ENOUGH} characters", fix))
+    return found
+
+
+def _origin(name: str, environ: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    if is_set(name + _FILE, environ):
+        return "file"
+    if is_set(name, environ):
+        return "environment"
+    return sources.get(name, "default")
+
+
+def _shown(value: object, *, secret: bool) -> str:
+    if value is None or value == ():
+        return "unset"
+    if secret:
+        values = value if isinstance(value, tuple) else (value,)
+        lengths = " and ".join(str(len(one)) for one in values)
+        return f"{'' if len(values) == 1 else f'{len(values)} '}set, {lengths} characters"
+    match value:
+        case bool():
+            return str(value).lower()
+        case SmtpServer(host=host, port=port, username=username, tls=tls):
+            login = f"{quote(username, safe='')}:***@" if username else ""
+            return f"smtp://{login}{f'[{host}]' if ':' in host else host}:{port}?tls={tls}"
+        case MailAddress(name=person, address=address):
+            return f"{person} <{address}>" if person else address
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", str(value)))

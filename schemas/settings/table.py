@@ -1,198 +1,302 @@
-"""Every setting there is, in one literal table: name, default, secret or not, what it is for.
+"""Every setting, once: what it is called, what it may be, its default and what it is for.
 
-The loader, the tests, the example environment, the docs and `config show` all read this table.
+The loader, the tests, the example environment, the docs and `config show` all read `SETTINGS`.
+Parsers take the text and raise `ValidationError` with what was expected, never with the text.
 """
 
-from dataclasses import dataclass
+import re
+from base64 import b32decode
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from marshmallow import ValidationError
+
+from schemas.settings import addresses
+from schemas.settings.addresses import Listen, MailAddress, SmtpServer
+from schemas.states import Mode
+from schemas.text import one_of
+
+Parsed = TypeVar("Parsed")
 
 PREFIX = "COURSEBELL_"  # every setting begins with it, and nothing else may
+_SHORTEST_KEY = 16  # characters, which are 80 bits: the shortest key of authenticator apps
+_AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
+SHORTEST_SECRET = 8  # characters; shorter ones can be guessed
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_LIMIT = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
+_LIMITS = re.compile(rf"{_LIMIT}(;{_LIMIT})*")
+_A_DAY_S = 86_400
+_AN_HOUR_S = 3_600
+_MOST_WORKERS = 64
+
+
+def plain(text: str) -> str:
+    """Return the text as it is."""
+    return text
+
+
+def folder(text: str) -> str:
+    """Return a folder's path without a trailing slash; a `?` would end it in a database address."""
+    if "?" in text:
+        raise ValidationError("expected a folder without ? in its name")
+    return text.rstrip("/") or "/"
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return a parser for a whole number between these, both included."""
+
+    def parse(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
+            raise ValidationError(f"expected a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Return true or false, as written; other words for them are no guess to make."""
+    if text.lower() not in {"true", "false"}:
+        raise ValidationError("expected true or false")
+    return text.lower() == "true"
+
+
+def secret(text: str) -> str:
+    """Return one secret that is not too short to be one."""
+    if len(text) < SHORTEST_SECRET:
+        raise ValidationError(f"expected at least {SHORTEST_SECRET} characters")
+    return text
+
+
+def authenticator_key(text: str) -> str:
+    """Return the key of an authenticator app in base32, without the spaces it is shown with."""
+    key = "".join(text.split()).upper().rstrip("=")
+    try:
+        # What is shown leaves out the padding that base32 asks for.
+        b32decode(key + "=" * (-len(key) % 8))
+    except ValueError:
+        raise ValidationError(_AUTHENTICATOR_KEY) from None
+    if len(key) < _SHORTEST_KEY:
+        raise ValidationError(_AUTHENTICATOR_KEY)
+    return key
+
+
+def hook_secrets(text: str) -> tuple[str, ...]:
+    """Split secrets at commas. The source folds its own to ASCII, so another could never match."""
+    secrets = _listed(text)
+    if not all(one.isascii() for one in secrets):
+        raise ValidationError("expected ASCII characters only: Nexudus loses all others")
+    return secrets
+
+
+def relay_tokens(text: str) -> tuple[str, ...]:
+    """Split tokens at commas. They travel in a header, where only visible ASCII is safe."""
+    tokens = _listed(text)
+    if not all(one.isascii() and " " not in one for one in tokens):
+        raise ValidationError("expected ASCII characters without spaces: tokens travel in a header")
+    return tokens
+
+
+def mode(text: str) -> Mode:
+    """Return how a new ledger begins: observing or sending."""
+    try:
+        return Mode(text)
+    except ValueError:
+        raise ValidationError(f"expected {one_of(Mode)}") from None
+
+
+def zone(text: str) -> str:
+    """Return the name of a time zone that this machine knows."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # A name that leads to a folder or out of the zone data is a ValueError or an OSError.
+        raise ValidationError("expected an IANA time zone, such as Europe/London") from None
+    return text
+
+
+def limits(text: str) -> str:
+    """Return the requests per unit of time, separated by semicolons."""
+    if not _LIMITS.fullmatch(text):
+        raise ValidationError("expected limits such as 10/second;120/minute;5000/hour;200000/day")
+    return text
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(dict.fromkeys(secret(part) for part in parts if part))
 
 
 @dataclass(frozen=True, slots=True)
 class SettingDoc:
     """One setting. `default` is what it is when unset, as one would write it, or None.
 
-    Without `read` it is accepted and checked, and this version does nothing with it yet.
+    `attribute` is its name in `Settings`, `unset` the value there when it is unset without default.
     """
 
     name: str
     default: str | None
     secret: bool
     sentence: str
-    read: bool = True
+    attribute: str
+    parse: Callable[[str], Any]
+    unset: object
 
 
-SETTINGS: tuple[SettingDoc, ...] = (
-    SettingDoc(
-        "COURSEBELL_DATA_DIR",
-        "./var",
-        secret=False,
-        sentence="The folder for what Coursebell keeps on this machine.",
-    ),
-    SettingDoc(
-        "COURSEBELL_DATABASE_URL",
-        None,
-        secret=False,
-        sentence="Where the ledger is, as sqlite:///file or postgresql://user:password@host/name;"
-        " unset, it is the SQLite file coursebell.db in the data folder.",
-    ),
-    SettingDoc(
-        "COURSEBELL_BROKER_URL",
-        None,
-        secret=False,
-        sentence="The broker that wakes workers, as redis://, rediss:// or redis+socket://;"
-        " unset, `coursebell up` starts one of its own.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_URL",
-        "https://spaces.nexudus.com",
-        secret=False,
-        sentence="The address of the Nexudus REST API.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_USERNAME",
-        None,
-        secret=False,
-        sentence="The email of the Nexudus user we read as; it needs API access.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_PASSWORD",
-        None,
+def setting(  # noqa: PLR0913 - all there is to say of a setting
+    parse: Callable[[str], Parsed],
+    sentence: str,
+    *,
+    default: str | None = None,
+    name: str | None = None,
+    secret: bool = False,
+    private: bool = False,
+    unset: object = None,
+) -> Parsed:
+    """Declare a setting. A `private` value stays out of `repr`, and so does a `secret` one."""
+    stated = {"parse": parse, "sentence": sentence, "default": default, "secret": secret}
+    named: dict[str, object] = {"name": name} if name else {}
+    declared: Parsed = field(
+        repr=not (secret or private), metadata={**stated, **named, "unset": unset}
+    )
+    return declared
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the environment says, typed. None is unset; what that does, its sentence says."""
+
+    data_dir: str = setting(
+        folder, "The folder for what Coursebell keeps on this machine.", default="./var"
+    )
+    database_url: str = setting(
+        addresses.database_url,
+        "Where the ledger is, as sqlite:///file or postgresql://user:password@host/name; unset,"
+        " it is the SQLite file coursebell.db in the data folder.",
+        private=True,
+    )
+    broker_url: str | None = setting(
+        addresses.broker_url,
+        "The broker that wakes workers, as redis://, rediss:// or redis+socket://; unset,"
+        " `coursebell up` starts one of its own.",
+        private=True,
+    )
+    nexudus_url: str = setting(
+        addresses.nexudus_url,
+        "The address of the Nexudus REST API.",
+        default="https://spaces.nexudus.com",
+    )
+    nexudus_username: str | None = setting(
+        plain, "The email of the Nexudus user we read as; it needs API access.", private=True
+    )
+    nexudus_password: str | None = setting(plain, "The password of that Nexudus user.", secret=True)
+    nexudus_totp: str | None = setting(
+        authenticator_key,
+        "The key of that user's authenticator app, if there is a second factor; unset,"
+        " `coursebell login` asks for a code.",
         secret=True,
-        sentence="The password of that Nexudus user.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_TOTP",
-        None,
+    )
+    nexudus_client_id: str | None = setting(
+        plain,
+        "What this installation calls itself when it signs in; unset, it is generated once and"
+        " kept in the ledger.",
+    )
+    hook_secrets: tuple[str, ...] = setting(
+        hook_secrets,
+        "The shared secrets of Nexudus webhooks, newest first, separated by commas; unset, the"
+        " webhook addresses answer 401.",
+        unset=(),
         secret=True,
-        sentence="The key of that user's authenticator app, if there is a second factor;"
-        " unset, `coursebell login` asks for a code.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_CLIENT_ID",
-        None,
-        secret=False,
-        sentence="What this installation calls itself when it signs in; unset, it is generated once"
-        " and kept in the ledger.",
-    ),
-    SettingDoc(
-        "COURSEBELL_HOOK_SECRETS",
-        None,
+    )
+    relay_tokens: tuple[str, ...] = setting(
+        relay_tokens,
+        "The bearer tokens a relay may use, newest first, separated by commas; unset, the relay"
+        " address answers 401.",
+        unset=(),
         secret=True,
-        sentence="The shared secrets of Nexudus webhooks, newest first, separated by commas;"
-        " unset, the webhook addresses answer 401.",
-    ),
-    SettingDoc(
-        "COURSEBELL_RELAY_TOKENS",
-        None,
+    )
+    smtp: SmtpServer | None = setting(
+        addresses.smtp_server,
+        "The mail server, as smtp://user:password@host:587?tls=starttls (tls: none, starttls or"
+        " implicit); unset, no email can leave.",
+        name="COURSEBELL_SMTP_URL",
+    )
+    mail_from: MailAddress | None = setting(
+        addresses.mail_address, "Who emails come from, as Harbour Works <courses@example.org>."
+    )
+    mail_reply_to: MailAddress | None = setting(
+        addresses.mail_address, "Where answers to emails go, if not to the sender."
+    )
+    rules: str | None = setting(
+        plain, "The rules file; unset, it is the one shipped with Coursebell."
+    )
+    public_url: str = setting(
+        addresses.web_address,
+        "The address under which Nexudus, members and operators reach this service; `coursebell"
+        " doctor` finds our webhooks by it.",
+        default="http://127.0.0.1:8000",
+    )
+    listen: Listen = setting(
+        addresses.listen,
+        "The host and port the web process listens on, such as 127.0.0.1:8000, [::1]:8000 or"
+        " localhost:8000; 0.0.0.0:8000 is every network interface.",
+        default="127.0.0.1:8000",
+    )
+    mode: Mode = setting(
+        mode,
+        "The mode of a new ledger, observe or sending; afterwards `coursebell mode` decides.",
+        default="observe",
+    )
+    check_every_s: int = setting(
+        whole_number(0, _A_DAY_S),
+        "How many seconds lie between our own checks of Nexudus; 0 switches them off.",
+        default="300",
+    )
+    hooks_reenable: bool = setting(
+        flag,
+        "Whether a webhook that calls us and that Nexudus switched off is switched on again,"
+        " true or false; its alarm is raised, and what was missed is asked for, either way.",
+        default="false",
+    )
+    lesson_url: str | None = setting(
+        addresses.portal_pattern("course_id", "lesson_id", "lesson_unique_id"),
+        "The address of a lesson in the members' portal, with {course_id}, {lesson_id} or"
+        " {lesson_unique_id} where they belong.",
+    )
+    course_url: str | None = setting(
+        addresses.portal_pattern("course_id"),
+        "The address of a course in the members' portal, with {course_id} where it belongs.",
+    )
+    secret_key: str | None = setting(
+        secret,
+        "What links and sign-ins are signed with; unset, it is generated once into the data"
+        " folder.",
         secret=True,
-        sentence="The bearer tokens a relay may use, newest first, separated by commas;"
-        " unset, the relay address answers 401.",
-    ),
-    SettingDoc(
-        "COURSEBELL_SMTP_URL",
-        None,
-        secret=False,
-        sentence="The mail server, as smtp://user:password@host:587?tls=starttls"
-        " (tls: none, starttls or implicit); unset, no email can leave.",
-    ),
-    SettingDoc(
-        "COURSEBELL_MAIL_FROM",
-        None,
-        secret=False,
-        sentence="Who emails come from, as Harbour Works <courses@example.org>.",
-    ),
-    SettingDoc(
-        "COURSEBELL_MAIL_REPLY_TO",
-        None,
-        secret=False,
-        sentence="Where answers to emails go, if not to the sender.",
-    ),
-    SettingDoc(
-        "COURSEBELL_RULES",
-        None,
-        secret=False,
-        sentence="The rules file; unset, it is the one shipped with Coursebell.",
-    ),
-    SettingDoc(
-        "COURSEBELL_PUBLIC_URL",
-        "http://127.0.0.1:8000",
-        secret=False,
-        sentence="The address under which Nexudus, members and operators reach this service;"
-        " `coursebell doctor` finds our webhooks by it.",
-    ),
-    SettingDoc(
-        "COURSEBELL_LISTEN",
-        "127.0.0.1:8000",
-        secret=False,
-        sentence="The host and port the web process listens on, such as 127.0.0.1:8000,"
-        " [::1]:8000 or localhost:8000; 0.0.0.0:8000 is every network interface.",
-    ),
-    SettingDoc(
-        "COURSEBELL_MODE",
-        "observe",
-        secret=False,
-        sentence="The mode of a new ledger, observe or sending; afterwards"
-        " `coursebell mode` decides.",
-    ),
-    SettingDoc(
-        "COURSEBELL_CHECK_EVERY_S",
-        "300",
-        secret=False,
-        sentence="How many seconds lie between our own checks of Nexudus; 0 switches them off.",
-    ),
-    SettingDoc(
-        "COURSEBELL_HOOKS_REENABLE",
-        "false",
-        secret=False,
-        sentence="Whether a webhook that calls us and that Nexudus switched off is switched on"
-        " again, true or false; its alarm is raised, and what was missed is asked for, either way.",
-    ),
-    SettingDoc(
-        "COURSEBELL_LESSON_URL",
-        None,
-        secret=False,
-        sentence="The address of a lesson in the members' portal, with {course_id}, {lesson_id}"
-        " or {lesson_unique_id} where they belong.",
-    ),
-    SettingDoc(
-        "COURSEBELL_COURSE_URL",
-        None,
-        secret=False,
-        sentence="The address of a course in the members' portal, with {course_id}"
-        " where it belongs.",
-    ),
-    SettingDoc(
-        "COURSEBELL_SECRET_KEY",
-        None,
-        secret=True,
-        sentence="What links and sign-ins are signed with; unset, it is generated once"
-        " into the data folder.",
-    ),
-    SettingDoc(
-        "COURSEBELL_NEXUDUS_LIMITS",
-        "10/second;120/minute;5000/hour;200000/day",
-        secret=False,
-        sentence="How many requests Nexudus may get from all workers together.",
-    ),
-    SettingDoc(
-        "COURSEBELL_ZONE",
-        "UTC",
-        secret=False,
-        sentence="The time zone for quiet hours when a person's own is not known,"
-        " such as Europe/London.",
-    ),
-    SettingDoc(
-        "COURSEBELL_LEASE_S",
-        "60",
-        secret=False,
-        sentence="How many seconds a worker may hold a piece of work before another takes it over;"
-        " the same on every machine.",
-    ),
-    SettingDoc(
-        "COURSEBELL_WORKERS",
-        "2",
-        secret=False,
-        sentence="How many worker children run on this machine.",
-    ),
-)
+    )
+    nexudus_limits: str = setting(
+        limits,
+        "How many requests Nexudus may get from all workers together.",
+        default="10/second;120/minute;5000/hour;200000/day",
+    )
+    zone: str = setting(
+        zone,
+        "The time zone for quiet hours when a person's own is not known, such as Europe/London.",
+        default="UTC",
+    )
+    lease_s: int = setting(
+        whole_number(1, _AN_HOUR_S),
+        "How many seconds a worker may hold a piece of work before another takes it over; the"
+        " same on every machine.",
+        default="60",
+    )
+    workers: int = setting(
+        whole_number(1, _MOST_WORKERS), "How many worker children run on this machine.", default="2"
+    )
+
+
+def _doc(name: str, declared: dict[str, Any]) -> SettingDoc:
+    return SettingDoc(**{"name": PREFIX + name.upper(), "attribute": name, **declared})
+
+
+SETTINGS = tuple(_doc(one.name, dict(one.metadata)) for one in fields(Settings))

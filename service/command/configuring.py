@@ -30,9 +30,8 @@ def show(*, as_json: bool) -> None:
         return
     width = max(len(line.name) for line in lines)
     for line in lines:
-        unread = "" if line.read else "; not read by this version yet"
         unquoted = ", the quotes around it were removed" if line.unquoted else ""
-        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted}{unread})")
+        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted})")
     for line in lines:
         if line.warning is not None:
             click.echo(f"! {line.warning}")

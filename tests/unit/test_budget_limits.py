@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.settings.values import limits
+from schemas.settings.table import limits
 from workers.source.budget import Urgency
 from workers.source.budget.windows import Limits, Window, read_limits
 

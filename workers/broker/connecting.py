@@ -8,7 +8,7 @@ from redis import Connection, ConnectionPool, SSLConnection, UnixDomainSocketCon
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from schemas.settings.broker import BrokerTls, broker_address
+from schemas.settings.broker_address import BrokerTls, broker_address
 
 IN_MEMORY = "memory://"  # Celery inside one process; no setting may say so
 _VISIBILITY_TIMEOUT_S = 900  # longer than a task may take, so nothing is delivered twice

@@ -55,7 +55,7 @@ def read_limits(written: str) -> Limits:
     Of two limits for the same unit only the smaller one can ever hold anybody back.
 
     Raises:
-        ValueError: this is not written as `schemas.settings.values.limits` wants it.
+        ValueError: this is not written as `schemas.settings.table.limits` wants it.
     """
     smallest: dict[str, Window] = {}
     for item in parse_many(written):
