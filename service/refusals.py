@@ -6,19 +6,17 @@ and one log line, so that strangers cannot make the ledger or the log grow at wi
 
 import ipaddress
 import threading
-import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import structlog
 
+from ledger.clock import Clock
 from ledger.engine import Engine, writing
 from ledger.refusals import count_refusals
 from schemas.errors import LedgerUnavailable, Rejected, frames_of
 from schemas.refusals import UNPROVEN, Refusal
-from workers.clocks import Clock
 
 PAUSE_S = 10.0  # between two rows and two log lines
 MOST_PER_MINUTE = 30  # refused requests of one address; then it is answered 429
@@ -36,8 +34,8 @@ class AddressLimit:
     can lock Nexudus out, also not from behind the same proxy.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
@@ -46,7 +44,7 @@ class AddressLimit:
 
     def count(self, address: str) -> bool:
         """Count a refused request; return whether its address is over the limit."""
-        key, now = _network(address), self._now()
+        key, now = _network(address), self._clock.monotonic()
         with self._lock:
             began_at, count = self._counts.pop(key, (now, 0))
             if now - began_at >= _MINUTE_S:
@@ -78,7 +76,7 @@ class Refusals:
         self._engine = engine
         self._clock = clock
         self._pause_s = pause_s
-        self._addresses = AddressLimit()
+        self._addresses = AddressLimit(clock)
         self._counts: Counter[Refusal] = Counter()
         self._changed = threading.Condition()
         self._ending = False

@@ -8,6 +8,7 @@ import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine
 from ledger.writer import GroupWriter
 from schemas.errors import CoursebellError, LedgerUnavailable, Rejected
@@ -19,7 +20,6 @@ from service.hooks import HOOKS, hook_routes
 from service.refusals import RETRY_AFTER_S, Refusals
 from workers.bell import Bell
 from workers.broker.address import broker_url_now
-from workers.clocks import Clock, utc_now
 from workers.names import LOOKUP_DRAIN
 
 # Of every answer, also those that the front gives without the application.
@@ -51,11 +51,11 @@ class Web:
         self.engine.dispose()
 
 
-def make_web(settings: Settings, *, clock: Clock = utc_now) -> Web:
+def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
     """Return the application for these settings. Nothing is opened before the first request."""
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
-    bell = Bell(find_broker(), look_up=find_broker)
+    bell = Bell(find_broker(), clock, look_up=find_broker)
     writer = GroupWriter(engine, lambda: bell.ring(LOOKUP_DRAIN), clock)
     refusals = Refusals(engine, clock)
     app = Flask("coursebell", static_folder=None)

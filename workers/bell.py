@@ -11,7 +11,6 @@ queue is not sent again, so that no backlog builds up while no worker runs.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +20,7 @@ from kombu import Connection
 from kombu.exceptions import ChannelError
 from redis import Redis, RedisError
 
+from ledger.clock import Clock
 from workers.broker.connecting import IN_MEMORY, celery_broker, redis_pool
 from workers.logs import RepeatedFault
 from workers.names import QUEUE
@@ -122,8 +122,13 @@ class Bell:
     """
 
     def __init__(
-        self, broker_url: str | None, *, look_up: Callable[[], str | None] | None = None
+        self,
+        broker_url: str | None,
+        clock: Clock,
+        *,
+        look_up: Callable[[], str | None] | None = None,
     ) -> None:
+        self._clock = clock
         self._broker_url = broker_url
         self._look_up = look_up
         self._line = None if broker_url is None else _Line(broker_url)
@@ -132,7 +137,7 @@ class Bell:
         self._changed = threading.Condition()
         self._ending = False
         self._silent_until = 0.0
-        self._faults = RepeatedFault(_log, "bell.heard")
+        self._faults = RepeatedFault(_log, "bell.heard", clock)
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
         self._thread.start()
 
@@ -174,7 +179,7 @@ class Bell:
             self._send(wanted)
 
     def _send(self, tasks: Iterable[str]) -> None:
-        if time.monotonic() < self._silent_until:
+        if self._clock.monotonic() < self._silent_until:
             return
         if self._has_failed and self._look_up is not None:
             self._change_to(self._look_up())
@@ -186,7 +191,7 @@ class Bell:
             self._has_failed = False
         except Exception as error:  # noqa: BLE001 - a bell that fails is silent for a while, and lives on
             self._has_failed = True
-            self._silent_until = time.monotonic() + _SILENT_AFTER_FAILURE_S
+            self._silent_until = self._clock.monotonic() + _SILENT_AFTER_FAILURE_S
             self._faults.occurred(logging.WARNING, "bell.silent", type(error).__name__)
         else:
             self._faults.is_over()

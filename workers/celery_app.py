@@ -12,6 +12,7 @@ from celery import Celery, Task, signals
 from celery.exceptions import SecurityWarning
 from celery.utils.dispatch import Signal
 
+from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
@@ -148,7 +149,7 @@ def _connect_signals(
 
     def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Credentials may be new, and what the clock asked for before this worker ran may be lost.
-        bell = Bell(broker_url)
+        bell = Bell(broker_url, SYSTEM_CLOCK)
         bell.ring(HOOKS_GUARD, *([SOURCE_CHECK] if settings.check_every_s else []))
         bell.close()
 

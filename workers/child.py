@@ -1,17 +1,15 @@
 """What one worker child holds: made after the fork, in the child, and never shared with another."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.keys import KeyCheck
 from ledger.migrate import RevisionWatch
 from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
-from workers.clocks import utc_now
 from workers.heartbeat import Heartbeat
 from workers.shared import Shared
 from workers.workshop import Foundation, Workshop, make_workshop
@@ -41,7 +39,7 @@ def begin_child(
     settings: Settings,
     foundation: Foundation,
     shared: Shared,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Make this process able to work, or end it after a pause, so that another takes its place.
 
@@ -51,14 +49,14 @@ def begin_child(
         SystemExit: the process could not be made able to work.
     """
     try:
-        become_child(settings, foundation, shared)
+        become_child(settings, foundation, shared, clock)
     except Exception as error:  # noqa: BLE001 - whatever it is, a child that stays fails every task
         failures = shared.count_failure()
         if failures == 1:
             _log_failure(error)
         left_s = min(_FIRST_PAUSE_S * 2.0 ** (failures - 1), _LONGEST_PAUSE_S)
         while left_s > 0 and not shared.is_stopping():
-            sleep(min(left_s, _LOOK_EVERY_S))
+            clock.sleep(min(left_s, _LOOK_EVERY_S))
             left_s -= _LOOK_EVERY_S
         raise SystemExit(1) from None
     failures = shared.forget_failures()
@@ -76,17 +74,19 @@ def _log_failure(error: Exception) -> None:
     )
 
 
-def become_child(settings: Settings, foundation: Foundation, shared: Shared) -> None:
+def become_child(
+    settings: Settings, foundation: Foundation, shared: Shared, clock: Clock = SYSTEM_CLOCK
+) -> None:
     """Make this process able to work. Called once, after the fork.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be made.
     """
     leave_child()
-    workshop = make_workshop(settings, foundation, is_stopping=shared.is_stopping)
-    heartbeat = Heartbeat(workshop.engine, "worker", utc_now, Path(settings.data_dir))
+    workshop = make_workshop(settings, foundation, clock=clock, is_stopping=shared.is_stopping)
+    heartbeat = Heartbeat(workshop.engine, "worker", clock, Path(settings.data_dir))
     key = KeyCheck(workshop.engine, foundation.secret_key)
-    watch = RevisionWatch(workshop.engine, utc_now)
+    watch = RevisionWatch(workshop.engine, clock)
     _children.append(Child(workshop, heartbeat, watch, key, shared))
 
 
@@ -102,7 +102,7 @@ def this_child() -> Child:
         raise LedgerUnavailable("this process is not ready to work")
     child = _children[0]
     child.watch.check()
-    child.key.check(utc_now())
+    child.key.check(child.workshop.clock.now())
     child.heartbeat.begin()
     return child
 

@@ -5,7 +5,6 @@ broker, a lost message and a lost worker cost a delay and nothing else.
 """
 
 import logging
-import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ class BellClock:
         self._bell = bell
         self._clock = clock
         self._lease_s = lease_s
-        self._holder = secrets.token_hex(16)
+        self._holder = clock.new_id()
         self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
         self._watch = RevisionWatch(engine, clock)
         self._ticks = 0
@@ -84,7 +83,7 @@ class BellClock:
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set."""
-        faults = RepeatedFault(_log, "clock.ledger-available")
+        faults = RepeatedFault(_log, "clock.ledger-available", self._clock)
         while not stop.is_set():
             try:
                 self.tick()

@@ -24,14 +24,14 @@ if not _is_alone:
     # Alone there are no children that could be ended, so that SIGTERM waits for every task begun.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 
-from ledger.engine import open_engine  # noqa: E402 - see above
+from ledger.clock import SYSTEM_CLOCK  # noqa: E402 - see above
+from ledger.engine import open_engine  # noqa: E402 - same
 from schemas.errors import frames_of  # noqa: E402 - same
 from schemas.settings import Settings  # noqa: E402 - same
 from workers.bell import Bell  # noqa: E402 - same
 from workers.broker.connecting import IN_MEMORY  # noqa: E402 - same
 from workers.celery_app import make_worker_app, run_worker  # noqa: E402 - same
 from workers.clock import BellClock  # noqa: E402 - same
-from workers.clocks import utc_now  # noqa: E402 - same
 from workers.environment import load  # noqa: E402 - same
 from workers.heartbeat import NO_BROKER  # noqa: E402 - same
 
@@ -50,12 +50,12 @@ def _work_without_broker(settings: Settings) -> int:
     """Run the workers in this thread and the clock in another; return the exit code."""
     app = make_worker_app(settings)
     stop, failed = threading.Event(), threading.Event()
-    engine, bell = open_engine(settings.database_url), Bell(settings.broker_url)
+    engine, bell = open_engine(settings.database_url), Bell(settings.broker_url, SYSTEM_CLOCK)
     kinds = ("clock", NO_BROKER)
     clock = BellClock(
         engine,
         bell,
-        utc_now,
+        SYSTEM_CLOCK,
         check_every_s=settings.check_every_s,
         lease_s=settings.lease_s,
         kinds=kinds,

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import time
 from pathlib import Path
 
 import structlog
@@ -38,7 +37,7 @@ class Heartbeat:
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._continuity = None if data_folder is None else Continuity(engine, data_folder)
-        self._faults = RepeatedFault(_log.bind(kind=kind), "heartbeat.written")
+        self._faults = RepeatedFault(_log.bind(kind=kind), "heartbeat.written", clock)
         self._next = 0.0
         self._has_begun = False
 
@@ -54,9 +53,9 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write a sign of life, if the last is some seconds old."""
-        if time.monotonic() < self._next:
+        if self._clock.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY_S
+        self._next = self._clock.monotonic() + EVERY_S
         try:
             self._write()
         except LedgerUnavailable as error:

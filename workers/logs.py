@@ -2,13 +2,13 @@
 
 import logging
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
+
+from ledger.clock import Clock
 
 _REPEAT_AFTER_S = 60.0  # between two lines about a fault that stays
 _MOST_TEXTS = 8  # of one fault, each logged at once; more are taken for repeats
@@ -54,12 +54,11 @@ class RepeatedFault:
         self,
         log: structlog.typing.FilteringBoundLogger,
         ended: str,
-        *,
-        now: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ) -> None:
         self._log = log
         self._ended = ended
-        self._now = now
+        self._clock = clock
         self._known: set[tuple[str, str]] = set()
         self._times = 0
         self._total = 0
@@ -70,12 +69,12 @@ class RepeatedFault:
         self._times += 1
         self._total += 1
         is_new = (event, error) not in self._known and len(self._known) < _MOST_TEXTS
-        if not is_new and self._now() < self._quiet_until:
+        if not is_new and self._clock.monotonic() < self._quiet_until:
             return
         if is_new:
             self._known.add((event, error))
         self._log.log(level, event, error=error, times=self._times)
-        self._times, self._quiet_until = 0, self._now() + _REPEAT_AFTER_S
+        self._times, self._quiet_until = 0, self._clock.monotonic() + _REPEAT_AFTER_S
 
     def is_over(self) -> None:
         """Log that the fault is over, if there was one."""

@@ -4,8 +4,6 @@ A task ends after some seconds also when more is due, and rings for the rest, so
 work never keeps the other waiting.
 """
 
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -86,14 +84,15 @@ def sweep_outbox() -> None:
 def retain_ledger() -> None:
     """Delete what has been kept long enough, in small steps with pauses between them."""
     child = this_child()
-    tools, end = child.workshop, time.monotonic() + _LONGEST_S
+    tools, clock = child.workshop, child.workshop.clock
+    end = clock.monotonic() + _LONGEST_S
 
     def go_on() -> bool:
-        time.sleep(_PAUSE_S)
+        clock.sleep(_PAUSE_S)
         child.heartbeat.beat()
-        return time.monotonic() < end and not child.shared.is_stopping()
+        return clock.monotonic() < end and not child.shared.is_stopping()
 
-    forgotten = forget_old(tools.engine, tools.performing.clock.now(), go_on=go_on)
+    forgotten = forget_old(tools.engine, tools.clock.now(), go_on=go_on)
     _log.info("ledger.retained", **forgotten.rows)
     if forgotten.more and not child.shared.is_stopping():
         tools.bell.ring(LEDGER_RETAIN)
@@ -103,10 +102,10 @@ def retain_ledger() -> None:
 def probe_source() -> None:
     """Find out, now and then, whether several records may be read with one question."""
     tools = this_child().workshop
-    patience = Patience(Urgency.WORK, time.monotonic() + _PROBE_S, lambda: None)
+    patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PROBE_S, lambda: None)
     try:
         with tools.sources.lend(patience) as source:
-            probe_all(tools.engine, source, tools.looking_up.clock.now())
+            probe_all(tools.engine, source, tools.clock.now())
     except (Transient, SourceRefused) as error:
         _log.info("source.unprobed", error=str(error))
 
@@ -129,8 +128,8 @@ def reconcile_source() -> None:
     """Hold all that is there against all that is here, once a night."""
     tools = this_child().workshop
     with reading(tools.engine) as connection:
-        due = is_nightly_due(connection, tools.checking.clock.now(), tools.performing.stand.zone)
-    if due and nightly(tools.checking, time.monotonic() + _NIGHTLY_S):
+        due = is_nightly_due(connection, tools.clock.now(), tools.performing.stand.zone)
+    if due and nightly(tools.checking, tools.clock.monotonic() + _NIGHTLY_S):
         tools.bell.ring(LOOKUP_DRAIN)
 
 
@@ -138,13 +137,13 @@ def reconcile_source() -> None:
 def check_hooks() -> None:
     """Check the webhooks that call us."""
     tools = this_child().workshop
-    now, holder = tools.checking.clock.now(), secrets.token_hex(16)
+    now, holder = tools.clock.now(), tools.clock.new_id()
     with writing(tools.engine) as connection:
         if not is_check_due(connection, now):
             return
         if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_WEBHOOKS_LEASE_S):
             return
-    end = time.monotonic() + ROUND_S
+    end = tools.clock.monotonic() + ROUND_S
     # The backfill of all webhooks together has what is left of the check's time.
     backfill = partial(missed_in, tools.checking, end=end)
     try:
@@ -157,9 +156,10 @@ def check_hooks() -> None:
 
 def _until_done(batch: Callable[[], int], task: str) -> None:
     child = this_child()
-    end = time.monotonic() + _LONGEST_S
+    clock = child.workshop.clock
+    end = clock.monotonic() + _LONGEST_S
     while not child.shared.is_stopping() and batch():
         child.heartbeat.beat()
-        if time.monotonic() > end:
+        if clock.monotonic() > end:
             child.workshop.bell.ring(task)
             return

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine
 from ledger.keys import check_key, has_known_key
 from schemas.errors import ConfigurationError
@@ -23,7 +24,6 @@ from workers.bell import Bell
 from workers.broker.connecting import IN_MEMORY
 from workers.check.backfill import missed_in
 from workers.check.tools import Checking
-from workers.clocks import Clock, utc_now
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
@@ -52,6 +52,7 @@ class Workshop:
     """One process's tools."""
 
     engine: Engine
+    clock: Clock
     looking_up: LookingUp
     performing: Performing
     bell: Bell
@@ -89,7 +90,7 @@ def make_workshop(
     settings: Settings,
     foundation: Foundation,
     *,
-    clock: Clock = utc_now,
+    clock: Clock = SYSTEM_CLOCK,
     is_stopping: Callable[[], bool] = never,
 ) -> Workshop:
     """Return the tools for these settings. `is_stopping`: see `Performing`.
@@ -102,13 +103,14 @@ def make_workshop(
     zone = ZoneInfo(settings.zone)
     email = _email_action(settings, zone)
     actions: dict[str, Action] = {email.kind: email}
-    budget = make_budget(settings)
+    budget = make_budget(settings, clock)
     sources = make_sources(settings, engine, clock, budget)
     once = Once()
     checking = Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
     stand = Standpoint(rules, zone, foundation.secret_key)
     return Workshop(
         engine,
+        clock,
         LookingUp(
             engine,
             sources.lend,
@@ -119,7 +121,7 @@ def make_workshop(
             is_stopping,
         ),
         Performing(engine, actions, stand, clock, settings.lease_s, once, is_stopping),
-        Bell(settings.broker_url),
+        Bell(settings.broker_url, clock),
         sources,
         budget,
         checking,
@@ -278,16 +280,16 @@ def _shipped_rules() -> Path:
     return next((path for path in _SHIPPED_RULES if path.exists()), _SHIPPED_RULES[0])
 
 
-def make_budget(settings: Settings) -> Budget:
+def make_budget(settings: Settings, clock: Clock) -> Budget:
     """Return the share in the source's limits that this process has with all others."""
     # Without a broker the limits are divided among the workers and one command given by hand.
     workers = 1 if settings.broker_url == IN_MEMORY else settings.workers
-    return Budget(settings.nexudus_limits, settings.broker_url, shares=workers + 1)
+    return Budget(settings.nexudus_limits, settings.broker_url, shares=workers + 1, clock=clock)
 
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
     """Return what lends ways to the source."""
-    credentials, denials = credentials_of(settings), Denials()
+    credentials, denials = credentials_of(settings), Denials(clock)
     return Sources(
         lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)
     )

@@ -72,7 +72,7 @@ def checking_now(settings: Settings) -> Iterator[Checking]:
     """
     with (
         opened_ledger(settings) as engine,
-        closing(make_budget(settings)) as budget,
+        closing(make_budget(settings, utc_now)) as budget,
         closing(make_sources(settings, engine, utc_now, budget)) as sources,
     ):
         yield Checking(engine, sources.lend, utc_now)

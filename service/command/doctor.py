@@ -89,7 +89,7 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     yield ledger.check
     if ledger.engine is not None:
         yield from _clocks(ledger.engine)
-    budget = stack.enter_context(closing(make_budget(settings)))
+    budget = stack.enter_context(closing(make_budget(settings, utc_now)))
     sources = None
     if ledger.engine is not None:
         sources = make_sources(settings, ledger.engine, utc_now, budget)

@@ -316,7 +316,7 @@ def _webhook_health(settings: Settings) -> Iterator[WebhookHealth]:
     """Open what the webhooks are checked with, within the limits that all processes share."""
     with (
         opened_ledger(settings) as engine,
-        closing(make_budget(settings)) as budget,
+        closing(make_budget(settings, SYSTEM_CLOCK)) as budget,
         closing(make_sources(settings, engine, SYSTEM_CLOCK, budget)) as sources,
     ):
         checking = Checking(engine, sources.lend, SYSTEM_CLOCK, settings.check_every_s)

@@ -165,7 +165,7 @@ def clock() -> None:
     check_secret_key(settings, signs=False)
     set_up_logs("clock")
     stop = stop_on_signals()
-    bell = Bell(settings.broker_url)
+    bell = Bell(settings.broker_url, utc_now)
     engine = open_engine(settings.database_url)
     BellClock(
         engine,

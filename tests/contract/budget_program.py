@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import SourceThrottled
 from workers.source.budget import Budget, Patience, Urgency
 
@@ -16,7 +17,7 @@ def main(limits: str, space: str, tries: str, patience_s: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    budget = Budget(limits, os.environ["LEDGER_URL"], shares=1, space=space)
+    budget = Budget(limits, os.environ["LEDGER_URL"], shares=1, clock=SYSTEM_CLOCK, space=space)
     for _ in range(int(tries)):
         until = time.monotonic() + float(patience_s)
         try:

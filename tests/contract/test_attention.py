@@ -194,7 +194,7 @@ def test_processes_that_start_together_are_not_called_dead_at_once(
 def test_the_first_look_is_asked_for_until_it_ended_unless_nexudus_refuses(
     ledger_engine: Engine,
 ) -> None:
-    clock, bell = HandClock(NOW), Bell(None)
+    clock, bell = HandClock(NOW), Bell(None, SYSTEM_CLOCK)
     ticking = BellClock(ledger_engine, bell, clock, check_every_s=300)
 
     def asked(ticks: int = FIRST_LOOK_EVERY) -> int:

@@ -7,6 +7,7 @@ import pytest
 import redis
 from celery import Celery
 
+from ledger.clock import SYSTEM_CLOCK
 from tests.servers.programs import wait_until
 from workers.bell import MOST_WAITING, Bell
 from workers.broker.connecting import IN_MEMORY
@@ -30,7 +31,7 @@ def _empty(client: redis.Redis) -> None:
 
 def rung(broker_url: str, *tasks: str) -> None:
     """Ring as a process of its own would, and wait until all of it was sent."""
-    bell = Bell(broker_url)
+    bell = Bell(broker_url, SYSTEM_CLOCK)
     bell.ring(*tasks)
     bell.close()
 
@@ -47,7 +48,7 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
     for _ in range(5):
         rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     assert broker.llen(QUEUE_KEY) == 2
-    worker = Bell(broker_url)
+    worker = Bell(broker_url, SYSTEM_CLOCK)
     worker.task_started(LOOKUP_DRAIN)
     rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     worker.close()
@@ -88,6 +89,6 @@ def test_within_one_process_too_the_queue_stays_short() -> None:
 
 
 def test_a_broker_that_is_away_is_no_error_for_who_starts_a_task() -> None:
-    bell = Bell("redis://127.0.0.1:1/0")
+    bell = Bell("redis://127.0.0.1:1/0", SYSTEM_CLOCK)
     bell.task_started(LOOKUP_DRAIN)
     bell.close()

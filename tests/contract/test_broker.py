@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from tests.servers.programs import command_line, is_alive, wait_until
@@ -356,7 +357,7 @@ def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
 
 def test_a_bell_finds_the_broker_again_at_another_address(broker_url: str) -> None:
     found: list[str | None] = [None, broker_url]
-    bell = Bell(None, look_up=lambda: found.pop(0) if len(found) > 1 else found[0])
+    bell = Bell(None, SYSTEM_CLOCK, look_up=lambda: found.pop(0) if len(found) > 1 else found[0])
     with redis.Redis.from_url(broker_url) as client:
         wait_until(lambda: _rings(bell, client), "a task in the queue")
         client.delete("coursebell:coursebell")

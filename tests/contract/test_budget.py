@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import redis
 
+from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import SourceThrottled
 from tests.contract.budget_rig import (
     at_once,
@@ -41,7 +42,7 @@ def open_budget(broker_url: str, space: str) -> Iterator[Open]:
     with ExitStack() as opened:
 
         def open_one(limits: str) -> Budget:
-            budget = Budget(limits, broker_url, shares=1, space=space)
+            budget = Budget(limits, broker_url, shares=1, clock=SYSTEM_CLOCK, space=space)
             opened.callback(budget.close)
             return budget
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from ledger.clock import SYSTEM_CLOCK
 from tests.contract.budget_rig import count_leaving, may_leave, order_of_turns, retry_after_s
 from tests.contract.ledger_rig import at_once
 from tests.servers.programs import wait_until
@@ -37,7 +38,7 @@ def revive(broker: RunningBroker, budget: Budget) -> None:
 def test_without_a_broker_it_is_alone_from_the_start_and_says_nothing(
     broker_url: str | None,
 ) -> None:
-    budget = Budget("60/minute;80/hour", broker_url, shares=6)
+    budget = Budget("60/minute;80/hour", broker_url, shares=6, clock=SYSTEM_CLOCK)
     with capture_logs() as logs:
         assert count_leaving(budget, WORK, 50) == 10
         budget.calm(30)
@@ -49,30 +50,30 @@ def test_without_a_broker_it_is_alone_from_the_start_and_says_nothing(
 
 
 def test_a_share_is_at_least_one_request() -> None:
-    assert count_leaving(Budget("3/minute", None, shares=8), WORK, 5) == 1
+    assert count_leaving(Budget("3/minute", None, shares=8, clock=SYSTEM_CLOCK), WORK, 5) == 1
 
 
 def test_alone_too_a_reserve_is_kept_for_people_in_every_window() -> None:
     for unit in ("minute", "hour", "day"):
-        budget = Budget(f"60/{unit}", None, shares=2)
+        budget = Budget(f"60/{unit}", None, shares=2, clock=SYSTEM_CLOCK)
         assert count_leaving(budget, WORK, 50) == 29
         assert count_leaving(budget, PERSON, 50) == 1
 
 
 def test_alone_the_pace_is_kept_and_divided() -> None:
-    budget = Budget("1/second", None, shares=5)
+    budget = Budget("1/second", None, shares=5, clock=SYSTEM_CLOCK)
     assert may_leave(budget)
     assert not may_leave(budget)
     assert 4 < retry_after_s(budget) <= 5.5
 
 
 def test_alone_too_work_lets_a_waiting_person_take_the_next_turn() -> None:
-    budget = Budget("2/second", None, shares=2)
+    budget = Budget("2/second", None, shares=2, clock=SYSTEM_CLOCK)
     assert order_of_turns(budget, budget) == [PERSON, WORK, WORK]
 
 
 def test_alone_many_threads_never_exceed_a_share() -> None:
-    budget = Budget("38/minute;38/hour;38/day", None, shares=2)
+    budget = Budget("38/minute;38/hour;38/day", None, shares=2, clock=SYSTEM_CLOCK)
     assert sum(at_once(8, lambda _: count_leaving(budget, WORK, 5))) == 19
 
 
@@ -80,7 +81,7 @@ def test_when_the_broker_goes_away_a_share_is_left_and_when_it_returns_all_is_sh
     own_broker: RunningBroker,
 ) -> None:
     with capture_logs() as logs:
-        budget = Budget("60/minute", own_broker.url, shares=6, away_s=0.1)
+        budget = Budget("60/minute", own_broker.url, shares=6, clock=SYSTEM_CLOCK, away_s=0.1)
         assert count_leaving(budget, WORK, 4) == 4
         assert budget.state() == BudgetState(
             shared=True, calm_s=0.0, spent=(Spent("60/minute", 4, 60),)
@@ -104,7 +105,7 @@ def test_that_the_broker_is_away_is_said_once_however_often_it_is_looked_for(
     own_broker: RunningBroker,
 ) -> None:
     end(own_broker)
-    budget = Budget("60/minute", own_broker.url, shares=6, away_s=0)
+    budget = Budget("60/minute", own_broker.url, shares=6, clock=SYSTEM_CLOCK, away_s=0)
     with capture_logs() as logs:
         assert count_leaving(budget, WORK, 20) == 10
         assert budget.state().shared is False
@@ -115,7 +116,7 @@ def test_that_the_broker_is_away_is_said_once_however_often_it_is_looked_for(
 def test_who_used_more_than_a_share_of_what_was_shared_gets_no_more_alone(
     own_broker: RunningBroker,
 ) -> None:
-    budget = Budget("60/minute;600/hour", own_broker.url, shares=6, away_s=60)
+    budget = Budget("60/minute;600/hour", own_broker.url, shares=6, clock=SYSTEM_CLOCK, away_s=60)
     assert count_leaving(budget, WORK, 30) == 30
     end(own_broker)
     assert count_leaving(budget, WORK, 10) == 0
@@ -124,8 +125,8 @@ def test_who_used_more_than_a_share_of_what_was_shared_gets_no_more_alone(
 
 
 def test_quiet_holds_when_the_broker_goes_away(own_broker: RunningBroker) -> None:
-    told = Budget("60/minute", own_broker.url, shares=1)
-    other = Budget("60/minute", own_broker.url, shares=1)
+    told = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
+    other = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     told.calm(40)
     # The other one hears of it when it asks.
     assert not may_leave(other)
@@ -141,7 +142,7 @@ def test_nothing_is_connected_before_it_is_asked() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
-        Budget("60/minute", url, shares=6).close()
+        Budget("60/minute", url, shares=6, clock=SYSTEM_CLOCK).close()
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -149,7 +150,9 @@ def test_nothing_is_connected_before_it_is_asked() -> None:
 def test_a_broker_that_never_answers_is_away() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        budget = Budget("60/minute", f"redis://127.0.0.1:{port}/0", shares=6, away_s=60)
+        budget = Budget(
+            "60/minute", f"redis://127.0.0.1:{port}/0", shares=6, clock=SYSTEM_CLOCK, away_s=60
+        )
         with capture_logs() as logs:
             assert count_leaving(budget, WORK, 50) == 10
         assert [log["event"] for log in logs] == ["budget.alone"]
@@ -158,7 +161,7 @@ def test_a_broker_that_never_answers_is_away() -> None:
 
 def test_a_broker_that_refuses_us_is_away(own_broker: RunningBroker) -> None:
     _, _, place = own_broker.url.rpartition("@")
-    budget = Budget("60/minute", f"redis://:guess@{place}", shares=6, away_s=60)
+    budget = Budget("60/minute", f"redis://:guess@{place}", shares=6, clock=SYSTEM_CLOCK, away_s=60)
     with capture_logs() as logs:
         assert count_leaving(budget, WORK, 50) == 10
         budget.calm(20)

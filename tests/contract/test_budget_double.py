@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from ledger.clock import SYSTEM_CLOCK
 from tests.contract.budget_rig import key_space, nothing
 from tests.doubles.open_gate import OpenGate
 from workers.source.budget import Budget, Budgeting, Patience, Urgency
@@ -16,11 +17,11 @@ def gate(request: pytest.FixtureRequest) -> Iterator[Budgeting]:
     if request.param == "double":
         yield OpenGate()
     elif request.param == "alone":
-        yield Budget("100/minute", None, shares=1)
+        yield Budget("100/minute", None, shares=1, clock=SYSTEM_CLOCK)
     else:
         url: str = request.getfixturevalue("broker_url")
         with key_space(url) as space:
-            budget = Budget("100/minute", url, shares=1, space=space)
+            budget = Budget("100/minute", url, shares=1, clock=SYSTEM_CLOCK, space=space)
             yield budget
             assert budget.state().shared
             budget.close()

@@ -56,7 +56,7 @@ class Doctor:
         }
         stated = load_settings({**environment, **settings})
         user = credentials_of(stated)
-        with closing(Budget("1000/minute", None, shares=1)) as budget:
+        with closing(Budget("1000/minute", None, shares=1, clock=SYSTEM_CLOCK)) as budget:
             sources = None
             if self.engine is not None:
                 engine = self.engine
@@ -445,7 +445,9 @@ def test_how_much_of_the_limits_is_used_is_said(doctor: Doctor) -> None:
 
 def test_a_shared_budget_says_so(doctor: Doctor, broker_url: str) -> None:
     stated = load_settings({"COURSEBELL_NEXUDUS_URL": doctor.sandbox.addresses["api"]})
-    with closing(Budget("20/minute", broker_url, shares=1, space="checkup:")) as budget:
+    with closing(
+        Budget("20/minute", broker_url, shares=1, clock=SYSTEM_CLOCK, space="checkup:")
+    ) as budget:
         for _ in range(18):
             budget.take(Patience(Urgency.PERSON, float("inf"), lambda: None))
         found = {one.name: one for one in check_up(CheckUp(stated, budget, utc_now))}
@@ -469,7 +471,7 @@ def test_a_fault_of_ours_in_one_room_does_not_stop_the_others(doctor: Doctor) ->
     stated = load_settings({"COURSEBELL_NEXUDUS_URL": doctor.sandbox.addresses["api"]})
     user = Credentials(USERNAME, PASSWORD)
     with (
-        closing(Faulty("1000/minute", None, shares=1)) as budget,
+        closing(Faulty("1000/minute", None, shares=1, clock=SYSTEM_CLOCK)) as budget,
         closing(
             Sources(lambda: Source(stated.nexudus_url, doctor.known(), user, doctor.clock, budget))
         ) as sources,
@@ -512,7 +514,7 @@ def remember(doctor: Doctor, entity: Entity) -> None:
     )
     engine = doctor.known()
     with (
-        closing(Budget("1000/minute", None, shares=1)) as budget,
+        closing(Budget("1000/minute", None, shares=1, clock=SYSTEM_CLOCK)) as budget,
         closing(
             Source(doctor.sandbox.addresses["api"], engine, user, doctor.clock, budget)
         ) as source,

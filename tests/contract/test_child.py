@@ -11,6 +11,7 @@ from ledger.tables import heartbeats
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 from tests.contract.ledger_rig import NOW, rows
+from tests.doubles.still_clock import StillClock
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.child import become_child, begin_child, leave_child, this_child
 from workers.shared import Shared
@@ -58,11 +59,11 @@ def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once
     ledger.symlink_to(tmp_path / "missing" / "ledger.db")
     pauses = []
     for _ in range(7):
-        pause: list[float] = []
+        clock = StillClock()
         with pytest.raises(SystemExit) as ended:
-            begin_child(settings, foundation, shared, pause.append)
+            begin_child(settings, foundation, shared, clock)
         assert ended.value.code == 1
-        pauses.append(sum(pause))
+        pauses.append(clock.seconds)
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     said = capsys.readouterr().out
     assert said.count("child.unready") == 1
@@ -83,12 +84,13 @@ def test_a_child_that_cannot_start_does_not_delay_a_worker_that_stops(
     shared, foundation = Shared(1), lay_foundation(settings)
     (tmp_path / "ledger.db").rename(tmp_path / "aside")
     (tmp_path / "ledger.db").symlink_to(tmp_path / "missing" / "ledger.db")
-    pause: list[float] = []
 
-    def sleep(seconds: float) -> None:
-        pause.append(seconds)
-        shared.stop()
+    class StopsWhileAsleep(StillClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            shared.stop()
 
+    clock = StopsWhileAsleep()
     with pytest.raises(SystemExit):
-        begin_child(settings, foundation, shared, sleep)
-    assert len(pause) == 1
+        begin_child(settings, foundation, shared, clock)
+    assert len(clock.sleeps) == 1

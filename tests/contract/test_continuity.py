@@ -178,7 +178,9 @@ def test_a_machine_that_shares_a_server_needs_no_memory_of_it(
 def test_a_process_holds_the_lock_before_it_opens_the_ledger(machine: Machine) -> None:
     # Otherwise one that starts during a restore would keep using the file that was replaced.
     with opened_file(machine.ledger) as engine:
-        clock = BellClock(engine, Bell(None), machine.clock, data_folder=machine.folder)
+        clock = BellClock(
+            engine, Bell(None, SYSTEM_CLOCK), machine.clock, data_folder=machine.folder
+        )
         with alone_in(machine.folder) as alone:
             assert not alone
         assert not machine.ledger.with_name(f"{machine.ledger.name}-wal").exists()

@@ -13,6 +13,7 @@ from schemas.refusals import OF_HOOKS, OF_RELAYS, REFUSALS, UNPROVEN, Refusal
 from service.refusals import MOST_PER_MINUTE, AddressLimit, Refusals
 from tests.contract.ledger_rig import NOW, arrival, at, keep, rows
 from tests.contract.source_rig import HandClock
+from tests.doubles.still_clock import StillClock
 from tests.servers.programs import wait_until
 
 DAY = timedelta(days=1)
@@ -94,17 +95,17 @@ def test_what_could_not_be_written_is_written_later(ledger_url: str) -> None:
 
 
 def test_an_address_is_over_the_limit_for_a_minute() -> None:
-    now = 0.0
-    limit = AddressLimit(lambda: now)
+    clock = StillClock()
+    limit = AddressLimit(clock)
     said = [limit.count("192.0.2.1") for _ in range(MOST_PER_MINUTE + 2)]
     assert said == [False] * MOST_PER_MINUTE + [True, True]
     assert not limit.count("192.0.2.2")
-    now = 60.0
+    clock.seconds = 60.0
     assert not limit.count("192.0.2.1")
 
 
 def test_neighbours_in_an_ipv6_network_share_a_limit_and_ipv4_keeps_its_own() -> None:
-    limit = AddressLimit(lambda: 0.0)
+    limit = AddressLimit(StillClock())
     said = [limit.count(f"2001:db8::{number:x}") for number in range(1, MOST_PER_MINUTE + 2)]
     assert said[-1]
     assert not limit.count("2001:db8:0:1::1")
@@ -113,7 +114,7 @@ def test_neighbours_in_an_ipv6_network_share_a_limit_and_ipv4_keeps_its_own() ->
 
 
 def test_no_more_addresses_are_remembered_than_fit() -> None:
-    limit = AddressLimit(lambda: 0.0)
+    limit = AddressLimit(StillClock())
     for number in range(10_000):
         limit.count(f"10.0.{number // 256}.{number % 256}")
     assert len(limit) < 5_000

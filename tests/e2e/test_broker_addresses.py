@@ -17,6 +17,7 @@ import redis
 import trustme
 from kombu.exceptions import KombuError
 
+from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from tests.contract.budget_rig import at_once
 from tests.doubles.tls_front import tls_front
@@ -129,7 +130,7 @@ def test_celery_the_limiter_and_our_ping_reach_the_same_database(
     assert broker_answers(url)
     with contextlib.closing(server.database(database)) as inside:
         inside.flushdb()
-        budget = Budget("5/second;50/minute", url, shares=1)
+        budget = Budget("5/second;50/minute", url, shares=1, clock=SYSTEM_CLOCK)
         budget.take(at_once())
         assert budget.state().shared
         budget.close()
@@ -166,7 +167,7 @@ def test_a_server_that_is_not_the_one_asked_for_is_away_for_all_of_them(
 ) -> None:
     url = server.fill(form)
     assert not broker_answers(url)
-    budget = Budget("5/second", url, shares=1)
+    budget = Budget("5/second", url, shares=1, clock=SYSTEM_CLOCK)
     budget.take(at_once())
     assert not budget.state().shared
     budget.close()

@@ -11,21 +11,12 @@ from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
+from tests.doubles.still_clock import StillClock
 from workers.bell import Bell
 from workers.clock import BellClock
 from workers.logs import RepeatedFault
 
 AWAY = "tick.failed"
-
-
-class Moments:
-    """A steady clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 class Turns(threading.Event):
@@ -44,13 +35,13 @@ class Turns(threading.Event):
 
 
 @pytest.fixture
-def clock() -> Moments:
-    return Moments()
+def clock() -> StillClock:
+    return StillClock()
 
 
 @pytest.fixture
-def faults(clock: Moments) -> RepeatedFault:
-    return RepeatedFault(structlog.get_logger("loop"), "tick.worked", now=clock)
+def faults(clock: StillClock) -> RepeatedFault:
+    return RepeatedFault(structlog.get_logger("loop"), "tick.worked", clock)
 
 
 def fails(faults: RepeatedFault, error: str = "away") -> None:
@@ -58,12 +49,12 @@ def fails(faults: RepeatedFault, error: str = "away") -> None:
 
 
 def test_it_is_logged_at_first_then_once_a_minute_with_the_count(
-    clock: Moments, faults: RepeatedFault
+    clock: StillClock, faults: RepeatedFault
 ) -> None:
     with capture_logs() as lines:
         for _ in range(150):
             fails(faults)
-            clock.at += 1.0
+            clock.seconds += 1.0
     assert [(line["log_level"], line["event"], line["times"]) for line in lines] == [
         ("warning", AWAY, 1),
         ("warning", AWAY, 60),
@@ -100,7 +91,7 @@ def test_another_text_is_logged_at_once_but_not_any_number_of_them(faults: Repea
 @pytest.fixture
 def idle_clock(tmp_path: Path) -> Iterator[BellClock]:
     engine = open_engine(f"sqlite:///{tmp_path}/missing/ledger.db")
-    bell = Bell(None)
+    bell = Bell(None, SYSTEM_CLOCK)
     yield BellClock(engine, bell, SYSTEM_CLOCK)
     bell.close()
     engine.dispose()

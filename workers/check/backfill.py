@@ -5,7 +5,6 @@ asked about nor decided on; a person is asked about as a whole, whatever we know
 again is harmless: what is found again is the same.
 """
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -126,7 +125,7 @@ def person(  # noqa: PLR0913 - who, and how
 def _source(
     checking: Checking, urgency: Urgency, for_s: float
 ) -> AbstractContextManager[BurstReads]:
-    return checking.source(Patience(urgency, time.monotonic() + for_s, lambda: None))
+    return checking.source(Patience(urgency, checking.clock.monotonic() + for_s, lambda: None))
 
 
 def _pages(
@@ -182,13 +181,13 @@ def missed_in(  # noqa: PLR0913 - what, in whose name, and how
     begins = _begins(checking, since, until, entities)
     if not begins:
         return 0
-    end = time.monotonic() + _TASK_S if end is None else end
+    end = checking.clock.monotonic() + _TASK_S if end is None else end
     search = Search(checking, (Origin.BACKFILL,), 0)
     ways: list[Way] = []
     try:
         with (
             search.recorded(begins, min(begins.values())),
-            _source(checking, urgency, end - time.monotonic()) as source,
+            _source(checking, urgency, end - checking.clock.monotonic()) as source,
         ):
             ways += [Way(one, at, _pages(source, one, at, until)) for one, at in begins.items()]
             _look(search, ways, until)

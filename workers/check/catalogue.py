@@ -3,7 +3,6 @@
 Nothing is asked unless a rule names a course, a group or a location.
 """
 
-import time
 from datetime import timedelta
 
 import structlog
@@ -39,7 +38,7 @@ def learn_catalogue(checking: Checking, rules: Rules) -> None:
             return
     if known is not None and timedelta() <= now - known.seen_at < EVERY:
         return
-    patience = Patience(Urgency.WORK, time.monotonic() + _LONGEST_S, lambda: None)
+    patience = Patience(Urgency.WORK, checking.clock.monotonic() + _LONGEST_S, lambda: None)
     courses: dict[int, str | None] = {}
     locations: dict[int, str | None] = {}
     groups: set[str | None] = set()

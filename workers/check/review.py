@@ -4,7 +4,6 @@ The emails are planned by the same decisions as any other, and held from the beg
 what is listed here is what is sent after a person agreed.
 """
 
-import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -49,10 +48,10 @@ def read_found(looking_up: LookingUp, found: Found, end: float) -> dict[LookupSt
         with reading(looking_up.engine) as connection:
             states = states_among(connection, found.asked_about)
         under_way = states.get(LookupState.DUE, 0) + states.get(LookupState.LEASED, 0)
-        if not under_way or time.monotonic() > end:
+        if not under_way or looking_up.clock.monotonic() > end:
             return states
         if not claimed:
-            time.sleep(_LOOK_EVERY_S)
+            looking_up.clock.sleep(_LOOK_EVERY_S)
 
 
 def review(

@@ -4,7 +4,6 @@ One message to a worker may so serve many records, and a slow answer holds up on
 """
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,7 +37,7 @@ _log = structlog.get_logger("lookup")
 class _Calm:
     """Until when no more is to be asked; shared by the threads of one batch."""
 
-    end: float  # time.monotonic() at which the batch should be over
+    end: float  # clock.monotonic() at which the batch should be over
     lock: threading.Lock = field(default_factory=threading.Lock)
     until: datetime | None = None
 
@@ -60,7 +59,7 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
         return 0, 0
     calm_ones = [claim for claim in claims if not claim.lost_leases]
     shelf = _read_ahead(tools, calm_ones, in_bursts)
-    calm = _Calm(time.monotonic() + BATCH_S)
+    calm = _Calm(tools.clock.monotonic() + BATCH_S)
     with ThreadPoolExecutor(THREADS) as pool:
         planned = list(pool.map(lambda one: _one(tools, one, calm, shelf), _apart(calm_ones)))
     # Over one of these workers vanished; alone and last, only the culprit can take others along.
@@ -69,7 +68,7 @@ def drain_batch(tools: LookingUp) -> tuple[int, int]:
 
 
 def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> int:
-    is_over = calm.until is not None or time.monotonic() > calm.end
+    is_over = calm.until is not None or tools.clock.monotonic() > calm.end
     if is_over or tools.is_stopping():
         try:
             with writing(tools.engine) as connection:
@@ -78,14 +77,14 @@ def _one(tools: LookingUp, claim: Claim, calm: _Calm, shelf: Shelf | None) -> in
         except LedgerUnavailable:
             _log.warning("lookup.unreturned", record_id=claim.record_id)
         return 0
-    told = settle(tools, claim, _patience(), shelf)
+    told = settle(tools, claim, _patience(tools), shelf)
     if told.calm_until is not None:
         calm.agree(told.calm_until)
     return told.planned
 
 
-def _patience() -> Patience:
-    return Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, lambda: None)
+def _patience(tools: LookingUp) -> Patience:
+    return Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, lambda: None)
 
 
 def _apart(claims: list[Claim]) -> list[Claim]:
@@ -115,7 +114,8 @@ def _read_ahead(
     with reading(tools.engine) as connection:
         shelf = Shelf(now, newest_news(connection))
     try:
-        with tools.source(Patience(Urgency.WORK, time.monotonic() + _AHEAD_S, keep)) as source:
+        patience = Patience(Urgency.WORK, tools.clock.monotonic() + _AHEAD_S, keep)
+        with tools.source(patience) as source:
             reader = Reader(tools.engine, source, Findings(now, shelf.upto), keep, tools.once)
             ahead = Ahead(source, reader, in_bursts, shelf)
             ahead.for_lookups([(claim.entity, claim.record_id) for claim in claims])

@@ -1,6 +1,5 @@
 """Works off one claimed look-up and writes down how it ended; raises nothing for its own fate."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -148,7 +147,7 @@ def _tell_others(tools: LookingUp, claim: Claim) -> None:
     now = tools.clock.now()
     with writing(tools.engine) as connection:
         # Once in a while is enough, and a source that comes and goes is not asked by all each time.
-        if take_lease(connection, "outage-over", secrets.token_hex(16), now, lease_s=_WAKE_EVERY_S):
+        if take_lease(connection, "outage-over", tools.clock.new_id(), now, lease_s=_WAKE_EVERY_S):
             ask_unanswered_again(connection, now)
 
 

@@ -1,8 +1,5 @@
 """Performs the due actions one by one, and settles those whose worker vanished."""
 
-import secrets
-import time
-
 import structlog
 
 from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
@@ -30,10 +27,10 @@ def perform_batch(tools: Performing, lend: Lend) -> int:
     Each is claimed when its turn comes, so that other workers share in what is due, and none is
     begun once the worker has been asked to stop.
     """
-    holder = secrets.token_hex(16)
-    end = time.monotonic() + BATCH_S
+    holder = tools.clock.new_id()
+    end = tools.clock.monotonic() + BATCH_S
     done = 0
-    while done < BATCH and time.monotonic() < end and not tools.is_stopping():
+    while done < BATCH and tools.clock.monotonic() < end and not tools.is_stopping():
         claimed, is_probe = _claim(tools, holder)
         if claimed is None:
             break

@@ -5,7 +5,6 @@ written from is still true there. So neither the ledger's lock nor that of all d
 while templates are filled in.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +73,7 @@ def perform(tools: Performing, lend: Lend, claimed: ClaimedAction) -> Outcome | 
             lease.keep()
 
         keep()
-        patience = Patience(Urgency.WORK, time.monotonic() + LOOK_PATIENCE_S, keep)
+        patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
         with lend(patience) as source:
             reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.once)
             has_news = refresh(reader, claimed)

@@ -4,13 +4,13 @@ Nothing here tries again but for one case: a token that was ended early is repla
 401 is a missing right, and for a person.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
 
+from ledger.clock import Clock
 from ledger.sign_ins import SignIn
 from schemas.errors import SourceThrottled, SourceUnavailable
 from workers.source.answers import Answer, Missing, read_answer, read_written
@@ -30,12 +30,13 @@ class Denials:
     Shared by the threads of a process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._until: dict[str, float] = {}
 
     def note(self, kind: str) -> None:
         """Remember that the right is missing, for a while."""
-        self._until[kind] = time.monotonic() + _DENIED_FOR_S
+        self._until[kind] = self._clock.monotonic() + _DENIED_FOR_S
 
     def forget(self, kind: str) -> None:
         """Remember that the right is there."""
@@ -43,20 +44,22 @@ class Denials:
 
     def holds(self, kind: str) -> bool:
         """Say whether it was missing a while ago."""
-        return time.monotonic() < self._until.get(kind, 0.0)
+        return self._clock.monotonic() < self._until.get(kind, 0.0)
 
 
 class Asking:
     """One thread's questions. `patience` says who waits, and for how long."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what one question is asked with
         self,
         transport: Transport,
         tokens: Tokens,
         budget: Budgeting,
         patience: Patience,
         denials: Denials,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._denials = denials
         self._transport = transport
         self._tokens = tokens
@@ -100,7 +103,7 @@ class Asking:
 
     def _signed_in(self, kind: str, exchange: Callable[[str], Answer]) -> Answer:
         """Return what came of an exchange with a token, or of a second one with a newer token."""
-        if time.monotonic() > self.patience.until:
+        if self._clock.monotonic() > self.patience.until:
             raise SourceUnavailable("the source answers too slowly for what is needed of it")
         self._budget.take(self.patience)
         sign_in = self._sign_in()

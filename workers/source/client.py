@@ -45,8 +45,8 @@ class Source:
         self._transport = Transport(base_url)
         tokens = Tokens(engine, lambda: self._transport, credentials, clock)
         patience = Patience(Urgency.WORK, float("inf"), lambda: None)
-        denied = denials or Denials()
-        self.asking = Asking(self._transport, tokens, budget, patience, denied)
+        denied = denials or Denials(clock)
+        self.asking = Asking(self._transport, tokens, budget, patience, denied, clock)
         self.lists = Lists(self.asking)
 
     def close(self) -> None:

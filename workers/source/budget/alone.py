@@ -1,10 +1,10 @@
 """One program's share of the budget, for when nobody can be asked: never unlimited."""
 
 import threading
-import time
 
 from limits.storage import MemoryStorage
 
+from ledger.clock import Clock
 from workers.source.budget.counting import Counting
 from workers.source.budget.values import Spent, Urgency
 from workers.source.budget.windows import Limits
@@ -13,7 +13,8 @@ from workers.source.budget.windows import Limits
 class LoneBudget:
     """What this program counts by itself; its threads share it."""
 
-    def __init__(self, limits: Limits, shares: int) -> None:
+    def __init__(self, limits: Limits, shares: int, clock: Clock) -> None:
+        self._clock = clock
         share = limits.share(shares)
         storage = MemoryStorage()
         self._counting = Counting(share.windows, storage)
@@ -22,7 +23,7 @@ class LoneBudget:
         self._with_others = Counting(limits.windows, storage)
         self._pace_s = share.pace_ms / 1000
         self._lock = threading.Lock()
-        self._next_at = 0.0  # by time.monotonic(), as all here
+        self._next_at = 0.0  # by clock.monotonic(), as all here
         self._person_until = 0.0
 
     def attempt(self, urgency: Urgency) -> float:
@@ -34,7 +35,7 @@ class LoneBudget:
     def remember(self) -> None:
         """Count a request that was taken from the shared budget, so that both do not add up."""
         with self._lock:
-            self._next_at = time.monotonic() + self._pace_s
+            self._next_at = self._clock.monotonic() + self._pace_s
             self._with_others.note()
 
     def spent(self) -> tuple[Spent, ...]:
@@ -44,7 +45,7 @@ class LoneBudget:
 
     def _gate(self, urgency: Urgency) -> float:
         """Take the pace, in the same manner as the broker's gate does."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for_person = urgency is Urgency.PERSON
         if now >= self._next_at and (for_person or now >= self._person_until):
             self._next_at = now + self._pace_s

@@ -4,14 +4,13 @@ It asks the broker, so that all programs keep the limits together. While the bro
 program uses its share of them, and looks for the broker again every few seconds.
 """
 
-import random
 import threading
-import time
 from dataclasses import dataclass
 
 import structlog
 from redis import RedisError
 
+from ledger.clock import Clock
 from schemas.errors import SourceThrottled
 from workers.source.budget.alone import LoneBudget
 from workers.source.budget.shared import SharedBudget
@@ -42,15 +41,17 @@ class Budget:
     None (or memory://) means that this one is alone from the start. Safe for threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are rarely given
         self,
         limits: str,
         broker_url: str | None,
         *,
         shares: int,
+        clock: Clock,
         space: str = "budget:",
         away_s: float = _AWAY_S,
     ) -> None:
+        self._clock = clock
         self._limits = read_limits(limits)
         self._shares = max(1, shares)
         self._broker_url = None if (broker_url or "memory:").startswith("memory:") else broker_url
@@ -58,7 +59,7 @@ class Budget:
         self._away_s = away_s
         self._lock = threading.Lock()
         self._kept: _Kept | None = None
-        self._calm_until = 0.0  # by time.monotonic()
+        self._calm_until = 0.0  # by clock.monotonic()
         self._ask_again_at = 0.0  # same; the broker is not asked before
         self._is_shared = self._broker_url is not None
 
@@ -72,15 +73,15 @@ class Budget:
             SourceThrottled: not within this patience; `retry_after_s` says when to ask again.
             Whatever `patience.keep` raises.
         """
-        kept_at = time.monotonic()
+        kept_at = self._clock.monotonic()
         patience.keep()
         while (wait_s := self._attempt(patience.urgency)) > 0:
-            if time.monotonic() + wait_s > patience.until:
+            if self._clock.monotonic() + wait_s > patience.until:
                 raise SourceThrottled(
                     "the requests that the source allows us are used up for now",
                     retry_after_s=wait_s,
                 )
-            kept_at = _wait(wait_s, patience, kept_at)
+            kept_at = _wait(self._clock, wait_s, patience, kept_at)
 
     def calm(self, seconds: float) -> None:
         """Keep everybody quiet for so many seconds, because the source asked for it (Retry-After).
@@ -144,24 +145,24 @@ class Budget:
             if self._kept is None:
                 url = self._broker_url
                 self._kept = _Kept(
-                    LoneBudget(self._limits, self._shares),
+                    LoneBudget(self._limits, self._shares, self._clock),
                     None if url is None else SharedBudget(self._limits, url, self._space),
                 )
             return self._kept
 
     def _calm_s(self) -> float:
-        return max(0.0, self._calm_until - time.monotonic())
+        return max(0.0, self._calm_until - self._clock.monotonic())
 
     def _learn_calm(self, seconds: float) -> None:
         """Remember here too that the source wants quiet, for when the broker is away."""
         with self._lock:
-            self._calm_until = max(self._calm_until, time.monotonic() + seconds)
+            self._calm_until = max(self._calm_until, self._clock.monotonic() + seconds)
 
     def _askable(self) -> SharedBudget | None:
         """Return the shared budget, unless it was away a moment ago. Then one thread looks."""
         shared = self._keep().shared
         with self._lock:
-            now = time.monotonic()
+            now = self._clock.monotonic()
             if self._is_shared or now >= self._ask_again_at:
                 self._ask_again_at = now + self._away_s
                 return shared
@@ -170,7 +171,7 @@ class Budget:
     def _lose(self, error: Exception) -> None:
         with self._lock:
             was_shared, self._is_shared = self._is_shared, False
-            self._ask_again_at = time.monotonic() + self._away_s
+            self._ask_again_at = self._clock.monotonic() + self._away_s
         if was_shared:
             _log.warning("budget.alone", error=type(error).__name__)
 
@@ -181,14 +182,12 @@ class Budget:
             _log.warning("budget.shared")
 
 
-def _wait(wait_s: float, patience: Patience, kept_at: float) -> float:
+def _wait(clock: Clock, wait_s: float, patience: Patience, kept_at: float) -> float:
     """Wait, and call `keep` each half second; return when it was last called."""
-    # Nothing here needs to be unpredictable.
-    jitter_s = random.uniform(0, _JITTER_S)  # noqa: S311 - see above
-    end = time.monotonic() + wait_s + jitter_s
-    while (now := time.monotonic()) < end:
+    end = clock.monotonic() + wait_s + clock.random() * _JITTER_S
+    while (now := clock.monotonic()) < end:
         if now - kept_at >= _SLICE_S:
             patience.keep()
             kept_at = now
-        time.sleep(max(0.0, min(end - now, kept_at + _SLICE_S - now)))
+        clock.sleep(max(0.0, min(end - now, kept_at + _SLICE_S - now)))
     return kept_at

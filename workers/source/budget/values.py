@@ -18,7 +18,7 @@ class Patience:
     """How long a request may wait for its turn, and what has to be done meanwhile."""
 
     urgency: Urgency
-    until: float  # time.monotonic() after which waiting is given up
+    until: float  # clock.monotonic() after which waiting is given up
     keep: Callable[[], None]  # called before and about each half second; what it raises passes
 
 

@@ -4,7 +4,6 @@ Who may ask, and when, is decided in `tokens`. What is asked here is asked once.
 """
 
 import json
-import secrets
 from base64 import b32decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from http import HTTPStatus
 import pyotp
 
 from ledger.beats import take_lease
+from ledger.clock import Clock
 from ledger.controls import client_id_of
 from ledger.engine import Engine, reading, writing
 from schemas.errors import RecordUnreadable, SignInRefused, SourceUnavailable
@@ -85,8 +85,13 @@ class Grants:
     """Asks for tokens."""
 
     def __init__(
-        self, engine: Engine, transport: Callable[[], Transport], credentials: Credentials
+        self,
+        engine: Engine,
+        transport: Callable[[], Transport],
+        credentials: Credentials,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._engine = engine
         self._transport = transport
         self._credentials = credentials
@@ -136,7 +141,7 @@ class Grants:
             return None
         left_s = _CODE_S - now.timestamp() % _CODE_S
         with writing(self._engine) as connection:
-            holder = secrets.token_hex(16)
+            holder = self._clock.new_id()
             if not take_lease(connection, _CODE_LEASE, holder, now, lease_s=left_s):
                 raise SourceUnavailable(
                     "the code of this half minute was sent already", retry_after_s=left_s

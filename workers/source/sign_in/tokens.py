@@ -5,8 +5,6 @@ the same client id ends the first one's tokens (contract, section 1). A token th
 refuses is replaced once; a second refusal is for a person, never a loop that locks the user out.
 """
 
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -50,7 +48,7 @@ class Tokens:
     ) -> None:
         self._engine = engine
         self._credentials = credentials or Credentials(None, None)
-        self._grants = Grants(engine, transport, self._credentials)
+        self._grants = Grants(engine, transport, self._credentials, clock)
         self._clock = clock
         self._kept: SignIn | None = None
 
@@ -69,9 +67,9 @@ class Tokens:
         # Who was refused asks the ledger: another process may have signed in meanwhile.
         if refused_version is None and self._kept is not None and self._usable(self._kept, None):
             return self._kept
-        holder = secrets.token_hex(16)
-        deadline = time.monotonic() + _LEASE_S
-        while time.monotonic() < deadline:
+        holder = self._clock.new_id()
+        deadline = self._clock.monotonic() + _LEASE_S
+        while self._clock.monotonic() < deadline:
             with reading(self._engine) as connection:
                 kept, ours = self._looked_up(connection, refused_version), False
                 is_taken = self._is_taken(connection)
@@ -84,7 +82,7 @@ class Tokens:
                 self._kept = kept
                 return kept
             keep()
-            time.sleep(_WAIT_S)
+            self._clock.sleep(_WAIT_S)
         raise SourceUnavailable("another process is still signing in")
 
     def newer_than(self, version: int) -> SignIn | None:
@@ -103,12 +101,12 @@ class Tokens:
             InvalidGrant: the source does not take it. What was kept before stays in force.
             SourceError: as `Grants.by_password`.
         """
-        holder = secrets.token_hex(16)
-        deadline = time.monotonic() + _LEASE_S
+        holder = self._clock.new_id()
+        deadline = self._clock.monotonic() + _LEASE_S
         while not self._taken(holder):
-            if time.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise SourceUnavailable("another process is still signing in")
-            time.sleep(_WAIT_S)
+            self._clock.sleep(_WAIT_S)
         with writing(self._engine) as connection:
             kept = sign_in_of(connection)
         now = self._clock.now()
