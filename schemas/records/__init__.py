@@ -1,7 +1,7 @@
-"""The source's records, one room each: a frozen, typed record and the schema that loads it.
+"""The source's records: a frozen, typed record of each kind and the schema that loads it.
 
-Only the fields we use are kept; a coworker record carries PINs and bank data that never get
-past these doors (contract, section 2.6). `load_record` is the one way in.
+Only the fields we use are kept: a coworker record has PINs and bank data, which are never loaded
+(contract, section 2.6). Use `load_record`.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,30 @@ from marshmallow import Schema, ValidationError
 
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable
-from schemas.records.business import Business, BusinessSchema
-from schemas.records.completed_lesson import CompletedLesson, CompletedLessonSchema
-from schemas.records.course import Course, CourseSchema
-from schemas.records.course_member import CourseMember, CourseMemberSchema
-from schemas.records.coworker import Coworker, CoworkerSchema
-from schemas.records.language import Language, LanguageSchema
-from schemas.records.lesson import Lesson, LessonSchema
-from schemas.records.section import Section, SectionSchema
-from schemas.records.time_zone import TimeZone, TimeZoneSchema
-from schemas.records.user import User, UserSchema
+from schemas.records.courses import (
+    CompletedLesson,
+    CompletedLessonSchema,
+    Course,
+    CourseMember,
+    CourseMemberSchema,
+    CourseSchema,
+    Lesson,
+    LessonSchema,
+    Section,
+    SectionSchema,
+)
+from schemas.records.people import (
+    Business,
+    BusinessSchema,
+    Coworker,
+    CoworkerSchema,
+    Language,
+    LanguageSchema,
+    TimeZone,
+    TimeZoneSchema,
+    User,
+    UserSchema,
+)
 from schemas.records.web_hook import (
     ACTION_NAMES,
     WebHook,

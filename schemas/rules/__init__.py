@@ -1,12 +1,22 @@
 """The rules file: which event leads to which action, when, and for whom.
 
-`rules_text` and `load_rules` are given what is in the file; reading it is the caller's. Deciding is
-not done here either: these are the words that the engine decides by.
+`rules_text` and `load_rules` take the file's content; the caller reads the file. What to do by the
+rules is decided in `workers.decide`.
 """
 
 from schemas.rules.loading import load_rules, rules_text
-from schemas.rules.names import Catalogue, names_in, unknown_names
-from schemas.rules.shape import Flood, QuietHours, Rule, Rules, Stream, Timing, Where
+from schemas.rules.model import (
+    Catalogue,
+    Flood,
+    QuietHours,
+    Rule,
+    Rules,
+    Stream,
+    Timing,
+    Where,
+    names_in,
+    unknown_names,
+)
 
 __all__ = [
     "Catalogue",

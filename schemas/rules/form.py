@@ -1,19 +1,147 @@
-"""The form of the rules file: which keys there are, and what each may be.
+"""The form of the rules file: which keys there are, and how their values are written.
 
-What one rule's keys ask of each other is here too; what rules ask of each other is in `loading`.
+Each parser takes one text and raises `ValidationError` with what was expected. What the keys of one
+rule require of each other is here too; what rules require of each other is in `loading`.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import time
+from enum import Enum
+from typing import Any, ClassVar, TypeVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
 from schemas.base import HouseSchema
 from schemas.events import ABOUT_GONE, EventKind
-from schemas.rules import values
-from schemas.rules.shape import Stream, Timing, Where
+from schemas.rules.model import Flood, QuietHours, Stream, Timing, Where
 from schemas.text import Text, one_of
-from schemas.vocabulary import CompletionType
+from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
+
+Parsed = TypeVar("Parsed")
+Word = TypeVar("Word", bound=Enum)
+
+NOTHING = "none"  # switches off what else would have a value
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 366 * 86_400
+_LONGEST_QUIET_MIN = 20 * 60  # at least four hours of a day must be left to write in
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
+_NAME = re.compile(r"[a-z0-9-]{1,60}")
+
+COMPLETION_TYPES = {member.name.lower(): member for member in CompletionType}
+COWORKER_TYPES = {member.name.lower(): member for member in CoworkerKind}
+VISIBILITIES = {member.name.lower(): member for member in Visibility}
+
+
+def parse_duration_s(text: str) -> int:
+    """Return the seconds of `30s`, `30m`, `3h` or `7d`."""
+    written = _DURATION.fullmatch(text)
+    seconds = int(written[1]) * _UNITS_S[written[2]] if written else 0
+    if not 0 < seconds <= _LONGEST_S:
+        raise ValidationError("expected a duration such as 30s, 30m, 3h or 7d, at most 366d")
+    return seconds
+
+
+def parse_quiet_hours(text: str) -> QuietHours:
+    """Return the hours of `20:00-08:00`, which may go past midnight."""
+    written = _HOURS.fullmatch(text)
+    if not written:
+        raise ValidationError("expected hours such as 20:00-08:00, or none")
+    start = time(int(written[1]), int(written[2]))
+    end = time(int(written[3]), int(written[4]))
+    minutes = (end.hour * 60 + end.minute - start.hour * 60 - start.minute) % (24 * 60)
+    if not 0 < minutes <= _LONGEST_QUIET_MIN:
+        raise ValidationError("expected more than no time and at most 20 hours, or none")
+    return QuietHours(start, end)
+
+
+def parse_flood(text: str) -> Flood:
+    """Return the count and the window of `25/10m`."""
+    count, _, window = text.partition("/")
+    try:
+        return Flood(parse_cap(count), parse_duration_s(window))
+    except ValidationError:
+        raise ValidationError("expected a number per duration such as 25/10m, or none") from None
+
+
+def parse_cap(text: str) -> int:
+    """Return a whole number of emails, at least 1."""
+    if not _COUNT.fullmatch(text):
+        raise ValidationError("expected a whole number from 1 to 999999, or none")
+    return int(text)
+
+
+def parse_name(text: str) -> str:
+    """Return the name of a rule."""
+    if not _NAME.fullmatch(text):
+        raise ValidationError("expected 1 to 60 of a-z, 0-9 and -")
+    return text
+
+
+def parse_words(text: str) -> str:
+    """Return any text that is not empty."""
+    if not text.strip():
+        raise ValidationError("expected a value; take the line out if there is none")
+    return text.strip()
+
+
+def choice(choices: Mapping[str, Parsed]) -> Callable[[str], Parsed]:
+    """Return a parser for one of these words."""
+    expected = f"expected {one_of(choices)}"
+
+    def parse(text: str) -> Parsed:
+        if text not in choices:
+            raise ValidationError(expected)
+        return choices[text]
+
+    return parse
+
+
+def member_of(kind: type[Word]) -> Callable[[str], Word]:
+    """Return a parser for the value of one member of a word enum."""
+    return choice({str(member.value): member for member in kind})
+
+
+def or_none(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
+    """Return a parser that also takes the word `none`."""
+    return lambda text: None if text == NOTHING else parse(text)
+
+
+class OneOrMany(fields.Field[tuple[Any, ...]]):
+    """One value or a list of values, each typed by `parse`; loads into a tuple without repeats."""
+
+    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:  # noqa: ANN401 - marshmallow's own options
+        super().__init__(**options)
+        self.item = Text(parse)
+
+    def _deserialize(
+        self,
+        value: Any,  # noqa: ANN401 - marshmallow's own signature
+        attr: str | None,  # noqa: ARG002 - same
+        data: Mapping[str, Any] | None,  # noqa: ARG002 - same
+        **_: Any,  # noqa: ANN401 - same
+    ) -> tuple[Any, ...]:
+        if isinstance(value, str):
+            return (self.item.deserialize(value),)
+        if not isinstance(value, list) or not value:
+            raise ValidationError("expected one value or a list of values")
+        return tuple(dict.fromkeys(self._each(value)))
+
+    def _each(self, values: Iterable[Any]) -> list[Any]:
+        loaded: list[Any] = []
+        errors: dict[int, Any] = {}
+        for index, value in enumerate(values):
+            try:
+                loaded.append(self.item.deserialize(value))
+            except ValidationError as error:
+                errors[index] = error.messages
+        if errors:
+            # marshmallow files nested errors under the index, as its own List does.
+            raise ValidationError(errors)
+        return loaded
+
 
 _A_MAPPING = "expected keys with values; take the line out if there are none"
 _REQUIRED = {"required": "expected, and missing"}
@@ -21,7 +149,7 @@ EMAIL = "email"  # the action that needs a template
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
-    for word, kind in values.COMPLETION_TYPES.items()
+    for word, kind in COMPLETION_TYPES.items()
     # A lesson without tracking is never completed, so a course that needed it would never be.
     if kind is not CompletionType.NONE
 }
@@ -39,17 +167,17 @@ class TimingSchema(FormSchema):
 
     record_class: ClassVar[type[Any]] = Timing
 
-    quiet_hours = Text(values.or_none(values.quiet_hours))
-    cap_per_day = Text(values.or_none(values.cap))
-    cap_per_week = Text(values.or_none(values.cap))
-    stale_after = Text(values.or_none(values.duration_s), attribute="stale_after_s")
-    flood = Text(values.or_none(values.flood))
+    quiet_hours = Text(or_none(parse_quiet_hours))
+    cap_per_day = Text(or_none(parse_cap))
+    cap_per_week = Text(or_none(parse_cap))
+    stale_after = Text(or_none(parse_duration_s), attribute="stale_after_s")
+    flood = Text(or_none(parse_flood))
 
 
 class CompletionSchema(FormSchema):
     """When a course is completed."""
 
-    counts = values.OneOrMany(values.choice(_COUNTABLE), required=True, error_messages=_REQUIRED)
+    counts = OneOrMany(choice(_COUNTABLE), required=True, error_messages=_REQUIRED)
 
 
 class WhereSchema(FormSchema):
@@ -57,13 +185,13 @@ class WhereSchema(FormSchema):
 
     record_class = Where
 
-    course = values.OneOrMany(values.words)
-    group = values.OneOrMany(values.words)
-    team = values.OneOrMany(values.words)
-    location = values.OneOrMany(values.words)
-    coworker_type = values.OneOrMany(values.choice(values.COWORKER_TYPES))
-    visibility = values.OneOrMany(values.choice(values.VISIBILITIES))
-    completion_type = values.OneOrMany(values.choice(values.COMPLETION_TYPES))
+    course = OneOrMany(parse_words)
+    group = OneOrMany(parse_words)
+    team = OneOrMany(parse_words)
+    location = OneOrMany(parse_words)
+    coworker_type = OneOrMany(choice(COWORKER_TYPES))
+    visibility = OneOrMany(choice(VISIBILITIES))
+    completion_type = OneOrMany(choice(COMPLETION_TYPES))
 
 
 class RuleSchema(TimingSchema):
@@ -71,16 +199,16 @@ class RuleSchema(TimingSchema):
 
     record_class = dict
 
-    name = Text(values.name, required=True, error_messages=_REQUIRED)
-    event = Text(values.choice(_EVENTS), required=True, error_messages=_REQUIRED)
-    action = Text(values.words, required=True, error_messages=_REQUIRED)
-    template = Text(values.words, load_default=None)
-    stream = Text(values.member_of(Stream), load_default=Stream.SERVICE)
-    delay = Text(values.duration_s, attribute="delay_s", load_default=0)
-    gather = Text(values.or_none(values.duration_s), attribute="gather_s", load_default=None)
-    gather_at_most = Text(values.duration_s, attribute="gather_at_most_s", load_default=None)
+    name = Text(parse_name, required=True, error_messages=_REQUIRED)
+    event = Text(choice(_EVENTS), required=True, error_messages=_REQUIRED)
+    action = Text(parse_words, required=True, error_messages=_REQUIRED)
+    template = Text(parse_words, load_default=None)
+    stream = Text(member_of(Stream), load_default=Stream.SERVICE)
+    delay = Text(parse_duration_s, attribute="delay_s", load_default=0)
+    gather = Text(or_none(parse_duration_s), attribute="gather_s", load_default=None)
+    gather_at_most = Text(parse_duration_s, attribute="gather_at_most_s", load_default=None)
     where = fields.Nested(WhereSchema, load_default=Where())
-    enabled = Text(values.choice({"true": True, "false": False}), load_default=True)
+    enabled = Text(choice({"true": True, "false": False}), load_default=True)
 
     def __init__(
         self, templates: Mapping[str, Collection[EventKind]], actions: frozenset[str]
@@ -134,7 +262,7 @@ class FileSchema(FormSchema):
     """The whole file; its rules are loaded one by one, by a `RuleSchema` of their own."""
 
     version = Text(
-        values.choice({"1": 1}), required=True, error_messages={"required": "expected version: 1"}
+        choice({"1": 1}), required=True, error_messages={"required": "expected version: 1"}
     )
     timing = fields.Nested(TimingSchema, load_default=Timing())
     completion = fields.Nested(

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import RecordUnreadable
-from schemas.records.page import load_page
-from schemas.records.token import load_token
+from schemas.records.answers import load_page, load_token
 
 
 def test_a_page_of_a_list_is_read() -> None:

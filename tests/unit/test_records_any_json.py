@@ -17,7 +17,7 @@ from schemas.entity import Entity
 from schemas.errors import RecordUnreadable
 from schemas.fields import CoworkerKindField, Flag, MaybeId, RecordId, SourceTime, Text
 from schemas.records import SCHEMAS, Record, dump_record, load_record
-from schemas.records.page import Page, load_page
+from schemas.records.answers import Page, load_page
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8) | st.just("\x00")
 TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.isoformat())

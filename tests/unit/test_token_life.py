@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.records.token import load_token
+from schemas.records.answers import load_token
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from schemas.entity import PATHS, Entity
 from schemas.errors import SourceRefused, SourceUnavailable
-from schemas.records.page import Page, load_page
+from schemas.records.answers import Page, load_page
 from workers.source.answers import Missing
 from workers.source.listed import Changed, ReadRows, Row, id_of, read_rows
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from schemas.entity import PATHS, Entity
 from schemas.errors import RecordUnreadable
 from schemas.records import load_record
-from schemas.records.page import Page, load_page
+from schemas.records.answers import Page, load_page
 from workers.source.checkup.needs import LIST, NAMES_ANOTHER, NEEDS, READ, Need, role
 from workers.source.checkup.questions import Came, Questions, Said
 from workers.source.checkup.values import AGAIN, Check, Topic, Verdict

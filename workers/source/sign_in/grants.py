@@ -17,7 +17,7 @@ from ledger.clock import Clock
 from ledger.controls import client_id_of
 from ledger.engine import Engine, reading, writing
 from schemas.errors import RecordUnreadable, SignInRefused, SourceUnavailable
-from schemas.records.token import Token, load_token
+from schemas.records.answers import Token, load_token
 from schemas.settings import Settings
 from workers.source.answers import Answer, Missing, read_answer
 from workers.source.http import Transport

@@ -17,7 +17,7 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from ledger.troubles import ask_refused_again
 from schemas.errors import SignInRefused, SourceRefused, SourceUnavailable
-from schemas.records.token import Token
+from schemas.records.answers import Token
 from schemas.skew import TOLERANCE, is_ahead
 from workers.source.http import Transport
 from workers.source.sign_in.grants import REFRESH_LIFE, Credentials, Grants, InvalidGrant

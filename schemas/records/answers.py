@@ -1,13 +1,54 @@
-"""The answer of the source's sign-in (contract, section 1)."""
+"""The envelopes of two answers: a page of a list, and the token of a sign-in."""
 
 import re
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
 from schemas.base import SourceSchema
 from schemas.errors import RecordUnreadable
+from schemas.fields import Flag
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as the source sent them, and whether another page follows.
+
+    `total` is how many rows all pages have together; None if the source did not say.
+    """
+
+    rows: list[dict[str, Any]]
+    has_next: bool
+    total: int | None
+
+
+class PageSchema(SourceSchema):
+    """Loads the envelope of a list."""
+
+    record_class = Page
+
+    rows = fields.List(fields.Dict(), data_key="Records", required=True)
+    has_next = Flag(data_key="HasNextPage", required=True)
+    total = fields.Integer(data_key="TotalItems", strict=True, load_default=None, allow_none=True)
+
+
+_PAGE = PageSchema()
+
+
+def load_page(answer: object) -> Page:
+    """Return the page of one list answer.
+
+    Raises:
+        RecordUnreadable: it is not a list's envelope.
+    """
+    try:
+        page: Page = _PAGE.load(answer)  # type: ignore[arg-type]  # refused when no mapping
+    except (ValidationError, TypeError, AttributeError):
+        raise RecordUnreadable("not a page of a list") from None
+    return page
+
 
 _LIFE_IF_UNSAID_S = 900  # "do not assume more than minutes or hours"
 _LONGEST_LIFE_S = 1_000_000_000  # some thirty years; Python's times end soon after the absurd
@@ -48,7 +89,7 @@ class TokenSchema(SourceSchema):
     expires_in = Life()
 
 
-_SCHEMA = TokenSchema()
+_TOKEN = TokenSchema()
 
 
 def load_token(answer: object) -> Token:
@@ -60,7 +101,7 @@ def load_token(answer: object) -> Token:
     if not isinstance(answer, dict):
         raise RecordUnreadable("not a token")
     try:
-        token: Token = _SCHEMA.load(answer)
+        token: Token = _TOKEN.load(answer)
     except ValidationError:
         raise RecordUnreadable("not a token") from None
     return token

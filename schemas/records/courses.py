@@ -1,0 +1,202 @@
+"""Courses, sections, lessons, enrolments and completed lessons (contract, sections 2.1 to 2.5)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from marshmallow import fields
+
+from schemas.base import SourceSchema
+from schemas.fields import (
+    CoworkerKindField,
+    Flag,
+    MaybeKnown,
+    RecordId,
+    SourceTime,
+    Text,
+    optional_id,
+    optional_text,
+    optional_time,
+)
+from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A course as the source has it; its long texts are not kept."""
+
+    record_id: int
+    unique_id: str | None
+    updated_at: datetime
+    business_id: int
+    business_name: str | None
+    title: str
+    summary: str | None
+    host_name: str | None
+    group_name: str | None
+    active: bool
+    visibility: Visibility | None
+
+
+class CourseSchema(SourceSchema):
+    """Loads a Course as GET by Id answers it."""
+
+    record_class = Course
+
+    record_id = RecordId(data_key="Id", required=True)
+    unique_id = optional_text("UniqueId")
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    business_id = RecordId(data_key="BusinessId", required=True)
+    business_name = optional_text("BusinessName")
+    title = Text(data_key="Title", required=True)
+    summary = optional_text("SummaryText")
+    host_name = optional_text("HostFullName")
+    group_name = optional_text("GroupName")
+    active = Flag(data_key="Active", required=True)
+    visibility = MaybeKnown(Visibility, data_key="Visibility")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section as the source has it; its contents are not kept."""
+
+    record_id: int
+    updated_at: datetime
+    course_id: int
+    title: str
+    active: bool
+    order: int | None
+    unlock_type: UnlockType | None
+    unlock_after_days: int | None
+
+
+class SectionSchema(SourceSchema):
+    """Loads a CourseSection, by Id or as a row of a list."""
+
+    record_class = Section
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    course_id = RecordId(data_key="CourseId", required=True)
+    title = Text(data_key="Title", required=True)
+    active = Flag(data_key="Active", required=True)
+    order = fields.Integer(data_key="DisplayOrder", strict=True, load_default=0, allow_none=True)
+    unlock_type = MaybeKnown(UnlockType, data_key="UnlockType")
+    unlock_after_days = fields.Integer(
+        data_key="UnlockAfterDays", strict=True, load_default=0, allow_none=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A lesson as the source has it; its contents are not kept."""
+
+    record_id: int
+    unique_id: str | None
+    updated_at: datetime
+    course_id: int
+    section_id: int | None
+    section_order: int | None
+    title: str
+    active: bool
+    order: int | None
+    unlock_type: UnlockType | None
+    unlock_after_days: int | None
+    completion_type: CompletionType
+
+
+class LessonSchema(SourceSchema):
+    """Loads a CourseLesson, by Id or as a row of a list."""
+
+    record_class = Lesson
+
+    record_id = RecordId(data_key="Id", required=True)
+    unique_id = optional_text("UniqueId")
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    course_id = RecordId(data_key="CourseId", required=True)
+    section_id = optional_id("SectionId")
+    section_order = fields.Integer(
+        data_key="SectionDisplayOrder", strict=True, load_default=0, allow_none=True
+    )
+    title = Text(data_key="Title", required=True)
+    active = Flag(data_key="Active", required=True)
+    order = fields.Integer(data_key="DisplayOrder", strict=True, load_default=0, allow_none=True)
+    unlock_type = MaybeKnown(UnlockType, data_key="UnlockType")
+    unlock_after_days = fields.Integer(
+        data_key="UnlockAfterDays", strict=True, load_default=0, allow_none=True
+    )
+    completion_type = fields.Enum(
+        CompletionType,
+        by_value=fields.Integer(strict=True),
+        data_key="CompletionType",
+        required=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CourseMember:
+    """An enrolment as the source has it. Times are aware UTC."""
+
+    record_id: int
+    created_at: datetime
+    updated_at: datetime
+    course_id: int
+    course_title: str | None
+    coworker_id: int
+    coworker_kind: CoworkerKind | None
+    full_name: str | None
+    company_name: str | None
+    team_names: str | None
+    last_completed_lesson_id: int | None
+    last_access_at: datetime | None
+    approved: bool
+    blocked: bool
+
+
+class CourseMemberSchema(SourceSchema):
+    """Loads a CourseMember as GET by Id answers it."""
+
+    record_class = CourseMember
+
+    record_id = RecordId(data_key="Id", required=True)
+    created_at = SourceTime(data_key="CreatedOn", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    course_id = RecordId(data_key="CourseId", required=True)
+    course_title = optional_text("CourseTitle")
+    coworker_id = RecordId(data_key="CoworkerId", required=True)
+    coworker_kind = CoworkerKindField(
+        data_key="CoworkerCoworkerType", load_default=None, allow_none=True
+    )
+    full_name = optional_text("CoworkerFullName")
+    company_name = optional_text("CoworkerCompanyName")
+    team_names = optional_text("CoworkerTeamNames")
+    last_completed_lesson_id = optional_id("LastCompletedLessonId")
+    last_access_at = optional_time("LastAccess")
+    approved = Flag(data_key="Approved", required=True)
+    blocked = Flag(data_key="Blocked", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedLesson:
+    """A finished lesson as the source has it. Times are aware UTC."""
+
+    record_id: int
+    created_at: datetime
+    updated_at: datetime
+    lesson_id: int
+    lesson_title: str | None
+    course_member_id: int
+    full_name: str | None
+
+
+class CompletedLessonSchema(SourceSchema):
+    """Loads a CourseCompletedLesson, by Id or as a row of a list."""
+
+    record_class = CompletedLesson
+
+    record_id = RecordId(data_key="Id", required=True)
+    created_at = SourceTime(data_key="CreatedOn", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    lesson_id = RecordId(data_key="CourseLessonId", required=True)
+    lesson_title = optional_text("CourseLessonTitle")
+    course_member_id = RecordId(data_key="CourseMemberId", required=True)
+    full_name = optional_text("CourseMemberCoworkerFullName")

@@ -1,0 +1,150 @@
+"""Customers, and what is needed to write to them (contract, section 2.6).
+
+A coworker's full record has some 200 properties, among them access PINs and bank data, and a user's
+the address of the account. None of these has a field here, so none can be kept, logged or printed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.base import SourceSchema
+from schemas.fields import (
+    CoworkerKindField,
+    Flag,
+    RecordId,
+    SourceTime,
+    Text,
+    optional_id,
+    optional_text,
+)
+from schemas.vocabulary import CoworkerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Coworker:
+    """A customer as the source has it. `email` is None when the profile has none.
+
+    `user_id` is None for somebody without an account in the portal.
+    """
+
+    record_id: int
+    updated_at: datetime
+    kind: CoworkerKind | None
+    full_name: str
+    first_name: str | None
+    email: str | None = None
+    active: bool = True
+    archived: bool = False
+    time_zone_id: int | None = None
+    user_id: int | None = None
+    home_business_id: int | None = None
+
+
+class CoworkerSchema(SourceSchema):
+    """Loads a Coworker as GET by Id answers it."""
+
+    record_class = Coworker
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    kind = CoworkerKindField(data_key="CoworkerType", load_default=None, allow_none=True)
+    full_name = Text(data_key="FullName", required=True)
+    first_name = optional_text("GuessedFirstName")
+    email = optional_text("Email")
+    active = Flag(data_key="Active", load_default=True)
+    archived = Flag(data_key="Archived", load_default=False)
+    time_zone_id = optional_id("SimpleTimeZoneId")
+    user_id = optional_id("UserId")
+    home_business_id = optional_id("InvoicingBusinessId")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A portal account as the source has it."""
+
+    record_id: int
+    updated_at: datetime
+    active: bool
+    preferred_language_id: int | None
+
+
+class UserSchema(SourceSchema):
+    """Loads a User as GET by Id answers it."""
+
+    record_class = User
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    active = Flag(data_key="Active", load_default=True)
+    preferred_language_id = optional_id("PreferredLanguageId")
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language as the source has it. `culture` is such as en-GB."""
+
+    record_id: int
+    updated_at: datetime
+    name: str | None
+    culture: str | None
+
+
+class LanguageSchema(SourceSchema):
+    """Loads a Language as GET by Id answers it."""
+
+    record_class = Language
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    name = optional_text("Name")
+    culture = optional_text("Culture")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeZone:
+    """A time zone as the source has it. `name` is Windows' own, such as GMT Standard Time."""
+
+    record_id: int
+    updated_at: datetime
+    name: str
+
+
+class TimeZoneSchema(SourceSchema):
+    """Loads a SimpleTimeZone, by Id or as a row of a list."""
+
+    record_class = TimeZone
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    name = Text(data_key="Name", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Business:
+    """A location as the source has it. `culture` is its website's language, such as en-GB."""
+
+    record_id: int
+    updated_at: datetime
+    name: str
+    web_address: str | None
+    root_location_id: int | None
+    time_zone_id: int | None
+    language_id: int | None
+    culture: str | None
+    suspended: bool
+
+
+class BusinessSchema(SourceSchema):
+    """Loads a Business as GET by Id answers it."""
+
+    record_class = Business
+
+    record_id = RecordId(data_key="Id", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    name = Text(data_key="Name", required=True)
+    web_address = optional_text("WebAddress")
+    root_location_id = optional_id("RootLocationId")
+    time_zone_id = optional_id("SimpleTimeZoneId")
+    language_id = optional_id("SpaceWebsiteLanguageId")
+    culture = optional_text("SpaceWebsiteLanguageCulture")
+    suspended = Flag(data_key="Suspended", load_default=False)
