@@ -1,4 +1,4 @@
-"""Copies of emails as they were written: what was sent, or would have been."""
+"""Copies of actions as they were prepared: what was sent, or would have been."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,26 +13,28 @@ from schemas.states import ActionState
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One email as written. `wording` names the version of its template."""
+    """The body of one action, of type `media_type`, with the one line that names it in lists.
 
-    wording: str
-    message_id: str
-    recipient: str = field(repr=False)
-    subject: str = field(repr=False)
-    text: str = field(repr=False)
-    html: str = field(repr=False)
+    `version` names the template or code that wrote it; "" if its kind has none. `recipient` is
+    None where a kind has none.
+    """
+
+    version: str
+    recipient: str | None = field(repr=False)
+    title: str = field(repr=False)
+    body: bytes = field(repr=False)
+    media_type: str
 
 
 def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
-    """Keep the copy of an action; a later writing of it takes its place."""
+    """Keep the copy of an action; a later one takes its place."""
     values = {
         "written_at": now,
-        "wording": copy.wording,
-        "message_id": copy.message_id,
+        "version": copy.version,
         "recipient": copy.recipient,
-        "subject": copy.subject,
-        "text": copy.text,
-        "html": copy.html,
+        "title": copy.title,
+        "body": copy.body,
+        "media_type": copy.media_type,
     }
     statement = insert_into(connection, copies).values(action_id=action_id, **values)
     connection.execute(
@@ -56,8 +58,8 @@ def keep_copies_of_held(connection: Connection, written: Mapping[int, Copy], now
 
 
 def copy_of(connection: Connection, action_id: int) -> Copy | None:
-    """Return the copy of an action; None if it was never written, or is no longer kept."""
+    """Return the copy of an action; None if it was never prepared, or is no longer kept."""
     row = connection.execute(select(copies).where(copies.c.action_id == action_id)).first()
     if row is None:
         return None
-    return Copy(row.wording, row.message_id, row.recipient, row.subject, row.text, row.html)
+    return Copy(row.version, row.recipient, row.title, row.body, row.media_type)

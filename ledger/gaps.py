@@ -5,7 +5,7 @@ with the reason `restored`, for a person to release or skip:
 
 - An action from the copy is held here, when the gap opens, if it may have been performed by then.
 - An action planned later, about something that happened before the gap ended, is held when it is
-  due (`workers.decide.again`), because the lost ledger may have found the same event.
+  due (`workers.decide.send_check`), because the lost ledger may have found the same event.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Held actions: which there are, and what a person does with them, release or skip.
 
 A released action is due at once and is checked again like any other. Only what made a person look
-no longer holds it (`workers.decide.again`).
+no longer holds it (`workers.decide.send_check`).
 """
 
 from collections.abc import Collection, Sequence
@@ -21,9 +21,9 @@ from schemas.states import ActionState
 
 @dataclass(frozen=True, slots=True)
 class HeldAction:
-    """One held action. `course`, `person`, `email` and `subject` are None where not known.
+    """One held action. `course`, `person`, `email` and `title` are None where not known.
 
-    `subject` is that of the email as it was written when it was held.
+    `title` is that of the email as it was written when it was held.
     """
 
     action_id: int
@@ -37,7 +37,7 @@ class HeldAction:
     person: str | None = field(repr=False)
     email: str | None = field(repr=False)
     course: str | None
-    subject: str | None = field(repr=False)
+    title: str | None = field(repr=False)
 
 
 def hold_for(
@@ -69,7 +69,7 @@ def held_actions(connection: Connection, reason: Reason | None = None) -> list[H
         snapshots.c.entity == Entity.COURSE, snapshots.c.record_id == actions.c.course_id
     )
     wanted = (
-        select(actions, people.c.full_name, people.c.email, snapshots.c.record, copies.c.subject)
+        select(actions, people.c.full_name, people.c.email, snapshots.c.record, copies.c.title)
         .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
         .outerjoin(snapshots, is_course)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
@@ -91,7 +91,7 @@ def held_actions(connection: Connection, reason: Reason | None = None) -> list[H
             row.full_name,
             row.email,
             None if row.record is None else row.record.get("Title"),
-            row.subject,
+            row.title,
         )
         for row in connection.execute(wanted)
     ]

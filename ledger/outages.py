@@ -29,6 +29,7 @@ OUTAGE_REASONS = frozenset(
         Reason.MAIL_SENDER,
         Reason.MAIL_RELAY,
         Reason.MAIL_INTERRUPTED,
+        Reason.DELIVERY_DOWN,
     }
 )
 

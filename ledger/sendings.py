@@ -7,22 +7,23 @@ from sqlalchemy import Connection, func, select
 from ledger.tables import actions
 from schemas.states import ActionState
 
-# What may have reached somebody counts as having reached them.
+# An action that may have been done counts as done.
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
 
 def sent_to(
-    connection: Connection, coworker_id: int, since: datetime, *, but: int
+    connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
 ) -> list[datetime]:
-    """Return when this person got emails after `since`, not counting the action `but`."""
+    """Return when actions of this kind about this person were done after `since`, except `but`."""
     rows = connection.execute(
         select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
             actions.c.coworker_id == coworker_id,
             actions.c.state.in_(_COUNTED),
+            actions.c.kind == kind,
             actions.c.id != but,
         )
     )
-    # One that is being handed over counts as now, however long ago it was due.
+    # One that is being delivered counts as now, however long ago it was due.
     moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
     return [moment for moment in moments if moment > since]
 

@@ -37,6 +37,18 @@ class Plan:
     held_for: Reason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PersonNeeds:
+    """What a kind of action needs of the person it is about.
+
+    `address`: a usable email address. `stream`: that they did not refuse the rule's stream of
+    messages, or agreed to it where it needs consent.
+    """
+
+    address: bool = False
+    stream: bool = False
+
+
 def resend_key(key: str) -> str:
     """Return the permanent key of the action that repeats the one with this key.
 

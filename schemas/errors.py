@@ -114,15 +114,15 @@ class NotThereYet(SourceError, Transient):
     """The source mentioned a record that it does not show yet; seconds later it may."""
 
 
-class MailUnavailable(Transient):
-    """The mail server said "later", or could not be reached."""
+class DeliveryUnavailable(Transient):
+    """The other side of an action said "later", or could not be reached. Nothing was done."""
 
 
-class MailStopped(MailUnavailable):
-    """No email can leave now, to any recipient: the fault is the server's or the settings'.
+class ChannelUnavailable(DeliveryUnavailable):
+    """No action of this kind can be delivered now: the fault is the server's or the settings'.
 
-    `reason` is one of the `mail-` reasons. `answer` is what the server or the system said, on one
-    line without addresses; empty if nothing did.
+    `reason` is one of `ledger.outages.OUTAGE_REASONS`. `answer` is what the server or the system
+    said, on one line without addresses; empty if nothing did.
     """
 
     def __init__(self, reason: Reason, message: str, *, answer: str = "") -> None:
@@ -178,20 +178,28 @@ class BackupUnusable(Permanent):
     """A file that was given as a backup cannot be restored; the text says why."""
 
 
-class ActionRefused(Permanent):
-    """The other side of an action said a final no; `detail` is its answer."""
+class DeliveryRefused(Permanent):
+    """An action cannot be delivered, now or later; `detail` is the other side's answer, if any.
 
-    def __init__(self, message: str, *, detail: str = "") -> None:
+    `reason` is what is recorded; None stands for the usual reason of the action's kind.
+    """
+
+    def __init__(self, message: str, *, detail: str = "", reason: Reason | None = None) -> None:
         super().__init__(message)
         self.detail = detail
+        self.reason = reason
 
 
-class AddressUnusable(ActionRefused):
-    """No email can be written to this address; no server was asked."""
+class RecipientUnusable(DeliveryRefused):
+    """The person cannot be reached in this way, so the action is skipped for `reason`."""
+
+    def __init__(self, message: str, *, reason: Reason) -> None:
+        super().__init__(message, reason=reason)
+        self.skip_reason = reason
 
 
-class HandoverUnknown(CoursebellError):
-    """We were cut off after handing the email over: it may have gone, so it is never repeated."""
+class DeliveryUnknown(CoursebellError):
+    """The connection was cut during delivery: it may have been done, so it is never repeated."""
 
 
 class ConfigurationError(CoursebellError):

@@ -54,6 +54,9 @@ class Reason(StrEnum):
     MAIL_SENDER = "mail-sender"
     MAIL_RELAY = "mail-relay"
     MAIL_INTERRUPTED = "mail-interrupted"
+    DELIVERY_LATER = "delivery-later"
+    DELIVERY_REFUSED = "delivery-refused"
+    DELIVERY_DOWN = "delivery-down"
     HANDOVER_UNKNOWN = "handover-unknown"
     TEMPLATE_ERROR = "template-error"
     BAD_SIGNATURE = "bad-signature"
@@ -142,6 +145,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MAIL_INTERRUPTED: Explanation(
         "Handing it over was cut off before the email was complete; trying again", "nobody"
     ),
+    Reason.DELIVERY_LATER: Explanation("The other side said later; trying again", "nobody"),
+    Reason.DELIVERY_REFUSED: Explanation("The other side refused it", "operator"),
+    Reason.DELIVERY_DOWN: Explanation("The other side cannot be reached; trying again", "engineer"),
     Reason.HANDOVER_UNKNOWN: Explanation(
         "We were cut off while handing it over; it may have gone", "operator"
     ),

@@ -9,27 +9,34 @@ from schemas.reasons import Reason
 # Waiting for the source or the ledger: quickly at first, since most trouble is short.
 _LOOKUP_FIRST_S = 2.0
 _LOOKUP_LONGEST_S = 900.0
-# One email that a mail server puts off: six tries over most of a day (its "later" is meant so).
-_MAIL_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
+# One action that the other side puts off: six tries over most of a day, as mail servers expect.
+_SEND_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
 
-# While no email can leave, one is tried now and then: soon where it may pass by itself, and seldom
-# where a person has to change something.
+# While no action of a kind can leave, one is tried now and then: soon where it may pass by itself,
+# and seldom where an operator has to change something.
 _OUTAGE_FIRST_S, _OUTAGE_LONGEST_S = 30.0, 900.0
 _FAULT_FIRST_S, _FAULT_LONGEST_S = 300.0, 3_600.0
-_PASSES = frozenset({Reason.MAIL_UNREACHABLE, Reason.MAIL_BUSY, Reason.MAIL_INTERRUPTED})
+_PASSES = frozenset(
+    {
+        Reason.MAIL_UNREACHABLE,
+        Reason.MAIL_BUSY,
+        Reason.MAIL_INTERRUPTED,
+        Reason.DELIVERY_DOWN,
+    }
+)
 
 # A refusal is for a person to mend; asking seldom shows when they have, and locks nobody out.
 _REFUSED_S = 900.0
 _REFUSED_LONGEST_S = 6 * 3600.0
 
 # How long one look-up or action may take to read what it needs: longer than the source's limit for
-# a minute may make it wait. Together with a batch, a hand-over (`workers.mailer.connection`) and
-# writing its receipt it is under a task's limit of 300 s.
+# a minute may make it wait. Together with a batch, sending (`workers.actions.email.connection`) and
+# recording the receipt it is under a task's limit of 300 s.
 LOOK_PATIENCE_S = 75.0
 BATCH_S = 60.0  # what is not begun by then goes back
 
 RECEIPT_S = 30.0  # for writing down how a hand-over ended, if the ledger is busy
-PROBE_LEASE_S = 120.0  # for the one email that is tried during an outage
+PROBE_LEASE_S = 120.0  # for the one action that is tried during an outage
 
 _MOST_JITTER = 1.25
 _SOURCE_S = _MOST_JITTER * _LOOKUP_LONGEST_S + 3_600.0  # and the source's own wish
@@ -40,7 +47,8 @@ LONGEST_WAITS: Mapping[Reason, timedelta] = {
     for reason, seconds in {
         **dict.fromkeys(OUTAGE_REASONS, _FAULT_LONGEST_S),
         Reason.HANDOVER_UNKNOWN: _LOOKUP_LONGEST_S,
-        Reason.MAIL_TEMPORARY: _MOST_JITTER * max(_MAIL_WAITS_S),
+        Reason.MAIL_TEMPORARY: _MOST_JITTER * max(_SEND_WAITS_S),
+        Reason.DELIVERY_LATER: _MOST_JITTER * max(_SEND_WAITS_S),
         Reason.NEXUDUS_DOWN: _SOURCE_S,
         Reason.NEXUDUS_BUSY: _SOURCE_S,
         Reason.NOT_THERE_YET: _SOURCE_S,
@@ -72,15 +80,15 @@ def refused_again_at(now: datetime, attempts: int, *, chance: float) -> datetime
     return now + timedelta(seconds=_jittered(grown, chance))
 
 
-def mail_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | None:
-    """Return when to try a mail server again after the `attempts`-th try; None: enough."""
-    if attempts > len(_MAIL_WAITS_S):
+def send_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | None:
+    """Return when to send an action again after the `attempts`-th try; None: give up."""
+    if attempts > len(_SEND_WAITS_S):
         return None
-    return now + timedelta(seconds=_jittered(_MAIL_WAITS_S[attempts - 1], chance))
+    return now + timedelta(seconds=_jittered(_SEND_WAITS_S[attempts - 1], chance))
 
 
 def outage_wait_s(reason: Reason, failures: int) -> float:
-    """Return how many seconds no email is tried after so many failures in a row."""
+    """Return how many seconds to send nothing of a kind after so many failures in a row."""
     passes = reason in _PASSES
     first_s = _OUTAGE_FIRST_S if passes else _FAULT_FIRST_S
     longest_s = _OUTAGE_LONGEST_S if passes else _FAULT_LONGEST_S

@@ -18,7 +18,9 @@ from types import FrameType
 _BYTE = 1
 _STOPPING, _FAILED = 0, 1  # the bytes of the shared memory
 _MOST_COUNTED = 255
-_LONGEST_EMAIL_S = 108.0  # a session and the answer to its end; see `workers.mailer.connection`
+_LONGEST_EMAIL_S = (
+    108.0  # a session and the answer to its end; see `workers.actions.email.connection`
+)
 _LOOK_EVERY_S = 0.1
 
 

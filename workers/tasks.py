@@ -20,6 +20,7 @@ from workers.check.catalogue import learn_catalogue
 from workers.check.check import check_all
 from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import this_child
+from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.drain import drain_batch
 from workers.names import (
     ACTION_PERFORM,
@@ -31,7 +32,6 @@ from workers.names import (
     SOURCE_PROBE,
     SOURCE_RECONCILE,
 )
-from workers.perform.outbox import perform_batch, sweep
 from workers.source.budget import Patience, Urgency
 from workers.source.proving import probe_all
 from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
@@ -120,7 +120,7 @@ def check_source() -> None:
     if done.more:
         tools.bell.ring(SOURCE_CHECK)
     else:
-        learn_catalogue(tools.checking, tools.performing.stand.rules)
+        learn_catalogue(tools.checking, tools.performing.setup.rules)
 
 
 @shared_task(name=SOURCE_RECONCILE)
@@ -128,7 +128,7 @@ def reconcile_source() -> None:
     """Hold all that is there against all that is here, once a night."""
     tools = this_child().workshop
     with reading(tools.engine) as connection:
-        due = is_nightly_due(connection, tools.clock.now(), tools.performing.stand.zone)
+        due = is_nightly_due(connection, tools.clock.now(), tools.performing.setup.zone)
     if due and nightly(tools.checking, tools.clock.monotonic() + _NIGHTLY_S):
         tools.bell.ring(LOOKUP_DRAIN)
 

@@ -17,20 +17,15 @@ from schemas.errors import ConfigurationError
 from schemas.rules import Rules, load_rules, rules_text
 from schemas.settings import Settings
 from schemas.settings.table import SHORTEST_SECRET
-from workers.actions.base import Action
-from workers.actions.email.action import EmailAction, Letterhead
-from workers.actions.email.compose import TEMPLATES, Letters
+from workers.actions.registry import kinds_for_rules, make_actions
 from workers.bell import Bell
 from workers.broker.connecting import IN_MEMORY
 from workers.check.backfill import missed_in
 from workers.check.tools import Checking
+from workers.deliver.context import DeliveryTools, SendSetup, never
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
-from workers.mailer.mailer import Mailer
-from workers.perform.forecast import Forecasting
-from workers.perform.tools import Performing, never
-from workers.perform.truth import Standpoint
 from workers.source.asking import Denials
 from workers.source.budget import Budget, Budgeting
 from workers.source.client import Source
@@ -44,7 +39,6 @@ _SHIPPED_RULES = (
     Path(__file__).parent.parent / "rules.yaml",
 )
 SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file in the data folder
-ACTIONS = frozenset({"email"})  # the kinds of action rules may name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,7 @@ class Workshop:
     engine: Engine
     clock: Clock
     looking_up: LookingUp
-    performing: Performing
+    performing: DeliveryTools
     bell: Bell
     sources: Sources
     budget: Budget
@@ -93,7 +87,7 @@ def make_workshop(
     clock: Clock = SYSTEM_CLOCK,
     is_stopping: Callable[[], bool] = never,
 ) -> Workshop:
-    """Return the tools for these settings. `is_stopping`: see `Performing`.
+    """Return the tools for these settings. `is_stopping`: see `DeliveryTools`.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be made.
@@ -101,13 +95,11 @@ def make_workshop(
     engine = open_engine(settings.database_url)
     rules = foundation.rules
     zone = ZoneInfo(settings.zone)
-    email = _email_action(settings, zone)
-    actions: dict[str, Action] = {email.kind: email}
     budget = make_budget(settings, clock)
     sources = make_sources(settings, engine, clock, budget)
     once = Once()
     checking = Checking(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
-    stand = Standpoint(rules, zone, foundation.secret_key)
+    setup = SendSetup(rules, zone, foundation.secret_key, make_actions(settings))
     return Workshop(
         engine,
         clock,
@@ -120,7 +112,7 @@ def make_workshop(
             once,
             is_stopping,
         ),
-        Performing(engine, actions, stand, clock, settings.lease_s, once, is_stopping),
+        DeliveryTools(engine, setup, clock, settings.lease_s, once, is_stopping),
         Bell(settings.broker_url, clock),
         sources,
         budget,
@@ -137,17 +129,15 @@ def make_workshop(
     )
 
 
-def make_forecasting(settings: Settings) -> Forecasting:
-    """Return what foresees the outcome of emails, by the rules as they are now.
+def make_send_setup(settings: Settings) -> SendSetup:
+    """Return what forecasts are made with: the rules as they are now, and the kinds of action.
 
     Raises:
         ConfigurationError: every mistake in the rules, or that a file cannot be read.
     """
-    zone = ZoneInfo(settings.zone)
-    email = _email_action(settings, zone)
     # Without a key nobody has chosen anything yet, and none is made here.
     key = secret_key(settings) if has_secret_key(settings) else ""
-    return Forecasting(Standpoint(read_rules(settings), zone, key), {email.kind: email})
+    return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
 
 
 def make_looking_up(settings: Settings, checking: Checking, rules: Rules) -> LookingUp:
@@ -158,20 +148,6 @@ def make_looking_up(settings: Settings, checking: Checking, rules: Rules) -> Loo
         Deciding(rules, ZoneInfo(settings.zone)),
         checking.clock,
         settings.lease_s,
-    )
-
-
-def _email_action(settings: Settings, zone: ZoneInfo) -> EmailAction:
-    return EmailAction(
-        Letters(),
-        None if settings.smtp is None else Mailer(settings.smtp),
-        Letterhead(
-            settings.mail_from,
-            settings.mail_reply_to,
-            settings.course_url,
-            settings.lesson_url,
-            zone,
-        ),
     )
 
 
@@ -187,7 +163,7 @@ def read_rules(settings: Settings) -> Rules:
     except OSError as error:
         raise ConfigurationError([f"COURSEBELL_RULES: cannot read {path}: {_why(error)}"]) from None
     text = rules_text(content, str(path))
-    return load_rules(text, str(path), templates=TEMPLATES, actions=ACTIONS)
+    return load_rules(text, str(path), actions=kinds_for_rules())
 
 
 def has_secret_key(settings: Settings) -> bool:

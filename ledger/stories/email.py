@@ -16,14 +16,15 @@ from schemas.states import ActionState
 
 @dataclass(frozen=True, slots=True)
 class EmailStory:
-    """One email. `person`, `email`, `course` and `subject` are None where not known.
+    """One email. `person`, `email`, `course` and `title` are None where not known.
 
-    `subject` and `written_at` are those of the copy that is kept. `resend_of` is the email that
+    `title` and `written_at` are those of the copy that is kept. `resend_of` is the email that
     this one repeats, `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has
     the person, or the ledger does not know them.
     """
 
     action_id: int
+    kind: str
     state: ActionState
     reason: Reason | None
     rule: str
@@ -40,7 +41,7 @@ class EmailStory:
     email: str | None = field(repr=False)
     is_person_gone: bool
     course: str | None
-    subject: str | None = field(repr=False)
+    title: str | None = field(repr=False)
     written_at: datetime | None
     resend_of: int | None
     resent_as: int | None
@@ -68,7 +69,7 @@ def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[Ema
             people.c.email,
             (people.c.coworker_id.is_(None) | people.c.gone_at.is_not(None)).label("is_gone"),
             snapshots.c.record,
-            copies.c.subject,
+            copies.c.title,
             copies.c.written_at,
             again.c.id.label("resent_as"),
         )
@@ -85,6 +86,7 @@ def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[Ema
 def _story(row: Row[Any]) -> EmailStory:
     return EmailStory(
         action_id=row.id,
+        kind=row.kind,
         state=ActionState(row.state),
         reason=None if row.reason is None else Reason(row.reason),
         rule=row.rule,
@@ -101,7 +103,7 @@ def _story(row: Row[Any]) -> EmailStory:
         email=row.email,
         is_person_gone=bool(row.is_gone),
         course=None if row.record is None else row.record.get("Title"),
-        subject=row.subject,
+        title=row.title,
         written_at=row.written_at,
         resend_of=row.resend_of,
         resent_as=row.resent_as,

@@ -21,7 +21,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class ActionStory:
-    """One action: where it stands, why, and how it got there. `subject` is of its copy."""
+    """One action: where it stands, why, and how it got there. `title` is of its copy."""
 
     action_id: int
     rule: str
@@ -31,7 +31,7 @@ class ActionStory:
     due_at: datetime
     finished_at: datetime | None
     receipt: str | None
-    subject: str | None = field(repr=False)
+    title: str | None = field(repr=False)
     tries: tuple[Try, ...]
 
 
@@ -78,7 +78,7 @@ def _actions_by_event(
     connection: Connection, event_ids: Sequence[int]
 ) -> dict[int, list[ActionStory]]:
     rows = connection.execute(
-        select(action_events.c.event_id, actions, copies.c.subject)
+        select(action_events.c.event_id, actions, copies.c.title)
         .join(actions, actions.c.id == action_events.c.action_id)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
         .where(action_events.c.event_id.in_(event_ids))
@@ -102,7 +102,7 @@ def _actions_by_event(
             row.due_at,
             row.finished_at,
             row.receipt,
-            row.subject,
+            row.title,
             tuple(tries.get(row.id, ())),
         )
         told.setdefault(row.event_id, []).append(story)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     Text,
@@ -111,16 +112,15 @@ attempts = Table(
     Column("detail", Text),  # receipt or the other side's answer, without addresses
 )
 
-# The email as it was written, kept 90 days: what was sent, or would have been.
+# The action as it was prepared, kept 90 days: what was sent, or would have been.
 copies = Table(
     "copies",
     metadata,
     Column("action_id", Id, ForeignKey("actions.id"), primary_key=True),
     Column("written_at", Instant, nullable=False),
-    word("wording", nullable=False),
-    Column("message_id", String(255), nullable=False),
-    Column("recipient", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("html", Text, nullable=False),
+    word("version", nullable=False),
+    Column("recipient", Text),
+    Column("title", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    word("media_type", nullable=False),
 )

@@ -145,7 +145,8 @@ class OneOrMany(fields.Field[tuple[Any, ...]]):
 
 _A_MAPPING = "expected keys with values; take the line out if there are none"
 _REQUIRED = {"required": "expected, and missing"}
-EMAIL = "email"  # the action that needs a template
+# The kinds of action by name, each with its templates and the events they can be about.
+Kinds = Mapping[str, Mapping[str, Collection[EventKind]]]
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
@@ -210,31 +211,37 @@ class RuleSchema(TimingSchema):
     where = fields.Nested(WhereSchema, load_default=Where())
     enabled = Text(choice({"true": True, "false": False}), load_default=True)
 
-    def __init__(
-        self, templates: Mapping[str, Collection[EventKind]], actions: frozenset[str]
-    ) -> None:
+    def __init__(self, actions: Kinds) -> None:
         super().__init__()
-        self.templates = templates
         self.actions = actions
 
     @validates_schema(skip_on_field_errors=False)
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
-        """Check that the action exists, and a template that fits, which an email must have."""
+        """Check that the action exists, and that the template is one of its own and fits."""
         errors: dict[str, Any] = {}
         action, template, event = rule.get("action"), rule.get("template"), rule.get("event")
         if action is not None and action not in self.actions:
             errors["action"] = [f"expected {one_of(sorted(self.actions))}"]
-        if template is not None and template not in self.templates:
-            errors["template"] = [f"expected {one_of(sorted(self.templates))}"]
-        elif template is not None and event is not None and event not in self.templates[template]:
-            fitting = sorted(name for name, events in self.templates.items() if event in events)
+        templates = self._templates_of(action)
+        if template is not None and not templates:
+            errors["template"] = [f"expected none, because the action {action} has no templates"]
+        elif template is not None and template not in templates:
+            errors["template"] = [f"expected {one_of(sorted(templates))}"]
+        elif template is not None and event is not None and event not in templates[template]:
+            fitting = sorted(name for name, events in templates.items() if event in events)
             choice = one_of(fitting) if fitting else "another event, as no template is about that"
             errors["template"] = [f"it cannot be about the event {event}; expected {choice}"]
         # Present and None means left out; absent means written and refused already.
-        if action == EMAIL and "template" in rule and template is None:
-            errors["template"] = [f"expected, because the action is {EMAIL}"]
+        if self.actions.get(action or "") and "template" in rule and template is None:
+            errors["template"] = [f"expected, because the action is {action}"]
         if errors:
             raise ValidationError(errors)
+
+    def _templates_of(self, action: str | None) -> Mapping[str, Collection[EventKind]]:
+        """Return the templates of a kind; those of all kinds if there is no such kind."""
+        if action is not None and action in self.actions:
+            return self.actions[action]
+        return {name: events for one in self.actions.values() for name, events in one.items()}
 
     @validates_schema(skip_on_field_errors=False)
     def check_lesson_keys(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature

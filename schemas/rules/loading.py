@@ -8,7 +8,7 @@ something else than it seems to say.
 import hashlib
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -26,8 +26,14 @@ from yaml import (
 from yaml.reader import ReaderError
 
 from schemas.errors import ConfigurationError
-from schemas.events import EventKind
-from schemas.rules.form import CompletionSchema, FileSchema, RuleSchema, TimingSchema, WhereSchema
+from schemas.rules.form import (
+    CompletionSchema,
+    FileSchema,
+    Kinds,
+    RuleSchema,
+    TimingSchema,
+    WhereSchema,
+)
 from schemas.rules.model import Rule, Rules, Timing
 from schemas.text import closest
 
@@ -225,13 +231,12 @@ def load_rules(
     text: str,
     file_name: str,
     *,
-    templates: Mapping[str, Collection[EventKind]],
-    actions: frozenset[str],
+    actions: Kinds,
 ) -> Rules:
     """Return the rules that this text states.
 
-    `file_name` is only used in mistakes. `templates` and `actions` are the names rules may use;
-    each template comes with the events that it can be about.
+    `file_name` is only used in mistakes. `actions` are the kinds that rules may name, each
+    with its templates and the events that each can be about.
 
     Raises:
         ConfigurationError: with every mistake, in the order of the file, each as
@@ -242,7 +247,7 @@ def load_rules(
         too_large = mistake_at(None, (), f"expected at most {LARGEST_FILE // 1024} KiB")
         raise ConfigurationError([too_large.told(file_name)])
     tree = read_tree(text)
-    whole, stated = _stated(tree, RuleSchema(templates, actions))
+    whole, stated = _stated(tree, RuleSchema(actions))
     if tree.mistakes:
         raise ConfigurationError([one.told(file_name) for one in sorted(set(tree.mistakes))])
     return Rules(

@@ -46,7 +46,7 @@ from workers.check.review import Review, read_found, review
 from workers.check.tools import Checking
 from workers.clocks import utc_now
 from workers.source.budget import Urgency
-from workers.workshop import make_forecasting, make_looking_up
+from workers.workshop import make_looking_up, make_send_setup
 
 NOBODY = 1
 _PATIENCE_S = 600.0  # for its turn among the workers; somebody waits in front of a screen
@@ -126,17 +126,17 @@ def backfill(**options: Any) -> None:  # noqa: ANN401 - the options, as click ha
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
-    forecasting = make_forecasting(settings)
+    setup = make_send_setup(settings)
     with checking_now(settings) as checking:
         found, about = _found(checking, wish)
         zone = ZoneInfo(settings.zone)
         _say([*([] if about is None else [about.line]), *_lines(found, wish, zone)], wish)
         reviewed, released = None, list[int]()
         if not wish.dry_run:
-            looking_up = make_looking_up(settings, checking, forecasting.stand.rules)
+            looking_up = make_looking_up(settings, checking, setup.rules)
             states = read_found(looking_up, found, time.monotonic() + _PATIENCE_S)
             now = checking.clock.now()
-            reviewed = review(checking.engine, forecasting, found, states, now)
+            reviewed = review(checking.engine, setup, found, states, now)
             _say(review_lines(reviewed, now, whole=wish.show_addresses), wish)
             released = _decided(checking.engine, reviewed, wish)
     if wish.as_json:
@@ -296,7 +296,7 @@ def review_lines(reviewed: Review, now: datetime, *, whole: bool) -> Iterator[st
         person = one.person or f"coworker {one.action.coworker_id}"
         yield (
             f"  {one.action.action_id}  {local(happened_at)} ({_age(now - happened_at)})  {person}"
-            f"{f' <{address}>' if address else ''}  {one.subject or one.action.rule}"
+            f"{f' <{address}>' if address else ''}  {one.title or one.action.rule}"
             f": {fate_of(one, now)}"
         )
 
@@ -324,7 +324,7 @@ def _review_plain(reviewed: Review | None, released: list[int], wish: _Wish) -> 
                 "coworker_id": one.action.coworker_id,
                 "person": one.person,
                 "email": one.recipient if wish.show_addresses else shortened(one.recipient),
-                "subject": one.subject,
+                "subject": one.title,
                 "rule": one.action.rule,
                 "happened_at": one.action.happened_at,
                 "would_be": part_of(one, now),

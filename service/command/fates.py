@@ -10,7 +10,8 @@ from ledger.engine import Connection
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.states import ActionState
 from service.command.common import local
-from workers.perform.forecast import Expected, Forecasting, forecast
+from workers.deliver.context import SendSetup
+from workers.deliver.forecast import Expected, forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Fates:
 
 
 def fates_by_sending(
-    connection: Connection, tools: Forecasting, now: datetime, coworker_id: int | None = None
+    connection: Connection, setup: SendSetup, now: datetime, coworker_id: int | None = None
 ) -> Fates:
     """Return what a change to sending would do now, to the emails of everybody or of one person."""
     decided = resumption(connection, now)
@@ -34,7 +35,7 @@ def fates_by_sending(
         if coworker_id in {None, one.coworker_id}
     ]
     started_at = sending_of(connection).started_at or now
-    return Fates(forecast(connection, tools, wanted, now, started_at), kept)
+    return Fates(forecast(connection, setup, wanted, now, started_at), kept)
 
 
 def goes_now(expected: Expected, now: datetime) -> bool:

@@ -185,7 +185,7 @@ def _lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
             if action.reason is reason:
                 address = action.email if whole else shortened(action.email)
                 person = action.person or f"coworker {action.coworker_id}"
-                about = action.subject or f"{action.rule}: {action.course or action.course_id}"
+                about = action.title or f"{action.rule}: {action.course or action.course_id}"
                 yield (
                     f"  {action.action_id}  {local(action.happened_at)}  {person}"
                     f"{f' <{address}>' if address else ''}  {about}"

@@ -15,7 +15,7 @@ from service.command.common import as_json, local, opened_ledger, print_json, se
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.fates import Fates, count_lines, counted, fates_by_sending, number_of
 from workers.clocks import utc_now
-from workers.workshop import make_forecasting
+from workers.workshop import make_send_setup
 
 NOT_DONE = 1
 
@@ -70,7 +70,7 @@ def _agreed_to(
     """
     now = utc_now()
     with reading(engine) as connection:
-        fates = fates_by_sending(connection, make_forecasting(settings), now)
+        fates = fates_by_sending(connection, make_send_setup(settings), now)
         others = held_by_reason(connection)
     numbers = counted(fates, now)
     for reason, number in others.items():

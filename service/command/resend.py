@@ -170,7 +170,7 @@ def _lines(chosen: Sequence[EmailStory], *, whole: bool) -> Iterator[str]:
     for email in chosen:
         address = email.email if whole else shortened(email.email)
         person = email.person or f"coworker {email.coworker_id}"
-        about = email.subject or f"{email.rule}: {email.course or email.course_id}"
+        about = email.title or f"{email.rule}: {email.course or email.course_id}"
         ended = f"{STATES[email.state]}{f' [{email.reason}]' if email.reason else ''}"
         at = "" if email.finished_at is None else f" {local(email.finished_at)}"
         yield (
@@ -219,7 +219,7 @@ def _plain(email: EmailStory, *, whole: bool) -> dict[str, object]:
         "email": email.email if whole else shortened(email.email),
         "course": email.course,
         "rule": email.rule,
-        "subject": email.subject,
+        "subject": email.title,
         "finished_at": email.finished_at,
     }
 

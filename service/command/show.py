@@ -1,7 +1,8 @@
-"""`show`: one email as text, as it was sent or would be."""
+"""`show`: one action as text, as it was sent or would be."""
 
 import shlex
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from ledger.engine import reading
 from ledger.stories.email import EmailStory, emails_of, last_detail
 from schemas.fields import LARGEST_ID
 from schemas.reasons import EXPLANATIONS
-from schemas.settings import Settings
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
@@ -26,9 +26,11 @@ from service.command.common import (
 )
 from service.command.private_file import may_replace, write_private
 from service.command.why import STATES, explained
+from workers.actions.base import Printable, plain
 from workers.clocks import utc_now
-from workers.perform.preview import Preview, preview
-from workers.workshop import make_forecasting
+from workers.deliver.context import SendSetup
+from workers.deliver.preview import Preview, preview
+from workers.workshop import make_send_setup
 
 NOT_SHOWN = 1
 
@@ -74,32 +76,52 @@ def show(
             )
             raise SystemExit(NOT_SHOWN)
         [email] = found
-        seen = preview(connection, email, make_forecasting(settings), utc_now())
+        setup = make_send_setup(settings)
+        seen = preview(connection, email, setup, utc_now())
         detail = last_detail(connection, action_id)
         mode = sending_of(connection).mode
-    if html is not None and seen.copy is not None:
-        command = f"coursebell show {action_id} --html {shlex.quote(str(html))} --yes"
-        if not yes:
-            may_replace(html, command, "What is in it is lost.")
-        write_private(html, seen.copy.html)
-        click.echo(f"Wrote {html}, readable only by you.", err=True)
+    page = _page(email, seen, setup, whole=show_addresses)
+    if html is not None and page is not None:
+        _write_html(html, page, action_id, yes=yes)
     if as_json:
-        print_json(_plain(settings, email, seen, detail, whole=show_addresses))
+        print_json(_plain(email, seen, page, detail))
     else:
-        standing = _standing(email, seen, detail, mode)
-        for line in _lines((*standing, *_head(settings, email, seen, whole=show_addresses)), seen):
+        for line in _lines(_standing(email, seen, detail, mode), page):
             click.echo(printable(line))
-    if seen.copy is None:
+    if page is None:
         _say_missing(email, seen)
         raise SystemExit(NOT_SHOWN)
 
 
-def _lines(head: Iterable[tuple[str, str]], seen: Preview) -> Iterator[str]:
-    for name, text in head:
+def _page(email: EmailStory, seen: Preview, setup: SendSetup, *, whole: bool) -> Printable | None:
+    """Return what is printed of the copy, in the way of its kind; None if there is no copy."""
+    if seen.copy is None:
+        return None
+    to = (
+        None if seen.copy.recipient is None else _recipient(email, seen.copy.recipient, whole=whole)
+    )
+    kind = setup.actions.get(email.kind)
+    show_copy = plain if kind is None else kind.printable
+    return show_copy(seen.copy, to=to, written_at=seen.written_at)
+
+
+def _write_html(path: Path, page: Printable, action_id: int, *, yes: bool) -> None:
+    if page.html is None:
+        click.echo(f"Action {action_id} has no HTML part.", err=True)
+        raise SystemExit(NOT_SHOWN)
+    command = f"coursebell show {action_id} --html {shlex.quote(str(path))} --yes"
+    if not yes:
+        may_replace(path, command, "What is in it is lost.")
+    write_private(path, page.html)
+    click.echo(f"Wrote {path}, readable only by you.", err=True)
+
+
+def _lines(standing: Iterable[tuple[str, str]], page: Printable | None) -> Iterator[str]:
+    for name, text in (*standing, *_head(page)):
         yield f"{name + ':':<12}{text}"
-    if seen.copy is not None:
+    if page is not None:
         yield ""
-        yield from seen.copy.text.splitlines()
+        yield from page.text.splitlines()
 
 
 def _standing(
@@ -107,7 +129,7 @@ def _standing(
 ) -> Iterator[tuple[str, str]]:
     """Give where the email stands, as names and texts."""
     reason = f": {explained(email.reason)}" if email.reason else ""
-    yield "Email", str(email.action_id)
+    yield email.kind.capitalize(), str(email.action_id)
     yield "State", f"{STATES[email.state]}{reason}"
     yield "Happened", local(email.happened_at)
     yield "Planned", local(email.planned_at)
@@ -135,23 +157,13 @@ def _standing(
         yield "Lacks", f"{missing}."
 
 
-def _head(
-    settings: Settings, email: EmailStory, seen: Preview, *, whole: bool
-) -> Iterator[tuple[str, str]]:
-    """Give the headers of the email, as names and texts."""
-    if seen.copy is None:
-        return
-    yield "From", _sender(settings) or "(not set: COURSEBELL_MAIL_FROM)"
-    yield "To", _recipient(email, seen.copy.recipient, whole=whole)
-    yield "Subject", seen.copy.subject
-    if seen.written_at is not None:
-        yield "Date", format_datetime(seen.written_at)
-    yield "Message-ID", seen.copy.message_id
-
-
-def _sender(settings: Settings) -> str | None:
-    sender = settings.mail_from
-    return None if sender is None else f"{sender.name} <{sender.address}>".lstrip()
+def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
+    """Give the lines above the body, as names and texts."""
+    for line in () if page is None else page.lines:
+        value = line.value
+        text = format_datetime(value) if isinstance(value, datetime) else value or line.if_none
+        if text:
+            yield line.label, text
 
 
 def _recipient(email: EmailStory, address: str, *, whole: bool) -> str:
@@ -173,20 +185,14 @@ def _say_missing(email: EmailStory, seen: Preview) -> None:
 
 
 def _plain(
-    settings: Settings, email: EmailStory, seen: Preview, detail: str | None, *, whole: bool
+    email: EmailStory, seen: Preview, page: Printable | None, detail: str | None
 ) -> dict[str, object]:
-    copy = seen.copy
-    message = None
-    if copy is not None:
-        message = {
-            "from": _sender(settings),
-            "to": _recipient(email, copy.recipient, whole=whole),
-            "subject": copy.subject,
-            "date": seen.written_at,
-            "message_id": copy.message_id,
-            "text": copy.text,
-            "html": copy.html,
-        }
+    message: dict[str, object] | None = None
+    if page is not None:
+        message = {one.label.lower().replace("-", "_"): one.value for one in page.lines}
+        message["text"] = page.text
+        if page.html is not None:
+            message["html"] = page.html
     return {
         "id": email.action_id,
         "state": email.state,
@@ -200,7 +206,7 @@ def _plain(
         "detail": email.receipt or detail,
         "resend_of": email.resend_of,
         "resent_as": email.resent_as,
-        "is_draft": copy is not None and seen.written_at is None,
+        "is_draft": page is not None and seen.written_at is None,
         "missing": seen.missing,
-        "email": message,
+        email.kind: message,
     }

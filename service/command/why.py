@@ -44,7 +44,7 @@ from service.command.whom import (
     unknown_address,
 )
 from workers.clocks import utc_now
-from workers.workshop import make_forecasting
+from workers.workshop import make_send_setup
 
 NOBODY = 1
 _NOT_AT_NEXUDUS = "Nexudus has no course member with exactly this address either."
@@ -190,10 +190,10 @@ def _fates(
         return {}
     now = utc_now()
     try:
-        forecasting = make_forecasting(settings)
+        setup = make_send_setup(settings)
     except ConfigurationError:
         return {}  # `coursebell status` tells of it; what happened can be told all the same
-    fates = fates_by_sending(connection, forecasting, now, coworker_id)
+    fates = fates_by_sending(connection, setup, now, coworker_id)
     found = {one: kept_fate(reason) for reason, ids in fates.kept.items() for one in ids}
     found |= {one.action.action_id: fate_of(one, now) for one in fates.expected}
     return {action_id: fate for action_id, fate in found.items() if action_id in observed}
@@ -302,7 +302,7 @@ def _lines(telling: Telling, fates: Mapping[int, str]) -> list[str]:
 
 def _action_line(action: ActionStory) -> str:
     state = STATES[ActionState(action.state)]
-    subject = f' "{action.subject}"' if action.subject else f" ({action.template or action.rule})"
+    subject = f' "{action.title}"' if action.title else f" ({action.template or action.rule})"
     line = f"{action.action_id}  {state}{subject}"
     if action.state == ActionState.DONE and action.finished_at:
         return f"{line} at {local(action.finished_at)}: {action.receipt}"

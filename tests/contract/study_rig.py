@@ -29,13 +29,13 @@ from tests.contract.source_rig import HandClock
 from tests.doubles.catching_mailer import CatchingMailer
 from tests.doubles.fake_source import FakeSource
 from workers.actions.email.action import EmailAction, Letterhead
-from workers.actions.email.compose import TEMPLATES, Letters
+from workers.actions.email.letter import Letters
+from workers.actions.registry import kinds_for_rules
+from workers.deliver.claim import perform_batch
+from workers.deliver.context import DeliveryTools, SendSetup
 from workers.lookup.conclude import Deciding
 from workers.lookup.drain import drain_batch
 from workers.lookup.settling import LookingUp
-from workers.perform.outbox import perform_batch
-from workers.perform.tools import Performing
-from workers.perform.truth import Standpoint
 from workers.source.budget import Patience
 
 LISBON = ZoneInfo("Europe/Lisbon")
@@ -51,7 +51,7 @@ def _letters() -> Letters:
 
 def rules_of(text: str) -> Rules:
     """Load rules as the service would."""
-    return load_rules(text, "rules.yaml", templates=TEMPLATES, actions=frozenset({"email"}))
+    return load_rules(text, "rules.yaml", actions=kinds_for_rules())
 
 
 @dataclass
@@ -82,11 +82,11 @@ class Space:
         return LookingUp(self.engine, self.lend, Deciding(self.rules, LISBON), self.clock, 60)
 
     @property
-    def performing(self) -> Performing:
+    def performing(self) -> DeliveryTools:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
         email = EmailAction(_letters(), self.mailer, head)
-        stand = Standpoint(self.rules, LISBON, "a-key-for-hashes")
-        return Performing(self.engine, {"email": email}, stand, self.clock, 60)
+        setup = SendSetup(self.rules, LISBON, "a-key-for-hashes", {email.kind: email})
+        return DeliveryTools(self.engine, setup, self.clock, 60)
 
     def enrol(
         self,

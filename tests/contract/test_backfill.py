@@ -33,7 +33,7 @@ from workers.check.backfill import (
 from workers.check.check import check, check_all
 from workers.check.review import read_found, review
 from workers.check.tools import Checking
-from workers.perform.forecast import Expected, Forecasting
+from workers.deliver.forecast import Expected
 from workers.source.budget import Patience, Urgency
 from workers.source.lists import Changes
 
@@ -66,7 +66,7 @@ def all_of_window(space: Space, hours: float) -> Found:
 def proposed(space: Space, found: Found) -> list[Expected]:
     """Return what releasing the emails about it would do now."""
     states = read_found(space.looking_up, found, time.monotonic() + 60)
-    forecasting = Forecasting(space.performing.stand, space.performing.actions)
+    forecasting = space.performing.setup
     return review(space.engine, forecasting, found, states, space.clock.now()).expected
 
 
@@ -269,12 +269,12 @@ def test_the_list_of_a_backfill_is_what_is_sent_once_a_person_agrees(space: Spac
     with writing(space.engine) as connection:
         accept_person(connection, coworker(4, email=None), space.clock.now())
     expected = proposed(space, found)
-    listed = [(one.recipient, one.subject) for one in expected if one.sent_at <= space.clock.now()]
+    listed = [(one.recipient, one.title) for one in expected if one.sent_at <= space.clock.now()]
     ends = Counter(None if one.outcome is None else one.outcome.reason for one in expected)
     # A day's limit is two: of the three emails to person 2 one waits until tomorrow.
     assert ends == {None: 4, Reason.CAP_DAY: 1, Reason.NO_EMAIL: 1}
     send(space, found)
-    now = [(one.recipient, one.subject) for one in expected if one.outcome is None]
+    now = [(one.recipient, one.title) for one in expected if one.outcome is None]
     assert [(one.recipient, str(one.message["Subject"])) for one in space.mailer.caught] == now
     assert set(now) <= set(listed)
     assert space.outcomes_by_person("welcome")[unwanted.coworker_id] == ("held", "imported")
@@ -298,7 +298,7 @@ def test_lessons_of_one_sitting_are_one_held_email_and_the_end_of_the_course_rep
     space.work()
     space.finish(member, 1, 2, told=False)
     [expected] = proposed(space, person(tools(space), 1))
-    assert expected.subject == "2 lessons done in Freelance Finance"
+    assert expected.title == "2 lessons done in Freelance Finance"
     space.finish(member, 3)
     space.later(minutes=45)
     assert space.outcomes_by_person("congratulate-lesson") == {1: ("skipped", "superseded")}

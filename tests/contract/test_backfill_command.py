@@ -144,7 +144,7 @@ def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
     with reading(desk.engine) as connection:
         kept = copy_of(connection, 1)
     assert kept is not None, "it can be looked at before it goes"
-    assert kept.subject == "You're in: Freelance Finance"
+    assert kept.title == "You're in: Freelance Finance"
     agreed = desk.run(*asking, typed=b"y\n")
     assert "Send 1 email?" in agreed.output
     assert agreed.output.splitlines()[-1] == "1 released. `coursebell tail` shows them go."

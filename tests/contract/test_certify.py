@@ -27,7 +27,7 @@ from ledger.tables import (
     snapshots,
 )
 from schemas.entity import Entity
-from schemas.errors import MailUnavailable, SourceThrottled, SourceUnavailable
+from schemas.errors import DeliveryUnavailable, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
@@ -476,7 +476,7 @@ def test_a_certificate_costs_lists_only_and_writes_nothing(week: Week) -> None:
 def test_an_email_that_was_tried_again_needs_each_of_its_attempts(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(RULES))
     week = Week(space)
-    space.mailer.fail_next(MailUnavailable("421 later"))
+    space.mailer.fail_next(DeliveryUnavailable("421 later"))
     space.enrol(1)
     space.work()
     space.later(hours=1)

@@ -23,9 +23,9 @@ from schemas.states import Mode
 from service.command import commands, main
 from tests.contract.source_rig import HandClock
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.deliver.claim import perform_batch
 from workers.environment import load
 from workers.lookup.drain import drain_batch
-from workers.perform.outbox import perform_batch
 from workers.workshop import lay_foundation, make_workshop
 
 COURSE = "Freelance"

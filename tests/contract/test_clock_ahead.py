@@ -35,8 +35,8 @@ from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
 from workers.check.reconcile.nightly import is_nightly_due
 from workers.clocks import utc_now
+from workers.deliver.claim import perform_batch, sweep
 from workers.lease import Lease
-from workers.perform.outbox import perform_batch, sweep
 from workers.retries import LONGEST_WAITS, refused_again_at
 from workers.source.sign_in import Credentials, Tokens
 from workers.sync.webhooks import is_check_due

@@ -25,7 +25,6 @@ from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
 from tests.doubles.terminal import Terminal
 from workers.clocks import utc_now
-from workers.perform.forecast import Forecasting
 
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none")
 
@@ -36,14 +35,14 @@ def space(ledger_engine: Engine) -> Space:
 
 
 def fates(space: Space) -> Fates:
-    tools = Forecasting(space.performing.stand, space.performing.actions)
+    tools = space.performing.setup
     with reading(space.engine) as connection:
         return fates_by_sending(connection, tools, space.clock.now())
 
 
 def subjects_now(space: Space, found: Fates) -> list[tuple[str | None, str | None]]:
     return [
-        (one.recipient, one.subject)
+        (one.recipient, one.title)
         for one in found.expected
         if one.is_sent and one.sent_at <= space.clock.now()
     ]

@@ -20,9 +20,9 @@ from tests.contract.ledger_rig import rows
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.actions.base import Order, Written
-from workers.perform.outbox import perform_batch
-from workers.perform.tools import Performing
+from workers.actions.base import Action, ActionContext, Prepared
+from workers.actions.email.action import EmailAction
+from workers.deliver.claim import perform_batch
 
 
 @pytest.fixture
@@ -128,26 +128,25 @@ def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space)
     space = impatient
     written = []
 
-    class Watching:
-        kind, repeatable = "email", False
+    class Watching(EmailAction):
+        def __init__(self, email: Action) -> None:
+            self.email = email
 
-        def __init__(self, tools: Performing) -> None:
-            self.email = tools.actions["email"]
-
-        def write(self, order: Order) -> Written:
+        def prepare(self, context: ActionContext) -> Prepared:
             with writing(space.engine) as connection:
                 connection.execute(people.update().values(first_name="Person"))
-            written.append(order.person.full_name)
+            written.append(context.person.full_name)
             if len(written) == 1:
                 # What it was written from is not true any more: it has to be written again.
                 with writing(space.engine) as connection:
                     connection.execute(people.update().values(full_name="Another Name"))
-            return self.email.write(order)
+            return self.email.prepare(context)
 
     space.enrol(1)
     space.look_up()
     tools = space.performing
-    tools = replace(tools, actions={"email": Watching(tools)})
+    watching = Watching(tools.actions["email"])
+    tools = replace(tools, setup=replace(tools.setup, actions={"email": watching}))
     perform_batch(tools, space.lend)
     assert written == ["Person 1", "Another Name"]
     assert "Another Name" in str(space.mailer.caught[0].message["To"])

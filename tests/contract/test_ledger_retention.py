@@ -57,7 +57,7 @@ from workers.source.budget import Patience, Urgency
 A_SECOND = timedelta(seconds=1)
 NOW = NOON + timedelta(days=400)
 STEP = 7
-COPY = Copy("v1", "<1@example.org>", "ana@example.org", "Subject", "Text", "<p>Text</p>")
+COPY = Copy("v1", "ana@example.org", "Title", b"Text", "text/plain")
 
 
 def count(engine: Engine, table: Table) -> int:

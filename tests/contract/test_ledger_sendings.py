@@ -31,7 +31,7 @@ def sent(
     engine: Engine, coworker_id: int = ANA, *, since: datetime = LAST_WEEK, but: int = 0
 ) -> list[datetime]:
     with reading(engine) as connection:
-        return sorted(sent_to(connection, coworker_id, since, but=but))
+        return sorted(sent_to(connection, coworker_id, since, kind="email", but=but))
 
 
 def nearby(engine: Engine, seconds: float) -> int:

@@ -30,7 +30,7 @@ from tests.contract.ledger_rig import (
 def sent_one(engine: Engine) -> int:
     """Let one email go to Ana, at the second try."""
     one = planned(engine)
-    copy = Copy("w1", "<a@x>", "ana@people.example", "Schön 🔔", "text", "<p></p>")
+    copy = Copy("w1", "ana@people.example", "Schön 🔔", b"text", "text/plain")
     with writing(engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
         keep_copy(connection, one.action_id, copy, at(1))
@@ -73,7 +73,7 @@ def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) 
     assert (first.happened_at, first.found_at) == (at(-60), at(9))
     [action] = second.actions
     assert (action.action_id, action.state, action.receipt) == (action_id, "done", "250 queued")
-    assert (action.rule, action.subject, action.finished_at) == ("one", "Schön 🔔", at(4))
+    assert (action.rule, action.title, action.finished_at) == ("one", "Schön 🔔", at(4))
     assert [(one.at, one.outcome, one.reason, one.detail) for one in action.tries] == [
         (at(2), "waiting", Reason.MAIL_TEMPORARY, "450"),
         (at(4), "done", None, "250 queued"),

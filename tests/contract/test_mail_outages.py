@@ -10,19 +10,21 @@ from ledger.beats import take_lease
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.outages import OUTAGE_REASONS, Outage, outages_now, try_outages_now
 from ledger.tables import attempts
-from schemas.errors import MailStopped, MailUnavailable
+from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from tests.contract.ledger_rig import rows
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.perform.outbox import perform_batch
+from workers.deliver.claim import perform_batch
 
 PATIENT = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none").replace(
     "stale_after: 48h", "stale_after: none"
 )
-LOGIN = MailStopped(Reason.MAIL_LOGIN, "refused; see COURSEBELL_SMTP_URL", answer="535 5.7.8 no")
-AWAY = MailStopped(Reason.MAIL_UNREACHABLE, "away", answer="connection refused")
-BROKE = MailStopped(Reason.MAIL_INTERRUPTED, "the connection was lost", answer="reset")
+LOGIN = ChannelUnavailable(
+    Reason.MAIL_LOGIN, "refused; see COURSEBELL_SMTP_URL", answer="535 5.7.8 no"
+)
+AWAY = ChannelUnavailable(Reason.MAIL_UNREACHABLE, "away", answer="connection refused")
+BROKE = ChannelUnavailable(Reason.MAIL_INTERRUPTED, "the connection was lost", answer="reset")
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_each_such_fault_does(tmp_path: Path) -> None:
     for reason in sorted(OUTAGE_REASONS):
         engine = open_engine(sqlite_copy(tmp_path / f"{reason}.db"))
         space = Space(engine, rules_of(PATIENT))
-        stopped = MailStopped(reason, "a sentence", answer="a short answer")
+        stopped = ChannelUnavailable(reason, "a sentence", answer="a short answer")
         space.mailer.fail_next(stopped)
         space.enrol(1)
         space.enrol(2)
@@ -123,7 +125,7 @@ def test_an_answer_about_one_email_ends_an_outage_and_holds_up_no_other(space: S
 def test_what_was_put_off_six_times_fails_however_often_mail_was_down_in_between(
     space: Space,
 ) -> None:
-    later = MailUnavailable("451 later")
+    later = DeliveryUnavailable("451 later")
     space.mailer.fail_next(later, LOGIN, LOGIN, LOGIN, later, later, later, later, AWAY, later)
     space.enrol(1)
     space.work()

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from schemas.errors import ActionRefused, AddressUnusable, MailStopped, MailUnavailable
+from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnavailable
 from schemas.reasons import Reason
 from schemas.settings import TlsMode
 from tests.doubles.catching_mailer import CatchingMailer
 from tests.doubles.mail_server import Mailbox, mail_server, make_certificate, server_at
-from workers.mailer.mailer import Mailer
+from workers.actions.email.address import AddressUnusable
+from workers.actions.email.smtp import Mailer
 
 SENDER = "courses@harbour.example"
 ANA = "ana@people.example"
@@ -90,7 +91,7 @@ def test_the_receipt_is_the_servers_answer_without_the_address(post: Post) -> No
 
 def test_a_final_no_is_told_without_the_address(post: Post) -> None:
     post.answer(ANA, f"550 5.1.1 <{ANA}>: no {ANA} here " + "x" * 300)
-    with pytest.raises(ActionRefused) as refused:
+    with pytest.raises(DeliveryRefused) as refused:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert refused.value.detail.startswith("550 5.1.1 (address): no (address) here")
     assert "ana" not in str(refused.value) + refused.value.detail
@@ -100,15 +101,15 @@ def test_a_final_no_is_told_without_the_address(post: Post) -> None:
 
 def test_a_later_is_transient_and_not_our_settings_fault(post: Post) -> None:
     post.answer(ANA, "450 4.2.0 greylisted")
-    with pytest.raises(MailUnavailable) as later:
+    with pytest.raises(DeliveryUnavailable) as later:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
-    assert not isinstance(later.value, MailStopped)
+    assert not isinstance(later.value, ChannelUnavailable)
     assert post.arrived() == []
 
 
 def test_a_wish_for_a_login_is_about_us_and_not_about_the_email(post: Post) -> None:
     post.answer(ANA, "530 5.7.0 authentication required")
-    with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as stopped:
+    with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL") as stopped:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert stopped.value.reason is Reason.MAIL_LOGIN
 
@@ -117,7 +118,7 @@ def test_one_refused_email_does_not_hinder_the_others_of_a_batch(post: Post) -> 
     post.answer(JOEL, "550 no such person")
     with post.mailer.connected() as line:
         line.deliver(an_email("first"), sender=SENDER, recipient=ANA)
-        with pytest.raises(ActionRefused):
+        with pytest.raises(DeliveryRefused):
             line.deliver(an_email(), sender=SENDER, recipient=JOEL)
         line.deliver(an_email("second"), sender=SENDER, recipient=ANA)
     assert [recipient for _, recipient, _ in post.arrived()] == [ANA, ANA]
@@ -168,7 +169,7 @@ def test_a_local_part_in_another_script_is_refused_if_the_server_cannot() -> Non
     mailbox = Mailbox()
     with (
         mail_server(mailbox, enable_SMTPUTF8=False) as port,
-        pytest.raises(ActionRefused, match="outside ASCII"),
+        pytest.raises(DeliveryRefused, match="outside ASCII"),
     ):
         Mailer(server_at(port)).deliver(an_email(), sender=SENDER, recipient="añá@people.example")
     assert mailbox.arrived == []
@@ -192,7 +193,7 @@ def test_an_encrypted_connection_with_a_login_carries_the_email(
         good = Mailer(server_at(port, tls, "rita", "open sesame"), tls_context=trusting)
         assert good.deliver(an_email(), sender=SENDER, recipient=ANA).startswith("250")
         bad = Mailer(server_at(port, tls, "rita", "open says me"), tls_context=trusting)
-        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as refused:
+        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL") as refused:
             bad.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert refused.value.reason is Reason.MAIL_LOGIN
         assert "says" not in str(refused.value)
@@ -241,7 +242,7 @@ def test_a_certificate_that_does_not_hold_stops_everything(
     with mail_server(mailbox, **context) as port:
         trust = None if certificate == "unknown" else trusting
         mailer = Mailer(server_at(port, tls), tls_context=trust)
-        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL") as stopped:
+        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL") as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert stopped.value.reason is Reason.MAIL_CERTIFICATE
         assert stopped.value.answer
@@ -252,7 +253,7 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
         mailer = Mailer(server_at(port, TlsMode.STARTTLS))
-        with pytest.raises(MailStopped, match="does not offer STARTTLS") as stopped:
+        with pytest.raises(ChannelUnavailable, match="does not offer STARTTLS") as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert stopped.value.reason is Reason.MAIL_STARTTLS
     assert mailbox.arrived == []
@@ -260,8 +261,8 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
 
 def test_a_double_fails_as_it_is_told_and_catches_the_rest() -> None:
     mailer = CatchingMailer()
-    mailer.fail_next(MailUnavailable("later"))
-    with pytest.raises(MailUnavailable):
+    mailer.fail_next(DeliveryUnavailable("later"))
+    with pytest.raises(DeliveryUnavailable):
         mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert len(mailer.caught) == 1

@@ -9,19 +9,19 @@ from email.policy import SMTP
 import pytest
 
 from schemas.errors import (
-    ActionRefused,
+    ChannelUnavailable,
     CoursebellError,
-    HandoverUnknown,
-    MailStopped,
-    MailUnavailable,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    DeliveryUnknown,
 )
 from schemas.reasons import Reason
 from schemas.settings import TlsMode
 from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, ScriptedSmtp
-from workers.mailer.connection import Patience
-from workers.mailer.handover import has_something_to_read
-from workers.mailer.mailer import Mailer, Steps
+from workers.actions.base import Checkpoints
+from workers.actions.email.connection import Patience
+from workers.actions.email.smtp import Mailer, has_something_to_read
 
 SENDER = "courses@harbour.example"
 ANA = "ana@people.example"
@@ -39,7 +39,7 @@ def an_email(text: str = "Hello Ana,\n") -> EmailMessage:
 
 def fault(error: CoursebellError) -> type[CoursebellError] | Reason:
     """Return why nothing leaves at all, or what kind of error this email met."""
-    return error.reason if isinstance(error, MailStopped) else type(error)
+    return error.reason if isinstance(error, ChannelUnavailable) else type(error)
 
 
 def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: float = 30) -> str:
@@ -61,33 +61,33 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: flo
         ("MAIL", b"450 4.7.1 later", Reason.MAIL_BUSY),
         ("MAIL", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("MAIL", b"550 5.7.1 not you", Reason.MAIL_SENDER),
-        ("MAIL", b"552 5.3.4 too large", ActionRefused),
+        ("MAIL", b"552 5.3.4 too large", DeliveryRefused),
         ("MAIL", b"530 5.7.0 log in first", Reason.MAIL_LOGIN),
         ("MAIL", b"530 5.7.0 Must issue a STARTTLS command first", Reason.MAIL_STARTTLS),
-        ("MAIL", b"?", MailUnavailable),
-        ("RCPT", b"450 4.2.1 mailbox busy", MailUnavailable),
-        ("RCPT", b"451 4.7.1 greylisted", MailUnavailable),
+        ("MAIL", b"?", DeliveryUnavailable),
+        ("RCPT", b"450 4.2.1 mailbox busy", DeliveryUnavailable),
+        ("RCPT", b"451 4.7.1 greylisted", DeliveryUnavailable),
         ("RCPT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("RCPT", b"421 4.3.2 shutting down", Reason.MAIL_BUSY),
-        ("RCPT", b"550 5.1.1 no such person", ActionRefused),
-        ("RCPT", b"550 5.7.1 mailbox closed to you", ActionRefused),
+        ("RCPT", b"550 5.1.1 no such person", DeliveryRefused),
+        ("RCPT", b"550 5.7.1 mailbox closed to you", DeliveryRefused),
         ("RCPT", b"553 5.7.1 Sender address rejected: not owned by user", Reason.MAIL_SENDER),
         ("RCPT", b"550 5.1.8 bad system address", Reason.MAIL_SENDER),
         ("RCPT", b"554 5.7.1 Relay access denied", Reason.MAIL_RELAY),
         ("RCPT", HANG_UP, Reason.MAIL_INTERRUPTED),
         ("DATA", b"450 4.3.0 later", Reason.MAIL_BUSY),
-        ("DATA", b"550 5.7.0 no", ActionRefused),
-        ("DATA", b"250 what?", MailUnavailable),
+        ("DATA", b"550 5.7.0 no", DeliveryRefused),
+        ("DATA", b"250 what?", DeliveryUnavailable),
         ("DATA", HANG_UP, Reason.MAIL_INTERRUPTED),
-        ("DOT", b"450 4.3.0 later", MailUnavailable),
+        ("DOT", b"450 4.3.0 later", DeliveryUnavailable),
         ("DOT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
-        ("DOT", b"550 5.7.1 looks like spam", ActionRefused),
-        ("DOT", b"421 4.3.0 shutting down", MailUnavailable),
-        ("DOT", HANG_UP, HandoverUnknown),
-        ("DOT", b"I am a teapot", HandoverUnknown),
-        ("DOT", b"250-2.0.0 queued\r\n" + HANG_UP, HandoverUnknown),
-        ("DOT", b"354 go on", HandoverUnknown),
-        ("DOT", b"2" * 9000, HandoverUnknown),
+        ("DOT", b"550 5.7.1 looks like spam", DeliveryRefused),
+        ("DOT", b"421 4.3.0 shutting down", DeliveryUnavailable),
+        ("DOT", HANG_UP, DeliveryUnknown),
+        ("DOT", b"I am a teapot", DeliveryUnknown),
+        ("DOT", b"250-2.0.0 queued\r\n" + HANG_UP, DeliveryUnknown),
+        ("DOT", b"354 go on", DeliveryUnknown),
+        ("DOT", b"2" * 9000, DeliveryUnknown),
     ],
 )
 def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
@@ -103,12 +103,12 @@ def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
 
 @pytest.mark.parametrize("step", ["GREETING", "EHLO", "RCPT", "DATA"])
 def test_silence_before_the_text_is_transient(step: str) -> None:
-    with ScriptedSmtp({step: SILENCE}) as server, pytest.raises(MailUnavailable):
+    with ScriptedSmtp({step: SILENCE}) as server, pytest.raises(DeliveryUnavailable):
         deliver_to(server, patience_s=SHORT_S)
 
 
 def test_silence_after_the_final_dot_is_unknown() -> None:
-    with ScriptedSmtp({"DOT": SILENCE}) as server, pytest.raises(HandoverUnknown):
+    with ScriptedSmtp({"DOT": SILENCE}) as server, pytest.raises(DeliveryUnknown):
         deliver_to(server, patience_s=SHORT_S)
 
 
@@ -117,7 +117,7 @@ def test_silence_after_the_final_dot_is_unknown() -> None:
     [
         ("GREETING", Reason.MAIL_UNREACHABLE),
         ("RCPT", Reason.MAIL_INTERRUPTED),
-        ("DOT", HandoverUnknown),
+        ("DOT", DeliveryUnknown),
     ],
 )
 def test_a_server_that_drips_its_answer_does_not_hold_us_beyond_the_session(
@@ -135,10 +135,12 @@ def test_a_server_that_drips_its_answer_does_not_hold_us_beyond_the_session(
 def test_nothing_is_sent_after_a_step_that_the_caller_stops() -> None:
     for at_end, texts in ((False, 0), (True, 0)):
         with ScriptedSmtp() as server:
-            steps = Steps(before_end=_stop) if at_end else Steps(before_step=_stop)
+            checkpoints = (
+                Checkpoints(before_commit=_stop) if at_end else Checkpoints(before_step=_stop)
+            )
             with pytest.raises(LookupError):
                 Mailer(server_at(server.port)).deliver(
-                    an_email(), sender=SENDER, recipient=ANA, steps=steps
+                    an_email(), sender=SENDER, recipient=ANA, checkpoints=checkpoints
                 )
         assert len(server.texts) == texts
         assert any(command == "DATA" for command in map(str.upper, server.commands)) is at_end
@@ -149,13 +151,13 @@ def _stop() -> None:
 
 
 def test_a_connection_lost_within_the_text_is_transient() -> None:
-    with ScriptedSmtp({"BODY": HANG_UP}) as server, pytest.raises(MailUnavailable):
+    with ScriptedSmtp({"BODY": HANG_UP}) as server, pytest.raises(DeliveryUnavailable):
         deliver_to(server, VERY_LONG)
 
 
 def test_a_word_within_the_text_keeps_us_from_ending_it() -> None:
     server = ScriptedSmtp({"BODY": b"421 4.3.2 shutting down"})
-    with server, pytest.raises(MailUnavailable):
+    with server, pytest.raises(DeliveryUnavailable):
         deliver_to(server, VERY_LONG)
     assert server.texts == []
 
@@ -175,14 +177,14 @@ def test_a_word_or_a_hang_up_within_the_text_is_noticed_before_the_final_dot(sig
 def test_nobody_listening_is_transient() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    with pytest.raises(MailUnavailable):
+    with pytest.raises(DeliveryUnavailable):
         Mailer(server_at(port)).deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
 def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, TlsMode.IMPLICIT))
-        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL"):
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
@@ -199,7 +201,7 @@ def test_starttls_that_fails_sends_nothing_in_the_clear(answer: bytes, reason: R
     with ScriptedSmtp(script) as server:
         patience = Patience(answer_s=SHORT_S)
         mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), patience=patience)
-        with pytest.raises(MailStopped) as stopped:
+        with pytest.raises(ChannelUnavailable) as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert stopped.value.reason is reason
         assert not any(command.startswith("MAIL") for command in server.commands)
@@ -217,7 +219,7 @@ def test_a_login_that_fails_is_about_us(answer: bytes, reason: Reason) -> None:
     script = {"EHLO": b"250-scripted\r\n250 AUTH PLAIN", "AUTH": answer}
     with ScriptedSmtp(script) as server:
         mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
-        with pytest.raises(MailStopped) as stopped:
+        with pytest.raises(ChannelUnavailable) as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert stopped.value.reason is reason
 
@@ -225,7 +227,7 @@ def test_a_login_that_fails_is_about_us(answer: bytes, reason: Reason) -> None:
 def test_a_login_that_is_not_offered_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, username="rita", password="open sesame"))
-        with pytest.raises(MailStopped, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL"):
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
@@ -238,7 +240,7 @@ def test_a_batch_resets_between_emails_and_renews_a_doubtful_connection() -> Non
             line.deliver(an_email("3"), sender=SENDER, recipient=ANA)
             server.script.pop("RSET")
             server.script["DOT"] = b"I am a teapot"
-            with pytest.raises(HandoverUnknown):
+            with pytest.raises(DeliveryUnknown):
                 line.deliver(an_email("4"), sender=SENDER, recipient=ANA)
             server.script.pop("DOT")
             line.deliver(an_email("5"), sender=SENDER, recipient=ANA)

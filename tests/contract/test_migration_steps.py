@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, Table, select, text
 
 from ledger.actions import expire_hand_overs
+from ledger.copies import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import (
     check_revision,
@@ -29,6 +30,7 @@ from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
 from tests.contract.ledger_rig import ROOT, arrival, keep, planned
 from tests.servers.later_ledgers import LATER, upgrade_beyond
+from workers.actions.email.message import MESSAGE, read_message
 
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
@@ -98,6 +100,18 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
     assert migrate(first_ledger) == current_revision(first_ledger) == newest_revision()
     assert differences(first_ledger) == []
     after = rows_of(first_ledger)
+    [copy], [old] = after.pop("copies"), before.pop("copies")
+    message = read_message(copy["body"])
+    assert old == {
+        "action_id": copy["action_id"],
+        "written_at": copy["written_at"],
+        "wording": copy["version"],
+        "recipient": copy["recipient"],
+        "subject": copy["title"],
+        "message_id": message.message_id,
+        "text": message.text,
+        "html": message.html,
+    }
     expected = {
         name: [row | SINCE_0001.get(name, {}) for row in rows] for name, rows in before.items()
     }
@@ -110,6 +124,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0008", "0007"),
         ("0009", "0007"),
         ("0010", "0007"),
+        ("0011", "0011"),
     ]
     assert after == expected | {name: [] for name in NEW_TABLES}
 
@@ -151,6 +166,33 @@ def test_what_lists_showed_before_an_upgrade_stays_and_gets_its_name_later(
         keep_names(connection, Entity.COURSE_MEMBER, named)
     assert rows_of(engine)["sightings"] == [before | {"full_name": "Zoë 🔔"}]
     engine.dispose()
+
+
+def test_emails_kept_before_an_upgrade_are_shown_as_before(first_ledger: Engine) -> None:
+    step(first_ledger, "upgrade", "0010")
+    [copy] = rows_of(first_ledger)["copies"]
+    [action] = rows_of(first_ledger)["actions"]
+    more = range(2, 1_203)  # more than are changed at once
+    names = {"message_id": f"<{'a' * 40}@{'b' * 150}.example>", "subject": "Schön \U0001f514 " * 20}
+    texts = {
+        one: {"text": f"Hello,\n\n.\nFrom {one} dóne\n", "html": f"<p>\U0001f514 {one}</p>\n"}
+        for one in more
+    }
+    tables = tables_of(first_ledger)
+    with writing(first_ledger) as connection:
+        others = [action | {"id": one, "key": f"{one}", "resend_of": None} for one in more]
+        connection.execute(tables["actions"].insert(), others)
+        kept = [copy | names | texts[one] | {"action_id": one} for one in more]
+        connection.execute(tables["copies"].insert(), kept)
+    migrate(first_ledger)
+    with reading(first_ledger) as connection:
+        found = {one: copy_of(connection, one) for one in more}
+    for one, new in found.items():
+        assert new is not None
+        message = read_message(new.body)
+        assert {"text": message.text, "html": message.html} == texts[one]
+        assert (message.message_id, new.title) == tuple(names.values())
+        assert (new.recipient, new.media_type) == (copy["recipient"], MESSAGE)
 
 
 def test_going_back_a_version_takes_only_what_that_version_brought(first_ledger: Engine) -> None:

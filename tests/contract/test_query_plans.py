@@ -98,7 +98,7 @@ HOT: dict[str, Statement] = {
     "is a record answered": lambda it: is_answered(it, DONE, 7),
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),
-    "emails to a person": lambda it: sent_to(it, ANA, NOW, but=7),
+    "emails to a person": lambda it: sent_to(it, ANA, NOW, kind="email", but=7),
     "planned nearby": lambda it: planned_nearby(it, NOW, HOUR),
     "tries of an action": lambda it: tries_of(it, 7, {Reason.MAIL_TEMPORARY}),
     "is it this action": lambda it: is_alone_in_trouble(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),

@@ -13,7 +13,7 @@ from ledger.stories.certificate import outcomes_of
 from ledger.tables import action_events, actions
 from schemas.actions import event_key_of, resend_key
 from schemas.entity import Entity
-from schemas.errors import HandoverUnknown, MailUnavailable
+from schemas.errors import DeliveryUnavailable, DeliveryUnknown
 from schemas.reasons import Reason
 from tests.builders.records import course_member
 from tests.contract.ledger_rig import at_once, rows
@@ -98,7 +98,7 @@ def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) 
 
 
 def test_an_email_that_may_have_arrived_needs_a_person_who_checked(space: Space) -> None:
-    space.mailer.fail_on("person1@example.org", HandoverUnknown("cut off"))
+    space.mailer.fail_on("person1@example.org", DeliveryUnknown("cut off"))
     space.enrol(1)
     space.work()
     assert space.outcomes() == [("unknown", "handover-unknown")]
@@ -115,7 +115,7 @@ def test_a_slow_worker_cannot_revive_what_a_person_sent_again(space: Space) -> N
             assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).unknown == 1
         space.mailer.at_end = None
         assert again(space, 1, checked=True) == {1: 2}
-        raise MailUnavailable("later")
+        raise DeliveryUnavailable("later")
 
     space.enrol(1)
     space.mailer.at_end = be_overtaken

@@ -13,7 +13,7 @@ from ledger.engine import Engine, writing
 from ledger.lookups import begin_lookup, claim_lookups
 from ledger.people import address_hash, keep_choice
 from schemas.entity import Entity
-from schemas.errors import HandoverUnknown, MailStopped, MailUnavailable, SourceRefused
+from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown, SourceRefused
 from schemas.reasons import Reason
 from schemas.records import Record
 from schemas.states import Mode
@@ -250,7 +250,7 @@ def test_a_refusal_waits_long_and_drains_once_it_is_mended(space: Space) -> None
 
 def test_mail_trouble_is_tried_later_and_given_up_after_six(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(ANY_TIME))
-    space.mailer.fail_next(*(MailUnavailable("451 later") for _ in range(6)))
+    space.mailer.fail_next(*(DeliveryUnavailable("451 later") for _ in range(6)))
     space.enrol(1)
     space.work()
     assert space.outcomes() == [("waiting", "mail-temporary")]
@@ -263,7 +263,7 @@ def test_mail_trouble_is_tried_later_and_given_up_after_six(ledger_engine: Engin
 
 
 def test_a_hand_over_cut_off_stays_unknown_for_ever(space: Space) -> None:
-    space.mailer.fail_next(HandoverUnknown("cut off"))
+    space.mailer.fail_next(DeliveryUnknown("cut off"))
     space.enrol(1)
     space.work()
     space.tell(Entity.COURSE_MEMBER, 9001)
@@ -398,7 +398,7 @@ def test_a_mail_server_that_refuses_our_login_uses_up_no_tries(ledger_engine: En
     space = Space(
         ledger_engine, rules_of(ANY_TIME.replace("stale_after: 48h", "stale_after: none"))
     )
-    refused = MailStopped(Reason.MAIL_LOGIN, "refused", answer="535")
+    refused = ChannelUnavailable(Reason.MAIL_LOGIN, "refused", answer="535")
     space.mailer.fail_next(*(refused for _ in range(9)))
     space.enrol(1)
     space.work()

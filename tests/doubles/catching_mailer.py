@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from workers.mailer.address import EnvelopeAddress
-from workers.mailer.errors import Step, quotable, refusal
-from workers.mailer.handover import wire_form
-from workers.mailer.mailer import UNWATCHED, MailLine, Steps
+from workers.actions.base import Checkpoints
+from workers.actions.email.address import EnvelopeAddress
+from workers.actions.email.answers import Step, quotable, refusal
+from workers.actions.email.smtp import UNWATCHED, MailLine, wire_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,12 @@ class CatchingMailer:
         self._meanwhile.extend(deeds)
 
     def deliver(
-        self, message: EmailMessage, *, sender: str, recipient: str, steps: Steps = UNWATCHED
+        self,
+        message: EmailMessage,
+        *,
+        sender: str,
+        recipient: str,
+        checkpoints: Checkpoints = UNWATCHED,
     ) -> str:
         """Catch one email and return a receipt; see `Mailer.deliver`."""
         from_address = EnvelopeAddress.parse(sender)
@@ -63,10 +68,10 @@ class CatchingMailer:
         if recipient in self._answers:
             code, _, text = self._answers[recipient].partition(" ")
             raise refusal(int(code), text.encode(), step=Step.RECIPIENT)
-        steps.before_step()
+        checkpoints.before_step()
         if self._meanwhile:
             self._meanwhile.pop(0)()
-        steps.before_end()
+        checkpoints.before_commit()
         if self.at_end is not None:
             self.at_end()
         utf8 = not (from_address.is_ascii and to_address.is_ascii)

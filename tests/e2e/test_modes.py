@@ -20,7 +20,7 @@ def test_observe_writes_everything_and_sends_nothing_and_the_past_stays_unsent(
     with open_house(tmp_path, COURSEBELL_MODE="observe") as house:
         member = house.sandbox.enrol("Joël", FINANCE)
         wait_until(lambda: _actions(house) == [("held", "observe")], "held")
-        assert house.rows("SELECT subject FROM copies") == [("You're in: Freelance Finance",)]
+        assert house.rows("SELECT title FROM copies") == [("You're in: Freelance Finance",)]
         assert house.run("mode").stdout.startswith("observe")
         shown = house.run("show", "1").stdout
         assert "Subject:    You're in: Freelance Finance" in shown

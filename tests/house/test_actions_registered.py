@@ -7,22 +7,25 @@ import pytest
 from schemas.rules import load_rules
 from schemas.settings import load_settings
 from tests.house.source_tree import ROOT
-from workers.actions.email.compose import TEMPLATES
-from workers.workshop import ACTIONS, lay_foundation, make_workshop
+from workers.actions.email.letter import TEMPLATES
+from workers.actions.registry import KINDS, kinds_for_rules
+from workers.workshop import lay_foundation, make_workshop
 
 FOLDER = ROOT / "workers" / "actions"
 SHIPPED = ("rules.yaml", "service/command/demo-rules.yaml")
 
 
 def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == ACTIONS
+    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == {
+        one.kind for one in KINDS
+    }
 
 
 def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
     settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
     workshop = make_workshop(settings, lay_foundation(settings))
     workshop.close()
-    assert workshop.performing.actions.keys() == ACTIONS
+    assert workshop.performing.actions.keys() == kinds_for_rules().keys()
 
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
@@ -39,6 +42,6 @@ def test_every_folder_of_templates_is_registered() -> None:
 @pytest.mark.parametrize("shipped", SHIPPED)
 def test_the_rules_we_ship_are_right_and_use_every_template(shipped: str) -> None:
     text = (ROOT / shipped).read_text(encoding="utf-8")
-    rules = load_rules(text, shipped, templates=TEMPLATES, actions=ACTIONS)
+    rules = load_rules(text, shipped, actions=kinds_for_rules())
     assert {rule.template for rule in rules.rules} == set(TEMPLATES)
     assert all(rule.enabled for rule in rules.rules)

@@ -24,7 +24,7 @@ def run_check(workshop: Workshop) -> None:
     while check_all(workshop.checking, for_s=60).more:
         pass
     with reading(workshop.engine) as connection:
-        zone = workshop.performing.stand.zone
+        zone = workshop.performing.setup.zone
         due = is_nightly_due(connection, workshop.checking.clock.now(), zone)
     if due:
         assert nightly(workshop.checking, time.monotonic() + 60)
@@ -70,7 +70,7 @@ class Audit:
 
 
 def _certificate(workshop: Workshop) -> Certificate:
-    zone, now = workshop.performing.stand.zone, workshop.checking.clock.now()
+    zone, now = workshop.performing.setup.zone, workshop.checking.clock.now()
     window = window_of(BEGINS.astimezone(zone).date(), now.astimezone(zone).date(), zone, now)
     return certify(workshop.checking, window, workshop.looking_up.deciding.rules)
 

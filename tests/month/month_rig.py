@@ -26,8 +26,8 @@ from tests.contract.source_rig import HandClock
 from tests.month.month_actors import Actors
 from tests.month.month_ground import Ground
 from tests.month.month_world import BEGINS, HALF_WAY
+from workers.deliver.claim import perform_batch
 from workers.lookup.drain import drain_batch
-from workers.perform.outbox import perform_batch
 from workers.workshop import Workshop
 
 CHECK_EVERY = timedelta(minutes=5)  # at 0, 5, 10, ... minutes of each hour

@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 
 from schemas.vocabulary import CompletionType
-from workers.actions.email import compose
-from workers.actions.email.compose import TEMPLATES, Letters
+from workers.actions.email import letter as compose
 from workers.actions.email.foreign_text import cut_at_word, one_line
-from workers.actions.email.letter import LessonLine, Letter, LetterFacts, TemplateGap
-from workers.actions.email.variables import direction
+from workers.actions.email.letter import (
+    TEMPLATES,
+    LessonLine,
+    Letter,
+    LetterFacts,
+    Letters,
+    TemplateGap,
+    direction,
+)
 
 LETTERS = Letters()
 FOLDER = Path(compose.__file__).parent / "templates"

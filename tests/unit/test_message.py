@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ActionRefused
+from schemas.errors import DeliveryRefused
 from schemas.settings import MailAddress
+from workers.actions.email.address import EnvelopeAddress
 from workers.actions.email.foreign_text import cut_at_word, one_line
-from workers.actions.email.head import Named, check_head
 from workers.actions.email.letter import Letter
-from workers.actions.email.message import make_message, message_id
-from workers.mailer.address import EnvelopeAddress
-from workers.mailer.handover import wire_form
+from workers.actions.email.message import Named, check_head, make_message, message_id
+from workers.actions.email.smtp import wire_form
 
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 RITA = MailAddress("Rita, Harbour Works", "courses@harbour.example")
@@ -188,7 +187,7 @@ def with_raw(name: str, value: str) -> EmailMessage:
 )
 def test_a_head_that_is_not_the_one_meant_is_refused(name: str, value: str) -> None:
     message = with_raw(name, value)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(DeliveryRefused):
         check_head(message, MEANT)
 
 
@@ -200,7 +199,7 @@ def test_a_head_that_is_the_one_meant_passes() -> None:
 
 
 def test_every_message_is_checked_before_anybody_gets_it() -> None:
-    with pytest.raises(ActionRefused):
+    with pytest.raises(DeliveryRefused):
         a_message(subject="")
 
 
@@ -217,7 +216,7 @@ def test_a_long_address_stays_in_one_piece(name: str) -> None:
 def test_a_head_with_a_header_missing_is_refused() -> None:
     message = a_message()
     del message["Auto-Submitted"]
-    with pytest.raises(ActionRefused):
+    with pytest.raises(DeliveryRefused):
         check_head(message, {})
 
 
@@ -238,13 +237,13 @@ def test_a_local_part_in_another_script_is_written_as_it_is_and_its_domain_in_as
 
 @pytest.mark.parametrize("address", ["", "ana", "a b@c.example", "a@b.example\r\nBcc: e@f.example"])
 def test_an_address_that_is_none_is_refused_without_repeating_it(address: str) -> None:
-    with pytest.raises(ActionRefused) as refused:
+    with pytest.raises(DeliveryRefused) as refused:
         a_message(to_address=address)
     assert "example" not in str(refused.value)
 
 
 def test_replies_must_be_able_to_come_from_everywhere() -> None:
-    with pytest.raises(ActionRefused, match="COURSEBELL_MAIL_REPLY_TO"):
+    with pytest.raises(DeliveryRefused, match="COURSEBELL_MAIL_REPLY_TO"):
         a_message(reply_to=MailAddress("", "ritá@harbour.example"))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.records import NOON
-from workers.retries import lookup_again_at, mail_again_at, refused_again_at
+from workers.retries import lookup_again_at, refused_again_at, send_again_at
 
 EVEN = 0.5  # the chance that changes nothing
 CHANCES = st.floats(0, 1)
@@ -59,7 +59,7 @@ def test_chance_spreads_a_refusal_by_a_quarter() -> None:
     ("attempts", "minutes"), [(1, 1), (2, 10), (3, 60), (4, 240), (5, 840), (6, None), (7, None)]
 )
 def test_mail_is_tried_six_times(attempts: int, minutes: int | None) -> None:
-    again = mail_again_at(NOON, attempts, chance=EVEN)
+    again = send_again_at(NOON, attempts, chance=EVEN)
     assert again == (None if minutes is None else NOON + timedelta(minutes=minutes))
 
 
@@ -67,7 +67,7 @@ def test_mail_is_tried_six_times(attempts: int, minutes: int | None) -> None:
 def test_the_last_try_of_a_mail_is_within_a_day(chance: float) -> None:
     moment = NOON
     for attempts in range(1, 6):
-        again = mail_again_at(moment, attempts, chance=chance)
+        again = send_again_at(moment, attempts, chance=chance)
         assert again is not None
         moment = again
     assert timedelta(hours=14) < moment - NOON < timedelta(hours=24)

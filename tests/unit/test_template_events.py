@@ -17,10 +17,11 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import COUNTS
-from tests.builders.truth import person
-from workers.actions.base import Order, Written
+from tests.builders.send_context import person
+from workers.actions.base import ActionContext, Prepared
 from workers.actions.email.action import EmailAction, Letterhead
-from workers.actions.email.compose import TEMPLATES, Letters
+from workers.actions.email.letter import TEMPLATES, Letters
+from workers.actions.email.message import read_message
 from workers.decide.completion import progress
 from workers.decide.happened import from_completions, from_enrolment
 
@@ -49,9 +50,7 @@ def rule(template: str, kind: EventKind) -> str:
 
 def mistakes(template: str, kind: EventKind) -> list[str]:
     try:
-        load_rules(
-            rule(template, kind), "mine.yaml", templates=TEMPLATES, actions=frozenset({"email"})
-        )
+        load_rules(rule(template, kind), "mine.yaml", actions={"email": TEMPLATES})
     except ConfigurationError as error:
         return error.mistakes
     return []
@@ -61,9 +60,9 @@ def event_of(kind: EventKind) -> Event:
     return next(event for event in HAPPENED if event.kind is kind)
 
 
-def written(template: str, event: Event) -> Written:
-    return EMAIL.write(
-        Order(
+def written(template: str, event: Event) -> Prepared:
+    return EMAIL.prepare(
+        ActionContext(
             action_key=f"a/{event.key}",
             template=template,
             events=(event,),
@@ -90,9 +89,10 @@ def test_a_template_is_loaded_and_written_for_each_event_it_can_be_about(
 ) -> None:
     assert mistakes(template, kind) == []
     copy = written(template, event_of(kind)).copy
-    assert "Freelance Finance" in copy.text
-    assert copy.subject
-    assert copy.html
+    message = read_message(copy.body)
+    assert "Freelance Finance" in message.text
+    assert copy.title
+    assert message.html
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,31 @@
-"""What every kind of action can do: be written, and be handed over. One folder each."""
+"""What every kind of action offers: prepare it, send it, and print what was prepared.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A kind is a class derived from `Action`, in a folder of its own, and one line in
+`workers.actions.registry`. See docs/adding-an-action.md.
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import ClassVar, Self
 
 from ledger.copies import Copy
 from ledger.people import Person
-from schemas.events import Event
+from schemas.actions import PersonNeeds
+from schemas.events import Event, EventKind
+from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
+from schemas.settings import Settings
 from workers.decide.completion import Progress
-from workers.mailer.mailer import Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """All that an action may be about: what is true just before it, and its permanent key.
+class ActionContext:
+    """Everything an action may use: what is true just before it, and its permanent key.
 
-    `events` are those that still hold, the earliest first; `lessons` all of the course.
+    `events` are those that still hold, the earliest first; `lessons` are all of the course.
+    `started_at` is when the person completed their first lesson.
     """
 
     action_key: str
@@ -33,28 +41,121 @@ class Order:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An action as it will leave: what to keep of it, and how to hand it over.
+def nothing() -> None:
+    """Do nothing: a checkpoint that no caller waits for."""
 
-    `hand_over` returns the other side's receipt. It raises `MailUnavailable` (later may help),
-    `MailStopped` (the same, and for all actions of its kind), `ActionRefused` (a final no) or
-    `HandoverUnknown` (nobody knows), and what the steps raise.
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """What `send` calls as it proceeds. Either may raise; `send` must then stop and let it pass.
+
+    `before_step` is called before each request to the other side; it keeps the worker's lease.
+    `before_commit` is called exactly once, just before the step after which nobody could tell
+    whether the action was done. If it raises, that step must not be taken.
     """
 
-    copy: Copy
-    hand_over: Callable[[Steps], str]
+    before_step: Callable[[], None] = nothing
+    before_commit: Callable[[], None] = nothing
 
 
-class Action(Protocol):
-    """One kind of effect outside us."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An action ready to be sent.
 
-    kind: str
-    repeatable: bool  # whether doing it again by mistake is harmless
+    `recipient` is an address in the words of its kind, or None. `title` is one line that names the
+    action in lists. `body`, of type `media_type`, is kept as the copy of what was sent. `version`
+    names the template or code that wrote the body.
 
-    def write(self, order: Order) -> Written:
-        """Write it, touching nothing outside.
+    `send` performs the action once and returns the other side's receipt. It never retries. It
+    raises `DeliveryUnavailable` if trying later may help, `ChannelUnavailable` if that holds for
+    every action of its kind, `DeliveryRefused` for a final no, `DeliveryUnknown` if the action may
+    or may not have been done, and whatever the checkpoints raise.
+    """
 
-        Raises `TemplateGap` if it cannot be written, and `AddressUnusable` if there is no address
-        to send it to.
+    recipient: str | None = field(repr=False)
+    title: str = field(repr=False)
+    body: bytes = field(repr=False)
+    media_type: str
+    send: Callable[[Checkpoints], str]
+    version: str = ""
+
+    @property
+    def copy(self) -> Copy:
+        """What is kept of it."""
+        return Copy(self.version, self.recipient, self.title, self.body, self.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One line above a printed body. `if_none` is printed where there is no value; "": no line."""
+
+    label: str
+    value: str | datetime | None
+    if_none: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Printable:
+    """A copy in a form to print: lines above the text, the text, and an HTML page if it has one."""
+
+    lines: tuple[Labelled, ...]
+    text: str
+    html: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReasons:
+    """Which reasons an action of this kind is recorded with.
+
+    `later`: after `DeliveryUnavailable`. `refused`: after `DeliveryRefused`. `maybe_own` are the
+    reasons of `ChannelUnavailable` that a fault in a single action might cause as well.
+    """
+
+    later: Reason = Reason.DELIVERY_LATER
+    refused: Reason = Reason.DELIVERY_REFUSED
+    maybe_own: frozenset[Reason] = frozenset()
+
+
+class Action(abc.ABC):
+    """One kind of effect outside Coursebell."""
+
+    kind: ClassVar[str]
+    """The kind's name in rules: the name of its folder."""
+    repeatable: ClassVar[bool]
+    """Whether performing it twice by mistake is harmless."""
+    needs: ClassVar[PersonNeeds] = PersonNeeds()
+    """What it needs of the person it is about. Checked just before each attempt."""
+    reasons: ClassVar[DeliveryReasons] = DeliveryReasons()
+    templates: ClassVar[Mapping[str, frozenset[EventKind]]] = {}
+    """The templates that rules must choose from, with the events each can be about."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the action as workers use it. Called once per process."""
+
+    @abc.abstractmethod
+    def prepare(self, context: ActionContext) -> Prepared:
+        """Return the action ready to be sent, without touching anything outside.
+
+        Raises:
+            DeliveryRefused: it cannot be prepared; it fails for good.
+            RecipientUnusable: the person cannot be reached; it is skipped.
         """
+
+    def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
+        """Return a copy in a form to print. `to` is its recipient, named and shortened."""
+        return plain(copy, to=to, written_at=written_at)
+
+
+def plain(copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
+    """Return a copy of any kind in a form to print."""
+    is_text = copy.media_type.partition("/")[0] == "text" or copy.media_type == "application/json"
+    text = copy.body.decode("utf-8", "replace") if is_text else f"({len(copy.body)} bytes)\n"
+    lines = (
+        Labelled("To", to),
+        Labelled("Title", copy.title),
+        Labelled("Date", written_at),
+        Labelled("Type", copy.media_type),
+    )
+    return Printable(lines, text)

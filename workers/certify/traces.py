@@ -27,7 +27,11 @@ _TRACED = {
     ActionState.SKIPPED,
 }
 # What a hand-over that was begun may come to, before it ends for good.
-_AGAIN = {Reason.MAIL_TEMPORARY, Reason.HANDOVER_UNKNOWN} | OUTAGE_REASONS
+_AGAIN = OUTAGE_REASONS | {
+    Reason.MAIL_TEMPORARY,
+    Reason.DELIVERY_LATER,
+    Reason.HANDOVER_UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def _was_begun(one: tuple[str, str | None]) -> bool:
     # Refused while it was written, before it was begun, looks the same: one too many is harmless.
     refused = (outcome, reason) in {
         (ActionState.FAILED, Reason.MAIL_REJECTED),
+        (ActionState.FAILED, Reason.DELIVERY_REFUSED),
         (ActionState.SKIPPED, Reason.NO_EMAIL),
     }
     return refused or reason in _AGAIN

@@ -17,9 +17,10 @@ from ledger.stories.certificate.portions import portions
 from schemas.reasons import Reason
 from schemas.states import LookupState
 from workers.check.search import Found
+from workers.deliver.context import SendSetup
+from workers.deliver.forecast import Expected, forecast
 from workers.lookup.drain import drain_batch
 from workers.lookup.settling import LookingUp
-from workers.perform.forecast import Expected, Forecasting, forecast
 
 _LOOK_EVERY_S = 0.2  # while a worker reads some of it
 _UNREAD = (LookupState.DUE, LookupState.LEASED, LookupState.WAITING)
@@ -56,7 +57,7 @@ def read_found(looking_up: LookingUp, found: Found, end: float) -> dict[LookupSt
 
 def review(
     engine: Engine,
-    tools: Forecasting,
+    setup: SendSetup,
     found: Found,
     states: dict[LookupState, int],
     now: datetime,
@@ -72,10 +73,10 @@ def review(
         ]
         wanted.sort(key=lambda one: one.action_id)
         started_at = sending_of(connection).started_at
-        expected = forecast(connection, tools, wanted, now, started_at)
-    written = {one.action.action_id: one.copy for one in expected if one.copy is not None}
-    for some in portions(written):
+        expected = forecast(connection, setup, wanted, now, started_at)
+    prepared = {one.action.action_id: one.copy for one in expected if one.copy is not None}
+    for some in portions(prepared):
         with writing(engine) as connection:
-            keep_copies_of_held(connection, {one: written[one] for one in some}, now)
+            keep_copies_of_held(connection, {one: prepared[one] for one in some}, now)
     unread = sum(states.get(one, 0) for one in _UNREAD)
     return Review(expected, unread, states.get(LookupState.FAILED, 0))

@@ -1,22 +1,31 @@
-"""The action `email`: fills a letter from what is true now, and gives it to the mail server."""
+"""The action `email`: composes a letter from what is true now, and sends it as a message."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Self
 from zoneinfo import ZoneInfo
 
 from ledger.copies import Copy
-from schemas.errors import MailStopped
+from schemas.actions import PersonNeeds
+from schemas.errors import ChannelUnavailable
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import Lesson
-from schemas.settings import MailAddress
+from schemas.settings import MailAddress, Settings
 from schemas.vocabulary import CoworkerKind
-from workers.actions.base import Order, Written
-from workers.actions.email.compose import Letters
-from workers.actions.email.letter import LessonLine, LetterFacts, TemplateGap
-from workers.actions.email.message import make_message, message_id
+from workers.actions.base import (
+    Action,
+    ActionContext,
+    Checkpoints,
+    DeliveryReasons,
+    Labelled,
+    Prepared,
+    Printable,
+)
+from workers.actions.email.letter import TEMPLATES, LessonLine, LetterFacts, Letters, TemplateGap
+from workers.actions.email.message import MESSAGE, make_message, read_message
+from workers.actions.email.smtp import Mailer, MailLine
 from workers.decide.completion import in_order
-from workers.mailer.mailer import MailLine, Steps
 from workers.zones import own_zone
 
 # Before there is a sender, emails are only written, never handed over.
@@ -29,7 +38,7 @@ class Letterhead:
 
     `sender` None: there is none yet, and nothing can leave. The links are patterns of the members'
     portal with `{course_id}` and the like; None: no button. `zone` is where days are counted for
-    whoever has none of their own that we know.
+    people whose own zone is not known.
     """
 
     sender: MailAddress | None
@@ -39,11 +48,18 @@ class Letterhead:
     zone: ZoneInfo
 
 
-class EmailAction:
-    """Writes and hands over emails. A second email would be seen, so it is not repeatable."""
+class EmailAction(Action):
+    """Prepares and sends emails. A second email would be noticed, so it is not repeatable."""
 
     kind = "email"
     repeatable = False
+    needs = PersonNeeds(address=True, stream=True)
+    reasons = DeliveryReasons(
+        later=Reason.MAIL_TEMPORARY,
+        refused=Reason.MAIL_REJECTED,
+        maybe_own=frozenset({Reason.MAIL_INTERRUPTED, Reason.MAIL_SENDER, Reason.MAIL_RELAY}),
+    )
+    templates = TEMPLATES
 
     def __init__(self, letters: Letters, mailer: MailLine | None, head: Letterhead) -> None:
         self._letters = letters
@@ -51,87 +67,108 @@ class EmailAction:
         self._head = head
         self._sender = head.sender or _NO_SENDER
 
-    def write(self, order: Order) -> Written:
-        """Return the email for this order.
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the action as workers use it."""
+        return cls(
+            Letters(),
+            None if settings.smtp is None else Mailer(settings.smtp),
+            Letterhead(
+                settings.mail_from,
+                settings.mail_reply_to,
+                settings.course_url,
+                settings.lesson_url,
+                ZoneInfo(settings.zone),
+            ),
+        )
 
-        Raises:
-            TemplateGap: it cannot be written.
-            AddressUnusable: the person's address cannot be written to.
-            ActionRefused: it would not arrive as it was meant.
-        """
-        letter = self._letters.compose(self._facts(order))
-        address = order.person.email
+    def prepare(self, context: ActionContext) -> Prepared:
+        """Return the email for this context. See `Action.prepare`."""
+        letter = self._letters.compose(self._facts(context))
+        address = context.person.email
         if address is None:
             raise TemplateGap("there is no address")
         message = make_message(
             letter,
             sender=self._sender,
             reply_to=self._head.reply_to,
-            to_name=order.person.full_name,
+            to_name=context.person.full_name,
             to_address=address,
-            action_key=order.action_key,
-            made_at=order.now,
-        )
-        copy = Copy(
-            letter.wording,
-            message_id(order.action_key, self._sender.address.rpartition("@")[2]),
-            address,
-            letter.subject,
-            letter.text,
-            letter.html,
+            action_key=context.action_key,
+            made_at=context.now,
         )
 
-        def hand_over(steps: Steps) -> str:
+        def send(checkpoints: Checkpoints) -> str:
             if self._mailer is None or self._head.sender is None:
-                raise MailStopped(
+                raise ChannelUnavailable(
                     Reason.MAIL_NOT_SET,
                     "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can leave",
                 )
             return self._mailer.deliver(
-                message, sender=self._sender.address, recipient=address, steps=steps
+                message, sender=self._sender.address, recipient=address, checkpoints=checkpoints
             )
 
-        return Written(copy, hand_over)
-
-    def _facts(self, order: Order) -> LetterFacts:
-        about = {event.lesson_id for event in order.events}
-        lessons = [one for one in in_order(order.lessons) if one.record_id in about]
-        welcome = order.events[0].kind is EventKind.ENROLLED
-        zone = own_zone(order.person.zone, self._head.zone)
-        link_to = order.first_lesson if welcome else order.progress.next_lesson
-        return LetterFacts(
-            template=order.template or "",
-            full_name=order.person.full_name,
-            first_name=order.person.first_name,
-            is_individual=order.person.kind is not CoworkerKind.COMPANY,
-            course=order.course.title,
-            course_summary=order.course.summary,
-            host=order.course.host_name,
-            space=order.course.business_name,
-            lessons=tuple(LessonLine(one.title, one.completion_type) for one in lessons),
-            done=order.progress.done,
-            total=order.progress.total,
-            first_lesson=order.first_lesson.title if order.first_lesson else None,
-            next_lesson=order.progress.next_lesson.title if order.progress.next_lesson else None,
-            started_on=_day(order.started_at, zone),
-            finished_on=_day(order.events[-1].happened_at, zone),
-            course_url=self._course_url(order),
-            lesson_url=self._lesson_url(order, link_to),
+        return Prepared(
+            address, letter.subject, message.as_bytes(), MESSAGE, send, version=letter.wording
         )
 
-    def _course_url(self, order: Order) -> str | None:
+    def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
+        """Return the copy of an email in a form to print."""
+        kept = read_message(copy.body)
+        lines = (
+            Labelled("From", _written(self._head.sender), "(not set: COURSEBELL_MAIL_FROM)"),
+            Labelled("To", to),
+            Labelled("Subject", copy.title),
+            Labelled("Date", written_at),
+            Labelled("Message-ID", kept.message_id),
+        )
+        return Printable(lines, kept.text, kept.html)
+
+    def _facts(self, context: ActionContext) -> LetterFacts:
+        about = {event.lesson_id for event in context.events}
+        lessons = [one for one in in_order(context.lessons) if one.record_id in about]
+        welcome = context.events[0].kind is EventKind.ENROLLED
+        zone = own_zone(context.person.zone, self._head.zone)
+        link_to = context.first_lesson if welcome else context.progress.next_lesson
+        return LetterFacts(
+            template=context.template or "",
+            full_name=context.person.full_name,
+            first_name=context.person.first_name,
+            is_individual=context.person.kind is not CoworkerKind.COMPANY,
+            course=context.course.title,
+            course_summary=context.course.summary,
+            host=context.course.host_name,
+            space=context.course.business_name,
+            lessons=tuple(LessonLine(one.title, one.completion_type) for one in lessons),
+            done=context.progress.done,
+            total=context.progress.total,
+            first_lesson=context.first_lesson.title if context.first_lesson else None,
+            next_lesson=context.progress.next_lesson.title
+            if context.progress.next_lesson
+            else None,
+            started_on=_day(context.started_at, zone),
+            finished_on=_day(context.events[-1].happened_at, zone),
+            course_url=self._course_url(context),
+            lesson_url=self._lesson_url(context, link_to),
+        )
+
+    def _course_url(self, context: ActionContext) -> str | None:
         if self._head.course_url is None:
             return None
-        return self._head.course_url.format(course_id=order.course.record_id)
+        return self._head.course_url.format(course_id=context.course.record_id)
 
-    def _lesson_url(self, order: Order, lesson: Lesson | None) -> str | None:
+    def _lesson_url(self, context: ActionContext, lesson: Lesson | None) -> str | None:
         if self._head.lesson_url is None or lesson is None:
             return None
         return self._head.lesson_url.format(
-            course_id=order.course.record_id,
+            course_id=context.course.record_id,
             lesson_id=lesson.record_id,
             lesson_unique_id=lesson.unique_id or "",
         )
+
+
+def _written(sender: MailAddress | None) -> str | None:
+    return None if sender is None else f"{sender.name} <{sender.address}>".lstrip()
 
 
 def _day(moment: datetime | None, zone: ZoneInfo) -> date | None:

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from schemas.errors import (
-    ActionRefused,
-    AddressUnusable,
-    HandoverUnknown,
-    MailStopped,
-    MailUnavailable,
+    ChannelUnavailable,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    DeliveryUnknown,
 )
 from schemas.reasons import Reason
 from schemas.settings import Settings
+from workers.actions.email.address import AddressUnusable
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
-from workers.mailer.mailer import Mailer
+from workers.actions.email.smtp import Mailer
 from workers.source.checkup.values import Check, Topic, Verdict
 
 _STEPS = {
@@ -104,14 +104,14 @@ def _failure(
             mailer.probe()
         else:
             _send_test(mailer, settings, address, now)
-    except (MailUnavailable, ActionRefused, HandoverUnknown) as error:
+    except (DeliveryUnavailable, DeliveryRefused, DeliveryUnknown) as error:
         return error
     return None
 
 
 def _send_test(mailer: Mailer, settings: Settings, address: str, now: datetime) -> None:
     if settings.mail_from is None:
-        raise MailStopped(Reason.MAIL_NOT_SET, "no sender is set")
+        raise ChannelUnavailable(Reason.MAIL_NOT_SET, "no sender is set")
     text = (
         "This is the test email you asked for with `coursebell doctor`.\n\n"
         "If you can read it, Coursebell's emails leave this mail server.\n"
@@ -139,10 +139,10 @@ def _failed_step(steps: dict[str, str], failure: Exception) -> str:
     last = next(reversed(steps), None)
     if last is None:
         return "connection"
-    if isinstance(failure, HandoverUnknown):
+    if isinstance(failure, DeliveryUnknown):
         return "hand-over"
     answer = getattr(failure, "answer", "") or getattr(failure, "detail", "")
-    reason = failure.reason if isinstance(failure, MailStopped) else None
+    reason = failure.reason if isinstance(failure, ChannelUnavailable) else None
     if (answer and answer in steps[last]) or reason in _AT_LAST_ANSWER or reason is None:
         return last
     return _AFTER.get(last, last)
@@ -151,9 +151,9 @@ def _failed_step(steps: dict[str, str], failure: Exception) -> str:
 def _problem(name: str, failure: Exception) -> Check:
     if isinstance(failure, AddressUnusable):
         return Check(Topic.MAIL, "recipient", Verdict.PROBLEM, str(failure), _AGAIN)
-    if isinstance(failure, MailStopped):
+    if isinstance(failure, ChannelUnavailable):
         return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), _FIXES[failure.reason])
-    if isinstance(failure, ActionRefused):
+    if isinstance(failure, DeliveryRefused):
         found = f"{failure}: {failure.detail}" if failure.detail else str(failure)
         return Check(Topic.MAIL, name, Verdict.PROBLEM, found, _AGAIN)
     return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), "Try again in a few minutes.")

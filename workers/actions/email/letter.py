@@ -1,18 +1,63 @@
-"""The values of a letter: what it is about, and what it says. No look-ups, no templates.
+"""Composes the text of an email from facts: our templates, filled in, and nothing else.
 
-Where each fact comes from is the business of whoever fills `LetterFacts`; a fact that is unknown
-is None, and the sentence that needs it is left out.
+A fact that is unknown is None, and the sentence that needs it is left out. A letter without what
+carries its meaning is not written.
+
+Hand-written frames instead of MJML: four short letters need 4 KB of markup, and MJML's output
+has no language, no headings and no dark colours. Every template is a folder of four files; the
+frame and the style around the HTML ones are shared.
 """
 
+import hashlib
+import re
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
+from typing import Any
 
-from schemas.errors import Permanent
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
+
+from schemas.errors import DeliveryRefused
+from schemas.events import EventKind
+from schemas.reasons import Reason
 from schemas.vocabulary import CompletionType
+from workers.actions.email.foreign_text import around, cut_at_word, greetable, one_line
+
+# The folders of `templates/`, each with the events it can be about. A test holds the names to the
+# folders, so that nothing is read at import, and another writes every pair.
+TEMPLATES: Mapping[str, frozenset[EventKind]] = {
+    "welcome": frozenset({EventKind.ENROLLED}),
+    "lesson-finished": frozenset(
+        # Each of these events names a lesson that was finished.
+        {EventKind.LESSON_COMPLETED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED}
+    ),
+    "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
+}
+
+_SHOP = Path(__file__).parent / "templates"
+_FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")
+_SHARED = ("frame.html", "parts.html", "sign_off.txt")
+_PREVIEW_ROOM = 110  # characters; inboxes show fewer
+_COLUMNS = 72
+# Not from `strftime`, which would write in the machine's language.
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+TEXT_LANGUAGE = "en"  # what the templates are written in, whatever the reader's language
+_RIGHT_TO_LEFT = frozenset({"ar", "he", "iw"})
+_MOST_TITLES = 6  # in one list; of more, the first five are named
+_SUMMARY_ROOM = 240  # characters of the course's summary
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 
 
-class TemplateGap(Permanent):
+class TemplateGap(DeliveryRefused):
     """A letter lacks what carries its meaning, or its template is broken; it is not written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Reason.TEMPLATE_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +111,165 @@ class Letter:
     text: str
     html: str
     wording: str
+
+
+class Letters:
+    """The templates, read once and kept. Safe to share between threads."""
+
+    def __init__(self, folder: Path = _SHOP) -> None:
+        self._folder = folder
+        self._environment = Environment(
+            loader=FileSystemLoader(folder),
+            autoescape=select_autoescape(enabled_extensions=("html",), default=False),
+            undefined=StrictUndefined,
+            finalize=_never_none,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "around": around,
+            "cut": cut_at_word,
+            "day": _day,
+            "stop": _stop,
+        }
+
+    def compose(self, facts: LetterFacts) -> Letter:
+        """Return the letter for these facts; the same facts give the same letter.
+
+        Raises:
+            TemplateGap: no such template, a fact that carries the meaning is missing, or the
+                template asks for something that is not there. Nothing half-written comes out.
+        """
+        if facts.template not in TEMPLATES:
+            raise TemplateGap("there is no template of that name")
+        known = _variables(facts)
+        known["subject"] = self._line(facts.template, "subject.txt", known)
+        known["preview"] = cut_at_word(
+            self._line(facts.template, "preview.txt", known), _PREVIEW_ROOM
+        )
+        return Letter(
+            subject=known["subject"],
+            preview=known["preview"],
+            text=_wrapped(self._fill(facts.template, "body.txt", known)),
+            html=self._fill(facts.template, "body.html", known).strip() + "\n",
+            wording=self.wording(facts.template),
+        )
+
+    def wording(self, template: str) -> str:
+        """Return the digest of the files that make up a template."""
+        digest = hashlib.sha256()
+        for name in (*(f"{template}/{file}" for file in _FILES), *_SHARED):
+            body = (self._folder / name).read_bytes()
+            digest.update(f"{name} {len(body)}\n".encode() + body)
+        return digest.hexdigest()[:12]
+
+    def _line(self, template: str, file: str, known: dict[str, Any]) -> str:
+        return " ".join(self._fill(template, file, known).split())
+
+    def _fill(self, template: str, file: str, known: dict[str, Any]) -> str:
+        try:
+            return self._environment.get_template(f"{template}/{file}").render(known)
+        except TemplateError as error:
+            raise TemplateGap(f"the template {template}/{file} has a gap: {error}") from error
+
+
+def _never_none(value: object) -> object:
+    if value is None:
+        raise TemplateGap("a template prints something that is not known")
+    return value
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def _stop(title: str) -> str:
+    """Return what must follow a title that ends a sentence."""
+    return "" if title.endswith((".", "!", "?", "…")) else "."
+
+
+def _wrapped(text: str) -> str:
+    """Lay out plain text: a blank line parts paragraphs; list items and links start a line."""
+    paragraphs = [p for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
+    return "\n\n".join(map(_paragraph, paragraphs)) + "\n"
+
+
+def _paragraph(text: str) -> str:
+    lines: list[str] = []
+    for line in (" ".join(line.split()) for line in text.splitlines()):
+        if lines and not line.startswith(("- ", "http")):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(
+        textwrap.fill(
+            line,
+            _COLUMNS,
+            break_long_words=False,
+            break_on_hyphens=False,
+            subsequent_indent="  " if line.startswith("- ") else "",
+        )
+        for line in lines
+    )
+
+
+def _variables(facts: LetterFacts) -> dict[str, Any]:
+    """Return what every template may use, all foreign text clean.
+
+    Raises `TemplateGap` if the course or a lesson has no title, if a lesson letter has no lesson,
+    or if an address to link to is no web address.
+    """
+    lessons = [_carrying(line.title, "a lesson's title") for line in facts.lessons]
+    if facts.template == "lesson-finished" and not lessons:
+        raise TemplateGap("the letter is about lessons and has none")
+    shown = lessons if len(lessons) <= _MOST_TITLES else lessons[: _MOST_TITLES - 1]
+    started_on, finished_on = facts.started_on, facts.finished_on
+    if started_on and finished_on and started_on > finished_on:
+        started_on = None  # enrolled anew after finishing: that day says nothing about this course
+    counted = 0 <= facts.done <= facts.total and facts.total > 0
+    return {
+        "lang": TEXT_LANGUAGE,
+        "dir": direction(facts.language),
+        "greeting_name": greetable(facts.first_name, facts.full_name)
+        if facts.is_individual
+        else None,
+        "course": _carrying(facts.course, "the course's title"),
+        "summary": cut_at_word(one_line(facts.course_summary), _SUMMARY_ROOM) or None,
+        "host": one_line(facts.host) or None,
+        "space": one_line(facts.space) or None,
+        "lessons": lessons,
+        "shown": shown,
+        "hidden": len(lessons) - len(shown),
+        "only_visited": all(
+            line.completion_type is CompletionType.VISITED for line in facts.lessons
+        ),
+        "done": facts.done if counted else None,
+        "total": facts.total if counted else None,
+        "first_lesson": one_line(facts.first_lesson) or None,
+        "next_lesson": one_line(facts.next_lesson) or None,
+        "started_on": started_on,
+        "finished_on": finished_on,
+        "course_url": _address(facts.course_url),
+        "lesson_url": _address(facts.lesson_url),
+    }
+
+
+def direction(language: str) -> str:
+    """Return the writing direction of a language code such as `he` or `ar-EG`: `rtl` or `ltr`."""
+    primary = re.split("[-_]", language.strip().lower(), maxsplit=1)[0]
+    return "rtl" if primary in _RIGHT_TO_LEFT else "ltr"
+
+
+def _carrying(text: str, what: str) -> str:
+    clean = one_line(text)
+    if not clean:
+        raise TemplateGap(f"{what} is empty")
+    return clean
+
+
+def _address(url: str | None) -> str | None:
+    if not url:
+        return None
+    if not _WEB_ADDRESS.fullmatch(url):
+        raise TemplateGap("an address to link to is no web address")
+    return url

@@ -1,6 +1,6 @@
-"""Shows one email without sending it: the copy that is kept, or a draft from the ledger alone.
+"""Shows one action without sending it: the copy that is kept, or a draft from the ledger alone.
 
-A draft is written by the code that writes what is sent, from the records that the ledger has now.
+A draft is prepared by the code that prepares what is sent, from the records the ledger has now.
 Nexudus is not asked, so a record that changed there meanwhile is shown as it was read last.
 """
 
@@ -20,9 +20,8 @@ from schemas.actions import Outcome
 from schemas.entity import Entity
 from schemas.records import Course
 from schemas.states import ActionState
-from workers.perform.forecast import Forecasting
-from workers.perform.perform import write
-from workers.perform.truth import whole_truth
+from workers.deliver.attempt import prepare
+from workers.deliver.context import SendSetup, load_context
 
 # Of these a draft would not be what may have left.
 _AS_KEPT_ONLY = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
@@ -46,7 +45,7 @@ class Preview:
 def preview(
     connection: Connection,
     email: EmailStory,
-    tools: Forecasting,
+    setup: SendSetup,
     now: datetime,
 ) -> Preview:
     """Return an email as it was sent, or as it would be.
@@ -58,7 +57,7 @@ def preview(
         return Preview(kept, email.written_at)
     if email.state in _AS_KEPT_ONLY:
         return Preview(None, None, (_why_not_kept(email, now),))
-    draft = _draft(connection, email, tools, now)
+    draft = _draft(connection, email, setup, now)
     if draft.copy is None and kept is not None:
         return Preview(kept, email.written_at, draft.missing)
     return draft
@@ -71,19 +70,19 @@ def _why_not_kept(email: EmailStory, now: datetime) -> str:
     return "No copy of it is in the ledger"
 
 
-def _draft(connection: Connection, email: EmailStory, tools: Forecasting, now: datetime) -> Preview:
+def _draft(connection: Connection, email: EmailStory, setup: SendSetup, now: datetime) -> Preview:
     [action] = look_at_actions(connection, [email.action_id])
     absent = tuple(_absent(connection, action))
     if absent:
         return Preview(None, None, absent)
-    order = whole_truth(connection, action, tools.stand, now).order
-    if order is None:
+    context = load_context(connection, action, setup, now).action
+    if context is None:
         is_over = "What it is about is no longer true: the lesson counts as not finished"
         return Preview(None, None, (is_over,))
-    written = write(tools.actions, action.kind, order)
-    if isinstance(written, Outcome):
-        return Preview(None, None, (f"It cannot be written: {written.detail}",))
-    return Preview(written.copy, None, tuple(_unread(connection, action)))
+    prepared = prepare(setup.actions, action.kind, context)
+    if isinstance(prepared, Outcome):
+        return Preview(None, None, (f"It cannot be written: {prepared.detail}",))
+    return Preview(prepared.copy, None, tuple(_unread(connection, action)))
 
 
 def _absent(connection: Connection, action: ClaimedAction) -> Iterator[str]:

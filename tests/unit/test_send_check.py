@@ -12,8 +12,8 @@ from schemas.rules import Flood, Stream, Timing
 from schemas.states import ActionState, Mode
 from tests.builders.records import NOON, course, course_member
 from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
-from tests.builders.truth import person, truth
-from workers.decide.again import objection
+from tests.builders.send_context import person, send_context
+from workers.decide.send_check import check_send
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = NOON + 10 * HOUR  # ten in the evening
@@ -28,7 +28,7 @@ FOUR_THIS_WEEK = [NOON - DAY, *THREE_THIS_WEEK]
 
 
 def test_nothing_objects_to_the_usual() -> None:
-    assert objection(truth()) is None
+    assert check_send(send_context()) is None
 
 
 NO_OBJECTIONS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("different", NO_OBJECTIONS.values(), ids=NO_OBJECTIONS.keys())
 def test_nothing_objects(different: dict[str, Any]) -> None:
-    assert objection(truth(**different)) is None
+    assert check_send(send_context(**different)) is None
 
 
 OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
@@ -218,21 +218,21 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
 
 @pytest.mark.parametrize(("different", "outcome"), OBJECTIONS.values(), ids=list(OBJECTIONS.keys()))
 def test_something_objects(different: dict[str, Any], outcome: Outcome) -> None:
-    assert objection(truth(**different)) == outcome
+    assert check_send(send_context(**different)) == outcome
 
 
 def test_gathered_lessons_of_the_night_wait_for_the_morning() -> None:
     late = [event(at=NIGHT - 40 * MINUTE)]
-    waits = objection(truth(rule=gathering_rule(), events=late, now=NIGHT))
+    waits = check_send(send_context(rule=gathering_rule(), events=late, now=NIGHT))
     assert waits == Outcome.waiting(MORNING, Reason.QUIET_HOURS)
 
 
 def test_an_email_of_the_evening_is_ready_before_quiet_hours() -> None:
     by, events = gathering_rule(), [event(at=NOON + 7 * HOUR + 50 * MINUTE)]
     last_minute = NOON + 7 * HOUR + 59 * MINUTE
-    early = objection(truth(rule=by, events=events, now=last_minute - MINUTE))
+    early = check_send(send_context(rule=by, events=events, now=last_minute - MINUTE))
     assert early == Outcome.waiting(last_minute, Reason.GATHERING)
-    assert objection(truth(rule=by, events=events, now=last_minute)) is None
+    assert check_send(send_context(rule=by, events=events, now=last_minute)) is None
 
 
 _REMINDING = gathering_rule(stream=Stream.REMINDER)
@@ -279,12 +279,12 @@ def test_what_is_wrong_for_good_comes_before_what_needs_a_person_and_that_before
     state = dict(_ALL_WRONG)
     states = []
     for reason, mend in _IN_ORDER:
-        outcome = objection(truth(**state))
+        outcome = check_send(send_context(**state))
         assert outcome is not None
         assert outcome.reason is reason
         states.append(outcome.state)
         state |= mend
-    assert objection(truth(**state)) is None
+    assert check_send(send_context(**state)) is None
     ordered = [ActionState.SKIPPED, ActionState.HELD, ActionState.WAITING]
     assert states == sorted(states, key=ordered.index)
 
@@ -292,6 +292,6 @@ def test_what_is_wrong_for_good_comes_before_what_needs_a_person_and_that_before
 @pytest.mark.parametrize("now", [NOON, NIGHT])
 def test_whatever_waits_waits_for_a_later_moment(now: datetime) -> None:
     for different, _ in OBJECTIONS.values():
-        outcome = objection(truth(**{**different, "now": now}))
+        outcome = check_send(send_context(**{**different, "now": now}))
         if outcome is not None and outcome.until is not None:
             assert outcome.until > now

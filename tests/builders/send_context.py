@@ -8,7 +8,8 @@ from schemas.states import Mode
 from schemas.vocabulary import CoworkerKind
 from tests.builders.records import COWORKER_ID, NOON, course, course_member
 from tests.builders.rules import event, rule
-from workers.decide.again import Truth
+from workers.actions.email.action import EmailAction
+from workers.decide.send_check import SendContext
 
 
 def person(**different: Any) -> Person:  # noqa: ANN401 - any field of the person
@@ -26,14 +27,15 @@ def person(**different: Any) -> Person:  # noqa: ANN401 - any field of the perso
     return Person(**(fields | different))
 
 
-def truth(**different: Any) -> Truth:  # noqa: ANN401 - any field of the truth
-    """Build the truth about one finished lesson, at noon, to which nothing objects."""
+def send_context(**different: Any) -> SendContext:  # noqa: ANN401 - any field of it
+    """Build what is true of one finished lesson, at noon, to which nothing objects."""
     fields: dict[str, Any] = {
         "now": NOON,
         "zone": ZoneInfo("Europe/London"),
         "mode": Mode.SENDING,
         "sending_started_at": None,
         "rule": rule(),
+        "needs": EmailAction.needs,
         "events": [event()],
         "planned_at": NOON,
         "due_at": NOON,
@@ -44,4 +46,4 @@ def truth(**different: Any) -> Truth:  # noqa: ANN401 - any field of the truth
         "sent_at": [],
         "planned_nearby": 1,
     }
-    return Truth(**(fields | different))
+    return SendContext(**(fields | different))

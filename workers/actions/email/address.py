@@ -1,8 +1,8 @@
 """One email address, checked and fit for an envelope and a header. No look-ups.
 
 People's addresses come from the source, where anything can be typed. What cannot be written
-without doubt is refused rather than mended: a mended address belongs to somebody else. No error
-here repeats the address.
+without doubt is refused rather than corrected: the corrected address may belong to someone else.
+No error here repeats the address.
 """
 
 import re
@@ -10,12 +10,20 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Self
 
-from schemas.errors import AddressUnusable
+from schemas.errors import RecipientUnusable
+from schemas.reasons import Reason
 from schemas.text import ascii_domain
 
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322, section 3.2.3
 _LONGEST_LOCAL = 64  # octets; RFC 5321, section 4.5.3.1
 _UNFIT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"})
+
+
+class AddressUnusable(RecipientUnusable):
+    """No email can be written to this address; no server was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Reason.NO_EMAIL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,32 @@
-"""Brings together what is true just before an action, from the ledger, in one transaction.
+"""Loads from the ledger what is true just before an action, in one transaction.
 
-What the network had to be asked for was read before: see `workers.perform.refresh`.
+What has to be read from the source was read before: see `workers.deliver.refresh`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ledger.actions import ClaimedAction
+from ledger.actions import ClaimedAction, renew_action
 from ledger.controls import sending_of
-from ledger.engine import Connection
+from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
 from ledger.gaps import gap_ended_by
 from ledger.people import address_hash, choices_of, person_of
 from ledger.sendings import planned_nearby, sent_to
 from ledger.snapshots import present_below, snapshot_of
+from schemas.actions import PersonNeeds
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
 from schemas.rules import Rules
-from workers.actions.base import Order
-from workers.decide.again import Truth
+from workers.actions.base import Action, ActionContext
+from workers.clocks import Clock
 from workers.decide.completion import closed_among, counting_lessons, progress
+from workers.decide.send_check import SendContext
+from workers.lease import Lease, Overtaken
+from workers.lookup.once import Once
 from workers.zones import own_zone
 
 _WEEK = timedelta(days=7)
@@ -29,32 +34,73 @@ _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventK
 
 
 @dataclass(frozen=True, slots=True)
-class Standpoint:
-    """From where truth is looked at: the rules, the zone, and the key of address hashes.
+class SendSetup:
+    """What every send check uses: the rules, a zone, the key of address hashes, and the kinds.
 
-    `zone` is for whoever has none of their own that we know.
+    `zone` is for people whose own is not known.
     """
 
     rules: Rules
     zone: ZoneInfo
     secret_key: str
+    actions: Mapping[str, Action]
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """The truth for deciding, and the order for writing: None if a record is gone.
+class LoadedContext:
+    """What is true of an action: for the send check, and for preparing it.
 
-    `events` is how many the action has in the ledger, whether they still hold or not.
+    `action` is None if a record is gone. `event_count` is how many events the action has in the
+    ledger, whether they still hold or not.
     """
 
-    truth: Truth
-    order: Order | None
-    events: int
+    send: SendContext
+    action: ActionContext | None
+    event_count: int
 
 
-def whole_truth(
-    connection: Connection, claimed: ClaimedAction, stand: Standpoint, now: datetime
-) -> Whole:
+def never() -> bool:
+    """Return False: for a process that is not asked to stop."""
+    return False
+
+
+class Stopping(Overtaken):
+    """The worker has been asked to stop, and this action has not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTools:
+    """What actions are delivered with.
+
+    `lease_s` is how many seconds a worker holds an action before it renews its lease.
+    `is_stopping` says whether the worker has been asked to stop; no action is begun then.
+    """
+
+    engine: Engine
+    setup: SendSetup
+    clock: Clock
+    lease_s: float
+    once: Once = field(default_factory=Once)
+    is_stopping: Callable[[], bool] = never
+
+    @property
+    def actions(self) -> Mapping[str, Action]:
+        """The kinds of action that can be performed, by name."""
+        return self.setup.actions
+
+    def lease_of(self, claimed: ClaimedAction) -> Lease:
+        """Return the lease of a claimed action, to be kept while a worker works on it."""
+
+        def renew() -> bool:
+            with writing(self.engine) as connection:
+                return renew_action(connection, claimed, self.clock.now(), lease_s=self.lease_s)
+
+        return Lease(renew, self.clock, self.lease_s)
+
+
+def load_context(
+    connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
+) -> LoadedContext:
     """Return what is true of this action now."""
     lessons = _lessons(connection, claimed.course_id)
     closed = _closed_sections(connection, claimed.course_id)
@@ -62,49 +108,51 @@ def whole_truth(
     done_ids = {one.lesson_id for one in completions}
     linked = events_of_action(connection, claimed.action_id)
     events = [event for event in linked if _holds(event, done_ids)]
-    truth = _truth(connection, claimed, stand, events, now)
-    order = None
-    if truth.enrolment and truth.course and truth.person and events:
-        counting = counting_lessons(lessons, stand.rules.counts, closed)
-        order = Order(
+    send = _send_context(connection, claimed, setup, events, now)
+    action = None
+    if send.enrolment and send.course and send.person and events:
+        counting = counting_lessons(lessons, setup.rules.counts, closed)
+        action = ActionContext(
             action_key=claimed.key,
             template=claimed.template,
             events=tuple(events),
-            enrolment=truth.enrolment,
-            course=truth.course,
-            person=truth.person,
+            enrolment=send.enrolment,
+            course=send.course,
+            person=send.person,
             lessons=tuple(lessons),
-            progress=progress(lessons, done_ids, stand.rules.counts, closed),
+            progress=progress(lessons, done_ids, setup.rules.counts, closed),
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
         )
-    return Whole(truth, order, len(linked))
+    return LoadedContext(send, action, len(linked))
 
 
-def _truth(
+def _send_context(
     connection: Connection,
     claimed: ClaimedAction,
-    stand: Standpoint,
+    setup: SendSetup,
     events: list[Event],
     now: datetime,
-) -> Truth:
+) -> SendContext:
     enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id)
     course = _present(connection, Entity.COURSE, claimed.course_id)
     person = person_of(connection, claimed.coworker_id)
-    rule = stand.rules.by_name(claimed.rule)
+    rule = setup.rules.by_name(claimed.rule)
     flood = rule.timing.flood if rule else None
-    hashed = address_hash(person.email, stand.secret_key) if person and person.email else ""
+    hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
-    return Truth(
+    kind = setup.actions.get(claimed.kind)
+    return SendContext(
         now=now,
-        zone=own_zone(person.zone if person else None, stand.zone),
+        zone=own_zone(person.zone if person else None, setup.zone),
         mode=sending.mode,
         sending_started_at=sending.started_at,
         asked=claimed.asked,
         released_at=claimed.released_at,
         restored_at=gap_ended_by(connection, claimed.planned_at),
         rule=rule,
+        needs=kind.needs if kind else PersonNeeds(),
         events=events,
         planned_at=claimed.planned_at,
         due_at=claimed.due_at,
@@ -112,7 +160,13 @@ def _truth(
         course=course if isinstance(course, Course) else None,
         person=person,
         choices=choices_of(connection, hashed),
-        sent_at=sent_to(connection, claimed.coworker_id, now - _WEEK, but=claimed.action_id),
+        sent_at=sent_to(
+            connection,
+            claimed.coworker_id,
+            now - _WEEK,
+            kind=claimed.kind,
+            but=claimed.action_id,
+        ),
         planned_nearby=planned_nearby(
             connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
         ),

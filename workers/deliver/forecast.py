@@ -1,9 +1,9 @@
-"""What would become of actions if they were performed now, by the decisions that a worker makes.
+"""Forecasts what would become of actions if they were performed now, by a worker's own checks.
 
-Nothing is read from the source and nothing is written: a worker reads once more before it sends.
+Nothing is read from the source and nothing is changed: a worker reads once more before it sends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -12,25 +12,17 @@ from ledger.copies import Copy
 from ledger.engine import Connection
 from schemas.actions import Outcome
 from schemas.states import ActionState, Mode
-from workers.actions.base import Action, Written
-from workers.decide.again import Truth, objection
-from workers.perform.perform import write
-from workers.perform.truth import Standpoint, whole_truth
-
-
-@dataclass(frozen=True, slots=True)
-class Forecasting:
-    """With what is foreseen: how workers decide, and what writes the emails."""
-
-    stand: Standpoint
-    actions: Mapping[str, Action]
+from workers.actions.base import Prepared
+from workers.decide.send_check import SendContext, check_send
+from workers.deliver.attempt import prepare
+from workers.deliver.context import SendSetup, load_context
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What would become of one action: handed over at `at`, unless `outcome` says otherwise.
 
-    `copy` is the email as it would be written, None where it would not be.
+    `copy` is the action as it would be prepared, None where it would not be.
     """
 
     action: ClaimedAction
@@ -45,9 +37,9 @@ class Expected:
         return self.copy.recipient if self.copy else None
 
     @property
-    def subject(self) -> str | None:
-        """What its subject would be."""
-        return self.copy.subject if self.copy else None
+    def title(self) -> str | None:
+        """The line that would name it in lists."""
+        return self.copy.title if self.copy else None
 
     @property
     def is_sent(self) -> bool:
@@ -68,14 +60,14 @@ class _Before:
     sent_at: dict[int, list[datetime]] = field(default_factory=dict)  # by coworker
     skipped: list[datetime] = field(default_factory=list)  # when each was planned
 
-    def applied_to(self, truth: Truth, coworker_id: int) -> Truth:
-        flood = truth.rule.timing.flood if truth.rule else None
+    def applied_to(self, context: SendContext, coworker_id: int) -> SendContext:
+        flood = context.rule.timing.flood if context.rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
-        fewer = sum(abs(one - truth.planned_at) <= window for one in self.skipped)
+        fewer = sum(abs(one - context.planned_at) <= window for one in self.skipped)
         return replace(
-            truth,
-            sent_at=[*truth.sent_at, *self.sent_at.get(coworker_id, ())],
-            planned_nearby=truth.planned_nearby - fewer,
+            context,
+            sent_at=[*context.sent_at, *self.sent_at.get(coworker_id, ())],
+            planned_nearby=context.planned_nearby - fewer,
         )
 
     def note(self, expected: Expected) -> None:
@@ -88,7 +80,7 @@ class _Before:
 
 def forecast(
     connection: Connection,
-    tools: Forecasting,
+    setup: SendSetup,
     wanted: Sequence[ClaimedAction],
     now: datetime,
     started_at: datetime | None,
@@ -101,22 +93,22 @@ def forecast(
     found = []
     for action in wanted:
         at = max(now, action.due_at)
-        whole = whole_truth(connection, action, tools.stand, at)
-        truth = before.applied_to(whole.truth, action.coworker_id)
-        truth = replace(truth, mode=Mode.SENDING, sending_started_at=started_at)
-        outcome = objection(truth)
-        written: Written | Outcome | None = None
+        loaded = load_context(connection, action, setup, at)
+        context = before.applied_to(loaded.send, action.coworker_id)
+        context = replace(context, mode=Mode.SENDING, sending_started_at=started_at)
+        outcome = check_send(context)
+        prepared: Prepared | Outcome | None = None
         if outcome is None or outcome.state is not ActionState.SKIPPED:
-            written = write(tools.actions, action.kind, whole.order)
-        if isinstance(written, Outcome):
-            # One that waits is written when its time comes, and ends in the same way.
-            outcome = written
-        copy = written.copy if isinstance(written, Written) else None
+            prepared = prepare(setup.actions, action.kind, loaded.action)
+        if isinstance(prepared, Outcome):
+            # One that waits is prepared when its time comes, and ends in the same way.
+            outcome = prepared
+        copy = prepared.copy if isinstance(prepared, Prepared) else None
         expected = Expected(
             action,
             at,
             outcome,
-            truth.person.full_name if truth.person else None,
+            context.person.full_name if context.person else None,
             copy,
         )
         before.note(expected)

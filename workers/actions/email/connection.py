@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from schemas.errors import MailStopped
+from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
-from workers.mailer.errors import SEE_URL, quotable
+from workers.actions.base import nothing
+from workers.actions.email.answers import SEE_URL, quotable
 from workers.source.http import Deadline, DeadlineTlsSocket, connect_within
 
 _YES = range(200, 300)
@@ -26,10 +27,6 @@ _CHALLENGE = 334
 _LATER = range(400, 500)
 _MOST_CHALLENGES = 5
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")  # in this order of preference
-
-
-def nothing() -> None:
-    """Do nothing: what is called before a step where nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,7 @@ def open_connection(
     """Return a connection ready for MAIL.
 
     Raises:
-        MailStopped: it was not reached, does not talk to us, or refused encryption or login.
+        ChannelUnavailable: it was not reached, does not talk to us, or refused encryption or login.
     """
     context.sslsocket_class = DeadlineTlsSocket
     try:
@@ -194,7 +191,7 @@ def open_connection(
 
 def _unreachable(error: Exception) -> NoReturn:
     if isinstance(error, ssl.SSLCertVerificationError):
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_CERTIFICATE,
             f"the mail server's certificate is not valid; {SEE_URL}",
             answer=error.verify_message,
@@ -202,14 +199,14 @@ def _unreachable(error: Exception) -> NoReturn:
     if isinstance(error, ssl.SSLError) and not isinstance(
         error, ssl.SSLEOFError | ssl.SSLZeroReturnError
     ):
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_TLS,
             f"the encrypted connection to the mail server fails; {SEE_URL}",
             answer=(error.reason or type(error).__name__).replace("_", " ").lower(),
         ) from error
     if isinstance(error, smtplib.SMTPResponseException):
         _raise_for(error.smtp_code, error.smtp_error)
-    raise MailStopped(
+    raise ChannelUnavailable(
         Reason.MAIL_UNREACHABLE,
         f"the mail server cannot be reached; {SEE_URL}",
         answer=_why_unreachable(error),
@@ -220,16 +217,16 @@ def _raise_for(code: int, text: bytes | str) -> NoReturn:
     """Raise for an answer to the greeting or to EHLO that is not a yes."""
     answer = quotable(code, text)
     if code in _REFUSED:
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_REFUSES_US, "the mail server does not talk to this machine", answer=answer
         )
     if code < 0:
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_UNREACHABLE,
             f"what answers is not a mail server; {SEE_URL}",
             answer=answer,
         )
-    raise MailStopped(Reason.MAIL_BUSY, "the mail server takes no email now", answer=answer)
+    raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server takes no email now", answer=answer)
 
 
 def _why_unreachable(error: Exception) -> str:
@@ -256,7 +253,7 @@ def _greet(connection: Connection) -> None:
 
 def _encrypt(connection: Connection, context: ssl.SSLContext) -> None:
     if not connection.has_extn("starttls"):
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_STARTTLS, f"the mail server does not offer STARTTLS; {SEE_URL}"
         )
     try:
@@ -264,12 +261,12 @@ def _encrypt(connection: Connection, context: ssl.SSLContext) -> None:
     except smtplib.SMTPResponseException as refused:
         answer = quotable(refused.smtp_code, refused.smtp_error)
         if refused.smtp_code in _REFUSED:
-            raise MailStopped(
+            raise ChannelUnavailable(
                 Reason.MAIL_STARTTLS,
                 f"the mail server refused STARTTLS; {SEE_URL}",
                 answer=answer,
             ) from None
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_BUSY, "the mail server put STARTTLS off", answer=answer
         ) from None
 
@@ -279,12 +276,12 @@ def _log_in(connection: Connection, username: str, password: str) -> None:
     if code in _LOGGED_IN:
         return
     if code < 0:
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_LOGIN, f"the mail server offers no login that we know; {SEE_URL}"
         )
     answer = quotable(code, text)
     if code in _REFUSED or code == _CHALLENGE:
-        raise MailStopped(
+        raise ChannelUnavailable(
             Reason.MAIL_LOGIN, f"the mail server refused the login; {SEE_URL}", answer=answer
         )
-    raise MailStopped(Reason.MAIL_BUSY, "the mail server put the login off", answer=answer)
+    raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server put the login off", answer=answer)

@@ -1,4 +1,4 @@
-"""Performs the due actions one by one, and settles those whose worker vanished."""
+"""Performs due actions one by one, and settles those whose worker vanished."""
 
 import structlog
 
@@ -10,18 +10,18 @@ from ledger.outages import outages_now
 from ledger.skew import end_far_waits
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
-from workers.perform.perform import perform
-from workers.perform.tools import Performing
+from workers.deliver.attempt import attempt
+from workers.deliver.context import DeliveryTools
 from workers.retries import BATCH_S, LONGEST_WAITS, PROBE_LEASE_S
 from workers.source.reads import Lend
 
 BATCH = 10
-_PROBE = "outage.probe"  # the lease of the one that is tried during an outage
+_PROBE = "outage.probe"  # the lease of the action that is tried during an outage
 
 _log = structlog.get_logger("action")
 
 
-def perform_batch(tools: Performing, lend: Lend) -> int:
+def perform_batch(tools: DeliveryTools, lend: Lend) -> int:
     """Perform up to a batch of due actions, one after the other; return how many.
 
     Each is claimed when its turn comes, so that other workers share in what is due, and none is
@@ -41,7 +41,7 @@ def perform_batch(tools: Performing, lend: Lend) -> int:
     return done
 
 
-def _claim(tools: Performing, holder: str) -> tuple[ClaimedAction | None, bool]:
+def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, bool]:
     """Claim the action that is due longest; also say whether it is tried in spite of an outage."""
     with writing(tools.engine) as connection:
         now = tools.clock.now()
@@ -66,7 +66,7 @@ def _claim(tools: Performing, holder: str) -> tuple[ClaimedAction | None, bool]:
     return (claims[0] if claims else None), is_probe
 
 
-def _end_probe(tools: Performing, holder: str) -> None:
+def _end_probe(tools: DeliveryTools, holder: str) -> None:
     try:
         with writing(tools.engine) as connection:
             give_lease_back(connection, _PROBE, holder)
@@ -74,10 +74,10 @@ def _end_probe(tools: Performing, holder: str) -> None:
         _log.warning("probe.unreturned", error=str(error))
 
 
-def sweep(tools: Performing) -> int:
-    """Settle hand-overs that no worker is at any more; return how many.
+def sweep(tools: DeliveryTools) -> int:
+    """Settle deliveries that no worker works on any more; return how many.
 
-    Also correct what a clock that was ahead left behind.
+    Also correct times that a clock that was ahead left behind.
     """
     now = tools.clock.now()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
@@ -101,10 +101,10 @@ def sweep(tools: Performing) -> int:
     return settled.repeated + settled.unknown
 
 
-def _one(tools: Performing, lend: Lend, claimed: ClaimedAction) -> None:
+def _one(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> None:
     outcome: Outcome | None = None
     try:
-        outcome = perform(tools, lend, claimed)
+        outcome = attempt(tools, lend, claimed)
     except LedgerUnavailable as error:
         _log.warning("action.unwritten", action_id=claimed.action_id, error=str(error))
         return

@@ -1,8 +1,8 @@
 """What a mail server's answer means for us, and how much of it may be repeated.
 
-The question is always whether an answer is about one email or about all of them. What is about all
-is `MailStopped`: it costs no email a try, and mail as a whole waits. When in doubt an answer is
-about the email: one strange address must not keep everybody else's email from leaving.
+The question is always whether an answer is about one email or about all of them. An answer about
+all is `ChannelUnavailable`: it costs no email a try, and all emails wait. When in doubt an answer
+is about one email: a single strange address must not keep every other email from leaving.
 
 Answers often quote the person's address, and errors end in logs and on pages. So every text of a
 server passes through `quotable` before anybody sees it.
@@ -11,7 +11,7 @@ server passes through `quotable` before anybody sees it.
 import re
 from enum import StrEnum
 
-from schemas.errors import ActionRefused, MailStopped, MailUnavailable
+from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnavailable
 from schemas.reasons import Reason
 
 SEE_URL = "see COURSEBELL_SMTP_URL"
@@ -62,16 +62,16 @@ def quotable(code: int, text: bytes | str) -> str:
     return "".join(c if c.isprintable() else "?" for c in kept)[:_LONGEST_ANSWER]
 
 
-def refusal(code: int, text: bytes, *, step: Step) -> MailUnavailable | ActionRefused:
+def refusal(code: int, text: bytes, *, step: Step) -> DeliveryUnavailable | DeliveryRefused:
     """Return the error for an answer that is not a yes."""
     answer = quotable(code, text)
     stopped = _about_all(code, answer, step)
     if stopped is not None:
         reason, message = stopped
-        return MailStopped(reason, message, answer=answer)
+        return ChannelUnavailable(reason, message, answer=answer)
     if code in _PERMANENT:
-        return ActionRefused(f"the mail server refused the email at {step}", detail=answer)
-    return MailUnavailable(f"the mail server did not take the email at {step}: {answer}")
+        return DeliveryRefused(f"the mail server refused the email at {step}", detail=answer)
+    return DeliveryUnavailable(f"the mail server did not take the email at {step}: {answer}")
 
 
 def _about_all(code: int, answer: str, step: Step) -> tuple[Reason, str] | None:

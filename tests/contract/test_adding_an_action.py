@@ -1,0 +1,113 @@
+"""Who follows docs/adding-an-action.md has a new kind of action that works and can be looked at."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.ledger_rig import ROOT
+from tests.contract.study_rig import NOON
+
+PAGE = (ROOT / "docs" / "adding-an-action.md").read_text(encoding="utf-8")
+STEP = re.compile(r"^(\d+)\. (.*?)(?=^\d+\. |^#|\Z)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`(workers/[\w./]+\.py)`")
+
+
+def apply_change(file: Path, change: str) -> None:
+    """Insert the added lines of a change, each behind the line that stands above it."""
+    text, above = file.read_text(encoding="utf-8"), ""
+    for line in change.splitlines():
+        if line.startswith("+"):
+            assert text.count(f"{above}\n") == 1, above
+            text = text.replace(f"{above}\n", f"{above}\n{line[1:]}\n")
+        above = line[1:]
+    file.write_text(text, encoding="utf-8")
+
+
+def follow_page(tree: Path) -> None:
+    """Do in a copy of the project what the page says about a new kind."""
+    for _, step in STEP.findall(PAGE.partition("## A new kind")[2]):
+        for language, indented in BLOCK.findall(step):
+            block = textwrap.dedent(indented)
+            if language == "yaml":
+                (tree / "my-rules.yaml").write_text(block, encoding="utf-8")
+                continue
+            file = tree / NAMED.findall(step)[-1 if language == "python" else 0]
+            if language == "diff":
+                apply_change(file, block)
+            else:
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(block, encoding="utf-8")
+
+
+@dataclass
+class Extended:
+    """A copy of the project with the new kind."""
+
+    tree: Path
+
+    def python(self, *words: str) -> str:
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ},
+            "PYTHONPATH": f"{self.tree}:{ROOT}",
+            "COURSEBELL_DATA_DIR": str(self.tree / "data"),
+            "COURSEBELL_RULES": str(self.tree / "my-rules.yaml"),
+        }
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.tree,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def command(self, *words: str) -> str:
+        return self.python("-m", "service", *words)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
+    tree = tmp_path_factory.mktemp("tree")
+    for package in ("service", "workers", "ledger", "schemas"):
+        shutil.copytree(
+            ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (tree / "data").mkdir()
+    follow_page(tree)
+    found = Extended(tree)
+    found.python("-m", "tests.contract.logbook_program")
+    return found
+
+
+def test_the_new_kind_is_performed_once_and_has_its_receipt(extended: Extended) -> None:
+    line = f"{NOON:%Y-%m-%d %H:%M} lesson_completed in Freelance Finance by Person 1\n"
+    assert (extended.tree / "data" / "logbook.txt").read_text(encoding="utf-8") == line
+    shown: dict[str, Any] = json.loads(extended.command("show", "1", "--json"))
+    assert (shown["state"], shown["reason"], shown["rule"]) == ("done", None, "log-lesson")
+    assert shown["detail"] == f"{len(line)} bytes appended"
+    assert shown["logbook"]["to"] is None
+    assert shown["logbook"]["text"] == line
+
+
+def test_show_and_why_print_the_new_kind(extended: Extended) -> None:
+    title = "lesson_completed in Freelance Finance by Person 1"
+    shown = extended.command("show", "1")
+    assert shown.startswith("Logbook:    1\nState:      Sent\n")
+    assert f"\nTitle:      {title}\n" in shown
+    assert "\nType:       text/plain\n\n" in shown
+    assert "To:" not in shown
+    assert shown.endswith(f" {title}\n")
+    assert title in extended.command("why", "1")

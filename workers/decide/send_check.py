@@ -1,0 +1,198 @@
+"""May this action be performed now? Checked again just before each attempt.
+
+A list of small checks in a fixed order: first what makes the action wrong for good, then what needs
+a person's decision, then what only needs time. The first that objects gives the outcome and its
+reason.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.people import Person
+from schemas.actions import Outcome, PersonNeeds
+from schemas.events import Event, EventKind
+from schemas.reasons import Reason
+from schemas.records import Course, CourseMember
+from schemas.rules import Rule, Stream
+from schemas.states import Mode
+from workers.decide.timing import day_cap_until, gather_due, quiet_until, week_cap_until
+
+# These are counted in the week's cap, and not stopped by it: they come once per course.
+_BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
+# How long after the ledger was restored our own checks have surely listed what changed before.
+_CAUGHT_UP_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SendContext:
+    """What is true just before an action. None stands for a record that is gone.
+
+    `needs` is what the action's kind needs of the person. `events` are those that still hold.
+    `sent_at` are the actions of this kind about this person in the last week. `planned_nearby`
+    counts the actions planned within the rule's flood window of this one; `asked` says that an
+    operator asked for it. `released_at` is when an operator last released it after it was held,
+    `restored_at` when the ledger was last restored from a backup before this was planned.
+    """
+
+    now: datetime
+    zone: ZoneInfo
+    mode: Mode
+    sending_started_at: datetime | None
+    rule: Rule | None
+    needs: PersonNeeds
+    events: Sequence[Event]
+    planned_at: datetime
+    due_at: datetime
+    enrolment: CourseMember | None
+    course: Course | None
+    person: Person | None
+    choices: Mapping[str, bool]
+    sent_at: Sequence[datetime]
+    planned_nearby: int
+    asked: bool = False
+    released_at: datetime | None = None
+    restored_at: datetime | None = None
+
+
+def check_send(context: SendContext) -> Outcome | None:
+    """Return why the action may not be performed now, or None: go ahead."""
+    if context.rule is None or not context.rule.enabled:
+        return Outcome.skipped(Reason.KIND_OFF)
+    for check in _CHECKS:
+        outcome = check(context, context.rule)
+        if outcome is not None:
+            return outcome
+    return None
+
+
+def _still_there(context: SendContext, _: Rule) -> Outcome | None:
+    person = context.person
+    there = context.enrolment and context.course and person and person.gone_at is None
+    return None if there and context.events else Outcome.skipped(Reason.RECORD_GONE)
+
+
+def _still_true(context: SendContext, _: Rule) -> Outcome | None:
+    enrolment, course, person = context.enrolment, context.course, context.person
+    asks_approval = context.events[0].kind == EventKind.ENROLMENT_REQUESTED
+    objections = (
+        (enrolment is not None and enrolment.blocked, Reason.BLOCKED),
+        (
+            enrolment is not None and not enrolment.approved and not asks_approval,
+            Reason.NOT_APPROVED,
+        ),
+        (course is not None and not course.active, Reason.COURSE_INACTIVE),
+        (person is not None and not person.active, Reason.MEMBER_INACTIVE),
+        (
+            context.needs.address and person is not None and person.email is None,
+            Reason.NO_EMAIL,
+        ),
+    )
+    return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
+
+
+def _wanted(context: SendContext, rule: Rule) -> Outcome | None:
+    if not context.needs.stream:
+        return None
+    if context.choices.get("all") is False:
+        return Outcome.skipped(Reason.OPTED_OUT_ALL)
+    if context.choices.get(rule.stream) is False:
+        return Outcome.skipped(Reason.OPTED_OUT_KIND)
+    if rule.stream == Stream.REMINDER and not context.choices.get(Stream.REMINDER):
+        return Outcome.skipped(Reason.NO_CONSENT)
+    return None
+
+
+def _since_start(context: SendContext, _: Rule) -> Outcome | None:
+    started = context.sending_started_at
+    wished = context.asked or context.released_at is not None
+    if started is not None and _latest(context) < started and not wished:
+        return Outcome.skipped(Reason.BEFORE_START)
+    return None
+
+
+def _surely_unsent(context: SendContext, rule: Rule) -> Outcome | None:
+    """Hold what the ledger that was lost may have sent after the backup was made.
+
+    It may have found the same event as soon as it happened. How long the rule gathers does not
+    count: the rules may have been others then.
+    """
+    restored_at, released_at = context.restored_at, context.released_at
+    # It was planned after the restore, so a person who released it did so after that too.
+    if restored_at is None or released_at is not None:
+        return None
+    first_at = min(event.happened_at for event in context.events)
+    is_new = context.planned_at - restored_at < _CAUGHT_UP_AFTER
+    if is_new and context.enrolment and context.events[0].kind == EventKind.ENROLLED:
+        # A record that was approved and then changed once more shows the later change only.
+        first_at = min(first_at, context.enrolment.created_at)
+    may_be_sent = first_at + timedelta(seconds=rule.delay_s) <= restored_at
+    return Outcome.held(Reason.RESTORED) if may_be_sent else None
+
+
+def _mode(context: SendContext, _: Rule) -> Outcome | None:
+    return None if context.mode == Mode.SENDING else Outcome.held(Reason.OBSERVE)
+
+
+def _recent_enough(context: SendContext, rule: Rule) -> Outcome | None:
+    if rule.timing.stale_after_s is None:
+        return None
+    stale = timedelta(seconds=rule.timing.stale_after_s)
+    # Old when it was found, or due for so long that we must have been down: both ask a person.
+    # The time an email waits on purpose does not make it old.
+    old_news = context.planned_at - _latest(context) > stale + timedelta(seconds=rule.delay_s)
+    due_at = context.due_at
+    if context.asked or context.released_at is not None:
+        # Whoever asks knows that it is old; how long it waits since then still counts.
+        old_news, due_at = False, max(due_at, context.released_at or context.planned_at)
+    return Outcome.held(Reason.TOO_OLD) if old_news or context.now - due_at > stale else None
+
+
+def _no_flood(context: SendContext, rule: Rule) -> Outcome | None:
+    flood = rule.timing.flood
+    is_many = flood is not None and context.planned_nearby > flood.count
+    flooded = is_many and context.released_at is None
+    return Outcome.held(Reason.FLOOD_GUARD) if flooded else None
+
+
+def _gathered(context: SendContext, rule: Rule) -> Outcome | None:
+    if rule.gather_s is None:
+        return None
+    due = gather_due(context.events, rule, context.zone)
+    return Outcome.waiting(due, Reason.GATHERING) if due > context.now else None
+
+
+def _decent_hour(context: SendContext, rule: Rule) -> Outcome | None:
+    quiet = rule.timing.quiet_hours
+    until = None if quiet is None else quiet_until(context.now, quiet, context.zone)
+    return None if until is None else Outcome.waiting(until, Reason.QUIET_HOURS)
+
+
+def _not_too_many(context: SendContext, rule: Rule) -> Outcome | None:
+    tomorrow = day_cap_until(context.now, context.sent_at, rule, context.zone)
+    if tomorrow is not None:
+        return Outcome.waiting(tomorrow, Reason.CAP_DAY)
+    if context.events[0].kind in _BEYOND_WEEK_CAP:
+        return None
+    later = week_cap_until(context.now, context.sent_at, rule)
+    return None if later is None else Outcome.waiting(later, Reason.CAP_WEEK)
+
+
+def _latest(context: SendContext) -> datetime:
+    return max(event.happened_at for event in context.events)
+
+
+_CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
+    _still_there,
+    _still_true,
+    _wanted,
+    _since_start,
+    _surely_unsent,
+    _mode,
+    _recent_enough,
+    _no_flood,
+    _gathered,
+    _decent_hour,
+    _not_too_many,
+)

@@ -1,1 +1,0 @@
-"""Hands messages to the mail server. All knowledge of SMTP ends here; no wording begins here."""
