@@ -17,7 +17,7 @@ import structlog
 from bench.source_economy import FAST, REAL, Bench, drop_logs, opened, say
 from ledger.engine import reading
 from ledger.sightings import count_sightings
-from sandbox.seeding.crowd import FIRST_ENROLMENT_ID
+from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED
 from tests.contract.source_rig import HandClock
 from workers.check.check import check_all
@@ -68,7 +68,7 @@ def _check_again(bench: Bench) -> None:
     for number in range(_FRESH):
         bench.sandbox.post(
             "/sandbox/finish-lesson",
-            course_member_id=FIRST_ENROLMENT_ID + number,
+            course_member_id=CROWD_ENROLMENT_ID + number,
             at=moment.isoformat(),
         )
     before, began, asked = _memory_mb(), time.monotonic(), bench.reads()

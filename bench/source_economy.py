@@ -27,7 +27,7 @@ from ledger.intake import Origin, keep_notifications
 from ledger.lookups import next_lookup_at
 from ledger.migrate import migrate
 from ledger.stories import tally
-from sandbox.seeding.crowd import FIRST_COMPLETION_ID
+from sandbox.world import CROWD_COMPLETION_ID
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.settings import Settings
@@ -189,7 +189,7 @@ def _furnished(stack: ExitStack, sandbox: Running, settings: Settings) -> Bench:
 
 
 def _news(burst: Burst) -> list[int]:
-    ids = [FIRST_COMPLETION_ID + number for number in range(burst.lessons)]
+    ids = [CROWD_COMPLETION_ID + number for number in range(burst.lessons)]
     random.Random(7).shuffle(ids)  # noqa: S311 - chance, not secrecy
     return ids
 

@@ -1,34 +1,33 @@
 """The stand-in's REST API: sign-in, one record by Id, lists (contract, sections 1 to 4).
 
-Faults come before the truth, as an edge in front of the API would, so that they meet also those
-who have not signed in. Answers are held back when they are finished: what a held request brings
-is already old.
+Faults come before the truth, as an edge in front of the API would, so unauthenticated requests meet
+them too. Answers are held back when they are finished: a held request returns old records.
 """
 
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from sandbox.answers import answered
-from sandbox.filters import conditions, coworker_asked, id_list, relation_asked
-from sandbox.listing import listed
+from sandbox.listing import id_list, listed, up_to_date
+from sandbox.misbehaviour.answers import (
+    answered,
+    is_late,
+    missing_right,
+    replacement,
+    spoil,
+    throttled,
+    unauthorised,
+)
 from sandbox.misbehaviour.board import TOKEN_PATH
-from sandbox.misbehaviour.instead import instead, slow_down
-from sandbox.misbehaviour.lists import ways_of, without_the_newest
-from sandbox.misbehaviour.rights import is_still_late, refused_right
-from sandbox.misbehaviour.spelling import row_maker, shown
-from sandbox.misbehaviour.spoil import delay, note_how_it_travels, spoil
 from sandbox.stage import Stage
-from sandbox.tables import RELATIONS
 from sandbox.tokens import GrantRefused
-from sandbox.webhook_actions import action_items
-from sandbox.wire import Record
-from sandbox.writes import PATH, Writes
+from sandbox.webhooks import WebHooks, action_items
+from sandbox.wire import row_maker, shown
 from schemas.entity import PATHS, Entity
 
 _ENTITY_AT = {path: entity for entity, path in PATHS.items()}
 _WRITING = frozenset({"POST", "PUT", "DELETE"})
-_COWORKERS_AS_ONE_DOCUMENT_SAYS = "sys/coworkers"
+_OTHER_COWORKERS = "sys/coworkers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +45,34 @@ class Api:
         routes.add_url_rule("/utils/enums", view_func=self.enums)
         for tail in ("<module>/<entities>", "<module>/<entities>/"):
             routes.add_url_rule(f"/{tail}", view_func=self.many, methods=["GET"])
-        writes = Writes(self.stage)
-        routes.add_url_rule(PATH, view_func=writes.create, methods=["POST"])
-        routes.add_url_rule(PATH, view_func=writes.edit, methods=["PUT"])
+        hooks, path = WebHooks(self.stage), f"/{PATHS[Entity.WEB_HOOK]}"
+        routes.add_url_rule(path, view_func=hooks.create, methods=["POST"])
+        routes.add_url_rule(path, view_func=hooks.edit, methods=["PUT"])
         routes.add_url_rule("/<module>/<entities>/<record_id>", view_func=self.one)
         return routes
 
     def first(self) -> Response | None:
-        """Count, then put a fault's answer in place of the truth, then ask for the token."""
+        """Count the request, replace its answer if a fault says so, and check its token."""
         path, stage = request.path, self.stage
         authorization = request.headers.get("Authorization", "")
+        client = stage.tokens.client_of(authorization)
         if path == TOKEN_PATH:
-            stage.reads.count_grant()
+            stage.counts.count("tokens", path)
         else:
             is_write = request.method in _WRITING
-            count = stage.reads.count_write if is_write else stage.reads.count_read
-            count(path.rstrip("/"))
-            client = stage.tokens.client_of(authorization) or "nobody"
-            if not stage.quota.admits(client, path, stage.limits(), is_write=is_write):
-                return slow_down()
-        replaced = stage.faults.replacement(path)
-        if replaced is not None:
-            answer = Response(replaced.body, replaced.status, content_type="application/json")
-            for name, value in replaced.headers:
-                answer.headers[name] = value
-            return answer
-        wrong = instead(stage.board, path, request.headers.get("User-Agent", ""))
-        if wrong is not None:
-            return wrong
-        if path != TOKEN_PATH and stage.tokens.client_of(authorization) is None:
-            return answered({"Message": "Authorization has been denied for this request."}, 401)
-        return None
+            stage.counts.count("writes" if is_write else "reads", path.rstrip("/"))
+            if not stage.quota.admits(client or "nobody", stage.limits(), is_write=is_write):
+                return throttled()
+        user_agent = request.headers.get("User-Agent", "")
+        wrong = stage.faults.replacement(path) or replacement(stage.board, path, user_agent)
+        if wrong is None and path != TOKEN_PATH and client is None:
+            return unauthorised()
+        return wrong
 
     def last(self, answer: Response) -> Response:
-        """Spoil the finished answer, or hold it back, if a fault or a switch says so."""
-        board, path = self.stage.board, request.path
-        answer = spoil(board, path, answer)
-        self.stage.faults.wait_if_held(path)
-        delay(board, path)
-        note_how_it_travels(board, path)
-        return answer
+        """Spoil the finished answer or hold it back, if a switch or a fault says so."""
+        self.stage.faults.wait_if_held(request.path)
+        return spoil(self.stage.board, request.path, answer)
 
     def token(self) -> Response:
         """Answer a token request; only form fields are read (contract, section 1)."""
@@ -96,78 +83,56 @@ class Api:
                 in_fields=request.values.get("client_id"),
             )
         except GrantRefused as refusal:
-            said = {"error": refusal.code, "error_description": refusal.description}
-            return answered(said, refusal.status)
+            body = {"error": refusal.code, "error_description": refusal.description}
+            return answered(body, refusal.status)
         return answered(granted)
 
     def enums(self) -> Response:
-        """Answer with the items of an enumeration; only that of the webhooks' actions is here."""
+        """Answer with the items of an enumeration; only that of webhook actions exists here."""
         if request.args.get("name", "").lower() != "ewebhookaction":
             return answered("Not found", 404)
-        with_courses = self.stage.board.now("course-actions") is not None
-        return answered(action_items(with_courses=with_courses))
+        return answered(action_items(with_courses=self.stage.board.is_on("course-actions")))
 
     def one(self, module: str, entities: str, record_id: str) -> Response:
         """Answer with the bare record."""
         board, tenant = self.stage.board, self.stage.tenant
         entity = self._entity_at(f"{module}/{entities}")
-        wanted = int(record_id) if record_id.isdecimal() else None
-        if entity is None or wanted is None:
+        if entity is None or not record_id.isdecimal():
             return answered("Not found", 404)
-        refused = refused_right(board, entity, "read")
+        refused = missing_right(board, entity, "read")
         if refused is not None:
             return refused
+        wanted = int(record_id)
         record = tenant.find(entity, wanted)
-        if record is not None and not is_still_late(board, tenant, entity, wanted):
+        if record is not None and not is_late(board, entity, wanted, tenant.age_s(entity, wanted)):
             return answered(shown(board, entity, record))
         if self.stage.is_dead(entity, wanted):
             return answered({"Message": "An error has occurred."}, 500)
         return answered("Not found", 404)
 
     def many(self, module: str, entities: str) -> Response:
-        """Answer with a page of a list, or with a bare array when Ids are named."""
-        board, entity = self.stage.board, self._entity_at(f"{module}/{entities}")
+        """Answer with a page of a list, or with a bare array if Ids are given."""
+        board, tenant = self.stage.board, self.stage.tenant
+        entity = self._entity_at(f"{module}/{entities}")
         if entity is None:
             return answered("Not found", 404)
-        refused = refused_right(board, entity, "list")
+        refused = missing_right(board, entity, "list")
         if refused is not None:
             return refused
-        question, ids = request.args.to_dict(), request.args.get("id")
-        off = board.now("many-by-id-off")
-        if ids is not None and off is None:
-            found = [self.stage.tenant.find(entity, one) for one in sorted(id_list(ids))]
-            rows = without_the_newest(
-                board, self.stage.tenant, entity, [row for row in found if row is not None]
-            )
-            show = row_maker(board, entity, "partial-many")
-            return answered([show(row) for row in rows])
-        if ids is not None and off is not None and off.text("way") == "404":
+        ids, off = request.args.get("id"), board.now("many-by-id-off")
+        if ids is None or (off is not None and off.text("way") != "404"):
+            return answered(listed(board, tenant, entity, request.args.to_dict()))
+        if off is not None:
             return answered("Not found", 404)
-        return answered(
-            listed(entity, self._rows(entity, question), question, ways_of(board, entity))
-        )
-
-    def _rows(self, entity: Entity, question: dict[str, str]) -> list[Record]:
-        board, tenant = self.stage.board, self.stage.tenant
-        narrow = relation_asked(entity, RELATIONS.get(entity, ()), question)
-        if narrow is None or not ways_of(board, entity).knows_filters:
-            rows = tenant.rows(entity)
-        else:
-            rows = tenant.rows_with(entity, *narrow)
-        below = coworker_asked(entity, question)
-        if below and ways_of(board, entity).knows_filters:
-            people = tenant.rows(Entity.COWORKER)
-            passes = conditions(Entity.COWORKER, people[0], below) if people else []
-            meant = {one["Id"] for one in people if all(fits(one) for fits in passes)}
-            rows = [row for row in rows if row["CoworkerId"] in meant]
-        return without_the_newest(board, tenant, entity, rows)
+        found = (tenant.find(entity, one) for one in sorted(id_list(ids)))
+        rows = up_to_date(board, tenant, entity, [row for row in found if row is not None])
+        show = row_maker(board, entity, "partial-many")
+        return answered([show(row) for row in rows])
 
     def _entity_at(self, path: str) -> Entity | None:
         there = self.stage.board.now("sys-coworkers")
+        if there is not None and path.lower() == _OTHER_COWORKERS:
+            return Entity.COWORKER
         entity = _ENTITY_AT.get(path.lower())
-        if there is not None:
-            if path.lower() == _COWORKERS_AS_ONE_DOCUMENT_SAYS:
-                return Entity.COWORKER
-            if entity is Entity.COWORKER and there.flag("only"):
-                return None
-        return entity
+        is_only_there = there is not None and there.flag("only")
+        return None if is_only_there and entity is Entity.COWORKER else entity

@@ -1,14 +1,14 @@
-"""The published limits, as exact moving windows for each client (contract, section 4, newer table).
+"""How often the API is asked: counts by path, and the published limits as exact moving windows.
 
-Windows are counted always, so that a test can judge a rhythm; requests are refused only when the
-switch is on. What was refused takes no room in a window.
+Windows are counted for each client at all times, so that a test can judge a rhythm (contract,
+section 4, newer table); requests are refused only when the switch is on. A refused request takes
+no room in a window. Safe to use from several threads.
 """
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 WINDOWS_S: Mapping[str, float] = {
@@ -19,21 +19,13 @@ WINDOWS_S: Mapping[str, float] = {
     "writes_per_minute": 60.0,
     "writes_per_day": 86_400.0,
 }
-_OF_WRITES = "writes_"  # a window that only wishes to change something count in
-_LOG_LENGTH = 10_000
+_OF_WRITES = "writes_"  # the prefix of windows that count writes only
 
 Limits = Mapping[str, int | None]
 
 
-@dataclass(slots=True)
-class _Client:
-    windows: dict[str, deque[float]] = field(
-        default_factory=lambda: {name: deque() for name in WINDOWS_S}
-    )
-
-
 class Quota:
-    """How often each client asks. Safe to use from several threads."""
+    """The requests of each client within the windows."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
@@ -41,25 +33,21 @@ class Quota:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was counted."""
+        """Forget all requests."""
         with self._lock:
-            self._clients: dict[str, _Client] = {}
+            self._clients: dict[str, dict[str, deque[float]]] = {}
             self._asked = self._refused = 0
             self._largest = dict.fromkeys(WINDOWS_S, 0)
-            self._times: deque[tuple[float, str]] = deque(maxlen=_LOG_LENGTH)
 
-    def admits(
-        self, client: str, path: str, limits: Limits | None, *, is_write: bool = False
-    ) -> bool:
-        """Count one more request and return whether the limits let it through.
+    def admits(self, client: str, limits: Limits | None, *, is_write: bool = False) -> bool:
+        """Count one more request and return whether it is within the limits.
 
-        `limits` are requests by the name of a window, None for no limit; without limits all pass.
+        `limits` are numbers of requests by window; None is no limit.
         """
         with self._lock:
             now = self._clock()
             self._asked += 1
-            self._times.append((now, path))
-            kept = self._clients.setdefault(client, _Client()).windows
+            kept = self._clients.setdefault(client, {name: deque() for name in WINDOWS_S})
             windows = {
                 name: window
                 for name, window in kept.items()
@@ -67,21 +55,18 @@ class Quota:
             }
             is_within = True
             for name, window in windows.items():
-                length_s = WINDOWS_S[name]
-                while window and window[0] <= now - length_s:
+                while window and window[0] <= now - WINDOWS_S[name]:
                     window.popleft()
                 self._largest[name] = max(self._largest[name], len(window) + 1)
                 limit = (limits or {}).get(name)
                 is_within = is_within and (limit is None or len(window) < limit)
-            if is_within:
-                for window in windows.values():
-                    window.append(now)
-            else:
-                self._refused += 1
+            for window in windows.values() if is_within else ():
+                window.append(now)
+            self._refused += not is_within
             return is_within
 
     def report(self, limits: Limits | None) -> dict[str, Any]:
-        """Return how many asked and were refused, and the most that any window saw.
+        """Return how many requests came and were refused, and the most within each window.
 
         A figure in `largest` above its limit means that a client asked too often.
         """
@@ -94,7 +79,34 @@ class Quota:
                 "largest": dict(self._largest),
             }
 
-    def times(self) -> list[dict[str, Any]]:
-        """Return when the last requests came, oldest first, in seconds of a steady clock."""
+
+class RequestCounts:
+    """Reads and writes by path and token requests, including refused ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, kind: str, path: str) -> None:
+        """Count one request of the kind `reads`, `writes` or `tokens`."""
         with self._lock:
-            return [{"at_s": at, "path": path} for at, path in self._times]
+            self._counts[kind, path] += 1
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        with self._lock:
+            self._counts.clear()
+
+    def report(self) -> dict[str, Any]:
+        """Return `total` and `by_path` of reads, `writes` by path, and `token_grants`."""
+        with self._lock:
+            of_kind = {
+                kind: {path: n for (one, path), n in self._counts.items() if one == kind}
+                for kind in ("reads", "writes", "tokens")
+            }
+        return {
+            "total": sum(of_kind["reads"].values()),
+            "by_path": of_kind["reads"],
+            "writes": of_kind["writes"],
+            "token_grants": sum(of_kind["tokens"].values()),
+        }

@@ -1,8 +1,10 @@
-"""One way to misbehave as it is offered: its name, its sentence, and what can be chosen about it.
+"""One way to misbehave: its name, what it does, and its parameters. Pure.
 
-Pure. Values come typed from JSON and YAML, or as texts from a form; both ways end in `Settings`.
+Values arrive typed from JSON and YAML, or as texts from a form; both become `Settings`.
 """
 
+import base64
+import binascii
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,28 +12,35 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sandbox.refused import Refused
-from sandbox.totp import code_at
 from schemas.entity import Entity
 
 Value = str | int | float | bool | None
 
-_MOST = {"chance": 1, "mebibytes": 64}  # other numbers may be as large as an Id
+_LARGEST = {"chance": 1, "mebibytes": 64}  # other numbers may be as large as an Id
+
+
+class Refused(Exception):
+    """A request that cannot be granted; carries the HTTP status that says so."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.status = status
 
 
 class Group(StrEnum):
-    """Where on the page a switch stands."""
+    """The section of the page that lists a switch."""
 
     ANSWERS = "Answers"
     CONNECTION = "The connection"
-    SIGN_IN = "Sign-in and rights"
+    SIGN_IN = "Sign-in and permissions"
     LISTS = "Lists"
     RECORDS = "Records"
     DELIVERIES = "Deliveries"
 
 
 class Kind(StrEnum):
-    """What a parameter's value is."""
+    """The values a parameter accepts."""
 
     TEXT = "a text"
     WHOLE = "a whole number, 0 or more"
@@ -45,7 +54,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What can be chosen about a switch. `may_be_none` says that it can be left empty."""
+    """One parameter of a switch. With `may_be_none` it can be left empty."""
 
     name: str
     kind: Kind
@@ -54,31 +63,26 @@ class Parameter:
     choices: tuple[Value, ...] = ()
 
     def read(self, value: object) -> Value:
-        """Return the value if it fits.
+        """Return the value.
 
         Raises:
-            Refused: it does not; the sentence says what would.
+            Refused: it does not fit; the sentence says what does.
         """
         if value is None and self.may_be_none:
             return None
         if isinstance(value, (str, int, float)) and _FITS[self.kind](self, value):
             return value
-        raise Refused(f"{self.name} must be {self.wanted}.", 400)
+        wanted = self.kind.value
+        if self.kind is Kind.CHOICE:
+            wanted = "one of " + ", ".join(str(choice) for choice in self.choices)
+        or_nothing = ", or nothing" if self.may_be_none else ""
+        raise Refused(f"{self.name} must be {wanted}{or_nothing}.", 400)
 
     def read_text(self, text: str) -> Value:
-        """Return the value that a text of a form stands for; an empty one is the default."""
+        """Return the value of a form field; an empty one is the default."""
         if not text.strip():
             return None if self.may_be_none else self.default
         return self.read(_typed(self, text.strip()))
-
-    @property
-    def wanted(self) -> str:
-        """What fits, in words."""
-        if self.kind is Kind.CHOICE:
-            words = "one of " + ", ".join(str(choice) for choice in self.choices)
-        else:
-            words = self.kind.value
-        return f"{words}, or nothing" if self.may_be_none else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,11 @@ class Switch:
     parameters: tuple[Parameter, ...] = ()
 
     def read(self, given: Mapping[str, object]) -> dict[str, Value]:
-        """Return a value for every parameter: what was given, or its default."""
+        """Return a value for every parameter: the given one, or its default.
+
+        Raises:
+            Refused: there is no such parameter, or a value does not fit.
+        """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
             if name not in known:
@@ -106,18 +114,18 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was chosen about a switch that is on. `over` is set when it is switched off."""
+    """The parameters of a switch that is on. `over` is set when it is switched off."""
 
     values: Mapping[str, Value]
     since: float = field(default_factory=time.monotonic)
     over: threading.Event = field(default_factory=threading.Event)
 
     def text(self, name: str) -> str:
-        """Return a text; nothing is an empty one."""
+        """Return a text; None is an empty one."""
         return str(self.values[name] or "")
 
     def whole(self, name: str) -> int:
-        """Return a whole number; nothing is 0."""
+        """Return a whole number; None is 0."""
         return int(self.values[name] or 0)
 
     def maybe_whole(self, name: str) -> int | None:
@@ -125,7 +133,7 @@ class Settings:
         return None if self.values[name] is None else self.whole(name)
 
     def number(self, name: str) -> float:
-        """Return a number; nothing is 0."""
+        """Return a number; None is 0."""
         return float(self.values[name] or 0)
 
     def flag(self, name: str) -> bool:
@@ -133,7 +141,7 @@ class Settings:
         return bool(self.values[name])
 
     def words(self, name: str) -> frozenset[str]:
-        """Return the parts of a text with commas."""
+        """Return the parts of a comma-separated text."""
         return frozenset(word.strip() for word in self.text(name).split(",") if word.strip())
 
     def is_about(self, entity: Entity) -> bool:
@@ -141,30 +149,38 @@ class Settings:
         return self.values["entity"] in {None, entity.value}
 
 
+def key_bytes(key: str) -> bytes:
+    """Return the bytes of a base32 key, written with or without blanks and padding.
+
+    Raises:
+        ValueError: the key is not base32.
+    """
+    plain = key.replace(" ", "").rstrip("=").upper()
+    try:
+        return base64.b32decode(plain + "=" * (-len(plain) % 8))
+    except binascii.Error as error:
+        raise ValueError("not base32") from error
+
+
 def _is_number(one: Parameter, value: Value) -> bool:
-    most = _MOST.get(one.name, 2**62)
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+    largest = _LARGEST.get(one.name, 2**62)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= largest
 
 
 def _is_text(one: Parameter, value: Value) -> bool:
-    # Some texts go into headers, where a line must not end.
+    # Some texts go into headers, which must not contain a line break.
     return isinstance(value, str) and value.isprintable() and (one.name != "path" or "/" in value)
 
 
-def _is_zone(_: Parameter, value: Value) -> bool:
-    try:
-        ZoneInfo(str(value))
-    except (ValueError, OSError, LookupError):
-        return False
-    return True
+def _is_accepted(read: Callable[[str], object]) -> Callable[[Parameter, Value], bool]:
+    def is_accepted(_: Parameter, value: Value) -> bool:
+        try:
+            read(str(value))
+        except (ValueError, OSError, LookupError):
+            return False
+        return True
 
-
-def _is_key(_: Parameter, value: Value) -> bool:
-    try:
-        code_at(str(value), 0)
-    except ValueError:
-        return False
-    return True
+    return is_accepted
 
 
 _FITS: dict[Kind, Callable[[Parameter, Value], bool]] = {
@@ -174,8 +190,8 @@ _FITS: dict[Kind, Callable[[Parameter, Value], bool]] = {
     Kind.FLAG: lambda _, value: isinstance(value, bool),
     Kind.CHOICE: lambda one, value: value in one.choices and not isinstance(value, bool),
     Kind.ENTITY: lambda _, value: value in set(Entity),
-    Kind.ZONE: _is_zone,
-    Kind.KEY: _is_key,
+    Kind.ZONE: _is_accepted(ZoneInfo),
+    Kind.KEY: _is_accepted(key_bytes),
 }
 
 

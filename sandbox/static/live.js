@@ -1,5 +1,5 @@
-// Fetches this page again each second while somebody looks, and renews the parts marked as live.
-// A part that holds the focus is left alone until the focus leaves it.
+// Fetches this page again every second while it is visible, and updates the parts marked as live.
+// A part that has the focus is updated only after it loses the focus.
 "use strict";
 
 const PAUSE_MS = 1000;

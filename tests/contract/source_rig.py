@@ -102,8 +102,9 @@ def answer(sandbox: Running, path: str, status: int, **wish: object) -> None:
 
 
 def tell_the_truth(sandbox: Running) -> None:
-    """Switch all faults off."""
-    sandbox.web.delete(sandbox.addresses["api"] + "/sandbox/faults", timeout=10)
+    """Switch all faults and misbehaviours off."""
+    for path in ("/sandbox/faults", "/sandbox/misbehaviours"):
+        sandbox.web.delete(sandbox.addresses["api"] + path, timeout=10)
 
 
 Respond = Callable[[BaseHTTPRequestHandler], None]

@@ -12,7 +12,7 @@ from ledger.checks import CheckKind, last_run
 from ledger.engine import Engine, reading
 from ledger.sightings import count_sightings
 from ledger.tables import lookups, sightings
-from sandbox.seeding.crowd import FIRST_ENROLMENT_ID
+from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED, PATHS, Entity
 from tests.contract.source_rig import Line, line_to, reads, sqlite_ledger
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
@@ -148,7 +148,7 @@ def test_twenty_new_rows_among_thousands_take_four_questions_at_most(
     before = sum(reads(crowded).values())
     line.clock.move(300)
     for number in range(20):
-        member = FIRST_ENROLMENT_ID + number
+        member = CROWD_ENROLMENT_ID + number
         moment = line.clock.time - timedelta(seconds=60)
         crowded.post("/sandbox/finish-lesson", course_member_id=member, at=moment.isoformat())
     [done] = until_done(line)
@@ -176,7 +176,7 @@ def test_lists_that_misbehave_hide_nothing(
     line.clock.move(300)
     moment = line.clock.time - timedelta(seconds=60)
     crowded.post(
-        "/sandbox/finish-lesson", course_member_id=FIRST_ENROLMENT_ID, at=moment.isoformat()
+        "/sandbox/finish-lesson", course_member_id=CROWD_ENROLMENT_ID, at=moment.isoformat()
     )
     assert sum(done.news for done in until_done(line)) in {1, 2}  # partial rows tell less
     line.clock.move(300)

@@ -85,6 +85,7 @@ def tracked(*patterns: str) -> set[str]:
         "workers/actions/email/templates/**/*",
         "sandbox/templates/**/*",
         "sandbox/static/**/*",
+        "sandbox/world.yaml",
         "service/command/demo-rules.yaml",
     ],
 )

@@ -80,7 +80,7 @@ def test_a_missing_id_is_gone_without_a_second_question(source: Source, sandbox:
 def test_a_dead_id_answered_with_500_is_gone_when_the_list_has_none(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
-    sandbox.post("/sandbox/faults", kind="dead-id", entity="CourseMember", id=member_id)
+    sandbox.post("/sandbox/misbehaviours", name="dead-id-500", entity="CourseMember", id=member_id)
     sandbox.post("/sandbox/delete", entity="CourseMember", id=member_id)
     assert source.fetch(Entity.COURSE_MEMBER, member_id) == Gone()
     assert reads(sandbox) == {f"{MEMBERS}/{member_id}": 1, MEMBERS: 1}

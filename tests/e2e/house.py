@@ -16,7 +16,7 @@ import requests
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
-from sandbox.people import MARKED_SECRET
+from sandbox.records import MARKED_SECRET
 from schemas.states import Mode
 from tests.sandbox.sandbox_rig import Running, running
 from tests.servers import forking

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.seeding.crowd import FIRST_COURSE_ID, FIRST_PERSON_ID
+from sandbox.world import CROWD_COURSE_ID, CROWD_PERSON_ID
 from tests.doubles.scripted_smtp import SILENCE, ScriptedSmtp
 from tests.doubles.slow_smtp import SlowSmtp
 from tests.e2e.house import House, living
@@ -28,7 +28,7 @@ def states(house: House) -> dict[str, int]:
 def enrol_many(house: House, number: int) -> None:
     """Have so many emails to send."""
     for person in range(number):
-        ids = {"course_id": FIRST_COURSE_ID, "coworker_id": FIRST_PERSON_ID + person}
+        ids = {"course_id": CROWD_COURSE_ID, "coworker_id": CROWD_PERSON_ID + person}
         house.sandbox.post("/sandbox/enrol", **ids)
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from ledger.engine import open_engine, reading
 from ledger.tables import action_events, actions, attempts, events, lookups, notifications
-from sandbox.seeding.crowd import FIRST_PERSON_ID
+from sandbox.world import CROWD_PERSON_ID
 from schemas.reasons import Reason
 from schemas.states import ActionState, LookupState
 from tests.doubles.slow_smtp import SlowSmtp
@@ -126,7 +126,7 @@ def kill_often(killer: Killer, smtp: SlowSmtp) -> int:
 @contextmanager
 def notified(house: House) -> Iterator[list[Stream]]:
     """Have people do things meanwhile."""
-    crowd = [FIRST_PERSON_ID + number for number in range(PEOPLE)]
+    crowd = [CROWD_PERSON_ID + number for number in range(PEOPLE)]
     streams = [
         Stream(house.sandbox, crowd[number::STREAMS], chance(f"stream {number}"))
         for number in range(STREAMS)

@@ -19,12 +19,12 @@ from ledger.actions import next_action_at
 from ledger.engine import reading
 from ledger.lookups import next_lookup_at
 from ledger.tables import actions, notifications
-from sandbox.study.deeds import Deed
-from sandbox.study.telling import Change, Telling, Told, told
 from schemas.states import ActionState
 from tests.contract.source_rig import HandClock
 from tests.month.month_actors import Actors
 from tests.month.month_ground import Ground
+from tests.month.month_study import Deed
+from tests.month.month_telling import Change, Telling, Told, told
 from tests.month.month_world import BEGINS, HALF_WAY
 from workers.deliver.claim import perform_batch
 from workers.lookup.drain import drain_batch

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sandbox.study.deeds import Deed
-from sandbox.study.month import a_month
+from tests.month.month_study import Deed, a_month
 
 BEGINS = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 30

@@ -4,7 +4,7 @@ Only the date of writing may differ, by no more than the time between two checks
 month in which each change is told at once. In all others our own check has to find what nobody
 told, or what was told too late. Two things are left out of the month on purpose, since nobody
 without hooks can know them alike: what is made and deleted within ten minutes, and what happens
-within the last quarter of an hour before quiet hours (`sandbox/study/deeds.py`).
+within the last quarter of an hour before quiet hours (`tests/month/month_study.py`).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from datetime import timedelta
 
 import pytest
 
-from sandbox.study.deeds import DeedKind
-from sandbox.study.telling import Telling
 from tests.month.month_audit import Audit, run_check
 from tests.month.month_ground import Ground, ground_in
 from tests.month.month_rig import CHECK_EVERY, Played, Player
+from tests.month.month_study import DeedKind
+from tests.month.month_telling import Telling
 from tests.month.month_world import SEED, the_month
 
 

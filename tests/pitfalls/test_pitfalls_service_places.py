@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sandbox.places import ZONES
+from sandbox.records import ZONES
 from tests.e2e.house import RULES, House
 from tests.pitfalls.pitfall_house import (
     CALLIGRAPHY,

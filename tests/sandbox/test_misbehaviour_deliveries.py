@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox.places import MARSA, WERKHOF
+from sandbox.records import FIRST_LOCATION_ID
 from tests.sandbox.sandbox_rig import SECRET, Receiver, Running, receiving, running, until
 from tests.sandbox.switch_rig import switched
+
+OTHER_LOCATION_ID = 1_416_000_003
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +137,11 @@ def test_a_signature_has_many_forms(
 
 
 def test_only_one_location_may_be_told_of(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "hooks-for-one-location", business_id=MARSA.id):
+    with switched(telling, "hooks-for-one-location", business_id=OTHER_LOCATION_ID):
         _enrol_once(telling, "Ada", "Finance")
         member = _enrol_once(telling, "Ada", "للمبتدئين")
         telling.post("/sandbox/finish-lesson", course_member_id=member)
         _wait_until_told(telling)
     assert {one.record().get("CourseMemberId", member) for one in receiver.received} == {member}
     assert len(receiver.received) == 3
-    assert WERKHOF.id != MARSA.id
+    assert FIRST_LOCATION_ID != OTHER_LOCATION_ID

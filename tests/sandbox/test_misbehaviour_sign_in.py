@@ -5,7 +5,7 @@ import time
 import pyotp
 import pytest
 
-from sandbox.totp import code_at
+from sandbox.tokens import totp_at
 from tests.sandbox.sandbox_rig import USERNAME, Running
 from tests.sandbox.switch_rig import COURSES, LESSONS, asked_for_token, switched
 
@@ -87,7 +87,7 @@ def test_a_second_factor_can_be_a_code_or_that_of_a_key(shared: Running) -> None
 def test_a_code_is_that_of_the_document() -> None:
     # RFC 6238, appendix B, SHA-1, the last six digits.
     key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-    assert [code_at(key, at) for at in (59, 1_111_111_109, 20_000_000_000)] == [
+    assert [totp_at(key, at) for at in (59, 1_111_111_109, 20_000_000_000)] == [
         "287082",
         "081804",
         "353130",

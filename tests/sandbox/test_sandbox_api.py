@@ -134,7 +134,9 @@ def test_an_unknown_id_answers_404_with_a_json_string(silent_sandbox: Running) -
 
 def test_a_dead_id_can_answer_500_while_the_list_stays_empty(silent_sandbox: Running) -> None:
     member_id = silent_sandbox.enrol("Joël", "Finance")
-    silent_sandbox.post("/sandbox/faults", kind="dead-id", entity="CourseMember", id=member_id)
+    silent_sandbox.post(
+        "/sandbox/misbehaviours", name="dead-id-500", entity="CourseMember", id=member_id
+    )
     assert silent_sandbox.get(f"{MEMBERS}/{member_id}").status_code == 200
     silent_sandbox.post("/sandbox/delete", entity="CourseMember", id=member_id)
     answer = silent_sandbox.get(f"{MEMBERS}/{member_id}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.seeding.file import Seed, SeedMistaken, read_seed, seed_of
+from sandbox.world import InvalidSeed, Seed, built_in_world, read_seed, seed_of
 from tests.sandbox.sandbox_rig import Running, running
 from tests.sandbox.switch_rig import COMPLETED, COURSES, COWORKERS, LESSONS, MEMBERS, rows
 
@@ -103,8 +103,8 @@ def test_a_crowd_is_as_large_as_it_says_and_nobody_finishes_twice_what_can_be_fi
     world = seed_of({"people": [], "courses": [], "crowd": wanted}).world
     kinds = (world.people, world.courses, world.enrolments, world.completions)
     assert [len(kind) for kind in kinds] == [200, 10, 200, 1000]
-    pairs = {(one.person_id, one.course_id) for one in world.enrolments}
-    done = {(one.enrolment_id, one.lesson_id) for one in world.completions}
+    pairs = {(one["person"], one["course"]) for one in world.enrolments}
+    done = {(one["enrolment"], one["lesson"]) for one in world.completions}
     assert (len(pairs), len(done)) == (200, 1000)
     assert seed_of({"crowd": {**wanted, "random_seed": 8}}).world != world
 
@@ -114,13 +114,13 @@ def test_a_full_crowd_enrols_everybody_once_in_everything(people: int, courses: 
     full = people * courses
     wanted = {"people": people, "courses": courses, "enrolments": full, "completions": 0}
     world = seed_of({"people": [], "courses": [], "crowd": wanted}).world
-    assert len({(one.person_id, one.course_id) for one in world.enrolments}) == full
+    assert len({(one["person"], one["course"]) for one in world.enrolments}) == full
 
 
 def test_without_a_part_it_is_the_built_in_one() -> None:
-    assert seed_of({}) == Seed()
-    assert seed_of({"misbehaviours": ["fractions"]}).world == Seed().world
-    assert seed_of({"people": []}).world.courses == Seed().world.courses
+    assert seed_of({}) == Seed(built_in_world())
+    assert seed_of({"misbehaviours": ["fractions"]}).world == built_in_world()
+    assert seed_of({"people": []}).world.courses == built_in_world().courses
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_without_a_part_it_is_the_built_in_one() -> None:
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(SeedMistaken) as caught:
+    with pytest.raises(InvalidSeed) as caught:
         read_seed(_written(tmp_path, text))
     assert any(mistake.startswith(said) for mistake in caught.value.mistakes)
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 
-from sandbox.signing import ascii_folded, signature
+from sandbox.sender import ascii_folded, signature
 
 
 def test_an_accent_is_one_question_mark_and_an_emoji_two() -> None:

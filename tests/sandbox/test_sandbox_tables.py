@@ -2,9 +2,8 @@
 
 import pytest
 
-from sandbox.filters import relation_asked
-from sandbox.tables import RELATIONS, Table
-from sandbox.tenant import Tenant
+from sandbox.listing import relation_asked
+from sandbox.tenant import Table, Tenant
 from schemas.entity import Entity
 
 
@@ -35,8 +34,7 @@ def test_a_table_follows_its_records_from_one_relation_to_another() -> None:
 def test_a_relation_that_is_asked_for_is_found_without_looking_at_every_row(
     question: dict[str, str], found: tuple[str, int] | None
 ) -> None:
-    relations = RELATIONS[Entity.COMPLETED_LESSON]
-    assert relation_asked(Entity.COMPLETED_LESSON, relations, question) == found
+    assert relation_asked(Entity.COMPLETED_LESSON, question) == found
 
 
 def test_what_was_handed_out_does_not_change_afterwards() -> None:

@@ -28,9 +28,7 @@ ROOT = Path(__file__).parents[2]
 # The programs that are started, without their `__main__`, which each fork runs for itself.
 _LOADED = (
     "service.command",
-    "sandbox.options",
-    "sandbox.site",
-    "sandbox.stage",
+    "sandbox.program",
     "tests.contract.ledger_rig",
     "workers.source.client",
 )

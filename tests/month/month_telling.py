@@ -1,7 +1,7 @@
-"""Who is told of a change, when and how often: the ways in which hooks serve. Pure.
+"""When and how often each change of a month is delivered: the ways in which webhooks work or fail.
 
-Each change has its own chance, drawn from the seed and from what changed, so that one more change
-elsewhere in a month alters nothing here.
+Each change has its own random numbers, drawn from the seed and from what changed, so that one more
+change elsewhere in the month alters nothing here.
 """
 
 import random

@@ -1,18 +1,132 @@
-"""Makes up a month of study: who enrols where, studies when, and what the staff do. Pure.
+"""A made-up month of study: who enrols where, learns when, and what the staff do.
 
-The same seed gives the same month.
+The same seed gives the same month. People, courses and lessons are named by their place (0 is the
+first), because the Ids of records are known only when the month is played.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from itertools import chain, cycle
 from operator import attrgetter
 from zoneinfo import ZoneInfo
 
-from sandbox.study.deeds import OF_STAFF, Deed, DeedKind
-from sandbox.study.hours import SLOTS, Diary, first_day, sittings
+# Two things that nobody who looks every five minutes can know as well as who is told at once. So
+# they do not occur in a month, and a month is the same for both.
+SHORTEST_LIFE = timedelta(minutes=10)  # nothing that is made is deleted sooner
+NO_DEEDS = (time(19, 45), time(20))  # where the person is: emails hurry out before quiet hours
+
+# An email for a sitting goes 30 minutes after its last lesson. A lesson finished just then would
+# be in it for who is told at once, and not for who looks later; so sittings are this far apart.
+APART = timedelta(hours=1)
+LONGEST_PAUSE = timedelta(minutes=15)  # between two deeds of one sitting
+
+
+class DeedKind(StrEnum):
+    """What somebody does."""
+
+    ENROL = "enrol"
+    REQUEST = "request"  # an enrolment that waits for approval
+    APPROVE = "approve"
+    FINISH_LESSON = "finish-lesson"
+    FINISH_COURSE = "finish-course"  # all lessons that are left, at once
+    DELETE_COMPLETION = "delete-completion"
+    FINISH_AGAIN = "finish-again"  # a lesson whose completion was deleted
+    DELETE_ENROLMENT = "delete-enrolment"  # its completions go with it
+    ENROL_AGAIN = "enrol-again"
+    BLOCK = "block"
+    UNBLOCK = "unblock"
+
+
+# What the staff do, not the person.
+OF_STAFF = frozenset(
+    {
+        *(DeedKind.APPROVE, DeedKind.DELETE_COMPLETION, DeedKind.DELETE_ENROLMENT),
+        *(DeedKind.BLOCK, DeedKind.UNBLOCK),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing done, at an aware moment. `lesson` is its place among those that count."""
+
+    at: datetime
+    kind: DeedKind
+    person: int
+    course: int
+    lesson: int | None = None
+
+
+# From when on a sitting may begin, and until when it has ended.
+SLOTS = (
+    (time(8, 30), time(10, 30)),
+    (time(12), time(14)),
+    (time(15, 30), time(17, 30)),
+    (time(18, 30), time(19, 40)),
+    (time(20, 40), time(22, 30)),
+)
+_SLOTS_OF_STAFF = 3  # they work in the first slots of a day
+MOST_AT_ONCE = 4  # deeds of one sitting
+_SHORTEST_PAUSE_S = 120
+
+
+@dataclass(slots=True)
+class Diary:
+    """The slots of one person's month that are taken, counted from the first morning."""
+
+    zone: ZoneInfo
+    first_day: date
+    days: int
+    taken: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return self.days * len(SLOTS)
+
+    def take(self, not_before: int, *, for_staff: bool) -> int | None:
+        """Take the first slot that is free from there on; None when the month is over."""
+        for slot in range(not_before, len(self)):
+            if slot not in self.taken and not (for_staff and slot % len(SLOTS) >= _SLOTS_OF_STAFF):
+                self.taken.add(slot)
+                return slot
+        return None
+
+    def moments(self, slot: int, wanted: int, chance: random.Random) -> list[datetime]:
+        """Return so many moments of one sitting in the slot, in UTC."""
+        day = self.first_day + timedelta(days=slot // len(SLOTS))
+        begins, ends = (
+            datetime.combine(day, at, self.zone).astimezone(UTC) for at in SLOTS[slot % len(SLOTS)]
+        )
+        pauses = [_pause(chance) for _ in range(wanted - 1)]
+        room_s = int((ends - begins - sum(pauses, timedelta())).total_seconds())
+        moments = [begins + timedelta(seconds=chance.randint(0, room_s))]
+        for pause in pauses:
+            moments.append(moments[-1] + pause)
+        return moments
+
+
+def first_day(begins: datetime, zone: ZoneInfo) -> date:
+    """Return the first day that has all its slots after that moment."""
+    day = begins.astimezone(zone).date()
+    is_over = datetime.combine(day, SLOTS[0][0], zone) < begins
+    return day + timedelta(days=1) if is_over else day
+
+
+def _pause(chance: random.Random) -> timedelta:
+    return timedelta(seconds=chance.randint(_SHORTEST_PAUSE_S, int(LONGEST_PAUSE.total_seconds())))
+
+
+def sittings(lessons: Iterable[int], chance: random.Random) -> list[list[int]]:
+    """Return the lessons, in their order, as they are finished together."""
+    left, found = list(lessons), []
+    while left:
+        together = chance.randint(1, min(MOST_AT_ONCE, len(left)))
+        found.append(left[:together])
+        left = left[together:]
+    return found
+
 
 COURSES_EACH = 2
 _LATEST_START = 10  # days after the beginning; who begins later would not get far

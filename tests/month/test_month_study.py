@@ -8,18 +8,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sandbox.study.deeds import (
+from schemas.entity import Entity
+from tests.month.month_study import (
     APART,
+    COURSES_EACH,
     LONGEST_PAUSE,
     NO_DEEDS,
     OF_STAFF,
     SHORTEST_LIFE,
     Deed,
     DeedKind,
+    a_month,
 )
-from sandbox.study.month import COURSES_EACH, a_month
-from sandbox.study.telling import LATE, MOST_TIMES, SHUFFLED_WITHIN, Change, Telling, told
-from schemas.entity import Entity
+from tests.month.month_telling import LATE, MOST_TIMES, SHUFFLED_WITHIN, Change, Telling, told
 
 BEGINS = datetime(2026, 3, 2, tzinfo=UTC)
 ZONES = tuple(
