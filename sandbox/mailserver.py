@@ -3,6 +3,7 @@
 The answer to an email is decided when it starts (MAIL FROM), so "the next two" are two emails,
 whatever happens to them.
 """
+# ruff: noqa: ANN401, ARG002, N802 - names and signatures are aiosmtpd's, which has no types
 
 import asyncio
 import socket
@@ -19,7 +20,7 @@ _STOP_TIMEOUT_S = 3.0
 class _Connection(SMTP):
     """One connection; adds the one refusal for which aiosmtpd has no hook."""
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+    async def smtp_DATA(self, arg: str) -> None:
         behaviour = getattr(self.envelope, "behaviour", Behaviour())
         if behaviour.answer is MailAnswer.DROP_AT_DATA:
             await _hang_up(self)
@@ -27,43 +28,28 @@ class _Connection(SMTP):
 
 
 class _Commands:
-    """Answers the SMTP commands; names and signatures are aiosmtpd's, which has no types."""
+    """Answers the SMTP commands."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    async def handle_MAIL(  # noqa: N802 - aiosmtpd's signature
-        self,
-        server: SMTP,  # noqa: ARG002 - same
-        session: Session,  # noqa: ARG002 - same
-        envelope: Any,  # noqa: ANN401 - same
-        address: str,
-        mail_options: list[str],
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Any, address: str, mail_options: list[str]
     ) -> str:
         envelope.behaviour = self._mailbox.next_behaviour()
         envelope.mail_from = address
         envelope.mail_options.extend(mail_options)
         return "250 OK"
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's signature
-        self,
-        server: SMTP,  # noqa: ARG002 - same
-        session: Session,  # noqa: ARG002 - same
-        envelope: Any,  # noqa: ANN401 - same
-        address: str,
-        rcpt_options: list[str],  # noqa: ARG002 - same
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Any, address: str, rcpt_options: list[str]
     ) -> str:
         if envelope.behaviour.answer is MailAnswer.REFUSE:
             return "550 5.1.1 There is no such mailbox here"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self,
-        server: SMTP,
-        session: Session,  # noqa: ARG002 - aiosmtpd's signature
-        envelope: Any,  # noqa: ANN401 - same
-    ) -> str:
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Any) -> str:
         behaviour = envelope.behaviour
         if behaviour.answer is MailAnswer.LATER:
             return "451 4.3.0 Please try again later"

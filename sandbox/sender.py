@@ -174,8 +174,9 @@ class Sender:
             self._hooks[entity].error_count = error_count
 
     def reset(self) -> None:
-        """Set all webhooks to the state of the start."""
+        """Set all webhooks to the state of the start, and empty the log."""
         with self._lock:
+            self._log.clear()
             for hook in self._hooks.values():
                 hook.switch_on()
                 hook.last_trigger = None

@@ -120,7 +120,7 @@ class Stage:
         self.faults.clear()
 
     def reset(self) -> None:
-        """Go back to the start, except for what was delivered: it cannot be taken back."""
+        """Go back to the start. A delivery that still waits is made all the same."""
         self.board.reset()
         self.faults.clear()
         self.clock.fix(None)

@@ -64,7 +64,7 @@ class WebHooks:
     stage: Stage
 
     def create(self) -> Response:
-        """Add a webhook. It calls nobody: only the two of the start have a receiver."""
+        """Add a webhook. It has no receiver: only the two webhooks of the start have one."""
         return self._written("create", self._create)
 
     def edit(self) -> Response:

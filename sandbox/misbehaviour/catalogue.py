@@ -36,7 +36,14 @@ _LIMITS = {
     "writes_per_minute": 60,
     "writes_per_day": 5_000,
 }
-_PARTIAL = "CourseId,CourseMemberId,CompletionType,BusinessId"
+_PARTIAL = (_ENTITY, _text("fields", "CourseId,CourseMemberId,CompletionType,BusinessId"))
+_FAILURE = _choice("status", 500, 502, 503, 504)
+_AGENT = _text("user_agent", None)
+_JITTER = _seconds(0.0, "jitter")
+_LAG = (_ENTITY, _seconds(5.0))
+_COPIES = _whole("times_each", 2)
+_ZONE = Parameter("zone", Kind.ZONE, "Asia/Dubai")
+_LOCATION = _whole("business_id", FIRST_LOCATION_ID)
 _EXAMPLE_KEY = "JBSWY3DPEHPK3PXP"
 
 # For each group: name, sentence, pitfalls, parameters.
@@ -58,12 +65,7 @@ _ANSWERS: tuple[_Row, ...] = (
             _text("retry_after", "1", may_be_none=True),
         ),
     ),
-    (
-        "outage-500",
-        "Answers with a server error: a lone message without an envelope.",
-        (4, 5),
-        (*_REQUESTS, _choice("status", 500, 502, 503, 504)),
-    ),
+    ("outage-500", "Answers with a server error and no envelope.", (4, 5), (*_REQUESTS, _FAILURE)),
     (
         "dead-id-500",
         "Answers 500 for a missing record, although 404 is documented.",
@@ -76,12 +78,7 @@ _ANSWERS: tuple[_Row, ...] = (
         (5,),
         (*_REQUESTS, _choice("status", 502, 200, 401, 403, 404, 500, 503)),
     ),
-    (
-        "edge-block",
-        "The firewall in front of Nexudus blocks a client: 403 with an HTML page.",
-        (32,),
-        (*_REQUESTS, _text("user_agent", None)),
-    ),
+    ("edge-block", "The firewall answers 403 with an HTML page.", (32,), (*_REQUESTS, _AGENT)),
     ("empty-200", "Answers 200 with an empty body.", (5,), _REQUESTS),
     ("not-successful-200", "Answers 200 with WasSuccessful false in the body.", (6,), _REQUESTS),
     ("bad-request-says-500", "Answers 400 with Status 500 in the body.", (6,), _REQUESTS),
@@ -107,33 +104,18 @@ _ANSWERS: tuple[_Row, ...] = (
     ("too-large", "Pads the answer with blanks.", (5,), (*_REQUESTS, _whole("mebibytes", 6))),
 )
 _CONNECTION: tuple[_Row, ...] = (
-    (
-        "latency",
-        "Delays each finished answer.",
-        (),
-        (*_REQUESTS, _seconds(1.0), _seconds(0.0, "jitter")),
-    ),
+    ("latency", "Delays each finished answer.", (), (*_REQUESTS, _seconds(1.0), _JITTER)),
     ("connection-reset", "Resets the connection instead of answering.", (), _REQUESTS),
     ("truncated-body", "Closes the connection in the middle of the answer.", (5,), _REQUESTS),
     ("slow-headers", "Sends the headers of the answer a few bytes at a time.", (), _DRIP),
     ("slow-body", "Sends the body of the answer a few bytes at a time.", (), _DRIP),
 )
 _SIGN_IN: tuple[_Row, ...] = (
-    (
-        "short-life",
-        "Access tokens expire after this many seconds, and the answer says so.",
-        (9,),
-        (_whole("expires_in", 60),),
-    ),
+    ("short-life", "Access tokens expire after this time.", (9,), (_whole("expires_in", 60),)),
     ("no-expires-in", "The answer to a sign-in does not say when its token expires.", (9,), ()),
     ("refuse-refresh", "Refresh tokens are refused; only the password works.", (8,), (_TIMES,)),
     ("refuse-sign-in", "The password is refused, as after a change.", (7,), (_TIMES,)),
-    (
-        "invalid-grant-as-401",
-        "A refused sign-in answers 401, as one of two documents says, instead of 400.",
-        (33,),
-        (),
-    ),
+    ("invalid-grant-as-401", "A refused sign-in answers 401 instead of 400.", (33,), ()),
     ("kick-out", "Each sign-in by password ends the tokens of all clients.", (8,), ()),
     ("client-id-header-only", "The client_id counts in the header only.", (8, 33), ()),
     ("client-id-field-only", "The client_id counts in the form only.", (8, 33), ()),
@@ -158,17 +140,12 @@ _LISTS: tuple[_Row, ...] = (
     ("ignore-filters", "Filters are ignored and all rows are returned.", (10,), (_ENTITY,)),
     (
         "words-for-direction",
-        "The sort direction is understood only as Ascending or Descending, not as 1 or -1.",
+        "Only Ascending and Descending set the order, not 1 and -1.",
         (11,),
         (),
     ),
     ("ignore-order", "Rows are sorted by Id, whatever order is requested.", (11,), ()),
-    (
-        "cut-size",
-        "A page has at most this many rows, whatever size is requested.",
-        (33,),
-        (_whole("rows", 100),),
-    ),
+    ("cut-size", "A page has at most this many rows.", (33,), (_whole("rows", 100),)),
     (
         "never-ending-list",
         "Every page says that another one follows; beyond the end the last page is repeated.",
@@ -181,30 +158,15 @@ _LISTS: tuple[_Row, ...] = (
         (),
         (_ENTITY, _choice("way", "repeat", "skip")),
     ),
-    (
-        "partial-rows",
-        "Rows of lists leave out more fields.",
-        (12,),
-        (_ENTITY, _text("fields", _PARTIAL)),
-    ),
-    (
-        "partial-many",
-        "Records requested by several Ids leave out more fields.",
-        (12,),
-        (_ENTITY, _text("fields", _PARTIAL)),
-    ),
+    ("partial-rows", "Rows of lists leave out more fields.", (12,), _PARTIAL),
+    ("partial-many", "Records requested by several Ids leave out more fields.", (12,), _PARTIAL),
     (
         "many-by-id-off",
         "Requests for several Ids are not understood: the first page of the list, or 404.",
         (10, 33),
         (_choice("way", "ignored", "404"),),
     ),
-    (
-        "lagging-lists",
-        "Lists contain a new record only after this many seconds.",
-        (21,),
-        (_ENTITY, _seconds(5.0)),
-    ),
+    ("lagging-lists", "Lists contain a new record only after a while.", (21,), _LAG),
 )
 _RECORDS: tuple[_Row, ...] = (
     (
@@ -246,18 +208,8 @@ _RECORDS: tuple[_Row, ...] = (
 )
 _DELIVERIES: tuple[_Row, ...] = (
     ("no-deliveries", "Nothing is delivered, as Nexudus does today with courses.", (1,), ()),
-    (
-        "duplicate-deliveries",
-        "Every change is delivered more than once.",
-        (20,),
-        (_whole("times_each", 2),),
-    ),
-    (
-        "late-deliveries",
-        "Every change is delivered late.",
-        (20, 21),
-        (_seconds(5.0), _seconds(0.0, "jitter")),
-    ),
+    ("duplicate-deliveries", "Changes are delivered more than once.", (20,), (_COPIES,)),
+    ("late-deliveries", "Changes are delivered late.", (20, 21), (_seconds(5.0), _JITTER)),
     (
         "out-of-order-deliveries",
         "Changes are collected for a moment and delivered in reverse order.",
@@ -265,12 +217,7 @@ _DELIVERIES: tuple[_Row, ...] = (
         (_whole("together", 3), _seconds(1.0)),
     ),
     ("bare-object-deliveries", "A delivery is the bare record, not an array of one.", (16,), ()),
-    (
-        "local-times-in-deliveries",
-        "Times in deliveries are local times marked as UTC.",
-        (15,),
-        (Parameter("zone", Kind.ZONE, "Asia/Dubai"),),
-    ),
+    ("local-times-in-deliveries", "Times in deliveries are local but marked UTC.", (15,), (_ZONE,)),
     (
         "signature-form",
         "Signatures are computed in another way than the documented one.",
@@ -279,9 +226,9 @@ _DELIVERIES: tuple[_Row, ...] = (
     ),
     (
         "hooks-for-one-location",
-        "Only changes at one location are delivered.",
+        "Only one location's changes are delivered.",
         (19, 35),
-        (_whole("business_id", FIRST_LOCATION_ID),),
+        (_LOCATION,),
     ),
 )
 _TABLES = {

@@ -123,9 +123,9 @@ class Running:
         assert isinstance(found, int)
         return found
 
-    def enrol(self, name: str, title: str, **wish: object) -> int:
+    def enrol(self, name: str, title: str, **fields: object) -> int:
         ids = {"course_id": self.course(title), "coworker_id": self.person(name)}
-        member_id = self.post("/sandbox/enrol", **ids, **wish)["course_member_id"]
+        member_id = self.post("/sandbox/enrol", **ids, **fields)["course_member_id"]
         assert isinstance(member_id, int)
         return member_id
 
@@ -171,6 +171,15 @@ def started(*arguments: str) -> Iterator[Running]:
         finally:
             process.terminate()
             assert process.wait(_PATIENCE_S) == 0, "it did not stop cleanly"
+
+
+def wait_until_delivered(sandbox: Running) -> None:
+    """Wait until no delivery waits."""
+    until(
+        lambda: all(
+            hook["waiting"] == 0 for hook in sandbox.get("/sandbox/deliveries").json()["hooks"]
+        )
+    )
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -28,7 +28,7 @@ def test_throttling_is_a_status_and_a_header(shared: Running, status: int) -> No
             assert answer.reason == "You must wait before accessing this url again."
 
 
-def test_throttling_need_not_say_how_long(shared: Running) -> None:
+def test_throttling_can_lack_retry_after(shared: Running) -> None:
     with switched(shared, "throttle", retry_after=None):
         assert "Retry-After" not in shared.get(COURSES).headers
     with switched(shared, "throttle", retry_after="Wed, 21 Oct 2026 07:28:00 GMT"):
@@ -62,7 +62,7 @@ def test_an_answer_can_be_a_web_page(shared: Running, status: int) -> None:
     assert answer.text.startswith("<!DOCTYPE html>")
 
 
-def test_the_edge_turns_away_those_it_does_not_like(shared: Running) -> None:
+def test_the_edge_can_block_a_user_agent(shared: Running) -> None:
     with switched(shared, "edge-block", user_agent="python-requests"):
         answer = shared.get(COURSES)
         assert (answer.status_code, "<html>" in answer.text) == (403, True)
@@ -77,7 +77,7 @@ def test_an_answer_can_be_empty(shared: Running) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_success_outside_can_be_failure_inside_and_the_other_way_round(shared: Running) -> None:
+def test_the_status_can_contradict_the_body(shared: Running) -> None:
     with switched(shared, "not-successful-200"):
         answer = shared.get(COURSES)
         assert (answer.status_code, answer.json()["WasSuccessful"]) == (200, False)
@@ -86,7 +86,7 @@ def test_success_outside_can_be_failure_inside_and_the_other_way_round(shared: R
         assert (answer.status_code, answer.json()["Status"]) == (400, 500)
 
 
-def test_a_reader_can_be_sent_elsewhere(shared: Running) -> None:
+def test_a_request_can_be_redirected(shared: Running) -> None:
     with (
         switched(shared, "redirect", status=307, to="/sandbox/people"),
         raw_answer(shared, COURSES) as answer,
@@ -94,7 +94,7 @@ def test_a_reader_can_be_sent_elsewhere(shared: Running) -> None:
         assert (answer.status, answer.headers["Location"]) == (307, "/sandbox/people")
 
 
-def test_what_claims_to_be_json_may_not_be(shared: Running) -> None:
+def test_json_can_be_invalid(shared: Running) -> None:
     with switched(shared, "not-json"):
         answer = shared.get(COURSES)
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -102,7 +102,7 @@ def test_what_claims_to_be_json_may_not_be(shared: Running) -> None:
         json.loads(answer.text)
 
 
-def test_the_encoding_can_be_another_than_the_one_that_is_said(shared: Running) -> None:
+def test_the_charset_can_differ_from_the_header(shared: Running) -> None:
     true = shared.get(COURSES).content
     with switched(shared, "wrong-charset", charset="utf-16"):
         answer = shared.get(COURSES)
@@ -110,14 +110,14 @@ def test_the_encoding_can_be_another_than_the_one_that_is_said(shared: Running) 
     assert answer.content.decode("utf-16") == true.decode()
 
 
-def test_what_claims_to_be_compressed_may_not_be(shared: Running) -> None:
+def test_gzip_can_be_declared_and_absent(shared: Running) -> None:
     with switched(shared, "bad-gzip"), raw_answer(shared, COURSES) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
         with pytest.raises(gzip.BadGzipFile):
             gzip.decompress(answer.read())
 
 
-def test_an_answer_can_be_larger_than_anybody_wants(shared: Running) -> None:
+def test_an_answer_can_be_very_large(shared: Running) -> None:
     with switched(shared, "too-large", mebibytes=6):
         answer = shared.get(COURSES)
     assert len(answer.content) > 6 * 2**20

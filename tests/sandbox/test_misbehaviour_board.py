@@ -15,9 +15,9 @@ from tests.sandbox.switch_rig import COURSES, LESSONS, switched
 PATH = "/sandbox/misbehaviours"
 
 
-def _refused(sandbox: Running, **wish: object) -> str:
+def _refused(sandbox: Running, **fields: object) -> str:
     address = sandbox.addresses["api"] + PATH
-    answer = sandbox.web.post(address, json=wish, timeout=20)
+    answer = sandbox.web.post(address, json=fields, timeout=20)
     assert answer.status_code == 400
     return str(answer.json()["error"])
 
@@ -63,14 +63,16 @@ def test_the_list_says_what_is_on_and_how(shared: Running) -> None:
     assert _on(shared) == []
 
 
-def test_a_switch_meets_only_some_paths_so_often_and_then_goes_off(shared: Running) -> None:
+def test_a_switch_applies_to_a_path_and_goes_off_after_its_times(
+    shared: Running,
+) -> None:
     with switched(shared, "throttle", times=2, path=LESSONS):
         assert shared.get(COURSES).status_code == 200
         assert [shared.get(LESSONS).status_code for _ in range(3)] == [409, 409, 200]
         assert _on(shared) == []
 
 
-def test_sign_in_is_met_only_where_it_is_named(shared: Running) -> None:
+def test_a_switch_applies_to_sign_in_only_if_its_path_says_so(shared: Running) -> None:
     with switched(shared, "outage-500"):
         shared.sign_in()
     with switched(shared, "outage-500", path="/api/token", times=1):
@@ -89,7 +91,7 @@ def test_all_are_switched_off_at_once(shared: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("fields", "said"),
     [
         ({"name": "kindness"}, "There is no misbehaviour called 'kindness'."),
         ({}, "name must be a text."),
@@ -103,8 +105,8 @@ def test_all_are_switched_off_at_once(shared: Running) -> None:
         ({"name": "fractions", "digits": 3}, "fractions has no parameter digits; it has: none."),
     ],
 )
-def test_a_mistake_is_a_sentence(shared: Running, wish: dict[str, object], said: str) -> None:
-    assert said in _refused(shared, **wish)
+def test_a_mistake_is_a_sentence(shared: Running, fields: dict[str, object], said: str) -> None:
+    assert said in _refused(shared, **fields)
     assert _on(shared) == []
 
 

@@ -45,7 +45,7 @@ def test_an_answer_can_end_in_the_middle(shared: Running) -> None:
 
 
 @pytest.mark.parametrize("name", ["slow-headers", "slow-body"])
-def test_an_answer_can_come_in_drops_and_is_whole_in_the_end(shared: Running, name: str) -> None:
+def test_an_answer_can_come_a_few_bytes_at_a_time(shared: Running, name: str) -> None:
     true = shared.get(COURSES).json()
     with switched(shared, name, seconds=0.0005, bytes=40):
         assert shared.get(COURSES).json() == true
@@ -53,9 +53,7 @@ def test_an_answer_can_come_in_drops_and_is_whole_in_the_end(shared: Running, na
 
 
 @pytest.mark.parametrize("name", ["slow-headers", "slow-body", "latency"])
-def test_who_waits_for_a_slow_answer_gets_it_when_it_is_switched_off(
-    shared: Running, name: str
-) -> None:
+def test_a_slow_answer_is_sent_at_once_when_the_switch_goes_off(shared: Running, name: str) -> None:
     found: list[bytes] = []
     before = _taken(shared, name)
     with switched(shared, name, seconds=600):

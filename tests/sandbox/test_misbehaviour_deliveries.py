@@ -3,94 +3,65 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox.records import FIRST_LOCATION_ID
-from tests.sandbox.sandbox_rig import SECRET, Receiver, Running, receiving, running, until
+from tests.sandbox.sandbox_rig import SECRET, Receiver, Running, wait_until_delivered
 from tests.sandbox.switch_rig import switched
 
 OTHER_LOCATION_ID = 1_416_000_003
 
 
-@pytest.fixture(scope="module")
-def listening() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def telling(listening: Receiver) -> Iterator[Running]:
-    with running("--deliver-to", listening.url, "--retry-after", "0.001") as found:
-        yield found
-
-
-@pytest.fixture
-def receiver(telling: Running, listening: Receiver) -> Receiver:
-    _wait_until_told(telling)
-    listening.received.clear()
-    return listening
-
-
-def _wait_until_told(sandbox: Running) -> None:
-    until(
-        lambda: all(
-            hook["waiting"] == 0 for hook in sandbox.get("/sandbox/deliveries").json()["hooks"]
-        )
-    )
-
-
 def _enrol_once(sandbox: Running, name: str, title: str = "Ceramics") -> int:
     member = sandbox.enrol(name, title)
-    _wait_until_told(sandbox)
+    wait_until_delivered(sandbox)
     return member
 
 
-def test_nobody_may_be_told(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "no-deliveries"):
-        _enrol_once(telling, "Joël", "Finance")
+def test_deliveries_can_be_off(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "no-deliveries"):
+        _enrol_once(sandbox, "Joël", "Finance")
     assert receiver.received == []
-    member = _enrol_once(telling, "Joël")
+    member = _enrol_once(sandbox, "Joël")
     assert [one.record()["Id"] for one in receiver.received] == [member]
 
 
-def test_everything_can_be_told_twice(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "duplicate-deliveries", times_each=3):
-        _enrol_once(telling, "Zoë", "Finance")
+def test_changes_can_be_delivered_more_than_once(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "duplicate-deliveries", times_each=3):
+        _enrol_once(sandbox, "Zoë", "Finance")
     assert len(receiver.received) == 3
     assert len({one.body for one in receiver.received}) == 1
 
 
-def test_what_happened_can_be_told_later(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "late-deliveries", seconds=0.2, jitter=0.1):
-        member = telling.enrol("Zoë", "Ceramics")
-        _wait_until_told(telling)
-    told_at = datetime.now(UTC)
+def test_changes_can_be_delivered_late(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "late-deliveries", seconds=0.2, jitter=0.1):
+        member = sandbox.enrol("Zoë", "Ceramics")
+        wait_until_delivered(sandbox)
+    delivered_at = datetime.now(UTC)
     [one] = receiver.received
     assert one.record()["Id"] == member
-    assert told_at - datetime.fromisoformat(one.record()["CreatedOn"]) > timedelta(seconds=0.2)
+    assert delivered_at - datetime.fromisoformat(one.record()["CreatedOn"]) > timedelta(seconds=0.2)
 
 
-def test_what_happened_together_can_be_told_backwards(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "out-of-order-deliveries", together=3, seconds=20):
-        telling.enrol("Siobhán", "Ceramics", deliver=False)
-        made = [telling.enrol(name, "Finance") for name in ("ليلى", "נועה", "Mara")]
-        _wait_until_told(telling)
+def test_changes_can_be_delivered_in_reverse_order(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "out-of-order-deliveries", together=3, seconds=20):
+        sandbox.enrol("Siobhán", "Ceramics", deliver=False)
+        made = [sandbox.enrol(name, "Finance") for name in ("ليلى", "נועה", "Mara")]
+        wait_until_delivered(sandbox)
     assert [one.record()["Id"] for one in receiver.received] == made[::-1]
 
 
-def test_a_delivery_can_be_a_bare_record(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "bare-object-deliveries"):
-        member = _enrol_once(telling, "Siobhán", "Finance")
+def test_a_delivery_can_be_a_bare_record(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "bare-object-deliveries"):
+        member = _enrol_once(sandbox, "Siobhán", "Finance")
     assert json.loads(receiver.received[0].body)["Id"] == member
 
 
-def test_moments_can_be_local_and_claim_not_to_be(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "local-times-in-deliveries", zone="Asia/Dubai"):
-        telling.enrol("Tomasz", "Finance", at="2026-01-05T10:00:00Z")
-        _wait_until_told(telling)
+def test_times_can_be_local_and_marked_as_utc(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "local-times-in-deliveries", zone="Asia/Dubai"):
+        sandbox.enrol("Tomasz", "Finance", at="2026-01-05T10:00:00Z")
+        wait_until_delivered(sandbox)
     created = receiver.received[0].record()["CreatedOn"]
     assert (created[:19], created[-1]) == ("2026-01-05T14:00:00", "Z")
 
@@ -107,10 +78,10 @@ def test_moments_can_be_local_and_claim_not_to_be(telling: Running, receiver: Re
     ],
 )
 def test_a_signature_has_many_forms(
-    telling: Running, receiver: Receiver, form: str, person: str
+    sandbox: Running, receiver: Receiver, form: str, person: str
 ) -> None:
-    with switched(telling, "signature-form", form=form):
-        _enrol_once(telling, person, "للمبتدئين")
+    with switched(sandbox, "signature-form", form=form):
+        _enrol_once(sandbox, person, "للمبتدئين")
     [one] = receiver.received
     text = one.body.decode()
 
@@ -136,12 +107,11 @@ def test_a_signature_has_many_forms(
         assert one.signature == expected[form]
 
 
-def test_only_one_location_may_be_told_of(telling: Running, receiver: Receiver) -> None:
-    with switched(telling, "hooks-for-one-location", business_id=OTHER_LOCATION_ID):
-        _enrol_once(telling, "Ada", "Finance")
-        member = _enrol_once(telling, "Ada", "للمبتدئين")
-        telling.post("/sandbox/finish-lesson", course_member_id=member)
-        _wait_until_told(telling)
+def test_only_one_location_may_be_delivered(sandbox: Running, receiver: Receiver) -> None:
+    with switched(sandbox, "hooks-for-one-location", business_id=OTHER_LOCATION_ID):
+        _enrol_once(sandbox, "Ada", "Finance")
+        member = _enrol_once(sandbox, "Ada", "للمبتدئين")
+        sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+        wait_until_delivered(sandbox)
     assert {one.record().get("CourseMemberId", member) for one in receiver.received} == {member}
     assert len(receiver.received) == 3
-    assert FIRST_LOCATION_ID != OTHER_LOCATION_ID

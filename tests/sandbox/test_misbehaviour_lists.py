@@ -43,7 +43,7 @@ def test_a_page_can_be_shorter_than_asked_for(shared: Running) -> None:
     assert (len(found["Records"]), found["CurrentPageSize"], found["HasNextPage"]) == (2, 2, True)
 
 
-def test_a_list_may_never_end(shared: Running) -> None:
+def test_a_list_can_be_endless(shared: Running) -> None:
     with switched(shared, "never-ending-list", entity="Course"):
         far = shared.get(COURSES, params={"page": 900, "size": 2}).json()
         assert (far["HasNextPage"], len(far["Records"]), far["CurrentPage"]) == (True, 1, 900)
@@ -79,7 +79,7 @@ def test_rows_can_leave_out_more(shared: Running) -> None:
         assert "CourseId" in rows(shared, LESSONS)[0]
 
 
-def test_several_ids_may_not_be_understood(shared: Running) -> None:
+def test_requests_for_several_ids_can_be_unknown(shared: Running) -> None:
     many = {"id": f"[{shared.person('Joël')}]"}
     with switched(shared, "many-by-id-off"):
         assert shared.get(f"{COWORKERS}/", params=many).json()["TotalItems"] == 10

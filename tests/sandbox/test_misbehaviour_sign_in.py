@@ -14,7 +14,7 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_tokens_can_be_short_lived_and_say_so(shared: Running) -> None:
+def test_tokens_can_expire_soon(shared: Running) -> None:
     with switched(shared, "short-life", expires_in=0):
         granted = asked_for_token(shared).json()
         assert granted["expires_in"] == 0
@@ -24,7 +24,7 @@ def test_tokens_can_be_short_lived_and_say_so(shared: Running) -> None:
     assert shared.get(COURSES, headers=_bearer(granted["access_token"])).status_code == 200
 
 
-def test_tokens_need_not_say_how_long_they_live(shared: Running) -> None:
+def test_a_token_can_lack_its_expiry(shared: Running) -> None:
     with switched(shared, "no-expires-in"):
         assert "expires_in" not in asked_for_token(shared).json()
     assert "expires_in" in asked_for_token(shared).json()
@@ -47,7 +47,7 @@ def test_passwords_can_be_refused_with_400_or_401(shared: Running) -> None:
     assert asked_for_token(shared).status_code == 200
 
 
-def test_a_sign_in_can_end_everybody_elses_tokens(shared: Running) -> None:
+def test_a_sign_in_can_end_the_tokens_of_other_clients(shared: Running) -> None:
     asked_for_token(shared, "second")
     assert shared.get(COURSES).status_code == 200
     with switched(shared, "kick-out"):
@@ -70,7 +70,7 @@ def test_a_client_id_can_count_in_one_place_only(shared: Running, name: str, kep
         assert asked_for_token(shared, kept, client_id=kept, **again).status_code == 200
 
 
-def test_a_second_factor_can_be_a_code_or_that_of_a_key(shared: Running) -> None:
+def test_a_second_factor_can_be_a_fixed_code_or_the_code_of_a_key(shared: Running) -> None:
     key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     with switched(shared, "totp-required", key=key, code="123456"):
         assert asked_for_token(shared).json()["error"] == "invalid_grant"
@@ -84,7 +84,7 @@ def test_a_second_factor_can_be_a_code_or_that_of_a_key(shared: Running) -> None
     assert asked_for_token(shared, username=USERNAME).status_code == 200
 
 
-def test_a_code_is_that_of_the_document() -> None:
+def test_codes_match_those_of_rfc_6238() -> None:
     # RFC 6238, appendix B, SHA-1, the last six digits.
     key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     assert [totp_at(key, at) for at in (59, 1_111_111_109, 20_000_000_000)] == [
@@ -95,7 +95,7 @@ def test_a_code_is_that_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_good_token_may_lack_a_right(shared: Running, status: int) -> None:
+def test_a_valid_token_can_lack_a_permission(shared: Running, status: int) -> None:
     course = f"{COURSES}/{shared.course('Finance')}"
     with switched(shared, "missing-right", entity="Course", way="read", status=status):
         answer = shared.get(course)

@@ -1,4 +1,4 @@
-"""The clock of the stand-in's world stands where it is set, and everything made is dated by it."""
+"""The clock of the stand-in's world can be set, and dates everything made there."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ NINE = "2026-03-02T09:00:00Z"
 CLOCK = "/sandbox/clock"
 
 
-def test_the_clock_stands_where_it_is_set_and_runs_again_when_told(shared: Running) -> None:
+def test_the_clock_can_be_set_and_run_again(shared: Running) -> None:
     assert shared.get(CLOCK).json()["real"] is True
     assert shared.post(CLOCK, now="2026-03-02T10:00:00+01:00") == {"now": NINE, "real": False}
     assert shared.get(CLOCK).json() == {"now": NINE, "real": False}
@@ -20,16 +20,16 @@ def test_the_clock_stands_where_it_is_set_and_runs_again_when_told(shared: Runni
     assert abs(age) < timedelta(minutes=1)
 
 
-def test_a_wish_without_a_time_changes_nothing(shared: Running) -> None:
+def test_a_request_without_a_time_changes_nothing(shared: Running) -> None:
     shared.post(CLOCK, now=NINE)
-    for wish in ({}, {"now": "noon"}, {"real": False}, {"real": 1}):
+    for fields in ({}, {"now": "noon"}, {"real": False}, {"real": 1}):
         address = shared.addresses["api"] + CLOCK
-        assert shared.web.post(address, json=wish, timeout=20).status_code == 400
+        assert shared.web.post(address, json=fields, timeout=20).status_code == 400
     assert shared.get(CLOCK).json()["now"] == NINE
     shared.post(CLOCK, real=True)
 
 
-def test_what_is_made_and_changed_is_dated_by_it_and_a_wish_for_another_time_wins(
+def test_records_are_dated_by_the_clock_or_by_the_request(
     silent_sandbox: Running,
 ) -> None:
     def times(path: str, record_id: int) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def test_what_is_made_and_changed_is_dated_by_it_and_a_wish_for_another_time_win
     assert times(MEMBERS, early) == (at, at)
 
 
-def test_a_webhook_remembers_when_it_last_called_by_that_clock(
+def test_the_last_call_of_a_webhook_is_dated_by_the_clock(
     sandbox: Running, receiver: Receiver
 ) -> None:
     sandbox.sign_in()

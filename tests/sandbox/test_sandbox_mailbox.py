@@ -39,7 +39,7 @@ def test_an_email_is_kept_with_all_its_parts(silent_sandbox: Running) -> None:
     assert mail["envelope_to"] == ["zoe.brandt@example.org"]
 
 
-def test_the_html_of_an_email_is_shown_in_a_cage(silent_sandbox: Running) -> None:
+def test_the_html_of_an_email_is_shown_in_a_sandbox(silent_sandbox: Running) -> None:
     _send(silent_sandbox)
     answer = silent_sandbox.get("/sandbox/mails/1.html")
     policy = answer.headers["Content-Security-Policy"]
@@ -51,7 +51,7 @@ def test_the_html_of_an_email_is_shown_in_a_cage(silent_sandbox: Running) -> Non
     assert silent_sandbox.get("/sandbox/mails/2.html").status_code == 404
 
 
-def test_later_is_said_as_often_as_asked_and_keeps_nothing(silent_sandbox: Running) -> None:
+def test_emails_can_be_deferred_a_number_of_times(silent_sandbox: Running) -> None:
     silent_sandbox.post("/sandbox/mailbox", answer="later", times=2)
     for _ in range(2):
         with pytest.raises(smtplib.SMTPDataError) as refusal:
@@ -71,7 +71,7 @@ def test_a_recipient_can_be_refused(silent_sandbox: Running) -> None:
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(True, 1), (False, 0)])
-def test_the_line_can_be_cut_after_the_body(
+def test_the_connection_can_be_closed_after_the_body(
     silent_sandbox: Running,
     keep: bool,  # noqa: FBT001 - a column of the table above
     kept: int,
@@ -82,7 +82,7 @@ def test_the_line_can_be_cut_after_the_body(
     assert len(silent_sandbox.get("/sandbox/mails").json()) == kept
 
 
-def test_the_line_can_be_cut_before_the_body(silent_sandbox: Running) -> None:
+def test_the_connection_can_be_closed_before_the_body(silent_sandbox: Running) -> None:
     silent_sandbox.post("/sandbox/mailbox", answer="drop-at-data")
     with pytest.raises(smtplib.SMTPServerDisconnected):
         _send(silent_sandbox)

@@ -20,7 +20,7 @@ def _press(sandbox: Running, act: str, name: str = "Joël", title: str = "Cerami
     return answer.text
 
 
-def test_a_title_with_markup_is_shown_and_not_obeyed(silent_sandbox: Running) -> None:
+def test_a_title_with_markup_is_escaped(silent_sandbox: Running) -> None:
     page = _press(silent_sandbox, "enrol")
     assert page.count("Ceramics: Feuer &amp; Glasur &lt;Grundkurs&gt;") == 2
     assert "<Grundkurs>" not in page
@@ -35,7 +35,7 @@ def test_a_learner_walks_through_a_course_by_buttons(silent_sandbox: Running) ->
     assert "already finished this course" in _press(silent_sandbox, "finish-course")
 
 
-def test_a_button_tells_the_receiver(sandbox: Running, receiver: Receiver) -> None:
+def test_a_button_leads_to_a_delivery(sandbox: Running, receiver: Receiver) -> None:
     _press(sandbox, "enrol", name="ليلى")
     until(lambda: len(receiver.received) == 1)
     until(lambda: "Answered 202" in sandbox.get("/").text)
@@ -54,13 +54,13 @@ def test_a_button_tells_the_receiver(sandbox: Running, receiver: Receiver) -> No
 def test_another_site_cannot_press_our_buttons(
     silent_sandbox: Running, path: str, headers: dict[str, str]
 ) -> None:
-    wish = {
+    fields = {
         "act": "enrol",
         "coworker": silent_sandbox.person("Joël"),
         "course": silent_sandbox.course("Finance"),
     }
     address = silent_sandbox.addresses["page"] + path
-    answer = requests.post(address, data=wish, headers=headers, timeout=10)
+    answer = requests.post(address, data=fields, headers=headers, timeout=10)
     assert answer.status_code == 403
     assert "No enrolments yet" in silent_sandbox.get("/").text
 

@@ -1,47 +1,71 @@
-"""The sandbox as a program: what it is told, and how."""
+"""The sandbox as a program: its options, its environment, its start and its stop."""
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
 
-from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running
+from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
+from tests.servers import forking
 
 WORDS = {"SANDBOX_SECRET": SECRET, "SANDBOX_USERNAME": USERNAME, "SANDBOX_PASSWORD": PASSWORD}
 
 
-def start(*options: str, **words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--no-deliver", *options],
-        env={name: text for name, text in os.environ.items() if name not in WORDS} | words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def environment(**words: str) -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if name not in WORDS} | words
+
+
+@contextmanager
+def started(*options: str, **words: str) -> Iterator[Running]:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, encoding="utf-8") as printed, requests.Session() as web:
+        with os.fdopen(writer, "wb") as output:
+            env = environment(**words)
+            options = ("--no-deliver", *options)
+            process = forking.start("sandbox", *options, env=env, stdout=output, stderr=2)
+        try:
+            web.trust_env = False
+            yield Running(process, json.loads(printed.readline()), web, printed)
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 @pytest.mark.parametrize("words", [WORDS, {**WORDS, "SANDBOX_PASSWORD": "another"}])
-def test_secrets_may_stand_in_the_environment_and_options_go_before_them(
+def test_secrets_can_be_in_the_environment_and_options_override_them(
     words: dict[str, str],
 ) -> None:
     options = () if words == WORDS else ("--password", PASSWORD)
-    with start(*options, **words) as process, requests.Session() as web:
-        assert process.stdout is not None
-        try:
-            web.trust_env = False
-            sandbox = Running(process, json.loads(process.stdout.readline()), web)
-            assert sandbox.get("/api/spaces/coursemembers").status_code == 401
-            assert sandbox.sign_in()["access_token"]
-        finally:
-            process.terminate()
-            process.communicate(timeout=20)
+    with started(*options, **words) as sandbox:
+        assert sandbox.get("/api/spaces/coursemembers").status_code == 401
+        assert sandbox.sign_in()["access_token"]
 
 
-def test_without_a_secret_it_does_not_start() -> None:
-    with start() as process:
-        _, said = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert "--secret is needed, or SANDBOX_SECRET" in said
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--no-deliver",), "--secret is needed, or SANDBOX_SECRET"),
+        (("--secret", "s"), "--deliver-to is needed, or --no-deliver"),
+        (("--secret", "s", "--deliver-to", "https://x"), "--deliver-to must begin with http://"),
+        (
+            ("--secret", "s", "--no-deliver", "--username", "u"),
+            "--username and --password go together",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_end_it_with_2(options: tuple[str, ...], sentence: str) -> None:
+    ended = forking.run("sandbox", *options, env=environment(), timeout=20)
+    assert ended.returncode == 2
+    assert sentence in ended.stderr
+
+
+def test_it_prints_one_line_and_stops_cleanly() -> None:
+    with running("--no-deliver") as sandbox:
+        assert set(sandbox.addresses) == {"page", "mailbox", "api", "smtp"}
+        sandbox.process.terminate()
+        assert sandbox.process.wait(10) == 0
+        assert sandbox.printed is not None
+        assert sandbox.printed.read() == ""

@@ -1,9 +1,7 @@
 """Worlds from a file: what they hold, what is wrong with a bad one, and what a restart keeps."""
 
-import signal
+import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from sandbox.world import InvalidSeed, Seed, built_in_world, read_seed, seed_of
 from tests.sandbox.sandbox_rig import Running, running
 from tests.sandbox.switch_rig import COMPLETED, COURSES, COWORKERS, LESSONS, MEMBERS, rows
+from tests.servers import forking
 
 GOOD = """
 locations:
@@ -53,7 +52,7 @@ def _everything(sandbox: Running) -> list[dict[str, Any]]:
     return [row for path in paths for row in rows(sandbox, path, size=1000)]
 
 
-def test_a_file_says_who_is_there_and_what_they_did(tmp_path: Path) -> None:
+def test_a_file_describes_people_and_what_they_did(tmp_path: Path) -> None:
     seed = str(_written(tmp_path, GOOD))
     with running("--no-deliver", "--seed", seed) as sandbox:
         assert sandbox.get("/sandbox/people").json()[0]["id"] == 601
@@ -74,21 +73,20 @@ def test_a_file_says_who_is_there_and_what_they_did(tmp_path: Path) -> None:
         assert left == {"completed_lesson_ids": [2000], "lesson_ids": [902]}
 
 
-def test_a_killed_one_has_the_same_records_when_it_is_started_again(tmp_path: Path) -> None:
+def test_a_killed_sandbox_has_the_same_records_after_a_restart(tmp_path: Path) -> None:
     text = "crowd: {people: 20, courses: 2, lessons: 3, enrolments: 30, completions: 60}"
     seed = str(_written(tmp_path, text))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "sandbox", "--secret", "s", "--no-deliver"]
     with running("--no-deliver", "--seed", seed, "--port", "0") as sandbox:
         before = _everything(sandbox)
-    started = subprocess.Popen(
-        [*command, "--seed", seed, "--port", port], stdout=subprocess.PIPE, text=True
-    )
-    with started as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
+    words = ("--secret", "s", "--no-deliver", "--seed", seed, "--port", port)
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as printed, os.fdopen(writer, "wb") as output:
+        process = forking.start("sandbox", *words, env=os.environ, stdout=output, stderr=2)
+        assert printed.readline()
+        process.kill()
+        process.wait(20)
     with running("--no-deliver", "--seed", seed, "--port", port) as sandbox:
         assert sandbox.addresses["api"].endswith(port)
         after = _everything(sandbox)
@@ -96,9 +94,7 @@ def test_a_killed_one_has_the_same_records_when_it_is_started_again(tmp_path: Pa
     assert len([row for row in after if "CourseLessonTitle" in row]) == 60
 
 
-def test_a_crowd_is_as_large_as_it_says_and_nobody_finishes_twice_what_can_be_finished_once() -> (
-    None
-):
+def test_a_crowd_has_the_requested_size_and_no_repeated_completion() -> None:
     wanted = {"people": 200, "courses": 10, "lessons": 12, "enrolments": 200, "completions": 1000}
     world = seed_of({"people": [], "courses": [], "crowd": wanted}).world
     kinds = (world.people, world.courses, world.enrolments, world.completions)
@@ -110,14 +106,14 @@ def test_a_crowd_is_as_large_as_it_says_and_nobody_finishes_twice_what_can_be_fi
 
 
 @pytest.mark.parametrize(("people", "courses"), [(6, 4), (3, 4), (4, 4), (1, 7)])
-def test_a_full_crowd_enrols_everybody_once_in_everything(people: int, courses: int) -> None:
+def test_a_full_crowd_enrols_every_person_once_in_every_course(people: int, courses: int) -> None:
     full = people * courses
     wanted = {"people": people, "courses": courses, "enrolments": full, "completions": 0}
     world = seed_of({"people": [], "courses": [], "crowd": wanted}).world
     assert len({(one["person"], one["course"]) for one in world.enrolments}) == full
 
 
-def test_without_a_part_it_is_the_built_in_one() -> None:
+def test_a_missing_part_is_the_built_in_one() -> None:
     assert seed_of({}) == Seed(built_in_world())
     assert seed_of({"misbehaviours": ["fractions"]}).world == built_in_world()
     assert seed_of({"people": []}).world.courses == built_in_world().courses
@@ -154,24 +150,24 @@ def test_without_a_part_it_is_the_built_in_one() -> None:
         ("a: [", "The file is not YAML: while parsing"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mistake_is_reported_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidSeed) as caught:
         read_seed(_written(tmp_path, text))
     assert any(mistake.startswith(said) for mistake in caught.value.mistakes)
 
 
-def test_the_program_tells_all_mistakes_and_ends_with_2(tmp_path: Path) -> None:
+def test_the_program_prints_all_mistakes_and_ends_with_2(tmp_path: Path) -> None:
     seed = str(_written(tmp_path, "people: [{name: 7}]\nquota: often\n"))
-    command = [sys.executable, "-m", "sandbox", "--secret", "s", "--no-deliver", "--seed", seed]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    words = ("--secret", "s", "--no-deliver", "--seed")
+    ended = forking.run("sandbox", *words, seed, env=os.environ, timeout=20)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         "people[0].name: Not a valid string.",
         "quota: Must be true, false or an object.",
     ]
     assert ended.stdout == ""
-    command[-1] = str(tmp_path / "missing.yaml")
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    missing = str(tmp_path / "missing.yaml")
+    ended = forking.run("sandbox", *words, missing, env=os.environ, timeout=20)
     assert (ended.returncode, ended.stderr) == (
         2,
         "The file cannot be read: No such file or directory.\n",

@@ -56,17 +56,17 @@ def test_a_moment_has_seven_digits_when_delivered_and_none_when_read(
     assert read == delivered[:19] + "Z"
 
 
-def test_a_finished_lesson_is_told_twice_once_for_each_record(
+def test_a_finished_lesson_has_two_deliveries_one_for_each_record(
     sandbox: Running, receiver: Receiver
 ) -> None:
     member_id = sandbox.enrol("Joël", "Finance", deliver=False)
     done = sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
     until(lambda: len(receiver.received) == 2)
-    told = {one.path: one.record()["Id"] for one in receiver.received}
-    assert told == {COMPLETED_HOOK: done["completed_lesson_id"], MEMBER_HOOK: member_id}
+    delivered = {one.path: one.record()["Id"] for one in receiver.received}
+    assert delivered == {COMPLETED_HOOK: done["completed_lesson_id"], MEMBER_HOOK: member_id}
 
 
-def test_a_failed_delivery_is_tried_again_until_it_is_taken(
+def test_a_failed_delivery_is_repeated_until_it_succeeds(
     sandbox: Running, receiver: Receiver
 ) -> None:
     receiver.status = 503
@@ -83,7 +83,7 @@ def test_a_failed_delivery_is_tried_again_until_it_is_taken(
     assert len({one.signature for one in receiver.received}) == 1
 
 
-def test_after_ten_failures_in_a_row_the_hook_is_switched_off_until_somebody_looks(
+def test_ten_failures_in_a_row_switch_a_webhook_off_until_a_person_switches_it_on(
     sandbox: Running, receiver: Receiver
 ) -> None:
     receiver.status = 401
@@ -109,14 +109,14 @@ def test_a_delivery_can_be_repeated_and_its_answers_seen(
     sandbox: Running, receiver: Receiver
 ) -> None:
     member_id = sandbox.enrol("Joël", "Finance", deliver=False)
-    wish = {"entity": "CourseMember", "id": member_id}
-    assert sandbox.post("/sandbox/deliver", **wish, times=3) == {"statuses": [202, 202, 202]}
+    ids = {"entity": "CourseMember", "id": member_id}
+    assert sandbox.post("/sandbox/deliver", **ids, times=3) == {"statuses": [202, 202, 202]}
     assert len({one.body for one in receiver.received}) == 1
-    sandbox.post("/sandbox/delete", **wish)
-    assert sandbox.post("/sandbox/deliver", **wish) == {"statuses": [202]}
+    sandbox.post("/sandbox/delete", **ids)
+    assert sandbox.post("/sandbox/deliver", **ids) == {"statuses": [202]}
 
 
-def test_a_change_can_be_kept_from_the_receiver(sandbox: Running, receiver: Receiver) -> None:
+def test_a_change_can_be_made_without_a_delivery(sandbox: Running, receiver: Receiver) -> None:
     member_id = sandbox.enrol("Joël", "Finance", deliver=False)
     sandbox.post("/sandbox/finish-course", course_member_id=member_id, deliver=False)
     sandbox.enrol("Zoë", "Finance")

@@ -1,4 +1,4 @@
-"""The signature, against values that were worked out by other means."""
+"""The signature, against values computed by other means."""
 
 import hashlib
 import hmac

@@ -31,13 +31,13 @@ def test_a_table_follows_its_records_from_one_relation_to_another() -> None:
         ({"CourseCompletedLesson_CourseMember": ""}, None),
     ],
 )
-def test_a_relation_that_is_asked_for_is_found_without_looking_at_every_row(
+def test_a_filter_by_relation_uses_an_index(
     question: dict[str, str], found: tuple[str, int] | None
 ) -> None:
     assert relation_asked(Entity.COMPLETED_LESSON, question) == found
 
 
-def test_what_was_handed_out_does_not_change_afterwards() -> None:
+def test_returned_records_do_not_change_afterwards() -> None:
     tenant = Tenant()
     [course, *_] = tenant.rows(Entity.COURSE)
     [person, *_] = tenant.rows(Entity.COWORKER)

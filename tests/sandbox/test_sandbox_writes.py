@@ -10,7 +10,7 @@ from tests.sandbox.switch_rig import rows, switched
 
 HOOKS = "/api/sys/webhooks"
 BUSINESS_ID = 1_416_000_001
-WISH: dict[str, Any] = {
+FIELDS: dict[str, Any] = {
     "BusinessId": BUSINESS_ID,
     "Name": "Coursebell",
     "Action": 1,
@@ -21,9 +21,9 @@ WISH: dict[str, Any] = {
 MEMBER_HOOK_ID = 1_416_050_000
 
 
-def sent(sandbox: Running, method: str, wish: object) -> requests.Response:
+def sent(sandbox: Running, method: str, body: object) -> requests.Response:
     address = sandbox.addresses["api"] + HOOKS
-    return sandbox.web.request(method, address, json=wish, timeout=20)
+    return sandbox.web.request(method, address, json=body, timeout=20)
 
 
 def hook(sandbox: Running, record_id: int) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def state(sandbox: Running, record_id: int = MEMBER_HOOK_ID) -> tuple[bool, int]
 
 def test_a_created_webhook_is_answered_whole_and_can_be_read(silent_sandbox: Running) -> None:
     silent_sandbox.post("/sandbox/clock", now="2026-03-02T09:00:00Z")
-    answer = sent(silent_sandbox, "POST", WISH)
+    answer = sent(silent_sandbox, "POST", FIELDS)
     said = answer.json()
     assert answer.status_code == 200
     assert (said["Status"], said["WasSuccessful"], said["Errors"]) == (200, True, None)
@@ -47,16 +47,16 @@ def test_a_created_webhook_is_answered_whole_and_can_be_read(silent_sandbox: Run
         *("JavaScript", "UpdatedOn", "UpdatedBy", "Errors", "WasSuccessful"),
     }
     read = hook(silent_sandbox, said["Value"]["Id"])
-    assert {name: read[name] for name in WISH} == WISH
+    assert {name: read[name] for name in FIELDS} == FIELDS
     assert set(said["Value"]) == set(read)
     assert (read["CreatedOn"], read["LastTrigger"]) == ("2026-03-02T09:00:00Z", None)
 
 
 @pytest.mark.parametrize("missing", ["BusinessId", "Name", "Action", "URL"])
-def test_what_is_required_and_missing_is_400_that_says_500(
+def test_a_missing_required_field_is_400_with_status_500_in_the_body(
     silent_sandbox: Running, missing: str
 ) -> None:
-    answer = sent(silent_sandbox, "POST", {**WISH, missing: None})
+    answer = sent(silent_sandbox, "POST", {**FIELDS, missing: None})
     said = answer.json()
     assert answer.status_code == 400
     assert (said["Status"], said["WasSuccessful"], said["Value"]) == (500, False, None)
@@ -64,45 +64,45 @@ def test_what_is_required_and_missing_is_400_that_says_500(
     assert len(rows(silent_sandbox, HOOKS)) == 1
 
 
-def test_what_fits_and_is_not_possible_is_200_that_was_not_successful(
+def test_an_impossible_location_is_200_with_was_successful_false(
     silent_sandbox: Running,
 ) -> None:
-    answer = sent(silent_sandbox, "POST", {**WISH, "BusinessId": 77})
+    answer = sent(silent_sandbox, "POST", {**FIELDS, "BusinessId": 77})
     said = answer.json()
     assert (answer.status_code, said["WasSuccessful"]) == (200, False)
     assert [error["PropertyName"] for error in said["Errors"]] == ["BusinessId"]
-    assert sent(silent_sandbox, "POST", [WISH]).status_code == 400
+    assert sent(silent_sandbox, "POST", [FIELDS]).status_code == 400
     assert len(rows(silent_sandbox, HOOKS)) == 1
 
 
 def test_an_edit_clears_what_it_leaves_out_and_answers_only_the_id(
     silent_sandbox: Running,
 ) -> None:
-    record_id = sent(silent_sandbox, "POST", WISH).json()["Value"]["Id"]
-    kept = {name: WISH[name] for name in ("BusinessId", "Name", "Action", "URL")}
+    record_id = sent(silent_sandbox, "POST", FIELDS).json()["Value"]["Id"]
+    kept = {name: FIELDS[name] for name in ("BusinessId", "Name", "Action", "URL")}
     said = sent(silent_sandbox, "PUT", {**kept, "Id": record_id, "Name": "Other"}).json()
     assert (said["Value"], said["WasSuccessful"]) == ({"Id": record_id}, True)
     after = hook(silent_sandbox, record_id)
     assert (after["Name"], after["Description"], after["Active"]) == ("Other", None, False)
     assert sent(silent_sandbox, "PUT", {**kept, "Id": 5}).json() == "Not found"
-    assert sent(silent_sandbox, "PUT", WISH).status_code == 400
+    assert sent(silent_sandbox, "PUT", FIELDS).status_code == 400
     assert sent(silent_sandbox, "PUT", {"Id": record_id, "Active": True}).status_code == 400
 
 
-def test_what_the_source_keeps_for_itself_cannot_be_written(silent_sandbox: Running) -> None:
-    record_id = sent(silent_sandbox, "POST", WISH).json()["Value"]["Id"]
+def test_fields_of_the_source_cannot_be_written(silent_sandbox: Running) -> None:
+    record_id = sent(silent_sandbox, "POST", FIELDS).json()["Value"]["Id"]
     its_own = {"ErrorCount": 9, "LastError": "HTTP 500", "LastTrigger": "2026-03-02T09:00:00Z"}
     change = {"entity": "WebHook", "id": record_id, "fields": its_own}
     silent_sandbox.post("/sandbox/change", **change)
     whole = hook(silent_sandbox, record_id)
-    wish = {**whole, "ErrorCount": 0, "LastError": None, "LastTrigger": None, "Description": "New"}
-    assert sent(silent_sandbox, "PUT", wish).json()["WasSuccessful"]
+    body = {**whole, "ErrorCount": 0, "LastError": None, "LastTrigger": None, "Description": "New"}
+    assert sent(silent_sandbox, "PUT", body).json()["WasSuccessful"]
     after = hook(silent_sandbox, record_id)
     assert {name: after[name] for name in its_own} == its_own
     assert after["Description"] == "New"
 
 
-def test_a_webhook_that_is_switched_off_calls_nobody_until_it_is_on_again(
+def test_an_inactive_webhook_makes_no_delivery_until_it_is_active_again(
     sandbox: Running, receiver: Receiver
 ) -> None:
     sandbox.sign_in()
@@ -112,8 +112,8 @@ def test_a_webhook_that_is_switched_off_calls_nobody_until_it_is_on_again(
     tries = [("not sent, the webhook is switched off", None)]
 
     def log() -> list[tuple[str, int | None]]:
-        told = sandbox.get("/sandbox/deliveries").json()["deliveries"]
-        return [(one["error"], one["status"]) for one in told]
+        attempts = sandbox.get("/sandbox/deliveries").json()["deliveries"]
+        return [(one["error"], one["status"]) for one in attempts]
 
     until(lambda: log() == tries)
     assert not receiver.received
@@ -128,7 +128,7 @@ def test_a_webhook_that_is_switched_off_calls_nobody_until_it_is_on_again(
     assert state(sandbox) == (False, 0)
 
 
-def test_a_hook_that_died_and_is_switched_on_dies_of_the_next_failure_unless_one_goes_well(
+def test_a_dead_webhook_switched_on_dies_of_the_next_failure_unless_one_succeeds(
     sandbox: Running, receiver: Receiver
 ) -> None:
     sandbox.sign_in()
@@ -160,13 +160,13 @@ def test_a_reset_switches_hooks_on_again(sandbox: Running, receiver: Receiver) -
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(("way", "method"), [("create", "POST"), ("edit", "PUT")])
-def test_a_right_to_write_can_be_missing_while_all_can_be_read(
+def test_the_permission_to_write_can_be_missing_while_reading_is_allowed(
     shared: Running, way: str, method: str, status: int
 ) -> None:
     [foreign] = rows(shared, HOOKS)
     other = {"POST": "PUT", "PUT": "POST"}[method]
     with switched(shared, "missing-right", entity="WebHook", way=way, status=status):
-        assert sent(shared, method, {**WISH, "Id": foreign["Id"]}).status_code == status
+        assert sent(shared, method, {**FIELDS, "Id": foreign["Id"]}).status_code == status
         assert sent(shared, other, {}).status_code == 400
         assert hook(shared, foreign["Id"])["Name"] == foreign["Name"]
     with switched(shared, "missing-right", entity="WebHook"):
