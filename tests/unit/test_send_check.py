@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.actions import Outcome
+from schemas.actions import Outcome, PersonNeeds
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.rules import Flood, Stream, Timing
@@ -90,6 +90,12 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
         "sending_started_at": NOON + DAY,
         "released_at": NOON,
     },
+    "no address, where none is needed": {"needs": PersonNeeds(), "person": person(email=None)},
+    "no to all, where that is not asked": {
+        "needs": PersonNeeds(address=True),
+        "choices": {"all": False, "service": False},
+    },
+    "no word on reminders, where that is not asked": {"needs": PersonNeeds(), "rule": REMINDER},
     "one email today": {"sent_at": [NOON - HOUR]},
     "two emails yesterday": {"sent_at": [NOON - DAY] * 2},
     "three emails this week": {"sent_at": THREE_THIS_WEEK},

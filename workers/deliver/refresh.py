@@ -1,4 +1,4 @@
-"""Reads again from the source what an action depends on, unless we read it a moment ago."""
+"""Reads the records that an action depends on again, unless they were read a moment ago."""
 
 from ledger.actions import ClaimedAction
 from ledger.engine import Connection, lock_decisions, writing
@@ -14,11 +14,11 @@ from workers.lookup.reading import CACHED, FRESH, Reader
 
 
 def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
-    """Bring the ledger up to what the source says of this action's person and course.
+    """Update the ledger with what the source has about this action's person and course.
 
-    Returns whether something came up that nobody has decided on yet: somebody finished another
-    lesson a moment ago, was approved, or a list lacks what it had. It is looked up at once, and the
-    action has to wait for that, since it may be about that too, or not be due at all.
+    Returns whether the source has a change that was not decided on yet: the person completed
+    another lesson a moment ago, was approved, or a list lacks a record it had. That record is
+    looked up at once, and the action waits for it: it may be about that too, or not be due at all.
 
     Raises what `Source.fetch` raises, `LedgerUnavailable`, and `Overtaken`.
     """
@@ -34,7 +34,7 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
         undecided = _changed_enrolments(connection, findings) + _new_completions(
             connection, findings
         )
-        # What changed is kept by whoever decides on it, who has to know what it was before.
+        # A changed record is kept by the lookup that decides on it, which compares the two.
         findings.records = [
             (entity, record)
             for entity, record in findings.records
@@ -48,7 +48,7 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
 
 
 def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
-    """Return the enrolments that were read and are not as they were decided on."""
+    """Return the enrolments that changed since they were decided on."""
     entity, changed = Entity.COURSE_MEMBER, []
     for kind, record in findings.records:
         known = snapshot_of(connection, kind, record.record_id) if kind is entity else None
@@ -62,7 +62,7 @@ def _version(entity: Entity, record: Record) -> str:
 
 
 def _new_completions(connection: Connection, findings: Findings) -> list[Notification]:
-    """Return the completions on the list that was read which are new here."""
+    """Return the completions on the list that are not in the ledger."""
     listed = {
         record.record_id
         for entity, _, records in findings.listings
