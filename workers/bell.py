@@ -16,14 +16,14 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 from kombu.exceptions import ChannelError
 from redis import Redis, RedisError
 
 from ledger.clock import Clock
 from workers.broker.connecting import IN_MEMORY, celery_broker, redis_pool
 from workers.logs import RepeatedFault
-from workers.names import QUEUE
+from workers.names import QUEUES, WORK, queue_of
 
 _SILENT_AFTER_FAILURE_S = 5.0
 _PATIENCE_S = 0.5
@@ -31,7 +31,7 @@ _PREFIX = "coursebell:"
 # A task counts as waiting in the queue until a worker starts it, or for so long: its message may
 # have been lost. The broker keeps that time.
 _MARKED_MS = 10_000
-MOST_WAITING = 100  # messages in the queue, of all tasks together
+MOST_WAITING = 100  # messages in one queue, of all its tasks together
 
 # Mark a task as waiting unless it is marked already or the queue is full; return 1 if it is to be
 # sent.
@@ -48,15 +48,23 @@ return 0
 _log = structlog.get_logger("bell")
 
 
+def celery_queues() -> dict[str, Any]:
+    """Return Celery's settings of the queues, the same for publishers and workers."""
+    return {
+        "task_default_queue": WORK,
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+    }
+
+
 def make_ringer(broker_url: str) -> Celery:
     """Return a Celery app that only publishes, and gives up after half a second."""
     ringer = Celery("coursebell-bell", set_as_current=False, fixups=[])
     ringer.conf.update(
         celery_broker(broker_url),
+        **celery_queues(),
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        task_default_queue=QUEUE,
         task_publish_retry=False,
         broker_pool_acquire_timeout=1,
         broker_transport_options={
@@ -81,7 +89,7 @@ class _Line:
     def send(self, task: str) -> None:
         """Send a message, unless one for this task waits already or the queue is full."""
         if self._is_wanted(task):
-            self._ringer.send_task(task)
+            self._ringer.send_task(task, queue=queue_of(task))
 
     def task_started(self, task: str) -> None:
         if self._marks is not None:
@@ -95,21 +103,21 @@ class _Line:
     def _is_wanted(self, task: str) -> bool:
         if self._marks is not None:
             mark = self._marks.register_script(_MARK)
-            keys = [_mark_of(task), _PREFIX + QUEUE]
+            keys = [_mark_of(task), _PREFIX + queue_of(task)]
             return bool(mark(keys=keys, args=[_MARKED_MS, MOST_WAITING]))
         with self._ringer.connection_for_write() as connection:
-            return _length(connection) < MOST_WAITING
+            return _length(connection, queue_of(task)) < MOST_WAITING
 
 
 def _mark_of(task: str) -> str:
     return f"{_PREFIX}waiting:{task}"
 
 
-def _length(connection: Connection) -> int:
-    """Return how many messages wait in the queue."""
+def _length(connection: Connection, queue: str) -> int:
+    """Return how many messages wait in a queue."""
     channel: Any = connection.default_channel
     try:
-        declared = channel.queue_declare(QUEUE, passive=True)
+        declared = channel.queue_declare(queue, passive=True)
     except ChannelError:  # there is no queue before the first message
         return 0
     return int(declared.message_count)

@@ -1,4 +1,4 @@
-"""Celery, as a bell: it carries a task's name to a worker, and nothing depends on it arriving.
+"""Celery wakes workers: it carries a task's name to one, and nothing depends on it arriving.
 
 Each setting has its experiment or its reason; docs/why.md names them. What matters most: one retry
 mechanism (the ledger's), no result, no ETA, no remote control, and sockets that give up.
@@ -16,12 +16,12 @@ from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
-from workers.bell import Bell
+from workers.bell import Bell, celery_queues
 from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeout_s
 from workers.child import MOST_PAUSE_S, begin_child, leave_child, task_started
 from workers.logs import set_up_logs
-from workers.names import HOOKS_GUARD, QUEUE, SOURCE_CHECK
-from workers.shared import Shared
+from workers.names import HOOKS_GUARD, SOURCE_CHECK
+from workers.shared import Shared, children_of
 from workers.workshop import Foundation, lay_foundation
 
 _HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
@@ -29,7 +29,6 @@ _HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is e
 _CONFIGURATION: dict[str, Any] = {
     "task_serializer": "json",
     "accept_content": ["json"],
-    "task_default_queue": QUEUE,
     "task_ignore_result": True,
     "task_acks_late": False,
     "task_time_limit": _HARD_LIMIT_S,
@@ -74,7 +73,10 @@ def make_worker_app(settings: Settings) -> Celery:
     # No fix-ups: Celery would look for a Django application in the environment.
     app = Celery("coursebell", fixups=[])
     app.conf.update(
-        _CONFIGURATION, **celery_broker(broker_url), worker_concurrency=settings.workers
+        _CONFIGURATION,
+        **celery_broker(broker_url),
+        **celery_queues(),
+        worker_concurrency=children_of(settings.workers),
     )
     if broker_url == IN_MEMORY:
         app.conf.update(_IN_MEMORY)
@@ -127,8 +129,7 @@ def _connect_signals(
     settings: Settings, foundation: Foundation, broker_url: str, starts: Signal, ends: Signal
 ) -> None:
     """Have each process that works get its tools when it starts, and close them when it ends."""
-    # With one child alone, email and everything else take turns.
-    shared = Shared(mail_slots=max(1, settings.workers - 1))
+    shared = Shared(settings.workers)
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")

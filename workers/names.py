@@ -1,13 +1,22 @@
-"""The names that processes share: the queue and the tasks. A rename is a decision."""
+"""The names that processes share: queues and tasks. Changing one is a decision."""
 
-WITHOUT_BROKER = "--without-broker"  # makes workers and clock one process
-QUEUE = "coursebell"  # the Procfile's worker consumes it
+WITHOUT_BROKER = "--without-broker"  # makes workers and scheduler one process
 
 LOOKUP_DRAIN = "lookup.drain"  # read the records that changed, decide
 ACTION_PERFORM = "action.perform"  # perform what is due
-OUTBOX_SWEEP = "outbox.sweep"  # settle what was left behind, and show that workers work
-LEDGER_RETAIN = "ledger.retain"  # forget what has been kept long enough
+OUTBOX_SWEEP = "outbox.sweep"  # settle what a lost worker left behind, and show that workers work
+LEDGER_RETAIN = "ledger.retain"  # delete what has been kept long enough
 SOURCE_PROBE = "source.probe"  # find out what this tenant's answers may be used for
-SOURCE_CHECK = "source.check"  # look ourselves for what changed
-SOURCE_RECONCILE = "source.reconcile"  # hold all that is there against all that is here
-HOOKS_GUARD = "hooks.guard"  # look after the webhooks that call us
+SOURCE_CHECK = "source.check"  # poll: list what changed
+SOURCE_RECONCILE = "source.reconcile"  # compare everything, once a night
+HOOKS_GUARD = "hooks.guard"  # monitor the webhooks that call us
+
+WORK = "work"  # lookups and actions
+UPKEEP = "upkeep"  # what may take minutes, and must not delay an email
+QUEUES = (WORK, UPKEEP)  # every worker consumes both
+UPKEEP_TASKS = (HOOKS_GUARD, LEDGER_RETAIN, SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE)
+
+
+def queue_of(task: str) -> str:
+    """Return the queue that wake-ups for this task go to."""
+    return UPKEEP if task in UPKEEP_TASKS else WORK

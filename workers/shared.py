@@ -1,4 +1,4 @@
-"""What a worker process and its children share: the request to stop, and who may send email.
+"""What a worker process and its children share: the request to stop, and who may do what.
 
 Both are made before the children are forked, and neither can be left locked by one that is killed.
 """
@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from workers.names import SOURCE_CHECK, UPKEEP_TASKS
+
 _BYTE = 1
-_STOPPING, _FAILED = 0, 1  # the bytes of the shared memory
+_STOPPING, _FAILED, _REFUSED = 0, 1, 2  # the bytes of the shared memory; the last is one a task
 _MOST_COUNTED = 255
 _LONGEST_EMAIL_S = (
     108.0  # a session and the answer to its end; see `workers.actions.email.connection`
@@ -24,17 +26,27 @@ _LONGEST_EMAIL_S = (
 _LOOK_EVERY_S = 0.1
 
 
-class Shared:
-    """`mail_slots` is how many children may perform actions at the same time.
+def children_of(workers: int) -> int:
+    """Return how many children a worker has: COURSEBELL_WORKERS, and one more for upkeep."""
+    return workers + 1
 
-    A slow mail server holds up a child for minutes, so at least one child should be
-    left for other work.
+
+class Shared:
+    """What the children of one worker share. `workers` is COURSEBELL_WORKERS.
+
+    A slow mail server, like a slow list, occupies a child for minutes. So the number of children
+    that may perform actions, or do upkeep, at the same time is limited: with two workers (three
+    children) one child can send email, one can poll, and one remains for lookups. Polling has a
+    slot of its own, because most changes are found that way; with one worker it shares the only
+    slot.
     """
 
-    def __init__(self, mail_slots: int) -> None:
-        self._mail_slots = mail_slots
-        # Anonymous, so the same memory in every child: the request to stop, and `count_failure`.
-        self._memory = mmap.mmap(-1, 2 * _BYTE)
+    def __init__(self, workers: int) -> None:
+        self._mail_slots = range(max(1, workers - 1))
+        upkeep_at = len(self._mail_slots)
+        self._upkeep_slot, self._poll_slot = upkeep_at, upkeep_at + min(1, workers - 1)
+        # Anonymous, so the same memory in every child.
+        self._memory = mmap.mmap(-1, (_REFUSED + len(UPKEEP_TASKS)) * _BYTE)
         # Locked by byte: the system unlocks what a process held when it ends, however that is.
         self._slots, path = tempfile.mkstemp(prefix="coursebell-")
         Path(path).unlink()  # the children inherit the open file, and it ends with them
@@ -85,7 +97,7 @@ class Shared:
         signal.signal(number, stop)
 
     def _is_mail_busy(self) -> bool:
-        for slot in range(self._mail_slots):
+        for slot in self._mail_slots:
             if not self._lock(slot):
                 return True
             self._unlock(slot)
@@ -94,12 +106,37 @@ class Shared:
     @contextlib.contextmanager
     def mail_slot(self) -> Iterator[bool]:
         """Give whether this child may perform actions now; if so, it may for as long as inside."""
-        slot = next(filter(self._lock, range(self._mail_slots)), None)
+        slot = next(filter(self._lock, self._mail_slots), None)
         try:
             yield slot is not None
         finally:
             if slot is not None:
                 self._unlock(slot)
+
+    @contextlib.contextmanager
+    def upkeep_slot(self, task: str) -> Iterator[bool]:
+        """Give whether this child may do this upkeep now; if so, it may for as long as inside.
+
+        A task that is refused is remembered until `take_refused` returns it.
+        """
+        slot = self._poll_slot if task == SOURCE_CHECK else self._upkeep_slot
+        if not self._lock(slot):
+            self._memory[_REFUSED + UPKEEP_TASKS.index(task)] = 1
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._unlock(slot)
+
+    def take_refused(self) -> list[str]:
+        """Return the upkeep tasks that were refused since the last call."""
+        refused = []
+        for at, task in enumerate(UPKEEP_TASKS, start=_REFUSED):
+            if self._memory[at]:
+                self._memory[at] = 0
+                refused.append(task)
+        return refused
 
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:

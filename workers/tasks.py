@@ -1,12 +1,13 @@
-"""The Celery tasks: thin, and told nothing. Each looks into the ledger and does what is due.
+"""The Celery tasks: thin, without arguments. Each reads from the ledger what is due, and does it.
 
-A task ends after some seconds also when more is due, and rings for the rest, so that one kind of
-work never keeps the other waiting.
+A lookup or action task ends after some seconds even if more is due, and wakes a worker for the
+rest, so that lookups and actions take turns. Upkeep may take minutes, in the few children that
+`Shared.upkeep_slot` allows; the others stay free for lookups and actions.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 
 import structlog
 from celery import shared_task
@@ -19,7 +20,7 @@ from workers.check.backfill import missed_in
 from workers.check.catalogue import learn_catalogue
 from workers.check.check import check_all
 from workers.check.reconcile.nightly import is_nightly_due, nightly
-from workers.child import this_child
+from workers.child import Child, this_child
 from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.drain import drain_batch
 from workers.names import (
@@ -43,6 +44,26 @@ _NIGHTLY_S = 240.0  # to read the lists
 _WEBHOOKS_LEASE_S = 300.0  # a task is ended by then
 
 _log = structlog.get_logger("task")
+
+
+def _upkeep_task(name: str) -> Callable[[Callable[[Child], None]], Callable[[], None]]:
+    """Register a task of the queue `upkeep`, which does nothing while its slot is taken.
+
+    The sweep wakes a worker for a task that was refused, until its slot is free.
+    """
+
+    def register(do: Callable[[Child], None]) -> Callable[[], None]:
+        @shared_task(name=name)
+        @wraps(do)
+        def run() -> None:
+            child = this_child()
+            with child.shared.upkeep_slot(name) as is_free:
+                if is_free:
+                    do(child)
+
+        return run
+
+    return register
 
 
 @shared_task(name=LOOKUP_DRAIN)
@@ -73,17 +94,16 @@ def perform_actions() -> None:
 
 @shared_task(name=OUTBOX_SWEEP)
 def sweep_outbox() -> None:
-    """Settle what was left behind, and start what was planned and never started."""
+    """Settle what a lost worker left behind, and wake workers for what was never started."""
     child = this_child()
     sweep(child.workshop.performing)
     child.heartbeat.beat()
-    child.workshop.bell.ring(LOOKUP_DRAIN, ACTION_PERFORM)
+    child.workshop.bell.ring(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())
 
 
-@shared_task(name=LEDGER_RETAIN)
-def retain_ledger() -> None:
+@_upkeep_task(LEDGER_RETAIN)
+def retain_ledger(child: Child) -> None:
     """Delete what has been kept long enough, in small steps with pauses between them."""
-    child = this_child()
     tools, clock = child.workshop, child.workshop.clock
     end = clock.monotonic() + _LONGEST_S
 
@@ -98,10 +118,10 @@ def retain_ledger() -> None:
         tools.bell.ring(LEDGER_RETAIN)
 
 
-@shared_task(name=SOURCE_PROBE)
-def probe_source() -> None:
+@_upkeep_task(SOURCE_PROBE)
+def probe_source(child: Child) -> None:
     """Find out, now and then, whether several records may be read with one question."""
-    tools = this_child().workshop
+    tools = child.workshop
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PROBE_S, lambda: None)
     try:
         with tools.sources.lend(patience) as source:
@@ -110,10 +130,10 @@ def probe_source() -> None:
         _log.info("source.unprobed", error=str(error))
 
 
-@shared_task(name=SOURCE_CHECK)
-def check_source() -> None:
-    """Look for what changed and nobody told us of."""
-    tools = this_child().workshop
+@_upkeep_task(SOURCE_CHECK)
+def check_source(child: Child) -> None:
+    """Poll: list what changed, and have what is new read."""
+    tools = child.workshop
     done = check_all(tools.checking, for_s=_LONGEST_S)
     if done.news:
         tools.bell.ring(LOOKUP_DRAIN)
@@ -123,20 +143,20 @@ def check_source() -> None:
         learn_catalogue(tools.checking, tools.performing.setup.rules)
 
 
-@shared_task(name=SOURCE_RECONCILE)
-def reconcile_source() -> None:
-    """Hold all that is there against all that is here, once a night."""
-    tools = this_child().workshop
+@_upkeep_task(SOURCE_RECONCILE)
+def reconcile_source(child: Child) -> None:
+    """Compare everything in Nexudus with everything in the ledger, once a night."""
+    tools = child.workshop
     with reading(tools.engine) as connection:
         due = is_nightly_due(connection, tools.clock.now(), tools.performing.setup.zone)
     if due and nightly(tools.checking, tools.clock.monotonic() + _NIGHTLY_S):
         tools.bell.ring(LOOKUP_DRAIN)
 
 
-@shared_task(name=HOOKS_GUARD)
-def check_hooks() -> None:
+@_upkeep_task(HOOKS_GUARD)
+def check_hooks(child: Child) -> None:
     """Check the webhooks that call us."""
-    tools = this_child().workshop
+    tools = child.workshop
     now, holder = tools.clock.now(), tools.clock.new_id()
     with writing(tools.engine) as connection:
         if not is_check_due(connection, now):

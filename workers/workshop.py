@@ -26,6 +26,7 @@ from workers.deliver.context import DeliveryTools, SendSetup, never
 from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
+from workers.shared import children_of
 from workers.source.asking import Denials
 from workers.source.budget import Budget, Budgeting
 from workers.source.client import Source
@@ -258,9 +259,9 @@ def _shipped_rules() -> Path:
 
 def make_budget(settings: Settings, clock: Clock) -> Budget:
     """Return the share in the source's limits that this process has with all others."""
-    # Without a broker the limits are divided among the workers and one command given by hand.
-    workers = 1 if settings.broker_url == IN_MEMORY else settings.workers
-    return Budget(settings.nexudus_limits, settings.broker_url, shares=workers + 1, clock=clock)
+    # Without a broker the limits are divided among the children and one command run by hand.
+    programs = 1 if settings.broker_url == IN_MEMORY else children_of(settings.workers)
+    return Budget(settings.nexudus_limits, settings.broker_url, shares=programs + 1, clock=clock)
 
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:

@@ -291,7 +291,10 @@ class Settings:
         default="60",
     )
     workers: int = setting(
-        whole_number(1, _MOST_WORKERS), "How many worker children run on this machine.", default="2"
+        whole_number(1, _MOST_WORKERS),
+        "How many worker children run on this machine, beside one more for polling and other"
+        " upkeep.",
+        default="2",
     )
 
 

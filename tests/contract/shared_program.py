@@ -5,9 +5,10 @@ import signal
 import sys
 import time
 
+from workers.names import LEDGER_RETAIN, SOURCE_CHECK, SOURCE_RECONCILE
 from workers.shared import Shared
 
-SHARED = Shared(mail_slots=1)
+SHARED = Shared(workers=2)
 
 
 def in_child(scene: str) -> tuple[int, int]:
@@ -19,6 +20,10 @@ def in_child(scene: str) -> tuple[int, int]:
         return child, reader
     if scene == "slot":
         with SHARED.mail_slot() as is_free:
+            os.write(writer, b"free" if is_free else b"busy")
+            signal.pause()
+    elif scene == "upkeep":
+        with SHARED.upkeep_slot(SOURCE_RECONCILE) as is_free:
             os.write(writer, b"free" if is_free else b"busy")
             signal.pause()
     elif scene == "stop":
@@ -55,6 +60,18 @@ def main() -> None:
         os.waitpid(child, 0)
         with SHARED.mail_slot() as is_free, SHARED.mail_slot() as again:
             say("afterwards:", is_free, again)
+        return
+    if scene == "upkeep":
+        with (
+            SHARED.upkeep_slot(LEDGER_RETAIN) as is_free,
+            SHARED.upkeep_slot(SOURCE_CHECK) as polls,
+        ):
+            say("beside it:", is_free, polls)
+        say("refused:", *SHARED.take_refused())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with SHARED.upkeep_slot(LEDGER_RETAIN) as is_free:
+            say("afterwards:", is_free, *SHARED.take_refused())
         return
     if scene == "stop":
         SHARED.stop()

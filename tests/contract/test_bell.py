@@ -11,9 +11,9 @@ from ledger.clock import SYSTEM_CLOCK
 from tests.servers.programs import wait_until
 from workers.bell import MOST_WAITING, Bell
 from workers.broker.connecting import IN_MEMORY
-from workers.names import ACTION_PERFORM, LOOKUP_DRAIN, QUEUE
+from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, UPKEEP, WORK
 
-QUEUE_KEY = f"coursebell:{QUEUE}"
+QUEUE_KEY, UPKEEP_KEY = f"coursebell:{WORK}", f"coursebell:{UPKEEP}"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def broker(broker_url: str) -> Iterator[redis.Redis]:
 
 
 def _empty(client: redis.Redis) -> None:
-    client.delete(QUEUE_KEY, *client.scan_iter(match="coursebell:waiting:*"))
+    client.delete(QUEUE_KEY, UPKEEP_KEY, *client.scan_iter(match="coursebell:waiting:*"))
 
 
 def rung(broker_url: str, *tasks: str) -> None:
@@ -36,9 +36,9 @@ def rung(broker_url: str, *tasks: str) -> None:
     bell.close()
 
 
-def messages(broker: redis.Redis) -> list[tuple[str, object]]:
-    """Return the task of each message in the queue, and when it expires."""
-    headers = [json.loads(message)["headers"] for message in broker.lrange(QUEUE_KEY, 0, -1)]
+def messages(broker: redis.Redis, key: str = QUEUE_KEY) -> list[tuple[str, object]]:
+    """Return the task of each message in a queue, and when it expires."""
+    headers = [json.loads(message)["headers"] for message in broker.lrange(key, 0, -1)]
     return [(one["task"], one["expires"]) for one in headers]
 
 
@@ -69,10 +69,14 @@ def test_a_message_that_was_lost_silences_its_task_for_seconds_only(
     assert broker.llen(QUEUE_KEY) == 1
 
 
-def test_while_no_worker_runs_the_queue_stays_short(broker_url: str, broker: redis.Redis) -> None:
+def test_while_no_worker_runs_a_queue_stays_short_and_does_not_hold_up_the_other(
+    broker_url: str, broker: redis.Redis
+) -> None:
     broker.rpush(QUEUE_KEY, *["a message"] * MOST_WAITING)
     rung(broker_url, LOOKUP_DRAIN)
     assert broker.llen(QUEUE_KEY) == MOST_WAITING
+    rung(broker_url, LEDGER_RETAIN)
+    assert messages(broker, UPKEEP_KEY) == [(LEDGER_RETAIN, None)]
     broker.lpop(QUEUE_KEY)
     rung(broker_url, LOOKUP_DRAIN)
     assert broker.llen(QUEUE_KEY) == MOST_WAITING
@@ -82,7 +86,7 @@ def test_within_one_process_too_the_queue_stays_short() -> None:
     for number in range(MOST_WAITING + 5):
         rung(IN_MEMORY, f"{LOOKUP_DRAIN}.{number}")
     with Celery(broker=IN_MEMORY, set_as_current=False) as app, app.connection() as connection:
-        queue = connection.SimpleQueue(QUEUE)
+        queue = connection.SimpleQueue(WORK)
         assert queue.qsize() == MOST_WAITING
         queue.clear()
         queue.close()

@@ -1,9 +1,21 @@
-"""What a worker shares with the children it forked: the request to stop, and who sends email."""
+"""What a worker shares with the children it forked: the request to stop, and who may do what."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import redis
+
+from ledger.tables import checks
+from schemas.settings import load_settings
+from tests.contract.ledger_rig import rows
+from tests.servers.ready_ledgers import sqlite_copy
+from workers import tasks
+from workers.child import become_child, leave_child, this_child
+from workers.names import SOURCE_PROBE, UPKEEP, UPKEEP_TASKS
+from workers.shared import Shared
+from workers.workshop import lay_foundation
 
 
 @pytest.mark.parametrize(
@@ -11,6 +23,16 @@ import pytest
     [
         # One child at a time sends, and what a killed one had is free again.
         ("slot", ["free", "beside it: False", "afterwards: True False"]),
+        # One child at a time does upkeep, beside one that polls; what is refused is remembered.
+        (
+            "upkeep",
+            [
+                "free",
+                "beside it: False True",
+                "refused: ledger.retain",
+                "afterwards: True",
+            ],
+        ),
         ("stop", ["here", "told", "ended by: 0", "parent: True"]),
         # A signal to a child alone waits until its work is done, and asks nobody else to stop.
         ("finish", ["here", "done", "ended by: 15", "parent: False"]),
@@ -25,3 +47,36 @@ def test_children_and_their_worker_agree(scene: str, printed: list[str]) -> None
         check=True,
     )
     assert done.stdout.splitlines() == printed
+
+
+def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worker_for_it(
+    tmp_path: Path, broker_url: str
+) -> None:
+    settings = load_settings(
+        {
+            "COURSEBELL_DATA_DIR": str(tmp_path),
+            "COURSEBELL_DATABASE_URL": sqlite_copy(tmp_path / "ledger.db"),
+            "COURSEBELL_BROKER_URL": broker_url,
+        }
+    )
+    upkeep = (
+        tasks.check_source,
+        tasks.check_hooks,
+        tasks.probe_source,
+        tasks.reconcile_source,
+        tasks.retain_ledger,
+    )
+    shared = Shared(workers=1)
+    with redis.Redis.from_url(broker_url, decode_responses=True) as broker:
+        broker.delete(f"coursebell:{UPKEEP}", *broker.scan_iter(match="coursebell:waiting:*"))
+        become_child(settings, lay_foundation(settings), shared)
+        try:
+            with shared.upkeep_slot(SOURCE_PROBE):
+                for task in upkeep:
+                    task()
+            assert rows(this_child().workshop.engine, checks) == []
+            tasks.sweep_outbox()
+        finally:
+            leave_child()
+        assert broker.llen(f"coursebell:{UPKEEP}") == len(upkeep) == len(UPKEEP_TASKS)
+    assert shared.take_refused() == []

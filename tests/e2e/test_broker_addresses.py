@@ -28,7 +28,7 @@ from workers.broker import choose
 from workers.broker.running import free_port
 from workers.celery_app import make_worker_app
 from workers.environment import load
-from workers.names import LOOKUP_DRAIN, QUEUE
+from workers.names import LOOKUP_DRAIN, WORK
 from workers.source.budget import Budget
 
 USER, PASSWORD = "ana", "o/d:d@%2F#?"
@@ -137,7 +137,7 @@ def test_celery_the_limiter_and_our_ping_reach_the_same_database(
         assert inside.keys("coursebell:budget:*")
         with make_ringer(url) as ringer:
             ringer.send_task(LOOKUP_DRAIN)
-        assert inside.llen(f"coursebell:{QUEUE}") == 1
+        assert inside.llen(f"coursebell:{WORK}") == 1
     received = []
     with make_worker_app(settings) as app, app.connection_for_read() as connection:
         channel = connection.channel()

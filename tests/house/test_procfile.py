@@ -1,4 +1,4 @@
-"""What starts our processes elsewhere names commands there are, and workers hear what is rung."""
+"""Whatever starts our processes names real commands, and workers consume every queue."""
 
 from pathlib import Path
 
@@ -6,9 +6,8 @@ import yaml
 
 from schemas.settings import load_settings
 from tests.house.source_tree import ROOT, mistake_in, rooms
-from workers.bell import make_ringer
 from workers.celery_app import make_worker_app
-from workers.names import QUEUE
+from workers.names import QUEUES, UPKEEP, UPKEEP_TASKS, WORK, queue_of
 from workers.supervisor import python_program
 
 BROKER = "redis://no-broker-is-needed-for-this-test.invalid"
@@ -53,11 +52,14 @@ def test_python_programs_are_started_in_one_place_that_leaves_out_the_working_fo
     assert "-P" in python_program("service", "serve")
 
 
-def test_the_workers_hear_the_queue_that_is_rung(tmp_path: Path) -> None:
+def test_the_procfiles_worker_consumes_the_queue_of_every_task(tmp_path: Path) -> None:
     environment = {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_BROKER_URL": BROKER}
     worker = make_worker_app(load_settings(environment))
-    assert set(worker.amqp.queues.consume_from) == {QUEUE}
-    assert make_ringer(BROKER).conf.task_default_queue == QUEUE
+    assert set(worker.amqp.queues.consume_from) == set(QUEUES)
+    worker.finalize()
+    ours = {task for task in worker.tasks if not task.startswith("celery.")}
+    assert {queue_of(task) for task in ours} == {WORK, UPKEEP}
+    assert {task for task in ours if queue_of(task) == UPKEEP} == set(UPKEEP_TASKS)
 
 
 def _started_by(unit: Path) -> list[str]:
