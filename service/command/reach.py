@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import click
 
+from schemas.checkup import at_nexudus
 from schemas.errors import SourceError
-from workers.source.checkup.values import at_nexudus
 
 OUT_OF_REACH = 4
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from schemas.checkup import Check, Verdict
 from schemas.settings import MailAddress, Settings, load_settings
 from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import HANG_UP, ScriptedSmtp
 from workers.actions.email.checkup import mail_checks
-from workers.source.checkup.values import Check, Verdict
 
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 ANA = "ana@people.example"

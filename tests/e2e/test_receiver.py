@@ -14,12 +14,12 @@ import psutil
 import pytest
 import requests
 
+from schemas.checkup import Verdict
 from schemas.notification import MOST_BYTES
 from service.refusals import MOST_PER_MINUTE
 from tests.e2e.house import RELAY_TOKEN, House, living
 from tests.e2e.test_input import HOOKS, signed
 from tests.servers.programs import wait_until
-from workers.source.checkup import Verdict
 
 HOOK = HOOKS[0]
 BEARER = {"Authorization": f"Bearer {RELAY_TOKEN}"}

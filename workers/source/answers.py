@@ -40,6 +40,11 @@ class Missing:
     """The source says there is no such record, or says nothing better: see `certain`."""
 
     certain: bool
+    status: int = field(default=0, compare=False)
+
+
+class AccessDenied(SourceRefused):
+    """The source answered 401 or 403: the sign-in or a role is missing."""
 
 
 class WriteDenied(SourceRefused):
@@ -110,9 +115,11 @@ def read_answer(answer: Answer) -> object | Missing:
         case _Meaning.READ:
             return _json(answer)
         case _Meaning.GONE | _Meaning.DOUBTFUL:
-            return Missing(certain=meaning is _Meaning.GONE)
+            return Missing(certain=meaning is _Meaning.GONE, status=answer.status)
         case _Meaning.WAIT:
             raise SourceThrottled(said, retry_after_s=_retry_after_s(answer.headers))
+        case _Meaning.NO if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise AccessDenied(said)
         case _Meaning.NO:
             raise SourceRefused(said)
         case _:
@@ -140,11 +147,8 @@ def read_written(answer: Answer) -> object:
         return envelope.get("Value")
     try:
         found = read_answer(answer)
-    except SourceRefused as error:
-        # A 403 with a page is the source's edge and is read as no answer.
-        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise WriteDenied(str(error)) from None
-        raise
+    except AccessDenied as error:
+        raise WriteDenied(str(error)) from None
     if isinstance(found, Missing):
         if found.certain:
             raise SourceRefused("the source has no such record to write to")

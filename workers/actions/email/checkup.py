@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime
 
+from schemas.checkup import Check, Topic, Verdict
 from schemas.errors import (
     ChannelUnavailable,
     DeliveryRefused,
@@ -20,7 +21,6 @@ from workers.actions.email.address import AddressUnusable
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
 from workers.actions.email.smtp import Mailer
-from workers.source.checkup.values import Check, Topic, Verdict
 
 _STEPS = {
     "CONNECT": "connection",

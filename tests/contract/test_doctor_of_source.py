@@ -17,6 +17,7 @@ from ledger.people import accept_person
 from ledger.proofs import proofs
 from ledger.sign_ins import keep_sign_in, sign_in_of
 from ledger.snapshots import accept_record
+from schemas.checkup import Check, Topic, Verdict
 from schemas.entity import Entity
 from schemas.records import Coworker
 from schemas.settings import API_URL, load_settings
@@ -25,11 +26,10 @@ from tests.contract.source_rig import HandClock, reads, serving, sqlite_ledger, 
 from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
 from workers.clocks import utc_now
 from workers.source.budget import Budget, BudgetState, Patience, Urgency
-from workers.source.checkup import Check, Topic, Verdict, check_up
-from workers.source.checkup.needs import LIST, NEEDS, READ, role
-from workers.source.checkup.reach import address_notes
-from workers.source.checkup.rounds import CheckUp
 from workers.source.client import Gone, Source
+from workers.source.doctor import CheckUp, check_up
+from workers.source.doctor_rights import LIST, NEEDS, READ, role
+from workers.source.doctor_sign_in import address_notes
 from workers.source.lending import Sources
 from workers.source.sign_in import Credentials, credentials_of
 
@@ -271,7 +271,7 @@ def test_without_a_sign_in_what_hangs_on_it_is_named_once_and_nobody_is_asked(
     misbehave(doctor.sandbox, "refuse-sign-in")
     found = doctor.checks()
     assert found["the rest"].verdict is Verdict.NOTE
-    assert "not checked, as we are not let in" in found["the rest"].found
+    assert "not checked, as the sign-in failed" in found["the rest"].found
     assert {one.topic for one in found.values()} == {Topic.SIGN_IN, Topic.LIMITS}
 
 
@@ -463,7 +463,7 @@ def test_the_address_of_somebody_else_is_reached_and_lets_nobody_in(doctor: Doct
     assert "COURSEBELL_NEXUDUS_URL" in (found["sign-in"].fix or "")
 
 
-def test_a_fault_of_ours_in_one_room_does_not_stop_the_others(doctor: Doctor) -> None:
+def test_a_fault_of_ours_in_one_step_does_not_stop_the_others(doctor: Doctor) -> None:
     class Faulty(Budget):
         def state(self) -> BudgetState:
             raise RuntimeError("geheim")

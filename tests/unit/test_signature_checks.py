@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from schemas.checkup import Check, Verdict
 from schemas.errors import BadSignature
 from schemas.refusals import Refusal
-from service.command.self_test import signature_checks
+from service.command.doctor import signature_checks
 from service.signature import verify
-from workers.source.checkup import Check, Verdict
 
 SECRETS = ("a newer secret", "an older secret")
 
@@ -59,7 +59,7 @@ def test_a_verifier_of_plain_letters_is_found_out() -> None:
 
 def test_a_verifier_that_takes_everything_is_found_out() -> None:
     found = by_name(signature_checks(SECRETS, trusting))
-    assert "changed is taken" in found["self-test"].found
+    assert "changed is accepted" in found["self-test"].found
 
 
 def test_a_secret_that_is_not_looked_at_is_found_out() -> None:

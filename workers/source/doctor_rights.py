@@ -1,0 +1,238 @@
+"""The doctor's questions to Nexudus, and which of the roles we need our user has.
+
+A role is an entity's name with -List or -Read (contract, section 7), and each is tried. Of what is
+read only Ids are kept, which lead to records of other kinds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from ledger.clock import SYSTEM_CLOCK
+from schemas.checkup import AGAIN, Check, Topic, at_nexudus
+from schemas.entity import PATHS, Entity
+from schemas.errors import CoursebellError, RecordUnreadable, SourceThrottled
+from schemas.records import load_record
+from schemas.records.answers import Page, load_page
+from workers.source.answers import AccessDenied, Missing
+from workers.source.budget import Patience, Urgency
+from workers.source.client import Source
+
+PATIENCE_S = 30.0  # for the turn of one question: a person is waiting
+LIST, READ = "List", "Read"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How we ask for a kind of record. `without` says what is lost; None: we need it."""
+
+    entity: Entity
+    ways: tuple[str, ...]
+    without: str | None = None
+
+
+NEEDS: tuple[Need, ...] = (
+    Need(Entity.COURSE_MEMBER, (LIST, READ)),
+    Need(Entity.COMPLETED_LESSON, (LIST, READ)),
+    Need(Entity.LESSON, (LIST, READ)),
+    Need(Entity.SECTION, (LIST, READ)),
+    Need(Entity.COURSE, (LIST, READ)),
+    Need(Entity.COWORKER, (READ,)),
+    Need(Entity.BUSINESS, (READ,), "the language of a location stays unknown"),
+    Need(Entity.USER, (READ,), "the language a member chose stays unknown"),
+    Need(Entity.LANGUAGE, (READ,), "the names of languages stay unknown"),
+    Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for everybody"),
+    Need(Entity.WEB_HOOK, (LIST, READ), "a webhook that Nexudus switched off goes unnoticed"),
+)
+
+# The fields that name another record, so that one can be read without a list.
+_NAMES_ANOTHER: Mapping[str, Entity] = {
+    "CourseMemberId": Entity.COURSE_MEMBER,
+    "CourseLessonId": Entity.LESSON,
+    "CourseId": Entity.COURSE,
+    "SectionId": Entity.SECTION,
+    "CoworkerId": Entity.COWORKER,
+    "BusinessId": Entity.BUSINESS,
+    "InvoicingBusinessId": Entity.BUSINESS,
+    "UserId": Entity.USER,
+    "PreferredLanguageId": Entity.LANGUAGE,
+    "SpaceWebsiteLanguageId": Entity.LANGUAGE,
+}
+_NONE_YET = (
+    "Nothing, if there are none in Nexudus yet. Else link our Nexudus user to the locations where"
+    " they are."
+)
+_UNLIKE = (
+    "Look for a newer version of Coursebell. If there is none, report the names of these fields."
+)
+_ACCESS = (
+    'In Nexudus, switch "API Access" on for our user, and give it the roles below. The account of a'
+    " portal member is not enough. If somebody ended our sign-in just now, run this again in a"
+    " minute."
+)
+
+
+class ReplyKind(Enum):
+    """What became of a question."""
+
+    VALUE = auto()
+    MISSING = auto()  # there is no such record, or no such address
+    NO_RIGHT = auto()  # after a good sign-in: a role is missing (contract, sections 1 and 7)
+    BUSY = auto()  # Nexudus asked us to wait, or our requests are used up
+    TROUBLE = auto()  # anything else
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The reply to a question; `sentence` says why there is no value."""
+
+    kind: ReplyKind
+    value: object = field(default=None, repr=False)
+    sentence: str = ""
+
+
+def patience(seconds: float = PATIENCE_S) -> Patience:
+    """Return how long a person waits from now on."""
+    return Patience(Urgency.PERSON, SYSTEM_CLOCK.monotonic() + seconds, lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Questions to the source whose failures are replies: none of our errors is raised."""
+
+    source: Source
+
+    def ask(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
+        """Ask for a path; once more if Nexudus asked us to wait a moment."""
+
+        def read(source: Source) -> object:
+            return source.asking.ask(path, query or {})
+
+        reply = self.read(read)
+        return self.read(read) if reply.kind is ReplyKind.BUSY else reply
+
+    def read(self, read: Callable[[Source], object], seconds: float = PATIENCE_S) -> Reply:
+        """Read something through the source client; what `read` returns is the value."""
+        self.source.asking.patience = patience(seconds)
+        try:
+            value = read(self.source)
+        except AccessDenied as error:
+            return Reply(ReplyKind.NO_RIGHT, sentence=at_nexudus(error))
+        except SourceThrottled as error:
+            return Reply(ReplyKind.BUSY, sentence=at_nexudus(error))
+        except CoursebellError as error:
+            return Reply(ReplyKind.TROUBLE, sentence=at_nexudus(error))
+        if not isinstance(value, Missing):
+            return Reply(ReplyKind.VALUE, value)
+        kind = ReplyKind.MISSING if value.certain else ReplyKind.TROUBLE
+        return Reply(kind, sentence=f"Nexudus answered {value.status}")
+
+
+def role(entity: Entity, way: str) -> str:
+    """Return what Nexudus calls the right to list or to read a kind of record."""
+    return f"{entity}-{way}"
+
+
+class Rights:
+    """Tries every role. `known` gives the Id of a record of a kind from the ledger, if any."""
+
+    def __init__(self, questions: Questions, known: Callable[[Entity], int | None]) -> None:
+        self._questions = questions
+        self._known = known
+        self._ids: dict[Entity, int] = {}
+        self._tried: set[ReplyKind] = set()
+
+    def checks(self) -> list[Check]:
+        """Return one line for each role, and one before them if every question was refused."""
+        # All lists first: their rows name the records that are read afterwards.
+        lists = {need.entity: self._list(need) for need in NEEDS if LIST in need.ways}
+        lines: list[Check] = []
+        for need in NEEDS:
+            if LIST in need.ways:
+                lines.append(lists[need.entity])
+            if READ in need.ways:
+                lines.append(self._read(need))
+        if self._tried == {ReplyKind.NO_RIGHT}:
+            found = "the sign-in works, but Nexudus refuses every question"
+            lines.insert(0, Topic.RIGHTS.problem("API access", found, _ACCESS))
+        return lines
+
+    def _list(self, need: Need) -> Check:
+        reply, page = self._page_of(need.entity)
+        self._tried.add(reply.kind)
+        name = role(need.entity, LIST)
+        if page is None:
+            return _refused(need, name, reply)
+        if not page.rows:
+            found = "the list is empty, so what it would show cannot be told"
+            return Topic.RIGHTS.note(name, found, _NONE_YET)
+        total = "" if page.total is None else f"; there are {page.total}"
+        return Topic.RIGHTS.ok(name, f"can be listed{total}")
+
+    def _read(self, need: Need) -> Check:
+        name = role(need.entity, READ)
+        record_id = self._id_of(need.entity)
+        if record_id is None:
+            return Topic.RIGHTS.note(name, "no record of this kind is known to try it with")
+        reply = self._questions.ask(f"{PATHS[need.entity]}/{record_id}")
+        self._tried.add(reply.kind)
+        if reply.kind is not ReplyKind.VALUE:
+            return _refused(need, name, reply)
+        try:
+            load_record(need.entity, reply.value)
+        except RecordUnreadable as error:
+            return _broken(need, name, f"a record has an unknown form: {error}", _UNLIKE)
+        self._learn(need.entity, reply.value)
+        return Topic.RIGHTS.ok(name, "a record was read and understood")
+
+    def _page_of(self, entity: Entity) -> tuple[Reply, Page | None]:
+        reply = self._questions.ask(PATHS[entity], {"page": "1", "size": "1"})
+        if reply.kind is not ReplyKind.VALUE:
+            return reply, None
+        try:
+            page = load_page(reply.value)
+        except RecordUnreadable:
+            return Reply(ReplyKind.TROUBLE, sentence="what Nexudus answers is not a list"), None
+        for row in page.rows:
+            self._learn(entity, row)
+        return reply, page
+
+    def _id_of(self, entity: Entity) -> int | None:
+        found = self._ids.get(entity) or self._known(entity)
+        if found is None and not any(need.entity is entity and LIST in need.ways for need in NEEDS):
+            self._page_of(entity)  # we do not need this list, but it may be allowed
+            found = self._ids.get(entity)
+        return found
+
+    def _learn(self, entity: Entity, row: object) -> None:
+        for named, record_id in _named_by(entity, row) if isinstance(row, Mapping) else ():
+            self._ids.setdefault(named, record_id)
+
+
+def _named_by(entity: Entity, row: Mapping[str, object]) -> Iterator[tuple[Entity, int]]:
+    for name, named in {"Id": entity, **_NAMES_ANOTHER}.items():
+        value = row.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            yield named, value
+
+
+def _refused(need: Need, name: str, reply: Reply) -> Check:
+    """Say why something could not be listed or read."""
+    match reply.kind:
+        case ReplyKind.NO_RIGHT:
+            return _broken(
+                need, name, reply.sentence, f"In Nexudus, give our user the role {name}."
+            )
+        case ReplyKind.BUSY:
+            return Topic.RIGHTS.note(name, f"not checked: {reply.sentence}", AGAIN)
+        case ReplyKind.MISSING if not name.endswith(LIST):
+            found = "the record that was tried is gone, so this cannot be told"
+            return Topic.RIGHTS.note(name, found, AGAIN)
+        case _:
+            return _broken(need, name, reply.sentence, f"{AGAIN} If it persists, ask Nexudus.")
+
+
+def _broken(need: Need, name: str, found: str, fix: str) -> Check:
+    if need.without is None:
+        return Topic.RIGHTS.problem(name, found, fix)
+    return Topic.RIGHTS.note(name, f"{found}; without it {need.without}", fix)
