@@ -17,6 +17,7 @@ _PLACES = {
     "up": "service.command.up:up",
     "serve": "service.command.serving:serve",
     "worker": "service.command.serving:worker",
+    "scheduler": "service.command.serving:scheduler",
     "clock": "service.command.serving:clock",
     "migrate": "service.command.serving:migrate",
     "demo": "service.command.demo:demo",

@@ -1,4 +1,4 @@
-"""`serve`, `worker`, `clock`, `migrate`: one process each, as the Procfile starts them."""
+"""`serve`, `worker`, `scheduler`, `migrate`: one process each, as the Procfile starts them."""
 
 import os
 import resource
@@ -158,8 +158,8 @@ def _check_without_broker(settings: Settings) -> None:
 
 
 @click.command()
-def clock() -> None:
-    """Run the clock that rings the workers when something is due."""
+def scheduler() -> None:
+    """Run the scheduler that wakes the workers when something is due."""
     settings = settings_now()
     wait_for_ledger(settings)
     check_secret_key(settings, signs=False)
@@ -177,6 +177,13 @@ def clock() -> None:
     ).run(stop)
     bell.close()
     engine.dispose()
+
+
+clock = click.Command(
+    "clock",
+    callback=scheduler.callback,
+    help="Run the scheduler; the older name of `coursebell scheduler`.",
+)
 
 
 @click.command()
