@@ -20,10 +20,6 @@ class Clock:
         """Return the time as aware UTC."""
         return datetime.now(UTC)
 
-    def __call__(self) -> datetime:
-        """Return the time: until the last caller uses `now`."""
-        return self.now()
-
     def monotonic(self) -> float:
         """Return seconds that never run backwards, for measuring how long something takes."""
         return time.monotonic()

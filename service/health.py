@@ -15,6 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from ledger.actions import next_action_at
 from ledger.beats import beats_ahead, last_beats
+from ledger.clock import Clock
 from ledger.controls import sending_of
 from ledger.engine import Engine, check_writable, reading
 from ledger.lookups import next_lookup_at
@@ -32,7 +33,6 @@ from service.hearing import check_part
 from workers.actions.email.action import EmailAction
 from workers.bell import broker_answers
 from workers.broker.address import broker_url_now
-from workers.clocks import Clock
 from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
 from workers.supervisor import Failing, failing_programs
 

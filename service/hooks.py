@@ -19,6 +19,7 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from ledger.clock import Clock
 from ledger.intake import BEARER, Arrival, Origin
 from ledger.writer import GroupWriter
 from schemas.entity import Entity, followed_entity
@@ -27,7 +28,6 @@ from schemas.notification import MOST_BYTES, Statements, parse_hook, parse_relay
 from schemas.refusals import Refusal
 from schemas.settings import Settings
 from service.signature import claimed_digest, verify
-from workers.clocks import Clock
 
 HOOKS = "/hooks/"
 RELAY = "/hooks/relay"

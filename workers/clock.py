@@ -14,12 +14,12 @@ import structlog
 from ledger.actions import next_action_at
 from ledger.beats import give_lease_back, take_lease
 from ledger.checks import is_first_look_wanted
+from ledger.clock import Clock
 from ledger.engine import Engine, writing
 from ledger.lookups import next_lookup_at
 from ledger.migrate import RevisionWatch
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from workers.bell import Bell
-from workers.clocks import Clock
 from workers.heartbeat import Heartbeat
 from workers.logs import RepeatedFault
 from workers.names import (

@@ -8,11 +8,11 @@ from pathlib import Path
 import structlog
 
 from ledger.beats import beat
+from ledger.clock import Clock
 from ledger.engine import Engine, reading, writing
 from ledger.skew import clock_ahead
 from schemas.errors import LedgerUnavailable
 from schemas.skew import TOLERANCE
-from workers.clocks import Clock
 from workers.continuity import Continuity
 from workers.logs import RepeatedFault
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from workers.clocks import Clock
+from ledger.clock import Clock
 
 Renew = Callable[[], bool]  # writes the renewal; False if the lease is no longer ours
 

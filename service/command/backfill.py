@@ -1,7 +1,6 @@
 """`backfill`: ask Nexudus now, about a window of time or about one person."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from schemas.states import Mode
 from service.command.common import (
     as_json,
     checking_now,
+    command_clock,
     local,
     print_json,
     printable,
@@ -44,7 +44,6 @@ from workers.check.backfill import (
 )
 from workers.check.review import Review, read_found, review
 from workers.check.tools import Checking
-from workers.clocks import utc_now
 from workers.source.budget import Urgency
 from workers.workshop import make_looking_up, make_send_setup
 
@@ -134,7 +133,7 @@ def backfill(**options: Any) -> None:  # noqa: ANN401 - the options, as click ha
         reviewed, released = None, list[int]()
         if not wish.dry_run:
             looking_up = make_looking_up(settings, checking, setup.rules)
-            states = read_found(looking_up, found, time.monotonic() + _PATIENCE_S)
+            states = read_found(looking_up, found, command_clock().monotonic() + _PATIENCE_S)
             now = checking.clock.now()
             reviewed = review(checking.engine, setup, found, states, now)
             _say(review_lines(reviewed, now, whole=wish.show_addresses), wish)
@@ -189,7 +188,7 @@ def _decided(engine: Engine, reviewed: Review, wish: _Wish) -> list[int]:
         return []
     with writing(engine) as connection:
         ids = [one.action.action_id for one in going]
-        released = release_held(connection, ids, who_decides(), utc_now())
+        released = release_held(connection, ids, who_decides(), command_clock().now())
     _say([f"{len(released)} released. `coursebell tail` shows them go."], wish)
     return released
 
@@ -199,7 +198,7 @@ def _refuse_what_makes_no_sense(wish: _Wish) -> None:
         raise click.UsageError("Give either --since, as in --since 2d, or --person.")
     if wish.who is not None and wish.until is not None:
         raise click.UsageError("--until belongs to --since; a person is asked about as a whole.")
-    if wish.since is not None and wish.since >= (wish.until or utc_now()):
+    if wish.since is not None and wish.since >= (wish.until or command_clock().now()):
         raise click.UsageError("The window ends before it begins.")
 
 
@@ -314,7 +313,7 @@ def _age(age: timedelta) -> str:
 def _review_plain(reviewed: Review | None, released: list[int], wish: _Wish) -> dict[str, object]:
     if reviewed is None:
         return {}
-    now = utc_now()
+    now = command_clock().now()
     return {
         "unread": reviewed.unread,
         "failed": reviewed.failed,

@@ -10,8 +10,7 @@ import click
 from ledger.backup import make_backup
 from schemas.errors import BackupUnusable
 from schemas.settings import Settings
-from service.command.common import as_json, opened_ledger, print_json, settings_now
-from workers.clocks import utc_now
+from service.command.common import as_json, command_clock, opened_ledger, print_json, settings_now
 from workers.workshop import SECRET_KEY_FILE
 
 FAILED = 1
@@ -28,7 +27,7 @@ def backup(target: str, *, as_json: bool) -> None:
     PostgreSQL. No file is ever overwritten.
     """
     settings = settings_now()
-    now = utc_now()
+    now = command_clock().now()
     file = _file_for(target, now)
     key = _own_key(settings)
     with opened_ledger(settings) as engine:

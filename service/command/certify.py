@@ -22,6 +22,7 @@ from service.command.common import (
     as_json,
     check_secret_key,
     checking_now,
+    command_clock,
     print_json,
     printable,
     settings_now,
@@ -33,7 +34,6 @@ from workers.certify.reading import certify as certified
 from workers.certify.reading import window_of
 from workers.certify.signing import Verdict, signed, signed_page, verify
 from workers.certify.values import Window
-from workers.clocks import utc_now
 from workers.workshop import read_rules, secret_key
 
 DIFFERS = 1
@@ -97,7 +97,7 @@ def certify(
 
 
 def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window:
-    zone, now = ZoneInfo(settings.zone), utc_now()
+    zone, now = ZoneInfo(settings.zone), command_clock().now()
     yesterday = now.astimezone(zone).date() - timedelta(days=1)
     begin = _day(first) or _day(last) or yesterday
     end = _day(last) or max(begin, yesterday)
@@ -130,7 +130,7 @@ def _made(settings: Settings, window: Window) -> Document:
         told_if_out_of_reach("The certificate could not be made", "Nothing was found out."),
     ):
         found = certified(checking, window, rules)
-    maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, utc_now())
+    maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
     return signed(document_of(found, maker), secret_key(settings))
 
 

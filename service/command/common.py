@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
@@ -11,6 +10,7 @@ from datetime import datetime
 
 import click
 
+from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.migrate import check_revision
 from schemas.errors import LedgerNotReady, LedgerUnavailable
@@ -18,7 +18,6 @@ from schemas.settings import Settings, weak_secrets
 from service.command.terminal import shows_unicode
 from workers.broker.address import broker_url_now
 from workers.check.tools import Checking
-from workers.clocks import utc_now
 from workers.environment import load
 from workers.workshop import checked_secret_key, has_secret_key, make_budget, make_sources
 
@@ -34,6 +33,13 @@ show_addresses = click.option(
 def settings_now() -> Settings:
     """Return the settings of this process. Raises `ConfigurationError`."""
     return load(os.environ)
+
+
+def command_clock() -> Clock:
+    """Return the clock that the running command was invoked with (`obj`), or the system's."""
+    context = click.get_current_context(silent=True)
+    given = None if context is None else context.find_object(Clock)
+    return SYSTEM_CLOCK if given is None else given
 
 
 def with_own_broker(settings: Settings) -> Settings:
@@ -70,12 +76,13 @@ def checking_now(settings: Settings) -> Iterator[Checking]:
 
     Raises as `opened_ledger`.
     """
+    clock = command_clock()
     with (
         opened_ledger(settings) as engine,
-        closing(make_budget(settings, utc_now)) as budget,
-        closing(make_sources(settings, engine, utc_now, budget)) as sources,
+        closing(make_budget(settings, clock)) as budget,
+        closing(make_sources(settings, engine, clock, budget)) as sources,
     ):
-        yield Checking(engine, sources.lend, utc_now)
+        yield Checking(engine, sources.lend, clock)
 
 
 def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S) -> None:
@@ -89,7 +96,8 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
         LedgerUnavailable: it refuses us until a person changes something.
         ConfigurationError: this version must not use it.
     """
-    give_up_at = time.monotonic() + patience_s
+    clock = command_clock()
+    give_up_at = clock.monotonic() + patience_s
     waiting = False
     while True:
         try:
@@ -103,7 +111,7 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
             )
             return
         except LedgerNotReady:
-            if time.monotonic() >= give_up_at:
+            if clock.monotonic() >= give_up_at:
                 raise
             if not waiting:
                 waiting = True
@@ -112,7 +120,7 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
                     "`coursebell migrate`.",
                     err=True,
                 )
-            time.sleep(_LOOK_EVERY_S)
+            clock.sleep(_LOOK_EVERY_S)
 
 
 def check_secret_key(settings: Settings, *, signs: bool) -> None:
@@ -126,7 +134,7 @@ def check_secret_key(settings: Settings, *, signs: bool) -> None:
     """
     if signs or has_secret_key(settings):
         with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
-            checked_secret_key(settings, engine, utc_now())
+            checked_secret_key(settings, engine, command_clock().now())
 
 
 def warn_of_weak_secrets(settings: Settings, *names: str) -> None:

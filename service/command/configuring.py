@@ -8,10 +8,9 @@ import click
 from ledger.engine import reading, writing
 from ledger.keys import accept_key, choices_kept
 from schemas.settings import describe
-from service.command.common import as_json, opened_ledger, print_json, settings_now
+from service.command.common import as_json, command_clock, opened_ledger, print_json, settings_now
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.groups import Commands
-from workers.clocks import utc_now
 from workers.workshop import secret_key
 
 
@@ -56,5 +55,5 @@ def accept_secret_key(*, yes: bool) -> None:
                 return
         key = secret_key(settings)
         with writing(engine) as connection:
-            accept_key(connection, key, who_decides(), utc_now())
+            accept_key(connection, key, who_decides(), command_clock().now())
     click.echo("The ledger belongs to this secret key now. Restart every process that has another.")

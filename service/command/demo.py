@@ -5,12 +5,10 @@ The stand-in is a program of its own, started like any other; nothing here knows
 
 import json
 import os
-import secrets
 import shlex
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -21,6 +19,7 @@ import click
 
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
+from service.command.common import command_clock
 from service.command.demo_story import Stage, first_address, play
 from service.command.serving import prepare_ledger, stop_on_signals
 from service.command.up import STOP_ORDER, broker_follower, running_broker, start_programs
@@ -88,6 +87,7 @@ def command_line(folder: Path, *words: str) -> str:
 
 def demo_environment(folder: Path) -> dict[str, str]:
     """Return an environment for the demo's processes: none of the user's own settings reach it."""
+    clock = command_clock()
     own = {
         name: text
         for name, text in os.environ.items()
@@ -97,8 +97,8 @@ def demo_environment(folder: Path) -> dict[str, str]:
         "COURSEBELL_DATA_DIR": str(folder),
         "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
         "COURSEBELL_NEXUDUS_USERNAME": "demo@example.org",
-        "COURSEBELL_NEXUDUS_PASSWORD": secrets.token_urlsafe(12),
-        "COURSEBELL_HOOK_SECRETS": secrets.token_urlsafe(24),
+        "COURSEBELL_NEXUDUS_PASSWORD": clock.random_bytes(12).hex(),
+        "COURSEBELL_HOOK_SECRETS": clock.random_bytes(24).hex(),
         "COURSEBELL_SMTP_URL": f"smtp://127.0.0.1:{free_port()}?tls=none",
         "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
         "COURSEBELL_COURSE_URL": "https://harbour-works.example/courses/{course_id}",
@@ -185,7 +185,8 @@ def _until_ready(url: str, stop: threading.Event) -> bool:
 
 
 def _patiently(stop: threading.Event) -> Iterator[None]:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not stop.is_set() and time.monotonic() < deadline:
+    clock = command_clock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while not stop.is_set() and clock.monotonic() < deadline:
         yield
         stop.wait(0.1)

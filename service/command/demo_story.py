@@ -2,13 +2,13 @@
 
 import json
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import CoursebellError
+from service.command.common import command_clock
 
 _PATIENCE_S = 60.0
 _LESSONS_FIRST = 3
@@ -70,8 +70,9 @@ def _steps(stage: Stage, say: Say) -> Iterator[None]:
 
 
 def _show_next_mail(stage: Stage, number: int, say: Say, stop: threading.Event) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
+    clock = command_clock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while clock.monotonic() < deadline:
         mails = _ask(stage, "/sandbox/mails")
         if stop.is_set():
             return

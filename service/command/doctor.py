@@ -16,7 +16,6 @@ from itertools import groupby
 import click
 import structlog
 
-from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import sending_of
 from ledger.engine import Engine, reading, writing
 from ledger.outages import outages_now, try_outages_now
@@ -30,6 +29,7 @@ from schemas.states import Mode
 from service.attention import SET_CLOCKS, clock_warnings, rule_warnings
 from service.command.common import (
     as_json,
+    command_clock,
     opened_ledger,
     print_json,
     printable,
@@ -87,19 +87,19 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     yield check
     if engine is not None:
         yield from _clocks(engine)
-    budget = stack.enter_context(closing(make_budget(settings, SYSTEM_CLOCK)))
+    budget = stack.enter_context(closing(make_budget(settings, command_clock())))
     sources = None
     if engine is not None:
-        sources = make_sources(settings, engine, SYSTEM_CLOCK, budget)
+        sources = make_sources(settings, engine, command_clock(), budget)
         stack.enter_context(closing(sources))
-    yield from check_up(CheckUp(settings, budget, SYSTEM_CLOCK, engine, sources))
+    yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources))
     yield from signature_checks(settings.hook_secrets)
     for weak in weak_secrets(settings):
         found = f"{weak.setting}: {weak.found}"
         yield Topic.SIGNATURE.note("short", found, _sentence(weak.fix))
     if engine is not None:
         with reading(engine) as connection:
-            refused = refused_since(connection, SYSTEM_CLOCK.now() - REFUSED_FOR)
+            refused = refused_since(connection, command_clock().now() - REFUSED_FOR)
             warnings = rule_warnings(connection, settings)
         yield from _refused(refused)
         yield from _rules(warnings)
@@ -122,7 +122,7 @@ def _ledger(settings: Settings, stack: ExitStack) -> tuple[Engine | None, Check]
 def _clocks(engine: Engine) -> Iterator[Check]:
     """Say which clocks differ from this machine's, as far as the ledger shows it."""
     with reading(engine) as connection:
-        found = list(clock_warnings(connection, SYSTEM_CLOCK.now()))
+        found = list(clock_warnings(connection, command_clock().now()))
     if not found:
         yield Topic.LEDGER.ok("clocks", "no time in it is ahead of this machine's")
     for line in found:
@@ -131,7 +131,7 @@ def _clocks(engine: Engine) -> Iterator[Check]:
 
 def signature_checks(hook_secrets: Sequence[str], verify: Verify = verify) -> list[Check]:
     """Check whether deliveries are accepted and forged ones refused, with these secrets."""
-    tried = tuple(hook_secrets) or (SYSTEM_CLOCK.new_id(),)
+    tried = tuple(hook_secrets) or (command_clock().new_id(),)
     return [_self_test(verify, tried), _known_answer(verify), _secrets(len(hook_secrets))]
 
 
@@ -216,7 +216,7 @@ def _rules(warnings: Sequence[str]) -> Iterator[Check]:
 
 def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Iterator[Check]:
     """Yield the steps to the mail server; if all succeed, let workers retry what waits for it."""
-    now, mode, outage = SYSTEM_CLOCK.now(), settings.mode, None
+    now, mode, outage = command_clock().now(), settings.mode, None
     if engine is not None:
         with reading(engine) as connection:
             mode = sending_of(connection).mode

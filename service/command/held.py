@@ -22,6 +22,7 @@ from schemas.reasons import EXPLANATIONS, HOLDING, Reason
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -32,7 +33,6 @@ from service.command.common import (
 )
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.why import STATES
-from workers.clocks import utc_now
 
 NOT_DONE = 1
 _NEXT = "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
@@ -132,7 +132,7 @@ def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
             raise SystemExit(NOT_DONE)
     with writing(engine) as connection:
         ids = [action.action_id for action in chosen]
-        done = decide(connection, ids, who_decides(), utc_now())
+        done = decide(connection, ids, who_decides(), command_clock().now())
     past = "released" if word == "release" else "skipped"
     if as_json:
         print_json({past: done})

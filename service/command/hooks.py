@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import click
 import structlog
 
-from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import reading
 from ledger.hooks import KnownHook, alarm_sentence, known_hooks
 from schemas.errors import ConfigurationError, RecordUnreadable, SourceRefused, Transient
@@ -22,6 +21,7 @@ from schemas.records import WebHook, action_name, course_actions
 from schemas.settings import Settings, is_loopback
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -103,7 +103,7 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(PROBLEM)
     with _webhook_health(settings) as health, _explained():
-        done = enable(health, webhook_id, SYSTEM_CLOCK.now())
+        done = enable(health, webhook_id, command_clock().now())
     came = done.switched.came
     if as_json:
         print_json(
@@ -308,7 +308,7 @@ def _check_can_be_called(public_url: str) -> None:
 
 
 def _patience() -> Patience:
-    return Patience(Urgency.PERSON, SYSTEM_CLOCK.monotonic() + _PATIENCE_S, lambda: None)
+    return Patience(Urgency.PERSON, command_clock().monotonic() + _PATIENCE_S, lambda: None)
 
 
 @contextmanager
@@ -316,19 +316,19 @@ def _webhook_health(settings: Settings) -> Iterator[WebhookHealth]:
     """Open what the webhooks are checked with, within the limits that all processes share."""
     with (
         opened_ledger(settings) as engine,
-        closing(make_budget(settings, SYSTEM_CLOCK)) as budget,
-        closing(make_sources(settings, engine, SYSTEM_CLOCK, budget)) as sources,
+        closing(make_budget(settings, command_clock())) as budget,
+        closing(make_sources(settings, engine, command_clock(), budget)) as sources,
     ):
-        checking = Checking(engine, sources.lend, SYSTEM_CLOCK, settings.check_every_s)
-        end = SYSTEM_CLOCK.monotonic() + _BACKFILL_S
+        checking = Checking(engine, sources.lend, command_clock(), settings.check_every_s)
+        end = command_clock().monotonic() + _BACKFILL_S
         yield WebhookHealth(
             engine,
             sources.lend,
-            SYSTEM_CLOCK,
+            command_clock(),
             settings.public_url,
             settings.hooks_reenable,
             partial(missed_in, checking, urgency=Urgency.PERSON, end=end),
-            SYSTEM_CLOCK.now(),
+            command_clock().now(),
         )
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from schemas.settings import SETTINGS
-from service.command.common import settings_now
+from service.command.common import command_clock, settings_now
 from service.command.private_file import may_replace, write_private
 
 STANDARD_OUTPUT = "-"
@@ -87,7 +86,7 @@ def _given(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _new_secret() -> str:
-    return secrets.token_urlsafe(_SECRET_BYTES)
+    return command_clock().random_bytes(_SECRET_BYTES).hex()
 
 
 def _example() -> str:

@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Listen, Settings
+from service.command.common import command_clock
 
 _SETTING = "COURSEBELL_LISTEN"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach them from here
@@ -109,7 +109,8 @@ def announcement(
     says once when the server has not answered within
     `late_after_s` seconds.
     """
-    began_at = time.monotonic()
+    clock = command_clock()
+    began_at = clock.monotonic()
     said: set[str] = set()
 
     def look() -> bool:
@@ -121,7 +122,7 @@ def announcement(
             say(f"Its health is at {address.url}/readyz")
             for line in then:
                 say(line)
-        elif "late" not in said and time.monotonic() - began_at >= late_after_s:
+        elif "late" not in said and clock.monotonic() - began_at >= late_after_s:
             said.add("late")
             say(
                 f"The web server does not answer yet at {address.url}; its log lines above have"

@@ -12,8 +12,14 @@ import click
 from ledger.sign_ins import SignIn
 from schemas.errors import ConfigurationError, SourceRefused, Transient
 from schemas.settings import Settings
-from service.command.common import as_json, local, opened_ledger, print_json, settings_now
-from workers.clocks import utc_now
+from service.command.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    settings_now,
+)
 from workers.source.http import Transport
 from workers.source.sign_in import REFRESH_LIFE, InvalidGrant, Tokens, credentials_of
 
@@ -44,7 +50,7 @@ def login(code: str | None, *, as_json: bool) -> None:
         password = _password(settings)
         typed = _typed_code(settings) if code is None else code
         transport = Transport(settings.nexudus_url)
-        tokens = Tokens(engine, lambda: transport, credentials_of(settings), utc_now)
+        tokens = Tokens(engine, lambda: transport, credentials_of(settings), command_clock())
         try:
             signed_in = tokens.sign_in_anew(password, typed or None)
         except InvalidGrant:
@@ -113,7 +119,7 @@ def _tell(signed_in: SignIn, *, as_json: bool) -> None:
 def _lasts_until(signed_in: SignIn) -> datetime:
     """Return until when it lasts if nobody uses it."""
     if signed_in.refresh_token is None or signed_in.signed_in_at is None:
-        return signed_in.use_until or utc_now()
+        return signed_in.use_until or command_clock().now()
     return signed_in.signed_in_at + REFRESH_LIFE
 
 

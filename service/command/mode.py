@@ -11,10 +11,16 @@ from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
 from schemas.settings import Settings
 from schemas.states import Mode
-from service.command.common import as_json, local, opened_ledger, print_json, settings_now
+from service.command.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    settings_now,
+)
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.fates import Fates, count_lines, counted, fates_by_sending, number_of
-from workers.clocks import utc_now
 from workers.workshop import make_send_setup
 
 NOT_DONE = 1
@@ -43,7 +49,9 @@ def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
             with writing(engine) as connection:
                 # An email that is being decided on now is held before this, or sees this.
                 lock_decisions(connection)
-                sending = change_mode(connection, Mode(wanted), who_decides(), utc_now())
+                sending = change_mode(
+                    connection, Mode(wanted), who_decides(), command_clock().now()
+                )
     if as_json:
         said = {"mode": sending.mode, "sending_started_at": sending.started_at}
         print_json(said if numbers is None else said | {"expected": numbers})
@@ -68,7 +76,7 @@ def _agreed_to(
         SystemExit: the answer was no, or nobody can be asked.
         ConfigurationError: the rules cannot be read.
     """
-    now = utc_now()
+    now = command_clock().now()
     with reading(engine) as connection:
         fates = fates_by_sending(connection, make_send_setup(settings), now)
         others = held_by_reason(connection)

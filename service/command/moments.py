@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from service.command.common import settings_now
-from workers.clocks import Clock, utc_now
+from ledger.clock import Clock
+from service.command.common import command_clock, settings_now
 
 _BACK = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -28,7 +28,7 @@ class Moment(click.ParamType[datetime]):
 
     name = "moment"
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
 
     def convert(
@@ -49,7 +49,7 @@ class Moment(click.ParamType[datetime]):
         try:
             back = _BACK.fullmatch(text)
             if back is not None:
-                return self._clock.now() - int(back[1]) * _UNITS[back[2]]
+                return (self._clock or command_clock()).now() - int(back[1]) * _UNITS[back[2]]
             meant = datetime.fromisoformat(text)
             if meant.tzinfo is None:
                 meant = meant.replace(tzinfo=ZoneInfo(settings_now().zone))

@@ -12,10 +12,9 @@ from ledger.engine import Engine, ledger_file, open_engine, reading, writing
 from ledger.migrate import migrate
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings.addresses import database_url
-from service.command.common import as_json, opened_ledger, print_json, settings_now
+from service.command.common import as_json, command_clock, opened_ledger, print_json, settings_now
 from service.command.consent import who_decides
 from service.command.restore import stopped
-from workers.clocks import utc_now
 
 NOT_DONE = 1
 TROUBLE = 4
@@ -92,7 +91,7 @@ def _moved(source: Engine, target: Engine) -> dict[str, int]:
     A process that was killed between the two has left a whole copy: the file is then marked.
     """
     migrate(target)
-    now, who = utc_now(), who_decides()
+    now, who = command_clock().now(), who_decides()
     with writing(source) as rows:
         with reading(target) as connection:
             is_used = was_used(connection)

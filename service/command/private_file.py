@@ -1,12 +1,12 @@
 """Files that only their owner may read, written whole, and never over another one unasked."""
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from service.command.common import command_clock
 from service.command.consent import agreed, must_be_asked
 
 NOT_REPLACED = 1
@@ -36,7 +36,7 @@ def write_private(path: Path, text: str) -> None:
     """
     if path.is_dir():
         raise click.BadParameter(f"{path} is a folder; name a file in it.")
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{command_clock().new_id()[:8]}")
     try:
         beside.touch(mode=0o600, exist_ok=False)
         beside.write_text(text, encoding="utf-8")

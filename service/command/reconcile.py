@@ -4,7 +4,6 @@ It looks with the eyes of the workers, and leaves the reading and deciding to th
 """
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
@@ -19,6 +18,7 @@ from schemas.fields import LARGEST_ID
 from service.command.common import (
     as_json,
     checking_now,
+    command_clock,
     print_json,
     printable,
     settings_now,
@@ -93,7 +93,7 @@ def reconcile(  # noqa: PLR0913 - one for each option
 
 
 def _compared(checking: Checking, scope: Scope) -> Comparison:
-    patience = Patience(Urgency.WORK, time.monotonic() + _LONGEST_S, lambda: None)
+    patience = Patience(Urgency.WORK, command_clock().monotonic() + _LONGEST_S, lambda: None)
     with told_if_out_of_reach("Nexudus could not be compared with", "Nothing was changed."):
         found = compare(checking, scope, patience)
         unknown = _unknown(checking, found, patience)

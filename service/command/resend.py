@@ -14,6 +14,7 @@ from schemas.reasons import Reason
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -25,7 +26,6 @@ from service.command.common import (
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.moments import Moment
 from service.command.why import STATES
-from workers.clocks import utc_now
 
 NOT_DONE = 1
 _DAYS = 7  # how far back --failed looks unless told
@@ -90,7 +90,7 @@ def resend(  # noqa: PLR0913 - one argument for each option
         raise click.UsageError("--since goes with --failed.")
     again = _words(action_ids, failed, since, checked=checked)
     reason = None if failed is None else Reason(failed)
-    since = since or utc_now() - timedelta(days=_DAYS)
+    since = since or command_clock().now() - timedelta(days=_DAYS)
     with opened_ledger(settings_now()) as engine:
         if not dry_run:
             _check_mode(engine)
@@ -110,7 +110,9 @@ def resend(  # noqa: PLR0913 - one argument for each option
             _ask(chosen, whole=show_addresses)
         with writing(engine) as connection:
             ids = [email.action_id for email in chosen]
-            done = send_again(connection, ids, who_decides(), utc_now(), checked=checked)
+            done = send_again(
+                connection, ids, who_decides(), command_clock().now(), checked=checked
+            )
     _tell(chosen, done, reason, since, as_json=as_json)
 
 

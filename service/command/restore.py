@@ -1,7 +1,6 @@
 """`restore`: goes back to a backup, and holds what may have been sent since it was made."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -36,11 +35,17 @@ from ledger.keys import is_key_of
 from ledger.migrate import current_revision, migrate
 from schemas.errors import BackupUnusable, ConfigurationError
 from schemas.settings import Settings
-from service.command.common import as_json, local, opened_ledger, print_json, settings_now
+from service.command.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    settings_now,
+)
 from service.command.consent import agreed, must_be_asked, who_decides
 from service.command.moments import Moment
 from service.command.up import held, lock_files
-from workers.clocks import utc_now
 from workers.continuity import alone_in, read_last_alive
 from workers.heartbeat import EVERY_S, SILENT_AFTER_S
 from workers.private_folder import private_folder
@@ -139,7 +144,7 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
 
 
 def _put(settings: Settings, staged: Path, contents: Contents) -> _Restored:
-    now = utc_now()
+    now = command_clock().now()
     with opened_file(staged) as copy:
         last = read_last_alive(Path(settings.data_dir))
         held = open_restored_gap(
@@ -224,7 +229,7 @@ _KEYS = {
 
 
 def _declare(settings: Settings, since: datetime | None, *, yes: bool, as_json: bool) -> None:
-    now = utc_now()
+    now = command_clock().now()
     if since is None or since > now:
         raise click.UsageError("--declare-gap: expected a time in the past.")
     if not yes:
@@ -271,7 +276,7 @@ def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[s
 
 def _clock_is_behind(settings: Settings, contents: Contents) -> str | None:
     """Return what to do if this machine's clock is behind; more is held then than has to be."""
-    now, last = utc_now(), read_last_alive(Path(settings.data_dir))
+    now, last = command_clock().now(), read_last_alive(Path(settings.data_dir))
     moments = (contents.made_at, contents.used_until, None if last is None else last.at)
     known = [at for at in moments if at is not None]
     if not known or max(known) <= now:
@@ -328,7 +333,7 @@ def _refuse_if_alive(connection: Connection) -> None:
 
 
 def _what_is_alive(connection: Connection) -> str | None:
-    now = utc_now()
+    now = command_clock().now()
     for kind, at in sorted(last_beats(connection, now).items()):
         silent_s = (now - at).total_seconds()
         if silent_s < SILENT_AFTER_S:
@@ -337,12 +342,12 @@ def _what_is_alive(connection: Connection) -> str | None:
 
 
 def _who_beats(engine: Engine) -> str | None:
-    now = utc_now()
+    now = command_clock().now()
     with reading(engine) as connection:
         says, ahead = _what_is_alive(connection), beats_ahead(connection, now)
     if says is None and ahead:
         # By a clock that is ahead, or was; only one that still beats runs.
-        time.sleep(2 * EVERY_S)
+        command_clock().sleep(2 * EVERY_S)
         with reading(engine) as connection:
             beating = [beat for beat in beats_ahead(connection, now) if beat not in ahead]
         if beating:

@@ -28,6 +28,7 @@ from schemas.settings import Settings, platform_sources
 from service.command.common import (
     as_json,
     check_secret_key,
+    command_clock,
     opened_ledger,
     print_json,
     settings_now,
@@ -38,7 +39,6 @@ from service.command.listening import free_address, reserve
 from workers.bell import Bell
 from workers.celery_app import named_broker
 from workers.clock import BellClock
-from workers.clocks import utc_now
 from workers.logs import set_up_logs
 from workers.names import WITHOUT_BROKER
 from workers.supervisor import python_program
@@ -142,9 +142,9 @@ def worker(*, without_broker: bool) -> None:
         opened_ledger(settings) as engine,
         writing(engine) as connection,
     ):
-        ask_refused_again(connection, utc_now())
-        look_at_hooks_soon(connection, utc_now())
-        try_outages_now(connection, utc_now())
+        ask_refused_again(connection, command_clock().now())
+        look_at_hooks_soon(connection, command_clock().now())
+        try_outages_now(connection, command_clock().now())
     # A fresh interpreter: the children are forked from one that holds nothing of the web server.
     argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))
     os.execv(argv[0], argv)  # noqa: S606 - no shell reads it
@@ -165,12 +165,12 @@ def scheduler() -> None:
     check_secret_key(settings, signs=False)
     set_up_logs("clock")
     stop = stop_on_signals()
-    bell = Bell(settings.broker_url, utc_now)
+    bell = Bell(settings.broker_url, command_clock())
     engine = open_engine(settings.database_url)
     BellClock(
         engine,
         bell,
-        utc_now,
+        command_clock(),
         check_every_s=settings.check_every_s,
         lease_s=settings.lease_s,
         data_folder=Path(settings.data_dir),
@@ -255,7 +255,7 @@ def prepare_ledger(settings: Settings) -> str:
     try:
         revision = bring_up_to_date(engine)
         with writing(engine) as connection:
-            begin_with(connection, settings.mode, utc_now(), utc_now.new_id())
+            begin_with(connection, settings.mode, command_clock().now(), command_clock().new_id())
     finally:
         engine.dispose()
     return revision

@@ -16,6 +16,7 @@ from schemas.reasons import EXPLANATIONS
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -27,7 +28,6 @@ from service.command.common import (
 from service.command.private_file import may_replace, write_private
 from service.command.why import STATES, explained
 from workers.actions.base import Printable, plain
-from workers.clocks import utc_now
 from workers.deliver.context import SendSetup
 from workers.deliver.preview import Preview, preview
 from workers.workshop import make_send_setup
@@ -77,7 +77,7 @@ def show(
             raise SystemExit(NOT_SHOWN)
         [email] = found
         setup = make_send_setup(settings)
-        seen = preview(connection, email, setup, utc_now())
+        seen = preview(connection, email, setup, command_clock().now())
         detail = last_detail(connection, action_id)
         mode = sending_of(connection).mode
     page = _page(email, seen, setup, whole=show_addresses)

@@ -19,6 +19,7 @@ from schemas.states import ActionState, LookupState
 from service.attention import Need, needs_of, outage_line, rule_warnings
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -28,7 +29,6 @@ from service.command.common import (
 )
 from service.health import readiness
 from service.hearing import HearingNow, hearing_lines, hearing_now, hearing_plain
-from workers.clocks import utc_now
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
 _AMONG_HEARING = frozenset({"check", "silence", "lost"})  # needs whose lines are printed there
@@ -58,7 +58,7 @@ def status(*, as_json: bool) -> None:
     The exit code is 0 if nothing needs a person, and 1 if something does.
     """
     settings = with_own_broker(settings_now())
-    now = utc_now()
+    now = command_clock().now()
     with opened_ledger(settings) as engine:
         found = _standing(settings, engine, now)
     if as_json:

@@ -1,7 +1,6 @@
 """Who is meant by what somebody typed: an address, an Id, or a part of a name."""
 
 import os
-import time
 from dataclasses import dataclass
 
 import click
@@ -19,7 +18,13 @@ from schemas.errors import SourceError
 from schemas.fields import LARGEST_ID
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
-from service.command.common import checking_now, printable, shortened, with_own_broker
+from service.command.common import (
+    checking_now,
+    command_clock,
+    printable,
+    shortened,
+    with_own_broker,
+)
 from service.command.reach import reason_given
 from workers.source.budget import Patience, Urgency
 from workers.source.reads import enrolled_coworkers
@@ -90,7 +95,7 @@ def asked_for(settings: Settings, address: str) -> Asked:
 
     Raises as `opened_ledger`.
     """
-    patience = Patience(Urgency.PERSON, time.monotonic() + _PATIENCE_S, lambda: None)
+    patience = Patience(Urgency.PERSON, command_clock().monotonic() + _PATIENCE_S, lambda: None)
     try:
         with (
             checking_now(with_own_broker(settings)) as checking,

@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from schemas.states import ActionState, Mode
 from service.command.common import (
     as_json,
+    command_clock,
     local,
     opened_ledger,
     print_json,
@@ -43,7 +44,6 @@ from service.command.whom import (
     say_which,
     unknown_address,
 )
-from workers.clocks import utc_now
 from workers.workshop import make_send_setup
 
 NOBODY = 1
@@ -188,7 +188,7 @@ def _fates(
     }
     if not observed or sending_of(connection).mode is Mode.SENDING:
         return {}
-    now = utc_now()
+    now = command_clock().now()
     try:
         setup = make_send_setup(settings)
     except ConfigurationError:
@@ -213,7 +213,7 @@ def _story_lines(one: Story, *, whole: bool) -> Iterator[str]:
     for telling in one.told:
         for line in _lines(telling, one.fates):
             yield f"  {line}"
-    if _has_outdated(one.told, utc_now()):
+    if _has_outdated(one.told, command_clock().now()):
         yield f"  {_NOT_KEPT}"
 
 

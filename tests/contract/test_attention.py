@@ -46,7 +46,6 @@ from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.bell import Bell
 from workers.clock import FIRST_LOOK_EVERY, BellClock
-from workers.clocks import utc_now
 from workers.heartbeat import NO_BROKER
 from workers.names import SOURCE_CHECK
 
@@ -229,7 +228,7 @@ def check_of(engine: Engine, reason: Reason | None) -> None:
 def here(tmp_path: Path) -> dict[str, str]:
     """Give the settings of a machine where all processes are alive and Nexudus let us in."""
     url = sqlite_copy(tmp_path / "ledger.db")
-    engine, now = open_engine(url), utc_now()
+    engine, now = open_engine(url), SYSTEM_CLOCK.now()
     with writing(engine) as connection:
         begin_with(connection, Mode.SENDING, now, SYSTEM_CLOCK.new_id())
         for kind in ("worker", "clock", NO_BROKER):

@@ -22,7 +22,6 @@ from service.command import commands, main
 from tests.contract.study_rig import coworker
 from tests.doubles.terminal import Terminal
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.clocks import utc_now
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Desk:
 
     def begin_sending(self) -> None:
         with writing(self.engine) as connection:
-            change_mode(connection, Mode.SENDING, "a test", utc_now() - timedelta(days=1))
+            change_mode(connection, Mode.SENDING, "a test", SYSTEM_CLOCK.now() - timedelta(days=1))
 
     def waiting(self) -> int:
         with reading(self.engine) as connection:
@@ -63,7 +62,9 @@ class Desk:
 
     def know(self, coworker_id: int, name: str, email: str) -> None:
         with writing(self.engine) as connection:
-            accept_person(connection, coworker(coworker_id, full_name=name, email=email), utc_now())
+            accept_person(
+                connection, coworker(coworker_id, full_name=name, email=email), SYSTEM_CLOCK.now()
+            )
 
 
 @pytest.fixture
@@ -72,7 +73,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     engine = open_engine(f"sqlite:///{tmp_path}/coursebell.db")
     migrate(engine)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=2), SYSTEM_CLOCK.new_id())
+        begin_with(
+            connection, Mode.OBSERVE, SYSTEM_CLOCK.now() - timedelta(days=2), SYSTEM_CLOCK.new_id()
+        )
     with running("--no-deliver", *sign_in) as sandbox:
         for name, text in {
             "DATA_DIR": str(tmp_path),

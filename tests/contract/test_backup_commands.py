@@ -27,7 +27,6 @@ from service.command import commands
 from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
 from tests.doubles.terminal import Terminal
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.clocks import utc_now
 from workers.continuity import share_lock, write_last_alive
 
 
@@ -62,8 +61,8 @@ class Desk:
         """Hold one email for each reason."""
         engine = open_engine(self.url)
         for number, reason in enumerate(reasons, 1):
-            found = lesson_done(number, utc_now())
-            decide(engine, found, plan_for(found), utc_now())
+            found = lesson_done(number, SYSTEM_CLOCK.now())
+            decide(engine, found, plan_for(found), SYSTEM_CLOCK.now())
             with writing(engine) as connection:
                 held = update(actions).where(actions.c.id == number)
                 connection.execute(held.values(state=ActionState.HELD, reason=reason))
@@ -85,14 +84,14 @@ class Desk:
     def choose(self, mode: Mode) -> None:
         engine = open_engine(self.url)
         with writing(engine) as connection:
-            change_mode(connection, mode, "a test", utc_now())
+            change_mode(connection, mode, "a test", SYSTEM_CLOCK.now())
         engine.dispose()
 
 
 def _desk(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     engine = open_engine(url)
     with writing(engine) as connection:
-        begin_with(connection, Mode.SENDING, utc_now(), SYSTEM_CLOCK.new_id())
+        begin_with(connection, Mode.SENDING, SYSTEM_CLOCK.now(), SYSTEM_CLOCK.new_id())
     engine.dispose()
     (folder / "secret_key").write_text("the key of this ledger")
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(folder))
@@ -176,7 +175,7 @@ def test_a_backup_without_its_key_says_whether_the_key_set_here_is_the_ledgers(
 def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Desk) -> None:
     file = str(desk.told("backup", str(desk.folder))["file"])
     for hours, is_behind in ((-1, False), (1, True)):
-        write_last_alive(desk.folder, LastAlive("any", utc_now() + timedelta(hours=hours)))
+        write_last_alive(desk.folder, LastAlive("any", SYSTEM_CLOCK.now() + timedelta(hours=hours)))
         asked = desk.run("restore", file, "--yes")
         assert (asked.exit_code, "Check the clock" in asked.stderr) == (is_behind, is_behind)
         assert ("Nothing was changed" in asked.stderr) is is_behind
@@ -187,7 +186,7 @@ def test_a_backup_with_traces_of_a_clock_that_was_ahead_is_not_restored_unasked(
 ) -> None:
     engine = open_engine(desk.url)
     with writing(engine) as connection:
-        beat(connection, "worker", "gone:1", utc_now() + timedelta(days=1))
+        beat(connection, "worker", "gone:1", SYSTEM_CLOCK.now() + timedelta(days=1))
     engine.dispose()
     file = str(desk.told("backup", str(desk.folder))["file"])
     asked = desk.run("restore", file, "--yes")
@@ -204,7 +203,7 @@ def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
             assert (refused.exit_code, "Coursebell runs" in refused.stderr) == (1, True)
     engine = open_engine(desk.url)
     with writing(engine) as connection:
-        beat(connection, "worker", "elsewhere", utc_now())
+        beat(connection, "worker", "elsewhere", SYSTEM_CLOCK.now())
     # SQLite sees who has the file open, PostgreSQL who was alive.
     refused = desk.run("restore", file, "--yes")
     assert (refused.exit_code, "Stop it first" in refused.stderr) == (1, True)
@@ -215,7 +214,7 @@ def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
 def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) -> None:
     desk.hold(Reason.TOO_OLD)
     assert desk.run("restore", "--declare-gap", "2h").exit_code == 3
-    last = LastAlive("any", utc_now() + timedelta(hours=1))  # the clock was set back since
+    last = LastAlive("any", SYSTEM_CLOCK.now() + timedelta(hours=1))  # the clock was set back since
     write_last_alive(desk.folder, last)
     declared = desk.told("restore", "--declare-gap", "2h", "--yes")
     assert declared["held"] == 0
@@ -310,7 +309,7 @@ def _copy(here: str, there: str) -> None:
     migrate(target)
     with reading(source) as rows_here, writing(target) as connection:
         copy_ledger(rows_here, connection)
-        log_decision(connection, "move", "Rita", utc_now(), {})
+        log_decision(connection, "move", "Rita", SYSTEM_CLOCK.now(), {})
     source.dispose()
     target.dispose()
 

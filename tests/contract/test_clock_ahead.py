@@ -34,7 +34,6 @@ from tests.contract.ledger_rig import LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
 from workers.check.reconcile.nightly import is_nightly_due
-from workers.clocks import utc_now
 from workers.deliver.claim import perform_batch, sweep
 from workers.lease import Lease
 from workers.retries import LONGEST_WAITS, refused_again_at
@@ -178,8 +177,8 @@ def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Eng
 
 def test_on_a_server_its_clock_is_compared_with_the_one_here(ledger_engine: Engine) -> None:
     with reading(ledger_engine) as connection:
-        said = list(clock_warnings(connection, utc_now() - A_DAY))
-        assert list(clock_warnings(connection, utc_now())) == []
+        said = list(clock_warnings(connection, SYSTEM_CLOCK.now() - A_DAY))
+        assert list(clock_warnings(connection, SYSTEM_CLOCK.now())) == []
         if ledger_engine.dialect.name == "sqlite":
             assert said == []
             assert clock_ahead(connection, NOW) is None
@@ -248,7 +247,7 @@ def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
     ledger_engine: Engine,
 ) -> None:
     # Times of today, since the database server's own clock has to agree.
-    clock = HandClock(utc_now().replace(microsecond=0))
+    clock = HandClock(SYSTEM_CLOCK.now().replace(microsecond=0))
     began_at = clock.time + A_DAY
     with writing(ledger_engine) as connection:
         begin_with(connection, Mode.SENDING, began_at, SYSTEM_CLOCK.new_id())
@@ -270,7 +269,7 @@ def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
 
 
 def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -> None:
-    now = utc_now()
+    now = SYSTEM_CLOCK.now()
     for moment in (now + A_DAY, now):
         with writing(ledger_engine) as connection:
             begin_with(connection, Mode.SENDING, moment, SYSTEM_CLOCK.new_id())
@@ -281,7 +280,7 @@ def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -
 
 
 def test_a_host_that_is_behind_its_database_server_moves_no_start(ledger_engine: Engine) -> None:
-    now = utc_now()
+    now = SYSTEM_CLOCK.now()
     for moment in (now, now - A_DAY):
         with writing(ledger_engine) as connection:
             begin_with(connection, Mode.SENDING, moment, SYSTEM_CLOCK.new_id())

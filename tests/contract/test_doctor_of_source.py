@@ -24,7 +24,6 @@ from schemas.settings import API_URL, load_settings
 from schemas.states import Mode
 from tests.contract.source_rig import HandClock, reads, serving, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
-from workers.clocks import utc_now
 from workers.source.budget import Budget, BudgetState, Patience, Urgency
 from workers.source.client import Gone, Source
 from workers.source.doctor import CheckUp, check_up
@@ -91,8 +90,8 @@ def shared() -> Iterator[Running]:
 def doctor(shared: Running, tmp_path: Path) -> Iterator[Doctor]:
     with sqlite_ledger(tmp_path) as engine:
         with writing(engine) as connection:
-            begin_with(connection, Mode.OBSERVE, utc_now(), SYSTEM_CLOCK.new_id())
-        yield Doctor(shared, engine, HandClock(utc_now()))
+            begin_with(connection, Mode.OBSERVE, SYSTEM_CLOCK.now(), SYSTEM_CLOCK.new_id())
+        yield Doctor(shared, engine, HandClock(SYSTEM_CLOCK.now()))
     tell_the_truth(shared)
     shared.web.delete(shared.addresses["api"] + "/sandbox/misbehaviours", timeout=10)
 
@@ -334,7 +333,7 @@ def test_what_is_wrong_with_the_address_is_told_apart(
 def test_clocks_that_differ_are_a_note_and_far_apart_a_problem(
     doctor: Doctor, ahead: int, verdict: Verdict, words: str
 ) -> None:
-    doctor.clock.time = utc_now() + timedelta(seconds=ahead)
+    doctor.clock.time = SYSTEM_CLOCK.now() + timedelta(seconds=ahead)
     found = doctor.checks()["clock"]
     assert found.verdict is verdict
     assert words in found.found
@@ -450,7 +449,7 @@ def test_a_shared_budget_says_so(doctor: Doctor, broker_url: str) -> None:
     ) as budget:
         for _ in range(18):
             budget.take(Patience(Urgency.PERSON, float("inf"), lambda: None))
-        found = {one.name: one for one in check_up(CheckUp(stated, budget, utc_now))}
+        found = {one.name: one for one in check_up(CheckUp(stated, budget, SYSTEM_CLOCK))}
     assert found["counted"].verdict is Verdict.OK
     assert found["requests"].verdict is Verdict.NOTE  # almost nothing is left
 

@@ -24,7 +24,6 @@ from service.command.fates import Fates, counted, fates_by_sending
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
 from tests.doubles.terminal import Terminal
-from workers.clocks import utc_now
 
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none")
 
@@ -163,7 +162,7 @@ def desk(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     }.items():
         monkeypatch.setenv(f"COURSEBELL_{name}", text)
     engine = open_engine(ledger_url)
-    yield Desk(Space(engine, rules_of(rules), HandClock(utc_now())))
+    yield Desk(Space(engine, rules_of(rules), HandClock(SYSTEM_CLOCK.now())))
     engine.dispose()
 
 

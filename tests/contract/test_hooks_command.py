@@ -20,7 +20,6 @@ from schemas.states import Mode
 from service.command import main
 from tests.contract.source_rig import answer, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.clocks import utc_now
 
 OURS = "http://127.0.0.1:9"  # nobody listens there
 PUBLIC = "https://bell.example.org"
@@ -119,7 +118,7 @@ def desk(stand_in: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     stand_in.sign_in()
     with sqlite_ledger(tmp_path) as engine:
         with writing(engine) as connection:
-            begin_with(connection, Mode.OBSERVE, utc_now(), SYSTEM_CLOCK.new_id())
+            begin_with(connection, Mode.OBSERVE, SYSTEM_CLOCK.now(), SYSTEM_CLOCK.new_id())
         yield Desk(stand_in, tmp_path, capsys)
     structlog.configure(**logging_as_it_was)
     tell_the_truth(stand_in)

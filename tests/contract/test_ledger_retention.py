@@ -51,7 +51,6 @@ from workers.check.check import check_all
 from workers.check.reconcile.compare import compare
 from workers.check.reconcile.values import Scope
 from workers.check.tools import Checking
-from workers.clocks import utc_now
 from workers.source.budget import Patience, Urgency
 
 A_SECOND = timedelta(seconds=1)
@@ -302,7 +301,7 @@ def test_why_says_that_texts_are_no_longer_kept(
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
     environment = {"COURSEBELL_DATABASE_URL": ledger_url, "COURSEBELL_DATA_DIR": str(tmp_path)}
-    for number, when in ((1, NOON - timedelta(days=1)), (2, utc_now())):
+    for number, when in ((1, NOON - timedelta(days=1)), (2, SYSTEM_CLOCK.now())):
         space.clock.time = when.replace(hour=12)
         space.enrol(number)
         space.work()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine, writing
 from ledger.retention import forget_old
 from ledger.snapshots import mark_gone
@@ -23,7 +24,6 @@ from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import COURSE_ID, Space, rules_of
 from tests.e2e.house import RULES
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.clocks import utc_now
 
 
 @dataclass
@@ -58,7 +58,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)
     monkeypatch.setenv("COURSEBELL_MAIL_FROM", "Rita <rita@example.org>")
-    yield Desk(Space(engine, rules, HandClock(utc_now())), tmp_path)
+    yield Desk(Space(engine, rules, HandClock(SYSTEM_CLOCK.now())), tmp_path)
     engine.dispose()
 
 
@@ -167,10 +167,10 @@ def test_what_was_sent_is_shown_as_it_left_for_as_long_as_that_is_kept(desk: Des
     assert file.read_text() == "mine"
     assert desk.run("show", "1", "--html", str(file), "--yes").exit_code == 0
     with writing(space.engine) as connection:
-        long_ago = utc_now() - timedelta(days=91)
+        long_ago = SYSTEM_CLOCK.now() - timedelta(days=91)
         connection.execute(actions.update().values(finished_at=long_ago))
         connection.execute(copies.update().values(written_at=long_ago))
-    forget_old(space.engine, utc_now())
+    forget_old(space.engine, SYSTEM_CLOCK.now())
     gone = desk.run("show", "1")
     assert gone.exit_code == 1
     assert "deleted, as copies are 90 days after an email was written" in gone.stderr
@@ -182,7 +182,7 @@ def test_what_is_missing_is_named_and_nothing_breaks(desk: Desk) -> None:
     space.look_up()
     with writing(space.engine) as connection:
         connection.execute(people.delete())
-        mark_gone(connection, Entity.COURSE, COURSE_ID, utc_now())
+        mark_gone(connection, Entity.COURSE, COURSE_ID, SYSTEM_CLOCK.now())
     gone = desk.run("show", "1")
     assert gone.exit_code == 1
     assert gone.stderr.splitlines()[:2] == [

@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.checks import CheckKind, last_run, open_run
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, reading, writing
 from ledger.hooks import (
     KnownHook,
@@ -40,7 +41,6 @@ from tests.sandbox.sandbox_rig import (
 from workers.check.backfill import FirstLookAwaited, Unfinished, missed_in, window
 from workers.check.check import check_all
 from workers.check.tools import Checking
-from workers.clocks import utc_now
 from workers.source.client import Source
 from workers.source.lending import Sources
 from workers.source.webhooks import Came
@@ -155,7 +155,7 @@ def watchman(world: tuple[Running, Receiver], tmp_path: Path) -> Iterator[Watchm
     sandbox.post("/sandbox/reset")
     sandbox.sign_in()
     with sqlite_ledger(tmp_path) as engine:
-        clock = HandClock(utc_now())
+        clock = HandClock(SYSTEM_CLOCK.now())
         way = sandbox.addresses["api"]
         sources = Sources(lambda: Source(way, engine, CREDENTIALS, clock, OpenGate()))
         with closing(sources):
@@ -494,7 +494,7 @@ def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_
     assert alarm.covered_until is None
     # By a person it is switched on, and is covered later too.
     assert "first look" in (
-        enable(watchman.health(backfill=backfill), MEMBERS, utc_now()).trouble or ""
+        enable(watchman.health(backfill=backfill), MEMBERS, SYSTEM_CLOCK.now()).trouble or ""
     )
     check_all(checking, for_s=60)
     watchman.clock.move(1)

@@ -27,7 +27,6 @@ from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.check.check import check_all
 from workers.check.tools import Checking
-from workers.clocks import utc_now
 
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none").replace(
     "quiet_hours: 20:00-08:00", "quiet_hours: none"
@@ -45,15 +44,21 @@ def space(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(f"COURSEBELL_{name}", text)
     engine = open_engine(ledger_url)
     with writing(engine) as connection:
-        begin_with(connection, Mode.OBSERVE, utc_now() - timedelta(days=30), SYSTEM_CLOCK.new_id())
-    yield Space(engine, rules_of(NO_GATHERING), HandClock(utc_now() - timedelta(minutes=10)))
+        begin_with(
+            connection, Mode.OBSERVE, SYSTEM_CLOCK.now() - timedelta(days=30), SYSTEM_CLOCK.new_id()
+        )
+    yield Space(
+        engine, rules_of(NO_GATHERING), HandClock(SYSTEM_CLOCK.now() - timedelta(minutes=10))
+    )
     engine.dispose()
 
 
 def know(engine: Engine, *people: tuple[int, str, str]) -> None:
     with writing(engine) as connection:
         for number, name, email in people:
-            accept_person(connection, coworker(number, full_name=name, email=email), utc_now())
+            accept_person(
+                connection, coworker(number, full_name=name, email=email), SYSTEM_CLOCK.now()
+            )
 
 
 def run(*words: str) -> Result:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ledger.clock import Clock
 from ledger.engine import Connection, Engine
 from ledger.intake import Origin, keep_notifications
 from ledger.sightings import Sighting, note_sightings
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
-from workers.clocks import Clock
 from workers.source.reads import Lend
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.actions import ClaimedAction, renew_action
+from ledger.clock import Clock
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
@@ -22,7 +23,6 @@ from schemas.events import Event, EventKind
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
 from schemas.rules import Rules
 from workers.actions.base import Action, ActionContext
-from workers.clocks import Clock
 from workers.decide.completion import closed_among, counting_lessons, progress
 from workers.decide.send_check import SendContext
 from workers.lease import Lease, Overtaken

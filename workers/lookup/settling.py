@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from ledger.beats import take_lease
+from ledger.clock import Clock
 from ledger.engine import Engine, reading, writing
 from ledger.lookups import Claim, begin_lookup, fail_lookup, postpone_lookup, renew_lookup
 from ledger.snapshots import newest_news
@@ -19,7 +20,6 @@ from schemas.errors import (
     frames_of,
 )
 from schemas.reasons import Reason
-from workers.clocks import Clock
 from workers.lease import Lease, Overtaken
 from workers.lookup.ahead import Shelf, Shelved
 from workers.lookup.conclude import Deciding, conclude
