@@ -222,7 +222,7 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
             mode = sending_of(connection).mode
             outage = outages_now(connection).get(EmailAction.kind)
     is_well = True
-    for check in mail_checks(settings, mail_to, now, must_work=mode is Mode.SENDING):
+    for check in mail_checks(settings, mail_to, command_clock(), must_work=mode is Mode.SENDING):
         is_well = is_well and check.verdict is not Verdict.PROBLEM
         yield check
     if outage is None:

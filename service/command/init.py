@@ -1,5 +1,6 @@
 """`init`: writes the file of settings for a new installation, with fresh secrets."""
 
+import base64
 import os
 import re
 import shlex
@@ -86,7 +87,8 @@ def _given(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _new_secret() -> str:
-    return command_clock().random_bytes(_SECRET_BYTES).hex()
+    secret = command_clock().random_bytes(_SECRET_BYTES)
+    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
 
 
 def _example() -> str:

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ledger.clock import Clock
 from service.command.common import command_clock, settings_now
 
 _BACK = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
@@ -27,9 +26,6 @@ class Moment(click.ParamType[datetime]):
     """
 
     name = "moment"
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock
 
     def convert(
         self,
@@ -49,7 +45,7 @@ class Moment(click.ParamType[datetime]):
         try:
             back = _BACK.fullmatch(text)
             if back is not None:
-                return (self._clock or command_clock()).now() - int(back[1]) * _UNITS[back[2]]
+                return command_clock().now() - int(back[1]) * _UNITS[back[2]]
             meant = datetime.fromisoformat(text)
             if meant.tzinfo is None:
                 meant = meant.replace(tzinfo=ZoneInfo(settings_now().zone))

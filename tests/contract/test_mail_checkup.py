@@ -7,6 +7,7 @@ import pytest
 
 from schemas.checkup import Check, Verdict
 from schemas.settings import MailAddress, Settings, load_settings
+from tests.contract.source_rig import HandClock
 from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import HANG_UP, ScriptedSmtp
 from workers.actions.email.checkup import mail_checks
@@ -30,7 +31,7 @@ def settings_for(
 
 
 def checks(settings: Settings, address: str | None = ANA, *, must_work: bool = True) -> list[Check]:
-    return list(mail_checks(settings, address, NOW, must_work=must_work))
+    return list(mail_checks(settings, address, HandClock(NOW), must_work=must_work))
 
 
 def test_where_all_is_well_each_step_has_its_answer_and_one_email_arrives() -> None:

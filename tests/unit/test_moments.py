@@ -12,7 +12,8 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
 
 def meant(text: object) -> datetime:
-    return Moment(HandClock(NOW)).convert(text, None, None)
+    with click.Context(click.Command("any"), obj=HandClock(NOW)):
+        return Moment().convert(text, None, None)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ The source is read before the ledger: what we learn meanwhile is here then, and 
 meanwhile is known to have been there.
 """
 
-import time
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -42,7 +41,7 @@ def certify(checking: Checking, window: Window, rules: Rules) -> Certificate:
         LedgerUnavailable: the ledger could not be read.
     """
     began_at = checking.clock.now()
-    with checking.source(_patience()) as source:
+    with checking.source(_patience(checking)) as source:
         listed = listed_in(source, window)
         with reading(checking.engine) as connection:
             here = Gathering(connection, listed, window).gather(began_at, rules)
@@ -63,5 +62,5 @@ def _named(source: BurstReads, listed: Listed, here: Here, now: datetime) -> Her
     return here
 
 
-def _patience() -> Patience:
-    return Patience(Urgency.WORK, time.monotonic() + _FOR_S, lambda: None)
+def _patience(checking: Checking) -> Patience:
+    return Patience(Urgency.WORK, checking.clock.monotonic() + _FOR_S, lambda: None)

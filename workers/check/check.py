@@ -5,8 +5,6 @@ is written to about it, and no record is read one by one. Each page is kept in a
 with how far the run got, so that whoever comes after an interruption goes on there.
 """
 
-import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +21,7 @@ from ledger.checks import (
     note_page,
     open_run,
 )
+from ledger.clock import Clock
 from ledger.engine import lock_decisions, reading, writing
 from ledger.intake import Origin
 from ledger.sightings import count_sightings, unknown_among
@@ -61,6 +60,7 @@ class _Walk:
     """One call's way through a run. At `end`, of the steady clock, others should have a turn."""
 
     run: Run
+    clock: Clock
     end: float
     reached: datetime
     moved: bool = False
@@ -82,7 +82,7 @@ class _Walk:
     @property
     def may_pause(self) -> bool:
         """Say whether it is time to let others work, and this can go on from where it got to."""
-        return self.moved and self.ordered and time.monotonic() > self.end
+        return self.moved and self.ordered and self.clock.monotonic() > self.end
 
 
 def check_all(checking: Checking, *, for_s: float) -> Checked:
@@ -91,14 +91,14 @@ def check_all(checking: Checking, *, for_s: float) -> Checked:
     What goes wrong at the source is written down with the run, which is then gone on with later.
     Raises `LedgerUnavailable`: nothing more was kept.
     """
-    last = time.monotonic() + LONGEST_S
+    last = checking.clock.monotonic() + LONGEST_S
     done = [check(checking, entity, for_s=for_s, last=last) for entity in FOLLOWED]
     return Checked(sum(one.news for one in done), any(one.more for one in done))
 
 
 def check(checking: Checking, entity: Entity, *, for_s: float, last: float) -> Checked:
     """Check one kind of record, if that is due and nobody else is at it; until `last` at most."""
-    name, holder = f"check {entity}", secrets.token_hex(16)
+    name, holder = f"check {entity}", checking.clock.new_id()
 
     def held() -> bool:
         with writing(checking.engine) as connection:
@@ -152,7 +152,12 @@ def _hour(moment: datetime) -> datetime:
 def _go_on(
     checking: Checking, entity: Entity, run: Run, patience: Patience, *, for_s: float
 ) -> Checked:
-    walk = _Walk(run, time.monotonic() + for_s, run.reached or run.since or EARLIEST)
+    walk = _Walk(
+        run,
+        checking.clock,
+        checking.clock.monotonic() + for_s,
+        run.reached or run.since or EARLIEST,
+    )
     try:
         with checking.source(patience) as source:
             for page in source.changed_since(entity, walk.reached):

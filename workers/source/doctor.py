@@ -66,7 +66,7 @@ def check_up(place: CheckUp) -> Iterator[Check]:
     elif credentials.verdict is Verdict.PROBLEM:
         why_not = "there is nothing to sign in with"
     elif place.engine is not None and place.sources is not None:
-        with place.sources.lend(patience()) as source:
+        with place.sources.lend(patience(place.clock)) as source:
             signed_in = sign_in(source, place.engine, place.budget, user, place.clock)
             yield from signed_in.checks
             if signed_in.in_touch:
@@ -79,7 +79,7 @@ def check_up(place: CheckUp) -> Iterator[Check]:
 
 def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check]:
     """Yield the checks that need a sign-in."""
-    questions = Questions(source)
+    questions = Questions(source, place.clock)
     rights = Rights(questions, partial(_known_id, engine))
     yield from _caught(Topic.RIGHTS, "roles", rights.checks)
     yield from _caught(Topic.LIMITS, "requests", lambda: _limits(place))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from ledger.clock import SYSTEM_CLOCK
+from ledger.clock import Clock
 from schemas.checkup import AGAIN, Check, Topic, at_nexudus
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, RecordUnreadable, SourceThrottled
@@ -91,9 +91,9 @@ class Reply:
     sentence: str = ""
 
 
-def patience(seconds: float = PATIENCE_S) -> Patience:
+def patience(clock: Clock, seconds: float = PATIENCE_S) -> Patience:
     """Return how long a person waits from now on."""
-    return Patience(Urgency.PERSON, SYSTEM_CLOCK.monotonic() + seconds, lambda: None)
+    return Patience(Urgency.PERSON, clock.monotonic() + seconds, lambda: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class Questions:
     """Questions to the source whose failures are replies: none of our errors is raised."""
 
     source: Source
+    clock: Clock
 
     def ask(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
         """Ask for a path; once more if Nexudus asked us to wait a moment."""
@@ -113,7 +114,7 @@ class Questions:
 
     def read(self, read: Callable[[Source], object], seconds: float = PATIENCE_S) -> Reply:
         """Read something through the source client; what `read` returns is the value."""
-        self.source.asking.patience = patience(seconds)
+        self.source.asking.patience = patience(self.clock, seconds)
         try:
             value = read(self.source)
         except AccessDenied as error:

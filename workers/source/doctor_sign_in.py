@@ -82,7 +82,7 @@ def reach(base_url: str, budget: Budgeting, clock: Clock) -> Reached:
     """Check whether Nexudus answers at all, and whether its clock and ours agree."""
     name, topic = "address", Topic.SIGN_IN
     try:
-        budget.take(patience())
+        budget.take(patience(clock))
         with closing(Transport(base_url)) as transport:
             asked_at = clock.now()
             answer = transport.get(_PATH, {}, "")
@@ -119,7 +119,7 @@ def sign_in(
 ) -> Reached:
     """Check whether Nexudus accepts our sign-in, by a question that needs one."""
     name, topic = "sign-in", Topic.SIGN_IN
-    source.asking.patience = patience()
+    source.asking.patience = patience(clock)
     try:
         _ask_signed_in(source, budget)
     except InvalidGrant:

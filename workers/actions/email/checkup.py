@@ -4,10 +4,9 @@ It uses the same settings, connection and message head as the emails that worker
 server answers is shown without addresses.
 """
 
-import secrets
 from collections.abc import Iterator
-from datetime import datetime
 
+from ledger.clock import Clock
 from schemas.checkup import Check, Topic, Verdict
 from schemas.errors import (
     ChannelUnavailable,
@@ -61,7 +60,7 @@ _AGAIN = "Try another address, or look at the mail server's log."
 
 
 def mail_checks(
-    settings: Settings, address: str | None, now: datetime, *, must_work: bool
+    settings: Settings, address: str | None, clock: Clock, *, must_work: bool
 ) -> Iterator[Check]:
     """Yield one check for each step; with `address`, one test email is sent there.
 
@@ -80,7 +79,7 @@ def mail_checks(
         return
     heard: list[tuple[str, str]] = []
     mailer = Mailer(settings.smtp, heard=lambda verb, answer: heard.append((verb, answer)))
-    failure = _failure(mailer, settings, address, now)
+    failure = _failure(mailer, settings, address, clock)
     steps = {_STEPS[verb]: answer for verb, answer in heard if verb in _STEPS}
     failed_at = "" if failure is None else _failed_step(steps, failure)
     for name, answer in steps.items():
@@ -97,19 +96,19 @@ def mail_checks(
 
 
 def _failure(
-    mailer: Mailer, settings: Settings, address: str | None, now: datetime
+    mailer: Mailer, settings: Settings, address: str | None, clock: Clock
 ) -> Exception | None:
     try:
         if address is None:
             mailer.probe()
         else:
-            _send_test(mailer, settings, address, now)
+            _send_test(mailer, settings, address, clock)
     except (DeliveryUnavailable, DeliveryRefused, DeliveryUnknown) as error:
         return error
     return None
 
 
-def _send_test(mailer: Mailer, settings: Settings, address: str, now: datetime) -> None:
+def _send_test(mailer: Mailer, settings: Settings, address: str, clock: Clock) -> None:
     if settings.mail_from is None:
         raise ChannelUnavailable(Reason.MAIL_NOT_SET, "no sender is set")
     text = (
@@ -125,8 +124,8 @@ def _send_test(mailer: Mailer, settings: Settings, address: str, now: datetime) 
         reply_to=settings.mail_reply_to,
         to_name="",
         to_address=address,
-        action_key=f"doctor/{secrets.token_hex(16)}",
-        made_at=now,
+        action_key=f"doctor/{clock.new_id()}",
+        made_at=clock.now(),
     )
     mailer.deliver(message, sender=settings.mail_from.address, recipient=address)
 

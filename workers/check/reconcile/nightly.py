@@ -5,8 +5,6 @@ a source that cannot answer tonight should not be asked all day. What was met on
 memory, so one run compares no more than can be listed in one call; it says so if that is too few.
 """
 
-import secrets
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -80,7 +78,7 @@ def _night_of(now: datetime, zone: ZoneInfo) -> datetime:
 def nightly(checking: Checking, until: float) -> bool:
     """Compare everything with the source, and make news of what is missing or differs.
 
-    `until` is a `time.monotonic()` by which the lists should be read; else a later call begins
+    `until` is a `clock.monotonic()` by which the lists should be read; else a later call begins
     anew. What was found has half a minute more to be asked about, and the rest is found again. The
     run, with its counts or why it was stopped, is in the ledger.
 
@@ -89,7 +87,7 @@ def nightly(checking: Checking, until: float) -> bool:
     Raises:
         LedgerUnavailable: the run stays open.
     """
-    holder = secrets.token_hex(16)
+    holder = checking.clock.new_id()
 
     def renewed() -> bool:
         with writing(checking.engine) as connection:
@@ -116,7 +114,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
 
     def keep() -> None:
         keep_lease()
-        if time.monotonic() > until:
+        if checking.clock.monotonic() > until:
             raise SourceThrottled(
                 f"the time of one comparison was enough for {read:,} rows, and there may be more; "
                 "`coursebell reconcile` has an hour for them"
@@ -124,7 +122,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
 
     def keep_bringing() -> None:
         keep_lease()
-        if time.monotonic() > until + _BRINGING_S:
+        if checking.clock.monotonic() > until + _BRINGING_S:
             raise SourceThrottled("so much differs that the rest is left to the next comparison")
 
     def told(rows: int, differing: int) -> None:
