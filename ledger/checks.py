@@ -23,7 +23,7 @@ class CheckKind(StrEnum):
     BASELINE = "baseline"  # the first one: all that is there, as already seen
     RECONCILE = "reconcile"  # all that is there against all that is here
     BACKFILL = "backfill"  # a window or a person, because somebody asked
-    GUARD = "guard"  # of the webhooks that call us
+    WEBHOOKS = "guard"  # the webhooks that call us; the stored name is the earlier one
 
 
 _OWN_CHECKS = (CheckKind.CHECK, CheckKind.BASELINE)

@@ -20,7 +20,7 @@ from workers.bell import Bell, celery_queues
 from workers.broker.connecting import IN_MEMORY, celery_broker, visibility_timeout_s
 from workers.child import MOST_PAUSE_S, begin_child, leave_child, task_started
 from workers.logs import set_up_logs
-from workers.names import HOOKS_GUARD, SOURCE_CHECK
+from workers.names import HOOKS_CHECK, SOURCE_CHECK
 from workers.shared import Shared, children_of
 from workers.workshop import Foundation, lay_foundation
 
@@ -151,7 +151,7 @@ def _connect_signals(
     def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Credentials may be new, and what the clock asked for before this worker ran may be lost.
         bell = Bell(broker_url, SYSTEM_CLOCK)
-        bell.ring(HOOKS_GUARD, *([SOURCE_CHECK] if settings.check_every_s else []))
+        bell.ring(HOOKS_CHECK, *([SOURCE_CHECK] if settings.check_every_s else []))
         bell.close()
 
     signals.worker_ready.connect(finish_first, weak=False)

@@ -24,7 +24,7 @@ from workers.heartbeat import Heartbeat
 from workers.logs import RepeatedFault
 from workers.names import (
     ACTION_PERFORM,
-    HOOKS_GUARD,
+    HOOKS_CHECK,
     LEDGER_RETAIN,
     LOOKUP_DRAIN,
     OUTBOX_SWEEP,
@@ -38,7 +38,7 @@ SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftene
 FIRST_LOOK_EVERY = 15  # ticks; until the first look at the source has ended
 RETAIN_EVERY = 3600  # ticks
 PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
-GUARD_EVERY = 300  # ticks; mostly to find that the guard looked a moment ago
+HOOKS_CHECK_EVERY = 300  # ticks; mostly to find that the webhooks were checked a moment ago
 RECONCILE_EVERY = 300  # ticks; mostly to find that it is not night
 _LEASE = "clock"
 _LEASE_S = 5.0
@@ -75,7 +75,7 @@ class BellClock:
             OUTBOX_SWEEP: (SWEEP_EVERY, 0),
             LEDGER_RETAIN: (RETAIN_EVERY, 0),
             SOURCE_PROBE: (PROBE_EVERY, PROBE_EVERY - 1),
-            HOOKS_GUARD: (GUARD_EVERY, 0),
+            HOOKS_CHECK: (HOOKS_CHECK_EVERY, 0),
         }
         if check_every_s:
             self._rhythm[SOURCE_CHECK] = (max(1, round(check_every_s / TICK_S)), 0)

@@ -9,12 +9,12 @@ LEDGER_RETAIN = "ledger.retain"  # delete what has been kept long enough
 SOURCE_PROBE = "source.probe"  # find out what this tenant's answers may be used for
 SOURCE_CHECK = "source.check"  # poll: list what changed
 SOURCE_RECONCILE = "source.reconcile"  # compare everything, once a night
-HOOKS_GUARD = "hooks.guard"  # monitor the webhooks that call us
+HOOKS_CHECK = "hooks.guard"  # monitor the webhooks that call us
 
 WORK = "work"  # lookups and actions
 UPKEEP = "upkeep"  # what may take minutes, and must not delay an email
 QUEUES = (WORK, UPKEEP)  # every worker consumes both
-UPKEEP_TASKS = (HOOKS_GUARD, LEDGER_RETAIN, SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE)
+UPKEEP_TASKS = (HOOKS_CHECK, LEDGER_RETAIN, SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE)
 
 
 def queue_of(task: str) -> str:

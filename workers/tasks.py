@@ -25,7 +25,7 @@ from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.drain import drain_batch
 from workers.names import (
     ACTION_PERFORM,
-    HOOKS_GUARD,
+    HOOKS_CHECK,
     LEDGER_RETAIN,
     LOOKUP_DRAIN,
     OUTBOX_SWEEP,
@@ -153,7 +153,7 @@ def reconcile_source(child: Child) -> None:
         tools.bell.ring(LOOKUP_DRAIN)
 
 
-@_upkeep_task(HOOKS_GUARD)
+@_upkeep_task(HOOKS_CHECK)
 def check_hooks(child: Child) -> None:
     """Check the webhooks that call us."""
     tools = child.workshop
@@ -161,7 +161,7 @@ def check_hooks(child: Child) -> None:
     with writing(tools.engine) as connection:
         if not is_check_due(connection, now):
             return
-        if not take_lease(connection, HOOKS_GUARD, holder, now, lease_s=_WEBHOOKS_LEASE_S):
+        if not take_lease(connection, HOOKS_CHECK, holder, now, lease_s=_WEBHOOKS_LEASE_S):
             return
     end = tools.clock.monotonic() + ROUND_S
     # The backfill of all webhooks together has what is left of the check's time.
@@ -171,7 +171,7 @@ def check_hooks(child: Child) -> None:
             tools.bell.ring(LOOKUP_DRAIN)
     finally:
         with writing(tools.engine) as connection:
-            give_lease_back(connection, HOOKS_GUARD, holder)
+            give_lease_back(connection, HOOKS_CHECK, holder)
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:

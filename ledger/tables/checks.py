@@ -29,7 +29,7 @@ sightings = Table(
     Index("sightings_of_course_member", "entity", "course_member_id"),
 )
 
-# One run of a check, baseline, reconcile, backfill or guard.
+# One run of a check, baseline, reconcile, backfill or webhook check.
 checks = Table(
     "checks",
     metadata,

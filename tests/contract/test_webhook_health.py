@@ -180,7 +180,7 @@ def test_where_all_is_well_nothing_is_written_and_what_was_seen_is_remembered(
     )
     assert known.well_at == watchman.clock.now()
     with reading(watchman.engine) as connection:
-        run = last_run(connection, [CheckKind.GUARD], None)
+        run = last_run(connection, [CheckKind.WEBHOOKS], None)
     assert run is not None
     assert run.report is not None
     assert run.report["ours"] == 2
@@ -337,7 +337,7 @@ def test_a_missing_right_to_list_is_said_once_a_day(watchman: Watchman) -> None:
     finally:
         watchman.behave()
     with reading(watchman.engine) as connection:
-        run = open_run(connection, [CheckKind.GUARD], None)
+        run = open_run(connection, [CheckKind.WEBHOOKS], None)
     assert run is not None
     assert run.reason is Reason.NEXUDUS_REFUSED
     assert watchman.round(10).ours == 2

@@ -350,8 +350,8 @@ def _begin(health: WebhookHealth, now: datetime) -> tuple[Run, Watch]:
                 forget_hook(connection, record_id)
         watch = replace(watch, origin=here, looked_at=now)
         keep_watch(connection, watch, now)
-        run = open_run(connection, [CheckKind.GUARD], None)
-        return run or begin_check(connection, CheckKind.GUARD, None, now), watch
+        run = open_run(connection, [CheckKind.WEBHOOKS], None)
+        return run or begin_check(connection, CheckKind.WEBHOOKS, None, now), watch
 
 
 def _read_actions(health: WebhookHealth, source: Source, watch: Watch, now: datetime) -> Watch:
