@@ -36,8 +36,8 @@ from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.broker import choose, start
 from workers.environment import load
 from workers.lookup.drain import drain_batch
-from workers.source.budget import Patience, Urgency
-from workers.source.proving import probe_all
+from workers.source.limits import Patience, Urgency
+from workers.source.reads import probe_all
 from workers.workshop import Workshop, lay_foundation, make_workshop
 
 CHILDREN = 2

@@ -33,8 +33,8 @@ from workers.names import (
     SOURCE_PROBE,
     SOURCE_RECONCILE,
 )
-from workers.source.budget import Patience, Urgency
-from workers.source.proving import probe_all
+from workers.source.limits import Patience, Urgency
+from workers.source.reads import probe_all
 from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
 
 _LONGEST_S = 10.0

@@ -27,11 +27,10 @@ from workers.lookup.conclude import Deciding
 from workers.lookup.once import Once
 from workers.lookup.settling import LookingUp
 from workers.shared import children_of
-from workers.source.asking import Denials
-from workers.source.budget import Budget, Budgeting
-from workers.source.client import Source
-from workers.source.lending import Sources
-from workers.source.sign_in import credentials_of
+from workers.source.auth import credentials_of
+from workers.source.budget import Budget
+from workers.source.client import Denials, Source, Sources
+from workers.source.limits import Budgeting
 from workers.sync.webhooks import WebhookHealth
 
 # Beside the packages in a working tree, inside one of them once installed.

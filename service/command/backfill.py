@@ -44,7 +44,7 @@ from workers.check.backfill import (
 )
 from workers.check.review import Review, read_found, review
 from workers.check.tools import Checking
-from workers.source.budget import Urgency
+from workers.source.limits import Urgency
 from workers.workshop import make_looking_up, make_send_setup
 
 NOBODY = 1

@@ -34,7 +34,7 @@ from service.command.groups import Commands
 from service.command.reach import OUT_OF_REACH, reason_given
 from workers.check.backfill import missed_in
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
     Came,
     NewHook,

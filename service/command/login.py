@@ -20,8 +20,8 @@ from service.command.common import (
     print_json,
     settings_now,
 )
+from workers.source.auth import REFRESH_LIFE, InvalidGrant, Tokens, credentials_of
 from workers.source.http import Transport
-from workers.source.sign_in import REFRESH_LIFE, InvalidGrant, Tokens, credentials_of
 
 REFUSED = 1
 OUT_OF_REACH = 4

@@ -38,7 +38,7 @@ from workers.check.reconcile import (
     compare,
 )
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 
 DIFFERS = 1
 _LONGEST_S = 3_600.0  # a large space at a low limit takes its time

@@ -26,7 +26,7 @@ from service.command.common import (
     with_own_broker,
 )
 from service.command.reach import reason_given
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 from workers.source.reads import enrolled_coworkers
 
 NOBODY_KNOWN = "Coursebell knows nobody with this name, address or Id."

@@ -9,7 +9,8 @@ import time
 
 from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import SourceThrottled
-from workers.source.budget import Budget, Patience, Urgency
+from workers.source.budget import Budget
+from workers.source.limits import Patience, Urgency
 
 
 def main(limits: str, space: str, tries: str, patience_s: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from schemas.errors import SourceThrottled
-from workers.source.budget import Budget, Patience, Urgency
+from workers.source.budget import Budget
+from workers.source.limits import Patience, Urgency
 
 LONG_S = 30.0
 

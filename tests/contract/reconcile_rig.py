@@ -9,8 +9,8 @@ from tests.contract.study_rig import Space
 from tests.doubles.fake_source import FakeSource
 from workers.check.reconcile import Comparison, How, Scope, bring_in, compare
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
-from workers.source.lists import Changes
+from workers.source.limits import Patience, Urgency
+from workers.source.records import Changes
 
 
 class ListingSource(FakeSource):

@@ -8,8 +8,8 @@ import structlog
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
 from schemas.errors import CoursebellError
+from workers.source.auth import Credentials, Tokens
 from workers.source.http import Transport
-from workers.source.sign_in import Credentials, Tokens
 
 
 def main(base_url: str, password: str) -> None:

@@ -8,8 +8,8 @@ from ledger.engine import open_engine
 from schemas.entity import Entity
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME
+from workers.source.auth import Credentials
 from workers.source.client import Source
-from workers.source.sign_in import Credentials
 
 
 def main(base_url: str, course_id: str) -> None:

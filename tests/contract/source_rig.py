@@ -16,8 +16,8 @@ from tests.contract.ledger_rig import NOW
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running
 from tests.servers.ready_ledgers import sqlite_copy
+from workers.source.auth import Credentials
 from workers.source.client import Source
-from workers.source.sign_in import Credentials
 
 CREDENTIALS = Credentials(USERNAME, PASSWORD)
 

@@ -36,7 +36,7 @@ from workers.deliver.context import DeliveryTools, SendSetup
 from workers.lookup.conclude import Deciding
 from workers.lookup.drain import drain_batch
 from workers.lookup.settling import LookingUp
-from workers.source.budget import Patience
+from workers.source.limits import Patience
 
 LISBON = ZoneInfo("Europe/Lisbon")
 SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ class Space:
 
     @contextlib.contextmanager
     def lend(self, _: Patience) -> Iterator[FakeSource]:
-        """Lend the way to the source, as `workers.source.lending` does."""
+        """Lend the way to the source, as `workers.source.client` does."""
         yield self.source
 
     @property

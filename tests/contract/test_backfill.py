@@ -34,8 +34,8 @@ from workers.check.check import check, check_all
 from workers.check.review import read_found, review
 from workers.check.tools import Checking
 from workers.deliver.forecast import Expected
-from workers.source.budget import Patience, Urgency
-from workers.source.lists import Changes
+from workers.source.limits import Patience, Urgency
+from workers.source.records import Changes
 
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
 

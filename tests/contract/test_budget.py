@@ -23,7 +23,8 @@ from tests.contract.budget_rig import (
 from tests.contract.ledger_rig import at_once as at_once_in_threads
 from tests.contract.ledger_rig import processes_at_once
 from tests.servers.programs import wait_until
-from workers.source.budget import Budget, BudgetState, Patience, Spent, Urgency
+from workers.source.budget import Budget
+from workers.source.limits import BudgetState, Patience, Spent, Urgency
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 PROGRAM = "tests.contract.budget_program"

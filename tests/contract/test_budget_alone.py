@@ -13,7 +13,8 @@ from tests.contract.budget_rig import count_leaving, may_leave, order_of_turns, 
 from tests.contract.ledger_rig import at_once
 from tests.servers.programs import wait_until
 from workers.broker import RunningBroker, choose, start
-from workers.source.budget import Budget, BudgetState, Spent, Urgency
+from workers.source.budget import Budget
+from workers.source.limits import BudgetState, Spent, Urgency
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 

@@ -9,7 +9,8 @@ import pytest
 from ledger.clock import SYSTEM_CLOCK
 from tests.contract.budget_rig import key_space, nothing
 from tests.doubles.open_gate import OpenGate
-from workers.source.budget import Budget, Budgeting, Patience, Urgency
+from workers.source.budget import Budget
+from workers.source.limits import Budgeting, Patience, Urgency
 
 
 @pytest.fixture(params=["shared", "alone", "double"])

@@ -18,9 +18,9 @@ from tests.contract.source_rig import Line, line_to, reads, sqlite_ledger
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.check.check import Checked, check_all
 from workers.check.tools import Checking
-from workers.source.budget import Patience
 from workers.source.client import Source
-from workers.source.lists import Changes
+from workers.source.limits import Patience
+from workers.source.records import Changes
 
 ENROLMENTS, COMPLETIONS = 400, 2_200
 _SEED = f"""\

@@ -37,7 +37,7 @@ from workers.check.reconcile.nightly import is_nightly_due
 from workers.deliver.claim import perform_batch, sweep
 from workers.lease import Lease
 from workers.retries import LONGEST_WAITS, refused_again_at
-from workers.source.sign_in import Credentials, Tokens
+from workers.source.auth import Credentials, Tokens
 from workers.sync.webhooks import is_check_due
 
 A_DAY = timedelta(days=1)

@@ -24,13 +24,13 @@ from schemas.settings import API_URL, load_settings
 from schemas.states import Mode
 from tests.contract.source_rig import HandClock, reads, serving, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
-from workers.source.budget import Budget, BudgetState, Patience, Urgency
-from workers.source.client import Gone, Source
+from workers.source.auth import Credentials, credentials_of
+from workers.source.budget import Budget
+from workers.source.client import Gone, Source, Sources
 from workers.source.doctor import CheckUp, check_up
 from workers.source.doctor_rights import LIST, NEEDS, READ, role
 from workers.source.doctor_sign_in import address_notes
-from workers.source.lending import Sources
-from workers.source.sign_in import Credentials, credentials_of
+from workers.source.limits import BudgetState, Patience, Urgency
 
 OURS = "http://127.0.0.1:9"  # nobody listens there
 HOOKS = (1_416_050_000, 1_416_050_001)

@@ -16,7 +16,7 @@ from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.drain import drain_batch
-from workers.source.proving import IN_BURSTS, TOO_FEW, probe_all
+from workers.source.reads import IN_BURSTS, TOO_FEW, probe_all
 
 
 @pytest.fixture

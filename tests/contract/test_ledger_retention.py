@@ -51,7 +51,7 @@ from workers.check.check import check_all
 from workers.check.reconcile.compare import compare
 from workers.check.reconcile.values import Scope
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 
 A_SECOND = timedelta(seconds=1)
 NOW = NOON + timedelta(days=400)

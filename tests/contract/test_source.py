@@ -25,9 +25,9 @@ from tests.contract.source_rig import (
 )
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.source.budget import Patience
 from workers.source.client import Gone, Source
 from workers.source.http import MOST_BYTES, Transport
+from workers.source.limits import Patience
 
 MEMBERS = f"/api/{PATHS[Entity.COURSE_MEMBER]}"
 LESSONS = f"/api/{PATHS[Entity.LESSON]}"

@@ -21,8 +21,8 @@ from schemas.states import Mode
 from tests.contract.ledger_rig import NOW, at_once
 from tests.contract.source_rig import HandClock
 from tests.contract.token_rig import INVALID, SigningIn, signing_in
+from workers.source.auth import Credentials, InvalidGrant, Tokens
 from workers.source.http import Transport
-from workers.source.sign_in import Credentials, InvalidGrant, Tokens
 
 USER = Credentials("api@example.org", "correct horse")
 KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # of RFC 6238, appendix B

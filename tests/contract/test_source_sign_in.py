@@ -16,8 +16,8 @@ from schemas.records import Course
 from tests.contract.ledger_rig import at_once, processes_at_once
 from tests.contract.source_rig import Line, answer, grants, line_to, reads, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.source.auth import Credentials
 from workers.source.client import Source
-from workers.source.sign_in import Credentials
 
 CONTENT = "/api/content"
 SIGN_IN_PROGRAM = "tests.contract.sign_in_program"

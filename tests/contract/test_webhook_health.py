@@ -41,8 +41,7 @@ from tests.sandbox.sandbox_rig import (
 from workers.check.backfill import FirstLookAwaited, Unfinished, missed_in, window
 from workers.check.check import check_all
 from workers.check.tools import Checking
-from workers.source.client import Source
-from workers.source.lending import Sources
+from workers.source.client import Source, Sources
 from workers.source.webhooks import Came
 from workers.sync.webhook_state import Report
 from workers.sync.webhooks import (

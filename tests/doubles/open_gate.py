@@ -1,6 +1,6 @@
 """A budget that is never spent. tests/contract/test_budget_double.py holds it to the real one."""
 
-from workers.source.budget import Patience
+from workers.source.limits import Patience
 
 
 class OpenGate:

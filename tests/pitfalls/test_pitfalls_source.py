@@ -33,7 +33,7 @@ from tests.contract.source_rig import (
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.client import Gone, Source, whole_record
 from workers.source.http import Transport
-from workers.source.proving import probe_all
+from workers.source.reads import probe_all
 
 MEMBERS = f"/api/{PATHS[Entity.COURSE_MEMBER]}"
 COMPLETED = f"/api/{PATHS[Entity.COMPLETED_LESSON]}"

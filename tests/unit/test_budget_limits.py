@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.settings.table import limits
-from workers.source.budget import Urgency
-from workers.source.budget.windows import Limits, Window, read_limits
+from workers.source.limits import Limits, Urgency, Window, read_limits
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 UNITS = ("second", "minute", "hour", "day")

@@ -25,8 +25,8 @@ from workers.certify.signing import Verdict, signed, signed_page, verify
 from workers.certify.traces import missing_trace
 from workers.certify.values import Certificate, Here, Member, Place, SourceRow, Window
 from workers.certify.words import Fate, Kind
-from workers.source.lists import Changed, Changes
 from workers.source.reads import BurstReads
+from workers.source.records import Changed, Changes
 
 WINDOW = Window(
     date(2026, 3, 3),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.source.foreign import short
+from workers.source.answers import short
 
 SENTENCE = "the source does not take our sign-in: fix the password, or run `coursebell login` now"
 

@@ -9,8 +9,8 @@ from schemas.errors import SourceUnavailable
 from schemas.records import Course
 from workers.certify.values import Member, Place, Ref, SourceRow, Window
 from workers.check.rows import sighting_of_row
-from workers.source.lists import Changed, Changes
 from workers.source.reads import BurstReads
+from workers.source.records import Changed, Changes
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
 

@@ -15,7 +15,7 @@ from workers.certify.gathering import Gathering
 from workers.certify.listing import Listed, all_courses, all_members, listed_in
 from workers.certify.values import Certificate, Here, Window
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 
 SETTLED = timedelta(minutes=15)  # by then our own checks have seen what was created

@@ -22,9 +22,9 @@ from workers.check.rows import sighting_of_record, sighting_of_row
 from workers.check.search import Found, FoundRow, Search, Seen
 from workers.check.tools import Checking
 from workers.check.turns import Way, by_turns, reached_by
-from workers.source.budget import Patience, Urgency
-from workers.source.lists import Changed, Changes
+from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
+from workers.source.records import Changed, Changes
 
 __all__ = [
     "KEPT",

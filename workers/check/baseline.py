@@ -13,7 +13,7 @@ from schemas.records import Record
 from workers.check.rows import sighting_of_record, sighting_of_row
 from workers.check.tools import Checking, ask_about
 from workers.source.client import whole_record
-from workers.source.lists import Changed
+from workers.source.records import Changed
 
 _NEVER_FRESH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 

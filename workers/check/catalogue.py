@@ -15,8 +15,8 @@ from schemas.errors import SourceError
 from schemas.rules import Catalogue, Rules, names_in
 from workers.check.check import EARLIEST
 from workers.check.tools import Checking
-from workers.source.budget import Patience, Urgency
-from workers.source.lists import Row
+from workers.source.limits import Patience, Urgency
+from workers.source.records import Row
 
 EVERY = timedelta(hours=1)
 _LONGEST_S = 60.0

@@ -33,9 +33,9 @@ from workers.check.baseline import keep_as_seen
 from workers.check.rows import sightings_of
 from workers.check.tools import Checking, make_news
 from workers.lease import Lease, Overtaken
-from workers.source.budget import Patience, Urgency
-from workers.source.lists import Changes
+from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
+from workers.source.records import Changes
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
 OVERLAP = timedelta(minutes=15)  # a list may learn of a row somewhat late, and clocks differ

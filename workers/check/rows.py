@@ -17,7 +17,7 @@ from ledger.sightings import Sighting
 from schemas.entity import Entity
 from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.records import Record
-from workers.source.lists import CHANGED_BY, Changed, Row
+from workers.source.records import CHANGED_BY, Changed, Row
 
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
 

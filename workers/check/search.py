@@ -20,7 +20,7 @@ from schemas.errors import SourceError
 from schemas.notification import Notification
 from workers.check.check import reason_of
 from workers.check.tools import Checking
-from workers.source.lists import Row
+from workers.source.records import Row
 
 # Where a row says who and what it is about.
 _NAMES = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.entity import Entity
-from workers.source.lists import Changes
+from workers.source.records import Changes
 
 
 @dataclass(slots=True)

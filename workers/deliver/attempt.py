@@ -37,7 +37,7 @@ from workers.lookup.findings import Findings
 from workers.lookup.reading import Reader
 from workers.postponing import postponement
 from workers.retries import LOOK_PATIENCE_S
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 from workers.source.reads import Lend
 
 _LOOKUP_TAKES = timedelta(seconds=15)

@@ -1,6 +1,6 @@
 """Reads many records with few questions, ahead of the look-ups that need them.
 
-Only for kinds of record whose rows were proved whole on this tenant (`workers.source.proving`), and
+Only for kinds of record whose rows were proved whole on this tenant (`workers.source.reads`), and
 only for a burst. What is not on the shelf is asked for one by one, as if there were no shelf: that
 a record is missing among several does not prove it gone.
 """
@@ -15,8 +15,8 @@ from schemas.entity import Entity
 from schemas.records import CompletedLesson, CourseMember, Record
 from workers.lookup.reading import CACHED, Reader
 from workers.source.client import MOST_IDS, Gone, whole_record
-from workers.source.lists import PAGE_SIZE
 from workers.source.reads import BurstReads, SourceReads
+from workers.source.records import PAGE_SIZE
 
 FEWEST = 3  # below that, one by one is as cheap
 _MOST_PAGES = 10  # of a list of completions; more take longer than a burst may wait

@@ -23,8 +23,8 @@ from workers.lookup.findings import Findings
 from workers.lookup.reading import Reader
 from workers.lookup.settling import LookingUp, settle
 from workers.retries import BATCH_S, LOOK_PATIENCE_S
-from workers.source.budget import Patience, Urgency
 from workers.source.client import MOST_IDS
+from workers.source.limits import Patience, Urgency
 
 BATCH = 20
 THREADS = 4

@@ -29,7 +29,7 @@ from workers.lookup.once import Once
 from workers.lookup.reading import Reader
 from workers.postponing import postponement
 from workers.retries import MOST_LOST_LEASES
-from workers.source.budget import Patience
+from workers.source.limits import Patience
 from workers.source.reads import BurstReads, Lend
 
 _SETTLES_WITHIN = timedelta(seconds=15)  # what a notification speaks of can be read by then

@@ -2,6 +2,9 @@
 
 The source answers in more ways than its status tells (contract, section 4): throttling is 409,
 a missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or a bare string.
+
+A foreign text may hold keys or addresses: `short` shows it without them, and `origin` shows only
+scheme, host and port of an address.
 """
 
 import json
@@ -14,9 +17,49 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
-from workers.source.foreign import short
+
+_LONGEST = 80
+_CUT = " …"
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_HIDDEN = re.compile(r"\S*[?&=@]\S*|(?<!\S)/\S+")
+_LOOKED_AT = 1000  # characters of a foreign text
+
+
+def origin(address: str | None) -> str | None:
+    """Return scheme, host and port of an address; None if it has none."""
+    try:
+        parts = urlsplit((address or "").strip())
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.hostname or port is None:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port == _PORTS.get(parts.scheme) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def short(text: str | None, longest: int = _LONGEST) -> str:
+    """Return a foreign text without what may be a key or an address, at most so many characters.
+
+    A longer text is cut after a whole word and ends with an ellipsis. It is never cut inside a
+    command in backticks, which would be another command then.
+    """
+    shown = _URL.sub(lambda found: origin(found[0]) or "…", (text or "")[:_LOOKED_AT])
+    shown = _HIDDEN.sub("…", shown)
+    shown = "".join(letter for letter in shown if letter.isprintable()).strip()
+    if len(shown) <= longest:
+        return shown
+    room = longest - len(_CUT)
+    kept = shown[: room + 1].rpartition(" ")[0] or shown[:room]
+    if kept.count("`") % 2:
+        kept = kept.rpartition("`")[0]
+    return f"{kept.rstrip(' ,;:')}{_CUT}"
+
 
 _LONGEST_WAIT_S = 3600.0  # a longer Retry-After is not believed
 _MOST_ERRORS = 5  # shown of a refused write
@@ -54,7 +97,7 @@ class WriteDenied(SourceRefused):
 class _Kind(Enum):
     """What a body is, as far as it matters before it is read."""
 
-    PAGE = auto()  # HTML: nobody of the API speaks so, but its edge, a proxy, or a sign-in page
+    PAGE = auto()  # HTML: from an edge server, a proxy or a sign-in page, not from the API
     WORD = auto()  # a JSON string
     NOTHING = auto()
     OTHER = auto()

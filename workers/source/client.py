@@ -1,26 +1,170 @@
-"""The source's records: one by its Id, several by their Ids, and the lists that we need.
+"""The client of the source: one record by its Id, several by their Ids, and the lists that we need.
 
-Callers get records, `Gone`, or one of the errors that tell them what to do next. Nothing here
-retries: waiting is decided by the ledger's due times, once, for every kind of work.
+Each request stays within the budget, is signed in, and ends as a record, `Gone` or an error that
+says what to do next. Nothing here tries again but for one case: a token that was ended early is
+replaced once. When to try again is decided by the ledger's due times.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
+
+import structlog
 
 from ledger.clock import Clock
 from ledger.engine import Engine
+from ledger.sign_ins import SignIn
 from schemas.entity import OTHER_PATHS, PATHS, Entity
-from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceUnavailable
+from schemas.errors import (
+    RecordStuck,
+    RecordUnreadable,
+    SourceRefused,
+    SourceThrottled,
+    SourceUnavailable,
+)
 from schemas.records import Record, is_whole, load_record
-from workers.source.answers import Missing
-from workers.source.asking import Asking, Denials
-from workers.source.budget import Budgeting, Patience, Urgency
+from workers.source.answers import Answer, Missing, read_answer, read_written
+from workers.source.auth import Credentials, Tokens
 from workers.source.http import Transport
-from workers.source.lists import Changes, Lists, Row, Within
-from workers.source.sign_in import Credentials, Tokens
+from workers.source.limits import Budgeting, Patience, Urgency
+from workers.source.records import Changes, Lists, Row, Within
+
+_DENIED_FOR_S = 3600.0
+_CALM_S = 1.0  # at least, when the source asks for quiet
+
+_log = structlog.get_logger("source")
+
+
+class Denials:
+    """Which kinds of record a fresh token did not open: another sign-in would not either.
+
+    Shared by the threads of a process.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def note(self, kind: str) -> None:
+        """Remember that the right is missing, for a while."""
+        self._until[kind] = self._clock.monotonic() + _DENIED_FOR_S
+
+    def forget(self, kind: str) -> None:
+        """Remember that the right is there."""
+        self._until.pop(kind, None)
+
+    def holds(self, kind: str) -> bool:
+        """Say whether it was missing a while ago."""
+        return self._clock.monotonic() < self._until.get(kind, 0.0)
+
+
+class Asking:
+    """One thread's questions. `patience` says who waits, and for how long."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what one question is asked with
+        self,
+        transport: Transport,
+        tokens: Tokens,
+        budget: Budgeting,
+        patience: Patience,
+        denials: Denials,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._denials = denials
+        self._transport = transport
+        self._tokens = tokens
+        self._budget = budget
+        self.patience = patience
+
+    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+        """Return the JSON value of the answer, or `Missing`.
+
+        Raises:
+            SourceError: see `read_answer`.
+        """
+        answer = self.answer(path, query)
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            _log.error("source.refused", status=answer.status, path=_kind(path))
+        with self._shared_calm():
+            return read_answer(answer)
+
+    def answer(self, path: str, query: Mapping[str, str]) -> Answer:
+        """Return the answer as it came, after a second try if the token had been ended."""
+        return self._signed_in(_kind(path), lambda token: self._transport.get(path, query, token))
+
+    def send(self, method: str, path: str, value: object) -> object:
+        """Write one JSON value with POST or PUT, and return what the answer holds as `Value`.
+
+        It is sent a second time only where the token had been ended, since then it was not even
+        looked at. After `SourceUnavailable` it may have been done or not.
+
+        Raises:
+            SourceError: see `read_written`.
+        """
+        # The right to write is another than that to read.
+        kind = f"{method} {_kind(path)}"
+        answer = self._signed_in(
+            kind, lambda token: self._transport.send_json(method, path, value, token)
+        )
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            _log.error("source.refused", status=answer.status, path=kind)
+        with self._shared_calm():
+            return read_written(answer)
+
+    def _signed_in(self, kind: str, exchange: Callable[[str], Answer]) -> Answer:
+        """Return what came of an exchange with a token, or of a second one with a newer token."""
+        if self._clock.monotonic() > self.patience.until:
+            raise SourceUnavailable("the source answers too slowly for what is needed of it")
+        self._budget.take(self.patience)
+        sign_in = self._sign_in()
+        answer = exchange(sign_in.access_token or "")
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            answer = self._once_more(answer, sign_in.version, kind, exchange)
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            self._denials.forget(kind)
+        return answer
+
+    def _once_more(
+        self, refused: Answer, version: int, kind: str, exchange: Callable[[str], Answer]
+    ) -> Answer:
+        """Ask again with a newer token, if there is one or it makes sense to get one."""
+        renewed: SignIn | None
+        if self._denials.holds(kind):
+            # Not worth a sign-in of our own, but another process may have made one.
+            renewed = self._tokens.newer_than(version)
+        else:
+            renewed = self._sign_in(refused_version=version)
+        if renewed is None or renewed.version == version:
+            return refused
+        self._budget.take(self.patience)
+        answer = exchange(renewed.access_token or "")
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            self._denials.note(kind)
+        return answer
+
+    def _sign_in(self, refused_version: int | None = None) -> SignIn:
+        with self._shared_calm():
+            return self._tokens.current(refused_version=refused_version, keep=self.patience.keep)
+
+    @contextmanager
+    def _shared_calm(self) -> Iterator[None]:
+        """Let what the source tells one of us hold for all; our own limits need no telling."""
+        try:
+            yield
+        except SourceThrottled as error:
+            self._budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
+            raise
+
+
+def _kind(path: str) -> str:
+    """Return the path without an Id: which kind of record is asked for."""
+    return "/".join(path.split("/")[:2])
+
 
 MOST_IDS = 100  # in one question; ASP.NET takes questions of about 2,000 characters
 
@@ -31,9 +175,9 @@ class Gone:
 
 
 class Source:
-    """One thread's way to the source. Whoever borrows it sets its `patience`."""
+    """The client of one thread. `Sources.lend` sets the `patience` of its requests."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what one way to the source is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - what one client is made of
         self,
         base_url: str,
         engine: Engine,
@@ -178,3 +322,31 @@ def whole_record(entity: Entity, row: Row) -> Record | None:
     with suppress(RecordUnreadable):
         return load_record(entity, row) if is_whole(entity, row) else None
     return None
+
+
+class Sources:
+    """Clients that threads borrow, kept so that their connections are used again."""
+
+    def __init__(self, make: Callable[[], Source]) -> None:
+        self._make = make
+        self._free: list[Source] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lend(self, patience: Patience) -> Iterator[Source]:
+        """Lend a client to one thread; `patience` says who waits, and for how long."""
+        with self._lock:
+            source = self._free.pop() if self._free else None
+        source = source or self._make()
+        source.asking.patience = patience
+        try:
+            yield source
+        finally:
+            with self._lock:
+                self._free.append(source)
+
+    def close(self) -> None:
+        """Close those that are free."""
+        with self._lock:
+            while self._free:
+                self._free.pop().close()

@@ -19,14 +19,14 @@ from schemas.entity import Entity
 from schemas.errors import frames_of
 from schemas.records import WebHook, action_name, course_actions
 from schemas.settings import Settings, is_loopback
-from workers.source.budget import Budget, BudgetState
-from workers.source.client import Source
+from workers.source.answers import origin, short
+from workers.source.auth import credentials_of
+from workers.source.budget import Budget
+from workers.source.client import Source, Sources
 from workers.source.doctor_rights import Questions, Reply, ReplyKind, Rights, patience
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
-from workers.source.foreign import origin, short
-from workers.source.lending import Sources
-from workers.source.proving import probe_all
-from workers.source.sign_in import credentials_of
+from workers.source.limits import BudgetState
+from workers.source.reads import probe_all
 from workers.source.webhooks import Listed, list_webhooks, webhook_actions
 from workers.zones import iana_zone
 

@@ -15,8 +15,8 @@ from schemas.errors import CoursebellError, RecordUnreadable, SourceThrottled
 from schemas.records import load_record
 from schemas.records.answers import Page, load_page
 from workers.source.answers import AccessDenied, Missing
-from workers.source.budget import Patience, Urgency
 from workers.source.client import Source
+from workers.source.limits import Patience, Urgency
 
 PATIENCE_S = 30.0  # for the turn of one question: a person is waiting
 LIST, READ = "List", "Read"

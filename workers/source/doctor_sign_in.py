@@ -18,11 +18,11 @@ from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.settings import API_URL, is_loopback
 from workers.source.answers import Answer, read_answer
-from workers.source.budget import Budgeting
+from workers.source.auth import REFRESH_LIFE, Credentials, InvalidGrant
 from workers.source.client import Source
 from workers.source.doctor_rights import patience
 from workers.source.http import Transport
-from workers.source.sign_in import REFRESH_LIFE, Credentials, InvalidGrant
+from workers.source.limits import Budgeting
 
 _PATH = "utils/enums"
 _CALM_S = 1.0  # at least, when Nexudus asks us to wait

@@ -1,17 +1,29 @@
-"""What the rest of us asks the source for: `Source` over HTTP, and a double in tests."""
+"""What workers ask of the source, and whether rows of several Ids can stand in for records.
+
+`SourceReads` and `BurstReads` are met by `workers.source.client.Source` and by a double in tests.
+
+The documents call rows partial in places (contract, section 2.8), and nothing says which fields are
+left out on which tenant. So `probe_all` compares some known records with their rows; the result is
+valid for that kind of record only, and is renewed every week.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from ledger.engine import Engine, reading, writing
+from ledger.people import known_people
+from ledger.proofs import Proof, keep_proof, proofs
+from ledger.snapshots import known_ids
 from schemas.entity import Entity
-from schemas.errors import RecordStuck, RecordUnreadable
+from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
 from schemas.records import Coworker, Record
+from schemas.skew import is_within
 from schemas.text import folded
-from workers.source.budget import Patience
-from workers.source.client import Gone
-from workers.source.lists import Changes, Row
+from workers.source.client import Gone, whole_record
+from workers.source.limits import Patience
+from workers.source.records import Changes, Row
 
 
 class SourceReads(Protocol):
@@ -54,7 +66,7 @@ class BurstReads(SourceReads, Protocol):
         """Return the Ids of a few coworkers with enrolments who may have this address."""
 
 
-# A way to the source, for a while.
+# Lends a client of the source.
 Lend = Callable[[Patience], AbstractContextManager[BurstReads]]
 
 MOST_COWORKERS = 5  # who may have one address, before the answer is taken for all enrolments
@@ -64,7 +76,7 @@ def enrolled_coworkers(source: BurstReads, email: str) -> list[Coworker]:
     """Return the coworkers with an enrolment who have exactly this address; nothing is written.
 
     A source may ignore the filter, so each of at most `MOST_COWORKERS` is read by Id, and the
-    address compared as `folded` says. One that cannot be read is left out.
+    address compared as `folded` does. One that cannot be read is left out.
 
     Raises:
         SourceError: the source gave no usable answer.
@@ -76,3 +88,72 @@ def enrolled_coworkers(source: BurstReads, email: str) -> list[Coworker]:
             if isinstance(record, Coworker) and folded(record.email) == folded(email):
                 found.append(record)
     return found
+
+
+IN_BURSTS = (Entity.COMPLETED_LESSON, Entity.COURSE_MEMBER, Entity.COWORKER, Entity.COURSE)
+TRIED = 5  # records of each kind
+_FEWEST = 2
+_AGAIN = {True: timedelta(days=7), False: timedelta(days=1)}  # by whether the last one held
+_TOO_FEW_AGAIN = timedelta(hours=1)
+TOO_FEW = "too few records are known yet"
+
+
+def probe_all(
+    engine: Engine, source: BurstReads, now: datetime, *, anew: bool = False
+) -> dict[Entity, Proof]:
+    """Probe each kind of record whose last probe is old, or all `anew`; keep and return all.
+
+    Raises:
+        SourceThrottled, SourceUnavailable: nothing was found out about the rest.
+    """
+    with reading(engine) as connection:
+        known = proofs(connection)
+    for entity in IN_BURSTS:
+        last = known.get(entity)
+        if not anew and last is not None and is_within(last.probed_at, now, _wait(last)):
+            continue
+        known[entity] = _probe(engine, source, entity, now)
+        with writing(engine) as connection:
+            keep_proof(connection, entity, known[entity])
+    return known
+
+
+def _wait(last: Proof) -> timedelta:
+    return _TOO_FEW_AGAIN if last.sentence == TOO_FEW else _AGAIN[last.holds]
+
+
+def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) -> Proof:
+    with reading(engine) as connection:
+        if entity is Entity.COWORKER:
+            ids = known_people(connection, TRIED)
+        else:
+            ids = known_ids(connection, entity, TRIED)
+    try:
+        # Something may change between two questions, so a difference counts only if it stays.
+        found = _compared(source, entity, ids) or _compared(source, entity, ids)
+    except (SourceRefused, RecordUnreadable) as error:
+        return Proof(holds=False, sentence=str(error), probed_at=now)
+    if found is None:
+        return Proof(
+            holds=False, sentence="rows lack fields, or differ from the records", probed_at=now
+        )
+    if found < _FEWEST:
+        return Proof(holds=False, sentence=TOO_FEW, probed_at=now)
+    sentence = f"{found} rows were the same as their records in every field we read"
+    return Proof(holds=True, sentence=sentence, probed_at=now)
+
+
+def _compared(source: BurstReads, entity: Entity, ids: Sequence[int]) -> int | None:
+    """Return how many rows were as their records; None if one was not."""
+    if len(ids) < _FEWEST:
+        return 0
+    rows = {row["Id"]: row for row in source.several(entity, ids)}
+    same = 0
+    for record_id in ids:
+        record = source.fetch(entity, record_id)
+        if isinstance(record, Gone):
+            continue
+        if record_id not in rows or whole_record(entity, rows[record_id]) != record:
+            return None
+        same += 1
+    return same

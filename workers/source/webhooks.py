@@ -16,10 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 from schemas.entity import FOLLOWED, PATHS, Entity, followed_entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceUnavailable
 from schemas.records import WebHook, course_actions
-from workers.source.answers import Missing, WriteDenied
+from workers.source.answers import Missing, WriteDenied, origin
 from workers.source.client import Source, whole_record
-from workers.source.foreign import origin
-from workers.source.lists import Asks, Row
+from workers.source.records import Asks, Row
 
 _PATH = PATHS[Entity.WEB_HOOK]
 _ACTIONS_PATH, _ACTIONS_QUERY = "utils/enums", {"name": "eWebhookAction"}
@@ -41,7 +40,7 @@ RawHook = dict[str, Any]  # a webhook as the source sent it, unknown fields incl
 
 
 class Writes(Asks, Protocol):
-    """What webhooks are read and written through: `workers.source.asking.Asking`."""
+    """What webhooks are read and written through: `workers.source.client.Asking`."""
 
     def send(self, method: str, path: str, value: object) -> object:
         """Write one JSON value; see `Asking.send`."""

@@ -10,7 +10,7 @@ from schemas.errors import CoursebellError
 from schemas.records import WebHook
 from schemas.skew import is_within
 from workers.check.backfill import Unfinished
-from workers.source.foreign import short
+from workers.source.answers import short
 from workers.source.webhooks import entities_of
 
 # Clocks differ, and a list may show a change only a moment later.

@@ -36,9 +36,9 @@ from schemas.records import course_actions
 from schemas.skew import is_within
 from workers.check.backfill import FirstLookAwaited
 from workers.check.check import reason_of
-from workers.source.budget import Patience, Urgency
+from workers.source.answers import origin, short
 from workers.source.client import Source
-from workers.source.foreign import origin, short
+from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
     Came,
     Listed,

@@ -20,9 +20,9 @@ from workers.check.reconcile.page import differences_on
 from workers.check.reconcile.values import Compared, Comparison, Difference, Scope
 from workers.check.rows import sightings_of
 from workers.check.tools import Checking
-from workers.source.budget import Patience
-from workers.source.lists import Changes
+from workers.source.limits import Patience
 from workers.source.reads import BurstReads
+from workers.source.records import Changes
 
 Told = Callable[[int, int], None]  # after each page: its rows, and how many of them differ
 

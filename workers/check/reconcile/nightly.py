@@ -34,7 +34,7 @@ from workers.check.reconcile.compare import compare
 from workers.check.reconcile.values import Scope
 from workers.check.tools import Checking
 from workers.lease import Lease, Overtaken
-from workers.source.budget import Patience, Urgency
+from workers.source.limits import Patience, Urgency
 
 NIGHT = time_of_day(3, 30)  # after midnight's jobs of others, before anybody learns
 _LEASE = "reconcile"

@@ -9,7 +9,7 @@ from schemas.entity import Entity
 from schemas.reasons import Reason
 from workers.check.reconcile.values import Difference, Way
 from workers.check.rows import sighting_of_record
-from workers.source.lists import Row
+from workers.source.records import Row
 
 # Where rows say what people know records by.
 _NAMES: dict[str, tuple[str, ...]] = {

@@ -1,26 +1,113 @@
-"""Reads lists of the source to their end, and believes none that does not keep to its filter.
+"""Lists of records: read to their end, and refused if they do not keep to their filter.
 
-A filter the source does not know is ignored without a word and the whole table comes (contract,
-section 3), so every row is held against what was asked for.
+A filter that the source does not know is ignored without a word and the whole table comes
+(contract, section 3), so every row is compared with what was asked for. One row that cannot be read
+does not hide the others: what has an Id can be asked about by it.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
+
+import structlog
+from marshmallow import ValidationError
 
 from schemas.entity import PATHS, Entity
-from schemas.errors import SourceRefused, SourceUnavailable
+from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
+from schemas.fields import RecordId, SourceTime
 from schemas.records.answers import Page, load_page
 from workers.source.answers import Missing
-from workers.source.listed import Changed, ReadRows, Row, id_of, read_rows
 
-__all__ = ["CHANGED_BY", "PAGE_SIZE", "Asks", "Changed", "Changes", "Lists", "Row", "Within"]
+Row = dict[str, Any]
 
-PAGE_SIZE = 1000  # the documented most; what is cut off is told by HasNextPage
+_ID = RecordId()
+_TIME = SourceTime()
+
+_log = structlog.get_logger("list")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One row of a list of changes: which record, and its time of change at the source."""
+
+    record_id: int
+    at: datetime
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """The rows of one page of changes.
+
+    `rows` have an Id; one whose time cannot be read has that of its neighbour before it. `odd` is
+    the text of those without an Id, so that one which comes on two pages counts once. `times` are
+    those that could be read.
+    """
+
+    rows: list[Changed]
+    odd: frozenset[str]
+    times: tuple[datetime, ...]
+
+
+def read_rows(entity: Entity, rows: list[Row], field: str, start: datetime) -> ReadRows:
+    """Read the rows of a page of changes; `field` has their time, `start` is what was asked for.
+
+    Raises:
+        RecordUnreadable: there are rows, and not one of them has an Id and a time.
+    """
+    found: list[Changed] = []
+    odd: set[str] = set()
+    times: list[datetime] = []
+    is_any_whole = False
+    for row in rows:
+        record_id, at = _id_in(row), _time_in(row, field)
+        if at is not None:
+            times.append(at)
+        if record_id is None:
+            odd.add(json.dumps(row, sort_keys=True, default=str))
+            continue
+        is_any_whole = is_any_whole or at is not None
+        found.append(Changed(record_id, at or (times[-1] if times else start), row))
+    if rows and not is_any_whole:
+        raise RecordUnreadable(f"no row of the list of {entity} has an Id and its {field}")
+    if len(found) < len(rows):
+        _log.warning("list.row-unreadable", entity=entity.value, rows=len(rows) - len(found))
+    return ReadRows(found, frozenset(odd), tuple(times))
+
+
+def id_of(row: Row) -> int:
+    """Return the Id of a row of a list.
+
+    Raises:
+        RecordUnreadable: it has none.
+    """
+    record_id = _id_in(row)
+    if record_id is None:
+        raise RecordUnreadable("a row of a list has no Id")
+    return record_id
+
+
+def _id_in(row: Row) -> int | None:
+    with suppress(ValidationError):
+        found: int | None = _ID.deserialize(row.get("Id"))
+        return found
+    return None
+
+
+def _time_in(row: Row, field: str) -> datetime | None:
+    with suppress(ValidationError):
+        found: datetime | None = _TIME.deserialize(row.get(field))
+        return found
+    return None
+
+
+PAGE_SIZE = 1000  # the documented maximum; HasNextPage tells whether more follow
 _MOST_PAGES = 1000
 
-# By which of its two times a kind of record shows that it is news (contract, section 3).
+# Which of its two times shows that a record is new or changed (contract, section 3).
 _CREATED = "CreatedOn"
 CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: _CREATED}
 _OTHERWISE = "UpdatedOn"
@@ -113,7 +200,7 @@ class Lists:
         the list, and would let another slip between two numbered pages. Where the order asked for
         is not kept, which shows in the count, the list is read again by numbers. Where more rows of
         one minute change than a page holds, or the source states no count, one may still slip:
-        whoever asks begins somewhat before the moment up to which they know all.
+        a caller begins somewhat before the moment up to which it knows all.
 
         A row that cannot be read keeps no other from coming: see `read_rows`.
 

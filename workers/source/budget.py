@@ -1,24 +1,163 @@
-"""The limiter: one request may leave, or wait, or not within one's patience.
+"""The budget of requests to the source: one for all programs, kept on the broker.
 
-It asks the broker, so that all programs keep the limits together. While the broker is away, this
-program uses its share of them, and looks for the broker again every few seconds.
+While the broker is away, each program uses its share of the limits and looks for the broker again
+every few seconds. The source is never asked without a limit.
 """
 
 import threading
 from dataclasses import dataclass
 
 import structlog
-from redis import RedisError
+from limits.storage import MemoryStorage, RedisStorage
+from redis import Redis, RedisError
 
 from ledger.clock import Clock
 from schemas.errors import SourceThrottled
-from workers.source.budget.alone import LoneBudget
-from workers.source.budget.shared import SharedBudget
-from workers.source.budget.values import BudgetState, Patience, Urgency
-from workers.source.budget.windows import read_limits
+from workers.broker.connecting import redis_pool
+from workers.source.limits import (
+    BudgetState,
+    Counting,
+    Limits,
+    Patience,
+    Spent,
+    Urgency,
+    read_limits,
+)
+
+
+class LoneBudget:
+    """What this program counts by itself; its threads share it."""
+
+    def __init__(self, limits: Limits, shares: int, clock: Clock) -> None:
+        self._clock = clock
+        share = limits.share(shares)
+        storage = MemoryStorage()
+        self._counting = Counting(share.windows, storage)
+        # Counted in the same place, but up to the limit of all: this program may have used more
+        # than its share while the broker was there, and then has to wait when it is not.
+        self._with_others = Counting(limits.windows, storage)
+        self._pace_s = share.pace_ms / 1000
+        self._lock = threading.Lock()
+        self._next_at = 0.0  # by clock.monotonic(), as all here
+        self._person_until = 0.0
+
+    def attempt(self, urgency: Urgency) -> float:
+        """Take one request if it may leave now; return in how many seconds to ask again, or 0.0."""
+        with self._lock:
+            wait_s = self._counting.wait_s(urgency) or self._gate(urgency)
+            return wait_s or self._counting.hit(urgency)
+
+    def remember(self) -> None:
+        """Count a request that was taken from the shared budget, so that both do not add up."""
+        with self._lock:
+            self._next_at = self._clock.monotonic() + self._pace_s
+            self._with_others.note()
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return how much of each window's share this program used."""
+        with self._lock:
+            return self._counting.spent()
+
+    def _gate(self, urgency: Urgency) -> float:
+        """Take the pace, in the same manner as the broker's gate does."""
+        now = self._clock.monotonic()
+        for_person = urgency is Urgency.PERSON
+        if now >= self._next_at and (for_person or now >= self._person_until):
+            self._next_at = now + self._pace_s
+            if for_person:
+                self._person_until = 0.0
+            return 0.0
+        if for_person:
+            self._person_until = now + 2 * self._pace_s + 0.1
+        return max(self._next_at - now, 0.001)
+
+
+_PREFIX = "coursebell:"  # as global_keyprefix has it for the tasks
+_PATIENCE_S = 0.5
+
+# One step on the broker, so that two programs cannot both be first. It answers for how many
+# milliseconds the source wants quiet, and in how many the pace allows a request: 0 is now.
+# A person who is not yet first leaves a mark that dies within moments, and work lets it pass.
+_GATE = """
+local calm = math.max(redis.call('pttl', KEYS[1]), 0)
+if calm > 0 then
+  return {calm, calm}
+end
+local pace = tonumber(ARGV[1])
+local for_person = ARGV[2] == 'person'
+if for_person or redis.call('exists', KEYS[2]) == 0 then
+  if pace == 0 or redis.call('set', KEYS[3], 1, 'NX', 'PX', pace) then
+    if for_person then redis.call('del', KEYS[2]) end
+    return {0, 0}
+  end
+end
+if for_person then
+  redis.call('set', KEYS[2], 1, 'PX', 2 * pace + 100)
+end
+return {0, math.max(redis.call('pttl', KEYS[3]), 20)}
+"""
+# A shorter wish never shortens a longer one. (PEXPIRE has GT for this from Redis 7 on only.)
+_CALM = """
+if redis.call('pttl', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('set', KEYS[1], 1, 'PX', ARGV[1])
+end
+"""
+
+
+class SharedBudget:
+    """What the broker remembers for everybody. Nothing is connected before the first question."""
+
+    def __init__(self, limits: Limits, broker_url: str, space: str) -> None:
+        place = _PREFIX + space
+        # A command is tried twice; what is counted twice thereby is one request too few.
+        self._pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
+        client = Redis(connection_pool=self._pool)
+        self._client = client
+        self._gate = client.register_script(_GATE)
+        self._calm = client.register_script(_CALM)
+        self._calm_key, self._person_key, self._pace_key = (
+            f"{place}{name}" for name in ("calm", "person", "pace")
+        )
+        self._pace_ms = limits.pace_ms
+        # The storage gets the connections and not the URL, which may hold a password.
+        storage = RedisStorage("redis://", connection_pool=self._pool, key_prefix=place[:-1])
+        self._counting = Counting(limits.windows, storage)
+
+    def attempt(self, urgency: Urgency) -> tuple[float, float]:
+        """Take one request if it may leave now.
+
+        Returns in how many seconds to ask again, 0.0 if it was taken; and how many of these the
+        source wants quiet. Windows are looked at before the pace is taken, and hit after it, so
+        that a request that has to wait uses up nothing.
+        """
+        wait_s = self._counting.wait_s(urgency)
+        if wait_s > 0:
+            return wait_s, 0.0
+        keys = [self._calm_key, self._person_key, self._pace_key]
+        calm_ms, wait_ms = self._gate(keys=keys, args=[self._pace_ms, urgency.value])
+        if wait_ms > 0:
+            return wait_ms / 1000, calm_ms / 1000
+        return self._counting.hit(urgency), 0.0
+
+    def calm(self, seconds: float) -> None:
+        """Keep everybody quiet for so many seconds, or longer if that was already asked for."""
+        self._calm(keys=[self._calm_key], args=[round(seconds * 1000)])
+
+    def calm_s(self) -> float:
+        """Return for how many seconds the source still wants quiet."""
+        return max(0.0, float(self._client.pttl(self._calm_key)) / 1000)
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return how much of each window is used by all."""
+        return self._counting.spent()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.disconnect()
+
 
 LONGEST_CALM_S = 3600.0  # what the source may ask for; more is taken for a mistake
-_SLICE_S = 0.5  # how long is waited at once, before the one who waits is told
+_SLICE_S = 0.5  # the longest wait between two calls of `Patience.keep`
 _JITTER_S = 0.02  # those who wait for the same moment come apart
 _AWAY_S = 5.0
 _AWAY = (RedisError, OSError)
@@ -84,9 +223,9 @@ class Budget:
             kept_at = _wait(self._clock, wait_s, patience, kept_at)
 
     def calm(self, seconds: float) -> None:
-        """Keep everybody quiet for so many seconds, because the source asked for it (Retry-After).
+        """Let no process ask for so many seconds, because the source asked for it (Retry-After).
 
-        At most an hour is believed. A shorter wish never shortens a longer one.
+        At most an hour is waited. A shorter wish never shortens a longer one.
         """
         if not seconds > 0:
             return
@@ -102,7 +241,7 @@ class Budget:
                 self._find()
 
     def state(self) -> BudgetState:
-        """Return how the budget stands now; it takes nothing and waits for nobody."""
+        """Return how the budget stands now, without taking anything from it or waiting."""
         shared = self._askable()
         if shared is not None:
             try:

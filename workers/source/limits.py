@@ -1,0 +1,187 @@
+"""The limits on requests to the source, and how requests are counted against them.
+
+A limit per second is a pace: the source allows one request per 100 ms (contract, section 4), so ten
+of them at once would be nine too many. Longer limits are windows. A minute and an hour are moving
+windows: one time per request is kept, and no stretch ever holds more. A day would be a list of
+200,000 times; it is two counters, which estimate. Times are those of the machine that asks, so the
+clocks of several machines must agree to about a second.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from fractions import Fraction
+from typing import Protocol
+
+from limits import RateLimitItemPerSecond, parse_many
+from limits.storage import Storage
+from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
+
+
+class Urgency(Enum):
+    """Who waits for the answer."""
+
+    PERSON = "person"  # a person at a screen
+    WORK = "work"  # lookups, emails, polls
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request may wait for its turn, and what has to be done meanwhile."""
+
+    urgency: Urgency
+    until: float  # clock.monotonic() after which waiting is given up
+    keep: Callable[[], None]  # called before and about each half second; what it raises passes
+
+
+class Budgeting(Protocol):
+    """What the source client needs of a budget."""
+
+    def take(self, patience: Patience) -> None:
+        """Return when one request may leave; see `Budget.take`."""
+
+    def calm(self, seconds: float) -> None:
+        """Hear that the source asked for quiet; see `Budget.calm`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """One limit of a minute or longer, and how much of it is used now."""
+
+    limit: str  # as written in the setting, "120/minute"
+    used: int
+    most: int  # the share of this program while it is alone
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How the budget stands at this moment."""
+
+    shared: bool  # False: the broker is away, and this program uses its share
+    calm_s: float  # how long the source still wants quiet; 0.0: not at all
+    spent: tuple[Spent, ...]
+
+
+_PACE = "second"
+# Requests travel for different times, and arrive closer together than they left.
+_MARGIN = Fraction(11, 10)  # of the pace
+_MARGIN_S = 1  # of each window; it also allows for machines whose clocks differ
+_RESERVED = 30  # one in so many is kept for people
+_SMALLEST_SHARED = 20  # of less, nothing can be kept back
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most so many requests in any stretch of so many seconds."""
+
+    unit: str  # "minute", "hour", "day"
+    written: str  # as in the setting
+    seconds: int  # somewhat more than the unit has
+    most: int
+
+    def room(self, urgency: Urgency) -> int:
+        """Return how many may leave; work leaves a small part of it to people."""
+        if urgency is Urgency.PERSON or self.most < _SMALLEST_SHARED:
+            return self.most
+        return self.most - max(1, self.most // _RESERVED)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit: how far apart requests leave, and the windows, the shortest first."""
+
+    pace_ms: int  # 0: as close as they like
+    windows: tuple[Window, ...]
+
+    def share(self, shares: int) -> "Limits":
+        """Return what one of so many programs may use by itself: at least one of each."""
+        windows = (replace(one, most=max(1, one.most // shares)) for one in self.windows)
+        return Limits(self.pace_ms * shares, tuple(windows))
+
+
+def read_limits(written: str) -> Limits:
+    """Return the limits of a setting such as `10/second;120/minute`.
+
+    Of two limits for the same unit only the smaller one can ever hold anybody back.
+
+    Raises:
+        ValueError: this is not written as `schemas.settings.table.limits` wants it.
+    """
+    smallest: dict[str, Window] = {}
+    for item in parse_many(written):
+        unit, amount = item.GRANULARITY.name, item.amount
+        if unit not in smallest or amount < smallest[unit].most:
+            smallest[unit] = Window(unit, f"{amount}/{unit}", item.get_expiry() + _MARGIN_S, amount)
+    pace = smallest.pop(_PACE, None)
+    pace_ms = 0 if pace is None else math.ceil(1000 * _MARGIN / pace.most)
+    return Limits(pace_ms, tuple(sorted(smallest.values(), key=lambda one: one.seconds)))
+
+
+_ESTIMATED_FROM_S = 86_400
+_SOON_S = 0.02  # another process was quicker; asking again at once would only meet the next
+
+
+class _Item(RateLimitItemPerSecond):
+    """A limit whose key does not hold its amount.
+
+    So work and people are counted together, although work sees a smaller limit; and a limit that
+    was changed in the setting keeps what is already used.
+    """
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """Return the key under which this limit is counted."""
+        return "/".join(str(part) for part in identifiers)
+
+
+class Counting:
+    """The windows, counted in one place: on the broker, or in this program."""
+
+    def __init__(self, windows: Sequence[Window], storage: Storage) -> None:
+        moving = MovingWindowRateLimiter(storage)
+        sliding = SlidingWindowCounterRateLimiter(storage)
+        self._counted = tuple(
+            (window, sliding if window.seconds >= _ESTIMATED_FROM_S else moving)
+            for window in windows
+        )
+
+    def wait_s(self, urgency: Urgency) -> float:
+        """Return in how many seconds every window may have room; 0.0: each has room now."""
+        longest = 0.0
+        for window, strategy in self._counted:
+            reset_at, left = strategy.get_window_stats(_item(window, urgency), window.unit)
+            if left <= 0:
+                # A clock that was wrong for a while may have left times that are still to come.
+                reset_s = min(reset_at - time.time(), window.seconds)
+                longest = max(longest, reset_s, _SOON_S)
+        return longest
+
+    def hit(self, urgency: Urgency) -> float:
+        """Count one request in every window, and return 0.0; or in how many seconds to ask again.
+
+        It is called after `wait_s` said that all have room, so that only a race leaves one counted
+        in a short window and refused by a longer one. Then one request too few leaves.
+        """
+        for window, strategy in self._counted:
+            if not strategy.hit(_item(window, urgency), window.unit):
+                return _SOON_S
+        return 0.0
+
+    def note(self) -> None:
+        """Count one request that left already, in every window that still counts."""
+        for window, strategy in self._counted:
+            strategy.hit(_item(window, Urgency.PERSON), window.unit)
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return how much of each window is used now."""
+        found = []
+        for window, strategy in self._counted:
+            item = _item(window, Urgency.PERSON)
+            left = strategy.get_window_stats(item, window.unit).remaining
+            found.append(Spent(window.written, max(0, window.most - left), window.most))
+        return tuple(found)
+
+
+def _item(window: Window, urgency: Urgency) -> _Item:
+    return _Item(window.room(urgency), window.seconds)
