@@ -16,7 +16,7 @@ import structlog
 
 from bench.source_economy import FAST, REAL, Bench, drop_logs, opened, say
 from ledger.engine import reading
-from ledger.sightings import count_sightings
+from ledger.record_queries import count_seen
 from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED
 from tests.contract.source_rig import HandClock
@@ -55,7 +55,7 @@ def _first_look(bench: Bench) -> None:
     slices = _until_done(bench)
     took_s = time.monotonic() - began
     with reading(bench.engine) as connection:
-        rows = {entity.value: count_sightings(connection, entity) for entity in FOLLOWED}
+        rows = {entity.value: count_seen(connection, entity) for entity in FOLLOWED}
     say(
         f"first look: {rows}, {bench.reads()} requests, {took_s:.0f} s in {slices} turns; "
         f"memory {before} MB before, {_memory_mb()} MB at most"

@@ -23,7 +23,7 @@ def _exact_tables() -> MetaData:
 _EXACT = _exact_tables()
 _TABLES = _EXACT.sorted_tables
 # What says that a ledger was in use; the other tables have rows from the beginning.
-_EVIDENCE = ("deliveries", "notifications", "lookups", "sightings", "snapshots", "events", "people")
+_EVIDENCE = ("deliveries", "notifications", "lookups", "records", "events", "people")
 
 
 def copy_ledger(source: Connection, target: Connection) -> dict[str, int]:

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from ledger.control_log import log_decision
-from ledger.stories.certificate.portions import portions
-from ledger.tables import UNDECIDED_ACTIONS, actions, attempts, copies, people, snapshots
+from ledger.tables import UNDECIDED_ACTIONS, actions, attempts, copies, people, records
+from ledger.upsert import portions
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -65,13 +65,11 @@ def held_by_reason(connection: Connection) -> dict[Reason, int]:
 
 def held_actions(connection: Connection, reason: Reason | None = None) -> list[HeldAction]:
     """Return the held actions, or those held for one reason, in the order they were planned."""
-    is_course = and_(
-        snapshots.c.entity == Entity.COURSE, snapshots.c.record_id == actions.c.course_id
-    )
+    is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
     wanted = (
-        select(actions, people.c.full_name, people.c.email, snapshots.c.record, copies.c.title)
+        select(actions, people.c.full_name, people.c.email, records.c.record, copies.c.title)
         .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
-        .outerjoin(snapshots, is_course)
+        .outerjoin(records, is_course)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
         .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
         .order_by(actions.c.id)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, insert, or_
+from sqlalchemy import Connection, and_, case, func, insert, or_, select
 
 from ledger.tables import deliveries, lookups, notifications
 from ledger.upsert import Insert, insert_for
@@ -85,6 +85,15 @@ def keep_notifications(
     """Keep notifications without a delivery, and make the look-up of each followed record due."""
     _note(connection, _rows(statements, origin, received_at, None))
     _ask(connection, [(statements, received_at)])
+
+
+def newest_notification(connection: Connection) -> int:
+    """Return the id of the newest notification, or 0.
+
+    A record that is read after this is at least as new as all notifications up to it, whichever
+    clocks are wrong: a record changes before a notification speaks of it.
+    """
+    return connection.scalar(select(func.max(notifications.c.id))) or 0
 
 
 def _keep_deliveries(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:

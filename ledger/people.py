@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select, update
 
 from ledger.tables import choices, people
-from ledger.upsert import insert_into
+from ledger.upsert import insert_into, portions
 from schemas.records import Coworker
 from schemas.skew import TOLERANCE
 from schemas.text import folded
@@ -200,6 +200,17 @@ def address_hash(email: str, secret_key: str) -> str:
     """
     address = unicodedata.normalize("NFC", email.strip()).lower()
     return hmac.new(secret_key.encode(), address.encode(), hashlib.sha256).hexdigest()
+
+
+def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:
+    """Return the full names of these people, as far as they are known."""
+    found: dict[int, str] = {}
+    for some in portions(coworker_ids):
+        rows = connection.execute(
+            select(people.c.coworker_id, people.c.full_name).where(people.c.coworker_id.in_(some))
+        )
+        found.update({row.coworker_id: row.full_name for row in rows})
+    return found
 
 
 def _person(row: Row[Any]) -> Person:

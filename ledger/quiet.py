@@ -1,4 +1,4 @@
-"""Records that nobody is written to about, since they were there first; and what lifts that."""
+"""Records that no email is written about, because they were there first, and what lifts that."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, exists, select
 
-from ledger.stories.certificate.portions import portions
-from ledger.tables import notifications, sightings, snapshots
+from ledger.tables import notifications, records
+from ledger.upsert import portions
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
-# Whoever is told of a record from outside is told to write about it, whatever was there before.
+# A notification from outside asks for the email, whatever was there before.
 _FROM_OUTSIDE = ("hook", "relay", "person")
 
 
@@ -24,40 +24,42 @@ class Quiet:
 
 
 def quiet_among(
-    connection: Connection, records: Iterable[tuple[Entity, int]]
+    connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> Mapping[tuple[Entity, int], Quiet]:
-    """Return which of these records are not to be written about, and until when that holds.
+    """Return which of these records no email is written about, and until when that holds.
 
-    Whoever was told of one from outside since is written to all the same.
+    A notification of one from outside, since then, lifts it.
     """
     found: dict[tuple[Entity, int], Quiet] = {}
-    for entity, record_ids in _by_entity(records).items():
+    for entity, record_ids in _by_entity(wanted).items():
         told = select(notifications.c.id).where(
-            notifications.c.entity == sightings.c.entity,
-            notifications.c.record_id == sightings.c.record_id,
+            notifications.c.entity == records.c.entity,
+            notifications.c.record_id == records.c.record_id,
             notifications.c.origin.in_(_FROM_OUTSIDE),
-            notifications.c.id > sightings.c.quiet_after,
+            notifications.c.id > records.c.suppressed_after,
         )
         rows = connection.execute(
-            select(sightings.c.record_id, sightings.c.reason, sightings.c.quiet_upto).where(
-                sightings.c.entity == entity,
-                sightings.c.record_id.in_(record_ids),
-                sightings.c.reason.is_not(None),
-                sightings.c.quiet_upto.is_not(None),
+            select(
+                records.c.record_id, records.c.suppressed_reason, records.c.suppressed_upto
+            ).where(
+                records.c.entity == entity,
+                records.c.record_id.in_(record_ids),
+                records.c.suppressed_reason.is_not(None),
+                records.c.suppressed_upto.is_not(None),
                 ~told.exists(),
             )
         )
         for row in rows:
-            found[entity, row.record_id] = Quiet(Reason(row.reason), row.quiet_upto)
+            found[entity, row.record_id] = Quiet(Reason(row.suppressed_reason), row.suppressed_upto)
     return found
 
 
 def asked_by_person(
-    connection: Connection, records: Iterable[tuple[Entity, int]]
+    connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> set[tuple[Entity, int]]:
-    """Return those records that a person asked about, so that they are written about anyway."""
+    """Return those records that a person asked about, so that emails are written all the same."""
     found: set[tuple[Entity, int]] = set()
-    for entity, record_ids in _by_entity(records).items():
+    for entity, record_ids in _by_entity(wanted).items():
         rows = connection.scalars(
             select(notifications.c.record_id).where(
                 notifications.c.entity == entity,
@@ -70,7 +72,7 @@ def asked_by_person(
 
 
 def under_review(
-    connection: Connection, records: Iterable[tuple[Entity, int]]
+    connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> set[tuple[Entity, int]]:
     """Return those records that a person asked about and that were not decided on since.
 
@@ -78,11 +80,11 @@ def under_review(
     """
     found: set[tuple[Entity, int]] = set()
     is_decided = and_(
-        snapshots.c.entity == notifications.c.entity,
-        snapshots.c.record_id == notifications.c.record_id,
-        snapshots.c.decided_upto >= notifications.c.id,
+        records.c.entity == notifications.c.entity,
+        records.c.record_id == notifications.c.record_id,
+        records.c.decided_upto >= notifications.c.id,
     )
-    for entity, record_ids in _by_entity(records).items():
+    for entity, record_ids in _by_entity(wanted).items():
         for some in portions(record_ids):
             rows = connection.scalars(
                 select(notifications.c.record_id).where(
@@ -96,8 +98,8 @@ def under_review(
     return found
 
 
-def _by_entity(records: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
+def _by_entity(wanted: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
     grouped: dict[Entity, list[int]] = {}
-    for entity, record_id in records:
+    for entity, record_id in wanted:
         grouped.setdefault(entity, []).append(record_id)
     return grouped

@@ -16,10 +16,9 @@ from sqlalchemy import Connection, Row, and_, insert, literal, select, update
 from ledger.control_log import log_decision
 from ledger.engine import lock_decisions
 from ledger.people import read_anew
-from ledger.stories.certificate.portions import portions
 from ledger.stories.email import EmailStory, emails_of, emails_where
 from ledger.tables import action_events, actions, attempts
-from ledger.upsert import insert_into
+from ledger.upsert import insert_into, portions
 from schemas.actions import resend_key
 from schemas.reasons import Reason
 from schemas.states import ActionState

@@ -47,11 +47,10 @@ from ledger.tables import (
     notifications,
     outages,
     people,
+    records,
     refusals,
     revisions,
-    sightings,
     sign_ins,
-    snapshots,
 )
 from schemas.states import LookupState
 
@@ -103,7 +102,7 @@ def _old_bodies(before: datetime) -> ColumnElement[bool]:
 
 
 def _old_notifications(before: datetime) -> ColumnElement[bool]:
-    # Numbers of notifications are compared (`snapshots.decided_upto`), and SQLite gives a number
+    # Numbers of notifications are compared (`records.decided_upto`), and SQLite gives a number
     # again once the row with the largest is deleted. So the newest row stays.
     newest = select(func.max(notifications.c.id)).scalar_subquery()
     is_unanswered = exists().where(
@@ -144,8 +143,7 @@ RULES: tuple[Limited | ForEver, ...] = (
     ForEver(events, "the key of an event lets it be decided on only once"),
     ForEver(actions, "the key of an action lets its email go out only once"),
     ForEver(action_events, "an event leads to one email of each rule"),
-    ForEver(snapshots, "changes are found by comparing with the last version; one row a record"),
-    ForEver(sightings, "nobody is emailed about what was there first; one row for each record"),
+    ForEver(records, "changes are found by comparing with the last version; one row a record"),
     ForEver(listings, "one row for each list that was read as a whole"),
     ForEver(people, "emails and `coursebell why` need name and address; one row for each person"),
     ForEver(choices, "an opt-out never expires"),

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
 
 from ledger.skew import is_lease_over
-from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_ACTIONS, actions
+from ledger.upsert import portions
 from schemas.events import EventKind
 from schemas.states import OPEN_ACTIONS, ActionState
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from ledger.skew import is_lease_over
-from ledger.stories.certificate.portions import portions
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
+from ledger.upsert import portions
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import LookupState

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
-from ledger.stories.certificate.portions import portions
-from ledger.tables import actions, attempts, copies, people, snapshots
+from ledger.tables import actions, attempts, copies, people, records
+from ledger.upsert import portions
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.states import ActionState
@@ -59,22 +59,20 @@ def emails_of(connection: Connection, action_ids: Collection[int]) -> list[Email
 def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[EmailStory]:
     """Return the emails that meet a condition on `actions`, in the order they were planned."""
     again = actions.alias("again")
-    is_course = and_(
-        snapshots.c.entity == Entity.COURSE, snapshots.c.record_id == actions.c.course_id
-    )
+    is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
     rows = connection.execute(
         select(
             actions,
             people.c.full_name,
             people.c.email,
             (people.c.coworker_id.is_(None) | people.c.gone_at.is_not(None)).label("is_gone"),
-            snapshots.c.record,
+            records.c.record,
             copies.c.title,
             copies.c.written_at,
             again.c.id.label("resent_as"),
         )
         .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
-        .outerjoin(snapshots, is_course)
+        .outerjoin(records, is_course)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
         .outerjoin(again, again.c.resend_of == actions.c.id)
         .where(where)

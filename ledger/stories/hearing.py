@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from ledger.intake import Origin
-from ledger.snapshots import snapshots_of
-from ledger.tables import events, notifications, sightings, snapshots
+from ledger.records import present_among
+from ledger.tables import events, notifications, records
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE
 from schemas.records import Course
@@ -61,9 +61,9 @@ def sittings_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
         _hour_of(events.c.happened_at).label("hour"), events.c.course_member_id
     ).where(events.c.happened_at >= since, events.c.kind.not_in(ABOUT_GONE))
     seen = select(
-        _hour_of(sightings.c.created_at).label("hour"),
-        func.coalesce(sightings.c.course_member_id, sightings.c.record_id),
-    ).where(sightings.c.entity.in_(FOLLOWED), sightings.c.created_at >= since)
+        _hour_of(records.c.created_at).label("hour"),
+        func.coalesce(records.c.course_member_id, records.c.record_id),
+    ).where(records.c.entity.in_(FOLLOWED), records.c.created_at >= since)
     both = union(happened, seen).subquery()
     rows = connection.execute(
         select(both.c.hour, func.count().label("number")).group_by(both.c.hour)
@@ -85,8 +85,8 @@ def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
     ]
     moments += [
         connection.scalar(
-            select(func.max(sightings.c.created_at)).where(
-                sightings.c.entity == entity, sightings.c.created_at <= now
+            select(func.max(records.c.created_at)).where(
+                records.c.entity == entity, records.c.created_at <= now
             )
         )
         for entity in FOLLOWED
@@ -103,7 +103,7 @@ def told_by_location(
     """
     rows = connection.execute(_told(since, lately, until)).all()
     course_ids = {row.course_id for row in rows if row.course_id is not None}
-    courses = snapshots_of(connection, Entity.COURSE, sorted(course_ids))
+    courses = present_among(connection, Entity.COURSE, sorted(course_ids))
     counted: dict[tuple[str, str, int], dict[bool, dict[Origin, int]]] = {}
     for row in rows:
         known = courses.get(row.course_id)
@@ -124,7 +124,7 @@ def _place(course: object) -> tuple[str, int | None]:
 
 
 def _told(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
-    first, record, member = notifications, snapshots.alias("record"), snapshots.alias("member")
+    first, record, member = notifications, records.alias("record"), records.alias("member")
     earlier, other = notifications.alias("earlier"), notifications.alias("other")
 
     def same_record(one: Any) -> ColumnElement[bool]:  # noqa: ANN401 - an alias of a table

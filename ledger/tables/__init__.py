@@ -4,7 +4,7 @@ The migrations in `ledger/migrations` make them; a test holds both together.
 """
 
 from ledger.tables.base import Id, Instant, metadata
-from ledger.tables.checks import checks, sightings
+from ledger.tables.checks import checks
 from ledger.tables.news import (
     FAILED_LOOKUPS,
     UNFINISHED_LOOKUPS,
@@ -12,7 +12,7 @@ from ledger.tables.news import (
     listings,
     lookups,
     notifications,
-    snapshots,
+    records,
 )
 from ledger.tables.outcomes import (
     UNDECIDED_ACTIONS,
@@ -62,9 +62,8 @@ __all__ = [
     "notifications",
     "outages",
     "people",
+    "records",
     "refusals",
     "revisions",
-    "sightings",
     "sign_ins",
-    "snapshots",
 ]

@@ -1,4 +1,4 @@
-"""What reached us, what must be read, and what the source has: from a delivery to a snapshot."""
+"""What reached us, what must be read, and what the source has: from a delivery to a record."""
 
 from sqlalchemy import (
     JSON,
@@ -82,24 +82,40 @@ lookups = Table(
     ),
 )
 
-# The last accepted version of a record: allow-listed fields only.
-snapshots = Table(
-    "snapshots",
+# A record: the version last accepted, the version a list last showed, and the version decided on.
+# Without `fetched_at` it was only listed; without `seen_at` neither listed nor decided on.
+records = Table(
+    "records",
     metadata,
     word("entity", primary_key=True),
     Column("record_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("record", JSON, nullable=False),
-    Column("updated_at", Instant, nullable=False),  # the source's own time of change
-    Column("fetched_at", Instant, nullable=False),
-    Column("gone_at", Instant),
+    Column("gone_at", Instant),  # when the source first no longer had it
+    # The last accepted version: allow-listed fields only.
+    Column("record", JSON(none_as_null=True)),
+    Column("updated_at", Instant),  # the source's own time of change
+    Column("fetched_at", Instant),
+    # The version that a list last showed, or that was decided on. Digests are of the fields that
+    # decisions depend on.
+    Column("seen_at", Instant),
+    Column("changed_at", Instant),  # the source's time, by which lists are asked for
+    Column("seen_digest", String(32)),
+    Column("decided_digest", String(32)),
     Column("decided_upto", BigInteger),  # the newest notification when it was read and decided on
+    Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
+    Column("full_name", Text),  # of the member, to find them by; no part of the version
+    # Why no email is written about what happened until then.
+    word("suppressed_reason"),
+    Column("suppressed_upto", Instant),
+    Column("suppressed_after", BigInteger),  # the newest notification then; a later one lifts it
+    # What it refers to: by the accepted version, else as far as lists say.
     Column("course_id", BigInteger),
     Column("coworker_id", BigInteger),
     Column("course_member_id", BigInteger),
     Column("lesson_id", BigInteger),
-    Index("snapshots_of_course", "entity", "course_id"),
-    Index("snapshots_of_course_member", "entity", "course_member_id"),
-    Index("snapshots_of_coworker", "entity", "coworker_id"),
+    Index("records_of_course", "entity", "course_id"),
+    Index("records_of_course_member", "entity", "course_member_id"),
+    Index("records_of_coworker", "entity", "coworker_id"),
+    Index("records_created", "entity", "created_at"),
 )
 
 # A list we read as a whole, and when: the lessons of a course, the completions of an enrolment.

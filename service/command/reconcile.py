@@ -12,7 +12,8 @@ import click
 import structlog
 
 from ledger.engine import reading
-from ledger.known import courses_of_enrolments, records_of
+from ledger.record_queries import courses_of_enrolments
+from ledger.records import records_of
 from schemas.entity import Entity
 from schemas.fields import LARGEST_ID
 from service.command.common import (

@@ -13,7 +13,7 @@ from ledger.people import (
     people_by_name,
     person_of,
 )
-from ledger.sightings import members_by_name, name_of_member
+from ledger.record_queries import members_by_name, name_of_member
 from schemas.errors import SourceError
 from schemas.fields import LARGEST_ID
 from schemas.settings import Settings

@@ -10,9 +10,9 @@ import structlog
 
 from ledger.controls import sending_of
 from ledger.engine import Connection, reading
+from ledger.record_queries import EarlierEnrolment, enrolled_before
+from ledger.records import record_of
 from ledger.retention import ATTEMPTS, COPIES
-from ledger.sightings import EarlierEnrolment, enrolled_before
-from ledger.snapshots import snapshot_of
 from ledger.stories import ActionStory, EventStory, story_of
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError
@@ -269,7 +269,7 @@ def _title(connection: Connection, course_id: int | None, course_member_id: int)
         (Entity.COURSE, course_id or 0),
         (Entity.COURSE_MEMBER, course_member_id),
     ):
-        known = snapshot_of(connection, entity, record_id)
+        known = record_of(connection, entity, record_id)
         if known is not None and isinstance(known.record, Course):
             return known.record.title
         if known is not None and isinstance(known.record, CourseMember):
@@ -280,7 +280,7 @@ def _title(connection: Connection, course_id: int | None, course_member_id: int)
 def _lesson(connection: Connection, event: EventStory) -> str | None:
     if event.lesson_id is None or event.kind != EventKind.LESSON_COMPLETED:
         return None
-    known = snapshot_of(connection, Entity.LESSON, event.lesson_id)
+    known = record_of(connection, Entity.LESSON, event.lesson_id)
     if known is not None and isinstance(known.record, Lesson):
         return known.record.title
     return f"lesson {event.lesson_id}"

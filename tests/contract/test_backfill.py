@@ -13,7 +13,7 @@ from ledger.checks import CheckKind, Run, runs
 from ledger.engine import Engine, reading, writing
 from ledger.holding import release_held
 from ledger.people import accept_person
-from ledger.tables import notifications, sightings
+from ledger.tables import notifications, records
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
@@ -140,7 +140,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
     space.finish(member, 1, told=False)
     would = [last_hours(space, dry_run=True), person(tools(space), 1, dry_run=True)]
     with reading(space.engine) as connection:
-        assert connection.execute(sightings.select()).all() == []
+        assert connection.execute(records.select()).all() == []
     assert (origins(space), space.lookups(), backfills(space)) == ([], [], [])
     assert would[0].news == would[1].news == last_hours(space).news
 
@@ -381,7 +381,7 @@ def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
     check_all(tools(space), for_s=60)
     looked_at = space.clock.now()
     with writing(space.engine) as connection:
-        connection.execute(sightings.delete())  # now only its time keeps the old one away
+        connection.execute(records.delete())  # now only its time keeps the old one away
     space.later(hours=1)
     space.enrol(2, told=False)
     assert everywhere(space) == 1

@@ -15,16 +15,15 @@ from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text,
 
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.migrate import migrate
+from ledger.records import note_seen
 from ledger.resending import send_again
-from ledger.sightings import note_sightings
 from ledger.tables import (
     action_events,
     actions,
     attempts,
     events,
     lookups,
-    sightings,
-    snapshots,
+    records,
 )
 from schemas.entity import Entity
 from schemas.errors import DeliveryUnavailable, SourceThrottled, SourceUnavailable
@@ -39,7 +38,7 @@ from workers.certify.document import Maker, document_of
 from workers.certify.reading import certify, window_of
 from workers.certify.values import Certificate, Difference
 from workers.certify.words import Fate, Kind
-from workers.check.rows import sighting_of_record
+from workers.check.rows import version_of_record
 from workers.check.tools import Checking
 
 RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
@@ -199,8 +198,8 @@ def test_days_are_those_of_the_zone_and_each_window_is_whole_by_itself(lived: We
 Remove = Callable[[Week], Removed]
 
 
-def gone_snapshot(name: str) -> Remove:
-    return lambda week: week.by_hand((snapshots, snapshots.c.record_id == week.ids[name]))
+def gone_record(name: str) -> Remove:
+    return lambda week: week.by_hand((records, records.c.record_id == week.ids[name]))
 
 
 def gone_event(kind: str, coworker_id: int) -> Remove:
@@ -234,9 +233,9 @@ def gone_attempt(event_kind: str, coworker_id: int) -> Remove:
 
 
 TAMPERED: dict[str, tuple[Remove, Kind, str, str | None]] = {
-    "snapshot of an enrolment": (gone_snapshot("ana"), Kind.MISSING_HERE, "Person 1", None),
-    "snapshot of a lesson": (gone_snapshot("one"), Kind.MISSING_HERE, "Person 1", "Lesson 1"),
-    "snapshot of a repeat": (gone_snapshot("again"), Kind.MISSING_HERE, "Person 1", "Lesson 2"),
+    "record of an enrolment": (gone_record("ana"), Kind.MISSING_HERE, "Person 1", None),
+    "record of a lesson": (gone_record("one"), Kind.MISSING_HERE, "Person 1", "Lesson 1"),
+    "record of a repeat": (gone_record("again"), Kind.MISSING_HERE, "Person 1", "Lesson 2"),
     "event with an email": (gone_event("enrolled", 2), Kind.NO_EVENT, "Person 2", None),
     "event of a course": (gone_event("course_completed", 2), Kind.NO_EVENT, "Person 2", None),
     "event of a start": (gone_event("course_started", 2), Kind.NO_EVENT, "Person 2", None),
@@ -270,7 +269,7 @@ def test_one_row_removed_by_hand_is_one_difference_with_its_name(lived: Week, na
 
 
 def test_many_rows_removed_by_hand_are_exactly_these_differences(lived: Week) -> None:
-    names = ("snapshot of a lesson", "event with an email", "attempt of a course")
+    names = ("record of a lesson", "event with an email", "attempt of a course")
     removed = [row for name in names for row in TAMPERED[name][0](lived)]
     made = lived.certify()
     lived.put_back(removed)
@@ -424,9 +423,9 @@ def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Re
     [done] = week.space.finish(joel, 1, told=False)
     record = week.space.source.fetch(Entity.COMPLETED_LESSON, done)
     with writing(week.space.engine) as connection:
-        seen = [sighting_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]  # it is there
+        seen = [version_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]  # it is there
         now = week.space.clock.now()
-        note_sightings(connection, Entity.COMPLETED_LESSON, seen, now, reason)
+        note_seen(connection, Entity.COMPLETED_LESSON, seen, now, reason)
     week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert made.is_clean
@@ -441,9 +440,7 @@ def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -
     week.space.clock.time += timedelta(days=1)
     mine = week.space.clock.now().date()
     whose = joel.record_id
-    week.by_hand(
-        (snapshots, snapshots.c.record_id == whose), (sightings, sightings.c.record_id == whose)
-    )
+    week.by_hand((records, records.c.record_id == whose))
     week.space.source.asked.clear()
     made = week.certify(mine - timedelta(days=1), mine)
     found = only(made)

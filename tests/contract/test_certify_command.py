@@ -111,7 +111,7 @@ def delete_lesson_record(environment: dict[str, str]) -> int:
     engine = ledger(environment)
     with writing(engine) as connection:
         found = connection.exec_driver_sql(
-            "DELETE FROM snapshots WHERE record_id = (SELECT max(record_id) FROM snapshots "
+            "DELETE FROM records WHERE record_id = (SELECT max(record_id) FROM records "
             "WHERE entity = 'CourseCompletedLesson') AND entity = 'CourseCompletedLesson' "
             "RETURNING record_id"
         ).scalar_one()

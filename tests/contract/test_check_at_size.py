@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from ledger.checks import CheckKind, last_run
 from ledger.engine import Engine, reading
-from ledger.sightings import count_sightings
-from ledger.tables import lookups, sightings
+from ledger.record_queries import count_seen
+from ledger.tables import lookups, records
 from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED, PATHS, Entity
 from tests.contract.source_rig import Line, line_to, reads, sqlite_ledger
@@ -92,7 +92,7 @@ def until_done(line: Line, *, for_s: float = 60.0) -> list[Checked]:
 def seen(engine: Engine) -> list[int]:
     """Return how many enrolments and completions were seen."""
     with reading(engine) as connection:
-        return [count_sightings(connection, entity) for entity in FOLLOWED]
+        return [count_seen(connection, entity) for entity in FOLLOWED]
 
 
 def asked_about(engine: Engine) -> int:
@@ -137,7 +137,7 @@ def test_killed_at_any_page_the_next_goes_on_and_nothing_is_missed(
     assert seen(line.engine) == [ENROLMENTS, COMPLETIONS]
     assert asked_about(line.engine) == 0
     with reading(line.engine) as connection:
-        reasons = connection.scalars(select(sightings.c.reason).distinct()).all()
+        reasons = connection.scalars(select(records.c.suppressed_reason).distinct()).all()
     assert reasons == ["before-start"]
 
 

@@ -18,9 +18,9 @@ from ledger.engine import Engine, reading, writing
 from ledger.hooks import Watch, keep_watch
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
+from ledger.records import accept_listing
 from ledger.sign_ins import SignIn, keep_sign_in
 from ledger.skew import clock_ahead
-from ledger.snapshots import accept_listing
 from ledger.tables import actions, lookups, outages
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import Reason

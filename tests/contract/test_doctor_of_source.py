@@ -15,8 +15,8 @@ from ledger.controls import begin_with
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
 from ledger.proofs import proofs
+from ledger.records import accept_record
 from ledger.sign_ins import keep_sign_in, sign_in_of
-from ledger.snapshots import accept_record
 from schemas.checkup import Check, Topic, Verdict
 from schemas.entity import Entity
 from schemas.records import Coworker

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.engine import Engine, reading, writing
 from ledger.proofs import Proof, keep_proof, proofs
-from ledger.snapshots import mark_gone
+from ledger.records import mark_gone
 from ledger.tables import lookups
 from schemas.entity import Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable

@@ -7,8 +7,7 @@ import pytest
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
-from ledger.sightings import Sighting, note_sightings
-from ledger.snapshots import accept_record
+from ledger.records import SeenVersion, accept_record, note_seen
 from schemas.entity import FOLLOWED, Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
@@ -56,7 +55,7 @@ def evenings(engine: Engine, upto: datetime) -> None:
         for hour in (18, 19, 20)
     ]
     seen = [
-        Sighting(
+        SeenVersion(
             number * 10 + who, moment, "a", created_at=moment, course_member_id=number * 10 + who
         )
         for number, moment in enumerate(moments, 1)
@@ -64,7 +63,7 @@ def evenings(engine: Engine, upto: datetime) -> None:
         if moment < upto
     ]
     with writing(engine) as connection:
-        note_sightings(connection, DONE, seen, NOW)
+        note_seen(connection, DONE, seen, NOW)
 
 
 def test_before_the_first_check_nothing_is_wrong(ledger_engine: Engine) -> None:
@@ -112,14 +111,14 @@ def test_a_record_dated_in_the_future_does_not_hide_a_silence(ledger_engine: Eng
     evenings(ledger_engine, NOW - timedelta(hours=9))
     ahead, first_seen = NOW + timedelta(days=400), NOW - timedelta(hours=24)
     with writing(ledger_engine) as connection:
-        note_sightings(connection, DONE, [Sighting(1, ahead, "a", created_at=ahead)], first_seen)
+        note_seen(connection, DONE, [SeenVersion(1, ahead, "a", created_at=ahead)], first_seen)
     assert "! unusually silent: nothing since 2026-03-09 20:30 UTC" in lines(ledger_engine)[1]
 
 
 def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
     checked(ledger_engine)
     with writing(ledger_engine) as connection:
-        note_sightings(connection, DONE, [Sighting(1, NOW, "a", created_at=NOW)], NOW)
+        note_seen(connection, DONE, [SeenVersion(1, NOW, "a", created_at=NOW)], NOW)
     [line] = lines(ledger_engine)
     assert line.endswith("too little is known yet to tell whether silence is usual")
 

@@ -7,8 +7,7 @@ import pytest
 from ledger.engine import Engine, reading, writing
 from ledger.events import keep_event
 from ledger.intake import Origin, keep_notifications
-from ledger.sightings import Sighting, note_sightings
-from ledger.snapshots import accept_record
+from ledger.records import SeenVersion, accept_record, note_seen
 from ledger.stories import Told, last_happened_at, sittings_by_hour, told_by_location
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -48,14 +47,14 @@ def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: 
     at = NOON + timedelta(minutes=5, microseconds=7)
     happened(ledger_engine, EventKind.LESSON_COMPLETED, at, member=1)
     seen = [
-        Sighting(50, at, "a", created_at=at, course_member_id=1),
-        Sighting(51, at, "a", created_at=at, course_member_id=2),
-        Sighting(52, at, "a", created_at=at + 3 * HOUR, course_member_id=2),
-        Sighting(53, at, "a"),
+        SeenVersion(50, at, "a", created_at=at, course_member_id=1),
+        SeenVersion(51, at, "a", created_at=at, course_member_id=2),
+        SeenVersion(52, at, "a", created_at=at + 3 * HOUR, course_member_id=2),
+        SeenVersion(53, at, "a"),
     ]
     with writing(ledger_engine) as connection:
-        note_sightings(connection, DONE, seen, NOW)
-        note_sightings(connection, Entity.COURSE_MEMBER, [Sighting(2, at, "b", created_at=at)], NOW)
+        note_seen(connection, DONE, seen, NOW)
+        note_seen(connection, Entity.COURSE_MEMBER, [SeenVersion(2, at, "b", created_at=at)], NOW)
     with reading(ledger_engine) as connection:
         assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + 3 * HOUR: 1}
         assert last_happened_at(connection, NOW) == at + 3 * HOUR
@@ -67,12 +66,12 @@ def test_what_is_dated_in_the_future_happened_when_it_was_first_seen(
     ahead = NOW + timedelta(days=99)
     first_seen = NOON + HOUR
 
-    def seen(member: int) -> Sighting:
-        return Sighting(50, ahead, "a", created_at=ahead, course_member_id=member)
+    def seen(member: int) -> SeenVersion:
+        return SeenVersion(50, ahead, "a", created_at=ahead, course_member_id=member)
 
     with writing(ledger_engine) as connection:
-        note_sightings(connection, DONE, [seen(1)], first_seen)
-        note_sightings(connection, DONE, [seen(2)], first_seen + HOUR)  # another version
+        note_seen(connection, DONE, [seen(1)], first_seen)
+        note_seen(connection, DONE, [seen(2)], first_seen + HOUR)  # another version
     happened(ledger_engine, EventKind.ENROLLED, ahead)  # as an older version kept it
     with reading(ledger_engine) as connection:
         assert last_happened_at(connection, NOW) == first_seen

@@ -25,7 +25,9 @@ from ledger.migrate import (
     migrate,
     newest_revision,
 )
-from ledger.sightings import Sighting, differently_named, keep_names
+from ledger.record_queries import differently_named, keep_names, name_of_member
+from ledger.records import SeenVersion, unknown_among
+from ledger.tables import records
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
 from tests.contract.ledger_rig import ROOT, arrival, keep, planned
@@ -35,11 +37,62 @@ from workers.actions.email.message import MESSAGE, read_message
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
-    "snapshots": {"decided_upto": None},
     "actions": {"asked": False, "released_at": None, "committed_at": None, "resend_of": None},
     "deliveries": {"size": None, "digest": None},
 }
-NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals", "sightings")
+NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals")
+
+MEMBER = Entity.COURSE_MEMBER
+NOTHING = dict.fromkeys(column.name for column in records.columns)
+NAMED_ANEW = {
+    "digest": "seen_digest",
+    "decided": "decided_digest",
+    "reason": "suppressed_reason",
+    "quiet_upto": "suppressed_upto",
+    "quiet_after": "suppressed_after",
+}
+# Enrolments in the tables before 0012: what is read of each, and what lists show of it.
+READ = {
+    "entity": "CourseMember",
+    "record": {"Id": 2**63 - 1, "Title": "Zoë 🔔"},
+    "updated_at": MOMENT,
+    "fetched_at": MOMENT,
+    "course_id": 4321,
+    "coworker_id": 7,
+    "decided_upto": 12,
+}
+LISTED = {
+    "entity": "CourseMember",
+    "changed_at": MOMENT,
+    "created_at": MOMENT,
+    "digest": "seen",
+    "decided": "decided",
+    "seen_at": MOMENT,
+    "reason": None,
+    "course_id": 4321,
+    "coworker_id": 7,
+    "full_name": "Zoë",
+}
+QUIET = {"decided": None, "reason": "before-start", "quiet_upto": MOMENT, "quiet_after": 0}
+WERE_READ: list[dict[str, object]] = [
+    {"record_id": 1},
+    {"record_id": 2},
+    {"record_id": 4, "gone_at": MOMENT},
+]
+WERE_LISTED: list[dict[str, object]] = [
+    {"record_id": 1},
+    {"record_id": 3, **QUIET},
+    {"record_id": 4, "course_id": 1},
+    {"record_id": 5, "gone_at": MOMENT},
+]
+
+
+def by_number(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    return {row["record_id"]: row for row in rows}
+
+
+def renamed(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    return by_number([{NAMED_ANEW.get(name, name): one[name] for name in one} for one in rows])
 
 
 def step(engine: Engine, direction: str, revision: str) -> None:
@@ -125,7 +178,10 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
         ("0009", "0007"),
         ("0010", "0007"),
         ("0011", "0011"),
+        ("0012", "0012"),
     ]
+    [snapshot] = expected.pop("snapshots")
+    assert after.pop("records") == [NOTHING | snapshot]
     assert after == expected | {name: [] for name in NEW_TABLES}
 
 
@@ -141,30 +197,46 @@ def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledge
     assert (expired.repeated, expired.unknown) == (0, 1)
 
 
-def test_what_lists_showed_before_an_upgrade_stays_and_gets_its_name_later(
+def test_what_was_read_and_what_lists_showed_of_a_record_become_one_row(
     empty_database_url: str,
 ) -> None:
     engine = open_engine(empty_database_url)
-    step(engine, "upgrade", "0009")
-    row = {
-        "entity": "CourseMember",
-        "record_id": 9007,
-        "coworker_id": 7,
-        "changed_at": MOMENT,
-        "digest": "a",
-        "seen_at": MOMENT,
-        "reason": "before-start",
-    }
+    step(engine, "upgrade", "0011")
+    tables = tables_of(engine)
     with writing(engine) as connection:
-        connection.execute(tables_of(engine)["sightings"].insert().values(row))
-    [before] = rows_of(engine)["sightings"]
+        for one in WERE_READ:
+            connection.execute(tables["snapshots"].insert().values(READ | one))
+        for one in WERE_LISTED:
+            connection.execute(tables["sightings"].insert().values(LISTED | one))
+    before = rows_of(engine)
     migrate(engine)
-    assert rows_of(engine)["sightings"] == [before | {"full_name": None}]
-    seen = Sighting(9007, MOMENT, "another", full_name="Zoë 🔔")
+    assert differences(engine) == []
+    after = {row["record_id"]: row for row in rows_of(engine)["records"]}
+    assert after == {
+        1: NOTHING | by_number(before["snapshots"])[1] | renamed(before["sightings"])[1],
+        2: NOTHING | by_number(before["snapshots"])[2],
+        3: NOTHING | renamed(before["sightings"])[3],
+        4: NOTHING | renamed(before["sightings"])[4] | by_number(before["snapshots"])[4],
+        5: NOTHING | renamed(before["sightings"])[5],
+    }
+    assert (after[4]["gone_at"], after[4]["course_id"]) == (after[5]["gone_at"], 4321)
     with writing(engine) as connection:
-        named = differently_named(connection, Entity.COURSE_MEMBER, [seen])
-        keep_names(connection, Entity.COURSE_MEMBER, named)
-    assert rows_of(engine)["sightings"] == [before | {"full_name": "Zoë 🔔"}]
+        named = differently_named(connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zo")])
+        keep_names(connection, MEMBER, named)
+        assert name_of_member(connection, 7) == "Zo"
+        unknown = unknown_among(
+            connection, MEMBER, [SeenVersion(one, MOMENT, "decided") for one in range(1, 7)]
+        )
+        assert [one.record_id for one in unknown] == [2, 3, 4, 5, 6]
+        keep_names(connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zoë")])
+    step(engine, "downgrade", "0011")
+    back = rows_of(engine)
+    assert by_number(back["snapshots"]) == by_number(before["snapshots"])
+    # Only what the two tables said differently of one record is lost.
+    assert by_number(back["sightings"]) == {
+        number: row | {name: after[number][name] for name in ("gone_at", "course_id")}
+        for number, row in by_number(before["sightings"]).items()
+    }
     engine.dispose()
 
 

@@ -9,13 +9,13 @@ import pytest
 from ledger.engine import Engine, writing
 from ledger.intake import Origin
 from ledger.quiet import quiet_among
-from ledger.sightings import note_sightings
+from ledger.records import note_seen
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.check.check import check_all
-from workers.check.rows import sighting_of_record
+from workers.check.rows import version_of_record
 from workers.check.tools import Checking, make_news
 
 WELCOME = "You're in: Freelance Finance"
@@ -122,7 +122,7 @@ def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) 
     space.work()
     space.clock.time += timedelta(days=1)
     changed = change(space, member, approved=True)
-    seen = sighting_of_record(Entity.COURSE_MEMBER, changed)
+    seen = version_of_record(Entity.COURSE_MEMBER, changed)
     with writing(space.engine) as connection:
         make_news(
             connection,
@@ -139,9 +139,9 @@ def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) 
 
 def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
     member = space.enrol(1, told=False)
-    seen = sighting_of_record(Entity.COURSE_MEMBER, member)
+    seen = version_of_record(Entity.COURSE_MEMBER, member)
     with writing(space.engine) as connection:
-        note_sightings(connection, Entity.COURSE_MEMBER, [seen], space.clock.now(), Reason.IMPORTED)
+        note_seen(connection, Entity.COURSE_MEMBER, [seen], space.clock.now(), Reason.IMPORTED)
         assert quiet_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     space.work()

@@ -24,12 +24,13 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.events import events_of_action, known_keys, quiet_events
 from ledger.holding import held_by_reason
+from ledger.intake import newest_notification
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import try_outages_now
 from ledger.quiet import asked_by_person, quiet_among
+from ledger.records import is_answered, present_below
 from ledger.sendings import planned_nearby, sent_to
 from ledger.skew import end_far_waits
-from ledger.snapshots import is_answered, newest_news, present_below
 from ledger.stories import undecided
 from ledger.tables import (
     action_events,
@@ -38,8 +39,7 @@ from ledger.tables import (
     events,
     lookups,
     notifications,
-    sightings,
-    snapshots,
+    records,
 )
 from ledger.troubles import ask_refused_again, ask_unanswered_again, source_troubles
 from schemas.entity import Entity
@@ -58,8 +58,7 @@ GROWING = {
         events,
         lookups,
         notifications,
-        sightings,
-        snapshots,
+        records,
     )
 }
 # These hold only rows that are unfinished or need a person, so reading one from end to end is no
@@ -94,7 +93,7 @@ HOT: dict[str, Statement] = {
     "quiet events": lambda it: quiet_events(it, ["one", "two"]),
     "quiet records": lambda it: quiet_among(it, RECORDS),
     "asked by a person": lambda it: asked_by_person(it, RECORDS),
-    "the newest notification": newest_news,
+    "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),
@@ -176,19 +175,19 @@ def fill(connection: Connection) -> None:
         },
     )
     add(
-        snapshots,
+        records,
         lambda one: {
             "entity": DONE,
             "record_id": one,
             "record": {},
             "updated_at": moments[one],
             "fetched_at": moments[one],
+            "changed_at": NOW,
+            "seen_at": NOW,
+            "created_at": moments[one],
             "course_member_id": one % 700,
+            "coworker_id": ANA + one % 500,
         },
-    )
-    add(
-        sightings,
-        lambda one: {"entity": DONE, "record_id": one, "changed_at": NOW, "seen_at": NOW},
     )
     if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))  # as the server does by itself

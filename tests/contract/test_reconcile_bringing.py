@@ -10,8 +10,7 @@ from sqlalchemy import select
 from ledger.checks import CheckKind, begin_check, runs
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.intake import Origin
-from ledger.known import References
-from ledger.sightings import Sighting
+from ledger.records import References, SeenVersion
 from ledger.tables import events, lookups
 from schemas.entity import Entity
 from schemas.events import EventKind
@@ -49,7 +48,7 @@ def with_many_between(found: Comparison) -> Comparison:
             LESSON,
             number,
             References(),
-            seen=Sighting(number, NOON, "a version", course_member_id=8_888),
+            seen=SeenVersion(number, NOON, "a version", course_member_id=8_888),
         )
         for number in range(70_000, 70_000 + PORTION)
     )
@@ -123,8 +122,8 @@ def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
         assert seen
         return {1, 2, 3, 4}
 
-    def rows(*record_ids: int) -> list[tuple[Sighting, dict[str, object]]]:
-        return [(Sighting(one, NOON, "a version"), {}) for one in record_ids]
+    def rows(*record_ids: int) -> list[tuple[SeenVersion, dict[str, object]]]:
+        return [(SeenVersion(one, NOON, "a version"), {}) for one in record_ids]
 
     with writing(space.engine) as connection:
         run = begin_check(connection, CheckKind.BACKFILL, None, NOON)

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine, writing
+from ledger.records import mark_gone
 from ledger.retention import forget_old
-from ledger.snapshots import mark_gone
 from ledger.tables import actions, copies, people
 from schemas.entity import Entity
 from schemas.reasons import EXPLANATIONS, Reason

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person, person_of
-from ledger.snapshots import accept_record
+from ledger.records import accept_record
 from schemas.entity import Entity
 from schemas.records import Section, TimeZone
 from schemas.vocabulary import UnlockType

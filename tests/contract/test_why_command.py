@@ -16,8 +16,8 @@ from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.people import accept_person
-from ledger.sightings import forget_sighting
-from ledger.tables import checks, lookups, notifications, people, sightings
+from ledger.records import mark_gone
+from ledger.tables import checks, lookups, notifications, people, records
 from schemas.entity import Entity
 from schemas.states import Mode
 from service.command import commands
@@ -139,7 +139,7 @@ def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None
     check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
     know(space.engine, (3, "Zoë Marin", "zoe@example.org"), (6, "Zoë Zimt", "zimt@example.org"))
     with writing(space.engine) as connection:
-        forget_sighting(connection, Entity.COURSE_MEMBER, 9005, space.clock.now())
+        mark_gone(connection, Entity.COURSE_MEMBER, 9005, space.clock.now())
     for typed, meant in {
         normalize("NFC", "JOSÉ NÚÑEZ"): [2],
         normalize("NFD", "núñ"): [2],
@@ -240,7 +240,7 @@ def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Run
     for part in ("joel.nunez@", "@example.org", "joel.nunez@example", "two words@example.org"):
         assert len(run(part).stderr.splitlines()) == 2, "only a whole address is asked about"
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
-        for table in (checks, lookups, notifications, people, sightings):
+        for table in (checks, lookups, notifications, people, records):
             assert connection.execute(table.select()).all() == [], "asking writes nothing"
 
 

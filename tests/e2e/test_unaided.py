@@ -25,7 +25,9 @@ def test_without_any_hook_everything_new_is_written_about_and_nothing_old(tmp_pa
         house.wait_idle()
         assert house.mails() == []
         assert house.rows("SELECT count(*) FROM lookups") == [(0,)]
-        assert house.rows("SELECT DISTINCT reason FROM sightings") == [("before-start",)]
+        assert house.rows(
+            "SELECT DISTINCT suppressed_reason FROM records WHERE seen_at IS NOT NULL"
+        ) == [("before-start",)]
 
         member = house.sandbox.enrol("Zoë", CERAMICS)
         house.wait_mails("zoe", 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, and_, delete, select
 
 from ledger.engine import reading, writing
-from ledger.tables import action_events, events, snapshots
+from ledger.tables import action_events, events, records
 from schemas.entity import Entity
 from tests.month.month_rig import work_off
 from tests.month.month_world import BEGINS
@@ -78,23 +78,23 @@ def _certificate(workshop: Workshop) -> Certificate:
 def _remove(connection: Connection) -> list[tuple[Entity, int]]:
     """Remove what was read of some lessons, and what was decided on others; return of which."""
     shown_by = and_(
-        snapshots.c.entity == Entity.COMPLETED_LESSON,
-        snapshots.c.course_member_id == events.c.course_member_id,
-        snapshots.c.lesson_id == events.c.lesson_id,
-        snapshots.c.gone_at.is_(None),
+        records.c.entity == Entity.COMPLETED_LESSON,
+        records.c.course_member_id == events.c.course_member_id,
+        records.c.lesson_id == events.c.lesson_id,
+        records.c.gone_at.is_(None),
     )
     found = connection.execute(
-        select(events.c.id, snapshots.c.record_id)
-        .join(snapshots, shown_by)
+        select(events.c.id, records.c.record_id)
+        .join(records, shown_by)
         .where(events.c.kind == "lesson_completed", events.c.reason.is_(None))
-        .order_by(snapshots.c.record_id)
+        .order_by(records.c.record_id)
     ).all()
     first, last = found[:_EACH], found[-_EACH:]
     read = [row.record_id for row in first]
     decided = [row.id for row in last]
     connection.execute(
-        delete(snapshots).where(
-            snapshots.c.entity == Entity.COMPLETED_LESSON, snapshots.c.record_id.in_(read)
+        delete(records).where(
+            records.c.entity == Entity.COMPLETED_LESSON, records.c.record_id.in_(read)
         )
     )
     connection.execute(delete(action_events).where(action_events.c.event_id.in_(decided)))

@@ -101,6 +101,6 @@ def after_a_while(house: House) -> None:
         for table, column, but in (
             ("people", "fetched_at", ""),
             ("listings", "listed_at", " WHERE entity <> 'SimpleTimeZone'"),
-            ("snapshots", "fetched_at", " WHERE entity <> 'SimpleTimeZone'"),
+            ("records", "fetched_at", " WHERE entity <> 'SimpleTimeZone' AND fetched_at NOT NULL"),
         ):
             ledger.execute(f"UPDATE {table} SET {column} = ?{but}", (_LONG_AGO,))

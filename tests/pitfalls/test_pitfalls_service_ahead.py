@@ -135,7 +135,7 @@ def _tried(house: House, record_id: int) -> list[tuple[str, str | None]]:
 
 
 def _nothing_is_gone(house: House) -> None:
-    for table in ("people", "snapshots"):
+    for table in ("people", "records"):
         assert house.rows(f"SELECT * FROM {table} WHERE gone_at IS NOT NULL") == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.engine import Engine, writing
-from ledger.snapshots import accept_record
+from ledger.records import accept_record
 from schemas.entity import PATHS, Entity
 from schemas.errors import (
     CoursebellError,

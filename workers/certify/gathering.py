@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ledger.engine import Connection
+from ledger.people import names_of
 from ledger.stories import certificate as story
 from schemas.actions import event_key_of
 from schemas.entity import FOLLOWED, Entity
@@ -67,7 +68,7 @@ class Gathering:
             members,
             story.first_lessons(self.connection, {one.coworker_id for one in lessons}),
             self._schooling({one.course_id for one in lessons}, rules),
-            story.names_of(self.connection, people),
+            names_of(self.connection, people),
             self._lessons(),
             places(self._kept_of(Entity.COURSE, courses, Course)),
             rules.digest,

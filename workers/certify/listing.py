@@ -8,7 +8,7 @@ from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceUnavailable
 from schemas.records import Course
 from workers.certify.values import Member, Place, Ref, SourceRow, Window
-from workers.check.rows import sighting_of_row
+from workers.check.rows import version_of_row
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes
 
@@ -93,7 +93,7 @@ def _checked(entity: Entity, pages: Iterable[Changes]) -> tuple[Collection[Chang
 
 
 def _row(entity: Entity, changed: Changed) -> SourceRow:
-    seen = sighting_of_row(entity, changed.record_id, changed.at, changed.row)
+    seen = version_of_row(entity, changed.record_id, changed.at, changed.row)
     return SourceRow(
         entity,
         changed.record_id,

@@ -14,11 +14,11 @@ from ledger.engine import Connection, reading, writing
 from ledger.intake import Origin
 from ledger.people import read_anew
 from ledger.quiet import quiet_among
-from ledger.sightings import Sighting, unknown_among
+from ledger.records import SeenVersion, unknown_among
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import CoursebellError, SourceError
 from schemas.records import Record, dump_record
-from workers.check.rows import sighting_of_record, sighting_of_row
+from workers.check.rows import version_of_record, version_of_row
 from workers.check.search import Found, FoundRow, Search, Seen
 from workers.check.tools import Checking
 from workers.check.turns import Way, by_turns, reached_by
@@ -137,7 +137,7 @@ def _pages(
 
 
 def _seen_in_window(entity: Entity, rows: Sequence[Changed], origins: Sequence[Origin]) -> Seen:
-    def choose(connection: Connection, seen: Sequence[Sighting]) -> set[int]:
+    def choose(connection: Connection, seen: Sequence[SeenVersion]) -> set[int]:
         wanted = {one.record_id for one in unknown_among(connection, entity, seen)}
         if Origin.PERSON in origins:
             quiet = quiet_among(connection, [(entity, one.record_id) for one in seen])
@@ -146,7 +146,7 @@ def _seen_in_window(entity: Entity, rows: Sequence[Changed], origins: Sequence[O
 
     return Seen(
         entity,
-        [(sighting_of_row(entity, row.record_id, row.at, row.row), row.row) for row in rows],
+        [(version_of_row(entity, row.record_id, row.at, row.row), row.row) for row in rows],
         choose,
     )
 
@@ -154,7 +154,7 @@ def _seen_in_window(entity: Entity, rows: Sequence[Changed], origins: Sequence[O
 def _seen_whole(entity: Entity, records: Sequence[Record]) -> Seen:
     return Seen(
         entity,
-        [(sighting_of_record(entity, one), dump_record(entity, one)) for one in records],
+        [(version_of_record(entity, one), dump_record(entity, one)) for one in records],
         lambda _, seen: {one.record_id for one in seen},
     )
 

@@ -5,12 +5,11 @@ from datetime import datetime
 
 from ledger.engine import Connection
 from ledger.intake import Origin
-from ledger.sightings import Sighting, note_sightings
-from ledger.snapshots import accept_record, snapshots_of
+from ledger.records import SeenVersion, accept_record, note_seen, present_among
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import Record
-from workers.check.rows import sighting_of_record, sighting_of_row
+from workers.check.rows import version_of_record, version_of_row
 from workers.check.tools import Checking, ask_about
 from workers.source.client import whole_record
 from workers.source.records import Changed
@@ -24,34 +23,34 @@ def keep_as_seen(
     entity: Entity,
     rows: Sequence[Changed],
     begun_at: datetime,
-) -> list[Sighting]:
+) -> list[SeenVersion]:
     """Keep the rows of one page as seen before we began, and return those that may be news.
 
     These are what came up after the first look began, and what differs from a record that was read
     here before, because somebody told us of it.
     """
-    read = snapshots_of(connection, entity, [row.record_id for row in rows])
+    read = present_among(connection, entity, [row.record_id for row in rows])
     old, known, maybe_news, waiting = [], [], [], []
     for row in rows:
-        seen = sighting_of_row(entity, row.record_id, row.at, row.row)
-        snapshot = read.get(row.record_id)
-        if snapshot is not None and _is_same(entity, snapshot.record, seen):
+        seen = version_of_row(entity, row.record_id, row.at, row.row)
+        stored = read.get(row.record_id)
+        if stored is not None and _is_same(entity, stored.record, seen):
             known.append(seen)
-        elif snapshot is not None or row.at > begun_at:
+        elif stored is not None or row.at > begun_at:
             maybe_news.append(seen)
         else:
             old.append(seen)
             if not _kept_for_later(connection, entity, row):
                 waiting.append(row.record_id)
     now = checking.clock.now()
-    note_sightings(connection, entity, known, now)
-    note_sightings(connection, entity, old, now, quiet=Reason.BEFORE_START)
+    note_seen(connection, entity, known, now)
+    note_seen(connection, entity, old, now, suppressed=Reason.BEFORE_START)
     ask_about(connection, checking, entity, waiting, Origin.CHECK)
     return maybe_news
 
 
-def _is_same(entity: Entity, record: Record, seen: Sighting) -> bool:
-    return sighting_of_record(entity, record).digest == seen.digest
+def _is_same(entity: Entity, record: Record, seen: SeenVersion) -> bool:
+    return version_of_record(entity, record).digest == seen.digest
 
 
 def _kept_for_later(connection: Connection, entity: Entity, row: Changed) -> bool:

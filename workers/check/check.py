@@ -24,14 +24,16 @@ from ledger.checks import (
 from ledger.clock import Clock
 from ledger.engine import lock_decisions, reading, writing
 from ledger.intake import Origin
-from ledger.sightings import count_sightings, unknown_among
+from ledger.record_queries import count_seen
+from ledger.records import unknown_among
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import RecordUnreadable, SourceError, SourceRefused, SourceThrottled
 from schemas.reasons import Reason
 from schemas.skew import is_ahead
 from workers.check.baseline import keep_as_seen
-from workers.check.rows import sightings_of
+from workers.check.rows import versions_of
 from workers.check.tools import Checking, make_news
+from workers.check.turns import ListProgress
 from workers.lease import Lease, Overtaken
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
@@ -62,27 +64,22 @@ class _Walk:
     run: Run
     clock: Clock
     end: float
-    reached: datetime
+    progress: ListProgress
     moved: bool = False
-    ordered: bool = True
     news: int = 0
 
     def note(self, page: Changes) -> datetime | None:
         """Return how far all was looked at after this page; None where that cannot be told."""
-        moments = [row.at for row in page.rows]
-        # A source that does not keep the order asked for may yet bring earlier rows.
-        self.ordered = self.ordered and moments == sorted(moments)
-        if not self.ordered or not moments or moments[-1] < self.reached:
+        self.progress.note(page)
+        if not self.progress.is_ordered:
             return None
-        minute = moments[-1].replace(second=0, microsecond=0)
-        self.moved = self.moved or minute > self.reached
-        self.reached = max(self.reached, minute)
-        return self.reached
+        self.moved = self.moved or self.progress.reached > self.progress.since
+        return self.progress.reached
 
     @property
     def may_pause(self) -> bool:
         """Say whether it is time to let others work, and this can go on from where it got to."""
-        return self.moved and self.ordered and self.clock.monotonic() > self.end
+        return self.moved and self.progress.is_ordered and self.clock.monotonic() > self.end
 
 
 def check_all(checking: Checking, *, for_s: float) -> Checked:
@@ -152,15 +149,11 @@ def _hour(moment: datetime) -> datetime:
 def _go_on(
     checking: Checking, entity: Entity, run: Run, patience: Patience, *, for_s: float
 ) -> Checked:
-    walk = _Walk(
-        run,
-        checking.clock,
-        checking.clock.monotonic() + for_s,
-        run.reached or run.since or EARLIEST,
-    )
+    progress = ListProgress(run.reached or run.since or EARLIEST)
+    walk = _Walk(run, checking.clock, checking.clock.monotonic() + for_s, progress)
     try:
         with checking.source(patience) as source:
-            for page in source.changed_since(entity, walk.reached):
+            for page in source.changed_since(entity, progress.reached):
                 patience.keep()
                 _keep_page(checking, entity, walk, page)
                 if walk.may_pause:
@@ -182,14 +175,14 @@ def _complete(checking: Checking, entity: Entity, walk: _Walk, source: BurstRead
     """Make sure that the first look saw all there is: the order asked for may not be kept."""
     for page in source.changed_since(entity, EARLIEST):
         with reading(checking.engine) as connection:
-            seen = count_sightings(connection, entity)
+            seen = count_seen(connection, entity)
         if page.total is None or seen >= page.total:
             return
         _keep_page(checking, entity, walk, page)
 
 
 def _keep_page(checking: Checking, entity: Entity, walk: _Walk, page: Changes) -> None:
-    seen = sightings_of(entity, page.rows)
+    seen = versions_of(entity, page.rows)
     reached = walk.note(page)
     with writing(checking.engine) as connection:
         lock_decisions(connection)  # in one order with those who decide: nobody waits in a circle

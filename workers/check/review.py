@@ -13,7 +13,7 @@ from ledger.copies import keep_copies_of_held
 from ledger.engine import Engine, reading, writing
 from ledger.holding import held_for_enrolments
 from ledger.lookups import states_among
-from ledger.stories.certificate.portions import portions
+from ledger.upsert import portions
 from schemas.reasons import Reason
 from schemas.states import LookupState
 from workers.check.search import Found

@@ -1,4 +1,4 @@
-"""From a row of a list, or a record, to a sighting: its version and what it refers to. Pure.
+"""Turns a row of a list, or a record, into its version and what it refers to. Pure.
 
 A version is what decisions depend on: that somebody was here, or changed their name, is no news.
 Values are read as in a record, so that one spelling of the source is not news against another; but
@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from ledger.sightings import Sighting
+from ledger.records import SeenVersion
 from schemas.entity import Entity
 from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.records import Record
@@ -41,30 +41,30 @@ _KEPT = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_i
 _NAMES = {Entity.COURSE_MEMBER: ("full_name", "CoworkerFullName")}
 
 
-def sighting_of_record(entity: Entity, record: Record) -> Sighting:
+def version_of_record(entity: Entity, record: Record) -> SeenVersion:
     """Return the version of a record as it was read by its Id."""
     values = {name: getattr(record, name) for name in _DECISIVE[entity]}
     changed_at = values["created_at"] if entity in CHANGED_BY else record.updated_at
     name = getattr(record, _NAMES[entity][0]) if entity in _NAMES else None
-    return _sighting(record.record_id, changed_at, values, name)
+    return _seen(record.record_id, changed_at, values, name)
 
 
-def sighting_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> Sighting:
+def version_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> SeenVersion:
     """Return the version of a row of a list; `at` is its time of change. Rows may be partial."""
     values = {name: _read(field, row.get(key)) for name, (key, field) in _DECISIVE[entity].items()}
     name = _read(_TEXT, row.get(_NAMES[entity][1])) if entity in _NAMES else None
-    return _sighting(record_id, at, values, name)
+    return _seen(record_id, at, values, name)
 
 
-def sightings_of(entity: Entity, changed: Iterable[Changed]) -> list[Sighting]:
+def versions_of(entity: Entity, changed: Iterable[Changed]) -> list[SeenVersion]:
     """Return the versions of one page of changes."""
-    return [sighting_of_row(entity, one.record_id, one.at, one.row) for one in changed]
+    return [version_of_row(entity, one.record_id, one.at, one.row) for one in changed]
 
 
-def _sighting(
+def _seen(
     record_id: int, changed_at: datetime, values: Mapping[str, Any], name: object
-) -> Sighting:
-    return Sighting(
+) -> SeenVersion:
+    return SeenVersion(
         record_id,
         changed_at,
         _digest(values),

@@ -14,7 +14,7 @@ import structlog
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, keep_notifications
-from ledger.sightings import Sighting, note_sightings
+from ledger.records import SeenVersion, note_seen
 from schemas.entity import Entity
 from schemas.errors import SourceError
 from schemas.notification import Notification
@@ -61,8 +61,8 @@ class Seen:
     """Some rows of one kind of record, and which of them are to be asked about."""
 
     entity: Entity
-    rows: Sequence[tuple[Sighting, Row]]
-    choose: Callable[[Connection, Sequence[Sighting]], Collection[int]]
+    rows: Sequence[tuple[SeenVersion, Row]]
+    choose: Callable[[Connection, Sequence[SeenVersion]], Collection[int]]
 
 
 @dataclass(slots=True)
@@ -122,14 +122,14 @@ class Search:
         said: list[Notification] = []
         for seen in together:
             chosen = self._choose(connection, seen)
-            note_sightings(connection, seen.entity, chosen, now)
+            note_seen(connection, seen.entity, chosen, now)
             said += [Notification(seen.entity, one.record_id) for one in chosen]
         # All at once: over all kinds, look-ups are asked for in the one order of everybody.
         for origin in self.origins:
             keep_notifications(connection, said, origin, now)
 
-    def _choose(self, connection: Connection, seen: Seen) -> list[Sighting]:
-        wanted = seen.choose(connection, [sighting for sighting, _ in seen.rows])
+    def _choose(self, connection: Connection, seen: Seen) -> list[SeenVersion]:
+        wanted = seen.choose(connection, [version for version, _ in seen.rows])
         chosen = [(one, row) for one, row in seen.rows if one.record_id in wanted]
         self._looked_at[seen.entity] += len(seen.rows)
         self._news[seen.entity] += len(chosen)
@@ -151,12 +151,12 @@ class Search:
         )
 
 
-def _enrolment_of(entity: Entity, one: Sighting) -> int:
+def _enrolment_of(entity: Entity, one: SeenVersion) -> int:
     """Return whose news this is; 0 where a partial row does not say it."""
     return one.record_id if entity is Entity.COURSE_MEMBER else one.course_member_id or 0
 
 
-def _told(entity: Entity, one: Sighting, row: Row) -> FoundRow:
+def _told(entity: Entity, one: SeenVersion, row: Row) -> FoundRow:
     name, title = (_text(row.get(field_name)) for field_name in _NAMES[entity])
     return FoundRow(entity, one.record_id, one.changed_at, name, title)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ledger.clock import Clock
 from ledger.engine import Connection, Engine
 from ledger.intake import Origin, keep_notifications
-from ledger.sightings import Sighting, note_sightings
+from ledger.records import SeenVersion, note_seen
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
@@ -32,7 +32,7 @@ def make_news(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody
     connection: Connection,
     checking: Checking,
     entity: Entity,
-    seen: Sequence[Sighting],
+    seen: Sequence[SeenVersion],
     origin: Origin,
     quiet: Reason | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def make_news(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody
     With `quiet` they are read all the same, and nobody is written to about what happened so far.
     """
     now = checking.clock.now()
-    note_sightings(connection, entity, seen, now, quiet)
+    note_seen(connection, entity, seen, now, quiet)
     ask_about(connection, checking, entity, [one.record_id for one in seen], origin)
 
 

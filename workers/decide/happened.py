@@ -1,4 +1,4 @@
-"""What happened: events, from a record, its snapshot and what else is known of the enrolment.
+"""What happened: events, from a record, its version before and what else is known of the enrolment.
 
 Keys are permanent, so finding an event again is harmless: the ledger keeps each once.
 """

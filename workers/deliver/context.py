@@ -15,8 +15,8 @@ from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
 from ledger.gaps import gap_ended_by
 from ledger.people import address_hash, choices_of, person_of
+from ledger.records import present_below, record_of
 from ledger.sendings import planned_nearby, sent_to
-from ledger.snapshots import present_below, snapshot_of
 from schemas.actions import PersonNeeds
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -178,7 +178,7 @@ def _holds(event: Event, done_ids: set[int]) -> bool:
 
 
 def _present(connection: Connection, entity: Entity, record_id: int) -> object | None:
-    known = snapshot_of(connection, entity, record_id)
+    known = record_of(connection, entity, record_id)
     return None if known is None or known.gone_at is not None else known.record
 
 

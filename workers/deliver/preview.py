@@ -13,8 +13,8 @@ from ledger.copies import Copy, copy_of
 from ledger.engine import Connection
 from ledger.events import events_of_action
 from ledger.people import person_of
+from ledger.records import listed_at, record_of
 from ledger.retention import COPIES
-from ledger.snapshots import listed_at, snapshot_of
 from ledger.stories.email import EmailStory
 from schemas.actions import Outcome
 from schemas.entity import Entity
@@ -92,7 +92,7 @@ def _absent(connection: Connection, action: ClaimedAction) -> Iterator[str]:
         (Entity.COURSE, action.course_id, "course"),
         *((Entity.LESSON, one, "lesson") for one in _lessons_of(connection, action)),
     ):
-        known = snapshot_of(connection, entity, record_id)
+        known = record_of(connection, entity, record_id)
         if known is None:
             yield f"The {what} {record_id} is not in the ledger"
         elif known.gone_at is not None:
@@ -112,6 +112,6 @@ def _lessons_of(connection: Connection, action: ClaimedAction) -> list[int]:
 def _unread(connection: Connection, action: ClaimedAction) -> Iterator[str]:
     """Say what was not read yet of what the email would mention."""
     if listed_at(connection, Entity.LESSON, action.course_id) is None:
-        known = snapshot_of(connection, Entity.COURSE, action.course_id)
+        known = record_of(connection, Entity.COURSE, action.course_id)
         title = known.record.title if known and isinstance(known.record, Course) else "the course"
         yield f"The lessons of {title} were not read yet, so those it would name are left out"

@@ -3,11 +3,11 @@
 from ledger.actions import ClaimedAction
 from ledger.engine import Connection, lock_decisions, writing
 from ledger.intake import Origin, keep_notifications
-from ledger.snapshots import snapshot_of, snapshots_of
+from ledger.records import present_among, record_of
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.records import Record
-from workers.check.rows import sighting_of_record
+from workers.check.rows import version_of_record
 from workers.lookup.conclude import keep_findings
 from workers.lookup.findings import Findings
 from workers.lookup.reading import CACHED, FRESH, Reader
@@ -51,14 +51,14 @@ def _changed_enrolments(connection: Connection, findings: Findings) -> list[Noti
     """Return the enrolments that changed since they were decided on."""
     entity, changed = Entity.COURSE_MEMBER, []
     for kind, record in findings.records:
-        known = snapshot_of(connection, kind, record.record_id) if kind is entity else None
+        known = record_of(connection, kind, record.record_id) if kind is entity else None
         if known is not None and _version(entity, known.record) != _version(entity, record):
             changed.append(Notification(entity, record.record_id))
     return changed
 
 
 def _version(entity: Entity, record: Record) -> str:
-    return sighting_of_record(entity, record).digest
+    return version_of_record(entity, record).digest
 
 
 def _new_completions(connection: Connection, findings: Findings) -> list[Notification]:
@@ -69,5 +69,5 @@ def _new_completions(connection: Connection, findings: Findings) -> list[Notific
         for record in records
         if entity is Entity.COMPLETED_LESSON
     }
-    known = snapshots_of(connection, Entity.COMPLETED_LESSON, listed)
+    known = present_among(connection, Entity.COMPLETED_LESSON, listed)
     return [Notification(Entity.COMPLETED_LESSON, one) for one in sorted(listed - known.keys())]

@@ -1,4 +1,4 @@
-"""Commits what a look-up found: snapshots, events and planned actions, together or not at all."""
+"""Commits what a lookup found: records, events and planned actions, together or not at all."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,13 +12,12 @@ from ledger.intake import Origin, keep_notifications
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, person_gone, person_of
 from ledger.quiet import asked_by_person, quiet_among, under_review
-from ledger.sightings import forget_sighting, note_decided
-from ledger.snapshots import (
+from ledger.records import (
     accept_listing,
     accept_record,
     mark_decided,
     mark_gone,
-    snapshot_of,
+    record_of,
 )
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
@@ -26,7 +25,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
-from workers.check.rows import sighting_of_record
+from workers.check.rows import version_of_record
 from workers.decide.completion import closed_among
 from workers.decide.conditions import Subject
 from workers.decide.happened import from_completions, from_enrolment
@@ -67,7 +66,6 @@ def conclude(
             raise Overtaken
         before = _enrolment_before(connection, findings)
         keep_findings(connection, findings, now)
-        _note_versions(connection, findings)
         deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
         events = _events(findings, before, deciding)
         events += events_of_gone(connection, findings.gone, now)
@@ -75,7 +73,7 @@ def conclude(
         records = [event.record for event in events if event.record is not None]
         whose = (claim.entity, claim.record_id)
         reviewed = under_review(connection, [whose, *records])
-        mark_decided(connection, findings.decided, findings.upto)
+        _mark_decided(connection, findings)
         history = History(
             quiet_among(connection, records),
             asked_by_person(connection, records),
@@ -118,29 +116,28 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
             person_gone(connection, record_id, now)
         else:
             mark_gone(connection, entity, record_id, now)
-            forget_sighting(connection, entity, record_id, now)
     return lacking
 
 
-def _note_versions(connection: Connection, findings: Findings) -> None:
-    """Let our own checks know which versions need no further read."""
+def _mark_decided(connection: Connection, findings: Findings) -> None:
+    """Note which versions this lookup decides on, so that none of them is read again for that."""
     decided = set(findings.decided)
     read = findings.records + [
-        (entity, record) for entity, _, records in findings.listings for record in records
+        (entity, record) for entity, _, found in findings.listings for record in found
     ]
     for entity in FOLLOWED:
-        seen = [
-            sighting_of_record(kind, record)
+        versions = [
+            version_of_record(kind, record)
             for kind, record in read
             if kind is entity and (kind, record.record_id) in decided
         ]
-        note_decided(connection, entity, seen, findings.asked_at)
+        mark_decided(connection, entity, versions, findings.upto, findings.asked_at)
 
 
 def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
     if findings.enrolment is None:
         return None
-    known = snapshot_of(connection, Entity.COURSE_MEMBER, findings.enrolment.record_id)
+    known = record_of(connection, Entity.COURSE_MEMBER, findings.enrolment.record_id)
     record = None if known is None else known.record
     return record if isinstance(record, CourseMember) else None
 

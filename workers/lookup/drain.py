@@ -11,9 +11,9 @@ from datetime import datetime
 import structlog
 
 from ledger.engine import reading, writing
+from ledger.intake import newest_notification
 from ledger.lookups import Claim, claim_lookups, renew_batch, return_lookup
 from ledger.proofs import proved
-from ledger.snapshots import newest_news
 from schemas.entity import Entity
 from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.reasons import Reason
@@ -112,7 +112,7 @@ def _read_ahead(
 
     keep = Lease(renewed, tools.clock, tools.lease_s).keep
     with reading(tools.engine) as connection:
-        shelf = Shelf(now, newest_news(connection))
+        shelf = Shelf(now, newest_notification(connection))
     try:
         patience = Patience(Urgency.WORK, tools.clock.monotonic() + _AHEAD_S, keep)
         with tools.source(patience) as source:

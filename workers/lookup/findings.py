@@ -22,7 +22,7 @@ class Findings:
 
     `asked_at` is before the first question: what others kept later may be missing on these lists.
 
-    `records` are to be kept as snapshots, `listings` as all there is below a parent (column name
+    `records` are to be accepted, `listings` as all there is below a parent (column name
     and Id), `gone` are no longer there, `people` come with the name of their time zone. `decided`
     are those records that need no look-up of their own any more for what was said of them up to the
     notification `upto`. The rest is what deciding needs.

@@ -3,11 +3,9 @@
 from datetime import datetime
 
 from ledger.engine import Connection
-from ledger.sightings import sighting_of
-from ledger.snapshots import snapshot_of
+from ledger.records import record_of, references_of
 from schemas.entity import Entity
 from schemas.events import Event
-from schemas.records import CompletedLesson, CourseMember
 from workers.decide.happened import Belonging, from_gone_completion, from_gone_enrolment
 
 
@@ -35,25 +33,19 @@ def events_of_gone(
 
 def completion_of(connection: Connection, record_id: int) -> tuple[int | None, int | None]:
     """Return the Ids of the enrolment and of the lesson that a completion was of."""
-    known = snapshot_of(connection, Entity.COMPLETED_LESSON, record_id)
-    if known is not None and isinstance(known.record, CompletedLesson):
-        return known.record.course_member_id, known.record.lesson_id
-    seen = sighting_of(connection, Entity.COMPLETED_LESSON, record_id)
-    return (None, None) if seen is None else (seen.course_member_id, seen.lesson_id)
+    known = references_of(connection, Entity.COMPLETED_LESSON, record_id)
+    return known.course_member_id, known.lesson_id
 
 
 def _member(connection: Connection, record_id: int) -> Belonging | None:
-    known = snapshot_of(connection, Entity.COURSE_MEMBER, record_id)
-    if known is not None and isinstance(known.record, CourseMember):
-        return Belonging(record_id, known.record.course_id, known.record.coworker_id)
-    seen = sighting_of(connection, Entity.COURSE_MEMBER, record_id)
-    if seen is None or seen.course_id is None or seen.coworker_id is None:
+    known = references_of(connection, Entity.COURSE_MEMBER, record_id)
+    if known.course_id is None or known.coworker_id is None:
         return None
-    return Belonging(record_id, seen.course_id, seen.coworker_id)
+    return Belonging(record_id, known.course_id, known.coworker_id)
 
 
 def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
     if course_member_id is None:
         return False
-    known = snapshot_of(connection, Entity.COURSE_MEMBER, course_member_id)
+    known = record_of(connection, Entity.COURSE_MEMBER, course_member_id)
     return known is not None and known.gone_at is not None

@@ -14,15 +14,15 @@ import structlog
 
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.people import person_of
-from ledger.snapshots import (
-    Snapshot,
+from ledger.records import (
+    StoredRecord,
     accept_listing,
     accept_record,
     is_answered,
     listed_at,
     mark_gone,
     present_below,
-    snapshot_of,
+    record_of,
 )
 from schemas.entity import Entity
 from schemas.errors import NotThereYet, SourceRefused
@@ -181,20 +181,20 @@ class Reader:
     def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         """Return a record as the ledger has it, if that is fresh enough."""
         with reading(self.engine) as connection:
-            return self._usable(snapshot_of(connection, entity, record_id), oldest)
+            return self._usable(record_of(connection, entity, record_id), oldest)
 
-    def _usable(self, known: Snapshot | None, oldest: timedelta) -> Record | None:
+    def _usable(self, known: StoredRecord | None, oldest: timedelta) -> Record | None:
         if known and known.gone_at is None and self.is_fresh(known.fetched_at, oldest):
             return known.record
         return None
 
     def _news(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         with reading(self.engine) as connection:
-            snapshot = snapshot_of(connection, entity, record_id)
-        known = self._usable(snapshot, oldest)
+            stored = record_of(connection, entity, record_id)
+        known = self._usable(stored, oldest)
         if known is not None:
             return known
-        found = self._asked(entity, record_id, seen=snapshot is not None)
+        found = self._asked(entity, record_id, seen=stored is not None)
         if isinstance(found, Gone):
             self.findings.gone.append((entity, record_id))
             return None

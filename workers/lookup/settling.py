@@ -9,8 +9,8 @@ import structlog
 from ledger.beats import take_lease
 from ledger.clock import Clock
 from ledger.engine import Engine, reading, writing
+from ledger.intake import newest_notification
 from ledger.lookups import Claim, begin_lookup, fail_lookup, postpone_lookup, renew_lookup
-from ledger.snapshots import newest_news
 from ledger.troubles import ask_unanswered_again
 from schemas.errors import (
     LedgerUnavailable,
@@ -122,7 +122,7 @@ def _reader(
     settled = now - claim.asked_at >= _SETTLES_WITHIN
     if shelf is None:
         with reading(tools.engine) as connection:
-            findings = Findings(now, newest_news(connection))
+            findings = Findings(now, newest_notification(connection))
         return Reader(tools.engine, source, findings, lease.keep, tools.once, settled)
     shelved, findings = Shelved(source, shelf), Findings(shelf.asked_at, shelf.upto)
     return Reader(tools.engine, shelved, findings, lease.keep, tools.once, settled)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from ledger.engine import Engine, lock_decisions, reading, writing
-from ledger.snapshots import accept_record, listed_at, note_listing, snapshot_of
+from ledger.records import accept_record, listed_at, note_listing, record_of
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.records import Record, TimeZone
@@ -37,7 +37,7 @@ def zone_name(
     if when is None or not -STEADY < asked_at - when < STEADY:
         _read_all(engine, asked_at, ask)
     with reading(engine) as connection:
-        known = snapshot_of(connection, Entity.TIME_ZONE, time_zone_id)
+        known = record_of(connection, Entity.TIME_ZONE, time_zone_id)
     if known is None or not isinstance(known.record, TimeZone):
         return None
     zone = iana_zone(known.record.name)

@@ -13,7 +13,7 @@ from ledger.clock import Clock
 from ledger.engine import Engine, reading
 from ledger.people import known_people
 from ledger.proofs import Proof
-from ledger.snapshots import known_ids
+from ledger.record_queries import last_read_ids
 from schemas.checkup import AGAIN, Check, Topic, Verdict, duration, to_the_minute
 from schemas.entity import Entity
 from schemas.errors import frames_of
@@ -105,7 +105,7 @@ def _known_id(engine: Engine, entity: Entity) -> int | None:
         if entity is Entity.COWORKER:
             ids = known_people(connection, 1)
         else:
-            ids = known_ids(connection, entity, 1)
+            ids = last_read_ids(connection, entity, 1)
     return ids[0] if ids else None
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from ledger.engine import Engine, reading, writing
 from ledger.people import known_people
 from ledger.proofs import Proof, keep_proof, proofs
-from ledger.snapshots import known_ids
+from ledger.record_queries import last_read_ids
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
 from schemas.records import Coworker, Record
@@ -127,7 +127,7 @@ def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) ->
         if entity is Entity.COWORKER:
             ids = known_people(connection, TRIED)
         else:
-            ids = known_ids(connection, entity, TRIED)
+            ids = last_read_ids(connection, entity, TRIED)
     try:
         # Something may change between two questions, so a difference counts only if it stays.
         found = _compared(source, entity, ids) or _compared(source, entity, ids)

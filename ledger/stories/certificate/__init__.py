@@ -22,7 +22,6 @@ from ledger.stories.certificate.records import (
     kept_among,
     kept_below,
     kept_created,
-    names_of,
     seen_among,
 )
 from ledger.stories.certificate.stock import Stock, stock_of
@@ -44,7 +43,6 @@ __all__ = [
     "kept_among",
     "kept_below",
     "kept_created",
-    "names_of",
     "outcomes_of",
     "seen_among",
     "stock_of",

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from ledger.stories.certificate.portions import portions
-from ledger.tables import lookups, people, sightings, snapshots
+from ledger.records import IS_HERE, WAS_SEEN, stored_where
+from ledger.tables import lookups, records
+from ledger.upsert import portions
 from schemas.entity import Entity
-from schemas.records import Record, load_record
+from schemas.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +43,38 @@ class Asked:
 def kept_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, Kept]:
-    """Return the snapshots of these records, also of those that are gone."""
+    """Return these records as they were read, also those that are gone."""
     found: dict[int, Kept] = {}
     for some in portions(record_ids):
-        found.update(_kept(connection, entity, snapshots.c.record_id.in_(some)))
+        found.update(_kept(connection, entity, records.c.record_id.in_(some)))
     return found
 
 
 def kept_below(
     connection: Connection, entity: Entity, column: str, parent_ids: Collection[int]
 ) -> dict[int, Kept]:
-    """Return the snapshots that refer to one of these in that column, also of those gone."""
+    """Return the records that refer to one of these in that column, also of those gone."""
     found: dict[int, Kept] = {}
     for some in portions(parent_ids):
-        found.update(_kept(connection, entity, snapshots.c[column].in_(some)))
+        found.update(_kept(connection, entity, records.c[column].in_(some)))
     return found
 
 
 def kept_created(
     connection: Connection, entity: Entity, since: datetime, until: datetime
 ) -> dict[int, Kept]:
-    """Return the snapshots of records made then, or up to a day before or after; none gone."""
-    made = snapshots.c.record["CreatedOn"].as_string()
+    """Return the records made then, or up to a day before or after; none gone."""
+    made = records.c.record["CreatedOn"].as_string()
     # Whole days, so that the order of a database's own language cannot matter.
     first, last = since - timedelta(days=1), until + timedelta(days=2)
     then = made.between(first.date().isoformat(), last.date().isoformat())
-    return _kept(connection, entity, then & snapshots.c.gone_at.is_(None))
+    return _kept(connection, entity, then & IS_HERE)
 
 
 def _kept(connection: Connection, entity: Entity, where: ColumnElement[bool]) -> dict[int, Kept]:
-    columns = (snapshots.c.record_id, snapshots.c.record, snapshots.c.gone_at)
-    rows = connection.execute(
-        select(*columns, snapshots.c.decided_upto).where(snapshots.c.entity == entity, where)
-    )
     return {
-        row.record_id: Kept(
-            load_record(entity, row.record), row.gone_at, row.decided_upto is not None
-        )
-        for row in rows
+        record_id: Kept(one.record, one.gone_at, one.is_decided)
+        for record_id, one in stored_where(connection, entity, where).items()
     }
 
 
@@ -87,13 +82,16 @@ def seen_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, Seen]:
     """Return what lists showed of these records."""
+    columns = (records.c.suppressed_reason, records.c.gone_at)
+    references = (records.c.course_id, records.c.coworker_id)
     found: dict[int, Seen] = {}
     for some in portions(record_ids):
         rows = connection.execute(
-            select(sightings).where(sightings.c.entity == entity, sightings.c.record_id.in_(some))
+            select(records.c.record_id, *columns, *references).where(
+                records.c.entity == entity, records.c.record_id.in_(some), WAS_SEEN
+            )
         )
-        for row in rows:
-            found[row.record_id] = Seen(row.reason, row.gone_at, row.course_id, row.coworker_id)
+        found.update({row.record_id: Seen(*row[1:]) for row in rows})
     return found
 
 
@@ -109,15 +107,4 @@ def asked_among(
             )
         )
         found.update({row.record_id: Asked(row.state, row.reason) for row in rows})
-    return found
-
-
-def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:
-    """Return the full names of these people, as far as we know them."""
-    found: dict[int, str] = {}
-    for some in portions(coworker_ids):
-        rows = connection.execute(
-            select(people.c.coworker_id, people.c.full_name).where(people.c.coworker_id.in_(some))
-        )
-        found.update({row.coworker_id: row.full_name for row in rows})
     return found

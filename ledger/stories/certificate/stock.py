@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Table, func, select
 
-from ledger.tables import actions, events, snapshots
+from ledger.tables import actions, events, records
 from schemas.entity import Entity
 
 _TO_THE_SECOND = len("2026-03-03T12:00:00")  # as records are kept, always in UTC
@@ -36,13 +36,13 @@ def stock_of(
 
 
 def _records(connection: Connection, entity: Entity, since: datetime, until: datetime) -> int:
-    made = func.substr(snapshots.c.record["CreatedOn"].as_string(), 1, _TO_THE_SECOND)
+    made = func.substr(records.c.record["CreatedOn"].as_string(), 1, _TO_THE_SECOND)
     found = connection.scalar(
         select(func.count())
-        .select_from(snapshots)
+        .select_from(records)
         .where(
-            snapshots.c.entity == entity,
-            snapshots.c.gone_at.is_(None),
+            records.c.entity == entity,
+            records.c.gone_at.is_(None),
             made >= _text(since),
             made < _text(until),
         )

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from ledger.engine import Connection
-from ledger.known import known_among, last_changes, records_of
+from ledger.record_queries import known_among
+from ledger.records import records_of
 from schemas.entity import Entity
 from schemas.records import CompletedLesson, CourseMember, Record
 from workers.check.reconcile.values import Difference, Way
@@ -20,12 +21,11 @@ def gone_of(
     here = [one for one in ordered if one in known and known[one].is_here]
     idle = [one for one in here if not known[one].is_under_way]
     read = records_of(connection, entity, idle)
-    listed = last_changes(connection, entity, idle)
     found = []
     for record_id in idle:
-        record, _ = read.get(record_id, (None, False))
-        at = listed.get(record_id) or _at(record)
-        one = known[record_id]
+        stored, one = read.get(record_id), known[record_id]
+        record = None if stored is None else stored.record
+        at = one.changed_at or _at(record)
         difference = Difference(Way.GONE, entity, record_id, one.references, at, reason=one.reason)
         found.append(_named(difference, record))
     return found, len(here) - len(idle)

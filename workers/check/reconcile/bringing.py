@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ledger.engine import lock_decisions, writing
 from ledger.intake import Origin
-from ledger.sightings import Sighting, note_sightings
+from ledger.records import SeenVersion, note_seen
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import Reason
 from workers.check.reconcile.values import Comparison, How, Way
@@ -86,10 +86,10 @@ def _keep_quiet(
             unasked = [replace(one, digest=_NOT_ASKED) for one in some]
             with writing(checking.engine) as connection:
                 lock_decisions(connection)
-                note_sightings(connection, entity, unasked, checking.clock.now(), quiet)
+                note_seen(connection, entity, unasked, checking.clock.now(), quiet)
 
 
-def _listed(comparison: Comparison, entity: Entity) -> list[Sighting]:
+def _listed(comparison: Comparison, entity: Entity) -> list[SeenVersion]:
     every = [*comparison.of(Way.MISSING), *comparison.of(Way.DIFFERENT)]
     return [one.seen for one in every if one.entity is entity and one.seen is not None]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.engine import reading
-from ledger.known import Held, courses_of_enrolments, held_records
-from ledger.sightings import Sighting
+from ledger.record_queries import HeldRecord, courses_of_enrolments, held_records
+from ledger.records import SeenVersion
 from schemas.entity import FOLLOWED, Entity
 from workers.check.check import EARLIEST
 from workers.check.reconcile.absent import gone_of
@@ -18,7 +18,7 @@ from workers.check.reconcile.describing import described
 from workers.check.reconcile.doubting import Listed, doubt_about
 from workers.check.reconcile.page import differences_on
 from workers.check.reconcile.values import Compared, Comparison, Difference, Scope
-from workers.check.rows import sightings_of
+from workers.check.rows import versions_of
 from workers.check.tools import Checking
 from workers.source.limits import Patience
 from workers.source.reads import BurstReads
@@ -27,14 +27,14 @@ from workers.source.records import Changes
 Told = Callable[[int, int], None]  # after each page: its rows, and how many of them differ
 
 
-Shown = Callable[[Entity, Sequence[Sighting]], None]  # each page, within the scope or not
+Shown = Callable[[Entity, Sequence[SeenVersion]], None]  # each page, within the scope or not
 
 
 def _to_nobody(_rows: int, _differing: int) -> None:
     pass
 
 
-def _nobody_looks(_entity: Entity, _seen: Sequence[Sighting]) -> None:
+def _nobody_looks(_entity: Entity, _seen: Sequence[SeenVersion]) -> None:
     pass
 
 
@@ -110,7 +110,7 @@ class _Comparing:
         """Hold a page against what is here; return how many of its rows differ."""
         so_far.pages += 1
         so_far.stated = changes.total if so_far.pages == 1 else so_far.stated
-        meant, listed = [], sightings_of(self.entity, changes.rows)
+        meant, listed = [], versions_of(self.entity, changes.rows)
         self.shown(self.entity, listed)
         for one in listed:
             if self.entity is Entity.COURSE_MEMBER and one.course_id is not None:
@@ -125,8 +125,8 @@ class _Comparing:
         with reading(self.checking.engine) as connection:
             found, under_way = differences_on(connection, self.entity, meant, rows)
         # A row that changed meanwhile comes again, and the later one holds.
-        for sighting in meant:
-            so_far.found.pop(sighting.record_id, None)
+        for one in meant:
+            so_far.found.pop(one.record_id, None)
         so_far.found |= {one.record_id: one for one in found}
         so_far.under_way += under_way
         return len(found)
@@ -159,7 +159,7 @@ class _Comparing:
     def _is_meant(self, course_id: int | None) -> bool:
         return self.scope.course_ids is None or course_id in self.scope.course_ids
 
-    def _course_of(self, one: Sighting | Held) -> int | None:
+    def _course_of(self, one: SeenVersion | HeldRecord) -> int | None:
         if self.entity is Entity.COURSE_MEMBER:
             return one.course_id or self.places.get(one.record_id)
         return self.places.get(one.course_member_id or 0)

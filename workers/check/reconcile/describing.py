@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ledger.engine import Connection
-from ledger.known import Known, References, known_among, names_of, records_of
+from ledger.people import names_of
+from ledger.record_queries import KnownRecord, known_among
+from ledger.records import References, records_of
 from schemas.entity import Entity
 from schemas.records import Course, CourseMember, Lesson
 from workers.check.reconcile.values import Difference
@@ -46,8 +48,9 @@ def _placed(
     placed = []
     for one in found:
         enrolment = one.references.course_member_id or 0
-        record, _ = read.get(enrolment, (None, False))
-        ids, person, course = known.get(enrolment, Known()).references, None, None
+        stored = read.get(enrolment)
+        record = None if stored is None else stored.record
+        ids, person, course = known.get(enrolment, KnownRecord()).references, None, None
         if isinstance(record, CourseMember):
             ids = References(record.course_id, record.coworker_id)
             person, course = record.full_name, record.course_title
@@ -72,9 +75,9 @@ def _placed(
 
 def _titles(connection: Connection, entity: Entity, record_ids: Sequence[int]) -> dict[int, str]:
     return {
-        record_id: record.title
-        for record_id, (record, _) in records_of(connection, entity, record_ids).items()
-        if isinstance(record, (Course, Lesson))
+        record_id: one.record.title
+        for record_id, one in records_of(connection, entity, record_ids).items()
+        if isinstance(one.record, (Course, Lesson))
     }
 
 

@@ -24,7 +24,8 @@ from ledger.checks import (
 )
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin
-from ledger.sightings import Sighting, differently_named, keep_names
+from ledger.record_queries import differently_named, keep_names
+from ledger.records import SeenVersion
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceError, SourceThrottled
 from schemas.skew import is_ahead
@@ -131,7 +132,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
         with writing(checking.engine) as connection:
             note_page(connection, run.check_id, rows=rows, news=differing, reached=None)
 
-    def named(entity: Entity, seen: Sequence[Sighting]) -> None:
+    def named(entity: Entity, seen: Sequence[SeenVersion]) -> None:
         _keep_names(checking, entity, seen)
 
     try:
@@ -150,7 +151,7 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
     _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)
 
 
-def _keep_names(checking: Checking, entity: Entity, seen: Sequence[Sighting]) -> None:
+def _keep_names(checking: Checking, entity: Entity, seen: Sequence[SeenVersion]) -> None:
     """Keep the names of members that are new or changed; rows that are the same have them too.
 
     It writes nothing on most nights: a name that changed is no news, so no check kept it.

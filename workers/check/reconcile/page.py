@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from ledger.engine import Connection
-from ledger.known import Known, References, known_among, records_of
-from ledger.sightings import Sighting, unknown_among
+from ledger.record_queries import KnownRecord, known_among
+from ledger.records import References, SeenVersion, records_of, unknown_among
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from workers.check.reconcile.values import Difference, Way
-from workers.check.rows import sighting_of_record
+from workers.check.rows import version_of_record
 from workers.source.records import Row
 
 # Where rows say what people know records by.
@@ -21,7 +21,7 @@ _REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
 
 
 def differences_on(
-    connection: Connection, entity: Entity, seen: Sequence[Sighting], rows: Mapping[int, Row]
+    connection: Connection, entity: Entity, seen: Sequence[SeenVersion], rows: Mapping[int, Row]
 ) -> tuple[list[Difference], int]:
     """Return what of these rows differs, and of how many it will be known once they were read."""
     known = known_among(connection, entity, [one.record_id for one in seen])
@@ -29,7 +29,7 @@ def differences_on(
     unknown -= _same_as_read(connection, entity, [one for one in seen if one.record_id in unknown])
     found, under_way = [], 0
     for one in seen:
-        here = known.get(one.record_id, Known())
+        here = known.get(one.record_id, KnownRecord())
         way = _way(one, here, is_unknown=one.record_id in unknown)
         if here.is_under_way:
             under_way += 1
@@ -38,7 +38,7 @@ def differences_on(
     return found, under_way
 
 
-def _same_as_read(connection: Connection, entity: Entity, seen: Sequence[Sighting]) -> set[int]:
+def _same_as_read(connection: Connection, entity: Entity, seen: Sequence[SeenVersion]) -> set[int]:
     """Return which of these are the version that was read by itself and decided on.
 
     No list may have shown them yet, as with a ledger that is older than our lists.
@@ -46,9 +46,9 @@ def _same_as_read(connection: Connection, entity: Entity, seen: Sequence[Sightin
     read = records_of(connection, entity, [one.record_id for one in seen])
     same = set()
     for one in seen:
-        record, was_decided = read.get(one.record_id, (None, False))
-        if record is not None and was_decided:
-            ours = sighting_of_record(entity, record)
+        stored = read.get(one.record_id)
+        if stored is not None and stored.is_decided:
+            ours = version_of_record(entity, stored.record)
             at_once = one.changed_at.replace(microsecond=0) == ours.changed_at.replace(
                 microsecond=0
             )
@@ -57,12 +57,12 @@ def _same_as_read(connection: Connection, entity: Entity, seen: Sequence[Sightin
     return same
 
 
-def _way(one: Sighting, here: Known, *, is_unknown: bool) -> Way | None:
+def _way(one: SeenVersion, here: KnownRecord, *, is_unknown: bool) -> Way | None:
     if not here.is_here:
         return Way.MISSING
     # Asked about is as good as read, unless the reading failed.
-    never_read = here.failed and one.digest != here.decided
-    if never_read and not here.was_decided and not here.read:
+    never_read = here.failed and one.digest != here.decided_digest
+    if never_read and not here.was_decided and not here.was_read:
         return Way.MISSING
     refers_elsewhere = any(
         None not in {ours, theirs} and ours != theirs
@@ -74,7 +74,7 @@ def _way(one: Sighting, here: Known, *, is_unknown: bool) -> Way | None:
 
 
 def _difference(
-    way: Way, entity: Entity, one: Sighting, row: Row, reason: Reason | None
+    way: Way, entity: Entity, one: SeenVersion, row: Row, reason: Reason | None
 ) -> Difference:
     references = References(*(getattr(one, name) for name in _REFERENCES))
     named = {what: _text_in(row, fields) for what, fields in _NAMES.items()}

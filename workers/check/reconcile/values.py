@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from ledger.known import References
-from ledger.sightings import Sighting
+from ledger.records import References, SeenVersion
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
@@ -57,7 +56,7 @@ class Difference:
     course: str | None = None
     lesson: str | None = None
     reason: Reason | None = None
-    seen: Sighting | None = None
+    seen: SeenVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,31 @@
-"""Snapshots: the newest version stays, and what is gone stays known."""
+"""Records: the newest version stays, what is gone stays known, and lists add what they show."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from ledger.engine import Engine, reading, writing
-from ledger.snapshots import (
-    Snapshot,
+from ledger.intake import Origin, keep_notifications
+from ledger.record_queries import count_seen, enrolled_before, name_of_member
+from ledger.records import (
+    References,
+    SeenVersion,
+    StoredRecord,
     accept_listing,
     accept_record,
+    is_answered,
     listed_at,
+    mark_decided,
     mark_gone,
+    note_seen,
     present_below,
-    snapshot_of,
+    record_of,
+    references_of,
+    unknown_among,
 )
 from schemas.entity import Entity
+from schemas.notification import Notification
+from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember, Lesson, Record, load_record
 from schemas.vocabulary import CoworkerKind
 from tests.contract.ledger_rig import ANA, COURSE, MEMBER, NOW, at, at_once, minutes
@@ -89,9 +100,9 @@ def gone(engine: Engine, record_id: int, now: datetime) -> None:
         mark_gone(connection, Entity.COURSE_MEMBER, record_id, now)
 
 
-def enrolment(engine: Engine, record_id: int = MEMBER) -> Snapshot | None:
+def enrolment(engine: Engine, record_id: int = MEMBER) -> StoredRecord | None:
     with reading(engine) as connection:
-        return snapshot_of(connection, Entity.COURSE_MEMBER, record_id)
+        return record_of(connection, Entity.COURSE_MEMBER, record_id)
 
 
 def present(engine: Engine, member: int = MEMBER) -> list[int]:
@@ -109,7 +120,7 @@ def listed(engine: Engine) -> datetime | None:
 def test_a_record_comes_back_as_it_was_accepted(ledger_engine: Engine) -> None:
     assert enrolment(ledger_engine) is None
     accept(ledger_engine, ENROLMENT, at(3))
-    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(3), None)
+    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(3), None)
 
 
 def test_a_record_of_another_kind_with_the_same_id_is_another_record(
@@ -117,21 +128,21 @@ def test_a_record_of_another_kind_with_the_same_id_is_another_record(
 ) -> None:
     accept(ledger_engine, ENROLMENT)
     with reading(ledger_engine) as connection:
-        assert snapshot_of(connection, Entity.COMPLETED_LESSON, MEMBER) is None
+        assert record_of(connection, Entity.COMPLETED_LESSON, MEMBER) is None
 
 
 def test_a_newer_version_takes_the_place_of_an_older(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
-    assert enrolment(ledger_engine) == Snapshot(newer, at(6), None)
+    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), None)
 
 
 def test_an_older_version_never_takes_the_place_of_a_newer(ledger_engine: Engine) -> None:
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
     accept(ledger_engine, ENROLMENT, at(7))
-    assert enrolment(ledger_engine) == Snapshot(newer, at(6), None)
+    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), None)
 
 
 def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
@@ -144,7 +155,7 @@ def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
 def test_the_same_version_read_again_is_fresh_again(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     accept(ledger_engine, ENROLMENT, at(50))
-    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(50), None)
+    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(50), None)
 
 
 def test_a_record_that_is_gone_stays_known_with_the_time_it_was_missed_first(
@@ -153,7 +164,7 @@ def test_a_record_that_is_gone_stays_known_with_the_time_it_was_missed_first(
     accept(ledger_engine, ENROLMENT, at(1))
     gone(ledger_engine, MEMBER, at(2))
     gone(ledger_engine, MEMBER, at(3))
-    assert enrolment(ledger_engine) == Snapshot(ENROLMENT, at(1), at(2))
+    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(1), at(2))
 
 
 def test_a_record_never_seen_cannot_be_gone(ledger_engine: Engine) -> None:
@@ -168,9 +179,9 @@ def test_a_record_that_comes_back_is_there_again_and_an_old_version_brings_none_
     accept(ledger_engine, newer, at(6))
     gone(ledger_engine, MEMBER, at(7))
     accept(ledger_engine, ENROLMENT, at(8))
-    assert enrolment(ledger_engine) == Snapshot(newer, at(6), at(7))
+    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), at(7))
     accept(ledger_engine, newer, at(9))
-    assert enrolment(ledger_engine) == Snapshot(newer, at(9), None)
+    assert enrolment(ledger_engine) == StoredRecord(newer, at(9), None)
 
 
 def test_a_list_is_all_there_is(ledger_engine: Engine) -> None:
@@ -226,9 +237,9 @@ def test_a_list_asked_for_earlier_takes_nothing_away_that_came_up_meanwhile(
 def test_what_is_read_together_is_of_one_moment(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     with reading(ledger_engine) as connection:
-        before = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+        before = record_of(connection, Entity.COURSE_MEMBER, MEMBER)
         at_once(1, lambda _: accept(ledger_engine, replace(ENROLMENT, updated_at=at(5)), at(6)))
-        assert snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER) == before
+        assert record_of(connection, Entity.COURSE_MEMBER, MEMBER) == before
     assert enrolment(ledger_engine) != before
 
 
@@ -238,7 +249,7 @@ def test_a_version_dated_far_ahead_gives_way_to_what_is_read_later(ledger_engine
     with writing(ledger_engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, ahead, NOW)
         accept_record(connection, Entity.COURSE_MEMBER, later, minutes(6))
-        found = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+        found = record_of(connection, Entity.COURSE_MEMBER, MEMBER)
     assert found is not None
     assert found.record == later
 
@@ -248,6 +259,105 @@ def test_a_slow_reader_brings_no_older_version_back(ledger_engine: Engine) -> No
     with writing(ledger_engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, newer, minutes(5))
         accept_record(connection, Entity.COURSE_MEMBER, ENROLMENT, minutes(3))
-        found = snapshot_of(connection, Entity.COURSE_MEMBER, MEMBER)
+        found = record_of(connection, Entity.COURSE_MEMBER, MEMBER)
     assert found is not None
     assert found.record == newer
+
+
+def shown(record: CourseMember, digest: str) -> SeenVersion:
+    return SeenVersion(
+        record.record_id,
+        record.updated_at,
+        digest,
+        created_at=record.created_at,
+        course_id=record.course_id,
+        coworker_id=record.coworker_id,
+        full_name=record.full_name,
+    )
+
+
+def see(engine: Engine, *versions: SeenVersion, suppressed: Reason | None = None) -> None:
+    with writing(engine) as connection:
+        note_seen(connection, Entity.COURSE_MEMBER, versions, NOW, suppressed)
+
+
+def decide(engine: Engine, record: CourseMember, digest: str, read_at: datetime, upto: int) -> None:
+    with writing(engine) as connection:
+        accept_record(connection, Entity.COURSE_MEMBER, record, read_at)
+        version = shown(record, digest)
+        mark_decided(connection, Entity.COURSE_MEMBER, [version], upto, read_at)
+
+
+def changes(engine: Engine, *versions: SeenVersion) -> list[str]:
+    with reading(engine) as connection:
+        found = unknown_among(connection, Entity.COURSE_MEMBER, versions)
+    return [one.digest for one in found]
+
+
+def refers_to(engine: Engine) -> References:
+    with reading(engine) as connection:
+        return references_of(connection, Entity.COURSE_MEMBER, MEMBER)
+
+
+def answered(engine: Engine) -> bool:
+    with reading(engine) as connection:
+        return is_answered(connection, Entity.COURSE_MEMBER, MEMBER)
+
+
+def test_a_decision_on_an_older_version_leaves_that_on_a_newer_one(ledger_engine: Engine) -> None:
+    newer = replace(ENROLMENT, updated_at=at(5))
+    with writing(ledger_engine) as connection:
+        said = [Notification(Entity.COURSE_MEMBER, MEMBER)]
+        keep_notifications(connection, said, Origin.HOOK, NOW)
+    decide(ledger_engine, newer, "newer", at(6), upto=1)
+    decide(ledger_engine, ENROLMENT, "older", at(4), upto=0)  # it was read first, and was slow
+    assert changes(ledger_engine, shown(newer, "newer"), shown(ENROLMENT, "older")) == ["older"]
+    assert answered(ledger_engine)
+
+
+def test_a_version_that_was_asked_about_is_a_change_again_once_another_was_decided_on(
+    ledger_engine: Engine,
+) -> None:
+    newer = shown(replace(ENROLMENT, updated_at=at(5)), "newer")
+    see(ledger_engine, newer)
+    assert changes(ledger_engine, newer) == []
+    decide(ledger_engine, ENROLMENT, "older", at(6), upto=0)
+    assert changes(ledger_engine, newer) == ["newer"]
+
+
+def test_a_list_brings_nothing_back_that_is_gone_and_its_row_is_a_change(
+    ledger_engine: Engine,
+) -> None:
+    decide(ledger_engine, ENROLMENT, "one", at(1), upto=0)
+    gone(ledger_engine, MEMBER, at(2))
+    see(ledger_engine, shown(ENROLMENT, "one"))
+    found = enrolment(ledger_engine)
+    assert found is not None
+    assert found.gone_at == at(2)
+    assert changes(ledger_engine, shown(ENROLMENT, "one")) == ["one"]
+    accept(ledger_engine, ENROLMENT, at(3))
+    assert changes(ledger_engine, shown(ENROLMENT, "one")) == []
+
+
+def test_a_record_refers_to_what_was_read_and_before_that_to_what_lists_say(
+    ledger_engine: Engine,
+) -> None:
+    see(ledger_engine, replace(shown(ENROLMENT, "one"), course_id=None))
+    assert refers_to(ledger_engine) == References(None, ANA)
+    see(ledger_engine, replace(shown(ENROLMENT, "one"), course_id=7, coworker_id=None))
+    assert refers_to(ledger_engine) == References(7, ANA)
+    assert enrolment(ledger_engine) is None, "nobody has read it yet"
+    accept(ledger_engine, ENROLMENT)
+    see(ledger_engine, replace(shown(ENROLMENT, "two"), course_id=8))
+    assert refers_to(ledger_engine) == References(COURSE, ANA)
+
+
+def test_what_is_read_takes_nothing_from_what_a_list_said(ledger_engine: Engine) -> None:
+    see(ledger_engine, shown(ENROLMENT, "one"), suppressed=Reason.BEFORE_START)
+    accept(ledger_engine, ENROLMENT)
+    with reading(ledger_engine) as connection:
+        assert count_seen(connection, Entity.COURSE_MEMBER) == 1
+        assert name_of_member(connection, ANA) == "Ana Müller"
+        [before] = enrolled_before(connection, ANA)
+    assert (before.course_member_id, before.created_at) == (MEMBER, ENROLMENT.created_at)
+    assert changes(ledger_engine, shown(ENROLMENT, "one")) == []

@@ -1,0 +1,385 @@
+"""One row a record: the version last accepted, the one a list last showed, the one decided on.
+
+The three move apart for a while. Lists show the same rows again and again: a row whose version was
+asked about or decided on needs no further read; any other is a change. What was there before we
+began, or was imported, carries the reason why no email is written about it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
+
+from ledger.intake import newest_notification
+from ledger.tables import listings, notifications, records
+from ledger.upsert import Insert, insert_into, portions
+from schemas.entity import Entity
+from schemas.reasons import Reason
+from schemas.records import Record, dump_record, load_record
+from schemas.skew import TOLERANCE
+
+# What a record refers to, kept beside it so that it can be found by that.
+REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
+# Longer than any lookup takes and clocks differ, so that a slow one brings no older version back.
+_FAR = timedelta(hours=1)
+
+WAS_READ = records.c.fetched_at.is_not(None)
+WAS_SEEN = records.c.seen_at.is_not(None)  # by a list, or decided on
+IS_HERE = records.c.gone_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """The last accepted version of a record. `gone_at` is set once Nexudus no longer has it.
+
+    `is_decided`: some version of it was read and decided on.
+    """
+
+    record: Record
+    fetched_at: datetime
+    gone_at: datetime | None
+    is_decided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a record refers to, by Id; None where that is unknown or there is no such thing."""
+
+    course_id: int | None = None
+    coworker_id: int | None = None
+    course_member_id: int | None = None
+    lesson_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenVersion:
+    """A version of a record as one row of a list shows it; None is what the row leaves out.
+
+    `digest` is of the fields that decisions depend on. `is_whole`: none of them was left out, so
+    that the digest is that of the record itself. `changed_at` is the time by which such lists are
+    asked for. `full_name` is the member's, of enrolments only.
+    """
+
+    record_id: int
+    changed_at: datetime
+    digest: str
+    is_whole: bool = True
+    created_at: datetime | None = None
+    course_id: int | None = None
+    coworker_id: int | None = None
+    course_member_id: int | None = None
+    lesson_id: int | None = None
+    full_name: str | None = None
+
+
+def accept_record(connection: Connection, entity: Entity, record: Record, now: datetime) -> None:
+    """Keep `record` as the accepted version, unless a newer one was accepted already.
+
+    A version that is dated far in the future does not count as newer.
+    """
+    values: dict[str, Any] = {
+        "record": dump_record(entity, record),
+        "updated_at": record.updated_at,
+        "fetched_at": now,
+        "gone_at": None,
+    } | {name: getattr(record, name, None) for name in REFERENCES}
+    statement = insert_into(connection, records).values(
+        entity=entity, record_id=record.record_id, **values
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[records.c.entity, records.c.record_id],
+            set_=values,
+            where=or_(
+                records.c.updated_at.is_(None),
+                records.c.updated_at <= record.updated_at,
+                records.c.updated_at > now + _FAR,
+            ),
+        )
+    )
+
+
+def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:
+    """Note that Nexudus no longer has this record; only reading it again revokes that."""
+    connection.execute(
+        update(records)
+        .where(records.c.entity == entity, records.c.record_id == record_id, IS_HERE)
+        .values(gone_at=now)
+    )
+
+
+def mark_decided(
+    connection: Connection,
+    entity: Entity,
+    versions: Sequence[SeenVersion],
+    upto: int,
+    fetched_at: datetime,
+) -> None:
+    """Note that these versions, accepted with `fetched_at`, were decided on.
+
+    They were read after notification `upto`, and so are at least as new as all notifications up to
+    it: see `is_answered`. Where a newer version was accepted, that one stays to be decided on.
+    """
+    for some in portions(one.record_id for one in versions):
+        connection.execute(
+            update(records)
+            .where(records.c.entity == entity, records.c.record_id.in_(some))
+            .values(
+                decided_upto=case(
+                    (records.c.decided_upto > upto, records.c.decided_upto), else_=upto
+                )
+            )
+        )
+    is_newest = records.c.fetched_at == fetched_at
+    _note(connection, entity, versions, fetched_at, "decided_digest", where=is_newest)
+
+
+def note_seen(
+    connection: Connection,
+    entity: Entity,
+    versions: Iterable[SeenVersion],
+    now: datetime,
+    suppressed: Reason | None = None,
+) -> None:
+    """Keep these as the versions that lists showed, and so as asked about.
+
+    With `suppressed` no email is written about what happened to them until now. A record that is
+    gone stays so: a list may be late.
+    """
+    _note(connection, entity, versions, now, "seen_digest", suppressed)
+
+
+def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
+    connection: Connection,
+    entity: Entity,
+    versions: Iterable[SeenVersion],
+    now: datetime,
+    digest: str,
+    suppressed: Reason | None = None,
+    where: ColumnElement[bool] | None = None,
+) -> None:
+    # A notification before the first list is answered with an email; an import leaves it out.
+    is_import = suppressed not in {None, Reason.BEFORE_START}
+    after = newest_notification(connection) if is_import else 0
+    by_id = {one.record_id: one for one in versions}
+    for some in portions(by_id):
+        rows = [
+            {
+                "entity": entity,
+                "record_id": one.record_id,
+                "changed_at": one.changed_at,
+                digest: one.digest,
+                "seen_at": now,
+                "created_at": None if one.created_at is None else min(one.created_at, now),
+                "full_name": one.full_name,
+                "suppressed_reason": suppressed,
+                "suppressed_upto": None if suppressed is None else one.changed_at,
+                "suppressed_after": after,
+            }
+            | {name: getattr(one, name) for name in REFERENCES}
+            for one in (by_id[record_id] for record_id in some)
+        ]
+        statement = insert_into(connection, records).values(rows)
+        kept = ["changed_at", digest, "seen_at"]
+        if suppressed is not None:
+            kept += ["suppressed_reason", "suppressed_upto", "suppressed_after"]
+        set_ = {name: statement.excluded[name] for name in kept} | _merged(statement)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[records.c.entity, records.c.record_id], set_=set_, where=where
+            )
+        )
+
+
+def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
+    """Return the columns in which a row of a list adds to what is kept, and takes nothing away."""
+    given = statement.excluded
+    # It was made no later than when it was first seen, whatever Nexudus says.
+    created_at = func.coalesce(
+        case((records.c.created_at < given.created_at, records.c.created_at)),
+        given.created_at,
+        records.c.created_at,
+    )
+    full_name = func.coalesce(given.full_name, records.c.full_name)
+    merged: dict[str, ColumnElement[Any]] = {"created_at": created_at, "full_name": full_name}
+    # The references of a record that was read are those of the accepted version.
+    for name in REFERENCES:
+        listed = func.coalesce(given[name], records.c[name])
+        merged[name] = case((records.c.fetched_at.is_(None), listed), else_=records.c[name])
+    return merged
+
+
+def unknown_among(
+    connection: Connection, entity: Entity, versions: Sequence[SeenVersion]
+) -> list[SeenVersion]:
+    """Return those of `versions` that were neither asked about nor decided on yet."""
+    known: dict[int, Row[Any]] = {}
+    columns = (records.c.changed_at, records.c.seen_digest, records.c.decided_digest)
+    for some in portions(one.record_id for one in versions):
+        rows = connection.execute(
+            select(records.c.record_id, *columns).where(
+                records.c.entity == entity, records.c.record_id.in_(some), WAS_SEEN, IS_HERE
+            )
+        )
+        known.update({row.record_id: row for row in rows})
+    return [one for one in versions if not _is_known(one, known.get(one.record_id))]
+
+
+def _is_known(one: SeenVersion, known: Row[Any] | None) -> bool:
+    if known is None:
+        return False
+    listed_at, noted_at = (
+        moment.replace(microsecond=0) for moment in (one.changed_at, known.changed_at)
+    )
+    if not one.is_whole:
+        # A field left out may have changed; only an equal time of change proves it the same.
+        return listed_at == noted_at
+    if one.digest == known.decided_digest:
+        return True
+    # It was asked about, and another version may have been decided on since: then this one is a
+    # change again, unless it is no later and lists merely spell it differently from records.
+    return one.digest == known.seen_digest and (
+        known.decided_digest is None or listed_at <= noted_at
+    )
+
+
+def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
+    """Say whether this record was read and decided on since the last notification of it."""
+    last = (
+        select(func.max(notifications.c.id))
+        .where(notifications.c.entity == entity, notifications.c.record_id == record_id)
+        .scalar_subquery()
+    )
+    found = connection.scalar(
+        select(records.c.record_id).where(
+            records.c.entity == entity,
+            records.c.record_id == record_id,
+            records.c.decided_upto >= last,
+            IS_HERE,
+        )
+    )
+    return found is not None
+
+
+def record_of(connection: Connection, entity: Entity, record_id: int) -> StoredRecord | None:
+    """Return one record, also if it is gone; None if it was never read."""
+    return records_of(connection, entity, [record_id]).get(record_id)
+
+
+def records_of(
+    connection: Connection, entity: Entity, record_ids: Collection[int]
+) -> dict[int, StoredRecord]:
+    """Return these records by Id, also those that are gone; those never read are left out."""
+    found: dict[int, StoredRecord] = {}
+    for some in portions(record_ids):
+        found |= stored_where(connection, entity, records.c.record_id.in_(some))
+    return found
+
+
+def present_among(
+    connection: Connection, entity: Entity, record_ids: Collection[int]
+) -> dict[int, StoredRecord]:
+    """Return those of these records that were read and are not gone, by Id."""
+    found = records_of(connection, entity, record_ids)
+    return {record_id: one for record_id, one in found.items() if one.gone_at is None}
+
+
+def present_below(connection: Connection, entity: Entity, parent: tuple[str, int]) -> list[Record]:
+    """Return the records of `entity` below `parent` that were read and are not gone, by Id."""
+    column, parent_id = parent
+    found = stored_where(connection, entity, IS_HERE & (records.c[column] == parent_id))
+    return [one.record for _, one in sorted(found.items())]
+
+
+def stored_where(
+    connection: Connection, entity: Entity, where: ColumnElement[bool]
+) -> dict[int, StoredRecord]:
+    """Return the records that were read and meet a condition on `records`, by Id."""
+    columns = (records.c.fetched_at, records.c.gone_at, records.c.decided_upto)
+    rows = connection.execute(
+        select(records.c.record_id, records.c.record, *columns).where(
+            records.c.entity == entity, WAS_READ, where
+        )
+    )
+    return {
+        row.record_id: StoredRecord(
+            load_record(entity, row.record),
+            row.fetched_at,
+            row.gone_at,
+            row.decided_upto is not None,
+        )
+        for row in rows
+    }
+
+
+def references_of(connection: Connection, entity: Entity, record_id: int) -> References:
+    """Return what one record refers to, read or only listed, also if it is gone."""
+    row = connection.execute(
+        select(*(records.c[name] for name in REFERENCES)).where(
+            records.c.entity == entity, records.c.record_id == record_id
+        )
+    ).first()
+    return References() if row is None else References(*row)
+
+
+def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that matter
+    connection: Connection,
+    entity: Entity,
+    parent: tuple[str, int],
+    found: Iterable[Record],
+    now: datetime,
+    *,
+    asked_at: datetime,
+) -> list[int]:
+    """Make `found` all there is of `entity` below `parent` (column name and Id).
+
+    What was read below it before and is missing now is gone, unless it was read after `asked_at`,
+    which is before the list was asked for: what came up meanwhile may be missing on it. Returns the
+    Ids of what is gone.
+    """
+    column, parent_id = parent
+    present = []
+    for record in found:
+        accept_record(connection, entity, record, now)
+        present.append(record.record_id)
+    gone = connection.scalars(
+        update(records)
+        .where(
+            records.c.entity == entity,
+            records.c[column] == parent_id,
+            IS_HERE,
+            or_(
+                records.c.fetched_at <= asked_at,
+                records.c.fetched_at > now + TOLERANCE,  # read while a clock was ahead
+            ),
+            records.c.record_id.not_in(present),
+        )
+        .values(gone_at=now)
+        .returning(records.c.record_id)
+    ).all()
+    note_listing(connection, entity, parent_id, now)
+    return sorted(gone)
+
+
+def note_listing(connection: Connection, entity: Entity, parent_id: int, now: datetime) -> None:
+    """Note when the list of `entity` below this parent was read as a whole; 0 is no parent."""
+    statement = insert_into(connection, listings).values(
+        entity=entity, parent_id=parent_id, listed_at=now
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[listings.c.entity, listings.c.parent_id], set_={"listed_at": now}
+        )
+    )
+
+
+def listed_at(connection: Connection, entity: Entity, parent_id: int) -> datetime | None:
+    """Return when the list of `entity` below this parent was last read as a whole."""
+    moment: datetime | None = connection.scalar(
+        select(listings.c.listed_at).where(
+            listings.c.entity == entity, listings.c.parent_id == parent_id
+        )
+    )
+    return moment
