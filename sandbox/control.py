@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, jsonify, request
 
 from sandbox.mailbox import Mail, MailAnswer
-from sandbox.misbehaviour.answers import FixedAnswer
 from sandbox.misbehaviour.switch import Refused
 from sandbox.stage import Stage, entity_named
 from schemas.entity import Entity
@@ -222,7 +222,9 @@ class Control:
         kind, path = fields.get("kind", str), fields.get("path", str)
         if kind not in {"hold", "answer"}:
             raise Refused("kind must be hold or answer.", 400)
-        answer = _fixed_answer(fields) if kind == "answer" else None
+        answer = partial(_fixed_answer, fields) if kind == "answer" else None
+        if answer is not None:
+            answer()  # refuses fields that do not fit
         self.stage.faults.add(path, answer, fields.maybe("times", int))
         return {"kind": kind}
 
@@ -272,11 +274,10 @@ def _refusal(refused: Refused) -> tuple[Response, int]:
     return jsonify({"error": refused.sentence}), refused.status
 
 
-def _fixed_answer(fields: Fields) -> FixedAnswer:
+def _fixed_answer(fields: Fields) -> Response:
     body = fields.values.get("body", "")
-    headers = fields.get("headers", dict, {}).items()
-    return FixedAnswer(
-        fields.get("status", int),
-        body if isinstance(body, str) else json.dumps(body),
-        tuple((name, str(value)) for name, value in headers),
-    )
+    text = body if isinstance(body, str) else json.dumps(body)
+    answer = Response(text, fields.get("status", int), content_type="application/json")
+    for name, value in fields.get("headers", dict, {}).items():
+        answer.headers[name] = str(value)
+    return answer

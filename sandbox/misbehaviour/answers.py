@@ -17,6 +17,8 @@ from sandbox.misbehaviour.switch import Settings
 from sandbox.server import TRAVEL_KEY, Broken, How
 from schemas.entity import Entity
 
+MakeAnswer = Callable[[], Response]
+
 THROTTLED = "409 You must wait before accessing this url again."
 _JSON = "application/json; charset=utf-8"
 _PAGE = (
@@ -152,27 +154,11 @@ def spoil(board: Board, path: str, answer: Response) -> Response:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class FixedAnswer:
-    """An answer given instead of the true one."""
-
-    status: int
-    body: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-
-    def response(self) -> Response:
-        """Return it as an HTTP answer."""
-        answer = Response(self.body, self.status, content_type="application/json")
-        for name, value in self.headers:
-            answer.headers[name] = value
-        return answer
-
-
 @dataclass(slots=True)
 class _Fault:
     path: str
     left: int | None
-    answer: FixedAnswer | None  # None holds the true answer back
+    answer: MakeAnswer | None  # None holds the true answer back
     released: threading.Event = field(default_factory=threading.Event)
 
 
@@ -187,8 +173,8 @@ class Faults:
         self._faults: list[_Fault] = []
         self._holding = 0
 
-    def add(self, path: str, answer: FixedAnswer | None, times: int | None = None) -> None:
-        """Give this answer instead of the true one; without one, hold true answers back."""
+    def add(self, path: str, answer: MakeAnswer | None, times: int | None = None) -> None:
+        """Give the made answer instead of the true one; without it, hold true answers back."""
         with self._lock:
             self._faults.append(_Fault(path, times, answer))
 
@@ -216,7 +202,7 @@ class Faults:
     def replacement(self, path: str) -> Response | None:
         """Return the answer to give instead, if any."""
         fault = self._take(path, holds=False)
-        return fault.answer.response() if fault is not None and fault.answer is not None else None
+        return fault.answer() if fault is not None and fault.answer is not None else None
 
     def wait_if_held(self, path: str) -> None:
         """Return when the answer for this path may be sent."""

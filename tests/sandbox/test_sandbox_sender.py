@@ -1,4 +1,4 @@
-"""The stand-in's deliveries, taken by a real server on loopback."""
+"""The stand-in's deliveries to a real server on loopback, and their signatures."""
 
 import hashlib
 import hmac
@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from sandbox.sender import ascii_folded, signature
 from tests.sandbox.sandbox_rig import SECRET, Receiver, Running, until
 
 MEMBER_HOOK = "/hooks/nexudus/course-members"
@@ -124,3 +125,18 @@ def test_a_change_can_be_made_without_a_delivery(sandbox: Running, receiver: Rec
     assert receiver.received[0].record()["CoworkerFullName"] == "Zoë 🎓 Brandt"
     # The receiver has it a moment before the answer is written down.
     until(lambda: len(sandbox.get("/sandbox/deliveries").json()["deliveries"]) == 1)
+
+
+def test_an_accent_is_one_question_mark_and_an_emoji_two() -> None:
+    assert ascii_folded("Zoë 🎓 ليلى") == b"Zo? ?? ????"
+
+
+def test_pure_ascii_is_signed_as_it_stands() -> None:
+    # RFC 4231 has no ASCII pair of this length; this one is the widely printed example.
+    expected = "F7BC83F430538424B13298E6AA6FB143EF4D59A14946175997479DBC2D1A3CD8"
+    assert signature("key", "The quick brown fox jumps over the lazy dog") == expected
+
+
+def test_a_key_with_an_accent_is_folded_like_the_text() -> None:
+    expected = hmac.new(b"p?ss ??", b'[{"N":"Zo? ??"}]', hashlib.sha256).hexdigest().upper()
+    assert signature("päss 🔑", '[{"N":"Zoë 🎓"}]') == expected
