@@ -13,19 +13,19 @@ from itertools import chain, cycle
 from operator import attrgetter
 from zoneinfo import ZoneInfo
 
-# Two things that nobody who looks every five minutes can know as well as who is told at once. So
-# they do not occur in a month, and a month is the same for both.
-SHORTEST_LIFE = timedelta(minutes=10)  # nothing that is made is deleted sooner
-NO_DEEDS = (time(19, 45), time(20))  # where the person is: emails hurry out before quiet hours
+# Polling every five minutes cannot see these two as webhooks do. They do not occur in a month, so
+# that a month gives the same emails with both.
+SHORTEST_LIFE = timedelta(minutes=10)  # a created record is not deleted sooner
+NO_DEEDS = (time(19, 45), time(20))  # local time: emails are sent early before quiet hours
 
-# An email for a sitting goes 30 minutes after its last lesson. A lesson finished just then would
-# be in it for who is told at once, and not for who looks later; so sittings are this far apart.
+# The email about a sitting is sent 30 minutes after its last lesson. With webhooks it would include
+# a lesson finished just then, with polling it would not; so sittings are this far apart.
 APART = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(minutes=15)  # between two deeds of one sitting
 
 
 class DeedKind(StrEnum):
-    """What somebody does."""
+    """What a learner or the staff do."""
 
     ENROL = "enrol"
     REQUEST = "request"  # an enrolment that waits for approval
@@ -40,7 +40,7 @@ class DeedKind(StrEnum):
     UNBLOCK = "unblock"
 
 
-# What the staff do, not the person.
+# Done by the staff, not by the learner.
 OF_STAFF = frozenset(
     {
         *(DeedKind.APPROVE, DeedKind.DELETE_COMPLETION, DeedKind.DELETE_ENROLMENT),
@@ -60,7 +60,7 @@ class Deed:
     lesson: int | None = None
 
 
-# From when on a sitting may begin, and until when it has ended.
+# The earliest start and the latest end of a sitting.
 SLOTS = (
     (time(8, 30), time(10, 30)),
     (time(12), time(14)),
@@ -94,7 +94,7 @@ class Diary:
         return None
 
     def moments(self, slot: int, wanted: int, chance: random.Random) -> list[datetime]:
-        """Return so many moments of one sitting in the slot, in UTC."""
+        """Return the wanted number of times of one sitting in the slot, in UTC."""
         day = self.first_day + timedelta(days=slot // len(SLOTS))
         begins, ends = (
             datetime.combine(day, at, self.zone).astimezone(UTC) for at in SLOTS[slot % len(SLOTS)]
@@ -129,7 +129,7 @@ def sittings(lessons: Iterable[int], chance: random.Random) -> list[list[int]]:
 
 
 COURSES_EACH = 2
-_LATEST_START = 10  # days after the beginning; who begins later would not get far
+_LATEST_START = 10  # days after the start; a later learner would not get far
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ LATE = (timedelta(minutes=5), timedelta(hours=3))
 
 
 class Telling(StrEnum):
-    """How a month of changes is told."""
+    """How the changes of a month are delivered."""
 
     ON = "on"
     OFF = "off"
     LOSSY = "lossy"  # half of it is lost
     DUPLICATED = "duplicated"  # once to three times each
     SHUFFLED = "shuffled"  # out of order: half of it within minutes, the rest within half an hour
-    LATE = "late"  # after 5 minutes to 3 hours, when whoever looks each 5 minutes knows it already
-    STOPPED = "stopped"  # the hooks die half-way
+    LATE = "late"  # after 5 minutes to 3 hours, when polling has already found it
+    STOPPED = "stopped"  # the webhooks are switched off half-way
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One change that is delivered, so many times, at a moment of its own."""
+    """One change that is delivered `times` times, at its own time."""
 
     at: datetime
     change: Change
@@ -49,7 +49,7 @@ class Told:
 
 
 def told(way: Telling, change: Change, *, seed: int, half_way: datetime) -> Told | None:
-    """Return how a change is told; None if nobody is. `half_way` is when hooks die, if they do."""
+    """Return the delivery of a change, or None. `STOPPED` ends deliveries at `half_way`."""
     name = f"{seed}/{way}/{change.entity}/{change.record_id}/{change.at.isoformat()}"
     chance = random.Random(name)  # noqa: S311 - chance, not secrecy
     if way is Telling.OFF or (way is Telling.STOPPED and change.at >= half_way):
