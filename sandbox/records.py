@@ -19,6 +19,10 @@ Entry = Mapping[str, Any]
 
 EDITOR = "desk@example.org"
 MARKED_SECRET = "not-for-keeping"  # noqa: S105 - a marker to search for, no secret
+_SECRET_FIELDS = (
+    *("Address", "MobilePhone", "AccessPincode", "AccessCardId", "BankAccount", "GoogleApiToken"),
+    *("DoordeckPrivateKey", "Notes", "Custom3"),
+)
 FIRST_LOCATION_ID = 1_416_000_001  # of the built-in world; its webhooks belong to it
 
 # Windows time zones by Id (contract, section 2.6). The real Ids are not published.
@@ -139,14 +143,8 @@ def coworker(entry: Entry, at: datetime, place: Record) -> Record:
         "UserReceiveEveryMessage": False,
         "BillingName": entry["company"] or entry["name"],
         "BillingEmail": "billing@example.org",
-        "Address": f"{MARKED_SECRET} street 1",
-        "MobilePhone": f"{MARKED_SECRET} 030 555 0100",
-        "AccessPincode": f"{MARKED_SECRET}-4711",
-        "BankAccount": f"{MARKED_SECRET}-iban",
-        "GoogleApiToken": f"{MARKED_SECRET}-token",
-        "DoordeckPrivateKey": f"{MARKED_SECRET}-key",
-        "Notes": f"{MARKED_SECRET} remark of the staff",
-        **_empty("GuessedLastName NickName RenewalDate UserLastAccess DateOfBirth Custom1"),
+        **{name: f"{MARKED_SECRET} {name}" for name in _SECRET_FIELDS},
+        **_empty("GuessedLastName NickName RenewalDate UserLastAccess DateOfBirth Custom1 Custom2"),
         **common(Entity.COWORKER, entry["id"], at, entry["name"]),
     }
 
