@@ -1,6 +1,7 @@
 """Whatever a page tells people to type is there, and whatever it links to."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ CALL = re.compile(
     r"(?<![\w./-])(?<!-u )(?:\S+/bin/)?coursebell((?:[ \t]+[^\s|&;#<>()`'\",]+)*)(?![\w:/.-])"
 )
 PLACEHOLDERS = {"COMMAND"}  # a page's word for any of our commands
-LINK = re.compile(r"\]\((?!https?://)([^)#]+)[^)]*\)")
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```[\s\S]*?^```$", re.MULTILINE)
 TARGET = re.compile(r"^make ([a-z]+)", re.MULTILINE)
 SPAN = re.compile(r"`(coursebell [^`\n]+)`")
 # The files that adding-an-action.md lets its reader make.
@@ -72,8 +75,27 @@ def test_every_make_target_on_a_page_is_there() -> None:
 def test_every_link_and_every_file_a_page_names_is_there(page: object) -> None:
     path = ROOT / str(page)
     text = path.read_text(encoding="utf-8")
-    links = [path.parent / link for link in LINK.findall(text)]
+    links = [path.parent / link for link, _ in LINK.findall(text)]
     starts = r"`((?:service|workers|ledger|schemas|sandbox|tests|docs|deploy)/[\w./-]+)`"
     made_here = {"deploy/env", "deploy/.env", *LOGBOOK}
     files = [ROOT / name for name in re.findall(starts, text) if name not in made_here]
     assert [str(one) for one in [*links, *files] if not one.exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    named = [(page.parent / link if link else page, anchor) for link, anchor in links if anchor]
+    missing = [f"{to.name}#{anchor}" for to, anchor in named if anchor not in anchors(to)]
+    assert missing == []
+
+
+def test_the_readme_links_to_every_page() -> None:
+    links = {ROOT / link for link, _ in LINK.findall((ROOT / "README.md").read_text("utf-8"))}
+    assert [page.name for page in PAGES if page not in {*links, ROOT / "README.md"}] == []

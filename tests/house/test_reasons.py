@@ -14,7 +14,7 @@ def test_every_reason_is_explained_and_says_who_acts() -> None:
 
 def test_the_page_has_every_reason_in_the_same_words() -> None:
     words = {f"`{reason.value}`" for reason in Reason}
-    rows = [row for row in table_rows("running-it.md") if row[0] in words]
+    rows = [row for row in table_rows("using-it.md") if row[0] in words]
     assert [row[:3] for row in rows] == [
         [f"`{reason.value}`", EXPLANATIONS[reason].sentence, EXPLANATIONS[reason].who_acts]
         for reason in Reason
@@ -25,5 +25,5 @@ def test_the_page_has_every_reason_in_the_same_words() -> None:
 def test_the_page_says_which_reasons_nothing_gives_yet() -> None:
     source = "".join(text for path, _, text in rooms() if not path.startswith("schemas/"))
     unused = {f"`{one.value}`" for one in Reason if f"Reason.{one.name}" not in source}
-    told = {row[0] for row in table_rows("running-it.md") if row[-1] == NOT_USED}
+    told = {row[0] for row in table_rows("using-it.md") if row[-1] == NOT_USED}
     assert told == unused

@@ -17,7 +17,7 @@ def test_no_table_is_kept_for_ever_and_for_some_days() -> None:
 
 
 def test_the_page_says_how_long_each_is_kept() -> None:
-    told = {row[0]: row[2] for row in table_rows("running-it.md") if row[0] in _names()}
+    told = {row[0]: row[2] for row in table_rows("backup.md") if row[0] in _names()}
     assert told == _names()
 
 
