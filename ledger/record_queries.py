@@ -1,17 +1,13 @@
 """Reads of many records at once: for comparisons with Nexudus, and to find members by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
     Select,
-    and_,
     bindparam,
-    case,
     exists,
     func,
     or_,
@@ -19,50 +15,13 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.records import IS_HERE, REFERENCES, WAS_READ, WAS_SEEN, References, SeenVersion
-from ledger.tables import events, lookups, records
+from ledger.records import IS_HERE, WAS_READ, WAS_SEEN, SeenVersion
+from ledger.tables import events, records
 from ledger.upsert import portions
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import Reason
-from schemas.records import CompletedLesson, load_record
-from schemas.states import LookupState
 from schemas.text import folded
-
-_IN_ONE_GO = 5_000  # rows that are in memory at once
-_FINISHED = (LookupState.DONE, LookupState.FAILED)
-_NONE = References()
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRecord:
-    """What the ledger knows of one record, and of its lookup.
-
-    `is_here`: a list showed it or it was read, and it is not gone. What follows is only said of
-    records that are here. `decided_digest`: the version decided on (see `SeenVersion.digest`), as
-    far as that is known. `changed_at`: the source's time of the last change, as lists have it.
-    `is_under_way`: a lookup will read it. `reason`: why the last lookup found nothing; one that
-    `failed` is not repeated by itself.
-    """
-
-    is_here: bool = False
-    was_read: bool = False
-    was_decided: bool = False
-    decided_digest: str | None = None
-    changed_at: datetime | None = None
-    references: References = _NONE
-    is_under_way: bool = False
-    failed: bool = False
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HeldRecord:
-    """One record that is here, and where it belongs."""
-
-    record_id: int
-    course_id: int | None
-    course_member_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,82 +39,6 @@ class ListedMember:
 
     coworker_id: int
     full_name: str
-
-
-def known_among(
-    connection: Connection, entity: Entity, record_ids: Sequence[int]
-) -> Mapping[int, KnownRecord]:
-    """Return what is known of these records; nothing of those never heard of."""
-    kept: dict[int, Row[Any]] = {}
-    asked: dict[int, Row[Any]] = {}
-    for some in portions(record_ids):
-        for table, found in ((records, kept), (lookups, asked)):
-            rows = connection.execute(
-                select(table).where(table.c.entity == entity, table.c.record_id.in_(some))
-            )
-            found.update({row.record_id: row for row in rows})
-    return {
-        record_id: _known(kept.get(record_id), asked.get(record_id))
-        for record_id in kept.keys() | asked.keys()
-    }
-
-
-def _known(kept: Row[Any] | None, asked: Row[Any] | None) -> KnownRecord:
-    is_finished = asked is not None and asked.state in _FINISHED
-    lookup: dict[str, Any] = {
-        "is_under_way": asked is not None and not is_finished,
-        "failed": asked is not None and asked.state == LookupState.FAILED,
-        "reason": None,
-    }
-    if asked is not None and is_finished and asked.reason:
-        lookup["reason"] = Reason(asked.reason)
-    if kept is None or kept.gone_at is not None:
-        return KnownRecord(**lookup)
-    return KnownRecord(
-        is_here=True,
-        was_read=kept.fetched_at is not None,
-        was_decided=kept.decided_digest is not None or kept.decided_upto is not None,
-        decided_digest=kept.decided_digest,
-        changed_at=kept.changed_at,
-        references=References(*(getattr(kept, name) for name in REFERENCES)),
-        **lookup,
-    )
-
-
-def held_records(
-    connection: Connection, entity: Entity, since: datetime | None
-) -> Iterator[HeldRecord]:
-    """Yield every record of a kind that is here; with `since`, those changed since then.
-
-    Changed as lists have it: completions by when they were made, others by their last change.
-    """
-    wanted = select(
-        records.c.record_id,
-        records.c.course_id,
-        records.c.course_member_id,
-        records.c.changed_at,
-        case((records.c.changed_at.is_(None), records.c.record)).label("unlisted"),
-    ).where(records.c.entity == entity, IS_HERE)
-    if since is not None:
-        is_unlisted = and_(records.c.changed_at.is_(None), records.c.updated_at >= since)
-        wanted = wanted.where(or_(records.c.changed_at >= since, is_unlisted))
-    for row in _streamed(connection, wanted):
-        if since is None or row.changed_at is not None or _is_since(entity, row.unlisted, since):
-            yield HeldRecord(row.record_id, row.course_id, row.course_member_id)
-
-
-def _is_since(entity: Entity, unlisted: Any, since: datetime) -> bool:  # noqa: ANN401 - JSON
-    record = load_record(entity, unlisted)
-    at = record.created_at if isinstance(record, CompletedLesson) else record.updated_at
-    return at >= since
-
-
-def courses_of_enrolments(connection: Connection) -> dict[int, int]:
-    """Return to which course each enrolment that we ever saw belongs, also those that are gone."""
-    every = select(records.c.record_id, records.c.course_id).where(
-        records.c.entity == Entity.COURSE_MEMBER, records.c.course_id.is_not(None)
-    )
-    return {row.record_id: row.course_id for row in _streamed(connection, every)}
 
 
 def count_seen(connection: Connection, entity: Entity) -> int:
@@ -267,7 +150,3 @@ def _names_of_members() -> Select[tuple[int, str]]:
         )
         .order_by(records.c.coworker_id, records.c.full_name)
     )
-
-
-def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
-    return iter(connection.execute(statement, execution_options={"yield_per": _IN_ONE_GO}))

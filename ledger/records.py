@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, 
 from ledger.intake import newest_notification
 from ledger.tables import listings, notifications, records
 from ledger.upsert import Insert, insert_into, portions
-from schemas.entity import Entity
+from schemas.entity import Entity, References
 from schemas.reasons import Reason
 from schemas.records import Record, dump_record, load_record
 from schemas.skew import TOLERANCE
@@ -41,16 +41,6 @@ class StoredRecord:
     fetched_at: datetime
     gone_at: datetime | None
     is_decided: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """What a record refers to, by Id; None where that is unknown or there is no such thing."""
-
-    course_id: int | None = None
-    coworker_id: int | None = None
-    course_member_id: int | None = None
-    lesson_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The source's kinds of record that we know, their names in all spellings, and where they live."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class Entity(StrEnum):
@@ -49,3 +51,31 @@ def followed_entity(name: str) -> Entity | None:
         if wanted in {entity.value.lower(), entity.value.lower() + "s"}:
             return entity
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The Ids of what a record refers to; None where it is unknown or there is none."""
+
+    course_id: int | None = None
+    coworker_id: int | None = None
+    course_member_id: int | None = None
+    lesson_id: int | None = None
+
+    @classmethod
+    def of(cls, holder: object) -> Self:
+        """Return what a record or a row refers to, by its attributes of these names."""
+        return cls(*(getattr(holder, name, None) for name in cls.__slots__))
+
+    def contradict(self, others: "References") -> bool:
+        """Say whether both know what they refer to, and it is not the same."""
+        pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
+        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+
+    def or_else(self, others: "References") -> "References":
+        """Return these, with those of `others` where these are unknown."""
+        pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
+        return References(*(theirs if ours is None else ours for ours, theirs in pairs))
+
+
+NO_REFERENCES = References()

@@ -19,7 +19,6 @@ from schemas.errors import SourceRefused, Transient
 from workers.check.backfill import missed_in
 from workers.check.catalogue import learn_catalogue
 from workers.check.check import check_all
-from workers.check.reconcile.nightly import is_nightly_due, nightly
 from workers.child import Child, this_child
 from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.drain import drain_batch
@@ -35,6 +34,7 @@ from workers.names import (
 )
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import probe_all
+from workers.sync.reconcile import is_nightly_due, nightly
 from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
 
 _LONGEST_S = 10.0

@@ -1,6 +1,6 @@
 """`certify`: proves that nothing was missed in some days, or says by name what was.
 
-The figures are made in `workers.certify`; here they are asked for, shown, signed and verified.
+The figures come from `workers.sync.certificate`; here they are shown, signed and verified.
 """
 
 import logging
@@ -16,8 +16,7 @@ import structlog
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from service.command.certify_lines import lines_of
-from service.command.certify_page import page_of
+from service.command.certificate_view import lines_of, page_of
 from service.command.common import (
     as_json,
     check_secret_key,
@@ -29,11 +28,9 @@ from service.command.common import (
     with_own_broker,
 )
 from service.command.reach import told_if_out_of_reach
-from workers.certify.document import Document, Maker, document_of
-from workers.certify.reading import certify as certified
-from workers.certify.reading import window_of
-from workers.certify.signing import Verdict, signed, signed_page, verify
-from workers.certify.values import Window
+from workers.sync import certificate
+from workers.sync.document import Document, Maker, Verdict, document_of, signed, signed_page, verify
+from workers.sync.evidence import Window, window_of
 from workers.workshop import read_rules, secret_key
 
 DIFFERS = 1
@@ -129,7 +126,7 @@ def _made(settings: Settings, window: Window) -> Document:
         checking_now(settings) as checking,
         told_if_out_of_reach("The certificate could not be made", "Nothing was found out."),
     ):
-        found = certified(checking, window, rules)
+        found = certificate.certify(checking, window, rules)
     maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
     return signed(document_of(found, maker), secret_key(settings))
 

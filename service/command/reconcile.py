@@ -1,10 +1,10 @@
-"""`reconcile`: what Nexudus lists against what is known here, and what to do about it.
+"""`reconcile`: compares what Nexudus lists with what the ledger knows, and brings in what differs.
 
-It looks with the eyes of the workers, and leaves the reading and deciding to them.
+It compares as the workers do, and leaves the reading and deciding to them.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -12,14 +12,13 @@ import click
 import structlog
 
 from ledger.engine import reading
-from ledger.record_queries import courses_of_enrolments
-from ledger.records import records_of
+from ledger.known import courses_of_enrolments, kept_among
 from schemas.entity import Entity
 from schemas.fields import LARGEST_ID
 from service.command.common import (
     as_json,
     checking_now,
-    command_clock,
+    local,
     print_json,
     printable,
     settings_now,
@@ -28,22 +27,23 @@ from service.command.common import (
 from service.command.consent import agreed, must_be_asked
 from service.command.moments import Moment
 from service.command.reach import told_if_out_of_reach
-from service.command.reconcile_lines import found_lines, next_lines, options_of
-from workers.check.reconcile import (
-    Comparison,
-    Difference,
-    How,
-    Scope,
-    Way,
-    bring_in,
-    compare,
-)
+from service.command.why import explained
 from workers.check.tools import Checking
 from workers.source.limits import Patience, Urgency
+from workers.sync.compare import Comparison, Difference, Scope, Way, compare
+from workers.sync.listing import counted
+from workers.sync.reconcile import MOST_GONE, How, bring_in
 
 DIFFERS = 1
 _LONGEST_S = 3_600.0  # a large space at a low limit takes its time
 _COURSE = click.IntRange(1, LARGEST_ID)
+_MOST_SHOWN = 20  # of each kind; --json has them all
+
+_HEADS = {
+    Way.MISSING: "Missing here",
+    Way.GONE: "Here, gone there",
+    Way.DIFFERENT: "Different here",
+}
 
 
 @click.command()
@@ -94,7 +94,7 @@ def reconcile(  # noqa: PLR0913 - one for each option
 
 
 def _compared(checking: Checking, scope: Scope) -> Comparison:
-    patience = Patience(Urgency.WORK, command_clock().monotonic() + _LONGEST_S, lambda: None)
+    patience = Patience(Urgency.WORK, checking.clock.monotonic() + _LONGEST_S, lambda: None)
     with told_if_out_of_reach("Nexudus could not be compared with", "Nothing was changed."):
         found = compare(checking, scope, patience)
         unknown = _unknown(checking, found, patience)
@@ -107,10 +107,10 @@ def _compared(checking: Checking, scope: Scope) -> Comparison:
 def _unknown(checking: Checking, found: Comparison, patience: Patience) -> list[int]:
     """Return which of the courses asked for nobody knows. Raises as `compare`."""
     asked = found.scope.course_ids or frozenset()
-    met = {one.references.course_id for way in Way for one in found.of(way)}
+    met = {one.row.references.course_id for one in found.of(*Way)}
     if not asked <= met:
         with reading(checking.engine) as connection:
-            met |= records_of(connection, Entity.COURSE, asked).keys()
+            met |= kept_among(connection, Entity.COURSE, asked).keys()
             met |= set(courses_of_enrolments(connection).values())
     if not asked <= met:
         with checking.source(patience) as source:
@@ -120,7 +120,7 @@ def _unknown(checking: Checking, found: Comparison, patience: Patience) -> list[
 
 def _is_meant(found: Comparison) -> bool:
     """Ask whether people are to be written to, if there is anything to write about."""
-    number = len(found.of(Way.MISSING)) + len(found.of(Way.DIFFERENT))
+    number = len(found.of(Way.MISSING, Way.DIFFERENT))
     these = "this one" if number == 1 else f"these {number}"
     return not number or agreed(f"Write about {these}?")
 
@@ -131,14 +131,77 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _plain(one: Difference) -> dict[str, object]:
+    row = one.row
     return {
         "way": one.way,
-        "entity": one.entity,
-        "id": one.record_id,
-        "at": one.at,
-        "person": one.person,
-        "course": one.course,
-        "lesson": one.lesson,
+        "entity": row.entity,
+        "id": row.record_id,
+        "at": row.at,
+        "person": row.person,
+        "course": row.course,
+        "lesson": row.lesson,
         "reason": one.reason,
-        **asdict(one.references),
+        **asdict(row.references),
     }
+
+
+def found_lines(found: Comparison) -> Iterator[str]:
+    """Return what was compared, and what differs."""
+    compared = " and ".join(counted(kind.rows, kind.entity) for kind in found.kinds)
+    yield f"Compared {compared} with Nexudus."
+    for way in Way:
+        yield from _of_one_way(_HEADS[way], found.of(way))
+    under_way = sum(kind.under_way for kind in found.kinds)
+    if under_way:
+        yield f"About to be read in any case: {under_way}"
+    unplaced = sum(kind.unplaced for kind in found.kinds)
+    if unplaced:
+        yield f"Of a course that could not be told, and so left out: {unplaced}. Run it for all."
+    if found.doubt is not None:
+        yield f"! {found.doubt}"
+
+
+def _of_one_way(head: str, differences: Sequence[Difference]) -> Iterator[str]:
+    if not differences:
+        return
+    yield f"{head}: {len(differences)}"
+    for one in differences[:_MOST_SHOWN]:
+        yield f"  {_line(one)}"
+    if len(differences) > _MOST_SHOWN:
+        yield f"  and {len(differences) - _MOST_SHOWN} more; --json has them all"
+
+
+def _line(one: Difference) -> str:
+    row, ids = one.row, one.row.references
+    who = row.person or f"coworker {ids.coworker_id or 'not known'}"
+    course = row.course or f"course {ids.course_id or 'not known'}"
+    what = "enrolment"
+    if row.entity is Entity.COMPLETED_LESSON:
+        what = f"finished {row.lesson or f'lesson {ids.lesson_id}'}"
+    line = f"{local(row.at)}  {who}  {what}  ({course})  Id {row.record_id}"
+    return line if one.reason is None else f"{line}: {explained(one.reason)}"
+
+
+def next_lines(found: Comparison, how: How, brought: int) -> Iterator[str]:
+    """Return what was done about it, and what to do next."""
+    differing = len(found.of(*Way))
+    if not differing:
+        if found.doubt is None:
+            yield f"Nothing{' else' * any(kind.under_way for kind in found.kinds)} differs."
+        return
+    if how is How.NOTHING:
+        options = options_of(found.scope)
+        yield f"Bring this in without sending? coursebell reconcile{options} --import"
+        return
+    quietly = ", and nobody is written to about what happened until now"
+    yield f"Brought in {brought}: each is read and decided on{quietly * (how is How.IMPORT)}."
+    if brought < differing:
+        yield f"At most {MOST_GONE:,} that are gone are read at once; run it again for the rest."
+    yield "See what comes of it: coursebell tail"
+
+
+def options_of(scope: Scope) -> str:
+    """Return how this scope is typed."""
+    since = "" if scope.since is None else f" --since {scope.since:%Y-%m-%dT%H:%MZ}"
+    courses = "".join(f" --course {one}" for one in sorted(scope.course_ids or ()))
+    return f"{since}{courses}{' --accept-gone' * scope.accept_gone}"

@@ -7,10 +7,11 @@ from datetime import datetime
 from schemas.entity import Entity
 from tests.contract.study_rig import Space
 from tests.doubles.fake_source import FakeSource
-from workers.check.reconcile import Comparison, How, Scope, bring_in, compare
 from workers.check.tools import Checking
 from workers.source.limits import Patience, Urgency
 from workers.source.records import Changes
+from workers.sync.compare import Comparison, Scope, compare
+from workers.sync.reconcile import How, bring_in
 
 
 class ListingSource(FakeSource):

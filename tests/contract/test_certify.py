@@ -30,16 +30,16 @@ from schemas.errors import DeliveryUnavailable, SourceThrottled, SourceUnavailab
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.states import Mode
-from service.command.certify_table import row_of
+from service.command.certificate_view import row_of
 from tests.builders.records import lesson
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from tests.servers.postgres import Databases
-from workers.certify.document import Maker, document_of
-from workers.certify.reading import certify, window_of
-from workers.certify.values import Certificate, Difference
-from workers.certify.words import Fate, Kind
 from workers.check.rows import version_of_record
 from workers.check.tools import Checking
+from workers.sync.certificate import Certificate, certify
+from workers.sync.document import Maker, document_of
+from workers.sync.evidence import window_of
+from workers.sync.fates import Fate, Finding, Kind
 
 RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
     "cap_per_week: 4", "cap_per_week: none"
@@ -163,14 +163,14 @@ def a_week(engine: Engine) -> Week:
     return found
 
 
-def only(certificate: Certificate) -> Difference:
-    [found] = certificate.differences
+def only(certificate: Certificate) -> Finding:
+    [found] = certificate.findings
     return found
 
 
 def test_a_week_lived_through_has_no_difference_and_its_sums_close(lived: Week) -> None:
     made = lived.certify()
-    assert list(made.differences) == []
+    assert list(made.findings) == []
     assert made.is_clean
     assert made.totals.at_source == {Entity.COURSE_MEMBER: 5, Entity.COMPLETED_LESSON: 5}
     assert made.totals.here == made.totals.at_source
@@ -273,7 +273,7 @@ def test_many_rows_removed_by_hand_are_exactly_these_differences(lived: Week) ->
     removed = [row for name in names for row in TAMPERED[name][0](lived)]
     made = lived.certify()
     lived.put_back(removed)
-    assert [(one.kind, one.person, one.lesson) for one in made.differences] == [
+    assert [(one.kind, one.person, one.lesson) for one in made.findings] == [
         (Kind.MISSING_HERE, "Person 1", "Lesson 1"),
         (Kind.NO_EVENT, "Person 2", None),
         (Kind.NO_TRACE, "Person 2", None),
@@ -447,6 +447,14 @@ def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -
     assert (found.kind, found.record_id, found.person) == (Kind.MISSING_HERE, whose, "Person 8")
     assert {line.course for line in made.lines} == {"Freelance Finance"}
     assert len(week.space.source.asked) <= 4
+
+
+def test_a_finished_lesson_is_named_by_an_enrolment_that_only_nexudus_has(week: Week) -> None:
+    zoe = week.space.enrol(9, told=False, full_name="Zoë Brandt")
+    week.space.finish(zoe, 1, told=False)
+    week.space.clock.time += timedelta(days=1)
+    made = week.certify(LAST, LAST + timedelta(days=2))
+    assert [one.person for one in made.findings] == ["Zoë Brandt", "Zoë Brandt"]
 
 
 def test_a_list_that_does_not_add_up_gives_no_certificate_and_no_difference(week: Week) -> None:

@@ -33,11 +33,11 @@ from tests.builders.records import COURSE_ID, lesson
 from tests.contract.ledger_rig import LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.check.reconcile.nightly import is_nightly_due
 from workers.deliver.claim import perform_batch, sweep
 from workers.lease import Lease
 from workers.retries import LONGEST_WAITS, refused_again_at
 from workers.source.auth import Credentials, Tokens
+from workers.sync.reconcile import is_nightly_due
 from workers.sync.webhooks import is_check_due
 
 A_DAY = timedelta(days=1)

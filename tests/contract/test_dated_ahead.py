@@ -9,9 +9,10 @@ from ledger.tables import events
 from schemas.entity import Entity
 from schemas.records import CompletedLesson
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.certify.reading import certify, window_of
 from workers.check.check import check_all
 from workers.check.tools import Checking
+from workers.sync.certificate import certify
+from workers.sync.evidence import window_of
 
 AHEAD = timedelta(days=40)
 

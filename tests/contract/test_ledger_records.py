@@ -8,7 +8,6 @@ from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.record_queries import count_seen, enrolled_before, name_of_member
 from ledger.records import (
-    References,
     SeenVersion,
     StoredRecord,
     accept_listing,
@@ -23,7 +22,7 @@ from ledger.records import (
     references_of,
     unknown_among,
 )
-from schemas.entity import Entity
+from schemas.entity import Entity, References
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember, Lesson, Record, load_record

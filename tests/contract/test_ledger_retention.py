@@ -32,7 +32,7 @@ from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.refusals import Refusal
 from service.command import commands
-from service.command.certify_lines import lines_of
+from service.command.certificate_view import lines_of
 from tests.contract.ledger_rig import (
     LEASE_S,
     LESSON,
@@ -45,13 +45,13 @@ from tests.contract.ledger_rig import (
     rows,
 )
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.certify.document import Maker, document_of
-from workers.certify.reading import certify, window_of
 from workers.check.check import check_all
-from workers.check.reconcile.compare import compare
-from workers.check.reconcile.values import Scope
 from workers.check.tools import Checking
 from workers.source.limits import Patience, Urgency
+from workers.sync.certificate import certify
+from workers.sync.compare import Scope, compare
+from workers.sync.document import Maker, document_of
+from workers.sync.evidence import window_of
 
 A_SECOND = timedelta(seconds=1)
 NOW = NOON + timedelta(days=400)
@@ -290,7 +290,7 @@ def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
     day = NOON.date()
     window = window_of(day, day, LISBON, aged.clock.now())
     made = certify(checking(aged), window, aged.rules)
-    assert list(made.differences) == []
+    assert list(made.findings) == []
     assert made.is_clean
     document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock.now()))
     assert "Attempts to send are kept for 365 days" in "\n".join(lines_of(document))

@@ -10,7 +10,6 @@ from sqlalchemy import func, select, update
 from ledger.beats import take_lease
 from ledger.checks import CheckKind, begin_check, end_check, runs
 from ledger.engine import Engine, reading, writing
-from ledger.records import References
 from ledger.tables import events, notifications, records
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import EventKind
@@ -25,18 +24,9 @@ from tests.contract.reconcile_rig import (
 )
 from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
 from workers.check.check import check_all
-from workers.check.reconcile import (
-    MOST_GONE,
-    Compared,
-    Comparison,
-    Difference,
-    How,
-    Scope,
-    Way,
-    bring_in,
-    is_nightly_due,
-    nightly,
-)
+from workers.sync.compare import Compared, Comparison, Difference, Scope, Way
+from workers.sync.listing import ListRow
+from workers.sync.reconcile import MOST_GONE, How, bring_in, is_nightly_due, nightly
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 Ids = list[tuple[Entity, int]]
@@ -57,7 +47,11 @@ def space(ledger_engine: Engine, source: ListingSource) -> Space:
 
 
 def ids(found: Comparison, way: Way) -> Ids:
-    return [(one.entity, one.record_id) for one in found.of(way)]
+    return [one.row.ref for one in found.of(way)]
+
+
+def rows(found: Comparison, way: Way) -> list[ListRow]:
+    return [one.row for one in found.of(way)]
 
 
 def happened(space: Space, *kinds: EventKind) -> list[int]:
@@ -93,9 +87,9 @@ def test_what_nobody_told_us_of_is_missing_and_said_by_name(space: Space) -> Non
     [done] = space.finish(member, 1, told=False)
     found = compared(space)
     assert ids(found, Way.MISSING) == [(MEMBER, 9001), (LESSON, done)]
-    told = [(one.person, one.course, one.references.course_id) for one in found.of(Way.MISSING)]
+    told = [(row.person, row.course, row.references.course_id) for row in rows(found, Way.MISSING)]
     assert told == [("Ana López", "Freelance Finance", COURSE_ID)] * 2
-    assert found.of(Way.MISSING)[1].at == NOON
+    assert found.of(Way.MISSING)[1].row.at == NOON
     assert notified(space) == 0
 
 
@@ -129,7 +123,7 @@ def test_what_is_gone_there_is_read_by_itself_and_then_known_as_gone(space: Spac
     space.source.lose(MEMBER, leaving.record_id)
     found = compared(space)
     assert ids(found, Way.GONE) == [(MEMBER, leaving.record_id), (LESSON, reopened), (LESSON, lost)]
-    assert {one.person for one in found.of(Way.GONE)} == {"Ana López"}
+    assert {one.row.person for one in found.of(Way.GONE)} == {"Ana López"}
     assert happened(space, EventKind.UNENROLLED, EventKind.LESSON_REOPENED) == []
     brought(space, How.IMPORT)
     assert happened(space, EventKind.UNENROLLED) == [leaving.record_id]
@@ -195,7 +189,7 @@ def test_an_empty_list_makes_nothing_gone(space: Space, source: ListingSource) -
 
 def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -> None:
     gone = tuple(
-        Difference(Way.GONE, MEMBER, number, References()) for number in range(1, MOST_GONE + 2)
+        Difference(Way.GONE, ListRow(MEMBER, number, NOON)) for number in range(1, MOST_GONE + 2)
     )
     found = Comparison(Scope(accept_gone=True), (Compared(MEMBER, 1, 5_000, 0, 0, gone),))
     assert bring_in(checking(space), found, How.IMPORT) == MOST_GONE
@@ -366,7 +360,7 @@ def test_a_failed_reading_of_what_a_list_showed_is_not_taken_as_done(space: Spac
     space.source.break_record(MEMBER, 9001)
     brought(space, How.IMPORT)
     found = compared(space)
-    assert [(one.record_id, one.reason) for one in found.of(Way.MISSING)] == [
+    assert [(one.row.record_id, one.reason) for one in found.of(Way.MISSING)] == [
         (9001, Reason.UNREADABLE)
     ]
 

@@ -10,17 +10,18 @@ from sqlalchemy import select
 from ledger.checks import CheckKind, begin_check, runs
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.intake import Origin
-from ledger.records import References, SeenVersion
+from ledger.records import SeenVersion
 from ledger.tables import events, lookups
-from schemas.entity import Entity
+from schemas.entity import Entity, References
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from tests.contract.reconcile_rig import ListingSource, checking, compared
 from tests.contract.study_rig import LESSONS, NOON, SHIPPED, Space, rules_of
-from workers.check.reconcile import Comparison, Difference, Way, nightly
-from workers.check.reconcile.bringing import bring_in_from
 from workers.check.search import Search, Seen
 from workers.lookup.drain import drain_batch
+from workers.sync.compare import Comparison, Difference, Way
+from workers.sync.listing import ListRow
+from workers.sync.reconcile import How, bring_in, nightly
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 PORTION = 500
@@ -40,17 +41,16 @@ def space(ledger_engine: Engine, source: ListingSource) -> Space:
     return Space(ledger_engine, rules_of(SHIPPED), source=source)
 
 
+def stray(number: int) -> ListRow:
+    """Return the row of a finished lesson of an enrolment that is not known."""
+    seen = SeenVersion(number, NOON, "a version", course_member_id=8_888)
+    return ListRow(LESSON, number, NOON, References.of(seen), seen=seen)
+
+
 def with_many_between(found: Comparison) -> Comparison:
     """Let so many others differ that the last lesson comes in another portion than the first."""
     others = tuple(
-        Difference(
-            Way.MISSING,
-            LESSON,
-            number,
-            References(),
-            seen=SeenVersion(number, NOON, "a version", course_member_id=8_888),
-        )
-        for number in range(70_000, 70_000 + PORTION)
+        Difference(Way.MISSING, stray(number)) for number in range(70_000, 70_000 + PORTION)
     )
     members, lessons = found.kinds
     first, *rest = lessons.differences
@@ -74,7 +74,7 @@ def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_impor
     def read_some() -> None:
         drain_batch(space.looking_up)
 
-    bring_in_from(checking(space), found, Origin.BACKFILL, Reason.IMPORTED, read_some)
+    bring_in(checking(space), found, How.IMPORT, read_some)
     with reading(space.engine) as connection:
         reasons = connection.scalars(
             select(events.c.reason).where(events.c.kind != EventKind.ENROLLED)
@@ -95,7 +95,7 @@ def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        bring_in_from(checking(space), found, Origin.BACKFILL, Reason.IMPORTED, stop_at_the_second)
+        bring_in(checking(space), found, How.IMPORT, stop_at_the_second)
     space.work()
     assert len(compared(space).of(Way.DIFFERENT)) == len(LESSONS)
     # Whoever comes first has it read; that nobody is written to about it stays.

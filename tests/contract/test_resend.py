@@ -7,9 +7,9 @@ import pytest
 from ledger.actions import expire_hand_overs
 from ledger.control_log import decisions
 from ledger.engine import Engine, reading, writing
+from ledger.outcomes import outcomes_of
 from ledger.people import person_gone
 from ledger.resending import Refusal, candidates, candidates_for, send_again
-from ledger.stories.certificate import outcomes_of
 from ledger.tables import action_events, actions
 from schemas.actions import event_key_of, resend_key
 from schemas.entity import Entity
@@ -19,7 +19,7 @@ from tests.builders.records import course_member
 from tests.contract.ledger_rig import at_once, rows
 from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
 from tests.doubles.catching_mailer import CatchingMailer
-from workers.certify.traces import missing_trace
+from workers.sync.audit import missing_trace
 
 WRONG, RIGHT = "person1@example.org", "person.one@example.org"
 

@@ -16,7 +16,7 @@ from ledger.control_log import decisions
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.holding import held_actions, held_by_reason, release_held, skip_held
 from ledger.migrate import migrate
-from ledger.stories.certificate import outcomes_of
+from ledger.outcomes import outcomes_of
 from ledger.troubles import ask_refused_again
 from schemas.entity import Entity
 from schemas.reasons import Reason
@@ -25,8 +25,8 @@ from schemas.states import Mode
 from tests.contract.ledger_rig import decide, lesson_done, plan_for
 from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
 from tests.servers.programs import wait_until
-from workers.certify.traces import missing_trace
 from workers.lookup.drain import drain_batch
+from workers.sync.audit import missing_trace
 
 HELD = ("held", "restored")
 

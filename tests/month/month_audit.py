@@ -10,10 +10,10 @@ from ledger.tables import action_events, events, records
 from schemas.entity import Entity
 from tests.month.month_rig import work_off
 from tests.month.month_world import BEGINS
-from workers.certify.reading import certify, window_of
-from workers.certify.values import Certificate
 from workers.check.check import check_all
-from workers.check.reconcile.nightly import is_nightly_due, nightly
+from workers.sync.certificate import Certificate, certify
+from workers.sync.evidence import window_of
+from workers.sync.reconcile import is_nightly_due, nightly
 from workers.workshop import Workshop
 
 _EACH = 3  # rows that are removed of each kind
@@ -55,18 +55,18 @@ class Audit:
 
     @property
     def differences(self) -> list[str]:
-        return [f"{one.kind} {one.entity} {one.detail}" for one in self.certificate.differences]
+        return [f"{one.kind} {one.entity} {one.detail}" for one in self.certificate.findings]
 
     @property
     def says(self) -> str:
         totals = self.certificate.totals
         there, here = totals.at_source.total(), totals.here.total()
-        found = len(self.certificate.differences)
+        found = len(self.certificate.findings)
         return f"{there} rows there, {here} here, {totals.events.total()} events, {found} differ"
 
     @property
     def named_after_removal(self) -> list[tuple[Entity | None, int | None]]:
-        return [(one.entity, one.record_id) for one in self.certificates[1].differences]
+        return [(one.entity, one.record_id) for one in self.certificates[1].findings]
 
 
 def _certificate(workshop: Workshop) -> Certificate:

@@ -9,24 +9,31 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.stories.certificate import Asked, Effect, Happened, Kept, Link, Seen, Stock
-from schemas.entity import FOLLOWED, Entity
+from ledger.known import Asked, Kept, Known, Seen
+from ledger.outcomes import Effect, Happened, Link
+from schemas.entity import FOLLOWED, Entity, References
 from schemas.errors import SourceUnavailable
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
-from schemas.records import CourseMember
-from service.command.certify_lines import lines_of
-from service.command.certify_page import page_of
-from service.command.certify_table import HEADS
+from schemas.records import CompletedLesson, CourseMember, dump_record
+from service.command.certificate_view import HEADS, lines_of, page_of
 from tests.builders.records import NOON, completed_lesson, course_member
-from workers.certify.assemble import assemble
-from workers.certify.document import KIND, Maker, canonical, document_of
-from workers.certify.listing import listed_in
-from workers.certify.signing import Verdict, signed, signed_page, verify
-from workers.certify.traces import missing_trace
-from workers.certify.values import Certificate, Here, Member, Place, SourceRow, Window
-from workers.certify.words import Fate, Kind
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes
+from workers.sync.audit import missing_trace
+from workers.sync.certificate import Certificate, assemble
+from workers.sync.document import (
+    KIND,
+    Maker,
+    Verdict,
+    canonical,
+    document_of,
+    signed,
+    signed_page,
+    verify,
+)
+from workers.sync.evidence import Evidence, Stock, Window, listed_in
+from workers.sync.fates import Fate, Kind
+from workers.sync.listing import ListRow, Member, Names, Place
 
 WINDOW = Window(
     date(2026, 3, 3),
@@ -39,9 +46,31 @@ LATER = NOON + timedelta(days=2)
 KEY = "a secret of this house"
 MEMBER = course_member()
 REF = (Entity.COURSE_MEMBER, MEMBER.record_id)
-ROW = SourceRow(Entity.COURSE_MEMBER, MEMBER.record_id, NOON, MEMBER.course_id, MEMBER.coworker_id)
+ROW = ListRow(Entity.COURSE_MEMBER, MEMBER.record_id, NOON, References.of(MEMBER))
 ENROLLED = enrolled_key(MEMBER.course_id, MEMBER.coworker_id)
-HERE = Here(WINDOW, LATER, listed=frozenset({REF}), courses={1234: Place("Finance", 500, "Works")})
+COURSES = {1234: Place("Finance", 500, "Works")}
+HERE = Evidence(WINDOW, LATER, listed=frozenset({REF}), names=Names(courses=COURSES))
+ELSEWHERE = References(1234, 77)
+
+
+def kept(
+    record: CourseMember | CompletedLesson,
+    gone_at: datetime | None = None,
+    *,
+    is_decided: bool = True,
+) -> Kept:
+    """Return a record as it was read."""
+    is_member = isinstance(record, CourseMember)
+    entity = Entity.COURSE_MEMBER if is_member else Entity.COMPLETED_LESSON
+    values = dump_record(entity, record)
+    return Kept(entity, values, gone_at, is_decided, References.of(record))
+
+
+def knowing(
+    kept: Kept | None = None, asked: Asked | None = None, seen: Seen | None = None
+) -> Evidence:
+    """Return a ledger that knows this of the enrolment, and of nothing that came of it."""
+    return replace(HERE, known={REF: Known(seen, kept, asked)})
 
 
 def happened(key: str = ENROLLED, reason: str | None = None, **different: object) -> Happened:
@@ -87,14 +116,12 @@ def here_with(
     done: Effect | None = None,
     member: CourseMember = MEMBER,
     asked: Asked | None = None,
-) -> Here:
+) -> Evidence:
     """Return a ledger that read one enrolment, which led to this."""
     events = {} if event is None else {event.key: event}
     links = frozenset({Link(1, 5)} if done is not None else set())
     return replace(
-        HERE,
-        kept={REF: Kept(member, None, is_decided=True)},
-        asked={} if asked is None else {REF: asked},
+        knowing(kept(member), asked),
         events=events,
         event_ids=frozenset(one.event_id for one in events.values()),
         effects={} if done is None else {5: done},
@@ -102,19 +129,19 @@ def here_with(
     )
 
 
-def certified(rows: list[SourceRow], here: Here) -> Certificate:
+def certified(rows: list[ListRow], here: Evidence) -> Certificate:
     """Assemble what a source and a database count like that."""
     stated = {entity: sum(row.entity is entity for row in rows) for entity in FOLLOWED}
-    kept = [ref for ref, one in here.kept.items() if one.gone_at is None]
+    read = [one.kept for one in here.known.values() if one.kept and one.kept.gone_at is None]
     stock = Stock(
-        {entity: sum(ref[0] is entity for ref in kept) for entity in FOLLOWED},
+        {entity: sum(one.entity is entity for one in read) for entity in FOLLOWED},
         len(here.events),
         len(here.effects),
     )
     return assemble(rows, replace(here, stated=stated, stock=stock))
 
 
-FATES: dict[str, tuple[Here, Fate, str | None, Kind | None]] = {
+FATES: dict[str, tuple[Evidence, Fate, str | None, Kind | None]] = {
     "written": (here_with(happened(), effect("done")), Fate.WRITTEN, None, None),
     "planned": (here_with(happened(), effect("planned")), Fate.WAITING, None, None),
     "waiting": (
@@ -159,50 +186,46 @@ FATES: dict[str, tuple[Here, Fate, str | None, Kind | None]] = {
         Kind.NO_RECORD,
     ),
     "blocked": (here_with(member=replace(MEMBER, blocked=True)), Fate.NO_EVENT, "blocked", None),
-    "due": (replace(HERE, asked={REF: Asked("due", None)}), Fate.OPEN, "due", None),
+    "due": (knowing(asked=Asked("due")), Fate.OPEN, "due", None),
     "source down": (
-        replace(HERE, asked={REF: Asked("waiting", "nexudus-down")}),
+        knowing(asked=Asked("waiting", "nexudus-down")),
         Fate.OPEN,
         "nexudus-down",
         None,
     ),
     "not readable": (
-        replace(HERE, asked={REF: Asked("failed", "unreadable")}),
+        knowing(asked=Asked("failed", "unreadable")),
         Fate.OPEN,
         "unreadable",
         Kind.UNREADABLE,
     ),
     "before we began": (
-        replace(HERE, seen={REF: Seen("before-start", None, 1234, 77)}),
+        knowing(seen=Seen("before-start", references=ELSEWHERE)),
         Fate.SEEN,
         "before-start",
         None,
     ),
     "gone since": (
-        replace(HERE, kept={REF: Kept(MEMBER, LATER + timedelta(seconds=1), is_decided=False)}),
+        knowing(kept(MEMBER, LATER + timedelta(seconds=1), is_decided=False)),
         Fate.UNACCOUNTED,
         None,
         Kind.NO_EVENT,
     ),
     "gone here": (
-        replace(HERE, kept={REF: Kept(MEMBER, NOON, is_decided=True)}),
+        knowing(kept(MEMBER, NOON)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
     ),
     "never heard of": (HERE, Fate.UNACCOUNTED, None, Kind.MISSING_HERE),
     "read before and now missing": (
-        replace(
-            HERE,
-            seen={REF: Seen("imported", None, 1234, 77)},
-            asked={REF: Asked("done", None)},
-        ),
+        knowing(asked=Asked("done"), seen=Seen("imported", references=ELSEWHERE)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
     ),
     "seen by lists, and no more": (
-        replace(HERE, seen={REF: Seen(None, None, 1234, 77)}),
+        knowing(seen=Seen(references=ELSEWHERE)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
@@ -235,7 +258,7 @@ def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None
     here, fate, reason, kind = FATES[name]
     made = certified([ROW], here)
     assert dict(made.totals.fates) == {(fate, reason): 1}
-    assert [one.kind for one in made.differences] == ([] if kind is None else [kind])
+    assert [one.kind for one in made.findings] == ([] if kind is None else [kind])
     assert made.closes is (fate is not Fate.UNACCOUNTED)
     assert made.is_clean is (kind is None)
 
@@ -248,13 +271,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
     first = completed_lesson(1, 7)
     second = replace(first, record_id=2, created_at=NOON + timedelta(hours=1))
     rows = [
-        SourceRow(
-            Entity.COMPLETED_LESSON,
-            one.record_id,
-            one.created_at,
-            course_member_id=one.course_member_id,
-            lesson_id=7,
-        )
+        ListRow(Entity.COMPLETED_LESSON, one.record_id, one.created_at, References.of(one))
         for one in (second, first)
     ]
     key = lesson_completed_key(first.course_member_id, 7)
@@ -262,15 +279,15 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
     here = replace(
         HERE,
         listed=frozenset(row.ref for row in rows),
-        kept={
-            (Entity.COMPLETED_LESSON, one.record_id): Kept(one, None, is_decided=True)
+        known={
+            (Entity.COMPLETED_LESSON, one.record_id): Known(kept=kept(one))
             for one in (first, second)
         },
         events={
             key: event,
             "course_started:1234:77": happened("course_started:1234:77", "kind-off"),
         },
-        members={MEMBER.record_id: Member(1234, 77)},
+        names=Names({MEMBER.record_id: Member(1234, 77)}, courses=COURSES),
     )
     made = certified(rows, here)
     assert made.is_clean
@@ -279,7 +296,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         (Fate.REPEAT, "duplicate"): 1,
     }
     without = certified(rows, replace(here, events={}))
-    assert [one.record_id for one in without.differences] == [1], "the repeat is not told too"
+    assert [one.record_id for one in without.findings] == [1], "the repeat is not told too"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +342,7 @@ def a_certificate() -> Certificate:
 
 
 FINE = here_with(happened(), effect("done"))
-MISCOUNTED: dict[str, tuple[Here, str]] = {
+MISCOUNTED: dict[str, tuple[Evidence, str]] = {
     "a row of the list": (
         replace(FINE, stated={Entity.COURSE_MEMBER: 2}),
         "enrolments at Nexudus: 2 counted, 1 in the tables",
@@ -357,7 +374,7 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
     else:
         here = replace(here, stock=Stock({Entity.COURSE_MEMBER: 1}, 1, 1))
     made = assemble([ROW], here)
-    assert list(made.differences) == []
+    assert list(made.findings) == []
     assert not made.is_clean
     document = signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY)
     sentence = f"The sums do not close ({said})."
@@ -368,7 +385,7 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
 
 def test_a_record_that_the_source_lists_on_another_day_leaves_the_sums_closed() -> None:
     elsewhere = replace(MEMBER, created_at=NOON - timedelta(days=1))
-    row_of_today = replace(FINE, kept={REF: Kept(elsewhere, None, is_decided=True)})
+    row_of_today = replace(FINE, known={REF: Known(kept=kept(elsewhere))})
     stock = Stock({}, 1, 1)
     rows = {Entity.COURSE_MEMBER: 1}
     assert assemble([ROW], replace(row_of_today, stated=rows, stock=stock)).closes
@@ -444,7 +461,8 @@ def test_a_page_is_signed_as_a_whole() -> None:
 def test_other_peoples_text_is_only_text_on_the_page() -> None:
     name = "<script>alert(1)</script> ana@example.org"
     made = certified(
-        [replace(ROW, person=name)], replace(HERE, courses={1234: Place(name, 1, name)})
+        [replace(ROW, person=name)],
+        replace(HERE, names=Names(courses={1234: Place(name, 1, name)})),
     )
     page = page_of(signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY))
     assert "<script" not in page

@@ -1,6 +1,6 @@
-"""What happened in a window of time, and what came of it, with all that links the two.
+"""What happened in a time and what came of it: events, actions, their attempts and their links.
 
-Rows that point at others are returned also where these are missing: whoever asks wants to know.
+Links to rows that are missing are returned too: the certificate looks for exactly these.
 """
 
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from ledger.tables import action_events, actions, attempts, events
 from ledger.upsert import portions
@@ -17,7 +17,7 @@ from schemas.events import EventKind
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event. `reason` is why it led to no action."""
+    """One event. `reason`: why it led to no action."""
 
     event_id: int
     key: str
@@ -32,13 +32,13 @@ class Happened:
 
     @property
     def was_dated_ahead(self) -> bool:
-        """Whether the source dated it later than when it was found, which then counts."""
+        """Say whether the source dated it later than when it was found, which then counts."""
         return self.happened_at == self.found_at
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One action. `tries` are outcome and reason of each line of its history."""
+    """One action. `tries` are outcome and reason of each of its attempts."""
 
     action_id: int
     key: str
@@ -55,6 +55,11 @@ class Effect:
     has_receipt: bool
     planned_at: datetime
     tries: tuple[tuple[str, str | None], ...] = ()
+
+
+# The columns in the order of the fields above.
+_HAPPENED = ("id", *(name for name in Happened.__dataclass_fields__ if name != "event_id"))
+_EFFECT = tuple(name for name in Effect.__dataclass_fields__ if name in actions.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,7 @@ def happened_between(
     connection: Connection, since: datetime, until: datetime
 ) -> dict[str, Happened]:
     """Return the events from `since` on and before `until`, by their keys."""
-    then = (events.c.happened_at >= since) & (events.c.happened_at < until)
-    return _happened(connection, then)
+    return _happened(connection, _within(events, since, until))
 
 
 def happened_by_key(connection: Connection, keys: Collection[str]) -> dict[str, Happened]:
@@ -90,22 +94,8 @@ def happened_by_key(connection: Connection, keys: Collection[str]) -> dict[str, 
 
 
 def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, Happened]:
-    return {row.key: _event(row) for row in connection.execute(select(events).where(where))}
-
-
-def _event(row: Row[Any]) -> Happened:
-    return Happened(
-        row.id,
-        row.key,
-        row.kind,
-        row.happened_at,
-        row.course_id,
-        row.coworker_id,
-        row.course_member_id,
-        row.lesson_id,
-        row.reason,
-        row.found_at,
-    )
+    rows = connection.execute(select(*(events.c[name] for name in _HAPPENED)).where(where))
+    return {row.key: Happened(*row) for row in rows}
 
 
 def first_lessons(
@@ -128,26 +118,44 @@ def outcomes_of(
 ) -> Outcomes:
     """Return the actions about these events, and all whose first event was in that time."""
     found = Outcomes()
-    wanted: set[int] = set()
     for some in portions(event_ids):
-        rows = connection.execute(select(action_events).where(action_events.c.event_id.in_(some)))
-        found.links |= {Link(row.event_id, row.action_id) for row in rows}
-    wanted |= {link.action_id for link in found.links}
-    then = (actions.c.happened_at >= since) & (actions.c.happened_at < until)
-    wanted |= set(connection.scalars(select(actions.c.id).where(then)))
+        found.links |= _links(connection, action_events.c.event_id.in_(some))
+    wanted = {link.action_id for link in found.links}
+    wanted |= set(connection.scalars(select(actions.c.id).where(_within(actions, since, until))))
     for some in portions(wanted):
-        rows = connection.execute(select(action_events).where(action_events.c.action_id.in_(some)))
-        found.links |= {Link(row.event_id, row.action_id) for row in rows}
+        found.links |= _links(connection, action_events.c.action_id.in_(some))
         found.effects |= _effects(connection, some)
     return found
 
 
-def ids_there(connection: Connection, event_ids: Collection[int]) -> set[int]:
-    """Return those ids that are ids of events."""
+def existing_events(connection: Connection, event_ids: Collection[int]) -> set[int]:
+    """Return which of these ids belong to an event."""
     found: set[int] = set()
     for some in portions(event_ids):
         found |= set(connection.scalars(select(events.c.id).where(events.c.id.in_(some))))
     return found
+
+
+def count_happened(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+    """Let the database count the events of this time, and the actions about them."""
+    counted = [
+        connection.scalar(
+            select(func.count()).select_from(table).where(_within(table, since, until))
+        )
+        for table in (events, actions)
+    ]
+    return counted[0] or 0, counted[1] or 0
+
+
+def _within(table: Table, since: datetime, until: datetime) -> ColumnElement[bool]:
+    return (table.c.happened_at >= since) & (table.c.happened_at < until)
+
+
+def _links(connection: Connection, where: ColumnElement[bool]) -> set[Link]:
+    return {
+        Link(row.event_id, row.action_id)
+        for row in connection.execute(select(action_events).where(where))
+    }
 
 
 def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, Effect]:
@@ -158,23 +166,18 @@ def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, Effect]
         .order_by(attempts.c.id)
     ):
         tries.setdefault(row.action_id, []).append((row.outcome, row.reason))
+    has_receipt = actions.c.receipt.is_not(None).label("has_receipt")
+    rows = connection.execute(
+        select(actions.c.id, *(actions.c[name] for name in _EFFECT), has_receipt).where(
+            actions.c.id.in_(action_ids)
+        )
+    )
     return {
         row.id: Effect(
-            row.id,
-            row.key,
-            row.rule,
-            row.rules_version,
-            row.event_kind,
-            row.state,
-            row.reason,
-            row.happened_at,
-            row.course_id,
-            row.coworker_id,
-            row.course_member_id,
-            row.attempts,
-            row.receipt is not None,
-            row.planned_at,
-            tuple(tries.get(row.id, ())),
+            action_id=row.id,
+            has_receipt=row.has_receipt,
+            tries=tuple(tries.get(row.id, ())),
+            **{name: getattr(row, name) for name in _EFFECT},
         )
-        for row in connection.execute(select(actions).where(actions.c.id.in_(action_ids)))
+        for row in rows
     }

@@ -1,1 +1,0 @@
-"""The completeness certificate: proves, row by row, that nothing the source has was missed."""

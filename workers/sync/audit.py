@@ -1,0 +1,210 @@
+"""Follows events and actions to all that should be there with them, and says what is missing. Pure.
+
+What one missing row explains is not reported again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ledger.outages import OUTAGE_REASONS
+from ledger.outcomes import Effect, Happened
+from schemas.actions import event_key_of
+from schemas.entity import Entity
+from schemas.events import EventKind, course_completed_key, course_started_key
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson
+from schemas.states import ActionState
+from workers.sync.evidence import Evidence
+from workers.sync.fates import Chains, Finding, Kind, finding
+from workers.sync.listing import ListRow
+
+_ENROLMENTS = frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_REQUESTED})
+# Each of these ends is written together with the attempt that led to it.
+_TRACED = frozenset(
+    {
+        ActionState.DONE,
+        ActionState.HELD,
+        ActionState.FAILED,
+        ActionState.UNKNOWN,
+        ActionState.SKIPPED,
+    }
+)
+# What an attempt that was begun may end with, before the action ends for good.
+_AGAIN = OUTAGE_REASONS | {
+    Reason.MAIL_TEMPORARY,
+    Reason.DELIVERY_LATER,
+    Reason.HANDOVER_UNKNOWN,
+}
+
+
+@dataclass(slots=True)
+class Audit:
+    """Looks at `scope`: the events of the window, and those that its rows led to.
+
+    `reported` are the keys of events already found missing; `rows` says which row of the source
+    shows an event, by its key.
+    """
+
+    evidence: Evidence
+    chains: Chains
+    scope: Mapping[str, Happened]
+    reported: set[str]
+    rows: Mapping[str, ListRow]
+    findings: list[Finding] = field(default_factory=list)
+    _unlinked: set[str] = field(default_factory=set)  # keys of events that nothing came of
+    _missing: set[int] = field(default_factory=set)  # actions that were named
+    _done: dict[int, dict[int, datetime | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for one in self.evidence.known.values():
+            record = None if one.kept is None else one.kept.record
+            if one.kept is not None and isinstance(record, CompletedLesson):
+                # A record that is gone still shows that it happened; it does not end a course.
+                counts = one.kept.is_decided and one.kept.gone_at is None
+                done = self._done.setdefault(record.course_member_id, {})
+                if counts or record.lesson_id not in done:
+                    done[record.lesson_id] = record.created_at if counts else None
+
+    def all(self) -> list[Finding]:
+        """Return what is missing."""
+        in_order = sorted(self.scope.values(), key=lambda event: (event.happened_at, event.key))
+        for event in in_order:
+            self._record(event)
+            self._outcome(event)
+        self._milestones(in_order)
+        for effect in sorted(self.evidence.effects.values(), key=lambda one: one.action_id):
+            for cause in self._causes(effect):
+                self._report(effect, Kind.NO_CAUSE, cause)
+            trace = missing_trace(effect, traced_since=self.evidence.traced_since)
+            if trace is not None:
+                self._report(effect, Kind.NO_TRACE, trace)
+        return self.findings
+
+    def _record(self, event: Happened) -> None:
+        if event.kind in _ENROLMENTS:
+            is_shown = (
+                self.evidence.kept((Entity.COURSE_MEMBER, event.course_member_id)) is not None
+            )
+        elif event.kind == EventKind.LESSON_COMPLETED:
+            is_shown = event.lesson_id in self._done.get(event.course_member_id, {})
+        else:
+            return
+        if not is_shown and event.key not in self.reported:
+            self._report(event, Kind.NO_RECORD)
+
+    def _outcome(self, event: Happened) -> None:
+        linked = self.chains.actions.get(event.event_id, set())
+        if not linked and event.reason is None:
+            self._unlinked.add(event.key)
+            self._report(event, Kind.NO_OUTCOME)
+        for action_id in sorted(linked - self.evidence.effects.keys() - self._missing):
+            self._missing.add(action_id)
+            self._report(event, Kind.NO_ACTION, f"Action {action_id} is not here")
+
+    def _milestones(self, events: Iterable[Happened]) -> None:
+        """Look for beginnings and ends of courses that lessons of the window have led to."""
+        for event in events:
+            whose = (event.course_id, event.coworker_id)
+            is_lesson = event.kind == EventKind.LESSON_COMPLETED
+            if not is_lesson or not self.evidence.window.holds(event.happened_at):
+                continue
+            if event.happened_at == self.evidence.first_lessons.get(whose):
+                self._must_exist(event, course_started_key(*whose), "The start of the course")
+            if self._gave_way(event) or self._has_finished(event):
+                self._must_exist(event, course_completed_key(*whose), "The end of the course")
+
+    def _gave_way(self, event: Happened) -> bool:
+        """Say whether its email was left to the one about the end of the course.
+
+        That is so only where an email about the end was planned, so the end was there.
+        """
+        effects = self.chains.effects(event)
+        return Reason.SUPERSEDED in {event.reason, *(one.reason for one in effects)}
+
+    def _must_exist(self, event: Happened, key: str, what: str) -> None:
+        if key not in self.evidence.events and key not in self.reported:
+            self.reported.add(key)
+            self._report(event, Kind.NO_EVENT, f"{what} is not here")
+
+    def _has_finished(self, event: Happened) -> bool:
+        """Say whether, beyond doubt, this lesson was the last of a course as it then was."""
+        school = self.evidence.schooling.get(event.course_id)
+        done = self._done.get(event.course_member_id, {})
+        moments = [] if school is None else [done.get(one.record_id) for one in school.counting]
+        ends = [moment for moment in moments if moment is not None]
+        if school is None or not ends or len(ends) < len(moments):
+            return False
+        effects, rules = self.chains.effects(event), self.evidence.rules
+        same_rules = bool(effects) and all(one.rules_version == rules for one in effects)
+        is_last = done.get(event.lesson_id or 0) == max(ends)
+        return is_last and same_rules and school.unchanged_since < event.happened_at
+
+    def _causes(self, effect: Effect) -> Iterator[str]:
+        """Yield which events an action is about that are missing."""
+        there, events = self.evidence.event_ids, self.evidence.events
+        linked = self.chains.events.get(effect.action_id, set())
+        first_key = event_key_of(effect.key)
+        missing = len(linked - there) - self._explained(effect, first_key)
+        for _ in range(missing):
+            yield f"Action {effect.action_id} is about an event that is not here"
+        first = events.get(first_key)
+        if missing > 0 or first_key in self.reported or first_key in self._unlinked:
+            return
+        if first is None and linked <= there:
+            yield f"Action {effect.action_id} was planned for an event that is not here"
+        elif first is not None and first.event_id not in linked:
+            yield f"Action {effect.action_id} is not tied to the event it was planned for"
+
+    def _explained(self, effect: Effect, first_key: str) -> int:
+        """Return how many events this action may be about that were reported as missing."""
+        start = f"{effect.event_kind}:{effect.course_member_id}:"
+        return sum(
+            key not in self.evidence.events and (key == first_key or key.startswith(start))
+            for key in self.reported
+        )
+
+    def _report(self, about: Happened | Effect, kind: Kind, detail: str | None = None) -> None:
+        row = None
+        if isinstance(about, Happened):
+            row = self.rows.get(about.key)
+            if row is None and about.kind in _ENROLMENTS:
+                row = ListRow(Entity.COURSE_MEMBER, about.course_member_id, about.happened_at)
+        self.findings.append(finding(self.evidence, kind, about, row, detail))
+
+
+def missing_trace(effect: Effect, *, traced_since: datetime) -> str | None:
+    """Say which line of an action's history is missing; None: none that could be missed.
+
+    A line can be missed only where something else shows that it was there: how the action ended,
+    and how often its hand-over was begun. Of actions planned before `traced_since` the attempts
+    may have been deleted for their age.
+    """
+    outcomes = {outcome for outcome, _ in effect.tries}
+    reasons = {reason for _, reason in effect.tries}
+    state = ActionState(effect.state)
+    if state is ActionState.DONE and not effect.has_receipt:
+        return f"Action {effect.action_id} was sent, and its receipt is not here"
+    if effect.planned_at < traced_since:
+        return None
+    if state in _TRACED and state not in outcomes and effect.reason != Reason.SUPERSEDED:
+        return f"Action {effect.action_id} is {state}, and the attempt is not here"
+    waits = state is ActionState.WAITING and effect.reason not in {None, Reason.GATHERING}
+    if waits and effect.reason not in reasons:
+        return f"Action {effect.action_id} waits ({effect.reason}), and the attempt is not here"
+    begun = effect.attempts - (state is ActionState.PERFORMING)
+    if sum(_was_begun(*one) for one in effect.tries) < begun:
+        return f"Action {effect.action_id} was tried more often than there are attempts here"
+    return None
+
+
+def _was_begun(outcome: str, reason: str | None) -> bool:
+    if outcome in {ActionState.DONE, ActionState.UNKNOWN}:
+        return True
+    # Refused while it was written, before it was begun, looks the same: one too many is harmless.
+    refused = (outcome, reason) in {
+        (ActionState.FAILED, Reason.MAIL_REJECTED),
+        (ActionState.FAILED, Reason.DELIVERY_REFUSED),
+        (ActionState.SKIPPED, Reason.NO_EMAIL),
+    }
+    return refused or reason in _AGAIN

@@ -1,0 +1,380 @@
+"""Gathers what a certificate is made of: the source's lists of a window, and the ledger's rows.
+
+The source is read first: what was learned meanwhile is in the ledger then, and what was deleted
+meanwhile is known to have been there.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.engine import Connection, reading
+from ledger.known import (
+    Kept,
+    Known,
+    count_created,
+    kept_below,
+    kept_created,
+    known_among,
+)
+from ledger.outcomes import (
+    Effect,
+    Happened,
+    Link,
+    Outcomes,
+    count_happened,
+    existing_events,
+    first_lessons,
+    happened_between,
+    happened_by_key,
+    outcomes_of,
+)
+from ledger.retention import ATTEMPTS
+from schemas.actions import event_key_of
+from schemas.entity import FOLLOWED, Entity, References
+from schemas.errors import SourceUnavailable
+from schemas.events import (
+    EventKind,
+    course_completed_key,
+    course_started_key,
+    enrolled_key,
+    enrolment_requested_key,
+    lesson_completed_key,
+)
+from schemas.records import Course, Lesson, Section
+from schemas.rules import Rules
+from workers.check.check import EARLIEST
+from workers.check.tools import Checking
+from workers.decide.completion import closed_among, counting_lessons
+from workers.source.limits import Patience
+from workers.source.reads import BurstReads
+from workers.sync.listing import (
+    Listing,
+    ListRow,
+    Member,
+    Names,
+    Ref,
+    members_of,
+    names_among,
+    places_of,
+)
+
+SETTLED = timedelta(minutes=15)  # by then our own polls have seen what was created
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `since` on and before `until`; the days are those of `zone`.
+
+    `is_cut`: the last days asked for are not over, or only just.
+    """
+
+    first: date
+    last: date
+    since: datetime
+    until: datetime
+    zone: ZoneInfo
+    is_cut: bool = False
+
+    def holds(self, moment: datetime | None) -> bool:
+        """Say whether this lies in the window."""
+        return moment is not None and self.since <= moment < self.until
+
+    def day(self, moment: datetime) -> date:
+        """Return the day of this moment."""
+        return moment.astimezone(self.zone).date()
+
+
+def window_of(first: date, last: date, zone: ZoneInfo, now: datetime) -> Window:
+    """Return the window of these days, both included, as far as it has been over for a while."""
+    since = datetime.combine(first, datetime.min.time(), zone)
+    until = datetime.combine(last + timedelta(days=1), datetime.min.time(), zone)
+    end = (now - SETTLED).replace(second=0, microsecond=0)
+    utc = now.tzinfo
+    cut = min(until.astimezone(utc), end)
+    return Window(first, last, since.astimezone(utc), cut, zone, cut < until)
+
+
+@dataclass(frozen=True, slots=True)
+class Schooling:
+    """The lessons of a course that count, if all that was known of them is `unchanged_since`."""
+
+    counting: tuple[Lesson, ...]
+    unchanged_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What the database counts: records created in the window, its events, actions about them."""
+
+    records: Mapping[Entity, int] = field(default_factory=dict)
+    events: int = 0
+    actions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the ledger has about a window, and what is needed to name it.
+
+    `began_at` is when the source's lists began to be read; `listed` is every record that they
+    showed, also just outside the window. `events` has those of the window and those that the
+    source's rows lead to; `event_ids` are all that links lead to and that exist. `stated` is how
+    many rows of the window the lists say they have, and `stock` what the database counts; nothing
+    else here is made of either.
+    """
+
+    window: Window
+    began_at: datetime
+    listed: frozenset[Ref] = frozenset()
+    known: Mapping[Ref, Known] = field(default_factory=dict)
+    events: Mapping[str, Happened] = field(default_factory=dict)
+    effects: Mapping[int, Effect] = field(default_factory=dict)
+    links: frozenset[Link] = frozenset()
+    event_ids: frozenset[int] = frozenset()
+    names: Names = field(default_factory=Names)
+    first_lessons: Mapping[tuple[int, int], datetime] = field(default_factory=dict)
+    schooling: Mapping[int, Schooling] = field(default_factory=dict)
+    rules: str = ""
+    stated: Mapping[Entity, int] = field(default_factory=dict)
+    stock: Stock = field(default_factory=Stock)
+
+    @property
+    def traced_since(self) -> datetime:
+        """Since when the attempts at every action are kept; older ones may be deleted."""
+        return self.began_at - ATTEMPTS
+
+    def kept(self, ref: Ref) -> Kept | None:
+        """Return a record as it was read by its Id."""
+        found = self.known.get(ref)
+        return None if found is None else found.kept
+
+
+def gather(
+    checking: Checking, window: Window, rules: Rules, patience: Patience
+) -> tuple[list[ListRow], Evidence]:
+    """Return the source's rows of this window and what the ledger has about it.
+
+    Only lists are read, and nothing is written.
+
+    Raises:
+        As `listed_in`, and LedgerUnavailable.
+    """
+    began_at = checking.clock.now()
+    with checking.source(patience) as source:
+        listed = listed_in(source, window)
+        with reading(checking.engine) as connection:
+            found = _Gathering(connection, listed, window).gather(began_at, rules)
+        return listed.rows, _named(source, listed, found, checking.clock.now())
+
+
+@dataclass(slots=True)
+class Listed:
+    """What the lists showed: the rows of the window, and every record, also just outside of it.
+
+    `stated` is how many rows of the window a list says it has: its total, less those outside of it.
+    """
+
+    rows: list[ListRow] = field(default_factory=list)
+    refs: set[Ref] = field(default_factory=set)
+    stated: dict[Entity, int] = field(default_factory=dict)
+
+
+def listed_in(source: BurstReads, window: Window) -> Listed:
+    """Return what was created at the source in the window and exists now.
+
+    Raises:
+        SourceUnavailable: also, a list changed while it was read, or shows more or fewer rows than
+            it says it has; nothing can be certified then.
+        Otherwise as `Source.created_between`.
+    """
+    found = Listed()
+    for entity in FOLLOWED:
+        listing, met = Listing(entity), dict[int, ListRow]()
+        for page in source.created_between(entity, window.since, window.until):
+            for row in listing.take(page):
+                if met.setdefault(row.record_id, row) != row:
+                    raise SourceUnavailable(f"the list of {entity} changed while it was read")
+        if listing.stated is not None and listing.stated != len(met):
+            raise SourceUnavailable(
+                f"the list of {entity} says that it has {listing.stated} rows, and shows {len(met)}"
+            )
+        within = [row for row in met.values() if window.holds(row.at)]
+        found.rows += within
+        found.refs |= {row.ref for row in met.values()}
+        if listing.stated is not None:
+            found.stated[entity] = len(within)
+    return found
+
+
+def _named(source: BurstReads, listed: Listed, found: Evidence, now: datetime) -> Evidence:
+    """Ask the source for enrolments and courses that the ledger has never met."""
+    names = found.names
+    ids = (row.references.course_member_id for row in listed.rows)
+    studying = {one for one in ids if one is not None}
+    if not studying <= names.members.keys():
+        names = replace(names, members={**_all_members(source, now), **names.members})
+    met = {row.references.course_id for row in listed.rows}
+    met |= {names.members[one].course_id for one in studying if one in names.members}
+    met |= {one.course_id for one in found.events.values()}
+    if not met - {None} <= names.courses.keys():
+        courses = places_of(one for one in source.all_of(Entity.COURSE) if isinstance(one, Course))
+        names = replace(names, courses={**courses, **names.courses})
+    return replace(found, names=names)
+
+
+def _all_members(source: BurstReads, now: datetime) -> dict[int, Member]:
+    """Return every enrolment of the source; only to name things, so it may change meanwhile."""
+    listing = Listing(Entity.COURSE_MEMBER)
+    pages = source.created_between(Entity.COURSE_MEMBER, EARLIEST, now)
+    rows = [row for page in pages for row in listing.take(page)]
+    return {
+        row.record_id: Member(
+            row.references.course_id, row.references.coworker_id, person=row.person
+        )
+        for row in rows
+    }
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """What is gathered in one transaction, and what it is looked for by."""
+
+    connection: Connection
+    listed: Listed
+    window: Window
+    known: dict[Ref, Known] = field(default_factory=dict)
+    events: dict[str, Happened] = field(default_factory=dict)
+
+    def gather(self, began_at: datetime, rules: Rules) -> Evidence:
+        self._records()
+        outcomes = self._events()
+        lessons = [one for one in self.events.values() if one.kind == EventKind.LESSON_COMPLETED]
+        self._completions({one.course_member_id for one in lessons})
+        since, until = self.window.since, self.window.until
+        return Evidence(
+            self.window,
+            began_at,
+            frozenset(self.listed.refs),
+            self.known,
+            self.events,
+            outcomes.effects,
+            frozenset(outcomes.links),
+            frozenset(existing_events(self.connection, {link.event_id for link in outcomes.links})),
+            self._names(outcomes),
+            first_lessons(self.connection, {one.coworker_id for one in lessons}),
+            self._schooling({one.course_id for one in lessons}, rules),
+            rules.digest,
+            self.listed.stated,
+            Stock(
+                {one: count_created(self.connection, one, since, until) for one in FOLLOWED},
+                *count_happened(self.connection, since, until),
+            ),
+        )
+
+    def _records(self) -> None:
+        for entity in FOLLOWED:
+            ids = [row.record_id for row in self.listed.rows if row.entity is entity]
+            created = kept_created(self.connection, entity, self.window.since, self.window.until)
+            self._keep(entity, created)
+            self._know(entity, ids)
+
+    def _know(self, entity: Entity, record_ids: Collection[int]) -> None:
+        found = known_among(self.connection, entity, record_ids)
+        self.known |= {(entity, record_id): one for record_id, one in found.items()}
+
+    def _keep(self, entity: Entity, found: Mapping[int, Kept]) -> None:
+        for record_id, kept in found.items():
+            self.known.setdefault((entity, record_id), Known(kept=kept))
+
+    def _events(self) -> Outcomes:
+        """Learn the events of the window, those of its rows, and those that these lead to."""
+        connection, window = self.connection, self.window
+        self.events |= happened_by_key(connection, self._keys())
+        self.events |= happened_between(connection, window.since, window.until)
+        ids = [one.event_id for one in self.events.values()]
+        outcomes = outcomes_of(connection, ids, window.since, window.until)
+        keys = {event_key_of(one.key) for one in outcomes.effects.values()}
+        for one in self.events.values():
+            keys.add(course_started_key(one.course_id, one.coworker_id))
+            keys.add(course_completed_key(one.course_id, one.coworker_id))
+        self.events |= happened_by_key(connection, keys - self.events.keys())
+        return outcomes
+
+    def _keys(self) -> set[str]:
+        keys = set()
+        rows = {row.ref for row in self.listed.rows}
+        for row in self.listed.rows:
+            keys |= event_keys(row)
+        for ref, one in self.known.items():
+            record = None if one.kept is None else one.kept.record
+            if ref not in rows and not self.window.holds(getattr(record, "created_at", None)):
+                continue  # of another day: these are read so that none of ours is overlooked
+            if record is not None:
+                keys |= event_keys(ListRow(*ref, self.window.since, References.of(record)))
+        return keys
+
+    def _completions(self, course_member_ids: Collection[int]) -> None:
+        """Learn every completion of these enrolments, also of those that are gone."""
+        entity = Entity.COMPLETED_LESSON
+        self._keep(
+            entity, kept_below(self.connection, entity, "course_member_id", course_member_ids)
+        )
+
+    def _names(self, outcomes: Outcomes) -> Names:
+        """Return the names of all that anything here speaks of."""
+        meant = [row.references for row in self.listed.rows]
+        meant += [References.of(one) for one in self.events.values()]
+        kept = [one.kept for one in self.known.values() if one.kept is not None]
+        ids = {one.course_member_id for one in meant}
+        ids |= {one.references.course_member_id for one in kept}
+        meant += [References(coworker_id=one.coworker_id) for one in outcomes.effects.values()]
+        wanted = {(Entity.COURSE_MEMBER, one) for one in ids if one is not None}
+        self._know(Entity.COURSE_MEMBER, [one for _, one in wanted - self.known.keys()])
+        enrolments = {
+            record_id: one
+            for (entity, record_id), one in self.known.items()
+            if entity is Entity.COURSE_MEMBER
+        }
+        return names_among(self.connection, members_of(enrolments), meant)
+
+    def _schooling(self, course_ids: Collection[int], rules: Rules) -> dict[int, Schooling]:
+        """Return the lessons of these courses, where it is beyond doubt which of them count."""
+        found, parts = {}, dict[int, list[Kept]]()
+        for entity in (Entity.LESSON, Entity.SECTION):
+            below = kept_below(self.connection, entity, "course_id", course_ids)
+            for one in below.values():
+                parts.setdefault(one.references.course_id or 0, []).append(one)
+        for course_id in course_ids:
+            kept = parts.get(course_id, [])
+            lessons = [one for one in kept if isinstance(one.record, Lesson)]
+            if not lessons or closed_among(
+                one.record for one in kept if isinstance(one.record, Section)
+            ):
+                continue
+            there = (one.record for one in lessons if one.gone_at is None)
+            counting = counting_lessons(
+                (one for one in there if isinstance(one, Lesson)), rules.counts
+            )
+            found[course_id] = Schooling(tuple(counting), max(_changes(kept)))
+        return found
+
+
+def event_keys(row: ListRow) -> set[str]:
+    """Return the keys of the events that a row may lead to."""
+    ids = row.references
+    if row.entity is Entity.COMPLETED_LESSON:
+        if ids.course_member_id is None or ids.lesson_id is None:
+            return set()
+        return {lesson_completed_key(ids.course_member_id, ids.lesson_id)}
+    keys = {enrolment_requested_key(row.record_id)}
+    if ids.course_id is not None and ids.coworker_id is not None:
+        keys.add(enrolled_key(ids.course_id, ids.coworker_id))
+    return keys
+
+
+def _changes(kept: Iterable[Kept]) -> Iterable[datetime]:
+    for one in kept:
+        yield one.record.updated_at
+        if one.gone_at is not None:
+            yield one.gone_at

@@ -1,0 +1,304 @@
+"""Gives each row of the source exactly one fate, and says what is wrong with it. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from ledger.known import Kept, Known
+from ledger.outcomes import Effect, Happened
+from schemas.entity import Entity, References
+from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson, CourseMember
+from schemas.states import ActionState, LookupState
+from workers.sync.evidence import Evidence, event_keys
+from workers.sync.listing import ListRow, Member, Place, clean
+
+_SAME_MOMENT = timedelta(seconds=1)  # times come with and without fractions (contract, section 2.9)
+
+
+class Fate(StrEnum):
+    """What became of a row, or of an event. Each has exactly one."""
+
+    WRITTEN = "written"  # an email about it was sent
+    WAITING = "waiting"  # its email is planned
+    HELD = "held"  # its email waits for a person
+    SKIPPED = "skipped"  # its email was left out on purpose, just before it was due
+    FAILED = "failed"  # its email could not be sent
+    UNKNOWN = "unknown"  # its email was cut off while it was handed over
+    UNWRITTEN = "unwritten"  # it was decided at once that there is no email for it
+    REPEAT = "repeat"  # the same was there before under another Id
+    NO_EVENT = "no-event"  # by the rules of events this is none
+    OPEN = "open"  # it is still to be read
+    SEEN = "seen"  # it was seen on a list, from before we began or brought in, and not read
+    UNACCOUNTED = "unaccounted"  # nothing accounts for it: there is a finding
+
+
+class Kind(StrEnum):
+    """What is wrong. One row that is missing anywhere is one finding."""
+
+    MISSING_HERE = "missing-here"
+    MISSING_THERE = "missing-there"
+    OTHER_KEYS = "other-keys"
+    UNREADABLE = "not-read"
+    NO_EVENT = "no-event"
+    NO_RECORD = "no-record"
+    NO_OUTCOME = "no-outcome"
+    NO_ACTION = "no-action"
+    NO_CAUSE = "no-cause"
+    NO_TRACE = "no-trace"
+
+
+_DETAILS: Mapping[Kind, str] = {
+    Kind.MISSING_HERE: "Nexudus lists it; the ledger has no record of it",
+    Kind.MISSING_THERE: "The ledger has it, and Nexudus does not list it",
+    Kind.OTHER_KEYS: "Course, person, enrolment or lesson differ",
+    Kind.NO_EVENT: "The record is here; what it means was not decided, or is gone",
+    Kind.NO_RECORD: "The event is here, and no record that shows it",
+    Kind.NO_OUTCOME: "No action is about it, and there is no reason",
+}
+
+_FATES: Mapping[ActionState, Fate] = {
+    ActionState.DONE: Fate.WRITTEN,
+    ActionState.SKIPPED: Fate.SKIPPED,
+    ActionState.WAITING: Fate.WAITING,
+    ActionState.PLANNED: Fate.WAITING,
+    ActionState.PERFORMING: Fate.WAITING,
+    ActionState.HELD: Fate.HELD,
+    ActionState.FAILED: Fate.FAILED,
+    ActionState.UNKNOWN: Fate.UNKNOWN,
+}
+# Of several emails about one event, the first of these says what became of it.
+_WEIGHT = (
+    Fate.WRITTEN,
+    Fate.UNKNOWN,
+    Fate.FAILED,
+    Fate.HELD,
+    Fate.WAITING,
+    Fate.SKIPPED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row that is not accounted for, by name. `record_id` is its Id at the source, if known.
+
+    `detail` says what is missing, without any address of email.
+    """
+
+    kind: Kind
+    day: date
+    location: str
+    course: str
+    person: str
+    lesson: str | None
+    entity: Entity | None
+    record_id: int | None
+    detail: str
+
+
+def finding(
+    evidence: Evidence,
+    kind: Kind,
+    about: ListRow | Happened | Effect,
+    row: ListRow | None = None,
+    detail: str | None = None,
+) -> Finding:
+    """Return what is wrong with a row, or with what happened; `row` is the one that shows that."""
+    names = evidence.names
+    if isinstance(about, ListRow):
+        row, at, whose = about, about.at, names.whose(about)
+    else:
+        at, whose = about.happened_at, References.of(about)
+    place, person, lesson = place_of(evidence, whose.course_id), whose.coworker_id, None
+    if whose.lesson_id is not None:
+        title = names.lessons.get(whose.lesson_id) or (row and row.lesson) or ""
+        lesson = clean(title) or f"lesson {whose.lesson_id}"
+    name = names.people.get(person or 0)
+    if row is not None:
+        member = names.members.get(row.enrolment_id or 0, Member(None, None))
+        name = name or row.person or member.person
+    return Finding(
+        kind,
+        evidence.window.day(at),
+        location_of(place),
+        clean(place.title),
+        clean(name or "") or (f"person {person}" if person else "somebody"),
+        lesson,
+        None if row is None else row.entity,
+        None if row is None else row.record_id,
+        _DETAILS[kind] if detail is None else detail,
+    )
+
+
+def place_of(evidence: Evidence, course_id: int | None) -> Place:
+    """Return the course of that Id and its location."""
+    if course_id is None:
+        return Place("a course that is not known")
+    return evidence.names.courses.get(course_id) or Place(f"course {course_id}")
+
+
+def location_of(place: Place) -> str:
+    """Return the name of a location."""
+    if place.location:
+        return clean(place.location)
+    return "a location that is not known" if place.location_id is None else str(place.location_id)
+
+
+def fate_of(effect: Effect) -> Fate:
+    """Return what became of what an action is about."""
+    return _FATES[ActionState(effect.state)]
+
+
+@dataclass(slots=True)
+class Chains:
+    """The links between events and actions, both ways; ids lead also to what is missing."""
+
+    evidence: Evidence
+    actions: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    events: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def __post_init__(self) -> None:
+        for link in self.evidence.links:
+            self.actions[link.event_id].add(link.action_id)
+            self.events[link.action_id].add(link.event_id)
+
+    def effects(self, event: Happened) -> list[Effect]:
+        """Return the actions about an event that exist."""
+        ids, found = sorted(self.actions.get(event.event_id, ())), self.evidence.effects
+        return [found[one] for one in ids if one in found]
+
+    def fate(self, event: Happened) -> tuple[Fate, str | None]:
+        """Return what became of an event, and the reason."""
+        fates = [(fate_of(effect), effect.reason) for effect in self.effects(event)]
+        if fates:
+            return min(fates, key=lambda fate: _WEIGHT.index(fate[0]))
+        if self.actions.get(event.event_id) or event.reason is None:
+            return Fate.UNACCOUNTED, None
+        return Fate.UNWRITTEN, event.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A row and what became of it. `event` is the one that it led to, if it did."""
+
+    row: ListRow
+    fate: Fate
+    reason: str | None = None
+    is_here: bool = True
+    event: Happened | None = None
+
+
+@dataclass(slots=True)
+class Judge:
+    """Judges the rows of the source. `reported` are the keys of events that were found missing."""
+
+    evidence: Evidence
+    chains: Chains
+    findings: list[Finding] = field(default_factory=list)
+    reported: set[str] = field(default_factory=set)
+    _firsts: dict[str, int] = field(default_factory=dict)
+
+    def all(self, rows: Iterable[ListRow]) -> list[Judged]:
+        """Give each row its fate."""
+        in_order = sorted(rows, key=lambda row: (row.at, row.entity, row.record_id))
+        for row in in_order:
+            kept = self.evidence.kept(row.ref)
+            record = None if kept is None else kept.record
+            shows_none = isinstance(record, CourseMember) and (
+                record.blocked or not record.approved
+            )
+            for key in () if shows_none else event_keys(row):
+                self._firsts.setdefault(key, row.record_id)
+        return [self._judged(row, self.evidence.known.get(row.ref, Known())) for row in in_order]
+
+    def _judged(self, row: ListRow, known: Known) -> Judged:
+        if known.asked is not None and known.has_failed:
+            reason = known.asked.reason
+            self._report(row, Kind.UNREADABLE, f"The look-up of it failed: {reason}")
+        kept = known.kept
+        if kept is None or self._was_gone(kept.gone_at):
+            return self._unread(row, known)
+        if row.references.contradict(References.of(kept.record)):
+            return _open(row, known) or self._lost(row, Kind.OTHER_KEYS)
+        return self._read(row, known, kept)
+
+    def _was_gone(self, gone_at: datetime | None) -> bool:
+        return gone_at is not None and gone_at < self.evidence.began_at
+
+    def _unread(self, row: ListRow, known: Known) -> Judged:
+        still_open = _open(row, known, is_here=False)
+        if still_open is not None:
+            return still_open
+        seen = known.seen
+        is_seen_only = known.kept is None and known.asked is None
+        if is_seen_only and seen is not None and seen.reason and not self._was_gone(seen.gone_at):
+            return Judged(row, Fate.SEEN, seen.reason)
+        return self._lost(row, Kind.MISSING_HERE, is_here=False)
+
+    def _read(self, row: ListRow, known: Known, kept: Kept) -> Judged:
+        event, is_repeat = self._event(row, kept)
+        if is_repeat:
+            return Judged(row, Fate.REPEAT, Reason.DUPLICATE)
+        if event is not None:
+            fate, reason = self.chains.fate(event)
+            return Judged(row, fate, reason, event=event)
+        if known.seen is not None and known.seen.reason and not kept.is_decided:
+            return _open(row, known) or Judged(row, Fate.SEEN, known.seen.reason)
+        by_rule = self._is_none(kept)
+        if by_rule is not None:
+            return Judged(row, Fate.NO_EVENT, by_rule)
+        return _open(row, known) or self._lost(row, Kind.NO_EVENT)
+
+    def _lost(self, row: ListRow, kind: Kind, *, is_here: bool = True) -> Judged:
+        self._report(row, kind)
+        self.reported.update(event_keys(row))
+        return Judged(row, Fate.UNACCOUNTED, None, is_here)
+
+    def _report(self, row: ListRow, kind: Kind, detail: str | None = None) -> None:
+        self.findings.append(finding(self.evidence, kind, row, detail=detail))
+
+    def _event(self, row: ListRow, kept: Kept) -> tuple[Happened | None, bool]:
+        """Return the event that a row led to, and whether it only repeats what was before."""
+        record, events = kept.record, self.evidence.events
+        if isinstance(record, CompletedLesson):
+            key = lesson_completed_key(record.course_member_id, record.lesson_id)
+            event = events.get(key)
+            came_later = (
+                event is not None
+                and not event.was_dated_ahead
+                and row.at > event.happened_at + _SAME_MOMENT
+            )
+            is_repeat = came_later or self._is_second(key, row)
+            return (None, True) if is_repeat else (event, False)
+        if isinstance(record, CourseMember):
+            key = enrolled_key(record.course_id, record.coworker_id)
+            enrolled = events.get(key)
+            if enrolled is not None and enrolled.course_member_id == record.record_id:
+                return enrolled, False
+            if not record.approved:
+                return events.get(enrolment_requested_key(record.record_id)), False
+            is_repeat = enrolled is not None or self._is_second(key, row)
+            return None, is_repeat and not record.blocked
+        return None, False
+
+    def _is_second(self, key: str, row: ListRow) -> bool:
+        return self._firsts.get(key, row.record_id) != row.record_id
+
+    def _is_none(self, kept: Kept) -> str | None:
+        """Return why, by the rules, no event had to come of a record; None: one had to."""
+        record = kept.record
+        if isinstance(record, CourseMember):
+            return Reason.BLOCKED if record.blocked else None
+        if isinstance(record, CompletedLesson):
+            member = self.evidence.names.members.get(record.course_member_id)
+            return Reason.RECORD_GONE if member is None or member.is_gone else None
+        return None
+
+
+def _open(row: ListRow, known: Known, *, is_here: bool = True) -> Judged | None:
+    if known.asked is None or known.asked.state == LookupState.DONE:
+        return None
+    return Judged(row, Fate.OPEN, known.asked.reason or "due", is_here)

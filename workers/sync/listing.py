@@ -1,0 +1,207 @@
+"""What the nightly comparison and the certificate share: rows of the source, and their names.
+
+Both walk the source's lists a page at a time, hold each row against what the ledger knows of the
+record, and say of each difference whose it is and what it is about.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ledger.engine import Connection
+from ledger.known import Known, changed_at, kept_among
+from ledger.people import names_of
+from ledger.records import SeenVersion
+from schemas.entity import NO_REFERENCES, Entity, References
+from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Record
+from workers.actions.email.foreign_text import one_line
+from workers.check.rows import version_of_row
+from workers.source.records import Changed, Changes
+
+Ref = tuple[Entity, int]  # a record at the source
+
+WORDS: Mapping[Entity, tuple[str, str]] = {
+    Entity.COURSE_MEMBER: ("enrolment", "enrolments"),
+    Entity.COMPLETED_LESSON: ("finished lesson", "finished lessons"),
+}
+# A name is other people's text, and some people's name is their address.
+_ADDRESS = re.compile(r"\S*@\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One record as a list shows it, or as the ledger has it where no list does.
+
+    `at` is the time by which it is listed. What it leaves out is None. `seen` is its version.
+    """
+
+    entity: Entity
+    record_id: int
+    at: datetime
+    references: References = NO_REFERENCES
+    person: str | None = None
+    course: str | None = None
+    lesson: str | None = None
+    seen: SeenVersion | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """Which record this is."""
+        return self.entity, self.record_id
+
+    @property
+    def enrolment_id(self) -> int | None:
+        """The enrolment that it is, or belongs to."""
+        is_enrolment = self.entity is Entity.COURSE_MEMBER
+        return self.record_id if is_enrolment else self.references.course_member_id
+
+
+def row_of(entity: Entity, changed: Changed) -> ListRow:
+    """Read one row of a list."""
+    seen = version_of_row(entity, changed.record_id, changed.at, changed.row)
+    return ListRow(
+        entity,
+        changed.record_id,
+        changed.at,
+        References.of(seen),
+        _text(changed, "CoworkerFullName", "CourseMemberCoworkerFullName"),
+        _text(changed, "CourseTitle"),
+        _text(changed, "CourseLessonTitle"),
+        seen,
+    )
+
+
+def row_of_record(
+    entity: Entity, record_id: int, record: Record, at: datetime | None = None
+) -> ListRow:
+    """Return the row of a record that no list shows."""
+    found = ListRow(entity, record_id, at or changed_at(record), References.of(record))
+    match record:
+        case CourseMember():
+            return replace(found, person=record.full_name, course=record.course_title)
+        case CompletedLesson():
+            return replace(found, person=record.full_name, lesson=record.lesson_title)
+        case _:
+            return found
+
+
+def _text(changed: Changed, *names: str) -> str | None:
+    found = (changed.row.get(name) for name in names)
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), None)
+
+
+@dataclass(slots=True)
+class Listing:
+    """One list while it is read: which records it showed, and how many it says it has.
+
+    `stated` is what its first page said; None if it did not say.
+    """
+
+    entity: Entity
+    met: set[int] = field(default_factory=set)
+    stated: int | None = None
+    pages: int = 0
+
+    def take(self, page: Changes) -> list[ListRow]:
+        """Note a page and return its rows."""
+        self.stated = self.stated if self.pages else page.total
+        self.pages += 1
+        self.met.update(one.record_id for one in page.rows)
+        return [row_of(self.entity, one) for one in page.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whose enrolment in which course, as far as the ledger or the source can say."""
+
+    course_id: int | None
+    coworker_id: int | None
+    is_gone: bool = False
+    person: str | None = None
+    course: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A course and where it is offered."""
+
+    title: str
+    location_id: int | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is known, by Id, of enrolments, people, lessons and courses that rows refer to."""
+
+    members: Mapping[int, Member] = field(default_factory=dict)
+    people: Mapping[int, str] = field(default_factory=dict)
+    lessons: Mapping[int, str] = field(default_factory=dict)
+    courses: Mapping[int, Place] = field(default_factory=dict)
+
+    def whose(self, row: ListRow) -> References:
+        """Return what a row refers to, with the course and person that its enrolment tells."""
+        member = self.members.get(row.enrolment_id or 0)
+        return row.references if member is None else row.references.or_else(References.of(member))
+
+
+def names_among(
+    connection: Connection, members: Mapping[int, Member], meant: Collection[References]
+) -> Names:
+    """Return the names that the ledger has of all that is meant, and of these enrolments."""
+    people = {one.coworker_id for one in members.values()} | {one.coworker_id for one in meant}
+    courses = {one.course_id for one in members.values()} | {one.course_id for one in meant}
+    lessons = {one.lesson_id for one in meant}
+    read = kept_among(connection, Entity.LESSON, _numbers(lessons)).values()
+    titles = (one.record for one in read)
+    places = (
+        one.record for one in kept_among(connection, Entity.COURSE, _numbers(courses)).values()
+    )
+    return Names(
+        members,
+        names_of(connection, _numbers(people)),
+        {one.record_id: one.title for one in titles if isinstance(one, Lesson)},
+        places_of(one for one in places if isinstance(one, Course)),
+    )
+
+
+def members_of(enrolments: Mapping[int, Known]) -> dict[int, Member]:
+    """Return whose these enrolments are, also of those gone."""
+    found: dict[int, Member] = {}
+    for record_id, known in enrolments.items():
+        record = None if known.kept is None else known.kept.record
+        if known.kept is not None and isinstance(record, CourseMember):
+            found[record_id] = Member(
+                record.course_id,
+                record.coworker_id,
+                known.kept.gone_at is not None,
+                record.full_name,
+                record.course_title,
+            )
+        elif known.seen is not None and known.seen.references.course_id is not None:
+            ids = known.seen.references
+            found[record_id] = Member(
+                ids.course_id, ids.coworker_id, known.seen.gone_at is not None
+            )
+    return found
+
+
+def places_of(courses: Iterable[Course]) -> dict[int, Place]:
+    """Return where these courses are offered, by their Ids."""
+    return {one.record_id: Place(one.title, one.business_id, one.business_name) for one in courses}
+
+
+def clean(text: str) -> str:
+    """Return a name as one line, without what looks like an address of email in it."""
+    return _ADDRESS.sub("***", one_line(text))
+
+
+def counted(number: int, entity: Entity) -> str:
+    """Return a number of records in words for people."""
+    one, many = WORDS[entity]
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _numbers(ids: Iterable[int | None]) -> set[int]:
+    return {one for one in ids if one is not None}
