@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Install Coursebell on this machine as a systemd service, or upgrade it. Run it as root from a
-# checkout of the source, which it needs only while it runs:
+# Install Coursebell on this machine as a systemd service, or upgrade it. Run this script as root
+# from a checkout of the source, which is not needed afterwards:
 #
 #     sudo deploy/install.sh                # everything on one machine, as `coursebell up`; later, an upgrade
-#     sudo deploy/install.sh web worker     # these processes only, with a database and a broker of your own
+#     sudo deploy/install.sh web worker     # only these processes, with your own database and broker
 #
-# The first run writes /etc/coursebell/env, to be filled in. Every further run is an upgrade: it
-# installs beside the running version, checks the settings, stops Coursebell, makes a backup of the
-# ledger in /var/lib/coursebell/backups, migrates the ledger, and starts the new version.
+# The first run writes /etc/coursebell/env for you to fill in. Every later run is an upgrade: it
+# installs beside the running version, checks the settings, stops Coursebell, backs up the ledger
+# to /var/lib/coursebell/backups, migrates the ledger, and starts the new version.
 #
 #   PYTHON  the Python to use, 3.11 or newer (default: python3)
-#   OWNER   the user that Coursebell runs as (default: coursebell; made if it is not there)
-#   ROOT    a folder to install into instead of /, to try this script; systemd is then left alone
+#   OWNER   the user that Coursebell runs as (default: coursebell; created if missing)
+#   ROOT    a folder to install into instead of /, to test this script; systemd is then not used
 set -euo pipefail
 
 PYTHON=${PYTHON:-python3}
@@ -32,7 +32,7 @@ is_root() { [ "$(id -u)" = 0 ]; }
 is_owner() { [ "$(id -un)" = "$OWNER" ]; }
 has_systemd() { [ -z "$ROOT" ] && [ -d /run/systemd/system ]; }
 
-# Run a command as the owner, with the settings and nothing else of this environment.
+# Run a command as the owner, with the settings and no other variable of this environment.
 as_owner() {
   local change=()
   is_owner || change=(runuser -u "$OWNER" --)
@@ -44,17 +44,17 @@ as_owner() {
 check_machine() {
   is_root || { [ -n "$ROOT" ] && is_owner; } || fail "Installing needs root: sudo deploy/install.sh"
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
-    || fail "Coursebell needs Python 3.11 or newer, and $PYTHON is not; name another: PYTHON=/path/to/python3 deploy/install.sh"
+    || fail "Coursebell needs Python 3.11 or newer, and $PYTHON is not. Choose another: PYTHON=/path/to/python3 deploy/install.sh"
   "$PYTHON" -c 'import ensurepip, venv' 2> /dev/null \
-    || fail "$PYTHON cannot make environments; install its venv module: apt-get install python3-venv"
+    || fail "$PYTHON cannot create environments. Install its venv module: apt-get install python3-venv"
 }
 
-# The unit hides home folders from the service, and other users cannot enter them.
+# The unit hides home folders from the service, and other users cannot read them.
 check_python_is_shared() {
   local home
   home=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.base_prefix))')
   if [ -z "$ROOT" ] && [[ $home =~ ^/(home|root|run/user)(/|$) ]]; then
-    fail "$PYTHON is in a home folder, where a service cannot use it; name another: PYTHON=/usr/bin/python3 deploy/install.sh"
+    fail "$PYTHON is in a home folder, where a service cannot use it. Choose another: PYTHON=/usr/bin/python3 deploy/install.sh"
   fi
 }
 
@@ -64,10 +64,10 @@ name_units() {
   for part in "$@"; do
     case $part in
       web | worker | clock) units+=("coursebell-$part") ;;
-      *) fail "There is no process $part; name some of web, worker and clock, or none for all on this machine." ;;
+      *) fail "There is no process $part. Name some of web, worker and clock, or none for all of them on this machine." ;;
     esac
   done
-  # Without names, an upgrade is of what is installed.
+  # Without names, upgrade what is installed.
   if [ "${#units[@]}" = 0 ]; then
     for part in coursebell coursebell-web coursebell-worker coursebell-clock; do
       [ ! -e "$UNITS/$part.service" ] || units+=("$part")
@@ -89,7 +89,7 @@ make_user_and_folders() {
   fi
 }
 
-# A moved environment breaks, so each version is built where it stays, and a link leads to it.
+# An environment cannot be moved, so each version is built in its final place, behind a link.
 build_environment() {
   new=$PREFIX/env-$(date -u +%Y%m%dT%H%M%SZ)-$$
   trap 'rm -rf "$new"' EXIT
@@ -112,10 +112,10 @@ write_settings() {
   fi
 }
 
-# Before the long part with the version that is there, and again with the new one, which may know more.
+# Runs early with the installed version, and later with the new one, which may check more.
 check_settings() {
   as_owner "$1/bin/coursebell" config show > /dev/null \
-    || fail "Correct $SETTINGS as the message above says, then run this again. What was installed before is unchanged."
+    || fail "Correct $SETTINGS as the message above says, then run this script again. The installed version is unchanged."
 }
 
 install_units() {
@@ -131,7 +131,7 @@ install_units() {
   fi
 }
 
-# With the version that is installed, since the new one does not read the ledger before it is migrated.
+# Uses the installed version, because the new one does not read a ledger that is not migrated.
 back_up() {
   local installed=$PREFIX/.venv/bin/coursebell status=0
   [ -x "$installed" ] || return 0
@@ -144,24 +144,24 @@ back_up() {
   if [ "$status" = 2 ]; then
     say "No backup was made, for the reason above."
   elif [ "$status" != 0 ]; then
-    say "No backup could be made, so nothing was upgraded and the version that was there stays."
+    say "The backup failed, so nothing was upgraded and the installed version stays."
     start_units
     exit 1
   fi
 }
 
-# From here on the running version is stopped; if anything fails, it is started again.
+# The running version is stopped from here on, and started again if anything fails.
 change_over() {
   if has_systemd; then
     systemctl stop "${units[@]}"
   fi
   back_up
   as_owner "$new/bin/coursebell" migrate >&2 || {
-    say "The ledger was not migrated, so the version that was there stays."
+    say "The migration failed, so the installed version stays."
     start_units
     exit 1
   }
-  # A folder that an older version of these instructions had made would take the link into itself.
+  # An older version of these instructions created a folder here, and mv would put the link into it.
   if [ -d "$PREFIX/.venv" ] && [ ! -L "$PREFIX/.venv" ]; then
     rm -rf "$PREFIX/.venv"
   fi
@@ -173,16 +173,16 @@ change_over() {
 start_units() {
   if has_systemd && [ "$first_time" = no ] && [ -e "$PREFIX/.venv" ]; then
     systemctl start "${units[@]}"
-    sleep 5  # long enough for a wrong setting or a port in use to end it
+    sleep 5  # long enough for a wrong setting or a port in use to stop it
     systemctl --quiet is-active "${units[@]}" \
-      || fail "It was started and did not stay up; the reason is in: journalctl -u ${units[0]}"
+      || fail "Coursebell started and did not stay up. For the reason, run: journalctl -u ${units[0]}"
   fi
 }
 
-# The one before this stays, so that a process which still runs from it finds its files.
+# Keep the previous one, so that a process which still runs from it finds its files.
 remove_old_environments() {
   local old
-  # shellcheck disable=SC2012  # we made these names
+  # shellcheck disable=SC2012  # this script chose these names
   ls -d "$PREFIX"/env-* | sort | head -n -2 | while read -r old; do rm -rf "$old"; done
 }
 
@@ -193,10 +193,10 @@ say_what_next() {
   if [ "$first_time" = yes ]; then
     say "Next: fill in $SETTINGS, then start it:"
   elif has_systemd; then
-    say "Started. Look at it: $command status'"
+    say "Started. To see its state: $command status'"
     return
   else
-    say "systemd does not run here. Restart it:"
+    say "systemd is not running here. Restart Coursebell yourself:"
   fi
   if has_systemd; then
     say "  systemctl start ${units[*]}"

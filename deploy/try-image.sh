@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Build the image on a base made by debootstrap, so that no registry is needed, and try it.
-# `make image` calls this. It needs root, buildah and debootstrap.
+# Build the image on a base from debootstrap, so that no registry is needed, and try it. `make image`
+# runs this script. It needs root, buildah and debootstrap.
 #
-#   BASE             an image to build on instead, for instance python:3.11-slim-bookworm
+#   BASE             an image to build on instead, such as python:3.11-slim-bookworm
 #   SUITE, MIRROR    what debootstrap installs, and from where (default: Debian bookworm)
 #   BUILDAH_OPTIONS  more options for `buildah build`, such as --volume /etc/pip.conf:/etc/pip.conf:ro
-#   WORK             where images are kept between runs (default: var/image); delete it to start anew
+#   WORK             where images are kept between runs (default: var/image); delete it to start afresh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,7 +55,7 @@ fi
 
 say "Building $image on $BASE."
 read -ra options <<< "${BUILDAH_OPTIONS:-}"
-# Only the format of Docker has a health check.
+# Only Docker's image format has a health check.
 builder build --isolation chroot --format docker --pull=never --ignorefile deploy/Dockerfile.dockerignore \
   --build-arg BASE="$BASE" "${options[@]}" -f deploy/Dockerfile -t "$image" . > "$WORK/build.log" 2>&1 \
   || { tail -30 "$WORK/build.log" >&2; fail "The build failed; its log is $WORK/build.log"; }
@@ -63,7 +63,7 @@ builder build --isolation chroot --format docker --pull=never --ignorefile deplo
 container=$(builder from --pull=never "$image")
 trap 'builder rm "$container" > /dev/null' EXIT
 
-# As a platform runs it that chooses the user's number itself.
+# Run it as a platform that assigns the user id would.
 run() {
   builder run --isolation chroot --user 54321:0 --env COURSEBELL_LISTEN="127.0.0.1:${PORT:-8765}" \
     "$container" -- "$@"
@@ -73,7 +73,7 @@ say "Trying it as a user without a name."
 run coursebell --help > /dev/null
 run coursebell init - 2> /dev/null | grep -q "^COURSEBELL_SECRET_KEY='." || fail "init writes no secret key."
 run coursebell migrate
-run python - <<'PYTHON' || fail "The image contains what is named above, which it should leave out."
+run python - <<'PYTHON' || fail "The image contains the packages named above, which it should leave out."
 import importlib.util, shutil, sys
 
 packages = ["aiosmtpd", "hatchling", "pip", "sandbox", "setuptools"]

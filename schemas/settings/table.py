@@ -168,18 +168,18 @@ class Settings:
     """Everything the environment says, typed. None is unset; what that does, its sentence says."""
 
     data_dir: str = setting(
-        folder, "The folder for what Coursebell keeps on this machine.", default="./var"
+        folder, "The folder for the files that Coursebell keeps on this machine.", default="./var"
     )
     database_url: str = setting(
         addresses.database_url,
-        "Where the ledger is, as sqlite:///file or postgresql://user:password@host/name; unset,"
-        " it is the SQLite file coursebell.db in the data folder.",
+        "The ledger's address, as sqlite:///file or postgresql://user:password@host/name; if"
+        " unset, the SQLite file coursebell.db in the data folder.",
         private=True,
     )
     broker_url: str | None = setting(
         addresses.broker_url,
-        "The broker that wakes workers, as redis://, rediss:// or redis+socket://; unset,"
-        " `coursebell up` starts one of its own.",
+        "The broker that wakes workers, as redis://, rediss:// or redis+socket://; if unset,"
+        " `coursebell up` starts its own.",
         private=True,
     )
     nexudus_url: str = setting(
@@ -188,52 +188,54 @@ class Settings:
         default="https://spaces.nexudus.com",
     )
     nexudus_username: str | None = setting(
-        plain, "The email of the Nexudus user we read as; it needs API access.", private=True
+        plain,
+        "The email address of the Nexudus user that Coursebell signs in as; it needs API access.",
+        private=True,
     )
     nexudus_password: str | None = setting(plain, "The password of that Nexudus user.", secret=True)
     nexudus_totp: str | None = setting(
         authenticator_key,
-        "The key of that user's authenticator app, if there is a second factor; unset,"
+        "The key of that user's authenticator app, if it has a second factor; if unset,"
         " `coursebell login` asks for a code.",
         secret=True,
     )
     nexudus_client_id: str | None = setting(
         plain,
-        "What this installation calls itself when it signs in; unset, it is generated once and"
-        " kept in the ledger.",
+        "The name that this installation signs in with; if unset, it is generated once and kept"
+        " in the ledger.",
     )
     hook_secrets: tuple[str, ...] = setting(
         hook_secrets,
-        "The shared secrets of Nexudus webhooks, newest first, separated by commas; unset, the"
-        " webhook addresses answer 401.",
+        "The shared secrets of Nexudus webhooks, newest first, separated by commas; if unset, the"
+        " webhook routes answer 401.",
         unset=(),
         secret=True,
     )
     relay_tokens: tuple[str, ...] = setting(
         relay_tokens,
-        "The bearer tokens a relay may use, newest first, separated by commas; unset, the relay"
-        " address answers 401.",
+        "The bearer tokens a relay may use, newest first, separated by commas; if unset, the"
+        " relay route answers 401.",
         unset=(),
         secret=True,
     )
     smtp: SmtpServer | None = setting(
         addresses.smtp_server,
         "The mail server, as smtp://user:password@host:587?tls=starttls (tls: none, starttls or"
-        " implicit); unset, no email can leave.",
+        " implicit); if unset, no email can leave.",
         name="COURSEBELL_SMTP_URL",
     )
     mail_from: MailAddress | None = setting(
-        addresses.mail_address, "Who emails come from, as Harbour Works <courses@example.org>."
+        addresses.mail_address, "The sender of emails, as Harbour Works <courses@example.org>."
     )
     mail_reply_to: MailAddress | None = setting(
-        addresses.mail_address, "Where answers to emails go, if not to the sender."
+        addresses.mail_address, "Where replies to emails go, if not to the sender."
     )
     rules: str | None = setting(
-        plain, "The rules file; unset, it is the one shipped with Coursebell."
+        plain, "The path of the rules file; if unset, the one shipped with Coursebell."
     )
     public_url: str = setting(
         addresses.web_address,
-        "The address under which Nexudus, members and operators reach this service; `coursebell"
+        "The address at which Nexudus, members and operators reach this service; `coursebell"
         " doctor` finds our webhooks by it.",
         default="http://127.0.0.1:8000",
     )
@@ -250,13 +252,13 @@ class Settings:
     )
     check_every_s: int = setting(
         whole_number(0, _A_DAY_S),
-        "How many seconds lie between our own checks of Nexudus; 0 switches them off.",
+        "Seconds between polls of Nexudus; 0 turns polling off.",
         default="300",
     )
     hooks_reenable: bool = setting(
         flag,
-        "Whether a webhook that calls us and that Nexudus switched off is switched on again,"
-        " true or false; its alarm is raised, and what was missed is asked for, either way.",
+        "Whether to switch a webhook that calls us on again after Nexudus switched it off, true"
+        " or false; either way the alarm is raised and what was missed is requested.",
         default="false",
     )
     lesson_url: str | None = setting(
@@ -270,30 +272,28 @@ class Settings:
     )
     secret_key: str | None = setting(
         secret,
-        "What links and sign-ins are signed with; unset, it is generated once into the data"
-        " folder.",
+        "The key that signs links and sign-ins; if unset, it is generated once in the data folder.",
         secret=True,
     )
     nexudus_limits: str = setting(
         limits,
-        "How many requests Nexudus may get from all workers together.",
+        "How many requests all workers together may make to Nexudus.",
         default="10/second;120/minute;5000/hour;200000/day",
     )
     zone: str = setting(
         zone,
-        "The time zone for quiet hours when a person's own is not known, such as Europe/London.",
+        "The time zone for quiet hours where a member's own is not known, such as Europe/London.",
         default="UTC",
     )
     lease_s: int = setting(
         whole_number(1, _AN_HOUR_S),
-        "How many seconds a worker may hold a piece of work before another takes it over; the"
-        " same on every machine.",
+        "Seconds a worker may hold a piece of work before another takes it over; the same on"
+        " every machine.",
         default="60",
     )
     workers: int = setting(
         whole_number(1, _MOST_WORKERS),
-        "How many worker children run on this machine, beside one more for polling and other"
-        " upkeep.",
+        "How many worker children run on this machine, plus one for polling and other upkeep.",
         default="2",
     )
 
