@@ -187,7 +187,7 @@ def test_a_mistake_in_the_settings_leaves_the_running_version_alone(runs: list[R
     _, second, third = runs
     assert third.done.returncode != 0
     assert "COURSEBELL_MOOD" in third.done.stderr
-    assert "then run this again" in third.done.stderr
+    assert "then run this script again" in third.done.stderr
     assert (third.current, third.environments) == (second.current, second.environments)
 
 
