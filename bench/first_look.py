@@ -20,8 +20,8 @@ from ledger.record_queries import count_seen
 from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED
 from tests.contract.source_rig import HandClock
-from workers.check.check import check_all
-from workers.check.tools import Checking
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext
 
 _SEED = """\
 crowd: {{people: {people}, courses: 20, lessons: 12, enrolments: {enrolments},
@@ -73,8 +73,8 @@ def _check_again(bench: Bench) -> None:
         )
     before, began, asked = _memory_mb(), time.monotonic(), bench.reads()
     later = moment + timedelta(minutes=5)
-    tools = bench.children[0].checking
-    done = check_all(Checking(bench.engine, tools.source, HandClock(later)), for_s=60)
+    tools = bench.children[0].sync
+    done = poll_all(SyncContext(bench.engine, tools.source, HandClock(later)), for_s=60)
     say(
         f"a check with {_FRESH} new rows: {done.news} news, {bench.reads() - asked} requests, "
         f"{time.monotonic() - began:.2f} s; memory {before} MB before, {_memory_mb()} MB at most"
@@ -82,8 +82,8 @@ def _check_again(bench: Bench) -> None:
 
 
 def _until_done(bench: Bench) -> int:
-    turns, checking = 1, bench.children[0].checking
-    while check_all(checking, for_s=10).more:
+    turns, sync = 1, bench.children[0].sync
+    while poll_all(sync, for_s=10).more:
         turns += 1
     return turns
 

@@ -26,19 +26,20 @@ from ledger.engine import Engine, open_engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.lookups import next_lookup_at
 from ledger.migrate import migrate
-from ledger.stories import tally
+from ledger.queries import tally
 from sandbox.world import CROWD_COMPLETION_ID
+from schemas.actions import LookupState, Mode
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.settings import Settings
-from schemas.states import LookupState, Mode
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.broker import choose, start
+from workers.broker import choose
+from workers.context import Context, make_context, read_shared_config
 from workers.environment import load
-from workers.lookup.drain import drain_batch
+from workers.local.server import start
+from workers.lookup.claim import drain_batch
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import probe_all
-from workers.workshop import Workshop, lay_foundation, make_workshop
 
 CHILDREN = 2
 FAST = "1000/second;100000/minute"
@@ -64,7 +65,7 @@ class Bench:
 
     sandbox: Running
     engine: Engine
-    children: tuple[Workshop, ...]
+    children: tuple[Context, ...]
 
     def tell(self, record_ids: list[int]) -> None:
         """Let the ledger be told of these finished lessons."""
@@ -82,9 +83,9 @@ class Bench:
             thread.join()
         return time.monotonic() - began
 
-    def _child(self, workshop: Workshop) -> None:
+    def _child(self, context: Context) -> None:
         while True:
-            claimed, _ = drain_batch(workshop.looking_up)
+            claimed, _ = drain_batch(context.lookup_context)
             if claimed:
                 continue
             with reading(self.engine) as connection:
@@ -181,8 +182,8 @@ def _furnished(stack: ExitStack, sandbox: Running, settings: Settings) -> Bench:
     migrate(engine)
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, datetime.now(UTC), SYSTEM_CLOCK.new_id())
-    foundation = lay_foundation(settings)
-    children = tuple(make_workshop(settings, foundation) for _ in range(CHILDREN))
+    foundation = read_shared_config(settings)
+    children = tuple(make_context(settings, foundation) for _ in range(CHILDREN))
     for child in children:
         stack.callback(child.close)
     return Bench(sandbox, engine, children)

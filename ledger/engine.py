@@ -1,18 +1,23 @@
-"""Opens the ledger's database, the same way for SQLite and PostgreSQL.
+"""Opens the ledger's database, and gives transactions on it.
+
+Opens the ledger's database, the same way for SQLite and PostgreSQL.
 
 PostgreSQL may be behind a pooler that lends a connection for one transaction, so nothing here
 outlives a transaction: no prepared statement, no setting of the session, no session lock.
 SQLite: WAL, so that readers never wait; FULL, so that a commit survives a power cut; every
 transaction that writes begins as a writer, since a reader cannot become one under load
 (it would meet "database is locked" whatever the busy timeout). Engines are opened after a fork.
+
+Statements that engines limit or spell differently: conflict clauses and long lists of values.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -24,15 +29,20 @@ from schemas.errors import LedgerUnavailable
 __all__ = [
     "Connection",
     "Engine",
+    "Insert",
     "check_writable",
+    "insert_for",
+    "insert_into",
     "ledger_file",
     "lock_decisions",
     "open_engine",
     "open_file",
+    "portions",
     "reading",
     "repeat_write",
     "writing",
 ]
+
 
 Written = TypeVar("Written")
 
@@ -221,3 +231,26 @@ def lock_decisions(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0xC0075E})
+
+
+Insert = postgresql.Insert | sqlite.Insert
+
+_AT_ONCE = 500
+
+
+def insert_into(connection: Connection, table: Table) -> Insert:
+    """Return an INSERT of the connection's own dialect."""
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Table) -> Insert:
+    """Return an INSERT of the dialect of that name."""
+    if dialect == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def portions(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Give these values in order, each once, as many at a time as one statement takes."""
+    whole = sorted(set(values))
+    return (whole[first : first + _AT_ONCE] for first in range(0, len(whole), _AT_ONCE))

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
+from ledger.engine import insert_into
 from ledger.tables import controls
-from ledger.upsert import insert_into
 from schemas.entity import Entity
 from schemas.records import action_name
 

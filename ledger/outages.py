@@ -1,19 +1,30 @@
-"""What keeps all actions of one kind from leaving: one row that every worker sees.
+"""What keeps emails from leaving or records from being read, since when, and asking again.
+
+What keeps all actions of one kind from leaving: one row that every worker sees.
 
 While it stands, nothing of that kind is claimed until its time has come, and then one action is
 tried. That it got through, or was answered at all, ends the outage for the others.
+
+When the source refuses us or is away: how long already, and asking again once that is over.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from ledger.tables import UNFINISHED_ACTIONS, actions, outages
-from ledger.upsert import insert_into
+from ledger.engine import insert_into
+from ledger.tables import (
+    UNFINISHED_ACTIONS,
+    UNFINISHED_LOOKUPS,
+    actions,
+    lookups,
+    outages,
+    sign_ins,
+)
+from schemas.actions import ActionState, LookupState
 from schemas.reasons import Reason
-from schemas.states import ActionState
 
 # With these an action waits for the end of an outage, and not for a time of its own.
 OUTAGE_REASONS = frozenset(
@@ -129,3 +140,85 @@ def try_outages_now(connection: Connection, now: datetime) -> None:
         .with_for_update(skip_locked=True)
     )
     connection.execute(update(actions).where(actions.c.id.in_(waiting)).values(due_at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutage:
+    """Records that cannot be read for one reason: how many, since when, and the last error."""
+
+    reason: Reason
+    count: int
+    since: datetime
+    next_at: datetime
+    last_error: str | None
+
+
+def source_outages(connection: Connection) -> list[SourceOutage]:
+    """Return what keeps records from being read now, by reason."""
+    rows = connection.execute(
+        select(
+            lookups.c.reason,
+            func.count().label("number"),
+            func.min(lookups.c.asked_at).label("since"),
+            func.min(lookups.c.due_at).label("next_at"),
+            func.max(lookups.c.last_error).label("last_error"),
+        )
+        .where(
+            UNFINISHED_LOOKUPS,
+            lookups.c.state == LookupState.WAITING,
+            lookups.c.reason.is_not(None),
+        )
+        .group_by(lookups.c.reason)
+        .order_by(lookups.c.reason)
+    )
+    return [
+        SourceOutage(Reason(row.reason), row.number, row.since, row.next_at, row.last_error)
+        for row in rows
+    ]
+
+
+def retry_unanswered(connection: Connection, now: datetime) -> int:
+    """Make due now what waits because the source did not answer; return how many look-ups.
+
+    Called when one that had waited got through: the outage is over for all of them.
+    """
+    return _make_due(connection, Reason.NEXUDUS_DOWN, now)
+
+
+def retry_refused(connection: Connection, now: datetime) -> int:
+    """Make due now what waits because the source refused us; return how many look-ups.
+
+    Called when a worker starts: whoever mended a password or a right starts it anew.
+    """
+    connection.execute(update(sign_ins).values(refused_until=None))
+    return _make_due(connection, Reason.NEXUDUS_REFUSED, now)
+
+
+def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
+    # Past whoever is at one of them, so that two transactions never wait in a circle; what somebody
+    # is at has its own due time from them.
+    waiting_actions = (
+        select(actions.c.id)
+        .where(
+            UNFINISHED_ACTIONS,
+            actions.c.state == ActionState.WAITING,
+            actions.c.reason == reason,
+            actions.c.due_at > now,
+        )
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(update(actions).where(actions.c.id.in_(waiting_actions)).values(due_at=now))
+    waiting_lookups = (
+        select(lookups.c.id)
+        .where(
+            UNFINISHED_LOOKUPS,
+            lookups.c.state == LookupState.WAITING,
+            lookups.c.reason == reason,
+            lookups.c.due_at > now,
+        )
+        .with_for_update(skip_locked=True)
+    )
+    again = connection.execute(
+        update(lookups).where(lookups.c.id.in_(waiting_lookups)).values(due_at=now)
+    )
+    return again.rowcount

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from ledger.engine import portions
 from ledger.tables import action_events, actions, attempts, events
-from ledger.upsert import portions
 from schemas.events import EventKind
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
+from ledger.engine import insert_into, portions
 from ledger.tables import choices, people
-from ledger.upsert import insert_into, portions
+from schemas.entity import CoworkerKind
+from schemas.events import TOLERANCE
 from schemas.records import Coworker
-from schemas.skew import TOLERANCE
 from schemas.text import folded
-from schemas.vocabulary import CoworkerKind
 
 _MOST_FOUND = 20
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
 
+from ledger.engine import Insert, insert_into, portions
 from ledger.intake import newest_notification
 from ledger.tables import listings, notifications, records
-from ledger.upsert import Insert, insert_into, portions
 from schemas.entity import Entity, References
+from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.records import Record, dump_record, load_record
-from schemas.skew import TOLERANCE
 
 # What a record refers to, kept beside it so that it can be found by that.
 REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")

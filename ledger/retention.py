@@ -23,10 +23,10 @@ from sqlalchemy import (
 )
 
 from ledger.checks import outdated_checks
-from ledger.control_log import BY_ITSELF
 from ledger.controls import RETAINED_UPTO, set_value, value_of
 from ledger.engine import Engine, reading, writing
-from ledger.gaps import moment_of
+from ledger.heartbeats import moment_of
+from ledger.interventions import BY_ITSELF
 from ledger.tables import (
     UNFINISHED_LOOKUPS,
     action_events,
@@ -52,7 +52,7 @@ from ledger.tables import (
     revisions,
     sign_ins,
 )
-from schemas.states import LookupState
+from schemas.actions import LookupState
 
 BODIES = timedelta(days=30)
 REFUSALS = timedelta(days=30)
@@ -67,7 +67,7 @@ _FURTHEST = timedelta(days=1)  # by which one run may count from a later time th
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
+class KeptFor:
     """Rows that are deleted after some days, or only emptied of one column.
 
     `outdated` returns the condition for rows from before a moment.
@@ -80,7 +80,7 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True)
-class ForEver:
+class KeptForever:
     """A table whose rows are never deleted for their age."""
 
     table: Table
@@ -88,7 +88,7 @@ class ForEver:
 
 
 @dataclass(slots=True)
-class Forgotten:
+class Deleted:
     """How many rows of each table were deleted or emptied. `more`: there was no time for all."""
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -130,40 +130,42 @@ def _old_attempts(before: datetime) -> ColumnElement[bool]:
 
 
 # In this order: rows are deleted before those that they refer to.
-RULES: tuple[Limited | ForEver, ...] = (
-    Limited(deliveries, BODIES, _old_bodies, emptied="body"),
-    Limited(notifications, NEWS, _old_notifications),
-    Limited(deliveries, NEWS, _old_deliveries),
-    Limited(lookups, NEWS, _old_lookups),
-    Limited(attempts, ATTEMPTS, _old_attempts),
-    Limited(copies, COPIES, lambda before: copies.c.written_at < before),
-    Limited(checks, CHECKS, outdated_checks),
-    Limited(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
-    Limited(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
-    ForEver(events, "the key of an event lets it be decided on only once"),
-    ForEver(actions, "the key of an action lets its email go out only once"),
-    ForEver(action_events, "an event leads to one email of each rule"),
-    ForEver(records, "changes are found by comparing with the last version; one row a record"),
-    ForEver(listings, "one row for each list that was read as a whole"),
-    ForEver(people, "emails and `coursebell why` need name and address; one row for each person"),
-    ForEver(choices, "an opt-out never expires"),
-    ForEver(control_log, "what people decided can be looked up later"),
-    ForEver(gaps, "what may have been sent before a restore must not be sent again"),
-    ForEver(controls, "one row for each switch"),
-    ForEver(sign_ins, "one row"),
-    ForEver(leases, "one row for each kind of work that only one process may do"),
-    ForEver(outages, "one row for each kind of action, deleted when the outage ends"),
-    ForEver(revisions, "one row for each migration"),
+RULES: tuple[KeptFor | KeptForever, ...] = (
+    KeptFor(deliveries, BODIES, _old_bodies, emptied="body"),
+    KeptFor(notifications, NEWS, _old_notifications),
+    KeptFor(deliveries, NEWS, _old_deliveries),
+    KeptFor(lookups, NEWS, _old_lookups),
+    KeptFor(attempts, ATTEMPTS, _old_attempts),
+    KeptFor(copies, COPIES, lambda before: copies.c.written_at < before),
+    KeptFor(checks, CHECKS, outdated_checks),
+    KeptFor(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
+    KeptFor(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
+    KeptForever(events, "the key of an event lets it be decided on only once"),
+    KeptForever(actions, "the key of an action lets its email go out only once"),
+    KeptForever(action_events, "an event leads to one email of each rule"),
+    KeptForever(records, "changes are found by comparing with the last version; one row a record"),
+    KeptForever(listings, "one row for each list that was read as a whole"),
+    KeptForever(
+        people, "emails and `coursebell why` need name and address; one row for each person"
+    ),
+    KeptForever(choices, "an opt-out never expires"),
+    KeptForever(control_log, "what people decided can be looked up later"),
+    KeptForever(gaps, "what may have been sent before a restore must not be sent again"),
+    KeptForever(controls, "one row for each switch"),
+    KeptForever(sign_ins, "one row"),
+    KeptForever(leases, "one row for each kind of work that only one process may do"),
+    KeptForever(outages, "one row for each kind of action, deleted when the outage ends"),
+    KeptForever(revisions, "one row for each migration"),
 )
 
 
-def forget_old(
+def delete_old(
     engine: Engine,
     now: datetime,
     *,
     most: int = STEP,
     go_on: Callable[[], bool] = lambda: True,
-) -> Forgotten:
+) -> Deleted:
     """Delete what is past its time, at most `most` rows in one transaction.
 
     Ages count from `now`, but from at most a day after the time that the last finished run counted
@@ -175,12 +177,12 @@ def forget_old(
     Raises:
         LedgerUnavailable: the ledger could not be read or written; the steps before stay done.
     """
-    forgotten = Forgotten()
+    forgotten = Deleted()
     with reading(engine) as connection:
         last = moment_of(value_of(connection, RETAINED_UPTO))
     upto = now if last is None else min(now, last + _FURTHEST)
     for rule in RULES:
-        if isinstance(rule, Limited) and not forgotten.more:
+        if isinstance(rule, KeptFor) and not forgotten.more:
             for changed in _steps(engine, rule, upto - rule.kept_for, most):
                 name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name
                 forgotten.rows[name] = forgotten.rows.get(name, 0) + changed
@@ -193,7 +195,7 @@ def forget_old(
     return forgotten
 
 
-def _steps(engine: Engine, rule: Limited, before: datetime, most: int) -> Iterator[int]:
+def _steps(engine: Engine, rule: KeptFor, before: datetime, most: int) -> Iterator[int]:
     """Delete step by step, and yield after each how many rows it was."""
     key = tuple_(*rule.table.primary_key)
     wanted = (
@@ -213,7 +215,7 @@ def _steps(engine: Engine, rule: Limited, before: datetime, most: int) -> Iterat
             yield step
 
 
-def _forget(connection: Connection, rule: Limited, where: ColumnElement[bool]) -> int:
+def _forget(connection: Connection, rule: KeptFor, where: ColumnElement[bool]) -> int:
     # Rows that another transaction has locked are left out, so that no two wait for each other.
     key = list(rule.table.primary_key)
     free = tuple_(*key).in_(select(*key).where(where).with_for_update(skip_locked=True))

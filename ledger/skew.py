@@ -22,9 +22,9 @@ from sqlalchemy import (
 )
 
 from ledger.tables import UNFINISHED_ACTIONS, UNFINISHED_LOOKUPS, actions, lookups, outages
+from schemas.actions import ActionState, LookupState
+from schemas.events import TOLERANCE
 from schemas.reasons import Reason
-from schemas.skew import TOLERANCE
-from schemas.states import ActionState, LookupState
 
 
 def is_lease_over(

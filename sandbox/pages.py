@@ -13,8 +13,7 @@ from sandbox.misbehaviour.switch import Group, Kind, Parameter, Refused
 from sandbox.records import Record
 from sandbox.stage import Stage, entity_named
 from sandbox.tenant import Tenant
-from schemas.entity import Entity
-from schemas.vocabulary import CoworkerKind
+from schemas.entity import CoworkerKind, Entity
 
 _SHOWN_DELIVERIES = 12
 _SHOWN_MAILS = 8

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from schemas.entity import Entity
-from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
+from schemas.entity import CompletionType, CoworkerKind, Entity, UnlockType, Visibility
 
 Record = dict[str, Any]  # field name -> value, as at the source; times are aware datetimes
 Entry = Mapping[str, Any]

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from sandbox.misbehaviour.catalogue import switch_named
 from sandbox.misbehaviour.switch import Refused
 from sandbox.records import DEFAULT_ZONE, LANGUAGES, ZONES
-from schemas.vocabulary import CompletionType, CoworkerKind
+from schemas.entity import CompletionType, CoworkerKind
 
 _LARGEST_CROWD = 1_000_000
 

@@ -19,8 +19,7 @@ from sandbox.misbehaviour.board import Board
 from sandbox.misbehaviour.switch import Refused
 from sandbox.records import Record
 from sandbox.world import World, built_in_world
-from schemas.entity import Entity
-from schemas.vocabulary import CompletionType
+from schemas.entity import CompletionType, Entity
 
 # The relations that have an index.
 RELATIONS: Mapping[Entity, tuple[str, ...]] = {

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from sandbox.misbehaviour.board import Board
 from sandbox.misbehaviour.switch import Settings
 from sandbox.records import Record
-from schemas.entity import Entity
-from schemas.vocabulary import CoworkerKind
+from schemas.entity import CoworkerKind, Entity
 
 # Left out of list and several-by-id rows (contract, section 3; the exact list is not published).
 LEFT_OUT_OF_LISTS = frozenset(

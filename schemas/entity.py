@@ -1,7 +1,14 @@
-"""The source's kinds of record that we know, their names in all spellings, and where they live."""
+"""The entities of the source that are followed, and the words its records use.
+
+The source's kinds of record that we know, their names in all spellings, and where they live.
+
+The source's enumerations that we use, with their numbers (contract, sections 2.1 to 2.6).
+
+The actions of webhooks are in `schemas.records.answers`.
+"""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Self
 
 
@@ -79,3 +86,36 @@ class References:
 
 
 NO_REFERENCES = References()
+
+
+class CoworkerKind(Enum):
+    """A customer is a person or a company; the source writes it as a word or as a number."""
+
+    INDIVIDUAL = 1
+    COMPANY = 2
+
+
+class CompletionType(IntEnum):
+    """What makes the portal count a lesson as done."""
+
+    NONE = 1  # not tracked: never completed
+    VISITED = 2  # by opening the page
+    BUTTON = 3
+    VIDEO = 4
+
+
+class UnlockType(IntEnum):
+    """When a lesson or section opens."""
+
+    IMMEDIATE = 1
+    SEQUENTIAL = 2
+    TIMED = 3
+
+
+class Visibility(IntEnum):
+    """Who sees a course."""
+
+    PUBLIC = 1
+    HIDDEN = 2
+    PRIVATE = 3
+    PAID = 4

@@ -8,8 +8,7 @@ see `schemas.reasons`.
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.reasons import Reason
-from schemas.refusals import REFUSALS, Refusal
+from schemas.reasons import REFUSALS, Reason, Refusal
 
 FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
 

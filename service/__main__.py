@@ -13,7 +13,7 @@ try:
     from workers.celery_environment import remove_celery_variables
 
     remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
-    from service.command import main
+    from service.cli.main import main
 except KeyboardInterrupt:
     sys.exit(INTERRUPTED)
 

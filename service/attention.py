@@ -9,23 +9,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ledger.beats import beats_ahead
-from ledger.catalogue import catalogue_of
+from ledger.credentials import catalogue_of
 from ledger.engine import Connection
+from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
+from ledger.monitoring import REFUSED_FOR, refused_since
 from ledger.outages import Outage, outages_now
-from ledger.refusals import REFUSED_FOR, refused_since
+from ledger.queries import Undecided, undecided
 from ledger.skew import clock_ahead
-from ledger.stories import Undecided, undecided
+from schemas.actions import ActionState
 from schemas.errors import ConfigurationError
+from schemas.events import TOLERANCE
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
-from schemas.skew import TOLERANCE
-from schemas.states import ActionState
-from service.hearing import HearingNow, loss_line, unusual_line
-from workers.decide.silence import Hearing
-from workers.workshop import read_rules
+from service.monitoring import MonitoringNow, loss_line, unusual_line
+from workers.context import read_rules
+from workers.decide.monitoring import Signal
 
 READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
 MAIL = "mail"
@@ -64,7 +64,7 @@ def needs_of(
     connection: Connection,
     parts: Mapping[str, str],
     now: datetime,
-    heard: HearingNow | None = None,
+    heard: MonitoringNow | None = None,
 ) -> list[Need]:
     """Return what needs a person, the most urgent first.
 
@@ -88,7 +88,7 @@ def clock_warnings(connection: Connection, now: datetime) -> Iterator[str]:
     if here is not None and abs(here) > TOLERANCE:
         way = "ahead of" if here > timedelta() else "behind"
         yield f"the clock of this machine is {_length(abs(here))} {way} the database server's"
-    for beat in beats_ahead(connection, now):
+    for beat in heartbeats_ahead(connection, now):
         if not beat.process.startswith(f"{socket.gethostname()}:"):
             yield (
                 f"{beat.kind} {beat.process} was last alive at {beat.at:%Y-%m-%d %H:%M} UTC by its "
@@ -146,10 +146,10 @@ def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:
         yield Need("hooks", "webhooks", alarm)
 
 
-def _hearing_needs(heard: HearingNow | None) -> Iterator[Need]:
+def _hearing_needs(heard: MonitoringNow | None) -> Iterator[Need]:
     if heard is None:
         return
-    if heard.silence.hearing is Hearing.DEAF:
+    if heard.silence.hearing is Signal.DEAF:
         yield Need("silence", "an unusual silence", unusual_line(heard.silence))
     for loss in heard.losses:
         yield Need("lost", "hooks or a relay that do not arrive", loss_line(loss))

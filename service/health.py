@@ -13,28 +13,27 @@ from pathlib import Path
 import structlog
 from flask import Blueprint, Response, jsonify, request
 
-from ledger.actions import next_action_at
-from ledger.beats import beats_ahead, last_beats
 from ledger.clock import Clock
 from ledger.controls import sending_of
+from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import Engine, check_writable, reading
+from ledger.heartbeats import heartbeats_ahead, last_heartbeats
 from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
-from ledger.outages import Outage, outages_now
-from ledger.refusals import REFUSED_FOR, refused_since
-from ledger.sign_ins import SignIn, sign_in_of
-from ledger.troubles import Trouble, source_troubles
+from ledger.monitoring import REFUSED_FOR, refused_since
+from ledger.outages import Outage, SourceOutage, outages_now, source_outages
+from ledger.outbox import next_action_at
+from schemas.actions import Mode
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
-from schemas.states import Mode
 from service.attention import READY, needs_of
-from service.hearing import check_part
+from service.monitoring import check_part
 from workers.actions.email.action import EmailAction
-from workers.bell import broker_answers
-from workers.broker.address import broker_url_now
+from workers.broker import broker_url_now
 from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
-from workers.supervisor import Failing, failing_programs
+from workers.local.supervisor import Failing, failing_programs
+from workers.wakeup import broker_answers
 
 LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
 _PARTS = {"serve": "web"}  # programs of `coursebell up` whose part has another name
@@ -148,7 +147,7 @@ def _failing(failing: Failing, *, with_errors: bool) -> str:
 def _works_without_broker(engine: Engine, now: datetime) -> bool:
     """Return whether a process that is workers and clock in one is alive: it needs no broker."""
     with reading(engine) as connection:
-        beat_at = last_beats(connection, now).get(NO_BROKER)
+        beat_at = last_heartbeats(connection, now).get(NO_BROKER)
     return beat_at is not None and (now - beat_at).total_seconds() <= SILENT_AFTER_S
 
 
@@ -171,7 +170,7 @@ def _broker(broker_url: str | None) -> str:
 def _nexudus(
     sign_in: SignIn,
     username: str | None,
-    troubles: list[Trouble],
+    troubles: list[SourceOutage],
     now: datetime,
     *,
     with_errors: bool,
@@ -270,9 +269,9 @@ def _ledger_parts(
     if ledger != "ok":
         return {"ledger": ledger}
     with reading(engine) as connection:
-        troubles = source_troubles(connection)
-        beats = last_beats(connection, now)
-        ahead = {beat.kind for beat in beats_ahead(connection, now)}
+        troubles = source_outages(connection)
+        beats = last_heartbeats(connection, now)
+        ahead = {beat.kind for beat in heartbeats_ahead(connection, now)}
         lookup_at = next_lookup_at(connection, now, lease_s=settings.lease_s)
         action_at = next_action_at(connection, now, lease_s=settings.lease_s)
         check = check_part(connection, settings, now, with_errors=with_errors)

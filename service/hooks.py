@@ -20,12 +20,11 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ledger.clock import Clock
-from ledger.intake import BEARER, Arrival, Origin
-from ledger.writer import GroupWriter
+from ledger.intake import BEARER, Arrival, GroupWriter, Origin
 from schemas.entity import Entity, followed_entity
 from schemas.errors import BadSignature, FieldErrors, TooLarge, Unreadable
 from schemas.notification import MOST_BYTES, Statements, parse_hook, parse_relay
-from schemas.refusals import Refusal
+from schemas.reasons import Refusal
 from schemas.settings import Settings
 from service.signature import claimed_digest, verify
 

@@ -1,21 +1,362 @@
-"""The process entry point of the web server: makes the application inside the server's worker."""
+"""The application that the web server runs, behind limits on slow and large requests.
 
+Collects request bodies within limits of time, size and memory, before a thread is occupied.
+
+The web server has no time limit for bodies, so a sender who stalls would keep its place for ever.
+Here every body has a deadline, and when too many are incomplete, the one that began first is given
+up: an authentic delivery arrives within milliseconds, so it is rarely that one.
+
+The front of the web server: reads requests, and runs the Flask application in threads.
+
+Granian calls `RequestGate` through RSGI, its own asynchronous interface. The front refuses what
+the head
+alone shows to be bad, before any of the body is read; it collects bodies within the limits of
+`service.rsgi`; and only a complete request occupies a thread.
+
+The process entry point of the web server: makes the application inside the server's worker.
+"""
+
+import asyncio
+import io
+import json
 import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from wsgiref.types import WSGIEnvironment
 
+from granian.rsgi import (  # type: ignore[attr-defined]  # granian marks no name as exported
+    HTTPProtocol,
+    ProtocolClosed,
+    ProtocolError,
+    Scope,
+)
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from schemas.errors import Overloaded, Rejected, TooLarge, TooSlow, UnknownRoute
+from schemas.notification import MOST_BYTES
+from service.app import SECURITY_HEADERS, Web, make_web
+from service.hooks import HOOKS, hook_guards
 from workers.celery_environment import remove_celery_variables
+from workers.environment import load
+from workers.heartbeat import share_lock
+from workers.logs import set_up_logs
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How much is buffered, and for how long. Sizes are in bytes."""
+
+    largest: int
+    deadline_s: float = 10.0
+    most_waiting: int = 512
+    most_held: int = 64 * 1024 * 1024
+    most_dropped: int = 16 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Upload:
+    timer: asyncio.Timeout
+    body: bytearray = field(default_factory=bytearray)
+    given_up: bool = False
+
+
+class Bodies:
+    """The request bodies in memory. Used from one event loop only."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self._limits = limits
+        self._waiting: dict[_Upload, None] = {}  # incomplete, in the order in which they began
+        self._held = 0
+        self._stopping = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Return how many bytes of bodies are in memory."""
+        return self._held
+
+    async def collect(self, chunks: AsyncIterator[bytes], declared: int | None) -> bytes:
+        """Return the whole body. `declared` is its Content-Length, None if it has none.
+
+        Raises:
+            TooLarge: it is over the limit. The rest is not read; see `drop`.
+            TooSlow: it did not arrive before the deadline.
+            Overloaded: it was given up for others, or because the server stops.
+            ConnectionError: the sender closed the connection before the end of the body.
+        """
+        if declared == 0:
+            return b""
+        too_large = TooLarge(f"the body has more than {self._limits.largest} bytes")
+        if declared is not None and declared > self._limits.largest:
+            raise too_large
+        async with self._upload(self._limits.deadline_s) as upload:
+            async for chunk in chunks:
+                if len(upload.body) + len(chunk) > self._limits.largest:
+                    raise too_large
+                upload.body += chunk
+                self._held += len(chunk)
+                self._make_room(upload)
+            body = bytes(upload.body)
+        if declared is not None and len(body) != declared:
+            # The server ends a body that was cut off as if it were complete.
+            raise ConnectionError("the sender closed the connection")
+        return body
+
+    async def drop(self, chunks: AsyncIterator[bytes], wait_s: float) -> None:
+        """Read the rest of a refused body and forget it, for as long as it keeps coming.
+
+        A client that writes its whole request before it reads would otherwise meet a reset
+        connection instead of the answer. `wait_s` is the longest pause between two chunks.
+        """
+        loop = asyncio.get_running_loop()
+        latest, dropped = loop.time() + self._limits.deadline_s, 0
+        with suppress(TooSlow, Overloaded):
+            async with self._upload(wait_s) as upload:
+                async for chunk in chunks:
+                    dropped += len(chunk)
+                    if dropped > self._limits.most_dropped or upload.given_up:
+                        return
+                    upload.timer.reschedule(min(loop.time() + wait_s, latest))
+
+    @contextmanager
+    def held(self, body: bytes) -> Iterator[None]:
+        """Count a complete body as memory in use for as long as it is worked on."""
+        self._held += len(body)
+        try:
+            yield
+        finally:
+            self._held -= len(body)
+
+    def stop(self) -> None:
+        """Give up every incomplete body, now and from now on."""
+        self._stopping = True
+        for upload in list(self._waiting):
+            self._give_up(upload)
+
+    @asynccontextmanager
+    async def _upload(self, seconds: float) -> AsyncIterator[_Upload]:
+        upload = _Upload(asyncio.timeout(seconds))
+        self._waiting[upload] = None
+        try:
+            async with upload.timer:
+                self._make_room(upload)
+                yield upload
+        except TimeoutError:
+            if upload.given_up:
+                raise Overloaded(is_stop=self._stopping) from None
+            raise TooSlow("the body did not arrive in time") from None
+        finally:
+            self._waiting.pop(upload, None)
+            if not upload.given_up:
+                self._held -= len(upload.body)
+
+    def _make_room(self, newest: _Upload) -> None:
+        if self._stopping:
+            raise Overloaded(is_stop=True)
+        if len(self._waiting) > self._limits.most_waiting:
+            self._give_up(next(iter(self._waiting)))
+        while self._held > self._limits.most_held:
+            oldest = next((one for one in self._waiting if one is not newest and one.body), None)
+            if oldest is None:
+                raise Overloaded
+            self._give_up(oldest)
+
+    def _give_up(self, upload: _Upload) -> None:
+        upload.given_up = True
+        self._held -= len(upload.body)
+        del self._waiting[upload]
+        upload.timer.reschedule(asyncio.get_running_loop().time())
+
+
+_ALIVE = "/healthz"
+_STRANGER_PAUSE_S = 0.2
+_SENDER_PAUSE_S = 2.0
+_SLASHES = re.compile("//+")
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOT_PASSED_ON = frozenset({"transfer-encoding", "connection"})
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+class RequestGate:
+    """The RSGI application of one web process."""
+
+    def __init__(self, web: Web, limits: BodyLimits) -> None:
+        self._web = web
+        self._guards = hook_guards(web.settings)
+        self._routes = web.app.url_map.bind("")
+        self._bodies = Bodies(limits)
+        # A delivery that waits for the ledger's commit costs a thread and nothing else. Others have
+        # their own, so that no flood of them delays a delivery or makes the process look dead.
+        self._hooks = _Lane("hooks", threads=32, most=2048)
+        self._pages = _Lane("pages", threads=4, most=64)
+        self._alive = _Lane("alive", threads=1, most=64)
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up incomplete bodies when the server is asked to stop: it waits for all requests.
+
+        Called by the server, which has set handlers on the loop already. They stay: the loop hears
+        of a signal through its wake-up descriptor, whatever Python's own handler is.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._bodies.stop))
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what the application opened. Called by the server after the last answer."""
+        del loop
+        for lane in (self._hooks, self._pages, self._alive):
+            lane.threads.shutdown()
+        self._web.close()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request."""
+        environ, chunks = _environ(scope), _Chunks(protocol)
+        # Where the client has gone, nobody reads the answer, and the server raises one of these.
+        with suppress(ProtocolClosed, ProtocolError):
+            try:
+                body = await self._receive(environ, chunks)
+                answer = await self._run(environ, body)
+            except Rejected as error:
+                answer = await self._refuse(environ, chunks, error)
+            except (ConnectionError, ProtocolClosed, ProtocolError):
+                answer = (400, [], b"")
+            protocol.response_bytes(*answer)
+
+    async def _receive(self, environ: WSGIEnvironment, chunks: AsyncIterator[bytes]) -> bytes:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if method in _WITHOUT_BODY:
+            return b""
+        try:
+            self._routes.match(path, method)
+        except HTTPException:
+            if not _is_delivery(environ):
+                return b""  # the application answers without reading
+            raise UnknownRoute("there is no such hook route") from None
+        if path in self._guards:
+            self._guards[path](environ)
+        declared = environ.get("CONTENT_LENGTH")
+        return await self._bodies.collect(chunks, None if declared is None else int(declared))
+
+    async def _run(self, environ: WSGIEnvironment, body: bytes) -> Answer:
+        """Run the application for a complete request, in a thread."""
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        lane = self._alive if environ["PATH_INFO"] == _ALIVE else self._pages
+        if _is_delivery(environ):
+            lane = self._hooks
+        with self._bodies.held(body):
+            return await lane.run(self._answer, environ)
+
+    async def _refuse(
+        self, environ: WSGIEnvironment, chunks: AsyncIterator[bytes], error: Rejected
+    ) -> Answer:
+        """Count a refused request; return its answer once the client is likely to read it."""
+        if not _is_delivery(environ):
+            error.refusal = None
+        refused = self._web.refusals.answer(error, environ["REMOTE_ADDR"])
+        if not refused.is_hurried and "HTTP_EXPECT" not in environ:
+            pause_s = _SENDER_PAUSE_S if isinstance(error, TooLarge) else _STRANGER_PAUSE_S
+            await self._bodies.drop(chunks, pause_s)
+        headers = {**SECURITY_HEADERS, "Content-Type": "application/json", "Connection": "close"}
+        if refused.retry_after_s is not None:
+            headers["Retry-After"] = str(refused.retry_after_s)
+        body = json.dumps({"error": refused.sentence}).encode() + b"\n"
+        return refused.status, _lower(headers.items()), body
+
+    def _answer(self, environ: WSGIEnvironment) -> Answer:
+        answer = Response.from_app(self._web.app, environ, buffered=True)
+        return answer.status_code, _lower(answer.headers), answer.get_data()
+
+
+class _Lane:
+    """Threads for one kind of request, of which at most `most` wait or are worked on."""
+
+    def __init__(self, name: str, *, threads: int, most: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, name)
+        self._most = most
+        self._running = 0
+
+    async def run(
+        self, answer: Callable[[WSGIEnvironment], Answer], environ: WSGIEnvironment
+    ) -> Answer:
+        """Run `answer` in a thread. Raises `Overloaded`."""
+        if self._running >= self._most:
+            raise Overloaded
+        self._running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, answer, environ)
+        finally:
+            self._running -= 1
+
+
+class _Chunks:
+    """The body of a request, whose iteration can be resumed; the server's own begins only once."""
+
+    def __init__(self, protocol: HTTPProtocol) -> None:
+        self._iterator: AsyncIterator[bytes] = protocol.__aiter__()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._iterator.__anext__()
+
+
+def _is_delivery(environ: WSGIEnvironment) -> bool:
+    path: str = environ["PATH_INFO"]
+    return environ["REQUEST_METHOD"] == "POST" and path.startswith(HOOKS)
+
+
+def _environ(scope: Scope) -> WSGIEnvironment:
+    """Return the request as WSGI has it (PEP 3333), still without its body."""
+    path = _SLASHES.sub("/", scope.path)
+    if not path.startswith(HOOKS):
+        path = scope.path
+    elif path != HOOKS:
+        path = path.rstrip("/")
+    server, _, port = scope.server.rpartition(":")
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path.encode("utf-8", "surrogatepass").decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "SERVER_NAME": server.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        if "_" in name or name in _NOT_PASSED_ON:
+            continue  # with an underscore it would pass for another header
+        key = name.upper().replace("-", "_")
+        if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+            key = f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def _lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    # The server counts the bytes of the body itself.
+    return [(name.lower(), value) for name, value in headers if name.lower() != "content-length"]
+
 
 remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
 
-from schemas.notification import MOST_BYTES  # noqa: E402 - only after that line
-from service.bodies import BodyLimits  # noqa: E402 - only after that line
-from service.front import Front  # noqa: E402 - only after that line
-from service.web import make_web  # noqa: E402 - only after that line
-from workers.continuity import share_lock  # noqa: E402 - only after that line
-from workers.environment import load  # noqa: E402 - only after that line
-from workers.logs import set_up_logs  # noqa: E402 - only after that line
 
 set_up_logs("web")
 _settings = load(os.environ)
 share_lock(Path(_settings.data_dir))
-front = Front(make_web(_settings), BodyLimits(MOST_BYTES))
+front = RequestGate(make_web(_settings), BodyLimits(MOST_BYTES))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from schemas.errors import BadSignature
-from schemas.refusals import Refusal
+from schemas.reasons import Refusal
 
 _HEX_DIGEST = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _BEYOND_ONE_UNIT = re.compile(r"[\U00010000-\U0010ffff]")

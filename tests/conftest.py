@@ -16,7 +16,8 @@ from schemas.settings import PLATFORM_NAMES
 from tests.sandbox.sandbox_rig import end_idle
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
-from workers.broker import choose, start
+from workers.broker import choose
+from workers.local.server import start
 
 _LONGEST_FIRST = ("month", "e2e", "pitfalls", "contract", "sandbox", "house", "unit")
 

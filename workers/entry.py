@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from workers.celery_environment import remove_celery_variables
-from workers.names import WITHOUT_BROKER
+from workers.queues import WITHOUT_BROKER
 
 _is_alone = WITHOUT_BROKER in sys.argv[1:]
 
@@ -28,12 +28,12 @@ from ledger.clock import SYSTEM_CLOCK  # noqa: E402 - see above
 from ledger.engine import open_engine  # noqa: E402 - same
 from schemas.errors import frames_of  # noqa: E402 - same
 from schemas.settings import Settings  # noqa: E402 - same
-from workers.bell import Bell  # noqa: E402 - same
-from workers.broker.connecting import IN_MEMORY  # noqa: E402 - same
-from workers.celery_app import make_worker_app, run_worker  # noqa: E402 - same
-from workers.clock import BellClock  # noqa: E402 - same
+from workers.app import make_worker_app, run_worker  # noqa: E402 - same
+from workers.broker import IN_MEMORY  # noqa: E402 - same
 from workers.environment import load  # noqa: E402 - same
 from workers.heartbeat import NO_BROKER  # noqa: E402 - same
+from workers.scheduler import Scheduler  # noqa: E402 - same
+from workers.wakeup import Wakeup  # noqa: E402 - same
 
 _log = structlog.get_logger("clock")
 
@@ -50,11 +50,11 @@ def _work_without_broker(settings: Settings) -> int:
     """Run the workers in this thread and the clock in another; return the exit code."""
     app = make_worker_app(settings)
     stop, failed = threading.Event(), threading.Event()
-    engine, bell = open_engine(settings.database_url), Bell(settings.broker_url, SYSTEM_CLOCK)
+    engine, wakeup = open_engine(settings.database_url), Wakeup(settings.broker_url, SYSTEM_CLOCK)
     kinds = ("clock", NO_BROKER)
-    clock = BellClock(
+    clock = Scheduler(
         engine,
-        bell,
+        wakeup,
         SYSTEM_CLOCK,
         check_every_s=settings.check_every_s,
         lease_s=settings.lease_s,
@@ -75,7 +75,7 @@ def _work_without_broker(settings: Settings) -> int:
     code = run_worker(app)
     stop.set()
     thread.join()
-    bell.close()
+    wakeup.close()
     engine.dispose()
     return 1 if failed.is_set() else code
 

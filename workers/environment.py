@@ -17,7 +17,7 @@ from schemas.settings import (
     is_set,
     load_settings,
 )
-from workers.broker.connecting import unusable_files
+from workers.broker import unusable_files
 
 _FILE = "_FILE"
 _LARGEST_FILE = (

@@ -1,26 +1,154 @@
-"""Says that this process is alive, at most every few seconds. A fault here stops nobody."""
+"""Shows that this process is alive, and finds out since when nothing ran.
 
+Notices a ledger that is older than it was, because somebody put a copy of it in place by hand.
+
+A file in the data folder says which ledger this machine last used, and when. Every process that
+beats writes it just after it told the ledger the same, so a ledger that knows less is a copy. What
+it may have sent since it was copied is then held (`ledger.heartbeats`) before anything leaves.
+
+The same processes hold a lock in the data folder, so that `coursebell restore` can tell whether
+any runs, also when the ledger itself is lost.
+
+Says that this process is alive, at most every few seconds. A fault here stops nobody.
+"""
+
+import contextlib
+import fcntl
+import json
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from ledger.beats import beat
 from ledger.clock import Clock
-from ledger.engine import Engine, reading, writing
+from ledger.controls import client_id_of
+from ledger.engine import Connection, Engine, reading, writing
+from ledger.heartbeats import LastAlive, notice_gap, record_heartbeat, remember_since
+from ledger.interventions import held_by_reason
 from ledger.skew import clock_ahead
 from schemas.errors import LedgerUnavailable
-from schemas.skew import TOLERANCE
-from workers.continuity import Continuity
+from schemas.events import TOLERANCE
+from schemas.reasons import Reason
 from workers.logs import RepeatedFault
+
+_LAST_ALIVE = "last_alive"
+_LOCK = "running.lock"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+_log = structlog.get_logger("ledger")
+
+
+def read_last_alive(folder: Path) -> LastAlive | None:
+    """Return which ledger this machine last used, and when; None if it does not say."""
+    try:
+        found = json.loads((folder / _LAST_ALIVE).read_text(encoding="utf-8"))
+        at = datetime.fromisoformat(found["at"])
+        return None if at.tzinfo is None else LastAlive(str(found["ledger"]), at)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_last_alive(folder: Path, last: LastAlive) -> bool:
+    """Remember when a ledger was last used here. False: the folder cannot be written."""
+    fresh = folder / f"{_LAST_ALIVE}.{os.getpid()}"
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_text(
+            json.dumps({"ledger": last.ledger_id, "at": last.at.isoformat()}), encoding="utf-8"
+        )
+        fresh.replace(folder / _LAST_ALIVE)
+    except OSError:
+        return False
+    return True
+
+
+class Continuity:
+    """Watches for one process that its ledger does not go back to an older state.
+
+    Make it before the engine opens its first connection. A connection that was opened while
+    `coursebell restore` replaces the file would keep using the file that was replaced.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._is_local = engine.dialect.name == "sqlite"
+        self._folder = folder
+        self._lock = share_lock(folder)
+        self._ledger_id: str | None = None
+        self._seen: LastAlive | None = None
+
+    def check(self, connection: Connection, now: datetime) -> None:
+        """Hold what may have been sent already, if the ledger is older than it was.
+
+        Belongs into the transaction that says that this process is alive, before that is said.
+        """
+        is_first = self._seen is None
+        if self._lock is None:
+            self._lock = share_lock(self._folder)
+        seen = self._seen or read_last_alive(self._folder)
+        gap = notice_gap(connection, seen, now, is_local=is_first and self._is_local)
+        if gap is not None:
+            held = held_by_reason(connection).get(Reason.RESTORED, 0)
+            _log.error("ledger.restored", known_until=str(gap.began_at), held=held)
+        self._ledger_id = client_id_of(connection)
+        if is_first and self._ledger_id is not None:
+            is_kept = seen is not None and seen.ledger_id == self._ledger_id
+            # Kept here before the ledger says so, or a process that starts now would miss it.
+            if is_kept or write_last_alive(self._folder, LastAlive(self._ledger_id, _LONG_AGO)):
+                remember_since(connection, now)
+
+    def note(self, now: datetime) -> None:
+        """Remember that the ledger knows that this process is alive, once that is committed."""
+        if self._ledger_id is not None:
+            self._seen = LastAlive(self._ledger_id, now)
+            write_last_alive(self._folder, self._seen)
+
+    def close(self) -> None:
+        """Say that this process no longer runs."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def share_lock(folder: Path) -> int | None:
+    """Say that a process runs that uses this folder, until what is returned is closed.
+
+    Waits while `coursebell restore` is at it. None: the folder cannot be written.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Keep processes that use this folder from starting; give False if one runs already."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    except OSError:  # a file system without locks
+        yield True
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
 
 EVERY_S = 5.0
 NO_BROKER = "no-broker"  # the kind of a process that is workers and clock in one
 SILENT_AFTER_S = 60.0  # a kind of process not heard of for so long is taken for dead
 
-_log = structlog.get_logger("heartbeat")
+_heartbeat_log = structlog.get_logger("heartbeat")
 
 
 class Heartbeat:
@@ -37,7 +165,7 @@ class Heartbeat:
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._continuity = None if data_folder is None else Continuity(engine, data_folder)
-        self._faults = RepeatedFault(_log.bind(kind=kind), "heartbeat.written", clock)
+        self._faults = RepeatedFault(_heartbeat_log.bind(kind=kind), "heartbeat.written", clock)
         self._next = 0.0
         self._has_begun = False
 
@@ -73,7 +201,7 @@ class Heartbeat:
         with reading(self._engine) as connection:
             ahead = clock_ahead(connection, self._clock.now())
         if ahead is not None and abs(ahead) > TOLERANCE:
-            _log.warning(
+            _heartbeat_log.warning(
                 "clock.differs",
                 ahead_of_database_s=round(ahead.total_seconds()),
                 next_step="Set the clocks of all machines by NTP.",
@@ -84,7 +212,7 @@ class Heartbeat:
         with writing(self._engine) as connection:
             if self._continuity is not None:
                 self._continuity.check(connection, now)
-            beat(connection, self._kind, self._process, now)
+            record_heartbeat(connection, self._kind, self._process, now)
         if self._continuity is not None:
             self._continuity.note(now)
         self._has_begun = True

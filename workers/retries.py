@@ -1,9 +1,18 @@
 """When to try again: the one place with numbers about waiting. Pure; chance is handed in."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.outages import OUTAGE_REASONS
+from schemas.errors import (
+    NotThereYet,
+    RecordStuck,
+    SourceError,
+    SourceRefused,
+    SourceThrottled,
+    Transient,
+)
 from schemas.reasons import Reason
 
 # Waiting for the source or the ledger: quickly at first, since most trouble is short.
@@ -97,3 +106,37 @@ def outage_wait_s(reason: Reason, failures: int) -> float:
 
 def _jittered(wait_s: float, chance: float) -> float:
     return wait_s * (0.75 + 0.5 * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Until when to wait, and why. Unless it `counts`, this was no failed try."""
+
+    reason: Reason
+    until: datetime
+    counts: bool = True
+
+
+def back_off_after(error: SourceError, tries: int, now: datetime, *, chance: float) -> BackOff:
+    """Return how long to wait after the `tries`-th try failed with this error."""
+    if isinstance(error, SourceRefused):
+        return BackOff(Reason.NEXUDUS_REFUSED, refused_again_at(now, tries, chance=chance))
+    if isinstance(error, NotThereYet):
+        tries = min(tries, 2)  # it is a matter of seconds, and then of a decision
+    wish = error.retry_after_s if isinstance(error, Transient) else None
+    # With a stated wait this was no failure, and the wait need not grow each time.
+    counts = wish is None
+    until = lookup_again_at(now, tries if counts else 1, retry_after_s=wish, chance=chance)
+    return BackOff(_reason(error), until, counts)
+
+
+def _reason(error: SourceError) -> Reason:
+    match error:
+        case SourceThrottled():
+            return Reason.NEXUDUS_BUSY
+        case RecordStuck():
+            return Reason.RECORD_STUCK
+        case NotThereYet():
+            return Reason.NOT_THERE_YET
+        case _:
+            return Reason.NEXUDUS_DOWN

@@ -2,7 +2,7 @@
 
 A lookup or action task ends after some seconds even if more is due, and wakes a worker for the
 rest, so that lookups and actions take turns. Upkeep may take minutes, in the few children that
-`Shared.upkeep_slot` allows; the others stay free for lookups and actions.
+`SharedState.upkeep_slot` allows; the others stay free for lookups and actions.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,13 @@ from functools import partial, wraps
 import structlog
 from celery import shared_task
 
-from ledger.beats import give_lease_back, take_lease
 from ledger.engine import reading, writing
-from ledger.retention import forget_old
+from ledger.heartbeats import release_lease, take_lease
+from ledger.retention import delete_old
 from schemas.errors import SourceRefused, Transient
-from workers.check.backfill import missed_in
-from workers.check.catalogue import learn_catalogue
-from workers.check.check import check_all
-from workers.child import Child, this_child
 from workers.deliver.claim import perform_batch, sweep
-from workers.lookup.drain import drain_batch
-from workers.names import (
+from workers.lookup.claim import drain_batch
+from workers.queues import (
     ACTION_PERFORM,
     HOOKS_CHECK,
     LEDGER_RETAIN,
@@ -34,8 +30,11 @@ from workers.names import (
 )
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import probe_all
+from workers.sync.backfill import backfill_gap
+from workers.sync.poll import learn_catalogue, poll_all
 from workers.sync.reconcile import is_nightly_due, nightly
 from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
+from workers.worker_process import WorkerProcess, this_process
 
 _LONGEST_S = 10.0
 _PAUSE_S = 0.05  # between two steps of deleting, so that other writers get a turn
@@ -46,17 +45,17 @@ _WEBHOOKS_LEASE_S = 300.0  # a task is ended by then
 _log = structlog.get_logger("task")
 
 
-def _upkeep_task(name: str) -> Callable[[Callable[[Child], None]], Callable[[], None]]:
+def _upkeep_task(name: str) -> Callable[[Callable[[WorkerProcess], None]], Callable[[], None]]:
     """Register a task of the queue `upkeep`, which does nothing while its slot is taken.
 
     The sweep wakes a worker for a task that was refused, until its slot is free.
     """
 
-    def register(do: Callable[[Child], None]) -> Callable[[], None]:
+    def register(do: Callable[[WorkerProcess], None]) -> Callable[[], None]:
         @shared_task(name=name)
         @wraps(do)
         def run() -> None:
-            child = this_child()
+            child = this_process()
             with child.shared.upkeep_slot(name) as is_free:
                 if is_free:
                     do(child)
@@ -69,12 +68,12 @@ def _upkeep_task(name: str) -> Callable[[Callable[[Child], None]], Callable[[], 
 @shared_task(name=LOOKUP_DRAIN)
 def drain_lookups() -> None:
     """Read the records that are due, batch after batch."""
-    child = this_child()
+    child = this_process()
 
     def batch() -> int:
-        claimed, planned = drain_batch(child.workshop.looking_up)
+        claimed, planned = drain_batch(child.context.lookup_context)
         if planned:
-            child.workshop.bell.ring(ACTION_PERFORM)
+            child.context.wakeup.wake(ACTION_PERFORM)
         return claimed
 
     _until_done(batch, LOOKUP_DRAIN)
@@ -83,28 +82,28 @@ def drain_lookups() -> None:
 @shared_task(name=ACTION_PERFORM)
 def perform_actions() -> None:
     """Perform the actions that are due, batch after batch, unless enough children are at it."""
-    child = this_child()
-    tools = child.workshop
+    child = this_process()
+    tools = child.context
     with child.shared.mail_slot() as is_free, child.shared.finishing():
         if is_free:
             _until_done(
-                lambda: perform_batch(tools.performing, tools.looking_up.source), ACTION_PERFORM
+                lambda: perform_batch(tools.delivery, tools.lookup_context.source), ACTION_PERFORM
             )
 
 
 @shared_task(name=OUTBOX_SWEEP)
 def sweep_outbox() -> None:
     """Settle what a lost worker left behind, and wake workers for what was never started."""
-    child = this_child()
-    sweep(child.workshop.performing)
+    child = this_process()
+    sweep(child.context.delivery)
     child.heartbeat.beat()
-    child.workshop.bell.ring(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())
+    child.context.wakeup.wake(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())
 
 
 @_upkeep_task(LEDGER_RETAIN)
-def retain_ledger(child: Child) -> None:
+def retain_ledger(child: WorkerProcess) -> None:
     """Delete what has been kept long enough, in small steps with pauses between them."""
-    tools, clock = child.workshop, child.workshop.clock
+    tools, clock = child.context, child.context.clock
     end = clock.monotonic() + _LONGEST_S
 
     def go_on() -> bool:
@@ -112,16 +111,16 @@ def retain_ledger(child: Child) -> None:
         child.heartbeat.beat()
         return clock.monotonic() < end and not child.shared.is_stopping()
 
-    forgotten = forget_old(tools.engine, tools.clock.now(), go_on=go_on)
+    forgotten = delete_old(tools.engine, tools.clock.now(), go_on=go_on)
     _log.info("ledger.retained", **forgotten.rows)
     if forgotten.more and not child.shared.is_stopping():
-        tools.bell.ring(LEDGER_RETAIN)
+        tools.wakeup.wake(LEDGER_RETAIN)
 
 
 @_upkeep_task(SOURCE_PROBE)
-def probe_source(child: Child) -> None:
+def probe_source(child: WorkerProcess) -> None:
     """Find out, now and then, whether several records may be read with one question."""
-    tools = child.workshop
+    tools = child.context
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PROBE_S, lambda: None)
     try:
         with tools.sources.lend(patience) as source:
@@ -131,32 +130,32 @@ def probe_source(child: Child) -> None:
 
 
 @_upkeep_task(SOURCE_CHECK)
-def check_source(child: Child) -> None:
+def check_source(child: WorkerProcess) -> None:
     """Poll: list what changed, and have what is new read."""
-    tools = child.workshop
-    done = check_all(tools.checking, for_s=_LONGEST_S)
+    tools = child.context
+    done = poll_all(tools.sync, for_s=_LONGEST_S)
     if done.news:
-        tools.bell.ring(LOOKUP_DRAIN)
+        tools.wakeup.wake(LOOKUP_DRAIN)
     if done.more:
-        tools.bell.ring(SOURCE_CHECK)
+        tools.wakeup.wake(SOURCE_CHECK)
     else:
-        learn_catalogue(tools.checking, tools.performing.setup.rules)
+        learn_catalogue(tools.sync, tools.delivery.setup.rules)
 
 
 @_upkeep_task(SOURCE_RECONCILE)
-def reconcile_source(child: Child) -> None:
+def reconcile_source(child: WorkerProcess) -> None:
     """Compare everything in Nexudus with everything in the ledger, once a night."""
-    tools = child.workshop
+    tools = child.context
     with reading(tools.engine) as connection:
-        due = is_nightly_due(connection, tools.clock.now(), tools.performing.setup.zone)
-    if due and nightly(tools.checking, tools.clock.monotonic() + _NIGHTLY_S):
-        tools.bell.ring(LOOKUP_DRAIN)
+        due = is_nightly_due(connection, tools.clock.now(), tools.delivery.setup.zone)
+    if due and nightly(tools.sync, tools.clock.monotonic() + _NIGHTLY_S):
+        tools.wakeup.wake(LOOKUP_DRAIN)
 
 
 @_upkeep_task(HOOKS_CHECK)
-def check_hooks(child: Child) -> None:
+def check_hooks(child: WorkerProcess) -> None:
     """Check the webhooks that call us."""
-    tools = child.workshop
+    tools = child.context
     now, holder = tools.clock.now(), tools.clock.new_id()
     with writing(tools.engine) as connection:
         if not is_check_due(connection, now):
@@ -165,21 +164,21 @@ def check_hooks(child: Child) -> None:
             return
     end = tools.clock.monotonic() + ROUND_S
     # The backfill of all webhooks together has what is left of the check's time.
-    backfill = partial(missed_in, tools.checking, end=end)
+    backfill = partial(backfill_gap, tools.sync, end=end)
     try:
         if check_webhooks(replace(tools.webhooks, backfill=backfill), now, end=end).asked_for:
-            tools.bell.ring(LOOKUP_DRAIN)
+            tools.wakeup.wake(LOOKUP_DRAIN)
     finally:
         with writing(tools.engine) as connection:
-            give_lease_back(connection, HOOKS_CHECK, holder)
+            release_lease(connection, HOOKS_CHECK, holder)
 
 
 def _until_done(batch: Callable[[], int], task: str) -> None:
-    child = this_child()
-    clock = child.workshop.clock
+    child = this_process()
+    clock = child.context.clock
     end = clock.monotonic() + _LONGEST_S
     while not child.shared.is_stopping() and batch():
         child.heartbeat.beat()
         if clock.monotonic() > end:
-            child.workshop.bell.ring(task)
+            child.context.wakeup.wake(task)
             return

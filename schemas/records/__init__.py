@@ -11,6 +11,13 @@ from marshmallow import Schema, ValidationError
 
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable
+from schemas.records.answers import (
+    ACTION_NAMES,
+    WebHook,
+    WebHookSchema,
+    action_name,
+    course_actions,
+)
 from schemas.records.courses import (
     CompletedLesson,
     CompletedLessonSchema,
@@ -34,13 +41,6 @@ from schemas.records.people import (
     TimeZoneSchema,
     User,
     UserSchema,
-)
-from schemas.records.web_hook import (
-    ACTION_NAMES,
-    WebHook,
-    WebHookSchema,
-    action_name,
-    course_actions,
 )
 
 __all__ = [

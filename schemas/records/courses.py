@@ -5,19 +5,19 @@ from datetime import datetime
 
 from marshmallow import fields
 
-from schemas.base import SourceSchema
+from schemas.entity import CompletionType, CoworkerKind, UnlockType, Visibility
 from schemas.fields import (
     CoworkerKindField,
     Flag,
     MaybeKnown,
     RecordId,
+    SourceSchema,
     SourceTime,
     Text,
     optional_id,
     optional_text,
     optional_time,
 )
-from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 
 
 @dataclass(frozen=True, slots=True)

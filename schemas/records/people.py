@@ -7,17 +7,17 @@ the address of the account. None of these has a field here, so none can be kept,
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.base import SourceSchema
+from schemas.entity import CoworkerKind
 from schemas.fields import (
     CoworkerKindField,
     Flag,
     RecordId,
+    SourceSchema,
     SourceTime,
     Text,
     optional_id,
     optional_text,
 )
-from schemas.vocabulary import CoworkerKind
 
 
 @dataclass(frozen=True, slots=True)

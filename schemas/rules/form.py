@@ -12,11 +12,11 @@ from typing import Any, ClassVar, TypeVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from schemas.base import HouseSchema
+from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import ABOUT_GONE, EventKind
+from schemas.fields import InternalSchema
 from schemas.rules.model import Flood, QuietHours, Stream, Timing, Where
 from schemas.text import Text, one_of
-from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
 
 Parsed = TypeVar("Parsed")
 Word = TypeVar("Word", bound=Enum)
@@ -156,7 +156,7 @@ _COUNTABLE = {
 }
 
 
-class FormSchema(HouseSchema):
+class FormSchema(InternalSchema):
     """A mapping in the rules file. Loads into a plain dict unless it says otherwise."""
 
     record_class: ClassVar[type[Any]] = dict

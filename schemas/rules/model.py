@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from enum import StrEnum
 
+from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import EventKind
 from schemas.text import folded, nearest
-from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
 
 
 class Stream(StrEnum):

@@ -1,7 +1,7 @@
 """The address of a Redis-like broker, taken apart once for every library that connects to it.
 
 Celery, the limiter's client and our PING each read such an address in their own way; what one of
-them needs makes another fail. So none of them is given the text: see `workers.broker.connecting`.
+them needs makes another fail. So none of them is given the text: see `workers.broker`.
 """
 
 import re

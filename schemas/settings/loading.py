@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from marshmallow import ValidationError
 
-from schemas.base import HouseSchema
 from schemas.errors import ConfigurationError
+from schemas.fields import InternalSchema
 from schemas.settings import addresses
 from schemas.settings.addresses import MailAddress, SmtpServer
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings, whole_number
@@ -32,7 +32,7 @@ def _field(doc: SettingDoc) -> Text[Any]:
     return Text(doc.parse, data_key=doc.name, **default)
 
 
-class _SettingsSchema(HouseSchema):
+class _SettingsSchema(InternalSchema):
     record_class = dict
 
 

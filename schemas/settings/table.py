@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import ValidationError
 
+from schemas.actions import Mode
 from schemas.settings import addresses
 from schemas.settings.addresses import Listen, MailAddress, SmtpServer
-from schemas.states import Mode
 from schemas.text import one_of
 
 Parsed = TypeVar("Parsed")

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas.entity import CompletionType, CoworkerKind, UnlockType, Visibility
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson
-from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 
 NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 COURSE_ID, COWORKER_ID, COURSE_MEMBER_ID = 1234, 77, 9001

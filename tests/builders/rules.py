@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from schemas.entity import CompletionType
 from schemas.events import Event, EventKind
 from schemas.rules import Rule, Rules, Stream, Timing, Where
-from schemas.vocabulary import CompletionType
 from tests.builders.records import COURSE_ID, COURSE_MEMBER_ID, COWORKER_ID, NOON
 
 COUNTS = frozenset({CompletionType.VISITED, CompletionType.BUTTON, CompletionType.VIDEO})

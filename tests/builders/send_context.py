@@ -4,8 +4,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.people import Person
-from schemas.states import Mode
-from schemas.vocabulary import CoworkerKind
+from schemas.actions import Mode
+from schemas.entity import CoworkerKind
 from tests.builders.records import COWORKER_ID, NOON, course, course_member
 from tests.builders.rules import event, rule
 from workers.actions.email.action import EmailAction

@@ -5,11 +5,11 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from ledger.actions import claim_actions
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine, writing
 from ledger.lookups import claim_lookups
 from ledger.migrate import migrate
+from ledger.outbox import claim_actions
 
 _MOST = 3
 

@@ -12,12 +12,13 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import Table, select
 
-from ledger.actions import ClaimedAction, claim_actions, plan_action
+from ledger.actions import plan_action
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import keep_event
 from ledger.intake import Arrival, Origin, keep_arrivals
 from ledger.lookups import Claim, claim_lookups
+from ledger.outbox import ClaimedAction, claim_actions
 from schemas.actions import Plan
 from schemas.entity import Entity
 from schemas.events import Event, EventKind, lesson_completed_key

@@ -12,8 +12,8 @@ from ledger.migrate import migrate
 from schemas.settings import Settings, load_settings
 from tests.contract.study_rig import Space
 from workers.actions.registry import make_actions
+from workers.context import read_rules
 from workers.deliver.context import DeliveryTools
-from workers.workshop import read_rules
 
 
 class SpaceWithEveryKind(Space):
@@ -22,8 +22,8 @@ class SpaceWithEveryKind(Space):
     settings: Settings
 
     @property
-    def performing(self) -> DeliveryTools:
-        tools = super().performing
+    def delivery(self) -> DeliveryTools:
+        tools = super().delivery
         return replace(tools, setup=replace(tools.setup, actions=make_actions(self.settings)))
 
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from schemas.entity import Entity
 from tests.contract.study_rig import Space
 from tests.doubles.fake_source import FakeSource
-from workers.check.tools import Checking
 from workers.source.limits import Patience, Urgency
 from workers.source.records import Changes
 from workers.sync.compare import Comparison, Scope, compare
 from workers.sync.reconcile import How, bring_in
+from workers.sync.rows import SyncContext
 
 
 class ListingSource(FakeSource):
@@ -38,8 +38,8 @@ class ListingSource(FakeSource):
             self.between()
 
 
-def checking(space: Space) -> Checking:
-    return Checking(space.engine, space.lend, space.clock)
+def sync(space: Space) -> SyncContext:
+    return SyncContext(space.engine, space.lend, space.clock)
 
 
 def patience() -> Patience:
@@ -47,11 +47,11 @@ def patience() -> Patience:
 
 
 def compared(space: Space, scope: Scope | None = None) -> Comparison:
-    return compare(checking(space), scope or Scope(), patience())
+    return compare(sync(space), scope or Scope(), patience())
 
 
 def brought(space: Space, how: How, scope: Scope | None = None) -> int:
     """Compare, bring in, and do all that is due then; return how many were brought in."""
-    number = bring_in(checking(space), compared(space, scope), how)
+    number = bring_in(sync(space), compared(space, scope), how)
     space.work()
     return number

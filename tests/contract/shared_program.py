@@ -5,10 +5,10 @@ import signal
 import sys
 import time
 
-from workers.names import LEDGER_RETAIN, SOURCE_CHECK, SOURCE_RECONCILE
-from workers.shared import Shared
+from workers.queues import LEDGER_RETAIN, SOURCE_CHECK, SOURCE_RECONCILE
+from workers.shared_state import SharedState
 
-SHARED = Shared(workers=2)
+SHARED = SharedState(workers=2)
 
 
 def in_child(scene: str) -> tuple[int, int]:

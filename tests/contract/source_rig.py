@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
-from schemas.states import Mode
+from schemas.actions import Mode
 from tests.contract.ledger_rig import NOW
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running

@@ -17,13 +17,12 @@ from ledger.controls import begin_with, change_mode
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.tables import actions, events, lookups
-from schemas.entity import Entity
+from schemas.actions import Mode
+from schemas.entity import CoworkerKind, Entity
 from schemas.notification import Notification
 from schemas.records import CompletedLesson, CourseMember, Coworker
 from schemas.rules import Rules, load_rules
 from schemas.settings import MailAddress
-from schemas.states import Mode
-from schemas.vocabulary import CoworkerKind
 from tests.builders.records import COURSE_ID, NOON, course, course_member, lesson
 from tests.contract.source_rig import HandClock
 from tests.doubles.catching_mailer import CatchingMailer
@@ -33,9 +32,8 @@ from workers.actions.email.letter import Letters
 from workers.actions.registry import kinds_for_rules
 from workers.deliver.claim import perform_batch
 from workers.deliver.context import DeliveryTools, SendSetup
-from workers.lookup.conclude import Deciding
-from workers.lookup.drain import drain_batch
-from workers.lookup.settling import LookingUp
+from workers.lookup.claim import LookupContext, drain_batch
+from workers.lookup.commit import DecideContext
 from workers.source.limits import Patience
 
 LISBON = ZoneInfo("Europe/Lisbon")
@@ -78,11 +76,13 @@ class Space:
         yield self.source
 
     @property
-    def looking_up(self) -> LookingUp:
-        return LookingUp(self.engine, self.lend, Deciding(self.rules, LISBON), self.clock, 60)
+    def lookup_context(self) -> LookupContext:
+        return LookupContext(
+            self.engine, self.lend, DecideContext(self.rules, LISBON), self.clock, 60
+        )
 
     @property
-    def performing(self) -> DeliveryTools:
+    def delivery(self) -> DeliveryTools:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
         email = EmailAction(_letters(), self.mailer, head)
         setup = SendSetup(self.rules, LISBON, "a-key-for-hashes", {email.kind: email})
@@ -150,12 +150,12 @@ class Space:
 
     def look_up(self) -> None:
         """Do all look-ups that are due now, and perform nothing."""
-        while drain_batch(self.looking_up)[0]:
+        while drain_batch(self.lookup_context)[0]:
             pass
 
     def work(self) -> None:
         """Do all that is due now."""
-        while drain_batch(self.looking_up)[0] or perform_batch(self.performing, self.lend):
+        while drain_batch(self.lookup_context)[0] or perform_batch(self.delivery, self.lend):
             pass
 
     def later(self, **duration: float) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders.records import NOON
 from tests.contract.ledger_rig import ROOT
-from tests.contract.study_rig import NOON
 
 PAGE = (ROOT / "docs" / "adding-an-action.md").read_text(encoding="utf-8")
 STEP = re.compile(r"^(\d+)\. (.*?)(?=^\d+\. |^#|\Z)", re.MULTILINE | re.DOTALL)

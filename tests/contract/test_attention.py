@@ -8,28 +8,26 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.actions import settle_action
-from ledger.beats import beat
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
+from ledger.credentials import SignIn, keep_sign_in
 from ledger.engine import Engine, open_engine, reading, writing
+from ledger.heartbeats import record_heartbeat
+from ledger.interventions import send_again
 from ledger.lookups import fail_lookup
+from ledger.monitoring import count_refusals
 from ledger.outages import note_outage
+from ledger.outbox import settle_action
 from ledger.people import accept_person
-from ledger.refusals import count_refusals
-from ledger.resending import send_again
-from ledger.sign_ins import SignIn, keep_sign_in
-from schemas.actions import Outcome
+from schemas.actions import ActionState, Mode, Outcome
 from schemas.entity import FOLLOWED
-from schemas.reasons import Reason
-from schemas.refusals import Refusal
+from schemas.reasons import Reason, Refusal
 from schemas.settings import load_settings
-from schemas.states import ActionState, Mode
+from service.app import make_web
 from service.attention import Need, needs_of
-from service.command.status import status
+from service.cli.status import status
 from service.health import readiness
-from service.web import make_web
 from tests.contract.ledger_rig import (
     ANA,
     NOW,
@@ -44,10 +42,10 @@ from tests.contract.ledger_rig import (
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.bell import Bell
-from workers.clock import FIRST_LOOK_EVERY, BellClock
 from workers.heartbeat import NO_BROKER
-from workers.names import SOURCE_CHECK
+from workers.queues import SOURCE_CHECK
+from workers.scheduler import FIRST_LOOK_EVERY, Scheduler
+from workers.wakeup import Wakeup
 
 WELL = {"ledger": "ok", "mail": "ok", "worker": "ok"}
 SETTINGS = load_settings({"COURSEBELL_NEXUDUS_USERNAME": "a@b.example"})
@@ -175,7 +173,7 @@ def test_processes_that_start_together_are_not_called_dead_at_once(
 ) -> None:
     if last_beat_s is not None:
         with writing(ledger_engine) as connection:
-            beat(connection, "worker", "one", at(last_beat_s))
+            record_heartbeat(connection, "worker", "one", at(last_beat_s))
 
     def worker(seconds: float) -> str:
         return readiness(SETTINGS, ledger_engine, at(seconds), started_at=NOW)["worker"]
@@ -186,15 +184,15 @@ def test_processes_that_start_together_are_not_called_dead_at_once(
         "start it with `coursebell worker`" in (readiness(SETTINGS, ledger_engine, NOW)["worker"])
     )
     with writing(ledger_engine) as connection:
-        beat(connection, "worker", "one", at(60))
+        record_heartbeat(connection, "worker", "one", at(60))
     assert worker(61) == "ok"
 
 
 def test_the_first_look_is_asked_for_until_it_ended_unless_nexudus_refuses(
     ledger_engine: Engine,
 ) -> None:
-    clock, bell = HandClock(NOW), Bell(None, SYSTEM_CLOCK)
-    ticking = BellClock(ledger_engine, bell, clock, check_every_s=300)
+    clock, wakeup = HandClock(NOW), Wakeup(None, SYSTEM_CLOCK)
+    ticking = Scheduler(ledger_engine, wakeup, clock, check_every_s=300)
 
     def asked(ticks: int = FIRST_LOOK_EVERY) -> int:
         return sum(SOURCE_CHECK in ticking.tick() for _ in range(ticks))
@@ -209,7 +207,7 @@ def test_the_first_look_is_asked_for_until_it_ended_unless_nexudus_refuses(
         check_of(ledger_engine, None)
         assert asked() == 0
     finally:
-        bell.close()
+        wakeup.close()
 
 
 def check_of(engine: Engine, reason: Reason | None) -> None:
@@ -232,7 +230,7 @@ def here(tmp_path: Path) -> dict[str, str]:
     with writing(engine) as connection:
         begin_with(connection, Mode.SENDING, now, SYSTEM_CLOCK.new_id())
         for kind in ("worker", "clock", NO_BROKER):
-            beat(connection, kind, "one", now)
+            record_heartbeat(connection, kind, "one", now)
         keep_sign_in(connection, SignIn(1, "a", "r", now, now + timedelta(hours=1)))
     engine.dispose()
     return {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_DATABASE_URL": url}

@@ -11,31 +11,32 @@ import pytest
 
 from ledger.checks import CheckKind, Run, runs
 from ledger.engine import Engine, reading, writing
-from ledger.holding import release_held
+from ledger.interventions import release_held
 from ledger.people import accept_person
 from ledger.tables import notifications, records
+from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
-from schemas.states import Mode
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.doubles.fake_source import FakeSource
-from workers.check.backfill import (
-    REVIEWED,
-    REVIEWED_WITH_OLD,
-    FirstLookAwaited,
-    Found,
-    Unfinished,
-    missed_in,
-    person,
-    window,
-)
-from workers.check.check import check, check_all
-from workers.check.review import read_found, review
-from workers.check.tools import Checking
 from workers.deliver.forecast import Expected
 from workers.source.limits import Patience, Urgency
 from workers.source.records import Changes
+from workers.sync.backfill import (
+    REVIEWED,
+    REVIEWED_WITH_OLD,
+    BackfillUnfinished,
+    BaselineAwaited,
+    backfill_gap,
+    backfill_person,
+    backfill_window,
+    read_found,
+    review,
+)
+from workers.sync.listing import SearchResult
+from workers.sync.poll import poll, poll_all
+from workers.sync.rows import SyncContext
 
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
 
@@ -45,32 +46,34 @@ def space(ledger_engine: Engine) -> Space:
     return Space(ledger_engine, rules_of(ANY_TIME))
 
 
-def tools(space: Space) -> Checking:
-    return Checking(space.engine, space.lend, space.clock)
+def tools(space: Space) -> SyncContext:
+    return SyncContext(space.engine, space.lend, space.clock)
 
 
 def back(space: Space, **duration: float) -> datetime:
     return space.clock.now() - timedelta(**duration)
 
 
-def last_hours(space: Space, hours: float = 2, *, dry_run: bool = False) -> Found:
-    return window(tools(space), back(space, hours=hours), space.clock.now(), dry_run=dry_run)
+def last_hours(space: Space, hours: float = 2, *, dry_run: bool = False) -> SearchResult:
+    return backfill_window(
+        tools(space), back(space, hours=hours), space.clock.now(), dry_run=dry_run
+    )
 
 
-def all_of_window(space: Space, hours: float) -> Found:
+def all_of_window(space: Space, hours: float) -> SearchResult:
     """Look for what changed in the last hours, also for what was there before we began."""
     since = back(space, hours=hours)
-    return window(tools(space), since, space.clock.now(), origins=REVIEWED_WITH_OLD)
+    return backfill_window(tools(space), since, space.clock.now(), origins=REVIEWED_WITH_OLD)
 
 
-def proposed(space: Space, found: Found) -> list[Expected]:
+def proposed(space: Space, found: SearchResult) -> list[Expected]:
     """Return what releasing the emails about it would do now."""
-    states = read_found(space.looking_up, found, time.monotonic() + 60)
-    forecasting = space.performing.setup
+    states = read_found(space.lookup_context, found, time.monotonic() + 60)
+    forecasting = space.delivery.setup
     return review(space.engine, forecasting, found, states, space.clock.now()).expected
 
 
-def send(space: Space, found: Found) -> None:
+def send(space: Space, found: SearchResult) -> None:
     """Release the emails that would be sent, and do all that is due then."""
     ids = [one.action.action_id for one in proposed(space, found) if one.is_sent]
     with writing(space.engine) as connection:
@@ -121,24 +124,24 @@ def test_what_lies_outside_the_window_stays_there(space: Space) -> None:
     inside = space.finish(member, 1, told=False)
     space.later(hours=3)
     space.finish(member, 2, told=False)
-    found = window(tools(space), back(space, hours=4), back(space, hours=2))
+    found = backfill_window(tools(space), back(space, hours=4), back(space, hours=2))
     assert [row.record_id for row in found.rows] == inside
 
 
 def test_an_enrolment_that_changed_after_the_window_stays_there(space: Space) -> None:
     space.enrol(1, told=False)
     space.later(hours=3)
-    found = window(tools(space), back(space, hours=2), back(space, hours=1))
+    found = backfill_window(tools(space), back(space, hours=2), back(space, hours=1))
     assert found.looked_at == {Entity.COURSE_MEMBER: 0, Entity.COMPLETED_LESSON: 0}
     space.enrol(2, told=False)
-    found = window(tools(space), back(space, hours=4), back(space, hours=1))
+    found = backfill_window(tools(space), back(space, hours=4), back(space, hours=1))
     assert [row.record_id for row in found.rows] == [9001]
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
-    would = [last_hours(space, dry_run=True), person(tools(space), 1, dry_run=True)]
+    would = [last_hours(space, dry_run=True), backfill_person(tools(space), 1, dry_run=True)]
     with reading(space.engine) as connection:
         assert connection.execute(records.select()).all() == []
     assert (origins(space), space.lookups(), backfills(space)) == ([], [], [])
@@ -148,7 +151,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
 def test_only_so_many_rows_are_kept_and_all_are_counted(space: Space) -> None:
     for number in range(1, 8):
         space.enrol(number, told=False)
-    found = window(tools(space), back(space, hours=1), space.clock.now(), keep=3)
+    found = backfill_window(tools(space), back(space, hours=1), space.clock.now(), keep=3)
     assert (len(found.rows), found.news[Entity.COURSE_MEMBER]) == (3, 7)
 
 
@@ -185,7 +188,7 @@ def old_student(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
     space.clock.time += timedelta(minutes=5)
-    check_all(tools(space), for_s=60)
+    poll_all(tools(space), for_s=60)
     space.work()
     assert (origins(space), space.subjects) == ([], [])
 
@@ -216,7 +219,7 @@ def test_what_was_there_before_we_began_is_written_about_if_a_person_wants_it(
 
 def test_a_person_is_asked_about_as_a_whole_and_written_to(space: Space) -> None:
     old_student(space)
-    found = person(tools(space), 1)
+    found = backfill_person(tools(space), 1)
     assert found.news == {Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}
     assert {origin for origin, _ in origins(space)} == {"person", "review"}
     space.work()
@@ -224,7 +227,7 @@ def test_a_person_is_asked_about_as_a_whole_and_written_to(space: Space) -> None
     assert space.subjects == []
     send(space, found)
     assert len(space.subjects) == 2
-    person(tools(space), 1)
+    backfill_person(tools(space), 1)
     space.later(hours=1)
     assert len(space.subjects) == 2
 
@@ -236,7 +239,7 @@ def test_a_person_is_asked_about_again_whatever_we_know_and_their_own_record_too
     space.work()
     space.source.have(Entity.COWORKER, coworker(1, email="new@example.org"))
     space.source.asked.clear()
-    assert person(tools(space), 1).news[Entity.COURSE_MEMBER] == 1
+    assert backfill_person(tools(space), 1).news[Entity.COURSE_MEMBER] == 1
     space.work()
     assert ("Coworker", 1) in space.source.asked
     assert ("CourseMember", 9001) in space.source.asked
@@ -245,7 +248,7 @@ def test_a_person_is_asked_about_again_whatever_we_know_and_their_own_record_too
 def test_who_is_asked_about_is_written_to_however_old_it_is(space: Space) -> None:
     space.enrol(1, created_at=back(space, days=40), told=False)
     space.enrol(2, created_at=back(space, days=3), told=False)
-    found = [person(tools(space), number) for number in (1, 2)]
+    found = [backfill_person(tools(space), number) for number in (1, 2)]
     space.work()
     assert space.outcomes() == [("held", "imported")] * 2
     for one in found:
@@ -285,7 +288,7 @@ def test_a_backfill_without_old_things_holds_what_it_finds_and_leaves_those_alon
 ) -> None:
     old_student(space)
     space.enrol(2, told=False)
-    found = window(tools(space), back(space, hours=2), space.clock.now(), origins=REVIEWED)
+    found = backfill_window(tools(space), back(space, hours=2), space.clock.now(), origins=REVIEWED)
     assert len(proposed(space, found)) == 1
     space.later(days=9)
     assert (space.subjects, space.outcomes()) == ([], [("held", "imported")])
@@ -297,7 +300,7 @@ def test_lessons_of_one_sitting_are_one_held_email_and_the_end_of_the_course_rep
     member = space.enrol(1)
     space.work()
     space.finish(member, 1, 2, told=False)
-    [expected] = proposed(space, person(tools(space), 1))
+    [expected] = proposed(space, backfill_person(tools(space), 1))
     assert expected.title == "2 lessons done in Freelance Finance"
     space.finish(member, 3)
     space.later(minutes=45)
@@ -307,7 +310,7 @@ def test_lessons_of_one_sitting_are_one_held_email_and_the_end_of_the_course_rep
 
 def test_what_happens_after_a_backfill_is_written_about_unasked(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
-    assert proposed(space, person(tools(space), 1)) == []
+    assert proposed(space, backfill_person(tools(space), 1)) == []
     space.later(hours=1)
     space.change(member, approved=True)
     space.work()
@@ -318,7 +321,7 @@ def test_the_other_guards_hold_for_a_person_too(space: Space) -> None:
     space.enrol(1, created_at=back(space, days=3), blocked=True, told=False)
     space.choose(Mode.OBSERVE)
     space.enrol(2, created_at=back(space, days=3), told=False)
-    found = [person(tools(space), number) for number in (1, 2)]
+    found = [backfill_person(tools(space), number) for number in (1, 2)]
     space.work()
     for one in found:
         send(space, one)
@@ -332,29 +335,31 @@ def test_somebody_waits_for_a_person_and_nobody_for_a_window(space: Space) -> No
         asked.append(patience.urgency)
         return space.lend(patience)
 
-    checking = Checking(space.engine, lend, space.clock)
-    person(checking, 1)
-    window(checking, back(space, hours=1), space.clock.now(), FOLLOWED)
+    sync = SyncContext(space.engine, lend, space.clock)
+    backfill_person(sync, 1)
+    backfill_window(sync, back(space, hours=1), space.clock.now(), FOLLOWED)
     assert asked == [Urgency.PERSON, Urgency.WORK]
 
 
 def test_a_person_without_any_enrolment_is_no_fault_and_a_refusal_is(space: Space) -> None:
-    assert person(tools(space), 99).news == {}
+    assert backfill_person(tools(space), 99).news == {}
     space.source.refuse()
     with pytest.raises(SourceRefused):
-        person(tools(space), 99)
+        backfill_person(tools(space), 99)
     assert backfills(space)[0].reason is Reason.NEXUDUS_REFUSED
 
 
 def test_a_window_of_one_kind_is_written_down_as_such(space: Space) -> None:
-    window(tools(space), back(space, hours=1), space.clock.now(), [Entity.COMPLETED_LESSON])
+    backfill_window(
+        tools(space), back(space, hours=1), space.clock.now(), [Entity.COMPLETED_LESSON]
+    )
     assert backfills(space)[0].entity is Entity.COMPLETED_LESSON
 
 
 def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any option
     """Ask for what was missed in the last 60 days, as the webhook check does."""
-    checking = Checking(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
-    return missed_in(checking, back(space, days=60), space.clock.now(), FOLLOWED, **options)
+    sync = SyncContext(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
+    return backfill_gap(sync, back(space, days=60), space.clock.now(), FOLLOWED, **options)
 
 
 def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
@@ -363,13 +368,13 @@ def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
     for number in range(1, 6):
         space.finish(space.enrol(number, told=False), 1, 2, told=False)
     space.later(days=40)
-    with pytest.raises(FirstLookAwaited):
+    with pytest.raises(BaselineAwaited):
         everywhere(space)
     assert (space.source.asked, space.lookups(), backfills(space)) == ([], [], [])
-    check(tools(space), Entity.COURSE_MEMBER, for_s=60, last=time.monotonic() + 60)
-    with pytest.raises(FirstLookAwaited):
+    poll(tools(space), Entity.COURSE_MEMBER, for_s=60, last=time.monotonic() + 60)
+    with pytest.raises(BaselineAwaited):
         everywhere(space)
-    check_all(tools(space), for_s=60)
+    poll_all(tools(space), for_s=60)
     assert everywhere(space) == 0
     space.work()
     assert (space.lookups(), space.subjects) == ([], [])
@@ -378,7 +383,7 @@ def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
 def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
     space.enrol(1, told=False)
     space.later(hours=1)
-    check_all(tools(space), for_s=60)
+    poll_all(tools(space), for_s=60)
     looked_at = space.clock.now()
     with writing(space.engine) as connection:
         connection.execute(records.delete())  # now only its time keeps the old one away
@@ -397,9 +402,9 @@ def test_where_we_never_look_by_ourselves_what_was_missed_is_asked_for_at_once(
 
 
 def test_a_window_that_ended_before_the_first_look_began_asks_nothing(space: Space) -> None:
-    check_all(tools(space), for_s=60)
+    poll_all(tools(space), for_s=60)
     space.source.asked.clear()
-    assert missed_in(tools(space), back(space, days=9), back(space, days=8), FOLLOWED) == 0
+    assert backfill_gap(tools(space), back(space, days=9), back(space, days=8), FOLLOWED) == 0
     assert (space.source.asked, backfills(space)) == ([], [])
 
 
@@ -436,16 +441,16 @@ def paged(space: Space) -> Paged:
 
 
 def test_what_had_to_stop_says_how_far_it_came_and_goes_on_there_to_the_end(space: Space) -> None:
-    source, checking = paged(space), Checking(space.engine, space.lend, space.clock, 0)
+    source, sync = paged(space), SyncContext(space.engine, space.lend, space.clock, 0)
     began: list[datetime] = []
     since, asked_for = back(space, days=1), 0
     while len(began) < 10:
         began.append(since)
         source.pages_left = 4
         try:
-            asked_for += missed_in(checking, since, space.clock.now(), FOLLOWED)
+            asked_for += backfill_gap(sync, since, space.clock.now(), FOLLOWED)
             break
-        except Unfinished as stopped:
+        except BackfillUnfinished as stopped:
             since, asked_for = stopped.reached, asked_for + stopped.asked_for
     # Both lists move on together: one of them alone never uses up all the time there is.
     assert began == sorted(set(began))
@@ -467,9 +472,12 @@ def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhe
     backwards.__dict__.update(vars(space.source), pages_left=2)
     space.source = backwards
     since = back(space, days=1)
-    with pytest.raises(Unfinished) as stopped:
-        missed_in(
-            Checking(space.engine, space.lend, space.clock, 0), since, space.clock.now(), FOLLOWED
+    with pytest.raises(BackfillUnfinished) as stopped:
+        backfill_gap(
+            SyncContext(space.engine, space.lend, space.clock, 0),
+            since,
+            space.clock.now(),
+            FOLLOWED,
         )
     assert stopped.value.reached == since
     assert stopped.value.asked_for == 4
@@ -482,11 +490,11 @@ def test_who_has_little_time_asks_no_longer_than_that(space: Space) -> None:
         asked.append(patience)
         return space.lend(patience)
 
-    checking = Checking(space.engine, lend, space.clock, 0)
+    sync = SyncContext(space.engine, lend, space.clock, 0)
     end = time.monotonic() + 7
     space.source.be_slow()
-    with pytest.raises(Unfinished) as stopped:
-        missed_in(checking, back(space, hours=1), space.clock.now(), FOLLOWED, end=end)
+    with pytest.raises(BackfillUnfinished) as stopped:
+        backfill_gap(sync, back(space, hours=1), space.clock.now(), FOLLOWED, end=end)
     assert [patience.until for patience in asked] == [pytest.approx(end, abs=0.5)]
     assert (stopped.value.reached, stopped.value.asked_for) == (back(space, hours=1), 0)
     assert backfills(space)[0].reason is Reason.NEXUDUS_DOWN

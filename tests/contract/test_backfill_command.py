@@ -10,15 +10,15 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from ledger.actions import copy_of
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, change_mode
-from ledger.copies import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.people import accept_person
 from ledger.tables import actions, lookups, notifications
-from schemas.states import Mode
-from service.command import commands, main
+from schemas.actions import Mode
+from service.cli.main import commands, main
 from tests.contract.study_rig import coworker
 from tests.doubles.terminal import Terminal
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running

@@ -13,6 +13,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, LargeBinary, func, ins
 from sqlalchemy.exc import DBAPIError
 
 from ledger.backup import (
+    copy_ledger,
     is_in_use,
     make_backup,
     open_restored_gap,
@@ -20,17 +21,16 @@ from ledger.backup import (
     put_in_place,
     put_into,
     stage,
+    was_used,
 )
-from ledger.beats import beat, last_beats
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, value_of
-from ledger.copying import copy_ledger, was_used
 from ledger.engine import Connection, Engine, open_file, reading, writing
-from ledger.gaps import last_gap
+from ledger.heartbeats import last_gap, last_heartbeats, record_heartbeat
 from ledger.migrate import differences
 from ledger.tables import Instant, checks, deliveries, lookups, metadata
+from schemas.actions import Mode
 from schemas.errors import BackupUnusable, LedgerUnavailable
-from schemas.states import Mode
 from tests.contract.ledger_rig import NOW, arrival, keep, rows
 from tests.contract.test_migration_steps import step
 from tests.servers.ready_ledgers import sqlite_copy
@@ -206,7 +206,7 @@ def test_what_is_restored_is_the_backup_and_knows_its_gap(
     keep(ledger_engine, arrival(1, 2, 3))
     with writing(ledger_engine) as connection:
         begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
-        beat(connection, "worker", "one", NOW)
+        record_heartbeat(connection, "worker", "one", NOW)
     kept = rows(ledger_engine, lookups)
     make_backup(ledger_engine, tmp_path / "one.db", "the-key", NOW)
     keep(ledger_engine, arrival(4))
@@ -219,7 +219,7 @@ def test_what_is_restored_is_the_backup_and_knows_its_gap(
         # Nothing of the backup's own, and no process that seems to be alive.
         assert value_of(connection, "secret_key") is None
         assert value_of(connection, "backed_up_at") is None
-        assert last_beats(connection, NOW) == {}
+        assert last_heartbeats(connection, NOW) == {}
     assert differences(ledger_engine) == []
 
 

@@ -11,23 +11,22 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import update
 
-from ledger.beats import beat
+from ledger.backup import copy_ledger
 from ledger.clock import SYSTEM_CLOCK
-from ledger.control_log import decisions, log_decision
 from ledger.controls import begin_with, change_mode
-from ledger.copying import copy_ledger
 from ledger.engine import open_engine, reading, writing
-from ledger.gaps import LastAlive, last_gap
+from ledger.heartbeats import LastAlive, last_gap, record_heartbeat
+from ledger.interventions import decisions, log_decision
 from ledger.migrate import migrate
 from ledger.tables import actions, lookups
+from schemas.actions import ActionState, Mode
 from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
-from schemas.states import ActionState, Mode
-from service.command import commands
+from service.cli.main import commands
 from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
 from tests.doubles.terminal import Terminal
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.continuity import share_lock, write_last_alive
+from workers.heartbeat import share_lock, write_last_alive
 
 
 @dataclass
@@ -186,7 +185,7 @@ def test_a_backup_with_traces_of_a_clock_that_was_ahead_is_not_restored_unasked(
 ) -> None:
     engine = open_engine(desk.url)
     with writing(engine) as connection:
-        beat(connection, "worker", "gone:1", SYSTEM_CLOCK.now() + timedelta(days=1))
+        record_heartbeat(connection, "worker", "gone:1", SYSTEM_CLOCK.now() + timedelta(days=1))
     engine.dispose()
     file = str(desk.told("backup", str(desk.folder))["file"])
     asked = desk.run("restore", file, "--yes")
@@ -203,7 +202,7 @@ def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
             assert (refused.exit_code, "Coursebell runs" in refused.stderr) == (1, True)
     engine = open_engine(desk.url)
     with writing(engine) as connection:
-        beat(connection, "worker", "elsewhere", SYSTEM_CLOCK.now())
+        record_heartbeat(connection, "worker", "elsewhere", SYSTEM_CLOCK.now())
     # SQLite sees who has the file open, PostgreSQL who was alive.
     refused = desk.run("restore", file, "--yes")
     assert (refused.exit_code, "Stop it first" in refused.stderr) == (1, True)

@@ -9,9 +9,9 @@ from celery import Celery
 
 from ledger.clock import SYSTEM_CLOCK
 from tests.servers.programs import wait_until
-from workers.bell import MOST_WAITING, Bell
-from workers.broker.connecting import IN_MEMORY
-from workers.names import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, UPKEEP, WORK
+from workers.broker import IN_MEMORY
+from workers.queues import ACTION_PERFORM, LEDGER_RETAIN, LOOKUP_DRAIN, UPKEEP, WORK
+from workers.wakeup import MOST_WAITING, Wakeup
 
 QUEUE_KEY, UPKEEP_KEY = f"coursebell:{WORK}", f"coursebell:{UPKEEP}"
 
@@ -31,9 +31,9 @@ def _empty(client: redis.Redis) -> None:
 
 def rung(broker_url: str, *tasks: str) -> None:
     """Ring as a process of its own would, and wait until all of it was sent."""
-    bell = Bell(broker_url, SYSTEM_CLOCK)
-    bell.ring(*tasks)
-    bell.close()
+    wakeup = Wakeup(broker_url, SYSTEM_CLOCK)
+    wakeup.wake(*tasks)
+    wakeup.close()
 
 
 def messages(broker: redis.Redis, key: str = QUEUE_KEY) -> list[tuple[str, object]]:
@@ -48,7 +48,7 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
     for _ in range(5):
         rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     assert broker.llen(QUEUE_KEY) == 2
-    worker = Bell(broker_url, SYSTEM_CLOCK)
+    worker = Wakeup(broker_url, SYSTEM_CLOCK)
     worker.task_started(LOOKUP_DRAIN)
     rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     worker.close()
@@ -93,6 +93,6 @@ def test_within_one_process_too_the_queue_stays_short() -> None:
 
 
 def test_a_broker_that_is_away_is_no_error_for_who_starts_a_task() -> None:
-    bell = Bell("redis://127.0.0.1:1/0", SYSTEM_CLOCK)
-    bell.task_started(LOOKUP_DRAIN)
-    bell.close()
+    wakeup = Wakeup("redis://127.0.0.1:1/0", SYSTEM_CLOCK)
+    wakeup.task_started(LOOKUP_DRAIN)
+    wakeup.close()

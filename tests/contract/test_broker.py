@@ -15,11 +15,16 @@ from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from tests.servers.programs import command_line, is_alive, wait_until
-from workers.bell import Bell
-from workers.broker import BrokerKind, RunningBroker, choose, start
-from workers.broker.address import BrokerAddress, broker_url_now
-from workers.broker.choice import BrokerChoice, version_said
-from workers.broker.running import free_port
+from workers.broker import (
+    BrokerAddress,
+    BrokerChoice,
+    BrokerKind,
+    broker_url_now,
+    choose,
+    version_said,
+)
+from workers.local.server import RunningBroker, free_port, start
+from workers.wakeup import Wakeup
 
 ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux ties a program to its starter"
@@ -357,15 +362,17 @@ def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
 
 def test_a_bell_finds_the_broker_again_at_another_address(broker_url: str) -> None:
     found: list[str | None] = [None, broker_url]
-    bell = Bell(None, SYSTEM_CLOCK, look_up=lambda: found.pop(0) if len(found) > 1 else found[0])
+    wakeup = Wakeup(
+        None, SYSTEM_CLOCK, look_up=lambda: found.pop(0) if len(found) > 1 else found[0]
+    )
     with redis.Redis.from_url(broker_url) as client:
-        wait_until(lambda: _rings(bell, client), "a task in the queue")
+        wait_until(lambda: _rings(wakeup, client), "a task in the queue")
         client.delete("coursebell:coursebell")
-    bell.close()
+    wakeup.close()
 
 
-def _rings(bell: Bell, client: redis.Redis) -> bool:
-    bell.ring("no.such-task")
+def _rings(wakeup: Wakeup, client: redis.Redis) -> bool:
+    wakeup.wake("no.such-task")
     return any(client.type(key) == b"list" for key in client.keys("coursebell:*"))
 
 
@@ -374,7 +381,8 @@ def test_it_dies_with_a_killed_starter_and_the_next_start_sweeps_its_folder(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from workers.broker import choose, start\n"
+        "import sys; from pathlib import Path; from workers.broker import choose\n"
+        "from workers.local.server import start\n"
         "folder = Path(sys.argv[1])\n"
         "broker = start(choose(None, folder, search_path=''), folder)\n"
         "print(broker.pid, flush=True); sys.stdin.read()\n"

@@ -12,7 +12,8 @@ from ledger.clock import SYSTEM_CLOCK
 from tests.contract.budget_rig import count_leaving, may_leave, order_of_turns, retry_after_s
 from tests.contract.ledger_rig import at_once
 from tests.servers.programs import wait_until
-from workers.broker import RunningBroker, choose, start
+from workers.broker import choose
+from workers.local.server import RunningBroker, start
 from workers.source.budget import Budget
 from workers.source.limits import BudgetState, Spent, Urgency
 

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
 
 from ledger.engine import Connection, Engine, open_engine, reading, writing
+from ledger.interventions import send_again
 from ledger.migrate import migrate
 from ledger.records import note_seen
-from ledger.resending import send_again
 from ledger.tables import (
     action_events,
     actions,
@@ -25,21 +25,20 @@ from ledger.tables import (
     lookups,
     records,
 )
+from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.errors import DeliveryUnavailable, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
-from schemas.states import Mode
-from service.command.certificate_view import row_of
+from service.cli.certificate_view import row_of
 from tests.builders.records import lesson
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from tests.servers.postgres import Databases
-from workers.check.rows import version_of_record
-from workers.check.tools import Checking
 from workers.sync.certificate import Certificate, certify
 from workers.sync.document import Maker, document_of
 from workers.sync.evidence import window_of
 from workers.sync.fates import Fate, Finding, Kind
+from workers.sync.rows import SyncContext, version_of_record
 
 RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
     "cap_per_week: 4", "cap_per_week: none"
@@ -55,12 +54,12 @@ class Week:
     ids: dict[str, int] = field(default_factory=dict)
 
     @property
-    def checking(self) -> Checking:
-        return Checking(self.space.engine, self.space.lend, self.space.clock)
+    def sync(self) -> SyncContext:
+        return SyncContext(self.space.engine, self.space.lend, self.space.clock)
 
     def certify(self, first: date = FIRST, last: date = LAST) -> Certificate:
         window = window_of(first, last, LISBON, self.space.clock.now())
-        return certify(self.checking, window, self.space.rules)
+        return certify(self.sync, window, self.space.rules)
 
     def by_hand(self, *tables_and_rows: tuple[Table, ColumnElement[bool]]) -> "Removed":
         """Delete rows as somebody would who knows what a database is; return them."""

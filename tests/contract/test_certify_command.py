@@ -17,16 +17,16 @@ from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.migrate import migrate
+from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.notification import Notification
-from schemas.states import Mode
-from service.command import commands, main
+from service.cli.main import commands, main
 from tests.contract.source_rig import HandClock
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.context import make_context, read_shared_config
 from workers.deliver.claim import perform_batch
 from workers.environment import load
-from workers.lookup.drain import drain_batch
-from workers.workshop import lay_foundation, make_workshop
+from workers.lookup.claim import drain_batch
 
 COURSE = "Freelance"
 THEN = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -76,18 +76,18 @@ def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
     told += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
     settings = load(environment)
     clock = HandClock(THEN)
-    workshop = make_workshop(settings, lay_foundation(settings), clock=clock)
+    context = make_context(settings, read_shared_config(settings), clock=clock)
     try:
-        with writing(workshop.engine) as connection:
+        with writing(context.engine) as connection:
             keep_notifications(connection, told, Origin.RELAY, THEN)
         for _ in range(3):
-            while drain_batch(workshop.looking_up)[0] or perform_batch(
-                workshop.performing, workshop.sources.lend
+            while drain_batch(context.lookup_context)[0] or perform_batch(
+                context.delivery, context.sources.lend
             ):
                 pass
             clock.time += timedelta(hours=1)
     finally:
-        workshop.close()
+        context.close()
     return made
 
 

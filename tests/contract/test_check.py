@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.beats import take_lease
-from ledger.catalogue import catalogue_of
 from ledger.checks import CheckKind, Run, last_run, open_run
+from ledger.credentials import catalogue_of
 from ledger.engine import Engine, reading, writing
+from ledger.events import suppressed_among
+from ledger.heartbeats import take_lease
 from ledger.intake import Origin, keep_notifications
-from ledger.quiet import quiet_among
+from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
     CoursebellError,
@@ -23,11 +24,9 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.rules import unknown_names
-from schemas.states import Mode
 from tests.contract.study_rig import SHIPPED, Space, rules_of
-from workers.check.catalogue import learn_catalogue
-from workers.check.check import Checked, check_all
-from workers.check.tools import Checking
+from workers.sync.poll import PollResult, learn_catalogue, poll_all
+from workers.sync.rows import SyncContext
 
 KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
@@ -38,12 +37,12 @@ def space(ledger_engine: Engine) -> Space:
     return Space(ledger_engine, rules_of(SHIPPED))
 
 
-def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> Checked:
+def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> PollResult:
     """Check what is due."""
-    return check_all(Checking(space.engine, space.lend, space.clock, every_s), for_s=for_s)
+    return poll_all(SyncContext(space.engine, space.lend, space.clock, every_s), for_s=for_s)
 
 
-def after(space: Space, minutes: float = 5.0) -> Checked:
+def after(space: Space, minutes: float = 5.0) -> PollResult:
     """Check after some minutes, and do all that is due then."""
     space.clock.time += timedelta(minutes=minutes)
     done = look(space)
@@ -69,7 +68,7 @@ def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> No
         member = space.enrol(number, told=False)
         space.finish(member, 1, 2, told=False)
     space.clock.time += timedelta(seconds=5)
-    assert look(space) == Checked(news=0, more=False)
+    assert look(space) == PollResult(news=0, more=False)
     assert asked(space)[:1] == [("changed_since CourseMember", 0)]
     assert {question for question, _ in asked(space)} <= {
         "changed_since CourseMember",
@@ -79,7 +78,7 @@ def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> No
     assert space.lookups() == []
     assert space.outcomes() == []
     with reading(space.engine) as connection:
-        quiet = quiet_among(connection, [(Entity.COURSE_MEMBER, 9001)])
+        quiet = suppressed_among(connection, [(Entity.COURSE_MEMBER, 9001)])
     assert [one.reason for one in quiet.values()] == [Reason.BEFORE_START]
 
 
@@ -309,7 +308,7 @@ def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
 def learn(space: Space, text: str) -> list[tuple[str, int]]:
     """Learn what courses there are for these rules; return what the source was asked."""
     asked(space)
-    learn_catalogue(Checking(space.engine, space.lend, space.clock), rules_of(text))
+    learn_catalogue(SyncContext(space.engine, space.lend, space.clock), rules_of(text))
     return asked(space)
 
 

@@ -16,11 +16,11 @@ from sandbox.world import CROWD_ENROLMENT_ID
 from schemas.entity import FOLLOWED, PATHS, Entity
 from tests.contract.source_rig import Line, line_to, reads, sqlite_ledger
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.check.check import Checked, check_all
-from workers.check.tools import Checking
 from workers.source.client import Source
 from workers.source.limits import Patience
 from workers.source.records import Changes
+from workers.sync.poll import PollResult, poll_all
+from workers.sync.rows import SyncContext
 
 ENROLMENTS, COMPLETIONS = 400, 2_200
 _SEED = f"""\
@@ -55,7 +55,7 @@ def line(crowded: Running, tmp_path: Path) -> Iterator[Line]:
         yield found
 
 
-def checking(line: Line, *, killed_after: int | None = None) -> Checking:
+def sync(line: Line, *, killed_after: int | None = None) -> SyncContext:
     """Return what a check works with; it may be killed after so many pages."""
     source = line.source()
 
@@ -64,7 +64,7 @@ def checking(line: Line, *, killed_after: int | None = None) -> Checking:
         source.asking.patience = patience
         yield source if killed_after is None else _Mortal(source, killed_after)
 
-    return Checking(line.engine, lend, line.clock)
+    return SyncContext(line.engine, lend, line.clock)
 
 
 class _Mortal(Source):
@@ -81,11 +81,11 @@ class _Mortal(Source):
             yield page
 
 
-def until_done(line: Line, *, for_s: float = 60.0) -> list[Checked]:
+def until_done(line: Line, *, for_s: float = 60.0) -> list[PollResult]:
     """Check until nothing is left to look at."""
-    done = [check_all(checking(line), for_s=for_s)]
+    done = [poll_all(sync(line), for_s=for_s)]
     while done[-1].more:
-        done.append(check_all(checking(line), for_s=for_s))
+        done.append(poll_all(sync(line), for_s=for_s))
     return done
 
 
@@ -132,7 +132,7 @@ def test_killed_at_any_page_the_next_goes_on_and_nothing_is_missed(
     crowded.post("/sandbox/misbehaviours", name="cut-size", on=True, rows=300)
     for pages in range(9):
         with contextlib.suppress(Killed):
-            check_all(checking(line, killed_after=min(pages, 2)), for_s=60)
+            poll_all(sync(line, killed_after=min(pages, 2)), for_s=60)
     until_done(line)
     assert seen(line.engine) == [ENROLMENTS, COMPLETIONS]
     assert asked_about(line.engine) == 0

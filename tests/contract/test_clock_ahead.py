@@ -8,33 +8,39 @@ import pytest
 from sqlalchemy import Table, update
 from structlog.testing import capture_logs
 
-from ledger.actions import begin_action, claim_actions, commit_action, next_action_at
-from ledger.beats import Beat, beat, beats_ahead, last_beats, take_lease
 from ledger.checks import CheckKind, begin_check, end_check, last_run
 from ledger.clock import SYSTEM_CLOCK
-from ledger.control_log import decisions
 from ledger.controls import begin_with, sending_of
+from ledger.credentials import SignIn, keep_sign_in
 from ledger.engine import Engine, reading, writing
+from ledger.heartbeats import (
+    LastHeartbeat,
+    heartbeats_ahead,
+    last_heartbeats,
+    record_heartbeat,
+    take_lease,
+)
 from ledger.hooks import Watch, keep_watch
+from ledger.interventions import decisions
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
+from ledger.outbox import begin_action, claim_actions, commit_action, next_action_at
 from ledger.records import accept_listing
-from ledger.sign_ins import SignIn, keep_sign_in
 from ledger.skew import clock_ahead
 from ledger.tables import actions, lookups, outages
+from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
+from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.settings import load_settings
-from schemas.skew import TOLERANCE
-from schemas.states import Mode
 from service.attention import clock_warnings
 from service.health import readiness
-from tests.builders.records import COURSE_ID, lesson
+from tests.builders.records import COURSE_ID, NOON, lesson
 from tests.contract.ledger_rig import LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
+from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.deliver.claim import perform_batch, sweep
-from workers.lease import Lease
+from workers.leases import Lease
 from workers.retries import LONGEST_WAITS, refused_again_at
 from workers.source.auth import Credentials, Tokens
 from workers.sync.reconcile import is_nightly_due
@@ -98,7 +104,7 @@ def test_a_hand_over_cut_off_tomorrow_is_settled_now_and_never_repeated(
     space.enrol(1)
     space.look_up()
     ahead(space, hand_over)
-    sweep(space.performing)
+    sweep(space.delivery)
     space.work()
     expected = ("unknown", "handover-unknown") if committed else ("done", None)
     assert space.outcomes() == [expected]
@@ -123,13 +129,13 @@ def test_the_live_lease_of_a_host_a_little_ahead_is_kept(
 def test_a_worker_that_lives_through_the_correction_sends_nothing_twice(space: Space) -> None:
     def set_back_and_sweep() -> None:
         space.clock.time -= A_DAY
-        sweep(space.performing)
+        sweep(space.delivery)
 
     space.enrol(1)
     space.look_up()
     space.clock.time += A_DAY
     space.mailer.meanwhile(set_back_and_sweep)
-    perform_batch(space.performing, space.lend)
+    perform_batch(space.delivery, space.lend)
     space.work()
     assert space.mailer.asked == 2
     assert len(space.mailer.caught) == 1
@@ -159,11 +165,11 @@ def test_a_named_lease_of_tomorrow_is_free(ledger_engine: Engine) -> None:
 
 def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
-        beat(connection, "worker", "host:1", NOW + A_DAY)
-        beat(connection, "clock", "host:2", NOW)
+        record_heartbeat(connection, "worker", "host:1", NOW + A_DAY)
+        record_heartbeat(connection, "clock", "host:2", NOW)
     with reading(ledger_engine) as connection:
-        assert last_beats(connection, NOW) == {"clock": NOW}
-        assert beats_ahead(connection, NOW) == [Beat("worker", "host:1", NOW + A_DAY)]
+        assert last_heartbeats(connection, NOW) == {"clock": NOW}
+        assert heartbeats_ahead(connection, NOW) == [LastHeartbeat("worker", "host:1", NOW + A_DAY)]
         said = [line for line in clock_warnings(connection, NOW) if "host:1" in line]
     assert len(said) == 1
     assert "24 h ahead" in said[0]
@@ -171,7 +177,7 @@ def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Eng
     assert parts["clock"] == "ok"
     assert "dated in the future" in parts["worker"]
     with writing(ledger_engine) as connection:
-        beat(connection, "worker", "host:3", NOW + TOLERANCE)
+        record_heartbeat(connection, "worker", "host:3", NOW + TOLERANCE)
     assert readiness(load_settings({}), ledger_engine, NOW)["worker"] == "ok"
 
 
@@ -191,7 +197,7 @@ def test_a_lookup_asked_for_tomorrow_is_due_now(space: Space) -> None:
     space.work()
     assert space.lookups() == [("due", None)]
     with capture_logs() as logs:
-        sweep(space.performing)
+        sweep(space.delivery)
     assert [line["count"] for line in logs if line["event"] == "clock.waits-ended"] == [1]
     space.work()
     assert space.lookups() == [("done", None)]
@@ -203,7 +209,7 @@ def test_only_a_wait_that_is_longer_than_any_ends(space: Space, table: Table) ->
         values = {"state": "waiting", "reason": reason, "due_at": space.clock.now() + wait}
         with writing(space.engine) as connection:
             connection.execute(update(table).values(values))
-        sweep(space.performing)
+        sweep(space.delivery)
         due_at: datetime = rows(space.engine, table)[0].due_at
         return due_at - space.clock.now()
 
@@ -224,7 +230,7 @@ def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space
         values = {"state": state, "reason": reason, "due_at": space.clock.now() + 300 * A_DAY}
         with writing(space.engine) as connection:
             connection.execute(update(actions).values(values))
-        sweep(space.performing)
+        sweep(space.delivery)
         assert rows(space.engine, actions)[0].due_at == values["due_at"]
 
 
@@ -233,7 +239,7 @@ def test_an_outage_until_tomorrow_ends(space: Space) -> None:
         with writing(space.engine) as connection:
             connection.execute(outages.delete())
             note_outage(connection, "email", Reason.MAIL_BUSY, "", moment, lambda _: 900.0)
-        sweep(space.performing)
+        sweep(space.delivery)
         until = rows(space.engine, outages)[0].until
         assert (until - space.clock.now()).total_seconds() == expected
 
@@ -253,8 +259,8 @@ def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
         begin_with(connection, Mode.SENDING, began_at, SYSTEM_CLOCK.new_id())
     space = Space(ledger_engine, rules_of(DAYTIME), clock, begins=began_at - NOON)
     with capture_logs() as logs:
-        sweep(space.performing)
-        sweep(space.performing)
+        sweep(space.delivery)
+        sweep(space.delivery)
     assert len([line for line in logs if line["event"] == "clock.start-corrected"]) == 1
     with reading(ledger_engine) as connection:
         sending = sending_of(connection)

@@ -9,21 +9,19 @@ from pathlib import Path
 import pytest
 
 from ledger.backup import make_backup, opened_file
-from ledger.beats import beat
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, value_of
 from ledger.engine import Engine, reading, writing
-from ledger.gaps import Gap, last_gap
-from ledger.holding import held_by_reason
+from ledger.heartbeats import Gap, last_gap, record_heartbeat
+from ledger.interventions import held_by_reason
+from schemas.actions import Mode
 from schemas.reasons import Reason
-from schemas.states import Mode
 from tests.contract.ledger_rig import NOW, decide, lesson_done, plan_for
 from tests.contract.source_rig import HandClock
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.bell import Bell
-from workers.clock import BellClock
-from workers.continuity import alone_in
-from workers.heartbeat import Heartbeat
+from workers.heartbeat import Heartbeat, alone_in
+from workers.scheduler import Scheduler
+from workers.wakeup import Wakeup
 
 
 class Machine:
@@ -47,7 +45,7 @@ class Machine:
                     found = last_gap(connection)
                 self.clock.time += timedelta(minutes=minutes)
                 with writing(engine) as connection:
-                    beat(connection, "worker", "another", self.clock.now())
+                    record_heartbeat(connection, "worker", "another", self.clock.now())
                 heartbeat.beat()
             finally:
                 heartbeat.close()
@@ -121,7 +119,7 @@ def test_a_ledger_of_before_this_version_starts_without_a_gap(
     machine: Machine, tmp_path: Path
 ) -> None:
     with opened_file(machine.ledger) as engine, writing(engine) as connection:
-        beat(connection, "worker", "of before", NOW - timedelta(hours=3))
+        record_heartbeat(connection, "worker", "of before", NOW - timedelta(hours=3))
     assert machine.run() is None
     # Another ledger in this folder is another story.
     shutil.copyfile(Machine(tmp_path / "other").ledger, machine.ledger)
@@ -178,8 +176,8 @@ def test_a_machine_that_shares_a_server_needs_no_memory_of_it(
 def test_a_process_holds_the_lock_before_it_opens_the_ledger(machine: Machine) -> None:
     # Otherwise one that starts during a restore would keep using the file that was replaced.
     with opened_file(machine.ledger) as engine:
-        clock = BellClock(
-            engine, Bell(None, SYSTEM_CLOCK), machine.clock, data_folder=machine.folder
+        clock = Scheduler(
+            engine, Wakeup(None, SYSTEM_CLOCK), machine.clock, data_folder=machine.folder
         )
         with alone_in(machine.folder) as alone:
             assert not alone

@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from ledger.engine import open_engine, reading
 from schemas.errors import ConfigurationError
 from schemas.settings import describe, load_settings
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 
 def loaded(url: str) -> str:

@@ -8,11 +8,12 @@ from ledger.engine import Engine, reading
 from ledger.tables import events
 from schemas.entity import Entity
 from schemas.records import CompletedLesson
-from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.check.check import check_all
-from workers.check.tools import Checking
+from tests.builders.records import NOON
+from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.sync.certificate import certify
 from workers.sync.evidence import window_of
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext
 
 AHEAD = timedelta(days=40)
 
@@ -81,8 +82,8 @@ def test_what_is_dated_in_the_future_grows_stale_from_when_it_was_seen(space: Sp
 
 
 def test_the_certificate_takes_it_for_no_repeat_of_itself(space: Space) -> None:
-    checking = Checking(space.engine, space.lend, space.clock)
-    check_all(checking, for_s=60)
+    sync = SyncContext(space.engine, space.lend, space.clock)
+    poll_all(sync, for_s=60)
     space.clock.time += timedelta(minutes=1)
     space.enrol(1)
     space.work()
@@ -90,7 +91,7 @@ def test_the_certificate_takes_it_for_no_repeat_of_itself(space: Space) -> None:
     space.later(hours=1)
     space.clock.time += AHEAD + timedelta(days=2)
     for day in (NOON.date(), (NOON + AHEAD).date()):
-        made = certify(checking, window_of(day, day, LISBON, space.clock.now()), space.rules)
+        made = certify(sync, window_of(day, day, LISBON, space.clock.now()), space.rules)
         assert made.is_clean
         assert all(fate == "written" for fate, _ in made.totals.fates)
     assert made.totals.fates.total() == 1

@@ -12,16 +12,15 @@ import pytest
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
+from ledger.credentials import keep_sign_in, proofs, sign_in_of
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
-from ledger.proofs import proofs
 from ledger.records import accept_record
-from ledger.sign_ins import keep_sign_in, sign_in_of
+from schemas.actions import Mode
 from schemas.checkup import Check, Topic, Verdict
 from schemas.entity import Entity
 from schemas.records import Coworker
 from schemas.settings import API_URL, load_settings
-from schemas.states import Mode
 from tests.contract.source_rig import HandClock, reads, serving, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, running
 from workers.source.auth import Credentials, credentials_of

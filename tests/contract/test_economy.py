@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ledger.credentials import Proof, keep_proof, proofs
 from ledger.engine import Engine, reading, writing
-from ledger.proofs import Proof, keep_proof, proofs
 from ledger.records import mark_gone
 from ledger.tables import lookups
 from schemas.entity import Entity
@@ -15,7 +15,7 @@ from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
-from workers.lookup.drain import drain_batch
+from workers.lookup.claim import drain_batch
 from workers.source.reads import IN_BURSTS, TOO_FEW, probe_all
 
 
@@ -32,7 +32,7 @@ def asked(space: Space) -> Counter[str]:
 
 
 def drain(space: Space) -> None:
-    while drain_batch(space.looking_up)[0]:
+    while drain_batch(space.lookup_context)[0]:
         pass
 
 
@@ -67,7 +67,7 @@ def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Spa
     [member] = studying(space, 1)
     asked(space)
     space.finish(member, 1, 2)
-    drain_batch(space.looking_up)
+    drain_batch(space.lookup_context)
     space.finish(member, 3)
     drain(space)
     found = asked(space)

@@ -16,13 +16,14 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.tables import actions
+from schemas.actions import ActionState, Mode
 from schemas.reasons import Reason
 from schemas.records import CourseMember
-from schemas.states import ActionState, Mode
-from service.command import commands
-from service.command.fates import Fates, counted, fates_by_sending
+from service.cli.fates import SendingOutcomes, counted, outcomes_by_sending
+from service.cli.main import commands
+from tests.builders.records import NOON
 from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.doubles.terminal import Terminal
 
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none")
@@ -33,13 +34,13 @@ def space(ledger_engine: Engine) -> Space:
     return Space(ledger_engine, rules_of(NO_GATHERING))
 
 
-def fates(space: Space) -> Fates:
-    tools = space.performing.setup
+def fates(space: Space) -> SendingOutcomes:
+    tools = space.delivery.setup
     with reading(space.engine) as connection:
-        return fates_by_sending(connection, tools, space.clock.now())
+        return outcomes_by_sending(connection, tools, space.clock.now())
 
 
-def subjects_now(space: Space, found: Fates) -> list[tuple[str | None, str | None]]:
+def subjects_now(space: Space, found: SendingOutcomes) -> list[tuple[str | None, str | None]]:
     return [
         (one.recipient, one.title)
         for one in found.expected

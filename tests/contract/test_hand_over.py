@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.actions import expire_hand_overs
 from ledger.engine import Engine, open_engine, writing
+from ledger.outbox import expire_hand_overs
 from ledger.tables import actions, people
 from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
@@ -117,7 +117,7 @@ def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient
     with locked(space.engine) as lock:
         space.mailer.meanwhile(lock)
         with pytest.raises(LedgerUnavailable):  # from claiming the next one
-            perform_batch(space.performing, space.lend)
+            perform_batch(space.delivery, space.lend)
     assert space.mailer.caught == []
     with writing(space.engine) as connection:
         later = space.clock.now() + timedelta(hours=2)
@@ -144,7 +144,7 @@ def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space)
 
     space.enrol(1)
     space.look_up()
-    tools = space.performing
+    tools = space.delivery
     watching = Watching(tools.actions["email"])
     tools = replace(tools, setup=replace(tools.setup, actions={"email": watching}))
     perform_batch(tools, space.lend)
@@ -156,7 +156,7 @@ def test_each_email_is_claimed_when_its_turn_comes_so_that_others_can_help(space
     helped: list[int] = []
     for number in range(1, 5):
         space.enrol(number)
-    space.mailer.meanwhile(lambda: helped.append(perform_batch(space.performing, space.lend)))
+    space.mailer.meanwhile(lambda: helped.append(perform_batch(space.delivery, space.lend)))
     space.work()
     assert helped == [3]
     assert len(space.mailer.caught) == 4
@@ -169,7 +169,7 @@ def test_a_worker_that_is_stopping_finishes_the_email_it_began_and_begins_none(
     for number in range(1, 5):
         space.enrol(number)
     space.look_up()
-    tools = replace(space.performing, is_stopping=stopping.is_set)
+    tools = replace(space.delivery, is_stopping=stopping.is_set)
     space.mailer.meanwhile(lambda: None, stopping.set)
     assert perform_batch(tools, space.lend) == 2
     assert perform_batch(tools, space.lend) == 0
@@ -188,7 +188,7 @@ def test_a_worker_asked_to_stop_while_it_reads_gives_the_email_back_at_once(spac
 
     space.enrol(1)
     space.look_up()
-    tools = replace(space.performing, is_stopping=after_some_questions)
+    tools = replace(space.delivery, is_stopping=after_some_questions)
     perform_batch(tools, space.lend)
     row = only(space.engine)
     assert (row.state, row.lease_until, row.attempts) == ("planned", None, 0)

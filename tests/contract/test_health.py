@@ -14,10 +14,10 @@ import yaml
 from psycopg import sql
 
 from schemas.settings import load_settings
-from service.web import Web, make_web
+from service.app import Web, make_web
 from tests.house.source_tree import ROOT
 from tests.servers.postgres import address
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 TOKEN = "a-relay-token-for-this-test-only"
 ENROLMENT = {"entity": "CourseMember", "id": 1}

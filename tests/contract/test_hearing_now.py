@@ -13,7 +13,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.settings import Settings, load_settings
 from service.health import readiness
-from service.hearing import hearing_lines, hearing_now, hearing_plain
+from service.monitoring import monitoring_lines, monitoring_now, monitoring_plain
 from tests.builders.records import completed_lesson, course, course_member
 
 NOW = datetime(2026, 3, 10, 20, 30, tzinfo=UTC)  # a Tuesday
@@ -26,8 +26,8 @@ def settings(every_s: int = 300) -> Settings:
 
 def lines(engine: Engine, now: datetime = NOW, every_s: int = 300) -> list[str]:
     with reading(engine) as connection:
-        heard = hearing_now(connection, settings(every_s), now)
-    return hearing_lines(heard, settings(every_s), now)
+        heard = monitoring_now(connection, settings(every_s), now)
+    return monitoring_lines(heard, settings(every_s), now)
 
 
 def check_part(engine: Engine, now: datetime = NOW, every_s: int = 300) -> str:
@@ -203,7 +203,7 @@ def test_for_programs_it_is_all_there(engine: Engine) -> None:
     study(engine, 1, 2, Origin.RELAY)
     study(engine, 2, 0.5, Origin.CHECK)
     with reading(engine) as connection:
-        plain = hearing_plain(hearing_now(connection, settings(), NOW))
+        plain = monitoring_plain(monitoring_now(connection, settings(), NOW))
     assert plain["hearing"] == "unknown"
     assert plain["checks"] == {
         entity: {"checked_at": NOW, "trouble": None, "says": None} for entity in FOLLOWED

@@ -16,8 +16,8 @@ import structlog
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import writing
-from schemas.states import Mode
-from service.command import main
+from schemas.actions import Mode
+from service.cli.main import main
 from tests.contract.source_rig import answer, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 

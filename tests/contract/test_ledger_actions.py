@@ -7,31 +7,35 @@ from datetime import datetime
 import pytest
 
 from ledger.actions import (
-    ClaimedAction,
-    begin_action,
-    claim_actions,
-    commit_action,
-    expire_hand_overs,
+    Copy,
+    copy_of,
     finish_announced_at,
-    next_action_at,
+    keep_copies_of_held,
+    keep_copy,
     plan_action,
-    release_action,
-    settle_action,
     supersede_lessons,
 )
 from ledger.clock import SYSTEM_CLOCK
-from ledger.copies import Copy, copy_of, keep_copies_of_held, keep_copy
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
     events_of_action,
     keep_event,
     known_keys,
 )
+from ledger.outbox import (
+    ClaimedAction,
+    begin_action,
+    claim_actions,
+    commit_action,
+    expire_hand_overs,
+    next_action_at,
+    release_action,
+    settle_action,
+)
 from ledger.tables import action_events, actions, attempts, events
-from schemas.actions import Outcome
+from schemas.actions import ActionState, Outcome
 from schemas.events import Event, EventKind, course_completed_key
 from schemas.reasons import Reason
-from schemas.states import ActionState
 from tests.contract.ledger_rig import (
     ANA,
     COURSE,

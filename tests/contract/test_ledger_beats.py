@@ -1,7 +1,7 @@
 """Who is alive, and who may do alone what only one may do."""
 
-from ledger.beats import beat, give_lease_back, last_beats, take_lease
 from ledger.engine import Engine, reading, writing
+from ledger.heartbeats import last_heartbeats, record_heartbeat, release_lease, take_lease
 from ledger.tables import heartbeats
 from tests.contract.ledger_rig import NOW, at, at_once, rows
 
@@ -15,12 +15,12 @@ def take(engine: Engine, holder: str, seconds: float = 0, *, name: str = LEASE) 
 
 def give_back(engine: Engine, holder: str) -> None:
     with writing(engine) as connection:
-        give_lease_back(connection, LEASE, holder)
+        release_lease(connection, LEASE, holder)
 
 
 def alive(engine: Engine, kind: str, process: str, seconds: float) -> None:
     with writing(engine) as connection:
-        beat(connection, kind, process, at(seconds))
+        record_heartbeat(connection, kind, process, at(seconds))
 
 
 def test_of_many_who_want_a_lease_one_gets_it(ledger_engine: Engine) -> None:
@@ -64,7 +64,7 @@ def test_the_last_beat_of_each_kind_is_known(ledger_engine: Engine) -> None:
     alive(ledger_engine, "worker", "one", 3)
     alive(ledger_engine, "clock", "x" * 500, 1)
     with reading(ledger_engine) as connection:
-        assert last_beats(connection, NOW) == {"worker": at(5), "clock": at(1)}
+        assert last_heartbeats(connection, NOW) == {"worker": at(5), "clock": at(1)}
     assert len(rows(ledger_engine, heartbeats)) == 3
 
 

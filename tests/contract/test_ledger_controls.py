@@ -3,7 +3,7 @@
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import Sending, begin_with, change_mode, client_id_of, sending_of
 from ledger.engine import Engine, reading, writing
-from schemas.states import Mode
+from schemas.actions import Mode
 from tests.contract.ledger_rig import NOW, at, at_once
 
 

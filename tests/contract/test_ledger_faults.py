@@ -21,11 +21,11 @@ from ledger.faults import POSTGRESQL, SQLITE, connect_fault
 from ledger.migrate import migrate
 from schemas.errors import LedgerUnavailable
 from schemas.settings import load_settings
-from service.command.common import wait_for_ledger
+from service.cli.common import wait_for_ledger
 from tests.servers import forking
 from tests.servers.postgres import Databases, address
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 SECRET = "hush-hush-hush"
 

@@ -7,8 +7,8 @@ import pytest
 from ledger.engine import Engine, reading, writing
 from ledger.events import keep_event
 from ledger.intake import Origin, keep_notifications
+from ledger.monitoring import ReportCounts, last_happened_at, reports_by_location, sittings_by_hour
 from ledger.records import SeenVersion, accept_record, note_seen
-from ledger.stories import Told, last_happened_at, sittings_by_hour, told_by_location
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.notification import Notification
@@ -107,10 +107,10 @@ def engine(ledger_engine: Engine) -> Engine:
     return ledger_engine
 
 
-def told(engine: Engine) -> list[Told]:
+def told(engine: Engine) -> list[ReportCounts]:
     week_ago, yesterday = NOW - timedelta(days=7), NOW - timedelta(days=1)
     with reading(engine) as connection:
-        return told_by_location(connection, week_ago, yesterday, NOW - timedelta(minutes=30))
+        return reports_by_location(connection, week_ago, yesterday, NOW - timedelta(minutes=30))
 
 
 def test_who_told_first_is_counted_by_location_and_time(engine: Engine) -> None:
@@ -126,7 +126,7 @@ def test_who_told_first_is_counted_by_location_and_time(engine: Engine) -> None:
         tell(engine, record_id, origin, made_at)
     tell(engine, 1, Origin.BACKFILL, NOW)
     assert told(engine) == [
-        Told(
+        ReportCounts(
             500,
             "Harbour Works",
             DONE,
@@ -167,6 +167,6 @@ def test_where_the_course_is_not_known_neither_is_the_location(ledger_engine: En
     read(ledger_engine, 1, made_at)
     tell(ledger_engine, 1, Origin.CHECK, made_at)
     assert told(ledger_engine) == [
-        Told(None, "unknown", DONE, {}, {Origin.CHECK: 1}),
-        Told(None, "unknown", Entity.COURSE_MEMBER, {}, {Origin.HOOK: 1}),
+        ReportCounts(None, "unknown", DONE, {}, {Origin.CHECK: 1}),
+        ReportCounts(None, "unknown", Entity.COURSE_MEMBER, {}, {Origin.HOOK: 1}),
     ]

@@ -11,16 +11,15 @@ from sqlalchemy import event, text
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import TRY_FOR_S, GroupWriter, Origin, keep_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
 from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups, notifications
-from ledger.writer import TRY_FOR_S, GroupWriter
+from schemas.actions import LookupState
 from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from schemas.notification import Notification
 from schemas.reasons import Reason
-from schemas.states import LookupState
 from tests.contract.ledger_rig import NOW, arrival, at, at_once, claim, keep, rows
 from tests.servers.programs import wait_until
 

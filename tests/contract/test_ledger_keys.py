@@ -9,17 +9,17 @@ from typing import NoReturn
 import pytest
 from click.testing import CliRunner
 
+from ledger.controls import KeyCheck, accept_key, check_key, has_known_key
 from ledger.engine import Engine, open_engine, writing
-from ledger.keys import KeyCheck, accept_key, check_key, has_known_key
 from ledger.tables import controls
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from service.command import commands
+from service.cli.main import commands
 from tests.contract.ledger_rig import NOW, at, at_once, rows
 from tests.servers import forking
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker.running import free_port
-from workers.workshop import checked_secret_key, secret_key
+from workers.context import checked_secret_key, secret_key
+from workers.local.server import free_port
 
 OURS, ANOTHER = "a" * 40, "b" * 40
 REFUSED = "not the secret key that the ledger belongs to"

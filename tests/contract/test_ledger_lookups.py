@@ -19,9 +19,9 @@ from ledger.lookups import (
     return_lookup,
 )
 from ledger.tables import lookups
+from schemas.actions import LookupState
 from schemas.entity import Entity
 from schemas.reasons import Reason
-from schemas.states import LookupState
 from tests.contract.ledger_rig import (
     LEASE_S,
     NOW,

@@ -20,8 +20,8 @@ from ledger.people import (
     person_of,
 )
 from ledger.tables import people
+from schemas.entity import CoworkerKind
 from schemas.records import Coworker
-from schemas.vocabulary import CoworkerKind
 from tests.contract.ledger_rig import ANA, JOEL, NOW, at
 
 Form = Literal["NFC", "NFD"]

@@ -22,11 +22,10 @@ from ledger.records import (
     references_of,
     unknown_among,
 )
-from schemas.entity import Entity, References
+from schemas.entity import CoworkerKind, Entity, References
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember, Lesson, Record, load_record
-from schemas.vocabulary import CoworkerKind
 from tests.contract.ledger_rig import ANA, COURSE, MEMBER, NOW, at, at_once, minutes
 
 ENROLMENT = CourseMember(

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.intake import BEARER
-from ledger.refusals import Refused, count_refusals, refused_since
+from ledger.monitoring import Refused, count_refusals, refused_since
 from ledger.tables import refusals
-from schemas.refusals import OF_HOOKS, OF_RELAYS, REFUSALS, UNPROVEN, Refusal
-from service.refusals import MOST_PER_MINUTE, AddressLimit, Refusals
+from schemas.reasons import OF_HOOKS, OF_RELAYS, REFUSALS, UNPROVEN, Refusal
+from service.app import MOST_PER_MINUTE, AddressLimit, Refusals
 from tests.contract.ledger_rig import NOW, arrival, at, keep, rows
 from tests.contract.source_rig import HandClock
 from tests.doubles.still_clock import StillClock

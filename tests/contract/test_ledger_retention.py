@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Table, event, func, insert, select
 
-from ledger.actions import claim_actions, settle_action
+from ledger.actions import Copy, keep_copy
 from ledger.checks import CheckKind, begin_check, end_check
 from ledger.clock import SYSTEM_CLOCK
-from ledger.copies import Copy, keep_copy
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookup
-from ledger.refusals import count_refusals
-from ledger.retention import ATTEMPTS, BODIES, COPIES, NEWS, REFUSALS, RULES, Limited, forget_old
+from ledger.monitoring import count_refusals
+from ledger.outbox import claim_actions, settle_action
+from ledger.retention import ATTEMPTS, BODIES, COPIES, NEWS, REFUSALS, RULES, KeptFor, delete_old
 from ledger.tables import (
     attempts,
     copies,
@@ -29,10 +29,10 @@ from ledger.tables import (
 )
 from schemas.actions import Outcome
 from schemas.entity import Entity
-from schemas.reasons import Reason
-from schemas.refusals import Refusal
-from service.command import commands
-from service.command.certificate_view import lines_of
+from schemas.reasons import Reason, Refusal
+from service.cli.certificate_view import lines_of
+from service.cli.main import commands
+from tests.builders.records import NOON
 from tests.contract.ledger_rig import (
     LEASE_S,
     LESSON,
@@ -44,14 +44,14 @@ from tests.contract.ledger_rig import (
     plan_for,
     rows,
 )
-from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.check.check import check_all
-from workers.check.tools import Checking
+from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.source.limits import Patience, Urgency
 from workers.sync.certificate import certify
 from workers.sync.compare import Scope, compare
 from workers.sync.document import Maker, document_of
 from workers.sync.evidence import window_of
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext
 
 A_SECOND = timedelta(seconds=1)
 NOW = NOON + timedelta(days=400)
@@ -65,7 +65,7 @@ def count(engine: Engine, table: Table) -> int:
 
 
 def counts(engine: Engine) -> dict[str, int]:
-    tables = {rule.table.name: rule.table for rule in RULES if isinstance(rule, Limited)}
+    tables = {rule.table.name: rule.table for rule in RULES if isinstance(rule, KeptFor)}
     return {name: count(engine, table) for name, table in tables.items()}
 
 
@@ -125,7 +125,7 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
     fill(ledger_engine, NOON, 1)
     fill(ledger_engine, NOW - timedelta(hours=1), 1001)
     with changed_rows(ledger_engine) as steps:
-        forgotten = forget_old(ledger_engine, NOW, most=STEP)
+        forgotten = delete_old(ledger_engine, NOW, most=STEP)
     assert forgotten.rows == dict.fromkeys(
         (
             "deliveries.body",
@@ -145,16 +145,16 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
     assert counts(ledger_engine) == dict.fromkeys(counts(ledger_engine), 20)
     assert not forgotten.more
     with changed_rows(ledger_engine) as steps:
-        assert forget_old(ledger_engine, NOW).rows == {}
+        assert delete_old(ledger_engine, NOW).rows == {}
     assert steps == []
 
 
 def test_it_stops_between_two_steps_and_goes_on_the_next_time(ledger_engine: Engine) -> None:
     fill(ledger_engine, NOON, 1)
     before = sum(counts(ledger_engine).values())
-    some = forget_old(ledger_engine, NOW, most=STEP, go_on=lambda: False)
+    some = delete_old(ledger_engine, NOW, most=STEP, go_on=lambda: False)
     assert (some.rows, some.more) == ({"deliveries.body": STEP}, True)
-    rest = forget_old(ledger_engine, NOW, most=STEP)
+    rest = delete_old(ledger_engine, NOW, most=STEP)
     assert rest.rows["deliveries.body"] == 20 - STEP
     assert before > sum(counts(ledger_engine).values())
 
@@ -162,13 +162,13 @@ def test_it_stops_between_two_steps_and_goes_on_the_next_time(ledger_engine: Eng
 def test_bodies_are_emptied_before_their_deliveries_are_deleted(ledger_engine: Engine) -> None:
     moments = (NOW - BODIES - A_SECOND, NOW - BODIES + A_SECOND)
     keep(ledger_engine, *(arrival(1, received_at=moment) for moment in moments))
-    forget_old(ledger_engine, NOW)
+    delete_old(ledger_engine, NOW)
     assert [row.body is None for row in rows(ledger_engine, deliveries)] == [True, False]
 
 
 def test_unreadable_bodies_that_an_older_version_kept_are_emptied(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(1, received_at=NOW), arrival(received_at=NOW, error="not JSON"))
-    assert forget_old(ledger_engine, NOW).rows == {"deliveries.body": 1}
+    assert delete_old(ledger_engine, NOW).rows == {"deliveries.body": 1}
     assert [row.body is None for row in rows(ledger_engine, deliveries)] == [False, True]
 
 
@@ -183,7 +183,7 @@ def test_each_has_its_own_time(ledger_engine: Engine) -> None:
         found = lesson_done(LESSON + number, moment)
         decide(ledger_engine, found, plan_for(found), moment)
         settle_all(ledger_engine, moment)
-    forget_old(ledger_engine, NOW)
+    delete_old(ledger_engine, NOW)
     [left] = rows(ledger_engine, refusals)
     assert left.last_at == NOW - REFUSALS
     assert min(row.due_at for row in rows(ledger_engine, lookups)) == NOW - NEWS
@@ -197,15 +197,15 @@ def test_a_clock_that_is_a_year_ahead_for_an_hour_costs_a_day_and_no_more(
 ) -> None:
     fill(ledger_engine, NOON, 1)
     before = counts(ledger_engine)
-    forget_old(ledger_engine, NOON)
+    delete_old(ledger_engine, NOON)
     for _ in range(3):
-        forget_old(ledger_engine, NOON + timedelta(days=365), go_on=lambda: False)
-    forget_old(ledger_engine, NOON + timedelta(days=365))
+        delete_old(ledger_engine, NOON + timedelta(days=365), go_on=lambda: False)
+    delete_old(ledger_engine, NOON + timedelta(days=365))
     assert counts(ledger_engine) == before | {"heartbeats": 0}  # these are kept for a day
     assert all(row.body is not None for row in rows(ledger_engine, deliveries))
     # After a machine was off for long, each run counts from a day later.
     for _ in range(BODIES.days):
-        forget_old(ledger_engine, NOW)
+        delete_old(ledger_engine, NOW)
     assert all(row.body is None for row in rows(ledger_engine, deliveries))
 
 
@@ -219,7 +219,7 @@ def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
         settle_action(connection, action, Outcome.held(Reason.OBSERVE), NOON)
         [first, _] = claim_lookups(connection, NOON, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
         finish_lookup(connection, first, NOON)
-    forget_old(ledger_engine, NOW)
+    delete_old(ledger_engine, NOW)
     assert count(ledger_engine, attempts) == 1
     # The second record is still to be read.
     assert [row.record_id for row in rows(ledger_engine, notifications)] == [2, 3]
@@ -231,7 +231,7 @@ def test_the_numbers_of_notifications_go_on_after_all_are_old(ledger_engine: Eng
     for number in (1, 2, 3):
         keep(ledger_engine, arrival(number, received_at=NOON))
     settle_all(ledger_engine, NOON)
-    forget_old(ledger_engine, NOW)
+    delete_old(ledger_engine, NOW)
     keep(ledger_engine, arrival(4, received_at=NOW))
     assert [row.id for row in rows(ledger_engine, notifications)] == [3, 4]
 
@@ -240,7 +240,7 @@ def test_the_numbers_of_notifications_go_on_after_all_are_old(ledger_engine: Eng
 def aged(ledger_engine: Engine) -> Space:
     """Give a space in which somebody studied a year ago, after all that is old was deleted."""
     space = Space(ledger_engine, rules_of(SHIPPED))
-    check_all(checking(space), for_s=60)
+    poll_all(sync(space), for_s=60)
     space.later(minutes=1)
     ana = space.enrol(1)
     space.work()
@@ -250,13 +250,13 @@ def aged(ledger_engine: Engine) -> Space:
     space.finish(ana, 3)
     space.later(days=2)
     space.later(days=400)
-    forgotten = forget_old(space.engine, space.clock.now()).rows
+    forgotten = delete_old(space.engine, space.clock.now()).rows
     assert {"notifications", "lookups", "attempts", "copies"} <= forgotten.keys()
     return space
 
 
-def checking(space: Space) -> Checking:
-    return Checking(space.engine, space.lend, space.clock)
+def sync(space: Space) -> SyncContext:
+    return SyncContext(space.engine, space.lend, space.clock)
 
 
 def test_nobody_gets_the_same_email_again_after_its_traces_were_deleted(aged: Space) -> None:
@@ -266,7 +266,7 @@ def test_nobody_gets_the_same_email_again_after_its_traces_were_deleted(aged: Sp
     for record_id in (50_001, 50_002, 50_003):
         aged.tell(Entity.COMPLETED_LESSON, record_id)
     aged.later(hours=1)
-    assert check_all(checking(aged), for_s=60).news == 0
+    assert poll_all(sync(aged), for_s=60).news == 0
     aged.later(days=1)
     assert aged.subjects == sent
     assert count(aged.engine, lookups) > 0, "they were read again"
@@ -278,18 +278,18 @@ def test_who_comes_after_that_is_not_forgotten(aged: Space) -> None:
     aged.work()
     aged.enrol(3, told=False)
     aged.clock.time += timedelta(minutes=10)
-    assert check_all(checking(aged), for_s=60).news == 1
+    assert poll_all(sync(aged), for_s=60).news == 1
     aged.work()
     assert len(aged.subjects) == sent + 2
 
 
 def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
     patience = Patience(Urgency.WORK, 0, lambda: None)
-    compared = compare(checking(aged), Scope(), patience)
+    compared = compare(sync(aged), Scope(), patience)
     assert [one.differences for one in compared.kinds] == [(), ()]
     day = NOON.date()
     window = window_of(day, day, LISBON, aged.clock.now())
-    made = certify(checking(aged), window, aged.rules)
+    made = certify(sync(aged), window, aged.rules)
     assert list(made.findings) == []
     assert made.is_clean
     document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock.now()))

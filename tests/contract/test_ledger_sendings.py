@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.actions import begin_action, commit_action, expire_hand_overs, settle_action
+from ledger.actions import planned_nearby, sent_to
 from ledger.engine import Engine, reading, writing
-from ledger.sendings import planned_nearby, sent_to
+from ledger.outbox import begin_action, commit_action, expire_hand_overs, settle_action
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import (

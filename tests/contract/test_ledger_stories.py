@@ -1,11 +1,11 @@
 """What people read in the ledger: one person's story, the whole in numbers, what is going on."""
 
-from ledger.actions import begin_action, settle_action
-from ledger.copies import Copy, keep_copy
+from ledger.actions import Copy, keep_copy
 from ledger.engine import Engine, reading, writing
 from ledger.events import keep_event, note_reason
+from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
-from ledger.stories import Bookmark, happenings, newest, story_of, tally
+from ledger.queries import Bookmark, entries_since, history_of, newest_entries, tally
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from schemas.records import Coworker
@@ -51,9 +51,9 @@ def planned_again(engine: Engine) -> int:
 
 def test_an_empty_ledger_has_no_story(ledger_engine: Engine) -> None:
     with reading(ledger_engine) as connection:
-        assert story_of(connection, ANA) == []
-        assert newest(connection, 10) == Bookmark(0, 0)
-        assert happenings(connection, Bookmark(0, 0)) == ([], Bookmark(0, 0))
+        assert history_of(connection, ANA) == []
+        assert newest_entries(connection, 10) == Bookmark(0, 0)
+        assert entries_since(connection, Bookmark(0, 0)) == ([], Bookmark(0, 0))
         counted = tally(connection, NOW)
     assert (counted.deliveries, counted.events, counted.lookups, counted.actions) == (0, 0, {}, {})
     assert counted.oldest_due_at is None
@@ -68,7 +68,7 @@ def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) 
         note_reason(connection, event_id, Reason.KIND_OFF)
     decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
     with reading(ledger_engine) as connection:
-        first, second = story_of(connection, ANA)
+        first, second = history_of(connection, ANA)
     assert (first.lesson_id, first.reason, first.actions) == (LESSON + 1, Reason.KIND_OFF, ())
     assert (first.happened_at, first.found_at) == (at(-60), at(9))
     [action] = second.actions
@@ -86,7 +86,7 @@ def test_a_gathered_action_is_told_with_each_of_its_events(ledger_engine: Engine
         event = lesson_done(LESSON + number, at(number))
         decide(ledger_engine, event, plan_for(event, gather_s=60))
     with reading(ledger_engine) as connection:
-        told = story_of(connection, ANA)
+        told = history_of(connection, ANA)
     assert len({one.actions[0].action_id for one in told}) == 1
     assert [one.lesson_id for one in told] == [LESSON, LESSON + 1]
 
@@ -122,9 +122,9 @@ def test_what_is_going_on_is_told_once_with_names(ledger_engine: Engine) -> None
         accept_person(connection, Coworker(ANA, NOW, None, "Ana Müller", None), NOW)
     sent_one(ledger_engine)
     with reading(ledger_engine) as connection:
-        lines, mark = happenings(connection, Bookmark(0, 0))
-        again = happenings(connection, mark)
-        assert newest(connection, 0) == mark
+        lines, mark = entries_since(connection, Bookmark(0, 0))
+        again = entries_since(connection, mark)
+        assert newest_entries(connection, 0) == mark
     assert [(one.what, one.name, one.outcome, one.at) for one in lines] == [
         ("lesson_completed", "Ana Müller", None, NOW),
         ("action", "Ana Müller", "waiting", at(2)),
@@ -133,6 +133,6 @@ def test_what_is_going_on_is_told_once_with_names(ledger_engine: Engine) -> None
     assert again == ([], mark)
     decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
     with reading(ledger_engine) as connection:
-        [line], _ = happenings(connection, mark)
-        assert len(happenings(connection, newest(connection, 1))[0]) == 2
+        [line], _ = entries_since(connection, mark)
+        assert len(entries_since(connection, newest_entries(connection, 1))[0]) == 2
     assert (line.name, line.what) == (None, "lesson_completed")

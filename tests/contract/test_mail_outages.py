@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.beats import take_lease
 from ledger.engine import Engine, open_engine, reading, writing
+from ledger.heartbeats import take_lease
 from ledger.outages import OUTAGE_REASONS, Outage, outages_now, try_outages_now
 from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
+from tests.builders.records import NOON
 from tests.contract.ledger_rig import rows
-from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.deliver.claim import perform_batch
 
@@ -104,7 +105,7 @@ def test_only_one_worker_tries_during_an_outage(space: Space) -> None:
     space.clock.move(3600)
     with writing(space.engine) as connection:
         take_lease(connection, "outage.probe", "another worker", space.clock.now(), lease_s=60)
-    assert perform_batch(space.performing, space.lend) == 0
+    assert perform_batch(space.delivery, space.lend) == 0
     assert space.mailer.asked == 1
     space.later(minutes=2)
     assert len(space.mailer.caught) == 2

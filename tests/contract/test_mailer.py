@@ -14,7 +14,7 @@ from schemas.reasons import Reason
 from schemas.settings import TlsMode
 from tests.doubles.catching_mailer import CatchingMailer
 from tests.doubles.mail_server import Mailbox, mail_server, make_certificate, server_at
-from workers.actions.email.address import AddressUnusable
+from workers.actions.email.answers import AddressUnusable
 from workers.actions.email.smtp import Mailer
 
 SENDER = "courses@harbour.example"

@@ -15,8 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, Table, select, text
 
-from ledger.actions import expire_hand_overs
-from ledger.copies import copy_of
+from ledger.actions import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.migrate import (
     check_revision,
@@ -25,6 +24,7 @@ from ledger.migrate import (
     migrate,
     newest_revision,
 )
+from ledger.outbox import expire_hand_overs
 from ledger.record_queries import differently_named, keep_names, name_of_member
 from ledger.records import SeenVersion, unknown_among
 from ledger.tables import records

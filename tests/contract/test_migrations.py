@@ -86,7 +86,7 @@ def tracked(*patterns: str) -> set[str]:
         "sandbox/templates/**/*",
         "sandbox/static/**/*",
         "sandbox/world.yaml",
-        "service/command/demo-rules.yaml",
+        "service/cli/demo-rules.yaml",
     ],
 )
 def test_the_wheel_carries_what_the_program_reads(wheel_names: list[str], pattern: str) -> None:

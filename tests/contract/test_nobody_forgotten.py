@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 
 from ledger.engine import Engine, writing
+from ledger.events import suppressed_among
 from ledger.intake import Origin
-from ledger.quiet import quiet_among
 from ledger.records import note_seen
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from tests.contract.study_rig import SHIPPED, Space, rules_of
-from workers.check.check import check_all
-from workers.check.rows import version_of_record
-from workers.check.tools import Checking, make_news
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext, note_changes, version_of_record
 
 WELCOME = "You're in: Freelance Finance"
 
@@ -30,12 +29,12 @@ def space(ledger_engine: Engine) -> Space:
     return found
 
 
-def checking(space: Space) -> Checking:
-    return Checking(space.engine, space.lend, space.clock)
+def sync(space: Space) -> SyncContext:
+    return SyncContext(space.engine, space.lend, space.clock)
 
 
 def look(space: Space) -> int:
-    return check_all(checking(space), for_s=60).news
+    return poll_all(sync(space), for_s=60).news
 
 
 def after(space: Space, minutes: float = 5) -> int:
@@ -124,9 +123,9 @@ def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) 
     changed = change(space, member, approved=True)
     seen = version_of_record(Entity.COURSE_MEMBER, changed)
     with writing(space.engine) as connection:
-        make_news(
+        note_changes(
             connection,
-            checking(space),
+            sync(space),
             Entity.COURSE_MEMBER,
             [seen],
             Origin.BACKFILL,
@@ -142,7 +141,7 @@ def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
     seen = version_of_record(Entity.COURSE_MEMBER, member)
     with writing(space.engine) as connection:
         note_seen(connection, Entity.COURSE_MEMBER, [seen], space.clock.now(), Reason.IMPORTED)
-        assert quiet_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
+        assert suppressed_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
     space.tell(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     assert space.subjects == [WELCOME]

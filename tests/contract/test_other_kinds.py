@@ -65,8 +65,8 @@ class NotingSpace(Space):
     note = NoteAction()
 
     @property
-    def performing(self) -> DeliveryTools:
-        tools = super().performing
+    def delivery(self) -> DeliveryTools:
+        tools = super().delivery
         actions = {**tools.actions, "note": self.note}
         return replace(tools, setup=replace(tools.setup, actions=actions))
 

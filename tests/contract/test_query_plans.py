@@ -11,27 +11,35 @@ from typing import Any
 from sqlalchemy import Connection, event, insert, select, text
 
 from ledger.actions import (
-    claim_actions,
-    expire_hand_overs,
     finish_announced_at,
-    is_alone_in_trouble,
-    next_action_at,
     plan_action,
+    planned_nearby,
+    sent_to,
     supersede_lessons,
-    tries_of,
 )
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
-from ledger.events import events_of_action, known_keys, quiet_events
-from ledger.holding import held_by_reason
+from ledger.events import (
+    asked_by_person,
+    events_of_action,
+    known_keys,
+    quiet_events,
+    suppressed_among,
+)
 from ledger.intake import newest_notification
+from ledger.interventions import held_by_reason
 from ledger.lookups import claim_lookups, next_lookup_at
-from ledger.outages import try_outages_now
-from ledger.quiet import asked_by_person, quiet_among
+from ledger.outages import retry_refused, retry_unanswered, source_outages, try_outages_now
+from ledger.outbox import (
+    claim_actions,
+    expire_hand_overs,
+    is_alone_in_trouble,
+    next_action_at,
+    tries_of,
+)
+from ledger.queries import undecided
 from ledger.records import is_answered, present_below
-from ledger.sendings import planned_nearby, sent_to
 from ledger.skew import end_far_waits
-from ledger.stories import undecided
 from ledger.tables import (
     action_events,
     actions,
@@ -41,7 +49,6 @@ from ledger.tables import (
     notifications,
     records,
 )
-from ledger.troubles import ask_refused_again, ask_unanswered_again, source_troubles
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
@@ -91,7 +98,7 @@ HOT: dict[str, Statement] = {
     "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
     "known events": lambda it: known_keys(it, ["one", "two"]),
     "quiet events": lambda it: quiet_events(it, ["one", "two"]),
-    "quiet records": lambda it: quiet_among(it, RECORDS),
+    "quiet records": lambda it: suppressed_among(it, RECORDS),
     "asked by a person": lambda it: asked_by_person(it, RECORDS),
     "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
@@ -101,9 +108,9 @@ HOT: dict[str, Statement] = {
     "planned nearby": lambda it: planned_nearby(it, NOW, HOUR),
     "tries of an action": lambda it: tries_of(it, 7, {Reason.MAIL_TEMPORARY}),
     "is it this action": lambda it: is_alone_in_trouble(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),
-    "what the source refuses": source_troubles,
-    "the source is back": lambda it: ask_unanswered_again(it, NOW),
-    "the source takes us again": lambda it: ask_refused_again(it, NOW),
+    "what the source refuses": source_outages,
+    "the source is back": lambda it: retry_unanswered(it, NOW),
+    "the source takes us again": lambda it: retry_refused(it, NOW),
     "end what waits too long": lambda it: end_far_waits(it, LATEST, LONGEST_WAITS),
     "try the mail server now": lambda it: try_outages_now(it, NOW),
     "what a person may have to look at": undecided,

@@ -7,25 +7,25 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from ledger.beats import take_lease
 from ledger.checks import CheckKind, begin_check, end_check, runs
 from ledger.engine import Engine, reading, writing
+from ledger.heartbeats import take_lease
 from ledger.tables import events, notifications, records
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
-from tests.builders.records import COURSE_ID, course, lesson
+from tests.builders.records import COURSE_ID, NOON, course, lesson
 from tests.contract.reconcile_rig import (
     ListingSource,
     brought,
-    checking,
     compared,
+    sync,
 )
-from tests.contract.study_rig import LISBON, NOON, SHIPPED, Space, rules_of
-from workers.check.check import check_all
+from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.sync.compare import Compared, Comparison, Difference, Scope, Way
 from workers.sync.listing import ListRow
+from workers.sync.poll import poll_all
 from workers.sync.reconcile import MOST_GONE, How, bring_in, is_nightly_due, nightly
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
@@ -69,7 +69,7 @@ def crowd(space: Space, number: int) -> list[CourseMember]:
     """Let so many people enrol a while ago, and be known here, without a word to them."""
     members = [space.enrol(one, told=False) for one in range(1, number + 1)]
     space.clock.time += timedelta(minutes=10)
-    check_all(checking(space), for_s=60)
+    poll_all(sync(space), for_s=60)
     return members
 
 
@@ -192,7 +192,7 @@ def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -
         Difference(Way.GONE, ListRow(MEMBER, number, NOON)) for number in range(1, MOST_GONE + 2)
     )
     found = Comparison(Scope(accept_gone=True), (Compared(MEMBER, 1, 5_000, 0, 0, gone),))
-    assert bring_in(checking(space), found, How.IMPORT) == MOST_GONE
+    assert bring_in(sync(space), found, How.IMPORT) == MOST_GONE
     assert notified(space) == MOST_GONE
 
 
@@ -428,7 +428,7 @@ def test_the_nightly_run_makes_ordinary_news_and_keeps_its_counts(space: Space) 
     crowd(space, 2)
     space.enrol(3, told=False)
     space.source.lose(MEMBER, 9001)
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     space.later(minutes=1)
     assert space.subjects == ["You're in: Freelance Finance"]
     assert happened(space, EventKind.UNENROLLED) == [9001]
@@ -469,10 +469,10 @@ def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
         connection.execute(update(records).values(full_name=None))
     space.source.have(MEMBER, replace(first, full_name="  Zoë \x00Brandt "))
     told, asked = notified(space), len(space.source.asked)
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     assert names(space) == {9001: "Zoë  Brandt", 9002: "Ana López", 50_001: None}
     space.source.have(MEMBER, replace(first, full_name=None))  # a row that leaves it out
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     assert names(space)[9001] == "Zoë  Brandt"
     space.later(minutes=1)
     assert notified(space) == told
@@ -483,11 +483,11 @@ def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
 def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
     with writing(space.engine) as connection:
         take_lease(connection, "reconcile", "somebody else", space.clock.now(), lease_s=60)
-    assert not nightly(checking(space), time.monotonic() + 60)
+    assert not nightly(sync(space), time.monotonic() + 60)
     assert space.source.asked == []
     space.clock.move(61)
-    assert nightly(checking(space), time.monotonic() + 60)
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
 
 
 def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> None:
@@ -499,13 +499,13 @@ def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> N
             assert take_lease(connection, "reconcile", "another", space.clock.now(), lease_s=120)
 
     space.source.when_asked("changed_since CourseCompletedLesson", taken)
-    assert not nightly(checking(space), time.monotonic() + 60)
+    assert not nightly(sync(space), time.monotonic() + 60)
     assert notified(space) == 0
 
 
 def test_a_nightly_run_without_time_is_stopped_and_asks_for_nothing(space: Space) -> None:
     space.enrol(1, told=False)
-    assert nightly(checking(space), time.monotonic() - 1)
+    assert nightly(sync(space), time.monotonic() - 1)
     assert notified(space) == 0
     with reading(space.engine) as connection:
         [run] = runs(connection, [CheckKind.RECONCILE], NOON)
@@ -514,7 +514,7 @@ def test_a_nightly_run_without_time_is_stopped_and_asks_for_nothing(space: Space
 
 def test_a_nightly_run_at_a_source_that_is_down_says_so(space: Space) -> None:
     space.source.be_slow()
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     with reading(space.engine) as connection:
         [run] = runs(connection, [CheckKind.RECONCILE], NOON)
     assert (run.ended_at, run.reason) == (None, Reason.NEXUDUS_DOWN)
@@ -535,11 +535,11 @@ def baseline(space: Space, *entities: Entity) -> None:
 def test_the_night_begins_at_half_past_three_where_the_space_is(space: Space) -> None:
     baseline(space, *FOLLOWED)
     space.clock.time = NOON.replace(month=7, hour=2, minute=29)  # 03:29 in Lisbon, in summer
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     assert not is_due(space)
     space.clock.move(60)
     assert is_due(space)
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     assert not is_due(space)
     space.clock.time += timedelta(hours=23, minutes=59)
     assert not is_due(space)
@@ -560,12 +560,12 @@ def test_a_night_that_was_stopped_is_tried_again_later_each_time(space: Space) -
     space.source.be_slow()
     for minutes in (15, 30, 60):
         assert is_due(space)
-        assert nightly(checking(space), time.monotonic() + 60)
+        assert nightly(sync(space), time.monotonic() + 60)
         space.clock.time += timedelta(minutes=minutes, seconds=-1)
         assert not is_due(space)
         space.clock.move(1)
     space.source.recover()
     assert is_due(space)
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     space.clock.time += timedelta(hours=5)
     assert not is_due(space)

@@ -15,12 +15,12 @@ from ledger.tables import events, lookups
 from schemas.entity import Entity, References
 from schemas.events import EventKind
 from schemas.reasons import Reason
-from tests.contract.reconcile_rig import ListingSource, checking, compared
-from tests.contract.study_rig import LESSONS, NOON, SHIPPED, Space, rules_of
-from workers.check.search import Search, Seen
-from workers.lookup.drain import drain_batch
+from tests.builders.records import NOON
+from tests.contract.reconcile_rig import ListingSource, compared, sync
+from tests.contract.study_rig import LESSONS, SHIPPED, Space, rules_of
+from workers.lookup.claim import drain_batch
 from workers.sync.compare import Comparison, Difference, Way
-from workers.sync.listing import ListRow
+from workers.sync.listing import ListRow, Search, SearchProgress
 from workers.sync.reconcile import How, bring_in, nightly
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
@@ -72,9 +72,9 @@ def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_impor
     found = with_many_between(compared(space))
 
     def read_some() -> None:
-        drain_batch(space.looking_up)
+        drain_batch(space.lookup_context)
 
-    bring_in(checking(space), found, How.IMPORT, read_some)
+    bring_in(sync(space), found, How.IMPORT, read_some)
     with reading(space.engine) as connection:
         reasons = connection.scalars(
             select(events.c.reason).where(events.c.kind != EventKind.ENROLLED)
@@ -95,12 +95,12 @@ def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        bring_in(checking(space), found, How.IMPORT, stop_at_the_second)
+        bring_in(sync(space), found, How.IMPORT, stop_at_the_second)
     space.work()
     assert len(compared(space).of(Way.DIFFERENT)) == len(LESSONS)
     # Whoever comes first has it read; that nobody is written to about it stays.
     written_before = space.subjects
-    assert nightly(checking(space), time.monotonic() + 60)
+    assert nightly(sync(space), time.monotonic() + 60)
     space.later(hours=2)
     assert not compared(space).differs
     assert space.subjects == written_before
@@ -108,7 +108,7 @@ def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space:
 
 def test_a_night_without_enough_time_says_what_it_was_enough_for(space: Space) -> None:
     space.enrol(1, told=False)
-    assert nightly(checking(space), time.monotonic() - 1)
+    assert nightly(sync(space), time.monotonic() - 1)
     with reading(space.engine) as connection:
         [run] = runs(connection, [CheckKind.RECONCILE], NOON)
     assert "was enough for 0 rows" in (run.error or "")
@@ -127,8 +127,10 @@ def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
 
     with writing(space.engine) as connection:
         run = begin_check(connection, CheckKind.BACKFILL, None, NOON)
-    search = Search(checking(space), (Origin.PERSON,), keep=9, check_id=run.check_id)
-    search.ask_about(Seen(MEMBER, rows(4, 1), every), Seen(LESSON, rows(3, 2), every))
+    search = Search(sync(space), (Origin.PERSON,), keep=9, check_id=run.check_id)
+    search.ask_about(
+        SearchProgress(MEMBER, rows(4, 1), every), SearchProgress(LESSON, rows(3, 2), every)
+    )
     with reading(space.engine) as connection:
         asked = connection.execute(
             select(lookups.c.entity, lookups.c.record_id).order_by(lookups.c.id)

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 
 from ledger.engine import open_engine
 from ledger.migrate import migrate
-from service.command import commands, main
+from service.cli.main import commands, main
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from workers.context import make_context, read_shared_config
 from workers.environment import load
-from workers.lookup.drain import drain_batch
-from workers.workshop import lay_foundation, make_workshop
+from workers.lookup.claim import drain_batch
 
 COURSE = "Freelance"
 PERSON = "Joël"
@@ -67,12 +67,12 @@ def reconcile(*words: str) -> Result:
 def read_all(environment: dict[str, str]) -> None:
     """Do what workers do with what is due."""
     settings = load(environment)
-    workshop = make_workshop(settings, lay_foundation(settings))
+    context = make_context(settings, read_shared_config(settings))
     try:
-        while drain_batch(workshop.looking_up)[0]:
+        while drain_batch(context.lookup_context)[0]:
             pass
     finally:
-        workshop.close()
+        context.close()
 
 
 def plain(*words: str) -> dict[str, Any]:

@@ -4,20 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.actions import expire_hand_overs
-from ledger.control_log import decisions
 from ledger.engine import Engine, reading, writing
+from ledger.interventions import Refusal, candidates, candidates_for, decisions, send_again
+from ledger.outbox import expire_hand_overs
 from ledger.outcomes import outcomes_of
 from ledger.people import person_gone
-from ledger.resending import Refusal, candidates, candidates_for, send_again
 from ledger.tables import action_events, actions
 from schemas.actions import event_key_of, resend_key
 from schemas.entity import Entity
 from schemas.errors import DeliveryUnavailable, DeliveryUnknown
 from schemas.reasons import Reason
-from tests.builders.records import course_member
+from tests.builders.records import NOON, course_member
 from tests.contract.ledger_rig import at_once, rows
-from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.doubles.catching_mailer import CatchingMailer
 from workers.sync.audit import missing_trace
 

@@ -12,20 +12,20 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from ledger.backup import make_backup, open_restored_gap, opened_file, put_into, stage
-from ledger.control_log import decisions
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.holding import held_actions, held_by_reason, release_held, skip_held
+from ledger.interventions import decisions, held_actions, held_by_reason, release_held, skip_held
 from ledger.migrate import migrate
+from ledger.outages import retry_refused
 from ledger.outcomes import outcomes_of
-from ledger.troubles import ask_refused_again
+from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
-from schemas.states import Mode
+from tests.builders.records import NOON
 from tests.contract.ledger_rig import decide, lesson_done, plan_for
-from tests.contract.study_rig import NOON, SHIPPED, Space, rules_of
+from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.programs import wait_until
-from workers.lookup.drain import drain_batch
+from workers.lookup.claim import drain_batch
 from workers.sync.audit import missing_trace
 
 HELD = ("held", "restored")
@@ -391,14 +391,14 @@ def test_what_observe_mode_held_may_have_been_sent_by_the_lost_ledger(space: Res
 
 def test_what_waited_for_nexudus_may_have_gone_earlier_than_it_was_due(space: Restorable) -> None:
     space.enrol(1)
-    drain_batch(space.looking_up)
+    drain_batch(space.lookup_context)
     space.source.refuse()
     space.work()
     assert space.outcomes() == [("waiting", "nexudus-refused")]
     space.back_up()
     space.source.recover()
     with writing(space.engine) as connection:
-        ask_refused_again(connection, space.clock.now())  # as a worker that starts does
+        retry_refused(connection, space.clock.now())  # as a worker that starts does
     space.work()
     assert sum(space.sent().values()) == 1
     assert space.restore() == 1

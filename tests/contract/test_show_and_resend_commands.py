@@ -14,14 +14,15 @@ from click.testing import CliRunner, Result
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine, writing
 from ledger.records import mark_gone
-from ledger.retention import forget_old
+from ledger.retention import delete_old
 from ledger.tables import actions, copies, people
+from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.reasons import EXPLANATIONS, Reason
-from schemas.states import Mode
-from service.command import commands
+from service.cli.main import commands
+from tests.builders.records import COURSE_ID
 from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import COURSE_ID, Space, rules_of
+from tests.contract.study_rig import Space, rules_of
 from tests.e2e.house import RULES
 from tests.servers.ready_ledgers import sqlite_copy
 
@@ -170,7 +171,7 @@ def test_what_was_sent_is_shown_as_it_left_for_as_long_as_that_is_kept(desk: Des
         long_ago = SYSTEM_CLOCK.now() - timedelta(days=91)
         connection.execute(actions.update().values(finished_at=long_ago))
         connection.execute(copies.update().values(written_at=long_ago))
-    forget_old(space.engine, SYSTEM_CLOCK.now())
+    delete_old(space.engine, SYSTEM_CLOCK.now())
     gone = desk.run("show", "1")
     assert gone.exit_code == 1
     assert "deleted, as copies are 90 days after an email was written" in gone.stderr

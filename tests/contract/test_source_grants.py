@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from ledger.beats import take_lease
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, client_id_of
+from ledger.credentials import SignIn, keep_sign_in, sign_in_of
 from ledger.engine import Connection, Engine, reading, writing
-from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
+from ledger.heartbeats import take_lease
+from schemas.actions import Mode
 from schemas.errors import SourceRefused, SourceUnavailable
-from schemas.states import Mode
 from tests.contract.ledger_rig import NOW, at_once
 from tests.contract.source_rig import HandClock
 from tests.contract.token_rig import INVALID, SigningIn, signing_in

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.controls import client_id_of
+from ledger.credentials import SignIn, keep_sign_in, sign_in_of
 from ledger.engine import Engine, reading, writing
-from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import Course

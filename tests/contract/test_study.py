@@ -12,15 +12,15 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.lookups import begin_lookup, claim_lookups
 from ledger.people import address_hash, keep_choice
+from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown, SourceRefused
 from schemas.reasons import Reason
 from schemas.records import Record
-from schemas.states import Mode
-from tests.builders.records import lesson
+from tests.builders.records import NOON, lesson
 from tests.contract.ledger_rig import at_once
-from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
-from workers.lookup.drain import drain_batch
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from workers.lookup.claim import drain_batch
 
 AT_ONCE = SHIPPED.replace("    gather: 30m\n", "").replace("    gather_at_most: 3h\n", "")
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -67,7 +67,7 @@ def test_the_last_two_lessons_read_at_the_same_time_finish_the_course_once(
     space.finish(member, 1)
     space.later(minutes=1)
     space.finish(member, 2, 3)
-    at_once(4, lambda _: drain_batch(space.looking_up))
+    at_once(4, lambda _: drain_batch(space.lookup_context))
     space.work()
     assert space.subjects[2:] == ["You finished Freelance Finance"]
     assert space.reasons("lesson_completed")[1:] == ["superseded", "superseded"]
@@ -110,7 +110,7 @@ def test_two_a_day_are_enough(ledger_engine: Engine) -> None:
 def test_an_import_of_thirty_is_held_for_a_person(space: Space) -> None:
     for number in range(1, 31):
         space.enrol(number)
-    while drain_batch(space.looking_up)[0]:
+    while drain_batch(space.lookup_context)[0]:
         pass
     space.work()
     assert set(space.outcomes()) == {("held", "flood-guard")}
@@ -217,7 +217,7 @@ def test_a_lesson_that_joins_while_its_email_is_written_is_in_it(space: Space) -
     def ask_and_finish(entity: Entity, record_id: int) -> object:
         space.source.fetch = asked  # type: ignore[method-assign]  # once
         space.finish(member, 2)
-        drain_batch(space.looking_up)
+        drain_batch(space.lookup_context)
         return asked(entity, record_id)
 
     space.source.fetch = ask_and_finish  # type: ignore[method-assign, assignment]  # as if meanwhile
@@ -327,7 +327,7 @@ def test_a_completion_that_is_not_on_the_list_yet_counts(ledger_engine: Engine) 
     space.source.completions_of = lambda course_member_id: []  # type: ignore[method-assign]  # noqa: ARG005 - a list that lags
     space.finish(member, 1)
     for _ in range(6):
-        while drain_batch(space.looking_up)[0]:
+        while drain_batch(space.lookup_context)[0]:
             pass
         space.clock.time += timedelta(seconds=4)
     space.source.completions_of = listed  # type: ignore[method-assign]
@@ -361,7 +361,7 @@ def test_a_busy_source_is_left_alone_by_the_whole_batch(space: Space) -> None:
     for number in range(1, 13):
         space.enrol(number)
     space.source.be_busy(retry_after_s=30)
-    drain_batch(space.looking_up)
+    drain_batch(space.lookup_context)
     assert len(space.source.asked) <= 4
     assert set(space.lookups()) == {("waiting", "nexudus-busy")}
     space.source.recover()

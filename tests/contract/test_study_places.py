@@ -7,11 +7,10 @@ import pytest
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person, person_of
 from ledger.records import accept_record
-from schemas.entity import Entity
+from schemas.entity import Entity, UnlockType
 from schemas.records import Section, TimeZone
-from schemas.vocabulary import UnlockType
-from tests.builders.records import COURSE_ID, lesson
-from tests.contract.study_rig import NOON, SHIPPED, Space, coworker, rules_of
+from tests.builders.records import COURSE_ID, NOON, lesson
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 
 TOKYO = TimeZone(77, NOON, "Tokyo Standard Time")
 BASICS, EXTRAS = 31, 32

@@ -13,17 +13,16 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from tests.servers.programs import command_line, is_alive, wait_until
-from workers.supervisor import (
+from workers.local.programs import Pace, Restarts
+from workers.local.supervisor import (
     ChildCommand,
     ChildRefused,
     CrashLoop,
     Failing,
     FailingFile,
-    Pace,
     Supervisor,
     failing_programs,
 )
-from workers.supervisor.restarts import Restarts
 
 QUICK = Pace(first_delay_s=0.01, stop_wait_s=10, look_every_s=0.01)
 SLEEPS = "import time; time.sleep(600)"
@@ -304,7 +303,7 @@ def test_a_child_gets_the_environment_it_was_given_and_its_text_hides_it(tmp_pat
 @ON_LINUX
 def test_children_end_when_the_supervisor_itself_is_killed() -> None:
     script = (
-        "import sys, threading; from workers.supervisor import ChildCommand, Supervisor\n"
+        "import sys, threading; from workers.local.supervisor import ChildCommand, Supervisor\n"
         "supervisor = Supervisor(print)\n"
         "for name in ('web', 'worker'):\n"
         f"    supervisor.start(ChildCommand(name, [sys.executable, '-c', {SLEEPS!r}]))\n"

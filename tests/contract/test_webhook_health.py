@@ -38,11 +38,11 @@ from tests.sandbox.sandbox_rig import (
     running,
     until,
 )
-from workers.check.backfill import FirstLookAwaited, Unfinished, missed_in, window
-from workers.check.check import check_all
-from workers.check.tools import Checking
 from workers.source.client import Source, Sources
 from workers.source.webhooks import Came
+from workers.sync.backfill import BackfillUnfinished, BaselineAwaited, backfill_gap, backfill_window
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext
 from workers.sync.webhook_state import Report
 from workers.sync.webhooks import (
     Enabled,
@@ -70,7 +70,7 @@ class Watchman:
     sources: Sources
     asked: list[Asked] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
-    trouble: SourceUnavailable | Unfinished | FirstLookAwaited | None = None
+    trouble: SourceUnavailable | BackfillUnfinished | BaselineAwaited | None = None
 
     def health(self, *, may_switch_on: bool = True, **other: Any) -> WebhookHealth:  # noqa: ANN401 - any field
         given = {
@@ -246,10 +246,10 @@ def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Wat
 
 
 def test_who_enrolled_while_the_hook_was_dead_is_found(watchman: Watchman) -> None:
-    checking = Checking(watchman.engine, watchman.sources.lend, watchman.clock, 0.0)
+    sync = SyncContext(watchman.engine, watchman.sources.lend, watchman.clock, 0.0)
 
     def backfill(since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
-        found = window(checking, since, until, entities)
+        found = backfill_window(sync, since, until, entities)
         return sum(found.news.values())
 
     watchman.kill()
@@ -481,8 +481,8 @@ def test_a_backfill_that_failed_is_made_up_for_and_the_other_hook_is_mended(
 def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_about(
     watchman: Watchman,
 ) -> None:
-    checking = Checking(watchman.engine, watchman.sources.lend, watchman.clock, 300.0)
-    backfill = partial(missed_in, checking)
+    sync = SyncContext(watchman.engine, watchman.sources.lend, watchman.clock, 300.0)
+    backfill = partial(backfill_gap, sync)
     watchman.kill()
     report = watchman.round(backfill=backfill)
     assert (report.raised, report.switched_on, report.asked_for) == (1, 1, 0)
@@ -495,7 +495,7 @@ def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_
     assert "first look" in (
         enable(watchman.health(backfill=backfill), MEMBERS, SYSTEM_CLOCK.now()).trouble or ""
     )
-    check_all(checking, for_s=60)
+    poll_all(sync, for_s=60)
     watchman.clock.move(1)
     watchman.sandbox.enrol("Zoë", "Finance")
     assert watchman.round(10, backfill=backfill).asked_for == 1
@@ -515,14 +515,14 @@ def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
     busy = SourceThrottled("used up for now")
     for hours in (1, 2):
         reached = missed_from + timedelta(hours=hours)
-        watchman.trouble = Unfinished(busy, reached, 7)
+        watchman.trouble = BackfillUnfinished(busy, reached, 7)
         report = watchman.round(10, may_switch_on=may_switch_on)
         assert (report.asked_for, report.trouble) == (7, "used up for now")
         alarm = watchman.known().alarm
         assert alarm is not None
         assert (alarm.covered_until, alarm.asked_for) == (reached, 7 * hours)
     # One that came nowhere does not lose what was reached.
-    watchman.trouble = Unfinished(busy, missed_from - MARGIN, 0)
+    watchman.trouble = BackfillUnfinished(busy, missed_from - MARGIN, 0)
     watchman.round(10, may_switch_on=may_switch_on)
     watchman.trouble = None
     watchman.round(10, may_switch_on=may_switch_on)
@@ -539,7 +539,7 @@ def test_one_that_is_gone_and_was_covered_in_part_is_not_forgotten(watchman: Wat
     missed_from = watchman.clock.now()
     watchman.clock.move(86_400)
     watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
-    watchman.trouble = Unfinished(
+    watchman.trouble = BackfillUnfinished(
         SourceThrottled("used up for now"), missed_from + timedelta(hours=1), 7
     )
     watchman.round()

@@ -18,15 +18,15 @@ from ledger.migrate import migrate
 from ledger.people import accept_person
 from ledger.records import mark_gone
 from ledger.tables import checks, lookups, notifications, people, records
+from schemas.actions import Mode
 from schemas.entity import Entity
-from schemas.states import Mode
-from service.command import commands
-from service.command.common import checking_now, opened_ledger, settings_now
+from service.cli.common import checking_now, opened_ledger, settings_now
+from service.cli.main import commands
 from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.check.check import check_all
-from workers.check.tools import Checking
+from workers.sync.poll import poll_all
+from workers.sync.rows import SyncContext
 
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none").replace(
     "quiet_hours: 20:00-08:00", "quiet_hours: none"
@@ -109,7 +109,7 @@ def test_two_people_with_one_address_are_told_of_together(space: Space) -> None:
 def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> None:
     member = space.enrol(7, told=False)
     space.clock.time += timedelta(minutes=1)
-    check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
+    poll_all(SyncContext(space.engine, space.lend, space.clock), for_s=60)
     lines = run("7").stdout.splitlines()
     assert lines[0] == "Ana López  (coworker 7; address not read yet)"
     assert lines[1].endswith("  Enrolled  (course 1234)")
@@ -136,7 +136,7 @@ def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None
     space.enrol(2, told=False, full_name="José  Núñez", record_id=9900)
     space.enrol(4, told=False, full_name=None)
     space.clock.time += timedelta(minutes=1)
-    check_all(Checking(space.engine, space.lend, space.clock), for_s=60)
+    poll_all(SyncContext(space.engine, space.lend, space.clock), for_s=60)
     know(space.engine, (3, "Zoë Marin", "zoe@example.org"), (6, "Zoë Zimt", "zimt@example.org"))
     with writing(space.engine) as connection:
         mark_gone(connection, Entity.COURSE_MEMBER, 9005, space.clock.now())
@@ -283,8 +283,8 @@ def test_why_says_that_nexudus_could_not_be_asked(
 
 @pytest.mark.usefixtures("nexudus")
 def test_who_enrolled_before_installation_is_found_by_address() -> None:
-    with checking_now(settings_now()) as checking:
-        check_all(checking, for_s=60)
+    with checking_now(settings_now()) as sync:
+        poll_all(sync, for_s=60)
     shown = run(ADDRESS, "--show-addresses").stdout.splitlines()
     assert shown[0] == f"Joël Núñez  {ADDRESS}"
     assert "  Enrolled  (course " in shown[1]

@@ -12,10 +12,10 @@ from schemas.settings import load_settings
 from tests.contract.ledger_rig import rows
 from tests.servers.ready_ledgers import sqlite_copy
 from workers import tasks
-from workers.child import become_child, leave_child, this_child
-from workers.names import SOURCE_PROBE, UPKEEP, UPKEEP_TASKS
-from workers.shared import Shared
-from workers.workshop import lay_foundation
+from workers.context import read_shared_config
+from workers.queues import SOURCE_PROBE, UPKEEP, UPKEEP_TASKS
+from workers.shared_state import SharedState
+from workers.worker_process import become_process, leave_process, this_process
 
 
 @pytest.mark.parametrize(
@@ -66,17 +66,17 @@ def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worke
         tasks.reconcile_source,
         tasks.retain_ledger,
     )
-    shared = Shared(workers=1)
+    shared = SharedState(workers=1)
     with redis.Redis.from_url(broker_url, decode_responses=True) as broker:
         broker.delete(f"coursebell:{UPKEEP}", *broker.scan_iter(match="coursebell:waiting:*"))
-        become_child(settings, lay_foundation(settings), shared)
+        become_process(settings, read_shared_config(settings), shared)
         try:
             with shared.upkeep_slot(SOURCE_PROBE):
                 for task in upkeep:
                     task()
-            assert rows(this_child().workshop.engine, checks) == []
+            assert rows(this_process().context.engine, checks) == []
             tasks.sweep_outbox()
         finally:
-            leave_child()
+            leave_process()
         assert broker.llen(f"coursebell:{UPKEEP}") == len(upkeep) == len(UPKEEP_TASKS)
     assert shared.take_refused() == []

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 
 from workers.actions.base import Checkpoints
-from workers.actions.email.address import EnvelopeAddress
-from workers.actions.email.answers import Step, quotable, refusal
+from workers.actions.email.answers import EnvelopeAddress, Step, quotable, refusal
 from workers.actions.email.smtp import UNWATCHED, MailLine, wire_form
 
 

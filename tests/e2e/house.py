@@ -17,15 +17,15 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from sandbox.records import MARKED_SECRET
-from schemas.states import Mode
+from schemas.actions import Mode
 from tests.sandbox.sandbox_rig import Running, running
 from tests.servers import forking
 from tests.servers.forking import Program
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker import RunningBroker, choose, start
-from workers.broker.running import free_port
-from workers.supervisor import Pace
+from workers.broker import choose
+from workers.local.programs import Pace
+from workers.local.server import RunningBroker, free_port, start
 
 HOOK_SECRET = "an-ascii-hook-secret"
 RELAY_TOKEN = "a-relay-token"

@@ -23,13 +23,13 @@ from tests.contract.budget_rig import at_once
 from tests.doubles.tls_front import tls_front
 from tests.e2e.house import open_house
 from tests.servers.programs import wait_until
-from workers.bell import broker_answers, make_ringer
+from workers.app import make_worker_app
 from workers.broker import choose
-from workers.broker.running import free_port
-from workers.celery_app import make_worker_app
 from workers.environment import load
-from workers.names import LOOKUP_DRAIN, WORK
+from workers.local.server import free_port
+from workers.queues import LOOKUP_DRAIN, WORK
 from workers.source.budget import Budget
+from workers.wakeup import broker_answers, make_publisher
 
 USER, PASSWORD = "ana", "o/d:d@%2F#?"
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}@"
@@ -135,7 +135,7 @@ def test_celery_the_limiter_and_our_ping_reach_the_same_database(
         assert budget.state().shared
         budget.close()
         assert inside.keys("coursebell:budget:*")
-        with make_ringer(url) as ringer:
+        with make_publisher(url) as ringer:
             ringer.send_task(LOOKUP_DRAIN)
         assert inside.llen(f"coursebell:{WORK}") == 1
     received = []
@@ -172,7 +172,7 @@ def test_a_server_that_is_not_the_one_asked_for_is_away_for_all_of_them(
     assert not budget.state().shared
     budget.close()
     no_answer = (KombuError, redis.RedisError, OSError)
-    with make_ringer(url) as ringer, pytest.raises(no_answer) as refused:
+    with make_publisher(url) as ringer, pytest.raises(no_answer) as refused:
         ringer.send_task(LOOKUP_DRAIN)
     assert "wrong" not in str(refused.value)
 

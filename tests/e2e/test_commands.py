@@ -15,24 +15,24 @@ import psutil
 import pytest
 import requests
 
-from ledger.actions import begin_action, settle_action
 from ledger.engine import open_engine, writing
 from ledger.events import keep_event, note_reason
 from ledger.migrate import migrate
+from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
 from schemas.actions import Outcome
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Coworker
-from service.command.serving import prepare_ledger
-from service.command.up import opening_lines
+from service.cli.serving import prepare_ledger
+from service.cli.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
 from tests.servers import forking
 from tests.servers.forking import Program
 from tests.servers.programs import is_alive, wait_until
 from workers.broker import choose
-from workers.broker.running import free_port
 from workers.environment import load
+from workers.local.server import free_port
 
 HUSH = "a-password"
 WEAK_TOKEN = "COURSEBELL_RELAY_TOKENS: it has fewer than 16 characters"

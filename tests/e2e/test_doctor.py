@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ledger.credentials import sign_in_of
 from ledger.engine import open_engine, reading
-from ledger.sign_ins import sign_in_of
 from tests.e2e.house import HOOK_SECRET, RELAY_TOKEN, House, open_house
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 HURRY = "1000/second;100000/hour"  # many runs in a minute, which nobody gives by hand
 

@@ -16,7 +16,7 @@ import requests
 
 from tests.e2e.clean_install import CleanInstall, install
 from tests.servers.programs import is_alive, wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 IMPORTS = Path(__file__).with_name("import_program.py")
 OURS = ("service", "workers", "ledger", "schemas", "sandbox")
@@ -32,7 +32,7 @@ import multiprocessing, sys
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     sys.argv = ["coursebell", "serve"]
-    from service.command import main
+    from service.cli import main
     main()
 """
 _PATIENCE_S = 60.0
@@ -163,7 +163,7 @@ def test_the_demo_without_what_it_needs_says_what_to_do_and_starts_nothing(
     assert done.stdout == ""
     # Importing what the demo works with takes most of the time that an answer may take.
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "service.command" in imported
+    assert "service.cli" in imported
     assert not {"sqlalchemy", "celery", "flask", "marshmallow"} & imported
 
 

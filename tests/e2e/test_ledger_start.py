@@ -17,12 +17,12 @@ from ledger.migrate import newest_revision
 from ledger.tables import revisions
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from service.command.common import wait_for_ledger
+from service.cli.common import wait_for_ledger
 from tests.servers import forking
 from tests.servers.forking import Program
 from tests.servers.later_ledgers import LATER, upgrade_beyond
 from tests.servers.programs import wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 PROCESSES = ("serve", "worker", "clock")
 PATIENCE_S = 60.0

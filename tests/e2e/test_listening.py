@@ -12,10 +12,10 @@ import requests
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
-from service.command.listening import Address, announcement, free_address
+from service.cli.listening import Address, announcement, free_address
 from tests.e2e.house import House, living
 from tests.servers.programs import wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 
 def settings(listen: str, **others: str) -> Settings:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import open_engine, reading
-from ledger.sign_ins import SignIn, sign_in_of
 from tests.contract.token_rig import INVALID, SigningIn, signing_in
 from tests.servers import forking
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 PASSWORD = "correct horse"
 KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"

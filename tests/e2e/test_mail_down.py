@@ -7,7 +7,7 @@ import requests
 
 from tests.e2e.house import House, living
 from tests.servers.programs import wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 
 def mail_part(house: House) -> str:

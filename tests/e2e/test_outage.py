@@ -16,7 +16,7 @@ import requests
 from tests.e2e.house import House, living
 from tests.sandbox.sandbox_rig import SECRET
 from tests.servers.programs import wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 OUTAGE_S = 12  # a lookup is tried again after about 2, 4 and 8 seconds
 PEOPLE = range(1, 9)

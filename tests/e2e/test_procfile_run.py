@@ -17,7 +17,7 @@ import requests
 from tests.house.source_tree import ROOT
 from tests.servers.postgres import address
 from tests.servers.programs import PATIENCE_S, wait_until
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 pytestmark = pytest.mark.postgres
 

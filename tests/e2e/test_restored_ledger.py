@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, text
 
 from ledger.engine import Connection, open_engine, reading, writing
-from ledger.holding import held_by_reason
+from ledger.interventions import held_by_reason
 from ledger.tables import checks
 from schemas.reasons import Reason
 from tests.e2e.house import House, living

@@ -16,7 +16,7 @@ from schemas.records import Coworker
 from tests.contract.ledger_rig import NOW
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker.running import free_port
+from workers.local.server import free_port
 
 NAME = "José 学 🎓"
 Said = subprocess.CompletedProcess[bytes]

@@ -21,8 +21,8 @@ from sqlalchemy import func, select
 from ledger.engine import open_engine, reading
 from ledger.tables import action_events, actions, attempts, events, lookups, notifications
 from sandbox.world import CROWD_PERSON_ID
+from schemas.actions import ActionState, LookupState
 from schemas.reasons import Reason
-from schemas.states import ActionState, LookupState
 from tests.doubles.slow_smtp import SlowSmtp
 from tests.e2e.house import House, living
 from tests.endurance.killer import Killer

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity
-from schemas.states import ActionState, LookupState
 from workers.actions.email.message import message_id
 
 DOMAIN = "example.org"  # of the sender, which the Message-ID is made with

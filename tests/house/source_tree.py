@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from service.command import commands
+from service.cli.main import commands
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("service", "workers", "ledger", "schemas", "sandbox")

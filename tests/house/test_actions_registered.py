@@ -9,10 +9,10 @@ from schemas.settings import load_settings
 from tests.house.source_tree import ROOT
 from workers.actions.email.letter import TEMPLATES
 from workers.actions.registry import KINDS, kinds_for_rules
-from workers.workshop import lay_foundation, make_workshop
+from workers.context import make_context, read_shared_config
 
 FOLDER = ROOT / "workers" / "actions"
-SHIPPED = ("rules.yaml", "service/command/demo-rules.yaml")
+SHIPPED = ("rules.yaml", "service/cli/demo-rules.yaml")
 
 
 def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
@@ -23,9 +23,9 @@ def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
 
 def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
     settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
-    workshop = make_workshop(settings, lay_foundation(settings))
-    workshop.close()
-    assert workshop.performing.actions.keys() == kinds_for_rules().keys()
+    context = make_context(settings, read_shared_config(settings))
+    context.close()
+    assert context.delivery.actions.keys() == kinds_for_rules().keys()
 
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))

@@ -9,9 +9,9 @@ from celery import Celery
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from tests.house.source_tree import rooms, table_rows
-from workers import names
-from workers.bell import make_ringer
-from workers.celery_app import make_worker_app
+from workers import queues
+from workers.app import make_worker_app
+from workers.wakeup import make_publisher
 
 BROKER = "redis://no-broker-is-needed-for-this-test.invalid"
 
@@ -50,7 +50,7 @@ def test_a_worker_never_waits_for_ever_and_never_gives_up(worker: Celery) -> Non
 
 
 def test_who_rings_gives_up_within_half_a_second() -> None:
-    ringer = make_ringer(BROKER)
+    ringer = make_publisher(BROKER)
     options = ringer.conf.broker_transport_options
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
     assert options["max_retries"] == 0
@@ -59,7 +59,7 @@ def test_who_rings_gives_up_within_half_a_second() -> None:
 
 
 def test_both_sides_mean_the_same_place(worker: Celery) -> None:
-    ringer = make_ringer(BROKER)
+    ringer = make_publisher(BROKER)
     prefix = "global_keyprefix"
     options, other = worker.conf.broker_transport_options, ringer.conf.broker_transport_options
     assert options[prefix] == other[prefix]
@@ -69,7 +69,7 @@ def test_both_sides_mean_the_same_place(worker: Celery) -> None:
 def test_our_tasks_are_those_that_are_rung_for_and_never_retry(worker: Celery) -> None:
     worker.finalize()
     ours = {name: task for name, task in worker.tasks.items() if not name.startswith("celery.")}
-    rung_for = {name for word, name in vars(names).items() if word.isupper() and "." in name}
+    rung_for = {name for word, name in vars(queues).items() if word.isupper() and "." in name}
     assert ours.keys() == rung_for
     assert all(re.fullmatch(r"[a-z]+\.[a-z]+", name) for name in ours)
     assert not any(getattr(task, "autoretry_for", ()) for task in ours.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.command import commands
+from service.cli.main import commands
 from tests.house.source_tree import PAGES, ROOT, code_in, commands_in, mistake_in, source_texts
 
 # `coursebell` where a command stands, and its words up to the end of that command.

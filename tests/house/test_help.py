@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from service.command import commands
+from service.cli.main import commands
 from tests.house.source_tree import commands_in
 
 

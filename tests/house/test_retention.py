@@ -1,6 +1,6 @@
 """Every table of the ledger has a rule for how long its rows are kept, and the page says it."""
 
-from ledger.retention import RULES, ForEver, Limited
+from ledger.retention import RULES, KeptFor, KeptForever
 from ledger.tables import metadata
 from tests.house.source_tree import table_rows
 
@@ -10,8 +10,8 @@ def test_every_table_has_a_rule() -> None:
 
 
 def test_no_table_is_kept_for_ever_and_for_some_days() -> None:
-    limited = {rule.table.name for rule in RULES if isinstance(rule, Limited)}
-    for_ever = [rule.table.name for rule in RULES if isinstance(rule, ForEver)]
+    limited = {rule.table.name for rule in RULES if isinstance(rule, KeptFor)}
+    for_ever = [rule.table.name for rule in RULES if isinstance(rule, KeptForever)]
     assert len(for_ever) == len(set(for_ever))
     assert not limited & set(for_ever)
 
@@ -25,7 +25,7 @@ def _names() -> dict[str, str]:
     """Return what stands in the first and the last column for each rule."""
     found = {}
     for rule in RULES:
-        if isinstance(rule, ForEver):
+        if isinstance(rule, KeptForever):
             found[f"`{rule.table.name}`"] = f"for ever: {rule.why}"
         else:
             name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name

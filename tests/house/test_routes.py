@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.settings import load_settings
-from service.web import Web, make_web
+from service.app import Web, make_web
 
 OPEN_TO_ALL = {"/healthz", "/readyz"}  # they tell nothing about anybody
 

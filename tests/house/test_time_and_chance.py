@@ -21,22 +21,21 @@ _DIRECT = {
 _ALLOWED = {
     "ledger/clock.py": "it is the clock",
     "ledger/migrations/env.py": "Alembic loads it by its path and passes no arguments of ours",
-    "workers/broker/": "starts, watches and restarts a real process",
-    "workers/supervisor/": "same",
-    "workers/shared.py": "waits in a signal handler for real processes to finish",
+    "workers/local/": "starts, watches and restarts real processes",
+    "workers/shared_state.py": "waits in a signal handler for real processes to finish",
     "workers/source/http.py": "limits how long real sockets may take",
     "workers/source/limits.py": "compares with `limits`, which reads the system's time",
-    "workers/workshop.py": "makes the secret key of an installation, once",
+    "workers/context.py": "makes the secret key of an installation, once",
 }
 # Where a process begins, and may choose the system's clock. All others are given one.
 _BEGINNINGS = {
     "ledger/clock.py",
-    "service/command/common.py",
-    "service/web.py",
-    "workers/celery_app.py",
-    "workers/child.py",
+    "service/cli/common.py",
+    "service/app.py",
+    "workers/app.py",
+    "workers/worker_process.py",
     "workers/entry.py",
-    "workers/workshop.py",
+    "workers/context.py",
 }
 
 

@@ -22,7 +22,7 @@ GIVEN_TO_US = {
 MOST_LINES_OF_A_ROOM = 400
 MOST_LINES_OF_A_FUNCTION = 40
 # Larger on purpose, each with how large it may be.
-LARGER_ROOMS: dict[str, int] = {}
+LARGER_ROOMS: dict[str, int] = {"ledger/tables.py": 440}  # one list of tables
 LONGER_FUNCTIONS: dict[str, int] = {}
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -10,24 +10,24 @@ from ledger.tables import action_events, events, records
 from schemas.entity import Entity
 from tests.month.month_rig import work_off
 from tests.month.month_world import BEGINS
-from workers.check.check import check_all
+from workers.context import Context
 from workers.sync.certificate import Certificate, certify
 from workers.sync.evidence import window_of
+from workers.sync.poll import poll_all
 from workers.sync.reconcile import is_nightly_due, nightly
-from workers.workshop import Workshop
 
 _EACH = 3  # rows that are removed of each kind
 
 
-def run_check(workshop: Workshop) -> None:
+def run_check(context: Context) -> None:
     """Look for news that nobody told, to the end; and compare everything, once a night."""
-    while check_all(workshop.checking, for_s=60).more:
+    while poll_all(context.sync, for_s=60).more:
         pass
-    with reading(workshop.engine) as connection:
-        zone = workshop.performing.setup.zone
-        due = is_nightly_due(connection, workshop.checking.clock.now(), zone)
+    with reading(context.engine) as connection:
+        zone = context.delivery.setup.zone
+        due = is_nightly_due(connection, context.sync.clock.now(), zone)
     if due:
-        assert nightly(workshop.checking, time.monotonic() + 60)
+        assert nightly(context.sync, time.monotonic() + 60)
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Audit:
     certificates: list[Certificate] = field(default_factory=list)
     removed: list[tuple[Entity, int]] = field(default_factory=list)
 
-    def make(self, workshop: Workshop) -> None:
+    def make(self, context: Context) -> None:
         """Compare, certify; damage the ledger, certify again, and put all back."""
-        run_check(workshop)
-        work_off(workshop, workshop.checking.clock.now())
-        self.certificates.append(_certificate(workshop))
-        with writing(workshop.engine) as connection:
+        run_check(context)
+        work_off(context, context.sync.clock.now())
+        self.certificates.append(_certificate(context))
+        with writing(context.engine) as connection:
             self.removed = _remove(connection)
-        self.certificates.append(_certificate(workshop))
+        self.certificates.append(_certificate(context))
 
     @property
     def certificate(self) -> Certificate:
@@ -69,10 +69,10 @@ class Audit:
         return [(one.entity, one.record_id) for one in self.certificates[1].findings]
 
 
-def _certificate(workshop: Workshop) -> Certificate:
-    zone, now = workshop.performing.setup.zone, workshop.checking.clock.now()
+def _certificate(context: Context) -> Certificate:
+    zone, now = context.delivery.setup.zone, context.sync.clock.now()
     window = window_of(BEGINS.astimezone(zone).date(), now.astimezone(zone).date(), zone, now)
-    return certify(workshop.checking, window, workshop.looking_up.deciding.rules)
+    return certify(context.sync, window, context.lookup_context.deciding.rules)
 
 
 def _remove(connection: Connection) -> list[tuple[Entity, int]]:

@@ -20,13 +20,13 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.migrate import migrate
+from schemas.actions import Mode
 from schemas.settings import Settings, load_settings
-from schemas.states import Mode
-from service.web import make_web
+from service.app import make_web
 from tests.contract.source_rig import HandClock
 from tests.month.month_world import BEGINS, write_world
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, started
-from workers.workshop import Workshop, lay_foundation, make_workshop
+from workers.context import Context, make_context, read_shared_config
 
 HOOK_SECRET = "an-ascii-hook-secret"
 _NO_LIMITS = "10000/second;1000000/minute"  # what is asked is counted, and never waits
@@ -59,7 +59,7 @@ class Ground:
     months: int = 0
 
     @contextmanager
-    def a_month(self, clock: HandClock) -> Iterator[Workshop]:
+    def a_month(self, clock: HandClock) -> Iterator[Context]:
         """Give the tools of one worker; deliveries reach a receiver over the same ledger."""
         self.months += 1
         ledger = self.folder / f"month-{self.months}.db"
@@ -67,15 +67,15 @@ class Ground:
         self.sandbox.post("/sandbox/reset")
         settings = self._settings(ledger)
         web = make_web(settings, clock=clock)
-        workshop = make_workshop(settings, lay_foundation(settings), clock=clock)
-        for engine in (web.engine, workshop.engine):
+        context = make_context(settings, read_shared_config(settings), clock=clock)
+        for engine in (web.engine, context.engine):
             event.listen(engine, "connect", _be_quick)
         self.door.app = web.app
         try:
-            yield workshop
+            yield context
         finally:
             self.door.app = None
-            workshop.close()
+            context.close()
             web.close()
 
     def set_clock(self, now: datetime) -> None:

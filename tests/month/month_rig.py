@@ -15,26 +15,26 @@ from itertools import count
 
 from sqlalchemy import Select, func, select
 
-from ledger.actions import next_action_at
 from ledger.engine import reading
 from ledger.lookups import next_lookup_at
+from ledger.outbox import next_action_at
 from ledger.tables import actions, notifications
-from schemas.states import ActionState
+from schemas.actions import ActionState
 from tests.contract.source_rig import HandClock
 from tests.month.month_actors import Actors
 from tests.month.month_ground import Ground
 from tests.month.month_study import Deed
 from tests.month.month_telling import Change, Telling, Told, told
 from tests.month.month_world import BEGINS, HALF_WAY
+from workers.context import Context
 from workers.deliver.claim import perform_batch
-from workers.lookup.drain import drain_batch
-from workers.workshop import Workshop
+from workers.lookup.claim import drain_batch
 
 CHECK_EVERY = timedelta(minutes=5)  # at 0, 5, 10, ... minutes of each hour
 _LATEST_END = timedelta(days=60)  # after the last deed: whatever was capped has gone by then
 _MOST_ROUNDS = 200  # of work at one moment; more means that it never ends
 
-Check = Callable[[Workshop], None]
+Check = Callable[[Context], None]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -80,31 +80,31 @@ class Player:
         """Play the deeds, and go on until nothing is left to be done."""
         left = sorted(deeds, key=lambda deed: deed.at, reverse=True)
         number, latest = len(left), left[0].at + _LATEST_END
-        with self.ground.a_month(self._clock) as workshop:
+        with self.ground.a_month(self._clock) as context:
             actors = Actors(self.ground.sandbox)
             if self.check is not None:
                 # The first look finds an empty tenant, before anything happens.
                 self._check_at = BEGINS
-            while (moment := self._next(workshop, left)) is not None:
+            while (moment := self._next(context, left)) is not None:
                 assert moment <= latest, "something is due for ever"
                 self._go_to(moment)
                 while left and left[-1].at <= moment:
                     self._changed(actors.play(left.pop()))
                 self._deliver()
-                self._check(workshop)
-                work_off(workshop, self._clock.now())
+                self._check(context)
+                work_off(context, self._clock.now())
             if self.next_day is not None:
                 self._go_to(self._clock.now() + timedelta(days=1))
-                self.next_day(workshop)
-                work_off(workshop, self._clock.now())
-            return self._result(workshop, number)
+                self.next_day(context)
+                work_off(context, self._clock.now())
+            return self._result(context, number)
 
-    def _next(self, workshop: Workshop, left: list[Deed]) -> datetime | None:
+    def _next(self, context: Context, left: list[Deed]) -> datetime | None:
         asked = (
             left[-1].at if left else None,
             self._to_tell[0][0] if self._to_tell else None,
             self._check_at,
-            *due(workshop, self._clock.now()),
+            *due(context, self._clock.now()),
         )
         return min((moment for moment in asked if moment is not None), default=None)
 
@@ -131,23 +131,23 @@ class Player:
             assert set(answer["statuses"]) == {202}, answer
             self.deliveries += said.times
 
-    def _check(self, workshop: Workshop) -> None:
+    def _check(self, context: Context) -> None:
         if (
             self.check is not None
             and self._check_at is not None
             and self._check_at <= self._clock.now()
         ):
             self._check_at = None
-            self.check(workshop)
+            self.check(context)
             self.checks += 1
 
-    def _result(self, workshop: Workshop, deeds: int) -> Played:
+    def _result(self, context: Context, deeds: int) -> Played:
         sandbox = self.ground.sandbox
         reads = sandbox.get("/sandbox/reads").json()
         kept = sandbox.get("/sandbox/mails").json()
         raw = [sandbox.get(f"/sandbox/mails/{mail['number']}.eml").content for mail in kept]
         emails = [without_date(one) for one in raw]
-        with reading(workshop.engine) as connection:
+        with reading(context.engine) as connection:
             rows = connection.execute(
                 select(
                     actions.c.template, actions.c.state, actions.c.reason, func.count()
@@ -174,23 +174,23 @@ class Player:
         )
 
 
-def work_off(workshop: Workshop, now: datetime) -> None:
+def work_off(context: Context, now: datetime) -> None:
     """Do all that is due now, as workers do."""
-    looking_up = workshop.looking_up
+    lookup_context = context.lookup_context
     for _ in range(_MOST_ROUNDS):
-        lookup_at, action_at = due(workshop, now)
+        lookup_at, action_at = due(context, now)
         if lookup_at is not None and lookup_at <= now:
-            drain_batch(looking_up)
+            drain_batch(lookup_context)
         elif action_at is not None and action_at <= now:
-            perform_batch(workshop.performing, looking_up.source)
+            perform_batch(context.delivery, lookup_context.source)
         else:
             return
     raise AssertionError("the work never ends")
 
 
-def due(workshop: Workshop, now: datetime) -> tuple[datetime | None, datetime | None]:
+def due(context: Context, now: datetime) -> tuple[datetime | None, datetime | None]:
     """Return when the next look-up and the next action are due."""
-    with reading(workshop.engine) as connection:
+    with reading(context.engine) as connection:
         return next_lookup_at(connection, now, lease_s=60), next_action_at(
             connection, now, lease_s=60
         )

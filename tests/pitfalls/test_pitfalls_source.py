@@ -12,7 +12,7 @@ import pytest
 
 from ledger.engine import Engine, writing
 from ledger.records import accept_record
-from schemas.entity import PATHS, Entity
+from schemas.entity import PATHS, CoworkerKind, Entity
 from schemas.errors import (
     CoursebellError,
     SourceRefused,
@@ -20,7 +20,6 @@ from schemas.errors import (
     SourceUnavailable,
 )
 from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson
-from schemas.vocabulary import CoworkerKind
 from tests.contract.source_rig import (
     Line,
     answer,

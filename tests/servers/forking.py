@@ -27,7 +27,7 @@ from typing import IO, Any, Self
 ROOT = Path(__file__).parents[2]
 # The programs that are started, without their `__main__`, which each fork runs for itself.
 _LOADED = (
-    "service.command",
+    "service.cli",
     "sandbox.program",
     "tests.contract.ledger_rig",
     "workers.source.client",

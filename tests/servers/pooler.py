@@ -22,8 +22,8 @@ from psycopg.pq.abc import PGconn
 
 from tests.servers.postgres import ADDRESS, address
 from tests.servers.programs import wait_until
-from workers.broker.running import free_port
-from workers.supervisor.programs import begin, end
+from workers.local.programs import begin, end
+from workers.local.server import free_port
 
 POOL_SIZE = 4
 # PgBouncer refuses every other parameter at the start of a connection.

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from tests.servers.postgres_found import PACKAGE, Binaries
-from workers.supervisor.programs import last_lines, tie_to_starter
+from workers.local.programs import last_lines, tie_to_starter
 
 ADDRESS = "127.0.0.1"
 PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it

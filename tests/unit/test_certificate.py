@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.known import Asked, Kept, Known, Seen
 from ledger.outcomes import Effect, Happened, Link
+from ledger.record_queries import Asked, Kept, Known, Seen
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.errors import SourceUnavailable
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
 from schemas.records import CompletedLesson, CourseMember, dump_record
-from service.command.certificate_view import HEADS, lines_of, page_of
+from service.cli.certificate_view import HEADS, lines_of, page_of
 from tests.builders.records import NOON, completed_lesson, course_member
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes

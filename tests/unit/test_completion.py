@@ -2,8 +2,8 @@
 
 import pytest
 
+from schemas.entity import CompletionType, UnlockType
 from schemas.records import Lesson, Section
-from schemas.vocabulary import CompletionType, UnlockType
 from tests.builders.records import NOON, lesson
 from tests.builders.rules import COUNTS
 from workers.decide.completion import Progress, closed_among, counting_lessons, in_order, progress

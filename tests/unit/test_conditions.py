@@ -2,11 +2,11 @@
 
 import pytest
 
+from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.records import Course, Lesson
 from schemas.rules import Where
-from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
 from tests.builders.records import course, course_member, lesson
-from workers.decide.conditions import Subject, holds
+from workers.decide.rules import Subject, holds
 
 USUAL_COURSE = course()
 USUAL_LESSON = lesson(1)

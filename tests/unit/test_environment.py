@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.actions import Mode
 from schemas.errors import ConfigurationError
-from schemas.states import Mode
 from workers.environment import load, read_environment
 
 UNREADABLE = "expected a file that can be read"

@@ -19,7 +19,7 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import COUNTS
-from workers.decide.happened import from_completions, from_enrolment
+from workers.decide.events import from_completions, from_enrolment
 
 HOUR = timedelta(hours=1)
 LESSONS = [lesson(1), lesson(2), lesson(3, active=False)]

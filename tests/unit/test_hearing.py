@@ -7,10 +7,10 @@ import pytest
 
 from ledger.checks import CheckKind, Run
 from ledger.intake import Origin
-from ledger.stories import Told
+from ledger.monitoring import ReportCounts
 from schemas.entity import Entity
 from schemas.reasons import Reason
-from workers.decide.hearing import CheckTrouble, judge_check, judge_told
+from workers.decide.monitoring import PollTrouble, judge_check, judge_reports
 
 NOW = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 EVERY_S = 300
@@ -49,23 +49,23 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
     [
         (None, None, None),  # before the first had time to run
         (run(890), None, None),
-        (run(901), None, CheckTrouble.LATE),
+        (run(901), None, PollTrouble.LATE),
         (run(9000), run(5, ended=False), None),  # after a night off, it is at it
-        (run(9000), run(901, ended=False), CheckTrouble.LATE),  # somebody vanished over it
+        (run(9000), run(901, ended=False), PollTrouble.LATE),  # somebody vanished over it
         (None, run(3000, **BASELINE), None),  # it reads all there is
-        (None, run(3700, **BASELINE), CheckTrouble.LATE),
-        (run(-86_400), None, CheckTrouble.LATE),  # by a clock that was ahead: it says nothing
+        (None, run(3700, **BASELINE), PollTrouble.LATE),
+        (run(-86_400), None, PollTrouble.LATE),  # by a clock that was ahead: it says nothing
         (run(-86_400), run(5, ended=False), None),
-        (run(300), failed(Reason.NEXUDUS_REFUSED), CheckTrouble.FAILING),
-        (None, failed(Reason.NEXUDUS_REFUSED, kind=CheckKind.BASELINE), CheckTrouble.FAILING),
-        (run(300), failed(Reason.UNREADABLE), CheckTrouble.FAILING),
-        (run(300), failed(Reason.NEXUDUS_DOWN), CheckTrouble.STUMBLED),
-        (run(300), failed(Reason.NEXUDUS_BUSY), CheckTrouble.STUMBLED),
-        (run(1300), failed(Reason.NEXUDUS_DOWN, 1000), CheckTrouble.FAILING),
+        (run(300), failed(Reason.NEXUDUS_REFUSED), PollTrouble.FAILING),
+        (None, failed(Reason.NEXUDUS_REFUSED, kind=CheckKind.BASELINE), PollTrouble.FAILING),
+        (run(300), failed(Reason.UNREADABLE), PollTrouble.FAILING),
+        (run(300), failed(Reason.NEXUDUS_DOWN), PollTrouble.STUMBLED),
+        (run(300), failed(Reason.NEXUDUS_BUSY), PollTrouble.STUMBLED),
+        (run(1300), failed(Reason.NEXUDUS_DOWN, 1000), PollTrouble.FAILING),
     ],
 )
 def test_our_own_check(
-    last: Run | None, under_way: Run | None, expected: CheckTrouble | None
+    last: Run | None, under_way: Run | None, expected: PollTrouble | None
 ) -> None:
     assert judge_check(last, under_way, EVERY_S, NOW) is expected
 
@@ -74,8 +74,8 @@ def test_checks_that_are_off_are_never_late() -> None:
     assert judge_check(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
 
 
-def told(before: dict[Origin, int], lately: dict[Origin, int]) -> Told:
-    return Told(500, "Harbour Works", Entity.COMPLETED_LESSON, before, lately)
+def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
+    return ReportCounts(500, "Harbour Works", Entity.COMPLETED_LESSON, before, lately)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def told(before: dict[Origin, int], lately: dict[Origin, int]) -> Told:
 def test_hooks_that_do_not_arrive(
     before: dict[Origin, int], lately: dict[Origin, int], lost: tuple[int, int] | None
 ) -> None:
-    loss = judge_told(told(before, lately))
+    loss = judge_reports(told(before, lately))
     assert (None if loss is None else (loss.heard, loss.of)) == lost
 
 
 def test_what_does_not_arrive_is_named_by_what_told_most_before() -> None:
-    loss = judge_told(told({Origin.HOOK: 1, Origin.RELAY: 9}, {Origin.CHECK: 9}))
+    loss = judge_reports(told({Origin.HOOK: 1, Origin.RELAY: 9}, {Origin.CHECK: 9}))
     assert loss is not None
     assert loss.by is Origin.RELAY

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from schemas.vocabulary import CompletionType
+from schemas.entity import CompletionType
+from schemas.text import cut_at_word, one_line
 from workers.actions.email import letter as compose
-from workers.actions.email.foreign_text import cut_at_word, one_line
 from workers.actions.email.letter import (
     TEMPLATES,
     LessonLine,

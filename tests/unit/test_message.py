@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import DeliveryRefused
 from schemas.settings import MailAddress
-from workers.actions.email.address import EnvelopeAddress
-from workers.actions.email.foreign_text import cut_at_word, one_line
+from schemas.text import cut_at_word, one_line
+from workers.actions.email.answers import EnvelopeAddress
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import Named, check_head, make_message, message_id
 from workers.actions.email.smtp import wire_form

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from service.command.moments import Moment
+from service.cli.common import Moment
 from tests.contract.source_rig import HandClock
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)

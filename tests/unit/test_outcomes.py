@@ -2,9 +2,8 @@
 
 import pytest
 
-from schemas.actions import Outcome
+from schemas.actions import ActionState, Outcome
 from schemas.reasons import Reason
-from schemas.states import ActionState
 from tests.builders.records import NOON
 
 

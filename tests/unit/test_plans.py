@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.actions import Plan
+from schemas.entity import CoworkerKind
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.rules import Rule, Stream, Timing, Where
-from schemas.vocabulary import CoworkerKind
 from tests.builders.records import (
     COURSE_ID,
     COURSE_MEMBER_ID,
@@ -20,8 +20,7 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import event, gathering_rule, rule, rules
-from workers.decide.conditions import Subject
-from workers.decide.plans import Circumstances, plans_for
+from workers.decide.rules import Circumstances, Subject, plans_for
 
 LONDON = ZoneInfo("Europe/London")
 SUBJECT = Subject(course_member(), course(), lesson(1))

@@ -1,6 +1,6 @@
 """What is printed on a terminal: no steering characters, no whole addresses."""
 
-from service.command.common import printable, shortened
+from service.cli.common import printable, shortened
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from schemas.entity import Entity
+from schemas.entity import CompletionType, Entity, UnlockType
 from schemas.errors import RecordUnreadable
 from schemas.records import SCHEMAS, Lesson, dump_record, is_whole, load_record
-from schemas.vocabulary import CompletionType, UnlockType
 from tests.builders.source import BUILDERS, MOMENT, lesson_json
 
 LARGEST = 2**63 - 1

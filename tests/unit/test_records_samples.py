@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schemas.entity import Entity
+from schemas.entity import CompletionType, CoworkerKind, Entity, UnlockType, Visibility
 from schemas.errors import RecordUnreadable
 from schemas.records import (
     CompletedLesson,
@@ -20,7 +20,6 @@ from schemas.records import (
     dump_record,
     load_record,
 )
-from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 KINDS = {entity.name.lower(): entity for entity in Entity}

@@ -4,10 +4,9 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from schemas.entity import Entity
+from schemas.entity import CompletionType, CoworkerKind, Entity, UnlockType, Visibility
 from schemas.errors import RecordUnreadable
 from schemas.records import Course, CourseMember, Coworker, load_record
-from schemas.vocabulary import CompletionType, CoworkerKind, UnlockType, Visibility
 from tests.builders.source import BUILDERS, MOMENT, course_json, course_member_json, coworker_json
 
 

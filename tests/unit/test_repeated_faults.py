@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import open_engine
 from tests.doubles.still_clock import StillClock
-from workers.bell import Bell
-from workers.clock import BellClock
 from workers.logs import RepeatedFault
+from workers.scheduler import Scheduler
+from workers.wakeup import Wakeup
 
 AWAY = "tick.failed"
 
@@ -89,15 +89,15 @@ def test_another_text_is_logged_at_once_but_not_any_number_of_them(faults: Repea
 
 
 @pytest.fixture
-def idle_clock(tmp_path: Path) -> Iterator[BellClock]:
+def idle_clock(tmp_path: Path) -> Iterator[Scheduler]:
     engine = open_engine(f"sqlite:///{tmp_path}/missing/ledger.db")
-    bell = Bell(None, SYSTEM_CLOCK)
-    yield BellClock(engine, bell, SYSTEM_CLOCK)
-    bell.close()
+    wakeup = Wakeup(None, SYSTEM_CLOCK)
+    yield Scheduler(engine, wakeup, SYSTEM_CLOCK)
+    wakeup.close()
     engine.dispose()
 
 
-def test_a_clock_without_its_ledger_does_not_log_every_second(idle_clock: BellClock) -> None:
+def test_a_clock_without_its_ledger_does_not_log_every_second(idle_clock: Scheduler) -> None:
     with capture_logs() as lines:
         idle_clock.run(Turns(30))
     told = [line for line in lines if line["event"] == "clock.ledger-unavailable"]

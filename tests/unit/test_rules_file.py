@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
 from schemas.rules import (
@@ -23,7 +24,6 @@ from schemas.rules import (
     load_rules,
 )
 from schemas.rules.loading import LARGEST_FILE
-from schemas.vocabulary import CompletionType, CoworkerKind, Visibility
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 TEMPLATES = {

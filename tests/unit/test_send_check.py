@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from schemas.actions import Outcome, PersonNeeds
+from schemas.actions import ActionState, Mode, Outcome, PersonNeeds
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.rules import Flood, Stream, Timing
-from schemas.states import ActionState, Mode
 from tests.builders.records import NOON, course, course_member
 from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
 from tests.builders.send_context import person, send_context

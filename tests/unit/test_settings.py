@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from schemas.actions import Mode
 from schemas.errors import ConfigurationError
 from schemas.settings import (
     PREFIX,
@@ -21,7 +22,6 @@ from schemas.settings import (
     load_settings,
     weak_secrets,
 )
-from schemas.states import Mode
 
 NAMES = [doc.name for doc in SETTINGS]
 MARKER = "hunter2hunter2"

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.errors import BadSignature
-from schemas.refusals import Refusal
+from schemas.reasons import Refusal
 from service.signature import signed_forms, verify
 
 SECRET = "a shared secret"

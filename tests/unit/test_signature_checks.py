@@ -8,8 +8,8 @@ import pytest
 
 from schemas.checkup import Check, Verdict
 from schemas.errors import BadSignature
-from schemas.refusals import Refusal
-from service.command.doctor import signature_checks
+from schemas.reasons import Refusal
+from service.cli.doctor import signature_checks
 from service.signature import verify
 
 SECRETS = ("a newer secret", "an older secret")

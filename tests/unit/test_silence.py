@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from workers.decide.silence import Hearing, Silence, judge_silence, usual_rates
+from workers.decide.monitoring import Signal, SignalReport, judge_silence, usual_rates
 
 LISBON = ZoneInfo("Europe/Lisbon")
 MONDAY = datetime(2026, 3, 2, tzinfo=LISBON)  # the week that is judged
@@ -31,7 +31,7 @@ def evenings(each: int = 4, weeks: int = 8, upto: datetime | None = None) -> dic
     return found
 
 
-def judged(since: datetime, now: datetime, **space: int) -> Silence:
+def judged(since: datetime, now: datetime, **space: int) -> SignalReport:
     return judge_silence(evenings(upto=since, **space), since, now, LISBON)
 
 
@@ -41,23 +41,23 @@ FRIDAY_NIGHT, MONDAY_NIGHT, TUESDAY = at(4, "21:59"), at(0, "21:59"), at(1, "17:
 @pytest.mark.parametrize(
     ("since", "now", "expected"),
     [
-        (FRIDAY_NIGHT, at(6, "15:00"), Hearing.QUIET),  # Sunday afternoon
-        (FRIDAY_NIGHT, at(7, "17:59"), Hearing.QUIET),  # Monday, just before they begin
-        (FRIDAY_NIGHT, at(7, "18:30"), Hearing.QUIET),  # they may be late for once
-        (FRIDAY_NIGHT, at(7, "21:00"), Hearing.DEAF),
-        (MONDAY_NIGHT, at(1, "17:00"), Hearing.QUIET),
-        (MONDAY_NIGHT, at(1, "21:00"), Hearing.DEAF),  # three hours of an evening
-        (at(1, "18:05"), at(1, "18:50"), Hearing.QUIET),
-        (MONDAY_NIGHT, at(2, "03:00"), Hearing.DEAF),  # it stays so after the evening
+        (FRIDAY_NIGHT, at(6, "15:00"), Signal.QUIET),  # Sunday afternoon
+        (FRIDAY_NIGHT, at(7, "17:59"), Signal.QUIET),  # Monday, just before they begin
+        (FRIDAY_NIGHT, at(7, "18:30"), Signal.QUIET),  # they may be late for once
+        (FRIDAY_NIGHT, at(7, "21:00"), Signal.DEAF),
+        (MONDAY_NIGHT, at(1, "17:00"), Signal.QUIET),
+        (MONDAY_NIGHT, at(1, "21:00"), Signal.DEAF),  # three hours of an evening
+        (at(1, "18:05"), at(1, "18:50"), Signal.QUIET),
+        (MONDAY_NIGHT, at(2, "03:00"), Signal.DEAF),  # it stays so after the evening
     ],
 )
-def test_a_space_of_weekday_evenings(since: datetime, now: datetime, expected: Hearing) -> None:
+def test_a_space_of_weekday_evenings(since: datetime, now: datetime, expected: Signal) -> None:
     assert judged(since, now).hearing is expected
 
 
 def test_three_silent_hours_of_a_day_say_nothing_where_few_study() -> None:
-    assert judged(MONDAY_NIGHT, at(1, "21:00"), each=1).hearing is Hearing.QUIET
-    assert judged(MONDAY_NIGHT, at(3, "12:00"), each=1).hearing is Hearing.DEAF
+    assert judged(MONDAY_NIGHT, at(1, "21:00"), each=1).hearing is Signal.QUIET
+    assert judged(MONDAY_NIGHT, at(3, "12:00"), each=1).hearing is Signal.DEAF
 
 
 def test_the_usual_gap_is_that_of_the_hour() -> None:
@@ -75,9 +75,9 @@ def test_what_was_to_be_expected_is_summed_over_the_silence_only() -> None:
 
 def test_one_odd_week_is_no_habit() -> None:
     sittings = evenings(each=1, upto=FRIDAY_NIGHT)
-    workshop = {at(-15, f"{hour}:00"): 40 for hour in range(10, 17)}  # on a Sunday, once
-    silence = judge_silence(sittings | workshop, FRIDAY_NIGHT, at(6, "23:00"), LISBON)
-    assert silence.hearing is Hearing.QUIET
+    context = {at(-15, f"{hour}:00"): 40 for hour in range(10, 17)}  # on a Sunday, once
+    silence = judge_silence(sittings | context, FRIDAY_NIGHT, at(6, "23:00"), LISBON)
+    assert silence.hearing is Signal.QUIET
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_one_odd_week_is_no_habit() -> None:
 )
 def test_with_little_history_nothing_is_said(sittings: dict[datetime, int], weeks: str) -> None:
     silence = judge_silence(sittings, MONDAY_NIGHT, at(30, "12:00"), LISBON)
-    assert silence == Silence(Hearing.UNKNOWN, MONDAY_NIGHT), weeks
+    assert silence == SignalReport(Signal.UNKNOWN, MONDAY_NIGHT), weeks
 
 
 def test_where_nothing_ever_happened_nothing_is_said() -> None:
-    assert judge_silence({}, None, MONDAY_NIGHT, LISBON) == Silence(Hearing.UNKNOWN, None)
+    assert judge_silence({}, None, MONDAY_NIGHT, LISBON) == SignalReport(Signal.UNKNOWN, None)
 
 
 def test_the_silence_itself_does_not_make_silence_usual() -> None:
     # Four weeks of silence after eight of study: the habit is that of the eight.
-    assert judged(MONDAY_NIGHT, at(28, "12:00")).hearing is Hearing.DEAF
+    assert judged(MONDAY_NIGHT, at(28, "12:00")).hearing is Signal.DEAF
 
 
 def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
@@ -104,11 +104,11 @@ def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
     since, monday = at(25, "21:59"), at(28, "20:29")
     sittings = evenings(upto=since)
     assert {slot % 24 for slot in usual_rates(sittings, since, LISBON)} == set(EVENING)
-    assert judge_silence(sittings, since, at(28, "17:59"), LISBON).hearing is Hearing.QUIET
-    assert judge_silence(sittings, since, monday, LISBON).hearing is Hearing.DEAF
-    assert judge_silence(sittings, since, monday, ZoneInfo("UTC")).hearing is Hearing.QUIET
+    assert judge_silence(sittings, since, at(28, "17:59"), LISBON).hearing is Signal.QUIET
+    assert judge_silence(sittings, since, monday, LISBON).hearing is Signal.DEAF
+    assert judge_silence(sittings, since, monday, ZoneInfo("UTC")).hearing is Signal.QUIET
 
 
 def test_a_clock_that_was_set_back_is_no_silence() -> None:
     silence = judged(MONDAY_NIGHT, MONDAY_NIGHT - timedelta(hours=2))
-    assert (silence.hearing, silence.expected) == (Hearing.QUIET, 0.0)
+    assert (silence.hearing, silence.expected) == (Signal.QUIET, 0.0)

@@ -23,7 +23,7 @@ from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.letter import TEMPLATES, Letters
 from workers.actions.email.message import read_message
 from workers.decide.completion import progress
-from workers.decide.happened import from_completions, from_enrolment
+from workers.decide.events import from_completions, from_enrolment
 
 KINDS = sorted(set(EventKind) - ABOUT_GONE)
 EMAIL = EmailAction(Letters(), None, Letterhead(None, None, None, None, ZoneInfo("UTC")))

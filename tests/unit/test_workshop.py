@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from workers.workshop import read_rules, secret_key
+from workers.context import read_rules, secret_key
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 

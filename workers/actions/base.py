@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Self
 
-from ledger.copies import Copy
+from ledger.actions import Copy
 from ledger.people import Person
 from schemas.actions import PersonNeeds
 from schemas.events import Event, EventKind

@@ -8,8 +8,8 @@ is never finished (contract, section 8).
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from schemas.entity import CompletionType, UnlockType
 from schemas.records import Lesson, Section
-from schemas.vocabulary import CompletionType, UnlockType
 
 
 @dataclass(frozen=True, slots=True)

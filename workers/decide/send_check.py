@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.people import Person
-from schemas.actions import Outcome, PersonNeeds
+from schemas.actions import Mode, Outcome, PersonNeeds
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rule, Stream
-from schemas.states import Mode
 from workers.decide.timing import day_cap_until, gather_due, quiet_until, week_cap_until
 
 # These are counted in the week's cap, and not stopped by it: they come once per course.

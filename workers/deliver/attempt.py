@@ -1,23 +1,16 @@
-"""Performs one claimed action: reads its records again, checks again, prepares it, and sends it.
-
-The action is prepared before the transaction in which it is decided on, and only used if the
-context it was prepared from is still the same there. So neither the ledger's lock nor that of all
-decisions is held while templates are filled in.
-"""
+"""Reads the records that an action depends on again, unless they were read a moment ago."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ledger.actions import (
-    ClaimedAction,
-    begin_action,
-    release_action,
-    settle_action,
-)
-from ledger.copies import keep_copy
+from ledger.actions import keep_copy
 from ledger.engine import Connection, lock_decisions, reading, writing
-from schemas.actions import Outcome
+from ledger.intake import Origin, keep_notifications
+from ledger.outbox import ClaimedAction, begin_action, release_action, settle_action
+from ledger.records import present_among, record_of
+from schemas.actions import ActionState, Outcome
+from schemas.entity import Entity
 from schemas.errors import (
     DeliveryRefused,
     LedgerUnavailable,
@@ -25,20 +18,81 @@ from schemas.errors import (
     SourceError,
     SourceRefused,
 )
+from schemas.notification import Notification
 from schemas.reasons import Reason
-from schemas.states import ActionState
+from schemas.records import Record
 from workers.actions.base import Action, ActionContext, Prepared
 from workers.decide.send_check import check_send
 from workers.deliver.context import DeliveryTools, LoadedContext, Stopping, load_context
-from workers.deliver.refresh import refresh
 from workers.deliver.settle import refused, send
-from workers.lease import Overtaken
-from workers.lookup.findings import Findings
-from workers.lookup.reading import Reader
-from workers.postponing import postponement
-from workers.retries import LOOK_PATIENCE_S
+from workers.leases import LeaseLost
+from workers.lookup.commit import keep_findings
+from workers.lookup.read import CACHED, FRESH, Findings, Reader
+from workers.retries import LOOK_PATIENCE_S, back_off_after
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import Lend
+from workers.sync.rows import version_of_record
+
+
+def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
+    """Update the ledger with what the source has about this action's person and course.
+
+    Returns whether the source has a change that was not decided on yet: the person completed
+    another lesson a moment ago, was approved, or a list lacks a record it had. That record is
+    looked up at once, and the action waits for it: it may be about that too, or not be due at all.
+
+    Raises what `Source.fetch` raises, `LedgerUnavailable`, and `LeaseLost`.
+    """
+    reader.enrolment(claimed.course_member_id, FRESH)
+    reader.person(claimed.coworker_id, FRESH)
+    reader.course(claimed.course_id, CACHED)
+    reader.lessons(claimed.course_id, CACHED)
+    reader.completions(claimed.course_member_id, FRESH)
+    findings = reader.findings
+    with writing(reader.engine) as connection:
+        # Two transactions that keep the same records must not wait for each other in a circle.
+        lock_decisions(connection)
+        undecided = _changed_enrolments(connection, findings) + _new_completions(
+            connection, findings
+        )
+        # A changed record is kept by the lookup that decides on it, which compares the two.
+        findings.records = [
+            (entity, record)
+            for entity, record in findings.records
+            if Notification(entity, record.record_id) not in undecided
+        ]
+        lacking = keep_findings(connection, findings, findings.asked_at)
+        went = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
+        keep_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
+    # Without an enrolment there is nothing to wait for: the action is not performed.
+    return not went and (lacking or bool(undecided))
+
+
+def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
+    """Return the enrolments that changed since they were decided on."""
+    entity, changed = Entity.COURSE_MEMBER, []
+    for kind, record in findings.records:
+        known = record_of(connection, kind, record.record_id) if kind is entity else None
+        if known is not None and _version(entity, known.record) != _version(entity, record):
+            changed.append(Notification(entity, record.record_id))
+    return changed
+
+
+def _version(entity: Entity, record: Record) -> str:
+    return version_of_record(entity, record).digest
+
+
+def _new_completions(connection: Connection, findings: Findings) -> list[Notification]:
+    """Return the completions on the list that are not in the ledger."""
+    listed = {
+        record.record_id
+        for entity, _, records in findings.listings
+        for record in records
+        if entity is Entity.COMPLETED_LESSON
+    }
+    known = present_among(connection, Entity.COMPLETED_LESSON, listed)
+    return [Notification(Entity.COMPLETED_LESSON, one) for one in sorted(listed - known.keys())]
+
 
 _LOOKUP_TAKES = timedelta(seconds=15)
 _MOST_DRAFTS = 3  # an action whose context changes each time waits a moment
@@ -82,7 +136,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         with writing(tools.engine) as connection:
             release_action(connection, claimed)
         return None
-    except Overtaken:
+    except LeaseLost:
         return None
     except LedgerUnavailable:
         raise
@@ -92,7 +146,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         return begun
     try:
         return send(tools, claimed, begun)
-    except Overtaken:
+    except LeaseLost:
         return None
 
 
@@ -174,7 +228,7 @@ def _source_trouble(tools: DeliveryTools, claimed: ClaimedAction, error: SourceE
         return Outcome.failed(Reason.UNREADABLE, str(error))
     # An action is less urgent than a lookup; refusals grow slowly enough by themselves.
     tries = claimed.attempts + (1 if isinstance(error, SourceRefused) else 5)
-    wait = postponement(error, tries, tools.clock.now(), chance=tools.clock.random())
+    wait = back_off_after(error, tries, tools.clock.now(), chance=tools.clock.random())
     return Outcome.waiting(wait.until, wait.reason, str(error))
 
 

@@ -2,11 +2,11 @@
 
 import structlog
 
-from ledger.actions import ClaimedAction, claim_actions, expire_hand_overs
-from ledger.beats import give_lease_back, take_lease
 from ledger.controls import correct_start
 from ledger.engine import writing
+from ledger.heartbeats import release_lease, take_lease
 from ledger.outages import outages_now
+from ledger.outbox import ClaimedAction, claim_actions, expire_hand_overs
 from ledger.skew import end_far_waits
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
@@ -62,14 +62,14 @@ def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, boo
                 connection, now, tools.clock.new_id(), lease_s=tools.lease_s, most=1, kinds=ready
             )
             if not claims:
-                give_lease_back(connection, _PROBE, holder)
+                release_lease(connection, _PROBE, holder)
     return (claims[0] if claims else None), is_probe
 
 
 def _end_probe(tools: DeliveryTools, holder: str) -> None:
     try:
         with writing(tools.engine) as connection:
-            give_lease_back(connection, _PROBE, holder)
+            release_lease(connection, _PROBE, holder)
     except LedgerUnavailable as error:
         _log.warning("probe.unreturned", error=str(error))
 

@@ -1,6 +1,6 @@
 """Loads from the ledger what is true just before an action, in one transaction.
 
-What has to be read from the source was read before: see `workers.deliver.refresh`.
+What has to be read from the source was read before: see `workers.deliver.attempt`.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ledger.actions import ClaimedAction, renew_action
+from ledger.actions import planned_nearby, sent_to
 from ledger.clock import Clock
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
-from ledger.gaps import gap_ended_by
+from ledger.heartbeats import gap_ended_by
+from ledger.outbox import ClaimedAction, renew_action
 from ledger.people import address_hash, choices_of, person_of
 from ledger.records import present_below, record_of
-from ledger.sendings import planned_nearby, sent_to
 from schemas.actions import PersonNeeds
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -25,8 +25,7 @@ from schemas.rules import Rules
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
 from workers.decide.send_check import SendContext
-from workers.lease import Lease, Overtaken
-from workers.lookup.once import Once
+from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
 _WEEK = timedelta(days=7)
@@ -64,7 +63,7 @@ def never() -> bool:
     return False
 
 
-class Stopping(Overtaken):
+class Stopping(LeaseLost):
     """The worker has been asked to stop, and this action has not begun."""
 
 
@@ -80,7 +79,7 @@ class DeliveryTools:
     setup: SendSetup
     clock: Clock
     lease_s: float
-    once: Once = field(default_factory=Once)
+    once: KeyedLock = field(default_factory=KeyedLock)
     is_stopping: Callable[[], bool] = never
 
     @property

@@ -7,16 +7,10 @@ and the receipt after it.
 
 import structlog
 
-from ledger.actions import (
-    ClaimedAction,
-    commit_action,
-    is_alone_in_trouble,
-    settle_action,
-    tries_of,
-)
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
-from schemas.actions import Outcome
+from ledger.outbox import ClaimedAction, commit_action, is_alone_in_trouble, settle_action, tries_of
+from schemas.actions import ActionState, Outcome
 from schemas.errors import (
     ChannelUnavailable,
     DeliveryRefused,
@@ -26,10 +20,9 @@ from schemas.errors import (
     RecipientUnusable,
     frames_of,
 )
-from schemas.states import ActionState
 from workers.actions.base import Checkpoints, DeliveryReasons, Prepared
 from workers.deliver.context import DeliveryTools
-from workers.lease import Overtaken
+from workers.leases import LeaseLost
 from workers.retries import RECEIPT_S, outage_wait_s, send_again_at
 
 # If one action alone failed so often for a reason that one action may cause (`maybe_own`), while
@@ -67,7 +60,7 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
         result = refused(error, reasons)
     except DeliveryUnknown as error:
         result = Outcome.unknown(str(error))
-    except (Overtaken, LedgerUnavailable):
+    except (LeaseLost, LedgerUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours in the middle: nobody knows, and nobody may repeat it
         _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
@@ -83,11 +76,11 @@ def refused(error: DeliveryRefused, reasons: DeliveryReasons) -> Outcome:
 
 
 def _commit(tools: DeliveryTools, claimed: ClaimedAction) -> None:
-    """Write the mark. Raises `Overtaken` and `LedgerUnavailable`: then the step is not taken."""
+    """Write the mark. Raises `LeaseLost` and `LedgerUnavailable`: then the step is not taken."""
     with writing(tools.engine) as connection:
         ours = commit_action(connection, claimed, tools.clock.now(), lease_s=tools.lease_s)
     if not ours:
-        raise Overtaken
+        raise LeaseLost
 
 
 def _record(

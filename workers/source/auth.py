@@ -15,16 +15,16 @@ from http import HTTPStatus
 import pyotp
 import structlog
 
-from ledger.beats import give_lease_back, is_leased, take_lease
 from ledger.clock import Clock
 from ledger.controls import client_id_of
+from ledger.credentials import SignIn, keep_sign_in, sign_in_of
 from ledger.engine import Connection, Engine, reading, writing
-from ledger.sign_ins import SignIn, keep_sign_in, sign_in_of
-from ledger.troubles import ask_refused_again
+from ledger.heartbeats import is_leased, release_lease, take_lease
+from ledger.outages import retry_refused
 from schemas.errors import RecordUnreadable, SignInRefused, SourceRefused, SourceUnavailable
+from schemas.events import TOLERANCE, is_ahead
 from schemas.records.answers import Token, load_token
 from schemas.settings import Settings
-from schemas.skew import TOLERANCE, is_ahead
 from workers.source.answers import Answer, Missing, read_answer
 from workers.source.http import Transport
 
@@ -300,7 +300,7 @@ class Tokens:
             kept = self._looked_up(connection, refused_version)
             if not self._usable(kept, refused_version):
                 return kept, True
-            give_lease_back(connection, _LEASE, holder)
+            release_lease(connection, _LEASE, holder)
             return kept, False
 
     def _looked_up(self, connection: Connection, refused_version: int | None) -> SignIn:
@@ -359,12 +359,12 @@ class Tokens:
     def _keep(self, sign_in: SignIn, holder: str) -> None:
         with writing(self._engine) as connection:
             keep_sign_in(connection, sign_in)
-            give_lease_back(connection, _LEASE, holder)
+            release_lease(connection, _LEASE, holder)
 
     def _ask_again(self, now: datetime) -> None:
         """Let what was refused try the new token; the fault may be fixed."""
         with writing(self._engine) as connection:
-            ask_refused_again(connection, now)
+            retry_refused(connection, now)
 
 
 def _can_refresh(kept: SignIn, now: datetime) -> bool:

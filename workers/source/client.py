@@ -16,8 +16,8 @@ from http import HTTPStatus
 import structlog
 
 from ledger.clock import Clock
+from ledger.credentials import SignIn
 from ledger.engine import Engine
-from ledger.sign_ins import SignIn
 from schemas.entity import OTHER_PATHS, PATHS, Entity
 from schemas.errors import (
     RecordStuck,

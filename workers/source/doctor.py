@@ -10,9 +10,9 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ledger.clock import Clock
+from ledger.credentials import Proof
 from ledger.engine import Engine, reading
 from ledger.people import known_people
-from ledger.proofs import Proof
 from ledger.record_queries import last_read_ids
 from schemas.checkup import AGAIN, Check, Topic, Verdict, duration, to_the_minute
 from schemas.entity import Entity

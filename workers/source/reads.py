@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ledger.credentials import Proof, keep_proof, proofs
 from ledger.engine import Engine, reading, writing
 from ledger.people import known_people
-from ledger.proofs import Proof, keep_proof, proofs
 from ledger.record_queries import last_read_ids
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
+from schemas.events import is_within
 from schemas.records import Coworker, Record
-from schemas.skew import is_within
 from schemas.text import folded
 from workers.source.client import Gone, whole_record
 from workers.source.limits import Patience

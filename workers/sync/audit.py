@@ -9,12 +9,11 @@ from datetime import datetime
 
 from ledger.outages import OUTAGE_REASONS
 from ledger.outcomes import Effect, Happened
-from schemas.actions import event_key_of
+from schemas.actions import ActionState, event_key_of
 from schemas.entity import Entity
 from schemas.events import EventKind, course_completed_key, course_started_key
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
-from schemas.states import ActionState
 from workers.sync.evidence import Evidence
 from workers.sync.fates import Chains, Finding, Kind, finding
 from workers.sync.listing import ListRow

@@ -12,7 +12,6 @@ from datetime import date, datetime
 
 from schemas.entity import FOLLOWED, Entity
 from schemas.rules import Rules
-from workers.check.tools import Checking
 from workers.source.limits import Patience, Urgency
 from workers.sync.audit import Audit
 from workers.sync.evidence import Evidence, Window, gather
@@ -29,6 +28,7 @@ from workers.sync.fates import (
     place_of,
 )
 from workers.sync.listing import WORDS, ListRow, clean, row_of_record
+from workers.sync.rows import SyncContext
 
 _FOR_S = 900.0  # that one certificate may wait for its turn at the source
 
@@ -103,7 +103,7 @@ class Certificate:
         return not self.findings and self.closes
 
 
-def certify(checking: Checking, window: Window, rules: Rules) -> Certificate:
+def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
     """Return the certificate of this window. Only lists are read, and nothing is written.
 
     Raises:
@@ -111,8 +111,8 @@ def certify(checking: Checking, window: Window, rules: Rules) -> Certificate:
             be said.
         LedgerUnavailable: the ledger could not be read.
     """
-    patience = Patience(Urgency.WORK, checking.clock.monotonic() + _FOR_S, lambda: None)
-    return assemble(*gather(checking, window, rules, patience))
+    patience = Patience(Urgency.WORK, sync.clock.monotonic() + _FOR_S, lambda: None)
+    return assemble(*gather(sync, window, rules, patience))
 
 
 def assemble(rows: Sequence[ListRow], evidence: Evidence) -> Certificate:

@@ -11,18 +11,10 @@ from enum import StrEnum
 from functools import partial
 
 from ledger.engine import Connection, reading
-from ledger.known import (
-    Known,
-    courses_of_enrolments,
-    known_among,
-    records_here,
-)
+from ledger.record_queries import Known, courses_of_enrolments, known_among, records_here
 from ledger.records import SeenVersion, unknown_among
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.reasons import Reason
-from workers.check.check import EARLIEST
-from workers.check.rows import version_of_record
-from workers.check.tools import Checking
 from workers.source.limits import Patience
 from workers.source.records import Changes
 from workers.sync.listing import (
@@ -35,6 +27,8 @@ from workers.sync.listing import (
     names_among,
     row_of_record,
 )
+from workers.sync.poll import EARLIEST
+from workers.sync.rows import SyncContext, version_of_record
 
 _FEW = 10  # so many may be deleted in any space within a day
 _SMALL_SHARE = 0.05
@@ -132,7 +126,7 @@ def _ignore(_entity: Entity, _rows: Sequence[ListRow], _differing: int) -> None:
 
 
 def compare(
-    checking: Checking, scope: Scope, patience: Patience, noted: Noted = _ignore
+    sync: SyncContext, scope: Scope, patience: Patience, noted: Noted = _ignore
 ) -> Comparison:
     """Compare enrolments and finished lessons with the source's lists.
 
@@ -144,13 +138,13 @@ def compare(
     """
     places = {}
     if scope.course_ids is not None:
-        with reading(checking.engine) as connection:
+        with reading(sync.engine) as connection:
             places = courses_of_enrolments(connection)
     kinds: list[Compared] = []
-    with checking.source(patience) as source:
+    with sync.source(patience) as source:
         for entity in FOLLOWED:
             enrolments = [one.row for kind in kinds for one in kind.differences]
-            work = _KindComparison(checking, scope, entity, places, enrolments)
+            work = _KindComparison(sync, scope, entity, places, enrolments)
             pages = partial(source.changed_since, entity, scope.since or EARLIEST)
             kinds.append(work.compared(pages, patience, noted))
     return Comparison(scope, tuple(kinds))
@@ -164,7 +158,7 @@ class _KindComparison:
     that differ.
     """
 
-    checking: Checking
+    sync: SyncContext
     scope: Scope
     entity: Entity
     places: dict[int, int]
@@ -179,7 +173,7 @@ class _KindComparison:
     ) -> Compared:
         # What is here is noted before the list is asked for: what comes up meanwhile may be
         # missing on it, and must not look deleted.
-        with reading(self.checking.engine) as connection:
+        with reading(self.sync.engine) as connection:
             held = records_here(connection, self.entity, self.scope.since)
             here = {record_id for record_id, ids in held if self._is_meant(record_id, ids)}
         listing = Listing(self.entity)
@@ -193,7 +187,7 @@ class _KindComparison:
         doubt = doubt_about(
             listing, again, len(here), len(absent), accept_gone=self.scope.accept_gone
         )
-        with reading(self.checking.engine) as connection:
+        with reading(self.sync.engine) as connection:
             if not doubt:
                 self._take_gone(connection, absent)
             found = list(self._named(connection))
@@ -228,7 +222,7 @@ class _KindComparison:
             if self.scope.course_ids is not None:
                 self.unplaced += self._course(row.record_id, row.references) is None
         self.rows.update(row.record_id for row in meant)
-        with reading(self.checking.engine) as connection:
+        with reading(self.sync.engine) as connection:
             found, under_way = differences_among(connection, self.entity, meant)
         # A row that changed meanwhile comes again, and the later one holds.
         for row in meant:

@@ -10,14 +10,6 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.engine import Connection, reading
-from ledger.known import (
-    Kept,
-    Known,
-    count_created,
-    kept_below,
-    kept_created,
-    known_among,
-)
 from ledger.outcomes import (
     Effect,
     Happened,
@@ -30,6 +22,7 @@ from ledger.outcomes import (
     happened_by_key,
     outcomes_of,
 )
+from ledger.record_queries import Kept, Known, count_created, kept_below, kept_created, known_among
 from ledger.retention import ATTEMPTS
 from schemas.actions import event_key_of
 from schemas.entity import FOLLOWED, Entity, References
@@ -44,8 +37,6 @@ from schemas.events import (
 )
 from schemas.records import Course, Lesson, Section
 from schemas.rules import Rules
-from workers.check.check import EARLIEST
-from workers.check.tools import Checking
 from workers.decide.completion import closed_among, counting_lessons
 from workers.source.limits import Patience
 from workers.source.reads import BurstReads
@@ -59,6 +50,8 @@ from workers.sync.listing import (
     names_among,
     places_of,
 )
+from workers.sync.poll import EARLIEST
+from workers.sync.rows import SyncContext
 
 SETTLED = timedelta(minutes=15)  # by then our own polls have seen what was created
 
@@ -151,7 +144,7 @@ class Evidence:
 
 
 def gather(
-    checking: Checking, window: Window, rules: Rules, patience: Patience
+    sync: SyncContext, window: Window, rules: Rules, patience: Patience
 ) -> tuple[list[ListRow], Evidence]:
     """Return the source's rows of this window and what the ledger has about it.
 
@@ -160,12 +153,12 @@ def gather(
     Raises:
         As `listed_in`, and LedgerUnavailable.
     """
-    began_at = checking.clock.now()
-    with checking.source(patience) as source:
+    began_at = sync.clock.now()
+    with sync.source(patience) as source:
         listed = listed_in(source, window)
-        with reading(checking.engine) as connection:
+        with reading(sync.engine) as connection:
             found = _Gathering(connection, listed, window).gather(began_at, rules)
-        return listed.rows, _named(source, listed, found, checking.clock.now())
+        return listed.rows, _named(source, listed, found, sync.clock.now())
 
 
 @dataclass(slots=True)

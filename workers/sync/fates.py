@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from ledger.known import Kept, Known
 from ledger.outcomes import Effect, Happened
+from ledger.record_queries import Kept, Known
+from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity, References
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
-from schemas.states import ActionState, LookupState
 from workers.sync.evidence import Evidence, event_keys
 from workers.sync.listing import ListRow, Member, Place, clean
 

@@ -19,22 +19,22 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from ledger.beats import give_lease_back, take_lease
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, last_run, note_page, runs
 from ledger.engine import Connection, lock_decisions, reading, writing
+from ledger.heartbeats import release_lease, take_lease
 from ledger.intake import Origin
 from ledger.record_queries import differently_named, keep_names
 from ledger.records import SeenVersion, note_seen
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceError, SourceThrottled
+from schemas.events import is_ahead
 from schemas.reasons import Reason
-from schemas.skew import is_ahead
-from workers.check.check import reason_of
-from workers.check.tools import Checking, ask_about, make_news
-from workers.lease import Lease, Overtaken
+from workers.leases import Lease, LeaseLost
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Comparison, Scope, Way, compare
 from workers.sync.listing import ListRow
+from workers.sync.poll import reason_of
+from workers.sync.rows import SyncContext, note_changes, request_lookups
 
 NIGHT = time_of_day(3, 30)  # local time, after midnight's jobs of others
 _LEASE = "reconcile"
@@ -72,7 +72,7 @@ def _continue() -> None:
 
 
 def bring_in(
-    checking: Checking, comparison: Comparison, how: How, keep: Callable[[], None] = _continue
+    sync: SyncContext, comparison: Comparison, how: How, keep: Callable[[], None] = _continue
 ) -> int:
     """Have what differs read and decided on; return how many records.
 
@@ -85,28 +85,28 @@ def bring_in(
         return 0
     origin, quiet = _ORIGINS[how]
     if quiet is not None:
-        _suppress(checking, comparison, quiet, keep)
+        _suppress(sync, comparison, quiet, keep)
     brought = 0
     for entity in FOLLOWED:  # enrolments first: finished lessons are about them
         for some in _portions(_listed(comparison, entity)):
             keep()
-            with writing(checking.engine) as connection:
+            with writing(sync.engine) as connection:
                 lock_decisions(connection)  # in one order with those who decide
-                make_news(connection, checking, entity, some, origin)
+                note_changes(connection, sync, entity, some, origin)
             brought += len(some)
         gone = [one.row for one in comparison.of(Way.GONE) if one.row.entity is entity]
         for rows in _portions(gone[:MOST_GONE]):
             keep()
-            with writing(checking.engine) as connection:
+            with writing(sync.engine) as connection:
                 lock_decisions(connection)
                 ids = [row.record_id for row in rows]
-                ask_about(connection, checking, entity, ids, Origin.CHECK)
+                request_lookups(connection, sync, entity, ids, Origin.CHECK)
             brought += len(rows)
     return brought
 
 
 def _suppress(
-    checking: Checking, comparison: Comparison, quiet: Reason, keep: Callable[[], None]
+    sync: SyncContext, comparison: Comparison, quiet: Reason, keep: Callable[[], None]
 ) -> None:
     """Suppress emails about all of this, before any of it is asked about.
 
@@ -118,9 +118,9 @@ def _suppress(
         for some in _portions(_listed(comparison, entity)):
             keep()
             unasked = [replace(one, digest=_NOT_ASKED) for one in some]
-            with writing(checking.engine) as connection:
+            with writing(sync.engine) as connection:
                 lock_decisions(connection)
-                note_seen(connection, entity, unasked, checking.clock.now(), quiet)
+                note_seen(connection, entity, unasked, sync.clock.now(), quiet)
 
 
 def _listed(comparison: Comparison, entity: Entity) -> list[SeenVersion]:
@@ -161,7 +161,7 @@ def _night_of(now: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine(today - timedelta(days=1), NIGHT, zone).astimezone(UTC)
 
 
-def nightly(checking: Checking, until: float) -> bool:
+def nightly(sync: SyncContext, until: float) -> bool:
     """Compare everything with the source, and have what is missing or differs read.
 
     `until` is a time of `clock.monotonic` by which the lists should be read; a later call begins
@@ -173,34 +173,34 @@ def nightly(checking: Checking, until: float) -> bool:
     Raises:
         LedgerUnavailable: the run stays open.
     """
-    holder = checking.clock.new_id()
+    holder = sync.clock.new_id()
 
     def renewed() -> bool:
-        with writing(checking.engine) as connection:
-            now = checking.clock.now()
+        with writing(sync.engine) as connection:
+            now = sync.clock.now()
             return take_lease(connection, _LEASE, holder, now, lease_s=_LEASE_S)
 
-    lease = Lease(renewed, checking.clock, _LEASE_S)
+    lease = Lease(renewed, sync.clock, _LEASE_S)
     try:
         lease.keep()
-        _run(checking, until, lease.keep)
-    except Overtaken:
+        _run(sync, until, lease.keep)
+    except LeaseLost:
         _log.info("reconcile.overtaken")
         return False
     finally:
-        with writing(checking.engine) as connection:
-            give_lease_back(connection, _LEASE, holder)
+        with writing(sync.engine) as connection:
+            release_lease(connection, _LEASE, holder)
     return True
 
 
-def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> None:
-    with writing(checking.engine) as connection:
-        run = begin_check(connection, CheckKind.RECONCILE, None, checking.clock.now())
+def _run(sync: SyncContext, until: float, keep_lease: Callable[[], None]) -> None:
+    with writing(sync.engine) as connection:
+        run = begin_check(connection, CheckKind.RECONCILE, None, sync.clock.now())
     read = 0
 
     def keep() -> None:
         keep_lease()
-        if checking.clock.monotonic() > until:
+        if sync.clock.monotonic() > until:
             raise SourceThrottled(
                 f"the time of one comparison was enough for {read:,} rows, and there may be more; "
                 "`coursebell reconcile` has an hour for them"
@@ -208,39 +208,39 @@ def _run(checking: Checking, until: float, keep_lease: Callable[[], None]) -> No
 
     def keep_bringing() -> None:
         keep_lease()
-        if checking.clock.monotonic() > until + _BRINGING_S:
+        if sync.clock.monotonic() > until + _BRINGING_S:
             raise SourceThrottled("so much differs that the rest is left to the next comparison")
 
     def noted(entity: Entity, rows: Sequence[ListRow], differing: int) -> None:
         nonlocal read
         read += len(rows)
-        with writing(checking.engine) as connection:
+        with writing(sync.engine) as connection:
             note_page(connection, run.check_id, rows=len(rows), news=differing, reached=None)
-        _keep_names(checking, entity, [row.seen for row in rows if row.seen is not None])
+        _keep_names(sync, entity, [row.seen for row in rows if row.seen is not None])
 
     try:
         patience = Patience(Urgency.WORK, until, keep)
-        comparison = compare(checking, Scope(), patience, noted)
+        comparison = compare(sync, Scope(), patience, noted)
         keep_bringing()
-        brought = bring_in(checking, comparison, How.CHECK, keep_bringing)
+        brought = bring_in(sync, comparison, How.CHECK, keep_bringing)
     except SourceError as error:
-        with writing(checking.engine) as connection:
+        with writing(sync.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))
         _log.warning("reconcile.stopped", error=str(error))
         return
-    with writing(checking.engine) as connection:
-        end_check(connection, run.check_id, checking.clock.now(), comparison.report())
+    with writing(sync.engine) as connection:
+        end_check(connection, run.check_id, sync.clock.now(), comparison.report())
     _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)
 
 
-def _keep_names(checking: Checking, entity: Entity, seen: Sequence[SeenVersion]) -> None:
+def _keep_names(sync: SyncContext, entity: Entity, seen: Sequence[SeenVersion]) -> None:
     """Keep the names of members that are new or changed: no poll does, since a name is no change.
 
     It writes nothing on most nights.
     """
-    with reading(checking.engine) as connection:
+    with reading(sync.engine) as connection:
         named = differently_named(connection, entity, seen)
     if named:
-        with writing(checking.engine) as connection:
+        with writing(sync.engine) as connection:
             lock_decisions(connection)  # in one order with those who decide
             keep_names(connection, entity, named)

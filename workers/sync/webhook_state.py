@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from ledger.hooks import Alarm, KnownHook, WhySilent
 from schemas.entity import Entity
 from schemas.errors import CoursebellError
+from schemas.events import is_within
 from schemas.records import WebHook
-from schemas.skew import is_within
-from workers.check.backfill import Unfinished
 from workers.source.answers import short
 from workers.source.webhooks import entities_of
+from workers.sync.backfill import BackfillUnfinished
 
 # Clocks differ, and a list may show a change only a moment later.
 MARGIN = timedelta(minutes=5)
@@ -20,7 +20,7 @@ MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract
 A_DAY = timedelta(days=1)
 
 # Requests what changed between two moments; returns how many records that are. Raises
-# `FirstLookAwaited` or `Unfinished`, as `workers.check.backfill.missed_in` does.
+# `BaselineAwaited` or `BackfillUnfinished`, as `workers.sync.backfill.missed_in` does.
 Backfill = Callable[[datetime, datetime, tuple[Entity, ...]], int]
 
 
@@ -120,7 +120,7 @@ def cover(
     covered_until: datetime | None = until
     try:
         asked_for = backfill(since - MARGIN, until + MARGIN, hook.entities)
-    except Unfinished as stopped:
+    except BackfillUnfinished as stopped:
         asked_for, trouble = stopped.asked_for, stopped.trouble
         reached = min(stopped.reached, until)
         covered_until = reached if reached > since else alarm.covered_until

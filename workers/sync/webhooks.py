@@ -32,10 +32,8 @@ from schemas.errors import (
     SourceError,
     SourceRefused,
 )
+from schemas.events import is_within
 from schemas.records import course_actions
-from schemas.skew import is_within
-from workers.check.backfill import FirstLookAwaited
-from workers.check.check import reason_of
 from workers.source.answers import origin, short
 from workers.source.client import Source
 from workers.source.limits import Patience, Urgency
@@ -50,6 +48,8 @@ from workers.source.webhooks import (
     switch_on,
     webhook_actions,
 )
+from workers.sync.backfill import BaselineAwaited
+from workers.sync.poll import reason_of
 from workers.sync.webhook_state import (
     A_DAY,
     MANY_FAILURES,
@@ -184,7 +184,7 @@ def enable(health: WebhookHealth, record_id: int, now: datetime) -> Enabled:
     asked_for, trouble = 0, None
     try:
         hook, asked_for, trouble = cover(hook, health.backfill, health.clock.now())
-    except (FirstLookAwaited, SourceError) as error:
+    except (BaselineAwaited, SourceError) as error:
         trouble = error
     if trouble is None:
         deed = f"switched on by hand; missed changes requested: {asked_for} records"
@@ -319,7 +319,7 @@ class _Check:
             return
         try:
             hook, asked_for, trouble = cover(hook, self._health.backfill, self._health.clock.now())
-        except FirstLookAwaited as error:
+        except BaselineAwaited as error:
             _log.info("hook.backfill-waits", hook_id=record_id, why=str(error))
             return
         self._asked_for += asked_for

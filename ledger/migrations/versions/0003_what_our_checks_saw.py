@@ -7,7 +7,7 @@ Revises: 0002
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables.base import Instant
+from ledger.tables import Instant
 
 revision = "0003"
 down_revision = "0002"

@@ -7,7 +7,7 @@ Revises: 0003
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables.base import Instant
+from ledger.tables import Instant
 
 revision = "0004"
 down_revision = "0003"

@@ -7,7 +7,7 @@ Revises: 0005
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables.base import Instant
+from ledger.tables import Instant
 
 revision = "0006"
 down_revision = "0005"

@@ -10,7 +10,7 @@ Revises: 0006
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables.base import Instant
+from ledger.tables import Instant
 
 revision = "0007"
 down_revision = "0006"

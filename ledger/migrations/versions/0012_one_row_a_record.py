@@ -7,7 +7,7 @@ Revises: 0011
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables.base import Instant
+from ledger.tables import Instant
 
 revision = "0012"
 down_revision = "0011"

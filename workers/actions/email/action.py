@@ -5,14 +5,14 @@ from datetime import date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from ledger.copies import Copy
+from ledger.actions import Copy
 from schemas.actions import PersonNeeds
+from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import Lesson
 from schemas.settings import MailAddress, Settings
-from schemas.vocabulary import CoworkerKind
 from workers.actions.base import (
     Action,
     ActionContext,

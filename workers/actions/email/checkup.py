@@ -16,7 +16,7 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from schemas.settings import Settings
-from workers.actions.email.address import AddressUnusable
+from workers.actions.email.answers import AddressUnusable
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
 from workers.actions.email.smtp import Mailer

@@ -19,11 +19,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
+from schemas.entity import CompletionType
 from schemas.errors import DeliveryRefused
 from schemas.events import EventKind
 from schemas.reasons import Reason
-from schemas.vocabulary import CompletionType
-from workers.actions.email.foreign_text import around, cut_at_word, greetable, one_line
+from schemas.text import around, cut_at_word, greetable, one_line
 
 # The folders of `templates/`, each with the events it can be about. A test holds the names to the
 # folders, so that nothing is read at import, and another writes every pair.

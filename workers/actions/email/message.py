@@ -19,8 +19,8 @@ from email.utils import format_datetime, getaddresses, quote
 
 from schemas.errors import DeliveryRefused
 from schemas.settings import MailAddress
-from workers.actions.email.address import EnvelopeAddress
-from workers.actions.email.foreign_text import cut_at_word, one_line
+from schemas.text import cut_at_word, one_line
+from workers.actions.email.answers import EnvelopeAddress
 from workers.actions.email.letter import Letter
 
 Named = tuple[str, EnvelopeAddress]  # a name, which may be empty, and the address it goes with

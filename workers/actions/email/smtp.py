@@ -20,8 +20,14 @@ from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnknown
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer
 from workers.actions.base import Checkpoints, nothing
-from workers.actions.email.address import AddressUnusable, EnvelopeAddress
-from workers.actions.email.answers import SEE_FROM, Step, quotable, refusal
+from workers.actions.email.answers import (
+    SEE_FROM,
+    AddressUnusable,
+    EnvelopeAddress,
+    Step,
+    quotable,
+    refusal,
+)
 from workers.actions.email.connection import Connection, Patience, open_connection
 
 _YES = range(200, 300)

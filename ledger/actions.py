@@ -1,0 +1,254 @@
+"""Plans actions under permanent keys, keeps their bodies, counts what a person was sent.
+
+Plans actions, each once for ever, and lets events join one that is still gathering.
+
+A finished course speaks for its lessons: who was told so, and what that makes needless.
+
+What left for whom, and how much was planned together: what caps and the flood guard ask.
+
+Copies of actions as they were prepared: what was sent, or would have been.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, select, true, update
+
+from ledger.engine import insert_into
+from ledger.heartbeats import last_gap_end
+from ledger.outbox import note_attempt
+from ledger.tables import action_events, actions, copies
+from schemas.actions import OPEN_ACTIONS, ActionState, Outcome, Plan
+from schemas.events import EventKind
+from schemas.reasons import Reason
+
+
+def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime) -> None:
+    """Plan one action for one event, or let the event join the action that is still gathering.
+
+    What may have been sent before the ledger was restored gathers apart from what was not, and what
+    is held from the beginning apart from what is not.
+    The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
+    """
+    action_id = _gathering(connection, plan) if plan.gather_until else None
+    if action_id is None:
+        action_id = _new_action(connection, plan, now)
+    if action_id is not None:
+        connection.execute(
+            insert_into(connection, action_events)
+            .values(event_id=event_id, rule=plan.rule, action_id=action_id)
+            .on_conflict_do_nothing()
+        )
+
+
+def _gathering(connection: Connection, plan: Plan) -> int | None:
+    if plan.gather_until is None:
+        return None
+    longest = plan.gather_until - plan.happened_at
+    restored_at = last_gap_end(connection)
+    row = connection.execute(
+        select(actions.c.id, actions.c.happened_at, actions.c.reason)
+        .where(
+            # The index is by person; their enrolment alone would be looked for in every row, while
+            # everybody who decides waits.
+            actions.c.coworker_id == plan.coworker_id,
+            actions.c.rule == plan.rule,
+            actions.c.course_member_id == plan.course_member_id,
+            _is_alike(plan),
+            actions.c.resend_of.is_(None),  # what a person has sent again is complete as it is
+            # Lessons of another sitting, found late, are no news of this one.
+            actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
+            true() if restored_at is None else _is_as_sure(plan, restored_at),
+        )
+        .order_by(actions.c.happened_at.desc())
+    ).first()
+    if row is None:
+        return None
+    first = min(row.happened_at, plan.happened_at)
+    latest = first + longest
+    values: dict[str, Any] = {"happened_at": first}
+    if plan.asked:
+        values["asked"] = True
+    if row.reason == Reason.GATHERING:
+        values["due_at"] = min(plan.due_at, latest)
+    connection.execute(update(actions).where(actions.c.id == row.id).values(values))
+    return int(row.id)
+
+
+def _is_alike(plan: Plan) -> ColumnElement[bool]:
+    if plan.held_for is None:
+        return actions.c.state.in_(OPEN_ACTIONS)
+    return and_(actions.c.state == ActionState.HELD, actions.c.reason == plan.held_for)
+
+
+def _is_as_sure(plan: Plan, restored_at: datetime) -> ColumnElement[bool]:
+    """Keep what may have been sent before the ledger was restored apart from what was not.
+
+    The former will be held, and what a person released is complete as it is.
+    """
+    may_be_sent = and_(actions.c.planned_at >= restored_at, actions.c.happened_at <= restored_at)
+    if plan.happened_at > restored_at:
+        return not_(may_be_sent)
+    return and_(may_be_sent, actions.c.released_at.is_(None))
+
+
+def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None:
+    gathers = plan.gather_until is not None
+    state = ActionState.WAITING if gathers else ActionState.PLANNED
+    reason = Reason.GATHERING if gathers else None
+    if plan.held_for is not None:
+        state, reason = ActionState.HELD, plan.held_for
+    statement = (
+        insert_into(connection, actions)
+        .values(
+            key=plan.key,
+            kind=plan.kind,
+            rule=plan.rule,
+            rules_version=plan.rules_version,
+            event_kind=plan.event_kind,
+            template=plan.template,
+            stream=plan.stream,
+            course_id=plan.course_id,
+            coworker_id=plan.coworker_id,
+            course_member_id=plan.course_member_id,
+            happened_at=plan.happened_at,
+            # In the order of things, also if the clock was set back across a restore.
+            planned_at=max(now, last_gap_end(connection) or now),
+            asked=plan.asked,
+            state=state,
+            reason=reason,
+            due_at=plan.due_at,
+        )
+        .on_conflict_do_nothing(index_elements=[actions.c.key])
+        .returning(actions.c.id)
+    )
+    action_id: int | None = connection.scalar(statement)
+    if action_id is not None and plan.held_for is not None:
+        note_attempt(connection, action_id, Outcome.held(plan.held_for), now)
+    return action_id
+
+
+def finish_announced_at(
+    connection: Connection, course_id: int, coworker_id: int
+) -> datetime | None:
+    """Return when the course was finished, if an action about that was planned; else None."""
+    moment: datetime | None = connection.scalar(
+        select(func.max(actions.c.happened_at)).where(
+            actions.c.event_kind == EventKind.COURSE_COMPLETED,
+            actions.c.course_id == course_id,
+            actions.c.coworker_id == coworker_id,
+        )
+    )
+    return moment
+
+
+def supersede_lessons(
+    connection: Connection, course_id: int, coworker_id: int, now: datetime
+) -> int:
+    """Skip the lesson actions of this person and course that have not begun; return how many."""
+    waiting = (ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.event_kind == EventKind.LESSON_COMPLETED,
+            actions.c.course_id == course_id,
+            actions.c.coworker_id == coworker_id,
+            actions.c.state.in_(waiting),
+        )
+        .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED, finished_at=now)
+    )
+    return done.rowcount
+
+
+# An action that may have been done counts as done.
+_COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
+
+
+def sent_to(
+    connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
+) -> list[datetime]:
+    """Return when actions of this kind about this person were done after `since`, except `but`."""
+    rows = connection.execute(
+        select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
+            actions.c.coworker_id == coworker_id,
+            actions.c.state.in_(_COUNTED),
+            actions.c.kind == kind,
+            actions.c.id != but,
+        )
+    )
+    # One that is being delivered counts as now, however long ago it was due.
+    moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
+    return [moment for moment in moments if moment > since]
+
+
+def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
+    """Return how many actions were planned within `window` before or after `planned_at`.
+
+    What a person has sent again does not count: it is no sign of an import.
+    """
+    count: int | None = connection.scalar(
+        select(func.count())
+        .select_from(actions)
+        .where(
+            actions.c.planned_at.between(planned_at - window, planned_at + window),
+            actions.c.state != ActionState.SKIPPED,
+            actions.c.resend_of.is_(None),
+        )
+    )
+    return count or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The body of one action, of type `media_type`, with the one line that names it in lists.
+
+    `version` names the template or code that wrote it; "" if its kind has none. `recipient` is
+    None where a kind has none.
+    """
+
+    version: str
+    recipient: str | None = field(repr=False)
+    title: str = field(repr=False)
+    body: bytes = field(repr=False)
+    media_type: str
+
+
+def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
+    """Keep the copy of an action; a later one takes its place."""
+    values = {
+        "written_at": now,
+        "version": copy.version,
+        "recipient": copy.recipient,
+        "title": copy.title,
+        "body": copy.body,
+        "media_type": copy.media_type,
+    }
+    statement = insert_into(connection, copies).values(action_id=action_id, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[copies.c.action_id], set_=values)
+    )
+
+
+def keep_copies_of_held(connection: Connection, written: Mapping[int, Copy], now: datetime) -> None:
+    """Keep the copies of those actions that are still held.
+
+    Of one that was released meanwhile the copy is what was sent, and stays.
+    """
+    held = (
+        select(actions.c.id)
+        .where(actions.c.id.in_(written), actions.c.state == ActionState.HELD)
+        .order_by(actions.c.id)
+        .with_for_update()
+    )
+    for action_id in connection.scalars(held).all():
+        keep_copy(connection, action_id, written[action_id], now)
+
+
+def copy_of(connection: Connection, action_id: int) -> Copy | None:
+    """Return the copy of an action; None if it was never prepared, or is no longer kept."""
+    row = connection.execute(select(copies).where(copies.c.action_id == action_id)).first()
+    if row is None:
+        return None
+    return Copy(row.version, row.recipient, row.title, row.body, row.media_type)

@@ -1,0 +1,237 @@
+"""When each process was last alive, leases between processes, and gaps in which nothing ran.
+
+Who is alive, and who may do alone what only one may do at a time.
+
+Gaps: periods this ledger knows nothing about, because it was restored from an older copy.
+
+Emails may have been sent in a gap and the ledger cannot know which. Whatever may have been is held
+with the reason `restored`, for a person to release or skip:
+
+- An action from the copy is held here, when the gap opens, if it may have been performed by then.
+- An action planned later, about something that happened before the gap ended, is held when it is
+  due (`workers.decide.send_check`), because the lost ledger may have found the same event.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, delete, func, insert, not_, or_, select
+
+from ledger.controls import (
+    BACKED_UP_AT,
+    REMEMBERED_SINCE,
+    SECRET_KEY,
+    client_id_of,
+    forget_values,
+    set_value,
+    value_of,
+)
+from ledger.engine import insert_into, lock_decisions
+from ledger.interventions import BY_ITSELF, hold_for, log_decision
+from ledger.skew import is_lease_over
+from ledger.tables import actions, gaps, heartbeats, leases
+from schemas.actions import OPEN_ACTIONS
+from schemas.events import TOLERANCE
+from schemas.reasons import Reason
+
+_FORGOTTEN_AFTER = timedelta(days=1)  # a process that is silent so long was taken away on purpose
+
+
+def record_heartbeat(connection: Connection, kind: str, process: str, now: datetime) -> None:
+    """Note that this process is alive, and forget those long gone."""
+    statement = insert_into(connection, heartbeats).values(
+        kind=kind, process=process[:120], beat_at=now
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[heartbeats.c.kind, heartbeats.c.process], set_={"beat_at": now}
+        )
+    )
+    connection.execute(delete(heartbeats).where(heartbeats.c.beat_at < now - _FORGOTTEN_AFTER))
+
+
+@dataclass(frozen=True, slots=True)
+class LastHeartbeat:
+    """When one process was last alive, by its own clock. `process` is its host and number."""
+
+    kind: str
+    process: str
+    at: datetime
+
+
+def last_heartbeats(connection: Connection, now: datetime) -> dict[str, datetime]:
+    """Return when each kind of process was last alive. A sign of life from the future is none."""
+    rows = connection.execute(
+        select(heartbeats.c.kind, func.max(heartbeats.c.beat_at).label("at"))
+        .where(heartbeats.c.beat_at <= now + TOLERANCE)
+        .group_by(heartbeats.c.kind)
+    )
+    return {row.kind: row.at for row in rows}
+
+
+def heartbeats_ahead(connection: Connection, now: datetime) -> list[LastHeartbeat]:
+    """Return the signs of life from the future, the latest of each process.
+
+    Either the clock of that process is ahead, or it has ended and its clock was.
+    """
+    rows = connection.execute(
+        select(heartbeats)
+        .where(heartbeats.c.beat_at > now + TOLERANCE)
+        .order_by(heartbeats.c.kind, heartbeats.c.process)
+    )
+    return [LastHeartbeat(row.kind, row.process, row.beat_at) for row in rows]
+
+
+def take_lease(
+    connection: Connection, name: str, holder: str, now: datetime, *, lease_s: float
+) -> bool:
+    """Take or renew a lease; False while somebody else holds it.
+
+    All who want the same lease give the same `lease_s`: one that lasts longer is taken for a
+    leftover of a clock that was ahead.
+    """
+    until = now + timedelta(seconds=lease_s)
+    statement = insert_into(connection, leases).values(name=name, holder=holder, until=until)
+    taken = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[leases.c.name],
+            set_={"holder": holder, "until": until},
+            where=or_(leases.c.holder == holder, is_lease_over(leases.c.until, now, lease_s)),
+        ).returning(leases.c.name)
+    ).first()
+    return taken is not None
+
+
+def is_leased(connection: Connection, name: str, now: datetime, *, lease_s: float) -> bool:
+    """Return whether somebody holds a lease of this length, so that taking it is pointless now."""
+    held = select(leases.c.name).where(
+        leases.c.name == name, not_(is_lease_over(leases.c.until, now, lease_s))
+    )
+    return connection.scalar(held) is not None
+
+
+def release_lease(connection: Connection, name: str, holder: str) -> None:
+    """End a lease early, if it is still ours."""
+    connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+
+# An action that waits for one of these may be due sooner than it says: once the source answers
+# again, or a worker starts, it is due at once (`ledger.outages`).
+_DUE_ANY_TIME = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY, Reason.NEXUDUS_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One gap. `began_at` is None if nobody knows when the copy was made."""
+
+    began_at: datetime | None
+    ended_at: datetime
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastAlive:
+    """What a machine remembers outside the ledger: which ledger it last used, and when."""
+
+    ledger_id: str
+    at: datetime
+
+
+def open_gap(connection: Connection, gap: Gap, who: str) -> int:
+    """Record a gap, and hold each action that may have been performed in it; return how many.
+
+    A gap ends at the latest time that left a trace, if the clock is behind that: what happened
+    until then may have been sent. What is planned after it is planned at its end or later
+    (`ledger.actions`), whatever the clock says.
+
+    Call it while nothing else decides (`ledger.engine.lock_decisions`).
+    """
+    traces = (gap.ended_at, gap.began_at, known_until(connection))
+    gap = replace(gap, ended_at=max(at for at in traces if at is not None))
+    row = {"began_at": gap.began_at, "ended_at": gap.ended_at, "cause": gap.cause}
+    connection.execute(insert(gaps).values(**row))
+    may_be_sent = and_(
+        actions.c.state.in_(OPEN_ACTIONS),
+        or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME)),
+    )
+    held = len(hold_for(connection, Reason.RESTORED, may_be_sent, gap.ended_at))
+    began_at = None if gap.began_at is None else gap.began_at.isoformat()
+    detail = {"cause": gap.cause, "began_at": began_at, "held": held}
+    log_decision(connection, "restore", who, gap.ended_at, detail)
+    return held
+
+
+def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
+    """Return when the last gap ended that was over by `moment`; None if there was none."""
+    ended_at: datetime | None = connection.scalar(
+        select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= moment)
+    )
+    return ended_at
+
+
+def last_gap_end(connection: Connection) -> datetime | None:
+    """Return when the last gap ended, also if the clock says that it has not; None: no gap."""
+    ended_at: datetime | None = connection.scalar(select(func.max(gaps.c.ended_at)))
+    return ended_at
+
+
+def last_gap(connection: Connection) -> Gap | None:
+    """Return the latest gap."""
+    row = connection.execute(select(gaps).order_by(gaps.c.ended_at.desc()).limit(1)).first()
+    return None if row is None else Gap(row.began_at, row.ended_at, row.cause)
+
+
+def known_until(connection: Connection) -> datetime | None:
+    """Return the last moment that left a trace in this ledger; None for one never used.
+
+    Of actions it is the one planned last that counts: an earlier one may be dated later, if it was
+    planned while the clock was ahead.
+    """
+    last_planned = select(actions.c.planned_at).order_by(actions.c.id.desc()).limit(1)
+    moments = (
+        connection.scalar(select(func.max(heartbeats.c.beat_at))),
+        connection.scalar(select(func.max(gaps.c.ended_at))),
+        connection.scalar(last_planned),
+    )
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def moment_of(text: object) -> datetime | None:
+    """Return a time that a control holds, or None for what is not a date with a time zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found
+
+
+def notice_gap(
+    connection: Connection, seen: LastAlive | None, now: datetime, *, is_local: bool
+) -> Gap | None:
+    """Open a gap if an older copy of this ledger was put in place by hand; return it.
+
+    `seen` is what this machine remembers. `is_local`: the ledger is a file on this machine, and
+    what the machine remembers is kept beside it, so a ledger without it was copied here.
+    """
+    lock_decisions(connection)
+    known = known_until(connection)
+    copied_at = value_of(connection, BACKED_UP_AT)
+    is_ours = seen is not None and seen.ledger_id == client_id_of(connection)
+    if copied_at is not None:
+        known = moment_of(copied_at)
+        forget_values(connection, BACKED_UP_AT, SECRET_KEY)
+    elif is_ours:
+        if seen is None or (known is not None and known >= seen.at):
+            return None
+    elif not (is_local and value_of(connection, REMEMBERED_SINCE)):
+        return None
+    until = now if seen is None or not is_ours else max(now, seen.at)
+    gap = Gap(known, until, "noticed")
+    open_gap(connection, gap, BY_ITSELF)
+    return gap
+
+
+def remember_since(connection: Connection, now: datetime) -> None:
+    """Note that from now on a machine remembers when it last used this ledger."""
+    if value_of(connection, REMEMBERED_SINCE) is None:
+        set_value(connection, REMEMBERED_SINCE, now.isoformat(), BY_ITSELF, now)

@@ -1,0 +1,389 @@
+"""What an operator does to actions: hold, release, skip, resend; and the log of decisions."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, literal, select, update
+
+from ledger.engine import insert_into, lock_decisions, portions
+from ledger.people import read_anew
+from ledger.queries import EmailView, emails_of, emails_where
+from ledger.tables import (
+    UNDECIDED_ACTIONS,
+    action_events,
+    actions,
+    attempts,
+    control_log,
+    copies,
+    people,
+    records,
+)
+from schemas.actions import ActionState, resend_key
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+BY_ITSELF = "coursebell"  # who decided, where no person did
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line. `detail` holds ids and counts, never names or addresses."""
+
+    at: datetime
+    who: str
+    what: str
+    detail: Mapping[str, Any]
+
+
+def log_decision(
+    connection: Connection, what: str, who: str, now: datetime, detail: Mapping[str, Any]
+) -> None:
+    """Add a line to the log."""
+    row = {"at": now, "who": who[:64], "what": what, "detail": dict(detail)}
+    connection.execute(insert(control_log).values(**row))
+
+
+def decisions(connection: Connection) -> list[Decision]:
+    """Return the log, oldest line first."""
+    rows = connection.execute(select(control_log).order_by(control_log.c.id))
+    return [Decision(row.at, row.who, row.what, row.detail or {}) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAction:
+    """One held action. `course`, `person`, `email` and `title` are None where not known.
+
+    `title` is that of the email as it was written when it was held.
+    """
+
+    action_id: int
+    reason: Reason
+    rule: str
+    event_kind: str
+    happened_at: datetime
+    planned_at: datetime
+    coworker_id: int
+    course_id: int
+    person: str | None = field(repr=False)
+    email: str | None = field(repr=False)
+    course: str | None
+    title: str | None = field(repr=False)
+
+
+def hold_for(
+    connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
+) -> list[int]:
+    """Hold the actions that meet a condition, with this reason; return their ids."""
+    held = _locked(connection, where)
+    values = {"state": ActionState.HELD, "reason": reason, "lease_until": None, "lease_token": None}
+    for some in portions(held):
+        connection.execute(update(actions).where(actions.c.id.in_(some)).values(**values))
+    _note(connection, held, now, ActionState.HELD, reason)
+    return held
+
+
+def held_by_reason(connection: Connection) -> dict[Reason, int]:
+    """Return how many actions are held for each reason."""
+    rows = connection.execute(
+        select(actions.c.reason, func.count().label("number"))
+        .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
+        .group_by(actions.c.reason)
+        .order_by(actions.c.reason)
+    )
+    return {Reason(row.reason): row.number for row in rows}
+
+
+def held_actions(connection: Connection, reason: Reason | None = None) -> list[HeldAction]:
+    """Return the held actions, or those held for one reason, in the order they were planned."""
+    is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
+    wanted = (
+        select(actions, people.c.full_name, people.c.email, records.c.record, copies.c.title)
+        .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
+        .outerjoin(records, is_course)
+        .outerjoin(copies, copies.c.action_id == actions.c.id)
+        .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
+        .order_by(actions.c.id)
+    )
+    if reason is not None:
+        wanted = wanted.where(actions.c.reason == reason)
+    return [
+        HeldAction(
+            row.id,
+            Reason(row.reason),
+            row.rule,
+            row.event_kind,
+            row.happened_at,
+            row.planned_at,
+            row.coworker_id,
+            row.course_id,
+            row.full_name,
+            row.email,
+            None if row.record is None else row.record.get("Title"),
+            row.title,
+        )
+        for row in connection.execute(wanted)
+    ]
+
+
+def held_for_enrolments(
+    connection: Connection, reason: Reason, course_member_ids: Collection[int]
+) -> list[int]:
+    """Return the ids of the actions about these enrolments that are held for this reason."""
+    return [
+        action_id
+        for some in portions(course_member_ids)
+        for action_id in connection.scalars(
+            select(actions.c.id).where(
+                UNDECIDED_ACTIONS,
+                actions.c.state == ActionState.HELD,
+                actions.c.reason == reason,
+                actions.c.course_member_id.in_(some),
+            )
+        )
+    ]
+
+
+def states_of(
+    connection: Connection, action_ids: Collection[int]
+) -> dict[int, tuple[ActionState, Reason | None]]:
+    """Return state and reason of these actions; those that do not exist are left out."""
+    found: dict[int, tuple[ActionState, Reason | None]] = {}
+    for some in portions(action_ids):
+        rows = connection.execute(
+            select(actions.c.id, actions.c.state, actions.c.reason).where(actions.c.id.in_(some))
+        )
+        for row in rows:
+            reason = None if row.reason is None else Reason(row.reason)
+            found[row.id] = (ActionState(row.state), reason)
+    return found
+
+
+def release_held(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Make held actions due now, and log who released them; return the ids of those still held."""
+    changes = {"state": ActionState.WAITING, "reason": None, "due_at": now, "released_at": now}
+    return _decide(connection, action_ids, "release", changes, who, now)
+
+
+def skip_held(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Never perform held actions, and log who decided so; return the ids of those still held.
+
+    Each keeps the reason it was held for.
+    """
+    changes = {"state": ActionState.SKIPPED, "finished_at": now}
+    return _decide(connection, action_ids, "skip", changes, who, now)
+
+
+def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
+    connection: Connection,
+    action_ids: Collection[int],
+    what: str,
+    changes: dict[str, Any],
+    who: str,
+    now: datetime,
+) -> list[int]:
+    done: dict[int, Reason] = {}
+    before = states_of(connection, action_ids)
+    for some in portions(action_ids):
+        is_held = actions.c.id.in_(some) & (actions.c.state == ActionState.HELD)
+        held = _locked(connection, is_held)
+        changed = connection.scalars(
+            update(actions).where(actions.c.id.in_(held)).values(**changes).returning(actions.c.id)
+        )
+        done |= {action_id: before[action_id][1] for action_id in changed}
+    for reason in sorted({reason for reason in done.values() if reason}):
+        ids = sorted(one for one, why in done.items() if why is reason)
+        _note(connection, ids, now, changes["state"], reason, f"{what} by {who}")
+        log_decision(connection, what, who, now, {"reason": reason, "action_ids": ids})
+    return sorted(done)
+
+
+def _locked(connection: Connection, where: ColumnElement[bool]) -> list[int]:
+    """Lock the actions that meet a condition, and return their ids.
+
+    PostgreSQL locks rows in the order in which it finds them. In the order of their ids, two that
+    decide at the same moment never wait for each other in a circle.
+    """
+    wanted = select(actions.c.id).where(where).order_by(actions.c.id).with_for_update()
+    return list(connection.scalars(wanted))
+
+
+def _note(  # noqa: PLR0913, PLR0917 - one line of each history
+    connection: Connection,
+    action_ids: Sequence[int],
+    now: datetime,
+    outcome: ActionState,
+    reason: Reason,
+    detail: str | None = None,
+) -> None:
+    line = {"at": now, "outcome": outcome, "reason": reason, "detail": detail}
+    if action_ids:
+        connection.execute(insert(attempts), [line | {"action_id": one} for one in action_ids])
+
+
+_KEPT = (
+    *("kind", "rule", "rules_version", "event_kind", "template", "stream", "happened_at", "asked"),
+    *("course_id", "coworker_id", "course_member_id"),
+)
+_ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
+_MAY_HAVE_LEFT = (ActionState.DONE, ActionState.UNKNOWN)
+
+
+class Refusal(StrEnum):
+    """Why an email is not sent again."""
+
+    MISSING = "missing"  # there is no such email
+    OPEN = "open"  # it has not been sent yet, and will be decided on by itself
+    HELD = "held"  # it waits for a person, who can release it
+    UNDERWAY = "underway"  # it is being handed over
+    UNCHECKED = "unchecked"  # it may have arrived, and nobody said that they checked
+    REPEATED = "repeated"  # it was sent again, and that one left or may have
+    PERSON_GONE = "person-gone"  # nobody is left to send it to
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What was asked for, the email that would be repeated for it, and why it may not be.
+
+    The email is the last that repeats the one asked for, or that one itself; None if there is none.
+    """
+
+    asked_for: int
+    email: EmailView | None
+    refusal: Refusal | None
+
+
+def candidates(
+    connection: Connection, action_ids: Iterable[int], *, checked: bool
+) -> list[Candidate]:
+    """Return what would be repeated for these ids, each email once.
+
+    `checked`: a person made sure that what may have arrived did not.
+    """
+    asked_for: dict[int, int] = {}
+    for action_id in action_ids:
+        asked_for.setdefault(_last_of(connection, action_id), action_id)
+    found = {email.action_id: email for email in emails_of(connection, asked_for)}
+    return [
+        Candidate(asked, found.get(last), _refusal(found.get(last), checked=checked, asked=asked))
+        for last, asked in asked_for.items()
+    ]
+
+
+def candidates_for(
+    connection: Connection, reason: Reason, since: datetime, *, checked: bool
+) -> list[Candidate]:
+    """Return the emails that ended for this reason since then and were not sent again.
+
+    That is those which failed or are unknown. Missing addresses count too, although such an email
+    is skipped: once there is an address, it can go.
+    """
+    ended = [ActionState.FAILED, ActionState.UNKNOWN]
+    if reason is Reason.NO_EMAIL:
+        ended.append(ActionState.SKIPPED)
+    again = actions.alias("later")
+    repeated = select(again.c.id).where(again.c.resend_of == actions.c.id)
+    found = emails_where(
+        connection,
+        and_(
+            actions.c.reason == reason,
+            actions.c.state.in_(ended),
+            actions.c.finished_at >= since,
+            ~repeated.exists(),
+        ),
+    )
+    return [Candidate(one.action_id, one, _refusal(one, checked=checked)) for one in found]
+
+
+def send_again(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime, *, checked: bool
+) -> dict[int, int]:
+    """Plan these emails anew, due now, and log who decided so; return old and new ids.
+
+    Left out is what may not be repeated (any more), such as what another person sent again
+    meanwhile. Addresses are read anew from the source before anything is sent. `checked` as for
+    `candidates`.
+    """
+    lock_decisions(connection)
+    done: dict[int, int] = {}
+    for some in portions(action_ids):
+        # Locked, so that a slow worker does not say meanwhile how an unknown one ended.
+        rows = connection.execute(
+            select(actions).where(actions.c.id.in_(some)).order_by(actions.c.id).with_for_update()
+        ).all()
+        stories = {email.action_id: email for email in emails_of(connection, some)}
+        for row in rows:
+            if _refusal(stories[row.id], checked=checked) is None:
+                new_id = _repeat(connection, row, who, now)
+                done |= {} if new_id is None else {row.id: new_id}
+    if done:
+        detail = {"action_ids": list(done), "new_action_ids": list(done.values())}
+        log_decision(connection, "resend", who, now, detail | {"checked": checked})
+    return done
+
+
+def _last_of(connection: Connection, action_id: int) -> int:
+    """Return the end of the chain of repetitions that this action is in."""
+    while True:
+        following = select(actions.c.id).where(actions.c.resend_of == action_id)
+        next_id: int | None = connection.scalar(following)
+        if next_id is None:
+            return action_id
+        action_id = next_id
+
+
+def _refusal(email: EmailView | None, *, checked: bool, asked: int | None = None) -> Refusal | None:
+    """Return why an email may not be repeated, when a person named it, or `asked`, by its id."""
+    if email is None:
+        return Refusal.MISSING
+    if email.state not in _ENDED:
+        waits = {ActionState.HELD: Refusal.HELD, ActionState.PERFORMING: Refusal.UNDERWAY}
+        return waits.get(email.state, Refusal.OPEN)
+    # A command that is given again, since nobody saw how it ended, must not send it once more.
+    if asked not in {None, email.action_id} and email.state in _MAY_HAVE_LEFT:
+        return Refusal.REPEATED
+    if email.is_person_gone:
+        return Refusal.PERSON_GONE
+    if email.state is ActionState.UNKNOWN and not checked:
+        return Refusal.UNCHECKED
+    return None
+
+
+def _repeat(connection: Connection, row: Row[Any], who: str, now: datetime) -> int | None:
+    """Plan the action that repeats this one; None if there is one already."""
+    values = {name: getattr(row, name) for name in _KEPT} | {
+        "key": resend_key(row.key),
+        "resend_of": row.id,
+        "planned_at": now,
+        "due_at": now,
+        "released_at": now,
+        "state": ActionState.PLANNED,
+    }
+    new_id: int | None = connection.scalar(
+        insert_into(connection, actions)
+        .values(**values)
+        .on_conflict_do_nothing()
+        .returning(actions.c.id)
+    )
+    if new_id is None:
+        return None
+    links = select(action_events.c.event_id, literal(f"resend:{new_id}"), literal(new_id))
+    connection.execute(
+        insert(action_events).from_select(
+            ["event_id", "rule", "action_id"], links.where(action_events.c.action_id == row.id)
+        )
+    )
+    # A worker that was only slow must not have the old one wait again beside the new one.
+    connection.execute(update(actions).where(actions.c.id == row.id).values(lease_token=None))
+    detail = f"resend of {row.id} by {who}"
+    connection.execute(
+        insert(attempts).values(action_id=new_id, at=now, outcome="planned", detail=detail)
+    )
+    read_anew(connection, row.coworker_id)
+    return new_id

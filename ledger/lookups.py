@@ -1,0 +1,271 @@
+"""Lookups: the need to read one record, claimed with a lease and ended once.
+
+Takes due look-ups under a lease, keeps the lease, and says when the next is due.
+
+Ends look-ups: done, waiting, given back, or failed; and only while the lease is still ours.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
+
+from ledger.engine import portions
+from ledger.skew import is_lease_over
+from ledger.tables import UNFINISHED_LOOKUPS, lookups
+from schemas.actions import LookupState
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One look-up that is ours until its lease ends.
+
+    `attempts` counts this one too; `lost_leases` counts the workers that began it and vanished.
+    `reason` is why it had to wait the last time, if it had.
+    """
+
+    lookup_id: int
+    entity: Entity
+    record_id: int
+    attempts: int
+    asked_at: datetime
+    lost_leases: int
+    token: str
+    reason: Reason | None = None
+
+
+def is_ours(claim: Claim) -> ColumnElement[bool]:
+    """Hold while the lease of this claim is on its row."""
+    return and_(
+        lookups.c.id == claim.lookup_id,
+        lookups.c.lease_token == claim.token,
+        lookups.c.state == LookupState.LEASED,
+    )
+
+
+def _is_due(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    return or_(
+        and_(lookups.c.state.in_([LookupState.DUE, LookupState.WAITING]), lookups.c.due_at <= now),
+        _is_lost(now, lease_s),
+    )
+
+
+def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    is_over = is_lease_over(lookups.c.lease_until, now, lease_s)
+    return and_(lookups.c.state == LookupState.LEASED, is_over)
+
+
+def claim_lookups(
+    connection: Connection, now: datetime, token: str, *, lease_s: float, most: int
+) -> list[Claim]:
+    """Take up to `most` due look-ups for `lease_s` seconds, the longest due first.
+
+    `token` is new and names the holder of the leases.
+    """
+    chosen = (
+        select(lookups.c.id)
+        .where(UNFINISHED_LOOKUPS, _is_due(now, lease_s))
+        .order_by(lookups.c.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(
+        update(lookups)
+        .where(lookups.c.id.in_(chosen))
+        .values(
+            state=LookupState.LEASED,
+            lease_until=now + timedelta(seconds=lease_s),
+            lease_token=token,
+            leased_asked=lookups.c.asked,
+            attempts=lookups.c.attempts + 1,
+        )
+        .returning(
+            lookups.c.id,
+            lookups.c.entity,
+            lookups.c.record_id,
+            lookups.c.attempts,
+            lookups.c.asked_at,
+            lookups.c.lost_leases,
+            lookups.c.reason,
+        )
+    ).all()
+    return [_claim(row, token) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def _claim(row: Row[Any], token: str) -> Claim:
+    entity = Entity(row.entity)
+    lost = row.lost_leases
+    reason = None if row.reason is None else Reason(row.reason)
+    return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token, reason)
+
+
+def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
+    """Note that this look-up is begun, and begin its lease anew. False: it is no longer ours.
+
+    Until it is settled it counts as one more worker lost over it.
+    """
+    return _renew(connection, claim, now, lease_s, lost_leases=lookups.c.lost_leases + 1)
+
+
+def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
+    """Begin the lease anew. False: it was lost meanwhile, and somebody else may be at it."""
+    return _renew(connection, claim, now, lease_s)
+
+
+def states_among(
+    connection: Connection, records: Iterable[tuple[Entity, int]]
+) -> dict[LookupState, int]:
+    """Return how many of the look-ups of these records are in each state."""
+    by_entity: dict[Entity, list[int]] = {}
+    for entity, record_id in records:
+        by_entity.setdefault(entity, []).append(record_id)
+    found: Counter[LookupState] = Counter()
+    for entity, record_ids in by_entity.items():
+        for some in portions(record_ids):
+            rows = connection.execute(
+                select(lookups.c.state, func.count().label("number"))
+                .where(lookups.c.entity == entity, lookups.c.record_id.in_(some))
+                .group_by(lookups.c.state)
+            )
+            found.update({LookupState(row.state): row.number for row in rows})
+    return dict(found)
+
+
+def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:
+    """Begin the leases of a whole batch anew; return how many of it are still ours."""
+    # In one order, and past whoever is at one of them: two transactions must not wait in a circle.
+    ours = (
+        select(lookups.c.id)
+        .where(lookups.c.lease_token == token, lookups.c.state == LookupState.LEASED)
+        .order_by(lookups.c.entity, lookups.c.record_id)
+        .with_for_update(skip_locked=True)
+    )
+    done = connection.execute(
+        update(lookups)
+        .where(lookups.c.id.in_(ours))
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount
+
+
+def _renew(
+    connection: Connection,
+    claim: Claim,
+    now: datetime,
+    lease_s: float,
+    **values: Any,  # noqa: ANN401 - columns
+) -> bool:
+    done = connection.execute(
+        update(lookups)
+        .where(is_ours(claim))
+        .values(lease_until=now + timedelta(seconds=lease_s), **values)
+    )
+    return done.rowcount == 1
+
+
+def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
+    """Return when the next look-up is due (a past time: now); None if there is none.
+
+    `lease_s` is for how long workers claim look-ups.
+    """
+    waiting = [LookupState.DUE, LookupState.WAITING]
+    due = connection.scalar(
+        select(func.min(lookups.c.due_at)).where(UNFINISHED_LOOKUPS, lookups.c.state.in_(waiting))
+    )
+    expired = connection.scalar(
+        select(func.min(lookups.c.lease_until)).where(UNFINISHED_LOOKUPS, _is_lost(now, lease_s))
+    )
+    if expired is not None:
+        expired = min(expired, now)
+    return min((moment for moment in (due, expired) if moment is not None), default=None)
+
+
+# Somebody asked for the record while it was being read.
+_ASKED_AGAIN = lookups.c.asked > lookups.c.leased_asked
+
+
+def finish_lookup(
+    connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
+) -> bool:
+    """End a look-up as done, or as due again if somebody asked meanwhile.
+
+    `reason` says why there was nothing to find: the record is gone.
+
+    Returns False when the lease was lost: then nothing of this work may be committed.
+    """
+    return _settle(
+        connection,
+        claim,
+        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.DONE),
+        due_at=now,
+        asked_at=case((_ASKED_AGAIN, now), else_=lookups.c.asked_at),
+        attempts=0,
+        reason=reason,
+        last_error=None,
+    )
+
+
+def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it counts
+    connection: Connection,
+    claim: Claim,
+    until: datetime,
+    reason: Reason,
+    error: str,
+    *,
+    counted: bool = True,
+) -> bool:
+    """Let a look-up wait until a time, because the source could not answer now.
+
+    Unless `counted`, this was no failed attempt.
+    """
+    return _settle(
+        connection,
+        claim,
+        state=LookupState.WAITING,
+        attempts=claim.attempts - (not counted),
+        due_at=until,
+        reason=reason,
+        last_error=error,
+    )
+
+
+def return_lookup(connection: Connection, claim: Claim, until: datetime, reason: Reason) -> bool:
+    """Give back a look-up that was not begun, without counting an attempt."""
+    return _settle(
+        connection,
+        claim,
+        state=LookupState.WAITING,
+        due_at=until,
+        reason=reason,
+        attempts=claim.attempts - 1,
+        lost_leases=claim.lost_leases,
+    )
+
+
+def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str) -> bool:
+    """End a look-up that cannot succeed; a new notification makes it due again.
+
+    One that came while we were reading does so too: it may speak of what repaired the record.
+    """
+    return _settle(
+        connection,
+        claim,
+        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.FAILED),
+        attempts=case((_ASKED_AGAIN, 0), else_=lookups.c.attempts),
+        reason=reason,
+        last_error=error,
+    )
+
+
+def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noqa: ANN401 - columns
+    done = connection.execute(
+        update(lookups)
+        .where(is_ours(claim))
+        .values({"lease_until": None, "lease_token": None, "lost_leases": 0, **values})
+    )
+    return done.rowcount == 1

@@ -1,0 +1,257 @@
+"""What reached us and what was refused: the counts that monitoring judges.
+
+How many deliveries were refused, and why: one row for each hour and reason.
+
+Senders who prove nothing can cause these rows, so their number is bounded by the two keys.
+
+What tells whether we still hear: when things happened, and who told us of them first.
+
+Both what was decided on and what our own checks merely saw counts as having happened. How it is
+judged is in `workers.decide.monitoring` and `workers.decide.monitoring`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    cast,
+    exists,
+    extract,
+    func,
+    select,
+    union,
+)
+
+from ledger.engine import insert_into
+from ledger.intake import BEARER, Origin
+from ledger.records import present_among
+from ledger.tables import deliveries, events, notifications, records, refusals
+from schemas.entity import FOLLOWED, Entity
+from schemas.events import ABOUT_GONE
+from schemas.reasons import LIKELY_OURS, OF_HOOKS, OF_RELAYS, REFUSALS, Refusal
+from schemas.records import Course
+
+REFUSED_FOR = timedelta(days=1)  # how long a refusal is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """How many deliveries were refused for one reason.
+
+    `is_over` says that another from the same kind of sender was accepted after the last of them.
+    """
+
+    reason: Refusal
+    count: int
+    last_at: datetime
+    is_over: bool
+
+    @property
+    def needs_person(self) -> bool:
+        """Say whether a secret or a token is likely wrong."""
+        return self.reason in LIKELY_OURS and not self.is_over
+
+    @property
+    def found(self) -> str:
+        """Say how many were refused, when last, and why."""
+        what = "1 delivery was" if self.count == 1 else f"{self.count} deliveries were"
+        return (
+            f"{what} refused within a day, the last {self.last_at:%Y-%m-%d %H:%M} UTC: "
+            f"{REFUSALS[self.reason].cause}"
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Say so, and what to do."""
+        return f"{self.found}; {REFUSALS[self.reason].advice}"
+
+
+def count_refusals(connection: Connection, counts: Mapping[Refusal, int], now: datetime) -> None:
+    """Add to the counts of this hour."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for reason, count in sorted(counts.items()):
+        statement = insert_into(connection, refusals).values(
+            hour=hour, reason=reason, count=count, last_at=now
+        )
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[refusals.c.hour, refusals.c.reason],
+                set_={"count": refusals.c.count + count, "last_at": now},
+            )
+        )
+
+
+def refused_since(connection: Connection, since: datetime) -> list[Refused]:
+    """Return what was refused since then, the most frequent reason first."""
+    count, last_at = func.sum(refusals.c.count), func.max(refusals.c.last_at)
+    rows = connection.execute(
+        select(refusals.c.reason, count.label("number"), last_at.label("last_at"))
+        .where(refusals.c.last_at >= since, refusals.c.reason.in_(list(Refusal)))
+        .group_by(refusals.c.reason)
+        .order_by(count.desc(), refusals.c.reason)
+    ).all()
+    return [
+        Refused(
+            Refusal(row.reason),
+            int(row.number),
+            row.last_at,
+            _accepted_after(connection, Refusal(row.reason), row.last_at),
+        )
+        for row in rows
+    ]
+
+
+def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -> bool:
+    later = [deliveries.c.received_at > moment]
+    if reason in OF_RELAYS:
+        later.append(deliveries.c.signature_form == BEARER)
+    elif reason in OF_HOOKS:
+        later.append(deliveries.c.signature_form != BEARER)
+    return bool(connection.scalar(select(exists().where(*later))))
+
+
+UNKNOWN_LOCATION = "unknown"
+_HOUR_S = 3600
+_OTHERS = (Origin.HOOK, Origin.RELAY)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCounts:
+    """Who told of the records of one kind that were made at one location.
+
+    `lately` is about the end of the time asked for, `before` about the rest of it. A record of
+    which a hook or a relay told counts as theirs, also if we found it earlier: many are slower than
+    our own check.
+    """
+
+    business_id: int | None
+    location: str
+    entity: Entity
+    before: Mapping[Origin, int]
+    lately: Mapping[Origin, int]
+
+
+def sittings_by_hour(connection: Connection, since: datetime) -> dict[datetime, int]:
+    """Return in how many enrolments something happened in each hour, by when the hour began.
+
+    Hours are those of UTC; hours without any are left out.
+    """
+    happened = select(
+        _hour_of(events.c.happened_at).label("hour"), events.c.course_member_id
+    ).where(events.c.happened_at >= since, events.c.kind.not_in(ABOUT_GONE))
+    seen = select(
+        _hour_of(records.c.created_at).label("hour"),
+        func.coalesce(records.c.course_member_id, records.c.record_id),
+    ).where(records.c.entity.in_(FOLLOWED), records.c.created_at >= since)
+    both = union(happened, seen).subquery()
+    rows = connection.execute(
+        select(both.c.hour, func.count().label("number")).group_by(both.c.hour)
+    )
+    return {datetime.fromtimestamp(row.hour, UTC): row.number for row in rows}
+
+
+def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the last thing happened of which we know.
+
+    What is dated later than now is left out: only older versions kept such times.
+    """
+    moments = [
+        connection.scalar(
+            select(func.max(events.c.happened_at)).where(
+                events.c.kind.not_in(ABOUT_GONE), events.c.happened_at <= now
+            )
+        )
+    ]
+    moments += [
+        connection.scalar(
+            select(func.max(records.c.created_at)).where(
+                records.c.entity == entity, records.c.created_at <= now
+            )
+        )
+        for entity in FOLLOWED
+    ]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def reports_by_location(
+    connection: Connection, since: datetime, lately: datetime, until: datetime
+) -> list[ReportCounts]:
+    """Return who told of what was made from `since` to `until`, by location and kind of record.
+
+    Only what was read counts. The location is that of the course.
+    """
+    rows = connection.execute(_told(since, lately, until)).all()
+    course_ids = {row.course_id for row in rows if row.course_id is not None}
+    courses = present_among(connection, Entity.COURSE, sorted(course_ids))
+    counted: dict[tuple[str, str, int], dict[bool, dict[Origin, int]]] = {}
+    for row in rows:
+        known = courses.get(row.course_id)
+        place = _place(None if known is None else known.record)
+        by_time = counted.setdefault((place[0], row.entity, place[1] or 0), {})
+        by_origin = by_time.setdefault(bool(row.is_late), {})
+        by_origin[Origin(row.told_by)] = by_origin.get(Origin(row.told_by), 0) + row.number
+    return [
+        ReportCounts(number or None, name, Entity(entity), by.get(False, {}), by.get(True, {}))
+        for (name, entity, number), by in sorted(counted.items())
+    ]
+
+
+def _place(course: object) -> tuple[str, int | None]:
+    if not isinstance(course, Course):
+        return UNKNOWN_LOCATION, None
+    return course.business_name or f"location {course.business_id}", course.business_id
+
+
+def _told(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
+    first, record, member = notifications, records.alias("record"), records.alias("member")
+    earlier, other = notifications.alias("earlier"), notifications.alias("other")
+
+    def same_record(one: Any) -> ColumnElement[bool]:  # noqa: ANN401 - an alias of a table
+        return and_(one.c.entity == first.c.entity, one.c.record_id == first.c.record_id)
+
+    told = [
+        (exists().where(same_record(other), other.c.origin == origin), origin.value)
+        for origin in _OTHERS
+    ]
+    told_by = case(*told, else_=first.c.origin).label("told_by")
+    # Both are written by us, in UTC and to the second alike, so that they compare as texts.
+    made_at = func.substr(record.c.record["CreatedOn"].as_string(), 1, 19)
+    is_late = (made_at >= _text(lately)).label("is_late")
+    member_id = case(
+        (first.c.entity == Entity.COURSE_MEMBER, first.c.record_id),
+        else_=record.c.course_member_id,
+    )
+    return (
+        select(first.c.entity, told_by, is_late, member.c.course_id, func.count().label("number"))
+        .select_from(first)
+        .join(record, same_record(record))
+        .outerjoin(
+            member,
+            and_(member.c.entity == Entity.COURSE_MEMBER, member.c.record_id == member_id),
+        )
+        .where(
+            first.c.received_at >= since,
+            first.c.entity.in_(FOLLOWED),
+            made_at >= _text(since),
+            made_at < _text(until),
+            ~exists().where(same_record(earlier), earlier.c.id < first.c.id),
+        )
+        .group_by(first.c.entity, told_by, is_late, member.c.course_id)
+    )
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()[:19]
+
+
+def _hour_of(column: ColumnElement[Any]) -> ColumnElement[int]:
+    seconds = extract("epoch", column)
+    return cast(seconds - seconds % _HOUR_S, BigInteger)

@@ -1,0 +1,366 @@
+"""The outbox: claims planned actions, and commits every step of performing them.
+
+Claims due actions: a lease on a row whose state stays as it is.
+
+From the moment before the hand-over to its end, and what to do when nobody saw the end.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, true, update
+
+from ledger.engine import portions
+from ledger.skew import is_lease_over
+from ledger.tables import UNFINISHED_ACTIONS, action_events, actions, attempts
+from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
+from schemas.events import EventKind
+from schemas.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedAction:
+    """One action that is ours until its lease ends. `attempts` are those made before.
+
+    `released_at` is when a person last released it after it was held.
+    """
+
+    action_id: int
+    key: str
+    kind: str
+    rule: str
+    event_kind: EventKind
+    template: str | None
+    course_id: int
+    coworker_id: int
+    course_member_id: int
+    happened_at: datetime
+    planned_at: datetime
+    due_at: datetime
+    attempts: int
+    token: str
+    asked: bool = False
+    released_at: datetime | None = None
+
+
+def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
+    connection: Connection,
+    now: datetime,
+    token: str,
+    *,
+    lease_s: float,
+    most: int,
+    kinds: Collection[str] | None = None,
+) -> list[ClaimedAction]:
+    """Take up to `most` due actions for `lease_s` seconds, the longest due first.
+
+    Only those of `kinds`, unless it is None. `token` is new and names the holder of the leases.
+    """
+    chosen = (
+        select(actions.c.id)
+        .where(
+            UNFINISHED_ACTIONS,
+            actions.c.state.in_(OPEN_ACTIONS),
+            actions.c.due_at <= now,
+            _is_free(now, lease_s),
+            true() if kinds is None else actions.c.kind.in_(kinds),
+        )
+        .order_by(actions.c.due_at, actions.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(
+        update(actions)
+        .where(actions.c.id.in_(chosen))
+        .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
+        .returning(actions)
+    ).all()
+    return [_claimed(row, token) for row in sorted(rows, key=lambda row: row.id)]
+
+
+def _claimed(row: Row[Any], token: str) -> ClaimedAction:
+    return ClaimedAction(
+        row.id,
+        row.key,
+        row.kind,
+        row.rule,
+        EventKind(row.event_kind),
+        row.template,
+        row.course_id,
+        row.coworker_id,
+        row.course_member_id,
+        row.happened_at,
+        row.planned_at,
+        row.due_at,
+        row.attempts,
+        token,
+        row.asked,
+        row.released_at,
+    )
+
+
+def look_at_actions(connection: Connection, action_ids: Collection[int]) -> list[ClaimedAction]:
+    """Return these actions without claiming them, in the order in which workers would."""
+    found = [
+        _claimed(row, "")
+        for some in portions(action_ids)
+        for row in connection.execute(select(actions).where(actions.c.id.in_(some)))
+    ]
+    return sorted(found, key=lambda one: (one.due_at, one.action_id))
+
+
+def open_actions(connection: Connection, coworker_id: int | None = None) -> list[int]:
+    """Return the ids of actions that are planned or wait, of everybody or of one person."""
+    of_person = true() if coworker_id is None else actions.c.coworker_id == coworker_id
+    is_open = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS))
+    return list(connection.scalars(select(actions.c.id).where(is_open, of_person)))
+
+
+def renew_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
+) -> bool:
+    """Begin the lease of a claim anew, also during its hand-over.
+
+    False: it is no longer ours, or no longer wanted.
+    """
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state.in_((*OPEN_ACTIONS, ActionState.PERFORMING)),
+        )
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount == 1
+
+
+def release_action(connection: Connection, claimed: ClaimedAction) -> None:
+    """Give a claim back untouched."""
+    connection.execute(
+        update(actions)
+        .where(actions.c.id == claimed.action_id, actions.c.lease_token == claimed.token)
+        .values(lease_until=None, lease_token=None)
+    )
+
+
+def next_action_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
+    """Return when the next action is due (a past time: now); None if there is none.
+
+    `lease_s` is for how long workers claim actions.
+    """
+    moment: datetime | None = connection.scalar(
+        select(func.min(actions.c.due_at)).where(
+            and_(
+                UNFINISHED_ACTIONS,
+                actions.c.state.in_(OPEN_ACTIONS),
+                _is_free(now, lease_s),
+            )
+        )
+    )
+    return moment
+
+
+def _is_free(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    return or_(actions.c.lease_until.is_(None), is_lease_over(actions.c.lease_until, now, lease_s))
+
+
+_SUSPICIOUS = 2  # so many workers may end over one action before it waits each time
+_FINAL = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
+
+
+def begin_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float, events: int
+) -> bool:
+    """Mark an action as being handed over.
+
+    `events` is how many events its email speaks of. False: it is no longer ours, no longer wanted,
+    or another event joined it meanwhile.
+    """
+    joined = (
+        select(func.count())
+        .select_from(action_events)
+        .where(action_events.c.action_id == claimed.action_id)
+    )
+    done = connection.execute(
+        update(actions)
+        .where(
+            joined.scalar_subquery() == events,
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state.in_(OPEN_ACTIONS),
+        )
+        .values(
+            state=ActionState.PERFORMING,
+            reason=None,
+            attempts=actions.c.attempts + 1,
+            committed_at=None,
+            lease_until=now + timedelta(seconds=lease_s),
+        )
+    )
+    return done.rowcount == 1
+
+
+def commit_action(
+    connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
+) -> bool:
+    """Note that the hand-over comes to the step after which nobody can tell whether it was done.
+
+    Call it just before that step, and take the step only if this returns True and was committed.
+    False: the action is no longer ours, and another worker may be at it.
+    """
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state == ActionState.PERFORMING,
+        )
+        .values(committed_at=now, lease_until=now + timedelta(seconds=lease_s))
+    )
+    return done.rowcount == 1
+
+
+def settle_action(
+    connection: Connection, claimed: ClaimedAction, outcome: Outcome, now: datetime
+) -> bool:
+    """Write down how it ended, and the attempt. False: it is no longer ours; nothing is written.
+
+    A worker that was only slow may still turn `unknown` into what it saw happen.
+    """
+    ours = (*OPEN_ACTIONS, ActionState.PERFORMING, ActionState.UNKNOWN)
+    final = outcome.state in _FINAL
+    done = connection.execute(
+        update(actions)
+        .where(
+            actions.c.id == claimed.action_id,
+            actions.c.lease_token == claimed.token,
+            actions.c.state.in_(ours),
+        )
+        .values(
+            state=outcome.state,
+            reason=outcome.reason,
+            due_at=outcome.until or actions.c.due_at,
+            lease_until=None,
+            lease_token=None,
+            committed_at=None,
+            finished_at=now if final else None,
+            receipt=outcome.detail if outcome.state == ActionState.DONE else None,
+        )
+    )
+    if done.rowcount != 1:
+        return False
+    note_attempt(connection, claimed.action_id, outcome, now)
+    return True
+
+
+def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: datetime) -> None:
+    """Add one line to the history of an action."""
+    connection.execute(
+        insert(attempts).values(
+            action_id=action_id,
+            at=now,
+            outcome=outcome.state,
+            reason=outcome.reason,
+            detail=outcome.detail,
+        )
+    )
+
+
+def tries_of(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
+    """Return how many attempts at this action ended with one of these reasons."""
+    count = connection.scalar(
+        select(func.count())
+        .select_from(attempts)
+        .where(attempts.c.action_id == action_id, attempts.c.reason.in_(reasons))
+    )
+    return count or 0
+
+
+def is_alone_in_trouble(
+    connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
+) -> bool:
+    """Return whether `least` attempts ended with these reasons, while others of its kind were done.
+
+    Then the cause is this action, not the other side.
+    """
+    row = connection.execute(
+        select(func.count(), func.min(attempts.c.at)).where(
+            attempts.c.action_id == action_id, attempts.c.reason.in_(reasons)
+        )
+    ).one()
+    number, since = row
+    if number < least:
+        return False
+    own_kind = select(actions.c.kind).where(actions.c.id == action_id).scalar_subquery()
+    others = select(actions.c.id).where(
+        actions.c.kind == own_kind,
+        actions.c.state == ActionState.DONE,
+        actions.c.finished_at > since,
+    )
+    return connection.scalar(others.limit(1)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many hand-overs were cut off: to be repeated, and possibly done."""
+
+    repeated: int = 0
+    unknown: int = 0
+
+
+def expire_hand_overs(
+    connection: Connection, now: datetime, *, lease_s: float, repeatable: set[str]
+) -> Expired:
+    """Settle actions whose worker vanished during the hand-over; `lease_s` is how long one has.
+
+    What was cut off before `commit_action` waits to be done again, and so do the kinds in
+    `repeatable`. Of the others nobody knows, and a person looks. The token stays, so that a worker
+    that was only slow can still say how it ended.
+    """
+    is_over = is_lease_over(actions.c.lease_until, now, lease_s)
+    vanished = connection.execute(
+        select(actions.c.id, actions.c.kind, actions.c.committed_at).where(
+            UNFINISHED_ACTIONS,
+            actions.c.state == ActionState.PERFORMING,
+            is_over,
+        )
+    ).all()
+    repeated = unknown = 0
+    for row in vanished:
+        again = row.committed_at is None or row.kind in repeatable
+        interrupted = Reason.HANDOVER_UNKNOWN if row.committed_at else Reason.MAIL_INTERRUPTED
+        vanished_how = "the worker ended during the hand-over"
+        outcome = (
+            Outcome.waiting(now + _interrupted_s(connection, row.id), interrupted, vanished_how)
+            if again
+            else Outcome.unknown(vanished_how)
+        )
+        done = connection.execute(
+            update(actions)
+            .where(
+                actions.c.id == row.id,
+                actions.c.state == ActionState.PERFORMING,
+                is_over,
+            )
+            .values(
+                state=outcome.state,
+                reason=outcome.reason,
+                due_at=outcome.until or actions.c.due_at,
+                lease_until=None,
+                committed_at=None,
+                finished_at=None if again else now,
+            )
+        )
+        if done.rowcount == 1:
+            note_attempt(connection, row.id, outcome, now)
+            repeated, unknown = repeated + again, unknown + (not again)
+    return Expired(repeated, unknown)
+
+
+def _interrupted_s(connection: Connection, action_id: int) -> timedelta:
+    """Return how long to wait: not at all at first, longer if this action may end its workers."""
+    before = tries_of(connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN})
+    return timedelta(seconds=min(2**before, 900) if before > _SUSPICIOUS else 0)

@@ -1,0 +1,390 @@
+"""Read-only questions about people, emails and totals, as `why`, `tail` and `status` ask them.
+
+What is going on: events as they are found, and steps of actions as they are made.
+
+Single emails: where each stands, whom it is for, and what it is about.
+
+One person's story: what happened to them, and what came of each thing.
+
+The whole in numbers.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, TextClause, and_, func, select
+
+from ledger.engine import portions
+from ledger.tables import (
+    FAILED_LOOKUPS,
+    UNDECIDED_ACTIONS,
+    action_events,
+    actions,
+    attempts,
+    copies,
+    deliveries,
+    events,
+    lookups,
+    notifications,
+    people,
+    records,
+)
+from ledger.tables import people as people_table
+from schemas.actions import ActionState, LookupState
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of what is going on: an event that was found, or a step of an action.
+
+    `action_id` is None for an event.
+    """
+
+    at: datetime
+    what: str
+    name: str | None
+    rule: str | None
+    outcome: str | None
+    reason: str | None
+    action_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """How far somebody has read."""
+
+    event_id: int
+    attempt_id: int
+
+
+def newest_entries(connection: Connection, back: int) -> Bookmark:
+    """Return a bookmark `back` lines before the end of each of the two."""
+    event_id = connection.scalar(select(func.max(events.c.id))) or 0
+    attempt_id = connection.scalar(select(func.max(attempts.c.id))) or 0
+    return Bookmark(max(0, event_id - back), max(0, attempt_id - back))
+
+
+def entries_since(connection: Connection, mark: Bookmark) -> tuple[list[Entry], Bookmark]:
+    """Return what happened since the bookmark, the earliest first, and the next bookmark."""
+    found = connection.execute(
+        select(events.c.id, events.c.found_at, events.c.kind, events.c.reason)
+        .add_columns(people_table.c.full_name)
+        .outerjoin(people_table, people_table.c.coworker_id == events.c.coworker_id)
+        .where(events.c.id > mark.event_id)
+        .order_by(events.c.id)
+    ).all()
+    tried = connection.execute(
+        select(attempts.c.id, attempts.c.at, attempts.c.outcome, attempts.c.reason)
+        .add_columns(people_table.c.full_name, actions.c.rule, attempts.c.action_id)
+        .join(actions, actions.c.id == attempts.c.action_id)
+        .outerjoin(people_table, people_table.c.coworker_id == actions.c.coworker_id)
+        .where(attempts.c.id > mark.attempt_id)
+        .order_by(attempts.c.id)
+    ).all()
+    lines = [
+        Entry(row.found_at, row.kind, row.full_name, None, None, row.reason) for row in found
+    ] + [
+        Entry(
+            row.at,
+            "action",
+            row.full_name,
+            row.rule,
+            row.outcome,
+            row.reason,
+            row.action_id,
+        )
+        for row in tried
+    ]
+    return sorted(lines, key=lambda line: line.at), Bookmark(
+        found[-1].id if found else mark.event_id, tried[-1].id if tried else mark.attempt_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EmailView:
+    """One email. `person`, `email`, `course` and `title` are None where not known.
+
+    `title` and `written_at` are those of the copy that is kept. `resend_of` is the email that
+    this one repeats, `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has
+    the person, or the ledger does not know them.
+    """
+
+    action_id: int
+    kind: str
+    state: ActionState
+    reason: Reason | None
+    rule: str
+    event_kind: str
+    happened_at: datetime
+    planned_at: datetime
+    due_at: datetime
+    finished_at: datetime | None
+    receipt: str | None
+    coworker_id: int
+    course_id: int
+    course_member_id: int
+    person: str | None = field(repr=False)
+    email: str | None = field(repr=False)
+    is_person_gone: bool
+    course: str | None
+    title: str | None = field(repr=False)
+    written_at: datetime | None
+    resend_of: int | None
+    resent_as: int | None
+
+
+def emails_of(connection: Connection, action_ids: Collection[int]) -> list[EmailView]:
+    """Return these emails, in the order they were planned; those that do not exist are left out."""
+    return [
+        found
+        for some in portions(action_ids)
+        for found in emails_where(connection, actions.c.id.in_(some))
+    ]
+
+
+def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[EmailView]:
+    """Return the emails that meet a condition on `actions`, in the order they were planned."""
+    again = actions.alias("again")
+    is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
+    rows = connection.execute(
+        select(
+            actions,
+            people.c.full_name,
+            people.c.email,
+            (people.c.coworker_id.is_(None) | people.c.gone_at.is_not(None)).label("is_gone"),
+            records.c.record,
+            copies.c.title,
+            copies.c.written_at,
+            again.c.id.label("resent_as"),
+        )
+        .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
+        .outerjoin(records, is_course)
+        .outerjoin(copies, copies.c.action_id == actions.c.id)
+        .outerjoin(again, again.c.resend_of == actions.c.id)
+        .where(where)
+        .order_by(actions.c.id)
+    )
+    return [_story(row) for row in rows]
+
+
+def _story(row: Row[Any]) -> EmailView:
+    return EmailView(
+        action_id=row.id,
+        kind=row.kind,
+        state=ActionState(row.state),
+        reason=None if row.reason is None else Reason(row.reason),
+        rule=row.rule,
+        event_kind=row.event_kind,
+        happened_at=row.happened_at,
+        planned_at=row.planned_at,
+        due_at=row.due_at,
+        finished_at=row.finished_at,
+        receipt=row.receipt,
+        coworker_id=row.coworker_id,
+        course_id=row.course_id,
+        course_member_id=row.course_member_id,
+        person=row.full_name,
+        email=row.email,
+        is_person_gone=bool(row.is_gone),
+        course=None if row.record is None else row.record.get("Title"),
+        title=row.title,
+        written_at=row.written_at,
+        resend_of=row.resend_of,
+        resent_as=row.resent_as,
+    )
+
+
+def last_detail(connection: Connection, action_id: int) -> str | None:
+    """Return what the last attempt at an action that says anything says: an answer, or who."""
+    newest = select(func.max(attempts.c.id)).where(
+        attempts.c.action_id == action_id, attempts.c.detail.is_not(None)
+    )
+    detail: str | None = connection.scalar(
+        select(attempts.c.detail).where(attempts.c.id == newest.scalar_subquery())
+    )
+    return detail
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One line in the history of an action."""
+
+    at: datetime
+    outcome: str
+    reason: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionView:
+    """One action: where it stands, why, and how it got there. `title` is of its copy."""
+
+    action_id: int
+    rule: str
+    template: str | None
+    state: str
+    reason: str | None
+    due_at: datetime
+    finished_at: datetime | None
+    receipt: str | None
+    title: str | None = field(repr=False)
+    tries: tuple[AttemptView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event and what came of it: actions, or the reason why there is none."""
+
+    event_id: int
+    kind: str
+    happened_at: datetime
+    found_at: datetime
+    course_id: int
+    course_member_id: int
+    lesson_id: int | None
+    reason: str | None
+    actions: tuple[ActionView, ...]
+
+
+def history_of(connection: Connection, coworker_id: int) -> list[EventView]:
+    """Return everything that happened to one person, the earliest first."""
+    rows = connection.execute(
+        select(events)
+        .where(events.c.coworker_id == coworker_id)
+        .order_by(events.c.happened_at, events.c.id)
+    ).all()
+    told = _actions_by_event(connection, [row.id for row in rows])
+    return [
+        EventView(
+            row.id,
+            row.kind,
+            row.happened_at,
+            row.found_at,
+            row.course_id,
+            row.course_member_id,
+            row.lesson_id,
+            row.reason,
+            tuple(told.get(row.id, ())),
+        )
+        for row in rows
+    ]
+
+
+def _actions_by_event(
+    connection: Connection, event_ids: Sequence[int]
+) -> dict[int, list[ActionView]]:
+    rows = connection.execute(
+        select(action_events.c.event_id, actions, copies.c.title)
+        .join(actions, actions.c.id == action_events.c.action_id)
+        .outerjoin(copies, copies.c.action_id == actions.c.id)
+        .where(action_events.c.event_id.in_(event_ids))
+        .order_by(actions.c.id)
+    ).all()
+    tries: dict[int, list[AttemptView]] = {}
+    for row in connection.execute(
+        select(attempts)
+        .where(attempts.c.action_id.in_({row.id for row in rows}))
+        .order_by(attempts.c.id)
+    ):
+        tries.setdefault(row.action_id, []).append(
+            AttemptView(row.at, row.outcome, row.reason, row.detail)
+        )
+    told: dict[int, list[ActionView]] = {}
+    for row in rows:
+        story = ActionView(
+            row.id,
+            row.rule,
+            row.template,
+            row.state,
+            row.reason,
+            row.due_at,
+            row.finished_at,
+            row.receipt,
+            row.title,
+            tuple(tries.get(row.id, ())),
+        )
+        told.setdefault(row.event_id, []).append(story)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The whole in numbers. Counts are by state, then by reason ("" for none)."""
+
+    deliveries: int
+    unreadable_deliveries: int
+    notifications: int
+    events: int
+    lookups: dict[str, dict[str, int]]
+    actions: dict[str, dict[str, int]]
+    events_without_action: dict[str, int]
+    oldest_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What a person may have to look at: held, unknown and failed actions, and failed look-ups.
+
+    Actions are counted by state, then by reason ("" for none), look-ups by reason.
+    """
+
+    actions: dict[str, dict[str, int]]
+    lookups: dict[str, int]
+
+
+def undecided(connection: Connection) -> Undecided:
+    """Count what a person may have to look at. Emails that were sent again count no longer."""
+    again = actions.alias("again")
+    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    ended = _by_state(connection, lookups, FAILED_LOOKUPS)
+    return Undecided(
+        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again),
+        ended.get(LookupState.FAILED, {}),
+    )
+
+
+def tally(connection: Connection, now: datetime) -> Tally:
+    """Count everything."""
+    oldest = connection.scalar(
+        select(func.min(actions.c.due_at)).where(
+            actions.c.state.in_([ActionState.PLANNED, ActionState.WAITING]),
+            actions.c.due_at <= now,
+        )
+    )
+    without = connection.execute(
+        select(events.c.reason, func.count().label("number"))
+        .where(events.c.reason.is_not(None))
+        .group_by(events.c.reason)
+    )
+    return Tally(
+        deliveries=_count(connection, select(func.count()).select_from(deliveries)),
+        unreadable_deliveries=_count(
+            connection,
+            select(func.count()).select_from(deliveries).where(deliveries.c.error.is_not(None)),
+        ),
+        notifications=_count(connection, select(func.count()).select_from(notifications)),
+        events=_count(connection, select(func.count()).select_from(events)),
+        lookups=_by_state(connection, lookups),
+        actions=_by_state(connection, actions),
+        events_without_action={row.reason: row.number for row in without},
+        oldest_due_at=oldest,
+    )
+
+
+def _count(connection: Connection, statement: Select[int]) -> int:
+    return connection.scalar(statement) or 0
+
+
+def _by_state(
+    connection: Connection, table: Table, *where: ColumnElement[bool] | TextClause
+) -> dict[str, dict[str, int]]:
+    counting = select(table.c.state, table.c.reason, func.count().label("number")).where(*where)
+    rows = connection.execute(counting.group_by(table.c.state, table.c.reason))
+    counted: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counted.setdefault(row.state, {})[row.reason or ""] = row.number
+    return counted

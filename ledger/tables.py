@@ -1,0 +1,439 @@
+"""The tables of the ledger, as SQLAlchemy describes them.
+
+What all tables are made of: times, ids, words, and where they are written down.
+
+What reached us, what must be read, and what the source has: from a delivery to a record.
+
+What happened, and what came of it: from an event to a copy of its email.
+
+What we need of people, and what they chose.
+
+How each of our own checks went.
+
+What the service keeps for itself: controls, sign-in, leases, heartbeats, revisions.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC time on both engines; a naive one is refused before it can be stored."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Bring to UTC; SQLite keeps no zone, so it is taken off there."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware times only")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in a column of type INTEGER, which is 64-bit there anyway.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+
+def id_column() -> Column[int]:
+    """Return a column that numbers rows."""
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def word(name: str, **options: Any) -> Column[Any]:  # noqa: ANN401 - Column's own options
+    """Return a column of one short word of ours."""
+    return Column(name, String(64), **options)
+
+
+# What a partial index covers. Queries repeat the words as they stand: an engine uses such an index
+# only where it can see that the query asks for no more.
+UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
+FAILED_LOOKUPS = text("state = 'failed'")
+
+# One accepted POST.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    id_column(),
+    Column("received_at", Instant, nullable=False, index=True),
+    word("route", nullable=False),
+    word("signature_form", nullable=False),  # which text the signature was made of, or "bearer"
+    Column("body", LargeBinary),  # only of records that we follow; emptied after 30 days
+    Column("size", Integer),  # of the body, in bytes
+    Column("digest", String(64)),  # of the body: HMAC-SHA256 under the sender's newest secret
+    Column("error", Text),  # what could not be read: places and fields, never values
+)
+
+# One statement "this record changed".
+notifications = Table(
+    "notifications",
+    metadata,
+    id_column(),
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), index=True),
+    Column("received_at", Instant, nullable=False),
+    word("origin", nullable=False),  # hook, relay, check, backfill, person, review
+    word("entity"),  # None: about a kind we do not follow
+    Column("record_id", BigInteger, nullable=False),
+    Index("notifications_of_record", "entity", "record_id"),
+)
+
+# The need to read one record; repeats merge here.
+lookups = Table(
+    "lookups",
+    metadata,
+    id_column(),
+    word("entity", nullable=False),
+    Column("record_id", BigInteger, nullable=False),
+    word("state", nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("asked_at", Instant, nullable=False),  # the first notification not yet answered
+    Column("asked", BigInteger, nullable=False),  # how many notifications so far
+    Column("lease_until", Instant),
+    Column("lease_token", String(32)),
+    Column("leased_asked", BigInteger),  # `asked` when the lease was taken
+    Column("lost_leases", Integer, nullable=False, server_default=text("0")),  # in a row
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    word("reason"),
+    Column("last_error", Text),
+    UniqueConstraint("entity", "record_id"),
+    Index(
+        "lookups_due",
+        "due_at",
+        sqlite_where=UNFINISHED_LOOKUPS,
+        postgresql_where=UNFINISHED_LOOKUPS,
+    ),
+    Index(
+        "lookups_failed",
+        "reason",
+        sqlite_where=FAILED_LOOKUPS,
+        postgresql_where=FAILED_LOOKUPS,
+    ),
+)
+
+# A record: the version last accepted, the version a list last showed, and the version decided on.
+# Without `fetched_at` it was only listed; without `seen_at` neither listed nor decided on.
+records = Table(
+    "records",
+    metadata,
+    word("entity", primary_key=True),
+    Column("record_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("gone_at", Instant),  # when the source first no longer had it
+    # The last accepted version: allow-listed fields only.
+    Column("record", JSON(none_as_null=True)),
+    Column("updated_at", Instant),  # the source's own time of change
+    Column("fetched_at", Instant),
+    # The version that a list last showed, or that was decided on. Digests are of the fields that
+    # decisions depend on.
+    Column("seen_at", Instant),
+    Column("changed_at", Instant),  # the source's time, by which lists are asked for
+    Column("seen_digest", String(32)),
+    Column("decided_digest", String(32)),
+    Column("decided_upto", BigInteger),  # the newest notification when it was read and decided on
+    Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
+    Column("full_name", Text),  # of the member, to find them by; no part of the version
+    # Why no email is written about what happened until then.
+    word("suppressed_reason"),
+    Column("suppressed_upto", Instant),
+    Column("suppressed_after", BigInteger),  # the newest notification then; a later one lifts it
+    # What it refers to: by the accepted version, else as far as lists say.
+    Column("course_id", BigInteger),
+    Column("coworker_id", BigInteger),
+    Column("course_member_id", BigInteger),
+    Column("lesson_id", BigInteger),
+    Index("records_of_course", "entity", "course_id"),
+    Index("records_of_course_member", "entity", "course_member_id"),
+    Index("records_of_coworker", "entity", "coworker_id"),
+    Index("records_created", "entity", "created_at"),
+)
+
+# A list we read as a whole, and when: the lessons of a course, the completions of an enrolment.
+listings = Table(
+    "listings",
+    metadata,
+    word("entity", primary_key=True),
+    Column("parent_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("listed_at", Instant, nullable=False),
+)
+
+
+# See `ledger.tables` on partial indexes.
+UNFINISHED_ACTIONS = text("state IN ('planned', 'waiting', 'performing')")
+UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # a person may have to look
+
+# Something that happened.
+events = Table(
+    "events",
+    metadata,
+    id_column(),
+    Column("key", String(160), nullable=False, unique=True),
+    word("kind", nullable=False),
+    Column("happened_at", Instant, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False),
+    Column("course_member_id", BigInteger, nullable=False),
+    Column("lesson_id", BigInteger),
+    word("reason"),  # why it led to no action; None when it led to one
+    Index("events_of_coworker", "coworker_id", "happened_at"),
+    Index("events_happened", "happened_at"),
+)
+
+# One planned effect: the outbox.
+actions = Table(
+    "actions",
+    metadata,
+    id_column(),
+    Column("key", String(240), nullable=False, unique=True),
+    word("kind", nullable=False),
+    word("rule", nullable=False),
+    word("rules_version", nullable=False),
+    word("event_kind", nullable=False),
+    word("template"),
+    word("stream", nullable=False),
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False),
+    Column("course_member_id", BigInteger, nullable=False),
+    Column("happened_at", Instant, nullable=False),  # of its first event
+    Column("planned_at", Instant, nullable=False),
+    # A person asked for it, so that it is neither too old nor from before the start.
+    Column("asked", Boolean, nullable=False, server_default=false()),
+    Column("released_at", Instant),  # when a person last released it after it was held
+    Column("resend_of", BigInteger),  # the action that this one repeats, as a person asked
+    word("state", nullable=False),
+    word("reason"),
+    Column("due_at", Instant, nullable=False),
+    Column("lease_until", Instant),
+    Column("lease_token", String(32)),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # When the step began after which nobody can tell whether it was done. Before it, repeating is
+    # safe; only `performing` rows have it.
+    Column("committed_at", Instant),
+    Column("finished_at", Instant),
+    Column("receipt", Text),
+    Index(
+        "actions_due",
+        "due_at",
+        sqlite_where=UNFINISHED_ACTIONS,
+        postgresql_where=UNFINISHED_ACTIONS,
+    ),
+    Index(
+        "actions_undecided",
+        "state",
+        "reason",
+        sqlite_where=UNDECIDED_ACTIONS,
+        postgresql_where=UNDECIDED_ACTIONS,
+    ),
+    Index("actions_of_coworker", "coworker_id", "state"),
+    Index("actions_finished", "finished_at"),
+    Index("actions_planned", "planned_at"),
+    Index("actions_resend_of", "resend_of", unique=True),
+)
+
+# Which events one action is about; an event is never used twice by the same rule, except for what a
+# person has sent again: there `rule` is `resend:` and the action's id.
+action_events = Table(
+    "action_events",
+    metadata,
+    Column("event_id", Id, ForeignKey("events.id"), primary_key=True),
+    word("rule", primary_key=True),
+    Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
+)
+
+# One try to perform an action.
+attempts = Table(
+    "attempts",
+    metadata,
+    id_column(),
+    Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    word("outcome", nullable=False),  # the state it led to
+    word("reason"),
+    Column("detail", Text),  # receipt or the other side's answer, without addresses
+)
+
+# The action as it was prepared, kept 90 days: what was sent, or would have been.
+copies = Table(
+    "copies",
+    metadata,
+    Column("action_id", Id, ForeignKey("actions.id"), primary_key=True),
+    Column("written_at", Instant, nullable=False),
+    word("version", nullable=False),
+    Column("recipient", Text),
+    Column("title", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    word("media_type", nullable=False),
+)
+
+
+# What we need of a coworker, never the raw record.
+people = Table(
+    "people",
+    metadata,
+    Column("coworker_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("full_name", Text, nullable=False),
+    Column("first_name", Text),
+    word("kind"),
+    Column("email", Text),
+    Column("email_key", Text, index=True),  # the folded address, to find a person by it
+    Column("active", Boolean, nullable=False),
+    word("zone"),  # IANA's name of where they are; None: not known
+    Column("fetched_at", Instant, nullable=False),
+    Column("gone_at", Instant),
+)
+
+# What a person chose. Survives an erase, which is why it knows people only by a keyed hash.
+choices = Table(
+    "choices",
+    metadata,
+    Column("address_hash", String(64), primary_key=True),
+    word("stream", primary_key=True),  # a stream, or "all"
+    word("choice", nullable=False),  # "no" or "yes"
+    Column("chosen_at", Instant, nullable=False),
+)
+
+
+# One run of a check, baseline, reconcile, backfill or webhook check.
+checks = Table(
+    "checks",
+    metadata,
+    id_column(),
+    word("kind", nullable=False),
+    word("entity"),  # None: a run over more than one kind
+    Column("begun_at", Instant, nullable=False),
+    Column("ended_at", Instant),  # None: under way, or interrupted
+    Column("since", Instant),  # from when on it looked
+    Column("reached", Instant),  # all up to there was looked at; an interrupted run goes on there
+    Column("pages", Integer, nullable=False, server_default=text("0")),
+    Column("rows", Integer, nullable=False, server_default=text("0")),
+    Column("news", Integer, nullable=False, server_default=text("0")),  # of these, not known before
+    Column("total", BigInteger),  # how many rows there are in all, as the source said at first
+    word("reason"),  # why it failed
+    Column("error", Text),
+    Column("report", JSON),  # what it found, without names and addresses
+    Index("checks_of_kind", "kind", "entity", "begun_at"),
+)
+
+
+# What people decided about the service itself, and what it keeps for itself; who and when.
+controls = Table(
+    "controls",
+    metadata,
+    word("name", primary_key=True),
+    Column("value", Text, nullable=False),  # JSON
+    Column("changed_at", Instant, nullable=False),
+    word("changed_by", nullable=False),
+)
+
+# The one sign-in at the source that all workers share.
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    word("name", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("access_token", Text),
+    Column("refresh_token", Text),
+    Column("signed_in_at", Instant),
+    Column("use_until", Instant),
+    Column("refused_until", Instant),  # nobody asks before that, so that no user is locked out
+)
+
+# Who may do alone what only one may do at a time.
+leases = Table(
+    "leases",
+    metadata,
+    word("name", primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
+# What keeps all actions of one kind from leaving, and when one of them is tried next.
+outages = Table(
+    "outages",
+    metadata,
+    word("kind", primary_key=True),
+    word("reason", nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("answer", Text, nullable=False),  # the other side's, without addresses
+)
+
+# When each process was last alive.
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    word("kind", primary_key=True),
+    Column("process", String(120), primary_key=True),
+    Column("beat_at", Instant, nullable=False),
+)
+
+# Each migration that ran, and the oldest revision whose code may run on the tables since then.
+revisions = Table(
+    "revisions",
+    metadata,
+    word("revision", primary_key=True),
+    word("oldest_code", nullable=False),
+    Column("applied_at", Instant, nullable=False),
+)
+
+# A decision of a person, or of a process on its own: append-only, kept for as long as the ledger.
+control_log = Table(
+    "control_log",
+    metadata,
+    id_column(),
+    Column("at", Instant, nullable=False),
+    word("who", nullable=False),
+    word("what", nullable=False),  # mode, release, skip, resend, restore
+    Column("detail", JSON),  # without names and addresses
+)
+
+# A period of which this ledger knows nothing, because it was restored from an older copy.
+gaps = Table(
+    "gaps",
+    metadata,
+    id_column(),
+    Column("began_at", Instant),  # when the copy was made; None: unknown
+    Column("ended_at", Instant, nullable=False),  # when the copy was put in place
+    word("cause", nullable=False),  # restore, declared, or noticed
+)
+
+# How many deliveries were refused in an hour, for one reason.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("hour", Instant, primary_key=True),  # its beginning
+    word("reason", primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)

@@ -1,0 +1,250 @@
+"""The Flask application: routes, limits and refusals.
+
+Counts refused deliveries and limits senders who prove nothing.
+
+Counts are kept in memory and written at most every few seconds, as one row for each hour and reason
+and one log line, so that strangers cannot make the ledger or the log grow at will.
+
+The web application: the receiver and the health routes, put together by a factory.
+"""
+
+import ipaddress
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+import structlog
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from ledger.clock import SYSTEM_CLOCK, Clock
+from ledger.engine import Engine, open_engine, writing
+from ledger.intake import GroupWriter
+from ledger.monitoring import count_refusals
+from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_of
+from schemas.notification import MOST_BYTES
+from schemas.reasons import UNPROVEN, Refusal
+from schemas.settings import Settings
+from service.health import health_routes
+from service.hooks import HOOKS, hook_routes
+from workers.broker import broker_url_now
+from workers.queues import LOOKUP_DRAIN
+from workers.wakeup import Wakeup
+
+PAUSE_S = 10.0  # between two rows and two log lines
+MOST_PER_MINUTE = 30  # refused requests of one address; then it is answered 429
+RETRY_AFTER_S = 5  # when the server or the ledger is busy
+_MOST_ADDRESSES = 4096
+_MINUTE_S = 60
+
+_log = structlog.get_logger("receiver")
+
+
+class AddressLimit:
+    """Counts refused requests by address, for at most `_MOST_ADDRESSES` addresses at a time.
+
+    It never decides whether a request is accepted: a signature that matches always is. So nobody
+    can lock Nexudus out, also not from behind the same proxy.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def count(self, address: str) -> bool:
+        """Count a refused request; return whether its address is over the limit."""
+        key, now = _network(address), self._clock.monotonic()
+        with self._lock:
+            began_at, count = self._counts.pop(key, (now, 0))
+            if now - began_at >= _MINUTE_S:
+                began_at, count = now, 0
+            self._counts[key] = began_at, count + 1
+            if len(self._counts) > _MOST_ADDRESSES:
+                self._counts.popitem(last=False)
+        return count + 1 > MOST_PER_MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAnswer:
+    """The answer to a refused request."""
+
+    status: int
+    sentence: str
+    retry_after_s: int | None = None
+
+    @property
+    def is_hurried(self) -> bool:
+        """Say whether no more time is spent on the sender."""
+        return self.status in {408, 429, 503}
+
+
+class Refusals:
+    """Counts refusals and writes the counts from a thread of its own."""
+
+    def __init__(self, engine: Engine, clock: Clock, *, pause_s: float = PAUSE_S) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._pause_s = pause_s
+        self._addresses = AddressLimit(clock)
+        self._counts: Counter[Refusal] = Counter()
+        self._changed = threading.Condition()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
+        self._thread.start()
+
+    def count(self, refusal: Refusal) -> None:
+        """Count a refused delivery. Never waits."""
+        with self._changed:
+            self._counts[refusal] += 1
+            self._changed.notify()
+
+    def answer(self, error: Rejected, address: str) -> RefusedAnswer:
+        """Count a refused delivery and return its answer: 429 if its address has had too many."""
+        if error.refusal is not None:
+            self.count(error.refusal)
+        if error.refusal in UNPROVEN and self._addresses.count(address):
+            sentence = f"{error}; too many refused requests from this address"
+            return RefusedAnswer(429, sentence, _MINUTE_S)
+        is_busy = error.http_status == HTTPStatus.SERVICE_UNAVAILABLE
+        retry_after_s = RETRY_AFTER_S if is_busy else None
+        return RefusedAnswer(error.http_status, str(error), retry_after_s)
+
+    def close(self) -> None:
+        """Write what was counted and end the thread."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        unwritten: Counter[Refusal] = Counter()
+        while not self._ending:
+            with self._changed:
+                self._changed.wait_for(self._is_wanted, None if not unwritten else self._pause_s)
+            unwritten = self._write(unwritten)
+            with self._changed:
+                self._changed.wait_for(lambda: self._ending, self._pause_s)
+        self._write(unwritten)
+
+    def _is_wanted(self) -> bool:
+        return self._ending or bool(self._counts)
+
+    def _write(self, unwritten: Counter[Refusal]) -> Counter[Refusal]:
+        """Log what was counted since the last time, and write it; return what cannot be written."""
+        with self._changed:
+            counts, self._counts = self._counts, Counter()
+        if counts:
+            _log.warning("deliveries.refused", **{name: counts[name] for name in sorted(counts)})
+        counts.update(unwritten)
+        if not counts:
+            return counts
+        try:
+            with writing(self._engine) as connection:
+                count_refusals(connection, counts, self._clock.now())
+        except LedgerUnavailable:
+            return counts
+        except Exception as error:  # noqa: BLE001 - the thread must outlive any fault
+            _log.error("refusals.fault", error=frames_of(error))
+        return Counter()
+
+
+def _network(address: str) -> str:
+    """Return the address, or for IPv6 the /64 network that one sender usually has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(int(parsed) >> 64)
+
+
+# Of every answer, also those that the front gives without the application.
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The application and what it works with."""
+
+    app: Flask
+    settings: Settings
+    engine: Engine
+    writer: GroupWriter
+    wakeup: Wakeup
+    refusals: Refusals
+
+    def close(self) -> None:
+        """Write what is waiting, and end the threads."""
+        self.writer.close()
+        self.wakeup.close()
+        self.refusals.close()
+        self.engine.dispose()
+
+
+def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
+    """Return the application for these settings. Nothing is opened before the first request."""
+    engine = open_engine(settings.database_url)
+    find_broker = partial(broker_url_now, settings)
+    wakeup = Wakeup(find_broker(), clock, look_up=find_broker)
+    writer = GroupWriter(engine, lambda: wakeup.wake(LOOKUP_DRAIN), clock)
+    refusals = Refusals(engine, clock)
+    app = Flask("coursebell", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.register_blueprint(hook_routes(settings, writer, clock))
+    app.register_blueprint(health_routes(settings, engine, clock))
+    app.register_error_handler(CoursebellError, _answer_error(refusals))
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.after_request(_harden)
+    return Web(app, settings, engine, writer, wakeup, refusals)
+
+
+def _answer_error(
+    refusals: Refusals,
+) -> Callable[[CoursebellError], tuple[Response, int]]:
+    """Return what answers as the error tree says; nothing of what was sent is repeated."""
+
+    def answer_error(error: CoursebellError) -> tuple[Response, int]:
+        if isinstance(error, LedgerUnavailable):
+            _log.error("delivery.refused", error=str(error))
+            if request.path.startswith(HOOKS):
+                refusals.count(Refusal.NOT_STORED)
+            answer = jsonify(error="the ledger cannot be written now; nothing was kept")
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+            return answer, error.http_status
+        if isinstance(error, Rejected):
+            refused = refusals.answer(error, request.remote_addr or "")
+            answer = jsonify(error=refused.sentence)
+            if refused.retry_after_s is not None:
+                answer.headers["Retry-After"] = str(refused.retry_after_s)
+            return answer, refused.status
+        raise error
+
+    return answer_error
+
+
+def _answer_http_error(error: HTTPException) -> tuple[Response, int]:
+    answer = jsonify(error=error.name.lower())
+    for name, value in error.get_headers():
+        if name.lower() in {"allow", "retry-after"}:
+            answer.headers[name] = value
+    return answer, error.code or 500
+
+
+def _harden(answer: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer

@@ -1,0 +1,222 @@
+"""`coursebell config` and `coursebell init`.
+
+`config show`: every setting, where it came from; `config accept-key`: another secret key.
+
+Files that only their owner may read, written whole, and never over another one unasked.
+
+`init`: writes the file of settings for a new installation, with fresh secrets.
+"""
+
+import base64
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ledger.controls import accept_key, choices_kept
+from ledger.engine import reading, writing
+from schemas.settings import SETTINGS, describe
+from service.cli.common import (
+    as_json,
+    command_clock,
+    is_confirmed,
+    needs_confirmation,
+    opened_ledger,
+    print_json,
+    settings_now,
+    who_decides,
+)
+from service.cli.main import Commands
+from workers.context import secret_key
+
+
+@click.group(cls=Commands)
+def config() -> None:
+    """Show the settings, or let the ledger use another secret key."""
+
+
+@config.command()
+@as_json
+def show(*, as_json: bool) -> None:
+    """List every setting with its value and where it came from. Secrets are not printed."""
+    lines = describe(settings_now(), os.environ)
+    if as_json:
+        print_json([asdict(line) for line in lines])
+        return
+    width = max(len(line.name) for line in lines)
+    for line in lines:
+        unquoted = ", the quotes around it were removed" if line.unquoted else ""
+        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted})")
+    for line in lines:
+        if line.warning is not None:
+            click.echo(f"! {line.warning}")
+
+
+@config.command("accept-key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept_secret_key(*, yes: bool) -> None:
+    """Make the secret key that is set here the ledger's."""
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
+        with reading(engine) as connection:
+            kept = choices_kept(connection)
+        if not yes:
+            needs_confirmation("coursebell config accept-key --yes")
+            click.echo(
+                "Certificates signed with the key before can then no longer be verified, and "
+                f"{kept} choices that members made, such as to get no email, are no longer found.",
+                err=True,
+            )
+            if not is_confirmed("Use the key that is set here from now on?"):
+                return
+        key = secret_key(settings)
+        with writing(engine) as connection:
+            accept_key(connection, key, who_decides(), command_clock().now())
+    click.echo("The ledger belongs to this secret key now. Restart every process that has another.")
+
+
+NOT_REPLACED = 1
+
+
+def may_replace(path: Path, command: str, warning: str) -> None:
+    """Return if there is no file at `path`, or a person agrees to replace it.
+
+    `command` is the one that replaces it without asking; `warning` is what that costs.
+
+    Raises:
+        SystemExit: nobody agreed (1), or nobody can be asked (3).
+    """
+    if not os.path.lexists(path) or path.is_dir():
+        return
+    needs_confirmation(command)
+    if not is_confirmed(f"{path} exists. Replace it? {warning}"):
+        click.echo("Nothing was written.", err=True)
+        raise SystemExit(NOT_REPLACED)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 600, in place of the one that is there.
+
+    Raises:
+        BadParameter: it cannot be written there.
+    """
+    if path.is_dir():
+        raise click.BadParameter(f"{path} is a folder; name a file in it.")
+    beside = path.with_name(f".{path.name}.{command_clock().new_id()[:8]}")
+    try:
+        beside.touch(mode=0o600, exist_ok=False)
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}.") from None
+
+
+STANDARD_OUTPUT = "-"
+
+# Beside this module once installed, in the folder `deploy` of a working tree.
+_EXAMPLES = (
+    Path(__file__).parent / "env.example",
+    Path(__file__).parents[2] / "deploy" / "env.example",
+)
+_FRESH = ("COURSEBELL_RELAY_TOKENS", "COURSEBELL_HOOK_SECRETS", "COURSEBELL_SECRET_KEY")
+_SECRET_BYTES = 32
+_ASSIGNMENT = re.compile(r"#?(COURSEBELL_[A-Z_]+)=")
+# In single quotes, every reader of such files takes these values alike: see deploy/env.example.
+_QUOTABLE = re.compile(r"[^'\x00-\x1f\x7f]+")
+_COMPOSE = """
+# The password of the database in deploy/compose.yaml. Coursebell itself does not read it.
+POSTGRES_PASSWORD='{password}'
+"""
+
+
+@click.command()
+@click.argument("file", default="coursebell.env")
+@click.option(
+    "--compose", is_flag=True, help="Add the database password that deploy/compose.yaml needs."
+)
+@click.option("--yes", is_flag=True, help="Replace an existing file without asking.")
+def init(file: str, *, compose: bool, yes: bool) -> None:
+    """Write a settings file with fresh secrets.
+
+    FILE is coursebell.env unless given; - prints the settings instead. Settings in the environment
+    are copied into it.
+    """
+    settings_now()
+    given, unquotable = _given(os.environ)
+    fresh = {name: _new_secret() for name in _FRESH if not {name, f"{name}_FILE"} & given.keys()}
+    text = fill_in(_example(), {**fresh, **given})
+    if compose:
+        text += _COMPOSE.format(password=_new_secret())
+    if file == STANDARD_OUTPUT:
+        click.echo(text, nl=False)
+    else:
+        path = Path(file)
+        if not yes:
+            may_replace(
+                path,
+                f"coursebell init --yes {shlex.quote(file)}",
+                "Its passwords and secrets will be lost.",
+            )
+        write_private(path, text)
+        click.echo(f"Wrote {file}, readable only by you.", err=True)
+    _print_next_steps(file, fresh, given, unquotable)
+
+
+def fill_in(example: str, values: Mapping[str, str]) -> str:
+    """Return the example settings with these values in place of the commented defaults.
+
+    `values` maps `NAME` or `NAME_FILE` to text without a single quote.
+    """
+    lines = []
+    for line in example.splitlines():
+        assignment = _ASSIGNMENT.match(line)
+        names = (assignment[1], f"{assignment[1]}_FILE") if assignment else ()
+        set_here = [f"{name}='{values[name]}'" for name in names if name in values]
+        lines += set_here or [line]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _given(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the settings of the environment, and the names of those that cannot be written."""
+    names = [name for doc in SETTINGS for name in (doc.name, f"{doc.name}_FILE")]
+    given = {name: environ[name] for name in names if environ.get(name)}
+    unquotable = [name for name, value in given.items() if not _QUOTABLE.fullmatch(value)]
+    return {name: value for name, value in given.items() if name not in unquotable}, unquotable
+
+
+def _new_secret() -> str:
+    secret = command_clock().random_bytes(_SECRET_BYTES)
+    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
+
+
+def _example() -> str:
+    path = next((path for path in _EXAMPLES if path.exists()), _EXAMPLES[0])
+    return path.read_text(encoding="utf-8")
+
+
+def _print_next_steps(
+    file: str, fresh: Mapping[str, str], given: Mapping[str, str], unquotable: list[str]
+) -> None:
+    if fresh:
+        click.echo(f"Fresh secrets: {', '.join(fresh)}.", err=True)
+    if given:
+        click.echo(f"Copied from the environment: {', '.join(given)}.", err=True)
+    if unquotable:
+        click.echo(
+            f"Not copied, as they contain a quote or a line break: {', '.join(unquotable)}.",
+            err=True,
+        )
+    where = "the file" if file == STANDARD_OUTPUT else file
+    click.echo(
+        f"Next: fill in the Nexudus user, the mail server and the zone in {where}.", err=True
+    )
+    if file != STANDARD_OUTPUT:
+        path = shlex.quote(file if "/" in file else f"./{file}")
+        click.echo(f"Then load it: set -a; . {path}; set +a; coursebell config show", err=True)

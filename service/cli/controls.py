@@ -1,0 +1,312 @@
+"""`coursebell mode`, `held`, `release` and `skip`.
+
+`mode`: whether emails leave, and what a change to sending would send.
+
+`held`, `release` and `skip`: what waits for a person, and what the person decides.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import click
+
+from ledger.controls import Sending, change_mode, sending_of
+from ledger.engine import Connection, Engine, lock_decisions, reading, writing
+from ledger.heartbeats import last_gap
+from ledger.interventions import (
+    HeldAction,
+    held_actions,
+    held_by_reason,
+    release_held,
+    skip_held,
+    states_of,
+)
+from schemas.actions import ActionState, Mode
+from schemas.errors import ConfigurationError
+from schemas.fields import LARGEST_ID
+from schemas.reasons import EXPLANATIONS, HOLDING, Reason
+from schemas.settings import Settings
+from service.cli.common import (
+    as_json,
+    command_clock,
+    is_confirmed,
+    local,
+    needs_confirmation,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+    show_addresses,
+    who_decides,
+)
+from service.cli.fates import SendingOutcomes, count_lines, counted, number_of, outcomes_by_sending
+from service.cli.why import STATES
+from workers.context import make_send_setup
+
+NOT_DONE = 1
+
+
+@click.command()
+@click.argument("wanted", required=False, type=click.Choice([mode.value for mode in Mode]))
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation; for sending.")
+@as_json
+def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
+    """Show or change the mode: observe keeps emails, sending sends.
+
+    Before it changes to sending it counts the held and waiting emails that would go, and asks if
+    there are any. Without a terminal it needs --yes if any would go at once.
+    """
+    settings = settings_now()
+    numbers = None
+    with opened_ledger(settings) as engine:
+        with reading(engine) as connection:
+            sending = sending_of(connection)
+        if wanted == Mode.SENDING:
+            _check_can_send(settings)
+            if sending.mode is not Mode.SENDING:
+                numbers = _agreed_to(engine, settings, yes=yes, as_json=as_json)
+        if wanted is not None:
+            with writing(engine) as connection:
+                # An email that is being decided on now is held before this, or sees this.
+                lock_decisions(connection)
+                sending = change_mode(
+                    connection, Mode(wanted), who_decides(), command_clock().now()
+                )
+    if as_json:
+        said = {"mode": sending.mode, "sending_started_at": sending.started_at}
+        print_json(said if numbers is None else said | {"expected": numbers})
+    else:
+        _say(sending)
+
+
+def _say(sending: Sending) -> None:
+    if sending.mode is Mode.SENDING and sending.started_at is not None:
+        click.echo(f"sending: emails go out, about what happened since {local(sending.started_at)}")
+    else:
+        click.echo("observe: everything is read, decided and written, and nothing leaves")
+        click.echo("To let emails go: coursebell mode sending")
+
+
+def _agreed_to(
+    engine: Engine, settings: Settings, *, yes: bool, as_json: bool
+) -> dict[str, dict[str, int]]:
+    """Say what sending would send, and ask if that is anything; return the numbers.
+
+    Raises:
+        SystemExit: the answer was no, or nobody can be asked.
+        ConfigurationError: the rules cannot be read.
+    """
+    now = command_clock().now()
+    with reading(engine) as connection:
+        fates = outcomes_by_sending(connection, make_send_setup(settings), now)
+        others = held_by_reason(connection)
+    numbers = counted(fates, now)
+    for reason, number in others.items():
+        if reason is not Reason.OBSERVE:
+            numbers["held"][reason] = numbers["held"].get(reason, 0) + number
+    for line in _lines(fates, numbers):
+        click.echo(line, err=as_json)
+    goes, goes_now = numbers["now"] | numbers["later"], numbers["now"]
+    if goes_now and not yes:
+        needs_confirmation("coursebell mode sending --yes")
+    if goes and not yes and sys.stdin.isatty() and not is_confirmed("Start sending?"):
+        click.echo("Nothing was changed: the mode is observe.", err=True)
+        raise SystemExit(NOT_DONE)
+    return numbers
+
+
+def _lines(fates: SendingOutcomes, numbers: dict[str, dict[str, int]]) -> list[str]:
+    lines = list(count_lines(numbers))
+    if not lines:
+        return ["No email is held or waits, so none goes at once."]
+    goes = numbers["now"] | numbers["later"]
+    return [
+        f"With mode sending, {number_of(fates.expected)} would go:"
+        if goes
+        else "With mode sending, none of the emails held or waiting would go:",
+        *lines,
+        "`coursebell held` lists what is held.",
+    ]
+
+
+def _check_can_send(settings: Settings) -> None:
+    missing = [
+        name
+        for name, value in (
+            ("COURSEBELL_SMTP_URL", settings.smtp),
+            ("COURSEBELL_MAIL_FROM", settings.mail_from),
+        )
+        if value is None
+    ]
+    if missing:
+        raise ConfigurationError([f"{name}: not set, and needed for sending" for name in missing])
+
+
+_NEXT = "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
+_NEXT_IN_OBSERVE = (
+    "To read one: coursebell show, with its ID. To let emails go: coursebell mode sending, which "
+    "counts first and asks. To drop some: coursebell skip, with IDs or --reason"
+)
+
+_Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
+_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
+_reason = click.option(
+    "--reason",
+    type=click.Choice([reason.value for reason in HOLDING]),
+    metavar="CODE",
+    help="All that are held for this reason, such as restored.",
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+@click.command()
+@_reason
+@as_json
+@show_addresses
+def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
+    """List the emails that wait for a person's decision, and why."""
+    with opened_ledger(settings_now()) as engine, reading(engine) as connection:
+        found = held_actions(connection, None if reason is None else Reason(reason))
+        mode = sending_of(connection).mode
+    if as_json:
+        print_json(
+            {
+                "counts": Counter(action.reason for action in found),
+                "actions": [_plain(action, whole=show_addresses) for action in found],
+            }
+        )
+        return
+    for line in _held_lines(found, whole=show_addresses):
+        click.echo(printable(line))
+    if found:
+        click.echo(_NEXT if mode is Mode.SENDING else _NEXT_IN_OBSERVE)
+    else:
+        click.echo("Nothing is held." if reason is None else f"Nothing is held for {reason}.")
+
+
+@click.command()
+@_ids
+@_reason
+@_yes
+@as_json
+def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
+    """Send held emails after all, by ID or by reason.
+
+    Each is checked once more before it goes: enrolment, address, quiet hours, daily limit.
+    """
+    with opened_ledger(settings_now()) as engine:
+        with reading(engine) as connection:
+            mode = sending_of(connection).mode
+        if mode is not Mode.SENDING:
+            click.echo("Nothing was released: the mode is observe, so no email leaves.", err=True)
+            click.echo("First: coursebell mode sending", err=True)
+            raise SystemExit(NOT_DONE)
+        _decided(engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json)
+
+
+@click.command()
+@_ids
+@_reason
+@_yes
+@as_json
+def skip(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
+    """Drop held emails for good, by ID or by reason."""
+    with opened_ledger(settings_now()) as engine:
+        _decided(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
+
+
+def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
+    engine: Engine,
+    word: str,
+    decide: _Decide,
+    action_ids: tuple[int, ...],
+    reason: str | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    if bool(action_ids) == (reason is not None):
+        raise click.UsageError("Give the IDs of held emails (`coursebell held`), or --reason.")
+    which = f"--reason {reason}" if reason else " ".join(str(one) for one in action_ids)
+    if not yes:
+        needs_confirmation(f"coursebell {word} {which} --yes")
+    chosen = _chosen(engine, action_ids, reason)
+    if chosen and not yes:
+        for line in (*_held_lines(chosen, whole=False), *_warnings(engine, chosen, word)):
+            click.echo(printable(line), err=True)
+        if not is_confirmed(f"{word.capitalize()} {_number(chosen)}?"):
+            click.echo("Nothing was changed.", err=True)
+            raise SystemExit(NOT_DONE)
+    with writing(engine) as connection:
+        ids = [action.action_id for action in chosen]
+        done = decide(connection, ids, who_decides(), command_clock().now())
+    past = "released" if word == "release" else "skipped"
+    if as_json:
+        print_json({past: done})
+    elif done or not reason:
+        goes = ", and due now" if word == "release" else ""
+        click.echo(f"{len(done)} {past}{goes}.")
+    else:
+        click.echo(f"Nothing is held for {reason}.")
+
+
+def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> list[HeldAction]:
+    """Return the held actions that are meant; end with a sentence if one of the ids is not held."""
+    with reading(engine) as connection:
+        found = held_actions(connection, None if reason is None else Reason(reason))
+        states = states_of(connection, action_ids)
+    if reason is not None:
+        return found
+    others = [one for one in action_ids if states.get(one, (None,))[0] is not ActionState.HELD]
+    for one in others:
+        state, why = states.get(one, (None, None))
+        says = "there is no such email" if state is None else f"it is {STATES[state].lower()}"
+        click.echo(f"{one} is not held: {says}{f' ({why})' if why else ''}.", err=True)
+    if others:
+        click.echo("Nothing was changed. `coursebell held` lists what is held.", err=True)
+        raise SystemExit(NOT_DONE)
+    return [action for action in found if action.action_id in set(action_ids)]
+
+
+def _warnings(engine: Engine, chosen: Sequence[HeldAction], word: str) -> Iterator[str]:
+    with reading(engine) as connection:
+        gap = last_gap(connection)
+    if gap is None or word != "release":
+        return
+    unsure = [
+        one for one in chosen if one.reason is Reason.RESTORED or one.planned_at < gap.ended_at
+    ]
+    if unsure:
+        since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
+        yield (
+            f"{_number(unsure)} may have been sent already, {since} {local(gap.ended_at)}, when "
+            "the ledger was restored. Anyone who received one then receives it twice."
+        )
+
+
+def _held_lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
+    counts = Counter(action.reason for action in found)
+    for reason, number in sorted(counts.items()):
+        yield f"{number} held, {reason}: {EXPLANATIONS[reason].sentence}"
+        for action in found:
+            if action.reason is reason:
+                address = action.email if whole else shortened(action.email)
+                person = action.person or f"coworker {action.coworker_id}"
+                about = action.title or f"{action.rule}: {action.course or action.course_id}"
+                yield (
+                    f"  {action.action_id}  {local(action.happened_at)}  {person}"
+                    f"{f' <{address}>' if address else ''}  {about}"
+                )
+
+
+def _number(actions: Sequence[HeldAction]) -> str:
+    return "1 email" if len(actions) == 1 else f"{len(actions)} emails"
+
+
+def _plain(action: HeldAction, *, whole: bool) -> dict[str, object]:
+    email = action.email if whole else shortened(action.email)
+    return asdict(action) | {"email": email}

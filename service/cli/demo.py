@@ -1,0 +1,273 @@
+"""The story that `demo` plays: one person enrols, finishes three lessons, finishes the course."""
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from schemas.errors import CoursebellError
+from schemas.settings import PLATFORM_NAMES, PREFIX
+from service.cli.common import command_clock
+from service.cli.serving import prepare_ledger, stop_on_signals
+from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
+from workers.broker import BrokerAddress
+from workers.environment import load
+from workers.local.programs import last_lines, python_program
+from workers.local.server import RunningBroker, free_port
+from workers.local.supervisor import ChildCommand, Supervisor
+
+_PATIENCE_S = 60.0
+_LESSONS_FIRST = 3
+_RULE = "-" * 72
+
+Say = Callable[[str], None]
+
+
+class StoryError(CoursebellError):
+    """An email of the story did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStage:
+    """Where the stand-in is: its page, its mailbox page, and the root of its API."""
+
+    page: str
+    mailbox: str
+    api: str
+
+
+def play(stage: DemoStage, say: Say, stop: threading.Event) -> None:
+    """Play the story and print each email that it causes; once `stop` is set, nothing more.
+
+    Raises:
+        StoryError: an email did not arrive in time.
+    """
+    if stop.is_set():
+        return
+    for number, _ in enumerate(_steps(stage, say), start=1):
+        _show_next_mail(stage, number, say, stop)
+        if stop.is_set():
+            return
+
+
+def first_address(stage: DemoStage) -> str:
+    """Return the email address of the person of the story."""
+    address: str = _ask(stage, "/sandbox/people")[0]["email"]
+    return address
+
+
+def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
+    """Make one thing happen at each turn; the next waits until it is asked for."""
+    person = _ask(stage, "/sandbox/people")[0]
+    course = _ask(stage, "/sandbox/courses")[0]
+    say(f"\n{person['name']} enrols in {course['title']}.")
+    enrolment = _ask(
+        stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]}
+    )
+    member = {"course_member_id": enrolment["course_member_id"]}
+    yield
+    say(f"\nThey finish {_LESSONS_FIRST} lessons in one sitting; one email covers them.")
+    for _ in range(_LESSONS_FIRST):
+        _ask(stage, "/sandbox/finish-lesson", member)
+    yield
+    say("\nThey finish the course; that is said instead of one more lesson.")
+    _ask(stage, "/sandbox/finish-course", member)
+    yield
+
+
+def _show_next_mail(stage: DemoStage, number: int, say: Say, stop: threading.Event) -> None:
+    clock = command_clock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while clock.monotonic() < deadline:
+        mails = _ask(stage, "/sandbox/mails")
+        if stop.is_set():
+            return
+        if len(mails) >= number:
+            mail = mails[number - 1]
+            say(f"{_RULE}\nTo:      {mail['to']}\nSubject: {mail['subject']}\n")
+            say(f"{mail['text'].rstrip()}\n{_RULE}")
+            return
+        stop.wait(0.2)
+    raise StoryError(f"email {number} of the story did not arrive")
+
+
+def _ask(stage: DemoStage, path: str, sent: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+    request = urllib.request.Request(  # noqa: S310 - the stand-in on our own loopback
+        f"{stage.api}{path}",
+        data=None if sent is None else json.dumps(sent).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - same
+        return json.load(answer)
+
+
+RULES = Path(__file__).parent / "demo-rules.yaml"
+
+
+class DemoError(CoursebellError):
+    """The demo did not get as far as it should."""
+
+
+@click.command()
+@click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
+def demo(*, stay: bool) -> None:
+    """Show the whole job: a person learns, and the emails arrive."""
+    stop = stop_on_signals()
+    with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
+        folder = Path(name)
+        environment = demo_environment(folder)
+        settings = load(environment)
+        address = BrokerAddress(folder)
+        with (
+            running_broker(settings, address, click.echo) as broker,
+            Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
+        ):
+            prepare_ledger(settings)
+            stage = start_stage(supervisor, broker, environment, stop)
+            if stage is not None:
+                click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
+                click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
+                play(stage, click.echo, stop)
+            if stage is not None and stay and not stop.is_set():
+                click.echo("\nTo look into it from another shell:")
+                for words in (("status",), ("tail",), ("why", first_address(stage))):
+                    click.echo(f"  {command_line(folder, *words)}")
+                click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
+                follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
+                supervisor.settle()
+                supervisor.wait(stop, [follow])
+            if stop.is_set():
+                click.echo("Stopping.")
+            supervisor.stop((*STOP_ORDER, "sandbox"))
+    click.echo("Stopped, and nothing is left running.")
+
+
+def command_line(folder: Path, *words: str) -> str:
+    """Return a line for a shell that gives one of our commands about the demo in this folder.
+
+    It leaves out settings of the shell that point elsewhere, if it has those of this process.
+    """
+    foreign = sorted(
+        name for name in os.environ if name.startswith(PREFIX) or name in PLATFORM_NAMES
+    )
+    unset = [word for name in foreign for word in ("-u", name)]
+    program = Path(sys.argv[0]).absolute()
+    ours = [str(program)] if program.name == "coursebell" else python_program("service")
+    return shlex.join(["env", *unset, f"COURSEBELL_DATA_DIR={folder}", *ours, *words])
+
+
+def demo_environment(folder: Path) -> dict[str, str]:
+    """Return an environment for the demo's processes: none of the user's own settings reach it."""
+    clock = command_clock()
+    own = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(PREFIX) and name not in PLATFORM_NAMES
+    }
+    return own | {
+        "COURSEBELL_DATA_DIR": str(folder),
+        "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
+        "COURSEBELL_NEXUDUS_USERNAME": "demo@example.org",
+        "COURSEBELL_NEXUDUS_PASSWORD": clock.random_bytes(12).hex(),
+        "COURSEBELL_HOOK_SECRETS": clock.random_bytes(24).hex(),
+        "COURSEBELL_SMTP_URL": f"smtp://127.0.0.1:{free_port()}?tls=none",
+        "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
+        "COURSEBELL_COURSE_URL": "https://harbour-works.example/courses/{course_id}",
+        "COURSEBELL_LESSON_URL": (
+            "https://harbour-works.example/courses/{course_id}/lessons/{lesson_unique_id}"
+        ),
+        "COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}",
+        "COURSEBELL_MODE": "sending",
+        "COURSEBELL_RULES": str(RULES),
+    }
+
+
+def start_stage(
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    environment: Mapping[str, str],
+    stop: threading.Event,
+) -> DemoStage | None:
+    """Start the stand-in and our own processes, and wait until all of them are ready.
+
+    Returns None as soon as `stop` is set; what was started until then is the supervisor's to end.
+
+    Raises:
+        DemoError: something was not ready in time.
+    """
+    if stop.is_set():
+        return None
+    web = f"http://{environment['COURSEBELL_LISTEN']}"
+    folder = Path(environment["COURSEBELL_DATA_DIR"])
+    log = folder / "sandbox.log"
+    supervisor.start(_sandbox_command(environment, web, log))
+    start_programs(supervisor, broker, environment, log_dir=folder)
+    addresses = _addresses(supervisor, log, stop)
+    if addresses is None or not _until_ready(f"{web}/readyz", stop):
+        return None
+    return DemoStage(addresses["page"], addresses["mailbox"], addresses["api"])
+
+
+def _sandbox_command(environment: Mapping[str, str], web: str, log: Path) -> ChildCommand:
+    api_port = environment["COURSEBELL_NEXUDUS_URL"].rpartition(":")[2]
+    smtp_port = environment["COURSEBELL_SMTP_URL"].rpartition(":")[2].partition("?")[0]
+    ports = ("--port", api_port, "--smtp-port", smtp_port)
+    # Not as options: every user of the machine can read those.
+    secret_words = {
+        "SANDBOX_SECRET": environment["COURSEBELL_HOOK_SECRETS"],
+        "SANDBOX_USERNAME": environment["COURSEBELL_NEXUDUS_USERNAME"],
+        "SANDBOX_PASSWORD": environment["COURSEBELL_NEXUDUS_PASSWORD"],
+    }
+    argv = python_program("sandbox", "--deliver-to", web, *ports)
+    return ChildCommand("sandbox", argv, {**environment, **secret_words}, log)
+
+
+def _addresses(supervisor: Supervisor, log: Path, stop: threading.Event) -> dict[str, Any] | None:
+    for _ in _patiently(stop):
+        is_alive = "sandbox" in supervisor.pids()
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        for line in text.splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        if not is_alive:
+            raise DemoError(f"The stand-in Nexudus did not start:\n{last_lines(log)}")
+    if stop.is_set():
+        return None
+    raise DemoError(f"The stand-in Nexudus was not ready within {_PATIENCE_S:g} s.")
+
+
+def _until_ready(url: str, stop: threading.Event) -> bool:
+    """Wait for it, and return whether it is; False only if `stop` was set before."""
+    said = ""
+    for _ in _patiently(stop):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback
+                answer.read()
+                return True
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode()
+        except OSError as error:
+            said = type(error).__name__
+    if stop.is_set():
+        return False
+    raise DemoError(f"Coursebell did not become ready: {said}")
+
+
+def _patiently(stop: threading.Event) -> Iterator[None]:
+    clock = command_clock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while not stop.is_set() and clock.monotonic() < deadline:
+        yield
+        stop.wait(0.1)

@@ -1,0 +1,232 @@
+"""`resend`: sends emails again that failed, were not sent or went missing, as a person decides."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import click
+
+from ledger.controls import sending_of
+from ledger.engine import Engine, reading, writing
+from ledger.interventions import Candidate, Refusal, candidates, candidates_for, send_again
+from ledger.queries import EmailView
+from schemas.actions import ActionState, Mode
+from schemas.fields import LARGEST_ID
+from schemas.reasons import Reason
+from service.cli.common import (
+    Moment,
+    as_json,
+    command_clock,
+    is_confirmed,
+    local,
+    needs_confirmation,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+    show_addresses,
+    who_decides,
+)
+from service.cli.why import STATES
+
+NOT_DONE = 1
+_DAYS = 7  # how far back --failed looks unless told
+
+_REFUSALS = {
+    Refusal.MISSING: "there is no such email. These print IDs: coursebell held, coursebell why",
+    Refusal.OPEN: "it was not sent yet and needs no resend. When and why: coursebell show {id}",
+    Refusal.HELD: "it is held. To send it: coursebell release {id}",
+    Refusal.UNDERWAY: "it is being handed over now. What comes of it: coursebell show {id}",
+    Refusal.UNCHECKED: (
+        "it may have arrived. Ask the person or look at the mail server's log, and if it did not: "
+        "coursebell resend {id} --i-checked"
+    ),
+    Refusal.REPEATED: "it was or may have been sent. To send it once more: coursebell resend {id}",
+    Refusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
+}
+
+
+@click.command()
+@click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
+@click.option(
+    "--failed",
+    type=click.Choice([reason.value for reason in Reason]),
+    metavar="CODE",
+    help="All that failed for this reason, such as mail-rejected.",
+)
+@click.option(
+    "--since",
+    type=Moment(),
+    help="With --failed: that ended since then, such as 30d or 2026-03-01.  [default: 7d]",
+)
+@click.option(
+    "--i-checked",
+    "checked",
+    is_flag=True,
+    help="Also what may have arrived (unknown): you made sure that it did not.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be sent again.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@as_json
+@show_addresses
+def resend(  # noqa: PLR0913 - one argument for each option
+    action_ids: tuple[int, ...],
+    *,
+    failed: str | None,
+    since: datetime | None,
+    checked: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    show_addresses: bool,
+) -> None:
+    """Send emails again, by ID or all that failed for one reason.
+
+    Each is written anew, from what Nexudus says then, and checked before it goes: enrolment,
+    address, quiet hours, daily limit. If an email was sent again already and that failed too, its
+    ID stands for the last attempt.
+    """
+    if bool(action_ids) == (failed is not None):
+        raise click.UsageError("Give the IDs of emails (`coursebell why`), or --failed CODE.")
+    if since is not None and failed is None:
+        raise click.UsageError("--since goes with --failed.")
+    again = _words(action_ids, failed, since, checked=checked)
+    reason = None if failed is None else Reason(failed)
+    since = since or command_clock().now() - timedelta(days=_DAYS)
+    with opened_ledger(settings_now()) as engine:
+        if not dry_run:
+            _check_mode(engine)
+        if not (yes or dry_run):
+            needs_confirmation(f"coursebell resend {again} --yes")
+        with reading(engine) as connection:
+            found = (
+                candidates(connection, action_ids, checked=checked)
+                if reason is None
+                else candidates_for(connection, reason, since, checked=checked)
+            )
+        chosen = _chosen(found, is_by_id=reason is None)
+        if dry_run:
+            _show(chosen, as_json=as_json, whole=show_addresses)
+            return
+        if chosen and not yes:
+            _ask(chosen, whole=show_addresses)
+        with writing(engine) as connection:
+            ids = [email.action_id for email in chosen]
+            done = send_again(
+                connection, ids, who_decides(), command_clock().now(), checked=checked
+            )
+    _tell(chosen, done, reason, since, as_json=as_json)
+
+
+def _words(
+    action_ids: tuple[int, ...], failed: str | None, since: datetime | None, *, checked: bool
+) -> str:
+    """Return what was asked for, as it is typed."""
+    words = [str(one) for one in action_ids]
+    words += [] if failed is None else ["--failed", failed]
+    words += [] if since is None else ["--since", since.isoformat(timespec="seconds")]
+    return " ".join([*words, "--i-checked"] if checked else words)
+
+
+def _check_mode(engine: Engine) -> None:
+    with reading(engine) as connection:
+        mode = sending_of(connection).mode
+    if mode is not Mode.SENDING:
+        click.echo("Nothing was sent again: the mode is observe, so no email leaves.", err=True)
+        click.echo("First: coursebell mode sending", err=True)
+        raise SystemExit(NOT_DONE)
+
+
+def _chosen(found: Sequence[Candidate], *, is_by_id: bool) -> list[EmailView]:
+    """Return the emails that may be sent again; say why of the others.
+
+    Raises:
+        SystemExit: one that was named by its ID may not be.
+    """
+    refused = [one for one in found if one.refusal is not None]
+    for one in refused:
+        if one.refusal is not None:
+            last = one.asked_for if one.email is None else one.email.action_id
+            again = f", sent again as {last}" if last != one.asked_for else ""
+            sentence = _REFUSALS[one.refusal].format(id=last)
+            click.echo(f"Email {one.asked_for}{again}: {sentence}.", err=True)
+    if refused and is_by_id:
+        click.echo("Nothing was changed.", err=True)
+        raise SystemExit(NOT_DONE)
+    return [one.email for one in found if one.email is not None and one.refusal is None]
+
+
+def _ask(chosen: Sequence[EmailView], *, whole: bool) -> None:
+    for line in _lines(chosen, whole=whole):
+        click.echo(printable(line), err=True)
+    arrived = sum(email.state is ActionState.DONE for email in chosen)
+    if arrived:
+        was, who = ("was", "Its recipient") if arrived == 1 else ("were", "Their recipients")
+        again = f"{who} will get it a second time."
+        click.echo(f"{_number(arrived)} {was} already sent. {again}", err=True)
+    click.echo("Their addresses are read again from Nexudus before they are sent.", err=True)
+    if not is_confirmed(f"Send {_number(len(chosen))} again?"):
+        click.echo("Nothing was changed.", err=True)
+        raise SystemExit(NOT_DONE)
+
+
+def _lines(chosen: Sequence[EmailView], *, whole: bool) -> Iterator[str]:
+    for email in chosen:
+        address = email.email if whole else shortened(email.email)
+        person = email.person or f"coworker {email.coworker_id}"
+        about = email.title or f"{email.rule}: {email.course or email.course_id}"
+        ended = f"{STATES[email.state]}{f' [{email.reason}]' if email.reason else ''}"
+        at = "" if email.finished_at is None else f" {local(email.finished_at)}"
+        yield (
+            f"  {email.action_id}  {person}  <{address or 'no address known'}>  {about}"
+            f"  ({ended}{at})"
+        )
+
+
+def _show(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -> None:
+    if as_json:
+        print_json({"would_resend": [_plain(email, whole=whole) for email in chosen]})
+        return
+    for line in _lines(chosen, whole=whole):
+        click.echo(printable(line))
+    click.echo(f"{_number(len(chosen))} would be sent again. Nothing was changed.")
+
+
+def _tell(
+    chosen: Sequence[EmailView],
+    done: dict[int, int],
+    reason: Reason | None,
+    since: datetime,
+    *,
+    as_json: bool,
+) -> None:
+    if as_json:
+        print_json({"resent": [{"id": old, "new_id": new} for old, new in done.items()]})
+    elif done:
+        ids = ", ".join(f"{old} as {new}" for old, new in done.items())
+        click.echo(f"{_number(len(done))} will be sent again, due now: {ids}.")
+    elif not chosen and reason is not None:
+        click.echo(f"Nothing failed for {reason} since {local(since)} that could be sent again.")
+    left = [str(email.action_id) for email in chosen if email.action_id not in done]
+    if left:
+        click.echo(f"Not sent again, as it changed meanwhile: {', '.join(left)}.", err=True)
+        click.echo(f"What became of it: coursebell show {left[0]}", err=True)
+        raise SystemExit(NOT_DONE)
+
+
+def _plain(email: EmailView, *, whole: bool) -> dict[str, object]:
+    return {
+        "id": email.action_id,
+        "state": email.state,
+        "reason": email.reason,
+        "person": email.person,
+        "email": email.email if whole else shortened(email.email),
+        "course": email.course,
+        "rule": email.rule,
+        "subject": email.title,
+        "finished_at": email.finished_at,
+    }
+
+
+def _number(count: int) -> str:
+    return "1 email" if count == 1 else f"{count} emails"

@@ -1,0 +1,267 @@
+"""`coursebell show` and `coursebell tail`.
+
+`show`: one action as text, as it was sent or would be.
+
+`tail`: what is going on, line by line.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+import click
+
+from ledger.controls import sending_of
+from ledger.engine import reading
+from ledger.queries import EmailView, Entry, emails_of, entries_since, last_detail, newest_entries
+from schemas.actions import ActionState, Mode
+from schemas.fields import LARGEST_ID
+from schemas.reasons import EXPLANATIONS
+from service.cli.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    print_json_line,
+    printable,
+    settings_now,
+    shortened,
+    show_addresses,
+)
+from service.cli.config import may_replace, write_private
+from service.cli.serving import stop_on_signals
+from service.cli.why import STATES, explained
+from workers.actions.base import Printable, plain
+from workers.context import make_send_setup
+from workers.deliver.context import SendSetup
+from workers.deliver.forecast import Preview, preview
+
+NOT_SHOWN = 1
+
+_HELD_IN_OBSERVE = (
+    "To send it: coursebell mode sending, then coursebell release {id} if it is still held. "
+    "To drop it: coursebell skip {id}"
+)
+_NEXT = {
+    ActionState.HELD: "To send it: coursebell release {id}. To drop it: coursebell skip {id}",
+    ActionState.FAILED: "To send it once the cause is fixed: coursebell resend {id}",
+    ActionState.UNKNOWN: "If it did not arrive: coursebell resend {id} --i-checked",
+}
+_ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN})
+
+
+@click.command()
+@click.argument("action_id", metavar="ID", type=click.IntRange(1, LARGEST_ID))
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write its HTML part to this file, readable only by you.",
+)
+@click.option("--yes", is_flag=True, help="Replace an existing file without asking.")
+@as_json
+@show_addresses
+def show(
+    action_id: int, *, html: Path | None, yes: bool, as_json: bool, show_addresses: bool
+) -> None:
+    """Show an email as text, as it was sent or would be.
+
+    `coursebell held`, `coursebell why` and `coursebell tail` print the ID. An email that was sent
+    is shown as it left, from a copy that is kept for 90 days. One that was not is written from what
+    the ledger has now, without asking Nexudus, and nothing is sent.
+    """
+    settings = settings_now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        found = emails_of(connection, [action_id])
+        if not found:
+            click.echo(f"There is no email {action_id}.", err=True)
+            click.echo(
+                "These print IDs: coursebell held, coursebell why, coursebell tail", err=True
+            )
+            raise SystemExit(NOT_SHOWN)
+        [email] = found
+        setup = make_send_setup(settings)
+        seen = preview(connection, email, setup, command_clock().now())
+        detail = last_detail(connection, action_id)
+        mode = sending_of(connection).mode
+    page = _page(email, seen, setup, whole=show_addresses)
+    if html is not None and page is not None:
+        _write_html(html, page, action_id, yes=yes)
+    if as_json:
+        print_json(_plain(email, seen, page, detail))
+    else:
+        for line in _lines(_standing(email, seen, detail, mode), page):
+            click.echo(printable(line))
+    if page is None:
+        _say_missing(email, seen)
+        raise SystemExit(NOT_SHOWN)
+
+
+def _page(email: EmailView, seen: Preview, setup: SendSetup, *, whole: bool) -> Printable | None:
+    """Return what is printed of the copy, in the way of its kind; None if there is no copy."""
+    if seen.copy is None:
+        return None
+    to = (
+        None if seen.copy.recipient is None else _recipient(email, seen.copy.recipient, whole=whole)
+    )
+    kind = setup.actions.get(email.kind)
+    show_copy = plain if kind is None else kind.printable
+    return show_copy(seen.copy, to=to, written_at=seen.written_at)
+
+
+def _write_html(path: Path, page: Printable, action_id: int, *, yes: bool) -> None:
+    if page.html is None:
+        click.echo(f"Action {action_id} has no HTML part.", err=True)
+        raise SystemExit(NOT_SHOWN)
+    command = f"coursebell show {action_id} --html {shlex.quote(str(path))} --yes"
+    if not yes:
+        may_replace(path, command, "What is in it is lost.")
+    write_private(path, page.html)
+    click.echo(f"Wrote {path}, readable only by you.", err=True)
+
+
+def _lines(standing: Iterable[tuple[str, str]], page: Printable | None) -> Iterator[str]:
+    for name, text in (*standing, *_head(page)):
+        yield f"{name + ':':<12}{text}"
+    if page is not None:
+        yield ""
+        yield from page.text.splitlines()
+
+
+def _standing(
+    email: EmailView, seen: Preview, detail: str | None, mode: Mode
+) -> Iterator[tuple[str, str]]:
+    """Give where the email stands, as names and texts."""
+    reason = f": {explained(email.reason)}" if email.reason else ""
+    yield email.kind.capitalize(), str(email.action_id)
+    yield "State", f"{STATES[email.state]}{reason}"
+    yield "Happened", local(email.happened_at)
+    yield "Planned", local(email.planned_at)
+    if email.finished_at is not None:
+        yield "Sent" if email.state is ActionState.DONE else "Ended", local(email.finished_at)
+    elif email.state in {ActionState.PLANNED, ActionState.WAITING}:
+        yield "Due", local(email.due_at)
+    if detail := email.receipt or detail:
+        yield "Answer" if email.state in _ANSWERED else "Note", detail
+    if email.resend_of is not None:
+        yield "Repeats", f"email {email.resend_of}"
+    if email.resent_as is not None:
+        yield "Sent again", f"as email {email.resent_as}"
+    elif email.state in _NEXT:
+        is_held_back = email.state is ActionState.HELD and mode is not Mode.SENDING
+        words = _HELD_IN_OBSERVE if is_held_back else _NEXT[email.state]
+        yield "Next", words.format(id=email.action_id)
+    if seen.copy is None:
+        return
+    if seen.written_at is not None:
+        yield "Text", f"as it was written at {local(seen.written_at)}"
+    else:
+        yield "Text", "a draft from what the ledger has now"
+    for missing in seen.missing:
+        yield "Lacks", f"{missing}."
+
+
+def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
+    """Give the lines above the body, as names and texts."""
+    for line in () if page is None else page.lines:
+        value = line.value
+        text = format_datetime(value) if isinstance(value, datetime) else value or line.if_none
+        if text:
+            yield line.label, text
+
+
+def _recipient(email: EmailView, address: str, *, whole: bool) -> str:
+    shown = address if whole else shortened(address)
+    return f"{email.person or ''} <{shown}>".lstrip()
+
+
+def _say_missing(email: EmailView, seen: Preview) -> None:
+    for missing in seen.missing:
+        click.echo(f"{missing}.", err=True)
+    if email.state in {ActionState.PLANNED, ActionState.WAITING}:
+        click.echo(
+            "Coursebell reads what it needs from Nexudus before it writes an email. Is it running? "
+            "`coursebell status`",
+            err=True,
+        )
+    else:
+        click.echo(f"All that is known of it: coursebell why {email.coworker_id}", err=True)
+
+
+def _plain(
+    email: EmailView, seen: Preview, page: Printable | None, detail: str | None
+) -> dict[str, object]:
+    message: dict[str, object] | None = None
+    if page is not None:
+        message = {one.label.lower().replace("-", "_"): one.value for one in page.lines}
+        message["text"] = page.text
+        if page.html is not None:
+            message["html"] = page.html
+    return {
+        "id": email.action_id,
+        "state": email.state,
+        "reason": email.reason,
+        "explanation": EXPLANATIONS[email.reason].sentence if email.reason else None,
+        "rule": email.rule,
+        "happened_at": email.happened_at,
+        "planned_at": email.planned_at,
+        "due_at": email.due_at,
+        "finished_at": email.finished_at,
+        "detail": email.receipt or detail,
+        "resend_of": email.resend_of,
+        "resent_as": email.resent_as,
+        "is_draft": page is not None and seen.written_at is None,
+        "missing": seen.missing,
+        email.kind: message,
+    }
+
+
+_EVERY_S = 1.0
+
+
+@click.command()
+@click.option(
+    "--lines",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="How many old lines first.",
+)
+@click.option("--follow/--no-follow", default=True, help="Go on with new lines until Ctrl-C.")
+@as_json
+def tail(*, lines: int, follow: bool, as_json: bool) -> None:
+    """Show what is found and what is done about it, as it happens."""
+    stop = stop_on_signals()
+    with opened_ledger(settings_now()) as engine:
+        with reading(engine) as connection:
+            found, mark = entries_since(connection, newest_entries(connection, lines))
+        # Both kinds of line gave as many; merged, only the last of them were asked for.
+        found = found[max(0, len(found) - lines) :]
+        if follow:
+            click.echo("Ready. (Ctrl-C to stop)", err=True)
+        while True:
+            for line in found:
+                print_json_line(asdict(line)) if as_json else click.echo(printable(_one_line(line)))
+            if not follow or stop.wait(_EVERY_S):
+                return
+            with reading(engine) as connection:
+                found, mark = entries_since(connection, mark)
+
+
+def _one_line(line: Entry) -> str:
+    at = line.at.astimezone().strftime("%H:%M:%S")
+    who = _short_name(line.name)
+    if line.rule is None:
+        reason = f"  no email: {explained(line.reason)}" if line.reason else ""
+        return f"{at}  -->  {line.what.replace('_', ' '):<20} {who:<16}{reason}"
+    reason = f": {explained(line.reason)}" if line.reason else ""
+    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.action_id}  {line.outcome}{reason}"
+
+
+def _short_name(name: str | None) -> str:
+    first, *rest = (name or "somebody").split()
+    return f"{first} {rest[-1][:1]}." if rest else first

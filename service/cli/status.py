@@ -1,0 +1,152 @@
+"""`status`: what needs a person, then the whole in one line, or in numbers."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import click
+
+from ledger.controls import Sending, sending_of
+from ledger.engine import Engine, reading
+from ledger.hooks import hook_alarms
+from ledger.monitoring import REFUSED_FOR, Refused, refused_since
+from ledger.outages import Outage, SourceOutage, outages_now, source_outages
+from ledger.queries import Tally, tally
+from schemas.actions import ActionState, LookupState
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.settings import Settings
+from service.attention import Need, needs_of, outage_line, rule_warnings
+from service.cli.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    with_own_broker,
+)
+from service.health import readiness
+from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
+
+NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
+_AMONG_HEARING = frozenset({"check", "silence", "lost"})  # needs whose lines are printed there
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Everything `status` says, as of one moment."""
+
+    sending: Sending
+    counted: Tally
+    troubles: list[SourceOutage]
+    heard: MonitoringNow
+    alarms: list[str]
+    refused: list[Refused]
+    outages: dict[str, Outage]
+    parts: dict[str, str]
+    needs: list[Need]
+    warnings: list[str]
+
+
+@click.command()
+@as_json
+def status(*, as_json: bool) -> None:
+    """Show what needs a person, what was sent, and what waits and why.
+
+    The exit code is 0 if nothing needs a person, and 1 if something does.
+    """
+    settings = with_own_broker(settings_now())
+    now = command_clock().now()
+    with opened_ledger(settings) as engine:
+        found = _standing(settings, engine, now)
+    if as_json:
+        print_json(_plain(found))
+    else:
+        for line in _lines(found, settings, now):
+            click.echo(printable(line))
+    if found.needs:
+        raise SystemExit(NEEDS_ATTENTION)
+
+
+def _standing(settings: Settings, engine: Engine, now: datetime) -> _Standing:
+    parts = readiness(settings, engine, now)
+    with reading(engine) as connection:
+        heard = monitoring_now(connection, settings, now)
+        return _Standing(
+            sending_of(connection),
+            tally(connection, now),
+            source_outages(connection),
+            heard,
+            hook_alarms(connection),
+            refused_since(connection, now - REFUSED_FOR),
+            outages_now(connection),
+            parts,
+            needs_of(connection, parts, now, heard),
+            rule_warnings(connection, settings),
+        )
+
+
+def _plain(found: _Standing) -> dict[str, object]:
+    return {
+        "needs_attention": found.needs,
+        "warnings": found.warnings,
+        "mode": found.sending.mode,
+        **asdict(found.counted),
+        "hearing": monitoring_plain(found.heard),
+        "hooks": found.alarms,
+        "refused": found.refused,
+        "outages": found.outages,
+        "parts": found.parts,
+    }
+
+
+def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]:
+    """Yield what a person reads; a line about what needs a person begins with `!`."""
+    labels = dict.fromkeys(need.label for need in found.needs)
+    yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
+    yield _one_line(found.sending.mode, found.counted)
+    yield from monitoring_lines(found.heard, settings, now)
+    yield from (f"! {need.says}" for need in found.needs if need.code not in _AMONG_HEARING)
+    yield from (f"  warning: {warning}" for warning in found.warnings)
+    said = {need.says for need in found.needs}
+    others = (*map(outage_line, found.outages.values()), *(one.sentence for one in found.refused))
+    yield from (f"  {line}" for line in others if line not in said)
+    for trouble in found.troubles:
+        yield (
+            f"  {_number(trouble.count, 'record')} unread, {trouble.reason}: "
+            f"{trouble.last_error}; "
+            f"next try {local(trouble.next_at)}"
+        )
+    if "broker" not in found.parts:
+        yield "  there is no broker: workers and clock are one process"
+    yield from _reasons(found.counted)
+
+
+def _one_line(mode: str, counted: Tally) -> str:
+    def total(state: ActionState) -> int:
+        return sum(counted.actions.get(state, {}).values())
+
+    waiting = sum(
+        total(state) for state in (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
+    )
+    kept = sum(
+        total(state) for state in (ActionState.HELD, ActionState.FAILED, ActionState.UNKNOWN)
+    ) + sum(counted.lookups.get(LookupState.FAILED, {}).values())
+    return (
+        f"{mode}: {total(ActionState.DONE)} sent, {waiting} waiting, "
+        f"{total(ActionState.SKIPPED)} not sent on purpose, {kept} held, failed or unknown"
+    )
+
+
+def _reasons(counted: Tally) -> Iterator[str]:
+    for kind, by_state in (("email", counted.actions), ("look-up", counted.lookups)):
+        for state, reasons in sorted(by_state.items()):
+            for reason, count in sorted(reasons.items()):
+                if reason:
+                    sentence = EXPLANATIONS[Reason(reason)].sentence
+                    yield f"  {_number(count, kind)} {state}, {reason}: {sentence}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,247 @@
+"""`up`: everything on one machine, in one command: broker, web, workers and clock."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+
+from ledger.controls import sending_of
+from ledger.engine import ledger_file, reading
+from schemas.actions import Mode
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from service.cli.common import check_secret_key, local, opened_ledger, settings_now
+from service.cli.listening import Address, announcement, free_address
+from service.cli.serving import AS_ROOT, check_platform, prepare_ledger, stop_on_signals
+from workers.broker import BrokerAddress, choose
+from workers.context import read_rules
+from workers.local.programs import Pace, python_program
+from workers.local.server import RunningBroker, start
+from workers.local.supervisor import ChildCommand, Failing, FailingFile, Supervisor
+from workers.queues import WITHOUT_BROKER
+
+# Each a command of ours, started in this order.
+PROGRAMS = (("serve",), ("worker",), ("clock",))
+PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
+# An email that is being handed over is finished: a minute to its last dot, and 45 s for the answer.
+PACES = {"worker": Pace(stop_wait_s=120.0), "serve": Pace(longest_delay_s=5.0)}
+_STORED = "Deliveries are still accepted and stored,"
+MEANWHILE = {
+    "serve": "No delivery is accepted until it runs; polling finds what was missed.",
+    "worker": f"{_STORED} but nothing is read and no email leaves until it runs.",
+    "clock": f"{_STORED} but work that waits for a time is not started until it runs.",
+}
+STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
+
+
+@click.command()
+def up() -> None:
+    """Run everything on this machine until Ctrl-C."""
+    settings = settings_now()
+    read_rules(settings)
+    check_platform(settings, os.environ)
+    with ExitStack() as stack:
+        for lock in lock_files(settings):
+            stack.enter_context(held(lock))
+        _run(settings, free_address(settings))
+    click.echo("Stopped.")
+
+
+def _run(settings: Settings, address: Address) -> None:
+    stop = stop_on_signals()
+    data_dir = Path(settings.data_dir)
+    broker_address, failing = BrokerAddress(data_dir), FailingFile(data_dir)
+    with (
+        running_broker(settings, broker_address, click.echo) as broker,
+        Supervisor(_say, closings=(ConfigurationError.closing, AS_ROOT)) as supervisor,
+    ):
+        failing.remove()
+        prepare_ledger(settings)
+        check_secret_key(settings, signs=True)
+        start_programs(supervisor, broker, os.environ, log_dir=None)
+        announce = announcement(address, click.echo, then=opening_lines(settings))
+        follow = broker_follower(supervisor, broker, broker_address, os.environ, log_dir=None)
+
+        def look() -> None:
+            if announce():
+                supervisor.settle()
+            failing.update(_failing(supervisor, broker))
+
+        try:
+            supervisor.wait(stop, [follow, look])
+        finally:
+            failing.remove()
+        click.echo("Stopping.")
+        for name, one in _failing(supervisor, broker).items():
+            _say(f"{name} was failing since {local(one.since)}. {one.why}")
+        supervisor.stop(STOP_ORDER)
+
+
+def _failing(supervisor: Supervisor, broker: RunningBroker) -> dict[str, Failing]:
+    failing = supervisor.failing()
+    return failing if broker.failing is None else failing | {"broker": broker.failing}
+
+
+def opening_lines(settings: Settings) -> list[str]:
+    """Return the mode, where emails go, and what to do next. Raises as `opened_ledger`."""
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        mode = sending_of(connection).mode
+    leaves = "emails are sent" if mode is Mode.SENDING else "emails are written and kept"
+    server, sender = settings.smtp, settings.mail_from
+    if server is None:
+        goes = "No mail server is set (COURSEBELL_SMTP_URL): emails stay here."
+    else:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        goes = f"Mail server: {host}:{server.port}"
+    if settings.nexudus_username is None:
+        next_step = (
+            "set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD and start again;"
+            " until then nothing can be read from Nexudus."
+        )
+    elif mode is Mode.SENDING:
+        next_step = "`coursebell doctor` checks Nexudus, `coursebell tail` shows what happens."
+    elif server is None or sender is None:
+        next_step = (
+            "look with `coursebell tail`. To send, set COURSEBELL_SMTP_URL and"
+            " COURSEBELL_MAIL_FROM, start again, then `coursebell mode sending`."
+        )
+    else:
+        next_step = "look with `coursebell tail`. To send: `coursebell mode sending`"
+    return [f"Mode: {mode}; {leaves}.", goes, f"Next: {next_step}"]
+
+
+def lock_files(settings: Settings) -> list[Path]:
+    """Return the files that one `up` at a time locks, for the data folder and the SQLite file."""
+    data_dir, file = Path(settings.data_dir), ledger_file(settings.database_url)
+    locks = [data_dir / "up.lock"]
+    if file is not None and file.parent != data_dir.absolute():
+        locks.append(file.with_name(f"{file.name}.up.lock"))
+    return locks
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold a lock for this process alone. The kernel releases it when the process ends, however.
+
+    Raises:
+        ConfigurationError: another process holds it, or the file cannot be made.
+    """
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: cannot make {lock}: {error.strerror}"]
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                [
+                    (
+                        f"COURSEBELL_DATA_DIR: `coursebell up` already runs on {lock.parent} "
+                        f"(process {file.read(20).strip()}); stop it, or choose another folder"
+                    )
+                ]
+            ) from None
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def running_broker(
+    settings: Settings, address: BrokerAddress, say: Callable[[str], None]
+) -> Iterator[RunningBroker]:
+    """Give a broker: the one that was named, or one of our own for as long as this lasts.
+
+    Its address is written for other processes. The caller must own the data folder.
+    """
+    data_dir = Path(settings.data_dir)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
+        ) from None
+    choice = choose(settings.broker_url, data_dir)
+    for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
+        say(line)
+    with start(choice, data_dir, say=_say) as broker:
+        if broker.is_none:
+            address.remove_left_behind()
+            yield broker
+            return
+        address.write(broker.url)
+        try:
+            yield broker
+        finally:
+            address.remove()
+
+
+def start_programs(
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    environ: Mapping[str, str],
+    *,
+    log_dir: Path | None,
+) -> None:
+    """Start web, worker and clock as processes of their own; the last two as one without broker."""
+    for words in PROGRAMS_WITHOUT_BROKER if broker.is_none else PROGRAMS:
+        supervisor.start(_program(words, broker, environ, log_dir))
+
+
+def broker_follower(
+    supervisor: Supervisor,
+    broker: RunningBroker,
+    address: BrokerAddress,
+    environ: Mapping[str, str],
+    *,
+    log_dir: Path | None,
+) -> Callable[[], None]:
+    """Return a function to call repeatedly, which keeps the broker alive.
+
+    When the broker had to be given another port, worker and clock are started anew with it. The
+    web process looks it up by itself, so that it keeps accepting deliveries.
+    """
+    told = [broker.url]
+
+    def follow() -> None:
+        broker.revive()
+        address.keep()
+        if not broker.is_up or broker.url == told[-1]:
+            return
+        told.append(broker.url)
+        try:
+            address.write(broker.url)
+        except ConfigurationError as error:
+            _say(f"{error}. Web process and commands do not find the broker until the next start.")
+        for words in PROGRAMS[1:]:
+            supervisor.replace(_program(words, broker, environ, log_dir))
+
+    return follow
+
+
+def _program(
+    words: tuple[str, ...], broker: RunningBroker, environ: Mapping[str, str], log_dir: Path | None
+) -> ChildCommand:
+    name = words[0]
+    environment = dict(environ)
+    if broker.is_ours:
+        # The web process looks the address up in the data folder, since it may change.
+        for one in ("COURSEBELL_BROKER_URL", "COURSEBELL_BROKER_URL_FILE"):
+            environment.pop(one, None)
+        if name != "serve":
+            environment["COURSEBELL_BROKER_URL"] = broker.url
+    log = None if log_dir is None else log_dir / f"{name}.log"
+    argv = python_program("service", *words)
+    return ChildCommand(name, argv, environment, log, PACES.get(name), MEANWHILE[name])
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,163 @@
+"""Celery wakes workers: it carries a task's name to one, and nothing depends on it arriving.
+
+Each setting has its experiment or its reason; docs/why.md names them. What matters most: one retry
+mechanism (the ledger's), no result, no ETA, no remote control, and sockets that give up.
+"""
+
+import signal
+import warnings
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.exceptions import SecurityWarning
+from celery.utils.dispatch import Signal
+
+from ledger.clock import SYSTEM_CLOCK
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from workers import tasks
+from workers.broker import IN_MEMORY, celery_broker, visibility_timeout_s
+from workers.context import SharedConfig, read_shared_config
+from workers.logs import set_up_logs
+from workers.queues import HOOKS_CHECK, SOURCE_CHECK
+from workers.shared_state import SharedState, children_of
+from workers.wakeup import Wakeup, celery_queues
+from workers.worker_process import MOST_PAUSE_S, begin_process, leave_process, task_started
+
+__all__ = ["make_worker_app", "run_worker", "tasks"]
+
+
+_HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
+
+_CONFIGURATION: dict[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_acks_late": False,
+    "task_time_limit": _HARD_LIMIT_S,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_send_task_events": False,
+    "worker_soft_shutdown_timeout": 10,  # for what is not an email; see `workers.shared_state`
+    "worker_max_tasks_per_child": 5000,
+    "worker_proc_alive_timeout": MOST_PAUSE_S + 30,  # a child that cannot start ends after a pause
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+}
+_TRANSPORT: dict[str, Any] = {
+    "socket_timeout": 15,
+    "socket_connect_timeout": 3,
+    "health_check_interval": 10,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "global_keyprefix": "coursebell:",
+}
+
+# In one process there are no children to end or to replace, and no sockets.
+_IN_MEMORY: dict[str, Any] = {
+    "worker_pool": "threads",
+    "task_time_limit": None,
+    "worker_soft_shutdown_timeout": 0,
+    "broker_transport_options": {"polling_interval": 0.05},
+}
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """Return the app that `coursebell worker` runs.
+
+    Raises:
+        ConfigurationError: there is no broker to hear from, or the rules are wrong.
+    """
+    broker_url = named_broker(settings)
+    # No fix-ups: Celery would look for a Django application in the environment.
+    app = Celery("coursebell", fixups=[])
+    app.conf.update(
+        _CONFIGURATION,
+        **celery_broker(broker_url),
+        **celery_queues(),
+        worker_concurrency=children_of(settings.workers),
+    )
+    if broker_url == IN_MEMORY:
+        app.conf.update(_IN_MEMORY)
+        starts, ends = signals.worker_init, signals.worker_shutdown
+    else:
+        visible_s = visibility_timeout_s(broker_url)
+        app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
+        starts, ends = signals.worker_process_init, signals.worker_process_shutdown
+    _connect_signals(settings, read_shared_config(settings), broker_url, starts, ends)
+    return app
+
+
+def named_broker(settings: Settings) -> str:
+    """Return the address of the broker that was set.
+
+    Raises:
+        ConfigurationError: none was set, so a worker has nothing to listen to.
+    """
+    if settings.broker_url is None:
+        raise ConfigurationError(
+            [
+                (
+                    "COURSEBELL_BROKER_URL: not set, so a worker alone hears nothing; set it, "
+                    "or run `coursebell up`, which starts a broker of its own"
+                )
+            ]
+        )
+    return settings.broker_url
+
+
+def run_worker(app: Celery) -> int:
+    """Run the worker until a signal ends it, and return its exit code.
+
+    Celery's own command line is not used: it takes options from a dozen environment variables.
+    """
+    # It warns of root with advice for its own command line; `coursebell worker` warns of it itself.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    worker = app.Worker(
+        loglevel="INFO",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _connect_signals(
+    settings: Settings, foundation: SharedConfig, broker_url: str, starts: Signal, ends: Signal
+) -> None:
+    """Have each process that works get its tools when it starts, and close them when it ends."""
+    shared = SharedState(settings.workers)
+
+    def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        set_up_logs("worker")
+
+    def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        begin_process(settings, foundation, shared)
+
+    def note_start(task: Task[..., Any], **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        task_started(task.name)
+
+    def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        leave_process()
+
+    def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        # Celery tells of a shutdown only once it has waited for the tasks.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            shared.finish_mail_before(number)
+
+    def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        # Credentials may be new, and what the clock asked for before this worker ran may be lost.
+        wakeup = Wakeup(broker_url, SYSTEM_CLOCK)
+        wakeup.wake(HOOKS_CHECK, *([SOURCE_CHECK] if settings.check_every_s else []))
+        wakeup.close()
+
+    signals.worker_ready.connect(finish_first, weak=False)
+    signals.worker_ready.connect(look_at_once, weak=False)
+    signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.task_prerun.connect(note_start, weak=False)
+    starts.connect(begin, weak=False)
+    ends.connect(end, weak=False)

@@ -1,0 +1,162 @@
+"""Detects what happened, by comparing a record with the version decided on before.
+
+What happened: events, from a record, its version before and what else is known of the enrolment.
+
+Keys are permanent, so finding an event again is harmless: the ledger keeps each once.
+
+What was said of records before: by those who looked first, and by people who asked.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.events import Suppression
+from schemas.entity import CompletionType, Entity
+from schemas.events import (
+    Event,
+    EventKind,
+    course_completed_key,
+    course_started_key,
+    enrolled_key,
+    enrolment_requested_key,
+    lesson_completed_key,
+    lesson_reopened_key,
+    unenrolled_key,
+)
+from schemas.reasons import Reason
+from schemas.records import CompletedLesson, CourseMember, Lesson
+from workers.decide.completion import counting_lessons, progress
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentRef:
+    """Whose enrolment in which course."""
+
+    course_member_id: int
+    course_id: int
+    coworker_id: int
+
+
+def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event]:
+    """Return what an enrolment's record says.
+
+    An enrolment that waited for approval counts from the change that approved it.
+    """
+    if now.blocked:
+        return []
+    whose = (now.course_id, now.coworker_id, now.record_id)
+    shown_by = (Entity.COURSE_MEMBER, now.record_id)
+    waited = before is not None and not before.approved
+    if now.approved:
+        return [
+            Event(
+                EventKind.ENROLLED,
+                enrolled_key(now.course_id, now.coworker_id),
+                now.updated_at if waited else now.created_at,
+                *whose,
+                record=shown_by,
+            )
+        ]
+    return [
+        Event(
+            EventKind.ENROLMENT_REQUESTED,
+            enrolment_requested_key(now.record_id),
+            now.created_at,
+            *whose,
+            record=shown_by,
+        )
+    ]
+
+
+def from_completions(
+    enrolment: CourseMember,
+    completions: Sequence[CompletedLesson],
+    lessons: Sequence[Lesson],
+    counts: Collection[CompletionType],
+    closed_sections: Collection[int] = (),
+) -> list[Event]:
+    """Return what an enrolment's completed lessons say, the earliest first.
+
+    `completions` are all there are of it, `lessons` all of the course, `closed_sections` the Ids of
+    its sections that are switched off. The source does not promise one completion per lesson
+    (contract, section 8): a lesson counts from its first.
+    """
+    if not completions:
+        return []
+    by_lesson: dict[int, CompletedLesson] = {}
+    for done in sorted(completions, key=lambda done: (done.created_at, done.record_id)):
+        by_lesson.setdefault(done.lesson_id, done)
+    earliest = list(by_lesson.values())
+    course_id, coworker_id = enrolment.course_id, enrolment.coworker_id
+    whose = (course_id, coworker_id, enrolment.record_id)
+
+    def event(kind: EventKind, key: str, done: CompletedLesson) -> Event:
+        shown_by = (Entity.COMPLETED_LESSON, done.record_id)
+        return Event(kind, key, done.created_at, *whose, done.lesson_id, shown_by)
+
+    found = [
+        event(EventKind.COURSE_STARTED, course_started_key(course_id, coworker_id), earliest[0])
+    ]
+    for done in earliest:
+        key = lesson_completed_key(enrolment.record_id, done.lesson_id)
+        found.append(event(EventKind.LESSON_COMPLETED, key, done))
+    if progress(lessons, by_lesson.keys(), counts, closed_sections).finished:
+        counting = counting_lessons(lessons, counts, closed_sections)
+        counting_ids = {lesson.record_id for lesson in counting}
+        last = [done for done in earliest if done.lesson_id in counting_ids][-1]
+        key = course_completed_key(course_id, coworker_id)
+        found.append(event(EventKind.COURSE_COMPLETED, key, last))
+    return found
+
+
+def from_gone_enrolment(member: EnrolmentRef, found_at: datetime) -> Event:
+    """Return that somebody is no longer enrolled. Deletes leave no time, so it is when found."""
+    key = unenrolled_key(member.course_member_id)
+    whose = (member.course_id, member.coworker_id, member.course_member_id)
+    shown_by = (Entity.COURSE_MEMBER, member.course_member_id)
+    return Event(EventKind.UNENROLLED, key, found_at, *whose, record=shown_by)
+
+
+def from_gone_completion(
+    record_id: int, lesson_id: int | None, member: EnrolmentRef, found_at: datetime
+) -> Event:
+    """Return that a lesson counts as not finished again, as somebody took its completion away."""
+    key = lesson_reopened_key(record_id)
+    whose = (member.course_id, member.coworker_id, member.course_member_id)
+    shown_by = (Entity.COMPLETED_LESSON, record_id)
+    return Event(EventKind.LESSON_REOPENED, key, found_at, *whose, lesson_id, shown_by)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one decision has to know of that. `kept` are events that led to nothing, by key.
+
+    A person looks at the emails about the records in `reviewed` before they go, and with
+    `all_reviewed` at those about everything that this look-up finds.
+    """
+
+    quiet: Mapping[tuple[Entity, int], Suppression]
+    asked: AbstractSet[tuple[Entity, int]]
+    kept: Mapping[str, int]
+    reviewed: AbstractSet[tuple[Entity, int]] = frozenset()
+    all_reviewed: bool = False
+
+    def quiet_reason(self, event: Event) -> Reason | None:
+        """Return why nobody is written to about this, if it was there before we began."""
+        found = None if event.record is None else self.quiet.get(event.record)
+        return found.reason if found is not None and event.happened_at <= found.upto else None
+
+    def is_asked_for(self, event: Event) -> bool:
+        """Say whether a person asked for it, so that neither its age nor our start matters."""
+        return event.record in self.asked
+
+    def held_for(self, event: Event) -> Reason | None:
+        """Return why emails about this are held from the beginning, if they are."""
+        is_reviewed = self.all_reviewed or event.record in self.reviewed
+        return Reason.IMPORTED if is_reviewed else None
+
+    def revives(self, event: Event) -> bool:
+        """Say whether it is decided on once more: it led to nothing, and a person asks now."""
+        return event.key in self.kept and self.is_asked_for(event)

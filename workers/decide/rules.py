@@ -1,0 +1,151 @@
+"""Applies the rules to an event: which actions it asks for.
+
+Does a rule's `where` hold? A table of one small question per key; all must say yes.
+
+From an event to planned actions, by the rules; or to the reason why there is none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from schemas.actions import Plan
+from schemas.events import Event, EventKind
+from schemas.reasons import Reason
+from schemas.records import Course, CourseMember, Lesson
+from schemas.rules import Rule, Rules, Where
+from schemas.text import folded
+from workers.decide.timing import gather_due, gather_until
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an event is about, as far as conditions ask for it."""
+
+    enrolment: CourseMember
+    course: Course | None
+    lesson: Lesson | None
+
+
+def holds(where: Where, subject: Subject) -> bool:
+    """Return whether every condition that was given holds for this subject."""
+    return all(question(where, subject) for question in _QUESTIONS)
+
+
+def _course(where: Where, subject: Subject) -> bool:
+    title = subject.course.title if subject.course else subject.enrolment.course_title
+    return _named(where.course, subject.enrolment.course_id, title)
+
+
+def _location(where: Where, subject: Subject) -> bool:
+    if not where.location:
+        return True
+    course = subject.course
+    return course is not None and _named(where.location, course.business_id, course.business_name)
+
+
+def _group(where: Where, subject: Subject) -> bool:
+    name = subject.course.group_name if subject.course else None
+    return not where.group or folded(name) in {folded(group) for group in where.group}
+
+
+def _team(where: Where, subject: Subject) -> bool:
+    teams = {folded(team) for team in (subject.enrolment.team_names or "").split(",")}
+    return not where.team or bool(teams & {folded(team) for team in where.team})
+
+
+def _coworker_type(where: Where, subject: Subject) -> bool:
+    return not where.coworker_type or subject.enrolment.coworker_kind in where.coworker_type
+
+
+def _visibility(where: Where, subject: Subject) -> bool:
+    visibility = subject.course.visibility if subject.course else None
+    return not where.visibility or visibility in where.visibility
+
+
+def _completion_type(where: Where, subject: Subject) -> bool:
+    kind = subject.lesson.completion_type if subject.lesson else None
+    return not where.completion_type or kind in where.completion_type
+
+
+def _named(wanted: tuple[str, ...], record_id: int, name: str | None) -> bool:
+    return not wanted or bool({str(record_id), folded(name)} & {folded(one) for one in wanted})
+
+
+_QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (
+    _course,
+    _location,
+    _group,
+    _team,
+    _coworker_type,
+    _visibility,
+    _completion_type,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known when an event is decided on.
+
+    `finish_announced_at` is when this person finished this course, if that is being told them.
+    `watching_since` is when sending began, or as long as nobody has started it, when we began;
+    `asked`: a person asked for this, also for what happened before. `held_for` is why emails are
+    held from the beginning, if they are.
+    """
+
+    rules: Rules
+    zone: ZoneInfo
+    subject: Subject
+    finish_announced_at: datetime | None = None
+    watching_since: datetime | None = None
+    asked: bool = False
+    held_for: Reason | None = None
+
+
+def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
+    """Return what to do about `event`, or the reason why nothing is done."""
+    if event.kind == EventKind.ENROLMENT_REQUESTED and not known.rules.for_event(event.kind):
+        return Reason.NOT_APPROVED
+    fitting = [
+        rule for rule in known.rules.for_event(event.kind) if holds(rule.where, known.subject)
+    ]
+    if not fitting:
+        return Reason.KIND_OFF
+    since = None if known.asked else known.watching_since
+    if since is not None and event.happened_at < since:
+        return Reason.BEFORE_START
+    finished_at = known.finish_announced_at
+    if (
+        event.kind == EventKind.LESSON_COMPLETED
+        and finished_at is not None
+        and event.happened_at <= finished_at
+    ):
+        return Reason.SUPERSEDED
+    return [_plan(event, rule, known) for rule in fitting]
+
+
+def _plan(event: Event, rule: Rule, known: Circumstances) -> Plan:
+    gathers = rule.gather_s is not None
+    due_at = (
+        gather_due([event], rule, known.zone)
+        if gathers
+        else event.happened_at + timedelta(seconds=rule.delay_s)
+    )
+    return Plan(
+        key=f"{rule.name}/{event.key}",
+        kind=rule.action,
+        rule=rule.name,
+        rules_version=known.rules.digest,
+        event_kind=event.kind,
+        template=rule.template,
+        stream=rule.stream,
+        course_id=event.course_id,
+        coworker_id=event.coworker_id,
+        course_member_id=event.course_member_id,
+        happened_at=event.happened_at,
+        due_at=due_at,
+        gather_until=gather_until(event.happened_at, rule) if gathers else None,
+        asked=known.asked,
+        held_for=known.held_for,
+    )

@@ -1,0 +1,1 @@
+"""What `coursebell up` runs on one machine."""

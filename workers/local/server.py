@@ -1,0 +1,398 @@
+"""Runs a broker's server on this machine, in its own folder and on its own port."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from schemas.errors import ConfigurationError
+from workers.broker import IN_MEMORY, BrokerChoice, BrokerKind
+from workers.local.programs import (
+    Pace,
+    Restarts,
+    begin,
+    end,
+    how_it_ended,
+    last_lines,
+    leave_folder,
+    take_folder,
+)
+from workers.local.supervisor import Failing
+
+PREFIX = "broker-"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder of ours (mode 0700) and the open lock on it."""
+
+    folder: Path
+    lock: int
+
+    @property
+    def conf(self) -> Path:
+        """The server's settings, with its password."""
+        return self.folder / "broker.conf"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / "broker.log"
+
+    def leave(self) -> None:
+        """Remove the folder and its lock."""
+        leave_folder(self.folder, self.lock)
+
+    def write_conf(self, port: int, password: str) -> None:
+        """Write the server's settings, readable by us alone."""
+        lines = [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {password}",
+            'save ""',
+            "appendonly no",
+            "maxmemory-policy noeviction",
+            f"dir {_quoted(self.folder)}",
+            "daemonize no",
+            f"logfile {_quoted(self.log)}",
+        ]
+        opened = os.open(self.conf, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "wb") as file:
+            file.write(b"".join(os.fsencode(line) + b"\n" for line in lines))
+
+
+def take_place(data_dir: Path) -> Place:
+    """Make a folder for one broker below `data_dir`, and remove those nobody holds any more.
+
+    Raises:
+        ConfigurationError: the data folder cannot be written.
+    """
+    try:
+        return Place(*take_folder(data_dir, PREFIX))
+    except OSError as error:
+        raise ConfigurationError(
+            [f"COURSEBELL_DATA_DIR: {data_dir} cannot be used: {error.strerror}."]
+        ) from error
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as the server's settings want it, whatever characters it holds."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+ADDRESS = "127.0.0.1"
+START_WAIT_S = 10.0  # a server on a busy machine needs well under one
+STOP_WAIT_S = 5.0
+LOOK_EVERY_S = 0.02
+ANSWER_WAIT_S = 0.25  # on the loopback line; a slower server is asked again
+GREETED = b"+OK\r\n+PONG\r\n"  # the answers to AUTH and PING
+PORT_TAKEN = ("Address already in use", "Failed listening on port")  # Redis and Valkey say so
+# Our own settings and secrets are none of its business, and a locale that does not exist
+# here would keep it from starting.
+ENVIRONMENT = {"LC_ALL": "C"}
+
+
+class PortTaken(Exception):
+    """Somebody else was faster; another port will do."""
+
+
+class OwnServer:
+    """A server we started: its binary, its folder, its port and its password."""
+
+    def __init__(self, binary: Path, place: Place, port: int, password: str) -> None:
+        self.binary = binary
+        self.place = place
+        self.port = port
+        self.password = password
+        self.program: subprocess.Popen[bytes] | None = None
+        self._give_up_at = 0.0
+
+    @property
+    def url(self) -> str:
+        """Its address, with the password."""
+        return f"redis://:{self.password}@{ADDRESS}:{self.port}/0"
+
+    def begin(self) -> None:
+        """Start it and wait for its answer.
+
+        Raises:
+            PortTaken: somebody else listens on its port.
+            ConfigurationError: it ended or stayed silent; the text has the end of its log.
+        """
+        self.spawn()
+        try:
+            while not self.has_answered(wait_s=LOOK_EVERY_S):
+                pass
+        except BaseException:
+            self.end()
+            raise
+
+    def spawn(self) -> None:
+        """Start it. Raises `ConfigurationError` if it cannot be run, or its folder not written."""
+        try:
+            self.place.log.unlink(missing_ok=True)
+            self.place.write_conf(self.port, self.password)
+            # With nothing to save there is nothing to lose by SIGKILL.
+            self.program = begin(
+                [str(self.binary), str(self.place.conf)],
+                env=ENVIRONMENT,
+                log=self.place.log,
+                when_starter_dies=signal.SIGKILL,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                [f"The broker {self.binary} cannot be started: {error.strerror}."]
+            ) from error
+        self._give_up_at = time.monotonic() + START_WAIT_S
+
+    def has_answered(self, *, wait_s: float = 0.0) -> bool:
+        """Return whether it answers, after having waited `wait_s` seconds for its end.
+
+        Raises:
+            PortTaken: it ended because somebody else listens on its port.
+            ConfigurationError: it ended, or has been silent for too long; the text has the end of
+                its log.
+        """
+        if self.program is None:
+            return False
+        # Asked first whether it still lives: another program may hold its port.
+        try:
+            code = self.program.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            if _answers(self.port, self.password):
+                return True
+            if time.monotonic() < self._give_up_at:
+                return False
+            silent = f"The broker {self.binary} gave no answer in {START_WAIT_S:g} s"
+            raise ConfigurationError([f"{silent}:\n{self._last_lines()}"]) from None
+        tail = self._last_lines()
+        if any(words in tail for words in PORT_TAKEN):
+            raise PortTaken
+        raise ConfigurationError(
+            [f"The broker {self.binary} ended with exit code {code} at its start:\n{tail}"]
+        )
+
+    def _last_lines(self) -> str:
+        # A server that does not know a setting prints the line it stands in.
+        return last_lines(self.place.log).replace(self.password, "(password)")
+
+    def end(self, *, wait_s: float = STOP_WAIT_S) -> None:
+        """End it; harmless when it has ended."""
+        program, self.program = self.program, None
+        if program is not None:
+            end(program, wait_s=wait_s)
+
+
+def _answers(port: int, password: str) -> bool:
+    """Say whether the server at this port is the one that knows our password."""
+    try:
+        with socket.create_connection((ADDRESS, port), timeout=ANSWER_WAIT_S) as line:
+            line.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            heard = b""
+            while len(heard) < len(GREETED):
+                piece = line.recv(len(GREETED) - len(heard))
+                if not piece:
+                    break
+                heard += piece
+    except OSError:
+        return False
+    return heard == GREETED
+
+
+PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
+_PACE = Pace(first_delay_s=0.1)
+
+
+class RunningBroker:
+    """A broker in use. One that was given by URL has no `pid`, and `stop` leaves it alone.
+
+    Where there is none, `is_none` is true, and workers and clock have to be one process.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        server: OwnServer | None = None,
+        *,
+        next_port: Callable[[], int] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        pace: Pace = _PACE,
+    ) -> None:
+        self.url = url
+        self.failing: Failing | None = None
+        self._server = server
+        self._next_port = next_port or free_port
+        self._say = say
+        self._restarts = Restarts(pace)
+        self._up_since: float | None = time.monotonic()  # None: it is not up
+        self._due_at = 0.0
+
+    def __repr__(self) -> str:
+        # The URL holds a password.
+        return f"RunningBroker(pid={self.pid})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_none(self) -> bool:
+        """Return whether there is no broker that several processes could reach."""
+        return self.url == IN_MEMORY
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether its server was started here."""
+        return self._server is not None
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether its server runs, as far as is known; one that was given always does."""
+        return self._up_since is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, or None when there is no server of ours."""
+        program = self._server.program if self._server else None
+        return program.pid if program else None
+
+    def revive(self) -> bool:
+        """Start our server again if it died; call this repeatedly. True when it answers again.
+
+        It never waits and never raises: a server that cannot be started is tried again, with
+        growing pauses. Where another program has taken its port, it gets another one, and `url`
+        changes. Call it from the thread that called `start`.
+        """
+        server, now = self._server, time.monotonic()
+        if server is None:
+            return False
+        if self._up_since is not None:
+            return self._look_at(server, now, self._up_since)
+        if server.program is None and now < self._due_at:
+            return False
+        try:
+            if server.program is None:
+                server.spawn()
+            is_up = server.has_answered()
+        except PortTaken:
+            is_up = False
+            self._change_port(server)
+        except ConfigurationError as error:
+            is_up = False
+            self._note_death(server, str(error), lived_s=0.0)
+        if is_up:
+            self._up_since = now
+            self._say("The broker runs again.")
+        return is_up
+
+    def _look_at(self, server: OwnServer, now: float, up_since: float) -> bool:
+        """Note it if a server that was up has died. Returns False."""
+        code = None if server.program is None else server.program.poll()
+        if server.program is not None and code is None:
+            if self._restarts.short_lives and self._restarts.is_calm(now - up_since):
+                self._restarts.reset()
+                self.failing = None
+            return False
+        how = "was ended" if code is None else how_it_ended(code)
+        self._note_death(server, f"The broker {how}.", lived_s=now - up_since)
+        return False
+
+    def _note_death(self, server: OwnServer, how: str, *, lived_s: float) -> None:
+        server.end(wait_s=0)
+        self._up_since = None
+        delay_s = self._restarts.delay_after_death(now=time.monotonic(), lived_s=lived_s)
+        self._due_at = time.monotonic() + delay_s
+        if self._restarts.is_failing:
+            since = self.failing.since if self.failing else datetime.now(UTC)
+            self.failing = Failing(since, how)
+        self._say(
+            f"{how} Starting it again in {delay_s:g} s. No work is lost: the ledger keeps it."
+        )
+
+    def _change_port(self, server: OwnServer) -> None:
+        """Put a server with another port and password in place: the other program learns none."""
+        port = server.port
+        server.end(wait_s=0)
+        try:
+            self._server = OwnServer(
+                server.binary, server.place, self._next_port(), secrets.token_hex(16)
+            )
+        except OSError as error:
+            self._note_death(server, f"No port is free: {error.strerror}.", lived_s=0.0)
+            return
+        self.url = self._server.url
+        self._due_at = time.monotonic() + self._restarts.pace.first_delay_s
+        self._say(f"Another program has taken the broker's port {port}; it gets another one.")
+
+    def stop(self) -> None:
+        """End our server and remove its folder; harmless when repeated."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.end()
+            server.place.leave()
+
+
+def free_port() -> int:
+    """Return a loopback port that is free at this moment."""
+    with socket.create_server((ADDRESS, 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def start(
+    choice: BrokerChoice,
+    data_dir: Path,
+    *,
+    next_port: Callable[[], int] = free_port,
+    say: Callable[[str], None] = lambda _: None,
+    pace: Pace = _PACE,
+) -> RunningBroker:
+    """Start the chosen server in a folder of its own below `data_dir`, and wait for its answer.
+
+    `say` gets a line when it later dies and when it runs again, and `pace` is how soon that is
+    tried. A given URL is returned as it is. On Linux the server dies with the calling thread, so
+    call this from the main one.
+
+    Raises:
+        ConfigurationError: it did not start; the text has the end of its log.
+    """
+    if choice.url is not None:
+        return RunningBroker(choice.url)
+    if choice.kind is BrokerKind.NONE:
+        return RunningBroker(IN_MEMORY)
+    if choice.binary is None:
+        raise ConfigurationError(["A broker needs a URL or a server to start."])
+    place = take_place(data_dir)
+    try:
+        server = _begin_on_free_port(choice.binary, place, next_port)
+    except BaseException:
+        place.leave()
+        raise
+    return RunningBroker(server.url, server, next_port=next_port, say=say, pace=pace)
+
+
+def _begin_on_free_port(binary: Path, place: Place, next_port: Callable[[], int]) -> OwnServer:
+    password = secrets.token_hex(16)
+    for _ in range(PORT_TRIES):
+        server = OwnServer(binary, place, next_port(), password)
+        with contextlib.suppress(PortTaken):
+            server.begin()
+            return server
+    raise ConfigurationError([f"{PORT_TRIES} free ports were each taken by somebody else."])

@@ -1,0 +1,343 @@
+"""Keeps the programs of `coursebell up` running, and remembers which of them fail.
+
+Which programs of `coursebell up` keep failing, in a file for the processes that report it.
+
+The file is there only while something fails, and is refreshed while its writer lives; an old one is
+what a killed writer left behind, and counts for nothing.
+
+The supervisor: named children, started in order, watched, and ended in order.
+
+It installs no signal handlers; the caller does, and sets the event that `wait` waits for.
+Start, wait and stop belong to one thread that lives as long as the children: the kernel
+ends them with the thread that started them (see `workers.local.programs`).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from schemas.errors import ConfigurationError, CoursebellError
+from workers.local.programs import (
+    Pace,
+    Restarts,
+    StandardError,
+    begin,
+    end,
+    how_it_ended,
+    last_lines,
+)
+
+FILE = "up-failing.json"
+_REFRESH_S = 10.0
+_OLD_AFTER_S = 60.0
+_LARGEST = 64 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Since when a program fails, and how it ended the last time with its last words."""
+
+    since: datetime
+    why: str
+
+
+@dataclass(slots=True)
+class FailingFile:
+    """Keeps the file in a data folder up to date. A fault of the disk is not raised."""
+
+    data_dir: Path
+    _written: dict[str, Failing] = field(init=False, default_factory=dict)
+    _next_s: float = field(init=False, default=0.0)
+
+    def update(self, failing: Mapping[str, Failing]) -> None:
+        """Write or remove the file if that is due."""
+        now_s = time.monotonic()
+        if failing == self._written and (not failing or now_s < self._next_s):
+            return
+        self._written, self._next_s = dict(failing), now_s + _REFRESH_S
+        path = self.data_dir / FILE
+        try:
+            if not failing:
+                path.unlink(missing_ok=True)
+                return
+            shown = {name: [one.since.isoformat(), one.why] for name, one in failing.items()}
+            part = path.with_suffix(f".{os.getpid()}")
+            part.touch(mode=0o600)
+            part.write_text(json.dumps(shown), encoding="ascii")
+            part.replace(path)
+        except OSError:
+            self._written = {}
+
+    def remove(self) -> None:
+        """Remove the file, also one that a killed process left behind."""
+        try:
+            (self.data_dir / FILE).unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+def failing_programs(data_dir: Path) -> dict[str, Failing]:
+    """Return what `coursebell up` on this data folder reports as failing now."""
+    try:
+        with (data_dir / FILE).open("rb") as file:
+            if abs(time.time() - os.fstat(file.fileno()).st_mtime) > _OLD_AFTER_S:
+                return {}
+            shown = json.loads(file.read(_LARGEST))
+        return {
+            name: Failing(datetime.fromisoformat(since), why)
+            for name, (since, why) in shown.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+_ENDED_BY_OTHERS = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+REFUSED = 2  # the exit code of our programs when the settings or the environment are wrong
+
+
+class CrashLoop(CoursebellError):
+    """A child dies as often as it is started; the text names it and has its last words."""
+
+
+class ChildRefused(ConfigurationError):
+    """A child refuses to run with these settings; the text has its reasons."""
+
+    closing = "Everything was stopped. `coursebell config show` lists every setting."
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCommand:
+    """What to run. Without `env` it gets ours; without `log` it writes where we write.
+
+    `pace` is for this child, if not that of the supervisor. `meanwhile` says what works and what
+    does not while it cannot run, in a sentence for the line that reports it as failing.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = field(default=None, repr=False)  # may hold secrets
+    log: Path | None = None
+    pace: Pace | None = None
+    meanwhile: str = ""
+
+
+@dataclass(slots=True)
+class _Child:
+    """One command and what became of it; `program` is None between a death and the restart."""
+
+    command: ChildCommand
+    pace: Pace
+    restarts: Restarts
+    program: subprocess.Popen[bytes] | None = None
+    errors: StandardError | None = None
+    began_at: float = 0.0
+    due_at: float = 0.0
+    kill_at: float | None = None  # it has been asked to end, to be started anew
+    failing: Failing | None = None
+
+
+class Supervisor:
+    """Keeps children alive until it is stopped, and leaves none behind.
+
+    Until `settle` is called, a child that refuses to run or is in a crash loop ends all of them.
+    From then on every child is started again, with growing pauses, whatever happens to it, and the
+    others keep running.
+
+    `say` gets one line for each restart. `closings` are lines that our programs print last and that
+    name no reason why they ended.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        pace: Pace | None = None,
+        *,
+        closings: Collection[str] = (),
+    ) -> None:
+        self._say = say
+        self._pace = pace or Pace()
+        self._closings = closings
+        self._children: dict[str, _Child] = {}
+        self._is_settled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, command: ChildCommand) -> None:
+        """Start one more child. If it cannot be started, all the others are stopped.
+
+        Raises:
+            ConfigurationError: the program cannot be run, or the name is taken.
+        """
+        if command.name in self._children:
+            self.stop()
+            raise ConfigurationError([f"Two programs are called {command.name!r}."])
+        pace = command.pace or self._pace
+        child = _Child(command, pace, Restarts(pace))
+        try:
+            self._begin(child)
+        except OSError as error:
+            self.stop()
+            raise ConfigurationError([f"{command.name} {_cannot_start(error)}."]) from error
+        self._children[command.name] = child
+
+    def settle(self) -> None:
+        """Let no child's fault end the others from now on."""
+        self._is_settled = True
+
+    def replace(self, command: ChildCommand) -> None:
+        """Have the child of this name run this command instead, once it has ended when asked.
+
+        `wait` starts the new one. The child gets as long to end as when everything is stopped.
+        """
+        child = self._children[command.name]
+        child.command = command
+        child.due_at = 0.0
+        if child.program is not None:
+            child.program.terminate()
+            child.kill_at = time.monotonic() + child.pace.stop_wait_s
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of every child that is alive now, by name."""
+        programs = {name: child.program for name, child in list(self._children.items())}
+        return {
+            name: program.pid
+            for name, program in programs.items()
+            if program is not None and program.poll() is None
+        }
+
+    def failing(self) -> dict[str, Failing]:
+        """Return the children that have died several times in a row without having worked."""
+        return {name: child.failing for name, child in self._children.items() if child.failing}
+
+    def wait(self, stop: threading.Event, beside: Sequence[Callable[[], object]] = ()) -> None:
+        """Watch the children, starting again those that die, until `stop` is set.
+
+        Returns with the children still running; end them with `stop()`. Each function in
+        `beside` is called on every round, for what must also be watched by this thread
+        (the broker's `revive`).
+
+        Raises:
+            ChildRefused: before `settle`, a child refused to run; everything has been stopped.
+            CrashLoop: before `settle`, a child died too often; likewise.
+        """
+        try:
+            while not stop.wait(self._pace.look_every_s):
+                for look in beside:
+                    look()
+                for child in self._children.values():
+                    self._look_at(child)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, order: Sequence[str] = ()) -> None:
+        """End every child, one after the other; harmless when there is none.
+
+        Those named in `order` go first, the others follow in the reverse order of their start.
+        Each is asked with SIGTERM, given time, and killed with all of its session group.
+        """
+        for name in [*order, *reversed(self._children)]:
+            child = self._children.get(name)
+            if child is None:
+                continue
+            if child.program is not None:
+                end(child.program, wait_s=child.pace.stop_wait_s)
+            # Forgotten only now: an interrupted stop can be repeated.
+            del self._children[name]
+
+    def _begin(self, child: _Child) -> None:
+        command = child.command
+        child.began_at = time.monotonic()
+        child.kill_at = None
+        child.errors = StandardError() if command.log is None else None
+        errors = None if child.errors is None else child.errors.end
+        try:
+            child.program = begin(command.argv, env=command.env, log=command.log, errors=errors)
+        finally:
+            if errors is not None:
+                os.close(errors)
+
+    def _look_at(self, child: _Child) -> None:
+        now = time.monotonic()
+        if child.program is None:
+            if now >= child.due_at:
+                try:
+                    self._begin(child)
+                except OSError as error:
+                    self._note_death(child, now, _cannot_start(error))
+            return
+        code = child.program.poll()
+        if code is None:
+            if child.kill_at is not None and now >= child.kill_at:
+                end(child.program, wait_s=0)
+            elif child.failing and child.restarts.is_calm(now - child.began_at):
+                child.restarts.reset()
+                child.failing = None
+                self._say(f"{child.command.name} runs again.")
+            return
+        # The leader is dead, but what it started may still hold its port.
+        end(child.program, wait_s=0)
+        child.program = None
+        if child.kill_at is None:
+            self._note_death(child, now, how_it_ended(code), code)
+
+    def _note_death(self, child: _Child, now: float, how: str, code: int | None = None) -> None:
+        name, said = child.command.name, self._last_words(child, code)
+        delay_s = child.restarts.delay_after_death(now=now, lived_s=now - child.began_at)
+        child.due_at = now + delay_s
+        if not self._is_settled:
+            if code == REFUSED:
+                raise ChildRefused([said or f"{name} {how}."])
+            if child.restarts.is_crash_loop:
+                raise CrashLoop(self._why_given_up(child, how, said))
+        if not child.restarts.is_failing:
+            child.failing = None
+            self._say(f"{name} {how}; starting again in {delay_s:g} s.")
+            return
+        why = f"The last time it {how}: {said}" if said else f"The last time it {how}."
+        meanwhile = f"{child.command.meanwhile} " if child.failing is None else ""
+        since = datetime.now(UTC) if child.failing is None else child.failing.since
+        child.failing = Failing(since, why)
+        self._say(
+            f"{name} keeps failing ({child.restarts.short_lives} times in a row). {why}"
+            f" {meanwhile}Starting again in {delay_s:g} s."
+        )
+
+    def _last_words(self, child: _Child, code: int | None) -> str:
+        # What a program printed before somebody else ended it is not why it ended.
+        if child.errors is None or code in _ENDED_BY_OTHERS:
+            return ""
+        return child.errors.last_words(without=self._closings)
+
+    def _why_given_up(self, child: _Child, how: str, said: str) -> str:
+        pace, log = child.pace, child.command.log
+        why = (
+            f"{child.command.name} died {pace.deaths} times within {pace.deaths_within_s:g} s, so"
+            f" everything was stopped. The last time it {how}"
+        )
+        tail = last_lines(log) if log else ""
+        if tail:
+            return f"{why}. The end of {log}:\n{tail}"
+        return f"{why}: {said}" if said else f"{why}."
+
+
+def _cannot_start(error: OSError) -> str:
+    return f"cannot be started: {error.strerror}: {error.filename}"

@@ -1,0 +1,204 @@
+"""Commits what a lookup found: records, events and planned actions, together or not at all.
+
+Commits what a lookup found: records, events and planned actions, together or not at all.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from ledger.actions import finish_announced_at, plan_action, supersede_lessons
+from ledger.controls import sending_of
+from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.events import (
+    asked_by_person,
+    keep_event,
+    known_keys,
+    note_reason,
+    quiet_events,
+    suppressed_among,
+    under_review,
+)
+from ledger.intake import Origin, keep_notifications
+from ledger.lookups import Claim, finish_lookup
+from ledger.people import accept_person, person_gone, person_of
+from ledger.records import accept_listing, accept_record, mark_decided, mark_gone, record_of
+from schemas.entity import FOLLOWED, Entity
+from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
+from schemas.notification import Notification
+from schemas.reasons import Reason
+from schemas.records import CourseMember
+from schemas.rules import Rules
+from workers.decide.completion import closed_among
+from workers.decide.events import History, from_completions, from_enrolment
+from workers.decide.rules import Circumstances, Subject, plans_for
+from workers.leases import LeaseLost
+from workers.lookup.read import LONGEST_LOOK, Findings, events_of_gone
+from workers.sync.rows import version_of_record
+from workers.zones import own_zone
+
+# The end of a course is decided first, so that its last lesson knows it is spoken for.
+_FIRST = {EventKind.COURSE_COMPLETED: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class DecideContext:
+    """By what is decided; `zone` is for whoever has none of their own that we know."""
+
+    rules: Rules
+    zone: ZoneInfo
+
+
+def commit_lookup(
+    engine: Engine, claim: Claim, findings: Findings, deciding: DecideContext, now: datetime
+) -> int:
+    """Commit a look-up's findings and its end; return how many actions were planned.
+
+    Raises:
+        LeaseLost: another worker has this look-up now.
+        LedgerUnavailable: nothing was committed.
+    """
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        is_gone = (claim.entity, claim.record_id) in findings.gone
+        reason = Reason.RECORD_GONE if is_gone else None
+        if not finish_lookup(connection, claim, now, reason):
+            raise LeaseLost
+        before = _enrolment_before(connection, findings)
+        keep_findings(connection, findings, now)
+        deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
+        events = _events(findings, before, deciding)
+        events += events_of_gone(connection, findings.gone, now)
+        old = known_keys(connection, [event.key for event in events])
+        records = [event.record for event in events if event.record is not None]
+        whose = (claim.entity, claim.record_id)
+        reviewed = under_review(connection, [whose, *records])
+        _mark_decided(connection, findings)
+        history = History(
+            suppressed_among(connection, records),
+            asked_by_person(connection, records),
+            quiet_events(connection, old),
+            reviewed,
+            whose in reviewed,
+        )
+        new = [event for event in events if event.key not in old or history.revives(event)]
+        return sum(
+            _decide(connection, event, history, findings, deciding, now)
+            for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
+        )
+
+
+def keep_findings(connection: Connection, findings: Findings, now: datetime) -> bool:
+    """Keep every record that was read, and note those that are gone.
+
+    Returns whether a list lacks what it had before; that is then asked for by its Id.
+
+    Their age counts from before they were asked for, since they may have changed right after.
+    """
+    asked_at, lacking = findings.asked_at, False
+    for entity, record in findings.records:
+        accept_record(connection, entity, record, asked_at)
+    for entity, parent, records in findings.listings:
+        # Others may have read meanwhile what this list does not have yet.
+        sure_before = asked_at - LONGEST_LOOK
+        missing = accept_listing(
+            connection, entity, parent, records, asked_at, asked_at=sure_before
+        )
+        if entity in FOLLOWED:
+            # A list may be wrong for a moment; by its Id each shows whether it was deleted.
+            said = [Notification(entity, record_id) for record_id in missing]
+            keep_notifications(connection, said, Origin.CHECK, now)
+            lacking = lacking or bool(missing)
+    for coworker, zone in findings.people:
+        accept_person(connection, coworker, asked_at, zone)
+    for entity, record_id in findings.gone:
+        if entity is Entity.COWORKER:
+            person_gone(connection, record_id, now)
+        else:
+            mark_gone(connection, entity, record_id, now)
+    return lacking
+
+
+def _mark_decided(connection: Connection, findings: Findings) -> None:
+    """Note which versions this lookup decides on, so that none of them is read again for that."""
+    decided = set(findings.decided)
+    read = findings.records + [
+        (entity, record) for entity, _, found in findings.listings for record in found
+    ]
+    for entity in FOLLOWED:
+        versions = [
+            version_of_record(kind, record)
+            for kind, record in read
+            if kind is entity and (kind, record.record_id) in decided
+        ]
+        mark_decided(connection, entity, versions, findings.upto, findings.asked_at)
+
+
+def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
+    if findings.enrolment is None:
+        return None
+    known = record_of(connection, Entity.COURSE_MEMBER, findings.enrolment.record_id)
+    record = None if known is None else known.record
+    return record if isinstance(record, CourseMember) else None
+
+
+def _zone_of(connection: Connection, findings: Findings, otherwise: ZoneInfo) -> ZoneInfo:
+    """Return where the person is whose news this is; `otherwise` where that is not known."""
+    if findings.enrolment is None:
+        return otherwise
+    person = person_of(connection, findings.enrolment.coworker_id)
+    return own_zone(person.zone if person else None, otherwise)
+
+
+def _events(
+    findings: Findings, before: CourseMember | None, deciding: DecideContext
+) -> list[Event]:
+    if findings.enrolment is None:
+        return []
+    return from_enrolment(before, findings.enrolment) + from_completions(
+        findings.enrolment,
+        findings.completions,
+        findings.lessons,
+        deciding.rules.counts,
+        closed_among(findings.sections),
+    )
+
+
+def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
+    connection: Connection,
+    event: Event,
+    history: History,
+    findings: Findings,
+    deciding: DecideContext,
+    now: datetime,
+) -> int:
+    quiet = history.quiet_reason(event)  # this compares times of the source with each other
+    event = not_ahead(event, now)
+    event_id = history.kept.get(event.key) or keep_event(connection, event, now)
+    if event_id is None:
+        return 0
+    if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
+        note_reason(connection, event_id, quiet or Reason.KIND_OFF)
+        return 0
+    lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
+    plans = plans_for(
+        event,
+        Circumstances(
+            deciding.rules,
+            deciding.zone,
+            Subject(findings.enrolment, findings.course, lesson),
+            finish_announced_at(connection, event.course_id, event.coworker_id),
+            sending_of(connection).watching_since,
+            history.is_asked_for(event),
+            history.held_for(event),
+        ),
+    )
+    if isinstance(plans, Reason):
+        note_reason(connection, event_id, plans)
+        return 0
+    note_reason(connection, event_id, None)
+    for plan in plans:
+        plan_action(connection, plan, event_id, now)
+    if event.kind is EventKind.COURSE_COMPLETED:
+        supersede_lessons(connection, event.course_id, event.coworker_id, now)
+    return len(plans)

@@ -1,0 +1,136 @@
+"""The clock: asks the ledger each second what is due, and rings.
+
+Any number may run; a leased row in the ledger lets one at a time ring. It is what makes a lost
+broker, a lost message and a lost worker cost a delay and nothing else.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from ledger.checks import is_first_look_wanted
+from ledger.clock import Clock
+from ledger.engine import Engine, writing
+from ledger.heartbeats import release_lease, take_lease
+from ledger.lookups import next_lookup_at
+from ledger.migrate import RevisionWatch
+from ledger.outbox import next_action_at
+from schemas.errors import ConfigurationError, LedgerUnavailable
+from workers.heartbeat import Heartbeat
+from workers.logs import RepeatedFault
+from workers.queues import (
+    ACTION_PERFORM,
+    HOOKS_CHECK,
+    LEDGER_RETAIN,
+    LOOKUP_DRAIN,
+    OUTBOX_SWEEP,
+    SOURCE_CHECK,
+    SOURCE_PROBE,
+    SOURCE_RECONCILE,
+)
+from workers.wakeup import Wakeup
+
+TICK_S = 1.0
+SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
+FIRST_LOOK_EVERY = 15  # ticks; until the first look at the source has ended
+RETAIN_EVERY = 3600  # ticks
+PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
+HOOKS_CHECK_EVERY = 300  # ticks; mostly to find that the webhooks were checked a moment ago
+RECONCILE_EVERY = 300  # ticks; mostly to find that it is not night
+_LEASE = "clock"
+_LEASE_S = 5.0
+
+_log = structlog.get_logger("clock")
+
+
+class Scheduler:
+    """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as.
+
+    `lease_s` is for how long workers claim rows, in seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with, each by itself
+        self,
+        engine: Engine,
+        wakeup: Wakeup,
+        clock: Clock,
+        *,
+        check_every_s: float = 0.0,
+        lease_s: float = 60.0,
+        kinds: Sequence[str] = ("clock",),
+        data_folder: Path | None = None,
+    ) -> None:
+        self._engine = engine
+        self._bell = wakeup
+        self._clock = clock
+        self._lease_s = lease_s
+        self._holder = clock.new_id()
+        self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
+        self._watch = RevisionWatch(engine, clock)
+        self._ticks = 0
+        self._rhythm = {
+            OUTBOX_SWEEP: (SWEEP_EVERY, 0),
+            LEDGER_RETAIN: (RETAIN_EVERY, 0),
+            SOURCE_PROBE: (PROBE_EVERY, PROBE_EVERY - 1),
+            HOOKS_CHECK: (HOOKS_CHECK_EVERY, 0),
+        }
+        if check_every_s:
+            self._rhythm[SOURCE_CHECK] = (max(1, round(check_every_s / TICK_S)), 0)
+            self._rhythm[SOURCE_RECONCILE] = (RECONCILE_EVERY, RECONCILE_EVERY - 1)
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until `stop` is set."""
+        faults = RepeatedFault(_log, "clock.ledger-available", self._clock)
+        while not stop.is_set():
+            try:
+                self.tick()
+            except LedgerUnavailable as error:
+                faults.occurred(logging.WARNING, "clock.ledger-unavailable", str(error))
+            except ConfigurationError as error:
+                faults.occurred(logging.ERROR, "clock.ledger-unusable", str(error))
+            else:
+                faults.is_over()
+            stop.wait(TICK_S)
+        for heartbeat in self._heartbeats:
+            heartbeat.close()
+        try:
+            with writing(self._engine) as connection:
+                release_lease(connection, _LEASE, self._holder)
+        except LedgerUnavailable as error:
+            _log.warning("clock.ledger-unavailable", error=str(error))
+
+    def tick(self) -> list[str]:
+        """Ring for what is due now; return what was rung for.
+
+        Raises:
+            ConfigurationError: the ledger has been upgraded to tables that this code must not use.
+            LedgerUnavailable: it could not be read or written.
+        """
+        self._watch.check()
+        for heartbeat in self._heartbeats:
+            heartbeat.beat()
+        now = self._clock.now()
+        with writing(self._engine) as connection:
+            if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
+                return []
+            lookup_at = next_lookup_at(connection, now, lease_s=self._lease_s)
+            action_at = next_action_at(connection, now, lease_s=self._lease_s)
+            wants_first_look = (
+                SOURCE_CHECK in self._rhythm
+                and self._ticks % FIRST_LOOK_EVERY == 0
+                and is_first_look_wanted(connection)
+            )
+        due = []
+        if lookup_at is not None and lookup_at <= now:
+            due.append(LOOKUP_DRAIN)
+        if action_at is not None and action_at <= now:
+            due.append(ACTION_PERFORM)
+        due += [task for task, (every, at) in self._rhythm.items() if self._ticks % every == at]
+        if wants_first_look and SOURCE_CHECK not in due:
+            due.append(SOURCE_CHECK)
+        self._ticks += 1
+        self._bell.wake(*due)
+        return due

@@ -1,0 +1,329 @@
+"""The poll: lists what changed since last time; the first one is the baseline.
+
+The first look: what is there already is kept as seen, and nobody is written to about it.
+
+Lists the courses of the source now and then, so that a name in the rules that none has is seen.
+
+Nothing is asked unless a rule names a course, a group or a location.
+
+The check: lists what changed since the last one, and makes news of what nobody told us of.
+
+The first one of each kind of record is the baseline: what is there already is kept as seen, nobody
+is written to about it, and no record is read one by one. Each page is kept in a commit of its own,
+with how far the run got, so that whoever comes after an interruption goes on there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ledger.checks import (
+    CheckKind,
+    Run,
+    begin_check,
+    end_check,
+    fail_check,
+    is_first_look_wanted,
+    last_run,
+    note_page,
+    open_run,
+)
+from ledger.clock import Clock
+from ledger.credentials import catalogue_of, keep_catalogue
+from ledger.engine import Connection, lock_decisions, reading, writing
+from ledger.heartbeats import release_lease, take_lease
+from ledger.intake import Origin
+from ledger.record_queries import count_seen
+from ledger.records import SeenVersion, accept_record, note_seen, present_among, unknown_among
+from schemas.entity import FOLLOWED, Entity
+from schemas.errors import RecordUnreadable, SourceError, SourceRefused, SourceThrottled
+from schemas.events import is_ahead
+from schemas.reasons import Reason
+from schemas.records import Record
+from schemas.rules import Catalogue, Rules, names_in
+from workers.leases import Lease, LeaseLost
+from workers.source.client import whole_record
+from workers.source.limits import Patience, Urgency
+from workers.source.reads import BurstReads
+from workers.source.records import Changed, Changes, Row
+from workers.sync.rows import (
+    ListProgress,
+    SyncContext,
+    note_changes,
+    request_lookups,
+    version_of_record,
+    version_of_row,
+    versions_of,
+)
+
+_NEVER_FRESH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+def keep_as_seen(
+    connection: Connection,
+    sync: SyncContext,
+    entity: Entity,
+    rows: Sequence[Changed],
+    begun_at: datetime,
+) -> list[SeenVersion]:
+    """Keep the rows of one page as seen before we began, and return those that may be news.
+
+    These are what came up after the first look began, and what differs from a record that was read
+    here before, because somebody told us of it.
+    """
+    read = present_among(connection, entity, [row.record_id for row in rows])
+    old, known, maybe_news, waiting = [], [], [], []
+    for row in rows:
+        seen = version_of_row(entity, row.record_id, row.at, row.row)
+        stored = read.get(row.record_id)
+        if stored is not None and _is_same(entity, stored.record, seen):
+            known.append(seen)
+        elif stored is not None or row.at > begun_at:
+            maybe_news.append(seen)
+        else:
+            old.append(seen)
+            if not _kept_for_later(connection, entity, row):
+                waiting.append(row.record_id)
+    now = sync.clock.now()
+    note_seen(connection, entity, known, now)
+    note_seen(connection, entity, old, now, suppressed=Reason.BEFORE_START)
+    request_lookups(connection, sync, entity, waiting, Origin.CHECK)
+    return maybe_news
+
+
+def _is_same(entity: Entity, record: Record, seen: SeenVersion) -> bool:
+    return version_of_record(entity, record).digest == seen.digest
+
+
+def _kept_for_later(connection: Connection, entity: Entity, row: Changed) -> bool:
+    """Keep an enrolment that waits for approval: that it waited matters on the day it gets it.
+
+    Returns False for one whose row is partial; these few have to be read by their Ids.
+    """
+    if entity is not Entity.COURSE_MEMBER or row.row.get("Approved") is not False:
+        return True
+    record = whole_record(entity, row.row)
+    if record is None:
+        return False
+    accept_record(connection, entity, record, _NEVER_FRESH)
+    return True
+
+
+EVERY = timedelta(hours=1)
+_LONGEST_S = 60.0
+
+_log = structlog.get_logger("check")
+
+
+def learn_catalogue(sync: SyncContext, rules: Rules) -> None:
+    """List the courses, if a rule needs that and the last list is old.
+
+    What goes wrong at the source is logged; the next check tries again. Raises `LedgerUnavailable`.
+    """
+    if not any(names_in(rule.where) for rule in rules.rules):
+        return
+    now = sync.clock.now()
+    with reading(sync.engine) as connection:
+        known = catalogue_of(connection)
+        if is_first_look_wanted(connection):
+            return
+    if known is not None and timedelta() <= now - known.seen_at < EVERY:
+        return
+    patience = Patience(Urgency.WORK, sync.clock.monotonic() + _LONGEST_S, lambda: None)
+    courses: dict[int, str | None] = {}
+    locations: dict[int, str | None] = {}
+    groups: set[str | None] = set()
+    try:
+        with sync.source(patience) as source:
+            for page in source.changed_since(Entity.COURSE, EARLIEST):
+                for one in page.rows:
+                    courses[one.record_id] = _text(one.row, "Title")
+                    groups.add(_text(one.row, "GroupName", empty=""))
+                    location_id = one.row.get("BusinessId")
+                    if isinstance(location_id, int):
+                        locations[location_id] = _text(one.row, "BusinessName")
+    except SourceError as error:
+        _log.info("catalogue.unread", error=str(error))
+        return
+    with writing(sync.engine) as connection:
+        keep_catalogue(connection, Catalogue(courses, frozenset(groups), locations, now))
+
+
+def _text(row: Row, name: str, empty: str | None = None) -> str | None:
+    """Return a name in a row; None if the row leaves it out, `empty` if there is none."""
+    value = row.get(name)
+    if value is None and name in row:
+        return empty
+    return value if isinstance(value, str) else None
+
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
+OVERLAP = timedelta(minutes=15)  # a list may learn of a row somewhat late, and clocks differ
+WIDE_OVERLAP = timedelta(hours=24)  # once an hour
+LONGEST_S = 240.0  # for one call; a task is ended at 300
+_KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """How one call went: how many records are news, and whether there is more to look at."""
+
+    news: int = 0
+    more: bool = False
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One call's way through a run. At `end`, of the steady clock, others should have a turn."""
+
+    run: Run
+    clock: Clock
+    end: float
+    progress: ListProgress
+    moved: bool = False
+    news: int = 0
+
+    def note(self, page: Changes) -> datetime | None:
+        """Return how far all was looked at after this page; None where that cannot be told."""
+        self.progress.note(page)
+        if not self.progress.is_ordered:
+            return None
+        self.moved = self.moved or self.progress.reached > self.progress.since
+        return self.progress.reached
+
+    @property
+    def may_pause(self) -> bool:
+        """Say whether it is time to let others work, and this can go on from where it got to."""
+        return self.moved and self.progress.is_ordered and self.clock.monotonic() > self.end
+
+
+def poll_all(sync: SyncContext, *, for_s: float) -> PollResult:
+    """Check every kind of record that is due, for about `for_s` seconds.
+
+    What goes wrong at the source is written down with the run, which is then gone on with later.
+    Raises `LedgerUnavailable`: nothing more was kept.
+    """
+    last = sync.clock.monotonic() + LONGEST_S
+    done = [poll(sync, entity, for_s=for_s, last=last) for entity in FOLLOWED]
+    return PollResult(sum(one.news for one in done), any(one.more for one in done))
+
+
+def poll(sync: SyncContext, entity: Entity, *, for_s: float, last: float) -> PollResult:
+    """Check one kind of record, if that is due and nobody else is at it; until `last` at most."""
+    name, holder = f"check {entity}", sync.clock.new_id()
+
+    def held() -> bool:
+        with writing(sync.engine) as connection:
+            return take_lease(connection, name, holder, sync.clock.now(), lease_s=sync.lease_s)
+
+    if not held():
+        return PollResult()
+    try:
+        run = _due_run(sync, entity)
+        if run is None:
+            return PollResult()
+        lease = Lease(held, sync.clock, sync.lease_s)
+        patience = Patience(Urgency.WORK, last, lease.keep)
+        return _go_on(sync, entity, run, patience, for_s=for_s)
+    except LeaseLost:
+        return PollResult()
+    finally:
+        with writing(sync.engine) as connection:
+            release_lease(connection, name, holder)
+
+
+def _due_run(sync: SyncContext, entity: Entity) -> Run | None:
+    """Return the run to go on with, or a new one if it is time; None if it is not."""
+    now = sync.clock.now()
+    with writing(sync.engine) as connection:
+        interrupted = open_run(connection, _KINDS, entity)
+        if interrupted is not None:
+            return interrupted
+        last = last_run(connection, _KINDS, entity)
+        if last is None:
+            return begin_check(connection, CheckKind.BASELINE, entity, now, since=EARLIEST)
+        # Two clocks may ring, and one that was started anew rings at once.
+        if timedelta() <= now - last.begun_at < 0.9 * timedelta(seconds=sync.every_s):
+            return None
+        return begin_check(connection, CheckKind.CHECK, entity, now, since=_since(last, now))
+
+
+def _since(last: Run, now: datetime) -> datetime:
+    # All that the source had when the last one began is known, but for what it shows late.
+    known_upto = min(last.begun_at, now)
+    is_first_of_the_hour = _hour(last.begun_at) != _hour(now) or is_ahead(last.begun_at, now)
+    return known_upto - (WIDE_OVERLAP if is_first_of_the_hour else OVERLAP)
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _go_on(
+    sync: SyncContext, entity: Entity, run: Run, patience: Patience, *, for_s: float
+) -> PollResult:
+    progress = ListProgress(run.reached or run.since or EARLIEST)
+    walk = _Walk(run, sync.clock, sync.clock.monotonic() + for_s, progress)
+    try:
+        with sync.source(patience) as source:
+            for page in source.changed_since(entity, progress.reached):
+                patience.keep()
+                _keep_page(sync, entity, walk, page)
+                if walk.may_pause:
+                    return PollResult(walk.news, more=True)
+            if run.kind is CheckKind.BASELINE:
+                _complete(sync, entity, walk, source)
+        with writing(sync.engine) as connection:
+            end_check(connection, run.check_id, sync.clock.now())
+    except SourceError as error:
+        _log.warning("check.stopped", entity=entity.value, error=str(error))
+        with writing(sync.engine) as connection:
+            fail_check(connection, run.check_id, reason_of(error), str(error))
+        return PollResult(walk.news, more=walk.moved and isinstance(error, SourceThrottled))
+    _log.info("check.ended", entity=entity.value, kind=run.kind.value, news=walk.news)
+    return PollResult(walk.news)
+
+
+def _complete(sync: SyncContext, entity: Entity, walk: _Walk, source: BurstReads) -> None:
+    """Make sure that the first look saw all there is: the order asked for may not be kept."""
+    for page in source.changed_since(entity, EARLIEST):
+        with reading(sync.engine) as connection:
+            seen = count_seen(connection, entity)
+        if page.total is None or seen >= page.total:
+            return
+        _keep_page(sync, entity, walk, page)
+
+
+def _keep_page(sync: SyncContext, entity: Entity, walk: _Walk, page: Changes) -> None:
+    seen = versions_of(entity, page.rows)
+    reached = walk.note(page)
+    with writing(sync.engine) as connection:
+        lock_decisions(connection)  # in one order with those who decide: nobody waits in a circle
+        if walk.run.kind is CheckKind.BASELINE:
+            seen = keep_as_seen(connection, sync, entity, page.rows, walk.run.begun_at)
+        news = unknown_among(connection, entity, seen)
+        note_changes(connection, sync, entity, news, Origin.CHECK)
+        note_page(
+            connection,
+            walk.run.check_id,
+            rows=len(page.rows),
+            news=len(news),
+            reached=reached,
+            total=page.total,
+        )
+    walk.news += len(news)
+
+
+def reason_of(error: SourceError) -> Reason:
+    """Return why a check could not go on, in one of our words."""
+    match error:
+        case RecordUnreadable():
+            return Reason.UNREADABLE
+        case SourceRefused():
+            return Reason.NEXUDUS_REFUSED
+        case SourceThrottled():
+            return Reason.NEXUDUS_BUSY
+        case _:
+            return Reason.NEXUDUS_DOWN

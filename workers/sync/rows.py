@@ -1,0 +1,209 @@
+"""Rows of the source's lists, as changes to look up.
+
+What a check works with, and how it makes news of what it found.
+
+Turns a row of a list, or a record, into its version and what it refers to. Pure.
+
+A version is what decisions depend on: that somebody was here, or changed their name, is no news.
+Values are read as in a record, so that one spelling of the source is not news against another; but
+only these few of each row, since a first look goes over hundreds of thousands.
+
+Reads several lists in turn, so that none is far behind when the reading has to stop.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from ledger.clock import Clock
+from ledger.engine import Connection, Engine
+from ledger.intake import Origin, keep_notifications
+from ledger.records import SeenVersion, note_seen
+from schemas.entity import Entity
+from schemas.fields import Flag, RecordId, SourceTime, Text
+from schemas.notification import Notification
+from schemas.reasons import Reason
+from schemas.records import Record
+from workers.source.reads import Lend
+from workers.source.records import CHANGED_BY, Changed, Changes, Row
+
+
+@dataclass(frozen=True, slots=True)
+class SyncContext:
+    """With what the source is looked at. `source` lends a way there, for one thread at a time.
+
+    `every_s` is how often, in seconds, it is checked; `lease_s` for how long one worker may be at a
+    check before another takes it over.
+    """
+
+    engine: Engine
+    source: Lend
+    clock: Clock
+    every_s: float = 300.0
+    lease_s: float = 60.0
+
+
+def note_changes(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody is written to
+    connection: Connection,
+    sync: SyncContext,
+    entity: Entity,
+    seen: Sequence[SeenVersion],
+    origin: Origin,
+    quiet: Reason | None = None,
+) -> None:
+    """Have these records read and decided on, in one transaction with keeping them as seen.
+
+    With `quiet` they are read all the same, and nobody is written to about what happened so far.
+    """
+    now = sync.clock.now()
+    note_seen(connection, entity, seen, now, quiet)
+    request_lookups(connection, sync, entity, [one.record_id for one in seen], origin)
+
+
+def request_lookups(
+    connection: Connection,
+    sync: SyncContext,
+    entity: Entity,
+    record_ids: Iterable[int],
+    origin: Origin,
+) -> None:
+    """Have these records read and decided on, as if somebody had told us of them."""
+    said = [Notification(entity, record_id) for record_id in record_ids]
+    keep_notifications(connection, said, origin, sync.clock.now())
+
+
+_ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
+
+# By its name in a record: what a row calls it, and how it is read.
+_DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
+    Entity.COURSE_MEMBER: {
+        "created_at": ("CreatedOn", _TIME),
+        "course_id": ("CourseId", _ID),
+        "coworker_id": ("CoworkerId", _ID),
+        "approved": ("Approved", _FLAG),
+        "blocked": ("Blocked", _FLAG),
+    },
+    Entity.COMPLETED_LESSON: {
+        "created_at": ("CreatedOn", _TIME),
+        "course_member_id": ("CourseMemberId", _ID),
+        "lesson_id": ("CourseLessonId", _ID),
+    },
+}
+_KEPT = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
+# What is kept beside the version, to find people by: a new name is no news.
+_NAMES = {Entity.COURSE_MEMBER: ("full_name", "CoworkerFullName")}
+
+
+def version_of_record(entity: Entity, record: Record) -> SeenVersion:
+    """Return the version of a record as it was read by its Id."""
+    values = {name: getattr(record, name) for name in _DECISIVE[entity]}
+    changed_at = values["created_at"] if entity in CHANGED_BY else record.updated_at
+    name = getattr(record, _NAMES[entity][0]) if entity in _NAMES else None
+    return _seen(record.record_id, changed_at, values, name)
+
+
+def version_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> SeenVersion:
+    """Return the version of a row of a list; `at` is its time of change. Rows may be partial."""
+    values = {name: _read(field, row.get(key)) for name, (key, field) in _DECISIVE[entity].items()}
+    name = _read(_TEXT, row.get(_NAMES[entity][1])) if entity in _NAMES else None
+    return _seen(record_id, at, values, name)
+
+
+def versions_of(entity: Entity, changed: Iterable[Changed]) -> list[SeenVersion]:
+    """Return the versions of one page of changes."""
+    return [version_of_row(entity, one.record_id, one.at, one.row) for one in changed]
+
+
+def _seen(
+    record_id: int, changed_at: datetime, values: Mapping[str, Any], name: object
+) -> SeenVersion:
+    return SeenVersion(
+        record_id,
+        changed_at,
+        _digest(values),
+        is_whole=None not in values.values(),
+        **{kept: values[kept] for kept in _KEPT if kept in values},
+        full_name=(name.strip() or None) if isinstance(name, str) else None,
+    )
+
+
+def _read(field: fields.Field[Any], value: object) -> object:
+    with suppress(ValidationError):
+        return field.deserialize(value)
+    return None
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    # Seconds: a list may leave out the fractions that a record has (contract, section 2.9).
+    texts = (
+        value.replace(microsecond=0).isoformat() if isinstance(value, datetime) else str(value)
+        for value in values.values()
+    )
+    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class ListProgress:
+    """How far a list was looked at, page by page, told by its own times.
+
+    A list that does not keep the order asked for may bring earlier rows to its end: of it nothing
+    is looked at beyond `since` before it ends.
+    """
+
+    since: datetime
+    reached: datetime = field(init=False)
+    is_ordered: bool = True
+
+    def __post_init__(self) -> None:
+        self.reached = self.since
+
+    def note(self, page: Changes) -> None:
+        """Note that a page was looked at."""
+        moments = [row.at for row in page.rows]
+        if moments != sorted(moments) or (moments and moments[-1] < self.reached):
+            self.is_ordered, self.reached = False, self.since
+        elif moments and self.is_ordered:
+            # The list begins again with the whole minute in which a page ended.
+            minute = moments[-1].replace(second=0, microsecond=0)
+            self.reached = max(self.reached, minute)
+
+
+@dataclass(slots=True)
+class Walk:
+    """One list, and up to when all of it was looked at."""
+
+    entity: Entity
+    since: datetime
+    pages: Iterator[Changes]
+    progress: ListProgress = field(init=False)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.progress = ListProgress(self.since)
+
+
+def interleave(ways: Collection[Walk]) -> Iterator[tuple[Walk, Changes]]:
+    """Yield the pages of all lists, each time of the one that is furthest behind.
+
+    Raises as the lists do.
+    """
+    while going := [way for way in ways if not way.ended]:
+        way = min(going, key=lambda one: one.progress.reached)
+        page = next(way.pages, None)
+        if page is None:
+            way.ended = True
+            continue
+        yield way, page
+        way.progress.note(page)  # the caller asks for the next page once it has kept this one
+
+
+def reached_by(ways: Collection[Walk], until: datetime) -> datetime:
+    """Return up to when all lists were looked at; `until` if all were, to their end."""
+    return min(
+        (until if way.ended else min(way.progress.reached, until) for way in ways), default=until
+    )

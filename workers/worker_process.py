@@ -1,0 +1,124 @@
+"""One worker process: what it holds, made after the fork and never shared.
+
+What one worker child holds: made after the fork, in the child, and never shared with another.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from ledger.clock import SYSTEM_CLOCK, Clock
+from ledger.controls import KeyCheck
+from ledger.migrate import RevisionWatch
+from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
+from schemas.settings import Settings
+from workers.context import Context, SharedConfig, make_context
+from workers.heartbeat import Heartbeat
+from workers.shared_state import SharedState
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not get ready ends
+_LOOK_EVERY_S = 0.5  # whether the worker is stopping
+MOST_PAUSE_S = _LONGEST_PAUSE_S + _LOOK_EVERY_S
+
+_log = structlog.get_logger("worker")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """One process that works."""
+
+    context: Context
+    heartbeat: Heartbeat
+    watch: RevisionWatch
+    key: KeyCheck
+    shared: SharedState
+
+
+_children: list[WorkerProcess] = []  # none or one: a process is one child
+
+
+def begin_process(
+    settings: Settings,
+    foundation: SharedConfig,
+    shared: SharedState,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Make this process able to work, or end it after a pause, so that another takes its place.
+
+    The pause grows while one child after the other fails. Only the first failure is logged.
+
+    Raises:
+        SystemExit: the process could not be made able to work.
+    """
+    try:
+        become_process(settings, foundation, shared, clock)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a child that stays fails every task
+        failures = shared.count_failure()
+        if failures == 1:
+            _log_failure(error)
+        left_s = min(_FIRST_PAUSE_S * 2.0 ** (failures - 1), _LONGEST_PAUSE_S)
+        while left_s > 0 and not shared.is_stopping():
+            clock.sleep(min(left_s, _LOOK_EVERY_S))
+            left_s -= _LOOK_EVERY_S
+        raise SystemExit(1) from None
+    failures = shared.forget_failures()
+    if failures:
+        _log.info("child.ready", failures=failures)
+
+
+def _log_failure(error: Exception) -> None:
+    is_ours = isinstance(error, CoursebellError)
+    _log.error(
+        "child.unready",
+        error=str(error) if is_ours else frames_of(error),
+        next_step=getattr(error, "next_step", None) or "Fix what the error names.",
+        then="The worker tries again by itself, at least every 30 seconds.",
+    )
+
+
+def become_process(
+    settings: Settings, foundation: SharedConfig, shared: SharedState, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Make this process able to work. Called once, after the fork.
+
+    Raises:
+        LedgerUnavailable: the ledger's file cannot be made.
+    """
+    leave_process()
+    context = make_context(settings, foundation, clock=clock, is_stopping=shared.is_stopping)
+    heartbeat = Heartbeat(context.engine, "worker", clock, Path(settings.data_dir))
+    key = KeyCheck(context.engine, foundation.secret_key)
+    watch = RevisionWatch(context.engine, clock)
+    _children.append(WorkerProcess(context, heartbeat, watch, key, shared))
+
+
+def this_process() -> WorkerProcess:
+    """Return what this process works with.
+
+    Raises:
+        LedgerUnavailable: this process has not been made ready, or the ledger cannot be written.
+        ConfigurationError: the ledger has been upgraded to tables that this code must not use, or
+            belongs to another secret key.
+    """
+    if not _children:
+        raise LedgerUnavailable("this process is not ready to work")
+    child = _children[0]
+    child.watch.check()
+    child.key.check(child.context.clock.now())
+    child.heartbeat.begin()
+    return child
+
+
+def task_started(task: str) -> None:
+    """Note that this process starts a task, before the task reads what is due."""
+    for child in _children:
+        child.context.wakeup.task_started(task)
+
+
+def leave_process() -> None:
+    """Let go of everything, at the end of the process."""
+    while _children:
+        child = _children.pop()
+        child.heartbeat.close()
+        child.context.close()
