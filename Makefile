@@ -9,7 +9,7 @@ SOURCES := service workers ledger schemas sandbox tests bench
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test stops kills bench check format lock image
 
-help:  ## list what can be done here
+help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(OLDEST_PIP)  ## install everything into .venv, from the hash-pinned lock
@@ -27,22 +27,22 @@ $(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
 	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes --upgrade --target $@ -r $<
 	@mkdir -p $@ && touch $@
 
-demo: $(STAMP)  ## show the whole job on this machine, with a stand-in Nexudus and mailbox
+demo: $(STAMP)  ## run the demo, with a stand-in Nexudus and a mailbox
 	@exec $(BIN)/coursebell demo
 
-# Half of the time of most tests is waiting for other processes, so four run at once on two cores.
+# Most tests wait for other processes half of the time, so four run at once on two cores.
 test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
 	@COURSEBELL_TEST_STOPS=20 $(BIN)/python -m pytest -q -k stopped_while_it_sends tests/e2e/test_planned_stops.py
 
-kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and count the damage (about ten minutes)
+kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and count what was lost or repeated (about ten minutes)
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/endurance/kills.py
 
-bench: $(STAMP)  ## measure how little is asked of Nexudus, and how fast (about ten minutes)
+bench: $(STAMP)  ## measure requests to Nexudus, and speed (about ten minutes)
 	@$(BIN)/python -m bench.source_economy
-	@$(BIN)/python -m bench.first_look
+	@$(BIN)/python -m bench.baseline
 
 check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/ruff format --check $(SOURCES)
@@ -51,7 +51,7 @@ check: $(STAMP)  ## format, lint, types, import order
 	@$(BIN)/mypy --explicit-package-bases tests bench
 	@$(BIN)/lint-imports --no-cache
 
-format: $(STAMP)  ## put the code into its format
+format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 

@@ -1,1 +1,1 @@
-"""Measurements that are printed and never asserted. Loopback only; each ends by itself."""
+"""Measurements that are printed and never asserted, over loopback only."""

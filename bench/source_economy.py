@@ -1,9 +1,9 @@
-"""How many questions a burst of finished lessons costs the source, and how fast it is worked off.
+"""Measure how many requests a burst of finished lessons costs, and how long it takes.
 
-`python -m bench.source_economy` starts the stand-in with a crowd, tells the ledger of all their
-finished lessons in random order, and works the look-ups off as two worker children would, over real
-HTTP. A naive client asks six times for each lesson: the completion, its lesson, the enrolment, the
-course, the person, and the lessons done.
+`python -m bench.source_economy` starts the stand-in with a crowd, notifies the ledger of all their
+finished lessons in random order, and processes the lookups as two worker children would, over real
+HTTP. A naive client makes six requests for each lesson: the completion, its lesson, the enrolment,
+the course, the person, and the lessons done.
 """
 
 import argparse
@@ -52,7 +52,7 @@ crowd: {{people: {members}, courses: {courses}, lessons: 12, enrolments: {member
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """So many lessons, finished by so many members over so many courses."""
+    """How many lessons are finished, by how many members, over how many courses."""
 
     lessons: int
     members: int
@@ -61,20 +61,20 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One stand-in and one ledger, and who works between them."""
+    """One stand-in, one ledger, and the children that work between them."""
 
     sandbox: Running
     engine: Engine
     children: tuple[Context, ...]
 
-    def tell(self, record_ids: list[int]) -> None:
-        """Let the ledger be told of these finished lessons."""
+    def notify(self, record_ids: list[int]) -> None:
+        """Notify the ledger of these finished lessons."""
         news = [Notification(Entity.COMPLETED_LESSON, one) for one in record_ids]
         with writing(self.engine) as connection:
             keep_notifications(connection, news, Origin.RELAY, datetime.now(UTC))
 
     def work(self) -> float:
-        """Work everything off with all children at once; return the seconds it took."""
+        """Process everything with all children at once; return the seconds it took."""
         began = time.monotonic()
         threads = [threading.Thread(target=self._child, args=(one,)) for one in self.children]
         for thread in threads:
@@ -94,23 +94,23 @@ class Bench:
             time.sleep(0.2)
 
     def reads(self) -> int:
-        """Return how many questions the stand-in was asked."""
+        """Return how many requests the stand-in received."""
         return int(self.sandbox.get("/sandbox/reads").json()["total"])
 
     def done(self) -> int:
-        """Return how many look-ups are done."""
+        """Return how many lookups are done."""
         with reading(self.engine) as connection:
             counted = tally(connection, datetime.now(UTC)).lookups
         return sum(counted.get(LookupState.DONE, {}).values())
 
 
 def main() -> int:
-    """Measure what was asked for and print it."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lessons", type=int, default=1000)
     parser.add_argument("--members", type=int, default=200)
     parser.add_argument("--courses", type=int, default=10)
-    parser.add_argument("--no-quota", action="store_true", help="leave out the slow part")
+    parser.add_argument("--no-quota", action="store_true", help="skip the slow part")
     asked = parser.parse_args()
     burst = Burst(asked.lessons, asked.members, asked.courses)
     structlog.configure(processors=[drop_logs])
@@ -129,7 +129,7 @@ def _count(burst: Burst, name: str, *, proved: bool) -> None:
         if proved:
             rest = _prove(bench, rest)
         before = bench.reads()
-        bench.tell(rest)
+        bench.notify(rest)
         bench.work()
         asked = bench.reads() - before
         say(f"  {name}: {asked} GETs for {len(rest)} events, {asked / len(rest):.3f} each")
@@ -141,7 +141,7 @@ def _pace(burst: Burst) -> None:
         bench = opened(stack, _seed(burst), REAL)
         bench.sandbox.post("/sandbox/misbehaviours", name="quota", on=True)
         news = _news(burst)
-        bench.tell(news)
+        bench.notify(news)
         took_s = bench.work()
         quota = bench.sandbox.get("/sandbox/quota").json()
         say(
@@ -196,8 +196,8 @@ def _news(burst: Burst) -> list[int]:
 
 
 def _prove(bench: Bench, news: list[int]) -> list[int]:
-    """Let some lessons be looked up, so that there is something to try; return the others."""
-    bench.tell(news[:5])
+    """Look some lessons up, so that the probe has records to compare; return the others."""
+    bench.notify(news[:5])
     bench.work()
     patience = Patience(Urgency.WORK, time.monotonic() + 60, lambda: None)
     with bench.children[0].sources.lend(patience) as source:

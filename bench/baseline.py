@@ -1,8 +1,8 @@
-"""What the first look at a large tenant costs, and what a check costs there afterwards.
+"""Measure the baseline of a large tenant, and a poll of it afterwards.
 
-`python -m bench.first_look` starts the stand-in with a crowd and its real quota, and lets a check
-run until it is done; then some lessons are finished, and it is checked again. Memory is that of the
-process that checks.
+`python -m bench.baseline` starts the stand-in with a crowd and its real quota, and polls until the
+baseline is complete; then some lessons are finished, and it polls again. Memory is that of the
+polling process.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--completions", type=int, default=100_000)
-    parser.add_argument("--no-quota", action="store_true", help="as fast as it goes")
+    parser.add_argument("--no-quota", action="store_true", help="run without the quota")
     asked = parser.parse_args()
     structlog.configure(processors=[drop_logs])
     enrolments = asked.completions // 10
@@ -45,25 +45,25 @@ def main() -> int:
         bench = opened(stack, world, FAST if asked.no_quota else REAL)
         if not asked.no_quota:
             bench.sandbox.post("/sandbox/misbehaviours", name="quota", on=True)
-        _first_look(bench)
-        _check_again(bench)
+        _measure_baseline(bench)
+        _measure_poll(bench)
     return 0
 
 
-def _first_look(bench: Bench) -> None:
+def _measure_baseline(bench: Bench) -> None:
     before, began = _memory_mb(), time.monotonic()
     slices = _until_done(bench)
     took_s = time.monotonic() - began
     with reading(bench.engine) as connection:
         rows = {entity.value: count_seen(connection, entity) for entity in FOLLOWED}
     say(
-        f"first look: {rows}, {bench.reads()} requests, {took_s:.0f} s in {slices} turns; "
+        f"baseline: {rows}, {bench.reads()} requests, {took_s:.0f} s in {slices} runs; "
         f"memory {before} MB before, {_memory_mb()} MB at most"
     )
     say(f"  the stand-in says {bench.sandbox.get('/sandbox/quota').json()}")
 
 
-def _check_again(bench: Bench) -> None:
+def _measure_poll(bench: Bench) -> None:
     moment = datetime.now(UTC)
     for number in range(_FRESH):
         bench.sandbox.post(
@@ -76,7 +76,7 @@ def _check_again(bench: Bench) -> None:
     tools = bench.children[0].sync
     done = poll_all(SyncContext(bench.engine, tools.source, HandClock(later)), for_s=60)
     say(
-        f"a check with {_FRESH} new rows: {done.news} news, {bench.reads() - asked} requests, "
+        f"a poll with {_FRESH} new rows: {done.news} changes, {bench.reads() - asked} requests, "
         f"{time.monotonic() - began:.2f} s; memory {before} MB before, {_memory_mb()} MB at most"
     )
 
@@ -89,7 +89,7 @@ def _until_done(bench: Bench) -> int:
 
 
 def _memory_mb() -> int:
-    """Return the most that this process ever had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
