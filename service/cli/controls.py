@@ -308,5 +308,7 @@ def _number(actions: Sequence[HeldAction]) -> str:
 
 
 def _plain(action: HeldAction, *, whole: bool) -> dict[str, object]:
-    email = action.email if whole else shortened(action.email)
-    return asdict(action) | {"email": email}
+    plain = asdict(action)
+    plain["email"] = action.email if whole else shortened(action.email)
+    plain["subject"] = plain.pop("title")
+    return plain

@@ -235,10 +235,18 @@ def _as_plain(one: PersonHistory, *, whole: bool) -> dict[str, object]:
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
         "with_sending": {str(action_id): fate for action_id, fate in one.fates.items()},
         "events": [
-            {"course": each.course, "lesson": each.lesson, **asdict(each.event)}
+            {"course": each.course, "lesson": each.lesson, **_plain_event(each.event)}
             for each in one.told
         ],
     }
+
+
+def _plain_event(event: EventView) -> dict[str, object]:
+    """Return an event for programs, which know the title of an email as its subject."""
+    actions = [asdict(action) for action in event.actions]
+    for action in actions:
+        action["subject"] = action.pop("title")
+    return asdict(event) | {"actions": actions}
 
 
 def _has_outdated(told: list[Narration], now: datetime) -> bool:

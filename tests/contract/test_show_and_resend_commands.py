@@ -117,6 +117,7 @@ def test_in_observe_mode_every_listed_email_can_be_looked_at(desk: Desk) -> None
     [email] = desk.told("held")["actions"]
     shown = desk.run("show", str(email["action_id"]))
     assert shown.exit_code == 0, shown.output
+    assert f"Subject:    {email['subject']}\n" in shown.stdout
     head, _, text = shown.stdout.partition("\n\n")
     assert f"Held for a person: {EXPLANATIONS[Reason.OBSERVE].sentence} [observe]" in head
     assert "To:         Person 1 <p***@example.org>" in head

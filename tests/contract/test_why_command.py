@@ -183,6 +183,8 @@ def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
     assert told_of_first.count("After `coursebell mode sending` it goes at once") == 2
     [plain] = told("1")
     assert set(plain["with_sending"].values()) == {"goes at once"}
+    shown = [action for event in plain["events"] for action in event["actions"]]
+    assert all(action["subject"] and "title" not in action for action in shown)
     space.choose(Mode.SENDING)
     assert "After `coursebell mode sending`" not in run("1").stdout
 
