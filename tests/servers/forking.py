@@ -1,8 +1,8 @@
-"""Starts our programs as forks of one process that has loaded them.
+"""Starts our programs as forks of one process that has imported them.
 
-To load them takes 1.5 s of CPU and most tests are not about that. What is started is a process as
-any other: with its own session, environment, folder, streams and signals, to be killed at will.
-Where a variable is set that only a new interpreter reads (PYTHON…), there is one.
+Importing takes over a second of CPU for each process, and few tests are about it. A fork is a
+process like any other, with its own session, environment, folder, streams and signals, and can be
+killed. Where a variable is set that only a new interpreter reads (PYTHON…), one is started.
 """
 
 import atexit
@@ -12,6 +12,8 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
+import re
 import runpy
 import select
 import signal
@@ -24,14 +26,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
+import ledger
+import sandbox
+import schemas
+import service
+import workers
+
 ROOT = Path(__file__).parents[2]
-# The programs that are started, without their `__main__`, which each fork runs for itself.
-_LOADED = (
-    "service.cli",
-    "sandbox.program",
-    "tests.contract.ledger_rig",
-    "workers.source.client",
-)
+# Every module of these is loaded before the first fork, except those that run a program.
+_PACKAGES = (service, workers, ledger, schemas, sandbox)
+_PROGRAMS = re.compile(r"\.__main__$|^service\.rsgi$|^workers\.entry$|^ledger\.migrations\b")
+_OF_TESTS = ("tests.contract.ledger_rig",)
 _LARGEST_REQUEST = 1 << 18
 _MOST_FILES = 256
 _READ_AT_START = frozenset({"PYTHONIOENCODING", "PYTHONUTF8", "PYTHONPATH", "PYTHONWARNINGS"})
@@ -152,6 +157,16 @@ def _loaded_program() -> socket.socket:
     return ours
 
 
+def modules_to_load() -> list[str]:
+    """Return every module that a program may import, except those that are programs themselves."""
+    found = [
+        module.name
+        for package in _PACKAGES
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    return [*(name for name in found if not _PROGRAMS.search(name)), *_OF_TESTS]
+
+
 def _serve(requests: socket.socket) -> tuple[str, list[str]]:
     """Fork for each request. Returns in the forks only: the module to run, and its arguments."""
     # Ctrl-C is for pytest, which ends us.
@@ -209,7 +224,7 @@ def _become(streams: list[int], environment: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    for name in _LOADED:
+    for name in modules_to_load():
         importlib.import_module(name)
     wanted, arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
     sys.argv = [wanted, *arguments]
