@@ -1,13 +1,11 @@
 """Reads of many records at once: for comparisons with Nexudus, and to find members by name."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -23,7 +21,16 @@ from sqlalchemy import (
 )
 
 from ledger.engine import portions
-from ledger.records import IS_HERE, REFERENCES, WAS_READ, WAS_SEEN, SeenVersion
+from ledger.records import (
+    IS_HERE,
+    REFERENCES,
+    WAS_READ,
+    WAS_SEEN,
+    SeenVersion,
+    StoredRecord,
+    stored_in,
+    stored_where,
+)
 from ledger.tables import events, lookups, records
 from schemas.actions import LookupState
 from schemas.entity import NO_REFERENCES, Entity, References
@@ -167,34 +174,18 @@ _TO_THE_SECOND = len("2026-03-03T12:00:00")  # as records are kept, always in UT
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A record as lists showed it. `reason`: why no email is sent about it; `decided`: a digest."""
+class SeenState:
+    """What lists showed of a record. `suppressed_reason`: why no email is sent about it."""
 
-    reason: str | None = None
+    suppressed_reason: str | None = None
     gone_at: datetime | None = None
     references: References = NO_REFERENCES
     changed_at: datetime | None = None
-    decided: str | None = None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A record as it was last read by its Id. `is_decided`: events were decided from it."""
-
-    entity: Entity
-    values: Mapping[str, Any]
-    gone_at: datetime | None = None
-    is_decided: bool = True
-    references: References = NO_REFERENCES
-
-    @cached_property
-    def record(self) -> Record:
-        """The record itself, loaded when it is first asked for."""
-        return load_record(self.entity, self.values)
+    decided_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LookupStatus:
     """The state of a lookup, and why it waits or failed."""
 
     state: str
@@ -202,97 +193,87 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """All that the ledger has of one record."""
+class KnownRecord:
+    """Everything the ledger knows about one record."""
 
-    seen: Seen | None = None
-    kept: Kept | None = None
-    asked: Asked | None = None
+    seen: SeenState | None = None
+    stored: StoredRecord | None = None
+    lookup: LookupStatus | None = None
 
     @property
     def is_here(self) -> bool:
-        """Say whether the record exists, as far as the ledger knows."""
-        return any(one is not None and one.gone_at is None for one in (self.seen, self.kept))
+        """Whether the record exists, as far as the ledger knows."""
+        return any(one is not None and one.gone_at is None for one in (self.seen, self.stored))
 
     @property
     def references(self) -> References:
         """What the record refers to, as far as the ledger knows."""
         found = NO_REFERENCES
-        for one in (self.seen, self.kept):
+        for one in (self.seen, self.stored):
             if one is not None and one.gone_at is None:
                 found = found.or_else(one.references)
         return found
 
     @property
     def is_under_way(self) -> bool:
-        """Say whether a worker is about to read it."""
-        return self.asked is not None and self.asked.state not in _FINISHED
+        """Whether a worker is about to read it."""
+        return self.lookup is not None and self.lookup.state not in _FINISHED
 
     @property
     def has_failed(self) -> bool:
-        """Say whether its last lookup failed and is not repeated by itself."""
-        return self.asked is not None and self.asked.state == LookupState.FAILED
+        """Whether its last lookup failed and is not retried."""
+        return self.lookup is not None and self.lookup.state == LookupState.FAILED
 
     @property
     def reason(self) -> Reason | None:
-        """Why the last lookup of it found nothing."""
-        finished = None if self.is_under_way else self.asked
+        """Why its last lookup found nothing."""
+        finished = None if self.is_under_way else self.lookup
         return Reason(finished.reason) if finished is not None and finished.reason else None
 
 
 def known_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
-) -> dict[int, Known]:
-    """Return what is known of these records, also if gone; nothing of those never heard of."""
-    rows = {row.record_id: row for row in _rows(connection, records, entity, record_ids)}
-    asked = {
-        row.record_id: Asked(row.state, row.reason)
+) -> dict[int, KnownRecord]:
+    """Return what is known of these records, gone ones included; unknown ones are left out."""
+    lookup_of = {
+        row.record_id: LookupStatus(row.state, row.reason)
         for row in _rows(connection, lookups, entity, record_ids)
     }
-    found = {one: Known(asked=asked.get(one)) for one in asked.keys() - rows.keys()}
-    for record_id, row in rows.items():
+    found = {record_id: KnownRecord(lookup=one) for record_id, one in lookup_of.items()}
+    for row in _rows(connection, records, entity, record_ids):
         seen = None
         if row.seen_at is not None:
-            seen = Seen(
+            seen = SeenState(
                 row.suppressed_reason,
                 row.gone_at,
                 References.of(row),
                 row.changed_at,
                 row.decided_digest,
             )
-        kept = None if row.fetched_at is None else _kept(entity, row)
-        found[record_id] = Known(seen, kept, asked.get(record_id))
+        stored = None if row.fetched_at is None else stored_in(row)
+        found[row.record_id] = KnownRecord(seen, stored, lookup_of.get(row.record_id))
     return found
 
 
-def kept_among(
-    connection: Connection, entity: Entity, record_ids: Collection[int]
-) -> dict[int, Kept]:
-    """Return these records as they were last read by their Ids, also if gone."""
-    rows = _rows(connection, records, entity, record_ids)
-    return {row.record_id: _kept(entity, row) for row in rows if row.fetched_at is not None}
-
-
-def kept_below(
+def records_below(
     connection: Connection, entity: Entity, column: str, parent_ids: Collection[int]
-) -> dict[int, Kept]:
-    """Return the records that refer to one of these in that column, also if gone."""
-    rows = _rows(connection, records, entity, parent_ids, column)
-    return {row.record_id: _kept(entity, row) for row in rows if row.fetched_at is not None}
+) -> dict[int, StoredRecord]:
+    """Return the read records that refer to one of these in `column`, gone ones included, by Id."""
+    found: dict[int, StoredRecord] = {}
+    for some in portions(parent_ids):
+        found |= stored_where(connection, entity, records.c[column].in_(some))
+    return found
 
 
-def kept_created(
+def records_created(
     connection: Connection, entity: Entity, since: datetime, until: datetime
-) -> dict[int, Kept]:
+) -> dict[int, StoredRecord]:
     """Return the records created then, or up to a day before or after, that are not gone."""
     # Whole days, so that the collation of the database cannot matter.
     first, last = since - timedelta(days=1), until + timedelta(days=2)
     created = records.c.record["CreatedOn"].as_string()
-    then = created.between(first.date().isoformat(), last.date().isoformat())
-    rows = connection.execute(
-        select(records).where(records.c.entity == entity, WAS_READ, IS_HERE, then)
-    )
-    return {row.record_id: _kept(entity, row) for row in rows}
+    between = created.between(first.date().isoformat(), last.date().isoformat())
+    return stored_where(connection, entity, IS_HERE & between)
 
 
 def count_created(connection: Connection, entity: Entity, since: datetime, until: datetime) -> int:
@@ -347,21 +328,12 @@ def courses_of_enrolments(connection: Connection) -> dict[int, int]:
     return {row.record_id: row.course_id for row in _streamed(connection, every)}
 
 
-def _kept(entity: Entity, row: Row[Any]) -> Kept:
-    is_decided = row.decided_upto is not None
-    return Kept(entity, row.record, row.gone_at, is_decided, References.of(row))
-
-
 def _rows(
-    connection: Connection,
-    table: Table,
-    entity: Entity,
-    ids: Collection[int],
-    column: str = "record_id",
+    connection: Connection, table: Table, entity: Entity, record_ids: Collection[int]
 ) -> Iterator[Row[Any]]:
-    for some in portions(ids):
-        meant: list[ColumnElement[bool]] = [table.c.entity == entity, table.c[column].in_(some)]
-        yield from connection.execute(select(table).where(*meant))
+    for some in portions(record_ids):
+        wanted = select(table).where(table.c.entity == entity, table.c.record_id.in_(some))
+        yield from connection.execute(wanted)
 
 
 def _streamed(connection: Connection, statement: Any) -> Iterator[Row[Any]]:  # noqa: ANN401 - a Select of any columns

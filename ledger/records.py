@@ -5,9 +5,10 @@ asked about or decided on needs no further read; any other is a change. What was
 began, or was imported, carries the reason why no email is written about it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
@@ -15,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, 
 from ledger.engine import Insert, insert_into, portions
 from ledger.intake import newest_notification
 from ledger.tables import listings, notifications, records
-from schemas.entity import Entity, References
+from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.records import Record, dump_record, load_record
@@ -30,17 +31,24 @@ WAS_SEEN = records.c.seen_at.is_not(None)  # by a list, or decided on
 IS_HERE = records.c.gone_at.is_(None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredRecord:
-    """The last accepted version of a record. `gone_at` is set once Nexudus no longer has it.
+    """The last version of a record that was read by Id. `gone_at`: when it no longer existed.
 
-    `is_decided`: some version of it was read and decided on.
+    `is_decided`: some version of it was decided on. `references` are those of this version.
     """
 
-    record: Record
+    entity: Entity
+    values: Mapping[str, Any]
     fetched_at: datetime
-    gone_at: datetime | None
+    gone_at: datetime | None = None
     is_decided: bool = False
+    references: References = NO_REFERENCES
+
+    @cached_property
+    def record(self) -> Record:
+        """The record itself. Loaded on first use, as comparisons read many and use few."""
+        return load_record(self.entity, self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,21 +295,20 @@ def stored_where(
     connection: Connection, entity: Entity, where: ColumnElement[bool]
 ) -> dict[int, StoredRecord]:
     """Return the records that were read and meet a condition on `records`, by Id."""
-    columns = (records.c.fetched_at, records.c.gone_at, records.c.decided_upto)
-    rows = connection.execute(
-        select(records.c.record_id, records.c.record, *columns).where(
-            records.c.entity == entity, WAS_READ, where
-        )
+    rows = connection.execute(select(records).where(records.c.entity == entity, WAS_READ, where))
+    return {row.record_id: stored_in(row) for row in rows}
+
+
+def stored_in(row: Row[Any]) -> StoredRecord:
+    """Return the stored record in a full row of `records`; it must have been read by Id."""
+    return StoredRecord(
+        Entity(row.entity),
+        row.record,
+        row.fetched_at,
+        row.gone_at,
+        row.decided_upto is not None,
+        References.of(row),
     )
-    return {
-        row.record_id: StoredRecord(
-            load_record(entity, row.record),
-            row.fetched_at,
-            row.gone_at,
-            row.decided_upto is not None,
-        )
-        for row in rows
-    }
 
 
 def references_of(connection: Connection, entity: Entity, record_id: int) -> References:

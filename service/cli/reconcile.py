@@ -12,7 +12,8 @@ import click
 import structlog
 
 from ledger.engine import reading
-from ledger.record_queries import courses_of_enrolments, kept_among
+from ledger.record_queries import courses_of_enrolments
+from ledger.records import records_of
 from schemas.entity import Entity
 from schemas.fields import LARGEST_ID
 from service.cli.common import (
@@ -111,7 +112,7 @@ def _unknown(sync: SyncContext, found: Comparison, patience: Patience) -> list[i
     met = {one.row.references.course_id for one in found.of(*Way)}
     if not asked <= met:
         with reading(sync.engine) as connection:
-            met |= kept_among(connection, Entity.COURSE, asked).keys()
+            met |= records_of(connection, Entity.COURSE, asked).keys()
             met |= set(courses_of_enrolments(connection).values())
     if not asked <= met:
         with sync.source(patience) as source:

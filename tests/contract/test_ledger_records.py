@@ -25,7 +25,7 @@ from ledger.records import (
 from schemas.entity import CoworkerKind, Entity, References
 from schemas.notification import Notification
 from schemas.reasons import Reason
-from schemas.records import CompletedLesson, CourseMember, Lesson, Record, load_record
+from schemas.records import CompletedLesson, CourseMember, Lesson, Record, dump_record, load_record
 from tests.contract.ledger_rig import ANA, COURSE, MEMBER, NOW, at, at_once, minutes
 
 ENROLMENT = CourseMember(
@@ -103,6 +103,12 @@ def enrolment(engine: Engine, record_id: int = MEMBER) -> StoredRecord | None:
         return record_of(connection, Entity.COURSE_MEMBER, record_id)
 
 
+def read(record: CourseMember, fetched_at: datetime, gone_at: datetime | None) -> StoredRecord:
+    values = dump_record(Entity.COURSE_MEMBER, record)
+    references = References.of(record)
+    return StoredRecord(Entity.COURSE_MEMBER, values, fetched_at, gone_at, references=references)
+
+
 def present(engine: Engine, member: int = MEMBER) -> list[int]:
     with reading(engine) as connection:
         below = ("course_member_id", member)
@@ -118,7 +124,7 @@ def listed(engine: Engine) -> datetime | None:
 def test_a_record_comes_back_as_it_was_accepted(ledger_engine: Engine) -> None:
     assert enrolment(ledger_engine) is None
     accept(ledger_engine, ENROLMENT, at(3))
-    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(3), None)
+    assert enrolment(ledger_engine) == read(ENROLMENT, at(3), None)
 
 
 def test_a_record_of_another_kind_with_the_same_id_is_another_record(
@@ -133,14 +139,14 @@ def test_a_newer_version_takes_the_place_of_an_older(ledger_engine: Engine) -> N
     accept(ledger_engine, ENROLMENT, at(1))
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
-    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), None)
+    assert enrolment(ledger_engine) == read(newer, at(6), None)
 
 
 def test_an_older_version_never_takes_the_place_of_a_newer(ledger_engine: Engine) -> None:
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
     accept(ledger_engine, ENROLMENT, at(7))
-    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), None)
+    assert enrolment(ledger_engine) == read(newer, at(6), None)
 
 
 def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
@@ -153,7 +159,7 @@ def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
 def test_the_same_version_read_again_is_fresh_again(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     accept(ledger_engine, ENROLMENT, at(50))
-    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(50), None)
+    assert enrolment(ledger_engine) == read(ENROLMENT, at(50), None)
 
 
 def test_a_record_that_is_gone_stays_known_with_the_time_it_was_missed_first(
@@ -162,7 +168,7 @@ def test_a_record_that_is_gone_stays_known_with_the_time_it_was_missed_first(
     accept(ledger_engine, ENROLMENT, at(1))
     gone(ledger_engine, MEMBER, at(2))
     gone(ledger_engine, MEMBER, at(3))
-    assert enrolment(ledger_engine) == StoredRecord(ENROLMENT, at(1), at(2))
+    assert enrolment(ledger_engine) == read(ENROLMENT, at(1), at(2))
 
 
 def test_a_record_never_seen_cannot_be_gone(ledger_engine: Engine) -> None:
@@ -177,9 +183,9 @@ def test_a_record_that_comes_back_is_there_again_and_an_old_version_brings_none_
     accept(ledger_engine, newer, at(6))
     gone(ledger_engine, MEMBER, at(7))
     accept(ledger_engine, ENROLMENT, at(8))
-    assert enrolment(ledger_engine) == StoredRecord(newer, at(6), at(7))
+    assert enrolment(ledger_engine) == read(newer, at(6), at(7))
     accept(ledger_engine, newer, at(9))
-    assert enrolment(ledger_engine) == StoredRecord(newer, at(9), None)
+    assert enrolment(ledger_engine) == read(newer, at(9), None)
 
 
 def test_a_list_is_all_there_is(ledger_engine: Engine) -> None:

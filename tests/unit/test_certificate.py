@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ledger.outcomes import Effect, Happened, Link
-from ledger.record_queries import Asked, Kept, Known, Seen
+from ledger.record_queries import KnownRecord, LookupStatus, SeenState
+from ledger.records import StoredRecord
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.errors import SourceUnavailable
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
@@ -53,24 +54,26 @@ HERE = Evidence(WINDOW, LATER, listed=frozenset({REF}), names=Names(courses=COUR
 ELSEWHERE = References(1234, 77)
 
 
-def kept(
+def stored(
     record: CourseMember | CompletedLesson,
     gone_at: datetime | None = None,
     *,
     is_decided: bool = True,
-) -> Kept:
+) -> StoredRecord:
     """Return a record as it was read."""
     is_member = isinstance(record, CourseMember)
     entity = Entity.COURSE_MEMBER if is_member else Entity.COMPLETED_LESSON
     values = dump_record(entity, record)
-    return Kept(entity, values, gone_at, is_decided, References.of(record))
+    return StoredRecord(entity, values, NOON, gone_at, is_decided, References.of(record))
 
 
 def knowing(
-    kept: Kept | None = None, asked: Asked | None = None, seen: Seen | None = None
+    stored: StoredRecord | None = None,
+    lookup: LookupStatus | None = None,
+    seen: SeenState | None = None,
 ) -> Evidence:
     """Return a ledger that knows this of the enrolment, and of nothing that came of it."""
-    return replace(HERE, known={REF: Known(seen, kept, asked)})
+    return replace(HERE, known={REF: KnownRecord(seen, stored, lookup)})
 
 
 def happened(key: str = ENROLLED, reason: str | None = None, **different: object) -> Happened:
@@ -115,13 +118,13 @@ def here_with(
     event: Happened | None = None,
     done: Effect | None = None,
     member: CourseMember = MEMBER,
-    asked: Asked | None = None,
+    lookup: LookupStatus | None = None,
 ) -> Evidence:
     """Return a ledger that read one enrolment, which led to this."""
     events = {} if event is None else {event.key: event}
     links = frozenset({Link(1, 5)} if done is not None else set())
     return replace(
-        knowing(kept(member), asked),
+        knowing(stored(member), lookup),
         events=events,
         event_ids=frozenset(one.event_id for one in events.values()),
         effects={} if done is None else {5: done},
@@ -132,7 +135,7 @@ def here_with(
 def certified(rows: list[ListRow], here: Evidence) -> Certificate:
     """Assemble what a source and a database count like that."""
     stated = {entity: sum(row.entity is entity for row in rows) for entity in FOLLOWED}
-    read = [one.kept for one in here.known.values() if one.kept and one.kept.gone_at is None]
+    read = [one.stored for one in here.known.values() if one.stored and one.stored.gone_at is None]
     stock = Stock(
         {entity: sum(one.entity is entity for one in read) for entity in FOLLOWED},
         len(here.events),
@@ -186,53 +189,53 @@ FATES: dict[str, tuple[Evidence, Fate, str | None, Kind | None]] = {
         Kind.NO_RECORD,
     ),
     "blocked": (here_with(member=replace(MEMBER, blocked=True)), Fate.NO_EVENT, "blocked", None),
-    "due": (knowing(asked=Asked("due")), Fate.OPEN, "due", None),
+    "due": (knowing(lookup=LookupStatus("due")), Fate.OPEN, "due", None),
     "source down": (
-        knowing(asked=Asked("waiting", "nexudus-down")),
+        knowing(lookup=LookupStatus("waiting", "nexudus-down")),
         Fate.OPEN,
         "nexudus-down",
         None,
     ),
     "not readable": (
-        knowing(asked=Asked("failed", "unreadable")),
+        knowing(lookup=LookupStatus("failed", "unreadable")),
         Fate.OPEN,
         "unreadable",
         Kind.UNREADABLE,
     ),
     "before we began": (
-        knowing(seen=Seen("before-start", references=ELSEWHERE)),
+        knowing(seen=SeenState("before-start", references=ELSEWHERE)),
         Fate.SEEN,
         "before-start",
         None,
     ),
     "gone since": (
-        knowing(kept(MEMBER, LATER + timedelta(seconds=1), is_decided=False)),
+        knowing(stored(MEMBER, LATER + timedelta(seconds=1), is_decided=False)),
         Fate.UNACCOUNTED,
         None,
         Kind.NO_EVENT,
     ),
     "gone here": (
-        knowing(kept(MEMBER, NOON)),
+        knowing(stored(MEMBER, NOON)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
     ),
     "never heard of": (HERE, Fate.UNACCOUNTED, None, Kind.MISSING_HERE),
     "read before and now missing": (
-        knowing(asked=Asked("done"), seen=Seen("imported", references=ELSEWHERE)),
+        knowing(lookup=LookupStatus("done"), seen=SeenState("imported", references=ELSEWHERE)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
     ),
     "seen by lists, and no more": (
-        knowing(seen=Seen(references=ELSEWHERE)),
+        knowing(seen=SeenState(references=ELSEWHERE)),
         Fate.UNACCOUNTED,
         None,
         Kind.MISSING_HERE,
     ),
     "no event": (here_with(), Fate.UNACCOUNTED, None, Kind.NO_EVENT),
     "being decided": (
-        here_with(asked=Asked("leased", None)),
+        here_with(lookup=LookupStatus("leased", None)),
         Fate.OPEN,
         "due",
         None,
@@ -280,7 +283,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         HERE,
         listed=frozenset(row.ref for row in rows),
         known={
-            (Entity.COMPLETED_LESSON, one.record_id): Known(kept=kept(one))
+            (Entity.COMPLETED_LESSON, one.record_id): KnownRecord(stored=stored(one))
             for one in (first, second)
         },
         events={
@@ -385,7 +388,7 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
 
 def test_a_record_that_the_source_lists_on_another_day_leaves_the_sums_closed() -> None:
     elsewhere = replace(MEMBER, created_at=NOON - timedelta(days=1))
-    row_of_today = replace(FINE, known={REF: Known(kept=kept(elsewhere))})
+    row_of_today = replace(FINE, known={REF: KnownRecord(stored=stored(elsewhere))})
     stock = Stock({}, 1, 1)
     rows = {Entity.COURSE_MEMBER: 1}
     assert assemble([ROW], replace(row_of_today, stated=rows, stock=stock)).closes

@@ -57,10 +57,10 @@ class Audit:
 
     def __post_init__(self) -> None:
         for one in self.evidence.known.values():
-            record = None if one.kept is None else one.kept.record
-            if one.kept is not None and isinstance(record, CompletedLesson):
+            record = None if one.stored is None else one.stored.record
+            if one.stored is not None and isinstance(record, CompletedLesson):
                 # A record that is gone still shows that it happened; it does not end a course.
-                counts = one.kept.is_decided and one.kept.gone_at is None
+                counts = one.stored.is_decided and one.stored.gone_at is None
                 done = self._done.setdefault(record.course_member_id, {})
                 if counts or record.lesson_id not in done:
                     done[record.lesson_id] = record.created_at if counts else None
@@ -83,7 +83,7 @@ class Audit:
     def _record(self, event: Happened) -> None:
         if event.kind in _ENROLMENTS:
             is_shown = (
-                self.evidence.kept((Entity.COURSE_MEMBER, event.course_member_id)) is not None
+                self.evidence.stored((Entity.COURSE_MEMBER, event.course_member_id)) is not None
             )
         elif event.kind == EventKind.LESSON_COMPLETED:
             is_shown = event.lesson_id in self._done.get(event.course_member_id, {})

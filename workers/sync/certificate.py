@@ -157,10 +157,10 @@ def _only_here(evidence: Evidence) -> list[ListRow]:
     """Return, as rows, the records of the window that the source does not list."""
     found = []
     for ref, known in sorted(evidence.known.items()):
-        if known.kept is not None and known.kept.gone_at is None and ref not in evidence.listed:
-            created_at = getattr(known.kept.record, "created_at", None)
+        if known.stored is not None and known.stored.gone_at is None and ref not in evidence.listed:
+            created_at = getattr(known.stored.record, "created_at", None)
             if evidence.window.holds(created_at):
-                found.append(row_of_record(*ref, known.kept.record, created_at))
+                found.append(row_of_record(*ref, known.stored.record, created_at))
     return found
 
 
@@ -236,9 +236,9 @@ def _sums_of_records(evidence: Evidence, totals: Line, judged: Sequence[Judged])
     in_stock = {
         ref
         for ref, known in evidence.known.items()
-        if known.kept is not None
-        and known.kept.gone_at is None
-        and evidence.window.holds(getattr(known.kept.record, "created_at", None))
+        if known.stored is not None
+        and known.stored.gone_at is None
+        and evidence.window.holds(getattr(known.stored.record, "created_at", None))
     }
     rows = {one.row.ref for one in judged}
     here = {one.row.ref for one in judged if one.is_here}

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 
 from ledger.engine import Connection, reading
-from ledger.record_queries import Known, courses_of_enrolments, known_among, records_here
+from ledger.record_queries import KnownRecord, courses_of_enrolments, known_among, records_here
 from ledger.records import SeenVersion, unknown_among
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.reasons import Reason
@@ -235,7 +235,7 @@ class _KindComparison:
         """Note which of these are still here, but for those about to be read anyway."""
         known = known_among(connection, self.entity, absent)
         for record_id in sorted(absent):
-            one = known.get(record_id, Known())
+            one = known.get(record_id, KnownRecord())
             if not one.is_here:
                 continue
             if one.is_under_way:
@@ -281,11 +281,11 @@ def differences_among(
     unknown = {
         one.record_id
         for one in unknown_among(connection, entity, seen)
-        if not _is_as_read(entity, one, known.get(one.record_id, Known()))
+        if not _is_as_read(entity, one, known.get(one.record_id, KnownRecord()))
     }
     found, under_way = [], 0
     for row in rows:
-        here = known.get(row.record_id, Known())
+        here = known.get(row.record_id, KnownRecord())
         way = _way(row, here, is_unknown=row.record_id in unknown)
         if here.is_under_way:
             under_way += 1
@@ -294,20 +294,20 @@ def differences_among(
     return found, under_way
 
 
-def _is_as_read(entity: Entity, seen: SeenVersion, known: Known) -> bool:
+def _is_as_read(entity: Entity, seen: SeenVersion, known: KnownRecord) -> bool:
     """Say whether this is the version that was read by its Id and decided on."""
-    if known.kept is None or not known.kept.is_decided:
+    if known.stored is None or not known.stored.is_decided:
         return False
-    ours = version_of_record(entity, known.kept.record)
+    ours = version_of_record(entity, known.stored.record)
     theirs_at, ours_at = (one.changed_at.replace(microsecond=0) for one in (seen, ours))
     return seen.digest == ours.digest or (not seen.is_whole and theirs_at == ours_at)
 
 
-def _way(row: ListRow, here: Known, *, is_unknown: bool) -> Way | None:
+def _way(row: ListRow, here: KnownRecord, *, is_unknown: bool) -> Way | None:
     if not here.is_here:
         return Way.MISSING
-    decided = None if here.seen is None or here.seen.gone_at else here.seen.decided
-    kept = None if here.kept is None or here.kept.gone_at else here.kept
+    decided = None if here.seen is None or here.seen.gone_at else here.seen.decided_digest
+    kept = None if here.stored is None or here.stored.gone_at else here.stored
     # Asked about is as good as read, unless the reading failed.
     never_read = here.has_failed and row.seen is not None and row.seen.digest != decided
     if never_read and decided is None and kept is None:
@@ -316,11 +316,11 @@ def _way(row: ListRow, here: Known, *, is_unknown: bool) -> Way | None:
     return Way.DIFFERENT if is_unknown or never_read or refers_elsewhere else None
 
 
-def _row_here(entity: Entity, record_id: int, known: Known) -> ListRow:
+def _row_here(entity: Entity, record_id: int, known: KnownRecord) -> ListRow:
     """Return the row of a record that the ledger has and no list shows."""
     at = None if known.seen is None else known.seen.changed_at
-    if known.kept is not None:
-        row = row_of_record(entity, record_id, known.kept.record, at)
+    if known.stored is not None:
+        row = row_of_record(entity, record_id, known.stored.record, at)
         return replace(row, references=known.references)
     return ListRow(entity, record_id, at or EARLIEST, known.references)
 

@@ -22,7 +22,14 @@ from ledger.outcomes import (
     happened_by_key,
     outcomes_of,
 )
-from ledger.record_queries import Kept, Known, count_created, kept_below, kept_created, known_among
+from ledger.record_queries import (
+    KnownRecord,
+    count_created,
+    known_among,
+    records_below,
+    records_created,
+)
+from ledger.records import StoredRecord
 from ledger.retention import ATTEMPTS
 from schemas.actions import event_key_of
 from schemas.entity import FOLLOWED, Entity, References
@@ -120,7 +127,7 @@ class Evidence:
     window: Window
     began_at: datetime
     listed: frozenset[Ref] = frozenset()
-    known: Mapping[Ref, Known] = field(default_factory=dict)
+    known: Mapping[Ref, KnownRecord] = field(default_factory=dict)
     events: Mapping[str, Happened] = field(default_factory=dict)
     effects: Mapping[int, Effect] = field(default_factory=dict)
     links: frozenset[Link] = frozenset()
@@ -137,10 +144,10 @@ class Evidence:
         """Since when the attempts at every action are kept; older ones may be deleted."""
         return self.began_at - ATTEMPTS
 
-    def kept(self, ref: Ref) -> Kept | None:
+    def stored(self, ref: Ref) -> StoredRecord | None:
         """Return a record as it was read by its Id."""
         found = self.known.get(ref)
-        return None if found is None else found.kept
+        return None if found is None else found.stored
 
 
 def gather(
@@ -236,7 +243,7 @@ class _Gathering:
     connection: Connection
     listed: Listed
     window: Window
-    known: dict[Ref, Known] = field(default_factory=dict)
+    known: dict[Ref, KnownRecord] = field(default_factory=dict)
     events: dict[str, Happened] = field(default_factory=dict)
 
     def gather(self, began_at: datetime, rules: Rules) -> Evidence:
@@ -268,7 +275,7 @@ class _Gathering:
     def _records(self) -> None:
         for entity in FOLLOWED:
             ids = [row.record_id for row in self.listed.rows if row.entity is entity]
-            created = kept_created(self.connection, entity, self.window.since, self.window.until)
+            created = records_created(self.connection, entity, self.window.since, self.window.until)
             self._keep(entity, created)
             self._know(entity, ids)
 
@@ -276,9 +283,9 @@ class _Gathering:
         found = known_among(self.connection, entity, record_ids)
         self.known |= {(entity, record_id): one for record_id, one in found.items()}
 
-    def _keep(self, entity: Entity, found: Mapping[int, Kept]) -> None:
-        for record_id, kept in found.items():
-            self.known.setdefault((entity, record_id), Known(kept=kept))
+    def _keep(self, entity: Entity, found: Mapping[int, StoredRecord]) -> None:
+        for record_id, one in found.items():
+            self.known.setdefault((entity, record_id), KnownRecord(stored=one))
 
     def _events(self) -> Outcomes:
         """Learn the events of the window, those of its rows, and those that these lead to."""
@@ -300,7 +307,7 @@ class _Gathering:
         for row in self.listed.rows:
             keys |= event_keys(row)
         for ref, one in self.known.items():
-            record = None if one.kept is None else one.kept.record
+            record = None if one.stored is None else one.stored.record
             if ref not in rows and not self.window.holds(getattr(record, "created_at", None)):
                 continue  # of another day: these are read so that none of ours is overlooked
             if record is not None:
@@ -311,14 +318,14 @@ class _Gathering:
         """Learn every completion of these enrolments, also of those that are gone."""
         entity = Entity.COMPLETED_LESSON
         self._keep(
-            entity, kept_below(self.connection, entity, "course_member_id", course_member_ids)
+            entity, records_below(self.connection, entity, "course_member_id", course_member_ids)
         )
 
     def _names(self, outcomes: Outcomes) -> Names:
         """Return the names of all that anything here speaks of."""
         meant = [row.references for row in self.listed.rows]
         meant += [References.of(one) for one in self.events.values()]
-        kept = [one.kept for one in self.known.values() if one.kept is not None]
+        kept = [one.stored for one in self.known.values() if one.stored is not None]
         ids = {one.course_member_id for one in meant}
         ids |= {one.references.course_member_id for one in kept}
         meant += [References(coworker_id=one.coworker_id) for one in outcomes.effects.values()]
@@ -333,9 +340,9 @@ class _Gathering:
 
     def _schooling(self, course_ids: Collection[int], rules: Rules) -> dict[int, Schooling]:
         """Return the lessons of these courses, where it is beyond doubt which of them count."""
-        found, parts = {}, dict[int, list[Kept]]()
+        found, parts = {}, dict[int, list[StoredRecord]]()
         for entity in (Entity.LESSON, Entity.SECTION):
-            below = kept_below(self.connection, entity, "course_id", course_ids)
+            below = records_below(self.connection, entity, "course_id", course_ids)
             for one in below.values():
                 parts.setdefault(one.references.course_id or 0, []).append(one)
         for course_id in course_ids:
@@ -366,7 +373,7 @@ def event_keys(row: ListRow) -> set[str]:
     return keys
 
 
-def _changes(kept: Iterable[Kept]) -> Iterable[datetime]:
+def _changes(kept: Iterable[StoredRecord]) -> Iterable[datetime]:
     for one in kept:
         yield one.record.updated_at
         if one.gone_at is not None:

@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from ledger.outcomes import Effect, Happened
-from ledger.record_queries import Kept, Known
+from ledger.record_queries import KnownRecord
+from ledger.records import StoredRecord
 from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity, References
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
@@ -205,49 +206,56 @@ class Judge:
         """Give each row its fate."""
         in_order = sorted(rows, key=lambda row: (row.at, row.entity, row.record_id))
         for row in in_order:
-            kept = self.evidence.kept(row.ref)
-            record = None if kept is None else kept.record
+            stored = self.evidence.stored(row.ref)
+            record = None if stored is None else stored.record
             shows_none = isinstance(record, CourseMember) and (
                 record.blocked or not record.approved
             )
             for key in () if shows_none else event_keys(row):
                 self._firsts.setdefault(key, row.record_id)
-        return [self._judged(row, self.evidence.known.get(row.ref, Known())) for row in in_order]
+        return [
+            self._judged(row, self.evidence.known.get(row.ref, KnownRecord())) for row in in_order
+        ]
 
-    def _judged(self, row: ListRow, known: Known) -> Judged:
-        if known.asked is not None and known.has_failed:
-            reason = known.asked.reason
+    def _judged(self, row: ListRow, known: KnownRecord) -> Judged:
+        if known.lookup is not None and known.has_failed:
+            reason = known.lookup.reason
             self._report(row, Kind.UNREADABLE, f"The look-up of it failed: {reason}")
-        kept = known.kept
-        if kept is None or self._was_gone(kept.gone_at):
+        stored = known.stored
+        if stored is None or self._was_gone(stored.gone_at):
             return self._unread(row, known)
-        if row.references.contradict(References.of(kept.record)):
+        if row.references.contradict(References.of(stored.record)):
             return _open(row, known) or self._lost(row, Kind.OTHER_KEYS)
-        return self._read(row, known, kept)
+        return self._read(row, known, stored)
 
     def _was_gone(self, gone_at: datetime | None) -> bool:
         return gone_at is not None and gone_at < self.evidence.began_at
 
-    def _unread(self, row: ListRow, known: Known) -> Judged:
+    def _unread(self, row: ListRow, known: KnownRecord) -> Judged:
         still_open = _open(row, known, is_here=False)
         if still_open is not None:
             return still_open
         seen = known.seen
-        is_seen_only = known.kept is None and known.asked is None
-        if is_seen_only and seen is not None and seen.reason and not self._was_gone(seen.gone_at):
-            return Judged(row, Fate.SEEN, seen.reason)
+        is_seen_only = known.stored is None and known.lookup is None
+        if (
+            is_seen_only
+            and seen is not None
+            and seen.suppressed_reason
+            and not self._was_gone(seen.gone_at)
+        ):
+            return Judged(row, Fate.SEEN, seen.suppressed_reason)
         return self._lost(row, Kind.MISSING_HERE, is_here=False)
 
-    def _read(self, row: ListRow, known: Known, kept: Kept) -> Judged:
-        event, is_repeat = self._event(row, kept)
+    def _read(self, row: ListRow, known: KnownRecord, stored: StoredRecord) -> Judged:
+        event, is_repeat = self._event(row, stored)
         if is_repeat:
             return Judged(row, Fate.REPEAT, Reason.DUPLICATE)
         if event is not None:
             fate, reason = self.chains.fate(event)
             return Judged(row, fate, reason, event=event)
-        if known.seen is not None and known.seen.reason and not kept.is_decided:
-            return _open(row, known) or Judged(row, Fate.SEEN, known.seen.reason)
-        by_rule = self._is_none(kept)
+        if known.seen is not None and known.seen.suppressed_reason and not stored.is_decided:
+            return _open(row, known) or Judged(row, Fate.SEEN, known.seen.suppressed_reason)
+        by_rule = self._is_none(stored)
         if by_rule is not None:
             return Judged(row, Fate.NO_EVENT, by_rule)
         return _open(row, known) or self._lost(row, Kind.NO_EVENT)
@@ -260,9 +268,9 @@ class Judge:
     def _report(self, row: ListRow, kind: Kind, detail: str | None = None) -> None:
         self.findings.append(finding(self.evidence, kind, row, detail=detail))
 
-    def _event(self, row: ListRow, kept: Kept) -> tuple[Happened | None, bool]:
+    def _event(self, row: ListRow, stored: StoredRecord) -> tuple[Happened | None, bool]:
         """Return the event that a row led to, and whether it only repeats what was before."""
-        record, events = kept.record, self.evidence.events
+        record, events = stored.record, self.evidence.events
         if isinstance(record, CompletedLesson):
             key = lesson_completed_key(record.course_member_id, record.lesson_id)
             event = events.get(key)
@@ -287,9 +295,9 @@ class Judge:
     def _is_second(self, key: str, row: ListRow) -> bool:
         return self._firsts.get(key, row.record_id) != row.record_id
 
-    def _is_none(self, kept: Kept) -> str | None:
+    def _is_none(self, stored: StoredRecord) -> str | None:
         """Return why, by the rules, no event had to come of a record; None: one had to."""
-        record = kept.record
+        record = stored.record
         if isinstance(record, CourseMember):
             return Reason.BLOCKED if record.blocked else None
         if isinstance(record, CompletedLesson):
@@ -298,7 +306,7 @@ class Judge:
         return None
 
 
-def _open(row: ListRow, known: Known, *, is_here: bool = True) -> Judged | None:
-    if known.asked is None or known.asked.state == LookupState.DONE:
+def _open(row: ListRow, known: KnownRecord, *, is_here: bool = True) -> Judged | None:
+    if known.lookup is None or known.lookup.state == LookupState.DONE:
         return None
-    return Judged(row, Fate.OPEN, known.asked.reason or "due", is_here)
+    return Judged(row, Fate.OPEN, known.lookup.reason or "due", is_here)

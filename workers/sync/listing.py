@@ -17,8 +17,8 @@ from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_pa
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, keep_notifications
 from ledger.people import names_of
-from ledger.record_queries import Known, changed_at, kept_among
-from ledger.records import SeenVersion, note_seen
+from ledger.record_queries import KnownRecord, changed_at
+from ledger.records import SeenVersion, note_seen, records_of
 from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.errors import SourceError
 from schemas.notification import Notification
@@ -162,10 +162,10 @@ def names_among(
     people = {one.coworker_id for one in members.values()} | {one.coworker_id for one in meant}
     courses = {one.course_id for one in members.values()} | {one.course_id for one in meant}
     lessons = {one.lesson_id for one in meant}
-    read = kept_among(connection, Entity.LESSON, _numbers(lessons)).values()
+    read = records_of(connection, Entity.LESSON, _numbers(lessons)).values()
     titles = (one.record for one in read)
     places = (
-        one.record for one in kept_among(connection, Entity.COURSE, _numbers(courses)).values()
+        one.record for one in records_of(connection, Entity.COURSE, _numbers(courses)).values()
     )
     return Names(
         members,
@@ -175,16 +175,16 @@ def names_among(
     )
 
 
-def members_of(enrolments: Mapping[int, Known]) -> dict[int, Member]:
+def members_of(enrolments: Mapping[int, KnownRecord]) -> dict[int, Member]:
     """Return whose these enrolments are, also of those gone."""
     found: dict[int, Member] = {}
     for record_id, known in enrolments.items():
-        record = None if known.kept is None else known.kept.record
-        if known.kept is not None and isinstance(record, CourseMember):
+        record = None if known.stored is None else known.stored.record
+        if known.stored is not None and isinstance(record, CourseMember):
             found[record_id] = Member(
                 record.course_id,
                 record.coworker_id,
-                known.kept.gone_at is not None,
+                known.stored.gone_at is not None,
                 record.full_name,
                 record.course_title,
             )
