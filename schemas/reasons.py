@@ -87,13 +87,15 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CAP_WEEK: Explanation("They had enough emails for seven days", "nobody"),
     Reason.PAUSED: Explanation("Sending is paused", "operator"),
     Reason.FLOOD_GUARD: Explanation(
-        "Many emails at once look like an import; look before they go", "operator"
+        "Many emails at once look like an import; check before they go", "operator"
     ),
-    Reason.TOO_OLD: Explanation("This happened too long ago to write about unasked", "operator"),
+    Reason.TOO_OLD: Explanation(
+        "It happened too long ago to email about without asking", "operator"
+    ),
     Reason.RESTORED: Explanation(
         "It may have been sent already, before the ledger was restored from a backup", "operator"
     ),
-    Reason.OBSERVE: Explanation("Written and kept here, as sending was not on", "operator"),
+    Reason.OBSERVE: Explanation("Written and kept here, because sending was not on", "operator"),
     Reason.BEFORE_START: Explanation(
         "It happened before Coursebell was watching, or before sending was switched on", "nobody"
     ),
@@ -105,23 +107,23 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NO_EMAIL: Explanation("Their profile has no usable email address", "operator"),
     Reason.OPTED_OUT_KIND: Explanation("They switched this kind of email off", "nobody"),
     Reason.OPTED_OUT_ALL: Explanation("They asked for no course emails", "nobody"),
-    Reason.NO_CONSENT: Explanation("Reminders need a yes from them, and there is none", "nobody"),
+    Reason.NO_CONSENT: Explanation("Reminders need their consent, and there is none", "nobody"),
     Reason.BOUNCED_BEFORE: Explanation("Their address bounced before", "operator"),
-    Reason.DUPLICATE: Explanation("They already got this; Nexudus told us twice", "nobody"),
+    Reason.DUPLICATE: Explanation("They already got this; Nexudus reported it twice", "nobody"),
     Reason.SUPERSEDED: Explanation("They finished the course, so one email covers both", "nobody"),
     Reason.ACTIVE_MEANWHILE: Explanation("They came back before the reminder was due", "nobody"),
     Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
-    Reason.KIND_OFF: Explanation("No rule writes about this", "operator"),
-    Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could write", "nobody"),
+    Reason.KIND_OFF: Explanation("No rule acts on this", "operator"),
+    Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could send it", "nobody"),
     Reason.NOT_THERE_YET: Explanation(
-        "Nexudus told us of it and does not show it yet; looking again", "nobody"
+        "Nexudus reported it and does not show it yet; looking again", "nobody"
     ),
     Reason.RECORD_STUCK: Explanation(
-        "Nexudus has it and fails to show it; trying again now and then", "engineer"
+        "Nexudus has it but fails to return it; trying again from time to time", "engineer"
     ),
     Reason.NEXUDUS_DOWN: Explanation("Nexudus did not answer; trying again", "nobody"),
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
-    Reason.MAIL_TEMPORARY: Explanation("The mail server said later; trying again", "nobody"),
+    Reason.MAIL_TEMPORARY: Explanation("The mail server said to try later; trying again", "nobody"),
     Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
     Reason.MAIL_NOT_SET: Explanation(
         "No mail server or no sender is set, so no email can leave", "engineer"
@@ -129,9 +131,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MAIL_UNREACHABLE: Explanation(
         "The mail server cannot be reached; trying again", "engineer"
     ),
-    Reason.MAIL_BUSY: Explanation("The mail server takes no email now; trying again", "nobody"),
+    Reason.MAIL_BUSY: Explanation("The mail server accepts no email now; trying again", "nobody"),
     Reason.MAIL_REFUSES_US: Explanation(
-        "The mail server does not talk to this machine; trying again now and then", "engineer"
+        "The mail server refuses this machine; trying again from time to time", "engineer"
     ),
     Reason.MAIL_TLS: Explanation(
         "The encrypted connection to the mail server fails; its port or tls= may be wrong",
@@ -147,24 +149,24 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MAIL_LOGIN: Explanation("The mail server refuses our login", "engineer"),
     Reason.MAIL_SENDER: Explanation("The mail server refuses our sender address", "engineer"),
     Reason.MAIL_RELAY: Explanation(
-        "The mail server sends nothing to other domains for us; it may want a login", "engineer"
+        "The mail server does not relay to other domains for us; it may need a login", "engineer"
     ),
     Reason.MAIL_INTERRUPTED: Explanation(
-        "Handing it over was cut off before the email was complete; trying again", "nobody"
+        "The hand-over was cut off before the email was complete; trying again", "nobody"
     ),
-    Reason.DELIVERY_LATER: Explanation("The other side said later; trying again", "nobody"),
+    Reason.DELIVERY_LATER: Explanation("The other side said to try later; trying again", "nobody"),
     Reason.DELIVERY_REFUSED: Explanation("The other side refused it", "operator"),
     Reason.DELIVERY_DOWN: Explanation("The other side cannot be reached; trying again", "engineer"),
     Reason.HANDOVER_UNKNOWN: Explanation(
-        "We were cut off while handing it over; it may have gone", "operator"
+        "The hand-over was cut off; it may or may not have been sent", "operator"
     ),
-    Reason.TEMPLATE_ERROR: Explanation("The email has a gap and was not written", "engineer"),
-    Reason.BAD_SIGNATURE: Explanation(
-        "It claimed to be from Nexudus and was not proven", "engineer"
+    Reason.TEMPLATE_ERROR: Explanation(
+        "A value is missing, so the email was not written", "engineer"
     ),
-    Reason.UNREADABLE: Explanation("Nexudus answered something we cannot read", "engineer"),
+    Reason.BAD_SIGNATURE: Explanation("It claimed to be from Nexudus, without proof", "engineer"),
+    Reason.UNREADABLE: Explanation("Nexudus sent an answer that we cannot read", "engineer"),
     Reason.NEXUDUS_REFUSED: Explanation(
-        "Nexudus refuses our sign-in or our rights; trying again now and then", "engineer"
+        "Nexudus refuses our sign-in or our roles; trying again from time to time", "engineer"
     ),
     Reason.INTERNAL_ERROR: Explanation("A fault in Coursebell stopped this", "engineer"),
 }

@@ -299,7 +299,7 @@ def test_tail_tells_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_a_wor
         assert process.wait(timeout=60) == 0
     ready, first, second = log.read_text().splitlines()
     assert ready == "Ready. (Ctrl-C to stop)"
-    assert first.endswith("no email: No rule writes about this [kind-off]")
+    assert first.endswith("no email: No rule acts on this [kind-off]")
     assert "Ana M." in first
     gathering = EXPLANATIONS[Reason.GATHERING].sentence
     assert second.endswith(f"waiting: {gathering} [gathering]")
