@@ -8,9 +8,10 @@ The folded forms do not protect accented letters, and nothing protects against a
 harmless here, since a delivery causes a read and nothing else.
 """
 
+import contextlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from schemas.errors import BadSignature
 from schemas.reasons import Refusal
@@ -55,43 +56,19 @@ def claimed_digest(claimed: str | None, secrets: Sequence[str]) -> bytes:
 
 def signed_forms(body: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield every text the signature may have been made of, with a name for each."""
-    wrapped = body.strip()[:1] == b"{"
-    for form, fold in _FOLDS:
-        folded = fold(body)
-        if folded is None:
-            continue
-        yield form, folded
-        if wrapped:
-            yield f"{form}-in-array", b"[" + folded + b"]"
+    is_object = body.strip()[:1] == b"{"
+    for form, text in _folded(body).items():
+        yield form, text
+        if is_object:
+            yield f"{form}-in-array", b"[" + text + b"]"
 
 
-def _raw(body: bytes) -> bytes | None:
-    return body
-
-
-def _per_unit(body: bytes) -> bytes | None:
-    text = _non_ascii_text(body)
-    if text is None:
-        return None
-    return _BEYOND_ONE_UNIT.sub("??", text).encode("ascii", "replace")
-
-
-def _per_code_point(body: bytes) -> bytes | None:
-    text = _non_ascii_text(body)
-    return None if text is None else text.encode("ascii", "replace")
-
-
-def _non_ascii_text(body: bytes) -> str | None:
-    if body.isascii():
-        return None
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-_FOLDS: tuple[tuple[str, Callable[[bytes], bytes | None]], ...] = (
-    ("raw", _raw),
-    ("utf16-units", _per_unit),
-    ("code-points", _per_code_point),
-)
+def _folded(body: bytes) -> dict[str, bytes]:
+    """Return the body as received and, if it has text beyond ASCII, as .NET may have folded it."""
+    forms = {"raw": body}
+    if not body.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            text = body.decode()
+            forms["utf16-units"] = _BEYOND_ONE_UNIT.sub("??", text).encode("ascii", "replace")
+            forms["code-points"] = text.encode("ascii", "replace")
+    return forms
