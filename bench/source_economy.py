@@ -23,10 +23,10 @@ import structlog
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.lookups import next_lookup_at
 from ledger.migrate import migrate
-from ledger.queries import tally
+from ledger.queries import count_totals
 from sandbox.world import CROWD_COMPLETION_ID
 from schemas.actions import LookupState, Mode
 from schemas.entity import Entity
@@ -71,7 +71,7 @@ class Bench:
         """Notify the ledger of these finished lessons."""
         news = [Notification(Entity.COMPLETED_LESSON, one) for one in record_ids]
         with writing(self.engine) as connection:
-            keep_notifications(connection, news, Origin.RELAY, datetime.now(UTC))
+            store_notifications(connection, news, Origin.RELAY, datetime.now(UTC))
 
     def work(self) -> float:
         """Process everything with all children at once; return the seconds it took."""
@@ -100,7 +100,7 @@ class Bench:
     def done(self) -> int:
         """Return how many lookups are done."""
         with reading(self.engine) as connection:
-            counted = tally(connection, datetime.now(UTC)).lookups
+            counted = count_totals(connection, datetime.now(UTC)).lookups
         return sum(counted.get(LookupState.DONE, {}).values())
 
 

@@ -130,7 +130,7 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
     return action_id
 
 
-def finish_announced_at(
+def completion_planned_at(
     connection: Connection, course_id: int, coworker_id: int
 ) -> datetime | None:
     """Return when the course was finished, if an action about that was planned; else None."""
@@ -166,7 +166,7 @@ def supersede_lessons(
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
 
-def sent_to(
+def sent_times(
     connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
 ) -> list[datetime]:
     """Return when actions of this kind about this person were done after `since`, except `but`."""
@@ -215,7 +215,7 @@ class Copy:
     media_type: str
 
 
-def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
+def store_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
     """Keep the copy of an action; a later one takes its place."""
     values = {
         "written_at": now,
@@ -231,7 +231,7 @@ def keep_copy(connection: Connection, action_id: int, copy: Copy, now: datetime)
     )
 
 
-def keep_copies_of_held(connection: Connection, written: Mapping[int, Copy], now: datetime) -> None:
+def store_held_copies(connection: Connection, written: Mapping[int, Copy], now: datetime) -> None:
     """Keep the copies of those actions that are still held.
 
     Of one that was released meanwhile the copy is what was sent, and stays.
@@ -243,7 +243,7 @@ def keep_copies_of_held(connection: Connection, written: Mapping[int, Copy], now
         .with_for_update()
     )
     for action_id in connection.scalars(held).all():
-        keep_copy(connection, action_id, written[action_id], now)
+        store_copy(connection, action_id, written[action_id], now)
 
 
 def copy_of(connection: Connection, action_id: int) -> Copy | None:

@@ -18,12 +18,12 @@ from ledger.controls import (
     REMEMBERED_SINCE,
     SECRET_KEY,
     client_id_of,
-    forget_values,
+    delete_values,
     set_value,
     value_of,
 )
 from ledger.engine import Engine, open_file, reading, writing
-from ledger.heartbeats import Gap, known_until, moment_of, open_gap
+from ledger.heartbeats import Gap, known_until, open_gap, parse_stored_time
 from ledger.migrate import current_revision, migrate, newest_revision
 from ledger.tables import actions, heartbeats, leases, metadata, people
 from schemas.actions import ActionState
@@ -196,7 +196,7 @@ def stage(path: Path, staged: Path) -> Contents:
         verify(staged)
         with opened_file(staged) as engine:
             with writing(engine) as connection:
-                forget_values(connection, MOVED_AT)
+                delete_values(connection, MOVED_AT)
             migrate(engine)
             with reading(engine) as connection:
                 return contents_of(connection)
@@ -237,7 +237,7 @@ def contents_of(connection: Connection) -> Contents:
     """Return what a ledger holds. Raises `BackupUnusable` if its time cannot be read."""
     backed_up_at = value_of(connection, BACKED_UP_AT)
     used_until = known_until(connection)
-    made_at = moment_of(backed_up_at) if backed_up_at else used_until
+    made_at = parse_stored_time(backed_up_at) if backed_up_at else used_until
     if made_at is None and backed_up_at:
         raise BackupUnusable(
             "does not say when it was made: its control backed_up_at is not a date with a time zone"
@@ -267,7 +267,7 @@ def open_restored_gap(
     """
     with writing(engine) as connection:
         traces = (now, last_alive, known_until(connection))
-        forget_values(connection, BACKED_UP_AT, SECRET_KEY, REMEMBERED_SINCE)
+        delete_values(connection, BACKED_UP_AT, SECRET_KEY, REMEMBERED_SINCE)
         for table in (heartbeats, leases):
             connection.execute(delete(table))
         until = max(at for at in traces if at is not None)

@@ -127,7 +127,7 @@ def last_run(
     return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_not(None))
 
 
-def is_first_look_wanted(connection: Connection) -> bool:
+def is_baseline_due(connection: Connection) -> bool:
     """Say whether the first look at the source should be asked for now.
 
     That is so until it ended for each kind of record, unless the source refuses us: asking again

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from ledger.engine import insert_into, reading, writing
-from ledger.interventions import BY_ITSELF, hold_for, log_decision
+from ledger.interventions import AUTOMATIC, hold_actions, log_decision
 from ledger.skew import clock_ahead
 from ledger.tables import UNDECIDED_ACTIONS, actions, choices, controls, gaps
 from schemas.actions import ActionState, Mode
@@ -109,7 +109,7 @@ def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> 
                 due = {"state": ActionState.WAITING, "reason": None}
                 connection.execute(update(actions).where(clause).values(due))
             else:
-                hold_for(connection, reason, clause, now)
+                hold_actions(connection, reason, clause, now)
     return sending
 
 
@@ -158,10 +158,10 @@ def correct_start(connection: Connection, now: datetime) -> datetime | None:
     )
     started = value_of(connection, "sending_started_at")
     if started is not None and is_ahead(datetime.fromisoformat(started), now):
-        set_value(connection, "sending_started_at", now.isoformat(), BY_ITSELF, now)
+        set_value(connection, "sending_started_at", now.isoformat(), AUTOMATIC, now)
     elif began.rowcount == 0:
         return None
-    log_decision(connection, "start", BY_ITSELF, now, {"started_at": now.isoformat()})
+    log_decision(connection, "start", AUTOMATIC, now, {"started_at": now.isoformat()})
     return now
 
 
@@ -185,7 +185,7 @@ def set_value(connection: Connection, name: str, value: str, who: str, now: date
     )
 
 
-def forget_values(connection: Connection, *names: str) -> None:
+def delete_values(connection: Connection, *names: str) -> None:
     """Remove these controls."""
     connection.execute(delete(controls).where(controls.c.name.in_(names)))
 
@@ -253,7 +253,7 @@ def accept_key(connection: Connection, secret_key: str, who: str, now: datetime)
     )
 
 
-def choices_kept(connection: Connection) -> int:
+def count_choices(connection: Connection) -> int:
     """Return how many choices of members are kept under hashes, which only their key can find."""
     return connection.scalar(select(func.count()).select_from(choices)) or 0
 

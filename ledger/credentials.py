@@ -60,7 +60,7 @@ def sign_in_of(connection: Connection) -> SignIn:
     )
 
 
-def keep_sign_in(connection: Connection, sign_in: SignIn) -> None:
+def store_sign_in(connection: Connection, sign_in: SignIn) -> None:
     """Put a new sign-in in place of the old one."""
     values = {
         "version": sign_in.version,
@@ -89,7 +89,7 @@ class Proof:
     probed_at: datetime
 
 
-def keep_proof(connection: Connection, entity: Entity, proof: Proof) -> None:
+def store_proof(connection: Connection, entity: Entity, proof: Proof) -> None:
     """Keep how a probe ended, in place of the one before."""
     values = {
         "value": json.dumps({"holds": proof.holds, "sentence": proof.sentence}),
@@ -129,7 +129,7 @@ def proved(connection: Connection, now: datetime) -> frozenset[Entity]:
 _CATALOGUE_NAME = "catalogue"
 
 
-def keep_catalogue(connection: Connection, catalogue: Catalogue) -> None:
+def store_catalogue(connection: Connection, catalogue: Catalogue) -> None:
     """Keep what the source has, in place of what it had before."""
     value = {
         "courses": list(catalogue.courses.items()),

@@ -31,13 +31,13 @@ __all__ = [
     "Engine",
     "Insert",
     "check_writable",
+    "chunks",
     "insert_for",
     "insert_into",
     "ledger_file",
     "lock_decisions",
     "open_engine",
     "open_file",
-    "portions",
     "reading",
     "repeat_write",
     "writing",
@@ -250,7 +250,7 @@ def insert_for(dialect: str, table: Table) -> Insert:
     return sqlite.insert(table)
 
 
-def portions(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
     """Give these values in order, each once, as many at a time as one statement takes."""
     whole = sorted(set(values))
     return (whole[first : first + _AT_ONCE] for first in range(0, len(whole), _AT_ONCE))

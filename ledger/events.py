@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, exists, select, update
 
-from ledger.engine import insert_into, portions
+from ledger.engine import chunks, insert_into
 from ledger.tables import action_events, events, notifications, records
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -62,7 +62,7 @@ def suppressed_among(
     return found
 
 
-def asked_by_person(
+def requested_by_person(
     connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> set[tuple[Entity, int]]:
     """Return those records that a person asked about, so that emails are written all the same."""
@@ -93,7 +93,7 @@ def under_review(
         records.c.decided_upto >= notifications.c.id,
     )
     for entity, record_ids in _by_entity(wanted).items():
-        for some in portions(record_ids):
+        for some in chunks(record_ids):
             rows = connection.scalars(
                 select(notifications.c.record_id).where(
                     notifications.c.entity == entity,
@@ -122,7 +122,7 @@ def known_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
     return set(rows)
 
 
-def quiet_events(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+def suppressed_event_ids(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Return those of `keys` that are here and led to nothing only for when they happened; ids."""
     rows = connection.execute(
         select(events.c.key, events.c.id).where(
@@ -132,7 +132,7 @@ def quiet_events(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     return {row.key: row.id for row in rows}
 
 
-def keep_event(connection: Connection, event: Event, now: datetime) -> int | None:
+def store_event(connection: Connection, event: Event, now: datetime) -> int | None:
     """Keep an event and return its id; None when its key is there already."""
     statement = (
         insert_into(connection, events)

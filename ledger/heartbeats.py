@@ -22,12 +22,12 @@ from ledger.controls import (
     REMEMBERED_SINCE,
     SECRET_KEY,
     client_id_of,
-    forget_values,
+    delete_values,
     set_value,
     value_of,
 )
 from ledger.engine import insert_into, lock_decisions
-from ledger.interventions import BY_ITSELF, hold_for, log_decision
+from ledger.interventions import AUTOMATIC, hold_actions, log_decision
 from ledger.skew import is_lease_over
 from ledger.tables import actions, gaps, heartbeats, leases
 from schemas.actions import OPEN_ACTIONS
@@ -154,7 +154,7 @@ def open_gap(connection: Connection, gap: Gap, who: str) -> int:
         actions.c.state.in_(OPEN_ACTIONS),
         or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME)),
     )
-    held = len(hold_for(connection, Reason.RESTORED, may_be_sent, gap.ended_at))
+    held = len(hold_actions(connection, Reason.RESTORED, may_be_sent, gap.ended_at))
     began_at = None if gap.began_at is None else gap.began_at.isoformat()
     detail = {"cause": gap.cause, "began_at": began_at, "held": held}
     log_decision(connection, "restore", who, gap.ended_at, detail)
@@ -196,7 +196,7 @@ def known_until(connection: Connection) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def moment_of(text: object) -> datetime | None:
+def parse_stored_time(text: object) -> datetime | None:
     """Return a time that a control holds, or None for what is not a date with a time zone."""
     try:
         found = datetime.fromisoformat(str(text))
@@ -205,7 +205,7 @@ def moment_of(text: object) -> datetime | None:
     return None if found.tzinfo is None else found
 
 
-def notice_gap(
+def detect_gap(
     connection: Connection, seen: LastAlive | None, now: datetime, *, is_local: bool
 ) -> Gap | None:
     """Open a gap if an older copy of this ledger was put in place by hand; return it.
@@ -218,8 +218,8 @@ def notice_gap(
     copied_at = value_of(connection, BACKED_UP_AT)
     is_ours = seen is not None and seen.ledger_id == client_id_of(connection)
     if copied_at is not None:
-        known = moment_of(copied_at)
-        forget_values(connection, BACKED_UP_AT, SECRET_KEY)
+        known = parse_stored_time(copied_at)
+        delete_values(connection, BACKED_UP_AT, SECRET_KEY)
     elif is_ours:
         if seen is None or (known is not None and known >= seen.at):
             return None
@@ -227,11 +227,11 @@ def notice_gap(
         return None
     until = now if seen is None or not is_ours else max(now, seen.at)
     gap = Gap(known, until, "noticed")
-    open_gap(connection, gap, BY_ITSELF)
+    open_gap(connection, gap, AUTOMATIC)
     return gap
 
 
 def remember_since(connection: Connection, now: datetime) -> None:
     """Note that from now on a machine remembers when it last used this ledger."""
     if value_of(connection, REMEMBERED_SINCE) is None:
-        set_value(connection, REMEMBERED_SINCE, now.isoformat(), BY_ITSELF, now)
+        set_value(connection, REMEMBERED_SINCE, now.isoformat(), AUTOMATIC, now)

@@ -34,7 +34,7 @@ _TIMES = {
 }
 
 
-class WhySilent(StrEnum):
+class SilenceCause(StrEnum):
     """Why a webhook that called us no longer does."""
 
     OFF = "off"  # switched off at the source
@@ -43,9 +43,9 @@ class WhySilent(StrEnum):
 
 
 _WHY = {
-    WhySilent.OFF: "is switched off at Nexudus",
-    WhySilent.GONE: "was deleted at Nexudus",
-    WhySilent.MOVED: "now calls another address",
+    SilenceCause.OFF: "is switched off at Nexudus",
+    SilenceCause.GONE: "was deleted at Nexudus",
+    SilenceCause.MOVED: "now calls another address",
 }
 
 
@@ -53,7 +53,7 @@ _WHY = {
 class Alarm:
     """A webhook does not call us. We may have missed what changed from `missed_from` on."""
 
-    silence: WhySilent
+    silence: SilenceCause
     since: datetime  # when we first saw it
     missed_from: datetime
     covered_until: datetime | None = None  # missed changes were requested up to here
@@ -108,16 +108,16 @@ def watch_of(connection: Connection) -> Watch:
     return replace(watch, actions=tuple(watch.actions))
 
 
-def keep_watch(connection: Connection, watch: Watch, now: datetime) -> None:
+def store_watch(connection: Connection, watch: Watch, now: datetime) -> None:
     """Store what is known about all webhooks together."""
     _keep(connection, _WATCH, asdict(watch), now)
 
 
-def look_at_hooks_soon(connection: Connection, now: datetime) -> None:
+def check_hooks_soon(connection: Connection, now: datetime) -> None:
     """Make the next check of the webhooks due now, since a missing role may have been granted."""
     watch = watch_of(connection)
     if watch.looked_at is not None:
-        keep_watch(connection, replace(watch, looked_at=None), now)
+        store_watch(connection, replace(watch, looked_at=None), now)
 
 
 def known_hooks(connection: Connection) -> dict[int, KnownHook]:
@@ -129,12 +129,12 @@ def known_hooks(connection: Connection) -> dict[int, KnownHook]:
     return {hook.record_id: hook for hook in hooks}
 
 
-def keep_hook(connection: Connection, hook: KnownHook, now: datetime) -> None:
+def store_hook(connection: Connection, hook: KnownHook, now: datetime) -> None:
     """Store what is known about a webhook, replacing what was stored before."""
     _keep(connection, f"{_HOOK}{hook.record_id}", asdict(hook), now)
 
 
-def forget_hook(connection: Connection, record_id: int) -> None:
+def delete_hook(connection: Connection, record_id: int) -> None:
     """Delete what is known about a webhook."""
     connection.execute(delete(controls).where(controls.c.name == f"{_HOOK}{record_id}"))
 
@@ -182,7 +182,7 @@ def _keep(connection: Connection, name: str, value: dict[str, Any], now: datetim
 def _hook(stored: dict[str, Any]) -> KnownHook:
     alarm = stored["alarm"]
     if alarm is not None:
-        alarm = Alarm(**{**alarm, "silence": WhySilent(alarm["silence"])})
+        alarm = Alarm(**{**alarm, "silence": SilenceCause(alarm["silence"])})
     entities = tuple(Entity(name) for name in stored["entities"])
     written_at = tuple(datetime.fromisoformat(text) for text in stored["written_at"])
     return KnownHook(**{**stored, "entities": entities, "alarm": alarm, "written_at": written_at})

@@ -64,7 +64,7 @@ class Arrival:
     delivery_id: int | None = None
 
 
-def keep_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
+def store_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
     """Keep deliveries, their notifications and the look-ups they call for; return delivery ids."""
     delivery_ids = _keep_deliveries(connection, arrivals)
     _note(
@@ -81,7 +81,7 @@ def keep_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[i
     return delivery_ids
 
 
-def keep_notifications(
+def store_notifications(
     connection: Connection,
     statements: Sequence[Notification],
     origin: Origin,
@@ -201,8 +201,8 @@ def _asking(dialect: str) -> Insert:
 
 _MOST_TOGETHER = 1000
 _PIECE = 1000  # notifications of one delivery in one transaction, so that others get their turn
-TRY_FOR_S = 8.0  # how long a busy ledger is tried again; the last try may begin just before
-_LONGEST_WAIT_S = 15.0  # TRY_FOR_S and one busy timeout of SQLite, and some
+MAX_RETRY_S = 8.0  # how long a busy ledger is tried again; the last try may begin just before
+_LONGEST_WAIT_S = 15.0  # MAX_RETRY_S and one busy timeout of SQLite, and some
 
 _log = structlog.get_logger("writer")
 
@@ -219,7 +219,7 @@ class _Waiting:
 class GroupWriter:
     """Keeps arrivals. `after_commit` is called in the writer's thread once rows are safe.
 
-    While other transactions are in the way, writing is tried again for `try_for_s` seconds.
+    While other transactions are in the way, writing is tried again for `max_retry_s` seconds.
     """
 
     def __init__(
@@ -228,11 +228,11 @@ class GroupWriter:
         after_commit: Callable[[], None],
         clock: Clock,
         *,
-        try_for_s: float = TRY_FOR_S,
+        max_retry_s: float = MAX_RETRY_S,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._try_for_s = try_for_s
+        self._try_for_s = max_retry_s
         self._after_commit = after_commit
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -308,7 +308,7 @@ class GroupWriter:
     def _keep(self, arrivals: list[Arrival], since: float) -> list[int]:
         def write() -> list[int]:
             with writing(self._engine) as connection:
-                return keep_arrivals(connection, arrivals)
+                return store_arrivals(connection, arrivals)
 
         # Only what is known not to be kept is written again: no delivery may be there twice.
         return repeat_write(

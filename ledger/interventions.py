@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, literal, select, update
 
-from ledger.engine import insert_into, lock_decisions, portions
-from ledger.people import read_anew
+from ledger.engine import chunks, insert_into, lock_decisions
+from ledger.people import require_fresh_read
 from ledger.queries import EmailView, emails_of, emails_where
 from ledger.tables import (
     UNDECIDED_ACTIONS,
@@ -25,7 +25,7 @@ from schemas.actions import ActionState, resend_key
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
-BY_ITSELF = "coursebell"  # who decided, where no person did
+AUTOMATIC = "coursebell"  # who decided, where no person did
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class HeldAction:
     title: str | None = field(repr=False)
 
 
-def hold_for(
+def hold_actions(
     connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
 ) -> list[int]:
     """Hold the actions that meet a condition, with this reason; return their ids."""
     held = _locked(connection, where)
     values = {"state": ActionState.HELD, "reason": reason, "lease_until": None, "lease_token": None}
-    for some in portions(held):
+    for some in chunks(held):
         connection.execute(update(actions).where(actions.c.id.in_(some)).values(**values))
     _note(connection, held, now, ActionState.HELD, reason)
     return held
@@ -134,7 +134,7 @@ def held_for_enrolments(
     """Return the ids of the actions about these enrolments that are held for this reason."""
     return [
         action_id
-        for some in portions(course_member_ids)
+        for some in chunks(course_member_ids)
         for action_id in connection.scalars(
             select(actions.c.id).where(
                 UNDECIDED_ACTIONS,
@@ -151,7 +151,7 @@ def states_of(
 ) -> dict[int, tuple[ActionState, Reason | None]]:
     """Return state and reason of these actions; those that do not exist are left out."""
     found: dict[int, tuple[ActionState, Reason | None]] = {}
-    for some in portions(action_ids):
+    for some in chunks(action_ids):
         rows = connection.execute(
             select(actions.c.id, actions.c.state, actions.c.reason).where(actions.c.id.in_(some))
         )
@@ -190,7 +190,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
 ) -> list[int]:
     done: dict[int, Reason] = {}
     before = states_of(connection, action_ids)
-    for some in portions(action_ids):
+    for some in chunks(action_ids):
         is_held = actions.c.id.in_(some) & (actions.c.state == ActionState.HELD)
         held = _locked(connection, is_held)
         changed = connection.scalars(
@@ -235,7 +235,7 @@ _ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState
 _MAY_HAVE_LEFT = (ActionState.DONE, ActionState.UNKNOWN)
 
 
-class Refusal(StrEnum):
+class ResendRefusal(StrEnum):
     """Why an email is not sent again."""
 
     MISSING = "missing"  # there is no such email
@@ -247,8 +247,14 @@ class Refusal(StrEnum):
     PERSON_GONE = "person-gone"  # nobody is left to send it to
 
 
+_NOT_ENDED = {
+    ActionState.HELD: ResendRefusal.HELD,
+    ActionState.PERFORMING: ResendRefusal.UNDERWAY,
+}
+
+
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ResendCandidate:
     """What was asked for, the email that would be repeated for it, and why it may not be.
 
     The email is the last that repeats the one asked for, or that one itself; None if there is none.
@@ -256,12 +262,12 @@ class Candidate:
 
     asked_for: int
     email: EmailView | None
-    refusal: Refusal | None
+    refusal: ResendRefusal | None
 
 
 def candidates(
     connection: Connection, action_ids: Iterable[int], *, checked: bool
-) -> list[Candidate]:
+) -> list[ResendCandidate]:
     """Return what would be repeated for these ids, each email once.
 
     `checked`: a person made sure that what may have arrived did not.
@@ -271,14 +277,16 @@ def candidates(
         asked_for.setdefault(_last_of(connection, action_id), action_id)
     found = {email.action_id: email for email in emails_of(connection, asked_for)}
     return [
-        Candidate(asked, found.get(last), _refusal(found.get(last), checked=checked, asked=asked))
+        ResendCandidate(
+            asked, found.get(last), _refusal(found.get(last), checked=checked, asked=asked)
+        )
         for last, asked in asked_for.items()
     ]
 
 
 def candidates_for(
     connection: Connection, reason: Reason, since: datetime, *, checked: bool
-) -> list[Candidate]:
+) -> list[ResendCandidate]:
     """Return the emails that ended for this reason since then and were not sent again.
 
     That is those which failed or are unknown. Missing addresses count too, although such an email
@@ -298,7 +306,7 @@ def candidates_for(
             ~repeated.exists(),
         ),
     )
-    return [Candidate(one.action_id, one, _refusal(one, checked=checked)) for one in found]
+    return [ResendCandidate(one.action_id, one, _refusal(one, checked=checked)) for one in found]
 
 
 def send_again(
@@ -312,7 +320,7 @@ def send_again(
     """
     lock_decisions(connection)
     done: dict[int, int] = {}
-    for some in portions(action_ids):
+    for some in chunks(action_ids):
         # Locked, so that a slow worker does not say meanwhile how an unknown one ended.
         rows = connection.execute(
             select(actions).where(actions.c.id.in_(some)).order_by(actions.c.id).with_for_update()
@@ -338,20 +346,21 @@ def _last_of(connection: Connection, action_id: int) -> int:
         action_id = next_id
 
 
-def _refusal(email: EmailView | None, *, checked: bool, asked: int | None = None) -> Refusal | None:
+def _refusal(
+    email: EmailView | None, *, checked: bool, asked: int | None = None
+) -> ResendRefusal | None:
     """Return why an email may not be repeated, when a person named it, or `asked`, by its id."""
     if email is None:
-        return Refusal.MISSING
+        return ResendRefusal.MISSING
     if email.state not in _ENDED:
-        waits = {ActionState.HELD: Refusal.HELD, ActionState.PERFORMING: Refusal.UNDERWAY}
-        return waits.get(email.state, Refusal.OPEN)
+        return _NOT_ENDED.get(email.state, ResendRefusal.OPEN)
     # A command that is given again, since nobody saw how it ended, must not send it once more.
     if asked not in {None, email.action_id} and email.state in _MAY_HAVE_LEFT:
-        return Refusal.REPEATED
+        return ResendRefusal.REPEATED
     if email.is_person_gone:
-        return Refusal.PERSON_GONE
+        return ResendRefusal.PERSON_GONE
     if email.state is ActionState.UNKNOWN and not checked:
-        return Refusal.UNCHECKED
+        return ResendRefusal.UNCHECKED
     return None
 
 
@@ -385,5 +394,5 @@ def _repeat(connection: Connection, row: Row[Any], who: str, now: datetime) -> i
     connection.execute(
         insert(attempts).values(action_id=new_id, at=now, outcome="planned", detail=detail)
     )
-    read_anew(connection, row.coworker_id)
+    require_fresh_read(connection, row.coworker_id)
     return new_id

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
 
-from ledger.engine import portions
+from ledger.engine import chunks
 from ledger.skew import is_lease_over
 from ledger.tables import UNFINISHED_LOOKUPS, lookups
 from schemas.actions import LookupState
@@ -126,7 +126,7 @@ def states_among(
         by_entity.setdefault(entity, []).append(record_id)
     found: Counter[LookupState] = Counter()
     for entity, record_ids in by_entity.items():
-        for some in portions(record_ids):
+        for some in chunks(record_ids):
             rows = connection.execute(
                 select(lookups.c.state, func.count().label("number"))
                 .where(lookups.c.entity == entity, lookups.c.record_id.in_(some))

@@ -36,10 +36,10 @@ from ledger.records import present_among
 from ledger.tables import deliveries, events, notifications, records, refusals
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE
-from schemas.reasons import LIKELY_OURS, OF_HOOKS, OF_RELAYS, REFUSALS, Refusal
+from schemas.reasons import HOOK_REFUSALS, LIKELY_OURS, REFUSALS, RELAY_REFUSALS, Refusal
 from schemas.records import Course
 
-REFUSED_FOR = timedelta(days=1)  # how long a refusal is shown
+REFUSALS_SHOWN_FOR = timedelta(days=1)  # how long a refusal is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ def refused_since(connection: Connection, since: datetime) -> list[Refused]:
 
 def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -> bool:
     later = [deliveries.c.received_at > moment]
-    if reason in OF_RELAYS:
+    if reason in RELAY_REFUSALS:
         later.append(deliveries.c.signature_form == BEARER)
-    elif reason in OF_HOOKS:
+    elif reason in HOOK_REFUSALS:
         later.append(deliveries.c.signature_form != BEARER)
     return bool(connection.scalar(select(exists().where(*later))))
 
@@ -139,7 +139,7 @@ class ReportCounts:
     lately: Mapping[Origin, int]
 
 
-def sittings_by_hour(connection: Connection, since: datetime) -> dict[datetime, int]:
+def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, int]:
     """Return in how many enrolments something happened in each hour, by when the hour began.
 
     Hours are those of UTC; hours without any are left out.

@@ -126,7 +126,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     return True
 
 
-def try_outages_now(connection: Connection, now: datetime) -> None:
+def retry_outages_now(connection: Connection, now: datetime) -> None:
     """Let workers try again at once, since settings or the other side may have been fixed."""
     connection.execute(update(outages).where(outages.c.until > now).values(until=now))
     waiting = (

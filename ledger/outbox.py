@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, true, update
 
-from ledger.engine import portions
+from ledger.engine import chunks
 from ledger.skew import is_lease_over
 from ledger.tables import UNFINISHED_ACTIONS, action_events, actions, attempts
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
@@ -101,11 +101,11 @@ def _claimed(row: Row[Any], token: str) -> ClaimedAction:
     )
 
 
-def look_at_actions(connection: Connection, action_ids: Collection[int]) -> list[ClaimedAction]:
+def read_actions(connection: Connection, action_ids: Collection[int]) -> list[ClaimedAction]:
     """Return these actions without claiming them, in the order in which workers would."""
     found = [
         _claimed(row, "")
-        for some in portions(action_ids)
+        for some in chunks(action_ids)
         for row in connection.execute(select(actions).where(actions.c.id.in_(some)))
     ]
     return sorted(found, key=lambda one: (one.due_at, one.action_id))
@@ -269,7 +269,7 @@ def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: 
     )
 
 
-def tries_of(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
+def count_attempts(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
     """Return how many attempts at this action ended with one of these reasons."""
     count = connection.scalar(
         select(func.count())
@@ -279,7 +279,7 @@ def tries_of(connection: Connection, action_id: int, reasons: Collection[Reason]
     return count or 0
 
 
-def is_alone_in_trouble(
+def fails_alone(
     connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
 ) -> bool:
     """Return whether `least` attempts ended with these reasons, while others of its kind were done.
@@ -311,7 +311,7 @@ class Expired:
     unknown: int = 0
 
 
-def expire_hand_overs(
+def expire_handovers(
     connection: Connection, now: datetime, *, lease_s: float, repeatable: set[str]
 ) -> Expired:
     """Settle actions whose worker vanished during the hand-over; `lease_s` is how long one has.
@@ -362,5 +362,7 @@ def expire_hand_overs(
 
 def _interrupted_s(connection: Connection, action_id: int) -> timedelta:
     """Return how long to wait: not at all at first, longer if this action may end its workers."""
-    before = tries_of(connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN})
+    before = count_attempts(
+        connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN}
+    )
     return timedelta(seconds=min(2**before, 900) if before > _SUSPICIOUS else 0)

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from ledger.engine import portions
+from ledger.engine import chunks
 from ledger.tables import action_events, actions, attempts, events
 from schemas.events import EventKind
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class LedgerEvent:
     """One event. `reason`: why it led to no action."""
 
     event_id: int
@@ -37,7 +37,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class LedgerAction:
     """One action. `tries` are outcome and reason of each of its attempts."""
 
     action_id: int
@@ -58,8 +58,8 @@ class Effect:
 
 
 # The columns in the order of the fields above.
-_HAPPENED = ("id", *(name for name in Happened.__dataclass_fields__ if name != "event_id"))
-_EFFECT = tuple(name for name in Effect.__dataclass_fields__ if name in actions.c)
+_HAPPENED = ("id", *(name for name in LedgerEvent.__dataclass_fields__ if name != "event_id"))
+_EFFECT = tuple(name for name in LedgerAction.__dataclass_fields__ if name in actions.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +74,28 @@ class Link:
 class Outcomes:
     """What came of events: actions by their id, and what links them."""
 
-    effects: dict[int, Effect] = field(default_factory=dict)
+    effects: dict[int, LedgerAction] = field(default_factory=dict)
     links: set[Link] = field(default_factory=set)
 
 
-def happened_between(
+def events_between(
     connection: Connection, since: datetime, until: datetime
-) -> dict[str, Happened]:
+) -> dict[str, LedgerEvent]:
     """Return the events from `since` on and before `until`, by their keys."""
     return _happened(connection, _within(events, since, until))
 
 
-def happened_by_key(connection: Connection, keys: Collection[str]) -> dict[str, Happened]:
+def events_by_key(connection: Connection, keys: Collection[str]) -> dict[str, LedgerEvent]:
     """Return the events with these keys."""
-    found: dict[str, Happened] = {}
-    for some in portions(keys):
+    found: dict[str, LedgerEvent] = {}
+    for some in chunks(keys):
         found.update(_happened(connection, events.c.key.in_(some)))
     return found
 
 
-def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, Happened]:
+def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, LedgerEvent]:
     rows = connection.execute(select(*(events.c[name] for name in _HAPPENED)).where(where))
-    return {row.key: Happened(*row) for row in rows}
+    return {row.key: LedgerEvent(*row) for row in rows}
 
 
 def first_lessons(
@@ -103,7 +103,7 @@ def first_lessons(
 ) -> dict[tuple[int, int], datetime]:
     """Return when each of these people first finished a lesson, by course and person."""
     found: dict[tuple[int, int], datetime] = {}
-    for some in portions(coworker_ids):
+    for some in chunks(coworker_ids):
         rows = connection.execute(
             select(events.c.course_id, events.c.coworker_id, func.min(events.c.happened_at))
             .where(events.c.kind == EventKind.LESSON_COMPLETED, events.c.coworker_id.in_(some))
@@ -118,11 +118,11 @@ def outcomes_of(
 ) -> Outcomes:
     """Return the actions about these events, and all whose first event was in that time."""
     found = Outcomes()
-    for some in portions(event_ids):
+    for some in chunks(event_ids):
         found.links |= _links(connection, action_events.c.event_id.in_(some))
     wanted = {link.action_id for link in found.links}
     wanted |= set(connection.scalars(select(actions.c.id).where(_within(actions, since, until))))
-    for some in portions(wanted):
+    for some in chunks(wanted):
         found.links |= _links(connection, action_events.c.action_id.in_(some))
         found.effects |= _effects(connection, some)
     return found
@@ -131,12 +131,12 @@ def outcomes_of(
 def existing_events(connection: Connection, event_ids: Collection[int]) -> set[int]:
     """Return which of these ids belong to an event."""
     found: set[int] = set()
-    for some in portions(event_ids):
+    for some in chunks(event_ids):
         found |= set(connection.scalars(select(events.c.id).where(events.c.id.in_(some))))
     return found
 
 
-def count_happened(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+def count_between(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
     """Let the database count the events of this time, and the actions about them."""
     counted = [
         connection.scalar(
@@ -158,7 +158,7 @@ def _links(connection: Connection, where: ColumnElement[bool]) -> set[Link]:
     }
 
 
-def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, Effect]:
+def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, LedgerAction]:
     tries: dict[int, list[tuple[str, str | None]]] = {}
     for row in connection.execute(
         select(attempts.c.action_id, attempts.c.outcome, attempts.c.reason)
@@ -173,7 +173,7 @@ def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, Effect]
         )
     )
     return {
-        row.id: Effect(
+        row.id: LedgerAction(
             action_id=row.id,
             has_receipt=row.has_receipt,
             tries=tuple(tries.get(row.id, ())),

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from ledger.engine import insert_into, portions
+from ledger.engine import chunks, insert_into
 from ledger.tables import choices, people
 from schemas.entity import CoworkerKind
 from schemas.events import TOLERANCE
@@ -74,7 +74,7 @@ def accept_person(
     )
 
 
-def person_gone(connection: Connection, coworker_id: int, now: datetime) -> None:
+def mark_person_gone(connection: Connection, coworker_id: int, now: datetime) -> None:
     """Note that the source no longer has this person."""
     connection.execute(
         update(people)
@@ -83,7 +83,7 @@ def person_gone(connection: Connection, coworker_id: int, now: datetime) -> None
     )
 
 
-def read_anew(connection: Connection, coworker_id: int) -> None:
+def require_fresh_read(connection: Connection, coworker_id: int) -> None:
     """Have whoever needs this person next read them at the source, however lately that was done."""
     connection.execute(
         update(people).where(people.c.coworker_id == coworker_id).values(fetched_at=_NEVER)
@@ -96,7 +96,7 @@ def person_of(connection: Connection, coworker_id: int) -> Person | None:
     return None if row is None else _person(row)
 
 
-def known_people(connection: Connection, most: int) -> list[int]:
+def present_people(connection: Connection, most: int) -> list[int]:
     """Return the Ids of coworkers who are not gone, those read last first."""
     rows = connection.scalars(
         select(people.c.coworker_id)
@@ -177,7 +177,7 @@ def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
     return {row.stream: row.choice == "yes" for row in rows}
 
 
-def keep_choice(
+def store_choice(
     connection: Connection, hashed: str, stream: str, now: datetime, *, agreed: bool
 ) -> None:
     """Keep what somebody chose for a stream, or for "all"; `hashed` is from `address_hash`."""
@@ -205,7 +205,7 @@ def address_hash(email: str, secret_key: str) -> str:
 def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:
     """Return the full names of these people, as far as they are known."""
     found: dict[int, str] = {}
-    for some in portions(coworker_ids):
+    for some in chunks(coworker_ids):
         rows = connection.execute(
             select(people.c.coworker_id, people.c.full_name).where(people.c.coworker_id.in_(some))
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, TextClause, and_, func, select
 
-from ledger.engine import portions
+from ledger.engine import chunks
 from ledger.tables import (
     FAILED_LOOKUPS,
     UNDECIDED_ACTIONS,
@@ -141,7 +141,7 @@ def emails_of(connection: Connection, action_ids: Collection[int]) -> list[Email
     """Return these emails, in the order they were planned; those that do not exist are left out."""
     return [
         found
-        for some in portions(action_ids)
+        for some in chunks(action_ids)
         for found in emails_where(connection, actions.c.id.in_(some))
     ]
 
@@ -312,7 +312,7 @@ def _actions_by_event(
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Totals:
     """The whole in numbers. Counts are by state, then by reason ("" for none)."""
 
     deliveries: int
@@ -347,7 +347,7 @@ def undecided(connection: Connection) -> Undecided:
     )
 
 
-def tally(connection: Connection, now: datetime) -> Tally:
+def count_totals(connection: Connection, now: datetime) -> Totals:
     """Count everything."""
     oldest = connection.scalar(
         select(func.min(actions.c.due_at)).where(
@@ -360,7 +360,7 @@ def tally(connection: Connection, now: datetime) -> Tally:
         .where(events.c.reason.is_not(None))
         .group_by(events.c.reason)
     )
-    return Tally(
+    return Totals(
         deliveries=_count(connection, select(func.count()).select_from(deliveries)),
         unreadable_deliveries=_count(
             connection,

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.engine import portions
+from ledger.engine import chunks
 from ledger.records import (
     IS_HERE,
     REFERENCES,
@@ -74,7 +74,7 @@ def last_read_ids(connection: Connection, entity: Entity, most: int) -> list[int
     return list(rows)
 
 
-def enrolled_before(connection: Connection, coworker_id: int) -> list[EarlierEnrolment]:
+def enrolments_before_start(connection: Connection, coworker_id: int) -> list[EarlierEnrolment]:
     """Return the enrolments of one person that were there before we began, the oldest first."""
     was_found = exists().where(
         events.c.coworker_id == coworker_id,
@@ -95,12 +95,12 @@ def enrolled_before(connection: Connection, coworker_id: int) -> list[EarlierEnr
     return [EarlierEnrolment(*row) for row in rows]
 
 
-def differently_named(
+def with_changed_names(
     connection: Connection, entity: Entity, versions: Sequence[SeenVersion]
 ) -> list[SeenVersion]:
     """Return those of `versions` that are kept without a name, or with another one."""
     kept: dict[int, str | None] = {}
-    for some in portions(one.record_id for one in versions):
+    for some in chunks(one.record_id for one in versions):
         rows = connection.execute(
             select(records.c.record_id, records.c.full_name).where(
                 records.c.entity == entity, records.c.record_id.in_(some), WAS_SEEN
@@ -116,7 +116,7 @@ def differently_named(
     ]
 
 
-def keep_names(connection: Connection, entity: Entity, versions: Sequence[SeenVersion]) -> None:
+def update_names(connection: Connection, entity: Entity, versions: Sequence[SeenVersion]) -> None:
     """Keep the names of these, and change nothing else that is known of them."""
     if versions:
         statement = (
@@ -260,7 +260,7 @@ def records_below(
 ) -> dict[int, StoredRecord]:
     """Return the read records that refer to one of these in `column`, gone ones included, by Id."""
     found: dict[int, StoredRecord] = {}
-    for some in portions(parent_ids):
+    for some in chunks(parent_ids):
         found |= stored_where(connection, entity, records.c[column].in_(some))
     return found
 
@@ -331,7 +331,7 @@ def courses_of_enrolments(connection: Connection) -> dict[int, int]:
 def _rows(
     connection: Connection, table: Table, entity: Entity, record_ids: Collection[int]
 ) -> Iterator[Row[Any]]:
-    for some in portions(record_ids):
+    for some in chunks(record_ids):
         wanted = select(table).where(table.c.entity == entity, table.c.record_id.in_(some))
         yield from connection.execute(wanted)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
 
-from ledger.engine import Insert, insert_into, portions
+from ledger.engine import Insert, chunks, insert_into
 from ledger.intake import newest_notification
 from ledger.tables import listings, notifications, records
 from schemas.entity import NO_REFERENCES, Entity, References
@@ -120,7 +120,7 @@ def mark_decided(
     They were read after notification `upto`, and so are at least as new as all notifications up to
     it: see `is_answered`. Where a newer version was accepted, that one stays to be decided on.
     """
-    for some in portions(one.record_id for one in versions):
+    for some in chunks(one.record_id for one in versions):
         connection.execute(
             update(records)
             .where(records.c.entity == entity, records.c.record_id.in_(some))
@@ -162,7 +162,7 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
     is_import = suppressed not in {None, Reason.BEFORE_START}
     after = newest_notification(connection) if is_import else 0
     by_id = {one.record_id: one for one in versions}
-    for some in portions(by_id):
+    for some in chunks(by_id):
         rows = [
             {
                 "entity": entity,
@@ -215,7 +215,7 @@ def unknown_among(
     """Return those of `versions` that were neither asked about nor decided on yet."""
     known: dict[int, Row[Any]] = {}
     columns = (records.c.changed_at, records.c.seen_digest, records.c.decided_digest)
-    for some in portions(one.record_id for one in versions):
+    for some in chunks(one.record_id for one in versions):
         rows = connection.execute(
             select(records.c.record_id, *columns).where(
                 records.c.entity == entity, records.c.record_id.in_(some), WAS_SEEN, IS_HERE
@@ -271,7 +271,7 @@ def records_of(
 ) -> dict[int, StoredRecord]:
     """Return these records by Id, also those that are gone; those never read are left out."""
     found: dict[int, StoredRecord] = {}
-    for some in portions(record_ids):
+    for some in chunks(record_ids):
         found |= stored_where(connection, entity, records.c.record_id.in_(some))
     return found
 

@@ -25,8 +25,8 @@ from sqlalchemy import (
 from ledger.checks import outdated_checks
 from ledger.controls import RETAINED_UPTO, set_value, value_of
 from ledger.engine import Engine, reading, writing
-from ledger.heartbeats import moment_of
-from ledger.interventions import BY_ITSELF
+from ledger.heartbeats import parse_stored_time
+from ledger.interventions import AUTOMATIC
 from ledger.tables import (
     UNFINISHED_LOOKUPS,
     action_events,
@@ -164,34 +164,34 @@ def delete_old(
     now: datetime,
     *,
     most: int = STEP,
-    go_on: Callable[[], bool] = lambda: True,
+    may_continue: Callable[[], bool] = lambda: True,
 ) -> Deleted:
     """Delete what is past its time, at most `most` rows in one transaction.
 
     Ages count from `now`, but from at most a day after the time that the last finished run counted
     from. So a clock that is a year ahead for an hour costs a day of history, and not a year.
 
-    `go_on` is called between two transactions: it may wait, to let others write, and ends the work
-    by returning False.
+    `may_continue` is called between two transactions. It may wait, so that others can write, and
+    stops the deletion by returning False.
 
     Raises:
         LedgerUnavailable: the ledger could not be read or written; the steps before stay done.
     """
     forgotten = Deleted()
     with reading(engine) as connection:
-        last = moment_of(value_of(connection, RETAINED_UPTO))
+        last = parse_stored_time(value_of(connection, RETAINED_UPTO))
     upto = now if last is None else min(now, last + _FURTHEST)
     for rule in RULES:
         if isinstance(rule, KeptFor) and not forgotten.more:
             for changed in _steps(engine, rule, upto - rule.kept_for, most):
                 name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name
                 forgotten.rows[name] = forgotten.rows.get(name, 0) + changed
-                if not go_on():
+                if not may_continue():
                     forgotten.more = True
                     break
     if upto != last and not forgotten.more:
         with writing(engine) as connection:
-            set_value(connection, RETAINED_UPTO, upto.isoformat(), BY_ITSELF, now)
+            set_value(connection, RETAINED_UPTO, upto.isoformat(), AUTOMATIC, now)
     return forgotten
 
 

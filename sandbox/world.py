@@ -245,11 +245,11 @@ class _Reading:
         self, loaded: Entry, people: Sequence[Entry], courses: Sequence[Entry]
     ) -> list[dict[str, Any]]:
         enrolments = self._numbered("enrolments", loaded)
-        known_courses, known_people = _known(courses, "title"), _known(people, "name")
+        known_courses, present_people = _known(courses, "title"), _known(people, "name")
         for n, one in enumerate(enrolments):
             where = f"enrolments[{n}]"
             one["course"] = self._find(f"{where}.course", one["course"], known_courses)
-            one["person"] = self._find(f"{where}.person", one["person"], known_people)
+            one["person"] = self._find(f"{where}.person", one["person"], present_people)
             one["at"] = one["at"] or OPENED_AT
         return enrolments
 

@@ -68,9 +68,9 @@ class InternalSchema(RecordSchema):
         unknown = RAISE
 
 
-LARGEST_ID = 2**63 - 1  # the source's ids are signed 64-bit (contract, section 2)
+MAX_ID = 2**63 - 1  # the source's ids are signed 64-bit (contract, section 2)
 
-_ID_RANGE = validate.Range(min=1, max=LARGEST_ID, error="Must be between 1 and 2^63-1.")
+_ID_RANGE = validate.Range(min=1, max=MAX_ID, error="Must be between 1 and 2^63-1.")
 
 
 class RecordId(fields.Integer):

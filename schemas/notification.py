@@ -15,8 +15,8 @@ from schemas.entity import Entity, followed_entity
 from schemas.errors import FieldErrors, Unreadable
 from schemas.fields import RecordId
 
-MOST_BYTES = 1024 * 1024  # the body cap of a delivery, 1 MiB; it bounds the number of rows too
-MOST_NAMED = 20  # of the unreadable rows of one delivery
+MAX_BYTES = 1024 * 1024  # the body cap of a delivery, 1 MiB; it bounds the number of rows too
+MAX_NAMED_ERRORS = 20  # of the unreadable rows of one delivery
 _MOST_DIGITS = 19  # of 2^63-1
 
 # The fields that tell one entity from another in a delivery without a name (contract, section 2).
@@ -65,7 +65,7 @@ class Notification:
 class Statements:
     """What a delivery says.
 
-    `errors` names up to `MOST_NAMED` of the `unreadable` rows by place: fields, never values.
+    `errors` names up to `MAX_NAMED_ERRORS` of the `unreadable` rows by place: fields, never values.
     `is_plain` says that every row was readable and held only plain values in fields that a followed
     kind of record is known to have, so that the body may be kept.
     """
@@ -79,7 +79,7 @@ class Statements:
         """Note that the row at this place cannot be read."""
         self.unreadable += 1
         self.is_plain = False
-        if len(self.errors) < MOST_NAMED:
+        if len(self.errors) < MAX_NAMED_ERRORS:
             self.errors[place] = errors
 
 

@@ -173,7 +173,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 
 
 # For these an action is held until an operator releases or skips it.
-HOLDING = (
+HOLD_REASONS = (
     Reason.FLOOD_GUARD,
     Reason.TOO_OLD,
     Reason.RESTORED,
@@ -200,7 +200,7 @@ class Refusal(StrEnum):
     NOT_STORED = "not-stored"
 
 
-OF_HOOKS = frozenset(
+HOOK_REFUSALS = frozenset(
     {
         Refusal.NO_SECRET,
         Refusal.UNSIGNED,
@@ -208,9 +208,9 @@ OF_HOOKS = frozenset(
         Refusal.WRONG_SIGNATURE,
     }
 )
-OF_RELAYS = frozenset({Refusal.NO_TOKEN, Refusal.MISSING_TOKEN, Refusal.WRONG_TOKEN})
+RELAY_REFUSALS = frozenset({Refusal.NO_TOKEN, Refusal.MISSING_TOKEN, Refusal.WRONG_TOKEN})
 # Refusals of a request that has not shown who sent it.
-UNPROVEN = OF_HOOKS | OF_RELAYS | {Refusal.UNKNOWN_ROUTE}
+UNAUTHENTICATED = HOOK_REFUSALS | RELAY_REFUSALS | {Refusal.UNKNOWN_ROUTE}
 
 # Strangers seldom show a signature or a token at all, so these are likely our own webhooks or relay
 # with another secret.

@@ -119,7 +119,7 @@ def one_of(words: Iterable[str]) -> str:
     return " or ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
 
 
-SUBJECT_ROOM = 60  # characters; more is cut off by most inboxes
+MAX_SUBJECT_LENGTH = 60  # characters; more is cut off by most inboxes
 
 # Embeddings, overrides and isolates: they reach beyond the text they stand in.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -152,7 +152,7 @@ def cut_at_word(text: str, room: int) -> str:
 
 def around(pattern: str, title: str) -> str:
     """Return the pattern with the title in place of `{}`, cut so that all of it fits a subject."""
-    return pattern.replace("{}", cut_at_word(title, SUBJECT_ROOM - len(pattern) + 2), 1)
+    return pattern.replace("{}", cut_at_word(title, MAX_SUBJECT_LENGTH - len(pattern) + 2), 1)
 
 
 def _readable(character: str) -> str:
@@ -179,7 +179,7 @@ _NO_NAME = re.compile(r"[0-9/:@]|\.\w{2}|www\.", re.IGNORECASE)
 _LONGEST_NAME = 40
 
 
-def greetable(first_name: str | None, full_name: str) -> str | None:
+def greeting_name(first_name: str | None, full_name: str) -> str | None:
     """Return the first name if it looks like one and is whole words of the full name; else None."""
     name, whole = one_line(first_name), one_line(full_name)
     if not name or len(name) > _LONGEST_NAME or _NO_NAME.search(name):

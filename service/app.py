@@ -25,8 +25,8 @@ from ledger.engine import Engine, open_engine, writing
 from ledger.intake import GroupWriter
 from ledger.monitoring import count_refusals
 from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_of
-from schemas.notification import MOST_BYTES
-from schemas.reasons import UNPROVEN, Refusal
+from schemas.notification import MAX_BYTES
+from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
@@ -109,7 +109,7 @@ class Refusals:
         """Count a refused delivery and return its answer: 429 if its address has had too many."""
         if error.refusal is not None:
             self.count(error.refusal)
-        if error.refusal in UNPROVEN and self._addresses.count(address):
+        if error.refusal in UNAUTHENTICATED and self._addresses.count(address):
             sentence = f"{error}; too many refused requests from this address"
             return RefusedAnswer(429, sentence, _MINUTE_S)
         is_busy = error.http_status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -203,7 +203,7 @@ def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
     writer = GroupWriter(engine, lambda: wakeup.wake(LOOKUP_DRAIN), clock)
     refusals = Refusals(engine, clock)
     app = Flask("coursebell", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     app.register_blueprint(hook_routes(settings, writer, clock))
     app.register_blueprint(health_routes(settings, engine, clock))
     app.register_error_handler(CoursebellError, _answer_error(refusals))

@@ -13,7 +13,7 @@ from ledger.credentials import catalogue_of
 from ledger.engine import Connection
 from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
-from ledger.monitoring import REFUSED_FOR, refused_since
+from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
 from ledger.queries import Undecided, undecided
 from ledger.skew import clock_ahead
@@ -139,7 +139,7 @@ def _clock_needs(connection: Connection, now: datetime) -> Iterator[Need]:
 
 
 def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:
-    for refused in refused_since(connection, now - REFUSED_FOR):
+    for refused in refused_since(connection, now - REFUSALS_SHOWN_FOR):
         if refused.needs_person:
             yield Need("refused", "refused deliveries", refused.sentence)
     for alarm in hook_alarms(connection):

@@ -20,7 +20,7 @@ from ledger.engine import Engine, check_writable, reading
 from ledger.heartbeats import heartbeats_ahead, last_heartbeats
 from ledger.lookups import next_lookup_at
 from ledger.migrate import check_revision
-from ledger.monitoring import REFUSED_FOR, refused_since
+from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages
 from ledger.outbox import next_action_at
 from schemas.actions import Mode
@@ -95,7 +95,7 @@ def _more(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, 
     """
     try:
         with reading(engine) as connection:
-            refused = refused_since(connection, now - REFUSED_FOR)
+            refused = refused_since(connection, now - REFUSALS_SHOWN_FOR)
             needs = needs_of(connection, parts, now)
     except LedgerUnavailable:
         return {}

@@ -23,7 +23,7 @@ from ledger.clock import Clock
 from ledger.intake import BEARER, Arrival, GroupWriter, Origin
 from schemas.entity import Entity, followed_entity
 from schemas.errors import BadSignature, FieldErrors, TooLarge, Unreadable
-from schemas.notification import MOST_BYTES, Statements, parse_hook, parse_relay
+from schemas.notification import MAX_BYTES, Statements, parse_hook, parse_relay
 from schemas.reasons import Refusal
 from schemas.settings import Settings
 from service.signature import claimed_digest, verify
@@ -195,4 +195,4 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise TooLarge(f"a delivery may have {MOST_BYTES} bytes") from None
+        raise TooLarge(f"a delivery may have {MAX_BYTES} bytes") from None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from ledger.checks import CheckKind, Run, last_run, open_run
 from ledger.engine import Connection
 from ledger.intake import Origin
-from ledger.monitoring import ReportCounts, last_happened_at, reports_by_location, sittings_by_hour
+from ledger.monitoring import ReportCounts, activity_by_hour, last_happened_at, reports_by_location
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import EXPLANATIONS
 from schemas.settings import Settings
@@ -108,7 +108,7 @@ def check_part(
 def monitoring_now(connection: Connection, settings: Settings, now: datetime) -> MonitoringNow:
     """Return whether we still hear what happens."""
     last_at = last_happened_at(connection, now)
-    sittings = {} if last_at is None else sittings_by_hour(connection, last_at - HISTORY)
+    sittings = {} if last_at is None else activity_by_hour(connection, last_at - HISTORY)
     told = reports_by_location(connection, now - _TOLD_FOR, now - _LATELY, now - _SLOW)
     return MonitoringNow(
         own_checks(connection, settings, now),

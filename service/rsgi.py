@@ -40,7 +40,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from schemas.errors import Overloaded, Rejected, TooLarge, TooSlow, UnknownRoute
-from schemas.notification import MOST_BYTES
+from schemas.notification import MAX_BYTES
 from service.app import SECURITY_HEADERS, Web, make_web
 from service.hooks import HOOKS, hook_guards
 from workers.celery_environment import remove_celery_variables
@@ -359,4 +359,4 @@ remove_celery_variables(os.environ)  # Celery reads its variables while it is im
 set_up_logs("web")
 _settings = load(os.environ)
 share_lock(Path(_settings.data_dir))
-front = RequestGate(make_web(_settings), BodyLimits(MOST_BYTES))
+front = RequestGate(make_web(_settings), BodyLimits(MAX_BYTES))

@@ -16,7 +16,7 @@ from ledger.engine import Engine, open_engine
 from schemas.errors import ConfigurationError
 from schemas.rules import Rules, load_rules, rules_text
 from schemas.settings import Settings
-from schemas.settings.table import SHORTEST_SECRET
+from schemas.settings.table import MIN_SECRET_LENGTH
 from workers.actions.registry import kinds_for_rules, make_actions
 from workers.broker import IN_MEMORY
 from workers.deliver.context import DeliveryTools, SendSetup, never
@@ -191,7 +191,7 @@ def secret_key(settings: Settings) -> str:
         ) from None
     except UnicodeDecodeError:
         key = ""
-    if len(key) < SHORTEST_SECRET:
+    if len(key) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
             [
                 (

@@ -27,7 +27,7 @@ import structlog
 from ledger.clock import Clock
 from ledger.controls import client_id_of
 from ledger.engine import Connection, Engine, reading, writing
-from ledger.heartbeats import LastAlive, notice_gap, record_heartbeat, remember_since
+from ledger.heartbeats import LastAlive, detect_gap, record_heartbeat, remember_since
 from ledger.interventions import held_by_reason
 from ledger.skew import clock_ahead
 from schemas.errors import LedgerUnavailable
@@ -89,7 +89,7 @@ class Continuity:
         if self._lock is None:
             self._lock = share_lock(self._folder)
         seen = self._seen or read_last_alive(self._folder)
-        gap = notice_gap(connection, seen, now, is_local=is_first and self._is_local)
+        gap = detect_gap(connection, seen, now, is_local=is_first and self._is_local)
         if gap is not None:
             held = held_by_reason(connection).get(Reason.RESTORED, 0)
             _log.error("ledger.restored", known_until=str(gap.began_at), held=held)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from ledger.checks import is_first_look_wanted
+from ledger.checks import is_baseline_due
 from ledger.clock import Clock
 from ledger.engine import Engine, writing
 from ledger.heartbeats import release_lease, take_lease
@@ -121,7 +121,7 @@ class Scheduler:
             wants_first_look = (
                 SOURCE_CHECK in self._rhythm
                 and self._ticks % FIRST_LOOK_EVERY == 0
-                and is_first_look_wanted(connection)
+                and is_baseline_due(connection)
             )
         due = []
         if lookup_at is not None and lookup_at <= now:

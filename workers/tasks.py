@@ -106,12 +106,12 @@ def retain_ledger(child: WorkerProcess) -> None:
     tools, clock = child.context, child.context.clock
     end = clock.monotonic() + _LONGEST_S
 
-    def go_on() -> bool:
+    def may_continue() -> bool:
         clock.sleep(_PAUSE_S)
         child.heartbeat.beat()
         return clock.monotonic() < end and not child.shared.is_stopping()
 
-    forgotten = delete_old(tools.engine, tools.clock.now(), go_on=go_on)
+    forgotten = delete_old(tools.engine, tools.clock.now(), may_continue=may_continue)
     _log.info("ledger.retained", **forgotten.rows)
     if forgotten.more and not child.shared.is_stopping():
         tools.wakeup.wake(LEDGER_RETAIN)

@@ -65,7 +65,7 @@ class Token:
     expires_in: int
 
 
-class Life(fields.Field[int]):
+class TokenLifetime(fields.Field[int]):
     """Whole seconds. A token that is good is not lost because of how its life is written."""
 
     def deserialize(self, value: object, *_: object, **__: object) -> int:
@@ -87,7 +87,7 @@ class TokenSchema(SourceSchema):
     # It travels in a header, where only visible ASCII is safe.
     access_token = fields.String(required=True, validate=validate.Regexp(r"[\x21-\x7e]+\Z"))
     refresh_token = fields.String(data_key="refresh_token", load_default=None, allow_none=True)
-    expires_in = Life()
+    expires_in = TokenLifetime()
 
 
 _TOKEN = TokenSchema()

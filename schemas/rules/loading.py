@@ -196,7 +196,7 @@ def _key_mistake(node: Node) -> str | None:
     return None
 
 
-LARGEST_FILE = 256 * 1024  # bytes
+MAX_FILE_BYTES = 256 * 1024  # bytes
 _DIGEST_LENGTH = 12  # enough to tell one's own files apart
 _UNKNOWN_KEY = "Unknown field."  # marshmallow's words
 _ABOUT_ALL = "_schema"  # where marshmallow files what is wrong with a mapping as such
@@ -243,8 +243,8 @@ def load_rules(
             `file:line:column: path: message`.
     """
     encoded = text.encode("utf-8", "surrogatepass")
-    if len(encoded) > LARGEST_FILE:
-        too_large = mistake_at(None, (), f"expected at most {LARGEST_FILE // 1024} KiB")
+    if len(encoded) > MAX_FILE_BYTES:
+        too_large = mistake_at(None, (), f"expected at most {MAX_FILE_BYTES // 1024} KiB")
         raise ConfigurationError([too_large.told(file_name)])
     tree = read_tree(text)
     whole, stated = _stated(tree, RuleSchema(actions))

@@ -23,7 +23,7 @@ Parsed = TypeVar("Parsed")
 PREFIX = "COURSEBELL_"  # every setting begins with it, and nothing else may
 _SHORTEST_KEY = 16  # characters, which are 80 bits: the shortest key of authenticator apps
 _AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
-SHORTEST_SECRET = 8  # characters; shorter ones can be guessed
+MIN_SECRET_LENGTH = 8  # characters; shorter ones can be guessed
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _LIMIT = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
 _LIMITS = re.compile(rf"{_LIMIT}(;{_LIMIT})*")
@@ -64,8 +64,8 @@ def flag(text: str) -> bool:
 
 def secret(text: str) -> str:
     """Return one secret that is not too short to be one."""
-    if len(text) < SHORTEST_SECRET:
-        raise ValidationError(f"expected at least {SHORTEST_SECRET} characters")
+    if len(text) < MIN_SECRET_LENGTH:
+        raise ValidationError(f"expected at least {MIN_SECRET_LENGTH} characters")
     return text
 
 

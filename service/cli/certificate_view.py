@@ -189,13 +189,13 @@ def _table(rows: Sequence[Row], heads: Sequence[str], width: int | None) -> Iter
 
 
 def _portions(heads: Sequence[str], width: int | None) -> Iterable[list[str]]:
-    portions: list[list[str]] = [[]]
+    chunks: list[list[str]] = [[]]
     for head in heads:
-        too_wide = width is not None and _needed([*portions[-1], head]) > width
-        if too_wide and portions[-1]:
-            portions.append([])
-        portions[-1].append(head)
-    return portions
+        too_wide = width is not None and _needed([*chunks[-1], head]) > width
+        if too_wide and chunks[-1]:
+            chunks.append([])
+        chunks[-1].append(head)
+    return chunks
 
 
 def _needed(heads: Sequence[str]) -> int:

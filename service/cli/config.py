@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from ledger.controls import accept_key, choices_kept
+from ledger.controls import accept_key, count_choices
 from ledger.engine import reading, writing
 from schemas.settings import SETTINGS, describe
 from service.cli.common import (
@@ -64,7 +64,7 @@ def accept_secret_key(*, yes: bool) -> None:
     settings = settings_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
-            kept = choices_kept(connection)
+            kept = count_choices(connection)
         if not yes:
             needs_confirmation("coursebell config accept-key --yes")
             click.echo(

@@ -26,8 +26,8 @@ from ledger.interventions import (
 )
 from schemas.actions import ActionState, Mode
 from schemas.errors import ConfigurationError
-from schemas.fields import LARGEST_ID
-from schemas.reasons import EXPLANATIONS, HOLDING, Reason
+from schemas.fields import MAX_ID
+from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from schemas.settings import Settings
 from service.cli.common import (
     as_json,
@@ -153,10 +153,10 @@ _NEXT_IN_OBSERVE = (
 )
 
 _Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
-_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
+_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, MAX_ID))
 _reason = click.option(
     "--reason",
-    type=click.Choice([reason.value for reason in HOLDING]),
+    type=click.Choice([reason.value for reason in HOLD_REASONS]),
     metavar="CODE",
     help="All that are held for this reason, such as restored.",
 )

@@ -18,8 +18,8 @@ import structlog
 
 from ledger.controls import sending_of
 from ledger.engine import Engine, reading, writing
-from ledger.monitoring import REFUSED_FOR, Refused, refused_since
-from ledger.outages import outages_now, try_outages_now
+from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
+from ledger.outages import outages_now, retry_outages_now
 from schemas.actions import Mode
 from schemas.checkup import Check, Topic, Verdict
 from schemas.errors import BadSignature, ConfigurationError, LedgerUnavailable
@@ -98,7 +98,7 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         yield Topic.SIGNATURE.note("short", found, _sentence(weak.fix))
     if engine is not None:
         with reading(engine) as connection:
-            refused = refused_since(connection, command_clock().now() - REFUSED_FOR)
+            refused = refused_since(connection, command_clock().now() - REFUSALS_SHOWN_FOR)
             warnings = rule_warnings(connection, settings)
         yield from _refused(refused)
         yield from _rules(warnings)
@@ -233,7 +233,7 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
         yield Topic.MAIL.problem("waiting", found, fix)
         return
     with writing(engine) as connection:
-        try_outages_now(connection, now)
+        retry_outages_now(connection, now)
     fix = "Workers try again now. If they run with older settings, start them again."
     yield Topic.MAIL.note("waiting", found, fix)
 

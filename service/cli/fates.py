@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ledger.controls import resumption, sending_of
 from ledger.engine import Connection
-from ledger.outbox import look_at_actions, open_actions
+from ledger.outbox import open_actions, read_actions
 from schemas.actions import ActionState
 from schemas.reasons import EXPLANATIONS, Reason
 from service.cli.common import local
@@ -31,7 +31,7 @@ def outcomes_by_sending(
     due_or_open = [*decided[None], *open_actions(connection, coworker_id)]
     wanted = [
         one
-        for one in look_at_actions(connection, due_or_open)
+        for one in read_actions(connection, due_or_open)
         if coworker_id in {None, one.coworker_id}
     ]
     started_at = sending_of(connection).started_at or now

@@ -9,7 +9,7 @@ from ledger.engine import Connection
 from ledger.people import Person, people_by_address_part, people_by_email, people_by_name, person_of
 from ledger.record_queries import members_by_name, name_of_member
 from schemas.errors import SourceError
-from schemas.fields import LARGEST_ID
+from schemas.fields import MAX_ID
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
 from service.cli.common import (
@@ -162,5 +162,5 @@ def _as_typed(argument: str) -> str:
 def coworker_id_in(who: str) -> int | None:
     """Return the Id that this is, or None."""
     text = who.strip()
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID))
-    return int(text) if is_number and 1 <= int(text) <= LARGEST_ID else None
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))
+    return int(text) if is_number and 1 <= int(text) <= MAX_ID else None

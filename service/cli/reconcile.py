@@ -15,7 +15,7 @@ from ledger.engine import reading
 from ledger.record_queries import courses_of_enrolments
 from ledger.records import records_of
 from schemas.entity import Entity
-from schemas.fields import LARGEST_ID
+from schemas.fields import MAX_ID
 from service.cli.common import (
     Moment,
     as_json,
@@ -38,7 +38,7 @@ from workers.sync.rows import SyncContext
 
 DIFFERS = 1
 _LONGEST_S = 3_600.0  # a large space at a low limit takes its time
-_COURSE = click.IntRange(1, LARGEST_ID)
+_COURSE = click.IntRange(1, MAX_ID)
 _MOST_SHOWN = 20  # of each kind; --json has them all
 
 _HEADS = {

@@ -7,10 +7,16 @@ import click
 
 from ledger.controls import sending_of
 from ledger.engine import Engine, reading, writing
-from ledger.interventions import Candidate, Refusal, candidates, candidates_for, send_again
+from ledger.interventions import (
+    ResendCandidate,
+    ResendRefusal,
+    candidates,
+    candidates_for,
+    send_again,
+)
 from ledger.queries import EmailView
 from schemas.actions import ActionState, Mode
-from schemas.fields import LARGEST_ID
+from schemas.fields import MAX_ID
 from schemas.reasons import Reason
 from service.cli.common import (
     Moment,
@@ -33,21 +39,27 @@ NOT_DONE = 1
 _DAYS = 7  # how far back --failed looks unless told
 
 _REFUSALS = {
-    Refusal.MISSING: "there is no such email. These print IDs: coursebell held, coursebell why",
-    Refusal.OPEN: "it was not sent yet and needs no resend. When and why: coursebell show {id}",
-    Refusal.HELD: "it is held. To send it: coursebell release {id}",
-    Refusal.UNDERWAY: "it is being handed over now. What comes of it: coursebell show {id}",
-    Refusal.UNCHECKED: (
+    ResendRefusal.MISSING: (
+        "there is no such email. These print IDs: coursebell held, coursebell why"
+    ),
+    ResendRefusal.OPEN: (
+        "it was not sent yet and needs no resend. When and why: coursebell show {id}"
+    ),
+    ResendRefusal.HELD: "it is held. To send it: coursebell release {id}",
+    ResendRefusal.UNDERWAY: "it is being handed over now. What comes of it: coursebell show {id}",
+    ResendRefusal.UNCHECKED: (
         "it may have arrived. Ask the person or look at the mail server's log, and if it did not: "
         "coursebell resend {id} --i-checked"
     ),
-    Refusal.REPEATED: "it was or may have been sent. To send it once more: coursebell resend {id}",
-    Refusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
+    ResendRefusal.REPEATED: (
+        "it was or may have been sent. To send it once more: coursebell resend {id}"
+    ),
+    ResendRefusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
 }
 
 
 @click.command()
-@click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, LARGEST_ID))
+@click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, MAX_ID))
 @click.option(
     "--failed",
     type=click.Choice([reason.value for reason in Reason]),
@@ -137,7 +149,7 @@ def _check_mode(engine: Engine) -> None:
         raise SystemExit(NOT_DONE)
 
 
-def _chosen(found: Sequence[Candidate], *, is_by_id: bool) -> list[EmailView]:
+def _chosen(found: Sequence[ResendCandidate], *, is_by_id: bool) -> list[EmailView]:
     """Return the emails that may be sent again; say why of the others.
 
     Raises:

@@ -18,10 +18,10 @@ from granian.log import LogLevels
 
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
-from ledger.hooks import look_at_hooks_soon
+from ledger.hooks import check_hooks_soon
 from ledger.migrate import has_only_other_tables, newest_revision
 from ledger.migrate import migrate as bring_up_to_date
-from ledger.outages import retry_refused, try_outages_now
+from ledger.outages import retry_outages_now, retry_refused
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings, platform_sources
 from service.cli.common import (
@@ -142,8 +142,8 @@ def worker(*, without_broker: bool) -> None:
         writing(engine) as connection,
     ):
         retry_refused(connection, command_clock().now())
-        look_at_hooks_soon(connection, command_clock().now())
-        try_outages_now(connection, command_clock().now())
+        check_hooks_soon(connection, command_clock().now())
+        retry_outages_now(connection, command_clock().now())
     # A fresh interpreter: the children are forked from one that holds nothing of the web server.
     argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))
     os.execv(argv[0], argv)  # noqa: S606 - no shell reads it

@@ -18,7 +18,7 @@ from ledger.controls import sending_of
 from ledger.engine import reading
 from ledger.queries import EmailView, Entry, emails_of, entries_since, last_detail, newest_entries
 from schemas.actions import ActionState, Mode
-from schemas.fields import LARGEST_ID
+from schemas.fields import MAX_ID
 from schemas.reasons import EXPLANATIONS
 from service.cli.common import (
     as_json,
@@ -55,7 +55,7 @@ _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN
 
 
 @click.command()
-@click.argument("action_id", metavar="ID", type=click.IntRange(1, LARGEST_ID))
+@click.argument("action_id", metavar="ID", type=click.IntRange(1, MAX_ID))
 @click.option(
     "--html",
     metavar="FILE",

@@ -9,9 +9,9 @@ import click
 from ledger.controls import Sending, sending_of
 from ledger.engine import Engine, reading
 from ledger.hooks import hook_alarms
-from ledger.monitoring import REFUSED_FOR, Refused, refused_since
+from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages
-from ledger.queries import Tally, tally
+from ledger.queries import Totals, count_totals
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
@@ -38,7 +38,7 @@ class _Standing:
     """Everything `status` says, as of one moment."""
 
     sending: Sending
-    counted: Tally
+    counted: Totals
     troubles: list[SourceOutage]
     heard: MonitoringNow
     alarms: list[str]
@@ -75,11 +75,11 @@ def _standing(settings: Settings, engine: Engine, now: datetime) -> _Standing:
         heard = monitoring_now(connection, settings, now)
         return _Standing(
             sending_of(connection),
-            tally(connection, now),
+            count_totals(connection, now),
             source_outages(connection),
             heard,
             hook_alarms(connection),
-            refused_since(connection, now - REFUSED_FOR),
+            refused_since(connection, now - REFUSALS_SHOWN_FOR),
             outages_now(connection),
             parts,
             needs_of(connection, parts, now, heard),
@@ -123,7 +123,7 @@ def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]
     yield from _reasons(found.counted)
 
 
-def _one_line(mode: str, counted: Tally) -> str:
+def _one_line(mode: str, counted: Totals) -> str:
     def total(state: ActionState) -> int:
         return sum(counted.actions.get(state, {}).values())
 
@@ -139,7 +139,7 @@ def _one_line(mode: str, counted: Tally) -> str:
     )
 
 
-def _reasons(counted: Tally) -> Iterator[str]:
+def _reasons(counted: Totals) -> Iterator[str]:
     for kind, by_state in (("email", counted.actions), ("look-up", counted.lookups)):
         for state, reasons in sorted(by_state.items()):
             for reason, count in sorted(reasons.items()):

@@ -11,7 +11,7 @@ import structlog
 from ledger.controls import sending_of
 from ledger.engine import Connection, reading
 from ledger.queries import ActionView, EventView, history_of
-from ledger.record_queries import EarlierEnrolment, enrolled_before
+from ledger.record_queries import EarlierEnrolment, enrolments_before_start
 from ledger.records import record_of
 from ledger.retention import ATTEMPTS, COPIES
 from schemas.actions import ActionState, Mode
@@ -166,7 +166,7 @@ def _stories(
         told = _tellings(connection, history_of(connection, coworker_id))
         earlier = [
             (one, _title(connection, one.course_id, one.course_member_id))
-            for one in enrolled_before(connection, coworker_id)
+            for one in enrolments_before_start(connection, coworker_id)
         ]
         fates = _fates(connection, settings, coworker_id, told)
         person = known.get(coworker_id)

@@ -15,8 +15,8 @@ from sqlalchemy import Table, select
 from ledger.actions import plan_action
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
-from ledger.events import keep_event
-from ledger.intake import Arrival, Origin, keep_arrivals
+from ledger.events import store_event
+from ledger.intake import Arrival, Origin, store_arrivals
 from ledger.lookups import Claim, claim_lookups
 from ledger.outbox import ClaimedAction, claim_actions
 from schemas.actions import Plan
@@ -71,7 +71,7 @@ def arrival(
 def keep(engine: Engine, *arrivals: Arrival) -> list[int]:
     """Keep deliveries in one transaction."""
     with writing(engine) as connection:
-        return keep_arrivals(connection, arrivals)
+        return store_arrivals(connection, arrivals)
 
 
 def claim(engine: Engine, now: datetime = NOW, *, most: int = 10) -> list[Claim]:
@@ -137,7 +137,7 @@ def decide(engine: Engine, event: Event, plan: Plan, now: datetime = NOW) -> int
     """Keep an event and plan its action as a worker would; None if the event was known."""
     with writing(engine) as connection:
         lock_decisions(connection)
-        event_id = keep_event(connection, event, now)
+        event_id = store_event(connection, event, now)
         if event_id is not None:
             plan_action(connection, plan, event_id, now)
         return event_id

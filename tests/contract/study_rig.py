@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, change_mode
 from ledger.engine import Engine, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.tables import actions, events, lookups
 from schemas.actions import Mode
 from schemas.entity import CoworkerKind, Entity
@@ -141,7 +141,7 @@ class Space:
         """Be told that a record changed."""
         with writing(self.engine) as connection:
             said = [Notification(entity, record_id)]
-            keep_notifications(connection, said, Origin.RELAY, self.clock.now())
+            store_notifications(connection, said, Origin.RELAY, self.clock.now())
 
     def choose(self, mode: Mode) -> None:
         """Choose whether emails leave."""

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
-from ledger.credentials import SignIn, keep_sign_in
+from ledger.credentials import SignIn, store_sign_in
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.heartbeats import record_heartbeat
 from ledger.interventions import send_again
@@ -148,7 +148,7 @@ def test_refusals_that_are_likely_ours_need_a_person_and_those_of_strangers_do_n
 def nexudus(engine: Engine, sign_in: SignIn | None = None, **environ: str) -> str:
     if sign_in is not None:
         with writing(engine) as connection:
-            keep_sign_in(connection, sign_in)
+            store_sign_in(connection, sign_in)
     settings = load_settings(environ) if environ else SETTINGS
     return readiness(settings, engine, at(60))["nexudus"]
 
@@ -231,7 +231,7 @@ def here(tmp_path: Path) -> dict[str, str]:
         begin_with(connection, Mode.SENDING, now, SYSTEM_CLOCK.new_id())
         for kind in ("worker", "clock", NO_BROKER):
             record_heartbeat(connection, kind, "one", now)
-        keep_sign_in(connection, SignIn(1, "a", "r", now, now + timedelta(hours=1)))
+        store_sign_in(connection, SignIn(1, "a", "r", now, now + timedelta(hours=1)))
     engine.dispose()
     return {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_DATABASE_URL": url}
 

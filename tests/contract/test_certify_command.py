@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.migrate import migrate
 from schemas.actions import Mode
 from schemas.entity import Entity
@@ -79,7 +79,7 @@ def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
     context = make_context(settings, read_shared_config(settings), clock=clock)
     try:
         with writing(context.engine) as connection:
-            keep_notifications(connection, told, Origin.RELAY, THEN)
+            store_notifications(connection, told, Origin.RELAY, THEN)
         for _ in range(3):
             while drain_batch(context.lookup_context)[0] or perform_batch(
                 context.delivery, context.sources.lend

@@ -10,7 +10,7 @@ from ledger.credentials import catalogue_of
 from ledger.engine import Engine, reading, writing
 from ledger.events import suppressed_among
 from ledger.heartbeats import take_lease
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (
@@ -260,7 +260,7 @@ def ask(space: Space, entity: Entity, record_id: int) -> None:
     """Ask about a record, as a person."""
     with writing(space.engine) as connection:
         said = [Notification(entity, record_id)]
-        keep_notifications(connection, said, Origin.PERSON, space.clock.now())
+        store_notifications(connection, said, Origin.PERSON, space.clock.now())
     space.work()
 
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from ledger.checks import CheckKind, begin_check, end_check, last_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, sending_of
-from ledger.credentials import SignIn, keep_sign_in
+from ledger.credentials import SignIn, store_sign_in
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import (
     LastHeartbeat,
@@ -20,7 +20,7 @@ from ledger.heartbeats import (
     record_heartbeat,
     take_lease,
 )
-from ledger.hooks import Watch, keep_watch
+from ledger.hooks import Watch, store_watch
 from ledger.interventions import decisions
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
@@ -314,10 +314,10 @@ def test_what_ran_tomorrow_is_done_again_today(ledger_engine: Engine) -> None:
             end_check(connection, run.check_id, NOW - A_DAY)
         run = begin_check(connection, CheckKind.RECONCILE, None, NOW + A_DAY)
         end_check(connection, run.check_id, NOW + A_DAY)
-        keep_watch(connection, Watch(None, looked_at=NOW + A_DAY), NOW + A_DAY)
+        store_watch(connection, Watch(None, looked_at=NOW + A_DAY), NOW + A_DAY)
         assert is_nightly_due(connection, NOW, LISBON)
         assert is_check_due(connection, NOW)
-        keep_watch(connection, Watch(None, looked_at=NOW), NOW)
+        store_watch(connection, Watch(None, looked_at=NOW), NOW)
         run = begin_check(connection, CheckKind.RECONCILE, None, NOW)
         end_check(connection, run.check_id, NOW)
         assert not is_nightly_due(connection, NOW, LISBON)
@@ -344,5 +344,5 @@ def test_a_sign_in_of_tomorrow_is_made_anew(ledger_engine: Engine) -> None:
     for signed_in_at, usable in ((NOW, True), (NOW + TOLERANCE, True), (NOW + A_DAY, False)):
         until = signed_in_at + timedelta(minutes=20)
         with writing(ledger_engine) as connection:
-            keep_sign_in(connection, SignIn(1, "token", "refresh", signed_in_at, until))
+            store_sign_in(connection, SignIn(1, "token", "refresh", signed_in_at, until))
         assert (tokens.newer_than(0) is not None) is usable

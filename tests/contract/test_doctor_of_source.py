@@ -12,7 +12,7 @@ import pytest
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
-from ledger.credentials import keep_sign_in, proofs, sign_in_of
+from ledger.credentials import proofs, sign_in_of, store_sign_in
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
 from ledger.records import accept_record
@@ -289,7 +289,7 @@ def test_a_kept_sign_in_is_enough_and_one_that_has_ended_is_a_problem(doctor: Do
     assert found["sign-in"].verdict is Verdict.OK
     with writing(doctor.known()) as connection:
         kept = sign_in_of(connection)
-        keep_sign_in(connection, type(kept)(kept.version, None, None, None, None))
+        store_sign_in(connection, type(kept)(kept.version, None, None, None, None))
     found = doctor.checks(COURSEBELL_NEXUDUS_PASSWORD="")
     assert found["sign-in"].verdict is Verdict.PROBLEM
     assert found["sign-in"].fix == "Run `coursebell login`."

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledger.credentials import Proof, keep_proof, proofs
+from ledger.credentials import Proof, proofs, store_proof
 from ledger.engine import Engine, reading, writing
 from ledger.records import mark_gone
 from ledger.tables import lookups
@@ -39,7 +39,7 @@ def drain(space: Space) -> None:
 def prove(space: Space, *entities: Entity) -> None:
     with writing(space.engine) as connection:
         for entity in entities:
-            keep_proof(
+            store_proof(
                 connection,
                 entity,
                 Proof(holds=True, sentence="by hand", probed_at=space.clock.now()),

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.engine import Engine, open_engine, writing
-from ledger.outbox import expire_hand_overs
+from ledger.outbox import expire_handovers
 from ledger.tables import actions, people
 from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
@@ -88,7 +88,7 @@ def test_a_worker_whose_lease_was_lost_does_not_take_the_last_step(space: Space)
     def lose() -> None:
         with writing(space.engine) as connection:
             later = space.clock.now() + timedelta(hours=2)
-            assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).repeated == 1
+            assert expire_handovers(connection, later, lease_s=60, repeatable=set()).repeated == 1
 
     space.enrol(1)
     space.mailer.meanwhile(lose)
@@ -121,7 +121,7 @@ def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient
     assert space.mailer.caught == []
     with writing(space.engine) as connection:
         later = space.clock.now() + timedelta(hours=2)
-        assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).unknown == 0
+        assert expire_handovers(connection, later, lease_s=60, repeatable=set()).unknown == 0
 
 
 def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space) -> None:

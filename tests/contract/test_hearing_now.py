@@ -6,7 +6,7 @@ import pytest
 
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Engine, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.records import SeenVersion, accept_record, note_seen
 from schemas.entity import FOLLOWED, Entity
 from schemas.notification import Notification
@@ -156,7 +156,7 @@ def study(engine: Engine, record_id: int, days: float, origin: Origin) -> None:
     at = NOW - timedelta(days=days)
     with writing(engine) as connection:
         accept_record(connection, DONE, completed_lesson(record_id, 1, at), NOW)
-        keep_notifications(connection, [Notification(DONE, record_id)], origin, at)
+        store_notifications(connection, [Notification(DONE, record_id)], origin, at)
 
 
 @pytest.fixture

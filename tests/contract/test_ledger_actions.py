@@ -8,26 +8,26 @@ import pytest
 
 from ledger.actions import (
     Copy,
+    completion_planned_at,
     copy_of,
-    finish_announced_at,
-    keep_copies_of_held,
-    keep_copy,
     plan_action,
+    store_copy,
+    store_held_copies,
     supersede_lessons,
 )
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
     events_of_action,
-    keep_event,
     known_keys,
+    store_event,
 )
 from ledger.outbox import (
     ClaimedAction,
     begin_action,
     claim_actions,
     commit_action,
-    expire_hand_overs,
+    expire_handovers,
     next_action_at,
     release_action,
     settle_action,
@@ -81,7 +81,7 @@ def commit(engine: Engine, one: ClaimedAction, now: datetime = NOW) -> bool:
 
 def expire(engine: Engine, now: datetime, repeatable: set[str]) -> int:
     with writing(engine) as connection:
-        expired = expire_hand_overs(connection, now, lease_s=60, repeatable=repeatable)
+        expired = expire_handovers(connection, now, lease_s=60, repeatable=repeatable)
     return expired.repeated + expired.unknown
 
 
@@ -150,7 +150,7 @@ def test_two_rules_plan_two_actions_for_one_event(ledger_engine: Engine) -> None
     event = lesson_done()
     with writing(ledger_engine) as connection:
         lock_decisions(connection)
-        event_id = keep_event(connection, event, NOW)
+        event_id = store_event(connection, event, NOW)
         assert event_id is not None
         plan_action(connection, plan_for(event, rule="one"), event_id, NOW)
         plan_action(connection, plan_for(event, rule="two"), event_id, NOW)
@@ -285,7 +285,7 @@ def test_processes_that_claim_at_once_never_get_the_same_action(
     with writing(ledger_engine) as connection:
         for number in range(60):
             event = lesson_done(LESSON + number, datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
-            event_id = keep_event(connection, event, NOW)
+            event_id = store_event(connection, event, NOW)
             assert event_id is not None
             plan_action(connection, plan_for(event), event_id, NOW)
     printed = processes_at_once(3, "tests.contract.ledger_program", ledger_url, "actions")
@@ -501,12 +501,12 @@ def test_the_end_of_a_course_itself_is_not_superseded(ledger_engine: Engine) -> 
     key = course_completed_key(COURSE, ANA)
     end = Event(EventKind.COURSE_COMPLETED, key, at(3), COURSE, ANA, MEMBER, LESSON)
     with reading(ledger_engine) as connection:
-        assert finish_announced_at(connection, COURSE, ANA) is None
+        assert completion_planned_at(connection, COURSE, ANA) is None
     decide(ledger_engine, end, plan_for(end, rule="congratulate-course"))
     assert supersede(ledger_engine) == 0
     with reading(ledger_engine) as connection:
-        assert finish_announced_at(connection, COURSE, ANA) == at(3)
-        assert finish_announced_at(connection, COURSE, JOEL) is None
+        assert completion_planned_at(connection, COURSE, ANA) == at(3)
+        assert completion_planned_at(connection, COURSE, JOEL) is None
 
 
 def test_the_next_due_time_passes_over_what_somebody_is_at(ledger_engine: Engine) -> None:
@@ -539,8 +539,8 @@ def test_the_copy_of_an_action_is_the_last_one_written(ledger_engine: Engine) ->
     last = Copy("", None, "Schöner", b"\x00\xff", "application/octet-stream")
     with writing(ledger_engine) as connection:
         assert copy_of(connection, one.action_id) is None
-        keep_copy(connection, one.action_id, first, NOW)
-        keep_copy(connection, one.action_id, last, at(1))
+        store_copy(connection, one.action_id, first, NOW)
+        store_copy(connection, one.action_id, last, at(1))
         assert copy_of(connection, one.action_id) == last
     assert "ana@people.example" not in repr(first)
 
@@ -553,9 +553,9 @@ def test_a_draft_never_replaces_the_copy_of_what_was_sent(ledger_engine: Engine)
     )
     with writing(ledger_engine) as connection:
         assert settle_action(connection, held, Outcome.held(Reason.IMPORTED), NOW)
-        keep_copy(connection, done.action_id, sent, NOW)
+        store_copy(connection, done.action_id, sent, NOW)
         assert settle_action(connection, done, Outcome.done("250"), NOW)
         drafts = {held.action_id: draft, done.action_id: draft}
-        keep_copies_of_held(connection, drafts, NOW)
+        store_held_copies(connection, drafts, NOW)
         kept = [copy_of(connection, one.action_id) for one in (held, done)]
     assert kept == [draft, sent]

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
-from ledger.intake import TRY_FOR_S, GroupWriter, Origin, keep_notifications
+from ledger.intake import MAX_RETRY_S, GroupWriter, Origin, store_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
 from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups, notifications
@@ -26,11 +26,11 @@ from tests.servers.programs import wait_until
 
 @contextmanager
 def writer_for(
-    engine: Engine, calls: list[str] | None = None, *, try_for_s: float = TRY_FOR_S
+    engine: Engine, calls: list[str] | None = None, *, max_retry_s: float = MAX_RETRY_S
 ) -> Iterator[GroupWriter]:
     noted = [] if calls is None else calls
     writer = GroupWriter(
-        engine, lambda: noted.append("committed"), SYSTEM_CLOCK, try_for_s=try_for_s
+        engine, lambda: noted.append("committed"), SYSTEM_CLOCK, max_retry_s=max_retry_s
     )
     try:
         yield writer
@@ -152,8 +152,8 @@ def test_a_look_up_that_waits_keeps_its_due_time(ledger_engine: Engine) -> None:
 def test_notifications_without_a_delivery_make_look_ups_due_too(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         said = [Notification(Entity.COMPLETED_LESSON, 5)]
-        keep_notifications(connection, said, Origin.CHECK, NOW)
-        keep_notifications(connection, [], Origin.CHECK, NOW)
+        store_notifications(connection, said, Origin.CHECK, NOW)
+        store_notifications(connection, [], Origin.CHECK, NOW)
     [one] = rows(ledger_engine, notifications)
     assert (one.delivery_id, one.origin) == (None, "check")
     assert [one.record_id for one in claim(ledger_engine)] == [5]
@@ -192,12 +192,12 @@ def test_every_thread_gets_its_own_answer_after_its_delivery_is_kept(
 
 def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Engine) -> None:
     calls: list[str] = []
-    entered, go_on = threading.Event(), threading.Event()
+    entered, may_continue = threading.Event(), threading.Event()
 
     def after_commit() -> None:
         calls.append("committed")
         entered.set()
-        go_on.wait(30)
+        may_continue.wait(30)
 
     writer = GroupWriter(ledger_engine, after_commit, SYSTEM_CLOCK)
     threads = [
@@ -210,7 +210,7 @@ def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Eng
     # The writer stands still in `after_commit`, so the others can only be waiting.
     queued = writer._queue  # noqa: SLF001 - no user of the writer needs to know who waits
     wait_until(lambda: queued.qsize() == 9, "nine deliveries wait")
-    go_on.set()
+    may_continue.set()
     for thread in threads:
         thread.join(30)
     writer.close()
@@ -272,7 +272,7 @@ def test_a_locked_file_keeps_nothing_and_works_again_afterwards(tmp_path: Path) 
     engine = open_engine(f"sqlite:///{path}", busy_timeout_ms=50)
     migrate(engine)
     calls: list[str] = []
-    with writer_for(engine, calls, try_for_s=0.2) as writer:
+    with writer_for(engine, calls, max_retry_s=0.2) as writer:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
 
@@ -378,7 +378,7 @@ def test_what_is_undone_for_ever_or_for_another_reason_is_answered_so(
 ) -> None:
     undo_transactions(postgres_ledger, times, state)
     refused = pytest.raises(LedgerUnavailable, match=state)
-    with writer_for(postgres_ledger, try_for_s=0.2) as writer, refused:
+    with writer_for(postgres_ledger, max_retry_s=0.2) as writer, refused:
         writer.keep(arrival(7))
     assert rows(postgres_ledger, deliveries) == rows(postgres_ledger, lookups) == []
 
@@ -394,7 +394,7 @@ def test_who_waits_for_another_in_a_circle_keeps_its_delivery(postgres_ledger: E
 
     def ask_for(connection: Connection, record_id: int) -> None:
         said = [Notification(Entity.COURSE_MEMBER, record_id)]
-        keep_notifications(connection, said, Origin.CHECK, at(1))
+        store_notifications(connection, said, Origin.CHECK, at(1))
 
     with writer_for(postgres_ledger) as writer:
         hook = threading.Thread(target=writer.keep, args=[arrival(7, 8)])

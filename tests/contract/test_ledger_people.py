@@ -13,11 +13,11 @@ from ledger.people import (
     accept_person,
     address_hash,
     choices_of,
-    keep_choice,
+    mark_person_gone,
     people_by_email,
     people_by_name,
-    person_gone,
     person_of,
+    store_choice,
 )
 from ledger.tables import people
 from schemas.entity import CoworkerKind
@@ -49,7 +49,7 @@ def person(engine: Engine, coworker_id: int = ANA) -> Person | None:
 
 def choose(engine: Engine, stream: str, *, agreed: bool, hashed: str = HASH) -> None:
     with writing(engine) as connection:
-        keep_choice(connection, hashed, stream, NOW, agreed=agreed)
+        store_choice(connection, hashed, stream, NOW, agreed=agreed)
 
 
 def test_what_a_clock_that_was_ahead_read_gives_way_to_what_is_read_now(
@@ -152,11 +152,11 @@ def test_a_zone_that_was_never_found_out_is_not_known(ledger_engine: Engine) -> 
 
 def test_a_person_who_is_gone_is_known_and_can_come_back(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
-        person_gone(connection, ANA, at(1))
+        mark_person_gone(connection, ANA, at(1))
     assert person(ledger_engine) is None
     accept(ledger_engine, COWORKER)
     with writing(ledger_engine) as connection:
-        person_gone(connection, ANA, at(1))
+        mark_person_gone(connection, ANA, at(1))
     found = person(ledger_engine)
     assert found is not None
     assert (found.full_name, found.gone_at) == ("Ana Müller 🔔", at(1))

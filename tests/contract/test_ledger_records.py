@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from ledger.engine import Engine, reading, writing
-from ledger.intake import Origin, keep_notifications
-from ledger.record_queries import count_seen, enrolled_before, name_of_member
+from ledger.intake import Origin, store_notifications
+from ledger.record_queries import count_seen, enrolments_before_start, name_of_member
 from ledger.records import (
     SeenVersion,
     StoredRecord,
@@ -312,7 +312,7 @@ def test_a_decision_on_an_older_version_leaves_that_on_a_newer_one(ledger_engine
     newer = replace(ENROLMENT, updated_at=at(5))
     with writing(ledger_engine) as connection:
         said = [Notification(Entity.COURSE_MEMBER, MEMBER)]
-        keep_notifications(connection, said, Origin.HOOK, NOW)
+        store_notifications(connection, said, Origin.HOOK, NOW)
     decide(ledger_engine, newer, "newer", at(6), upto=1)
     decide(ledger_engine, ENROLMENT, "older", at(4), upto=0)  # it was read first, and was slow
     assert changes(ledger_engine, shown(newer, "newer"), shown(ENROLMENT, "older")) == ["older"]
@@ -362,6 +362,6 @@ def test_what_is_read_takes_nothing_from_what_a_list_said(ledger_engine: Engine)
     with reading(ledger_engine) as connection:
         assert count_seen(connection, Entity.COURSE_MEMBER) == 1
         assert name_of_member(connection, ANA) == "Ana Müller"
-        [before] = enrolled_before(connection, ANA)
+        [before] = enrolments_before_start(connection, ANA)
     assert (before.course_member_id, before.created_at) == (MEMBER, ENROLMENT.created_at)
     assert changes(ledger_engine, shown(ENROLMENT, "one")) == []

@@ -9,7 +9,7 @@ from ledger.engine import Engine, open_engine, reading, writing
 from ledger.intake import BEARER
 from ledger.monitoring import Refused, count_refusals, refused_since
 from ledger.tables import refusals
-from schemas.reasons import OF_HOOKS, OF_RELAYS, REFUSALS, UNPROVEN, Refusal
+from schemas.reasons import HOOK_REFUSALS, REFUSALS, RELAY_REFUSALS, UNAUTHENTICATED, Refusal
 from service.app import MOST_PER_MINUTE, AddressLimit, Refusals
 from tests.contract.ledger_rig import NOW, arrival, at, keep, rows
 from tests.contract.source_rig import HandClock
@@ -38,8 +38,8 @@ def counting(engine: Engine, pause_s: float) -> Iterator[Refusals]:
 
 def test_every_refusal_is_explained_and_belongs_to_one_kind_of_sender() -> None:
     assert list(REFUSALS) == list(Refusal)
-    assert not OF_HOOKS & OF_RELAYS
-    assert UNPROVEN > OF_HOOKS | OF_RELAYS
+    assert not HOOK_REFUSALS & RELAY_REFUSALS
+    assert UNAUTHENTICATED > HOOK_REFUSALS | RELAY_REFUSALS
 
 
 def test_counts_add_up_in_one_row_for_each_hour_and_reason(ledger_engine: Engine) -> None:

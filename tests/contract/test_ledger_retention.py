@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Table, event, func, insert, select
 
-from ledger.actions import Copy, keep_copy
+from ledger.actions import Copy, store_copy
 from ledger.checks import CheckKind, begin_check, end_check
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, reading, writing
@@ -79,7 +79,7 @@ def settle_all(engine: Engine, now: datetime) -> None:
             connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1000
         ):
             settle_action(connection, action, Outcome.done("250 taken"), now)
-            keep_copy(connection, action.action_id, COPY, now)
+            store_copy(connection, action.action_id, COPY, now)
 
 
 def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
@@ -152,7 +152,7 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
 def test_it_stops_between_two_steps_and_goes_on_the_next_time(ledger_engine: Engine) -> None:
     fill(ledger_engine, NOON, 1)
     before = sum(counts(ledger_engine).values())
-    some = delete_old(ledger_engine, NOW, most=STEP, go_on=lambda: False)
+    some = delete_old(ledger_engine, NOW, most=STEP, may_continue=lambda: False)
     assert (some.rows, some.more) == ({"deliveries.body": STEP}, True)
     rest = delete_old(ledger_engine, NOW, most=STEP)
     assert rest.rows["deliveries.body"] == 20 - STEP
@@ -199,7 +199,7 @@ def test_a_clock_that_is_a_year_ahead_for_an_hour_costs_a_day_and_no_more(
     before = counts(ledger_engine)
     delete_old(ledger_engine, NOON)
     for _ in range(3):
-        delete_old(ledger_engine, NOON + timedelta(days=365), go_on=lambda: False)
+        delete_old(ledger_engine, NOON + timedelta(days=365), may_continue=lambda: False)
     delete_old(ledger_engine, NOON + timedelta(days=365))
     assert counts(ledger_engine) == before | {"heartbeats": 0}  # these are kept for a day
     assert all(row.body is not None for row in rows(ledger_engine, deliveries))

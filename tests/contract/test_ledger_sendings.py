@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.actions import planned_nearby, sent_to
+from ledger.actions import planned_nearby, sent_times
 from ledger.engine import Engine, reading, writing
-from ledger.outbox import begin_action, commit_action, expire_hand_overs, settle_action
+from ledger.outbox import begin_action, commit_action, expire_handovers, settle_action
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import (
@@ -31,7 +31,7 @@ def sent(
     engine: Engine, coworker_id: int = ANA, *, since: datetime = LAST_WEEK, but: int = 0
 ) -> list[datetime]:
     with reading(engine) as connection:
-        return sorted(sent_to(connection, coworker_id, since, kind="email", but=but))
+        return sorted(sent_times(connection, coworker_id, since, kind="email", but=but))
 
 
 def nearby(engine: Engine, seconds: float) -> int:
@@ -86,7 +86,7 @@ def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
         commit_action(connection, one, at(2), lease_s=LEASE_S)
-        expire_hand_overs(connection, at(100), lease_s=60, repeatable=set())
+        expire_handovers(connection, at(100), lease_s=60, repeatable=set())
     assert sent(ledger_engine) == [at(100)]
 
 

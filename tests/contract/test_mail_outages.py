@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.heartbeats import take_lease
-from ledger.outages import OUTAGE_REASONS, Outage, outages_now, try_outages_now
+from ledger.outages import OUTAGE_REASONS, Outage, outages_now, retry_outages_now
 from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
@@ -175,6 +175,6 @@ def test_workers_try_at_once_when_something_may_have_been_fixed(space: Space) ->
     space.later(seconds=1)
     assert space.mailer.asked == 1
     with writing(space.engine) as connection:
-        try_outages_now(connection, space.clock.now())
+        retry_outages_now(connection, space.clock.now())
     space.work()
     assert len(space.mailer.caught) == 1

@@ -24,8 +24,8 @@ from ledger.migrate import (
     migrate,
     newest_revision,
 )
-from ledger.outbox import expire_hand_overs
-from ledger.record_queries import differently_named, keep_names, name_of_member
+from ledger.outbox import expire_handovers
+from ledger.record_queries import name_of_member, update_names, with_changed_names
 from ledger.records import SeenVersion, unknown_among
 from ledger.tables import records
 from schemas.entity import Entity
@@ -191,7 +191,7 @@ def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledge
         connection.execute(text("DELETE FROM attempts"))
     migrate(first_ledger)
     with writing(first_ledger) as connection:
-        expired = expire_hand_overs(
+        expired = expire_handovers(
             connection, MOMENT + timedelta(days=1), lease_s=60, repeatable=set()
         )
     assert (expired.repeated, expired.unknown) == (0, 1)
@@ -221,14 +221,16 @@ def test_what_was_read_and_what_lists_showed_of_a_record_become_one_row(
     }
     assert (after[4]["gone_at"], after[4]["course_id"]) == (after[5]["gone_at"], 4321)
     with writing(engine) as connection:
-        named = differently_named(connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zo")])
-        keep_names(connection, MEMBER, named)
+        named = with_changed_names(
+            connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zo")]
+        )
+        update_names(connection, MEMBER, named)
         assert name_of_member(connection, 7) == "Zo"
         unknown = unknown_among(
             connection, MEMBER, [SeenVersion(one, MOMENT, "decided") for one in range(1, 7)]
         )
         assert [one.record_id for one in unknown] == [2, 3, 4, 5, 6]
-        keep_names(connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zoë")])
+        update_names(connection, MEMBER, [SeenVersion(3, MOMENT, "b", full_name="Zoë")])
     step(engine, "downgrade", "0011")
     back = rows_of(engine)
     assert by_number(back["snapshots"]) == by_number(before["snapshots"])

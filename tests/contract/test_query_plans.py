@@ -11,31 +11,31 @@ from typing import Any
 from sqlalchemy import Connection, event, insert, select, text
 
 from ledger.actions import (
-    finish_announced_at,
+    completion_planned_at,
     plan_action,
     planned_nearby,
-    sent_to,
+    sent_times,
     supersede_lessons,
 )
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.events import (
-    asked_by_person,
     events_of_action,
     known_keys,
-    quiet_events,
+    requested_by_person,
     suppressed_among,
+    suppressed_event_ids,
 )
 from ledger.intake import newest_notification
 from ledger.interventions import held_by_reason
 from ledger.lookups import claim_lookups, next_lookup_at
-from ledger.outages import retry_refused, retry_unanswered, source_outages, try_outages_now
+from ledger.outages import retry_outages_now, retry_refused, retry_unanswered, source_outages
 from ledger.outbox import (
     claim_actions,
-    expire_hand_overs,
-    is_alone_in_trouble,
+    count_attempts,
+    expire_handovers,
+    fails_alone,
     next_action_at,
-    tries_of,
 )
 from ledger.queries import undecided
 from ledger.records import is_answered, present_below
@@ -92,27 +92,27 @@ HOT: dict[str, Statement] = {
     ),
     "when a look-up is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
-    "what was cut off": lambda it: expire_hand_overs(it, NOW, lease_s=60, repeatable=set()),
+    "what was cut off": lambda it: expire_handovers(it, NOW, lease_s=60, repeatable=set()),
     "plan an action": plan_one_that_gathers,
-    "was the end announced": lambda it: finish_announced_at(it, COURSE, ANA),
+    "was the end announced": lambda it: completion_planned_at(it, COURSE, ANA),
     "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
     "known events": lambda it: known_keys(it, ["one", "two"]),
-    "quiet events": lambda it: quiet_events(it, ["one", "two"]),
+    "quiet events": lambda it: suppressed_event_ids(it, ["one", "two"]),
     "quiet records": lambda it: suppressed_among(it, RECORDS),
-    "asked by a person": lambda it: asked_by_person(it, RECORDS),
+    "asked by a person": lambda it: requested_by_person(it, RECORDS),
     "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),
-    "emails to a person": lambda it: sent_to(it, ANA, NOW, kind="email", but=7),
+    "emails to a person": lambda it: sent_times(it, ANA, NOW, kind="email", but=7),
     "planned nearby": lambda it: planned_nearby(it, NOW, HOUR),
-    "tries of an action": lambda it: tries_of(it, 7, {Reason.MAIL_TEMPORARY}),
-    "is it this action": lambda it: is_alone_in_trouble(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),
+    "tries of an action": lambda it: count_attempts(it, 7, {Reason.MAIL_TEMPORARY}),
+    "is it this action": lambda it: fails_alone(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),
     "what the source refuses": source_outages,
     "the source is back": lambda it: retry_unanswered(it, NOW),
     "the source takes us again": lambda it: retry_refused(it, NOW),
     "end what waits too long": lambda it: end_far_waits(it, LATEST, LONGEST_WAITS),
-    "try the mail server now": lambda it: try_outages_now(it, NOW),
+    "try the mail server now": lambda it: retry_outages_now(it, NOW),
     "what a person may have to look at": undecided,
     "how many are held": held_by_reason,
 }

@@ -86,12 +86,12 @@ def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_impor
 def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space: Space) -> None:
     finished_untold(space)
     found = compared(space)
-    portions = 0
+    chunks = 0
 
     def stop_at_the_second() -> None:
-        nonlocal portions
-        portions += 1
-        if portions > 1:
+        nonlocal chunks
+        chunks += 1
+        if chunks > 1:
             raise StoppedError
 
     with pytest.raises(StoppedError):

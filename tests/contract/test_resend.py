@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from ledger.engine import Engine, reading, writing
-from ledger.interventions import Refusal, candidates, candidates_for, decisions, send_again
-from ledger.outbox import expire_hand_overs
+from ledger.interventions import ResendRefusal, candidates, candidates_for, decisions, send_again
+from ledger.outbox import expire_handovers
 from ledger.outcomes import outcomes_of
-from ledger.people import person_gone
+from ledger.people import mark_person_gone
 from ledger.tables import action_events, actions
 from schemas.actions import event_key_of, resend_key
 from schemas.entity import Entity
@@ -41,7 +41,7 @@ def again(space: Space, *action_ids: int, checked: bool = False) -> dict[int, in
         return send_again(connection, action_ids, "Rita", space.clock.now(), checked=checked)
 
 
-def refusals(space: Space, *action_ids: int, checked: bool = False) -> list[Refusal | None]:
+def refusals(space: Space, *action_ids: int, checked: bool = False) -> list[ResendRefusal | None]:
     with reading(space.engine) as connection:
         return [one.refusal for one in candidates(connection, action_ids, checked=checked)]
 
@@ -81,7 +81,7 @@ def test_several_who_send_the_same_again_at_once_send_it_once(space: Space) -> N
 def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) -> None:
     refused(space, 1)
     assert again(space, 1) == {1: 2}
-    assert refusals(space, 1) == refusals(space, 1, 2) == [Refusal.OPEN]
+    assert refusals(space, 1) == refusals(space, 1, 2) == [ResendRefusal.OPEN]
     assert again(space, 1, 2) == {}
     space.work()
     assert refusals(space, 1) == [None]
@@ -91,9 +91,9 @@ def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) 
     space.work()
     last = max(row.id for row in rows(space.engine, actions))
     assert space.outcomes()[-1] == ("done", None)
-    assert refusals(space, 1) == refusals(space, 2, checked=True) == [Refusal.REPEATED]
+    assert refusals(space, 1) == refusals(space, 2, checked=True) == [ResendRefusal.REPEATED]
     assert refusals(space, last) == [None]
-    assert refusals(space, 77) == [Refusal.MISSING]
+    assert refusals(space, 77) == [ResendRefusal.MISSING]
 
 
 def test_an_email_that_may_have_arrived_needs_a_person_who_checked(space: Space) -> None:
@@ -101,7 +101,7 @@ def test_an_email_that_may_have_arrived_needs_a_person_who_checked(space: Space)
     space.enrol(1)
     space.work()
     assert space.outcomes() == [("unknown", "handover-unknown")]
-    assert refusals(space, 1) == [Refusal.UNCHECKED]
+    assert refusals(space, 1) == [ResendRefusal.UNCHECKED]
     assert again(space, 1) == {}
     assert refusals(space, 1, checked=True) == [None]
     assert again(space, 1, checked=True) == {1: 2}
@@ -111,7 +111,7 @@ def test_a_slow_worker_cannot_revive_what_a_person_sent_again(space: Space) -> N
     def be_overtaken() -> None:
         with writing(space.engine) as connection:
             later = space.clock.now() + timedelta(hours=2)
-            assert expire_hand_overs(connection, later, lease_s=60, repeatable=set()).unknown == 1
+            assert expire_handovers(connection, later, lease_s=60, repeatable=set()).unknown == 1
         space.mailer.at_end = None
         assert again(space, 1, checked=True) == {1: 2}
         raise DeliveryUnavailable("later")
@@ -185,8 +185,8 @@ def test_all_that_failed_for_one_reason_is_found_once(space: Space) -> None:
 def test_nothing_is_sent_to_a_person_who_is_gone(space: Space) -> None:
     refused(space, 1)
     with writing(space.engine) as connection:
-        person_gone(connection, 1, space.clock.now())
-    assert refusals(space, 1) == [Refusal.PERSON_GONE]
+        mark_person_gone(connection, 1, space.clock.now())
+    assert refusals(space, 1) == [ResendRefusal.PERSON_GONE]
     assert again(space, 1) == {}
 
 

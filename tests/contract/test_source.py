@@ -26,7 +26,7 @@ from tests.contract.source_rig import (
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.client import Gone, Source
-from workers.source.http import MOST_BYTES, Transport
+from workers.source.http import MAX_BYTES, Transport
 from workers.source.limits import Patience
 
 MEMBERS = f"/api/{PATHS[Entity.COURSE_MEMBER]}"
@@ -342,7 +342,7 @@ def _send(handler: BaseHTTPRequestHandler, body: bytes, **headers: str) -> None:
 
 
 def _huge(handler: BaseHTTPRequestHandler) -> None:
-    _send(handler, b" " * (MOST_BYTES + 1), Content_Length=str(MOST_BYTES + 1))
+    _send(handler, b" " * (MAX_BYTES + 1), Content_Length=str(MAX_BYTES + 1))
 
 
 def _endless(handler: BaseHTTPRequestHandler) -> None:
@@ -352,7 +352,7 @@ def _endless(handler: BaseHTTPRequestHandler) -> None:
 
 
 def _bomb(handler: BaseHTTPRequestHandler) -> None:
-    packed = gzip.compress(b" " * (4 * MOST_BYTES))
+    packed = gzip.compress(b" " * (4 * MAX_BYTES))
     _send(handler, packed, Content_Length=str(len(packed)), Content_Encoding="gzip")
 
 
@@ -366,10 +366,10 @@ def test_an_answer_over_the_size_cap_is_refused(respond: Respond) -> None:
 
 
 def test_an_answer_of_just_the_size_cap_is_read() -> None:
-    body = b" " * MOST_BYTES
+    body = b" " * MAX_BYTES
     with serving(lambda handler: _send(handler, body, Content_Length=str(len(body)))) as small:
         transport = Transport(small.url)
-        assert len(transport.get("content/courses/7", {}, "token").body) == MOST_BYTES
+        assert len(transport.get("content/courses/7", {}, "token").body) == MAX_BYTES
         transport.close()
 
 

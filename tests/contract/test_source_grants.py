@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, client_id_of
-from ledger.credentials import SignIn, keep_sign_in, sign_in_of
+from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import take_lease
 from schemas.actions import Mode
@@ -65,7 +65,7 @@ def kept(engine: Engine) -> SignIn:
 
 def keep(engine: Engine, sign_in: SignIn) -> None:
     with writing(engine) as connection:
-        keep_sign_in(connection, sign_in)
+        store_sign_in(connection, sign_in)
 
 
 def test_a_password_grant_is_a_form_with_the_client_id_twice(

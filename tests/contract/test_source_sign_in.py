@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.controls import client_id_of
-from ledger.credentials import SignIn, keep_sign_in, sign_in_of
+from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Engine, reading, writing
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
@@ -84,7 +84,7 @@ def test_processes_whose_token_expired_at_once_refresh_it_once(
     yesterday = datetime.now(UTC) - timedelta(days=1)
     with writing(line.engine) as connection:
         old = sign_in_of(connection)
-        keep_sign_in(connection, replace(old, signed_in_at=yesterday, use_until=yesterday))
+        store_sign_in(connection, replace(old, signed_in_at=yesterday, use_until=yesterday))
     # The password would not be taken: what they get they get by the one refresh token.
     wrong = WRONG.password or ""
     printed = processes_at_once(4, SIGN_IN_PROGRAM, ledger_url, line.base_url, wrong)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from schemas.errors import SourceRefused, SourceUnavailable
 from tests.contract.raw_rig import OK, RawServer, Talk, Talking, saying, talking
 from workers.source.answers import Answer, read_answer
-from workers.source.http import MOST_BYTES, Transport
+from workers.source.http import MAX_BYTES, Transport
 
 QUERY, TOKEN = "ana@people.example", "a-secret-token"
 SHORT_S = 1.0
@@ -331,7 +331,7 @@ def test_a_bomb_is_left_before_it_is_unpacked(levels: int, kind: bytes) -> None:
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert most < 4 * MOST_BYTES
+    assert most < 4 * MAX_BYTES
 
 
 @pytest.mark.parametrize("target", ["/elsewhere", "http://[::1", "\xff", "http://a..b:x/"])

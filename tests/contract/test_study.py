@@ -11,7 +11,7 @@ import pytest
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.lookups import begin_lookup, claim_lookups
-from ledger.people import address_hash, keep_choice
+from ledger.people import address_hash, store_choice
 from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown, SourceRefused
@@ -141,7 +141,7 @@ def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
     source.have(Entity.COWORKER, coworker(6, email=None))
     with writing(space.engine) as connection:
         hashed = address_hash("person7@example.org", "a-key-for-hashes")
-        keep_choice(connection, hashed, "all", space.clock.now(), agreed=False)
+        store_choice(connection, hashed, "all", space.clock.now(), agreed=False)
     space.later(minutes=31)
     space.later(seconds=20)  # what an email meets first is decided on before it goes
     assert space.outcomes_by_person("congratulate-lesson") == {

@@ -18,10 +18,10 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, reading, writing
 from ledger.hooks import (
     KnownHook,
-    WhySilent,
+    SilenceCause,
+    check_hooks_soon,
     hook_alarms,
     known_hooks,
-    look_at_hooks_soon,
     watch_of,
 )
 from schemas.entity import FOLLOWED, Entity
@@ -362,7 +362,7 @@ def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked
     assert said.count("`") % 2 == 0
     with writing(watchman.engine) as connection:
         assert not is_check_due(connection, watchman.clock.now())
-        look_at_hooks_soon(connection, watchman.clock.now())
+        check_hooks_soon(connection, watchman.clock.now())
         assert is_check_due(connection, watchman.clock.now())
     watchman.round()
     assert watchman.alarms() == []
@@ -623,7 +623,7 @@ def test_no_key_in_an_address_and_no_text_of_an_error_is_remembered(watchman: Wa
     watchman.round(may_switch_on=False)
     known = watchman.known()
     assert known.alarm is not None
-    assert known.alarm.silence is WhySilent.OFF
+    assert known.alarm.silence is SilenceCause.OFF
     assert known.entities == (Entity.COURSE_MEMBER,)
     with reading(watchman.engine) as connection:
         kept = connection.exec_driver_sql("SELECT value FROM controls").scalars().all()

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from schemas.checkup import Verdict
-from schemas.notification import MOST_BYTES
+from schemas.notification import MAX_BYTES
 from service.app import MOST_PER_MINUTE
 from tests.e2e.house import RELAY_TOKEN, House, living
 from tests.e2e.test_input import HOOKS, signed
@@ -105,7 +105,7 @@ def test_an_unknown_route_is_404_though_the_body_never_comes(house: House, path:
 
 # More than the buffers between two programs hold: an answer before all of it was read would meet a
 # client that still writes, and be lost with the connection.
-LARGE = 8 * MOST_BYTES
+LARGE = 8 * MAX_BYTES
 
 
 def test_what_the_head_refutes_is_401_also_for_a_client_that_first_writes_it_all(
@@ -116,7 +116,7 @@ def test_what_the_head_refutes_is_401_also_for_a_client_that_first_writes_it_all
         assert status_of(begun(house, "/hooks/relay", wrong, LARGE, b" " * LARGE)) == 401
 
 
-@pytest.mark.parametrize("size", [MOST_BYTES + 1, LARGE])
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, LARGE])
 def test_a_body_over_the_limit_is_413_and_the_client_reads_it(house: House, size: int) -> None:
     body = b"[" + b" " * (size - 2) + b"]"
     chunks = [body[first : first + 65536] for first in range(0, size, 65536)]
@@ -128,8 +128,8 @@ def test_a_body_over_the_limit_is_413_and_the_client_reads_it(house: House, size
 
 
 def test_a_body_at_the_limit_is_taken_also_in_chunks(house: House) -> None:
-    body = b'[{"Id": 31}' + b" " * (MOST_BYTES - 12) + b"]"
-    assert len(body) == MOST_BYTES
+    body = b'[{"Id": 31}' + b" " * (MAX_BYTES - 12) + b"]"
+    assert len(body) == MAX_BYTES
     assert house.post(HOOK, body, signed(body)).status_code == 202
     chunked = requests.post(
         f"{house.url}{HOOK}", data=iter([body[:5], body[5:]]), headers=signed(body), timeout=20

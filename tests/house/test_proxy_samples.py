@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from schemas.notification import MOST_BYTES
+from schemas.notification import MAX_BYTES
 from tests.house.source_tree import ROOT
 
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
@@ -29,12 +29,12 @@ def size_in(pattern: str, text: str) -> int:
 
 
 def test_nginx_lets_every_body_through_that_coursebell_accepts() -> None:
-    assert size_in(r"client_max_body_size +(\d+)m;", NGINX) > MOST_BYTES
+    assert size_in(r"client_max_body_size +(\d+)m;", NGINX) > MAX_BYTES
 
 
 def test_caddy_lets_every_body_through_that_coursebell_accepts() -> None:
-    assert size_in(r"max_size (\d+)MiB", CADDY) > MOST_BYTES
-    assert size_in(r"request_buffers (\d+)MiB", CADDY) > MOST_BYTES
+    assert size_in(r"max_size (\d+)MiB", CADDY) > MAX_BYTES
+    assert size_in(r"request_buffers (\d+)MiB", CADDY) > MAX_BYTES
 
 
 def test_nginx_buffers_and_gives_up() -> None:

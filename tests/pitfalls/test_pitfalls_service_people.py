@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from ledger.engine import open_engine, writing
-from ledger.people import address_hash, keep_choice
+from ledger.people import address_hash, store_choice
 from tests.e2e.house import NEVER_KEPT, House
 from tests.pitfalls.pitfall_house import (
     CALLIGRAPHY,
@@ -124,7 +124,7 @@ def test_27_who_wants_no_emails_is_asked_of_our_own_choices(house: House) -> Non
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
     hashed = address_hash("office@kontor.example.org", key)
     with writing(engine) as connection:
-        keep_choice(connection, hashed, "all", datetime.now(UTC), agreed=False)
+        store_choice(connection, hashed, "all", datetime.now(UTC), agreed=False)
     engine.dispose()
     before = len(house.mails("office"))
     member = house.sandbox.enrol("Mara", FINANCE)

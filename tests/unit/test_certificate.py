@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ledger.outcomes import Effect, Happened, Link
+from ledger.outcomes import LedgerAction, LedgerEvent, Link
 from ledger.record_queries import KnownRecord, LookupStatus, SeenState
 from ledger.records import StoredRecord
 from schemas.entity import FOLLOWED, Entity, References
@@ -76,10 +76,10 @@ def knowing(
     return replace(HERE, known={REF: KnownRecord(seen, stored, lookup)})
 
 
-def happened(key: str = ENROLLED, reason: str | None = None, **different: object) -> Happened:
+def happened(key: str = ENROLLED, reason: str | None = None, **different: object) -> LedgerEvent:
     fields = {"kind": key.partition(":")[0], "course_member_id": MEMBER.record_id}
     whole = {"lesson_id": None, **fields, **different}
-    return Happened(
+    return LedgerEvent(
         1,
         key,
         str(whole["kind"]),
@@ -93,9 +93,9 @@ def happened(key: str = ENROLLED, reason: str | None = None, **different: object
     )
 
 
-def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]) -> Effect:
+def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]) -> LedgerAction:
     tried = tries or ((state, reason),)
-    return Effect(
+    return LedgerAction(
         5,
         f"welcome/{ENROLLED}",
         "welcome",
@@ -115,8 +115,8 @@ def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]
 
 
 def here_with(
-    event: Happened | None = None,
-    done: Effect | None = None,
+    event: LedgerEvent | None = None,
+    done: LedgerAction | None = None,
     member: CourseMember = MEMBER,
     lookup: LookupStatus | None = None,
 ) -> Evidence:
@@ -319,7 +319,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
     ],
 )
 def test_an_action_needs_the_attempts_that_its_state_speaks_of(
-    action: Effect,
+    action: LedgerAction,
     is_missing: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     assert (missing_trace(action, traced_since=NOON) is not None) is is_missing

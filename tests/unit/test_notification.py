@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.entity import Entity, followed_entity
 from schemas.errors import Unreadable
-from schemas.notification import MOST_NAMED, Notification, Statements, parse_hook, parse_relay
+from schemas.notification import MAX_NAMED_ERRORS, Notification, Statements, parse_hook, parse_relay
 from schemas.records import SCHEMAS
 
 LARGEST = 2**63 - 1
@@ -177,7 +177,7 @@ def test_as_many_rows_as_fit_into_a_body_are_taken_and_only_some_errors_named() 
     rows = [{"entity": "CourseMember", "id": number} for number in range(1, 20_001)]
     assert len(parse_relay(json.dumps(rows).encode()).notifications) == 20_000
     said = read_hook(json.dumps([None] * 20_000))
-    assert (len(said.errors), said.unreadable) == (MOST_NAMED, 20_000)
+    assert (len(said.errors), said.unreadable) == (MAX_NAMED_ERRORS, 20_000)
 
 
 WHOLE_MEMBER = {

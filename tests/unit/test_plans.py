@@ -30,10 +30,10 @@ COMPANIES = Where(coworker_type=(CoworkerKind.COMPANY,))
 
 def known(
     *these: Rule,
-    finish_announced_at: datetime | None = None,
+    completion_planned_at: datetime | None = None,
     watching_since: datetime | None = None,
 ) -> Circumstances:
-    return Circumstances(rules(*these), LONDON, SUBJECT, finish_announced_at, watching_since)
+    return Circumstances(rules(*these), LONDON, SUBJECT, completion_planned_at, watching_since)
 
 
 def test_a_rule_makes_one_plan_that_says_all() -> None:
@@ -142,7 +142,7 @@ def test_what_happened_before_sending_began_leads_to_nothing(
 def test_the_end_of_the_course_speaks_for_its_lessons(
     finished_at: datetime | None, reason: Reason | None
 ) -> None:
-    plans = plans_for(event(), known(rule(), finish_announced_at=finished_at))
+    plans = plans_for(event(), known(rule(), completion_planned_at=finished_at))
     assert plans is reason if reason else isinstance(plans, list)
 
 
@@ -150,15 +150,15 @@ def test_the_end_of_the_course_speaks_for_its_lessons(
     "kind", [EventKind.ENROLLED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED]
 )
 def test_the_end_of_the_course_speaks_for_nothing_else(kind: EventKind) -> None:
-    plans = plans_for(event(kind), known(rule(event=kind), finish_announced_at=NOON + MINUTE))
+    plans = plans_for(event(kind), known(rule(event=kind), completion_planned_at=NOON + MINUTE))
     assert isinstance(plans, list)
 
 
 def test_the_first_reason_is_the_one_that_no_rule_could_change() -> None:
     late, finished_at = NOON + MINUTE, NOON + MINUTE
-    circumstances = known(rule(), watching_since=late, finish_announced_at=finished_at)
+    circumstances = known(rule(), watching_since=late, completion_planned_at=finished_at)
     assert plans_for(event(), circumstances) is Reason.BEFORE_START
-    nothing = known(watching_since=late, finish_announced_at=finished_at)
+    nothing = known(watching_since=late, completion_planned_at=finished_at)
     assert plans_for(event(), nothing) is Reason.KIND_OFF
 
 

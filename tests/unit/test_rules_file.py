@@ -23,7 +23,7 @@ from schemas.rules import (
     Where,
     load_rules,
 )
-from schemas.rules.loading import LARGEST_FILE
+from schemas.rules.loading import MAX_FILE_BYTES
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 TEMPLATES = {
@@ -379,8 +379,8 @@ WHOLE = [
     ("a:\n  b: \x00\n", "2:6: file: expected printable characters"),
     ("a: \ud800\n", "1:4: file: expected printable characters"),
     ('a: "\\UFFFFFFFF"', "1:7: file: expected YAML; this number is impossible"),
-    ("a" * (LARGEST_FILE + 1), "1:1: file: expected at most 256 KiB"),
-    ("é" * (LARGEST_FILE // 2 + 1), "1:1: file: expected at most 256 KiB"),
+    ("a" * (MAX_FILE_BYTES + 1), "1:1: file: expected at most 256 KiB"),
+    ("é" * (MAX_FILE_BYTES // 2 + 1), "1:1: file: expected at most 256 KiB"),
 ]
 
 

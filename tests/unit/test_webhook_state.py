@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.hooks import Alarm, KnownHook, WhySilent, alarm_sentence
+from ledger.hooks import Alarm, KnownHook, SilenceCause, alarm_sentence
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import WebHook
@@ -126,14 +126,14 @@ def test_an_alarm_is_raised_once_and_its_window_never_moves() -> None:
     first = seen(None, off(last_trigger_at=BEFORE), BEFORE)
     later = seen(first, off(last_trigger_at=NOW), NOW)
     assert later.alarm == first.alarm
-    gone = silenced(later, WhySilent.GONE, NOW, NOW)
+    gone = silenced(later, SilenceCause.GONE, NOW, NOW)
     assert gone.alarm is not None
     assert first.alarm is not None
-    assert gone.alarm == replace(first.alarm, silence=WhySilent.GONE)
+    assert gone.alarm == replace(first.alarm, silence=SilenceCause.GONE)
 
 
 def test_one_that_is_gone_is_shown_a_week_or_until_it_has_a_successor() -> None:
-    known = silenced(seen(None, HOOK, BEFORE), WhySilent.GONE, NOW, NOW)
+    known = silenced(seen(None, HOOK, BEFORE), SilenceCause.GONE, NOW, NOW)
     assert not is_settled(known, [known], NOW + SHOWN_FOR)  # nobody asked for what was missed yet
     covered, _, _ = cover(known, lambda *_: 2, NOW)
     assert not is_settled(covered, [covered], NOW)
@@ -166,8 +166,8 @@ def test_what_was_asked_for_before_is_not_asked_for_again() -> None:
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("silence", list(WhySilent))
-def test_every_alarm_has_its_sentence(silence: WhySilent) -> None:
+@pytest.mark.parametrize("silence", list(SilenceCause))
+def test_every_alarm_has_its_sentence(silence: SilenceCause) -> None:
     known = silenced(seen(None, HOOK, NOW), silence, NOW, NOW)
     assert alarm_sentence(seen(None, HOOK, NOW)) is None
     assert "not been requested yet" in (alarm_sentence(known) or "")

@@ -88,7 +88,7 @@ _QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (
 class Circumstances:
     """What is known when an event is decided on.
 
-    `finish_announced_at` is when this person finished this course, if that is being told them.
+    `completion_planned_at` is when this person finished this course, if that is being told them.
     `watching_since` is when sending began, or as long as nobody has started it, when we began;
     `asked`: a person asked for this, also for what happened before. `held_for` is why emails are
     held from the beginning, if they are.
@@ -97,7 +97,7 @@ class Circumstances:
     rules: Rules
     zone: ZoneInfo
     subject: Subject
-    finish_announced_at: datetime | None = None
+    completion_planned_at: datetime | None = None
     watching_since: datetime | None = None
     asked: bool = False
     held_for: Reason | None = None
@@ -115,7 +115,7 @@ def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
     since = None if known.asked else known.watching_since
     if since is not None and event.happened_at < since:
         return Reason.BEFORE_START
-    finished_at = known.finish_announced_at
+    finished_at = known.completion_planned_at
     if (
         event.kind == EventKind.LESSON_COMPLETED
         and finished_at is not None

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ledger.actions import keep_copy
+from ledger.actions import store_copy
 from ledger.engine import Connection, lock_decisions, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.outbox import ClaimedAction, begin_action, release_action, settle_action
 from ledger.records import present_among, record_of
 from schemas.actions import ActionState, Outcome
@@ -63,7 +63,7 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
         ]
         lacking = keep_findings(connection, findings, findings.asked_at)
         went = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
-        keep_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
+        store_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
     # Without an enrolment there is nothing to wait for: the action is not performed.
     return not went and (lacking or bool(undecided))
 
@@ -192,7 +192,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what was found out, and in which trans
     now = loaded.send.now
     if isinstance(result, Outcome):
         return _settled(connection, claimed, result, now)
-    keep_copy(connection, claimed.action_id, result.copy, now)
+    store_copy(connection, claimed.action_id, result.copy, now)
     if held is not None:
         return _settled(connection, claimed, held, now)
     events, lease_s = loaded.event_count, tools.lease_s

@@ -6,7 +6,7 @@ from ledger.controls import correct_start
 from ledger.engine import writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.outages import outages_now
-from ledger.outbox import ClaimedAction, claim_actions, expire_hand_overs
+from ledger.outbox import ClaimedAction, claim_actions, expire_handovers
 from ledger.skew import end_far_waits
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
@@ -82,7 +82,7 @@ def sweep(tools: DeliveryTools) -> int:
     now = tools.clock.now()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
     with writing(tools.engine) as connection:
-        settled = expire_hand_overs(connection, now, lease_s=tools.lease_s, repeatable=repeatable)
+        settled = expire_handovers(connection, now, lease_s=tools.lease_s, repeatable=repeatable)
         ended = end_far_waits(connection, now, LONGEST_WAITS)
         corrected = correct_start(connection, now)
     if settled.repeated:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ledger.actions import planned_nearby, sent_to
+from ledger.actions import planned_nearby, sent_times
 from ledger.clock import Clock
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, writing
@@ -159,7 +159,7 @@ def _send_context(
         course=course if isinstance(course, Course) else None,
         person=person,
         choices=choices_of(connection, hashed),
-        sent_at=sent_to(
+        sent_at=sent_times(
             connection,
             claimed.coworker_id,
             now - _WEEK,

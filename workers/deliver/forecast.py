@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from ledger.actions import Copy, copy_of
 from ledger.engine import Connection
 from ledger.events import events_of_action
-from ledger.outbox import ClaimedAction, look_at_actions
+from ledger.outbox import ClaimedAction, read_actions
 from ledger.people import person_of
 from ledger.queries import EmailView
 from ledger.records import listed_at, record_of
@@ -177,7 +177,7 @@ def _why_not_kept(email: EmailView, now: datetime) -> str:
 
 
 def _draft(connection: Connection, email: EmailView, setup: SendSetup, now: datetime) -> Preview:
-    [action] = look_at_actions(connection, [email.action_id])
+    [action] = read_actions(connection, [email.action_id])
     absent = tuple(_absent(connection, action))
     if absent:
         return Preview(None, None, absent)

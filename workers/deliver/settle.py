@@ -9,7 +9,7 @@ import structlog
 
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
-from ledger.outbox import ClaimedAction, commit_action, is_alone_in_trouble, settle_action, tries_of
+from ledger.outbox import ClaimedAction, commit_action, count_attempts, fails_alone, settle_action
 from schemas.actions import ActionState, Outcome
 from schemas.errors import (
     ChannelUnavailable,
@@ -137,7 +137,7 @@ def _channel_down(
     """Let every action of this kind wait, unless only this one ever met this."""
     now = tools.clock.now()
     reasons = tools.actions[claimed.kind].reasons
-    if error.reason in reasons.maybe_own and is_alone_in_trouble(
+    if error.reason in reasons.maybe_own and fails_alone(
         connection, claimed.action_id, reasons.maybe_own, least=_MOST_OF_ITS_OWN
     ):
         return Outcome.failed(reasons.refused, str(error)), None, False
@@ -156,7 +156,7 @@ def _put_off(
     tools: DeliveryTools, connection: Connection, claimed: ClaimedAction, error: DeliveryUnavailable
 ) -> Outcome:
     later = tools.actions[claimed.kind].reasons.later
-    tries = tries_of(connection, claimed.action_id, {later}) + 1
+    tries = count_attempts(connection, claimed.action_id, {later}) + 1
     again = send_again_at(tools.clock.now(), tries, chance=tools.clock.random())
     if again is None:
         return Outcome.failed(later, str(error))

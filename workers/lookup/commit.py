@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ledger.actions import finish_announced_at, plan_action, supersede_lessons
+from ledger.actions import completion_planned_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, lock_decisions, writing
 from ledger.events import (
-    asked_by_person,
-    keep_event,
     known_keys,
     note_reason,
-    quiet_events,
+    requested_by_person,
+    store_event,
     suppressed_among,
+    suppressed_event_ids,
     under_review,
 )
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.lookups import Claim, finish_lookup
-from ledger.people import accept_person, person_gone, person_of
+from ledger.people import accept_person, mark_person_gone, person_of
 from ledger.records import accept_listing, accept_record, mark_decided, mark_gone, record_of
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
@@ -76,8 +76,8 @@ def commit_lookup(
         _mark_decided(connection, findings)
         history = History(
             suppressed_among(connection, records),
-            asked_by_person(connection, records),
-            quiet_events(connection, old),
+            requested_by_person(connection, records),
+            suppressed_event_ids(connection, old),
             reviewed,
             whose in reviewed,
         )
@@ -107,13 +107,13 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
         if entity in FOLLOWED:
             # A list may be wrong for a moment; by its Id each shows whether it was deleted.
             said = [Notification(entity, record_id) for record_id in missing]
-            keep_notifications(connection, said, Origin.CHECK, now)
+            store_notifications(connection, said, Origin.CHECK, now)
             lacking = lacking or bool(missing)
     for coworker, zone in findings.people:
         accept_person(connection, coworker, asked_at, zone)
     for entity, record_id in findings.gone:
         if entity is Entity.COWORKER:
-            person_gone(connection, record_id, now)
+            mark_person_gone(connection, record_id, now)
         else:
             mark_gone(connection, entity, record_id, now)
     return lacking
@@ -174,7 +174,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
 ) -> int:
     quiet = history.quiet_reason(event)  # this compares times of the source with each other
     event = not_ahead(event, now)
-    event_id = history.kept.get(event.key) or keep_event(connection, event, now)
+    event_id = history.kept.get(event.key) or store_event(connection, event, now)
     if event_id is None:
         return 0
     if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
@@ -187,7 +187,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
             deciding.rules,
             deciding.zone,
             Subject(findings.enrolment, findings.course, lesson),
-            finish_announced_at(connection, event.course_id, event.coworker_id),
+            completion_planned_at(connection, event.course_id, event.coworker_id),
             sending_of(connection).watching_since,
             history.is_asked_for(event),
             history.held_for(event),

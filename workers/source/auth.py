@@ -17,7 +17,7 @@ import structlog
 
 from ledger.clock import Clock
 from ledger.controls import client_id_of
-from ledger.credentials import SignIn, keep_sign_in, sign_in_of
+from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import is_leased, release_lease, take_lease
 from ledger.outages import retry_refused
@@ -358,7 +358,7 @@ class Tokens:
 
     def _keep(self, sign_in: SignIn, holder: str) -> None:
         with writing(self._engine) as connection:
-            keep_sign_in(connection, sign_in)
+            store_sign_in(connection, sign_in)
             release_lease(connection, _LEASE, holder)
 
     def _ask_again(self, now: datetime) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ledger.clock import Clock
 from ledger.credentials import Proof
 from ledger.engine import Engine, reading
-from ledger.people import known_people
+from ledger.people import present_people
 from ledger.record_queries import last_read_ids
 from schemas.checkup import AGAIN, Check, Topic, Verdict, duration, to_the_minute
 from schemas.entity import Entity
@@ -103,7 +103,7 @@ def _caught(topic: Topic, name: str, make: Callable[[], list[Check]]) -> list[Ch
 def _known_id(engine: Engine, entity: Entity) -> int | None:
     with reading(engine) as connection:
         if entity is Entity.COWORKER:
-            ids = known_people(connection, 1)
+            ids = present_people(connection, 1)
         else:
             ids = last_read_ids(connection, entity, 1)
     return ids[0] if ids else None

@@ -46,7 +46,7 @@ from workers.source.answers import Answer
 WHOLE_S = 30.0  # for one exchange
 CONNECT_S = 5.0  # to each of the addresses of a name; also for the TLS handshake
 READ_S = 20.0  # between two pieces
-MOST_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
+MAX_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
 _PIECE = 64 * 1024
 
 
@@ -145,8 +145,8 @@ def _whole(response: requests.Response) -> Answer:
     body = bytearray()
     while piece := response.raw.read1(_PIECE, decode_content=True):
         body += piece
-        if len(body) > MOST_BYTES:
-            raise SourceRefused(f"the source's answer is over {MOST_BYTES} bytes")
+        if len(body) > MAX_BYTES:
+            raise SourceRefused(f"the source's answer is over {MAX_BYTES} bytes")
     headers = {name.lower(): value for name, value in response.headers.items()}
     # A recipient adds the date that is missing (RFC 9110, 6.6.1): a Retry-After may be a date.
     headers.setdefault("date", format_datetime(datetime.now(UTC), usegmt=True))

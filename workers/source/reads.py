@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ledger.credentials import Proof, keep_proof, proofs
+from ledger.credentials import Proof, proofs, store_proof
 from ledger.engine import Engine, reading, writing
-from ledger.people import known_people
+from ledger.people import present_people
 from ledger.record_queries import last_read_ids
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
@@ -114,7 +114,7 @@ def probe_all(
             continue
         known[entity] = _probe(engine, source, entity, now)
         with writing(engine) as connection:
-            keep_proof(connection, entity, known[entity])
+            store_proof(connection, entity, known[entity])
     return known
 
 
@@ -125,7 +125,7 @@ def _wait(last: Proof) -> timedelta:
 def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) -> Proof:
     with reading(engine) as connection:
         if entity is Entity.COWORKER:
-            ids = known_people(connection, TRIED)
+            ids = present_people(connection, TRIED)
         else:
             ids = last_read_ids(connection, entity, TRIED)
     try:

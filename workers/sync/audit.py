@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger.outages import OUTAGE_REASONS
-from ledger.outcomes import Effect, Happened
+from ledger.outcomes import LedgerAction, LedgerEvent
 from schemas.actions import ActionState, event_key_of
 from schemas.entity import Entity
 from schemas.events import EventKind, course_completed_key, course_started_key
@@ -47,7 +47,7 @@ class Audit:
 
     evidence: Evidence
     chains: Chains
-    scope: Mapping[str, Happened]
+    scope: Mapping[str, LedgerEvent]
     reported: set[str]
     rows: Mapping[str, ListRow]
     findings: list[Finding] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Audit:
                 self._report(effect, Kind.NO_TRACE, trace)
         return self.findings
 
-    def _record(self, event: Happened) -> None:
+    def _record(self, event: LedgerEvent) -> None:
         if event.kind in _ENROLMENTS:
             is_shown = (
                 self.evidence.stored((Entity.COURSE_MEMBER, event.course_member_id)) is not None
@@ -92,7 +92,7 @@ class Audit:
         if not is_shown and event.key not in self.reported:
             self._report(event, Kind.NO_RECORD)
 
-    def _outcome(self, event: Happened) -> None:
+    def _outcome(self, event: LedgerEvent) -> None:
         linked = self.chains.actions.get(event.event_id, set())
         if not linked and event.reason is None:
             self._unlinked.add(event.key)
@@ -101,7 +101,7 @@ class Audit:
             self._missing.add(action_id)
             self._report(event, Kind.NO_ACTION, f"Action {action_id} is not here")
 
-    def _milestones(self, events: Iterable[Happened]) -> None:
+    def _milestones(self, events: Iterable[LedgerEvent]) -> None:
         """Look for beginnings and ends of courses that lessons of the window have led to."""
         for event in events:
             whose = (event.course_id, event.coworker_id)
@@ -113,7 +113,7 @@ class Audit:
             if self._gave_way(event) or self._has_finished(event):
                 self._must_exist(event, course_completed_key(*whose), "The end of the course")
 
-    def _gave_way(self, event: Happened) -> bool:
+    def _gave_way(self, event: LedgerEvent) -> bool:
         """Say whether its email was left to the one about the end of the course.
 
         That is so only where an email about the end was planned, so the end was there.
@@ -121,12 +121,12 @@ class Audit:
         effects = self.chains.effects(event)
         return Reason.SUPERSEDED in {event.reason, *(one.reason for one in effects)}
 
-    def _must_exist(self, event: Happened, key: str, what: str) -> None:
+    def _must_exist(self, event: LedgerEvent, key: str, what: str) -> None:
         if key not in self.evidence.events and key not in self.reported:
             self.reported.add(key)
             self._report(event, Kind.NO_EVENT, f"{what} is not here")
 
-    def _has_finished(self, event: Happened) -> bool:
+    def _has_finished(self, event: LedgerEvent) -> bool:
         """Say whether, beyond doubt, this lesson was the last of a course as it then was."""
         school = self.evidence.schooling.get(event.course_id)
         done = self._done.get(event.course_member_id, {})
@@ -139,7 +139,7 @@ class Audit:
         is_last = done.get(event.lesson_id or 0) == max(ends)
         return is_last and same_rules and school.unchanged_since < event.happened_at
 
-    def _causes(self, effect: Effect) -> Iterator[str]:
+    def _causes(self, effect: LedgerAction) -> Iterator[str]:
         """Yield which events an action is about that are missing."""
         there, events = self.evidence.event_ids, self.evidence.events
         linked = self.chains.events.get(effect.action_id, set())
@@ -155,7 +155,7 @@ class Audit:
         elif first is not None and first.event_id not in linked:
             yield f"Action {effect.action_id} is not tied to the event it was planned for"
 
-    def _explained(self, effect: Effect, first_key: str) -> int:
+    def _explained(self, effect: LedgerAction, first_key: str) -> int:
         """Return how many events this action may be about that were reported as missing."""
         start = f"{effect.event_kind}:{effect.course_member_id}:"
         return sum(
@@ -163,16 +163,18 @@ class Audit:
             for key in self.reported
         )
 
-    def _report(self, about: Happened | Effect, kind: Kind, detail: str | None = None) -> None:
+    def _report(
+        self, about: LedgerEvent | LedgerAction, kind: Kind, detail: str | None = None
+    ) -> None:
         row = None
-        if isinstance(about, Happened):
+        if isinstance(about, LedgerEvent):
             row = self.rows.get(about.key)
             if row is None and about.kind in _ENROLMENTS:
                 row = ListRow(Entity.COURSE_MEMBER, about.course_member_id, about.happened_at)
         self.findings.append(finding(self.evidence, kind, about, row, detail))
 
 
-def missing_trace(effect: Effect, *, traced_since: datetime) -> str | None:
+def missing_trace(effect: LedgerAction, *, traced_since: datetime) -> str | None:
     """Say which line of an action's history is missing; None: none that could be missed.
 
     A line can be missed only where something else shows that it was there: how the action ended,

@@ -17,16 +17,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger.actions import keep_copies_of_held
+from ledger.actions import store_held_copies
 from ledger.checks import CheckKind, last_run
 from ledger.controls import sending_of
-from ledger.engine import Connection, Engine, portions, reading, writing
+from ledger.engine import Connection, Engine, chunks, reading, writing
 from ledger.events import suppressed_among
 from ledger.intake import Origin
 from ledger.interventions import held_for_enrolments
 from ledger.lookups import states_among
-from ledger.outbox import look_at_actions
-from ledger.people import read_anew
+from ledger.outbox import read_actions
+from ledger.people import require_fresh_read
 from ledger.records import SeenVersion, unknown_among
 from schemas.actions import LookupState
 from schemas.entity import FOLLOWED, Entity
@@ -114,15 +114,15 @@ def review(
     with reading(engine) as connection:
         ids = held_for_enrolments(connection, Reason.IMPORTED, found.enrolments)
         wanted = [
-            replace(one, due_at=now, released_at=now) for one in look_at_actions(connection, ids)
+            replace(one, due_at=now, released_at=now) for one in read_actions(connection, ids)
         ]
         wanted.sort(key=lambda one: one.action_id)
         started_at = sending_of(connection).started_at
         expected = forecast(connection, setup, wanted, now, started_at)
     prepared = {one.action.action_id: one.copy for one in expected if one.copy is not None}
-    for some in portions(prepared):
+    for some in chunks(prepared):
         with writing(engine) as connection:
-            keep_copies_of_held(connection, {one: prepared[one] for one in some}, now)
+            store_held_copies(connection, {one: prepared[one] for one in some}, now)
     unread = sum(states.get(one, 0) for one in _UNREAD)
     return Review(expected, unread, states.get(LookupState.FAILED, 0))
 
@@ -200,7 +200,7 @@ def backfill_person(  # noqa: PLR0913 - who, and how
         if not dry_run:
             # Before anything is asked about, so that no decision is made on the older one.
             with writing(sync.engine) as connection:
-                read_anew(connection, coworker_id)
+                require_fresh_read(connection, coworker_id)
         for member in source.enrolments_of(coworker_id):
             # All at once: the events of one enrolment are decided on in any order.
             search.ask_about(

@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 
 from ledger.engine import Connection, reading
 from ledger.outcomes import (
-    Effect,
-    Happened,
+    LedgerAction,
+    LedgerEvent,
     Link,
     Outcomes,
-    count_happened,
+    count_between,
+    events_between,
+    events_by_key,
     existing_events,
     first_lessons,
-    happened_between,
-    happened_by_key,
     outcomes_of,
 )
 from ledger.record_queries import (
@@ -128,8 +128,8 @@ class Evidence:
     began_at: datetime
     listed: frozenset[Ref] = frozenset()
     known: Mapping[Ref, KnownRecord] = field(default_factory=dict)
-    events: Mapping[str, Happened] = field(default_factory=dict)
-    effects: Mapping[int, Effect] = field(default_factory=dict)
+    events: Mapping[str, LedgerEvent] = field(default_factory=dict)
+    effects: Mapping[int, LedgerAction] = field(default_factory=dict)
     links: frozenset[Link] = frozenset()
     event_ids: frozenset[int] = frozenset()
     names: Names = field(default_factory=Names)
@@ -244,7 +244,7 @@ class _Gathering:
     listed: Listed
     window: Window
     known: dict[Ref, KnownRecord] = field(default_factory=dict)
-    events: dict[str, Happened] = field(default_factory=dict)
+    events: dict[str, LedgerEvent] = field(default_factory=dict)
 
     def gather(self, began_at: datetime, rules: Rules) -> Evidence:
         self._records()
@@ -268,7 +268,7 @@ class _Gathering:
             self.listed.stated,
             Stock(
                 {one: count_created(self.connection, one, since, until) for one in FOLLOWED},
-                *count_happened(self.connection, since, until),
+                *count_between(self.connection, since, until),
             ),
         )
 
@@ -290,15 +290,15 @@ class _Gathering:
     def _events(self) -> Outcomes:
         """Learn the events of the window, those of its rows, and those that these lead to."""
         connection, window = self.connection, self.window
-        self.events |= happened_by_key(connection, self._keys())
-        self.events |= happened_between(connection, window.since, window.until)
+        self.events |= events_by_key(connection, self._keys())
+        self.events |= events_between(connection, window.since, window.until)
         ids = [one.event_id for one in self.events.values()]
         outcomes = outcomes_of(connection, ids, window.since, window.until)
         keys = {event_key_of(one.key) for one in outcomes.effects.values()}
         for one in self.events.values():
             keys.add(course_started_key(one.course_id, one.coworker_id))
             keys.add(course_completed_key(one.course_id, one.coworker_id))
-        self.events |= happened_by_key(connection, keys - self.events.keys())
+        self.events |= events_by_key(connection, keys - self.events.keys())
         return outcomes
 
     def _keys(self) -> set[str]:

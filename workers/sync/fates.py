@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from ledger.outcomes import Effect, Happened
+from ledger.outcomes import LedgerAction, LedgerEvent
 from ledger.record_queries import KnownRecord
 from ledger.records import StoredRecord
 from schemas.actions import ActionState, LookupState
@@ -103,7 +103,7 @@ class Finding:
 def finding(
     evidence: Evidence,
     kind: Kind,
-    about: ListRow | Happened | Effect,
+    about: ListRow | LedgerEvent | LedgerAction,
     row: ListRow | None = None,
     detail: str | None = None,
 ) -> Finding:
@@ -148,7 +148,7 @@ def location_of(place: Place) -> str:
     return "a location that is not known" if place.location_id is None else str(place.location_id)
 
 
-def fate_of(effect: Effect) -> Fate:
+def fate_of(effect: LedgerAction) -> Fate:
     """Return what became of what an action is about."""
     return _FATES[ActionState(effect.state)]
 
@@ -166,12 +166,12 @@ class Chains:
             self.actions[link.event_id].add(link.action_id)
             self.events[link.action_id].add(link.event_id)
 
-    def effects(self, event: Happened) -> list[Effect]:
+    def effects(self, event: LedgerEvent) -> list[LedgerAction]:
         """Return the actions about an event that exist."""
         ids, found = sorted(self.actions.get(event.event_id, ())), self.evidence.effects
         return [found[one] for one in ids if one in found]
 
-    def fate(self, event: Happened) -> tuple[Fate, str | None]:
+    def fate(self, event: LedgerEvent) -> tuple[Fate, str | None]:
         """Return what became of an event, and the reason."""
         fates = [(fate_of(effect), effect.reason) for effect in self.effects(event)]
         if fates:
@@ -189,7 +189,7 @@ class Judged:
     fate: Fate
     reason: str | None = None
     is_here: bool = True
-    event: Happened | None = None
+    event: LedgerEvent | None = None
 
 
 @dataclass(slots=True)
@@ -268,7 +268,7 @@ class Judge:
     def _report(self, row: ListRow, kind: Kind, detail: str | None = None) -> None:
         self.findings.append(finding(self.evidence, kind, row, detail=detail))
 
-    def _event(self, row: ListRow, stored: StoredRecord) -> tuple[Happened | None, bool]:
+    def _event(self, row: ListRow, stored: StoredRecord) -> tuple[LedgerEvent | None, bool]:
         """Return the event that a row led to, and whether it only repeats what was before."""
         record, events = stored.record, self.evidence.events
         if isinstance(record, CompletedLesson):

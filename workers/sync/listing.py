@@ -15,7 +15,7 @@ import structlog
 
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, note_page
 from ledger.engine import Connection, lock_decisions, reading, writing
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.people import names_of
 from ledger.record_queries import KnownRecord, changed_at
 from ledger.records import SeenVersion, note_seen, records_of
@@ -320,7 +320,7 @@ class Search:
             said += [Notification(seen.entity, one.record_id) for one in chosen]
         # All at once: over all kinds, look-ups are asked for in the one order of everybody.
         for origin in self.origins:
-            keep_notifications(connection, said, origin, now)
+            store_notifications(connection, said, origin, now)
 
     def _choose(self, connection: Connection, seen: SearchProgress) -> list[SeenVersion]:
         wanted = seen.choose(connection, [version for version, _ in seen.rows])

@@ -25,13 +25,13 @@ from ledger.checks import (
     begin_check,
     end_check,
     fail_check,
-    is_first_look_wanted,
+    is_baseline_due,
     last_run,
     note_page,
     open_run,
 )
 from ledger.clock import Clock
-from ledger.credentials import catalogue_of, keep_catalogue
+from ledger.credentials import catalogue_of, store_catalogue
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.intake import Origin
@@ -127,7 +127,7 @@ def learn_catalogue(sync: SyncContext, rules: Rules) -> None:
     now = sync.clock.now()
     with reading(sync.engine) as connection:
         known = catalogue_of(connection)
-        if is_first_look_wanted(connection):
+        if is_baseline_due(connection):
             return
     if known is not None and timedelta() <= now - known.seen_at < EVERY:
         return
@@ -148,7 +148,7 @@ def learn_catalogue(sync: SyncContext, rules: Rules) -> None:
         _log.info("catalogue.unread", error=str(error))
         return
     with writing(sync.engine) as connection:
-        keep_catalogue(connection, Catalogue(courses, frozenset(groups), locations, now))
+        store_catalogue(connection, Catalogue(courses, frozenset(groups), locations, now))
 
 
 def _text(row: Row, name: str, empty: str | None = None) -> str | None:

@@ -23,7 +23,7 @@ from ledger.checks import CheckKind, begin_check, end_check, fail_check, last_ru
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.intake import Origin
-from ledger.record_queries import differently_named, keep_names
+from ledger.record_queries import update_names, with_changed_names
 from ledger.records import SeenVersion, note_seen
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceError, SourceThrottled
@@ -239,8 +239,8 @@ def _keep_names(sync: SyncContext, entity: Entity, seen: Sequence[SeenVersion]) 
     It writes nothing on most nights.
     """
     with reading(sync.engine) as connection:
-        named = differently_named(connection, entity, seen)
+        named = with_changed_names(connection, entity, seen)
     if named:
         with writing(sync.engine) as connection:
             lock_decisions(connection)  # in one order with those who decide
-            keep_names(connection, entity, named)
+            update_names(connection, entity, named)

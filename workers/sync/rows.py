@@ -22,7 +22,7 @@ from marshmallow import ValidationError, fields
 
 from ledger.clock import Clock
 from ledger.engine import Connection, Engine
-from ledger.intake import Origin, keep_notifications
+from ledger.intake import Origin, store_notifications
 from ledger.records import SeenVersion, note_seen
 from schemas.entity import Entity
 from schemas.fields import Flag, RecordId, SourceTime, Text
@@ -74,7 +74,7 @@ def request_lookups(
 ) -> None:
     """Have these records read and decided on, as if somebody had told us of them."""
     said = [Notification(entity, record_id) for record_id in record_ids]
-    keep_notifications(connection, said, origin, sync.clock.now())
+    store_notifications(connection, said, origin, sync.clock.now())
 
 
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()

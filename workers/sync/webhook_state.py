@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ledger.hooks import Alarm, KnownHook, WhySilent
+from ledger.hooks import Alarm, KnownHook, SilenceCause
 from schemas.entity import Entity
 from schemas.errors import CoursebellError
 from schemas.events import is_within
@@ -71,10 +71,10 @@ def seen(known: KnownHook | None, hook: WebHook, now: datetime) -> KnownHook:
     if hook.active and found.alarm is not None:
         # The alarm stays until what was missed was requested.
         return replace(found, alarm=replace(found.alarm, left_off=None))
-    return found if hook.active else silenced(found, WhySilent.OFF, now, hook.updated_at)
+    return found if hook.active else silenced(found, SilenceCause.OFF, now, hook.updated_at)
 
 
-def silenced(known: KnownHook, why: WhySilent, now: datetime, at_least: datetime) -> KnownHook:
+def silenced(known: KnownHook, why: SilenceCause, now: datetime, at_least: datetime) -> KnownHook:
     """Return what is known of a webhook that no longer calls us.
 
     The last call before ten failures is itself one that failed, and so are those before it. So we
@@ -96,7 +96,7 @@ def is_covered(alarm: Alarm) -> bool:
 def is_settled(known: KnownHook, others: Collection[KnownHook], now: datetime) -> bool:
     """Return whether a deleted or moved webhook was shown long enough, or has a successor."""
     alarm = known.alarm
-    if alarm is None or alarm.silence is WhySilent.OFF or not is_covered(alarm):
+    if alarm is None or alarm.silence is SilenceCause.OFF or not is_covered(alarm):
         return False
     reports = (known.business_id, known.action, known.entities)
     return now - alarm.since >= SHOWN_FOR or any(

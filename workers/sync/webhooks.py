@@ -17,12 +17,12 @@ from ledger.clock import Clock
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.hooks import (
     KnownHook,
+    SilenceCause,
     Watch,
-    WhySilent,
-    forget_hook,
-    keep_hook,
-    keep_watch,
+    delete_hook,
     known_hooks,
+    store_hook,
+    store_watch,
     watch_of,
 )
 from schemas.errors import (
@@ -143,7 +143,7 @@ def check_webhooks(health: WebhookHealth, now: datetime, *, end: float | None = 
             trouble = trouble or error
     report = replace(report, actions=len(watch.actions))
     with writing(health.engine) as connection:
-        keep_watch(connection, watch, now)
+        store_watch(connection, watch, now)
         if trouble is None:
             end_check(connection, run.check_id, now, asdict(report))
             return report
@@ -160,7 +160,7 @@ def enable(health: WebhookHealth, record_id: int, now: datetime) -> Enabled:
 
     def keep(changed: KnownHook) -> None:
         with writing(health.engine) as connection:
-            keep_hook(connection, changed, now)
+            store_hook(connection, changed, now)
 
     patience = Patience(Urgency.PERSON, health.clock.monotonic() + _PERSON_S, lambda: None)
     with health.source(patience) as source:
@@ -263,18 +263,18 @@ class _Check:
         if found is not None and calls_us(found.url, self._health.public_url):
             self._note(seen(known, found, self._now))
             return
-        why = WhySilent.GONE if found is None else WhySilent.MOVED
+        why = SilenceCause.GONE if found is None else SilenceCause.MOVED
         known = silenced(known, why, self._now, known.seen_at)
         if is_settled(known, self._known.values(), self._now):
             del self._known[record_id]
             with writing(self._health.engine) as connection:
-                forget_hook(connection, record_id)
+                delete_hook(connection, record_id)
             return
         self._note(known)
 
     def _switch_on_if_off(self, record_id: int) -> None:
         hook = self._known[record_id]
-        if hook.alarm is None or hook.alarm.silence is not WhySilent.OFF or hook.active:
+        if hook.alarm is None or hook.alarm.silence is not SilenceCause.OFF or hook.active:
             return
         is_allowed = self._health.may_switch_on
         if not is_allowed or len(hook.written_at) >= _MOST_WRITES:
@@ -337,7 +337,7 @@ class _Check:
     def _keep(self, hook: KnownHook) -> None:
         self._known[hook.record_id] = hook
         with writing(self._health.engine) as connection:
-            keep_hook(connection, hook, self._now)
+            store_hook(connection, hook, self._now)
 
 
 def _begin(health: WebhookHealth, now: datetime) -> tuple[Run, Watch]:
@@ -347,9 +347,9 @@ def _begin(health: WebhookHealth, now: datetime) -> tuple[Run, Watch]:
         watch = watch_of(connection)
         if watch.origin != here:
             for record_id in known_hooks(connection):
-                forget_hook(connection, record_id)
+                delete_hook(connection, record_id)
         watch = replace(watch, origin=here, looked_at=now)
-        keep_watch(connection, watch, now)
+        store_watch(connection, watch, now)
         run = open_run(connection, [CheckKind.WEBHOOKS], None)
         return run or begin_check(connection, CheckKind.WEBHOOKS, None, now), watch
 
@@ -385,7 +385,7 @@ def _unlisted(
             watch = replace(watch, refused_at=now)
         watch = replace(watch, refused=short(str(error), _LONGEST_ERROR))
         with writing(health.engine) as connection:
-            keep_watch(connection, watch, now)
+            store_watch(connection, watch, now)
     return _failed(health, run, Report(actions=len(watch.actions)), error)
 
 

@@ -23,7 +23,7 @@ from schemas.entity import CompletionType
 from schemas.errors import DeliveryRefused
 from schemas.events import EventKind
 from schemas.reasons import Reason
-from schemas.text import around, cut_at_word, greetable, one_line
+from schemas.text import around, cut_at_word, greeting_name, one_line
 
 # The folders of `templates/`, each with the events it can be about. A test holds the names to the
 # folders, so that nothing is read at import, and another writes every pair.
@@ -230,7 +230,7 @@ def _variables(facts: LetterFacts) -> dict[str, Any]:
     return {
         "lang": TEXT_LANGUAGE,
         "dir": direction(facts.language),
-        "greeting_name": greetable(facts.first_name, facts.full_name)
+        "greeting_name": greeting_name(facts.first_name, facts.full_name)
         if facts.is_individual
         else None,
         "course": _carrying(facts.course, "the course's title"),

@@ -1,11 +1,11 @@
 """What people read in the ledger: one person's story, the whole in numbers, what is going on."""
 
-from ledger.actions import Copy, keep_copy
+from ledger.actions import Copy, store_copy
 from ledger.engine import Engine, reading, writing
-from ledger.events import keep_event, note_reason
+from ledger.events import note_reason, store_event
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
-from ledger.queries import Bookmark, entries_since, history_of, newest_entries, tally
+from ledger.queries import Bookmark, count_totals, entries_since, history_of, newest_entries
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from schemas.records import Coworker
@@ -33,7 +33,7 @@ def sent_one(engine: Engine) -> int:
     copy = Copy("w1", "ana@people.example", "Schön 🔔", b"text", "text/plain")
     with writing(engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
-        keep_copy(connection, one.action_id, copy, at(1))
+        store_copy(connection, one.action_id, copy, at(1))
         settle_action(connection, one, Outcome.waiting(NOW, Reason.MAIL_TEMPORARY, "450"), at(2))
     again = planned_again(engine)
     assert again == one.action_id
@@ -54,7 +54,7 @@ def test_an_empty_ledger_has_no_story(ledger_engine: Engine) -> None:
         assert history_of(connection, ANA) == []
         assert newest_entries(connection, 10) == Bookmark(0, 0)
         assert entries_since(connection, Bookmark(0, 0)) == ([], Bookmark(0, 0))
-        counted = tally(connection, NOW)
+        counted = count_totals(connection, NOW)
     assert (counted.deliveries, counted.events, counted.lookups, counted.actions) == (0, 0, {}, {})
     assert counted.oldest_due_at is None
 
@@ -63,7 +63,7 @@ def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) 
     action_id = sent_one(ledger_engine)
     late = lesson_done(LESSON + 1, at(-60))
     with writing(ledger_engine) as connection:
-        event_id = keep_event(connection, late, at(9))
+        event_id = store_event(connection, late, at(9))
         assert event_id is not None
         note_reason(connection, event_id, Reason.KIND_OFF)
     decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
@@ -100,11 +100,11 @@ def test_the_whole_is_told_in_numbers(ledger_engine: Engine) -> None:
     gathering = lesson_done(LESSON + 3)
     decide(ledger_engine, gathering, plan_for(gathering, rule="other", gather_s=60))
     with writing(ledger_engine) as connection:
-        event_id = keep_event(connection, without, NOW)
+        event_id = store_event(connection, without, NOW)
         assert event_id is not None
         note_reason(connection, event_id, Reason.BEFORE_START)
     with reading(ledger_engine) as connection:
-        counted = tally(connection, NOW)
+        counted = count_totals(connection, NOW)
     assert (counted.deliveries, counted.unreadable_deliveries) == (2, 1)
     assert (counted.notifications, counted.events) == (2, 4)
     assert counted.lookups == {"due": {"": 1}, "leased": {"": 1}}

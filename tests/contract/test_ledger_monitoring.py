@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.engine import Engine, reading, writing
-from ledger.events import keep_event
-from ledger.intake import Origin, keep_notifications
-from ledger.monitoring import ReportCounts, last_happened_at, reports_by_location, sittings_by_hour
+from ledger.events import store_event
+from ledger.intake import Origin, store_notifications
+from ledger.monitoring import ReportCounts, activity_by_hour, last_happened_at, reports_by_location
 from ledger.records import SeenVersion, accept_record, note_seen
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -28,7 +28,7 @@ def happened(
 ) -> None:
     with writing(engine) as connection:
         event = Event(kind, f"{kind}:{member}:{lesson}", at, 1234, 77, member, lesson)
-        keep_event(connection, event, at)
+        store_event(connection, event, at)
 
 
 def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine: Engine) -> None:
@@ -39,7 +39,7 @@ def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine
     happened(ledger_engine, EventKind.ENROLLED, NOON + timedelta(minutes=30), member=2)
     happened(ledger_engine, EventKind.ENROLLED, NOON - HOUR, member=3)
     with reading(ledger_engine) as connection:
-        assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
+        assert activity_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
         assert last_happened_at(connection, NOW) == NOON + HOUR
 
 
@@ -56,7 +56,7 @@ def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: 
         note_seen(connection, DONE, seen, NOW)
         note_seen(connection, Entity.COURSE_MEMBER, [SeenVersion(2, at, "b", created_at=at)], NOW)
     with reading(ledger_engine) as connection:
-        assert sittings_by_hour(connection, NOON) == {NOON: 2, NOON + 3 * HOUR: 1}
+        assert activity_by_hour(connection, NOON) == {NOON: 2, NOON + 3 * HOUR: 1}
         assert last_happened_at(connection, NOW) == at + 3 * HOUR
 
 
@@ -75,13 +75,13 @@ def test_what_is_dated_in_the_future_happened_when_it_was_first_seen(
     happened(ledger_engine, EventKind.ENROLLED, ahead)  # as an older version kept it
     with reading(ledger_engine) as connection:
         assert last_happened_at(connection, NOW) == first_seen
-        assert sittings_by_hour(connection, NOON)[first_seen] == 1
+        assert activity_by_hour(connection, NOON)[first_seen] == 1
 
 
 def test_a_delete_that_we_found_is_no_news_of_somebody(ledger_engine: Engine) -> None:
     happened(ledger_engine, EventKind.UNENROLLED, NOON)
     with reading(ledger_engine) as connection:
-        assert (sittings_by_hour(connection, NOON - HOUR), last_happened_at(connection, NOW)) == (
+        assert (activity_by_hour(connection, NOON - HOUR), last_happened_at(connection, NOW)) == (
             {},
             None,
         )
@@ -94,7 +94,7 @@ def read(engine: Engine, record_id: int, made_at: datetime) -> None:
 
 def tell(engine: Engine, record_id: int, origin: Origin, at: datetime) -> None:
     with writing(engine) as connection:
-        keep_notifications(connection, [Notification(DONE, record_id)], origin, at)
+        store_notifications(connection, [Notification(DONE, record_id)], origin, at)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_what_is_too_young_too_old_or_was_never_read_does_not_count(engine: Engi
     # An old enrolment that changed: relays tell of new ones.
     with writing(engine) as connection:
         said = [Notification(Entity.COURSE_MEMBER, course_member().record_id)]
-        keep_notifications(connection, said, Origin.CHECK, NOW - HOUR)
+        store_notifications(connection, said, Origin.CHECK, NOW - HOUR)
     assert told(engine) == []
 
 
@@ -163,7 +163,7 @@ def test_where_the_course_is_not_known_neither_is_the_location(ledger_engine: En
     with writing(ledger_engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, new, NOW)
         said = [Notification(Entity.COURSE_MEMBER, new.record_id)]
-        keep_notifications(connection, said, Origin.HOOK, made_at)
+        store_notifications(connection, said, Origin.HOOK, made_at)
     read(ledger_engine, 1, made_at)
     tell(ledger_engine, 1, Origin.CHECK, made_at)
     assert told(ledger_engine) == [
