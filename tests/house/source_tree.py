@@ -48,8 +48,8 @@ def source_texts() -> Iterator[tuple[Path, str]]:
         yield path, (ROOT / path).read_text(encoding="utf-8", errors="replace")
 
 
-def rooms() -> Iterator[tuple[str, ast.Module, str]]:
-    """Every module of the packages: its path, its tree, its text."""
+def modules() -> Iterator[tuple[str, ast.Module, str]]:
+    """Give every module of the packages: its path, its tree, its text."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             text = path.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from celery import Celery
 
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from tests.house.source_tree import rooms, table_rows
+from tests.house.source_tree import modules, table_rows
 from workers import queues
 from workers.app import make_worker_app
 from workers.wakeup import make_publisher
@@ -81,7 +81,7 @@ def test_a_worker_without_a_broker_does_not_start(tmp_path: Path) -> None:
 
 
 def test_the_page_explains_settings_there_are() -> None:
-    source = "".join(text for _, _, text in rooms())
+    source = "".join(text for _, _, text in modules())
     explained = {
         word
         for row in table_rows("why.md")

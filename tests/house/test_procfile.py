@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from schemas.settings import load_settings
-from tests.house.source_tree import ROOT, mistake_in, rooms
+from tests.house.source_tree import ROOT, mistake_in, modules
 from workers.app import make_worker_app
 from workers.local.programs import python_program
 from workers.queues import QUEUES, UPKEEP, UPKEEP_TASKS, WORK, queue_of
@@ -47,7 +47,7 @@ def test_the_units_of_systemd_start_the_same() -> None:
 
 
 def test_python_programs_are_started_in_one_place_that_leaves_out_the_working_folder() -> None:
-    starting = [path for path, _, text in rooms() if '"-m"' in text or "'-m'" in text]
+    starting = [path for path, _, text in modules() if '"-m"' in text or "'-m'" in text]
     assert starting == ["workers/local/programs.py"]
     assert "-P" in python_program("service", "serve")
 

@@ -1,7 +1,7 @@
 """Every reason has words for an operator, and the page says what it asks of them."""
 
 from schemas.reasons import EXPLANATIONS, Reason
-from tests.house.source_tree import rooms, table_rows
+from tests.house.source_tree import modules, table_rows
 
 NOT_USED = "Not used by this version."
 
@@ -23,7 +23,7 @@ def test_the_page_has_every_reason_in_the_same_words() -> None:
 
 
 def test_the_page_says_which_reasons_nothing_gives_yet() -> None:
-    source = "".join(text for path, _, text in rooms() if not path.startswith("schemas/"))
+    source = "".join(text for path, _, text in modules() if not path.startswith("schemas/"))
     unused = {f"`{one.value}`" for one in Reason if f"Reason.{one.name}" not in source}
     told = {row[0] for row in table_rows("using-it.md") if row[-1] == NOT_USED}
     assert told == unused

@@ -5,7 +5,7 @@ import ast
 import yaml
 
 from schemas.settings import SETTINGS
-from tests.house.source_tree import ROOT, rooms, table_rows
+from tests.house.source_tree import ROOT, modules, table_rows
 
 
 def example_blocks() -> list[tuple[str, str, str]]:
@@ -25,7 +25,7 @@ def unread_settings() -> set[str]:
     """Find the settings whose attribute is used nowhere outside the package that loads them."""
     asked = {
         node.attr
-        for path, tree, _ in rooms()
+        for path, tree, _ in modules()
         if not path.startswith(("schemas/", "sandbox/"))
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)

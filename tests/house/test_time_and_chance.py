@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.source_tree import rooms
+from tests.house.source_tree import modules
 
 _BY_CLOCK = ("service/", "workers/", "ledger/")
 _DIRECT = {
@@ -52,7 +52,7 @@ def _direct_uses(tree: ast.Module) -> Iterator[str]:
 def _uses_by_path() -> dict[str, list[str]]:
     return {
         path: found
-        for path, tree, _ in rooms()
+        for path, tree, _ in modules()
         if path.startswith(_BY_CLOCK) and (found := list(_direct_uses(tree)))
     }
 
@@ -88,7 +88,7 @@ def test_every_exception_is_still_needed() -> None:
 def test_only_the_beginning_of_a_process_chooses_the_systems_clock() -> None:
     choosing = {
         path
-        for path, tree, _ in rooms()
+        for path, tree, _ in modules()
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and node.id == "SYSTEM_CLOCK"
     }

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.records import ACTION_NAMES
 from tests.e2e.house import House
-from tests.house.source_tree import rooms
+from tests.house.source_tree import modules
 from tests.pitfalls.pitfall_house import (
     CALLIGRAPHY,
     CERAMICS,
@@ -230,7 +230,7 @@ def test_22_the_slips_of_the_source_are_its_names(house: House) -> None:
 
 def test_22_no_other_slip_of_the_source_is_leaned_on() -> None:
     slips = ("CaneBeUsed", "Elegible", "Precission", "Plaform", "Estimaged")
-    assert [(path, slip) for path, _, text in rooms() for slip in slips if slip in text] == []
+    assert [(path, slip) for path, _, text in modules() for slip in slips if slip in text] == []
 
 
 def test_18_after_all_this_no_hook_counts_a_failure(house: House) -> None:

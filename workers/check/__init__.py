@@ -1,1 +1,0 @@
-"""Our own checks: what the source has, held against what we have seen. Nobody is forgotten."""
