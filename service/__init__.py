@@ -1,1 +1,1 @@
-"""What people and systems touch: the receiver, health, and the command line."""
+"""The web process (hooks and health) and the command line."""

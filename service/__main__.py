@@ -1,13 +1,13 @@
-"""The program `coursebell`, which is also `python -m service`.
+"""The program `coursebell`, also run as `python -m service`.
 
-Loading takes a second or two, and Ctrl-C then ends it as quietly as later: hence the import
-inside `try`.
+The import takes a second or two. It stands inside `try` so that Ctrl-C during it prints no
+traceback.
 """
 
 import os
 import sys
 
-INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
 try:
     from workers.celery_environment import remove_celery_variables

@@ -1,11 +1,8 @@
-"""The Flask application: routes, limits and refusals.
+"""The Flask application: routes, error answers, and limits on refused requests.
 
-Counts refused deliveries and limits senders who prove nothing.
-
-Counts are kept in memory and written at most every few seconds, as one row for each hour and reason
-and one log line, so that strangers cannot make the ledger or the log grow at will.
-
-The web application: the receiver and the health routes, put together by a factory.
+Refused deliveries are counted in memory and written at most every few seconds, as one row for each
+hour and reason and one log line, so that unauthenticated senders cannot make the ledger or the log
+grow at will.
 """
 
 import ipaddress
@@ -34,9 +31,9 @@ from workers.broker import broker_url_now
 from workers.queues import LOOKUP_DRAIN
 from workers.wakeup import Wakeup
 
-PAUSE_S = 10.0  # between two rows and two log lines
-MOST_PER_MINUTE = 30  # refused requests of one address; then it is answered 429
-RETRY_AFTER_S = 5  # when the server or the ledger is busy
+PAUSE_S = 10.0  # between two writes of the counts, and between two log lines
+MOST_PER_MINUTE = 30  # refused requests from one address; more are answered 429
+RETRY_AFTER_S = 5  # sent when the server or the ledger is busy
 _MOST_ADDRESSES = 4096
 _MINUTE_S = 60
 
@@ -46,8 +43,8 @@ _log = structlog.get_logger("receiver")
 class AddressLimit:
     """Counts refused requests by address, for at most `_MOST_ADDRESSES` addresses at a time.
 
-    It never decides whether a request is accepted: a signature that matches always is. So nobody
-    can lock Nexudus out, also not from behind the same proxy.
+    It never refuses an authentic request: a matching signature is always accepted. So a sender
+    cannot lock Nexudus out, even from behind the same proxy.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -59,7 +56,7 @@ class AddressLimit:
         return len(self._counts)
 
     def count(self, address: str) -> bool:
-        """Count a refused request; return whether its address is over the limit."""
+        """Count a refused request and return whether its address is over the limit."""
         key, now = _network(address), self._clock.monotonic()
         with self._lock:
             began_at, count = self._counts.pop(key, (now, 0))
@@ -80,13 +77,13 @@ class RefusedAnswer:
     retry_after_s: int | None = None
 
     @property
-    def is_hurried(self) -> bool:
-        """Say whether no more time is spent on the sender."""
+    def closes_at_once(self) -> bool:
+        """Return whether the connection is closed without reading the rest of the body."""
         return self.status in {408, 429, 503}
 
 
 class Refusals:
-    """Counts refusals and writes the counts from a thread of its own."""
+    """Counts refusals, and writes the counts from its own thread."""
 
     def __init__(self, engine: Engine, clock: Clock, *, pause_s: float = PAUSE_S) -> None:
         self._engine = engine
@@ -106,7 +103,7 @@ class Refusals:
             self._changed.notify()
 
     def answer(self, error: Rejected, address: str) -> RefusedAnswer:
-        """Count a refused delivery and return its answer: 429 if its address has had too many."""
+        """Count a refused delivery and return its answer: 429 if its address is over the limit."""
         if error.refusal is not None:
             self.count(error.refusal)
         if error.refusal in UNAUTHENTICATED and self._addresses.count(address):
@@ -117,7 +114,7 @@ class Refusals:
         return RefusedAnswer(error.http_status, str(error), retry_after_s)
 
     def close(self) -> None:
-        """Write what was counted and end the thread."""
+        """Write the remaining counts and end the thread."""
         with self._changed:
             self._ending = True
             self._changed.notify()
@@ -127,17 +124,17 @@ class Refusals:
         unwritten: Counter[Refusal] = Counter()
         while not self._ending:
             with self._changed:
-                self._changed.wait_for(self._is_wanted, None if not unwritten else self._pause_s)
+                self._changed.wait_for(self._has_work, None if not unwritten else self._pause_s)
             unwritten = self._write(unwritten)
             with self._changed:
                 self._changed.wait_for(lambda: self._ending, self._pause_s)
         self._write(unwritten)
 
-    def _is_wanted(self) -> bool:
+    def _has_work(self) -> bool:
         return self._ending or bool(self._counts)
 
     def _write(self, unwritten: Counter[Refusal]) -> Counter[Refusal]:
-        """Log what was counted since the last time, and write it; return what cannot be written."""
+        """Log and write the counts since the last call; return those that could not be written."""
         with self._changed:
             counts, self._counts = self._counts, Counter()
         if counts:
@@ -168,7 +165,7 @@ def _network(address: str) -> str:
     return str(int(parsed) >> 64)
 
 
-# Of every answer, also those that the front gives without the application.
+# On every answer, including those that `service.rsgi` gives without the application.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -178,7 +175,7 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """The application and what it works with."""
+    """The Flask application, with the objects it uses and must close."""
 
     app: Flask
     settings: Settings
@@ -188,7 +185,7 @@ class Web:
     refusals: Refusals
 
     def close(self) -> None:
-        """Write what is waiting, and end the threads."""
+        """Write what is pending, and end the threads."""
         self.writer.close()
         self.wakeup.close()
         self.refusals.close()
@@ -196,7 +193,7 @@ class Web:
 
 
 def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
-    """Return the application for these settings. Nothing is opened before the first request."""
+    """Build the application. It opens no connection before the first request."""
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
     wakeup = Wakeup(find_broker(), clock, look_up=find_broker)
@@ -215,14 +212,16 @@ def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
 def _answer_error(
     refusals: Refusals,
 ) -> Callable[[CoursebellError], tuple[Response, int]]:
-    """Return what answers as the error tree says; nothing of what was sent is repeated."""
+    """Return the error handler for our own errors. Answers never repeat what was sent."""
 
     def answer_error(error: CoursebellError) -> tuple[Response, int]:
         if isinstance(error, LedgerUnavailable):
             _log.error("delivery.refused", error=str(error))
             if request.path.startswith(HOOKS):
                 refusals.count(Refusal.NOT_STORED)
-            answer = jsonify(error="the ledger cannot be written now; nothing was kept")
+            answer = jsonify(
+                error="the ledger cannot be written now, nothing was stored; send it again later"
+            )
             answer.headers["Retry-After"] = str(RETRY_AFTER_S)
             return answer, error.http_status
         if isinstance(error, Rejected):

@@ -1,7 +1,7 @@
-"""What needs a person: one list, for `coursebell status` and `/readyz`.
+"""The list of what needs a person, for `coursebell status` and `/readyz`.
 
-What passes by itself, or was decided on purpose, is not in it: emails written in observe mode,
-members without an address, refusals of senders who showed nothing.
+It leaves out what passes by itself or was decided on purpose: emails held in observe mode, members
+without an address, refused requests that carried no signature or token.
 """
 
 import socket
@@ -27,32 +27,32 @@ from service.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.context import read_rules
 from workers.decide.monitoring import Signal
 
-READY = "ok"  # what a part of `/readyz` says when nothing is wrong with it
+READY = "ok"  # the value of a part of `/readyz` that has no problem
 MAIL = "mail"
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
-# Written in observe mode: `coursebell mode sending` decides about them and says how many stay.
+# Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
 _HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START})
 _PARTS = {
     "ledger": "the ledger",
     "broker": "the broker",
     "nexudus": "Nexudus",
-    "check": "our own check of Nexudus",
-    MAIL: "no email leaves",
+    "check": "polls of Nexudus",
+    MAIL: "no email can be sent",
     "web": "no web process",
     "worker": "no worker",
-    "clock": "no clock",
-    "lookups": "overdue look-ups",
+    "clock": "no scheduler",
+    "lookups": "overdue lookups",
     "actions": "overdue emails",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that needs a person.
+    """One thing that needs a person. The field names are those of `status --json`.
 
     `code` is a fixed word for programs, `label` a few words for a list, and `says` a sentence with
-    what to do next. Only `says` may hold error texts of others.
+    what to do next. Only `says` may contain error texts of Nexudus or a server.
     """
 
     code: str
@@ -64,35 +64,38 @@ def needs_of(
     connection: Connection,
     parts: Mapping[str, str],
     now: datetime,
-    heard: MonitoringNow | None = None,
+    monitoring: MonitoringNow | None = None,
 ) -> list[Need]:
     """Return what needs a person, the most urgent first.
 
-    `parts` is the answer of `service.health.readiness`; `heard` adds what is unusually silent.
+    `parts` is the result of `service.health.readiness`. `monitoring` adds unusual silence and
+    reports that stopped arriving.
     """
     return [
         *_part_needs(connection, parts),
         *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
-        *_hearing_needs(heard),
+        *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
     ]
 
 
 def clock_warnings(connection: Connection, now: datetime) -> Iterator[str]:
-    """Yield a sentence for each clock that differs too much from the one of this machine.
+    """Yield a sentence for each clock that differs too much from this machine's.
 
-    A heartbeat from the future of a process on this machine is a leftover: it has this clock too.
+    A future heartbeat of a process on this machine is ignored: it is a leftover from before this
+    clock was set back.
     """
-    here = clock_ahead(connection, now)
-    if here is not None and abs(here) > TOLERANCE:
-        way = "ahead of" if here > timedelta() else "behind"
-        yield f"the clock of this machine is {_length(abs(here))} {way} the database server's"
-    for beat in heartbeats_ahead(connection, now):
-        if not beat.process.startswith(f"{socket.gethostname()}:"):
+    ahead = clock_ahead(connection, now)
+    if ahead is not None and abs(ahead) > TOLERANCE:
+        way = "ahead of" if ahead > timedelta() else "behind"
+        yield f"the clock of this machine is {_length(abs(ahead))} {way} the database server's"
+    for heartbeat in heartbeats_ahead(connection, now):
+        if not heartbeat.process.startswith(f"{socket.gethostname()}:"):
             yield (
-                f"{beat.kind} {beat.process} was last alive at {beat.at:%Y-%m-%d %H:%M} UTC by its "
-                f"own clock, {_length(beat.at - now)} ahead of this machine's"
+                f"{heartbeat.kind} {heartbeat.process} was last alive at"
+                f" {heartbeat.at:%Y-%m-%d %H:%M} UTC by its own clock,"
+                f" {_length(heartbeat.at - now)} ahead of this machine's"
             )
 
 
@@ -102,32 +105,32 @@ def _length(length: timedelta) -> str:
 
 
 def rule_warnings(connection: Connection, settings: Settings) -> list[str]:
-    """Return what may be wrong with the rules: names that nothing at Nexudus has.
+    """Return what may be wrong with the rules: names that match nothing at Nexudus.
 
-    A file that cannot be loaded is a warning too: the processes that run have loaded another.
+    A file that cannot be loaded is a warning too: running processes keep the rules they loaded.
     """
     try:
         rules = read_rules(settings)
     except ConfigurationError as error:
-        return [f"{mistake}; nothing starts until it is corrected" for mistake in error.mistakes]
+        return [f"{mistake}; correct it before the next start" for mistake in error.mistakes]
     return list(unknown_names(rules, catalogue_of(connection)))
 
 
 def outage_line(outage: Outage) -> str:
-    """Say what keeps actions of a kind from leaving, with the other side's answer."""
+    """Return why actions of a kind cannot be performed, with the server's answer."""
     answer = f" ({outage.answer})" if outage.answer else ""
     return (
-        f"no {outage.kind} leaves since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
+        f"no {outage.kind} can be sent since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
         f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {outage.until:%H:%M} UTC"
     )
 
 
 def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Need]:
-    for name, says in parts.items():
-        if says == READY:
+    for name, condition in parts.items():
+        if condition == READY:
             continue
         if name != MAIL:
-            yield Need(name, _PARTS.get(name, name), f"{name}: {says}")
+            yield Need(name, _PARTS.get(name, name), f"{name}: {condition}")
             continue
         for outage in outages_now(connection).values():
             yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
@@ -146,17 +149,17 @@ def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:
         yield Need("hooks", "webhooks", alarm)
 
 
-def _hearing_needs(heard: MonitoringNow | None) -> Iterator[Need]:
-    if heard is None:
+def _monitoring_needs(monitoring: MonitoringNow | None) -> Iterator[Need]:
+    if monitoring is None:
         return
-    if heard.silence.hearing is Signal.DEAF:
-        yield Need("silence", "an unusual silence", unusual_line(heard.silence))
-    for loss in heard.losses:
-        yield Need("lost", "hooks or a relay that do not arrive", loss_line(loss))
+    if monitoring.silence.hearing is Signal.DEAF:
+        yield Need("silence", "an unusual silence", unusual_line(monitoring.silence))
+    for loss in monitoring.losses:
+        yield Need("lost", "hooks or relay calls that stopped arriving", loss_line(loss))
 
 
 def _decision_needs(found: Undecided) -> Iterator[Need]:
-    """Yield what a person has to decide or find out, by kind."""
+    """Yield what a person has to decide or check: held, unknown and failed work."""
     held = {
         reason: number
         for reason, number in found.actions.get(ActionState.HELD, {}).items()
@@ -165,7 +168,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
     restored = held.pop(Reason.RESTORED, 0)
     if restored:
         says = (
-            f"{_emails(restored)} may have been sent before the ledger was restored: find out, then"
+            f"{_emails(restored)} may have been sent before the ledger was restored: check, then"
             " `coursebell release --reason restored` or `coursebell skip --reason restored`"
         )
         yield Need("restored", f"{_emails(restored)} held after a restore", says)
@@ -178,7 +181,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
         says = (
             f"{_emails(unknown)} may have been sent or not. To list them: "
             "`coursebell resend --failed handover-unknown --i-checked --since 365d --dry-run`. "
-            "Ask the member or check the mail server's log. If one did not arrive: "
+            "Ask the member or check the mail server's log. If an email did not arrive: "
             "`coursebell resend --i-checked` with its ID"
         )
         yield Need("unknown", f"{_emails(unknown)} unknown", says)
@@ -194,7 +197,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
         yield Need("failed", f"{emails} failed", says)
     if found.lookups:
         number = sum(found.lookups.values())
-        what = "1 look-up" if number == 1 else f"{number} look-ups"
+        what = "1 lookup" if number == 1 else f"{number} lookups"
         says = f"{what} failed ({_reasons(found.lookups)}): a new notification tries again"
         yield Need("lookups-failed", f"{what} failed", says)
 

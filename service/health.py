@@ -1,8 +1,8 @@
 """The health routes: `/healthz`, `/readyz` and `/readyz?for=web`.
 
-`/healthz` says that this process answers. `/readyz` is for monitoring and covers the whole
+`/healthz` shows that this process answers. `/readyz` is for monitoring and covers the whole
 installation: the ledger, the broker, the other processes, and overdue work. `/readyz?for=web` is
-for load balancers and covers only what a delivery needs to be received and stored, so an outage of
+for load balancers and covers only what is needed to receive and store a delivery, so an outage of
 Nexudus, the broker or the mail server does not take the web process out of service.
 """
 
@@ -35,22 +35,23 @@ from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
 from workers.local.supervisor import Failing, failing_programs
 from workers.wakeup import broker_answers
 
-LATE_AFTER = timedelta(minutes=15)  # due work that old means that nobody is working it off
+LATE_AFTER = timedelta(minutes=15)  # work overdue for longer means that no worker processes it
 _PARTS = {"serve": "web"}  # programs of `coursebell up` whose part has another name
+_COMMANDS = {"clock": "scheduler"}  # processes whose command has another name
 _TRY_MAIL = "`coursebell doctor --mail ADDRESS` tries each step"
-_UNWRITABLE = "cannot be read and written now; the log has the reason"
+_UNWRITABLE = "cannot be read or written now; the log has the reason"
 
 _log = structlog.get_logger("health")
 
-# Trouble with a single record is for `status`, not for whoever watches whether all works.
+# A problem with a single record is reported by `status`, not here.
 _NO_ANSWER = {
-    Reason.NEXUDUS_DOWN: "does not answer us",
-    Reason.NEXUDUS_BUSY: "has us wait, or COURSEBELL_NEXUDUS_LIMITS are used up,",
+    Reason.NEXUDUS_DOWN: "does not answer",
+    Reason.NEXUDUS_BUSY: "makes us wait, or COURSEBELL_NEXUDUS_LIMITS are used up,",
 }
 
 
 def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
-    """Return the health routes of a web process that starts now."""
+    """Return the health routes. Call it when the web process starts: it notes the time."""
     routes = Blueprint("health", __name__)
     started_at = clock.now()
 
@@ -64,7 +65,8 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
             case []:
                 now = clock.now()
                 parts = readiness(settings, engine, now, with_errors=False, started_at=started_at)
-                more = _more(engine, parts, now) if parts.get("ledger") == READY else {}
+                is_readable = parts.get("ledger") == READY
+                more = _for_operators(engine, parts, now) if is_readable else {}
             case ["web"]:
                 parts, more = web_readiness(engine), {}
             case _:
@@ -78,7 +80,7 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
 def web_readiness(engine: Engine) -> dict[str, str]:
     """Return whether a delivery could be stored now: "ok", or one fixed sentence.
 
-    Anybody may ask, so the database's own error goes to the log only.
+    The route is public, so the database's own error goes to the log only.
     """
     try:
         return {"ledger": _store(engine)}
@@ -87,11 +89,11 @@ def web_readiness(engine: Engine) -> dict[str, str]:
         return {"ledger": _UNWRITABLE}
 
 
-def _more(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, object]:
-    """Return the deliveries refused within a day by reason, and what needs a person, as words.
+def _for_operators(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, object]:
+    """Return the deliveries refused within a day by reason, and the codes of what needs a person.
 
-    Neither makes the service unready: a stranger could take it out of service, and an email that
-    waits for a person is no fault of the service.
+    Neither makes the service unready: otherwise a stranger could take it out of service, and an
+    email that waits for a person is no fault of the service.
     """
     try:
         with reading(engine) as connection:
@@ -113,16 +115,16 @@ def readiness(
     with_errors: bool = True,
     started_at: datetime | None = None,
 ) -> dict[str, str]:
-    """Return what each part says: "ok", or one sentence about what is wrong and what to do.
+    """Return the condition of each part: "ok", or one sentence on what is wrong and what to do.
 
-    `with_errors` adds the error texts of others, which are not for strangers. `started_at` is when
-    this process started, if the others may be starting with it. Nothing is written.
+    `with_errors` adds error texts of Nexudus and the database, which must not reach strangers.
+    `started_at` is when this process started, if the others may be starting with it. Read-only.
     """
     broker_url = broker_url_now(settings)
     parts = {"broker": _broker(broker_url)}
     try:
         parts |= _ledger_parts(settings, engine, now, started_at, with_errors=with_errors)
-        if broker_url is None and _works_without_broker(engine, now):
+        if broker_url is None and _runs_without_broker(engine, now):
             del parts["broker"]
     except LedgerUnavailable as error:
         if with_errors:
@@ -139,13 +141,13 @@ def readiness(
 def _failing(failing: Failing, *, with_errors: bool) -> str:
     why = f" {failing.why}" if with_errors else ""
     return (
-        f"keeps failing since {failing.since:%Y-%m-%d %H:%M} UTC; `coursebell up` starts it again,"
+        f"has kept failing since {failing.since:%Y-%m-%d %H:%M} UTC; `coursebell up` restarts it,"
         f" and its output has the reason.{why}"
     )
 
 
-def _works_without_broker(engine: Engine, now: datetime) -> bool:
-    """Return whether a process that is workers and clock in one is alive: it needs no broker."""
+def _runs_without_broker(engine: Engine, now: datetime) -> bool:
+    """Return whether a process that is worker and scheduler in one, without broker, is alive."""
     with reading(engine) as connection:
         beat_at = last_heartbeats(connection, now).get(NO_BROKER)
     return beat_at is not None and (now - beat_at).total_seconds() <= SILENT_AFTER_S
@@ -154,8 +156,8 @@ def _works_without_broker(engine: Engine, now: datetime) -> bool:
 def _broker(broker_url: str | None) -> str:
     if broker_url is None:
         return (
-            "COURSEBELL_BROKER_URL is not set, and no worker runs without a broker;"
-            " `coursebell up` starts what is needed"
+            "COURSEBELL_BROKER_URL is not set, and workers need a broker; set it, or use"
+            " `coursebell up`, which starts one"
         )
     if broker_answers(broker_url):
         return "ok"
@@ -164,63 +166,62 @@ def _broker(broker_url: str | None) -> str:
             "does not answer, or its certificate is not trusted; if it is self-signed, as on"
             " Heroku, set COURSEBELL_BROKER_URL to the same address with ?ssl_cert_reqs=none"
         )
-    return "does not answer; nothing is lost, and work goes on when it is back"
+    return "does not answer; nothing is lost, and work continues when it is back"
 
 
 def _nexudus(
     sign_in: SignIn,
     username: str | None,
-    troubles: list[SourceOutage],
+    outages: list[SourceOutage],
     now: datetime,
     *,
     with_errors: bool,
 ) -> str:
-    for trouble in troubles:
-        error = f": {trouble.last_error}" if with_errors else ""
-        since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC, {trouble.count} records unread"
-        if trouble.reason is Reason.NEXUDUS_REFUSED:
+    for outage in outages:
+        error = f": {outage.last_error}" if with_errors else ""
+        since = f"since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.count} records unread"
+        if outage.reason is Reason.NEXUDUS_REFUSED:
             return (
-                f"refuses us {since}{error}; `coursebell doctor` says what to "
-                "fix; then start the worker again"
+                f"refuses our sign-in or rights {since}{error}; `coursebell doctor` says what to "
+                "fix; then restart the worker"
             )
-        if now - trouble.since > LATE_AFTER and trouble.reason in _NO_ANSWER:
-            return f"{_NO_ANSWER[trouble.reason]} {since}{error}"
+        if now - outage.since > LATE_AFTER and outage.reason in _NO_ANSWER:
+            return f"{_NO_ANSWER[outage.reason]} {since}{error}"
     return _sign_in(sign_in, username, now)
 
 
 def _sign_in(sign_in: SignIn, username: str | None, now: datetime) -> str:
-    """Say whether Nexudus ever let us in, and whether it refuses to now.
+    """Return whether we ever signed in at Nexudus, and whether it refuses us now.
 
-    Without an answer, what could not be read says so once it lasts; see `_nexudus`.
+    An outage is not reported here: records that stay unread report it once it lasts; see
+    `_nexudus`.
     """
     if sign_in.use_until is not None and sign_in.use_until > now:
         return READY
     if sign_in.refused_until is not None:
-        return (
-            "refuses our sign-in; `coursebell doctor` says what to fix; then start the worker again"
-        )
+        return "refuses our sign-in; `coursebell doctor` says what to fix; then restart the worker"
     if sign_in.version > 0:
         return READY
     if username is None:
         return (
             "was never reached: set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD,"
-            " then start again"
+            " then restart Coursebell"
         )
     return (
-        "was not reached yet; the workers sign in when they start. If this stays, `coursebell"
+        "was not reached yet; workers sign in when they start. If this does not change, `coursebell"
         " doctor` says why"
     )
 
 
 def _mail(mode: Mode, outage: Outage | None) -> str:
-    """Say whether email can leave, in fixed sentences: what a server answered is for `status`.
+    """Return whether email can be sent, in fixed sentences; `status` has the server's answer.
 
-    Only what workers met counts: this process may have other settings.
+    It depends only on what workers recorded, since this process may have other settings.
     """
     if mode is not Mode.SENDING or outage is None:
         return "ok"
     since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
-    return f"no email leaves {since}: {EXPLANATIONS[outage.reason].sentence}; {_TRY_MAIL}"
+    return f"no email can be sent {since}: {EXPLANATIONS[outage.reason].sentence}; {_TRY_MAIL}"
 
 
 def _store(engine: Engine) -> str:
@@ -240,17 +241,17 @@ def _liveness(
     *,
     is_ahead: bool,
 ) -> str:
-    """Say whether a kind of process is alive. Others may start with this one, somewhat later."""
+    """Return whether a kind of process is alive. It may still be starting if this one just did."""
     silent_s = None if beat_at is None else (now - beat_at).total_seconds()
     if silent_s is not None and silent_s <= SILENT_AFTER_S:
         return READY
     if started_at is not None and (now - started_at).total_seconds() <= SILENT_AFTER_S:
         return "starting: no heartbeat since this web process started"
-    start = f"start it with `coursebell {kind}` or `coursebell up`"
+    start = f"start it with `coursebell {_COMMANDS.get(kind, kind)}` or `coursebell up`"
     if is_ahead:
         return (
-            "its last heartbeat is dated in the future; correct the clock of its machine or of this"
-            f" one, and if it does not run, {start}"
+            "its last heartbeat is dated in the future; set the clock of its machine or of this"
+            f" one right, and if it does not run, {start}"
         )
     if silent_s is None:
         return f"no heartbeat yet; unless it is starting now, {start}"
@@ -269,7 +270,7 @@ def _ledger_parts(
     if ledger != "ok":
         return {"ledger": ledger}
     with reading(engine) as connection:
-        troubles = source_outages(connection)
+        outages = source_outages(connection)
         beats = last_heartbeats(connection, now)
         ahead = {beat.kind for beat in heartbeats_ahead(connection, now)}
         lookup_at = next_lookup_at(connection, now, lease_s=settings.lease_s)
@@ -281,7 +282,7 @@ def _ledger_parts(
     username = settings.nexudus_username
     parts = {
         "ledger": ledger,
-        "nexudus": _nexudus(sign_in, username, troubles, now, with_errors=with_errors),
+        "nexudus": _nexudus(sign_in, username, outages, now, with_errors=with_errors),
         "check": check,
         "mail": _mail(mode, outage),
     }
@@ -290,5 +291,5 @@ def _ledger_parts(
         parts[kind] = _liveness(kind, beats.get(kind), now, started_at, is_ahead=is_ahead)
     for name, due_at in (("lookups", lookup_at), ("actions", action_at)):
         late = due_at is not None and now - due_at > LATE_AFTER
-        parts[name] = f"the oldest is due since {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"
+        parts[name] = f"the oldest was due at {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"
     return parts

@@ -1,13 +1,13 @@
-"""The receiver: verify, keep, answer. It believes nothing and decides nothing.
+"""The hook routes: verify a delivery, store it, answer.
 
-Whatever is authentic on a Nexudus route is kept and answered 2xx, readable or not: ten other
-answers in a row and Nexudus switches the hook off for good (contract, section 5.4). On the relay
-route, whose callers are people building something, a row that cannot be read is 400 with the field
-errors; the readable ones are kept all the same.
+Every authentic delivery on a Nexudus route is stored and answered 2xx, readable or not: after ten
+other answers in a row Nexudus switches the webhook off for good (contract, section 5.4). On the
+relay route, whose callers are developers, an unreadable row is answered 400 with the field errors;
+the readable rows are stored all the same.
 
-A body is kept only where every row was readable and had no field beyond those of a record that we
-follow. Other records may hold door codes and bank details (contract, section 2.6), and nothing of
-them is ever needed; of such a delivery only entities, Ids, size and a digest are kept.
+A body is stored only if every row was readable and had no field beyond those of a record that we
+follow. Other records may hold door codes and bank details (contract, section 2.6) that are never
+needed; of such a delivery only entities, Ids, size and a digest are stored.
 """
 
 import hmac
@@ -47,18 +47,18 @@ _log = structlog.get_logger("receiver")
 
 
 def hook_guards(settings: Settings) -> dict[str, Guard]:
-    """Return, by route, what refuses a request whose head (as a WSGI environment) shows it is bad.
+    """Return, by route, a check of the request headers (as a WSGI environment).
 
-    A guard needs no body and raises `BadSignature`. What it lets through is verified afterwards.
+    A guard needs no body and raises `BadSignature`. Requests that pass are still to be verified.
     """
 
     def signed(head: Mapping[str, str]) -> None:
         claimed_digest(head.get(_SIGNATURE), settings.hook_secrets)
 
-    def bearing(head: Mapping[str, str]) -> None:
+    def has_token(head: Mapping[str, str]) -> None:
         check_bearer(head.get(_AUTHORIZATION), settings.relay_tokens)
 
-    return {NEXUDUS: signed, COURSE_MEMBERS: signed, COMPLETED_LESSONS: signed, RELAY: bearing}
+    return {NEXUDUS: signed, COURSE_MEMBERS: signed, COMPLETED_LESSONS: signed, RELAY: has_token}
 
 
 def hook_routes(settings: Settings, writer: GroupWriter, clock: Clock) -> Blueprint:
@@ -95,26 +95,26 @@ def hook_routes(settings: Settings, writer: GroupWriter, clock: Clock) -> Bluepr
 
 
 def check_bearer(header: str | None, tokens: Sequence[str]) -> None:
-    """Let the caller through who shows one of `tokens`; every comparison takes the same time.
+    """Check that the header carries one of `tokens`. Every comparison takes the same time.
 
     Raises:
-        BadSignature: no such token was shown, or none is configured.
+        BadSignature: it carries none of them, or no token is configured.
     """
     if not tokens:
         raise BadSignature(Refusal.NO_TOKEN)
-    scheme, _, shown = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not shown.strip():
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
         raise BadSignature(Refusal.MISSING_TOKEN)
-    given = shown.strip().encode("utf-8", "surrogatepass")
+    given = token.strip().encode("utf-8", "surrogatepass")
     if not any(
-        [hmac.compare_digest(given, token.encode()) for token in tokens]  # noqa: C419 - all are compared, whichever fits
+        [hmac.compare_digest(given, known.encode()) for known in tokens]  # noqa: C419 - compare all, even after a match
     ):
         raise BadSignature(Refusal.WRONG_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class _Proven:
-    """A body whose sender is proven. `key` is a secret shared with the sender."""
+    """An authenticated body. `key` is a secret shared with the sender."""
 
     body: bytes
     form: str
@@ -129,7 +129,7 @@ class _Receiver:
         self._one_large = threading.Lock()
 
     def keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> tuple[Response, int]:
-        """Keep an authentic delivery; answer 202, or 400 on the relay route if a row is bad."""
+        """Store an authentic delivery; answer 202, or 400 on the relay route if a row is bad."""
         if len(proven.body) <= _LARGE:
             return self._keep(proven, parse)
         with self._one_large:
@@ -137,41 +137,42 @@ class _Receiver:
 
     def _keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> tuple[Response, int]:
         body = proven.body
-        # Keyed, since a door code in an otherwise known body could be found by trying them all.
+        # Keyed, so that a door code in an otherwise known body cannot be found by brute force.
         digest = hmac.digest(proven.key.encode("utf-8", "surrogatepass"), body, "sha256").hex()
         arrival = Arrival(
             self._clock.now(), request.path, proven.origin, proven.form, None, len(body), digest
         )
         try:
-            said = parse(body)
+            statements = parse(body)
         except Unreadable as error:
             return self._keep_unreadable(arrival, str(error), error.fields, Statements())
-        if said.unreadable:
-            sentence = f"{said.unreadable} of the rows cannot be read"
-            return self._keep_unreadable(arrival, sentence, said.errors, said)
+        if statements.unreadable:
+            sentence = f"{statements.unreadable} of the rows cannot be read"
+            return self._keep_unreadable(arrival, sentence, statements.errors, statements)
         self._writer.keep(
             replace(
                 arrival,
-                body=body if said.is_plain else None,
-                notifications=tuple(said.notifications),
+                body=body if statements.is_plain else None,
+                notifications=tuple(statements.notifications),
             )
         )
-        accepted = len(said.notifications)
+        accepted = len(statements.notifications)
         _log.info("delivery.kept", route=request.path, form=proven.form, accepted=accepted)
         return jsonify(accepted=accepted), 202
 
     def _keep_unreadable(
-        self, arrival: Arrival, sentence: str, errors: FieldErrors, said: Statements
+        self, arrival: Arrival, sentence: str, errors: FieldErrors, statements: Statements
     ) -> tuple[Response, int]:
-        accepted = len(said.notifications)
-        noted = f"{sentence}: {_places(errors)}"[:_LONGEST_ERROR]
-        self._writer.keep(replace(arrival, error=noted, notifications=tuple(said.notifications)))
+        notifications = tuple(statements.notifications)
+        accepted = len(notifications)
+        error = f"{sentence}: {_known_names_only(errors)}"[:_LONGEST_ERROR]
+        self._writer.keep(replace(arrival, error=error, notifications=notifications))
         _log.warning(
             "delivery.unreadable",
             route=arrival.route,
             origin=arrival.origin.value,
             accepted=accepted,
-            unreadable=said.unreadable,
+            unreadable=statements.unreadable,
         )
         if arrival.origin is Origin.RELAY:
             fields = {str(place): found for place, found in errors.items()}
@@ -179,8 +180,8 @@ class _Receiver:
         return jsonify(accepted=accepted), 202
 
 
-def _places(errors: FieldErrors) -> FieldErrors:
-    """Return the errors without names of the sender's own making, which could be content."""
+def _known_names_only(errors: FieldErrors) -> FieldErrors:
+    """Return the errors without field names that the sender made up, which could be content."""
     return {
         place: (
             {(name if name in _OUR_FIELDS else "another field"): why for name, why in found.items()}
@@ -195,4 +196,4 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise TooLarge(f"a delivery may have {MAX_BYTES} bytes") from None
+        raise TooLarge(f"a delivery may have at most {MAX_BYTES} bytes") from None

@@ -1,19 +1,13 @@
-"""The application that the web server runs, behind limits on slow and large requests.
+"""The web process's entry point: reads requests and runs the Flask application in threads.
 
-Collects request bodies within limits of time, size and memory, before a thread is occupied.
+Granian imports this module in its worker and calls `front` through RSGI, its asynchronous
+interface. Requests whose headers alone show that they must be refused are refused before their body
+is read. Bodies are collected within limits of time, size and memory, and only a complete request
+occupies a thread.
 
-The web server has no time limit for bodies, so a sender who stalls would keep its place for ever.
-Here every body has a deadline, and when too many are incomplete, the one that began first is given
-up: an authentic delivery arrives within milliseconds, so it is rarely that one.
-
-The front of the web server: reads requests, and runs the Flask application in threads.
-
-Granian calls `RequestGate` through RSGI, its own asynchronous interface. The front refuses what
-the head
-alone shows to be bad, before any of the body is read; it collects bodies within the limits of
-`service.rsgi`; and only a complete request occupies a thread.
-
-The process entry point of the web server: makes the application inside the server's worker.
+Granian has no time limit for bodies, so a sender who stalls would hold a connection for ever. Here
+every body has a deadline. When too many are incomplete, the oldest is dropped: an authentic
+delivery arrives within milliseconds, so it is rarely that one.
 """
 
 import asyncio
@@ -51,7 +45,7 @@ from workers.logs import set_up_logs
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """How much is buffered, and for how long. Sizes are in bytes."""
+    """How much of request bodies is buffered, and for how long. Sizes are in bytes."""
 
     largest: int
     deadline_s: float = 10.0
@@ -64,11 +58,11 @@ class BodyLimits:
 class _Upload:
     timer: asyncio.Timeout
     body: bytearray = field(default_factory=bytearray)
-    given_up: bool = False
+    is_dropped: bool = False
 
 
 class Bodies:
-    """The request bodies in memory. Used from one event loop only."""
+    """Collects request bodies in memory, within limits. Used from one event loop only."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self._limits = limits
@@ -78,7 +72,7 @@ class Bodies:
 
     @property
     def held_bytes(self) -> int:
-        """Return how many bytes of bodies are in memory."""
+        """How many bytes of bodies are in memory."""
         return self._held
 
     async def collect(self, chunks: AsyncIterator[bytes], declared: int | None) -> bytes:
@@ -87,7 +81,7 @@ class Bodies:
         Raises:
             TooLarge: it is over the limit. The rest is not read; see `drop`.
             TooSlow: it did not arrive before the deadline.
-            Overloaded: it was given up for others, or because the server stops.
+            Overloaded: it was dropped in favour of others, or because the server stops.
             ConnectionError: the sender closed the connection before the end of the body.
         """
         if declared == 0:
@@ -101,7 +95,7 @@ class Bodies:
                     raise too_large
                 upload.body += chunk
                 self._held += len(chunk)
-                self._make_room(upload)
+                self._enforce_limits(upload)
             body = bytes(upload.body)
         if declared is not None and len(body) != declared:
             # The server ends a body that was cut off as if it were complete.
@@ -109,10 +103,10 @@ class Bodies:
         return body
 
     async def drop(self, chunks: AsyncIterator[bytes], wait_s: float) -> None:
-        """Read the rest of a refused body and forget it, for as long as it keeps coming.
+        """Read and discard the rest of a refused body while it keeps arriving.
 
-        A client that writes its whole request before it reads would otherwise meet a reset
-        connection instead of the answer. `wait_s` is the longest pause between two chunks.
+        A client that writes its whole request before it reads would otherwise get a connection
+        reset instead of the answer. `wait_s` is the longest pause between two chunks.
         """
         loop = asyncio.get_running_loop()
         latest, dropped = loop.time() + self._limits.deadline_s, 0
@@ -120,13 +114,13 @@ class Bodies:
             async with self._upload(wait_s) as upload:
                 async for chunk in chunks:
                     dropped += len(chunk)
-                    if dropped > self._limits.most_dropped or upload.given_up:
+                    if dropped > self._limits.most_dropped or upload.is_dropped:
                         return
                     upload.timer.reschedule(min(loop.time() + wait_s, latest))
 
     @contextmanager
     def held(self, body: bytes) -> Iterator[None]:
-        """Count a complete body as memory in use for as long as it is worked on."""
+        """Count a complete body as memory in use while its request is processed."""
         self._held += len(body)
         try:
             yield
@@ -134,10 +128,10 @@ class Bodies:
             self._held -= len(body)
 
     def stop(self) -> None:
-        """Give up every incomplete body, now and from now on."""
+        """Drop every incomplete body, now and from now on."""
         self._stopping = True
         for upload in list(self._waiting):
-            self._give_up(upload)
+            self._end(upload)
 
     @asynccontextmanager
     async def _upload(self, seconds: float) -> AsyncIterator[_Upload]:
@@ -145,30 +139,30 @@ class Bodies:
         self._waiting[upload] = None
         try:
             async with upload.timer:
-                self._make_room(upload)
+                self._enforce_limits(upload)
                 yield upload
         except TimeoutError:
-            if upload.given_up:
+            if upload.is_dropped:
                 raise Overloaded(is_stop=self._stopping) from None
             raise TooSlow("the body did not arrive in time") from None
         finally:
             self._waiting.pop(upload, None)
-            if not upload.given_up:
+            if not upload.is_dropped:
                 self._held -= len(upload.body)
 
-    def _make_room(self, newest: _Upload) -> None:
+    def _enforce_limits(self, newest: _Upload) -> None:
         if self._stopping:
             raise Overloaded(is_stop=True)
         if len(self._waiting) > self._limits.most_waiting:
-            self._give_up(next(iter(self._waiting)))
+            self._end(next(iter(self._waiting)))
         while self._held > self._limits.most_held:
             oldest = next((one for one in self._waiting if one is not newest and one.body), None)
             if oldest is None:
                 raise Overloaded
-            self._give_up(oldest)
+            self._end(oldest)
 
-    def _give_up(self, upload: _Upload) -> None:
-        upload.given_up = True
+    def _end(self, upload: _Upload) -> None:
+        upload.is_dropped = True
         self._held -= len(upload.body)
         del self._waiting[upload]
         upload.timer.reschedule(asyncio.get_running_loop().time())
@@ -179,7 +173,7 @@ _STRANGER_PAUSE_S = 0.2
 _SENDER_PAUSE_S = 2.0
 _SLASHES = re.compile("//+")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-_NOT_PASSED_ON = frozenset({"transfer-encoding", "connection"})
+_DROPPED_HEADERS = frozenset({"transfer-encoding", "connection"})
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -192,17 +186,18 @@ class RequestGate:
         self._guards = hook_guards(web.settings)
         self._routes = web.app.url_map.bind("")
         self._bodies = Bodies(limits)
-        # A delivery that waits for the ledger's commit costs a thread and nothing else. Others have
-        # their own, so that no flood of them delays a delivery or makes the process look dead.
+        # A delivery waiting for the ledger's commit costs only a thread. Other requests have their
+        # own threads, so that a flood of them neither delays a delivery nor makes the process look
+        # dead.
         self._hooks = _Lane("hooks", threads=32, most=2048)
         self._pages = _Lane("pages", threads=4, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up incomplete bodies when the server is asked to stop: it waits for all requests.
+        """Drop incomplete bodies when the server is asked to stop, since it waits for all requests.
 
-        Called by the server, which has set handlers on the loop already. They stay: the loop hears
-        of a signal through its wake-up descriptor, whatever Python's own handler is.
+        Called by the server, which has already set handlers on the loop. They stay in effect: the
+        loop learns of a signal through its wake-up descriptor, whatever Python's own handler is.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._bodies.stop))
@@ -217,7 +212,7 @@ class RequestGate:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
         environ, chunks = _environ(scope), _Chunks(protocol)
-        # Where the client has gone, nobody reads the answer, and the server raises one of these.
+        # The server raises one of these if the client has closed the connection.
         with suppress(ProtocolClosed, ProtocolError):
             try:
                 body = await self._receive(environ, chunks)
@@ -236,7 +231,7 @@ class RequestGate:
             self._routes.match(path, method)
         except HTTPException:
             if not _is_delivery(environ):
-                return b""  # the application answers without reading
+                return b""  # the application answers without reading the body
             raise UnknownRoute("there is no such hook route") from None
         if path in self._guards:
             self._guards[path](environ)
@@ -256,11 +251,11 @@ class RequestGate:
     async def _refuse(
         self, environ: WSGIEnvironment, chunks: AsyncIterator[bytes], error: Rejected
     ) -> Answer:
-        """Count a refused request; return its answer once the client is likely to read it."""
+        """Count a refused request and return its answer once the client is likely to read it."""
         if not _is_delivery(environ):
             error.refusal = None
         refused = self._web.refusals.answer(error, environ["REMOTE_ADDR"])
-        if not refused.is_hurried and "HTTP_EXPECT" not in environ:
+        if not refused.closes_at_once and "HTTP_EXPECT" not in environ:
             pause_s = _SENDER_PAUSE_S if isinstance(error, TooLarge) else _STRANGER_PAUSE_S
             await self._bodies.drop(chunks, pause_s)
         headers = {**SECURITY_HEADERS, "Content-Type": "application/json", "Connection": "close"}
@@ -275,7 +270,7 @@ class RequestGate:
 
 
 class _Lane:
-    """Threads for one kind of request, of which at most `most` wait or are worked on."""
+    """Threads for one kind of request; at most `most` requests wait or run at a time."""
 
     def __init__(self, name: str, *, threads: int, most: int) -> None:
         self.threads = ThreadPoolExecutor(threads, name)
@@ -285,7 +280,7 @@ class _Lane:
     async def run(
         self, answer: Callable[[WSGIEnvironment], Answer], environ: WSGIEnvironment
     ) -> Answer:
-        """Run `answer` in a thread. Raises `Overloaded`."""
+        """Run `answer` in a thread. Raises `Overloaded` if the lane is full."""
         if self._running >= self._most:
             raise Overloaded
         self._running += 1
@@ -296,7 +291,7 @@ class _Lane:
 
 
 class _Chunks:
-    """The body of a request, whose iteration can be resumed; the server's own begins only once."""
+    """The body of a request as an iterator that can be resumed; the server's starts only once."""
 
     def __init__(self, protocol: HTTPProtocol) -> None:
         self._iterator: AsyncIterator[bytes] = protocol.__aiter__()
@@ -314,7 +309,7 @@ def _is_delivery(environ: WSGIEnvironment) -> bool:
 
 
 def _environ(scope: Scope) -> WSGIEnvironment:
-    """Return the request as WSGI has it (PEP 3333), still without its body."""
+    """Return the request as a WSGI environment (PEP 3333), without its body."""
     path = _SLASHES.sub("/", scope.path)
     if not path.startswith(HOOKS):
         path = scope.path
@@ -339,8 +334,8 @@ def _environ(scope: Scope) -> WSGIEnvironment:
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        if "_" in name or name in _NOT_PASSED_ON:
-            continue  # with an underscore it would pass for another header
+        if "_" in name or name in _DROPPED_HEADERS:
+            continue  # a name with an underscore would look like another header to WSGI
         key = name.upper().replace("-", "_")
         if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
             key = f"HTTP_{key}"

@@ -1,11 +1,12 @@
-"""Is this delivery from Nexudus? One pure function of bytes, claimed signature and secrets.
+"""Verifies that a delivery is from Nexudus: a function of bytes, claimed signature and secrets.
 
 The documented recipe signs the text after .NET's ASCIIEncoding, which turns every UTF-16 unit
-above 0x7F into `?`; whether live deliveries still do is unconfirmed, so the raw bytes count too
-(contract, section 5.5). JSON is never serialised again: spacing and number forms would change.
+above 0x7F into `?`. Whether live deliveries still do so is unconfirmed, so a signature over the raw
+bytes is accepted too (contract, section 5.5). JSON is never re-serialised, since that would change
+spacing and number formats.
 
-The folded forms do not protect accented letters, and nothing protects against a replay. That is
-harmless here, since a delivery causes a read and nothing else.
+The folded forms do not protect accented letters, and no form protects against a replay. Both are
+harmless here: a delivery only causes a record to be read.
 """
 
 import contextlib
@@ -21,13 +22,13 @@ _BEYOND_ONE_UNIT = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 def verify(body: bytes, claimed: str | None, secrets: Sequence[str]) -> str:
-    """Return the name of the form in which `body` carries the signature `claimed`.
+    """Return the name of the form of `body` that the signature `claimed` matches.
 
-    `secrets` are tried newest first. Every comparison takes the same time whatever matches.
+    `secrets` are tried newest first. Every comparison takes the same time.
 
     Raises:
-        BadSignature: none matches, no signature was given, or no secret is configured. Nothing
-            else is ever raised, whatever the bytes are.
+        BadSignature: none matches, no signature was given, or no secret is configured. No input
+            makes it raise anything else.
     """
     wanted = claimed_digest(claimed, secrets)
     forms = tuple(signed_forms(body))
@@ -55,7 +56,7 @@ def claimed_digest(claimed: str | None, secrets: Sequence[str]) -> bytes:
 
 
 def signed_forms(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield every text the signature may have been made of, with a name for each."""
+    """Yield each text that the signature may have been computed over, with its form's name."""
     is_object = body.strip()[:1] == b"{"
     for form, text in _folded(body).items():
         yield form, text

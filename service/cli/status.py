@@ -1,4 +1,4 @@
-"""`status`: what needs a person, then the whole in one line, or in numbers."""
+"""`coursebell status`: what needs a person, then a one-line summary, then the details."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,17 +30,17 @@ from service.health import readiness
 from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
-_AMONG_HEARING = frozenset({"check", "silence", "lost"})  # needs whose lines are printed there
+_MONITORING_CODES = frozenset({"check", "silence", "lost"})  # `monitoring_lines` prints these
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """Everything `status` says, as of one moment."""
+class _Snapshot:
+    """Everything that `status` reports, at one moment."""
 
     sending: Sending
     counted: Totals
-    troubles: list[SourceOutage]
-    heard: MonitoringNow
+    source_outages: list[SourceOutage]
+    monitoring: MonitoringNow
     alarms: list[str]
     refused: list[Refused]
     outages: dict[str, Outage]
@@ -59,7 +59,7 @@ def status(*, as_json: bool) -> None:
     settings = with_own_broker(settings_now())
     now = command_clock().now()
     with opened_ledger(settings) as engine:
-        found = _standing(settings, engine, now)
+        found = _snapshot(settings, engine, now)
     if as_json:
         print_json(_plain(found))
     else:
@@ -69,31 +69,31 @@ def status(*, as_json: bool) -> None:
         raise SystemExit(NEEDS_ATTENTION)
 
 
-def _standing(settings: Settings, engine: Engine, now: datetime) -> _Standing:
+def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
     parts = readiness(settings, engine, now)
     with reading(engine) as connection:
-        heard = monitoring_now(connection, settings, now)
-        return _Standing(
+        monitoring = monitoring_now(connection, settings, now)
+        return _Snapshot(
             sending_of(connection),
             count_totals(connection, now),
             source_outages(connection),
-            heard,
+            monitoring,
             hook_alarms(connection),
             refused_since(connection, now - REFUSALS_SHOWN_FOR),
             outages_now(connection),
             parts,
-            needs_of(connection, parts, now, heard),
+            needs_of(connection, parts, now, monitoring),
             rule_warnings(connection, settings),
         )
 
 
-def _plain(found: _Standing) -> dict[str, object]:
+def _plain(found: _Snapshot) -> dict[str, object]:
     return {
         "needs_attention": found.needs,
         "warnings": found.warnings,
         "mode": found.sending.mode,
         **asdict(found.counted),
-        "hearing": monitoring_plain(found.heard),
+        "hearing": monitoring_plain(found.monitoring),
         "hooks": found.alarms,
         "refused": found.refused,
         "outages": found.outages,
@@ -101,25 +101,25 @@ def _plain(found: _Standing) -> dict[str, object]:
     }
 
 
-def _lines(found: _Standing, settings: Settings, now: datetime) -> Iterator[str]:
-    """Yield what a person reads; a line about what needs a person begins with `!`."""
+def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]:
+    """Yield lines for people; those about what needs a person begin with `!`."""
     labels = dict.fromkeys(need.label for need in found.needs)
     yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
     yield _one_line(found.sending.mode, found.counted)
-    yield from monitoring_lines(found.heard, settings, now)
-    yield from (f"! {need.says}" for need in found.needs if need.code not in _AMONG_HEARING)
+    yield from monitoring_lines(found.monitoring, settings, now)
+    yield from (f"! {need.says}" for need in found.needs if need.code not in _MONITORING_CODES)
     yield from (f"  warning: {warning}" for warning in found.warnings)
-    said = {need.says for need in found.needs}
+    printed = {need.says for need in found.needs}
     others = (*map(outage_line, found.outages.values()), *(one.sentence for one in found.refused))
-    yield from (f"  {line}" for line in others if line not in said)
-    for trouble in found.troubles:
+    yield from (f"  {line}" for line in others if line not in printed)
+    for outage in found.source_outages:
         yield (
-            f"  {_number(trouble.count, 'record')} unread, {trouble.reason}: "
-            f"{trouble.last_error}; "
-            f"next try {local(trouble.next_at)}"
+            f"  {_number(outage.count, 'record')} unread, {outage.reason}: "
+            f"{outage.last_error}; "
+            f"next try {local(outage.next_at)}"
         )
     if "broker" not in found.parts:
-        yield "  there is no broker: workers and clock are one process"
+        yield "  there is no broker: worker and scheduler are one process"
     yield from _reasons(found.counted)
 
 
@@ -130,17 +130,17 @@ def _one_line(mode: str, counted: Totals) -> str:
     waiting = sum(
         total(state) for state in (ActionState.PLANNED, ActionState.WAITING, ActionState.PERFORMING)
     )
-    kept = sum(
+    undecided = sum(
         total(state) for state in (ActionState.HELD, ActionState.FAILED, ActionState.UNKNOWN)
     ) + sum(counted.lookups.get(LookupState.FAILED, {}).values())
     return (
         f"{mode}: {total(ActionState.DONE)} sent, {waiting} waiting, "
-        f"{total(ActionState.SKIPPED)} not sent on purpose, {kept} held, failed or unknown"
+        f"{total(ActionState.SKIPPED)} not sent on purpose, {undecided} held, failed or unknown"
     )
 
 
 def _reasons(counted: Totals) -> Iterator[str]:
-    for kind, by_state in (("email", counted.actions), ("look-up", counted.lookups)):
+    for kind, by_state in (("email", counted.actions), ("lookup", counted.lookups)):
         for state, reasons in sorted(by_state.items()):
             for reason, count in sorted(reasons.items()):
                 if reason:

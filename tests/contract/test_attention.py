@@ -95,7 +95,7 @@ def test_emails_that_wait_for_a_decision_need_a_person_and_those_of_observe_mode
         "held": "2 emails held",
         "unknown": "1 email unknown",
         "failed": "1 email failed",
-        "lookups-failed": "1 look-up failed",
+        "lookups-failed": "1 lookup failed",
     }
 
 
@@ -126,7 +126,7 @@ def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_an
 ) -> None:
     with writing(ledger_engine) as connection:
         note_outage(connection, "email", Reason.MAIL_LOGIN, "535 no", NOW, lambda _: 60.0)
-    [mail, worker] = needs(ledger_engine, mail="no email leaves", worker="no heartbeat yet")
+    [mail, worker] = needs(ledger_engine, mail="no email can be sent", worker="no heartbeat yet")
     assert (mail.code, worker.code) == ("mail", "worker")
     assert "mail-login" in mail.says
     assert "535 no" in mail.says

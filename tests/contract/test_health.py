@@ -119,7 +119,7 @@ def test_the_reason_goes_to_the_log_and_not_to_whoever_asks(
             connection.execute(
                 sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name))
             )
-    sentence = "cannot be read and written now; the log has the reason"
+    sentence = "cannot be read or written now; the log has the reason"
     not_ready = {"ready": False, "parts": {"ledger": sentence}}
     assert asked(web, "/readyz?for=web") == (503, not_ready)
     assert "web.unready" in capsys.readouterr().out

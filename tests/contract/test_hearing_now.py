@@ -68,13 +68,13 @@ def evenings(engine: Engine, upto: datetime) -> None:
 
 def test_before_the_first_check_nothing_is_wrong(ledger_engine: Engine) -> None:
     assert check_part(ledger_engine) == "ok"
-    assert lines(ledger_engine) == ["not checked yet; no news yet"]
+    assert lines(ledger_engine) == ["no poll yet; no change yet"]
 
 
 def test_the_first_look_shows_how_far_it_got(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         begin_check(connection, CheckKind.BASELINE, Entity.COURSE_MEMBER, NOW)
-    assert lines(ledger_engine) == ["looking for the first time: 0 enrolments seen; no news yet"]
+    assert lines(ledger_engine) == ["first poll under way: 0 enrolments read; no change yet"]
     assert check_part(ledger_engine) == "ok"
 
 
@@ -83,15 +83,15 @@ def test_the_first_look_shows_of_how_many(ledger_engine: Engine) -> None:
         run = begin_check(connection, CheckKind.BASELINE, FOLLOWED[0], NOW)
         for _ in range(2):
             note_page(connection, run.check_id, rows=1000, news=0, reached=NOW, total=10_000)
-    said = "looking for the first time: 2000 of 10000 enrolments seen; no news yet"
-    assert lines(ledger_engine) == [said]
+    line = "first poll under way: 2000 of 10000 enrolments read; no change yet"
+    assert lines(ledger_engine) == [line]
 
 
 def test_a_silence_as_usual_is_said_to_be_so(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=2))
     evenings(ledger_engine, NOW)
     [line] = lines(ledger_engine)
-    assert line.startswith("checked 2 min ago; last news ")
+    assert line.startswith("last poll 2 min ago; last change ")
     assert line.endswith("; usual gap at this hour 17 min: quiet, as usual")
 
 
@@ -101,7 +101,7 @@ def test_an_unusual_silence_is_said_and_is_no_fault_of_ours(ledger_engine: Engin
     said = lines(ledger_engine)
     assert "quiet" not in said[0]
     assert said[1].startswith(
-        "! unusually silent: nothing since 2026-03-09 20:00 UTC, and about 11 "
+        "! unusually silent: no change since 2026-03-09 20:00 UTC, where about 11 "
     )
     assert check_part(ledger_engine) == "ok"
 
@@ -112,7 +112,7 @@ def test_a_record_dated_in_the_future_does_not_hide_a_silence(ledger_engine: Eng
     ahead, first_seen = NOW + timedelta(days=400), NOW - timedelta(hours=24)
     with writing(ledger_engine) as connection:
         note_seen(connection, DONE, [SeenVersion(1, ahead, "a", created_at=ahead)], first_seen)
-    assert "! unusually silent: nothing since 2026-03-09 20:30 UTC" in lines(ledger_engine)[1]
+    assert "! unusually silent: no change since 2026-03-09 20:30 UTC" in lines(ledger_engine)[1]
 
 
 def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
@@ -120,25 +120,24 @@ def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         note_seen(connection, DONE, [SeenVersion(1, NOW, "a", created_at=NOW)], NOW)
     [line] = lines(ledger_engine)
-    assert line.endswith("too little is known yet to tell whether silence is usual")
+    assert line.endswith("not enough history yet to tell whether this silence is usual")
 
 
 def test_a_check_that_is_late_is_deaf_for_certain(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=16))
-    assert check_part(ledger_engine).startswith("our own check of enrolments is late; the last")
-    assert lines(ledger_engine)[1].startswith("! check: our own check of enrolments is late")
+    assert check_part(ledger_engine).startswith("the poll of enrolments is late; the last")
+    assert lines(ledger_engine)[1].startswith("! check: the poll of enrolments is late")
     assert check_part(ledger_engine, NOW - timedelta(minutes=2)) == "ok"
     assert check_part(ledger_engine, every_s=0) == "ok"
-    assert lines(ledger_engine, every_s=0) == ["our own checks are off; no news yet"]
+    [line] = lines(ledger_engine, every_s=0)
+    assert line == "polls are off (COURSEBELL_CHECK_EVERY_S is 0); no change yet"
 
 
 def test_a_check_that_is_refused_is_said_at_once(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=5))
     failing(ledger_engine, Reason.NEXUDUS_REFUSED)
     said = check_part(ledger_engine)
-    assert said.startswith(
-        "our own check of finished lessons does not get through: Nexudus refuses"
-    )
+    assert said.startswith("the poll of finished lessons fails: Nexudus refuses")
     assert "the source answered 403" in said
     assert check_part(ledger_engine, every_s=0) == "ok"
 
@@ -147,8 +146,8 @@ def test_a_stumble_is_told_to_people_and_not_to_who_watches(ledger_engine: Engin
     checked(ledger_engine, NOW - timedelta(minutes=5))
     failing(ledger_engine, Reason.NEXUDUS_DOWN)
     assert check_part(ledger_engine) == "ok"
-    assert "does not get through: Nexudus did not answer" in lines(ledger_engine)[1]
-    assert "does not get through" in check_part(ledger_engine, NOW + timedelta(minutes=20))
+    assert "lessons fails: Nexudus did not answer" in lines(ledger_engine)[1]
+    assert "lessons fails" in check_part(ledger_engine, NOW + timedelta(minutes=20))
 
 
 def study(engine: Engine, record_id: int, days: float, origin: Origin) -> None:
@@ -175,10 +174,10 @@ def test_hooks_that_arrive_no_more_are_said_by_location(engine: Engine) -> None:
     for number in range(12, 23):
         study(engine, number, 0.5, Origin.CHECK)
     assert lines(engine)[1:] == [
-        "  Harbour Works, last 7 days: 11 by hook, 11 by our own check",
+        "  Harbour Works, last 7 days: 11 by hook, 11 by poll",
         (
-            "! hooks of Harbour Works do not arrive: 1 of 12 finished lessons of the last day was"
-            " told, the rest we found ourselves"
+            "! hooks of Harbour Works do not arrive: they reported 1 of the 12 finished lessons of"
+            " the last day; polls found the rest"
         ),
     ]
     assert check_part(engine) == "ok"

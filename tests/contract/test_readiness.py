@@ -65,7 +65,7 @@ def test_a_ledger_that_another_writer_holds_is_not_ready(tmp_path: Path) -> None
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerUnavailable):
             check_writable(engine)
-        assert "cannot be read and written now" in web_readiness(engine)["ledger"]
+        assert "cannot be read or written now" in web_readiness(engine)["ledger"]
         assert "the log has the reason" in parts(engine, with_errors=False)["ledger"]
         assert "SQLITE_BUSY" in parts(engine, with_errors=True)["ledger"]
     assert web_readiness(engine) == {"ledger": "ok"}

@@ -29,8 +29,8 @@ def test_a_wrong_port_is_seen_everywhere_and_its_repair_sends_what_waited(tmp_pa
         done = house.run("status")
         status = done.stdout
         assert done.returncode == 1
-        assert status.startswith("Needs attention: no email leaves.\n")
-        assert "! no email leaves since" in status
+        assert status.startswith("Needs attention: no email can be sent.\n")
+        assert "! no email can be sent since" in status
         assert "mail-unreachable" in status
         assert "connection refused" in status
         told = json.loads(house.run("status", "--json").stdout)["outages"]["email"]

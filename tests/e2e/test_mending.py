@@ -40,7 +40,7 @@ def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_a
         house.sandbox.enrol("Joël", FINANCE)
         refused = "SELECT state, reason FROM lookups"
         wait_until(lambda: house.rows(refused) == [("waiting", "nexudus-refused")], "refused")
-        assert "refuses us" in _parts(house)["nexudus"]
+        assert "refuses our sign-in or rights" in _parts(house)["nexudus"]
         assert "1 record unread, nexudus-refused" in house.run("status").stdout
         assert '"lookup.ended"' in house.logs()
         house.sandbox.enrol("Zoë", FINANCE)
@@ -65,7 +65,7 @@ def test_a_ledger_that_cannot_be_written_is_said_by_readyz_and_in_the_log(tmp_pa
             refused = house.relay({"entity": "CourseMember", "id": 7})
             other.execute("ROLLBACK")
         assert (answer.status_code, refused.status_code) == (503, 503)
-        assert "cannot be read and written" in answer.json()["parts"]["ledger"]
+        assert "cannot be read or written" in answer.json()["parts"]["ledger"]
         assert "SQLITE_BUSY" not in answer.text
         assert "SQLITE_BUSY" in status.stdout
         assert "delivery.refused" in house.logs()

@@ -100,7 +100,7 @@ def _check_what_is_said(house: House, log: Path) -> None:
     assert "broker" not in parts
     assert {parts["worker"], parts["clock"]} == {"ok"}
     status = house.run("status")
-    assert "there is no broker: workers and clock are one process" in status.stdout
+    assert "there is no broker: worker and scheduler are one process" in status.stdout
     assert "! broker" not in status.stdout
     found = json.loads(house.run("doctor", "--json").stdout)["checks"]
     [counted] = [one["found"] for one in found if one["name"] == "counted"]
@@ -132,4 +132,4 @@ def test_only_such_a_worker_needs_no_broker_and_it_wants_none_set(tmp_path: Path
     assert refused.stderr.startswith(
         "COURSEBELL_BROKER_URL: expected it unset with --without-broker; remove one of them\n"
     )
-    assert parts["broker"].startswith("COURSEBELL_BROKER_URL is not set, and no worker runs")
+    assert parts["broker"].startswith("COURSEBELL_BROKER_URL is not set, and workers need a broker")
