@@ -26,7 +26,7 @@ from workers.lookup.commit import DecideContext
 from workers.shared_state import children_of
 from workers.source.auth import credentials_of
 from workers.source.budget import Budget
-from workers.source.client import Denials, Source, Sources
+from workers.source.client import MissingRights, Source, Sources
 from workers.source.limits import Budgeting
 from workers.sync.backfill import backfill_gap
 from workers.sync.rows import SyncContext
@@ -265,7 +265,7 @@ def make_budget(settings: Settings, clock: Clock) -> Budget:
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
     """Return what lends ways to the source."""
-    credentials, denials = credentials_of(settings), Denials(clock)
+    credentials, denials = credentials_of(settings), MissingRights(clock)
     return Sources(
         lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)
     )

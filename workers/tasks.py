@@ -31,7 +31,7 @@ from workers.queues import (
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import probe_all
 from workers.sync.backfill import backfill_gap
-from workers.sync.poll import learn_catalogue, poll_all
+from workers.sync.poll import poll_all, refresh_catalogue
 from workers.sync.reconcile import is_nightly_due, nightly
 from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
 from workers.worker_process import WorkerProcess, this_process
@@ -139,7 +139,7 @@ def check_source(child: WorkerProcess) -> None:
     if done.more:
         tools.wakeup.wake(SOURCE_CHECK)
     else:
-        learn_catalogue(tools.sync, tools.delivery.setup.rules)
+        refresh_catalogue(tools.sync, tools.delivery.setup.rules)
 
 
 @_upkeep_task(SOURCE_RECONCILE)

@@ -262,7 +262,7 @@ def _as_plain(found: SearchResult, about: _About | None, wish: _Wish) -> dict[st
     return {
         "dry_run": wish.dry_run,
         "person": None if about is None else asdict(about),
-        "looked_at": found.looked_at,
+        "looked_at": found.compared,
         "news": found.news,
         "rows": [asdict(row) for row in found.rows],
     }
@@ -273,7 +273,7 @@ def _lines(found: SearchResult, wish: _Wish, zone: ZoneInfo) -> list[str]:
     if not number:
         if wish.who is not None:
             return ["Nexudus has no enrolment of them."]
-        of = sum(found.looked_at.values())
+        of = sum(found.compared.values())
         return [f"Nothing there that we did not know of; {_many(of, 'record', 'records')} seen."]
     unknown = "" if wish.who is not None else " that we did not know of"
     said = "Would ask" if wish.dry_run else "Asked"

@@ -30,7 +30,15 @@ from service.cli.common import (
 )
 from workers.context import read_rules, secret_key
 from workers.sync import certificate
-from workers.sync.document import Document, Maker, Verdict, document_of, signed, signed_page, verify
+from workers.sync.document import (
+    Document,
+    Issuer,
+    Verdict,
+    document_of,
+    signed,
+    signed_page,
+    verify,
+)
 from workers.sync.evidence import Window, window_of
 
 DIFFERS = 1
@@ -127,7 +135,7 @@ def _made(settings: Settings, window: Window) -> Document:
         reporting_outages("The certificate could not be made", "Nothing was found out."),
     ):
         found = certificate.certify(sync, window, rules)
-    maker = Maker(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
+    maker = Issuer(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
     return signed(document_of(found, maker), secret_key(settings))
 
 

@@ -37,9 +37,9 @@ from service.cli.main import Commands
 from workers.context import make_budget, make_sources
 from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
-    Came,
     NewHook,
     Registered,
+    SwitchOutcome,
     address_for,
     list_webhooks,
     register,
@@ -53,11 +53,13 @@ PROBLEM = 1
 _PATIENCE_S = 60.0
 _BACKFILL_S = 600.0
 _REFUSED = {
-    Came.NOT_THERE: "Nexudus has no webhook {}. These call us: coursebell hooks list",
-    Came.NOT_OURS: (
+    SwitchOutcome.NOT_THERE: "Nexudus has no webhook {}. These call us: coursebell hooks list",
+    SwitchOutcome.NOT_OURS: (
         "Webhook {} is left alone: its address is not below COURSEBELL_PUBLIC_URL/hooks/."
     ),
-    Came.STILL_OFF: "Nexudus reported that webhook {} was switched on, and shows it switched off.",
+    SwitchOutcome.STILL_OFF: (
+        "Nexudus reported that webhook {} was switched on, and shows it switched off."
+    ),
 }
 
 
@@ -106,12 +108,12 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
             raise SystemExit(PROBLEM)
     with _webhook_health(settings) as health, _explained():
         done = enable(health, webhook_id, command_clock().now())
-    came = done.switched.came
+    outcome = done.switched.outcome
     if as_json:
         print_json(
             {
                 "id": webhook_id,
-                "came": came.name.lower().replace("_", "-"),
+                "came": outcome.name.lower().replace("_", "-"),
                 "missed_since": done.since,
                 "asked_for": done.asked_for,
                 "changed_besides": list(done.switched.lost),
@@ -119,8 +121,8 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
             }
         )
     for line in [] if as_json else _enabled_lines(webhook_id, done):
-        click.echo(printable(line), err=came in _REFUSED)
-    if came in _REFUSED:
+        click.echo(printable(line), err=outcome in _REFUSED)
+    if outcome in _REFUSED:
         raise SystemExit(PROBLEM)
 
 
@@ -139,7 +141,7 @@ def register_hook(location: int, action: str | None, *, as_json: bool) -> None:
     settings = with_own_broker(settings_now())
     _check_can_be_called(settings.public_url)
     with _webhook_health(settings) as health, _explained(), health.source(_patience()) as source:
-        name, number = _chosen_action(webhook_actions(source.asking), action)
+        name, number = _chosen_action(webhook_actions(source.session), action)
         url = address_for(settings.public_url, name)
         wish = NewHook(location, f"Coursebell: {name}", number, url)
         made = register(source, settings.public_url, wish)
@@ -186,7 +188,7 @@ def _what_there_is(health: WebhookHealth) -> _Shown:
         listed = list_webhooks(source, health.public_url)
         actions = None
         with suppress(SourceRefused, RecordUnreadable):  # the list is worth showing without them
-            actions = list(webhook_actions(source.asking))
+            actions = list(webhook_actions(source.session))
     lines = [
         _line_of(hook, "on" if hook.active else "off", known.get(hook.record_id))
         for hook in listed.ours.values()
@@ -249,11 +251,12 @@ def _lines(line: HookLine) -> Iterator[str]:
 
 
 def _enabled_lines(webhook_id: int, done: Enabled) -> Iterator[str]:
-    came = done.switched.came
-    if came in _REFUSED:
-        yield _REFUSED[came].format(webhook_id)
+    outcome = done.switched.outcome
+    if outcome in _REFUSED:
+        yield _REFUSED[outcome].format(webhook_id)
         return
-    yield f"Webhook {webhook_id} {'was on already' if came is Came.ALREADY else 'is on again'}."
+    was_on = outcome is SwitchOutcome.ALREADY
+    yield f"Webhook {webhook_id} {'was on already' if was_on else 'is on again'}."
     if done.switched.lost:
         changed = ", ".join(done.switched.lost)
         yield f"Nexudus changed other fields of it too: {changed}. Check it there."

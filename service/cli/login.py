@@ -52,7 +52,7 @@ def login(code: str | None, *, as_json: bool) -> None:
         transport = Transport(settings.nexudus_url)
         tokens = Tokens(engine, lambda: transport, credentials_of(settings), command_clock())
         try:
-            signed_in = tokens.sign_in_anew(password, typed or None)
+            signed_in = tokens.sign_in_with(password, typed or None)
         except InvalidGrant:
             _end(
                 "Nexudus does not take this user, password or code.",

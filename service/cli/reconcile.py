@@ -31,9 +31,9 @@ from service.cli.common import (
 )
 from service.cli.why import explained
 from workers.source.limits import Patience, Urgency
-from workers.sync.compare import Comparison, Difference, Scope, Way, compare
+from workers.sync.compare import Comparison, Difference, DifferenceKind, Scope, compare
 from workers.sync.listing import counted
-from workers.sync.reconcile import MOST_GONE, How, bring_in
+from workers.sync.reconcile import MOST_GONE, ReconcileMode, request_differences
 from workers.sync.rows import SyncContext
 
 DIFFERS = 1
@@ -42,9 +42,9 @@ _COURSE = click.IntRange(1, MAX_ID)
 _MOST_SHOWN = 20  # of each kind; --json has them all
 
 _HEADS = {
-    Way.MISSING: "Missing here",
-    Way.GONE: "Here, gone there",
-    Way.DIFFERENT: "Different here",
+    DifferenceKind.MISSING: "Missing here",
+    DifferenceKind.GONE: "Here, gone there",
+    DifferenceKind.DIFFERENT: "Different here",
 }
 
 
@@ -80,18 +80,24 @@ def reconcile(  # noqa: PLR0913 - one for each option
         needs_confirmation(f"coursebell reconcile{options_of(scope)} --send --yes")
     # What the source client logs would stand between the lines for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    how = How.IMPORT if importing else How.SEND if sending else How.NOTHING
+    how = (
+        ReconcileMode.IMPORT
+        if importing
+        else ReconcileMode.SEND
+        if sending
+        else ReconcileMode.NOTHING
+    )
     with checking_now(with_own_broker(settings_now())) as sync:
         found = _compared(sync, scope)
         _print([] if as_json else found_lines(found))
-        if how is How.SEND and not yes and not _is_meant(found):
-            how = How.NOTHING
-        brought = bring_in(sync, found, how)
+        if how is ReconcileMode.SEND and not yes and not _is_meant(found):
+            how = ReconcileMode.NOTHING
+        brought = request_differences(sync, found, how)
     if as_json:
-        differences = [_plain(one) for way in Way for one in found.of(way)]
+        differences = [_plain(one) for way in DifferenceKind for one in found.of(way)]
         print_json({**found.report(), "brought_in": brought, "differences": differences})
     _print([] if as_json else next_lines(found, how, brought))
-    if found.doubt is not None or (found.differs and how is How.NOTHING):
+    if found.doubt is not None or (found.differs and how is ReconcileMode.NOTHING):
         raise SystemExit(DIFFERS)
 
 
@@ -109,7 +115,7 @@ def _compared(sync: SyncContext, scope: Scope) -> Comparison:
 def _unknown(sync: SyncContext, found: Comparison, patience: Patience) -> list[int]:
     """Return which of the courses asked for nobody knows. Raises as `compare`."""
     asked = found.scope.course_ids or frozenset()
-    met = {one.row.references.course_id for one in found.of(*Way)}
+    met = {one.row.references.course_id for one in found.of(*DifferenceKind)}
     if not asked <= met:
         with reading(sync.engine) as connection:
             met |= records_of(connection, Entity.COURSE, asked).keys()
@@ -122,7 +128,7 @@ def _unknown(sync: SyncContext, found: Comparison, patience: Patience) -> list[i
 
 def _is_meant(found: Comparison) -> bool:
     """Ask whether people are to be written to, if there is anything to write about."""
-    number = len(found.of(Way.MISSING, Way.DIFFERENT))
+    number = len(found.of(DifferenceKind.MISSING, DifferenceKind.DIFFERENT))
     these = "this one" if number == 1 else f"these {number}"
     return not number or is_confirmed(f"Write about {these}?")
 
@@ -151,7 +157,7 @@ def found_lines(found: Comparison) -> Iterator[str]:
     """Return what was compared, and what differs."""
     compared = " and ".join(counted(kind.rows, kind.entity) for kind in found.kinds)
     yield f"Compared {compared} with Nexudus."
-    for way in Way:
+    for way in DifferenceKind:
         yield from _of_one_way(_HEADS[way], found.of(way))
     under_way = sum(kind.under_way for kind in found.kinds)
     if under_way:
@@ -184,19 +190,20 @@ def _line(one: Difference) -> str:
     return line if one.reason is None else f"{line}: {explained(one.reason)}"
 
 
-def next_lines(found: Comparison, how: How, brought: int) -> Iterator[str]:
+def next_lines(found: Comparison, how: ReconcileMode, brought: int) -> Iterator[str]:
     """Return what was done about it, and what to do next."""
-    differing = len(found.of(*Way))
+    differing = len(found.of(*DifferenceKind))
     if not differing:
         if found.doubt is None:
             yield f"Nothing{' else' * any(kind.under_way for kind in found.kinds)} differs."
         return
-    if how is How.NOTHING:
+    if how is ReconcileMode.NOTHING:
         options = options_of(found.scope)
         yield f"Bring this in without sending? coursebell reconcile{options} --import"
         return
-    quietly = ", and nobody is written to about what happened until now"
-    yield f"Brought in {brought}: each is read and decided on{quietly * (how is How.IMPORT)}."
+    is_import = how is ReconcileMode.IMPORT
+    quietly = ", and nobody is written to about what happened until now" * is_import
+    yield f"Brought in {brought}: each is read and decided on{quietly}."
     if brought < differing:
         yield f"At most {MOST_GONE:,} that are gone are read at once; run it again for the rest."
     yield "See what comes of it: coursebell tail"

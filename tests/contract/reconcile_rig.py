@@ -10,7 +10,7 @@ from tests.doubles.fake_source import FakeSource
 from workers.source.limits import Patience, Urgency
 from workers.source.records import Changes
 from workers.sync.compare import Comparison, Scope, compare
-from workers.sync.reconcile import How, bring_in
+from workers.sync.reconcile import ReconcileMode, request_differences
 from workers.sync.rows import SyncContext
 
 
@@ -50,8 +50,8 @@ def compared(space: Space, scope: Scope | None = None) -> Comparison:
     return compare(sync(space), scope or Scope(), patience())
 
 
-def brought(space: Space, how: How, scope: Scope | None = None) -> int:
+def brought(space: Space, how: ReconcileMode, scope: Scope | None = None) -> int:
     """Compare, bring in, and do all that is due then; return how many were brought in."""
-    number = bring_in(sync(space), compared(space, scope), how)
+    number = request_differences(sync(space), compared(space, scope), how)
     space.work()
     return number

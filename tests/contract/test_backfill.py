@@ -27,7 +27,7 @@ from workers.sync.backfill import (
     REVIEWED,
     REVIEWED_WITH_OLD,
     BackfillUnfinished,
-    BaselineAwaited,
+    BaselineUnfinished,
     backfill_gap,
     backfill_person,
     backfill_window,
@@ -104,7 +104,7 @@ def test_a_window_brings_what_nobody_told_us_of_and_the_next_brings_nothing(spac
     assert len(space.subjects) == 2
     again = last_hours(space, 4)
     assert set(again.news.values()) == {0}
-    assert again.looked_at == {Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}
+    assert again.compared == {Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}
     space.work()
     assert (len(origins(space)), len(space.subjects)) == (2, 2)
 
@@ -132,7 +132,7 @@ def test_an_enrolment_that_changed_after_the_window_stays_there(space: Space) ->
     space.enrol(1, told=False)
     space.later(hours=3)
     found = backfill_window(tools(space), back(space, hours=2), back(space, hours=1))
-    assert found.looked_at == {Entity.COURSE_MEMBER: 0, Entity.COMPLETED_LESSON: 0}
+    assert found.compared == {Entity.COURSE_MEMBER: 0, Entity.COMPLETED_LESSON: 0}
     space.enrol(2, told=False)
     found = backfill_window(tools(space), back(space, hours=4), back(space, hours=1))
     assert [row.record_id for row in found.rows] == [9001]
@@ -368,11 +368,11 @@ def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
     for number in range(1, 6):
         space.finish(space.enrol(number, told=False), 1, 2, told=False)
     space.later(days=40)
-    with pytest.raises(BaselineAwaited):
+    with pytest.raises(BaselineUnfinished):
         everywhere(space)
     assert (space.source.asked, space.lookups(), backfills(space)) == ([], [], [])
     poll(tools(space), Entity.COURSE_MEMBER, for_s=60, last=time.monotonic() + 60)
-    with pytest.raises(BaselineAwaited):
+    with pytest.raises(BaselineUnfinished):
         everywhere(space)
     poll_all(tools(space), for_s=60)
     assert everywhere(space) == 0

@@ -24,7 +24,7 @@ from tests.contract.ledger_rig import at_once as at_once_in_threads
 from tests.contract.ledger_rig import processes_at_once
 from tests.servers.programs import wait_until
 from workers.source.budget import Budget
-from workers.source.limits import BudgetState, Patience, Spent, Urgency
+from workers.source.limits import BudgetState, Patience, Urgency, Usage
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 PROGRAM = "tests.contract.budget_program"
@@ -86,13 +86,13 @@ def test_one_who_waits_leaves_as_soon_as_the_pace_allows(open_budget: Open) -> N
 def test_a_request_that_has_to_wait_for_the_pace_uses_up_no_window(open_budget: Open) -> None:
     budget = open_budget("1/second;100/minute;100/hour")
     assert count_leaving(budget, WORK, 10) == 1
-    assert [one.used for one in budget.state().spent] == [1, 1]
+    assert [one.used for one in budget.state().usage] == [1, 1]
 
 
 def test_a_request_that_a_longer_window_refuses_uses_up_no_shorter_one(open_budget: Open) -> None:
     budget = open_budget("100/minute;3/hour;100/day")
     assert count_leaving(budget, WORK, 10) == 3
-    assert [one.used for one in budget.state().spent] == [3, 3, 3]
+    assert [one.used for one in budget.state().usage] == [3, 3, 3]
 
 
 def test_a_request_that_a_window_refuses_does_not_take_the_turn_of_another(
@@ -107,7 +107,7 @@ def test_a_request_that_a_window_refuses_does_not_take_the_turn_of_another(
 
 
 def used(budget: Budget) -> int:
-    return budget.state().spent[0].used
+    return budget.state().usage[0].used
 
 
 def test_work_leaves_a_reserve_of_each_window_to_people(open_budget: Open) -> None:
@@ -130,7 +130,7 @@ def test_people_and_work_together_never_exceed_a_window(open_budget: Open) -> No
 def test_many_threads_of_one_process_never_exceed_a_window(open_budget: Open) -> None:
     budget = open_budget("19/minute;19/hour;19/day")
     assert sum(at_once_in_threads(8, lambda _: count_leaving(budget, WORK, 5))) == 19
-    assert [one.used for one in budget.state().spent] == [19, 19, 19]
+    assert [one.used for one in budget.state().usage] == [19, 19, 19]
 
 
 def test_a_limit_that_was_lowered_counts_what_is_already_used(open_budget: Open) -> None:
@@ -179,44 +179,44 @@ def test_a_person_who_gave_up_does_not_hold_work_back_for_long(open_budget: Open
 
 def test_quiet_that_one_was_asked_for_is_kept_by_all(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.calm(40)
+    told.back_off(40)
     assert 30 < retry_after_s(other) <= 40
     assert 30 < retry_after_s(told, PERSON) <= 40
-    assert 30 < open_budget("100/minute").state().calm_s <= 40
+    assert 30 < open_budget("100/minute").state().back_off_s <= 40
     assert used(other) == 0
 
 
 def test_a_shorter_wish_for_quiet_never_shortens_a_longer_one(open_budget: Open) -> None:
     first, second, third = (open_budget("100/minute") for _ in range(3))
-    first.calm(40)
-    second.calm(1)
+    first.back_off(40)
+    second.back_off(1)
     assert retry_after_s(third) > 30
-    third.calm(80)
+    third.back_off(80)
     assert retry_after_s(open_budget("100/minute")) > 70
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_a_wish_for_no_time_is_no_wish(seconds: float, open_budget: Open) -> None:
     budget = open_budget("100/minute")
-    budget.calm(seconds)
+    budget.back_off(seconds)
     budget.take(at_once())
-    assert budget.state().calm_s == 0
+    assert budget.state().back_off_s == 0
 
 
 def test_at_most_an_hour_of_quiet_is_believed(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.calm(float("inf"))
+    told.back_off(float("inf"))
     assert 3500 < retry_after_s(told) <= 3600
     assert 3500 < retry_after_s(other) <= 3600
 
 
 def test_after_the_quiet_requests_leave_again(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.calm(0.2)
+    told.back_off(0.2)
     other.take(patient())
     told.take(patient())
     assert other.state() == BudgetState(
-        shared=True, calm_s=0.0, spent=(Spent("100/minute", 2, 100),)
+        shared=True, back_off_s=0.0, usage=(Usage("100/minute", 2, 100),)
     )
 
 
@@ -226,14 +226,14 @@ def test_the_lease_is_kept_before_and_while_one_waits(open_budget: Open) -> None
     budget.take(patient(keep=kept.release))
     assert kept.acquire(blocking=False)
     assert not kept.acquire(blocking=False)
-    budget.calm(1.6)
+    budget.back_off(1.6)
     budget.take(patient(keep=kept.release))
     assert sum(kept.acquire(blocking=False) for _ in range(10)) >= 3
 
 
 def test_waiting_ends_with_what_keeping_raises(open_budget: Open) -> None:
     budget = open_budget("100/minute")
-    budget.calm(20)
+    budget.back_off(20)
     kept: list[float] = []
 
     def keep() -> None:
@@ -265,11 +265,11 @@ def test_it_says_how_much_is_used_of_each_limit(open_budget: Open) -> None:
     assert budget.state() == other.state()
     assert budget.state() == BudgetState(
         shared=True,
-        calm_s=0.0,
-        spent=(
-            Spent("120/minute", 2, 120),
-            Spent("5000/hour", 2, 5000),
-            Spent("200000/day", 2, 200_000),
+        back_off_s=0.0,
+        usage=(
+            Usage("120/minute", 2, 120),
+            Usage("5000/hour", 2, 5000),
+            Usage("200000/day", 2, 200_000),
         ),
     )
 
@@ -280,7 +280,7 @@ def test_everything_it_keeps_on_the_broker_is_ours_and_ends_by_itself(
     budget = open_budget("1/second;120/minute;5000/hour;200000/day")
     budget.take(at_once())
     assert not may_leave(budget, PERSON)
-    budget.calm(20)
+    budget.back_off(20)
     names = {"pace", "person", "calm", "minute", "hour", "{day}"}
     assert keys_of(broker_url, space) <= {f"coursebell:{space}{name}" for name in names}
     with redis.Redis.from_url(broker_url) as client:

@@ -15,7 +15,7 @@ from tests.servers.programs import wait_until
 from workers.broker import choose
 from workers.local.server import RunningBroker, start
 from workers.source.budget import Budget
-from workers.source.limits import BudgetState, Spent, Urgency
+from workers.source.limits import BudgetState, Urgency, Usage
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 
@@ -43,12 +43,12 @@ def test_without_a_broker_it_is_alone_from_the_start_and_says_nothing(
     budget = Budget("60/minute;80/hour", broker_url, shares=6, clock=SYSTEM_CLOCK)
     with capture_logs() as logs:
         assert count_leaving(budget, WORK, 50) == 10
-        budget.calm(30)
+        budget.back_off(30)
         assert 20 < retry_after_s(budget, PERSON) <= 30
         state = budget.state()
     assert logs == []
     assert state.shared is False
-    assert state.spent == (Spent("60/minute", 10, 10), Spent("80/hour", 10, 13))
+    assert state.usage == (Usage("60/minute", 10, 10), Usage("80/hour", 10, 13))
 
 
 def test_a_share_is_at_least_one_request() -> None:
@@ -86,7 +86,7 @@ def test_when_the_broker_goes_away_a_share_is_left_and_when_it_returns_all_is_sh
         budget = Budget("60/minute", own_broker.url, shares=6, clock=SYSTEM_CLOCK, away_s=0.1)
         assert count_leaving(budget, WORK, 4) == 4
         assert budget.state() == BudgetState(
-            shared=True, calm_s=0.0, spent=(Spent("60/minute", 4, 60),)
+            shared=True, back_off_s=0.0, usage=(Usage("60/minute", 4, 60),)
         )
         end(own_broker)
         # What it took from the shared budget counts as used of its share.
@@ -122,14 +122,14 @@ def test_who_used_more_than_a_share_of_what_was_shared_gets_no_more_alone(
     assert count_leaving(budget, WORK, 30) == 30
     end(own_broker)
     assert count_leaving(budget, WORK, 10) == 0
-    assert budget.state().spent == (Spent("60/minute", 30, 10), Spent("600/hour", 30, 100))
+    assert budget.state().usage == (Usage("60/minute", 30, 10), Usage("600/hour", 30, 100))
     budget.close()
 
 
 def test_quiet_holds_when_the_broker_goes_away(own_broker: RunningBroker) -> None:
     told = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     other = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
-    told.calm(40)
+    told.back_off(40)
     # The other one hears of it when it asks.
     assert not may_leave(other)
     end(own_broker)
@@ -166,7 +166,7 @@ def test_a_broker_that_refuses_us_is_away(own_broker: RunningBroker) -> None:
     budget = Budget("60/minute", f"redis://:guess@{place}", shares=6, clock=SYSTEM_CLOCK, away_s=60)
     with capture_logs() as logs:
         assert count_leaving(budget, WORK, 50) == 10
-        budget.calm(20)
+        budget.back_off(20)
     assert [log["event"] for log in logs] == ["budget.alone"]
     assert "guess" not in str(logs)
     budget.close()

@@ -52,12 +52,12 @@ def test_what_keeping_raises_passes(gate: Budgeting) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -5])
 def test_a_wish_for_no_quiet_holds_nobody_back(seconds: float, gate: Budgeting) -> None:
-    gate.calm(seconds)
+    gate.back_off(seconds)
     gate.take(Patience(Urgency.PERSON, time.monotonic(), nothing))
 
 
 def test_the_double_counts_what_left_and_remembers_the_quiet() -> None:
     gate = OpenGate()
     gate.take(Patience(Urgency.WORK, 0.0, nothing))
-    gate.calm(2.5)
+    gate.back_off(2.5)
     assert (gate.taken, gate.calms) == (1, [2.5])

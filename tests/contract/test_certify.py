@@ -35,9 +35,9 @@ from tests.builders.records import lesson
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from tests.servers.postgres import Databases
 from workers.sync.certificate import Certificate, certify
-from workers.sync.document import Maker, document_of
+from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
-from workers.sync.fates import Fate, Finding, Kind
+from workers.sync.row_outcomes import Finding, FindingKind, RowOutcome
 from workers.sync.rows import SyncContext, version_of_record
 
 RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
@@ -173,15 +173,15 @@ def test_a_week_lived_through_has_no_difference_and_its_sums_close(lived: Week) 
     assert made.is_clean
     assert made.totals.at_source == {Entity.COURSE_MEMBER: 5, Entity.COMPLETED_LESSON: 5}
     assert made.totals.here == made.totals.at_source
-    assert dict(made.totals.fates) == {
-        (Fate.WRITTEN, None): 4,
-        (Fate.UNWRITTEN, "superseded"): 3,
-        (Fate.REPEAT, "duplicate"): 2,
-        (Fate.NO_EVENT, "blocked"): 1,
+    assert dict(made.totals.outcomes) == {
+        (RowOutcome.WRITTEN, None): 4,
+        (RowOutcome.UNWRITTEN, "superseded"): 3,
+        (RowOutcome.REPEAT, "duplicate"): 2,
+        (RowOutcome.NO_EVENT, "blocked"): 1,
     }
-    assert made.totals.fates.total() == made.totals.at_source.total()
-    assert made.totals.events.total() == made.totals.event_fates.total()
-    assert made.totals.emails == {(Fate.WRITTEN, None): 5}
+    assert made.totals.outcomes.total() == made.totals.at_source.total()
+    assert made.totals.events.total() == made.totals.event_outcomes.total()
+    assert made.totals.emails == {(RowOutcome.WRITTEN, None): 5}
     assert {line.location for line in made.lines} == {"Harbour Works"}
 
 
@@ -231,25 +231,45 @@ def gone_attempt(event_kind: str, coworker_id: int) -> Remove:
     return lambda week: week.by_hand((attempts, rows))
 
 
-TAMPERED: dict[str, tuple[Remove, Kind, str, str | None]] = {
-    "record of an enrolment": (gone_record("ana"), Kind.MISSING_HERE, "Person 1", None),
-    "record of a lesson": (gone_record("one"), Kind.MISSING_HERE, "Person 1", "Lesson 1"),
-    "record of a repeat": (gone_record("again"), Kind.MISSING_HERE, "Person 1", "Lesson 2"),
-    "event with an email": (gone_event("enrolled", 2), Kind.NO_EVENT, "Person 2", None),
-    "event of a course": (gone_event("course_completed", 2), Kind.NO_EVENT, "Person 2", None),
-    "event of a start": (gone_event("course_started", 2), Kind.NO_EVENT, "Person 2", None),
+TAMPERED: dict[str, tuple[Remove, FindingKind, str, str | None]] = {
+    "record of an enrolment": (gone_record("ana"), FindingKind.MISSING_HERE, "Person 1", None),
+    "record of a lesson": (gone_record("one"), FindingKind.MISSING_HERE, "Person 1", "Lesson 1"),
+    "record of a repeat": (gone_record("again"), FindingKind.MISSING_HERE, "Person 1", "Lesson 2"),
+    "event with an email": (gone_event("enrolled", 2), FindingKind.NO_EVENT, "Person 2", None),
+    "event of a course": (
+        gone_event("course_completed", 2),
+        FindingKind.NO_EVENT,
+        "Person 2",
+        None,
+    ),
+    "event of a start": (gone_event("course_started", 2), FindingKind.NO_EVENT, "Person 2", None),
     "link of one lesson": (
         gone_link("lesson_completed", 1, 1),
-        Kind.NO_OUTCOME,
+        FindingKind.NO_OUTCOME,
         "Person 1",
         "Lesson 1",
     ),
-    "link of an enrolment": (gone_link("enrolled", 3), Kind.NO_OUTCOME, "Person 3", None),
-    "action": (gone_action("enrolled", 2), Kind.NO_ACTION, "Person 2", None),
-    "gathered action": (gone_action("lesson_completed", 1), Kind.NO_ACTION, "Person 1", "Lesson 1"),
-    "action of a course": (gone_action("course_completed", 2), Kind.NO_ACTION, "Person 2", None),
-    "attempt": (gone_attempt("enrolled", 1), Kind.NO_TRACE, "Person 1", None),
-    "attempt of a course": (gone_attempt("course_completed", 2), Kind.NO_TRACE, "Person 2", None),
+    "link of an enrolment": (gone_link("enrolled", 3), FindingKind.NO_OUTCOME, "Person 3", None),
+    "action": (gone_action("enrolled", 2), FindingKind.NO_ACTION, "Person 2", None),
+    "gathered action": (
+        gone_action("lesson_completed", 1),
+        FindingKind.NO_ACTION,
+        "Person 1",
+        "Lesson 1",
+    ),
+    "action of a course": (
+        gone_action("course_completed", 2),
+        FindingKind.NO_ACTION,
+        "Person 2",
+        None,
+    ),
+    "attempt": (gone_attempt("enrolled", 1), FindingKind.NO_TRACE, "Person 1", None),
+    "attempt of a course": (
+        gone_attempt("course_completed", 2),
+        FindingKind.NO_TRACE,
+        "Person 2",
+        None,
+    ),
 }
 
 
@@ -273,12 +293,12 @@ def test_many_rows_removed_by_hand_are_exactly_these_differences(lived: Week) ->
     made = lived.certify()
     lived.put_back(removed)
     assert [(one.kind, one.person, one.lesson) for one in made.findings] == [
-        (Kind.MISSING_HERE, "Person 1", "Lesson 1"),
-        (Kind.NO_EVENT, "Person 2", None),
-        (Kind.NO_TRACE, "Person 2", None),
+        (FindingKind.MISSING_HERE, "Person 1", "Lesson 1"),
+        (FindingKind.NO_EVENT, "Person 2", None),
+        (FindingKind.NO_TRACE, "Person 2", None),
     ]
     assert not made.closes
-    assert made.totals.fates[Fate.UNACCOUNTED, None] == 2
+    assert made.totals.outcomes[RowOutcome.UNACCOUNTED, None] == 2
     assert lived.certify().is_clean
 
 
@@ -289,7 +309,7 @@ def test_an_event_removed_with_its_link_is_one_difference(lived: Week) -> None:
     made = lived.certify()
     lived.put_back(removed[::-1])
     assert len(removed) == 2
-    assert only(made).kind == Kind.NO_EVENT
+    assert only(made).kind == FindingKind.NO_EVENT
 
 
 def gone_chain(event_kind: str) -> Remove:
@@ -315,7 +335,7 @@ def test_an_end_of_a_course_removed_with_all_it_led_to_is_one_difference(
     lived.put_back(removed[::-1])
     assert len(removed) >= 4
     found = only(made)
-    assert (found.kind, found.person) == (Kind.NO_EVENT, "Person 2")
+    assert (found.kind, found.person) == (FindingKind.NO_EVENT, "Person 2")
     assert found.detail == "The end of the course is not here"
     assert lived.certify().is_clean
 
@@ -342,13 +362,13 @@ def test_emails_that_are_kept_here_are_not_counted_as_sent(ledger_engine: Engine
         week.space.enrol(number)
     week.space.later(hours=2)
     week.space.clock.time += timedelta(days=1)
-    said = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock.now()))
+    said = document_of(week.certify(FIRST, FIRST), Issuer("", "1", "", week.space.clock.now()))
     row = row_of(said["totals"])
     assert (row["events"], row["sent"], row["waiting"] + row["held"]) == (2, 0, 2)
     assert said["reasons"]["observe"] == {"rows": 2, "events": 2, "emails": 2}
     week.space.choose(Mode.SENDING)
     week.space.later(days=1)
-    sent = document_of(week.certify(FIRST, FIRST), Maker("", "1", "", week.space.clock.now()))
+    sent = document_of(week.certify(FIRST, FIRST), Issuer("", "1", "", week.space.clock.now()))
     assert row_of(sent["totals"])["sent"] == len(week.space.subjects)
 
 
@@ -366,7 +386,7 @@ def test_a_receipt_that_was_emptied_is_a_difference(week: Week) -> None:
     with writing(week.space.engine) as connection:
         mine = actions.c.event_kind == "enrolled"
         connection.execute(update(actions).where(mine).values(receipt=None))
-    assert only(week.certify()).kind == Kind.NO_TRACE
+    assert only(week.certify()).kind == FindingKind.NO_TRACE
 
 
 def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> None:
@@ -375,7 +395,11 @@ def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> Non
     week.space.finish(joel, 1, told=False)
     week.space.clock.time += timedelta(days=1)
     found = only(week.certify(LAST, LAST + timedelta(days=2)))
-    assert (found.kind, found.person, found.lesson) == (Kind.MISSING_HERE, "Person 5", "Lesson 1")
+    assert (found.kind, found.person, found.lesson) == (
+        FindingKind.MISSING_HERE,
+        "Person 5",
+        "Lesson 1",
+    )
     assert found.entity is Entity.COMPLETED_LESSON
     assert found.record_id == week.space.completions
 
@@ -384,7 +408,7 @@ def test_what_was_deleted_there_and_is_not_known_to_be_is_here_only(week: Week) 
     week.space.source.lose(Entity.COMPLETED_LESSON, week.ids["one"])
     made = week.certify()
     found = only(made)
-    assert (found.kind, found.record_id) == (Kind.MISSING_THERE, week.ids["one"])
+    assert (found.kind, found.record_id) == (FindingKind.MISSING_THERE, week.ids["one"])
     assert made.only_here == 1
 
 
@@ -394,7 +418,7 @@ def test_a_row_that_refers_to_another_lesson_than_here_is_a_difference(week: Wee
     week.space.source.have(Entity.LESSON, lesson(9))
     week.space.source.have(Entity.COMPLETED_LESSON, replace(known, lesson_id=9))
     found = only(week.certify())
-    assert (found.kind, found.record_id) == (Kind.OTHER_KEYS, week.ids["whole"])
+    assert (found.kind, found.record_id) == (FindingKind.OTHER_KEYS, week.ids["whole"])
 
 
 def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week: Week) -> None:
@@ -403,15 +427,15 @@ def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week:
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert made.is_clean
     assert made.not_here == 1
-    assert made.totals.fates[Fate.OPEN, "due"] == 1
+    assert made.totals.outcomes[RowOutcome.OPEN, "due"] == 1
     with writing(week.space.engine) as connection:
         mine = lookups.c.record_id == member.record_id
         connection.execute(
             update(lookups).where(mine).values(state="failed", reason=Reason.UNREADABLE)
         )
     failed = week.certify(LAST, LAST + timedelta(days=2))
-    assert only(failed).kind == Kind.UNREADABLE
-    assert failed.totals.fates[Fate.OPEN, "unreadable"] == 1
+    assert only(failed).kind == FindingKind.UNREADABLE
+    assert failed.totals.outcomes[RowOutcome.OPEN, "unreadable"] == 1
     assert failed.closes, "it is known what became of it, and that is what is wrong"
 
 
@@ -428,7 +452,7 @@ def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Re
     week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert made.is_clean
-    assert made.totals.fates[Fate.SEEN, reason] == 1
+    assert made.totals.outcomes[RowOutcome.SEEN, reason] == 1
 
 
 def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -> None:
@@ -443,7 +467,11 @@ def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -
     week.space.source.asked.clear()
     made = week.certify(mine - timedelta(days=1), mine)
     found = only(made)
-    assert (found.kind, found.record_id, found.person) == (Kind.MISSING_HERE, whose, "Person 8")
+    assert (found.kind, found.record_id, found.person) == (
+        FindingKind.MISSING_HERE,
+        whose,
+        "Person 8",
+    )
     assert {line.course for line in made.lines} == {"Freelance Finance"}
     assert len(week.space.source.asked) <= 4
 
@@ -487,7 +515,7 @@ def test_an_email_that_was_tried_again_needs_each_of_its_attempts(ledger_engine:
     space.clock.time += timedelta(days=1)
     assert week.certify(FIRST, FIRST).is_clean
     assert len(week.by_hand((attempts, attempts.c.reason == "mail-temporary"))) == 1
-    assert only(week.certify(FIRST, FIRST)).kind == Kind.NO_TRACE
+    assert only(week.certify(FIRST, FIRST)).kind == FindingKind.NO_TRACE
 
 
 def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
@@ -504,7 +532,7 @@ def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
     space.work()
     made = week.certify()
     assert made.is_clean
-    assert made.totals.event_fates[Fate.WRITTEN, None] == 3
+    assert made.totals.event_outcomes[RowOutcome.WRITTEN, None] == 3
 
 
 def test_names_that_are_addresses_are_not_told(week: Week) -> None:

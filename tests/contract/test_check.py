@@ -25,7 +25,7 @@ from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.rules import unknown_names
 from tests.contract.study_rig import SHIPPED, Space, rules_of
-from workers.sync.poll import PollResult, learn_catalogue, poll_all
+from workers.sync.poll import PollResult, poll_all, refresh_catalogue
 from workers.sync.rows import SyncContext
 
 KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
@@ -308,7 +308,7 @@ def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
 def learn(space: Space, text: str) -> list[tuple[str, int]]:
     """Learn what courses there are for these rules; return what the source was asked."""
     asked(space)
-    learn_catalogue(SyncContext(space.engine, space.lend, space.clock), rules_of(text))
+    refresh_catalogue(SyncContext(space.engine, space.lend, space.clock), rules_of(text))
     return asked(space)
 
 

@@ -61,7 +61,7 @@ def sync(line: Line, *, killed_after: int | None = None) -> SyncContext:
 
     @contextlib.contextmanager
     def lend(patience: Patience) -> Iterator[Source]:
-        source.asking.patience = patience
+        source.session.patience = patience
         yield source if killed_after is None else _Mortal(source, killed_after)
 
     return SyncContext(line.engine, lend, line.clock)
@@ -71,7 +71,7 @@ class _Mortal(Source):
     """A way to the source whose program is killed when it has brought so many pages."""
 
     def __init__(self, source: Source, pages: int) -> None:
-        self.asking, self.lists, self._left = source.asking, source.lists, pages
+        self.session, self.lists, self._left = source.session, source.lists, pages
 
     def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
         for page in super().changed_since(entity, moment):

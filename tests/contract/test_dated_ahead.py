@@ -93,5 +93,5 @@ def test_the_certificate_takes_it_for_no_repeat_of_itself(space: Space) -> None:
     for day in (NOON.date(), (NOON + AHEAD).date()):
         made = certify(sync, window_of(day, day, LISBON, space.clock.now()), space.rules)
         assert made.is_clean
-        assert all(fate == "written" for fate, _ in made.totals.fates)
-    assert made.totals.fates.total() == 1
+        assert all(outcome == "written" for outcome, _ in made.totals.outcomes)
+    assert made.totals.outcomes.total() == 1

@@ -48,7 +48,7 @@ from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.source.limits import Patience, Urgency
 from workers.sync.certificate import certify
 from workers.sync.compare import Scope, compare
-from workers.sync.document import Maker, document_of
+from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext
@@ -292,7 +292,7 @@ def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
     made = certify(sync(aged), window, aged.rules)
     assert list(made.findings) == []
     assert made.is_clean
-    document = document_of(made, Maker("https://example.org", "1", "abc", aged.clock.now()))
+    document = document_of(made, Issuer("https://example.org", "1", "abc", aged.clock.now()))
     assert "Attempts to send are kept for 365 days" in "\n".join(lines_of(document))
 
 

@@ -23,10 +23,16 @@ from tests.contract.reconcile_rig import (
     sync,
 )
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
-from workers.sync.compare import Compared, Comparison, Difference, Scope, Way
+from workers.sync.compare import Compared, Comparison, Difference, DifferenceKind, Scope
 from workers.sync.listing import ListRow
 from workers.sync.poll import poll_all
-from workers.sync.reconcile import MOST_GONE, How, bring_in, is_nightly_due, nightly
+from workers.sync.reconcile import (
+    MOST_GONE,
+    ReconcileMode,
+    is_nightly_due,
+    nightly,
+    request_differences,
+)
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 Ids = list[tuple[Entity, int]]
@@ -46,11 +52,11 @@ def space(ledger_engine: Engine, source: ListingSource) -> Space:
     return Space(ledger_engine, rules_of(SHIPPED), source=source)
 
 
-def ids(found: Comparison, way: Way) -> Ids:
+def ids(found: Comparison, way: DifferenceKind) -> Ids:
     return [one.row.ref for one in found.of(way)]
 
 
-def rows(found: Comparison, way: Way) -> list[ListRow]:
+def rows(found: Comparison, way: DifferenceKind) -> list[ListRow]:
     return [one.row for one in found.of(way)]
 
 
@@ -86,16 +92,19 @@ def test_what_nobody_told_us_of_is_missing_and_said_by_name(space: Space) -> Non
     member = space.enrol(1, told=False)
     [done] = space.finish(member, 1, told=False)
     found = compared(space)
-    assert ids(found, Way.MISSING) == [(MEMBER, 9001), (LESSON, done)]
-    told = [(row.person, row.course, row.references.course_id) for row in rows(found, Way.MISSING)]
+    assert ids(found, DifferenceKind.MISSING) == [(MEMBER, 9001), (LESSON, done)]
+    told = [
+        (row.person, row.course, row.references.course_id)
+        for row in rows(found, DifferenceKind.MISSING)
+    ]
     assert told == [("Ana López", "Freelance Finance", COURSE_ID)] * 2
-    assert found.of(Way.MISSING)[1].row.at == NOON
+    assert found.of(DifferenceKind.MISSING)[1].row.at == NOON
     assert notified(space) == 0
 
 
 def test_what_is_imported_is_decided_on_and_written_to_nobody(space: Space) -> None:
     space.finish(space.enrol(1, told=False), 1, told=False)
-    assert brought(space, How.IMPORT) == 2
+    assert brought(space, ReconcileMode.IMPORT) == 2
     space.later(hours=2)
     assert space.subjects == []
     assert set(space.reasons(EventKind.LESSON_COMPLETED)) == {Reason.IMPORTED}
@@ -104,13 +113,13 @@ def test_what_is_imported_is_decided_on_and_written_to_nobody(space: Space) -> N
 
 def test_what_is_brought_in_to_be_sent_is_written_about(space: Space) -> None:
     space.enrol(1, told=False)
-    assert brought(space, How.SEND) == 1
+    assert brought(space, ReconcileMode.SEND) == 1
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
 def test_only_reporting_asks_for_nothing(space: Space) -> None:
     space.enrol(1, told=False)
-    assert brought(space, How.NOTHING) == 0
+    assert brought(space, ReconcileMode.NOTHING) == 0
     assert notified(space) == 0
 
 
@@ -122,10 +131,14 @@ def test_what_is_gone_there_is_read_by_itself_and_then_known_as_gone(space: Spac
     space.source.lose(LESSON, reopened)
     space.source.lose(MEMBER, leaving.record_id)
     found = compared(space)
-    assert ids(found, Way.GONE) == [(MEMBER, leaving.record_id), (LESSON, reopened), (LESSON, lost)]
-    assert {one.row.person for one in found.of(Way.GONE)} == {"Ana López"}
+    assert ids(found, DifferenceKind.GONE) == [
+        (MEMBER, leaving.record_id),
+        (LESSON, reopened),
+        (LESSON, lost),
+    ]
+    assert {one.row.person for one in found.of(DifferenceKind.GONE)} == {"Ana López"}
     assert happened(space, EventKind.UNENROLLED, EventKind.LESSON_REOPENED) == []
-    brought(space, How.IMPORT)
+    brought(space, ReconcileMode.IMPORT)
     assert happened(space, EventKind.UNENROLLED) == [leaving.record_id]
     assert staying.record_id in happened(space, EventKind.LESSON_REOPENED)
     assert not compared(space).differs
@@ -143,7 +156,7 @@ def test_what_a_short_list_leaves_out_stays_known(space: Space, source: ListingS
     space.enrol(2)
     space.work()
     source.unlisted = {member.record_id}
-    assert brought(space, How.IMPORT) == 1
+    assert brought(space, ReconcileMode.IMPORT) == 1
     assert happened(space, EventKind.UNENROLLED) == []
     source.unlisted = set()
     assert not compared(space).differs
@@ -161,8 +174,8 @@ def test_a_list_that_is_not_as_long_as_it_says_makes_nothing_gone(
     source.say_total(MEMBER, stated or 0)
     found = compared(space)
     assert found.doubt is not None
-    assert ids(found, Way.GONE) == []
-    assert compared(space, Scope(accept_gone=True)).of(Way.GONE) == []
+    assert ids(found, DifferenceKind.GONE) == []
+    assert compared(space, Scope(accept_gone=True)).of(DifferenceKind.GONE) == []
 
 
 def test_much_that_is_missing_at_once_is_only_reported(space: Space, source: ListingSource) -> None:
@@ -172,27 +185,28 @@ def test_much_that_is_missing_at_once_is_only_reported(space: Space, source: Lis
     assert found.differs
     assert "Of 24 enrolments here, 11 are not on the list" in (found.doubt or "")
     assert "--accept-gone" in (found.doubt or "")
-    assert found.of(Way.GONE) == []
-    assert len(compared(space, Scope(accept_gone=True)).of(Way.GONE)) == 11
+    assert found.of(DifferenceKind.GONE) == []
+    assert len(compared(space, Scope(accept_gone=True)).of(DifferenceKind.GONE)) == 11
     source.unlisted = {one.record_id for one in members[:10]}
-    assert len(compared(space).of(Way.GONE)) == 10
+    assert len(compared(space).of(DifferenceKind.GONE)) == 10
 
 
 def test_an_empty_list_makes_nothing_gone(space: Space, source: ListingSource) -> None:
     crowd(space, 2)
     source.unlisted = {9001, 9002}
     found = compared(space)
-    assert found.of(Way.GONE) == []
+    assert found.of(DifferenceKind.GONE) == []
     assert "is empty and 2 are known here" in (found.doubt or "")
-    assert len(compared(space, Scope(accept_gone=True)).of(Way.GONE)) == 2
+    assert len(compared(space, Scope(accept_gone=True)).of(DifferenceKind.GONE)) == 2
 
 
 def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -> None:
     gone = tuple(
-        Difference(Way.GONE, ListRow(MEMBER, number, NOON)) for number in range(1, MOST_GONE + 2)
+        Difference(DifferenceKind.GONE, ListRow(MEMBER, number, NOON))
+        for number in range(1, MOST_GONE + 2)
     )
     found = Comparison(Scope(accept_gone=True), (Compared(MEMBER, 1, 5_000, 0, 0, gone),))
-    assert bring_in(sync(space), found, How.IMPORT) == MOST_GONE
+    assert request_differences(sync(space), found, ReconcileMode.IMPORT) == MOST_GONE
     assert notified(space) == MOST_GONE
 
 
@@ -215,9 +229,9 @@ def test_a_row_that_slips_between_two_pages_is_not_gone(
 
     source.between = first_one_changes
     found = compared(space)
-    assert found.of(Way.GONE) == []
+    assert found.of(DifferenceKind.GONE) == []
     assert found.doubt is not None
-    assert ids(found, Way.DIFFERENT) == [(MEMBER, 9001)]
+    assert ids(found, DifferenceKind.DIFFERENT) == [(MEMBER, 9001)]
 
 
 def test_a_row_that_comes_twice_is_judged_as_it_came_last(
@@ -237,7 +251,7 @@ def test_a_row_that_comes_twice_is_judged_as_it_came_last(
         space.work()
 
     source.between = read_meanwhile
-    assert compared(space).of(Way.DIFFERENT) == []
+    assert compared(space).of(DifferenceKind.DIFFERENT) == []
 
 
 def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
@@ -259,7 +273,7 @@ def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
 
     source.between = one_comes_and_one_slips
     found = compared(space)
-    assert found.of(Way.GONE) == []
+    assert found.of(DifferenceKind.GONE) == []
     assert "says it has 6 rows and 5 came" in (found.doubt or "")
 
 
@@ -274,7 +288,7 @@ def test_what_is_told_while_the_list_is_read_does_not_look_gone(space: Space) ->
         space.source.lose(MEMBER, late.record_id)  # the list does not show it yet
 
     space.source.when_asked("changed_since CourseMember", told_meanwhile)
-    assert compared(space).of(Way.GONE) == []
+    assert compared(space).of(DifferenceKind.GONE) == []
 
 
 def test_what_is_gone_and_about_to_be_read_in_any_case_is_only_counted(space: Space) -> None:
@@ -284,7 +298,7 @@ def test_what_is_gone_and_about_to_be_read_in_any_case_is_only_counted(space: Sp
     space.source.lose(MEMBER, 9001)
     space.tell(MEMBER, 9001)
     found = compared(space)
-    assert found.of(Way.GONE) == []
+    assert found.of(DifferenceKind.GONE) == []
     assert found.kinds[0].under_way == 1
 
 
@@ -308,8 +322,8 @@ def test_another_version_than_was_decided_on_is_different(space: Space) -> None:
     space.work()
     space.clock.time += timedelta(minutes=5)
     space.source.have(MEMBER, replace(member, updated_at=space.clock.now(), blocked=True))
-    assert ids(compared(space), Way.DIFFERENT) == [(MEMBER, 9001)]
-    brought(space, How.IMPORT)
+    assert ids(compared(space), DifferenceKind.DIFFERENT) == [(MEMBER, 9001)]
+    brought(space, ReconcileMode.IMPORT)
     assert not compared(space).differs
 
 
@@ -320,7 +334,7 @@ def test_a_partial_row_whose_key_differs_is_different(space: Space, source: List
         connection.execute(update(records).where(records.c.record_id == done).values(lesson_id=2))
     row_leaves_out(source, LESSON, "UpdatedOn")
     found = compared(space)
-    assert ids(found, Way.DIFFERENT) == [(LESSON, done)]
+    assert ids(found, DifferenceKind.DIFFERENT) == [(LESSON, done)]
     with writing(space.engine) as connection:
         connection.execute(update(records).where(records.c.record_id == done).values(lesson_id=1))
     assert not compared(space).differs
@@ -350,17 +364,17 @@ def test_a_record_that_could_not_be_read_is_missing_for_that_reason(space: Space
     space.enrol(1)
     space.source.break_record(MEMBER, 9001)
     space.work()
-    assert [(one.way, one.reason) for one in compared(space).of(Way.MISSING)] == [
-        (Way.MISSING, Reason.UNREADABLE)
+    assert [(one.way, one.reason) for one in compared(space).of(DifferenceKind.MISSING)] == [
+        (DifferenceKind.MISSING, Reason.UNREADABLE)
     ]
 
 
 def test_a_failed_reading_of_what_a_list_showed_is_not_taken_as_done(space: Space) -> None:
     space.enrol(1, told=False)
     space.source.break_record(MEMBER, 9001)
-    brought(space, How.IMPORT)
+    brought(space, ReconcileMode.IMPORT)
     found = compared(space)
-    assert [(one.row.record_id, one.reason) for one in found.of(Way.MISSING)] == [
+    assert [(one.row.record_id, one.reason) for one in found.of(DifferenceKind.MISSING)] == [
         (9001, Reason.UNREADABLE)
     ]
 
@@ -376,7 +390,7 @@ def test_a_ledger_older_than_our_lists_agrees_with_them(space: Space) -> None:
     space.source.lose(MEMBER, 9001)
     space.enrol(2)
     space.work()
-    assert ids(compared(space, Scope(accept_gone=True)), Way.GONE)[0] == (MEMBER, 9001)
+    assert ids(compared(space, Scope(accept_gone=True)), DifferenceKind.GONE)[0] == (MEMBER, 9001)
 
 
 def test_only_what_changed_since_then_is_compared(space: Space) -> None:
@@ -390,13 +404,13 @@ def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     space.source.lose(LESSON, early)
     space.source.lose(LESSON, gone)
     found = compared(space, Scope(since))
-    assert ids(found, Way.GONE) == [(LESSON, gone)]
+    assert ids(found, DifferenceKind.GONE) == [(LESSON, gone)]
     assert [(kind.rows, kind.known) for kind in found.kinds] == [(1, 1), (1, 2)]
     # The same of what no list ever showed, and was made long before it changed.
     with writing(space.engine) as connection:
         connection.execute(update(records).values(NO_LIST))
         connection.execute(update(records).values(updated_at=space.clock.now()))
-    assert ids(compared(space, Scope(since)), Way.GONE) == [(LESSON, gone)]
+    assert ids(compared(space, Scope(since)), DifferenceKind.GONE) == [(LESSON, gone)]
 
 
 def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:
@@ -406,14 +420,14 @@ def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:
     members = [space.enrol(1, told=False), space.enrol(2, told=False, course_id=other)]
     done = [*space.finish(members[0], 1, told=False), *space.finish(members[1], 11, told=False)]
     found = compared(space, Scope(course_ids=frozenset({other})))
-    assert ids(found, Way.MISSING) == [(MEMBER, 9002), (LESSON, done[1])]
-    brought(space, How.IMPORT)
+    assert ids(found, DifferenceKind.MISSING) == [(MEMBER, 9002), (LESSON, done[1])]
+    brought(space, ReconcileMode.IMPORT)
     for number in done:
         space.source.lose(LESSON, number)
     space.finish(members[0], 2)
     space.work()
     found = compared(space, Scope(NOON, frozenset({other}), accept_gone=True))
-    assert ids(found, Way.GONE) == [(LESSON, done[1])]
+    assert ids(found, DifferenceKind.GONE) == [(LESSON, done[1])]
 
 
 def test_a_finished_lesson_of_nobody_we_know_is_said_to_be_left_out(space: Space) -> None:

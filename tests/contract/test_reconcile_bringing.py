@@ -19,9 +19,9 @@ from tests.builders.records import NOON
 from tests.contract.reconcile_rig import ListingSource, compared, sync
 from tests.contract.study_rig import LESSONS, SHIPPED, Space, rules_of
 from workers.lookup.claim import drain_batch
-from workers.sync.compare import Comparison, Difference, Way
-from workers.sync.listing import ListRow, Search, SearchProgress
-from workers.sync.reconcile import How, bring_in, nightly
+from workers.sync.compare import Comparison, Difference, DifferenceKind
+from workers.sync.listing import Candidates, ListRow, Search
+from workers.sync.reconcile import ReconcileMode, nightly, request_differences
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 PORTION = 500
@@ -50,7 +50,8 @@ def stray(number: int) -> ListRow:
 def with_many_between(found: Comparison) -> Comparison:
     """Let so many others differ that the last lesson comes in another portion than the first."""
     others = tuple(
-        Difference(Way.MISSING, stray(number)) for number in range(70_000, 70_000 + PORTION)
+        Difference(DifferenceKind.MISSING, stray(number))
+        for number in range(70_000, 70_000 + PORTION)
     )
     members, lessons = found.kinds
     first, *rest = lessons.differences
@@ -74,7 +75,7 @@ def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_impor
     def read_some() -> None:
         drain_batch(space.lookup_context)
 
-    bring_in(sync(space), found, How.IMPORT, read_some)
+    request_differences(sync(space), found, ReconcileMode.IMPORT, read_some)
     with reading(space.engine) as connection:
         reasons = connection.scalars(
             select(events.c.reason).where(events.c.kind != EventKind.ENROLLED)
@@ -95,9 +96,9 @@ def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        bring_in(sync(space), found, How.IMPORT, stop_at_the_second)
+        request_differences(sync(space), found, ReconcileMode.IMPORT, stop_at_the_second)
     space.work()
-    assert len(compared(space).of(Way.DIFFERENT)) == len(LESSONS)
+    assert len(compared(space).of(DifferenceKind.DIFFERENT)) == len(LESSONS)
     # Whoever comes first has it read; that nobody is written to about it stays.
     written_before = space.subjects
     assert nightly(sync(space), time.monotonic() + 60)
@@ -128,9 +129,7 @@ def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
     with writing(space.engine) as connection:
         run = begin_check(connection, CheckKind.BACKFILL, None, NOON)
     search = Search(sync(space), (Origin.PERSON,), keep=9, check_id=run.check_id)
-    search.ask_about(
-        SearchProgress(MEMBER, rows(4, 1), every), SearchProgress(LESSON, rows(3, 2), every)
-    )
+    search.request(Candidates(MEMBER, rows(4, 1), every), Candidates(LESSON, rows(3, 2), every))
     with reading(space.engine) as connection:
         asked = connection.execute(
             select(lookups.c.entity, lookups.c.record_id).order_by(lookups.c.id)

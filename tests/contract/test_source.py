@@ -134,12 +134,12 @@ def test_a_wish_to_slow_down_carries_its_seconds(
 
 
 def test_our_own_limits_are_no_wish_of_the_source(line: Line, member_id: int) -> None:
-    class Spent(OpenGate):
+    class Usage(OpenGate):
         def take(self, patience: Patience) -> None:
             super().take(patience)
             raise SourceThrottled("our own limits", retry_after_s=40)
 
-    line.gate = Spent()
+    line.gate = Usage()
     with pytest.raises(SourceThrottled):
         line.source().fetch(Entity.COURSE_MEMBER, member_id)
     assert (line.gate.taken, line.gate.calms) == (1, [])

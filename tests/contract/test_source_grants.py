@@ -219,7 +219,7 @@ def test_when_the_source_is_out_of_reach_nothing_is_forgotten(
 def test_without_a_password_a_kept_sign_in_goes_on_by_refreshing(
     tokens: Make, server: SigningIn, clock: HandClock
 ) -> None:
-    tokens(USER).sign_in_anew("typed", "123456")
+    tokens(USER).sign_in_with("typed", "123456")
     for user in (None, NOBODY, Credentials("api@example.org", None)):
         clock.move(8 * A_DAY_S)
         tokens(user).current()
@@ -239,14 +239,14 @@ def test_with_neither_password_nor_sign_in_nobody_is_asked(
 def test_without_a_password_a_sign_in_that_ended_asks_for_a_person(
     tokens: Make, server: SigningIn, clock: HandClock
 ) -> None:
-    tokens(USER).sign_in_anew("typed", "123456")
+    tokens(USER).sign_in_with("typed", "123456")
     clock.move(8 * A_DAY_S)
     server.answers = [(400, INVALID)]
     for _ in range(3):
         with pytest.raises(SourceRefused, match="run `coursebell login`"):
             tokens(NOBODY).current()
     assert server.kinds() == ["password", "refresh_token"]
-    tokens(USER).sign_in_anew("typed", "654321")
+    tokens(USER).sign_in_with("typed", "654321")
     assert tokens(NOBODY).current().access_token == "access-3"
     clock.move(15 * A_DAY_S)
     with pytest.raises(SourceRefused, match="has ended: run `coursebell login`"):
@@ -257,7 +257,7 @@ def test_without_a_password_a_sign_in_that_ended_asks_for_a_person(
 def test_a_refusal_of_another_kind_does_not_cost_a_person_their_sign_in(
     tokens: Make, server: SigningIn, clock: HandClock, engine: Engine
 ) -> None:
-    tokens(USER).sign_in_anew("typed", "123456")
+    tokens(USER).sign_in_with("typed", "123456")
     clock.move(8 * A_DAY_S)
     server.answers = [(403, {"Message": "for a while"})]
     for _ in range(2):
@@ -329,7 +329,7 @@ def test_a_code_that_is_refused_is_no_reason_to_try_again(
 def test_what_a_person_typed_is_sent_and_the_settings_are_not(
     tokens: Make, server: SigningIn
 ) -> None:
-    tokens(WITH_KEY).sign_in_anew("typed", "123456")
+    tokens(WITH_KEY).sign_in_with("typed", "123456")
     [asked] = server.asked
     assert (asked.form["password"], asked.form["totp"]) == ("typed", "123456")
 
@@ -340,7 +340,7 @@ def test_a_person_may_sign_in_while_others_may_not_ask(
     server.answers = [(400, INVALID)]
     with pytest.raises(InvalidGrant):
         tokens(USER).current()
-    tokens(USER).sign_in_anew("typed", None)
+    tokens(USER).sign_in_with("typed", None)
     assert "totp" not in server.asked[1].form
     assert kept(engine).refused_until is None
     assert tokens(USER).current().access_token == "access-2"
@@ -353,7 +353,7 @@ def test_a_person_who_mistypes_ends_nothing(
     before = kept(engine)
     server.answers = [(400, INVALID)]
     with pytest.raises(InvalidGrant):
-        tokens(USER).sign_in_anew("typed", "123456")
+        tokens(USER).sign_in_with("typed", "123456")
     assert kept(engine) == before
     assert tokens(USER).current() == before
     assert len(server.asked) == 2
@@ -364,7 +364,7 @@ def test_who_holds_an_older_token_takes_the_one_a_person_has_just_got(
 ) -> None:
     ours = tokens(USER)
     refused = ours.current()
-    tokens(USER).sign_in_anew("typed", "123456")
+    tokens(USER).sign_in_with("typed", "123456")
     # Ours was ended by that, a moment after we got it.
     assert ours.current(refused_version=refused.version).access_token == "access-2"
     assert len(server.asked) == 2
@@ -375,7 +375,7 @@ def test_people_and_workers_who_sign_in_at_once_do_so_one_after_the_other(
 ) -> None:
     def one(number: int) -> int:
         ours = tokens(USER)
-        return (ours.sign_in_anew("typed", "1") if number % 2 else ours.current()).version
+        return (ours.sign_in_with("typed", "1") if number % 2 else ours.current()).version
 
     versions = at_once(6, one)
     assert max(versions) == kept(engine).version == len(server.asked)
@@ -392,7 +392,7 @@ def test_no_password_code_key_or_token_is_in_any_text_or_log(
             tokens(WITH_KEY).current()
         texts += traceback.format_exception(caught.value)
         with pytest.raises(SourceRefused) as caught:
-            tokens(WITH_KEY).sign_in_anew("typed word", "918273")
+            tokens(WITH_KEY).sign_in_with("typed word", "918273")
         texts += traceback.format_exception(caught.value)
     sent = {
         value
@@ -454,6 +454,6 @@ def test_a_sign_in_by_hand_only_reads_while_another_process_signs_in(
             clock.move(121)  # the lease ends meanwhile
 
     event.listen(engine, "begin", note)
-    assert tokens(NOBODY).sign_in_anew("correct horse", None).access_token == "access-1"
+    assert tokens(NOBODY).sign_in_with("correct horse", None).access_token == "access-1"
     event.remove(engine, "begin", note)
     assert begun[:4] == [False, False, False, True]

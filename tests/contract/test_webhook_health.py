@@ -39,8 +39,13 @@ from tests.sandbox.sandbox_rig import (
     until,
 )
 from workers.source.client import Source, Sources
-from workers.source.webhooks import Came
-from workers.sync.backfill import BackfillUnfinished, BaselineAwaited, backfill_gap, backfill_window
+from workers.source.webhooks import SwitchOutcome
+from workers.sync.backfill import (
+    BackfillUnfinished,
+    BaselineUnfinished,
+    backfill_gap,
+    backfill_window,
+)
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext
 from workers.sync.webhook_state import Report
@@ -70,7 +75,7 @@ class Watchman:
     sources: Sources
     asked: list[Asked] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
-    trouble: SourceUnavailable | BackfillUnfinished | BaselineAwaited | None = None
+    trouble: SourceUnavailable | BackfillUnfinished | BaselineUnfinished | None = None
 
     def health(self, *, may_switch_on: bool = True, **other: Any) -> WebhookHealth:  # noqa: ANN401 - any field
         given = {
@@ -591,7 +596,7 @@ def test_a_person_may_switch_one_on_and_what_was_missed_is_asked_for(watchman: W
     first_end = watchman.clock.now()
     watchman.clock.move(600)
     done = watchman.enable(MEMBERS)
-    assert done.switched.came is Came.ON
+    assert done.switched.outcome is SwitchOutcome.ON
     assert (done.since, done.asked_for) == (first_end - MARGIN, 3)
     assert watchman.hook()["Active"] is True
     assert watchman.alarms() == []
@@ -605,11 +610,11 @@ def test_a_person_may_not_switch_on_what_is_not_ours(watchman: Watchman) -> None
         for row in watchman.sandbox.get(HOOKS).json()["Records"]
         if row["Id"] not in {MEMBERS, COMPLETIONS}
     )
-    assert watchman.enable(foreign).switched.came is Came.NOT_OURS
+    assert watchman.enable(foreign).switched.outcome is SwitchOutcome.NOT_OURS
     watchman.change(foreign, Active=False)
-    assert watchman.enable(foreign).switched.came is Came.NOT_OURS
-    assert watchman.enable(7).switched.came is Came.NOT_THERE
-    assert watchman.enable(MEMBERS).switched.came is Came.ALREADY
+    assert watchman.enable(foreign).switched.outcome is SwitchOutcome.NOT_OURS
+    assert watchman.enable(7).switched.outcome is SwitchOutcome.NOT_THERE
+    assert watchman.enable(MEMBERS).switched.outcome is SwitchOutcome.ALREADY
     assert watchman.writes() == 0
 
 

@@ -110,12 +110,12 @@ def test_a_token_that_was_ended_is_replaced_once_and_the_write_is_done(
     line: Line, sandbox: Running
 ) -> None:
     source = line.source()
-    assert read_webhook(source.asking, 7) is None
+    assert read_webhook(source.session, 7) is None
     line.clock.move(600)  # a token that is quite new would not be replaced
     answer(sandbox, HOOKS, 401, times=1)
-    record_id = create_webhook(source.asking, WISH)
+    record_id = create_webhook(source.session, WISH)
     assert record_id is not None
-    hook = read_webhook(source.asking, record_id)
+    hook = read_webhook(source.session, record_id)
     assert hook is not None
     assert (hook["URL"], hook["Active"]) == (WISH.url, True)
     assert (writes(sandbox), grants(sandbox)) == (2, 2)
@@ -123,25 +123,25 @@ def test_a_token_that_was_ended_is_replaced_once_and_the_write_is_done(
 
 def test_a_missing_right_to_write_takes_nothing_from_reading(line: Line, sandbox: Running) -> None:
     source = line.source()
-    assert read_webhook(source.asking, 7) is None
+    assert read_webhook(source.session, 7) is None
     line.clock.move(600)
     sandbox.post("/sandbox/misbehaviours", name="missing-right", entity="WebHook", way="create")
     for _ in range(2):
         with pytest.raises(WriteDenied, match="WebHook-Create"):
-            create_webhook(source.asking, WISH)
+            create_webhook(source.session, WISH)
     # The second time no other sign-in is tried for it.
     assert grants(sandbox) == 2
     # A token that is ended then is replaced for who reads, as before.
     line.clock.move(600)
     answer(sandbox, f"{HOOKS}/7", 401, times=1)
-    assert read_webhook(source.asking, 7) is None
+    assert read_webhook(source.session, 7) is None
     assert grants(sandbox) == 3
 
 
 def test_nobody_writes_while_the_source_wants_quiet(line: Line, sandbox: Running) -> None:
     answer(sandbox, HOOKS, 409, headers={"Retry-After": "7"})
     with pytest.raises(SourceThrottled):
-        create_webhook(line.source().asking, WISH)
+        create_webhook(line.source().session, WISH)
     assert line.gate.calms == [7.0]
     assert writes(sandbox) == 1
 
@@ -152,5 +152,5 @@ def test_an_answer_that_does_not_say_that_it_was_done_is_a_refusal(
 ) -> None:
     answer(sandbox, HOOKS, status, body=body)
     with pytest.raises(SourceRefused):
-        create_webhook(source.asking, WISH)
+        create_webhook(source.session, WISH)
     assert writes(sandbox) == 1

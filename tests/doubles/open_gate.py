@@ -15,6 +15,6 @@ class OpenGate:
         patience.keep()
         self.taken += 1
 
-    def calm(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Remember for how long the source wanted quiet; nobody is held back."""
         self.calms.append(seconds)

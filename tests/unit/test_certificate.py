@@ -24,7 +24,7 @@ from workers.sync.audit import missing_trace
 from workers.sync.certificate import Certificate, assemble
 from workers.sync.document import (
     KIND,
-    Maker,
+    Issuer,
     Verdict,
     canonical,
     document_of,
@@ -32,9 +32,9 @@ from workers.sync.document import (
     signed_page,
     verify,
 )
-from workers.sync.evidence import Evidence, Stock, Window, listed_in
-from workers.sync.fates import Fate, Kind
+from workers.sync.evidence import Evidence, LedgerCounts, Window, listed_in
 from workers.sync.listing import ListRow, Member, Names, Place
+from workers.sync.row_outcomes import FindingKind, RowOutcome
 
 WINDOW = Window(
     date(2026, 3, 3),
@@ -136,138 +136,143 @@ def certified(rows: list[ListRow], here: Evidence) -> Certificate:
     """Assemble what a source and a database count like that."""
     stated = {entity: sum(row.entity is entity for row in rows) for entity in FOLLOWED}
     read = [one.stored for one in here.known.values() if one.stored and one.stored.gone_at is None]
-    stock = Stock(
+    counts = LedgerCounts(
         {entity: sum(one.entity is entity for one in read) for entity in FOLLOWED},
         len(here.events),
         len(here.effects),
     )
-    return assemble(rows, replace(here, stated=stated, stock=stock))
+    return assemble(rows, replace(here, stated=stated, counts=counts))
 
 
-FATES: dict[str, tuple[Evidence, Fate, str | None, Kind | None]] = {
-    "written": (here_with(happened(), effect("done")), Fate.WRITTEN, None, None),
-    "planned": (here_with(happened(), effect("planned")), Fate.WAITING, None, None),
+OUTCOMES: dict[str, tuple[Evidence, RowOutcome, str | None, FindingKind | None]] = {
+    "written": (here_with(happened(), effect("done")), RowOutcome.WRITTEN, None, None),
+    "planned": (here_with(happened(), effect("planned")), RowOutcome.WAITING, None, None),
     "waiting": (
         here_with(happened(), effect("waiting", "quiet-hours")),
-        Fate.WAITING,
+        RowOutcome.WAITING,
         "quiet-hours",
         None,
     ),
-    "held": (here_with(happened(), effect("held", "too-old")), Fate.HELD, "too-old", None),
+    "held": (here_with(happened(), effect("held", "too-old")), RowOutcome.HELD, "too-old", None),
     "skipped": (
         here_with(happened(), effect("skipped", "no-email")),
-        Fate.SKIPPED,
+        RowOutcome.SKIPPED,
         "no-email",
         None,
     ),
     "failed": (
         here_with(happened(), effect("failed", "mail-rejected")),
-        Fate.FAILED,
+        RowOutcome.FAILED,
         "mail-rejected",
         None,
     ),
     "unknown": (
         here_with(happened(), effect("unknown", "handover-unknown")),
-        Fate.UNKNOWN,
+        RowOutcome.UNKNOWN,
         "handover-unknown",
         None,
     ),
-    "no email": (here_with(happened(reason="kind-off")), Fate.UNWRITTEN, "kind-off", None),
+    "no email": (here_with(happened(reason="kind-off")), RowOutcome.UNWRITTEN, "kind-off", None),
     "request": (
         here_with(
             happened(enrolment_requested_key(MEMBER.record_id), "not-approved"),
             member=replace(MEMBER, approved=False),
         ),
-        Fate.UNWRITTEN,
+        RowOutcome.UNWRITTEN,
         "not-approved",
         None,
     ),
     "enrolled again": (
         here_with(happened(reason="kind-off", course_member_id=8)),
-        Fate.REPEAT,
+        RowOutcome.REPEAT,
         "duplicate",
-        Kind.NO_RECORD,
+        FindingKind.NO_RECORD,
     ),
-    "blocked": (here_with(member=replace(MEMBER, blocked=True)), Fate.NO_EVENT, "blocked", None),
-    "due": (knowing(lookup=LookupStatus("due")), Fate.OPEN, "due", None),
+    "blocked": (
+        here_with(member=replace(MEMBER, blocked=True)),
+        RowOutcome.NO_EVENT,
+        "blocked",
+        None,
+    ),
+    "due": (knowing(lookup=LookupStatus("due")), RowOutcome.OPEN, "due", None),
     "source down": (
         knowing(lookup=LookupStatus("waiting", "nexudus-down")),
-        Fate.OPEN,
+        RowOutcome.OPEN,
         "nexudus-down",
         None,
     ),
     "not readable": (
         knowing(lookup=LookupStatus("failed", "unreadable")),
-        Fate.OPEN,
+        RowOutcome.OPEN,
         "unreadable",
-        Kind.UNREADABLE,
+        FindingKind.UNREADABLE,
     ),
     "before we began": (
         knowing(seen=SeenState("before-start", references=ELSEWHERE)),
-        Fate.SEEN,
+        RowOutcome.SEEN,
         "before-start",
         None,
     ),
     "gone since": (
         knowing(stored(MEMBER, LATER + timedelta(seconds=1), is_decided=False)),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.NO_EVENT,
+        FindingKind.NO_EVENT,
     ),
     "gone here": (
         knowing(stored(MEMBER, NOON)),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.MISSING_HERE,
+        FindingKind.MISSING_HERE,
     ),
-    "never heard of": (HERE, Fate.UNACCOUNTED, None, Kind.MISSING_HERE),
+    "never heard of": (HERE, RowOutcome.UNACCOUNTED, None, FindingKind.MISSING_HERE),
     "read before and now missing": (
         knowing(lookup=LookupStatus("done"), seen=SeenState("imported", references=ELSEWHERE)),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.MISSING_HERE,
+        FindingKind.MISSING_HERE,
     ),
     "seen by lists, and no more": (
         knowing(seen=SeenState(references=ELSEWHERE)),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.MISSING_HERE,
+        FindingKind.MISSING_HERE,
     ),
-    "no event": (here_with(), Fate.UNACCOUNTED, None, Kind.NO_EVENT),
+    "no event": (here_with(), RowOutcome.UNACCOUNTED, None, FindingKind.NO_EVENT),
     "being decided": (
         here_with(lookup=LookupStatus("leased", None)),
-        Fate.OPEN,
+        RowOutcome.OPEN,
         "due",
         None,
     ),
     "another person": (
         here_with(happened(), effect("done"), member=replace(MEMBER, coworker_id=9)),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.OTHER_KEYS,
+        FindingKind.OTHER_KEYS,
     ),
-    "no outcome": (here_with(happened()), Fate.UNACCOUNTED, None, Kind.NO_OUTCOME),
+    "no outcome": (here_with(happened()), RowOutcome.UNACCOUNTED, None, FindingKind.NO_OUTCOME),
     "no action": (
         replace(here_with(happened()), links=frozenset({Link(1, 5)})),
-        Fate.UNACCOUNTED,
+        RowOutcome.UNACCOUNTED,
         None,
-        Kind.NO_ACTION,
+        FindingKind.NO_ACTION,
     ),
 }
 
 
-@pytest.mark.parametrize("name", FATES)
+@pytest.mark.parametrize("name", OUTCOMES)
 def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None:
-    here, fate, reason, kind = FATES[name]
+    here, outcome, reason, kind = OUTCOMES[name]
     made = certified([ROW], here)
-    assert dict(made.totals.fates) == {(fate, reason): 1}
+    assert dict(made.totals.outcomes) == {(outcome, reason): 1}
     assert [one.kind for one in made.findings] == ([] if kind is None else [kind])
-    assert made.closes is (fate is not Fate.UNACCOUNTED)
+    assert made.closes is (outcome is not RowOutcome.UNACCOUNTED)
     assert made.is_clean is (kind is None)
 
 
 def test_the_table_has_every_fate() -> None:
-    assert {fate for _, fate, _, _ in FATES.values()} == set(Fate)
+    assert {outcome for _, outcome, _, _ in OUTCOMES.values()} == set(RowOutcome)
 
 
 def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
@@ -294,9 +299,9 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
     )
     made = certified(rows, here)
     assert made.is_clean
-    assert dict(made.totals.fates) == {
-        (Fate.UNWRITTEN, "kind-off"): 1,
-        (Fate.REPEAT, "duplicate"): 1,
+    assert dict(made.totals.outcomes) == {
+        (RowOutcome.UNWRITTEN, "kind-off"): 1,
+        (RowOutcome.REPEAT, "duplicate"): 1,
     }
     without = certified(rows, replace(here, events={}))
     assert [one.record_id for one in without.findings] == [1], "the repeat is not told too"
@@ -330,18 +335,18 @@ def test_attempts_that_were_deleted_for_their_age_are_not_missed() -> None:
     a_year_later = replace(here_with(happened(), old), began_at=NOON + timedelta(days=366))
     made = certified([ROW], a_year_later)
     assert made.is_clean
-    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))
     said = "for emails planned before 2026-03-04 12:00:00 UTC only the outcome was checked"
     assert said in "\n".join(lines_of(document))
     assert said in page_of(signed(document, KEY))
     newer = document_of(
-        certified([ROW], replace(a_year_later, began_at=LATER)), Maker("", "1", "abc", NOON)
+        certified([ROW], replace(a_year_later, began_at=LATER)), Issuer("", "1", "abc", NOON)
     )
     assert "Attempts to send" not in "\n".join(lines_of(newer)) + page_of(signed(newer, KEY))
 
 
 def a_certificate() -> Certificate:
-    return certified([ROW], FATES["never heard of"][0])
+    return certified([ROW], OUTCOMES["never heard of"][0])
 
 
 FINE = here_with(happened(), effect("done"))
@@ -351,15 +356,17 @@ MISCOUNTED: dict[str, tuple[Evidence, str]] = {
         "enrolments at Nexudus: 2 counted, 1 in the tables",
     ),
     "a record": (
-        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}, 1, 1)),
+        replace(
+            FINE, counts=LedgerCounts({Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}, 1, 1)
+        ),
         "finished lessons here: 1 counted, 0 in the tables",
     ),
     "an event": (
-        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1}, 2, 1)),
+        replace(FINE, counts=LedgerCounts({Entity.COURSE_MEMBER: 1}, 2, 1)),
         "events here: 2 counted, 1 in the tables",
     ),
     "an email": (
-        replace(FINE, stock=Stock({Entity.COURSE_MEMBER: 1}, 1, 3)),
+        replace(FINE, counts=LedgerCounts({Entity.COURSE_MEMBER: 1}, 1, 3)),
         "emails here: 3 counted, 1 in the tables",
     ),
 }
@@ -375,11 +382,11 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
     if not here.stated:
         here = replace(here, stated={Entity.COURSE_MEMBER: 1})
     else:
-        here = replace(here, stock=Stock({Entity.COURSE_MEMBER: 1}, 1, 1))
+        here = replace(here, counts=LedgerCounts({Entity.COURSE_MEMBER: 1}, 1, 1))
     made = assemble([ROW], here)
     assert list(made.findings) == []
     assert not made.is_clean
-    document = signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY)
+    document = signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY)
     sentence = f"The sums do not close ({said})."
     assert list(lines_of(document))[-1] == f"Differences: none. {sentence}"
     assert sentence in page_of(document)
@@ -389,11 +396,11 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
 def test_a_record_that_the_source_lists_on_another_day_leaves_the_sums_closed() -> None:
     elsewhere = replace(MEMBER, created_at=NOON - timedelta(days=1))
     row_of_today = replace(FINE, known={REF: KnownRecord(stored=stored(elsewhere))})
-    stock = Stock({}, 1, 1)
+    counts = LedgerCounts({}, 1, 1)
     rows = {Entity.COURSE_MEMBER: 1}
-    assert assemble([ROW], replace(row_of_today, stated=rows, stock=stock)).closes
-    stock = Stock({Entity.COURSE_MEMBER: 1}, 1, 1)
-    assert assemble([], replace(FINE, stock=stock)).closes
+    assert assemble([ROW], replace(row_of_today, stated=rows, counts=counts)).closes
+    counts = LedgerCounts({Entity.COURSE_MEMBER: 1}, 1, 1)
+    assert assemble([], replace(FINE, counts=counts)).closes
 
 
 @pytest.mark.parametrize("width", [None, 200, 80, 40])
@@ -401,7 +408,7 @@ def test_tables_are_as_wide_as_the_terminal_and_leave_out_nothing_but_zeros(
     width: int | None,
 ) -> None:
     made = certified([ROW], FINE)
-    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))
     text = list(lines_of(document, width))
     table = [line for line in text if line.startswith(("  day", "  all days", "  2026-"))]
     heads = {head for line in table if line.startswith("  day") for head in HEADS if head in line}
@@ -417,7 +424,7 @@ def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
     before = replace(effect("done"), happened_at=NOON - timedelta(days=1))
     made = certified([ROW], here_with(happened(), before))
     assert made.carried_over == 1
-    document = document_of(made, Maker("https://example.org", "1", "abc", NOON))
+    document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))
     text = "\n".join(lines_of(document))
     assert "Emails about these days that are counted on other days: 1" in text
     assert "1 about these days\nis counted on other days" in page_of(signed(document, KEY))
@@ -425,13 +432,13 @@ def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
 
 def test_an_email_that_waits_for_its_time_alone_is_told_as_planned() -> None:
     made = certified([ROW], here_with(happened(), effect("planned")))
-    document = signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY)
+    document = signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY)
     assert document["reasons"] == {"planned": {"rows": 1, "events": 1, "emails": 1}}
     assert "Its email is sent when its time has come" in page_of(document)
 
 
 def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:
-    maker = Maker("https://spaces.example.org", "1", "abc", NOON)
+    maker = Issuer("https://spaces.example.org", "1", "abc", NOON)
     document = document_of(a_certificate(), maker)
     assert canonical(document) == canonical(document_of(a_certificate(), maker))
     whole = signed(document, KEY)
@@ -467,7 +474,7 @@ def test_other_peoples_text_is_only_text_on_the_page() -> None:
         [replace(ROW, person=name)],
         replace(HERE, names=Names(courses={1234: Place(name, 1, name)})),
     )
-    page = page_of(signed(document_of(made, Maker("https://example.org", "1", "abc", NOON)), KEY))
+    page = page_of(signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "ana@example.org" not in page

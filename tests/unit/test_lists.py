@@ -34,7 +34,7 @@ class Table:
         self.says_next: bool | None = None
         self.between: Callable[[], None] = lambda: None  # happens after each answer
 
-    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+    def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
         assert path == "content/coursemembers"
         self.asked.append(dict(query))
         rows = self.rows
@@ -83,7 +83,7 @@ def test_completions_are_asked_for_by_their_creation() -> None:
     asked: list[Mapping[str, str]] = []
 
     class Empty:
-        def ask(self, path: str, query: Mapping[str, str]) -> object:
+        def get_json(self, path: str, query: Mapping[str, str]) -> object:
             assert path == "content/coursecompletedlessons"
             asked.append(query)
             return {"Records": [], "HasNextPage": False}
@@ -254,7 +254,7 @@ def test_a_row_without_its_time_comes_with_that_of_its_neighbour(odd: object) ->
         def __init__(self, *rows: Row) -> None:
             self.rows = list(rows)
 
-        def ask(self, path: str, query: Mapping[str, str]) -> object:
+        def get_json(self, path: str, query: Mapping[str, str]) -> object:
             assert path
             assert query
             return {"Records": self.rows, "HasNextPage": False, "TotalItems": len(self.rows)}
@@ -277,7 +277,7 @@ def test_a_row_without_its_time_comes_with_that_of_its_neighbour(odd: object) ->
 
 def test_a_list_that_is_missing_is_no_empty_list() -> None:
     class Nowhere:
-        def ask(self, path: str, query: Mapping[str, str]) -> Missing:
+        def get_json(self, path: str, query: Mapping[str, str]) -> Missing:
             assert path
             assert query
             return Missing(certain=True)

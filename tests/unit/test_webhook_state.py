@@ -13,8 +13,8 @@ from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import WebHook
 from workers.source.answers import Missing
 from workers.source.webhooks import (
-    Came,
     NewHook,
+    SwitchOutcome,
     address_for,
     calls_us,
     create_webhook,
@@ -23,7 +23,14 @@ from workers.source.webhooks import (
     switch_on,
     webhook_actions,
 )
-from workers.sync.webhook_state import MARGIN, SHOWN_FOR, cover, is_settled, seen, silenced
+from workers.sync.webhook_state import (
+    MARGIN,
+    SHOWN_FOR,
+    is_settled,
+    request_missed,
+    seen,
+    with_alarm,
+)
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BEFORE = NOW - timedelta(minutes=10)
@@ -126,16 +133,16 @@ def test_an_alarm_is_raised_once_and_its_window_never_moves() -> None:
     first = seen(None, off(last_trigger_at=BEFORE), BEFORE)
     later = seen(first, off(last_trigger_at=NOW), NOW)
     assert later.alarm == first.alarm
-    gone = silenced(later, SilenceCause.GONE, NOW, NOW)
+    gone = with_alarm(later, SilenceCause.GONE, NOW, NOW)
     assert gone.alarm is not None
     assert first.alarm is not None
     assert gone.alarm == replace(first.alarm, silence=SilenceCause.GONE)
 
 
 def test_one_that_is_gone_is_shown_a_week_or_until_it_has_a_successor() -> None:
-    known = silenced(seen(None, HOOK, BEFORE), SilenceCause.GONE, NOW, NOW)
+    known = with_alarm(seen(None, HOOK, BEFORE), SilenceCause.GONE, NOW, NOW)
     assert not is_settled(known, [known], NOW + SHOWN_FOR)  # nobody asked for what was missed yet
-    covered, _, _ = cover(known, lambda *_: 2, NOW)
+    covered, _, _ = request_missed(known, lambda *_: 2, NOW)
     assert not is_settled(covered, [covered], NOW)
     assert is_settled(covered, [covered], NOW + SHOWN_FOR)
     successor = seen(None, replace(HOOK, record_id=8), NOW)
@@ -153,8 +160,8 @@ def test_what_was_asked_for_before_is_not_asked_for_again() -> None:
         return 2
 
     known = seen(None, off(last_trigger_at=BEFORE), BEFORE)
-    once, _, _ = cover(known, backfill, NOW)
-    twice, asked_for, trouble = cover(once, backfill, NOW + timedelta(hours=1))
+    once, _, _ = request_missed(known, backfill, NOW)
+    twice, asked_for, trouble = request_missed(once, backfill, NOW + timedelta(hours=1))
     assert asked == [
         (BEFORE - MARGIN, NOW + MARGIN),
         (NOW - MARGIN, NOW + timedelta(hours=1) + MARGIN),
@@ -162,13 +169,13 @@ def test_what_was_asked_for_before_is_not_asked_for_again() -> None:
     assert (asked_for, trouble) == (2, None)
     assert twice.alarm is not None
     assert twice.alarm.asked_for == 4
-    assert cover(replace(known, alarm=None), backfill, NOW)[0].alarm is None
+    assert request_missed(replace(known, alarm=None), backfill, NOW)[0].alarm is None
     assert len(asked) == 2
 
 
 @pytest.mark.parametrize("silence", list(SilenceCause))
 def test_every_alarm_has_its_sentence(silence: SilenceCause) -> None:
-    known = silenced(seen(None, HOOK, NOW), silence, NOW, NOW)
+    known = with_alarm(seen(None, HOOK, NOW), silence, NOW, NOW)
     assert alarm_sentence(seen(None, HOOK, NOW)) is None
     assert "not been requested yet" in (alarm_sentence(known) or "")
     assert "on again" in (alarm_sentence(replace(known, active=True)) or "")
@@ -178,7 +185,7 @@ def test_every_alarm_has_its_sentence(silence: SilenceCause) -> None:
 
 @dataclass
 class Paper:
-    """A source with one webhook, as `Asking` has it; `fails` is raised by the next write."""
+    """A source with one webhook, as `ApiSession` has it; `fails` is raised by the next write."""
 
     hook: dict[str, Any] | None
     fails: Exception | None = None
@@ -187,7 +194,7 @@ class Paper:
     asked: list[str] = field(default_factory=list)
     answers: object = None
 
-    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+    def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
         self.asked.append(path)
         assert not query or self.answers is not None
         if self.answers is not None:
@@ -204,14 +211,14 @@ class Paper:
         return {"Id": 7}
 
 
-def try_it(paper: Paper, noted: list[str] | None = None) -> Came:
+def try_it(paper: Paper, noted: list[str] | None = None) -> SwitchOutcome:
     notes = [] if noted is None else noted
-    return switch_on(paper, 7, PUBLIC, lambda: notes.append("before")).came
+    return switch_on(paper, 7, PUBLIC, lambda: notes.append("before")).outcome
 
 
 def test_the_whole_record_is_sent_back_with_one_field_changed() -> None:
     paper, noted = Paper(WHOLE), list[str]()
-    assert try_it(paper, noted) is Came.ON
+    assert try_it(paper, noted) is SwitchOutcome.ON
     assert paper.sent == [("PUT", "sys/webhooks", {**WHOLE, "Active": True})]
     assert noted == ["before"]
     assert paper.asked == ["sys/webhooks/7"] * 2
@@ -220,13 +227,15 @@ def test_the_whole_record_is_sent_back_with_one_field_changed() -> None:
 @pytest.mark.parametrize(
     ("hook", "came"),
     [
-        ({**WHOLE, "Active": True}, Came.ALREADY),
-        ({**WHOLE, "URL": "https://bell.example.org/desk"}, Came.NOT_OURS),
-        ({**WHOLE, "URL": None}, Came.NOT_OURS),
-        (None, Came.NOT_THERE),
+        ({**WHOLE, "Active": True}, SwitchOutcome.ALREADY),
+        ({**WHOLE, "URL": "https://bell.example.org/desk"}, SwitchOutcome.NOT_OURS),
+        ({**WHOLE, "URL": None}, SwitchOutcome.NOT_OURS),
+        (None, SwitchOutcome.NOT_THERE),
     ],
 )
-def test_what_needs_no_writing_is_not_written_to(hook: dict[str, Any] | None, came: Came) -> None:
+def test_what_needs_no_writing_is_not_written_to(
+    hook: dict[str, Any] | None, came: SwitchOutcome
+) -> None:
     paper, noted = Paper(hook), list[str]()
     assert try_it(paper, noted) is came
     assert paper.sent == []
@@ -252,7 +261,7 @@ def test_another_record_than_the_one_asked_for_is_not_sent_back() -> None:
 def test_after_no_answer_it_is_looked_and_never_written_again() -> None:
     lost = SourceUnavailable("no answer")
     done = Paper(WHOLE, fails=lost)
-    assert try_it(done) is Came.ON
+    assert try_it(done) is SwitchOutcome.ON
     not_done = Paper(WHOLE, fails=lost, does=False)
     with pytest.raises(SourceUnavailable, match="no answer"):
         try_it(not_done)
@@ -266,7 +275,7 @@ def test_a_refusal_is_handed_on(error: Exception) -> None:
 
 
 def test_what_is_said_to_be_done_and_is_not_is_told_apart() -> None:
-    assert try_it(Paper(WHOLE, does=False)) is Came.STILL_OFF
+    assert try_it(Paper(WHOLE, does=False)) is SwitchOutcome.STILL_OFF
 
 
 def test_what_the_source_cleared_by_the_way_is_named() -> None:
@@ -277,7 +286,7 @@ def test_what_the_source_cleared_by_the_way_is_named() -> None:
             return done
 
     done = switch_on(Clearing(WHOLE), 7, PUBLIC, lambda: None)
-    assert (done.came, list(done.lost)) == (Came.ON, ["Description"])
+    assert (done.outcome, list(done.lost)) == (SwitchOutcome.ON, ["Description"])
 
 
 @pytest.mark.parametrize(

@@ -269,10 +269,10 @@ def _charsets(content_type: str) -> Iterator[str]:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the wish in seconds; it may be given as a date (RFC 9110, section 10.2.3)."""
-    wish = headers.get("retry-after", "").strip()
-    if wish.isascii() and wish.isdigit():
-        return min(float(wish[:6]), _LONGEST_WAIT_S)
-    then, now = _moment(wish), _moment(headers.get("date", ""))
+    stated = headers.get("retry-after", "").strip()
+    if stated.isascii() and stated.isdigit():
+        return min(float(stated[:6]), _LONGEST_WAIT_S)
+    then, now = _moment(stated), _moment(headers.get("date", ""))
     if then is None or now is None:
         return None
     return min(max((then - now).total_seconds(), 0.0), _LONGEST_WAIT_S)

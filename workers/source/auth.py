@@ -254,7 +254,7 @@ class Tokens:
         self._kept = kept
         return kept
 
-    def sign_in_anew(self, password: str, code: str | None) -> SignIn:
+    def sign_in_with(self, password: str, code: str | None) -> SignIn:
         """Sign in by what a person typed, whatever sign-in there is; all workers then use it.
 
         Raises:

@@ -19,13 +19,13 @@ from workers.source.limits import (
     Counting,
     Limits,
     Patience,
-    Spent,
     Urgency,
+    Usage,
     read_limits,
 )
 
 
-class LoneBudget:
+class LocalBudget:
     """What this program counts by itself; its threads share it."""
 
     def __init__(self, limits: Limits, shares: int, clock: Clock) -> None:
@@ -53,10 +53,10 @@ class LoneBudget:
             self._next_at = self._clock.monotonic() + self._pace_s
             self._with_others.note()
 
-    def spent(self) -> tuple[Spent, ...]:
+    def usage(self) -> tuple[Usage, ...]:
         """Return how much of each window's share this program used."""
         with self._lock:
-            return self._counting.spent()
+            return self._counting.usage()
 
     def _gate(self, urgency: Urgency) -> float:
         """Take the pace, in the same manner as the broker's gate does."""
@@ -97,7 +97,7 @@ end
 return {0, math.max(redis.call('pttl', KEYS[3]), 20)}
 """
 # A shorter wish never shortens a longer one. (PEXPIRE has GT for this from Redis 7 on only.)
-_CALM = """
+_BACK_OFF = """
 if redis.call('pttl', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('set', KEYS[1], 1, 'PX', ARGV[1])
 end
@@ -114,8 +114,8 @@ class SharedBudget:
         client = Redis(connection_pool=self._pool)
         self._client = client
         self._gate = client.register_script(_GATE)
-        self._calm = client.register_script(_CALM)
-        self._calm_key, self._person_key, self._pace_key = (
+        self._back_off = client.register_script(_BACK_OFF)
+        self._back_off_key, self._person_key, self._pace_key = (
             f"{place}{name}" for name in ("calm", "person", "pace")
         )
         self._pace_ms = limits.pace_ms
@@ -133,30 +133,30 @@ class SharedBudget:
         wait_s = self._counting.wait_s(urgency)
         if wait_s > 0:
             return wait_s, 0.0
-        keys = [self._calm_key, self._person_key, self._pace_key]
-        calm_ms, wait_ms = self._gate(keys=keys, args=[self._pace_ms, urgency.value])
+        keys = [self._back_off_key, self._person_key, self._pace_key]
+        back_off_ms, wait_ms = self._gate(keys=keys, args=[self._pace_ms, urgency.value])
         if wait_ms > 0:
-            return wait_ms / 1000, calm_ms / 1000
+            return wait_ms / 1000, back_off_ms / 1000
         return self._counting.hit(urgency), 0.0
 
-    def calm(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Keep everybody quiet for so many seconds, or longer if that was already asked for."""
-        self._calm(keys=[self._calm_key], args=[round(seconds * 1000)])
+        self._back_off(keys=[self._back_off_key], args=[round(seconds * 1000)])
 
-    def calm_s(self) -> float:
+    def back_off_s(self) -> float:
         """Return for how many seconds the source still wants quiet."""
-        return max(0.0, float(self._client.pttl(self._calm_key)) / 1000)
+        return max(0.0, float(self._client.pttl(self._back_off_key)) / 1000)
 
-    def spent(self) -> tuple[Spent, ...]:
+    def usage(self) -> tuple[Usage, ...]:
         """Return how much of each window is used by all."""
-        return self._counting.spent()
+        return self._counting.usage()
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.disconnect()
 
 
-LONGEST_CALM_S = 3600.0  # what the source may ask for; more is taken for a mistake
+LONGEST_BACK_OFF_S = 3600.0  # what the source may ask for; more is taken for a mistake
 _SLICE_S = 0.5  # the longest wait between two calls of `Patience.keep`
 _JITTER_S = 0.02  # those who wait for the same moment come apart
 _AWAY_S = 5.0
@@ -169,7 +169,7 @@ _log = structlog.get_logger("source")
 class _Kept:
     """What a program makes when it first asks: a fork would share its connections."""
 
-    alone: LoneBudget
+    alone: LocalBudget
     shared: SharedBudget | None
 
 
@@ -198,7 +198,7 @@ class Budget:
         self._away_s = away_s
         self._lock = threading.Lock()
         self._kept: _Kept | None = None
-        self._calm_until = 0.0  # by clock.monotonic()
+        self._back_off_until = 0.0  # by clock.monotonic()
         self._ask_again_at = 0.0  # same; the broker is not asked before
         self._is_shared = self._broker_url is not None
 
@@ -222,19 +222,19 @@ class Budget:
                 )
             kept_at = _wait(self._clock, wait_s, patience, kept_at)
 
-    def calm(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Let no process ask for so many seconds, because the source asked for it (Retry-After).
 
         At most an hour is waited. A shorter wish never shortens a longer one.
         """
         if not seconds > 0:
             return
-        believed = min(seconds, LONGEST_CALM_S)
-        self._learn_calm(believed)
+        believed = min(seconds, LONGEST_BACK_OFF_S)
+        self._learn_back_off(believed)
         shared = self._askable()
         if shared is not None:
             try:
-                shared.calm(believed)
+                shared.back_off(believed)
             except _AWAY as error:
                 self._lose(error)
             else:
@@ -245,14 +245,16 @@ class Budget:
         shared = self._askable()
         if shared is not None:
             try:
-                self._learn_calm(shared.calm_s())
-                spent = shared.spent()
+                self._learn_back_off(shared.back_off_s())
+                usage = shared.usage()
             except _AWAY as error:
                 self._lose(error)
             else:
                 self._find()
-                return BudgetState(shared=True, calm_s=self._calm_s(), spent=spent)
-        return BudgetState(shared=False, calm_s=self._calm_s(), spent=self._keep().alone.spent())
+                return BudgetState(shared=True, back_off_s=self._back_off_s(), usage=usage)
+        return BudgetState(
+            shared=False, back_off_s=self._back_off_s(), usage=self._keep().alone.usage()
+        )
 
     def close(self) -> None:
         """Close the connections to the broker; a later request makes new ones."""
@@ -263,17 +265,17 @@ class Budget:
 
     def _attempt(self, urgency: Urgency) -> float:
         """Take one request if it may leave now; return in how many seconds to ask again, or 0.0."""
-        if (calm_s := self._calm_s()) > 0:
-            return calm_s
+        if (back_off_s := self._back_off_s()) > 0:
+            return back_off_s
         shared = self._askable()
         if shared is not None:
             try:
-                wait_s, calm_s = shared.attempt(urgency)
+                wait_s, back_off_s = shared.attempt(urgency)
             except _AWAY as error:
                 self._lose(error)
             else:
                 self._find()
-                self._learn_calm(calm_s)
+                self._learn_back_off(back_off_s)
                 if wait_s == 0:
                     self._keep().alone.remember()
                 return wait_s
@@ -284,18 +286,18 @@ class Budget:
             if self._kept is None:
                 url = self._broker_url
                 self._kept = _Kept(
-                    LoneBudget(self._limits, self._shares, self._clock),
+                    LocalBudget(self._limits, self._shares, self._clock),
                     None if url is None else SharedBudget(self._limits, url, self._space),
                 )
             return self._kept
 
-    def _calm_s(self) -> float:
-        return max(0.0, self._calm_until - self._clock.monotonic())
+    def _back_off_s(self) -> float:
+        return max(0.0, self._back_off_until - self._clock.monotonic())
 
-    def _learn_calm(self, seconds: float) -> None:
+    def _learn_back_off(self, seconds: float) -> None:
         """Remember here too that the source wants quiet, for when the broker is away."""
         with self._lock:
-            self._calm_until = max(self._calm_until, self._clock.monotonic() + seconds)
+            self._back_off_until = max(self._back_off_until, self._clock.monotonic() + seconds)
 
     def _askable(self) -> SharedBudget | None:
         """Return the shared budget, unless it was away a moment ago. Then one thread looks."""

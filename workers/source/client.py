@@ -31,15 +31,15 @@ from workers.source.answers import Answer, Missing, read_answer, read_written
 from workers.source.auth import Credentials, Tokens
 from workers.source.http import Transport
 from workers.source.limits import Budgeting, Patience, Urgency
-from workers.source.records import Changes, Lists, Row, Within
+from workers.source.records import Changes, ListRange, Lists, Row
 
 _DENIED_FOR_S = 3600.0
-_CALM_S = 1.0  # at least, when the source asks for quiet
+_SHORTEST_BACK_OFF_S = 1.0  # at least, when the source asks for quiet
 
 _log = structlog.get_logger("source")
 
 
-class Denials:
+class MissingRights:
     """Which kinds of record a fresh token did not open: another sign-in would not either.
 
     Shared by the threads of a process.
@@ -62,7 +62,7 @@ class Denials:
         return self._clock.monotonic() < self._until.get(kind, 0.0)
 
 
-class Asking:
+class ApiSession:
     """One thread's questions. `patience` says who waits, and for how long."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what one question is asked with
@@ -71,7 +71,7 @@ class Asking:
         tokens: Tokens,
         budget: Budgeting,
         patience: Patience,
-        denials: Denials,
+        denials: MissingRights,
         clock: Clock,
     ) -> None:
         self._clock = clock
@@ -81,19 +81,19 @@ class Asking:
         self._budget = budget
         self.patience = patience
 
-    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
+    def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
         """Return the JSON value of the answer, or `Missing`.
 
         Raises:
             SourceError: see `read_answer`.
         """
-        answer = self.answer(path, query)
+        answer = self.get_answer(path, query)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             _log.error("source.refused", status=answer.status, path=_kind(path))
-        with self._shared_calm():
+        with self._sharing_back_off():
             return read_answer(answer)
 
-    def answer(self, path: str, query: Mapping[str, str]) -> Answer:
+    def get_answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """Return the answer as it came, after a second try if the token had been ended."""
         return self._signed_in(_kind(path), lambda token: self._transport.get(path, query, token))
 
@@ -113,7 +113,7 @@ class Asking:
         )
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             _log.error("source.refused", status=answer.status, path=kind)
-        with self._shared_calm():
+        with self._sharing_back_off():
             return read_written(answer)
 
     def _signed_in(self, kind: str, exchange: Callable[[str], Answer]) -> Answer:
@@ -148,16 +148,16 @@ class Asking:
         return answer
 
     def _sign_in(self, refused_version: int | None = None) -> SignIn:
-        with self._shared_calm():
+        with self._sharing_back_off():
             return self._tokens.current(refused_version=refused_version, keep=self.patience.keep)
 
     @contextmanager
-    def _shared_calm(self) -> Iterator[None]:
+    def _sharing_back_off(self) -> Iterator[None]:
         """Let what the source tells one of us hold for all; our own limits need no telling."""
         try:
             yield
         except SourceThrottled as error:
-            self._budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
+            self._budget.back_off(max(_SHORTEST_BACK_OFF_S, error.retry_after_s or 0.0))
             raise
 
 
@@ -184,14 +184,14 @@ class Source:
         credentials: Credentials | None,
         clock: Clock,
         budget: Budgeting,
-        denials: Denials | None = None,
+        denials: MissingRights | None = None,
     ) -> None:
         self._transport = Transport(base_url)
         tokens = Tokens(engine, lambda: self._transport, credentials, clock)
         patience = Patience(Urgency.WORK, float("inf"), lambda: None)
-        denied = denials or Denials(clock)
-        self.asking = Asking(self._transport, tokens, budget, patience, denied, clock)
-        self.lists = Lists(self.asking)
+        denied = denials or MissingRights(clock)
+        self.session = ApiSession(self._transport, tokens, budget, patience, denied, clock)
+        self.lists = Lists(self.session)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -209,7 +209,7 @@ class Source:
             SourceRefused: the source understood and said no; asking again cannot help.
             RecordUnreadable: the answer does not fit our schema; carries the field errors.
         """
-        found = self.asking.ask(f"{PATHS[entity]}/{record_id}", {})
+        found = self.session.get_json(f"{PATHS[entity]}/{record_id}", {})
         if isinstance(found, Missing):
             if not found.certain and not self._is_absent(entity, record_id):
                 raise RecordStuck("the source lists a record and does not show it")
@@ -230,7 +230,7 @@ class Source:
         may be used. An answer of another shape is no rows. Raises as `fetch`.
         """
         asked = json.dumps(sorted(record_ids), separators=(",", ":"))
-        found = self.asking.ask(f"{PATHS[entity]}/", {"id": asked})
+        found = self.session.get_json(f"{PATHS[entity]}/", {"id": asked})
         rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
         return [row for row in rows if row.get("Id") in record_ids]
 
@@ -266,7 +266,7 @@ class Source:
 
         Rows may be partial, and come in the order of their making. Raises as `Lists.since`.
         """
-        return self.lists.since(entity, since, Within(until, by_creation=True))
+        return self.lists.since(entity, since, ListRange(until, by_creation=True))
 
     def enrolments_of(self, coworker_id: int) -> list[Record]:
         """Return every enrolment of a person. Raises as `fetch`."""
@@ -304,14 +304,14 @@ class Source:
         """Look where one document says that such records lie; trouble there proves nothing new."""
         if entity in OTHER_PATHS:
             with suppress(SourceRefused, SourceUnavailable):
-                found = self.asking.ask(f"{OTHER_PATHS[entity]}/{record_id}", {})
+                found = self.session.get_json(f"{OTHER_PATHS[entity]}/{record_id}", {})
                 if not isinstance(found, Missing):
                     return found
         return Gone()
 
     def _is_absent(self, entity: Entity, record_id: int) -> bool:
         """Ask the list whether this Id exists: an empty 200 is gone, an error is an outage."""
-        found = self.asking.ask(f"{PATHS[entity]}/", {"id": json.dumps([record_id])})
+        found = self.session.get_json(f"{PATHS[entity]}/", {"id": json.dumps([record_id])})
         if not isinstance(found, list):
             raise SourceUnavailable("the source answered 500 and its list did not answer either")
         return not any(isinstance(row, dict) and row.get("Id") == record_id for row in found)
@@ -338,7 +338,7 @@ class Sources:
         with self._lock:
             source = self._free.pop() if self._free else None
         source = source or self._make()
-        source.asking.patience = patience
+        source.session.patience = patience
         try:
             yield source
         finally:

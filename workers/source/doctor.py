@@ -27,7 +27,7 @@ from workers.source.doctor_rights import Questions, Reply, ReplyKind, Rights, pa
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
 from workers.source.limits import BudgetState
 from workers.source.reads import probe_all
-from workers.source.webhooks import Listed, list_webhooks, webhook_actions
+from workers.source.webhooks import ListedWebhooks, list_webhooks, webhook_actions
 from workers.zones import iana_zone
 
 _PROBES_S = 60.0  # for all of them together
@@ -61,7 +61,7 @@ def check_up(place: CheckUp) -> Iterator[Check]:
     reached = reach(place.settings.nexudus_url, place.budget, place.clock)
     yield from reached.checks
     why_not = "there is no ledger to keep a sign-in in"
-    if not reached.in_touch:
+    if not reached.may_continue:
         why_not = "Nexudus is not reached"
     elif credentials.verdict is Verdict.PROBLEM:
         why_not = "there is nothing to sign in with"
@@ -69,7 +69,7 @@ def check_up(place: CheckUp) -> Iterator[Check]:
         with place.sources.lend(patience(place.clock)) as source:
             signed_in = sign_in(source, place.engine, place.budget, user, place.clock)
             yield from signed_in.checks
-            if signed_in.in_touch:
+            if signed_in.may_continue:
                 yield from _signed_in(place, place.engine, source)
                 return
         why_not = "the sign-in failed"
@@ -114,16 +114,16 @@ def _limits(place: CheckUp) -> list[Check]:
     topic, state = Topic.LIMITS, place.budget.state()
     allowed = place.settings.nexudus_limits.replace(";", ", ")
     used = ", ".join(
-        f"{one.used} of {one.most} per {one.limit.partition('/')[2]}" for one in state.spent
+        f"{one.used} of {one.most} per {one.limit.partition('/')[2]}" for one in state.usage
     )
     found = allowed + (f"; used now: {used}" if used else "")
-    if any(one.used >= _ALMOST * one.most for one in state.spent):
+    if any(one.used >= _ALMOST * one.most for one in state.usage):
         fix = "Nothing: work continues as requests become free."
         requests = topic.note("requests", found, fix)
     else:
         requests = topic.ok("requests", found)
-    if state.calm_s > 0:
-        found = f"Nexudus asked us to wait another {duration(max(1.0, state.calm_s))}"
+    if state.back_off_s > 0:
+        found = f"Nexudus asked us to wait another {duration(max(1.0, state.back_off_s))}"
         quiet = topic.note("quiet", found, "Nothing: we wait.")
     else:
         quiet = topic.ok("quiet", "Nexudus did not ask us to wait")
@@ -150,14 +150,14 @@ def _webhooks(questions: Questions, public_url: str) -> list[Check]:
     """
     checks: list[Check] = []
     listed = questions.read(lambda source: list_webhooks(source, public_url)).value
-    if isinstance(listed, Listed):  # else the line of its role says why
+    if isinstance(listed, ListedWebhooks):  # else the line of its role says why
         checks += [_webhook(hook) for hook in listed.ours.values()]
         if not listed.ours:
             checks.append(_no_webhook(listed.others, public_url))
         if listed.unread:
             found = f"{len(listed.unread)} more could not be read, and may be ours"
             checks.append(Topic.HOOKS.note("webhooks", found, f"Look at {_WHERE}."))
-    actions = questions.read(lambda source: list(webhook_actions(source.asking))).value
+    actions = questions.read(lambda source: list(webhook_actions(source.session))).value
     return [*checks, _course_webhooks(actions, public_url)]
 
 

@@ -107,14 +107,14 @@ class Questions:
         """Ask for a path; once more if Nexudus asked us to wait a moment."""
 
         def read(source: Source) -> object:
-            return source.asking.ask(path, query or {})
+            return source.session.get_json(path, query or {})
 
         reply = self.read(read)
         return self.read(read) if reply.kind is ReplyKind.BUSY else reply
 
     def read(self, read: Callable[[Source], object], seconds: float = PATIENCE_S) -> Reply:
         """Read something through the source client; what `read` returns is the value."""
-        self.source.asking.patience = patience(self.clock, seconds)
+        self.source.session.patience = patience(self.clock, seconds)
         try:
             value = read(self.source)
         except AccessDenied as error:

@@ -25,7 +25,7 @@ from workers.source.http import Transport
 from workers.source.limits import Budgeting
 
 _PATH = "utils/enums"
-_CALM_S = 1.0  # at least, when Nexudus asks us to wait
+_SHORTEST_BACK_OFF_S = 1.0  # at least, when Nexudus asks us to wait
 _NOTED_S = 60.0  # difference of clocks
 _WRONG_S = 300.0
 _ADDRESS = "Check COURSEBELL_NEXUDUS_URL, and the network, DNS and firewall of this machine."
@@ -40,11 +40,11 @@ _CLOCK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Step:
     """The checks of one step, and whether the next step makes sense."""
 
     checks: tuple[Check, ...]
-    in_touch: bool
+    may_continue: bool
 
 
 def credentials_check(user: Credentials, engine: Engine | None) -> Check:
@@ -78,7 +78,7 @@ def address_notes(base_url: str) -> list[Check]:
     return [Topic.SIGN_IN.note("address of the API", found, fix)]
 
 
-def reach(base_url: str, budget: Budgeting, clock: Clock) -> Reached:
+def reach(base_url: str, budget: Budgeting, clock: Clock) -> Step:
     """Check whether Nexudus answers at all, and whether its clock and ours agree."""
     name, topic = "address", Topic.SIGN_IN
     try:
@@ -89,13 +89,13 @@ def reach(base_url: str, budget: Budgeting, clock: Clock) -> Reached:
             answered_at = clock.now()
     except SourceRefused as error:
         # A redirect is an answer; whether the sign-in gets one too is checked next.
-        return Reached((topic.ok(name, f"reached: {at_nexudus(error)}"),), in_touch=True)
+        return Step((topic.ok(name, f"reached: {at_nexudus(error)}"),), may_continue=True)
     except SourceThrottled as error:
-        return Reached((topic.note(name, at_nexudus(error), AGAIN),), in_touch=False)
+        return Step((topic.note(name, at_nexudus(error), AGAIN),), may_continue=False)
     except SourceUnavailable as error:
-        return Reached((topic.problem(name, at_nexudus(error), _ADDRESS),), in_touch=False)
+        return Step((topic.problem(name, at_nexudus(error), _ADDRESS),), may_continue=False)
     between = asked_at + (answered_at - asked_at) / 2
-    return Reached((_answers(name, answer, budget), clock_check(answer, between)), in_touch=True)
+    return Step((_answers(name, answer, budget), clock_check(answer, between)), may_continue=True)
 
 
 def clock_check(answer: Answer, now: datetime) -> Check:
@@ -116,10 +116,10 @@ def clock_check(answer: Answer, now: datetime) -> Check:
 
 def sign_in(
     source: Source, engine: Engine, budget: Budgeting, user: Credentials, clock: Clock
-) -> Reached:
+) -> Step:
     """Check whether Nexudus accepts our sign-in, by a question that needs one."""
     name, topic = "sign-in", Topic.SIGN_IN
-    source.asking.patience = patience(clock)
+    source.session.patience = patience(clock)
     try:
         _ask_signed_in(source, budget)
     except InvalidGrant:
@@ -137,8 +137,8 @@ def sign_in(
         found = f"not checked now, and the password may be right: {at_nexudus(error)}"
         check = topic.problem(name, found, _DOWN)
     else:
-        return Reached((topic.ok(name, _validity(_kept(engine))),), in_touch=True)
-    return Reached((check,), in_touch=False)
+        return Step((topic.ok(name, _validity(_kept(engine))),), may_continue=True)
+    return Step((check,), may_continue=False)
 
 
 def _ask_signed_in(source: Source, budget: Budgeting) -> None:
@@ -149,21 +149,21 @@ def _ask_signed_in(source: Source, budget: Budgeting) -> None:
         SourceThrottled, SourceUnavailable: that could not be found out.
     """
     question = (PATHS[Entity.COURSE_MEMBER], {"page": "1", "size": "1"})
-    answer = source.asking.answer(*question)
+    answer = source.session.get_answer(*question)
     try:
         read_answer(answer)
     except SourceRefused:
         return  # a role is missing; which one is checked next
     except SourceThrottled as error:
-        budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
-        source.asking.answer(*question)
+        budget.back_off(max(_SHORTEST_BACK_OFF_S, error.retry_after_s or 0.0))
+        source.session.get_answer(*question)
 
 
 def _answers(name: str, answer: Answer, budget: Budgeting) -> Check:
     try:
         read_answer(answer)
     except SourceThrottled as error:
-        budget.calm(max(_CALM_S, error.retry_after_s or 0.0))
+        budget.back_off(max(_SHORTEST_BACK_OFF_S, error.retry_after_s or 0.0))
         return Topic.SIGN_IN.ok(name, "reached, and asks us to wait")
     except CoursebellError:
         pass  # without a sign-in any answer is possible

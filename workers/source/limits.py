@@ -42,12 +42,12 @@ class Budgeting(Protocol):
     def take(self, patience: Patience) -> None:
         """Return when one request may leave; see `Budget.take`."""
 
-    def calm(self, seconds: float) -> None:
-        """Hear that the source asked for quiet; see `Budget.calm`."""
+    def back_off(self, seconds: float) -> None:
+        """Hear that the source asked for quiet; see `Budget.back_off`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Usage:
     """One limit of a minute or longer, and how much of it is used now."""
 
     limit: str  # as written in the setting, "120/minute"
@@ -60,8 +60,8 @@ class BudgetState:
     """How the budget stands at this moment."""
 
     shared: bool  # False: the broker is away, and this program uses its share
-    calm_s: float  # how long the source still wants quiet; 0.0: not at all
-    spent: tuple[Spent, ...]
+    back_off_s: float  # how long the source still wants quiet; 0.0: not at all
+    usage: tuple[Usage, ...]
 
 
 _PACE = "second"
@@ -173,13 +173,13 @@ class Counting:
         for window, strategy in self._counted:
             strategy.hit(_item(window, Urgency.PERSON), window.unit)
 
-    def spent(self) -> tuple[Spent, ...]:
+    def usage(self) -> tuple[Usage, ...]:
         """Return how much of each window is used now."""
         found = []
         for window, strategy in self._counted:
             item = _item(window, Urgency.PERSON)
             left = strategy.get_window_stats(item, window.unit).remaining
-            found.append(Spent(window.written, max(0, window.most - left), window.most))
+            found.append(Usage(window.written, max(0, window.most - left), window.most))
         return tuple(found)
 
 

@@ -122,31 +122,31 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class ListRange:
     """Which changes are meant. Until a moment, to the minute: a minute more may come."""
 
     until: datetime | None = None
     by_creation: bool = False
 
 
-WHENEVER = Within()
+ANY_TIME = ListRange()
 
 
-class Asks(Protocol):
+class ApiReads(Protocol):
     """What a list is asked through."""
 
-    def ask(self, path: str, query: Mapping[str, str]) -> object | Missing:
-        """Return the JSON value of an answer; see `Asking.ask`."""
+    def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
+        """Return the JSON value of an answer; see `ApiSession.get_json`."""
 
 
 class Lists:
-    """The lists of the source, asked through `asking`."""
+    """The lists of the source, asked through `session`."""
 
-    def __init__(self, asking: Asks) -> None:
-        self._asking = asking
+    def __init__(self, session: ApiReads) -> None:
+        self._session = session
 
     def whole(self, entity: Entity, query: Mapping[str, str] | None = None) -> list[Row]:
-        """Return all rows; one that came on two pages once. Raises as `Asking.ask`.
+        """Return all rows; one that came on two pages once. Raises as `ApiSession.get_json`.
 
         Raises:
             SourceUnavailable: the list does not end, or changed while it was read.
@@ -189,7 +189,7 @@ class Lists:
         return list(self._page(entity, dict(query), 1, size).rows)
 
     def since(
-        self, entity: Entity, moment: datetime, within: Within = WHENEVER
+        self, entity: Entity, moment: datetime, within: ListRange = ANY_TIME
     ) -> Iterator[Changes]:
         """Yield what was changed (created, for completions) since `moment`, page by page.
 
@@ -207,7 +207,7 @@ class Lists:
         Raises:
             SourceRefused: the filter was ignored.
             RecordUnreadable: a page has rows, and none of them can be read.
-            SourceUnavailable: the list does not end. Otherwise as `Asking.ask`.
+            SourceUnavailable: the list does not end. Otherwise as `ApiSession.get_json`.
         """
         start = _minute(moment)
         total: int | None = None
@@ -221,7 +221,7 @@ class Lists:
             yield from self._by_number(entity, start, within, met)
 
     def _by_time(
-        self, entity: Entity, start: datetime, within: Within
+        self, entity: Entity, start: datetime, within: ListRange
     ) -> Iterator[tuple[Changes, frozenset[str]]]:
         number = 1
         seen: set[tuple[int, datetime]] = set()
@@ -241,7 +241,7 @@ class Lists:
         raise SourceUnavailable(f"the list of {entity} does not end")
 
     def _by_number(
-        self, entity: Entity, start: datetime, within: Within, met: set[int | str]
+        self, entity: Entity, start: datetime, within: ListRange, met: set[int | str]
     ) -> Iterator[Changes]:
         before: list[Changed] = []
         for number in range(1, _MOST_PAGES + 1):
@@ -256,7 +256,7 @@ class Lists:
         raise SourceUnavailable(f"the list of {entity} does not end")
 
     def _changed(
-        self, entity: Entity, start: datetime, within: Within, number: int
+        self, entity: Entity, start: datetime, within: ListRange, number: int
     ) -> tuple[Page, ReadRows]:
         field = _CREATED if within.by_creation else CHANGED_BY.get(entity, _OTHERWISE)
         asked = {f"from_{entity}_{field}": _in_minutes(start), "orderBy": field, "dir": "1"}
@@ -277,7 +277,7 @@ class Lists:
         self, entity: Entity, query: dict[str, str], number: int, size: int = PAGE_SIZE
     ) -> Page:
         wanted = {**query, "page": str(number), "size": str(size)}
-        answer = self._asking.ask(PATHS[entity], wanted)
+        answer = self._session.get_json(PATHS[entity], wanted)
         if isinstance(answer, Missing):
             raise SourceUnavailable(f"the list of {entity} did not answer")
         return load_page(answer)

@@ -18,7 +18,7 @@ from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceU
 from schemas.records import WebHook, course_actions
 from workers.source.answers import Missing, WriteDenied, origin
 from workers.source.client import Source, whole_record
-from workers.source.records import Asks, Row
+from workers.source.records import ApiReads, Row
 
 _PATH = PATHS[Entity.WEB_HOOK]
 _ACTIONS_PATH, _ACTIONS_QUERY = "utils/enums", {"name": "eWebhookAction"}
@@ -39,15 +39,15 @@ _ENTITY_OF_ACTION = (
 RawHook = dict[str, Any]  # a webhook as the source sent it, unknown fields included
 
 
-class Writes(Asks, Protocol):
-    """What webhooks are read and written through: `workers.source.client.Asking`."""
+class ApiWrites(ApiReads, Protocol):
+    """What webhooks are read and written through: `workers.source.client.ApiSession`."""
 
     def send(self, method: str, path: str, value: object) -> object:
-        """Write one JSON value; see `Asking.send`."""
+        """Write one JSON value; see `ApiSession.send`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedWebhooks:
     """The webhooks at the source. `unread` are the Ids of those that could not be read."""
 
     ours: Mapping[int, WebHook]
@@ -55,7 +55,7 @@ class Listed:
     unread: frozenset[int]
 
 
-class Came(Enum):
+class SwitchOutcome(Enum):
     """The result of switching a webhook on. Only `ON` and `STILL_OFF` wrote anything."""
 
     ON = auto()  # we did it and saw it
@@ -69,7 +69,7 @@ class Came(Enum):
 class Switched:
     """The result of switching a webhook on, and which other fields the source changed."""
 
-    came: Came
+    outcome: SwitchOutcome
     lost: Sequence[str] = ()
 
 
@@ -117,7 +117,7 @@ def entities_of(url: str | None) -> tuple[Entity, ...]:
     return FOLLOWED
 
 
-def list_webhooks(source: Source, public_url: str) -> Listed:
+def list_webhooks(source: Source, public_url: str) -> ListedWebhooks:
     """Return the webhooks at the source. Of a partial row that may be ours the record is fetched.
 
     Raises as `Lists.whole` and `Source.fetch`; an unreadable webhook does not hide the others.
@@ -138,7 +138,7 @@ def list_webhooks(source: Source, public_url: str) -> Listed:
             ours[hook.record_id] = hook
         else:
             others += hook is not None
-    return Listed(ours, others, frozenset(unread))
+    return ListedWebhooks(ours, others, frozenset(unread))
 
 
 def fetch_webhook(source: Source, record_id: int) -> WebHook | None:
@@ -147,13 +147,13 @@ def fetch_webhook(source: Source, record_id: int) -> WebHook | None:
     return found if isinstance(found, WebHook) else None
 
 
-def webhook_actions(asks: Asks) -> dict[str, int]:
+def webhook_actions(session: ApiReads) -> dict[str, int]:
     """Return the source's actions that webhooks may be about, by name (contract, section 5.3).
 
     Raises:
-        RecordUnreadable: the answer is not a list of actions. Otherwise as `Asking.ask`.
+        RecordUnreadable: the answer is not a list of actions. Otherwise as `ApiSession.get_json`.
     """
-    found = asks.ask(_ACTIONS_PATH, _ACTIONS_QUERY)
+    found = session.get_json(_ACTIONS_PATH, _ACTIONS_QUERY)
     if isinstance(found, Missing) and not found.certain:
         raise SourceUnavailable("the source did not show its list of actions")
     items = found if isinstance(found, list) else []
@@ -167,13 +167,14 @@ def webhook_actions(asks: Asks) -> dict[str, int]:
     return actions
 
 
-def read_webhook(asks: Asks, record_id: int) -> RawHook | None:
+def read_webhook(session: ApiReads, record_id: int) -> RawHook | None:
     """Return a webhook as it came, with every field; None if there is none of this Id.
 
     Raises:
-        SourceUnavailable: no answer, or a 500, which may mean either. Otherwise as `Asking.ask`.
+        SourceUnavailable: no answer, or a 500, which may mean either.
+        Otherwise as `ApiSession.get_json`.
     """
-    found = asks.ask(f"{_PATH}/{record_id}", {})
+    found = session.get_json(f"{_PATH}/{record_id}", {})
     if isinstance(found, Missing):
         if found.certain:
             return None
@@ -184,7 +185,7 @@ def read_webhook(asks: Asks, record_id: int) -> RawHook | None:
 
 
 def switch_on(
-    asking: Writes, record_id: int, public_url: str, before_write: Callable[[], None]
+    session: ApiWrites, record_id: int, public_url: str, before_write: Callable[[], None]
 ) -> Switched:
     """Switch a webhook of ours on. `before_write` is called right before anything is written.
 
@@ -194,32 +195,34 @@ def switch_on(
     Raises:
         WriteDenied: the role WebHook-Edit is missing.
         SourceRefused: the webhook came incomplete and was not sent back, or the source refused.
-        SourceThrottled, SourceUnavailable: as `Asking.send`, and it is not seen on afterwards.
+        SourceThrottled, SourceUnavailable: as `ApiSession.send`, and it is not seen on afterwards.
     """
-    before = read_webhook(asking, record_id)
+    before = read_webhook(session, record_id)
     if before is None:
-        return Switched(Came.NOT_THERE)
+        return Switched(SwitchOutcome.NOT_THERE)
     url = before.get("URL")
     if not is_for_us(url if isinstance(url, str) else None, public_url):
-        return Switched(Came.NOT_OURS)
+        return Switched(SwitchOutcome.NOT_OURS)
     if before.get("Active") is True:
-        return Switched(Came.ALREADY)
+        return Switched(SwitchOutcome.ALREADY)
     missing = [name for name in _EDITABLE if name not in before]
     if missing:
         raise SourceRefused(f"the webhook came without {', '.join(missing)}; nothing was sent")
     before_write()
     unanswered: SourceUnavailable | None = None
     try:
-        _send(asking, "PUT", {**before, "Active": True}, "Edit")
+        _send(session, "PUT", {**before, "Active": True}, "Edit")
     except SourceUnavailable as error:
         unanswered = error  # it may have been done all the same
-    after = read_webhook(asking, record_id)
+    after = read_webhook(session, record_id)
     if after is not None and after.get("Active") is True:
         kept = [name for name in _EDITABLE if name != "Active"]
-        return Switched(Came.ON, sorted(name for name in kept if before[name] != after.get(name)))
+        return Switched(
+            SwitchOutcome.ON, sorted(name for name in kept if before[name] != after.get(name))
+        )
     if unanswered is not None:
         raise unanswered
-    return Switched(Came.STILL_OFF)
+    return Switched(SwitchOutcome.STILL_OFF)
 
 
 def address_for(public_url: str, action: str) -> str:
@@ -234,7 +237,7 @@ def address_for(public_url: str, action: str) -> str:
     return f"{public_url}/hooks/nexudus" + (f"?resource={entity}" if entity else "")
 
 
-def register(source: Source, public_url: str, wish: NewHook) -> Registered:
+def register(source: Source, public_url: str, new_hook: NewHook) -> Registered:
     """Register a webhook, unless there is one of the same location, action and URL.
 
     Raises:
@@ -242,49 +245,49 @@ def register(source: Source, public_url: str, wish: NewHook) -> Registered:
         SourceRefused, SourceThrottled: nothing was registered.
         SourceUnavailable: it was not seen afterwards, and may appear later.
     """
-    existing = _equal(source, public_url, wish)
+    existing = _equal(source, public_url, new_hook)
     if existing is not None:
         return Registered(existing.record_id, is_new=False, active=existing.active)
     try:
-        record_id = create_webhook(source.asking, wish)
+        record_id = create_webhook(source.session, new_hook)
     except SourceUnavailable:
         # It may have been created all the same, and a second one would report everything twice.
-        existing = _equal(source, public_url, wish)
+        existing = _equal(source, public_url, new_hook)
         if existing is None:
             raise
         return Registered(existing.record_id, is_new=True, active=existing.active)
     return Registered(record_id, is_new=True, active=True)
 
 
-def create_webhook(asking: Writes, wish: NewHook) -> int | None:
+def create_webhook(session: ApiWrites, new_hook: NewHook) -> int | None:
     """Create a webhook that is switched on; return its Id if the source says it.
 
     Raises:
-        WriteDenied: the role WebHook-Create is missing. Otherwise as `Asking.send`.
+        WriteDenied: the role WebHook-Create is missing. Otherwise as `ApiSession.send`.
     """
     value = {
-        "BusinessId": wish.business_id,
-        "Name": wish.name,
-        "Action": wish.action,
+        "BusinessId": new_hook.business_id,
+        "Name": new_hook.name,
+        "Action": new_hook.action,
         "Description": None,
-        "URL": wish.url,
+        "URL": new_hook.url,
         "Active": True,
     }
-    created = _send(asking, "POST", value, "Create")
+    created = _send(session, "POST", value, "Create")
     record_id = created.get("Id") if isinstance(created, dict) else None
     return record_id if isinstance(record_id, int) else None
 
 
-def _send(asking: Writes, method: str, value: RawHook, way: str) -> object:
+def _send(session: ApiWrites, method: str, value: RawHook, way: str) -> object:
     try:
-        return asking.send(method, _PATH, value)
+        return session.send(method, _PATH, value)
     except WriteDenied as error:
         role = f"{Entity.WEB_HOOK}-{way}"
         raise WriteDenied(f"{error}; our Nexudus user needs the role {role}") from None
 
 
-def _equal(source: Source, public_url: str, wish: NewHook) -> WebHook | None:
-    wanted = (wish.business_id, wish.action, wish.url)
+def _equal(source: Source, public_url: str, new_hook: NewHook) -> WebHook | None:
+    wanted = (new_hook.business_id, new_hook.action, new_hook.url)
     for hook in list_webhooks(source, public_url).ours.values():
         if (hook.business_id, hook.action, hook.url) == wanted:
             return hook

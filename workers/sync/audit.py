@@ -15,8 +15,8 @@ from schemas.events import EventKind, course_completed_key, course_started_key
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from workers.sync.evidence import Evidence
-from workers.sync.fates import Chains, Finding, Kind, finding
 from workers.sync.listing import ListRow
+from workers.sync.row_outcomes import EventLinks, Finding, FindingKind, finding
 
 _ENROLMENTS = frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_REQUESTED})
 # Each of these ends is written together with the attempt that led to it.
@@ -46,7 +46,7 @@ class Audit:
     """
 
     evidence: Evidence
-    chains: Chains
+    chains: EventLinks
     scope: Mapping[str, LedgerEvent]
     reported: set[str]
     rows: Mapping[str, ListRow]
@@ -74,10 +74,10 @@ class Audit:
         self._milestones(in_order)
         for effect in sorted(self.evidence.effects.values(), key=lambda one: one.action_id):
             for cause in self._causes(effect):
-                self._report(effect, Kind.NO_CAUSE, cause)
+                self._report(effect, FindingKind.NO_CAUSE, cause)
             trace = missing_trace(effect, traced_since=self.evidence.traced_since)
             if trace is not None:
-                self._report(effect, Kind.NO_TRACE, trace)
+                self._report(effect, FindingKind.NO_TRACE, trace)
         return self.findings
 
     def _record(self, event: LedgerEvent) -> None:
@@ -90,16 +90,16 @@ class Audit:
         else:
             return
         if not is_shown and event.key not in self.reported:
-            self._report(event, Kind.NO_RECORD)
+            self._report(event, FindingKind.NO_RECORD)
 
     def _outcome(self, event: LedgerEvent) -> None:
         linked = self.chains.actions.get(event.event_id, set())
         if not linked and event.reason is None:
             self._unlinked.add(event.key)
-            self._report(event, Kind.NO_OUTCOME)
+            self._report(event, FindingKind.NO_OUTCOME)
         for action_id in sorted(linked - self.evidence.effects.keys() - self._missing):
             self._missing.add(action_id)
-            self._report(event, Kind.NO_ACTION, f"Action {action_id} is not here")
+            self._report(event, FindingKind.NO_ACTION, f"Action {action_id} is not here")
 
     def _milestones(self, events: Iterable[LedgerEvent]) -> None:
         """Look for beginnings and ends of courses that lessons of the window have led to."""
@@ -124,11 +124,11 @@ class Audit:
     def _must_exist(self, event: LedgerEvent, key: str, what: str) -> None:
         if key not in self.evidence.events and key not in self.reported:
             self.reported.add(key)
-            self._report(event, Kind.NO_EVENT, f"{what} is not here")
+            self._report(event, FindingKind.NO_EVENT, f"{what} is not here")
 
     def _has_finished(self, event: LedgerEvent) -> bool:
         """Say whether, beyond doubt, this lesson was the last of a course as it then was."""
-        school = self.evidence.schooling.get(event.course_id)
+        school = self.evidence.course_lessons.get(event.course_id)
         done = self._done.get(event.course_member_id, {})
         moments = [] if school is None else [done.get(one.record_id) for one in school.counting]
         ends = [moment for moment in moments if moment is not None]
@@ -164,7 +164,7 @@ class Audit:
         )
 
     def _report(
-        self, about: LedgerEvent | LedgerAction, kind: Kind, detail: str | None = None
+        self, about: LedgerEvent | LedgerAction, kind: FindingKind, detail: str | None = None
     ) -> None:
         row = None
         if isinstance(about, LedgerEvent):

@@ -39,10 +39,10 @@ from workers.lookup.claim import LookupContext, drain_batch
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes
-from workers.sync.listing import FoundRow, Search, SearchProgress, SearchResult
+from workers.sync.listing import Candidates, FoundRow, Search, SearchResult
 from workers.sync.rows import (
+    ListCursor,
     SyncContext,
-    Walk,
     interleave,
     reached_by,
     version_of_record,
@@ -54,7 +54,7 @@ __all__ = [
     "REVIEWED",
     "REVIEWED_WITH_OLD",
     "BackfillUnfinished",
-    "BaselineAwaited",
+    "BaselineUnfinished",
     "FoundRow",
     "Review",
     "backfill_gap",
@@ -92,7 +92,7 @@ def read_found(
     while True:
         claimed, _ = drain_batch(lookup_context)
         with reading(lookup_context.engine) as connection:
-            states = states_among(connection, found.asked_about)
+            states = states_among(connection, found.requested)
         under_way = states.get(LookupState.DUE, 0) + states.get(LookupState.LEASED, 0)
         if not under_way or lookup_context.clock.monotonic() > end:
             return states
@@ -136,7 +136,7 @@ REVIEWED = (Origin.REVIEW,)
 REVIEWED_WITH_OLD = (Origin.PERSON, Origin.REVIEW)
 
 
-class BaselineAwaited(CoursebellError):
+class BaselineUnfinished(CoursebellError):
     """The first look has not ended: what is missed cannot be told from what was there before."""
 
 
@@ -175,8 +175,10 @@ def backfill_window(  # noqa: PLR0913 - what, in whose name, and how
     search = Search(sync, origins, keep)
     recorded = nullcontext() if dry_run else search.recorded(entities, since)
     with recorded, _source(sync, urgency, for_s) as source:
-        ways = [Walk(entity, since, _pages(source, entity, since, until)) for entity in entities]
-        _look(search, ways, until)
+        cursors = [
+            ListCursor(entity, since, _pages(source, entity, since, until)) for entity in entities
+        ]
+        _look(search, cursors, until)
     return search.found
 
 
@@ -203,7 +205,7 @@ def backfill_person(  # noqa: PLR0913 - who, and how
                 require_fresh_read(connection, coworker_id)
         for member in source.enrolments_of(coworker_id):
             # All at once: the events of one enrolment are decided on in any order.
-            search.ask_about(
+            search.request(
                 _seen_whole(Entity.COURSE_MEMBER, [member]),
                 _seen_whole(Entity.COMPLETED_LESSON, source.completions_of(member.record_id)),
             )
@@ -226,7 +228,7 @@ def _pages(
 
 def _seen_in_window(
     entity: Entity, rows: Sequence[Changed], origins: Sequence[Origin]
-) -> SearchProgress:
+) -> Candidates:
     def choose(connection: Connection, seen: Sequence[SeenVersion]) -> set[int]:
         wanted = {one.record_id for one in unknown_among(connection, entity, seen)}
         if Origin.PERSON in origins:
@@ -234,15 +236,15 @@ def _seen_in_window(
             wanted |= {record_id for _, record_id in quiet}
         return wanted
 
-    return SearchProgress(
+    return Candidates(
         entity,
         [(version_of_row(entity, row.record_id, row.at, row.row), row.row) for row in rows],
         choose,
     )
 
 
-def _seen_whole(entity: Entity, records: Sequence[Record]) -> SearchProgress:
-    return SearchProgress(
+def _seen_whole(entity: Entity, records: Sequence[Record]) -> Candidates:
+    return Candidates(
         entity,
         [(version_of_record(entity, one), dump_record(entity, one)) for one in records],
         lambda _, seen: {one.record_id for one in seen},
@@ -264,7 +266,7 @@ def backfill_gap(  # noqa: PLR0913 - what, in whose name, and how
     no question is asked any more; else after some minutes.
 
     Raises:
-        BaselineAwaited: we look by ourselves, and the first look has not ended. Nothing was asked.
+        BaselineUnfinished: polling is on, and the baseline has not ended. Nothing was requested.
         BackfillUnfinished: it had to stop, or the source gave nothing to go on with.
         LedgerUnavailable: nothing more was kept.
     """
@@ -273,24 +275,26 @@ def backfill_gap(  # noqa: PLR0913 - what, in whose name, and how
         return 0
     end = sync.clock.monotonic() + _TASK_S if end is None else end
     search = Search(sync, (Origin.BACKFILL,), 0)
-    ways: list[Walk] = []
+    cursors: list[ListCursor] = []
     try:
         with (
             search.recorded(begins, min(begins.values())),
             _source(sync, urgency, end - sync.clock.monotonic()) as source,
         ):
-            ways += [Walk(one, at, _pages(source, one, at, until)) for one, at in begins.items()]
-            _look(search, ways, until)
+            cursors += [
+                ListCursor(one, at, _pages(source, one, at, until)) for one, at in begins.items()
+            ]
+            _look(search, cursors, until)
     except SourceError as error:
-        reached = reached_by(ways, until) if ways else since
+        reached = reached_by(cursors, until) if cursors else since
         raise BackfillUnfinished(error, reached, sum(search.found.news.values())) from error
     return sum(search.found.news.values())
 
 
-def _look(search: Search, ways: Sequence[Walk], until: datetime) -> None:
-    for way, page in interleave(ways):
+def _look(search: Search, cursors: Sequence[ListCursor], until: datetime) -> None:
+    for cursor, page in interleave(cursors):
         rows = [row for row in page.rows if row.at <= until]
-        search.ask_about(_seen_in_window(way.entity, rows, search.origins))
+        search.request(_seen_in_window(cursor.entity, rows, search.origins))
 
 
 def _begins(
@@ -300,7 +304,7 @@ def _begins(
     with reading(sync.engine) as connection:
         looks = {one: last_run(connection, [CheckKind.BASELINE], one) for one in entities}
     if sync.every_s > 0 and None in looks.values():
-        raise BaselineAwaited("the first look at what is there has not ended yet")
+        raise BaselineUnfinished("the first look at what is there has not ended yet")
     begins = {
         one: since if look is None else max(since, look.begun_at) for one, look in looks.items()
     }

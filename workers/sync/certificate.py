@@ -15,19 +15,19 @@ from schemas.rules import Rules
 from workers.source.limits import Patience, Urgency
 from workers.sync.audit import Audit
 from workers.sync.evidence import Evidence, Window, gather
-from workers.sync.fates import (
-    Chains,
-    Fate,
+from workers.sync.listing import WORDS, ListRow, clean, row_of_record
+from workers.sync.row_outcomes import (
+    EventLinks,
     Finding,
-    Judge,
-    Judged,
-    Kind,
-    fate_of,
+    FindingKind,
+    JudgedRow,
+    RowJudge,
+    RowOutcome,
     finding,
     location_of,
+    outcome_of_effect,
     place_of,
 )
-from workers.sync.listing import WORDS, ListRow, clean, row_of_record
 from workers.sync.rows import SyncContext
 
 _FOR_S = 900.0  # that one certificate may wait for its turn at the source
@@ -50,9 +50,9 @@ class Line:
     day: date
     at_source: Counter[Entity] = field(default_factory=Counter)
     here: Counter[Entity] = field(default_factory=Counter)
-    fates: Counts = field(default_factory=Counter)
+    outcomes: Counts = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
-    event_fates: Counts = field(default_factory=Counter)
+    event_outcomes: Counts = field(default_factory=Counter)
     emails: Counts = field(default_factory=Counter)
 
 
@@ -93,8 +93,8 @@ class Certificate:
     @property
     def closes(self) -> bool:
         """Say whether every sum is the same both ways, and each row is accounted for."""
-        unaccounted = Fate.UNACCOUNTED, None
-        lost = self.totals.fates[unaccounted] + self.totals.event_fates[unaccounted]
+        unaccounted = RowOutcome.UNACCOUNTED, None
+        lost = self.totals.outcomes[unaccounted] + self.totals.event_outcomes[unaccounted]
         return not lost and all(one.closes for one in self.sums)
 
     @property
@@ -117,15 +117,15 @@ def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
 
 def assemble(rows: Sequence[ListRow], evidence: Evidence) -> Certificate:
     """Return the certificate for these rows, which are all that the source has in the window."""
-    chains, window = Chains(evidence), evidence.window
-    judge = Judge(evidence, chains)
+    chains, window = EventLinks(evidence), evidence.window
+    judge = RowJudge(evidence, chains)
     judged = judge.all(rows)
     only_here = _only_here(evidence)
     scope = {key: one for key, one in evidence.events.items() if window.holds(one.happened_at)}
     scope |= {one.event.key: one.event for one in judged if one.event is not None}
     shown_by = {one.event.key: one.row for one in judged if one.event is not None}
     findings = judge.findings + Audit(evidence, chains, scope, judge.reported, shown_by).all()
-    findings += [finding(evidence, Kind.MISSING_THERE, row) for row in only_here]
+    findings += [finding(evidence, FindingKind.MISSING_THERE, row) for row in only_here]
     tables = _Tables(evidence)
     tables.count(judged, only_here, chains)
     lines = sorted(tables.lines.values(), key=lambda one: (one.location, one.course, one.day))
@@ -175,13 +175,15 @@ class _Tables:
     lines: dict[tuple[int | None, date], Line] = field(default_factory=dict)
     carried_over: int = 0
 
-    def count(self, judged: Iterable[Judged], only_here: Iterable[ListRow], chains: Chains) -> None:
+    def count(
+        self, judged: Iterable[JudgedRow], only_here: Iterable[ListRow], chains: EventLinks
+    ) -> None:
         """Count each row, each event, and each action on the day of its first event."""
         for one in judged:
             line = self._of_row(one.row)
             line.at_source[one.row.entity] += 1
             line.here[one.row.entity] += one.is_here
-            line.fates[one.fate, one.reason] += 1
+            line.outcomes[one.outcome, one.reason] += 1
         for row in only_here:
             self._of_row(row).here[row.entity] += 1
         holds = self.evidence.window.holds
@@ -189,11 +191,11 @@ class _Tables:
             if holds(event.happened_at):
                 line = self._line(event.course_id, event.happened_at)
                 line.events[event.kind] += 1
-                line.event_fates[chains.fate(event)] += 1
+                line.event_outcomes[chains.outcome(event)] += 1
         for effect in self.evidence.effects.values():
             if holds(effect.happened_at):
                 line = self._line(effect.course_id, effect.happened_at)
-                line.emails[fate_of(effect), effect.reason] += 1
+                line.emails[outcome_of_effect(effect), effect.reason] += 1
             else:
                 self.carried_over += 1
 
@@ -215,9 +217,9 @@ def _total(lines: Iterable[Line], day: date) -> Line:
     for line in lines:
         total.at_source += line.at_source
         total.here += line.here
-        total.fates += line.fates
+        total.outcomes += line.outcomes
         total.events += line.events
-        total.event_fates += line.event_fates
+        total.event_outcomes += line.event_outcomes
         total.emails += line.emails
     return total
 
@@ -227,11 +229,13 @@ def _sums_of_rows(
 ) -> Iterator[Sum]:
     for entity, stated in evidence.stated.items():
         yield Sum(f"{WORDS[entity][1]} at Nexudus", stated, totals.at_source[entity])
-    yield Sum("fates of rows", rows, totals.fates.total())
+    yield Sum("fates of rows", rows, totals.outcomes.total())
     yield Sum("rows there or here", rows + only_here, totals.here.total() + not_here)
 
 
-def _sums_of_records(evidence: Evidence, totals: Line, judged: Sequence[Judged]) -> Iterator[Sum]:
+def _sums_of_records(
+    evidence: Evidence, totals: Line, judged: Sequence[JudgedRow]
+) -> Iterator[Sum]:
     # What the database counts: records that were created in the window and are not gone.
     in_stock = {
         ref
@@ -246,13 +250,13 @@ def _sums_of_records(evidence: Evidence, totals: Line, judged: Sequence[Judged])
         apart = sum(ref[0] is entity for ref in here - in_stock)
         beside = sum(ref[0] is entity for ref in (in_stock & evidence.listed) - rows)
         shown = totals.here[entity] - apart + beside
-        counted = evidence.stock.records.get(entity, 0)
+        counted = evidence.counts.records.get(entity, 0)
         yield Sum(f"{WORDS[entity][1]} here", counted, shown)
 
 
 def _other_sums(evidence: Evidence, totals: Line, carried_over: int) -> Iterator[Sum]:
-    yield Sum("events here", evidence.stock.events, totals.events.total())
-    yield Sum("fates of events", totals.events.total(), totals.event_fates.total())
-    yield Sum("emails here", evidence.stock.actions, totals.emails.total())
+    yield Sum("events here", evidence.counts.events, totals.events.total())
+    yield Sum("fates of events", totals.events.total(), totals.event_outcomes.total())
+    yield Sum("emails here", evidence.counts.actions, totals.emails.total())
     emails = totals.emails.total() + carried_over
     yield Sum("emails of these and other days", len(evidence.effects), emails)

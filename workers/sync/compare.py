@@ -38,7 +38,7 @@ _WHEN_SURE = (
 )
 
 
-class Way(StrEnum):
+class DifferenceKind(StrEnum):
     """In which way a record differs."""
 
     MISSING = "missing"  # the source lists it, and the ledger does not know it
@@ -63,7 +63,7 @@ class Scope:
 class Difference:
     """One record that differs. `reason`: why its last lookup found nothing."""
 
-    way: Way
+    way: DifferenceKind
     row: ListRow
     reason: Reason | None = None
 
@@ -88,7 +88,9 @@ class Compared:
     def counts(self) -> dict[str, int]:
         """Return the numbers, without a name."""
         names = ("rows", "known", "under_way", "unplaced")
-        ways = {way.value: sum(one.way is way for one in self.differences) for way in Way}
+        ways = {
+            way.value: sum(one.way is way for one in self.differences) for way in DifferenceKind
+        }
         return {name: getattr(self, name) for name in names} | ways
 
 
@@ -99,7 +101,7 @@ class Comparison:
     scope: Scope
     kinds: tuple[Compared, ...]
 
-    def of(self, *ways: Way) -> list[Difference]:
+    def of(self, *ways: DifferenceKind) -> list[Difference]:
         """Return all that differ in one of these ways, enrolments first."""
         return [one for kind in self.kinds for one in kind.differences if one.way in ways]
 
@@ -118,7 +120,7 @@ class Comparison:
         return {**{kind.entity.value: kind.counts() for kind in self.kinds}, "doubt": self.doubt}
 
 
-Noted = Callable[[Entity, Sequence[ListRow], int], None]  # a page's rows, and how many differ
+OnPage = Callable[[Entity, Sequence[ListRow], int], None]  # a page's rows, and how many differ
 
 
 def _ignore(_entity: Entity, _rows: Sequence[ListRow], _differing: int) -> None:
@@ -126,7 +128,7 @@ def _ignore(_entity: Entity, _rows: Sequence[ListRow], _differing: int) -> None:
 
 
 def compare(
-    sync: SyncContext, scope: Scope, patience: Patience, noted: Noted = _ignore
+    sync: SyncContext, scope: Scope, patience: Patience, noted: OnPage = _ignore
 ) -> Comparison:
     """Compare enrolments and finished lessons with the source's lists.
 
@@ -169,7 +171,7 @@ class _KindComparison:
     unplaced: int = 0
 
     def compared(
-        self, pages: Callable[[], Iterator[Changes]], patience: Patience, noted: Noted
+        self, pages: Callable[[], Iterator[Changes]], patience: Patience, noted: OnPage
     ) -> Compared:
         # What is here is noted before the list is asked for: what comes up meanwhile may be
         # missing on it, and must not look deleted.
@@ -242,7 +244,7 @@ class _KindComparison:
                 self.under_way += 1
             else:
                 row = _row_here(self.entity, record_id, one)
-                self.found[record_id] = Difference(Way.GONE, row, one.reason)
+                self.found[record_id] = Difference(DifferenceKind.GONE, row, one.reason)
 
     def _named(self, connection: Connection) -> Iterator[Difference]:
         """Yield what was found with what its rows leave out: whose it is, and the titles."""
@@ -303,17 +305,17 @@ def _is_as_read(entity: Entity, seen: SeenVersion, known: KnownRecord) -> bool:
     return seen.digest == ours.digest or (not seen.is_whole and theirs_at == ours_at)
 
 
-def _way(row: ListRow, here: KnownRecord, *, is_unknown: bool) -> Way | None:
+def _way(row: ListRow, here: KnownRecord, *, is_unknown: bool) -> DifferenceKind | None:
     if not here.is_here:
-        return Way.MISSING
+        return DifferenceKind.MISSING
     decided = None if here.seen is None or here.seen.gone_at else here.seen.decided_digest
     kept = None if here.stored is None or here.stored.gone_at else here.stored
     # Asked about is as good as read, unless the reading failed.
     never_read = here.has_failed and row.seen is not None and row.seen.digest != decided
     if never_read and decided is None and kept is None:
-        return Way.MISSING
+        return DifferenceKind.MISSING
     refers_elsewhere = here.references.contradict(row.references)
-    return Way.DIFFERENT if is_unknown or never_read or refers_elsewhere else None
+    return DifferenceKind.DIFFERENT if is_unknown or never_read or refers_elsewhere else None
 
 
 def _row_here(entity: Entity, record_id: int, known: KnownRecord) -> ListRow:

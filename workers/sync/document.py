@@ -16,24 +16,24 @@ from typing import Any
 
 from schemas.entity import Entity
 from workers.sync.certificate import Certificate, Counts, Line
-from workers.sync.fates import Fate, Finding, Kind
+from workers.sync.row_outcomes import Finding, FindingKind, RowOutcome
 
 KIND = "coursebell completeness certificate"  # by which a certificate is known from other JSON
 FORM = 1
 PLANNED = "planned"  # in place of a reason: an email waits for nothing but its time
 Document = dict[str, Any]
 
-_SENTENCES: Mapping[Kind, str] = {
-    Kind.MISSING_HERE: "At Nexudus, and not here",
-    Kind.MISSING_THERE: "Here, and not at Nexudus",
-    Kind.OTHER_KEYS: "Refers to something else at Nexudus than here",
-    Kind.UNREADABLE: "Could not be read",
-    Kind.NO_EVENT: "Was read, and no event came of it",
-    Kind.NO_RECORD: "Happened, and the record that shows it is missing here",
-    Kind.NO_OUTCOME: "Happened, and neither an email nor a reason came of it",
-    Kind.NO_ACTION: "Its email is missing here",
-    Kind.NO_CAUSE: "An email is about something that is missing here",
-    Kind.NO_TRACE: "What became of its email is missing here",
+_SENTENCES: Mapping[FindingKind, str] = {
+    FindingKind.MISSING_HERE: "At Nexudus, and not here",
+    FindingKind.MISSING_THERE: "Here, and not at Nexudus",
+    FindingKind.OTHER_KEYS: "Refers to something else at Nexudus than here",
+    FindingKind.UNREADABLE: "Could not be read",
+    FindingKind.NO_EVENT: "Was read, and no event came of it",
+    FindingKind.NO_RECORD: "Happened, and the record that shows it is missing here",
+    FindingKind.NO_OUTCOME: "Happened, and neither an email nor a reason came of it",
+    FindingKind.NO_ACTION: "Its email is missing here",
+    FindingKind.NO_CAUSE: "An email is about something that is missing here",
+    FindingKind.NO_TRACE: "What became of its email is missing here",
 }
 
 _LABEL = b"certificate"  # so that this key is good for nothing else
@@ -46,7 +46,7 @@ _MARK = f'<meta name="generator" content="{KIND}">'
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class Issuer:
     """Who certifies what: the address of the tenant, our version, and the rules in force."""
 
     tenant: str
@@ -55,7 +55,7 @@ class Maker:
     made_at: datetime
 
 
-def document_of(certificate: Certificate, maker: Maker) -> Document:
+def document_of(certificate: Certificate, maker: Issuer) -> Document:
     """Return the certificate as JSON values, unsigned."""
     window = certificate.window
     return {
@@ -110,9 +110,9 @@ def _numbers(line: Line) -> Document:
     return {
         "at_source": _by_entity(line.at_source),
         "here": _by_entity(line.here),
-        "fates": _counted(line.fates, "fate"),
+        "fates": _counted(line.outcomes, "fate"),
         "events": dict(sorted(line.events.items())),
-        "event_fates": _counted(line.event_fates, "fate"),
+        "event_fates": _counted(line.event_outcomes, "fate"),
         "emails": _counted(line.emails, "state"),
     }
 
@@ -126,8 +126,8 @@ def _by_entity(numbers: Mapping[Entity, int]) -> Document:
 
 def _counted(counts: Counts, word: str) -> list[Document]:
     return [
-        {word: str(fate), "reason": None if reason is None else str(reason), "number": number}
-        for (fate, reason), number in sorted(
+        {word: str(outcome), "reason": None if reason is None else str(reason), "number": number}
+        for (outcome, reason), number in sorted(
             counts.items(), key=lambda one: (one[0][0], one[0][1] or "")
         )
         if number
@@ -137,12 +137,12 @@ def _counted(counts: Counts, word: str) -> list[Document]:
 def _reasons(totals: Line) -> Document:
     found: Document = {}
     for name, counts in (
-        ("rows", totals.fates),
-        ("events", totals.event_fates),
+        ("rows", totals.outcomes),
+        ("events", totals.event_outcomes),
         ("emails", totals.emails),
     ):
-        for (fate, reason), number in counts.items():
-            word = PLANNED if reason is None and fate == Fate.WAITING else reason
+        for (outcome, reason), number in counts.items():
+            word = PLANNED if reason is None and outcome == RowOutcome.WAITING else reason
             if word is not None and number:
                 row = found.setdefault(str(word), {"rows": 0, "events": 0, "emails": 0})
                 row[name] += number

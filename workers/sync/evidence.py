@@ -97,7 +97,7 @@ def window_of(first: date, last: date, zone: ZoneInfo, now: datetime) -> Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Schooling:
+class CourseLessons:
     """The lessons of a course that count, if all that was known of them is `unchanged_since`."""
 
     counting: tuple[Lesson, ...]
@@ -105,7 +105,7 @@ class Schooling:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class LedgerCounts:
     """What the database counts: records created in the window, its events, actions about them."""
 
     records: Mapping[Entity, int] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Evidence:
     `began_at` is when the source's lists began to be read; `listed` is every record that they
     showed, also just outside the window. `events` has those of the window and those that the
     source's rows lead to; `event_ids` are all that links lead to and that exist. `stated` is how
-    many rows of the window the lists say they have, and `stock` what the database counts; nothing
+    many rows of the window the lists say they have, and `counts` what the database counts; nothing
     else here is made of either.
     """
 
@@ -134,10 +134,10 @@ class Evidence:
     event_ids: frozenset[int] = frozenset()
     names: Names = field(default_factory=Names)
     first_lessons: Mapping[tuple[int, int], datetime] = field(default_factory=dict)
-    schooling: Mapping[int, Schooling] = field(default_factory=dict)
+    course_lessons: Mapping[int, CourseLessons] = field(default_factory=dict)
     rules: str = ""
     stated: Mapping[Entity, int] = field(default_factory=dict)
-    stock: Stock = field(default_factory=Stock)
+    counts: LedgerCounts = field(default_factory=LedgerCounts)
 
     @property
     def traced_since(self) -> datetime:
@@ -169,7 +169,7 @@ def gather(
 
 
 @dataclass(slots=True)
-class Listed:
+class ListedRows:
     """What the lists showed: the rows of the window, and every record, also just outside of it.
 
     `stated` is how many rows of the window a list says it has: its total, less those outside of it.
@@ -180,7 +180,7 @@ class Listed:
     stated: dict[Entity, int] = field(default_factory=dict)
 
 
-def listed_in(source: BurstReads, window: Window) -> Listed:
+def listed_in(source: BurstReads, window: Window) -> ListedRows:
     """Return what was created at the source in the window and exists now.
 
     Raises:
@@ -188,7 +188,7 @@ def listed_in(source: BurstReads, window: Window) -> Listed:
             it says it has; nothing can be certified then.
         Otherwise as `Source.created_between`.
     """
-    found = Listed()
+    found = ListedRows()
     for entity in FOLLOWED:
         listing, met = Listing(entity), dict[int, ListRow]()
         for page in source.created_between(entity, window.since, window.until):
@@ -207,7 +207,7 @@ def listed_in(source: BurstReads, window: Window) -> Listed:
     return found
 
 
-def _named(source: BurstReads, listed: Listed, found: Evidence, now: datetime) -> Evidence:
+def _named(source: BurstReads, listed: ListedRows, found: Evidence, now: datetime) -> Evidence:
     """Ask the source for enrolments and courses that the ledger has never met."""
     names = found.names
     ids = (row.references.course_member_id for row in listed.rows)
@@ -241,7 +241,7 @@ class _Gathering:
     """What is gathered in one transaction, and what it is looked for by."""
 
     connection: Connection
-    listed: Listed
+    listed: ListedRows
     window: Window
     known: dict[Ref, KnownRecord] = field(default_factory=dict)
     events: dict[str, LedgerEvent] = field(default_factory=dict)
@@ -263,10 +263,10 @@ class _Gathering:
             frozenset(existing_events(self.connection, {link.event_id for link in outcomes.links})),
             self._names(outcomes),
             first_lessons(self.connection, {one.coworker_id for one in lessons}),
-            self._schooling({one.course_id for one in lessons}, rules),
+            self._course_lessons({one.course_id for one in lessons}, rules),
             rules.digest,
             self.listed.stated,
-            Stock(
+            LedgerCounts(
                 {one: count_created(self.connection, one, since, until) for one in FOLLOWED},
                 *count_between(self.connection, since, until),
             ),
@@ -338,7 +338,9 @@ class _Gathering:
         }
         return names_among(self.connection, members_of(enrolments), meant)
 
-    def _schooling(self, course_ids: Collection[int], rules: Rules) -> dict[int, Schooling]:
+    def _course_lessons(
+        self, course_ids: Collection[int], rules: Rules
+    ) -> dict[int, CourseLessons]:
         """Return the lessons of these courses, where it is beyond doubt which of them count."""
         found, parts = {}, dict[int, list[StoredRecord]]()
         for entity in (Entity.LESSON, Entity.SECTION):
@@ -356,7 +358,7 @@ class _Gathering:
             counting = counting_lessons(
                 (one for one in there if isinstance(one, Lesson)), rules.counts
             )
-            found[course_id] = Schooling(tuple(counting), max(_changes(kept)))
+            found[course_id] = CourseLessons(tuple(counting), max(_changes(kept)))
         return found
 
 

@@ -240,18 +240,18 @@ class FoundRow:
 class SearchResult:
     """What came of it, by kind of record. Only so many `rows` are kept as were wanted.
 
-    `asked_about` is the news, and `enrolments` are the Ids of those that anything seen belongs to.
+    `requested` is the news, and `enrolments` are the Ids of those that anything seen belongs to.
     """
 
-    looked_at: Mapping[Entity, int]
+    compared: Mapping[Entity, int]
     news: Mapping[Entity, int]
     rows: tuple[FoundRow, ...]
-    asked_about: frozenset[tuple[Entity, int]] = frozenset()
+    requested: frozenset[tuple[Entity, int]] = frozenset()
     enrolments: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class SearchProgress:
+class Candidates:
     """Some rows of one kind of record, and which of them are to be asked about."""
 
     entity: Entity
@@ -267,10 +267,10 @@ class Search:
     origins: Sequence[Origin]
     keep: int
     check_id: int | None = None
-    _looked_at: Counter[Entity] = field(default_factory=Counter)
+    _compared: Counter[Entity] = field(default_factory=Counter)
     _news: Counter[Entity] = field(default_factory=Counter)
     _rows: list[FoundRow] = field(default_factory=list)
-    _asked_about: set[tuple[Entity, int]] = field(default_factory=set)
+    _requested: set[tuple[Entity, int]] = field(default_factory=set)
     _enrolments: set[int] = field(default_factory=set)
 
     @contextmanager
@@ -291,7 +291,7 @@ class Search:
             end_check(connection, run.check_id, clock.now(), {"news": dict(self._news)})
         _log.info("backfill.ended", check_id=run.check_id, news=self._news.total())
 
-    def ask_about(self, *together: SearchProgress) -> None:
+    def request(self, *together: Candidates) -> None:
         """Have what is chosen read and decided on, in one transaction."""
         if self.check_id is None:
             with reading(self.sync.engine) as connection:
@@ -311,7 +311,7 @@ class Search:
                 reached=None,
             )
 
-    def _make_news(self, connection: Connection, together: Sequence[SearchProgress]) -> None:
+    def _make_news(self, connection: Connection, together: Sequence[Candidates]) -> None:
         now = self.sync.clock.now()
         said: list[Notification] = []
         for seen in together:
@@ -322,25 +322,25 @@ class Search:
         for origin in self.origins:
             store_notifications(connection, said, origin, now)
 
-    def _choose(self, connection: Connection, seen: SearchProgress) -> list[SeenVersion]:
+    def _choose(self, connection: Connection, seen: Candidates) -> list[SeenVersion]:
         wanted = seen.choose(connection, [version for version, _ in seen.rows])
         chosen = [(one, row) for one, row in seen.rows if one.record_id in wanted]
-        self._looked_at[seen.entity] += len(seen.rows)
+        self._compared[seen.entity] += len(seen.rows)
         self._news[seen.entity] += len(chosen)
-        self._asked_about |= {(seen.entity, one.record_id) for one, _ in chosen}
+        self._requested |= {(seen.entity, one.record_id) for one, _ in chosen}
         self._enrolments |= {_enrolment_of(seen.entity, one) for one, _ in seen.rows}
         room = max(0, self.keep - len(self._rows))
-        self._rows += [_told(seen.entity, *one) for one in chosen[:room]]
+        self._rows += [_found_row(seen.entity, *one) for one in chosen[:room]]
         return [one for one, _ in chosen]
 
     @property
     def found(self) -> SearchResult:
         """What came of it so far."""
         return SearchResult(
-            dict(self._looked_at),
+            dict(self._compared),
             dict(self._news),
             tuple(self._rows),
-            frozenset(self._asked_about),
+            frozenset(self._requested),
             frozenset(self._enrolments),
         )
 
@@ -350,7 +350,7 @@ def _enrolment_of(entity: Entity, one: SeenVersion) -> int:
     return one.record_id if entity is Entity.COURSE_MEMBER else one.course_member_id or 0
 
 
-def _told(entity: Entity, one: SeenVersion, row: Row) -> FoundRow:
+def _found_row(entity: Entity, one: SeenVersion, row: Row) -> FoundRow:
     name, title = (_search_text(row.get(field_name)) for field_name in _NAMES[entity])
     return FoundRow(entity, one.record_id, one.changed_at, name, title)
 

@@ -61,7 +61,7 @@ from workers.sync.rows import (
 _NEVER_FRESH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
-def keep_as_seen(
+def note_baseline(
     connection: Connection,
     sync: SyncContext,
     entity: Entity,
@@ -111,13 +111,13 @@ def _kept_for_later(connection: Connection, entity: Entity, row: Changed) -> boo
     return True
 
 
-EVERY = timedelta(hours=1)
+_CATALOGUE_EVERY = timedelta(hours=1)
 _LONGEST_S = 60.0
 
 _log = structlog.get_logger("check")
 
 
-def learn_catalogue(sync: SyncContext, rules: Rules) -> None:
+def refresh_catalogue(sync: SyncContext, rules: Rules) -> None:
     """List the courses, if a rule needs that and the last list is old.
 
     What goes wrong at the source is logged; the next check tries again. Raises `LedgerUnavailable`.
@@ -129,7 +129,7 @@ def learn_catalogue(sync: SyncContext, rules: Rules) -> None:
         known = catalogue_of(connection)
         if is_baseline_due(connection):
             return
-    if known is not None and timedelta() <= now - known.seen_at < EVERY:
+    if known is not None and timedelta() <= now - known.seen_at < _CATALOGUE_EVERY:
         return
     patience = Patience(Urgency.WORK, sync.clock.monotonic() + _LONGEST_S, lambda: None)
     courses: dict[int, str | None] = {}
@@ -175,7 +175,7 @@ class PollResult:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _PollRun:
     """One call's way through a run. At `end`, of the steady clock, others should have a turn."""
 
     run: Run
@@ -265,55 +265,55 @@ def _go_on(
     sync: SyncContext, entity: Entity, run: Run, patience: Patience, *, for_s: float
 ) -> PollResult:
     progress = ListProgress(run.reached or run.since or EARLIEST)
-    walk = _Walk(run, sync.clock, sync.clock.monotonic() + for_s, progress)
+    polling = _PollRun(run, sync.clock, sync.clock.monotonic() + for_s, progress)
     try:
         with sync.source(patience) as source:
             for page in source.changed_since(entity, progress.reached):
                 patience.keep()
-                _keep_page(sync, entity, walk, page)
-                if walk.may_pause:
-                    return PollResult(walk.news, more=True)
+                _keep_page(sync, entity, polling, page)
+                if polling.may_pause:
+                    return PollResult(polling.news, more=True)
             if run.kind is CheckKind.BASELINE:
-                _complete(sync, entity, walk, source)
+                _complete(sync, entity, polling, source)
         with writing(sync.engine) as connection:
             end_check(connection, run.check_id, sync.clock.now())
     except SourceError as error:
         _log.warning("check.stopped", entity=entity.value, error=str(error))
         with writing(sync.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))
-        return PollResult(walk.news, more=walk.moved and isinstance(error, SourceThrottled))
-    _log.info("check.ended", entity=entity.value, kind=run.kind.value, news=walk.news)
-    return PollResult(walk.news)
+        return PollResult(polling.news, more=polling.moved and isinstance(error, SourceThrottled))
+    _log.info("check.ended", entity=entity.value, kind=run.kind.value, news=polling.news)
+    return PollResult(polling.news)
 
 
-def _complete(sync: SyncContext, entity: Entity, walk: _Walk, source: BurstReads) -> None:
+def _complete(sync: SyncContext, entity: Entity, polling: _PollRun, source: BurstReads) -> None:
     """Make sure that the first look saw all there is: the order asked for may not be kept."""
     for page in source.changed_since(entity, EARLIEST):
         with reading(sync.engine) as connection:
             seen = count_seen(connection, entity)
         if page.total is None or seen >= page.total:
             return
-        _keep_page(sync, entity, walk, page)
+        _keep_page(sync, entity, polling, page)
 
 
-def _keep_page(sync: SyncContext, entity: Entity, walk: _Walk, page: Changes) -> None:
+def _keep_page(sync: SyncContext, entity: Entity, polling: _PollRun, page: Changes) -> None:
     seen = versions_of(entity, page.rows)
-    reached = walk.note(page)
+    reached = polling.note(page)
     with writing(sync.engine) as connection:
         lock_decisions(connection)  # in one order with those who decide: nobody waits in a circle
-        if walk.run.kind is CheckKind.BASELINE:
-            seen = keep_as_seen(connection, sync, entity, page.rows, walk.run.begun_at)
+        if polling.run.kind is CheckKind.BASELINE:
+            seen = note_baseline(connection, sync, entity, page.rows, polling.run.begun_at)
         news = unknown_among(connection, entity, seen)
         note_changes(connection, sync, entity, news, Origin.CHECK)
         note_page(
             connection,
-            walk.run.check_id,
+            polling.run.check_id,
             rows=len(page.rows),
             news=len(news),
             reached=reached,
             total=page.total,
         )
-    walk.news += len(news)
+    polling.news += len(news)
 
 
 def reason_of(error: SourceError) -> Reason:

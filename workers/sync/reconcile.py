@@ -31,7 +31,7 @@ from schemas.events import is_ahead
 from schemas.reasons import Reason
 from workers.leases import Lease, LeaseLost
 from workers.source.limits import Patience, Urgency
-from workers.sync.compare import Comparison, Scope, Way, compare
+from workers.sync.compare import Comparison, DifferenceKind, Scope, compare
 from workers.sync.listing import ListRow
 from workers.sync.poll import reason_of
 from workers.sync.rows import SyncContext, note_changes, request_lookups
@@ -51,7 +51,7 @@ _One = TypeVar("_One")
 _log = structlog.get_logger("reconcile")
 
 
-class How(StrEnum):
+class ReconcileMode(StrEnum):
     """What is to be done about what differs."""
 
     NOTHING = "nothing"
@@ -60,10 +60,10 @@ class How(StrEnum):
     CHECK = "check"  # read it as a poll would: age and amount decide whether emails are sent
 
 
-_ORIGINS: Mapping[How, tuple[Origin, Reason | None]] = {
-    How.IMPORT: (Origin.BACKFILL, Reason.IMPORTED),
-    How.SEND: (Origin.PERSON, None),
-    How.CHECK: (Origin.CHECK, None),
+_ORIGINS: Mapping[ReconcileMode, tuple[Origin, Reason | None]] = {
+    ReconcileMode.IMPORT: (Origin.BACKFILL, Reason.IMPORTED),
+    ReconcileMode.SEND: (Origin.PERSON, None),
+    ReconcileMode.CHECK: (Origin.CHECK, None),
 }
 
 
@@ -71,8 +71,11 @@ def _continue() -> None:
     pass
 
 
-def bring_in(
-    sync: SyncContext, comparison: Comparison, how: How, keep: Callable[[], None] = _continue
+def request_differences(
+    sync: SyncContext,
+    comparison: Comparison,
+    how: ReconcileMode,
+    keep: Callable[[], None] = _continue,
 ) -> int:
     """Have what differs read and decided on; return how many records.
 
@@ -81,11 +84,11 @@ def bring_in(
     Raises:
         LedgerUnavailable: what was asked for until then stays so.
     """
-    if how is How.NOTHING:
+    if how is ReconcileMode.NOTHING:
         return 0
-    origin, quiet = _ORIGINS[how]
-    if quiet is not None:
-        _suppress(sync, comparison, quiet, keep)
+    origin, suppressed = _ORIGINS[how]
+    if suppressed is not None:
+        _suppress(sync, comparison, suppressed, keep)
     brought = 0
     for entity in FOLLOWED:  # enrolments first: finished lessons are about them
         for some in _portions(_listed(comparison, entity)):
@@ -94,7 +97,7 @@ def bring_in(
                 lock_decisions(connection)  # in one order with those who decide
                 note_changes(connection, sync, entity, some, origin)
             brought += len(some)
-        gone = [one.row for one in comparison.of(Way.GONE) if one.row.entity is entity]
+        gone = [one.row for one in comparison.of(DifferenceKind.GONE) if one.row.entity is entity]
         for rows in _portions(gone[:MOST_GONE]):
             keep()
             with writing(sync.engine) as connection:
@@ -106,7 +109,7 @@ def bring_in(
 
 
 def _suppress(
-    sync: SyncContext, comparison: Comparison, quiet: Reason, keep: Callable[[], None]
+    sync: SyncContext, comparison: Comparison, suppressed: Reason, keep: Callable[[], None]
 ) -> None:
     """Suppress emails about all of this, before any of it is asked about.
 
@@ -120,11 +123,15 @@ def _suppress(
             unasked = [replace(one, digest=_NOT_ASKED) for one in some]
             with writing(sync.engine) as connection:
                 lock_decisions(connection)
-                note_seen(connection, entity, unasked, sync.clock.now(), quiet)
+                note_seen(connection, entity, unasked, sync.clock.now(), suppressed)
 
 
 def _listed(comparison: Comparison, entity: Entity) -> list[SeenVersion]:
-    rows = [one.row for way in (Way.MISSING, Way.DIFFERENT) for one in comparison.of(way)]
+    rows = [
+        one.row
+        for way in (DifferenceKind.MISSING, DifferenceKind.DIFFERENT)
+        for one in comparison.of(way)
+    ]
     return [row.seen for row in rows if row.entity is entity and row.seen is not None]
 
 
@@ -222,7 +229,7 @@ def _run(sync: SyncContext, until: float, keep_lease: Callable[[], None]) -> Non
         patience = Patience(Urgency.WORK, until, keep)
         comparison = compare(sync, Scope(), patience, noted)
         keep_bringing()
-        brought = bring_in(sync, comparison, How.CHECK, keep_bringing)
+        brought = request_differences(sync, comparison, ReconcileMode.CHECK, keep_bringing)
     except SourceError as error:
         with writing(sync.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))

@@ -54,14 +54,14 @@ def note_changes(  # noqa: PLR0913, PLR0917 - what, from where, and whether anyb
     entity: Entity,
     seen: Sequence[SeenVersion],
     origin: Origin,
-    quiet: Reason | None = None,
+    suppressed: Reason | None = None,
 ) -> None:
     """Have these records read and decided on, in one transaction with keeping them as seen.
 
-    With `quiet` they are read all the same, and nobody is written to about what happened so far.
+    With `suppressed` they are read as well, but no email is sent about what happened so far.
     """
     now = sync.clock.now()
-    note_seen(connection, entity, seen, now, quiet)
+    note_seen(connection, entity, seen, now, suppressed)
     request_lookups(connection, sync, entity, [one.record_id for one in seen], origin)
 
 
@@ -174,7 +174,7 @@ class ListProgress:
 
 
 @dataclass(slots=True)
-class Walk:
+class ListCursor:
     """One list, and up to when all of it was looked at."""
 
     entity: Entity
@@ -187,23 +187,24 @@ class Walk:
         self.progress = ListProgress(self.since)
 
 
-def interleave(ways: Collection[Walk]) -> Iterator[tuple[Walk, Changes]]:
+def interleave(cursors: Collection[ListCursor]) -> Iterator[tuple[ListCursor, Changes]]:
     """Yield the pages of all lists, each time of the one that is furthest behind.
 
     Raises as the lists do.
     """
-    while going := [way for way in ways if not way.ended]:
-        way = min(going, key=lambda one: one.progress.reached)
-        page = next(way.pages, None)
+    while going := [cursor for cursor in cursors if not cursor.ended]:
+        cursor = min(going, key=lambda one: one.progress.reached)
+        page = next(cursor.pages, None)
         if page is None:
-            way.ended = True
+            cursor.ended = True
             continue
-        yield way, page
-        way.progress.note(page)  # the caller asks for the next page once it has kept this one
+        yield cursor, page
+        cursor.progress.note(page)  # the caller asks for the next page once it has kept this one
 
 
-def reached_by(ways: Collection[Walk], until: datetime) -> datetime:
+def reached_by(cursors: Collection[ListCursor], until: datetime) -> datetime:
     """Return up to when all lists were looked at; `until` if all were, to their end."""
     return min(
-        (until if way.ended else min(way.progress.reached, until) for way in ways), default=until
+        (until if cursor.ended else min(cursor.progress.reached, until) for cursor in cursors),
+        default=until,
     )

@@ -20,7 +20,7 @@ MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract
 A_DAY = timedelta(days=1)
 
 # Requests what changed between two moments; returns how many records that are. Raises
-# `BaselineAwaited` or `BackfillUnfinished`, as `workers.sync.backfill.missed_in` does.
+# `BaselineUnfinished` or `BackfillUnfinished`, as `workers.sync.backfill.missed_in` does.
 Backfill = Callable[[datetime, datetime, tuple[Entity, ...]], int]
 
 
@@ -71,10 +71,10 @@ def seen(known: KnownHook | None, hook: WebHook, now: datetime) -> KnownHook:
     if hook.active and found.alarm is not None:
         # The alarm stays until what was missed was requested.
         return replace(found, alarm=replace(found.alarm, left_off=None))
-    return found if hook.active else silenced(found, SilenceCause.OFF, now, hook.updated_at)
+    return found if hook.active else with_alarm(found, SilenceCause.OFF, now, hook.updated_at)
 
 
-def silenced(known: KnownHook, why: SilenceCause, now: datetime, at_least: datetime) -> KnownHook:
+def with_alarm(known: KnownHook, why: SilenceCause, now: datetime, at_least: datetime) -> KnownHook:
     """Return what is known of a webhook that no longer calls us.
 
     The last call before ten failures is itself one that failed, and so are those before it. So we
@@ -88,7 +88,7 @@ def silenced(known: KnownHook, why: SilenceCause, now: datetime, at_least: datet
     return replace(known, active=False, alarm=replace(alarm, silence=why))
 
 
-def is_covered(alarm: Alarm) -> bool:
+def is_backfilled(alarm: Alarm) -> bool:
     """Return whether everything missed before we saw the silence was requested."""
     return alarm.covered_until is not None and alarm.covered_until >= alarm.since
 
@@ -96,7 +96,7 @@ def is_covered(alarm: Alarm) -> bool:
 def is_settled(known: KnownHook, others: Collection[KnownHook], now: datetime) -> bool:
     """Return whether a deleted or moved webhook was shown long enough, or has a successor."""
     alarm = known.alarm
-    if alarm is None or alarm.silence is SilenceCause.OFF or not is_covered(alarm):
+    if alarm is None or alarm.silence is SilenceCause.OFF or not is_backfilled(alarm):
         return False
     reports = (known.business_id, known.action, known.entities)
     return now - alarm.since >= SHOWN_FOR or any(
@@ -105,7 +105,7 @@ def is_settled(known: KnownHook, others: Collection[KnownHook], now: datetime) -
     )
 
 
-def cover(
+def request_missed(
     hook: KnownHook, backfill: Backfill, until: datetime
 ) -> tuple[KnownHook, int, CoursebellError | None]:
     """Request what was missed up to `until` and not requested yet.

@@ -38,9 +38,9 @@ from workers.source.answers import origin, short
 from workers.source.client import Source
 from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
-    Came,
-    Listed,
+    ListedWebhooks,
     Switched,
+    SwitchOutcome,
     calls_us,
     fetch_webhook,
     is_for_us,
@@ -48,7 +48,7 @@ from workers.source.webhooks import (
     switch_on,
     webhook_actions,
 )
-from workers.sync.backfill import BaselineAwaited
+from workers.sync.backfill import BaselineUnfinished
 from workers.sync.poll import reason_of
 from workers.sync.webhook_state import (
     A_DAY,
@@ -56,14 +56,14 @@ from workers.sync.webhook_state import (
     MARGIN,
     Backfill,
     Report,
-    cover,
-    is_covered,
+    is_backfilled,
     is_settled,
+    request_missed,
     seen,
-    silenced,
+    with_alarm,
 )
 
-EVERY = timedelta(minutes=10)
+_CHECK_EVERY = timedelta(minutes=10)
 ROUND_S = 240.0  # for a whole check with its backfill; Celery ends the task at 300
 _MOST_WRITES = 3  # to one webhook a day: one that keeps failing would be switched on forever
 _PERSON_S = 60.0
@@ -72,9 +72,9 @@ _LONGEST_ERROR = 300  # characters; our own sentences about refusals are shorter
 _NOT_ALLOWED = "COURSEBELL_HOOKS_REENABLE is off"
 _TOO_OFTEN = f"it was switched on {_MOST_WRITES} times within a day and did not stay on"
 _WHY_NOT = {
-    Came.NOT_THERE: "it no longer exists",
-    Came.NOT_OURS: "its address is not below COURSEBELL_PUBLIC_URL/hooks/",
-    Came.STILL_OFF: "Nexudus reported success and still shows it switched off",
+    SwitchOutcome.NOT_THERE: "it no longer exists",
+    SwitchOutcome.NOT_OURS: "its address is not below COURSEBELL_PUBLIC_URL/hooks/",
+    SwitchOutcome.STILL_OFF: "Nexudus reported success and still shows it switched off",
 }
 
 _log = structlog.get_logger("webhooks")
@@ -113,7 +113,7 @@ class Enabled:
 def is_check_due(connection: Connection, now: datetime) -> bool:
     """Return whether the webhooks should be checked: every ten minutes, and at once at first."""
     looked_at = watch_of(connection).looked_at
-    return looked_at is None or not is_within(looked_at, now, EVERY)
+    return looked_at is None or not is_within(looked_at, now, _CHECK_EVERY)
 
 
 def check_webhooks(health: WebhookHealth, now: datetime, *, end: float | None = None) -> Report:
@@ -166,16 +166,16 @@ def enable(health: WebhookHealth, record_id: int, now: datetime) -> Enabled:
     with health.source(patience) as source:
         found = fetch_webhook(source, record_id)
         if found is None:
-            return Enabled(Switched(Came.NOT_THERE))
+            return Enabled(Switched(SwitchOutcome.NOT_THERE))
         if not is_for_us(found.url, health.public_url):
-            return Enabled(Switched(Came.NOT_OURS))
+            return Enabled(Switched(SwitchOutcome.NOT_OURS))
         with reading(health.engine) as connection:
             hook = seen(known_hooks(connection).get(record_id), found, now)
-        switched = Switched(Came.ALREADY)
+        switched = Switched(SwitchOutcome.ALREADY)
         if not found.active:
             hook = replace(hook, written_at=(*hook.written_at, now))
-            switched = switch_on(source.asking, record_id, health.public_url, lambda: keep(hook))
-        if switched.came not in {Came.ON, Came.ALREADY}:
+            switched = switch_on(source.session, record_id, health.public_url, lambda: keep(hook))
+        if switched.outcome not in {SwitchOutcome.ON, SwitchOutcome.ALREADY}:
             return Enabled(switched)
     hook = replace(hook, active=True)
     if hook.alarm is None:
@@ -183,8 +183,8 @@ def enable(health: WebhookHealth, record_id: int, now: datetime) -> Enabled:
     since = (hook.alarm.covered_until or hook.alarm.missed_from) - MARGIN
     asked_for, trouble = 0, None
     try:
-        hook, asked_for, trouble = cover(hook, health.backfill, health.clock.now())
-    except (BaselineAwaited, SourceError) as error:
+        hook, asked_for, trouble = request_missed(hook, health.backfill, health.clock.now())
+    except (BaselineUnfinished, SourceError) as error:
         trouble = error
     if trouble is None:
         deed = f"switched on by hand; missed changes requested: {asked_for} records"
@@ -205,7 +205,7 @@ class _Check:
         self._raised = self._switched_on = self._asked_for = 0
         self.trouble: SourceError | None = None
 
-    def note_all(self, listed: Listed) -> None:
+    def note_all(self, listed: ListedWebhooks) -> None:
         """Note how each webhook is, and raise the alarm for those that no longer call us."""
         for hook in listed.ours.values():
             self._note(seen(self._known.get(hook.record_id), hook, self._now))
@@ -219,7 +219,7 @@ class _Check:
                 if self._known[record_id].alarm is not None:
                     self._try(record_id, step)
 
-    def report(self, listed: Listed) -> Report:
+    def report(self, listed: ListedWebhooks) -> Report:
         """Return the numbers of this check."""
         alarms = [hook.alarm for hook in self._known.values() if hook.alarm is not None]
         return Report(
@@ -264,7 +264,7 @@ class _Check:
             self._note(seen(known, found, self._now))
             return
         why = SilenceCause.GONE if found is None else SilenceCause.MOVED
-        known = silenced(known, why, self._now, known.seen_at)
+        known = with_alarm(known, why, self._now, known.seen_at)
         if is_settled(known, self._known.values(), self._now):
             del self._known[record_id]
             with writing(self._health.engine) as connection:
@@ -284,7 +284,7 @@ class _Check:
         attempted = replace(hook, written_at=(*hook.written_at, self._now))
         try:
             done = switch_on(
-                self._source.asking,
+                self._source.session,
                 record_id,
                 self._health.public_url,
                 lambda: self._keep(attempted),
@@ -292,10 +292,10 @@ class _Check:
         except SourceRefused as error:
             self._leave_off(record_id, str(error))
             return
-        if done.came in _WHY_NOT:
-            self._leave_off(record_id, _WHY_NOT[done.came])
+        if done.outcome in _WHY_NOT:
+            self._leave_off(record_id, _WHY_NOT[done.outcome])
             return
-        by_us = done.came is Came.ON
+        by_us = done.outcome is SwitchOutcome.ON
         self._switched_on += by_us
         _log.info("hook.switched-on", hook_id=record_id, by_us=by_us)
         if done.lost:
@@ -315,11 +315,13 @@ class _Check:
     def _cover(self, record_id: int) -> None:
         """Request what was missed: once when the silence is seen, and once when it has ended."""
         hook = self._known[record_id]
-        if hook.alarm is None or (is_covered(hook.alarm) and not hook.active):
+        if hook.alarm is None or (is_backfilled(hook.alarm) and not hook.active):
             return
         try:
-            hook, asked_for, trouble = cover(hook, self._health.backfill, self._health.clock.now())
-        except BaselineAwaited as error:
+            hook, asked_for, trouble = request_missed(
+                hook, self._health.backfill, self._health.clock.now()
+            )
+        except BaselineUnfinished as error:
             _log.info("hook.backfill-waits", hook_id=record_id, why=str(error))
             return
         self._asked_for += asked_for
@@ -361,7 +363,7 @@ def _read_actions(health: WebhookHealth, source: Source, watch: Watch, now: date
         return watch
     watch = replace(watch, actions_read_at=now)
     try:
-        names = webhook_actions(source.asking)
+        names = webhook_actions(source.session)
     except (SourceRefused, RecordUnreadable) as error:
         _log.info("hook.actions-unread", error=str(error))
         return watch

@@ -20,7 +20,7 @@ from workers.sync.listing import ListRow, Member, Place, clean
 _SAME_MOMENT = timedelta(seconds=1)  # times come with and without fractions (contract, section 2.9)
 
 
-class Fate(StrEnum):
+class RowOutcome(StrEnum):
     """What became of a row, or of an event. Each has exactly one."""
 
     WRITTEN = "written"  # an email about it was sent
@@ -37,7 +37,7 @@ class Fate(StrEnum):
     UNACCOUNTED = "unaccounted"  # nothing accounts for it: there is a finding
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong. One row that is missing anywhere is one finding."""
 
     MISSING_HERE = "missing-here"
@@ -52,33 +52,33 @@ class Kind(StrEnum):
     NO_TRACE = "no-trace"
 
 
-_DETAILS: Mapping[Kind, str] = {
-    Kind.MISSING_HERE: "Nexudus lists it; the ledger has no record of it",
-    Kind.MISSING_THERE: "The ledger has it, and Nexudus does not list it",
-    Kind.OTHER_KEYS: "Course, person, enrolment or lesson differ",
-    Kind.NO_EVENT: "The record is here; what it means was not decided, or is gone",
-    Kind.NO_RECORD: "The event is here, and no record that shows it",
-    Kind.NO_OUTCOME: "No action is about it, and there is no reason",
+_DETAILS: Mapping[FindingKind, str] = {
+    FindingKind.MISSING_HERE: "Nexudus lists it; the ledger has no record of it",
+    FindingKind.MISSING_THERE: "The ledger has it, and Nexudus does not list it",
+    FindingKind.OTHER_KEYS: "Course, person, enrolment or lesson differ",
+    FindingKind.NO_EVENT: "The record is here; what it means was not decided, or is gone",
+    FindingKind.NO_RECORD: "The event is here, and no record that shows it",
+    FindingKind.NO_OUTCOME: "No action is about it, and there is no reason",
 }
 
-_FATES: Mapping[ActionState, Fate] = {
-    ActionState.DONE: Fate.WRITTEN,
-    ActionState.SKIPPED: Fate.SKIPPED,
-    ActionState.WAITING: Fate.WAITING,
-    ActionState.PLANNED: Fate.WAITING,
-    ActionState.PERFORMING: Fate.WAITING,
-    ActionState.HELD: Fate.HELD,
-    ActionState.FAILED: Fate.FAILED,
-    ActionState.UNKNOWN: Fate.UNKNOWN,
+_OUTCOMES: Mapping[ActionState, RowOutcome] = {
+    ActionState.DONE: RowOutcome.WRITTEN,
+    ActionState.SKIPPED: RowOutcome.SKIPPED,
+    ActionState.WAITING: RowOutcome.WAITING,
+    ActionState.PLANNED: RowOutcome.WAITING,
+    ActionState.PERFORMING: RowOutcome.WAITING,
+    ActionState.HELD: RowOutcome.HELD,
+    ActionState.FAILED: RowOutcome.FAILED,
+    ActionState.UNKNOWN: RowOutcome.UNKNOWN,
 }
 # Of several emails about one event, the first of these says what became of it.
 _WEIGHT = (
-    Fate.WRITTEN,
-    Fate.UNKNOWN,
-    Fate.FAILED,
-    Fate.HELD,
-    Fate.WAITING,
-    Fate.SKIPPED,
+    RowOutcome.WRITTEN,
+    RowOutcome.UNKNOWN,
+    RowOutcome.FAILED,
+    RowOutcome.HELD,
+    RowOutcome.WAITING,
+    RowOutcome.SKIPPED,
 )
 
 
@@ -89,7 +89,7 @@ class Finding:
     `detail` says what is missing, without any address of email.
     """
 
-    kind: Kind
+    kind: FindingKind
     day: date
     location: str
     course: str
@@ -102,7 +102,7 @@ class Finding:
 
 def finding(
     evidence: Evidence,
-    kind: Kind,
+    kind: FindingKind,
     about: ListRow | LedgerEvent | LedgerAction,
     row: ListRow | None = None,
     detail: str | None = None,
@@ -148,13 +148,13 @@ def location_of(place: Place) -> str:
     return "a location that is not known" if place.location_id is None else str(place.location_id)
 
 
-def fate_of(effect: LedgerAction) -> Fate:
+def outcome_of_effect(effect: LedgerAction) -> RowOutcome:
     """Return what became of what an action is about."""
-    return _FATES[ActionState(effect.state)]
+    return _OUTCOMES[ActionState(effect.state)]
 
 
 @dataclass(slots=True)
-class Chains:
+class EventLinks:
     """The links between events and actions, both ways; ids lead also to what is missing."""
 
     evidence: Evidence
@@ -171,38 +171,38 @@ class Chains:
         ids, found = sorted(self.actions.get(event.event_id, ())), self.evidence.effects
         return [found[one] for one in ids if one in found]
 
-    def fate(self, event: LedgerEvent) -> tuple[Fate, str | None]:
+    def outcome(self, event: LedgerEvent) -> tuple[RowOutcome, str | None]:
         """Return what became of an event, and the reason."""
-        fates = [(fate_of(effect), effect.reason) for effect in self.effects(event)]
-        if fates:
-            return min(fates, key=lambda fate: _WEIGHT.index(fate[0]))
+        outcomes = [(outcome_of_effect(effect), effect.reason) for effect in self.effects(event)]
+        if outcomes:
+            return min(outcomes, key=lambda outcome: _WEIGHT.index(outcome[0]))
         if self.actions.get(event.event_id) or event.reason is None:
-            return Fate.UNACCOUNTED, None
-        return Fate.UNWRITTEN, event.reason
+            return RowOutcome.UNACCOUNTED, None
+        return RowOutcome.UNWRITTEN, event.reason
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRow:
     """A row and what became of it. `event` is the one that it led to, if it did."""
 
     row: ListRow
-    fate: Fate
+    outcome: RowOutcome
     reason: str | None = None
     is_here: bool = True
     event: LedgerEvent | None = None
 
 
 @dataclass(slots=True)
-class Judge:
+class RowJudge:
     """Judges the rows of the source. `reported` are the keys of events that were found missing."""
 
     evidence: Evidence
-    chains: Chains
+    chains: EventLinks
     findings: list[Finding] = field(default_factory=list)
     reported: set[str] = field(default_factory=set)
     _firsts: dict[str, int] = field(default_factory=dict)
 
-    def all(self, rows: Iterable[ListRow]) -> list[Judged]:
+    def all(self, rows: Iterable[ListRow]) -> list[JudgedRow]:
         """Give each row its fate."""
         in_order = sorted(rows, key=lambda row: (row.at, row.entity, row.record_id))
         for row in in_order:
@@ -217,21 +217,21 @@ class Judge:
             self._judged(row, self.evidence.known.get(row.ref, KnownRecord())) for row in in_order
         ]
 
-    def _judged(self, row: ListRow, known: KnownRecord) -> Judged:
+    def _judged(self, row: ListRow, known: KnownRecord) -> JudgedRow:
         if known.lookup is not None and known.has_failed:
             reason = known.lookup.reason
-            self._report(row, Kind.UNREADABLE, f"The look-up of it failed: {reason}")
+            self._report(row, FindingKind.UNREADABLE, f"The look-up of it failed: {reason}")
         stored = known.stored
         if stored is None or self._was_gone(stored.gone_at):
             return self._unread(row, known)
         if row.references.contradict(References.of(stored.record)):
-            return _open(row, known) or self._lost(row, Kind.OTHER_KEYS)
+            return _open(row, known) or self._lost(row, FindingKind.OTHER_KEYS)
         return self._read(row, known, stored)
 
     def _was_gone(self, gone_at: datetime | None) -> bool:
         return gone_at is not None and gone_at < self.evidence.began_at
 
-    def _unread(self, row: ListRow, known: KnownRecord) -> Judged:
+    def _unread(self, row: ListRow, known: KnownRecord) -> JudgedRow:
         still_open = _open(row, known, is_here=False)
         if still_open is not None:
             return still_open
@@ -243,29 +243,31 @@ class Judge:
             and seen.suppressed_reason
             and not self._was_gone(seen.gone_at)
         ):
-            return Judged(row, Fate.SEEN, seen.suppressed_reason)
-        return self._lost(row, Kind.MISSING_HERE, is_here=False)
+            return JudgedRow(row, RowOutcome.SEEN, seen.suppressed_reason)
+        return self._lost(row, FindingKind.MISSING_HERE, is_here=False)
 
-    def _read(self, row: ListRow, known: KnownRecord, stored: StoredRecord) -> Judged:
+    def _read(self, row: ListRow, known: KnownRecord, stored: StoredRecord) -> JudgedRow:
         event, is_repeat = self._event(row, stored)
         if is_repeat:
-            return Judged(row, Fate.REPEAT, Reason.DUPLICATE)
+            return JudgedRow(row, RowOutcome.REPEAT, Reason.DUPLICATE)
         if event is not None:
-            fate, reason = self.chains.fate(event)
-            return Judged(row, fate, reason, event=event)
+            outcome, reason = self.chains.outcome(event)
+            return JudgedRow(row, outcome, reason, event=event)
         if known.seen is not None and known.seen.suppressed_reason and not stored.is_decided:
-            return _open(row, known) or Judged(row, Fate.SEEN, known.seen.suppressed_reason)
+            return _open(row, known) or JudgedRow(
+                row, RowOutcome.SEEN, known.seen.suppressed_reason
+            )
         by_rule = self._is_none(stored)
         if by_rule is not None:
-            return Judged(row, Fate.NO_EVENT, by_rule)
-        return _open(row, known) or self._lost(row, Kind.NO_EVENT)
+            return JudgedRow(row, RowOutcome.NO_EVENT, by_rule)
+        return _open(row, known) or self._lost(row, FindingKind.NO_EVENT)
 
-    def _lost(self, row: ListRow, kind: Kind, *, is_here: bool = True) -> Judged:
+    def _lost(self, row: ListRow, kind: FindingKind, *, is_here: bool = True) -> JudgedRow:
         self._report(row, kind)
         self.reported.update(event_keys(row))
-        return Judged(row, Fate.UNACCOUNTED, None, is_here)
+        return JudgedRow(row, RowOutcome.UNACCOUNTED, None, is_here)
 
-    def _report(self, row: ListRow, kind: Kind, detail: str | None = None) -> None:
+    def _report(self, row: ListRow, kind: FindingKind, detail: str | None = None) -> None:
         self.findings.append(finding(self.evidence, kind, row, detail=detail))
 
     def _event(self, row: ListRow, stored: StoredRecord) -> tuple[LedgerEvent | None, bool]:
@@ -306,7 +308,7 @@ class Judge:
         return None
 
 
-def _open(row: ListRow, known: KnownRecord, *, is_here: bool = True) -> Judged | None:
+def _open(row: ListRow, known: KnownRecord, *, is_here: bool = True) -> JudgedRow | None:
     if known.lookup is None or known.lookup.state == LookupState.DONE:
         return None
-    return Judged(row, Fate.OPEN, known.lookup.reason or "due", is_here)
+    return JudgedRow(row, RowOutcome.OPEN, known.lookup.reason or "due", is_here)
