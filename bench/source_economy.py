@@ -33,10 +33,10 @@ from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.settings import Settings
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.broker import choose
+from workers.broker import choose_broker
 from workers.context import Context, make_context, read_shared_config
 from workers.environment import load
-from workers.local.server import start
+from workers.local.server import start_broker
 from workers.lookup.claim import drain_batch
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import probe_all
@@ -162,7 +162,7 @@ def opened(stack: ExitStack, world: str, limits: str) -> Bench:
     seed.write_text(world)
     sign_in = ("--username", USERNAME, "--password", PASSWORD)
     sandbox = stack.enter_context(running("--no-deliver", *sign_in, "--seed", str(seed)))
-    broker = stack.enter_context(start(choose(None, folder), folder))
+    broker = stack.enter_context(start_broker(choose_broker(None, folder), folder))
     settings = load(
         {
             "COURSEBELL_DATA_DIR": str(folder),
@@ -182,8 +182,8 @@ def _furnished(stack: ExitStack, sandbox: Running, settings: Settings) -> Bench:
     migrate(engine)
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, datetime.now(UTC), SYSTEM_CLOCK.new_id())
-    foundation = read_shared_config(settings)
-    children = tuple(make_context(settings, foundation) for _ in range(CHILDREN))
+    shared_config = read_shared_config(settings)
+    children = tuple(make_context(settings, shared_config) for _ in range(CHILDREN))
     for child in children:
         stack.callback(child.close)
     return Bench(sandbox, engine, children)

@@ -152,7 +152,7 @@ def _delivery_needs(connection: Connection, now: datetime) -> Iterator[Need]:
 def _monitoring_needs(monitoring: MonitoringNow | None) -> Iterator[Need]:
     if monitoring is None:
         return
-    if monitoring.silence.hearing is Signal.DEAF:
+    if monitoring.silence.signal is Signal.STALE:
         yield Need("silence", "an unusual silence", unusual_line(monitoring.silence))
     for loss in monitoring.losses:
         yield Need("lost", "hooks or relay calls that stopped arriving", loss_line(loss))

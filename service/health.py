@@ -32,7 +32,7 @@ from service.monitoring import check_part
 from workers.actions.email.action import EmailAction
 from workers.broker import broker_url_now
 from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
-from workers.local.supervisor import Failing, failing_programs
+from workers.local.supervisor import FailingProgram, failing_programs
 from workers.wakeup import broker_answers
 
 LATE_AFTER = timedelta(minutes=15)  # work overdue for longer means that no worker processes it
@@ -138,7 +138,7 @@ def readiness(
     return parts
 
 
-def _failing(failing: Failing, *, with_errors: bool) -> str:
+def _failing(failing: FailingProgram, *, with_errors: bool) -> str:
     why = f" {failing.why}" if with_errors else ""
     return (
         f"has kept failing since {failing.since:%Y-%m-%d %H:%M} UTC; `coursebell up` restarts it,"

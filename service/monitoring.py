@@ -20,7 +20,7 @@ from workers.decide.monitoring import (
     PollTrouble,
     Signal,
     SignalReport,
-    judge_check,
+    judge_poll,
     judge_reports,
     judge_silence,
 )
@@ -86,7 +86,7 @@ def _polls(connection: Connection, settings: Settings, now: datetime) -> tuple[P
     found = []
     for entity in FOLLOWED:
         last, under_way = last_run(connection, _KINDS, entity), open_run(connection, _KINDS, entity)
-        trouble = judge_check(last, under_way, settings.check_every_s, now)
+        trouble = judge_poll(last, under_way, settings.check_every_s, now)
         found.append(PollView(entity, last, under_way, trouble))
     return tuple(found)
 
@@ -125,7 +125,7 @@ def monitoring_lines(found: MonitoringNow, settings: Settings, now: datetime) ->
         if poll.problem is not None:
             mark = " " if poll.trouble is PollTrouble.STUMBLED else "!"
             lines.append(f"{mark} check: {poll.problem}")
-    if found.silence.hearing is Signal.DEAF:
+    if found.silence.signal is Signal.STALE:
         lines.append(f"! {unusual_line(found.silence)}")
     lines += [f"  {line}" for line in _location_lines(found.reports)]
     return lines + [f"! {loss_line(loss)}" for loss in found.losses]
@@ -143,7 +143,7 @@ def monitoring_plain(found: MonitoringNow) -> dict[str, object]:
     """Return the same for programs."""
     silence = found.silence
     return {
-        "hearing": silence.hearing,
+        "hearing": silence.signal,
         "last_news_at": silence.last_at,
         "usual_gap_h": None if silence.usual_gap_h is None else round(silence.usual_gap_h, 1),
         "expected": None if silence.expected is None else round(silence.expected, 1),
@@ -188,11 +188,11 @@ def _last_change(silence: SignalReport, now: datetime) -> str:
     at = silence.last_at.astimezone()
     is_today = at.date() == now.astimezone().date()
     line = f"last change {at.strftime('%H:%M' if is_today else '%Y-%m-%d %H:%M')}"
-    if silence.hearing is Signal.UNKNOWN:
+    if silence.signal is Signal.UNKNOWN:
         return f"{line}; not enough history yet to tell whether this silence is usual"
     if silence.usual_gap_h is not None:
         line += f"; usual gap at this hour {_length(timedelta(hours=silence.usual_gap_h))}"
-    return f"{line}: quiet, as usual" if silence.hearing is Signal.QUIET else line
+    return f"{line}: quiet, as usual" if silence.signal is Signal.SILENT else line
 
 
 def unusual_line(silence: SignalReport) -> str:

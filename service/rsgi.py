@@ -39,7 +39,7 @@ from service.app import SECURITY_HEADERS, Web, make_web
 from service.hooks import HOOKS, hook_guards
 from workers.celery_environment import remove_celery_variables
 from workers.environment import load
-from workers.heartbeat import share_lock
+from workers.heartbeat import shared_lock
 from workers.logs import set_up_logs
 
 
@@ -353,5 +353,5 @@ remove_celery_variables(os.environ)  # Celery reads its variables while it is im
 
 set_up_logs("web")
 _settings = load(os.environ)
-share_lock(Path(_settings.data_dir))
+shared_lock(Path(_settings.data_dir))
 front = RequestGate(make_web(_settings), BodyLimits(MAX_BYTES))

@@ -16,8 +16,8 @@ from schemas.settings import PLATFORM_NAMES
 from tests.sandbox.sandbox_rig import end_idle
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries, without_postgres
-from workers.broker import choose
-from workers.local.server import start
+from workers.broker import choose_broker
+from workers.local.server import start_broker
 
 _LONGEST_FIRST = ("month", "e2e", "pitfalls", "contract", "sandbox", "house", "unit")
 
@@ -67,8 +67,8 @@ def postgres_database_url(postgres_url: str) -> Iterator[str]:
 def broker_url() -> Iterator[str]:
     """Lead to a real broker that all tests of this run share."""
     with tempfile.TemporaryDirectory(prefix="coursebell-broker-") as folder:
-        choice = choose(os.environ.get("COURSEBELL_TEST_BROKER_URL"), Path(folder))
-        with start(choice, Path(folder)) as broker:
+        choice = choose_broker(os.environ.get("COURSEBELL_TEST_BROKER_URL"), Path(folder))
+        with start_broker(choice, Path(folder)) as broker:
             yield broker.url
 
 

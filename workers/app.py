@@ -22,7 +22,7 @@ from workers.logs import set_up_logs
 from workers.queues import HOOKS_CHECK, SOURCE_CHECK
 from workers.shared_state import SharedState, children_of
 from workers.wakeup import Wakeup, celery_queues
-from workers.worker_process import MOST_PAUSE_S, begin_process, leave_process, task_started
+from workers.worker_process import MOST_PAUSE_S, close_process, start_process, task_started
 
 __all__ = ["make_worker_app", "run_worker", "tasks"]
 
@@ -127,7 +127,7 @@ def run_worker(app: Celery) -> int:
 
 
 def _connect_signals(
-    settings: Settings, foundation: SharedConfig, broker_url: str, starts: Signal, ends: Signal
+    settings: Settings, shared_config: SharedConfig, broker_url: str, starts: Signal, ends: Signal
 ) -> None:
     """Have each process that works get its tools when it starts, and close them when it ends."""
     shared = SharedState(settings.workers)
@@ -136,18 +136,18 @@ def _connect_signals(
         set_up_logs("worker")
 
     def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        begin_process(settings, foundation, shared)
+        start_process(settings, shared_config, shared)
 
     def note_start(task: Task[..., Any], **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         task_started(task.name)
 
     def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        leave_process()
+        close_process()
 
     def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Celery tells of a shutdown only once it has waited for the tasks.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            shared.finish_mail_before(number)
+            shared.finish_actions_before(number)
 
     def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Credentials may be new, and what the clock asked for before this worker ran may be lost.

@@ -130,7 +130,7 @@ def _why(error: OSError | ValueError) -> str:
 FILE = "broker.url"
 
 
-class BrokerAddress:
+class BrokerUrlFile:
     """The file in one data folder, as its writer has it: what another process wrote is left."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -226,7 +226,7 @@ class BrokerChoice:
     skipped: tuple[str, ...] = ()  # why a server on PATH was not taken
 
 
-def choose(
+def choose_broker(
     broker_url: str | None,
     data_dir: Path,
     *,
@@ -264,7 +264,7 @@ def choose(
     return BrokerChoice(BrokerKind.NONE, _NONE_FOUND, _NONE_LOSES, skipped=tuple(skipped))
 
 
-def version_said(binary: Path) -> str:
+def printed_version(binary: Path) -> str:
     """Return what a server prints as its version, or an empty text."""
     try:
         asked = subprocess.run(  # noqa: S603 - the file that was found on PATH
@@ -282,7 +282,7 @@ def version_said(binary: Path) -> str:
 
 def _unusable(binary: Path) -> str | None:
     """Return why this server is not to be started, or None if it may be."""
-    found = _VERSION.search(version_said(binary))
+    found = _VERSION.search(printed_version(binary))
     if found is None:
         return "with --version it does not say that it is a Redis or Valkey server"
     name, major, minor = found.groups()

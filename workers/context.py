@@ -19,7 +19,7 @@ from schemas.settings import Settings
 from schemas.settings.table import MIN_SECRET_LENGTH
 from workers.actions.registry import kinds_for_rules, make_actions
 from workers.broker import IN_MEMORY
-from workers.deliver.context import DeliveryTools, SendSetup, never
+from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
 from workers.lookup.claim import LookupContext
 from workers.lookup.commit import DecideContext
@@ -82,10 +82,10 @@ def read_shared_config(settings: Settings) -> SharedConfig:
 
 def make_context(
     settings: Settings,
-    foundation: SharedConfig,
+    shared_config: SharedConfig,
     *,
     clock: Clock = SYSTEM_CLOCK,
-    is_stopping: Callable[[], bool] = never,
+    is_stopping: Callable[[], bool] = not_stopping,
 ) -> Context:
     """Return the tools for these settings. `is_stopping`: see `DeliveryTools`.
 
@@ -93,13 +93,13 @@ def make_context(
         LedgerUnavailable: the ledger's file cannot be made.
     """
     engine = open_engine(settings.database_url)
-    rules = foundation.rules
+    rules = shared_config.rules
     zone = ZoneInfo(settings.zone)
     budget = make_budget(settings, clock)
     sources = make_sources(settings, engine, clock, budget)
-    once = KeyedLock()
+    locks = KeyedLock()
     sync = SyncContext(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
-    setup = SendSetup(rules, zone, foundation.secret_key, make_actions(settings))
+    setup = SendSetup(rules, zone, shared_config.secret_key, make_actions(settings))
     return Context(
         engine,
         clock,
@@ -109,10 +109,10 @@ def make_context(
             DecideContext(rules, zone),
             clock,
             settings.lease_s,
-            once,
+            locks,
             is_stopping,
         ),
-        DeliveryTools(engine, setup, clock, settings.lease_s, once, is_stopping),
+        DeliveryTools(engine, setup, clock, settings.lease_s, locks, is_stopping),
         Wakeup(settings.broker_url, clock),
         sources,
         budget,

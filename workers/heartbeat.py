@@ -66,7 +66,7 @@ def write_last_alive(folder: Path, last: LastAlive) -> bool:
     return True
 
 
-class Continuity:
+class RollbackWatch:
     """Watches for one process that its ledger does not go back to an older state.
 
     Make it before the engine opens its first connection. A connection that was opened while
@@ -76,7 +76,7 @@ class Continuity:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._is_local = engine.dialect.name == "sqlite"
         self._folder = folder
-        self._lock = share_lock(folder)
+        self._lock = shared_lock(folder)
         self._ledger_id: str | None = None
         self._seen: LastAlive | None = None
 
@@ -87,7 +87,7 @@ class Continuity:
         """
         is_first = self._seen is None
         if self._lock is None:
-            self._lock = share_lock(self._folder)
+            self._lock = shared_lock(self._folder)
         seen = self._seen or read_last_alive(self._folder)
         gap = detect_gap(connection, seen, now, is_local=is_first and self._is_local)
         if gap is not None:
@@ -113,7 +113,7 @@ class Continuity:
             self._lock = None
 
 
-def share_lock(folder: Path) -> int | None:
+def shared_lock(folder: Path) -> int | None:
     """Say that a process runs that uses this folder, until what is returned is closed.
 
     Waits while `coursebell restore` is at it. None: the folder cannot be written.
@@ -128,7 +128,7 @@ def share_lock(folder: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[bool]:
+def exclusive_lock(folder: Path) -> Iterator[bool]:
     """Keep processes that use this folder from starting; give False if one runs already."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -164,7 +164,7 @@ class Heartbeat:
         self._kind = kind
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
-        self._continuity = None if data_folder is None else Continuity(engine, data_folder)
+        self._continuity = None if data_folder is None else RollbackWatch(engine, data_folder)
         self._faults = RepeatedFault(_heartbeat_log.bind(kind=kind), "heartbeat.written", clock)
         self._next = 0.0
         self._has_begun = False

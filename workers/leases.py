@@ -60,7 +60,7 @@ class KeyedLock:
         self._locks: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
-    def at_a_time(self, question: Hashable, keep: Callable[[], None]) -> Iterator[None]:
+    def hold(self, question: Hashable, keep: Callable[[], None]) -> Iterator[None]:
         """Wait until nobody else asks this; `keep` is called meanwhile, and what it raises ends it.
 
         Whoever waited should look first whether the answer is there now.

@@ -77,7 +77,7 @@ class SharedState:
         self._memory[_FAILED] = 0
         return count
 
-    def finish_mail_before(self, number: signal.Signals) -> None:
+    def finish_actions_before(self, number: signal.Signals) -> None:
         """Let this signal first ask the children to begin nothing more, and wait for their emails.
 
         What the signal did so far happens then. One that comes meanwhile takes effect at once.
@@ -104,7 +104,7 @@ class SharedState:
         return False
 
     @contextlib.contextmanager
-    def mail_slot(self) -> Iterator[bool]:
+    def action_slot(self) -> Iterator[bool]:
         """Give whether this child may perform actions now; if so, it may for as long as inside."""
         slot = next(filter(self._lock, self._mail_slots), None)
         try:

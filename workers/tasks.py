@@ -84,7 +84,7 @@ def perform_actions() -> None:
     """Perform the actions that are due, batch after batch, unless enough children are at it."""
     child = this_process()
     tools = child.context
-    with child.shared.mail_slot() as is_free, child.shared.finishing():
+    with child.shared.action_slot() as is_free, child.shared.finishing():
         if is_free:
             _until_done(
                 lambda: perform_batch(tools.delivery, tools.lookup_context.source), ACTION_PERFORM

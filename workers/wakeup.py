@@ -58,8 +58,8 @@ def celery_queues() -> dict[str, Any]:
 
 def make_publisher(broker_url: str) -> Celery:
     """Return a Celery app that only publishes, and gives up after half a second."""
-    ringer = Celery("coursebell-bell", set_as_current=False, fixups=[])
-    ringer.conf.update(
+    publisher = Celery("coursebell-bell", set_as_current=False, fixups=[])
+    publisher.conf.update(
         celery_broker(broker_url),
         **celery_queues(),
         task_serializer="json",
@@ -74,7 +74,7 @@ def make_publisher(broker_url: str) -> Celery:
             "global_keyprefix": _PREFIX,
         },
     )
-    return ringer
+    return publisher
 
 
 class _Line:

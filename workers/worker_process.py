@@ -38,9 +38,9 @@ class WorkerProcess:
 _children: list[WorkerProcess] = []  # none or one: a process is one child
 
 
-def begin_process(
+def start_process(
     settings: Settings,
-    foundation: SharedConfig,
+    shared_config: SharedConfig,
     shared: SharedState,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
@@ -52,7 +52,7 @@ def begin_process(
         SystemExit: the process could not be made able to work.
     """
     try:
-        become_process(settings, foundation, shared, clock)
+        initialise_process(settings, shared_config, shared, clock)
     except Exception as error:  # noqa: BLE001 - whatever it is, a child that stays fails every task
         failures = shared.count_failure()
         if failures == 1:
@@ -77,18 +77,21 @@ def _log_failure(error: Exception) -> None:
     )
 
 
-def become_process(
-    settings: Settings, foundation: SharedConfig, shared: SharedState, clock: Clock = SYSTEM_CLOCK
+def initialise_process(
+    settings: Settings,
+    shared_config: SharedConfig,
+    shared: SharedState,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Make this process able to work. Called once, after the fork.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be made.
     """
-    leave_process()
-    context = make_context(settings, foundation, clock=clock, is_stopping=shared.is_stopping)
+    close_process()
+    context = make_context(settings, shared_config, clock=clock, is_stopping=shared.is_stopping)
     heartbeat = Heartbeat(context.engine, "worker", clock, Path(settings.data_dir))
-    key = KeyCheck(context.engine, foundation.secret_key)
+    key = KeyCheck(context.engine, shared_config.secret_key)
     watch = RevisionWatch(context.engine, clock)
     _children.append(WorkerProcess(context, heartbeat, watch, key, shared))
 
@@ -116,7 +119,7 @@ def task_started(task: str) -> None:
         child.context.wakeup.task_started(task)
 
 
-def leave_process() -> None:
+def close_process() -> None:
     """Let go of everything, at the end of the process."""
     while _children:
         child = _children.pop()

@@ -20,7 +20,7 @@ from schemas.settings import PLATFORM_NAMES, PREFIX
 from service.cli.common import command_clock
 from service.cli.serving import prepare_ledger, stop_on_signals
 from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
-from workers.broker import BrokerAddress
+from workers.broker import BrokerUrlFile
 from workers.environment import load
 from workers.local.programs import last_lines, python_program
 from workers.local.server import RunningBroker, free_port
@@ -127,7 +127,7 @@ def demo(*, stay: bool) -> None:
         folder = Path(name)
         environment = demo_environment(folder)
         settings = load(environment)
-        address = BrokerAddress(folder)
+        address = BrokerUrlFile(folder)
         with (
             running_broker(settings, address, click.echo) as broker,
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
@@ -144,7 +144,7 @@ def demo(*, stay: bool) -> None:
                     click.echo(f"  {command_line(folder, *words)}")
                 click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
                 follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
-                supervisor.settle()
+                supervisor.finish_startup()
                 supervisor.wait(stop, [follow])
             if stop.is_set():
                 click.echo("Stopping.")

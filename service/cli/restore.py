@@ -48,7 +48,7 @@ from service.cli.common import (
 )
 from service.cli.up import held, lock_files
 from workers.context import SECRET_KEY_FILE, has_secret_key, secret_key
-from workers.heartbeat import EVERY_S, SILENT_AFTER_S, alone_in, read_last_alive
+from workers.heartbeat import EVERY_S, SILENT_AFTER_S, exclusive_lock, read_last_alive
 from workers.local.programs import private_folder
 
 NOT_DONE = 1
@@ -302,7 +302,7 @@ def stopped(settings: Settings) -> Iterator[None]:
                 stack.enter_context(held(lock))
         except ConfigurationError:
             says = f"`coursebell up` runs on {settings.data_dir}"
-        if says is None and not stack.enter_context(alone_in(Path(settings.data_dir))):
+        if says is None and not stack.enter_context(exclusive_lock(Path(settings.data_dir))):
             says = f"Coursebell runs with the data folder {settings.data_dir}"
         says = says or _what_runs(settings)
         if says is not None:

@@ -16,18 +16,18 @@ from schemas.settings import Settings
 from service.cli.common import check_secret_key, local, opened_ledger, settings_now
 from service.cli.listening import Address, announcement, free_address
 from service.cli.serving import AS_ROOT, check_platform, prepare_ledger, stop_on_signals
-from workers.broker import BrokerAddress, choose
+from workers.broker import BrokerUrlFile, choose_broker
 from workers.context import read_rules
-from workers.local.programs import Pace, python_program
-from workers.local.server import RunningBroker, start
-from workers.local.supervisor import ChildCommand, Failing, FailingFile, Supervisor
+from workers.local.programs import RestartPolicy, python_program
+from workers.local.server import RunningBroker, start_broker
+from workers.local.supervisor import ChildCommand, FailingFile, FailingProgram, Supervisor
 from workers.queues import WITHOUT_BROKER
 
 # Each a command of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))
 PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
 # An email that is being handed over is finished: a minute to its last dot, and 45 s for the answer.
-PACES = {"worker": Pace(stop_wait_s=120.0), "serve": Pace(longest_delay_s=5.0)}
+PACES = {"worker": RestartPolicy(stop_wait_s=120.0), "serve": RestartPolicy(longest_delay_s=5.0)}
 _STORED = "Deliveries are still accepted and stored,"
 MEANWHILE = {
     "serve": "No delivery is accepted until it runs; polling finds what was missed.",
@@ -53,7 +53,7 @@ def up() -> None:
 def _run(settings: Settings, address: Address) -> None:
     stop = stop_on_signals()
     data_dir = Path(settings.data_dir)
-    broker_address, failing = BrokerAddress(data_dir), FailingFile(data_dir)
+    broker_address, failing = BrokerUrlFile(data_dir), FailingFile(data_dir)
     with (
         running_broker(settings, broker_address, click.echo) as broker,
         Supervisor(_say, closings=(ConfigurationError.closing, AS_ROOT)) as supervisor,
@@ -67,7 +67,7 @@ def _run(settings: Settings, address: Address) -> None:
 
         def look() -> None:
             if announce():
-                supervisor.settle()
+                supervisor.finish_startup()
             failing.update(_failing(supervisor, broker))
 
         try:
@@ -80,7 +80,7 @@ def _run(settings: Settings, address: Address) -> None:
         supervisor.stop(STOP_ORDER)
 
 
-def _failing(supervisor: Supervisor, broker: RunningBroker) -> dict[str, Failing]:
+def _failing(supervisor: Supervisor, broker: RunningBroker) -> dict[str, FailingProgram]:
     failing = supervisor.failing()
     return failing if broker.failing is None else failing | {"broker": broker.failing}
 
@@ -156,7 +156,7 @@ def held(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def running_broker(
-    settings: Settings, address: BrokerAddress, say: Callable[[str], None]
+    settings: Settings, address: BrokerUrlFile, say: Callable[[str], None]
 ) -> Iterator[RunningBroker]:
     """Give a broker: the one that was named, or one of our own for as long as this lasts.
 
@@ -169,10 +169,10 @@ def running_broker(
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
         ) from None
-    choice = choose(settings.broker_url, data_dir)
+    choice = choose_broker(settings.broker_url, data_dir)
     for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
         say(line)
-    with start(choice, data_dir, say=_say) as broker:
+    with start_broker(choice, data_dir, say=_say) as broker:
         if broker.is_none:
             address.remove_left_behind()
             yield broker
@@ -199,7 +199,7 @@ def start_programs(
 def broker_follower(
     supervisor: Supervisor,
     broker: RunningBroker,
-    address: BrokerAddress,
+    address: BrokerUrlFile,
     environ: Mapping[str, str],
     *,
     log_dir: Path | None,
@@ -212,7 +212,7 @@ def broker_follower(
     told = [broker.url]
 
     def follow() -> None:
-        broker.revive()
+        broker.restart_if_dead()
         address.keep()
         if not broker.is_up or broker.url == told[-1]:
             return

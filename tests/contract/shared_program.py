@@ -19,7 +19,7 @@ def in_child(scene: str) -> tuple[int, int]:
         os.close(writer)
         return child, reader
     if scene == "slot":
-        with SHARED.mail_slot() as is_free:
+        with SHARED.action_slot() as is_free:
             os.write(writer, b"free" if is_free else b"busy")
             signal.pause()
     elif scene == "upkeep":
@@ -54,11 +54,11 @@ def main() -> None:
     child, reader = in_child(scene)
     say(os.read(reader, 4).decode())
     if scene == "slot":
-        with SHARED.mail_slot() as is_free:
+        with SHARED.action_slot() as is_free:
             say("beside it:", is_free)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        with SHARED.mail_slot() as is_free, SHARED.mail_slot() as again:
+        with SHARED.action_slot() as is_free, SHARED.action_slot() as again:
             say("afterwards:", is_free, again)
         return
     if scene == "upkeep":

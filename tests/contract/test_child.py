@@ -15,13 +15,13 @@ from tests.doubles.still_clock import StillClock
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.context import SharedConfig, read_shared_config
 from workers.shared_state import SharedState
-from workers.worker_process import become_process, begin_process, leave_process, this_process
+from workers.worker_process import close_process, initialise_process, start_process, this_process
 
 
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    leave_process()
+    close_process()
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_task_first_says_that_its_worker_is_alive(settings: Settings) -> None:
-    become_process(settings, read_shared_config(settings), SharedState(1))
+    initialise_process(settings, read_shared_config(settings), SharedState(1))
     child = this_process()
     assert [row.kind for row in rows(child.context.engine, heartbeats)] == ["worker"]
 
@@ -43,7 +43,7 @@ def test_a_task_first_says_that_its_worker_is_alive(settings: Settings) -> None:
 def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Settings) -> None:
     engine = open_engine(settings.database_url)
     check_key(engine, "a" * 40, NOW)
-    become_process(
+    initialise_process(
         settings, SharedConfig(read_shared_config(settings).rules, "b" * 40), SharedState(1)
     )
     with pytest.raises(ConfigurationError, match="secret key"):
@@ -55,7 +55,7 @@ def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Set
 def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shared, foundation = SharedState(1), read_shared_config(settings)
+    shared, shared_config = SharedState(1), read_shared_config(settings)
     ledger, aside = tmp_path / "ledger.db", tmp_path / "aside"
     ledger.rename(aside)
     ledger.symlink_to(tmp_path / "missing" / "ledger.db")
@@ -63,7 +63,7 @@ def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once
     for _ in range(7):
         clock = StillClock()
         with pytest.raises(SystemExit) as ended:
-            begin_process(settings, foundation, shared, clock)
+            start_process(settings, shared_config, shared, clock)
         assert ended.value.code == 1
         pauses.append(clock.seconds)
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -74,7 +74,7 @@ def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once
 
     ledger.unlink()
     aside.rename(ledger)
-    begin_process(settings, foundation, shared)
+    start_process(settings, shared_config, shared)
     this_process()
     assert "child.ready" in capsys.readouterr().out
     assert shared.forget_failures() == 0
@@ -83,7 +83,7 @@ def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once
 def test_a_child_that_cannot_start_does_not_delay_a_worker_that_stops(
     settings: Settings, tmp_path: Path
 ) -> None:
-    shared, foundation = SharedState(1), read_shared_config(settings)
+    shared, shared_config = SharedState(1), read_shared_config(settings)
     (tmp_path / "ledger.db").rename(tmp_path / "aside")
     (tmp_path / "ledger.db").symlink_to(tmp_path / "missing" / "ledger.db")
 
@@ -94,5 +94,5 @@ def test_a_child_that_cannot_start_does_not_delay_a_worker_that_stops(
 
     clock = StopsWhileAsleep()
     with pytest.raises(SystemExit):
-        begin_process(settings, foundation, shared, clock)
+        start_process(settings, shared_config, shared, clock)
     assert len(clock.sleeps) == 1

@@ -19,7 +19,7 @@ from schemas.reasons import Reason
 from tests.contract.ledger_rig import NOW, decide, lesson_done, plan_for
 from tests.contract.source_rig import HandClock
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.heartbeat import Heartbeat, alone_in
+from workers.heartbeat import Heartbeat, exclusive_lock
 from workers.scheduler import Scheduler
 from workers.wakeup import Wakeup
 
@@ -179,13 +179,13 @@ def test_a_process_holds_the_lock_before_it_opens_the_ledger(machine: Machine) -
         clock = Scheduler(
             engine, Wakeup(None, SYSTEM_CLOCK), machine.clock, data_folder=machine.folder
         )
-        with alone_in(machine.folder) as alone:
+        with exclusive_lock(machine.folder) as alone:
             assert not alone
         assert not machine.ledger.with_name(f"{machine.ledger.name}-wal").exists()
         stop = threading.Event()
         stop.set()
         clock.run(stop)
-    with alone_in(machine.folder) as alone:
+    with exclusive_lock(machine.folder) as alone:
         assert alone
 
 
@@ -193,10 +193,10 @@ def test_nobody_is_alone_in_a_folder_while_a_process_runs(machine: Machine) -> N
     with opened_file(machine.ledger) as engine:
         heartbeat = Heartbeat(engine, "worker", machine.clock, machine.folder)
         heartbeat.begin()
-        with alone_in(machine.folder) as alone:
+        with exclusive_lock(machine.folder) as alone:
             assert not alone
         heartbeat.close()
-    with alone_in(machine.folder) as alone:
+    with exclusive_lock(machine.folder) as alone:
         assert alone
     for name in ("running.lock", "last_alive"):
         assert stat.S_IMODE((machine.folder / name).stat().st_mode) == 0o600

@@ -20,7 +20,7 @@ from schemas.settings import TlsMode
 from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, ScriptedSmtp
 from workers.actions.base import Checkpoints
-from workers.actions.email.connection import Patience
+from workers.actions.email.connection import SmtpTimeouts
 from workers.actions.email.smtp import Mailer, has_something_to_read
 
 SENDER = "courses@harbour.example"
@@ -42,10 +42,10 @@ def fault(error: CoursebellError) -> type[CoursebellError] | Reason:
     return error.reason if isinstance(error, ChannelUnavailable) else type(error)
 
 
-def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", patience_s: float = 30) -> str:
+def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float = 30) -> str:
     # So much patience for the connection that a mix-up of the two would be noticed.
-    patience = Patience(999, patience_s, 999, patience_s)
-    mailer = Mailer(server_at(server.port), patience=patience)
+    timeouts = SmtpTimeouts(999, answer_s, 999, answer_s)
+    mailer = Mailer(server_at(server.port), timeouts=timeouts)
     return mailer.deliver(an_email(text), sender=SENDER, recipient=ANA)
 
 
@@ -104,12 +104,12 @@ def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
 @pytest.mark.parametrize("step", ["GREETING", "EHLO", "RCPT", "DATA"])
 def test_silence_before_the_text_is_transient(step: str) -> None:
     with ScriptedSmtp({step: SILENCE}) as server, pytest.raises(DeliveryUnavailable):
-        deliver_to(server, patience_s=SHORT_S)
+        deliver_to(server, answer_s=SHORT_S)
 
 
 def test_silence_after_the_final_dot_is_unknown() -> None:
     with ScriptedSmtp({"DOT": SILENCE}) as server, pytest.raises(DeliveryUnknown):
-        deliver_to(server, patience_s=SHORT_S)
+        deliver_to(server, answer_s=SHORT_S)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_silence_after_the_final_dot_is_unknown() -> None:
 def test_a_server_that_drips_its_answer_does_not_hold_us_beyond_the_session(
     step: str, wanted: type[CoursebellError] | Reason
 ) -> None:
-    patience = Patience(session_s=SHORT_S, end_s=SHORT_S)
+    timeouts = SmtpTimeouts(session_s=SHORT_S, end_s=SHORT_S)
     with ScriptedSmtp({step: DRIP}) as server:
-        mailer = Mailer(server_at(server.port), patience=patience)
+        mailer = Mailer(server_at(server.port), timeouts=timeouts)
         with pytest.raises(CoursebellError) as raised:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert fault(raised.value) is wanted
@@ -199,8 +199,8 @@ def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_se
 def test_starttls_that_fails_sends_nothing_in_the_clear(answer: bytes, reason: Reason) -> None:
     script = {"EHLO": b"250-scripted\r\n250 STARTTLS", "STARTTLS": answer}
     with ScriptedSmtp(script) as server:
-        patience = Patience(answer_s=SHORT_S)
-        mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), patience=patience)
+        timeouts = SmtpTimeouts(answer_s=SHORT_S)
+        mailer = Mailer(server_at(server.port, TlsMode.STARTTLS), timeouts=timeouts)
         with pytest.raises(ChannelUnavailable) as stopped:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
         assert stopped.value.reason is reason

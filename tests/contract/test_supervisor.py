@@ -13,18 +13,18 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from tests.servers.programs import command_line, is_alive, wait_until
-from workers.local.programs import Pace, Restarts
+from workers.local.programs import RestartCounter, RestartPolicy
 from workers.local.supervisor import (
     ChildCommand,
     ChildRefused,
     CrashLoop,
-    Failing,
     FailingFile,
+    FailingProgram,
     Supervisor,
     failing_programs,
 )
 
-QUICK = Pace(first_delay_s=0.01, stop_wait_s=10, look_every_s=0.01)
+QUICK = RestartPolicy(first_delay_s=0.01, stop_wait_s=10, look_every_s=0.01)
 SLEEPS = "import time; time.sleep(600)"
 ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux ties a program to its starter"
@@ -134,7 +134,7 @@ def test_a_child_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> Non
         "time.sleep(600)\n"
     )
     ready = tmp_path / "ready"
-    with Supervisor(silent, Pace(stop_wait_s=0.2)) as supervisor:
+    with Supervisor(silent, RestartPolicy(stop_wait_s=0.2)) as supervisor:
         supervisor.start(python("stubborn", script, ready))
         wait_until(ready.exists, "the child is ready")
         pid = supervisor.pids()["stubborn"]
@@ -164,7 +164,7 @@ def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_wo
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "worker.log"
-    for written, last_words in ((log, f". The end of {log}:\nno such"), (None, ": no such")):
+    for written, last_output in ((log, f". The end of {log}:\nno such"), (None, ": no such")):
         said: list[str] = []
         supervisor = Supervisor(said.append, QUICK)
         supervisor.start(python("web", SLEEPS))
@@ -174,7 +174,7 @@ def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_wo
             supervisor.wait(threading.Event())
         text = str(caught.value)
         assert text.startswith("worker died 5 times within 30 s, so everything was stopped.")
-        assert f"The last time it ended with exit code 1{last_words} setting" in text
+        assert f"The last time it ended with exit code 1{last_output} setting" in text
         assert not is_alive(pid)
     assert log.read_text().count("no such setting") == 5
     assert log.stat().st_mode & 0o777 == 0o600
@@ -187,7 +187,7 @@ def test_what_a_child_printed_is_no_reason_if_somebody_else_ended_it() -> None:
     script = "import os, sys; print('A note.', file=sys.stderr); os.kill(os.getpid(), 9)"
     with supervisor:
         supervisor.start(python("worker", script))
-        supervisor.settle()
+        supervisor.finish_startup()
         supervisor.wait(stop, beside=[lambda: stop.set() if len(said) > 2 else None])
         (failing,) = supervisor.failing().values()
     assert failing.why == "The last time it was ended by SIGKILL."
@@ -219,12 +219,14 @@ def test_once_settled_a_child_that_always_dies_is_started_again_and_ends_nothing
         "def fail(): raise ValueError('the disk is full')\n"
         "fail()\n"
     )
-    pace = Pace(first_delay_s=0.01, longest_delay_s=0.02, calm_after_s=0.2, look_every_s=0.01)
+    pace = RestartPolicy(
+        first_delay_s=0.01, longest_delay_s=0.02, stable_after_s=0.2, look_every_s=0.01
+    )
     with Supervisor(said.append, pace) as supervisor:
         supervisor.start(python("web", SLEEPS))
         command = python("worker", script, marker)
         supervisor.start(replace(command, meanwhile="The web process works."))
-        supervisor.settle()
+        supervisor.finish_startup()
         before = supervisor.pids()["web"]
 
         def look() -> None:
@@ -258,7 +260,7 @@ def test_a_program_that_is_gone_when_it_is_started_again_is_a_failure_like_other
     stop = threading.Event()
     with Supervisor(said.append, QUICK) as supervisor:
         supervisor.start(ChildCommand("worker", [str(program)]))
-        supervisor.settle()
+        supervisor.finish_startup()
         program.unlink()
         os.kill(supervisor.pids()["worker"], signal.SIGKILL)
 
@@ -323,7 +325,7 @@ def test_children_end_when_the_supervisor_itself_is_killed() -> None:
 
 
 def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_time() -> None:
-    restarts = Restarts(Pace())
+    restarts = RestartCounter(RestartPolicy())
     delays = [restarts.delay_after_death(now=60.0 * n, lived_s=1) for n in range(9)]
     assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     was_failing = restarts.is_failing
@@ -333,7 +335,7 @@ def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_time() -> N
 
 
 def test_five_deaths_within_thirty_seconds_are_a_crash_loop_and_four_are_not() -> None:
-    restarts = Restarts(Pace())
+    restarts = RestartCounter(RestartPolicy())
     for now in (0, 10, 20, 29, 31):
         restarts.delay_after_death(now=now, lived_s=1)
         assert not restarts.is_crash_loop
@@ -344,7 +346,7 @@ def test_five_deaths_within_thirty_seconds_are_a_crash_loop_and_four_are_not() -
 def test_what_fails_is_told_to_other_processes_until_it_works_or_its_writer_is_gone(
     tmp_path: Path,
 ) -> None:
-    failing = {"worker": Failing(datetime(2026, 3, 1, 9, tzinfo=UTC), "worker was ended.")}
+    failing = {"worker": FailingProgram(datetime(2026, 3, 1, 9, tzinfo=UTC), "worker was ended.")}
     file = FailingFile(tmp_path)
     file.update(failing)
     assert failing_programs(tmp_path) == failing

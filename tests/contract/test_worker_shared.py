@@ -15,7 +15,7 @@ from workers import tasks
 from workers.context import read_shared_config
 from workers.queues import SOURCE_PROBE, UPKEEP, UPKEEP_TASKS
 from workers.shared_state import SharedState
-from workers.worker_process import become_process, leave_process, this_process
+from workers.worker_process import close_process, initialise_process, this_process
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worke
     shared = SharedState(workers=1)
     with redis.Redis.from_url(broker_url, decode_responses=True) as broker:
         broker.delete(f"coursebell:{UPKEEP}", *broker.scan_iter(match="coursebell:waiting:*"))
-        become_process(settings, read_shared_config(settings), shared)
+        initialise_process(settings, read_shared_config(settings), shared)
         try:
             with shared.upkeep_slot(SOURCE_PROBE):
                 for task in upkeep:
@@ -77,6 +77,6 @@ def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worke
             assert rows(this_process().context.engine, checks) == []
             tasks.sweep_outbox()
         finally:
-            leave_process()
+            close_process()
         assert broker.llen(f"coursebell:{UPKEEP}") == len(upkeep) == len(UPKEEP_TASKS)
     assert shared.take_refused() == []

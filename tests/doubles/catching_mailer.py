@@ -7,7 +7,7 @@ from email.message import EmailMessage
 
 from workers.actions.base import Checkpoints
 from workers.actions.email.answers import EnvelopeAddress, Step, quotable, refusal
-from workers.actions.email.smtp import UNWATCHED, MailLine, wire_form
+from workers.actions.email.smtp import NO_CHECKPOINTS, MailTransport, wire_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class CatchingMailer:
         *,
         sender: str,
         recipient: str,
-        checkpoints: Checkpoints = UNWATCHED,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
         """Catch one email and return a receipt; see `Mailer.deliver`."""
         from_address = EnvelopeAddress.parse(sender)
@@ -79,6 +79,6 @@ class CatchingMailer:
         return quotable(250, f"2.0.0 caught as {len(self.caught)}")
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[MailLine]:
+    def connected(self) -> Iterator[MailTransport]:
         """Catch several emails; there is no connection to share."""
         yield self

@@ -23,9 +23,9 @@ from tests.servers import forking
 from tests.servers.forking import Program
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.broker import choose
-from workers.local.programs import Pace
-from workers.local.server import RunningBroker, free_port, start
+from workers.broker import choose_broker
+from workers.local.programs import RestartPolicy
+from workers.local.server import RunningBroker, free_port, start_broker
 
 HOOK_SECRET = "an-ascii-hook-secret"
 RELAY_TOKEN = "a-relay-token"
@@ -33,7 +33,7 @@ RULES = Path(__file__).parent / "rules.yaml"
 LEASE_S = 3
 NEVER_KEPT = MARKED_SECRET
 _PATIENCE_S = 20.0
-_BROKER_PACE = Pace(first_delay_s=0.1, longest_delay_s=0.1)
+_BROKER_PACE = RestartPolicy(first_delay_s=0.1, longest_delay_s=0.1)
 
 
 @dataclass(slots=True)
@@ -136,12 +136,12 @@ def living(folder: Path, *, seed: str = "", **settings: str) -> Iterator[House]:
     `seed` is a file with what the stand-in begins with.
     """
     web_port = free_port()
-    choice = choose(None, folder)
+    choice = choose_broker(None, folder)
     sign_in = ("--username", "api@example.org", "--password", "correct horse")
     deliver = ("--deliver-to", f"http://127.0.0.1:{web_port}", "--retry-after", "0.05")
     begin_with_seed = ("--seed", seed) if seed else ()
     with (
-        start(choice, folder, pace=_BROKER_PACE) as broker,
+        start_broker(choice, folder, pace=_BROKER_PACE) as broker,
         running(*deliver, *sign_in, "--secret", HOOK_SECRET, *begin_with_seed) as sandbox,
     ):
         environment = {

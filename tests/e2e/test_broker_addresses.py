@@ -24,7 +24,7 @@ from tests.doubles.tls_front import tls_front
 from tests.e2e.house import open_house
 from tests.servers.programs import wait_until
 from workers.app import make_worker_app
-from workers.broker import choose
+from workers.broker import choose_broker
 from workers.environment import load
 from workers.local.server import free_port
 from workers.queues import LOOKUP_DRAIN, WORK
@@ -72,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         f'port {port}\nunixsocket "{socket}"\nrequirepass {PLAIN}\nsave ""\nappendonly no\n'
         f'user {USER} on ">{PASSWORD}" ~* &* +@all\n'
     )
-    binary = choose(None, folder, search_path="").binary
+    binary = choose_broker(None, folder, search_path="").binary
     assert binary is not None
     ca = trustme.CA()
     issued = ca.issue_cert("127.0.0.1")
@@ -135,8 +135,8 @@ def test_celery_the_limiter_and_our_ping_reach_the_same_database(
         assert budget.state().shared
         budget.close()
         assert inside.keys("coursebell:budget:*")
-        with make_publisher(url) as ringer:
-            ringer.send_task(LOOKUP_DRAIN)
+        with make_publisher(url) as publisher:
+            publisher.send_task(LOOKUP_DRAIN)
         assert inside.llen(f"coursebell:{WORK}") == 1
     received = []
     with make_worker_app(settings) as app, app.connection_for_read() as connection:
@@ -172,8 +172,8 @@ def test_a_server_that_is_not_the_one_asked_for_is_away_for_all_of_them(
     assert not budget.state().shared
     budget.close()
     no_answer = (KombuError, redis.RedisError, OSError)
-    with make_publisher(url) as ringer, pytest.raises(no_answer) as refused:
-        ringer.send_task(LOOKUP_DRAIN)
+    with make_publisher(url) as publisher, pytest.raises(no_answer) as refused:
+        publisher.send_task(LOOKUP_DRAIN)
     assert "wrong" not in str(refused.value)
 
 

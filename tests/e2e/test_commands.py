@@ -30,7 +30,7 @@ from tests.e2e.house import House, living
 from tests.servers import forking
 from tests.servers.forking import Program
 from tests.servers.programs import is_alive, wait_until
-from workers.broker import choose
+from workers.broker import choose_broker
 from workers.environment import load
 from workers.local.server import free_port
 
@@ -68,7 +68,7 @@ def command(*words: str, log: Path, environment: dict[str, str] | None = None) -
 
 def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: Path) -> None:
     port = free_port()
-    carried = choose(None, tmp_path, search_path="").binary
+    carried = choose_broker(None, tmp_path, search_path="").binary
     assert carried is not None
     (tmp_path / "redis-server").symlink_to(carried)
     ancient = tmp_path / "valkey-server"

@@ -56,7 +56,7 @@ def test_without_any_broker_it_is_accepted_and_delivered_when_the_broker_is_back
     house.sandbox.enrol("ليلى", FINANCE)
     wait_until(lambda: len(house.rows("SELECT 1 FROM lookups")) == kept + 1, "kept")
     assert requests.get(f"{house.url}/readyz", timeout=5).status_code == 503
-    wait_until(house.broker.revive, "the broker is back")
+    wait_until(house.broker.restart_if_dead, "the broker is back")
     house.wait_mails("layla", 1)
     house.wait_idle()
 

@@ -71,7 +71,7 @@ class Killer:
 
     def start_again(self) -> None:
         """Start whatever does not run, after what it left behind was ended too."""
-        self._house.broker.revive()
+        self._house.broker.restart_if_dead()
         for name in PROGRAMS.values():
             program = self._house.processes[name]
             if is_alive(program.pid):

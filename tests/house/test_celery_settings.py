@@ -50,20 +50,20 @@ def test_a_worker_never_waits_for_ever_and_never_gives_up(worker: Celery) -> Non
 
 
 def test_who_rings_gives_up_within_half_a_second() -> None:
-    ringer = make_publisher(BROKER)
-    options = ringer.conf.broker_transport_options
+    publisher = make_publisher(BROKER)
+    options = publisher.conf.broker_transport_options
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
     assert options["max_retries"] == 0
-    assert ringer.conf.task_publish_retry is False
-    assert ringer.conf.broker_pool_acquire_timeout == 1
+    assert publisher.conf.task_publish_retry is False
+    assert publisher.conf.broker_pool_acquire_timeout == 1
 
 
 def test_both_sides_mean_the_same_place(worker: Celery) -> None:
-    ringer = make_publisher(BROKER)
+    publisher = make_publisher(BROKER)
     prefix = "global_keyprefix"
-    options, other = worker.conf.broker_transport_options, ringer.conf.broker_transport_options
+    options, other = worker.conf.broker_transport_options, publisher.conf.broker_transport_options
     assert options[prefix] == other[prefix]
-    assert worker.conf.task_default_queue == ringer.conf.task_default_queue
+    assert worker.conf.task_default_queue == publisher.conf.task_default_queue
 
 
 def test_our_tasks_are_those_that_are_rung_for_and_never_retry(worker: Celery) -> None:

@@ -22,7 +22,7 @@ from psycopg.pq.abc import PGconn
 
 from tests.servers.postgres import ADDRESS, address
 from tests.servers.programs import wait_until
-from workers.local.programs import begin, end
+from workers.local.programs import start_program, stop_program
 from workers.local.server import free_port
 
 POOL_SIZE = 4
@@ -180,13 +180,13 @@ def pgbouncer(url: str, folder: Path) -> Iterator[str]:
     argv = [program, "-q", str(settings)]
     if os.geteuid() == 0:
         argv = [program, "-q", "-u", pwd.getpwnam("nobody").pw_name, str(settings)]
-    running = begin(argv, log=folder / "pgbouncer.log")
+    running = start_program(argv, log=folder / "pgbouncer.log")
     pooled = parts._replace(netloc=f"anybody@{ADDRESS}:{port}").geturl()
     try:
         wait_until(lambda: _answers(pooled), "PgBouncer answers")
         yield pooled
     finally:
-        end(running, wait_s=5)
+        stop_program(running, wait_s=5)
 
 
 def _answers(url: str) -> bool:

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from tests.servers.postgres_found import PACKAGE, Binaries
-from workers.local.programs import last_lines, tie_to_starter
+from workers.local.programs import last_lines, signal_on_parent_death
 
 ADDRESS = "127.0.0.1"
 PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
@@ -181,7 +181,7 @@ class PostgresServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=tie_to_starter(signal.SIGINT),  # noqa: PLW1509 - two system calls only
+                preexec_fn=signal_on_parent_death(signal.SIGINT),  # noqa: PLW1509 - two system calls only
                 **self._as_account(),
             )
         self.url = f"postgresql+psycopg://postgres:{self._password}@{ADDRESS}:{port}/postgres"

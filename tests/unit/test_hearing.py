@@ -10,7 +10,7 @@ from ledger.intake import Origin
 from ledger.monitoring import ReportCounts
 from schemas.entity import Entity
 from schemas.reasons import Reason
-from workers.decide.monitoring import PollTrouble, judge_check, judge_reports
+from workers.decide.monitoring import PollTrouble, judge_poll, judge_reports
 
 NOW = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 EVERY_S = 300
@@ -67,11 +67,11 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
 def test_our_own_check(
     last: Run | None, under_way: Run | None, expected: PollTrouble | None
 ) -> None:
-    assert judge_check(last, under_way, EVERY_S, NOW) is expected
+    assert judge_poll(last, under_way, EVERY_S, NOW) is expected
 
 
 def test_checks_that_are_off_are_never_late() -> None:
-    assert judge_check(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
+    assert judge_poll(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
 
 
 def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:

@@ -20,7 +20,7 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import event, gathering_rule, rule, rules
-from workers.decide.rules import Circumstances, Subject, plans_for
+from workers.decide.rules import DecisionContext, Subject, plans_for
 
 LONDON = ZoneInfo("Europe/London")
 SUBJECT = Subject(course_member(), course(), lesson(1))
@@ -32,8 +32,8 @@ def known(
     *these: Rule,
     completion_planned_at: datetime | None = None,
     watching_since: datetime | None = None,
-) -> Circumstances:
-    return Circumstances(rules(*these), LONDON, SUBJECT, completion_planned_at, watching_since)
+) -> DecisionContext:
+    return DecisionContext(rules(*these), LONDON, SUBJECT, completion_planned_at, watching_since)
 
 
 def test_a_rule_makes_one_plan_that_says_all() -> None:

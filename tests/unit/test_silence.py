@@ -41,23 +41,23 @@ FRIDAY_NIGHT, MONDAY_NIGHT, TUESDAY = at(4, "21:59"), at(0, "21:59"), at(1, "17:
 @pytest.mark.parametrize(
     ("since", "now", "expected"),
     [
-        (FRIDAY_NIGHT, at(6, "15:00"), Signal.QUIET),  # Sunday afternoon
-        (FRIDAY_NIGHT, at(7, "17:59"), Signal.QUIET),  # Monday, just before they begin
-        (FRIDAY_NIGHT, at(7, "18:30"), Signal.QUIET),  # they may be late for once
-        (FRIDAY_NIGHT, at(7, "21:00"), Signal.DEAF),
-        (MONDAY_NIGHT, at(1, "17:00"), Signal.QUIET),
-        (MONDAY_NIGHT, at(1, "21:00"), Signal.DEAF),  # three hours of an evening
-        (at(1, "18:05"), at(1, "18:50"), Signal.QUIET),
-        (MONDAY_NIGHT, at(2, "03:00"), Signal.DEAF),  # it stays so after the evening
+        (FRIDAY_NIGHT, at(6, "15:00"), Signal.SILENT),  # Sunday afternoon
+        (FRIDAY_NIGHT, at(7, "17:59"), Signal.SILENT),  # Monday, just before they begin
+        (FRIDAY_NIGHT, at(7, "18:30"), Signal.SILENT),  # they may be late for once
+        (FRIDAY_NIGHT, at(7, "21:00"), Signal.STALE),
+        (MONDAY_NIGHT, at(1, "17:00"), Signal.SILENT),
+        (MONDAY_NIGHT, at(1, "21:00"), Signal.STALE),  # three hours of an evening
+        (at(1, "18:05"), at(1, "18:50"), Signal.SILENT),
+        (MONDAY_NIGHT, at(2, "03:00"), Signal.STALE),  # it stays so after the evening
     ],
 )
 def test_a_space_of_weekday_evenings(since: datetime, now: datetime, expected: Signal) -> None:
-    assert judged(since, now).hearing is expected
+    assert judged(since, now).signal is expected
 
 
 def test_three_silent_hours_of_a_day_say_nothing_where_few_study() -> None:
-    assert judged(MONDAY_NIGHT, at(1, "21:00"), each=1).hearing is Signal.QUIET
-    assert judged(MONDAY_NIGHT, at(3, "12:00"), each=1).hearing is Signal.DEAF
+    assert judged(MONDAY_NIGHT, at(1, "21:00"), each=1).signal is Signal.SILENT
+    assert judged(MONDAY_NIGHT, at(3, "12:00"), each=1).signal is Signal.STALE
 
 
 def test_the_usual_gap_is_that_of_the_hour() -> None:
@@ -77,7 +77,7 @@ def test_one_odd_week_is_no_habit() -> None:
     sittings = evenings(each=1, upto=FRIDAY_NIGHT)
     context = {at(-15, f"{hour}:00"): 40 for hour in range(10, 17)}  # on a Sunday, once
     silence = judge_silence(sittings | context, FRIDAY_NIGHT, at(6, "23:00"), LISBON)
-    assert silence.hearing is Signal.QUIET
+    assert silence.signal is Signal.SILENT
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_where_nothing_ever_happened_nothing_is_said() -> None:
 
 def test_the_silence_itself_does_not_make_silence_usual() -> None:
     # Four weeks of silence after eight of study: the habit is that of the eight.
-    assert judged(MONDAY_NIGHT, at(28, "12:00")).hearing is Signal.DEAF
+    assert judged(MONDAY_NIGHT, at(28, "12:00")).signal is Signal.STALE
 
 
 def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
@@ -104,11 +104,11 @@ def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
     since, monday = at(25, "21:59"), at(28, "20:29")
     sittings = evenings(upto=since)
     assert {slot % 24 for slot in usual_rates(sittings, since, LISBON)} == set(EVENING)
-    assert judge_silence(sittings, since, at(28, "17:59"), LISBON).hearing is Signal.QUIET
-    assert judge_silence(sittings, since, monday, LISBON).hearing is Signal.DEAF
-    assert judge_silence(sittings, since, monday, ZoneInfo("UTC")).hearing is Signal.QUIET
+    assert judge_silence(sittings, since, at(28, "17:59"), LISBON).signal is Signal.SILENT
+    assert judge_silence(sittings, since, monday, LISBON).signal is Signal.STALE
+    assert judge_silence(sittings, since, monday, ZoneInfo("UTC")).signal is Signal.SILENT
 
 
 def test_a_clock_that_was_set_back_is_no_silence() -> None:
     silence = judged(MONDAY_NIGHT, MONDAY_NIGHT - timedelta(hours=2))
-    assert (silence.hearing, silence.expected) == (Signal.QUIET, 0.0)
+    assert (silence.signal, silence.expected) == (Signal.SILENT, 0.0)

@@ -41,7 +41,7 @@ class ActionContext:
     now: datetime
 
 
-def nothing() -> None:
+def no_op() -> None:
     """Do nothing: a checkpoint that no caller waits for."""
 
 
@@ -54,8 +54,8 @@ class Checkpoints:
     whether the action was done. If it raises, that step must not be taken.
     """
 
-    before_step: Callable[[], None] = nothing
-    before_commit: Callable[[], None] = nothing
+    before_step: Callable[[], None] = no_op
+    before_commit: Callable[[], None] = no_op
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class History:
     reviewed: AbstractSet[tuple[Entity, int]] = frozenset()
     all_reviewed: bool = False
 
-    def quiet_reason(self, event: Event) -> Reason | None:
+    def suppressed_reason(self, event: Event) -> Reason | None:
         """Return why nobody is written to about this, if it was there before we began."""
         found = None if event.record is None else self.quiet.get(event.record)
         return found.reason if found is not None and event.happened_at <= found.upto else None
@@ -157,6 +157,6 @@ class History:
         is_reviewed = self.all_reviewed or event.record in self.reviewed
         return Reason.IMPORTED if is_reviewed else None
 
-    def revives(self, event: Event) -> bool:
+    def is_decided_again(self, event: Event) -> bool:
         """Say whether it is decided on once more: it led to nothing, and a person asks now."""
         return event.key in self.kept and self.is_asked_for(event)

@@ -39,8 +39,8 @@ _HOURS_OF_WEEK = 168
 class Signal(StrEnum):
     """What silence means."""
 
-    QUIET = "quiet"  # as usual
-    DEAF = "deaf"  # unusual: either nobody studies, or we do not hear of it
+    SILENT = "quiet"  # as usual
+    STALE = "deaf"  # unusual: either nobody studies, or we do not hear of it
     UNKNOWN = "unknown"  # there is too little history to tell
 
 
@@ -53,7 +53,7 @@ class SignalReport:
     known.
     """
 
-    hearing: Signal
+    signal: Signal
     last_at: datetime | None
     expected: float | None = None
     usual_gap_h: float | None = None
@@ -76,8 +76,8 @@ def judge_silence(
         return SignalReport(Signal.UNKNOWN, last_at)
     rates = usual_rates(learned, last_at, zone)
     expected = _expected(rates, last_at, now, zone)
-    hearing = Signal.DEAF if expected > UNUSUAL else Signal.QUIET
-    return SignalReport(hearing, last_at, expected, _usual_gap_h(rates, now, zone))
+    signal = Signal.STALE if expected > UNUSUAL else Signal.SILENT
+    return SignalReport(signal, last_at, expected, _usual_gap_h(rates, now, zone))
 
 
 def usual_rates(
@@ -162,7 +162,7 @@ class Loss:
     of: int
 
 
-def judge_check(
+def judge_poll(
     last: Run | None, under_way: Run | None, every_s: float, now: datetime
 ) -> PollTrouble | None:
     """Judge our own check of one kind by its last run that ended, and the one that did not yet.

@@ -85,7 +85,7 @@ _QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class DecisionContext:
     """What is known when an event is decided on.
 
     `completion_planned_at` is when this person finished this course, if that is being told them.
@@ -103,7 +103,7 @@ class Circumstances:
     held_for: Reason | None = None
 
 
-def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
+def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
     """Return what to do about `event`, or the reason why nothing is done."""
     if event.kind == EventKind.ENROLMENT_REQUESTED and not known.rules.for_event(event.kind):
         return Reason.NOT_APPROVED
@@ -125,7 +125,7 @@ def plans_for(event: Event, known: Circumstances) -> list[Plan] | Reason:
     return [_plan(event, rule, known) for rule in fitting]
 
 
-def _plan(event: Event, rule: Rule, known: Circumstances) -> Plan:
+def _plan(event: Event, rule: Rule, known: DecisionContext) -> Plan:
     gathers = rule.gather_s is not None
     due_at = (
         gather_due([event], rule, known.zone)

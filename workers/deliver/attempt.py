@@ -126,7 +126,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         keep()
         patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
         with lend(patience) as source:
-            reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.once)
+            reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.locks)
             has_changes = refresh(reader, claimed)
         keep()
         begun = _wait_for_lookup(tools, claimed) if has_changes else _begin(tools, claimed)

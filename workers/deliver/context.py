@@ -58,7 +58,7 @@ class LoadedContext:
     event_count: int
 
 
-def never() -> bool:
+def not_stopping() -> bool:
     """Return False: for a process that is not asked to stop."""
     return False
 
@@ -79,8 +79,8 @@ class DeliveryTools:
     setup: SendSetup
     clock: Clock
     lease_s: float
-    once: KeyedLock = field(default_factory=KeyedLock)
-    is_stopping: Callable[[], bool] = never
+    locks: KeyedLock = field(default_factory=KeyedLock)
+    is_stopping: Callable[[], bool] = not_stopping
 
     @property
     def actions(self) -> Mapping[str, Action]:

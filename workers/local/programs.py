@@ -32,10 +32,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-def take_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+def claim_folder(parent: Path, prefix: str) -> tuple[Path, int]:
     """Make a folder (mode 0700) below `parent`, and remove those nobody holds any more.
 
-    Returns the folder and the open lock on it, for `leave_folder`.
+    Returns the folder and the open lock on it, for `release_folder`.
 
     Raises:
         OSError: the parent folder cannot be written.
@@ -50,7 +50,7 @@ def take_folder(parent: Path, prefix: str) -> tuple[Path, int]:
         return folder, _lock(folder, wait=False)
 
 
-def leave_folder(folder: Path, lock: int) -> None:
+def release_folder(folder: Path, lock: int) -> None:
     """Remove the folder and its lock."""
     shutil.rmtree(folder, ignore_errors=True)
     os.close(lock)
@@ -58,12 +58,12 @@ def leave_folder(folder: Path, lock: int) -> None:
 
 @contextlib.contextmanager
 def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Give such a folder for as long as this lasts. Raises as `take_folder`."""
-    folder, lock = take_folder(parent, prefix)
+    """Give such a folder for as long as this lasts. Raises as `claim_folder`."""
+    folder, lock = claim_folder(parent, prefix)
     try:
         yield folder
     finally:
-        leave_folder(folder, lock)
+        release_folder(folder, lock)
 
 
 def _lock(folder: Path, *, wait: bool) -> int:
@@ -105,7 +105,7 @@ def python_program(module: str, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *words]
 
 
-def tie_to_starter(number: signal.Signals) -> Callable[[], None] | None:
+def signal_on_parent_death(number: signal.Signals) -> Callable[[], None] | None:
     """Return a `preexec_fn` that makes the kernel send `number` when the starter dies.
 
     The kernel watches the *thread* that started the program, so start from a thread that
@@ -128,13 +128,13 @@ def tie_to_starter(number: signal.Signals) -> Callable[[], None] | None:
     return tie
 
 
-def begin(
+def start_program(
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     errors: int | None = None,
-    when_starter_dies: signal.Signals = signal.SIGTERM,
+    parent_death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own session, its output going to ours or to the end of `log`.
 
@@ -153,14 +153,14 @@ def begin(
             env=env,
             start_new_session=True,
             # Safe here: the function only makes two system calls.
-            preexec_fn=tie_to_starter(when_starter_dies),  # noqa: PLW1509 - see above
+            preexec_fn=signal_on_parent_death(parent_death_signal),  # noqa: PLW1509 - see above
         )
     finally:
         if output is not None:
             os.close(output)
 
 
-def end(program: subprocess.Popen[bytes], *, wait_s: float) -> None:
+def stop_program(program: subprocess.Popen[bytes], *, wait_s: float) -> None:
     """Ask a program to end, wait for it, then kill whatever is left of its session group.
 
     Call it once for a program, and soon after it ended by itself: what it started may still
@@ -177,7 +177,7 @@ def end(program: subprocess.Popen[bytes], *, wait_s: float) -> None:
         program.wait(KILL_WAIT_S)
 
 
-def how_it_ended(code: int) -> str:
+def describe_exit(code: int) -> str:
     """Return an exit code of `subprocess` in words; a negative one is a signal."""
     if code >= 0:
         return f"ended with exit code {code}"
@@ -192,7 +192,7 @@ class StandardError:
     """Copies what a program prints on standard error to ours, and keeps its last lines."""
 
     def __init__(self) -> None:
-        source, self.end = os.pipe()  # `end` is for the program
+        source, self.write_end = os.pipe()  # `write_end` is for the program
         self._lines: deque[tuple[float, str]] = deque(maxlen=TAIL_LINES)
         self._thread = threading.Thread(
             target=self._copy, args=(source,), name="stderr", daemon=True
@@ -207,7 +207,7 @@ class StandardError:
                     os.write(_STANDARD_ERROR, line)
                 self._lines.append((time.monotonic(), line.decode(errors="replace").rstrip()))
 
-    def last_words(self, *, without: Collection[str] = ()) -> str:
+    def last_output(self, *, without: Collection[str] = ()) -> str:
         """Return what the program, which has ended, printed just before: on one line, or nothing.
 
         Of a traceback it is the last line. Lines in `without` are left out.
@@ -236,12 +236,12 @@ def last_lines(log: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RestartPolicy:
     """How patient a supervisor is. All times are in seconds."""
 
     first_delay_s: float = 0.5
     longest_delay_s: float = 60.0
-    calm_after_s: float = 15.0  # alive this long, and the next delay is the first one again
+    stable_after_s: float = 15.0  # alive this long, and the next delay is the first one again
     failing_after: int = 3  # so many short lives in a row, and the child is reported as failing
     deaths: int = 5  # so many of them ...
     deaths_within_s: float = 30.0  # ... within this time are a crash loop
@@ -250,10 +250,10 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Restarts:
+class RestartCounter:
     """The deaths of one child, and the delay that follows from them."""
 
-    pace: Pace
+    pace: RestartPolicy
     short_lives: int = field(init=False, default=0)
     next_delay_s: float = field(init=False)
     died_at: deque[float] = field(init=False)
@@ -265,16 +265,16 @@ class Restarts:
     def delay_after_death(self, *, now: float, lived_s: float) -> float:
         """Note a death, and return how long to wait before the next start."""
         self.died_at.append(now)
-        if self.is_calm(lived_s):
+        if self.is_stable(lived_s):
             self.reset()
         self.short_lives += 1
         delay_s = self.next_delay_s
         self.next_delay_s = min(delay_s * 2, self.pace.longest_delay_s)
         return delay_s
 
-    def is_calm(self, lived_s: float) -> bool:
+    def is_stable(self, lived_s: float) -> bool:
         """Return whether a child that has lived so long counts as working."""
-        return lived_s >= self.pace.calm_after_s
+        return lived_s >= self.pace.stable_after_s
 
     def reset(self) -> None:
         """Forget the short lives: the child works."""

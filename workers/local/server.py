@@ -17,22 +17,22 @@ from typing import Self
 from schemas.errors import ConfigurationError
 from workers.broker import IN_MEMORY, BrokerChoice, BrokerKind
 from workers.local.programs import (
-    Pace,
-    Restarts,
-    begin,
-    end,
-    how_it_ended,
+    RestartCounter,
+    RestartPolicy,
+    claim_folder,
+    describe_exit,
     last_lines,
-    leave_folder,
-    take_folder,
+    release_folder,
+    start_program,
+    stop_program,
 )
-from workers.local.supervisor import Failing
+from workers.local.supervisor import FailingProgram
 
 PREFIX = "broker-"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerFolder:
     """A folder of ours (mode 0700) and the open lock on it."""
 
     folder: Path
@@ -50,7 +50,7 @@ class Place:
 
     def leave(self) -> None:
         """Remove the folder and its lock."""
-        leave_folder(self.folder, self.lock)
+        release_folder(self.folder, self.lock)
 
     def write_conf(self, port: int, password: str) -> None:
         """Write the server's settings, readable by us alone."""
@@ -70,14 +70,14 @@ class Place:
             file.write(b"".join(os.fsencode(line) + b"\n" for line in lines))
 
 
-def take_place(data_dir: Path) -> Place:
+def make_server_folder(data_dir: Path) -> ServerFolder:
     """Make a folder for one broker below `data_dir`, and remove those nobody holds any more.
 
     Raises:
         ConfigurationError: the data folder cannot be written.
     """
     try:
-        return Place(*take_folder(data_dir, PREFIX))
+        return ServerFolder(*claim_folder(data_dir, PREFIX))
     except OSError as error:
         raise ConfigurationError(
             [f"COURSEBELL_DATA_DIR: {data_dir} cannot be used: {error.strerror}."]
@@ -106,10 +106,10 @@ class PortTaken(Exception):
     """Somebody else was faster; another port will do."""
 
 
-class OwnServer:
+class BrokerServer:
     """A server we started: its binary, its folder, its port and its password."""
 
-    def __init__(self, binary: Path, place: Place, port: int, password: str) -> None:
+    def __init__(self, binary: Path, place: ServerFolder, port: int, password: str) -> None:
         self.binary = binary
         self.place = place
         self.port = port
@@ -122,7 +122,7 @@ class OwnServer:
         """Its address, with the password."""
         return f"redis://:{self.password}@{ADDRESS}:{self.port}/0"
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start it and wait for its answer.
 
         Raises:
@@ -134,7 +134,7 @@ class OwnServer:
             while not self.has_answered(wait_s=LOOK_EVERY_S):
                 pass
         except BaseException:
-            self.end()
+            self.stop()
             raise
 
     def spawn(self) -> None:
@@ -143,11 +143,11 @@ class OwnServer:
             self.place.log.unlink(missing_ok=True)
             self.place.write_conf(self.port, self.password)
             # With nothing to save there is nothing to lose by SIGKILL.
-            self.program = begin(
+            self.program = start_program(
                 [str(self.binary), str(self.place.conf)],
                 env=ENVIRONMENT,
                 log=self.place.log,
-                when_starter_dies=signal.SIGKILL,
+                parent_death_signal=signal.SIGKILL,
             )
         except OSError as error:
             raise ConfigurationError(
@@ -186,11 +186,11 @@ class OwnServer:
         # A server that does not know a setting prints the line it stands in.
         return last_lines(self.place.log).replace(self.password, "(password)")
 
-    def end(self, *, wait_s: float = STOP_WAIT_S) -> None:
+    def stop(self, *, wait_s: float = STOP_WAIT_S) -> None:
         """End it; harmless when it has ended."""
         program, self.program = self.program, None
         if program is not None:
-            end(program, wait_s=wait_s)
+            stop_program(program, wait_s=wait_s)
 
 
 def _answers(port: int, password: str) -> bool:
@@ -210,7 +210,7 @@ def _answers(port: int, password: str) -> bool:
 
 
 PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
-_PACE = Pace(first_delay_s=0.1)
+_PACE = RestartPolicy(first_delay_s=0.1)
 
 
 class RunningBroker:
@@ -222,18 +222,18 @@ class RunningBroker:
     def __init__(
         self,
         url: str,
-        server: OwnServer | None = None,
+        server: BrokerServer | None = None,
         *,
         next_port: Callable[[], int] | None = None,
         say: Callable[[str], None] = lambda _: None,
-        pace: Pace = _PACE,
+        pace: RestartPolicy = _PACE,
     ) -> None:
         self.url = url
-        self.failing: Failing | None = None
+        self.failing: FailingProgram | None = None
         self._server = server
         self._next_port = next_port or free_port
         self._say = say
-        self._restarts = Restarts(pace)
+        self._restarts = RestartCounter(pace)
         self._up_since: float | None = time.monotonic()  # None: it is not up
         self._due_at = 0.0
 
@@ -273,7 +273,7 @@ class RunningBroker:
         program = self._server.program if self._server else None
         return program.pid if program else None
 
-    def revive(self) -> bool:
+    def restart_if_dead(self) -> bool:
         """Start our server again if it died; call this repeatedly. True when it answers again.
 
         It never waits and never raises: a server that cannot be started is tried again, with
@@ -302,36 +302,36 @@ class RunningBroker:
             self._say("The broker runs again.")
         return is_up
 
-    def _look_at(self, server: OwnServer, now: float, up_since: float) -> bool:
+    def _look_at(self, server: BrokerServer, now: float, up_since: float) -> bool:
         """Note it if a server that was up has died. Returns False."""
         code = None if server.program is None else server.program.poll()
         if server.program is not None and code is None:
-            if self._restarts.short_lives and self._restarts.is_calm(now - up_since):
+            if self._restarts.short_lives and self._restarts.is_stable(now - up_since):
                 self._restarts.reset()
                 self.failing = None
             return False
-        how = "was ended" if code is None else how_it_ended(code)
+        how = "was ended" if code is None else describe_exit(code)
         self._note_death(server, f"The broker {how}.", lived_s=now - up_since)
         return False
 
-    def _note_death(self, server: OwnServer, how: str, *, lived_s: float) -> None:
-        server.end(wait_s=0)
+    def _note_death(self, server: BrokerServer, how: str, *, lived_s: float) -> None:
+        server.stop(wait_s=0)
         self._up_since = None
         delay_s = self._restarts.delay_after_death(now=time.monotonic(), lived_s=lived_s)
         self._due_at = time.monotonic() + delay_s
         if self._restarts.is_failing:
             since = self.failing.since if self.failing else datetime.now(UTC)
-            self.failing = Failing(since, how)
+            self.failing = FailingProgram(since, how)
         self._say(
             f"{how} Starting it again in {delay_s:g} s. No work is lost: the ledger keeps it."
         )
 
-    def _change_port(self, server: OwnServer) -> None:
+    def _change_port(self, server: BrokerServer) -> None:
         """Put a server with another port and password in place: the other program learns none."""
         port = server.port
-        server.end(wait_s=0)
+        server.stop(wait_s=0)
         try:
-            self._server = OwnServer(
+            self._server = BrokerServer(
                 server.binary, server.place, self._next_port(), secrets.token_hex(16)
             )
         except OSError as error:
@@ -345,7 +345,7 @@ class RunningBroker:
         """End our server and remove its folder; harmless when repeated."""
         server, self._server = self._server, None
         if server is not None:
-            server.end()
+            server.stop()
             server.place.leave()
 
 
@@ -356,13 +356,13 @@ def free_port() -> int:
     return port
 
 
-def start(
+def start_broker(
     choice: BrokerChoice,
     data_dir: Path,
     *,
     next_port: Callable[[], int] = free_port,
     say: Callable[[str], None] = lambda _: None,
-    pace: Pace = _PACE,
+    pace: RestartPolicy = _PACE,
 ) -> RunningBroker:
     """Start the chosen server in a folder of its own below `data_dir`, and wait for its answer.
 
@@ -379,7 +379,7 @@ def start(
         return RunningBroker(IN_MEMORY)
     if choice.binary is None:
         raise ConfigurationError(["A broker needs a URL or a server to start."])
-    place = take_place(data_dir)
+    place = make_server_folder(data_dir)
     try:
         server = _begin_on_free_port(choice.binary, place, next_port)
     except BaseException:
@@ -388,11 +388,13 @@ def start(
     return RunningBroker(server.url, server, next_port=next_port, say=say, pace=pace)
 
 
-def _begin_on_free_port(binary: Path, place: Place, next_port: Callable[[], int]) -> OwnServer:
+def _begin_on_free_port(
+    binary: Path, place: ServerFolder, next_port: Callable[[], int]
+) -> BrokerServer:
     password = secrets.token_hex(16)
     for _ in range(PORT_TRIES):
-        server = OwnServer(binary, place, next_port(), password)
+        server = BrokerServer(binary, place, next_port(), password)
         with contextlib.suppress(PortTaken):
-            server.begin()
+            server.start()
             return server
     raise ConfigurationError([f"{PORT_TRIES} free ports were each taken by somebody else."])

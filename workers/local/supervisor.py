@@ -27,13 +27,13 @@ from typing import Self
 
 from schemas.errors import ConfigurationError, CoursebellError
 from workers.local.programs import (
-    Pace,
-    Restarts,
+    RestartCounter,
+    RestartPolicy,
     StandardError,
-    begin,
-    end,
-    how_it_ended,
+    describe_exit,
     last_lines,
+    start_program,
+    stop_program,
 )
 
 FILE = "up-failing.json"
@@ -43,7 +43,7 @@ _LARGEST = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingProgram:
     """Since when a program fails, and how it ended the last time with its last words."""
 
     since: datetime
@@ -55,10 +55,10 @@ class FailingFile:
     """Keeps the file in a data folder up to date. A fault of the disk is not raised."""
 
     data_dir: Path
-    _written: dict[str, Failing] = field(init=False, default_factory=dict)
+    _written: dict[str, FailingProgram] = field(init=False, default_factory=dict)
     _next_s: float = field(init=False, default=0.0)
 
-    def update(self, failing: Mapping[str, Failing]) -> None:
+    def update(self, failing: Mapping[str, FailingProgram]) -> None:
         """Write or remove the file if that is due."""
         now_s = time.monotonic()
         if failing == self._written and (not failing or now_s < self._next_s):
@@ -85,7 +85,7 @@ class FailingFile:
             return
 
 
-def failing_programs(data_dir: Path) -> dict[str, Failing]:
+def failing_programs(data_dir: Path) -> dict[str, FailingProgram]:
     """Return what `coursebell up` on this data folder reports as failing now."""
     try:
         with (data_dir / FILE).open("rb") as file:
@@ -93,7 +93,7 @@ def failing_programs(data_dir: Path) -> dict[str, Failing]:
                 return {}
             shown = json.loads(file.read(_LARGEST))
         return {
-            name: Failing(datetime.fromisoformat(since), why)
+            name: FailingProgram(datetime.fromisoformat(since), why)
             for name, (since, why) in shown.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
@@ -126,7 +126,7 @@ class ChildCommand:
     argv: Sequence[str]
     env: Mapping[str, str] | None = field(default=None, repr=False)  # may hold secrets
     log: Path | None = None
-    pace: Pace | None = None
+    pace: RestartPolicy | None = None
     meanwhile: str = ""
 
 
@@ -135,36 +135,36 @@ class _Child:
     """One command and what became of it; `program` is None between a death and the restart."""
 
     command: ChildCommand
-    pace: Pace
-    restarts: Restarts
+    pace: RestartPolicy
+    restarts: RestartCounter
     program: subprocess.Popen[bytes] | None = None
     errors: StandardError | None = None
     began_at: float = 0.0
     due_at: float = 0.0
     kill_at: float | None = None  # it has been asked to end, to be started anew
-    failing: Failing | None = None
+    failing: FailingProgram | None = None
 
 
 class Supervisor:
-    """Keeps children alive until it is stopped, and leaves none behind.
+    """Keeps children running until it is stopped, and leaves none behind.
 
-    Until `settle` is called, a child that refuses to run or is in a crash loop ends all of them.
-    From then on every child is started again, with growing pauses, whatever happens to it, and the
-    others keep running.
+    Until `finish_startup` is called, a child that refuses to run or crashes in a loop stops all of
+    them. After that, every child that ends is restarted with growing pauses, and the others keep
+    running.
 
-    `say` gets one line for each restart. `closings` are lines that our programs print last and that
-    name no reason why they ended.
+    `say` receives one line for each restart. `closings` are last lines of our programs that do not
+    say why they ended.
     """
 
     def __init__(
         self,
         say: Callable[[str], None],
-        pace: Pace | None = None,
+        pace: RestartPolicy | None = None,
         *,
         closings: Collection[str] = (),
     ) -> None:
         self._say = say
-        self._pace = pace or Pace()
+        self._pace = pace or RestartPolicy()
         self._closings = closings
         self._children: dict[str, _Child] = {}
         self._is_settled = False
@@ -190,7 +190,7 @@ class Supervisor:
             self.stop()
             raise ConfigurationError([f"Two programs are called {command.name!r}."])
         pace = command.pace or self._pace
-        child = _Child(command, pace, Restarts(pace))
+        child = _Child(command, pace, RestartCounter(pace))
         try:
             self._begin(child)
         except OSError as error:
@@ -198,7 +198,7 @@ class Supervisor:
             raise ConfigurationError([f"{command.name} {_cannot_start(error)}."]) from error
         self._children[command.name] = child
 
-    def settle(self) -> None:
+    def finish_startup(self) -> None:
         """Let no child's fault end the others from now on."""
         self._is_settled = True
 
@@ -223,7 +223,7 @@ class Supervisor:
             if program is not None and program.poll() is None
         }
 
-    def failing(self) -> dict[str, Failing]:
+    def failing(self) -> dict[str, FailingProgram]:
         """Return the children that have died several times in a row without having worked."""
         return {name: child.failing for name, child in self._children.items() if child.failing}
 
@@ -232,11 +232,11 @@ class Supervisor:
 
         Returns with the children still running; end them with `stop()`. Each function in
         `beside` is called on every round, for what must also be watched by this thread
-        (the broker's `revive`).
+        (the broker's `restart_if_dead`).
 
         Raises:
-            ChildRefused: before `settle`, a child refused to run; everything has been stopped.
-            CrashLoop: before `settle`, a child died too often; likewise.
+            ChildRefused: a child refused to run before `finish_startup`; all were stopped.
+            CrashLoop: a child died too often before `finish_startup`; all were stopped.
         """
         try:
             while not stop.wait(self._pace.look_every_s):
@@ -259,7 +259,7 @@ class Supervisor:
             if child is None:
                 continue
             if child.program is not None:
-                end(child.program, wait_s=child.pace.stop_wait_s)
+                stop_program(child.program, wait_s=child.pace.stop_wait_s)
             # Forgotten only now: an interrupted stop can be repeated.
             del self._children[name]
 
@@ -268,9 +268,11 @@ class Supervisor:
         child.began_at = time.monotonic()
         child.kill_at = None
         child.errors = StandardError() if command.log is None else None
-        errors = None if child.errors is None else child.errors.end
+        errors = None if child.errors is None else child.errors.write_end
         try:
-            child.program = begin(command.argv, env=command.env, log=command.log, errors=errors)
+            child.program = start_program(
+                command.argv, env=command.env, log=command.log, errors=errors
+            )
         finally:
             if errors is not None:
                 os.close(errors)
@@ -287,17 +289,17 @@ class Supervisor:
         code = child.program.poll()
         if code is None:
             if child.kill_at is not None and now >= child.kill_at:
-                end(child.program, wait_s=0)
-            elif child.failing and child.restarts.is_calm(now - child.began_at):
+                stop_program(child.program, wait_s=0)
+            elif child.failing and child.restarts.is_stable(now - child.began_at):
                 child.restarts.reset()
                 child.failing = None
                 self._say(f"{child.command.name} runs again.")
             return
         # The leader is dead, but what it started may still hold its port.
-        end(child.program, wait_s=0)
+        stop_program(child.program, wait_s=0)
         child.program = None
         if child.kill_at is None:
-            self._note_death(child, now, how_it_ended(code), code)
+            self._note_death(child, now, describe_exit(code), code)
 
     def _note_death(self, child: _Child, now: float, how: str, code: int | None = None) -> None:
         name, said = child.command.name, self._last_words(child, code)
@@ -315,7 +317,7 @@ class Supervisor:
         why = f"The last time it {how}: {said}" if said else f"The last time it {how}."
         meanwhile = f"{child.command.meanwhile} " if child.failing is None else ""
         since = datetime.now(UTC) if child.failing is None else child.failing.since
-        child.failing = Failing(since, why)
+        child.failing = FailingProgram(since, why)
         self._say(
             f"{name} keeps failing ({child.restarts.short_lives} times in a row). {why}"
             f" {meanwhile}Starting again in {delay_s:g} s."
@@ -325,7 +327,7 @@ class Supervisor:
         # What a program printed before somebody else ended it is not why it ended.
         if child.errors is None or code in _ENDED_BY_OTHERS:
             return ""
-        return child.errors.last_words(without=self._closings)
+        return child.errors.last_output(without=self._closings)
 
     def _why_given_up(self, child: _Child, how: str, said: str) -> str:
         pace, log = child.pace, child.command.log

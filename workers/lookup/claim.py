@@ -97,7 +97,7 @@ def _look_at_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
         return None
     reader.completions(completed.course_member_id, NOW)
     row = next((one for one in findings.completions if one.record_id == completed.record_id), None)
-    if row is None and not reader.settled:
+    if row is None and not reader.is_settled:
         # The list lags, so it may lack the lessons beside this one too, and with them the end of
         # the course, which nobody would tell us of again.
         raise NotThereYet("the list does not have this lesson yet")
@@ -135,7 +135,7 @@ class LookupContext:
     deciding: DecideContext
     clock: Clock
     lease_s: float
-    once: KeyedLock = field(default_factory=KeyedLock)
+    locks: KeyedLock = field(default_factory=KeyedLock)
     is_stopping: Callable[[], bool] = lambda: False
 
 
@@ -143,15 +143,15 @@ class LookupContext:
 class LookupResult:
     """How one look-up ended: a word for the log, how many actions were planned, and a wish.
 
-    `calm_until` is set when the source, or our share of its limits, wants no more for a while.
+    `back_off_until` is set when the source, or our share of its limits, wants no more for a while.
     """
 
     outcome: str
     planned: int = 0
-    calm_until: datetime | None = None
+    back_off_until: datetime | None = None
 
 
-def settle_lookup(
+def perform_lookup(
     tools: LookupContext, claim: Claim, patience: Patience, prefetched: PrefetchedRecords | None
 ) -> LookupResult:
     """Work off one look-up and log how it ended."""
@@ -209,16 +209,16 @@ def _reader(
     prefetched: PrefetchedRecords | None,
 ) -> Reader:
     now = tools.clock.now()
-    settled = now - claim.asked_at >= _SETTLES_WITHIN
+    is_settled = now - claim.asked_at >= _SETTLES_WITHIN
     if prefetched is None:
         with reading(tools.engine) as connection:
             findings = Findings(now, newest_notification(connection))
-        return Reader(tools.engine, source, findings, lease.keep, tools.once, settled)
+        return Reader(tools.engine, source, findings, lease.keep, tools.locks, is_settled)
     shelved, findings = (
         PrefetchedSource(source, prefetched),
         Findings(prefetched.asked_at, prefetched.upto),
     )
-    return Reader(tools.engine, shelved, findings, lease.keep, tools.once, settled)
+    return Reader(tools.engine, shelved, findings, lease.keep, tools.locks, is_settled)
 
 
 def _begin(tools: LookupContext, claim: Claim) -> None:
@@ -251,7 +251,9 @@ def _postponed(tools: LookupContext, claim: Claim, error: SourceError) -> Lookup
         postpone_lookup(connection, claim, wait.until, wait.reason, str(error), counted=wait.counts)
     if not isinstance(error, SourceThrottled):
         return LookupResult(wait.reason)
-    return LookupResult(wait.reason, calm_until=now + timedelta(seconds=error.retry_after_s or 1.0))
+    return LookupResult(
+        wait.reason, back_off_until=now + timedelta(seconds=error.retry_after_s or 1.0)
+    )
 
 
 def _failed(tools: LookupContext, claim: Claim, reason: Reason, error: str) -> LookupResult:
@@ -311,9 +313,9 @@ def _one(
         except LedgerUnavailable:
             _log.warning("lookup.unreturned", record_id=claim.record_id)
         return 0
-    told = settle_lookup(tools, claim, _patience(tools), prefetched)
-    if told.calm_until is not None:
-        calm.agree(told.calm_until)
+    told = perform_lookup(tools, claim, _patience(tools), prefetched)
+    if told.back_off_until is not None:
+        calm.agree(told.back_off_until)
     return told.planned
 
 
@@ -350,7 +352,7 @@ def _read_ahead(
     try:
         patience = Patience(Urgency.WORK, tools.clock.monotonic() + _AHEAD_S, keep)
         with tools.source(patience) as source:
-            reader = Reader(tools.engine, source, Findings(now, prefetched.upto), keep, tools.once)
+            reader = Reader(tools.engine, source, Findings(now, prefetched.upto), keep, tools.locks)
             ahead = Prefetch(source, reader, in_bursts, prefetched)
             ahead.for_lookups([(claim.entity, claim.record_id) for claim in claims])
     except CoursebellError as error:

@@ -31,7 +31,7 @@ from schemas.records import CourseMember
 from schemas.rules import Rules
 from workers.decide.completion import closed_among
 from workers.decide.events import History, from_completions, from_enrolment
-from workers.decide.rules import Circumstances, Subject, plans_for
+from workers.decide.rules import DecisionContext, Subject, plans_for
 from workers.leases import LeaseLost
 from workers.lookup.read import LONGEST_LOOK, Findings, events_of_gone
 from workers.sync.rows import version_of_record
@@ -81,7 +81,7 @@ def commit_lookup(
             reviewed,
             whose in reviewed,
         )
-        new = [event for event in events if event.key not in old or history.revives(event)]
+        new = [event for event in events if event.key not in old or history.is_decided_again(event)]
         return sum(
             _decide(connection, event, history, findings, deciding, now)
             for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
@@ -172,7 +172,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
     deciding: DecideContext,
     now: datetime,
 ) -> int:
-    quiet = history.quiet_reason(event)  # this compares times of the source with each other
+    quiet = history.suppressed_reason(event)  # this compares times of the source with each other
     event = not_ahead(event, now)
     event_id = history.kept.get(event.key) or store_event(connection, event, now)
     if event_id is None:
@@ -183,7 +183,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
     plans = plans_for(
         event,
-        Circumstances(
+        DecisionContext(
             deciding.rules,
             deciding.zone,
             Subject(findings.enrolment, findings.course, lesson),

@@ -123,7 +123,7 @@ class Reader:
     """Reads for one piece of work; what it learns gathers in `findings`.
 
     `before_asking` is called before each question to the source; it renews the lease of the work,
-    so that a slow source never makes two workers ask the same. Unless the news is `settled`, a
+    so that a slow source never makes two workers ask the same. Unless the news is `is_settled`, a
     record that was never seen and is missing is `NotThereYet`: a notification can be a few seconds
     ahead of what it speaks of (contract, section 5.2). Every method raises what `before_asking` and
     `Source.fetch` raise.
@@ -133,8 +133,8 @@ class Reader:
     source: SourceReads
     findings: Findings
     before_asking: Callable[[], None]
-    once: KeyedLock
-    settled: bool = True
+    locks: KeyedLock
+    is_settled: bool = True
 
     def is_answered(self, entity: Entity, record_id: int) -> bool:
         """Say whether it was decided on together with others, after the last word about it."""
@@ -184,12 +184,12 @@ class Reader:
             self.before_asking()
             return self.source.all_of(Entity.TIME_ZONE)
 
-        with self.alone(Entity.TIME_ZONE, 0):
+        with self.locked(Entity.TIME_ZONE, 0):
             return zone_name(self.engine, coworker.time_zone_id, self.findings.asked_at, ask)
 
     def course(self, course_id: int, oldest: timedelta) -> None:
         """Learn a course."""
-        with self.alone(Entity.COURSE, course_id):
+        with self.locked(Entity.COURSE, course_id):
             record = self.known(Entity.COURSE, course_id, oldest) or self._read_course(course_id)
         self.findings.course = record if isinstance(record, Course) else None
 
@@ -226,7 +226,7 @@ class Reader:
         ask: Callable[[int], Sequence[Record]],
     ) -> Sequence[Record]:
         parent = ("course_id", course_id)
-        with self.alone(entity, course_id):
+        with self.locked(entity, course_id):
             found = self._listed(entity, parent, oldest)
             if found is None:
                 self.before_asking()
@@ -237,9 +237,9 @@ class Reader:
                     accept_listing(connection, entity, parent, found, asked_at, asked_at=asked_at)
             return found
 
-    def alone(self, entity: Entity, record_id: int) -> AbstractContextManager[None]:
+    def locked(self, entity: Entity, record_id: int) -> AbstractContextManager[None]:
         """Let nobody else in this process ask for the same meanwhile."""
-        return self.once.at_a_time((entity, record_id), self.before_asking)
+        return self.locks.hold((entity, record_id), self.before_asking)
 
     def is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
         """Say whether what was asked for then may be used; of no age at all, nothing may."""
@@ -272,7 +272,7 @@ class Reader:
     def _asked(self, entity: Entity, record_id: int, *, seen: bool) -> Record | Gone:
         self.before_asking()
         found = self.source.fetch(entity, record_id)
-        if isinstance(found, Gone) and not seen and not self.settled:
+        if isinstance(found, Gone) and not seen and not self.is_settled:
             raise NotThereYet(f"{entity} cannot be read yet")
         return found
 

@@ -24,7 +24,7 @@ from workers.actions.base import (
 )
 from workers.actions.email.letter import TEMPLATES, LessonLine, LetterFacts, Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, make_message, read_message
-from workers.actions.email.smtp import Mailer, MailLine
+from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
 from workers.zones import own_zone
 
@@ -61,7 +61,7 @@ class EmailAction(Action):
     )
     templates = TEMPLATES
 
-    def __init__(self, letters: Letters, mailer: MailLine | None, head: Letterhead) -> None:
+    def __init__(self, letters: Letters, mailer: MailTransport | None, head: Letterhead) -> None:
         self._letters = letters
         self._mailer = mailer
         self._head = head

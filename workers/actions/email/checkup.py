@@ -77,10 +77,10 @@ def mail_checks(
         fix = f"Set {missing}, and start the worker again."
         yield Check(Topic.MAIL, "settings", verdict, f"{missing} not set; no email can leave", fix)
         return
-    heard: list[tuple[str, str]] = []
-    mailer = Mailer(settings.smtp, heard=lambda verb, answer: heard.append((verb, answer)))
+    on_answer: list[tuple[str, str]] = []
+    mailer = Mailer(settings.smtp, on_answer=lambda verb, answer: on_answer.append((verb, answer)))
     failure = _failure(mailer, settings, address, clock)
-    steps = {_STEPS[verb]: answer for verb, answer in heard if verb in _STEPS}
+    steps = {_STEPS[verb]: answer for verb, answer in on_answer if verb in _STEPS}
     failed_at = "" if failure is None else _failed_step(steps, failure)
     for name, answer in steps.items():
         if name != failed_at:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
-from workers.actions.base import nothing
+from workers.actions.base import no_op
 from workers.actions.email.answers import SEE_URL, quotable
 from workers.source.http import Deadline, DeadlineTlsSocket, connect_within
 
@@ -30,7 +30,7 @@ _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")  # in this order of preference
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SmtpTimeouts:
     """How long we wait, in seconds: to connect, for each answer, and for all of it.
 
     Servers that slow strangers down do so with their greeting, so connecting has its own number.
@@ -44,25 +44,25 @@ class Patience:
     end_s: float = 45.0
 
 
-class Connection(smtplib.SMTP):
-    """The standard library's client with a deadline, and encrypted at once if so asked.
+class SmtpConnection(smtplib.SMTP):
+    """The standard library's client with a deadline, and with implicit TLS if the settings say so.
 
-    `before_step` is called before each command; what it raises ends the session. `heard` is called
-    with each command's verb and its answer, without addresses.
+    `before_step` is called before each command; an exception from it ends the session. `on_answer`
+    is called with each command's verb and its answer, without addresses.
     """
 
     def __init__(
         self,
         server: SmtpServer,
         context: ssl.SSLContext,
-        patience: Patience,
-        before_step: Callable[[], None] = nothing,
-        heard: Callable[[str, str], None] | None = None,
+        timeouts: SmtpTimeouts,
+        before_step: Callable[[], None] = no_op,
+        on_answer: Callable[[str, str], None] | None = None,
     ) -> None:
         self._implicit = context if server.tls is TlsMode.IMPLICIT else None
-        self._patience = patience
-        self._deadline = Deadline(patience.answer_s)
-        self._heard = heard
+        self._timeouts = timeouts
+        self._deadline = Deadline(timeouts.answer_s)
+        self._on_answer = on_answer
         self._verb = "CONNECT"
         self.before_step = before_step
         self.start_session()
@@ -72,14 +72,14 @@ class Connection(smtplib.SMTP):
 
     def start_session(self) -> None:
         """Begin the time that one email may take."""
-        self._deadline.piece_s = self._patience.answer_s
-        self._deadline.start(self._patience.session_s)
+        self._deadline.piece_s = self._timeouts.answer_s
+        self._deadline.start(self._timeouts.session_s)
 
     def start_end(self) -> None:
         """Begin the time for the answer to the final dot."""
         self._verb = "END"
-        self._deadline.piece_s = self._patience.end_s
-        self._deadline.start(self._patience.end_s)
+        self._deadline.piece_s = self._timeouts.end_s
+        self._deadline.start(self._timeouts.end_s)
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         """Send a command; called by the library for every one."""
@@ -91,8 +91,8 @@ class Connection(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Read an answer; called by the library for every one."""
         code, text = super().getreply()
-        if self._heard is not None:
-            self._heard(self._verb, quotable(code, text))
+        if self._on_answer is not None:
+            self._on_answer(self._verb, quotable(code, text))
         return code, text
 
     def starttls(self, *_: Any, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:  # noqa: ANN401 - what the library also takes is not used
@@ -132,8 +132,8 @@ class Connection(smtplib.SMTP):
         return code, text
 
     def _get_socket(self, host: str, port: int, _: float) -> socket.socket:
-        plain = connect_within(self._deadline, host, port, self._patience.connect_s)
-        plain.settimeout(self._deadline.left_s(self._patience.answer_s))
+        plain = connect_within(self._deadline, host, port, self._timeouts.connect_s)
+        plain.settimeout(self._deadline.left_s(self._timeouts.answer_s))
         if self._implicit is None:
             return plain
         try:
@@ -159,10 +159,10 @@ def _base64(raw: bytes) -> str:
 def open_connection(
     server: SmtpServer,
     context: ssl.SSLContext,
-    patience: Patience,
-    before_step: Callable[[], None] = nothing,
-    heard: Callable[[str, str], None] | None = None,
-) -> Connection:
+    timeouts: SmtpTimeouts,
+    before_step: Callable[[], None] = no_op,
+    on_answer: Callable[[str, str], None] | None = None,
+) -> SmtpConnection:
     """Return a connection ready for MAIL.
 
     Raises:
@@ -170,7 +170,7 @@ def open_connection(
     """
     context.sslsocket_class = DeadlineTlsSocket
     try:
-        connection = Connection(server, context, patience, before_step, heard)
+        connection = SmtpConnection(server, context, timeouts, before_step, on_answer)
     except (OSError, ValueError, smtplib.SMTPException) as error:
         _unreachable(error)
     try:
@@ -242,7 +242,7 @@ def _why_unreachable(error: Exception) -> str:
     return type(error).__name__
 
 
-def _greet(connection: Connection) -> None:
+def _greet(connection: SmtpConnection) -> None:
     # The library's own way tries HELO also after a "later", and a server may then say yes.
     code, text = connection.ehlo()
     if code in _REFUSED:
@@ -251,7 +251,7 @@ def _greet(connection: Connection) -> None:
         raise smtplib.SMTPHeloError(code, text)
 
 
-def _encrypt(connection: Connection, context: ssl.SSLContext) -> None:
+def _encrypt(connection: SmtpConnection, context: ssl.SSLContext) -> None:
     if not connection.has_extn("starttls"):
         raise ChannelUnavailable(
             Reason.MAIL_STARTTLS, f"the mail server does not offer STARTTLS; {SEE_URL}"
@@ -271,7 +271,7 @@ def _encrypt(connection: Connection, context: ssl.SSLContext) -> None:
         ) from None
 
 
-def _log_in(connection: Connection, username: str, password: str) -> None:
+def _log_in(connection: SmtpConnection, username: str, password: str) -> None:
     code, text = connection.log_in(username, password)
     if code in _LOGGED_IN:
         return

@@ -19,7 +19,7 @@ from typing import Protocol
 from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnknown
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer
-from workers.actions.base import Checkpoints, nothing
+from workers.actions.base import Checkpoints, no_op
 from workers.actions.email.answers import (
     SEE_FROM,
     AddressUnusable,
@@ -28,17 +28,17 @@ from workers.actions.email.answers import (
     quotable,
     refusal,
 )
-from workers.actions.email.connection import Connection, Patience, open_connection
+from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_connection
 
 _YES = range(200, 300)
 _GO_ON = range(300, 400)
 _NO = range(400, 600)
 _FINE = 250
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
-UNWATCHED = Checkpoints()
+NO_CHECKPOINTS = Checkpoints()
 
 
-class MailLine(Protocol):
+class MailTransport(Protocol):
     """Whatever emails can be given to, one after the other."""
 
     def deliver(
@@ -47,7 +47,7 @@ class MailLine(Protocol):
         *,
         sender: str,
         recipient: str,
-        checkpoints: Checkpoints = UNWATCHED,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
         """See `Mailer.deliver`."""
 
@@ -59,15 +59,15 @@ class Mailer:
         self,
         server: SmtpServer,
         *,
-        patience: Patience | None = None,
+        timeouts: SmtpTimeouts | None = None,
         tls_context: ssl.SSLContext | None = None,
-        heard: Callable[[str, str], None] | None = None,
+        on_answer: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`heard` gets each command's verb and the server's answer to it, without addresses."""
+        """`on_answer` gets each command's verb and the server's answer to it, without addresses."""
         self._server = server
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or SmtpTimeouts()
         self._context = tls_context or ssl.create_default_context()
-        self._heard = heard
+        self._on_answer = on_answer
 
     def deliver(
         self,
@@ -75,7 +75,7 @@ class Mailer:
         *,
         sender: str,
         recipient: str,
-        checkpoints: Checkpoints = UNWATCHED,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
         """Hand one email over, over a connection of its own.
 
@@ -102,13 +102,13 @@ class Mailer:
         Raises:
             ChannelUnavailable: one of these fails.
         """
-        connection = self._open(nothing)
+        connection = self._open(no_op)
         with contextlib.suppress(OSError, smtplib.SMTPException):
             connection.quit()
         connection.close()
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[MailLine]:
+    def connected(self) -> Iterator[MailTransport]:
         """Give several emails over one connection, opened with the first of them."""
         line = _Line(self._open)
         try:
@@ -116,18 +116,18 @@ class Mailer:
         finally:
             line.close()
 
-    def _open(self, before_step: Callable[[], None]) -> Connection:
+    def _open(self, before_step: Callable[[], None]) -> SmtpConnection:
         return open_connection(
-            self._server, self._context, self._patience, before_step, self._heard
+            self._server, self._context, self._timeouts, before_step, self._on_answer
         )
 
 
 class _Line:
     """One connection, renewed whenever there is a doubt about it. For one thread."""
 
-    def __init__(self, connect: Callable[[Callable[[], None]], Connection]) -> None:
+    def __init__(self, connect: Callable[[Callable[[], None]], SmtpConnection]) -> None:
         self._connect = connect
-        self._connection: Connection | None = None
+        self._connection: SmtpConnection | None = None
 
     def deliver(
         self,
@@ -135,7 +135,7 @@ class _Line:
         *,
         sender: str,
         recipient: str,
-        checkpoints: Checkpoints = UNWATCHED,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
         """Hand one email over; see `Mailer.deliver`."""
         from_address = _sender_address(sender)
@@ -143,7 +143,7 @@ class _Line:
         body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
         connection = self._ready(checkpoints.before_step)
         try:
-            receipt = hand_over(
+            receipt = transmit(
                 connection,
                 body,
                 sender=from_address,
@@ -167,7 +167,7 @@ class _Line:
                 connection.quit()
             connection.close()
 
-    def _ready(self, before_step: Callable[[], None]) -> Connection:
+    def _ready(self, before_step: Callable[[], None]) -> SmtpConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.before_step = before_step
@@ -199,8 +199,8 @@ def wire_form(message: EmailMessage, *, utf8: bool) -> bytes:
     return body if body.endswith(b"\r\n") else body + b"\r\n"
 
 
-def hand_over(
-    connection: Connection,
+def transmit(
+    connection: SmtpConnection,
     body: bytes,
     *,
     sender: EnvelopeAddress,
@@ -235,7 +235,7 @@ def hand_over(
     raise DeliveryUnknown("the mail server's last answer cannot be understood")
 
 
-def _check_still_there(connection: Connection) -> None:
+def _check_still_there(connection: SmtpConnection) -> None:
     if has_something_to_read(connection):
         raise _interrupted("the mail server broke off")
 
@@ -258,7 +258,7 @@ def has_something_to_read(connection: smtplib.SMTP) -> bool:
 
 
 def _introduce(
-    connection: Connection, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
+    connection: SmtpConnection, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
 ) -> None:
     options = [f"SIZE={size}"] if connection.has_extn("size") else []
     if not (sender.is_ascii and recipient.is_ascii):
