@@ -112,7 +112,7 @@ def test_a_night_without_enough_time_says_what_it_was_enough_for(space: Space) -
     assert nightly(sync(space), time.monotonic() - 1)
     with reading(space.engine) as connection:
         [run] = runs(connection, [CheckKind.RECONCILE], NOON)
-    assert "was enough for 0 rows" in (run.error or "")
+    assert "ran out of time after 0 rows" in (run.error or "")
     assert "coursebell reconcile" in (run.error or "")
 
 

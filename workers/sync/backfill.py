@@ -1,15 +1,10 @@
-"""Asks again about a window of time or a person.
+"""Backfill: requests lookups of a window of time or of one person.
 
-Reads what a backfill found, and says what would become of the emails that are held about it.
+A window requests the records that changed then and are not known in that version; a person is
+requested completely. Repeating either is harmless.
 
-The emails are planned by the same decisions as any other, and held from the beginning, so that
-what is listed here is what is sent after a person agreed.
-
-Backfill: asks the source about a window of time or about one person, because somebody wants to.
-
-Not the steady check, which looks by itself. A window brings what changed then and was neither
-asked about nor decided on; a person is asked about as a whole, whatever we know. Doing either
-again is harmless: what is found again is the same.
+`review` shows an operator what releasing the emails about them would send. These are planned like
+any other and held from the start, so what is shown is what is sent after approval.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -65,16 +60,16 @@ __all__ = [
 ]
 
 
-_LOOK_EVERY_S = 0.2  # while a worker reads some of it
+_POLL_STATES_S = 0.2  # while a worker reads some of it
 _UNREAD = (LookupState.DUE, LookupState.LEASED, LookupState.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person is asked to decide: what would become of each held email if it were released.
+    """What an operator decides on: the expected outcome of each held email if it is released.
 
-    `unread` is how many records could not be read yet; workers go on with them. `failed` is how
-    many cannot be read until a person or a new notification comes.
+    `unread` records could not be read yet, and workers continue with them. `failed` records are
+    not read until an operator or a new notification asks for them.
     """
 
     expected: list[Expected]
@@ -85,9 +80,9 @@ class Review:
 def read_found(
     lookup_context: LookupContext, found: SearchResult, end: float
 ) -> dict[LookupState, int]:
-    """Read what was found, together with the workers, until `end` of the steady clock at most.
+    """Read the found records, together with the workers, until `end` (monotonic) at most.
 
-    Returns how many look-ups are in each state. What waits for Nexudus is not waited for.
+    Returns how many lookups are in each state. Lookups that wait for Nexudus are not awaited.
     """
     while True:
         claimed, _ = drain_batch(lookup_context)
@@ -97,7 +92,7 @@ def read_found(
         if not under_way or lookup_context.clock.monotonic() > end:
             return states
         if not claimed:
-            lookup_context.clock.sleep(_LOOK_EVERY_S)
+            lookup_context.clock.sleep(_POLL_STATES_S)
 
 
 def review(
@@ -109,7 +104,7 @@ def review(
 ) -> Review:
     """Return what releasing the held emails of these enrolments would do now.
 
-    A copy of each is kept, so that it can be looked at before it goes.
+    A copy of each is stored, so that an operator can read it before it is sent.
     """
     with reading(engine) as connection:
         ids = held_for_enrolments(connection, Reason.IMPORTED, found.enrolments)
@@ -127,21 +122,21 @@ def review(
     return Review(expected, unread, states.get(LookupState.FAILED, 0))
 
 
-KEPT = 2000  # rows that are told of one by one; of more, the number
-_TASK_S = 200.0  # a task is ended at 300
+KEPT = 2000  # rows that are listed one by one; the rest is only counted
+_TASK_S = 200.0  # Celery ends the task at 300
 
-# A person looks at the emails before they go; with the second also at those about what was there
-# before we began, or was brought in without an email.
+# An operator reviews the emails before they are sent; the second also includes records from before
+# the baseline and records imported without an email.
 REVIEWED = (Origin.REVIEW,)
 REVIEWED_WITH_OLD = (Origin.PERSON, Origin.REVIEW)
 
 
 class BaselineUnfinished(CoursebellError):
-    """The first look has not ended: what is missed cannot be told from what was there before."""
+    """The baseline has not ended, so missed changes cannot be told from older records."""
 
 
 class BackfillUnfinished(Exception):
-    """Not all that was missed could be asked for; all up to `reached` was, `asked_for` records."""
+    """A backfill stopped early: `asked_for` records, all up to `reached`, were requested."""
 
     def __init__(self, trouble: CoursebellError, reached: datetime, asked_for: int) -> None:
         super().__init__(str(trouble))
@@ -150,7 +145,7 @@ class BackfillUnfinished(Exception):
         self.asked_for = asked_for
 
 
-def backfill_window(  # noqa: PLR0913 - what, in whose name, and how
+def backfill_window(  # noqa: PLR0913 - what, its origin, and how
     sync: SyncContext,
     since: datetime,
     until: datetime,
@@ -162,15 +157,14 @@ def backfill_window(  # noqa: PLR0913 - what, in whose name, and how
     urgency: Urgency = Urgency.WORK,
     for_s: float = _TASK_S,
 ) -> SearchResult:
-    """Have read what changed (of completions: was made) then, if it is not known in that version.
+    """Request what changed (completions: was created) in a window and is not known in that version.
 
-    With `REVIEWED_WITH_OLD` that is also what was there before we began, or was brought in without
-    an email. After `for_s` seconds no more questions wait their turn.
+    With `REVIEWED_WITH_OLD` also records from before the baseline or imported without an email.
+    After `for_s` seconds the source is not asked any more.
 
     Raises:
-        SourceError: the source gave nothing usable; what came before is kept, and the whole may be
-            asked for again.
-        LedgerUnavailable: nothing more was kept.
+        SourceError: the source failed; what was requested before stays, and repeating is harmless.
+        LedgerUnavailable: what was committed before stays.
     """
     search = Search(sync, origins, keep)
     recorded = nullcontext() if dry_run else search.recorded(entities, since)
@@ -178,7 +172,7 @@ def backfill_window(  # noqa: PLR0913 - what, in whose name, and how
         cursors = [
             ListCursor(entity, since, _pages(source, entity, since, until)) for entity in entities
         ]
-        _look(search, cursors, until)
+        _request_pages(search, cursors, until)
     return search.found
 
 
@@ -192,22 +186,22 @@ def backfill_person(  # noqa: PLR0913 - who, and how
     urgency: Urgency = Urgency.PERSON,
     for_s: float = _TASK_S,
 ) -> SearchResult:
-    """Have everything of one person read anew: enrolments, finished lessons, their own record.
+    """Request everything of one person: enrolments, finished lessons and their own record.
 
-    Emails about it are held, unless `origins` say otherwise. Raises as `window`.
+    Emails about it are held, unless `origins` say otherwise. Raises as `backfill_window`.
     """
     search = Search(sync, origins, keep)
     recorded = nullcontext() if dry_run else search.recorded(FOLLOWED, None)
     with recorded, _source(sync, urgency, for_s) as source:
         if not dry_run:
-            # Before anything is asked about, so that no decision is made on the older one.
+            # Before any lookup is requested, so that none decides on the older one.
             with writing(sync.engine) as connection:
                 require_fresh_read(connection, coworker_id)
         for member in source.enrolments_of(coworker_id):
-            # All at once: the events of one enrolment are decided on in any order.
+            # In one transaction: lookups of one enrolment may run in any order.
             search.request(
-                _seen_whole(Entity.COURSE_MEMBER, [member]),
-                _seen_whole(Entity.COMPLETED_LESSON, source.completions_of(member.record_id)),
+                _all_of(Entity.COURSE_MEMBER, [member]),
+                _all_of(Entity.COMPLETED_LESSON, source.completions_of(member.record_id)),
             )
     return search.found
 
@@ -222,13 +216,11 @@ def _pages(
     source: BurstReads, entity: Entity, since: datetime, until: datetime
 ) -> Iterator[Changes]:
     if entity is Entity.COMPLETED_LESSON:
-        return source.created_between(entity, since, until)  # these are made, and never change
+        return source.created_between(entity, since, until)  # completions never change
     return source.changed_since(entity, since)
 
 
-def _seen_in_window(
-    entity: Entity, rows: Sequence[Changed], origins: Sequence[Origin]
-) -> Candidates:
+def _in_window(entity: Entity, rows: Sequence[Changed], origins: Sequence[Origin]) -> Candidates:
     def choose(connection: Connection, seen: Sequence[SeenVersion]) -> set[int]:
         wanted = {one.record_id for one in unknown_among(connection, entity, seen)}
         if Origin.PERSON in origins:
@@ -243,7 +235,7 @@ def _seen_in_window(
     )
 
 
-def _seen_whole(entity: Entity, records: Sequence[Record]) -> Candidates:
+def _all_of(entity: Entity, records: Sequence[Record]) -> Candidates:
     return Candidates(
         entity,
         [(version_of_record(entity, one), dump_record(entity, one)) for one in records],
@@ -251,7 +243,7 @@ def _seen_whole(entity: Entity, records: Sequence[Record]) -> Candidates:
     )
 
 
-def backfill_gap(  # noqa: PLR0913 - what, in whose name, and how
+def backfill_gap(  # noqa: PLR0913 - what, its origin, and how
     sync: SyncContext,
     since: datetime,
     until: datetime,
@@ -260,15 +252,15 @@ def backfill_gap(  # noqa: PLR0913 - what, in whose name, and how
     end: float | None = None,
     urgency: Urgency = Urgency.WORK,
 ) -> int:
-    """Have everything of a window read that was missed; return how many records.
+    """Request everything missed in a window; return how many records.
 
-    What was there when the first look began is left to it. After `end`, of the steady clock,
-    no question is asked any more; else after some minutes.
+    Records that existed when the baseline began are left to it. After `end` (monotonic, default a
+    few minutes from now) the source is not asked any more.
 
     Raises:
         BaselineUnfinished: polling is on, and the baseline has not ended. Nothing was requested.
-        BackfillUnfinished: it had to stop, or the source gave nothing to go on with.
-        LedgerUnavailable: nothing more was kept.
+        BackfillUnfinished: the time is used up, or the source failed.
+        LedgerUnavailable: what was committed before stays.
     """
     begins = _begins(sync, since, until, entities)
     if not begins:
@@ -284,27 +276,27 @@ def backfill_gap(  # noqa: PLR0913 - what, in whose name, and how
             cursors += [
                 ListCursor(one, at, _pages(source, one, at, until)) for one, at in begins.items()
             ]
-            _look(search, cursors, until)
+            _request_pages(search, cursors, until)
     except SourceError as error:
         reached = reached_by(cursors, until) if cursors else since
         raise BackfillUnfinished(error, reached, sum(search.found.news.values())) from error
     return sum(search.found.news.values())
 
 
-def _look(search: Search, cursors: Sequence[ListCursor], until: datetime) -> None:
+def _request_pages(search: Search, cursors: Sequence[ListCursor], until: datetime) -> None:
     for cursor, page in interleave(cursors):
         rows = [row for row in page.rows if row.at <= until]
-        search.request(_seen_in_window(cursor.entity, rows, search.origins))
+        search.request(_in_window(cursor.entity, rows, search.origins))
 
 
 def _begins(
     sync: SyncContext, since: datetime, until: datetime, entities: Collection[Entity]
 ) -> Mapping[Entity, datetime]:
-    """Return from when on each kind of record may have been missed; without those that were not."""
+    """Return from when on changes of each kind may have been missed, if any may."""
     with reading(sync.engine) as connection:
         looks = {one: last_run(connection, [CheckKind.BASELINE], one) for one in entities}
     if sync.every_s > 0 and None in looks.values():
-        raise BaselineUnfinished("the first look at what is there has not ended yet")
+        raise BaselineUnfinished("the baseline has not ended yet")
     begins = {
         one: since if look is None else max(since, look.begun_at) for one, look in looks.items()
     }

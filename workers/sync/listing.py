@@ -1,7 +1,7 @@
-"""What the nightly comparison and the certificate share: rows of the source, and their names.
+"""Rows of the source's lists with their names, and the search behind a backfill.
 
-Both walk the source's lists a page at a time, hold each row against what the ledger knows of the
-record, and say of each difference whose it is and what it is about.
+Comparison and certificate read lists page by page, compare each row with what the ledger knows of
+the record, and name the person, course and lesson of each difference.
 """
 
 import re
@@ -34,7 +34,7 @@ WORDS: Mapping[Entity, tuple[str, str]] = {
     Entity.COURSE_MEMBER: ("enrolment", "enrolments"),
     Entity.COMPLETED_LESSON: ("finished lesson", "finished lessons"),
 }
-# A name is other people's text, and some people's name is their address.
+# Some people's name at the source is their address.
 _ADDRESS = re.compile(r"\S*@\S*")
 
 
@@ -42,7 +42,7 @@ _ADDRESS = re.compile(r"\S*@\S*")
 class ListRow:
     """One record as a list shows it, or as the ledger has it where no list does.
 
-    `at` is the time by which it is listed. What it leaves out is None. `seen` is its version.
+    `at` is the time by which it is listed, `seen` its version. Fields that a row lacks are None.
     """
 
     entity: Entity
@@ -56,12 +56,12 @@ class ListRow:
 
     @property
     def ref(self) -> Ref:
-        """Which record this is."""
+        """The record: its kind and Id."""
         return self.entity, self.record_id
 
     @property
     def enrolment_id(self) -> int | None:
-        """The enrolment that it is, or belongs to."""
+        """The Id of the enrolment that it is or belongs to."""
         is_enrolment = self.entity is Entity.COURSE_MEMBER
         return self.record_id if is_enrolment else self.references.course_member_id
 
@@ -102,9 +102,9 @@ def _text(changed: Changed, *names: str) -> str | None:
 
 @dataclass(slots=True)
 class Listing:
-    """One list while it is read: which records it showed, and how many it says it has.
+    """One list while it is read: the Ids it showed (`met`), and its total by its first page.
 
-    `stated` is what its first page said; None if it did not say.
+    `stated` is None if the page has no total.
     """
 
     entity: Entity
@@ -122,7 +122,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Whose enrolment in which course, as far as the ledger or the source can say."""
+    """The person and course of an enrolment, as far as ledger and source know them."""
 
     course_id: int | None
     coworker_id: int | None
@@ -142,7 +142,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What is known, by Id, of enrolments, people, lessons and courses that rows refer to."""
+    """The enrolments, people, lessons and courses that rows refer to, by Id."""
 
     members: Mapping[int, Member] = field(default_factory=dict)
     people: Mapping[int, str] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Names:
     courses: Mapping[int, Place] = field(default_factory=dict)
 
     def whose(self, row: ListRow) -> References:
-        """Return what a row refers to, with the course and person that its enrolment tells."""
+        """Return the references of a row, with course and person taken from its enrolment."""
         member = self.members.get(row.enrolment_id or 0)
         return row.references if member is None else row.references.or_else(References.of(member))
 
@@ -158,7 +158,7 @@ class Names:
 def names_among(
     connection: Connection, members: Mapping[int, Member], meant: Collection[References]
 ) -> Names:
-    """Return the names that the ledger has of all that is meant, and of these enrolments."""
+    """Return the names that the ledger has for these references and enrolments."""
     people = {one.coworker_id for one in members.values()} | {one.coworker_id for one in meant}
     courses = {one.course_id for one in members.values()} | {one.course_id for one in meant}
     lessons = {one.lesson_id for one in meant}
@@ -176,7 +176,7 @@ def names_among(
 
 
 def members_of(enrolments: Mapping[int, KnownRecord]) -> dict[int, Member]:
-    """Return whose these enrolments are, also of those gone."""
+    """Return person and course of these enrolments, also of those that are gone."""
     found: dict[int, Member] = {}
     for record_id, known in enrolments.items():
         record = None if known.stored is None else known.stored.record
@@ -202,12 +202,12 @@ def places_of(courses: Iterable[Course]) -> dict[int, Place]:
 
 
 def clean(text: str) -> str:
-    """Return a name as one line, without what looks like an address of email in it."""
+    """Return a name as one line, with anything like an email address masked."""
     return _ADDRESS.sub("***", one_line(text))
 
 
 def counted(number: int, entity: Entity) -> str:
-    """Return a number of records in words for people."""
+    """Return a number of records with its noun."""
     one, many = WORDS[entity]
     return f"{number:,} {one if number == 1 else many}"
 
@@ -216,7 +216,7 @@ def _numbers(ids: Iterable[int | None]) -> set[int]:
     return {one for one in ids if one is not None}
 
 
-# Where a row says who and what it is about.
+# The fields of a row with the names of the person and of the course or lesson.
 _NAMES = {
     Entity.COURSE_MEMBER: ("CoworkerFullName", "CourseTitle"),
     Entity.COMPLETED_LESSON: ("CourseMemberCoworkerFullName", "CourseLessonTitle"),
@@ -227,7 +227,7 @@ _log = structlog.get_logger("backfill")
 
 @dataclass(frozen=True, slots=True)
 class FoundRow:
-    """One record that is news, as its row tells: when, whose (`name`) and what about (`title`)."""
+    """One record that was requested: its time of change, the person, and the course or lesson."""
 
     entity: Entity
     record_id: int
@@ -238,9 +238,10 @@ class FoundRow:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What came of it, by kind of record. Only so many `rows` are kept as were wanted.
+    """The result of a search: numbers by kind of record, and the first `rows`.
 
-    `requested` is the news, and `enrolments` are the Ids of those that anything seen belongs to.
+    `requested` are the records that are looked up; `enrolments` are the Ids of the enrolments that
+    listed rows belong to.
     """
 
     compared: Mapping[Entity, int]
@@ -252,7 +253,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Some rows of one kind of record, and which of them are to be asked about."""
+    """Rows of one kind of record; `choose` returns the Ids of those to look up."""
 
     entity: Entity
     rows: Sequence[tuple[SeenVersion, Row]]
@@ -261,7 +262,7 @@ class Candidates:
 
 @dataclass(slots=True)
 class Search:
-    """One backfill. `check_id` None: nothing is written."""
+    """One backfill while it runs. `check_id` None: a dry run that writes nothing."""
 
     sync: SyncContext
     origins: Sequence[Origin]
@@ -275,7 +276,7 @@ class Search:
 
     @contextmanager
     def recorded(self, entities: Collection[Entity], since: datetime | None) -> Iterator[None]:
-        """Write down that this is done, and how it went."""
+        """Record this backfill in the ledger, with its result or error."""
         engine, clock = self.sync.engine, self.sync.clock
         one = next(iter(entities)) if len(entities) == 1 else None
         with writing(engine) as connection:
@@ -292,17 +293,17 @@ class Search:
         _log.info("backfill.ended", check_id=run.check_id, news=self._news.total())
 
     def request(self, *together: Candidates) -> None:
-        """Have what is chosen read and decided on, in one transaction."""
+        """Request lookups of the chosen rows, in one transaction."""
         if self.check_id is None:
             with reading(self.sync.engine) as connection:
                 for seen in together:
                     self._choose(connection, seen)
             return
         with writing(self.sync.engine) as connection:
-            # In one order with those who decide: nobody waits in a circle.
+            # The same lock order as lookups, so no deadlock.
             lock_decisions(connection)
             before = self._news.total()
-            self._make_news(connection, together)
+            self._request_chosen(connection, together)
             note_page(
                 connection,
                 self.check_id,
@@ -311,16 +312,16 @@ class Search:
                 reached=None,
             )
 
-    def _make_news(self, connection: Connection, together: Sequence[Candidates]) -> None:
+    def _request_chosen(self, connection: Connection, together: Sequence[Candidates]) -> None:
         now = self.sync.clock.now()
-        said: list[Notification] = []
+        notifications: list[Notification] = []
         for seen in together:
             chosen = self._choose(connection, seen)
             note_seen(connection, seen.entity, chosen, now)
-            said += [Notification(seen.entity, one.record_id) for one in chosen]
-        # All at once: over all kinds, look-ups are asked for in the one order of everybody.
+            notifications += [Notification(seen.entity, one.record_id) for one in chosen]
+        # All kinds at once, so that lookups are locked in the same order everywhere.
         for origin in self.origins:
-            store_notifications(connection, said, origin, now)
+            store_notifications(connection, notifications, origin, now)
 
     def _choose(self, connection: Connection, seen: Candidates) -> list[SeenVersion]:
         wanted = seen.choose(connection, [version for version, _ in seen.rows])
@@ -335,7 +336,7 @@ class Search:
 
     @property
     def found(self) -> SearchResult:
-        """What came of it so far."""
+        """The result so far."""
         return SearchResult(
             dict(self._compared),
             dict(self._news),
@@ -346,7 +347,7 @@ class Search:
 
 
 def _enrolment_of(entity: Entity, one: SeenVersion) -> int:
-    """Return whose news this is; 0 where a partial row does not say it."""
+    """Return the Id of its enrolment; 0 if a partial row lacks it."""
     return one.record_id if entity is Entity.COURSE_MEMBER else one.course_member_id or 0
 
 

@@ -1,16 +1,10 @@
-"""The poll: lists what changed since last time; the first one is the baseline.
+"""The poll: lists what changed since the last one, and requests lookups of unreported changes.
 
-The first look: what is there already is kept as seen, and nobody is written to about it.
+The first poll of each kind of record is the baseline: existing records are stored as seen, without
+an email and without reading each by its Id. Each page is one commit that also stores the position,
+so a poll that was interrupted resumes there.
 
-Lists the courses of the source now and then, so that a name in the rules that none has is seen.
-
-Nothing is asked unless a rule names a course, a group or a location.
-
-The check: lists what changed since the last one, and makes news of what nobody told us of.
-
-The first one of each kind of record is the baseline: what is there already is kept as seen, nobody
-is written to about it, and no record is read one by one. Each page is kept in a commit of its own,
-with how far the run got, so that whoever comes after an interruption goes on there.
+`refresh_catalogue` lists the courses, so that a rule with a name no course has can be reported.
 """
 
 from collections.abc import Sequence
@@ -68,20 +62,20 @@ def note_baseline(
     rows: Sequence[Changed],
     begun_at: datetime,
 ) -> list[SeenVersion]:
-    """Keep the rows of one page as seen before we began, and return those that may be news.
+    """Store the rows of a baseline page as seen; return those that may need a lookup.
 
-    These are what came up after the first look began, and what differs from a record that was read
-    here before, because somebody told us of it.
+    These are rows that changed after the baseline began, and rows that differ from a record that
+    was already read because of a notification.
     """
     read = present_among(connection, entity, [row.record_id for row in rows])
-    old, known, maybe_news, waiting = [], [], [], []
+    old, known, to_look_up, waiting = [], [], [], []
     for row in rows:
         seen = version_of_row(entity, row.record_id, row.at, row.row)
         stored = read.get(row.record_id)
         if stored is not None and _is_same(entity, stored.record, seen):
             known.append(seen)
         elif stored is not None or row.at > begun_at:
-            maybe_news.append(seen)
+            to_look_up.append(seen)
         else:
             old.append(seen)
             if not _kept_for_later(connection, entity, row):
@@ -90,7 +84,7 @@ def note_baseline(
     note_seen(connection, entity, known, now)
     note_seen(connection, entity, old, now, suppressed=Reason.BEFORE_START)
     request_lookups(connection, sync, entity, waiting, Origin.CHECK)
-    return maybe_news
+    return to_look_up
 
 
 def _is_same(entity: Entity, record: Record, seen: SeenVersion) -> bool:
@@ -98,9 +92,9 @@ def _is_same(entity: Entity, record: Record, seen: SeenVersion) -> bool:
 
 
 def _kept_for_later(connection: Connection, entity: Entity, row: Changed) -> bool:
-    """Keep an enrolment that waits for approval: that it waited matters on the day it gets it.
+    """Store an enrolment that waits for approval: the approval must later count as a change.
 
-    Returns False for one whose row is partial; these few have to be read by their Ids.
+    Returns False if its row is partial, so that it has to be read by its Id.
     """
     if entity is not Entity.COURSE_MEMBER or row.row.get("Approved") is not False:
         return True
@@ -118,9 +112,9 @@ _log = structlog.get_logger("check")
 
 
 def refresh_catalogue(sync: SyncContext, rules: Rules) -> None:
-    """List the courses, if a rule needs that and the last list is old.
+    """List the courses if a rule names a course, group or location and the last list is old.
 
-    What goes wrong at the source is logged; the next check tries again. Raises `LedgerUnavailable`.
+    Source errors are logged, and the next poll tries again. Raises `LedgerUnavailable`.
     """
     if not any(names_in(rule.where) for rule in rules.rules):
         return
@@ -152,23 +146,23 @@ def refresh_catalogue(sync: SyncContext, rules: Rules) -> None:
 
 
 def _text(row: Row, name: str, empty: str | None = None) -> str | None:
-    """Return a name in a row; None if the row leaves it out, `empty` if there is none."""
+    """Return a name in a row; None if the row lacks the field, `empty` if it is null."""
     value = row.get(name)
     if value is None and name in row:
         return empty
     return value if isinstance(value, str) else None
 
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # before that there was no source
-OVERLAP = timedelta(minutes=15)  # a list may learn of a row somewhat late, and clocks differ
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # earlier than any record
+OVERLAP = timedelta(minutes=15)  # a list may show a row late, and clocks differ
 WIDE_OVERLAP = timedelta(hours=24)  # once an hour
-LONGEST_S = 240.0  # for one call; a task is ended at 300
+LONGEST_S = 240.0  # for one call; Celery ends the task at 300
 _KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """How one call went: how many records are news, and whether there is more to look at."""
+    """The result of one call: how many changed records were found, and whether more remain."""
 
     news: int = 0
     more: bool = False
@@ -176,7 +170,7 @@ class PollResult:
 
 @dataclass(slots=True)
 class _PollRun:
-    """One call's way through a run. At `end`, of the steady clock, others should have a turn."""
+    """One call's part of a poll. After `end` (monotonic) it should pause for other work."""
 
     run: Run
     clock: Clock
@@ -186,7 +180,7 @@ class _PollRun:
     news: int = 0
 
     def note(self, page: Changes) -> datetime | None:
-        """Return how far all was looked at after this page; None where that cannot be told."""
+        """Return up to when all changes were listed; None if the list is not in order."""
         self.progress.note(page)
         if not self.progress.is_ordered:
             return None
@@ -195,15 +189,15 @@ class _PollRun:
 
     @property
     def may_pause(self) -> bool:
-        """Say whether it is time to let others work, and this can go on from where it got to."""
+        """Return whether the time is used up and a later call can resume from here."""
         return self.moved and self.progress.is_ordered and self.clock.monotonic() > self.end
 
 
 def poll_all(sync: SyncContext, *, for_s: float) -> PollResult:
-    """Check every kind of record that is due, for about `for_s` seconds.
+    """Poll every kind of record that is due, for about `for_s` seconds.
 
-    What goes wrong at the source is written down with the run, which is then gone on with later.
-    Raises `LedgerUnavailable`: nothing more was kept.
+    Source errors are stored with the run, and a later call resumes it.
+    Raises `LedgerUnavailable`: what was committed before stays.
     """
     last = sync.clock.monotonic() + LONGEST_S
     done = [poll(sync, entity, for_s=for_s, last=last) for entity in FOLLOWED]
@@ -211,7 +205,7 @@ def poll_all(sync: SyncContext, *, for_s: float) -> PollResult:
 
 
 def poll(sync: SyncContext, entity: Entity, *, for_s: float, last: float) -> PollResult:
-    """Check one kind of record, if that is due and nobody else is at it; until `last` at most."""
+    """Poll one kind of record until `last` at most, if it is due and no other worker does it."""
     name, holder = f"check {entity}", sync.clock.new_id()
 
     def held() -> bool:
@@ -226,7 +220,7 @@ def poll(sync: SyncContext, entity: Entity, *, for_s: float, last: float) -> Pol
             return PollResult()
         lease = Lease(held, sync.clock, sync.lease_s)
         patience = Patience(Urgency.WORK, last, lease.keep)
-        return _go_on(sync, entity, run, patience, for_s=for_s)
+        return _resume(sync, entity, run, patience, for_s=for_s)
     except LeaseLost:
         return PollResult()
     finally:
@@ -235,7 +229,7 @@ def poll(sync: SyncContext, entity: Entity, *, for_s: float, last: float) -> Pol
 
 
 def _due_run(sync: SyncContext, entity: Entity) -> Run | None:
-    """Return the run to go on with, or a new one if it is time; None if it is not."""
+    """Return the run to resume, or a new one if a poll is due; None otherwise."""
     now = sync.clock.now()
     with writing(sync.engine) as connection:
         interrupted = open_run(connection, _KINDS, entity)
@@ -244,14 +238,14 @@ def _due_run(sync: SyncContext, entity: Entity) -> Run | None:
         last = last_run(connection, _KINDS, entity)
         if last is None:
             return begin_check(connection, CheckKind.BASELINE, entity, now, since=EARLIEST)
-        # Two clocks may ring, and one that was started anew rings at once.
+        # There may be two schedulers, and a restarted one asks for a poll at once.
         if timedelta() <= now - last.begun_at < 0.9 * timedelta(seconds=sync.every_s):
             return None
         return begin_check(connection, CheckKind.CHECK, entity, now, since=_since(last, now))
 
 
 def _since(last: Run, now: datetime) -> datetime:
-    # All that the source had when the last one began is known, but for what it shows late.
+    # Everything up to the begin of the last poll is known, except rows that appeared late.
     known_upto = min(last.begun_at, now)
     is_first_of_the_hour = _hour(last.begun_at) != _hour(now) or is_ahead(last.begun_at, now)
     return known_upto - (WIDE_OVERLAP if is_first_of_the_hour else OVERLAP)
@@ -261,7 +255,7 @@ def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def _go_on(
+def _resume(
     sync: SyncContext, entity: Entity, run: Run, patience: Patience, *, for_s: float
 ) -> PollResult:
     progress = ListProgress(run.reached or run.since or EARLIEST)
@@ -287,7 +281,7 @@ def _go_on(
 
 
 def _complete(sync: SyncContext, entity: Entity, polling: _PollRun, source: BurstReads) -> None:
-    """Make sure that the first look saw all there is: the order asked for may not be kept."""
+    """List again until every record was seen: the source may ignore the requested order."""
     for page in source.changed_since(entity, EARLIEST):
         with reading(sync.engine) as connection:
             seen = count_seen(connection, entity)
@@ -300,7 +294,7 @@ def _keep_page(sync: SyncContext, entity: Entity, polling: _PollRun, page: Chang
     seen = versions_of(entity, page.rows)
     reached = polling.note(page)
     with writing(sync.engine) as connection:
-        lock_decisions(connection)  # in one order with those who decide: nobody waits in a circle
+        lock_decisions(connection)  # the same lock order as lookups, so no deadlock
         if polling.run.kind is CheckKind.BASELINE:
             seen = note_baseline(connection, sync, entity, page.rows, polling.run.begun_at)
         news = unknown_among(connection, entity, seen)
@@ -317,7 +311,7 @@ def _keep_page(sync: SyncContext, entity: Entity, polling: _PollRun, page: Chang
 
 
 def reason_of(error: SourceError) -> Reason:
-    """Return why a check could not go on, in one of our words."""
+    """Return the reason code for a source error that stopped a poll."""
     match error:
         case RecordUnreadable():
             return Reason.UNREADABLE

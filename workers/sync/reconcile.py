@@ -1,12 +1,10 @@
-"""Reconcile: has what differs from the source read, as an operator chose or every night.
+"""Reconcile: requests lookups of what differs from the source, for an operator or every night.
 
-Nothing that a comparison found is believed: each record is read by its Id, and only that decides
-what is true, so no list, however short, can wipe anything.
+A comparison changes nothing by itself: each record that differs is read by its Id, and only that
+counts, so a list that is too short cannot delete anything.
 
-A nightly run that was stopped begins again, later each time: it reads lists only, and they are
-cheap, but a source that cannot answer tonight should not be asked all day. What a list showed is
-kept in memory, so one run compares no more than can be listed in one task; it says so if that is
-too few.
+A nightly run that was stopped starts again after a growing delay. Rows are kept in memory, so one
+run compares at most what can be listed within one task, and reports if that is not everything.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,15 +34,15 @@ from workers.sync.listing import ListRow
 from workers.sync.poll import reason_of
 from workers.sync.rows import SyncContext, note_changes, request_lookups
 
-NIGHT = time_of_day(3, 30)  # local time, after midnight's jobs of others
+NIGHT = time_of_day(3, 30)  # local time, after the usual jobs at midnight
 _LEASE = "reconcile"
 _LEASE_S = 120.0
 _FIRST_WAIT = timedelta(minutes=15)
 _MOST_DOUBLINGS = 4  # up to four hours
-_BRINGING_S = 30.0  # beyond the reading; a task is ended a little later
-MOST_GONE = 1_000  # of a kind at once, whoever accepted it
-_AT_ONCE = 500  # in one transaction, so that nobody waits long for the ledger
-_NOT_ASKED = "not asked about yet"  # in place of a version, and like none
+_REQUESTING_S = 30.0  # for requests after the lists were read; Celery ends the task a little later
+MOST_GONE = 1_000  # of a kind in one run, even with --accept-gone
+_AT_ONCE = 500  # in one transaction, to keep write transactions short
+_NOT_ASKED = "not asked about yet"  # instead of a version, and equal to none
 
 _One = TypeVar("_One")
 
@@ -52,12 +50,12 @@ _log = structlog.get_logger("reconcile")
 
 
 class ReconcileMode(StrEnum):
-    """What is to be done about what differs."""
+    """What to do about the differences."""
 
     NOTHING = "nothing"
-    IMPORT = "import"  # read it, and send no email about what happened until now
-    SEND = "send"  # read it, and send emails as if a notification had just come
-    CHECK = "check"  # read it as a poll would: age and amount decide whether emails are sent
+    IMPORT = "import"  # look up, without emails about what happened until now
+    SEND = "send"  # look up, with emails as after a notification
+    CHECK = "check"  # look up like a poll: age and number decide about emails
 
 
 _ORIGINS: Mapping[ReconcileMode, tuple[Origin, Reason | None]] = {
@@ -77,26 +75,27 @@ def request_differences(
     how: ReconcileMode,
     keep: Callable[[], None] = _continue,
 ) -> int:
-    """Have what differs read and decided on; return how many records.
+    """Request lookups of what differs; return how many records.
 
-    `keep` is called before each portion; what it raises passes, and what came before stays.
+    `keep` is called before each portion; its exceptions pass through, and what was requested
+    before stays.
 
     Raises:
-        LedgerUnavailable: what was asked for until then stays so.
+        LedgerUnavailable: what was requested before stays.
     """
     if how is ReconcileMode.NOTHING:
         return 0
     origin, suppressed = _ORIGINS[how]
     if suppressed is not None:
         _suppress(sync, comparison, suppressed, keep)
-    brought = 0
-    for entity in FOLLOWED:  # enrolments first: finished lessons are about them
+    requested = 0
+    for entity in FOLLOWED:  # enrolments first: finished lessons refer to them
         for some in _portions(_listed(comparison, entity)):
             keep()
             with writing(sync.engine) as connection:
-                lock_decisions(connection)  # in one order with those who decide
+                lock_decisions(connection)  # the same lock order as lookups
                 note_changes(connection, sync, entity, some, origin)
-            brought += len(some)
+            requested += len(some)
         gone = [one.row for one in comparison.of(DifferenceKind.GONE) if one.row.entity is entity]
         for rows in _portions(gone[:MOST_GONE]):
             keep()
@@ -104,18 +103,18 @@ def request_differences(
                 lock_decisions(connection)
                 ids = [row.record_id for row in rows]
                 request_lookups(connection, sync, entity, ids, Origin.CHECK)
-            brought += len(rows)
-    return brought
+            requested += len(rows)
+    return requested
 
 
 def _suppress(
     sync: SyncContext, comparison: Comparison, suppressed: Reason, keep: Callable[[], None]
 ) -> None:
-    """Suppress emails about all of this, before any of it is asked about.
+    """Suppress emails about all of these records before any lookup is requested.
 
-    Reading one finished lesson decides about all of its enrolment, also what comes in later
-    portions. No version is kept yet: what an interrupted import never asked about must be found
-    again.
+    The lookup of one finished lesson decides about its whole enrolment, including records of later
+    portions. No version is stored yet, so that records an interrupted import never requested are
+    found again.
     """
     for entity in FOLLOWED:
         for some in _portions(_listed(comparison, entity)):
@@ -140,9 +139,9 @@ def _portions(every: Sequence[_One]) -> Iterator[Sequence[_One]]:
 
 
 def is_nightly_due(connection: Connection, now: datetime, zone: ZoneInfo) -> bool:
-    """Say whether tonight's comparison is due. A night begins at half past three in that zone.
+    """Return whether tonight's comparison is due; a night begins at 03:30 in that zone.
 
-    Never before the baseline: all would look missing. After a stopped run, some time later.
+    Never before the baseline, when every record would look missing; after a stopped run, later.
     """
     baselines = [last_run(connection, [CheckKind.BASELINE], entity) for entity in FOLLOWED]
     if None in baselines:
@@ -169,11 +168,11 @@ def _night_of(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 def nightly(sync: SyncContext, until: float) -> bool:
-    """Compare everything with the source, and have what is missing or differs read.
+    """Compare everything with the source, and request lookups of what is missing or differs.
 
-    `until` is a time of `clock.monotonic` by which the lists should be read; a later call begins
-    again. What was found has half a minute more to be asked about, and the rest is found again.
-    The run, with its counts or why it was stopped, is kept in the ledger.
+    The lists should be read by `until` (monotonic); a later call starts again. Requests of lookups
+    may take half a minute more; the next comparison finds the rest. The run is recorded in the
+    ledger with its counts, or with why it stopped.
 
     Returns False when another worker is doing it.
 
@@ -209,14 +208,16 @@ def _run(sync: SyncContext, until: float, keep_lease: Callable[[], None]) -> Non
         keep_lease()
         if sync.clock.monotonic() > until:
             raise SourceThrottled(
-                f"the time of one comparison was enough for {read:,} rows, and there may be more; "
-                "`coursebell reconcile` has an hour for them"
+                f"the comparison ran out of time after {read:,} rows, and there may be more; "
+                "`coursebell reconcile` has an hour"
             )
 
-    def keep_bringing() -> None:
+    def keep_requesting() -> None:
         keep_lease()
-        if sync.clock.monotonic() > until + _BRINGING_S:
-            raise SourceThrottled("so much differs that the rest is left to the next comparison")
+        if sync.clock.monotonic() > until + _REQUESTING_S:
+            raise SourceThrottled(
+                "there are so many differences that the rest is left to the next comparison"
+            )
 
     def noted(entity: Entity, rows: Sequence[ListRow], differing: int) -> None:
         nonlocal read
@@ -228,8 +229,8 @@ def _run(sync: SyncContext, until: float, keep_lease: Callable[[], None]) -> Non
     try:
         patience = Patience(Urgency.WORK, until, keep)
         comparison = compare(sync, Scope(), patience, noted)
-        keep_bringing()
-        brought = request_differences(sync, comparison, ReconcileMode.CHECK, keep_bringing)
+        keep_requesting()
+        requested = request_differences(sync, comparison, ReconcileMode.CHECK, keep_requesting)
     except SourceError as error:
         with writing(sync.engine) as connection:
             fail_check(connection, run.check_id, reason_of(error), str(error))
@@ -237,11 +238,11 @@ def _run(sync: SyncContext, until: float, keep_lease: Callable[[], None]) -> Non
         return
     with writing(sync.engine) as connection:
         end_check(connection, run.check_id, sync.clock.now(), comparison.report())
-    _log.info("reconcile.ended", brought=brought, doubt=comparison.doubt)
+    _log.info("reconcile.ended", brought=requested, doubt=comparison.doubt)
 
 
 def _keep_names(sync: SyncContext, entity: Entity, seen: Sequence[SeenVersion]) -> None:
-    """Keep the names of members that are new or changed: no poll does, since a name is no change.
+    """Store new and changed names of members: to a poll a new name is no change.
 
     It writes nothing on most nights.
     """
@@ -249,5 +250,5 @@ def _keep_names(sync: SyncContext, entity: Entity, seen: Sequence[SeenVersion]) 
         named = with_changed_names(connection, entity, seen)
     if named:
         with writing(sync.engine) as connection:
-            lock_decisions(connection)  # in one order with those who decide
+            lock_decisions(connection)  # the same lock order as lookups
             update_names(connection, entity, named)

@@ -1,14 +1,8 @@
-"""Rows of the source's lists, as changes to look up.
+"""Rows of the source's lists: their versions, lookups of them, and reading lists interleaved.
 
-What a check works with, and how it makes news of what it found.
-
-Turns a row of a list, or a record, into its version and what it refers to. Pure.
-
-A version is what decisions depend on: that somebody was here, or changed their name, is no news.
-Values are read as in a record, so that one spelling of the source is not news against another; but
-only these few of each row, since a first look goes over hundreds of thousands.
-
-Reads several lists in turn, so that none is far behind when the reading has to stop.
+A version covers only the fields that decisions depend on: a changed name or visit is no change.
+Values are parsed as in a record, so that a different notation of the same value is no change; only
+these few fields of each row, since a baseline reads hundreds of thousands of rows.
 """
 
 import hashlib
@@ -35,10 +29,10 @@ from workers.source.records import CHANGED_BY, Changed, Changes, Row
 
 @dataclass(frozen=True, slots=True)
 class SyncContext:
-    """With what the source is looked at. `source` lends a way there, for one thread at a time.
+    """What a poll, backfill or comparison works with. `source` lends a client to one thread.
 
-    `every_s` is how often, in seconds, it is checked; `lease_s` for how long one worker may be at a
-    check before another takes it over.
+    `every_s` is the time between polls; after `lease_s` without a renewal another worker takes a
+    poll over.
     """
 
     engine: Engine
@@ -48,7 +42,7 @@ class SyncContext:
     lease_s: float = 60.0
 
 
-def note_changes(  # noqa: PLR0913, PLR0917 - what, from where, and whether anybody is written to
+def note_changes(  # noqa: PLR0913, PLR0917 - what, its origin, and whether emails are suppressed
     connection: Connection,
     sync: SyncContext,
     entity: Entity,
@@ -56,7 +50,7 @@ def note_changes(  # noqa: PLR0913, PLR0917 - what, from where, and whether anyb
     origin: Origin,
     suppressed: Reason | None = None,
 ) -> None:
-    """Have these records read and decided on, in one transaction with keeping them as seen.
+    """Store these versions as seen and request lookups of them, in the caller's transaction.
 
     With `suppressed` they are read as well, but no email is sent about what happened so far.
     """
@@ -72,14 +66,14 @@ def request_lookups(
     record_ids: Iterable[int],
     origin: Origin,
 ) -> None:
-    """Have these records read and decided on, as if somebody had told us of them."""
+    """Request lookups of these records, as a notification would."""
     said = [Notification(entity, record_id) for record_id in record_ids]
     store_notifications(connection, said, origin, sync.clock.now())
 
 
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
 
-# By its name in a record: what a row calls it, and how it is read.
+# For each attribute of a record: the field of a row, and how it is parsed.
 _DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
     Entity.COURSE_MEMBER: {
         "created_at": ("CreatedOn", _TIME),
@@ -95,12 +89,12 @@ _DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
     },
 }
 _KEPT = ("created_at", "course_id", "coworker_id", "course_member_id", "lesson_id")
-# What is kept beside the version, to find people by: a new name is no news.
+# Stored beside the version, to find people by name: a new name is no change.
 _NAMES = {Entity.COURSE_MEMBER: ("full_name", "CoworkerFullName")}
 
 
 def version_of_record(entity: Entity, record: Record) -> SeenVersion:
-    """Return the version of a record as it was read by its Id."""
+    """Return the version of a record that was fetched by its Id."""
     values = {name: getattr(record, name) for name in _DECISIVE[entity]}
     changed_at = values["created_at"] if entity in CHANGED_BY else record.updated_at
     name = getattr(record, _NAMES[entity][0]) if entity in _NAMES else None
@@ -149,10 +143,10 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class ListProgress:
-    """How far a list was looked at, page by page, told by its own times.
+    """Up to when a list was read, by the times of its rows.
 
-    A list that does not keep the order asked for may bring earlier rows to its end: of it nothing
-    is looked at beyond `since` before it ends.
+    A list that ignores the requested order may show earlier rows at its end, so nothing of it
+    counts as read beyond `since` before it ends.
     """
 
     since: datetime
@@ -163,19 +157,19 @@ class ListProgress:
         self.reached = self.since
 
     def note(self, page: Changes) -> None:
-        """Note that a page was looked at."""
+        """Note that a page was read."""
         moments = [row.at for row in page.rows]
         if moments != sorted(moments) or (moments and moments[-1] < self.reached):
             self.is_ordered, self.reached = False, self.since
         elif moments and self.is_ordered:
-            # The list begins again with the whole minute in which a page ended.
+            # The next page repeats the whole minute in which this one ended.
             minute = moments[-1].replace(second=0, microsecond=0)
             self.reached = max(self.reached, minute)
 
 
 @dataclass(slots=True)
 class ListCursor:
-    """One list, and up to when all of it was looked at."""
+    """One list of the source, and up to when it was read."""
 
     entity: Entity
     since: datetime
@@ -188,22 +182,22 @@ class ListCursor:
 
 
 def interleave(cursors: Collection[ListCursor]) -> Iterator[tuple[ListCursor, Changes]]:
-    """Yield the pages of all lists, each time of the one that is furthest behind.
+    """Yield the pages of all lists, always from the one that is furthest behind.
 
     Raises as the lists do.
     """
-    while going := [cursor for cursor in cursors if not cursor.ended]:
-        cursor = min(going, key=lambda one: one.progress.reached)
+    while unfinished := [cursor for cursor in cursors if not cursor.ended]:
+        cursor = min(unfinished, key=lambda one: one.progress.reached)
         page = next(cursor.pages, None)
         if page is None:
             cursor.ended = True
             continue
         yield cursor, page
-        cursor.progress.note(page)  # the caller asks for the next page once it has kept this one
+        cursor.progress.note(page)  # the caller has stored this page when it asks for the next
 
 
 def reached_by(cursors: Collection[ListCursor], until: datetime) -> datetime:
-    """Return up to when all lists were looked at; `until` if all were, to their end."""
+    """Return up to when all lists were read; `until` if all ended."""
     return min(
         (until if cursor.ended else min(cursor.progress.reached, until) for cursor in cursors),
         default=until,
