@@ -32,7 +32,7 @@ import multiprocessing, sys
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     sys.argv = ["coursebell", "serve"]
-    from service.cli import main
+    from service.cli.main import main
     main()
 """
 _PATIENCE_S = 60.0

@@ -7,6 +7,7 @@ import redis
 
 from tests.e2e.house import HOOK_SECRET, NEVER_KEPT, RELAY_TOKEN, House
 from tests.servers.programs import wait_until
+from workers.queues import WORK
 
 
 def test_what_is_said_and_kept_holds_no_secret_and_no_address(house: House) -> None:
@@ -53,5 +54,5 @@ def test_addresses_are_shortened_unless_asked_for(house: House) -> None:
 
 
 def _messages(broker: redis.Redis) -> list[bytes]:
-    found: list[bytes] = broker.lrange("coursebell:coursebell", 0, -1)  # type: ignore[assignment]
+    found: list[bytes] = broker.lrange(f"coursebell:{WORK}", 0, -1)  # type: ignore[assignment]
     return found

@@ -3,6 +3,8 @@
 Importing takes over a second of CPU for each process, and few tests are about it. A fork is a
 process like any other, with its own session, environment, folder, streams and signals, and can be
 killed. Where a variable is set that only a new interpreter reads (PYTHON…), one is started.
+A program that replaces itself by another Python program of ours does so without importing it again;
+e2e/test_procfile_run.py runs `coursebell worker` as it is.
 """
 
 import atexit
@@ -24,22 +26,35 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 import ledger
 import sandbox
 import schemas
 import service
 import workers
+from workers.queues import WITHOUT_BROKER
 
 ROOT = Path(__file__).parents[2]
 # Every module of these is loaded before the first fork, except those that run a program.
 _PACKAGES = (service, workers, ledger, schemas, sandbox)
 _PROGRAMS = re.compile(r"\.__main__$|^service\.rsgi$|^workers\.entry$|^ledger\.migrations\b")
 _OF_TESTS = ("tests.contract.ledger_rig",)
+# `coursebell worker` sets this before Celery is imported, and nothing else uses what reads it.
+_READ_BY_CELERY = {"REMAP_SIGTERM": "SIGQUIT"}
 _LARGEST_REQUEST = 1 << 18
 _MOST_FILES = 256
+_execv = os.execv
 _READ_AT_START = frozenset({"PYTHONIOENCODING", "PYTHONUTF8", "PYTHONPATH", "PYTHONWARNINGS"})
+
+
+class _ReplacedError(BaseException):
+    """What `os.execv` raises in a fork, for a program of ours that is loaded already."""
+
+    def __init__(self, module: str, words: list[str]) -> None:
+        super().__init__(module)
+        self.module = module
+        self.words = words
 
 
 class Forked:
@@ -218,14 +233,42 @@ def _become(streams: list[int], environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    _open_streams()
+
+
+def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - same
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - same
 
 
+def _replace(path: str, argv: list[str]) -> NoReturn:
+    """Stand in for `os.execv`: the same process goes on as the other program."""
+    *interpreter, module = argv[:4]
+    if interpreter != [sys.executable, "-P", "-m"] or WITHOUT_BROKER in argv:
+        _execv(path, argv)
+    raise _ReplacedError(module, argv[4:])
+
+
+def _run(module: str, words: list[str]) -> None:
+    """Be this program, and then the one by which it replaces itself."""
+    os.execv = _replace  # type: ignore[assignment]  # it is called with strings only
+    try:
+        sys.argv = [module, *words]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except _ReplacedError as other:
+        following = other
+    else:
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    _open_streams()
+    sys.argv = [following.module, *following.words]
+    runpy.run_module(following.module, run_name="__main__", alter_sys=True)
+
+
 if __name__ == "__main__":
+    os.environ.update(_READ_BY_CELERY)
     for name in modules_to_load():
         importlib.import_module(name)
-    wanted, arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.argv = [wanted, *arguments]
-    runpy.run_module(wanted, run_name="__main__", alter_sys=True)
+    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
