@@ -31,6 +31,10 @@ def test_lessons_stand_by_section_then_place_then_id() -> None:
     assert ids(in_order(shuffled)) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_lesson_without_a_place_stands_before_the_first() -> None:
+    assert ids(in_order([lesson(1, order=1), lesson(2, order=None)])) == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("kind", "counted"),
     [

@@ -1,13 +1,16 @@
 """What happened, found in records: which events, when, and under which permanent keys."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.events import Suppression
+from schemas.entity import Entity
 from schemas.events import Event, EventKind
+from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import (
     COURSE_ID,
@@ -19,7 +22,14 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import COUNTS
-from workers.decide.events import from_completions, from_enrolment
+from workers.decide.events import (
+    EnrolmentRef,
+    History,
+    from_completions,
+    from_enrolment,
+    from_gone_completion,
+    from_gone_enrolment,
+)
 
 HOUR = timedelta(hours=1)
 LESSONS = [lesson(1), lesson(2), lesson(3, active=False)]
@@ -198,3 +208,94 @@ def test_keys_are_unique_and_do_not_depend_on_the_order_of_rows(
     assert {one.lesson_id for one in events if one.kind is EventKind.LESSON_COMPLETED} == {
         lesson_id for lesson_id, _ in done
     }
+
+
+def test_every_event_names_the_record_that_shows_it() -> None:
+    enrolment = (Entity.COURSE_MEMBER, COURSE_MEMBER_ID)
+    for approved in (True, False):
+        (event,) = from_enrolment(None, course_member(approved=approved))
+        assert event.record == enrolment
+    first, second = (Entity.COMPLETED_LESSON, 100), (Entity.COMPLETED_LESSON, 101)
+    assert [event.record for event in found((1, 1), (2, 2))] == [first, first, second, second]
+
+
+def test_the_last_of_three_counting_lessons_finishes_the_course() -> None:
+    done = completions((1, 1), (2, 2), (4, 3))
+    events = from_completions(course_member(), done, [*LESSONS, lesson(4)], COUNTS)
+    assert events[-1] == finished(3, 4)
+
+
+WHOSE = EnrolmentRef(COURSE_MEMBER_ID, COURSE_ID, COWORKER_ID)
+
+
+def test_a_gone_enrolment_is_an_event_once_per_enrolment_at_the_time_it_was_found() -> None:
+    event = from_gone_enrolment(WHOSE, NOON)
+    assert event == Event(
+        EventKind.UNENROLLED,
+        f"unenrolled:{COURSE_MEMBER_ID}",
+        NOON,
+        COURSE_ID,
+        COWORKER_ID,
+        COURSE_MEMBER_ID,
+    )
+    assert event.record == (Entity.COURSE_MEMBER, COURSE_MEMBER_ID)
+
+
+@pytest.mark.parametrize("lesson_id", [2, None])
+def test_a_gone_completion_reopens_its_lesson_once_per_completion(lesson_id: int | None) -> None:
+    event = from_gone_completion(100, lesson_id, WHOSE, NOON)
+    assert event == Event(
+        EventKind.LESSON_REOPENED,
+        "lesson_reopened:100",
+        NOON,
+        COURSE_ID,
+        COWORKER_ID,
+        COURSE_MEMBER_ID,
+        lesson_id,
+    )
+    assert event.record == (Entity.COMPLETED_LESSON, 100)
+
+
+RECORD = (Entity.COURSE_MEMBER, COURSE_MEMBER_ID)
+ENROLLED = from_enrolment(None, course_member())[0]
+NOTHING_KNOWN = History({}, frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("upto", "reason"),
+    [
+        (NOON + HOUR, Reason.BEFORE_START),
+        (NOON, Reason.BEFORE_START),
+        (NOON - HOUR, None),
+    ],
+)
+def test_what_happened_to_a_suppressed_record_until_then_is_suppressed(
+    upto: datetime, reason: Reason | None
+) -> None:
+    history = History({RECORD: Suppression(Reason.BEFORE_START, upto)}, frozenset(), {})
+    assert history.suppressed_reason(ENROLLED) is reason
+
+
+def test_a_suppressed_record_suppresses_no_event_of_another_record() -> None:
+    another = {(Entity.COURSE_MEMBER, 1): Suppression(Reason.BEFORE_START, NOON)}
+    history = History(another, frozenset(), {})
+    assert history.suppressed_reason(ENROLLED) is None
+    assert history.suppressed_reason(enrolled()) is None  # no record is known to show it
+
+
+def test_a_person_asks_for_the_events_of_a_record() -> None:
+    assert History({}, {RECORD}, {}).is_asked_for(ENROLLED)
+    assert not NOTHING_KNOWN.is_asked_for(ENROLLED)
+
+
+def test_an_event_that_led_to_nothing_is_decided_on_again_only_when_a_person_asks() -> None:
+    kept = {ENROLLED.key: 1}
+    assert History({}, {RECORD}, kept).is_decided_again(ENROLLED)
+    assert not History({}, {RECORD}, {}).is_decided_again(ENROLLED)
+    assert not History({}, frozenset(), kept).is_decided_again(ENROLLED)
+
+
+def test_emails_about_records_for_review_are_held_as_imported() -> None:
+    assert History({}, frozenset(), {}, reviewed={RECORD}).held_for(ENROLLED) is Reason.IMPORTED
+    assert History({}, frozenset(), {}, all_reviewed=True).held_for(ENROLLED) is Reason.IMPORTED
+    assert NOTHING_KNOWN.held_for(ENROLLED) is None

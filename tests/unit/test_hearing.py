@@ -49,7 +49,9 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
     [
         (None, None, None),  # before the first had time to run
         (run(890), None, None),
+        (run(900), None, None),
         (run(901), None, PollTrouble.LATE),
+        (None, run(901, ended=False), PollTrouble.LATE),
         (run(9000), run(5, ended=False), None),  # after a night off, it is at it
         (run(9000), run(901, ended=False), PollTrouble.LATE),  # somebody vanished over it
         (None, run(3000, **BASELINE), None),  # it reads all there is
@@ -85,6 +87,7 @@ def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
         ({Origin.RELAY: 3}, {Origin.CHECK: 4, Origin.BACKFILL: 1}, (0, 5)),
         ({Origin.HOOK: 30}, {Origin.CHECK: 4}, None),  # too few to say
         ({Origin.HOOK: 30}, {Origin.HOOK: 6, Origin.CHECK: 6}, None),  # half arrive
+        ({Origin.HOOK: 30}, {Origin.HOOK: 5, Origin.CHECK: 7}, (5, 12)),
         ({Origin.HOOK: 10, Origin.CHECK: 10}, {Origin.CHECK: 12}, None),  # it never was most
         ({Origin.CHECK: 40}, {Origin.CHECK: 12}, None),  # nobody ever told: nothing is lost
         ({}, {Origin.CHECK: 12}, None),
@@ -97,7 +100,18 @@ def test_hooks_that_do_not_arrive(
     assert (None if loss is None else (loss.heard, loss.of)) == lost
 
 
-def test_what_does_not_arrive_is_named_by_what_told_most_before() -> None:
-    loss = judge_reports(told({Origin.HOOK: 1, Origin.RELAY: 9}, {Origin.CHECK: 9}))
+@pytest.mark.parametrize(
+    ("before", "by"),
+    [
+        ({Origin.HOOK: 1, Origin.RELAY: 9}, Origin.RELAY),
+        ({Origin.HOOK: 9, Origin.RELAY: 1}, Origin.HOOK),
+    ],
+)
+def test_a_loss_names_what_reported_most_before_and_where(
+    before: dict[Origin, int], by: Origin
+) -> None:
+    counts = told(before, {Origin.CHECK: 9})
+    loss = judge_reports(counts)
     assert loss is not None
-    assert loss.by is Origin.RELAY
+    assert loss.by is by
+    assert loss.told is counts

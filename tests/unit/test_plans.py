@@ -1,5 +1,6 @@
 """From an event to planned actions, or to the reason why nothing is done."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -168,3 +169,24 @@ def test_a_rules_own_timing_is_the_one_that_counts() -> None:
     plans = plans_for(event(at=evening), known(awake))
     assert isinstance(plans, list)
     assert plans[0].due_at == evening + 30 * MINUTE
+
+
+def test_what_a_person_asks_for_is_planned_although_it_happened_before_sending_began() -> None:
+    late = known(rule(), watching_since=NOON + MINUTE)
+    plans = plans_for(event(), replace(late, asked=True))
+    assert isinstance(plans, list)
+    assert plans[0].asked
+
+
+def test_a_plan_says_why_its_email_is_held_from_the_beginning() -> None:
+    plans = plans_for(event(), replace(known(rule()), held_for=Reason.IMPORTED))
+    assert isinstance(plans, list)
+    assert plans[0].held_for is Reason.IMPORTED
+
+
+def test_a_gathering_plan_is_due_before_the_quiet_hours_where_the_person_is() -> None:
+    evening = datetime(2026, 3, 3, 10, 50, tzinfo=UTC)  # 19:50 in Tokyo
+    in_tokyo = replace(known(gathering_rule()), zone=ZoneInfo("Asia/Tokyo"))
+    plans = plans_for(event(at=evening), in_tokyo)
+    assert isinstance(plans, list)
+    assert plans[0].due_at == evening + 9 * MINUTE

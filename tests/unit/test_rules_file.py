@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from marshmallow import ValidationError
 
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.errors import ConfigurationError
@@ -23,6 +24,7 @@ from schemas.rules import (
     Where,
     load_rules,
 )
+from schemas.rules.form import OneOrMany, choice, member_of, or_none, parse_cap
 from schemas.rules.loading import MAX_FILE_BYTES
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
@@ -169,6 +171,9 @@ def test_a_good_key_becomes_a_typed_value(more: str, attribute: str, expected: o
         ("20:00-08:00", QuietHours(time(20), time(8))),
         ("00:00-06:30", QuietHours(time(0), time(6, 30))),
         ("12:00-08:00", QuietHours(time(12), time(8))),
+        ("20:30-08:00", QuietHours(time(20, 30), time(8))),
+        ("08:30-04:30", QuietHours(time(8, 30), time(4, 30))),
+        ("13:00-13:01", QuietHours(time(13), time(13, 1))),
     ],
 )
 def test_quiet_hours_may_go_past_midnight(text: str, expected: QuietHours) -> None:
@@ -176,12 +181,43 @@ def test_quiet_hours_may_go_past_midnight(text: str, expected: QuietHours) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["20:00-20:00", "11:59-08:00", "8:00-10:00", "24:00-08:00", "20:00", "20:60-21:00", ""]
+    "text",
+    [
+        "20:00-20:00",
+        "11:59-08:00",
+        "08:30-04:31",
+        "8:00-10:00",
+        "24:00-08:00",
+        "20:00",
+        "20:60-21:00",
+        "",
+    ],
 )
 def test_other_quiet_hours_are_refused(text: str) -> None:
     (mistake,) = mistakes_of(f"{RULE}    quiet_hours: {text}\n")
     assert mistake.startswith("rules.yaml:6:1")
     assert ": rules[0].quiet_hours: expected " in mistake
+
+
+def test_a_choice_takes_its_own_words_only() -> None:
+    parse = choice({"yes": 1, "no": 0})
+    assert (parse("yes"), parse("no")) == (1, 0)
+    with pytest.raises(ValidationError, match="expected yes or no"):
+        parse("perhaps")
+    assert member_of(Stream)("reminder") is Stream.REMINDER
+
+
+def test_only_a_key_that_may_be_none_takes_none() -> None:
+    assert or_none(parse_cap)("7") == 7
+    assert or_none(parse_cap)("none") is None
+    with pytest.raises(ValidationError, match=CAP):
+        parse_cap("none")
+
+
+def test_values_in_a_list_are_typed_each_and_kept_once() -> None:
+    field = OneOrMany(parse_cap)
+    assert field.deserialize("3") == (3,)
+    assert field.deserialize(["3", "1", "3"]) == (3, 1)
 
 
 @examples(deadline=None)

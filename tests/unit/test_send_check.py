@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -74,7 +75,7 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
     },
     "released after the ledger was restored": {"restored_at": NOON, "released_at": NOON},
     "a place approved long after the ledger was restored": {
-        "restored_at": NOON - 2 * DAY,
+        "restored_at": NOON - DAY,
         "enrolment": course_member(created_at=NOON - 3 * DAY),
         "events": [WELCOME],
     },
@@ -292,6 +293,31 @@ def test_what_is_wrong_for_good_comes_before_what_needs_a_person_and_that_before
     assert check_send(send_context(**state)) is None
     ordered = [ActionState.SKIPPED, ActionState.HELD, ActionState.WAITING]
     assert states == sorted(states, key=ordered.index)
+
+
+EVENING_IN_TOKYO = NOON - 70 * MINUTE  # 19:50; in London it is 10:50
+TOKYO = ZoneInfo("Asia/Tokyo")
+
+
+def test_gathering_quiet_hours_and_days_are_those_where_the_person_is() -> None:
+    last_minute = EVENING_IN_TOKYO + 9 * MINUTE
+    lesson_of_the_evening = [event(at=EVENING_IN_TOKYO)]
+    here: dict[str, Any] = {"zone": TOKYO, "rule": gathering_rule()}
+    assert check_send(
+        send_context(**here, events=lesson_of_the_evening, now=EVENING_IN_TOKYO)
+    ) == Outcome.waiting(last_minute, Reason.GATHERING)
+    assert check_send(send_context(zone=TOKYO)) == Outcome.waiting(
+        NOON + 11 * HOUR, Reason.QUIET_HOURS
+    )
+    # Two emails of the same day in London, and of two days in Tokyo.
+    awake = rule(timing=Timing(quiet_hours=None))
+    sent_at = [NOON, NOON + 2 * HOUR]
+    later = NOON + 6 * HOUR
+    assert check_send(send_context(rule=awake, sent_at=sent_at, now=later)) == Outcome.waiting(
+        MORNING, Reason.CAP_DAY
+    )
+    at_night = send_context(rule=awake, sent_at=[NOON, NOON + 4 * HOUR], now=later, zone=TOKYO)
+    assert check_send(at_night) is None
 
 
 @pytest.mark.parametrize("now", [NOON, NIGHT])

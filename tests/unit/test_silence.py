@@ -1,5 +1,7 @@
 """Quiet or deaf: a silence is judged by the habits of a space, by the week and its hours."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,7 +9,8 @@ import pytest
 
 from workers.decide.monitoring import Signal, SignalReport, judge_silence, usual_rates
 
-LISBON = ZoneInfo("Europe/Lisbon")
+LISBON, TOKYO = ZoneInfo("Europe/Lisbon"), ZoneInfo("Asia/Tokyo")
+HOUR, MINUTE, WEEK = timedelta(hours=1), timedelta(minutes=1), timedelta(weeks=1)
 MONDAY = datetime(2026, 3, 2, tzinfo=LISBON)  # the week that is judged
 EVENING = (18, 19, 20, 21)
 WORKDAYS = range(5)
@@ -112,3 +115,86 @@ def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
 def test_a_clock_that_was_set_back_is_no_silence() -> None:
     silence = judged(MONDAY_NIGHT, MONDAY_NIGHT - timedelta(hours=2))
     assert (silence.signal, silence.expected) == (Signal.SILENT, 0.0)
+
+
+LAST = at(0, "20:00")
+
+
+def weekly(*numbers: int) -> dict[datetime, int]:
+    """Make a space that studies in one hour of the week: so often in this one, and before it."""
+    return {LAST - place * WEEK: number for place, number in enumerate(numbers)}
+
+
+ONE_A_WEEK = weekly(20, 2, 1, 0, 1)  # without the busiest week, four in four weeks
+
+
+@pytest.mark.parametrize("weeks", [2, 8])
+def test_twenty_sittings_over_two_to_eight_weeks_are_enough(weeks: int) -> None:
+    silence = judge_silence({LAST: 10, LAST - weeks * WEEK: 10}, LAST, LAST + HOUR, LISBON)
+    assert silence.signal is Signal.SILENT
+
+
+def test_without_sittings_in_the_last_eight_weeks_nothing_is_said() -> None:
+    silence = judge_silence(weekly(*[0] * 9, 99), LAST, LAST + WEEK, LISBON)
+    assert silence == SignalReport(Signal.UNKNOWN, LAST)
+    assert judge_silence({}, LAST, LAST + WEEK, LISBON) == SignalReport(Signal.UNKNOWN, LAST)
+
+
+def test_the_rate_of_an_hour_leaves_out_its_busiest_week() -> None:
+    slot = 20  # Monday, 20:00
+    assert usual_rates(ONE_A_WEEK, LAST, LISBON) == {slot: 1.0}
+    assert usual_rates(weekly(3, 1), LAST, LISBON) == {slot: 1.0}
+
+
+def test_an_hour_that_the_clock_repeats_is_one_hour_of_one_week() -> None:
+    first = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)  # 01:00 in Lisbon, and an hour later again
+    sittings = {first - WEEK: 5, first: 3, first + HOUR: 4}
+    [rate] = usual_rates(sittings, first + 1.5 * WEEK, LISBON).values()
+    assert rate == 5 / 2.5  # the night of the change was the busiest, with seven
+
+
+@pytest.mark.parametrize("zone", [LISBON, TOKYO])
+@pytest.mark.parametrize(
+    ("after", "gap_h"),
+    [
+        (HOUR, 1.0),
+        (90 * MINUTE, 1.5),
+        (30 * MINUTE, 168.0),  # half of this week's hour, and half of the last one's
+    ],
+)
+def test_the_usual_gap_reaches_back_until_one_sitting_is_usual(
+    after: timedelta, gap_h: float, zone: ZoneInfo
+) -> None:
+    now = LAST + WEEK + after
+    assert judge_silence(ONE_A_WEEK, LAST, now, zone).usual_gap_h == pytest.approx(gap_h, rel=1e-9)
+
+
+def test_where_less_than_one_sitting_in_four_weeks_is_usual_there_is_no_usual_gap() -> None:
+    sittings = {LAST - WEEK: 20, LAST - 2 * WEEK: 1, LAST - 4.5 * WEEK: 1}
+    silence = judge_silence(sittings, LAST, LAST + HOUR, LISBON)
+    assert silence == SignalReport(Signal.SILENT, LAST, 1 / 4.5, None)
+
+
+def test_a_silence_of_years_is_judged_by_its_last_year() -> None:
+    for weeks in (52, 60, 520):
+        silence = judge_silence(ONE_A_WEEK, LAST, LAST + weeks * WEEK, TOKYO)
+        assert silence.expected == pytest.approx(52)
+
+
+@pytest.fixture
+def server_in_nepal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give this process a local zone in which no hour begins as one of UTC does."""
+    monkeypatch.setenv("TZ", "NPT-5:45")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("server_in_nepal")
+def test_hours_that_were_cut_off_count_in_part_whatever_the_servers_own_zone() -> None:
+    last_at = LAST + timedelta(minutes=30, seconds=30, microseconds=500)
+    rate = 4 / ((last_at - (LAST - 4 * WEEK)) / WEEK)
+    silence = judge_silence(ONE_A_WEEK, last_at, LAST + WEEK + 90 * MINUTE, LISBON)
+    silent = (LAST + HOUR - last_at) + HOUR
+    assert silence.expected == pytest.approx(rate * (silent / HOUR), rel=1e-12, abs=0)

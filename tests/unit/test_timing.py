@@ -189,6 +189,13 @@ def test_quiet_hours_that_begin_in_a_repeated_hour_end_gathering_before_the_seco
     assert due == second + 14 * MINUTE
 
 
+def test_gathering_that_would_end_as_quiet_hours_begin_again_ends_a_minute_before() -> None:
+    timing = Timing(quiet_hours=QuietHours(time(1, 45), time(8)))
+    second = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)  # 01:15 for the second time
+    due = gather_due([event(at=second)], gathering_rule(timing=timing), LONDON)
+    assert due == second + 29 * MINUTE
+
+
 def test_quiet_hours_that_begin_in_a_repeated_hour_end_gathering_before_the_first_beginning() -> (
     None
 ):
@@ -352,3 +359,16 @@ def test_more_than_enough_in_a_week_waits_until_there_is_room_for_one() -> None:
 def test_a_week_may_have_no_cap() -> None:
     now = at("15:00")
     assert week_cap_until(now, [now] * 99, rule(timing=Timing(cap_per_week=None))) is None
+
+
+def test_a_rule_that_does_not_gather_waits_for_nothing() -> None:
+    assert gathered("14:02", by=rule()) == at("14:02")
+
+
+def test_moments_stay_in_utc() -> None:
+    early = gathered("19:50")
+    until = quiet_until(at("22:00"), NIGHT, LONDON)
+    tomorrow = day_cap_until(at("15:00"), [at("09:00")] * 2, rule(), LONDON)
+    assert until is not None
+    assert tomorrow is not None
+    assert [moment.tzinfo for moment in (early, until, tomorrow)] == [UTC, UTC, UTC]
