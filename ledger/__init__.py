@@ -1,1 +1,1 @@
-"""Everything we remember. The only truth: what is committed here happens, whatever is killed."""
+"""The database: the only source of truth about our own work."""

@@ -1,12 +1,7 @@
-"""Plans actions under permanent keys, keeps their bodies, counts what a person was sent.
+"""Plans actions under permanent keys, stores their copies, and counts them for caps and limits.
 
-Plans actions, each once for ever, and lets events join one that is still gathering.
-
-A finished course speaks for its lessons: who was told so, and what that makes needless.
-
-What left for whom, and how much was planned together: what caps and the flood guard ask.
-
-Copies of actions as they were prepared: what was sent, or would have been.
+An event may join an action that is still gathering. An action about a completed course supersedes
+those about its lessons. A copy is an action's body as prepared: what was or would have been sent.
 """
 
 from collections.abc import Mapping
@@ -28,9 +23,9 @@ from schemas.reasons import Reason
 def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime) -> None:
     """Plan one action for one event, or let the event join the action that is still gathering.
 
-    What may have been sent before the ledger was restored gathers apart from what was not, and what
-    is held from the beginning apart from what is not.
-    The caller holds `ledger.engine.lock_decisions`, so nobody else plans meanwhile.
+    Events that may have been sent before the ledger was restored gather separately from others, and
+    so do events whose action is held from the start.
+    The caller holds `ledger.engine.lock_decisions`, so no other process plans meanwhile.
     """
     action_id = _gathering(connection, plan) if plan.gather_until else None
     if action_id is None:
@@ -51,14 +46,14 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
     row = connection.execute(
         select(actions.c.id, actions.c.happened_at, actions.c.reason)
         .where(
-            # The index is by person; their enrolment alone would be looked for in every row, while
-            # everybody who decides waits.
+            # The index is by person; without it every row would be scanned while other processes
+            # wait for the lock.
             actions.c.coworker_id == plan.coworker_id,
             actions.c.rule == plan.rule,
             actions.c.course_member_id == plan.course_member_id,
             _is_alike(plan),
-            actions.c.resend_of.is_(None),  # what a person has sent again is complete as it is
-            # Lessons of another sitting, found late, are no news of this one.
+            actions.c.resend_of.is_(None),  # a resend is complete as it is
+            # Lessons of another sitting that were found late do not belong to this one.
             actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
             true() if restored_at is None else _is_as_sure(plan, restored_at),
         )
@@ -84,9 +79,9 @@ def _is_alike(plan: Plan) -> ColumnElement[bool]:
 
 
 def _is_as_sure(plan: Plan, restored_at: datetime) -> ColumnElement[bool]:
-    """Keep what may have been sent before the ledger was restored apart from what was not.
+    """Match actions that, like this event, may or may not have been sent before a restore.
 
-    The former will be held, and what a person released is complete as it is.
+    Those that may have been will be held; one a person released is complete as it is.
     """
     may_be_sent = and_(actions.c.planned_at >= restored_at, actions.c.happened_at <= restored_at)
     if plan.happened_at > restored_at:
@@ -114,7 +109,7 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
             coworker_id=plan.coworker_id,
             course_member_id=plan.course_member_id,
             happened_at=plan.happened_at,
-            # In the order of things, also if the clock was set back across a restore.
+            # Keeps the order, even if the clock was set back across a restore.
             planned_at=max(now, last_gap_end(connection) or now),
             asked=plan.asked,
             state=state,
@@ -133,7 +128,7 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
 def completion_planned_at(
     connection: Connection, course_id: int, coworker_id: int
 ) -> datetime | None:
-    """Return when the course was finished, if an action about that was planned; else None."""
+    """Return when the course was completed, if an action about that was planned; else None."""
     moment: datetime | None = connection.scalar(
         select(func.max(actions.c.happened_at)).where(
             actions.c.event_kind == EventKind.COURSE_COMPLETED,
@@ -147,7 +142,7 @@ def completion_planned_at(
 def supersede_lessons(
     connection: Connection, course_id: int, coworker_id: int, now: datetime
 ) -> int:
-    """Skip the lesson actions of this person and course that have not begun; return how many."""
+    """Skip the lesson actions of this person and course that have not started; return how many."""
     waiting = (ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)
     done = connection.execute(
         update(actions)
@@ -162,14 +157,14 @@ def supersede_lessons(
     return done.rowcount
 
 
-# An action that may have been done counts as done.
+# An action that may have been performed counts as performed.
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
 
 def sent_times(
     connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
 ) -> list[datetime]:
-    """Return when actions of this kind about this person were done after `since`, except `but`."""
+    """Return when actions of this kind were performed for a person after `since`, except `but`."""
     rows = connection.execute(
         select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
             actions.c.coworker_id == coworker_id,
@@ -178,7 +173,7 @@ def sent_times(
             actions.c.id != but,
         )
     )
-    # One that is being delivered counts as now, however long ago it was due.
+    # One being delivered counts as now, however long ago it was due.
     moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
     return [moment for moment in moments if moment > since]
 
@@ -186,7 +181,7 @@ def sent_times(
 def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
     """Return how many actions were planned within `window` before or after `planned_at`.
 
-    What a person has sent again does not count: it is no sign of an import.
+    Resends do not count: they do not indicate an import.
     """
     count: int | None = connection.scalar(
         select(func.count())
@@ -202,10 +197,10 @@ def planned_nearby(connection: Connection, planned_at: datetime, window: timedel
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The body of one action, of type `media_type`, with the one line that names it in lists.
+    """The body of one action, of type `media_type`, with a title for lists.
 
-    `version` names the template or code that wrote it; "" if its kind has none. `recipient` is
-    None where a kind has none.
+    `version` identifies the template or code that rendered it; "" if its kind has none.
+    `recipient` is None where a kind has none.
     """
 
     version: str
@@ -216,7 +211,7 @@ class Copy:
 
 
 def store_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
-    """Keep the copy of an action; a later one takes its place."""
+    """Store the copy of an action, replacing an earlier one."""
     values = {
         "written_at": now,
         "version": copy.version,
@@ -232,9 +227,9 @@ def store_copy(connection: Connection, action_id: int, copy: Copy, now: datetime
 
 
 def store_held_copies(connection: Connection, written: Mapping[int, Copy], now: datetime) -> None:
-    """Keep the copies of those actions that are still held.
+    """Store the copies of those of these actions that are still held.
 
-    Of one that was released meanwhile the copy is what was sent, and stays.
+    The copy of an action released meanwhile is what was sent, and is not replaced.
     """
     held = (
         select(actions.c.id)
@@ -247,7 +242,7 @@ def store_held_copies(connection: Connection, written: Mapping[int, Copy], now: 
 
 
 def copy_of(connection: Connection, action_id: int) -> Copy | None:
-    """Return the copy of an action; None if it was never prepared, or is no longer kept."""
+    """Return the copy of an action; None if it was never prepared or has been deleted."""
     row = connection.execute(select(copies).where(copies.c.action_id == action_id)).first()
     if row is None:
         return None

@@ -1,14 +1,10 @@
-"""Opens the ledger's database, and gives transactions on it.
+"""Opens the ledger's database and its transactions, the same way for SQLite and PostgreSQL.
 
-Opens the ledger's database, the same way for SQLite and PostgreSQL.
-
-PostgreSQL may be behind a pooler that lends a connection for one transaction, so nothing here
-outlives a transaction: no prepared statement, no setting of the session, no session lock.
-SQLite: WAL, so that readers never wait; FULL, so that a commit survives a power cut; every
-transaction that writes begins as a writer, since a reader cannot become one under load
-(it would meet "database is locked" whatever the busy timeout). Engines are opened after a fork.
-
-Statements that engines limit or spell differently: conflict clauses and long lists of values.
+PostgreSQL may be behind a pooler that assigns a connection per transaction, so nothing here
+outlives a transaction: no prepared statements, session settings or session locks.
+SQLite uses WAL, so that readers never wait, and FULL, so that a commit survives a power cut. A
+transaction that writes begins as a writer, because a reader cannot become one under load: it fails
+with "database is locked" whatever the busy timeout. Open engines after a fork.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -46,9 +42,8 @@ __all__ = [
 
 Written = TypeVar("Written")
 
-# A machine that vanished must not hold a lock, nor make others wait, for as long as TCP would.
-# Each is a setting of libpq on our side of the connection; none is sent to the server, where a
-# pooler would refuse it.
+# Limits how long a vanished machine can hold a lock or make others wait; TCP alone allows hours.
+# All are client-side settings of libpq: a pooler would refuse settings sent to the server.
 _SERVER_PATIENCE = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -57,14 +52,14 @@ _SERVER_PATIENCE = {
     "tcp_user_timeout": 30_000,
 }
 BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0  # between two tries of `repeat_write`
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0  # between two attempts of `repeat_write`
 
 
 def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
-    """Return an engine for `url`. A SQLite file and its folder are made, readable by us alone.
+    """Return an engine for `url`. Creates a SQLite file and its folder, readable by the owner only.
 
     Raises:
-        LedgerUnavailable: the file cannot be made.
+        LedgerUnavailable: the file cannot be created.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -89,7 +84,7 @@ def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> En
 
 
 def open_file(path: Path) -> Engine:
-    """Return an engine for a SQLite file, whatever characters its path has. Raises as above."""
+    """Return an engine for a SQLite file with any path. Raises as `open_engine`."""
     return open_engine(URL.create("sqlite", database=str(path)))
 
 
@@ -101,20 +96,20 @@ def ledger_file(url: str) -> Path | None:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, so that it and what lies beside it are for us alone."""
+    """Create the file before SQLite does, so that it and its journals are readable by us only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise LedgerUnavailable(
-            f"the ledger's file cannot be made ({type(error).__name__})",
+            f"the ledger's file cannot be created ({type(error).__name__})",
             next_step="Check that COURSEBELL_DATA_DIR names a folder this user may write to.",
             needs_person=True,
         ) from None
 
 
 def _limit_waiting(connection: Connection) -> None:
-    """Limit waiting in this transaction. A setting of the session would reach others in a pool."""
+    """Limit waits in this transaction only; session settings would leak to others in a pool."""
     connection.exec_driver_sql(
         "SELECT set_config('lock_timeout', '20s', true),"
         " set_config('idle_in_transaction_session_timeout', '60s', true)"
@@ -122,7 +117,7 @@ def _limit_waiting(connection: Connection) -> None:
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver's own connection
-    connection.isolation_level = None  # the driver begins nothing; `_begin` does
+    connection.isolation_level = None  # `_begin` starts transactions, not the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -134,7 +129,7 @@ def _begin(connection: Connection) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Give a connection whose changes are committed together at the end, or not at all.
+    """Yield a connection whose changes are committed together at the end, or not at all.
 
     Raises:
         LedgerUnavailable: the database could not be opened, written or committed.
@@ -153,15 +148,15 @@ def repeat_write(
     on_failure: Callable[[LedgerUnavailable], None],
     only_undone: bool = False,
 ) -> Written:
-    """Return what `write` returns, calling it again while the ledger is busy or away.
+    """Call `write` until it succeeds, retrying while the ledger is busy or unreachable.
 
-    `write` is one whole transaction that may be repeated. SQLite waits for another writer by itself
-    (`BUSY_TIMEOUT_MS`), but not in every case. No try begins after `give_up_at`, a time of
-    `clock.monotonic`. `on_failure` is called before each further try. With `only_undone` a failure
-    is final unless nothing of the transaction was kept.
+    `write` is one whole transaction that may be repeated. SQLite itself waits for another writer
+    (`BUSY_TIMEOUT_MS`), but not in every case. No attempt begins after `give_up_at`, a time of
+    `clock.monotonic`. `on_failure` is called before each retry. With `only_undone`, only failures
+    that certainly rolled back are retried.
 
     Raises:
-        LedgerUnavailable: the last try failed.
+        LedgerUnavailable: the last attempt failed.
     """
     pause_s = _FIRST_PAUSE_S
     while True:
@@ -177,7 +172,7 @@ def repeat_write(
 
 
 def check_writable(engine: Engine) -> None:
-    """Check that a delivery could be stored. A transaction is begun and undone; nothing is written.
+    """Check that a delivery could be stored, with a transaction that is rolled back.
 
     Raises:
         LedgerUnavailable: the database cannot be opened, is locked, or accepts no writes.
@@ -202,13 +197,13 @@ def _unwritable(connection: Connection) -> str | None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a connection that sees one consistent state and changes nothing.
+    """Yield a read-only connection with one consistent snapshot.
 
     Raises:
         LedgerUnavailable: the database could not be opened or read.
     """
     with _translated(), engine.connect() as bare:
-        # SQLite sees one state in any transaction; PostgreSQL has to be asked for it.
+        # Every SQLite transaction has one snapshot; PostgreSQL needs REPEATABLE READ.
         on_postgres = bare.dialect.name == "postgresql"
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         connection = bare.execution_options(**options) if on_postgres else bare
@@ -225,9 +220,9 @@ def _translated() -> Iterator[None]:
 
 
 def lock_decisions(connection: Connection) -> None:
-    """Let one deciding transaction at a time go on; it ends with the transaction.
+    """Wait until no other transaction makes decisions; held until this transaction ends.
 
-    On SQLite a writing transaction is alone already.
+    On SQLite, writing transactions are exclusive already.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0xC0075E})
@@ -239,18 +234,18 @@ _AT_ONCE = 500
 
 
 def insert_into(connection: Connection, table: Table) -> Insert:
-    """Return an INSERT of the connection's own dialect."""
+    """Return an INSERT in the connection's dialect, with `on_conflict_do_update`."""
     return insert_for(connection.dialect.name, table)
 
 
 def insert_for(dialect: str, table: Table) -> Insert:
-    """Return an INSERT of the dialect of that name."""
+    """Return an INSERT in this dialect, with `on_conflict_do_update`."""
     if dialect == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
 def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Give these values in order, each once, as many at a time as one statement takes."""
+    """Yield these values sorted, without repeats, as many at a time as one statement takes."""
     whole = sorted(set(values))
     return (whole[first : first + _AT_ONCE] for first in range(0, len(whole), _AT_ONCE))

@@ -1,8 +1,8 @@
-"""What a fault of the database means for an operator: a fixed sentence and a next step for each.
+"""Translates database errors into a fixed sentence and a next step for the operator.
 
-A driver's own text may quote a statement's values, a host, or a name, so none of it is passed on.
-PostgreSQL states what is wrong by SQLSTATE. When a connection cannot be made, libpq gives only
-text; what it says in English is mapped to the same table, and any other text to a general entry.
+A driver's own text may quote values, hosts or names, so it is never passed on. PostgreSQL reports
+errors by SQLSTATE. When a connection fails, libpq gives only text: its English messages map to the
+same table, anything else to a general entry.
 """
 
 import re
@@ -15,15 +15,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from schemas.errors import LedgerUnavailable
 
 _URL = "COURSEBELL_DATABASE_URL"
-# The transaction lost against another one and nothing of it was kept. After a lost connection the
-# commit may have been done, so that is none of these.
+# The transaction was rolled back because of another one. A lost connection does not belong here:
+# its commit may have succeeded.
 _UNDONE_STATES = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
 _BUSY_CODES = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED; extended codes share the low byte
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, what to do, and whether it stays wrong until a person acts."""
+    """What is wrong, what to do next, and whether only a person can fix it."""
 
     sentence: str
     next_step: str
@@ -31,16 +31,16 @@ class Fault:
 
 
 _UNDONE = Fault(
-    "PostgreSQL undid the transaction because another one was in its way",
-    "Nothing needs to be done: it is tried again.",
+    "PostgreSQL rolled back the transaction because it conflicted with another one",
+    "No action is needed: it is retried.",
 )
 _TABLES = Fault(
-    "the ledger's tables are not those that this version uses",
+    "the ledger's tables do not match this version",
     "Run `coursebell migrate`.",
 )
 _AWAY = "Check that PostgreSQL runs, and the host and port in COURSEBELL_DATABASE_URL."
 
-# By SQLSTATE, or by its first two characters, which are its class; and what libpq alone knows.
+# By SQLSTATE, by its class (the first two characters), or by a name of ours for texts of libpq.
 POSTGRESQL: dict[str, Fault] = {
     "28P01": Fault(
         "PostgreSQL refuses the user or the password",
@@ -48,7 +48,7 @@ POSTGRESQL: dict[str, Fault] = {
         needs_person=True,
     ),
     "28000": Fault(
-        "PostgreSQL does not let this user in",
+        "PostgreSQL does not let this user log in",
         f"Check the user in {_URL}, that the role exists and may log in, and that pg_hba.conf"
         " allows it from this machine, with or without TLS.",
         needs_person=True,
@@ -65,7 +65,7 @@ POSTGRESQL: dict[str, Fault] = {
         needs_person=True,
     ),
     "no-schema": Fault(
-        "there is no schema in which the ledger's tables could be",
+        "there is no schema for the ledger's tables",
         "Create the schema public in the database, or name another with search_path.",
         needs_person=True,
     ),
@@ -88,7 +88,7 @@ POSTGRESQL: dict[str, Fault] = {
     ),
     "55P03": Fault(
         "another transaction held a lock for too long",
-        "Nothing needs to be done if it passes; otherwise look for long transactions in"
+        "No action is needed if it passes; otherwise look for long transactions in"
         " pg_stat_activity.",
     ),
     "40": _UNDONE,
@@ -101,7 +101,7 @@ POSTGRESQL: dict[str, Fault] = {
         needs_person=True,
     ),
     "08P01": Fault(
-        "what answers does not speak PostgreSQL's protocol as we need it",
+        "the server at that address does not speak the PostgreSQL protocol Coursebell needs",
         f"Check host and port in {_URL}; a pooler needs pool_mode transaction or session.",
         needs_person=True,
     ),
@@ -120,16 +120,17 @@ POSTGRESQL: dict[str, Fault] = {
     "57": Fault("PostgreSQL ended the connection", _AWAY),
     "08": Fault("the connection to PostgreSQL was lost", _AWAY),
     "58": Fault(
-        "PostgreSQL met a fault of its system", "Look at the database server, its disk and its log."
+        "PostgreSQL reported an operating system error",
+        "Look at the database server, its disk and its log.",
     ),
     "XX": Fault(
-        "PostgreSQL met an internal fault, perhaps damaged files",
+        "PostgreSQL reported an internal error, perhaps damaged files",
         "Look at the database server's log before anything else.",
     ),
     "refused": Fault("PostgreSQL does not accept connections at that host and port", _AWAY),
     "no-folder": Fault(
         "the folder of the PostgreSQL socket does not exist on this machine",
-        f"Correct the folder in {_URL}, or start PostgreSQL, which makes it.",
+        f"Correct the folder in {_URL}, or start PostgreSQL, which creates it.",
     ),
     "no-socket": Fault(
         "no PostgreSQL server listens on a socket in that folder",
@@ -156,13 +157,13 @@ POSTGRESQL: dict[str, Fault] = {
         needs_person=True,
     ),
     "tls": Fault(
-        "no trusted TLS connection to PostgreSQL could be made",
+        "no trusted TLS connection to PostgreSQL could be established",
         f"Check sslmode, sslrootcert and the host in {_URL} against the server's certificate.",
         needs_person=True,
     ),
     "parameter": Fault(
-        "a parameter of the database URL has no usable value",
-        f"Check what stands after ? in {_URL}, the files it names, and ~/.pg_service.conf.",
+        "a parameter of the database URL has an unusable value",
+        f"Check the parameters after ? in {_URL}, the files it names, and ~/.pg_service.conf.",
         needs_person=True,
     ),
     "start-parameter": Fault(
@@ -234,10 +235,10 @@ SQLITE: dict[str, Fault] = {
     ),
     "SQLITE_BUSY": Fault(
         "another program kept the ledger locked for too long",
-        "Nothing needs to be done if it passes; otherwise end what has the file open.",
+        "No action is needed if it passes; otherwise end the program that has the file open.",
     ),
     "SQLITE_LOCKED": Fault(
-        "the ledger is locked by another transaction", "Nothing needs to be done if it passes."
+        "the ledger is locked by another transaction", "No action is needed if it passes."
     ),
     "SQLITE_PROTOCOL": Fault(
         "the ledger's file cannot be locked",
@@ -249,16 +250,16 @@ SQLITE: dict[str, Fault] = {
 
 _NO_CONNECTION = Fault(
     "every connection of this process to the database is in use",
-    "Nothing needs to be done if it passes; otherwise look at the database's load.",
+    "No action is needed if it passes; otherwise look at the database's load.",
 )
 _UNKNOWN = Fault(
-    "the database could not do what it was asked for",
+    "the database failed in an unexpected way",
     f"Look at {_URL}, the database's log and its disk.",
 )
 
 
 def unavailable(error: SQLAlchemyError) -> LedgerUnavailable:
-    """Return the error of ours that tells an operator what `error` means."""
+    """Return `error` as a `LedgerUnavailable` that tells an operator what to do."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code, fault = _fault(cause)
     return LedgerUnavailable(
@@ -277,7 +278,7 @@ def _is_undone(cause: BaseException | None) -> bool:
 
 
 def connect_fault(text: str) -> Fault:
-    """Return what a text of libpq about a connection that could not be made means."""
+    """Return the fault that a connection error text of libpq stands for."""
     key = next((key for pattern, key in _TEXTS if re.search(pattern, text)), "unknown")
     socket = _SOCKET.search(text)
     if key == "refused" and socket is not None:

@@ -1,7 +1,7 @@
-"""Keeps what reached us, before anybody believes it, and notes which records must be read.
+"""Stores deliveries and notifications, and makes a lookup due for each record they name.
 
-Repeats of one record merge into one look-up. A notification that comes while its record is being
-read makes the look-up due again afterwards, so that no change falls between.
+Repeats of one record merge into one lookup. A notification that arrives while its record is being
+read makes the lookup due again afterwards, so that no change is missed.
 """
 
 import queue
@@ -25,7 +25,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 
 BEARER = "bearer"  # the signature form of a delivery by a relay
-_NEWS_MAY_HELP = (
+_RETRY_ON_NOTIFICATION = (
     Reason.NEXUDUS_DOWN,
     Reason.NEXUDUS_REFUSED,
     Reason.RECORD_STUCK,
@@ -38,18 +38,18 @@ class Origin(StrEnum):
 
     HOOK = "hook"  # Nexudus itself
     RELAY = "relay"  # Zapier, Make, a customised portal
-    CHECK = "check"  # our own reconciliation
+    CHECK = "check"  # our own poll or comparison
     BACKFILL = "backfill"
-    PERSON = "person"  # who asks also about what happened before sending began
-    REVIEW = "review"  # a person, who looks at the emails before any of them goes
+    PERSON = "person"  # a request that includes what happened before sending started
+    REVIEW = "review"  # a request whose emails are held for a person
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One authentic delivery with what it says; `error` if not all of it could be read.
+    """One authentic delivery with its notifications; `error` if part of it is unreadable.
 
-    `body` is None where it may not be kept; `size` is in bytes, `digest` is keyed by the sender's
-    secret. With a `delivery_id` these are further notifications of a delivery that is kept already.
+    `body` is None where it must not be stored; `size` is in bytes, `digest` is keyed by the
+    sender's secret. With a `delivery_id`, these are more notifications of a stored delivery.
     """
 
     received_at: datetime
@@ -65,7 +65,7 @@ class Arrival:
 
 
 def store_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
-    """Keep deliveries, their notifications and the look-ups they call for; return delivery ids."""
+    """Store deliveries and their notifications, make lookups due, and return delivery ids."""
     delivery_ids = _keep_deliveries(connection, arrivals)
     _note(
         connection,
@@ -77,7 +77,7 @@ def store_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[
             )
         ],
     )
-    _ask(connection, [(arrival.notifications, arrival.received_at) for arrival in arrivals])
+    _make_due(connection, [(arrival.notifications, arrival.received_at) for arrival in arrivals])
     return delivery_ids
 
 
@@ -87,16 +87,16 @@ def store_notifications(
     origin: Origin,
     received_at: datetime,
 ) -> None:
-    """Keep notifications without a delivery, and make the look-up of each followed record due."""
+    """Store notifications without a delivery, and make the lookups of followed records due."""
     _note(connection, _rows(statements, origin, received_at, None))
-    _ask(connection, [(statements, received_at)])
+    _make_due(connection, [(statements, received_at)])
 
 
 def newest_notification(connection: Connection) -> int:
     """Return the id of the newest notification, or 0.
 
-    A record that is read after this is at least as new as all notifications up to it, whichever
-    clocks are wrong: a record changes before a notification speaks of it.
+    A record read after this is at least as new as all notifications up to it, whatever the clocks
+    say: a record changes before its notification is sent.
     """
     return connection.scalar(select(func.max(notifications.c.id))) or 0
 
@@ -147,18 +147,20 @@ def _note(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(insert(notifications), rows)
 
 
-def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], datetime]]) -> None:
-    # In one order for everybody, so that two transactions never wait for each other. Within one
-    # delivery, repeats of a record are one question.
+def _make_due(
+    connection: Connection, batches: Iterable[tuple[Sequence[Notification], datetime]]
+) -> None:
+    # Sorted, so that two transactions never deadlock. Repeats of a record within one delivery count
+    # once.
     asked = {
         (statement.entity, statement.record_id, received_at, place)
-        for place, (statements, received_at) in enumerate(said)
+        for place, (statements, received_at) in enumerate(batches)
         for statement in statements
         if statement.entity
     }
     if asked:
         connection.execute(
-            _asking(connection.dialect.name),
+            _lookup_upsert(connection.dialect.name),
             [
                 {
                     "entity": entity,
@@ -174,17 +176,17 @@ def _ask(connection: Connection, said: Iterable[tuple[Sequence[Notification], da
 
 
 @cache
-def _asking(dialect: str) -> Insert:
-    """Return the statement that asks for one record. Building it costs more than running it."""
-    # Spelled with `or`: a list of values is expanded anew for each statement.
+def _lookup_upsert(dialect: str) -> Insert:
+    """Return the upsert that makes one lookup due. Cached: building it costs more than running."""
+    # With `or` instead of IN, whose list is expanded again for each execution.
     at_rest = or_(lookups.c.state == LookupState.DONE, lookups.c.state == LookupState.FAILED)
-    # News is worth one more question even to a source that was down, refused us, or did not show
-    # the record: it may speak of what mended that. Not to one that asked us to wait.
-    hopeful = and_(
+    # A notification justifies another read even if the source was down, refused us or did not show
+    # the record, as that may be fixed now. Not if the source asked us to wait.
+    may_work = and_(
         lookups.c.state == LookupState.WAITING,
-        or_(*(lookups.c.reason == reason for reason in _NEWS_MAY_HELP)),
+        or_(*(lookups.c.reason == reason for reason in _RETRY_ON_NOTIFICATION)),
     )
-    wanted = or_(at_rest, hopeful)
+    wanted = or_(at_rest, may_work)
     statement = insert_for(dialect, lookups)
     now = statement.excluded.due_at
     return statement.on_conflict_do_update(
@@ -200,8 +202,10 @@ def _asking(dialect: str) -> Insert:
 
 
 _MOST_TOGETHER = 1000
-_PIECE = 1000  # notifications of one delivery in one transaction, so that others get their turn
-MAX_RETRY_S = 8.0  # how long a busy ledger is tried again; the last try may begin just before
+_PIECE = 1000  # notifications in one transaction, so that other writers are not blocked
+MAX_RETRY_S = (
+    8.0  # how long writes to a busy ledger are retried; the last attempt may begin just before
+)
 _LONGEST_WAIT_S = 15.0  # MAX_RETRY_S and one busy timeout of SQLite, and some
 
 _log = structlog.get_logger("writer")
@@ -217,9 +221,9 @@ class _Waiting:
 
 
 class GroupWriter:
-    """Keeps arrivals. `after_commit` is called in the writer's thread once rows are safe.
+    """Stores arrivals in groups. `after_commit` is called in the writer thread after each commit.
 
-    While other transactions are in the way, writing is tried again for `max_retry_s` seconds.
+    While other transactions block it, a write is retried for `max_retry_s` seconds.
     """
 
     def __init__(
@@ -241,16 +245,18 @@ class GroupWriter:
         self._thread.start()
 
     def keep(self, arrival: Arrival) -> None:
-        """Return when `arrival` is committed, a very large one in several transactions.
+        """Commit `arrival` before returning; a very large one in several transactions.
 
         Raises:
-            LedgerUnavailable: it is not known to be kept; the sender must be told to come again.
+            LedgerUnavailable: it may not be stored; the sender must retry.
         """
-        said = arrival.notifications
-        first = replace(arrival, notifications=said[:_PIECE]) if said[_PIECE:] else arrival
+        statements = arrival.notifications
+        first = (
+            replace(arrival, notifications=statements[:_PIECE]) if statements[_PIECE:] else arrival
+        )
         delivery_id = self._keep_piece(first)
-        for start in range(_PIECE, len(said), _PIECE):
-            piece = said[start : start + _PIECE]
+        for start in range(_PIECE, len(statements), _PIECE):
+            piece = statements[start : start + _PIECE]
             self._keep_piece(replace(arrival, notifications=piece, delivery_id=delivery_id))
 
     def _keep_piece(self, arrival: Arrival) -> int:
@@ -266,9 +272,9 @@ class GroupWriter:
         return waiting.delivery_id
 
     def close(self) -> None:
-        """Write what is waiting and end the thread."""
+        """Write what is queued and end the thread."""
         with self._lock:
-            # Nothing may stand behind the end in the queue: nobody would ever answer it.
+            # Nothing may be queued after the end marker: its caller would wait forever.
             self._closed = True
             self._queue.put(None)
         self._thread.join()
@@ -295,12 +301,12 @@ class GroupWriter:
         except LedgerUnavailable as error:
             for waiting in together:
                 waiting.error = error
-        except Exception as error:  # noqa: BLE001 - the thread must outlive any fault, and nobody may hang
+        except Exception as error:  # noqa: BLE001 - the thread must survive any error, and no caller may hang
             for waiting in together:
-                waiting.error = LedgerUnavailable(f"the writer met {type(error).__name__}")
+                waiting.error = LedgerUnavailable(f"the writer failed with {type(error).__name__}")
             _log.error("writer.fault", error=frames_of(error))
         else:
-            self._say_so()
+            self._notify()
         finally:
             for waiting in together:
                 waiting.settled.set()
@@ -310,7 +316,7 @@ class GroupWriter:
             with writing(self._engine) as connection:
                 return store_arrivals(connection, arrivals)
 
-        # Only what is known not to be kept is written again: no delivery may be there twice.
+        # Retried only if it certainly rolled back, so that no delivery is stored twice.
         return repeat_write(
             write,
             clock=self._clock,
@@ -319,8 +325,8 @@ class GroupWriter:
             only_undone=True,
         )
 
-    def _say_so(self) -> None:
+    def _notify(self) -> None:
         try:
             self._after_commit()
-        except Exception as error:  # noqa: BLE001 - the rows are safe, and the thread must outlive any fault
+        except Exception as error:  # noqa: BLE001 - the rows are committed, and the thread must survive any error
             _log.error("writer.fault", error=frames_of(error))

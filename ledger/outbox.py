@@ -1,8 +1,7 @@
-"""The outbox: claims planned actions, and commits every step of performing them.
+"""The outbox: claims planned actions, and commits each step of performing them.
 
-Claims due actions: a lease on a row whose state stays as it is.
-
-From the moment before the hand-over to its end, and what to do when nobody saw the end.
+A claim is a lease on a row and does not change its state. `performing` is committed before the
+hand-over, its outcome after it. `expire_handovers` settles actions whose worker vanished.
 """
 
 from collections.abc import Collection
@@ -22,9 +21,9 @@ from schemas.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAction:
-    """One action that is ours until its lease ends. `attempts` are those made before.
+    """One action that is ours until its lease ends. `attempts` counts earlier attempts.
 
-    `released_at` is when a person last released it after it was held.
+    `asked`: a person requested it. `released_at`: when a person last released it from a hold.
     """
 
     action_id: int
@@ -54,9 +53,9 @@ def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
     most: int,
     kinds: Collection[str] | None = None,
 ) -> list[ClaimedAction]:
-    """Take up to `most` due actions for `lease_s` seconds, the longest due first.
+    """Claim up to `most` due actions for `lease_s` seconds, the longest overdue first.
 
-    Only those of `kinds`, unless it is None. `token` is new and names the holder of the leases.
+    Only those of `kinds`, unless it is None. `token` is new and identifies the lease holder.
     """
     chosen = (
         select(actions.c.id)
@@ -102,7 +101,7 @@ def _claimed(row: Row[Any], token: str) -> ClaimedAction:
 
 
 def read_actions(connection: Connection, action_ids: Collection[int]) -> list[ClaimedAction]:
-    """Return these actions without claiming them, in the order in which workers would."""
+    """Return these actions without claiming them, in the order workers would claim them."""
     found = [
         _claimed(row, "")
         for some in chunks(action_ids)
@@ -112,7 +111,7 @@ def read_actions(connection: Connection, action_ids: Collection[int]) -> list[Cl
 
 
 def open_actions(connection: Connection, coworker_id: int | None = None) -> list[int]:
-    """Return the ids of actions that are planned or wait, of everybody or of one person."""
+    """Return the ids of planned and waiting actions, of everyone or of one person."""
     of_person = true() if coworker_id is None else actions.c.coworker_id == coworker_id
     is_open = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS))
     return list(connection.scalars(select(actions.c.id).where(is_open, of_person)))
@@ -121,9 +120,9 @@ def open_actions(connection: Connection, coworker_id: int | None = None) -> list
 def renew_action(
     connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
 ) -> bool:
-    """Begin the lease of a claim anew, also during its hand-over.
+    """Extend the lease of a claim, also during its hand-over.
 
-    False: it is no longer ours, or no longer wanted.
+    Returns False if it is no longer ours or no longer wanted.
     """
     done = connection.execute(
         update(actions)
@@ -138,7 +137,7 @@ def renew_action(
 
 
 def release_action(connection: Connection, claimed: ClaimedAction) -> None:
-    """Give a claim back untouched."""
+    """Return a claim without changing the action."""
     connection.execute(
         update(actions)
         .where(actions.c.id == claimed.action_id, actions.c.lease_token == claimed.token)
@@ -149,7 +148,7 @@ def release_action(connection: Connection, claimed: ClaimedAction) -> None:
 def next_action_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
     """Return when the next action is due (a past time: now); None if there is none.
 
-    `lease_s` is for how long workers claim actions.
+    `lease_s` is how long workers claim actions.
     """
     moment: datetime | None = connection.scalar(
         select(func.min(actions.c.due_at)).where(
@@ -167,7 +166,7 @@ def _is_free(now: datetime, lease_s: float) -> ColumnElement[bool]:
     return or_(actions.c.lease_until.is_(None), is_lease_over(actions.c.lease_until, now, lease_s))
 
 
-_SUSPICIOUS = 2  # so many workers may end over one action before it waits each time
+_SUSPICIOUS = 2  # this many lost workers before an action waits longer each time
 _FINAL = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
 
 
@@ -176,8 +175,8 @@ def begin_action(
 ) -> bool:
     """Mark an action as being handed over.
 
-    `events` is how many events its email speaks of. False: it is no longer ours, no longer wanted,
-    or another event joined it meanwhile.
+    `events` is how many events it was prepared with. Returns False if it is no longer ours, no
+    longer wanted, or another event joined it meanwhile.
     """
     joined = (
         select(func.count())
@@ -206,10 +205,10 @@ def begin_action(
 def commit_action(
     connection: Connection, claimed: ClaimedAction, now: datetime, *, lease_s: float
 ) -> bool:
-    """Note that the hand-over comes to the step after which nobody can tell whether it was done.
+    """Record that the hand-over reaches the step after which a cut leaves its outcome unknown.
 
     Call it just before that step, and take the step only if this returns True and was committed.
-    False: the action is no longer ours, and another worker may be at it.
+    Returns False if the action is no longer ours: another worker may be performing it.
     """
     done = connection.execute(
         update(actions)
@@ -226,9 +225,9 @@ def commit_action(
 def settle_action(
     connection: Connection, claimed: ClaimedAction, outcome: Outcome, now: datetime
 ) -> bool:
-    """Write down how it ended, and the attempt. False: it is no longer ours; nothing is written.
+    """Store the outcome and the attempt. Returns False if the action is no longer ours.
 
-    A worker that was only slow may still turn `unknown` into what it saw happen.
+    A worker that was only slow may still replace `unknown` with the real outcome.
     """
     ours = (*OPEN_ACTIONS, ActionState.PERFORMING, ActionState.UNKNOWN)
     final = outcome.state in _FINAL
@@ -257,7 +256,7 @@ def settle_action(
 
 
 def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: datetime) -> None:
-    """Add one line to the history of an action."""
+    """Add one row to the history of an action."""
     connection.execute(
         insert(attempts).values(
             action_id=action_id,
@@ -270,7 +269,7 @@ def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: 
 
 
 def count_attempts(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
-    """Return how many attempts at this action ended with one of these reasons."""
+    """Count the attempts at this action that ended with one of these reasons."""
     count = connection.scalar(
         select(func.count())
         .select_from(attempts)
@@ -282,9 +281,9 @@ def count_attempts(connection: Connection, action_id: int, reasons: Collection[R
 def fails_alone(
     connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
 ) -> bool:
-    """Return whether `least` attempts ended with these reasons, while others of its kind were done.
+    """Return whether `least` attempts ended with these reasons while others of its kind succeeded.
 
-    Then the cause is this action, not the other side.
+    Then the cause is this action, not the receiving server.
     """
     row = connection.execute(
         select(func.count(), func.min(attempts.c.at)).where(
@@ -305,7 +304,7 @@ def fails_alone(
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """How many hand-overs were cut off: to be repeated, and possibly done."""
+    """How many interrupted hand-overs will be repeated, and how many have an unknown outcome."""
 
     repeated: int = 0
     unknown: int = 0
@@ -314,11 +313,11 @@ class Expired:
 def expire_handovers(
     connection: Connection, now: datetime, *, lease_s: float, repeatable: set[str]
 ) -> Expired:
-    """Settle actions whose worker vanished during the hand-over; `lease_s` is how long one has.
+    """Settle actions whose worker vanished during the hand-over; `lease_s` is the lease length.
 
-    What was cut off before `commit_action` waits to be done again, and so do the kinds in
-    `repeatable`. Of the others nobody knows, and a person looks. The token stays, so that a worker
-    that was only slow can still say how it ended.
+    Actions cut off before `commit_action`, and all kinds in `repeatable`, wait for a retry. The
+    others become `unknown`, for a person. The token stays, so that a worker that was only slow can
+    still store the real outcome.
     """
     is_over = is_lease_over(actions.c.lease_until, now, lease_s)
     vanished = connection.execute(
@@ -361,7 +360,7 @@ def expire_handovers(
 
 
 def _interrupted_s(connection: Connection, action_id: int) -> timedelta:
-    """Return how long to wait: not at all at first, longer if this action may end its workers."""
+    """Return how long to wait: nothing at first, longer if this action may crash its workers."""
     before = count_attempts(
         connection, action_id, {Reason.MAIL_INTERRUPTED, Reason.HANDOVER_UNKNOWN}
     )

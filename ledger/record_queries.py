@@ -1,4 +1,4 @@
-"""Reads of many records at once: for comparisons with Nexudus, and to find members by name."""
+"""Queries over many records: for comparisons with Nexudus and for finding members by name."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ from schemas.text import folded
 
 @dataclass(frozen=True, slots=True)
 class EarlierEnrolment:
-    """An enrolment that was there before the first look, and of which no event was found."""
+    """An enrolment from before the baseline that led to no event."""
 
     course_member_id: int
     course_id: int | None
@@ -51,20 +51,20 @@ class EarlierEnrolment:
 
 @dataclass(frozen=True, slots=True)
 class ListedMember:
-    """A member as lists of enrolments showed them. Their own record may never have been read."""
+    """A member as lists of enrolments show them. Their own record may never have been read."""
 
     coworker_id: int
     full_name: str
 
 
 def count_seen(connection: Connection, entity: Entity) -> int:
-    """Return how many records of a kind that are here were shown by a list or decided on."""
+    """Count the records of a kind that exist and were listed or decided on."""
     seen = select(func.count()).select_from(records)
     return connection.scalar(seen.where(records.c.entity == entity, WAS_SEEN, IS_HERE)) or 0
 
 
 def last_read_ids(connection: Connection, entity: Entity, most: int) -> list[int]:
-    """Return the Ids of records that were read and are not gone, those read last first."""
+    """Return the Ids of existing records that were read, the most recently read first."""
     rows = connection.scalars(
         select(records.c.record_id)
         .where(records.c.entity == entity, WAS_READ, IS_HERE)
@@ -75,7 +75,7 @@ def last_read_ids(connection: Connection, entity: Entity, most: int) -> list[int
 
 
 def enrolments_before_start(connection: Connection, coworker_id: int) -> list[EarlierEnrolment]:
-    """Return the enrolments of one person that were there before we began, the oldest first."""
+    """Return one person's enrolments from before we started, the oldest first."""
     was_found = exists().where(
         events.c.coworker_id == coworker_id,
         events.c.course_member_id == records.c.record_id,
@@ -98,7 +98,7 @@ def enrolments_before_start(connection: Connection, coworker_id: int) -> list[Ea
 def with_changed_names(
     connection: Connection, entity: Entity, versions: Sequence[SeenVersion]
 ) -> list[SeenVersion]:
-    """Return those of `versions` that are kept without a name, or with another one."""
+    """Return those of `versions` that are stored without a name or with another one."""
     kept: dict[int, str | None] = {}
     for some in chunks(one.record_id for one in versions):
         rows = connection.execute(
@@ -117,7 +117,7 @@ def with_changed_names(
 
 
 def update_names(connection: Connection, entity: Entity, versions: Sequence[SeenVersion]) -> None:
-    """Keep the names of these, and change nothing else that is known of them."""
+    """Store only the names of these versions."""
     if versions:
         statement = (
             update(records)
@@ -133,8 +133,8 @@ def update_names(connection: Connection, entity: Entity, versions: Sequence[Seen
 def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
     """Return all members of enrolments whose name contains this, by Id.
 
-    Members whose enrolments are all gone only if an event is about them. Text is compared as
-    `folded` says; all names are read, since no index helps with a part.
+    Members whose enrolments are all gone are included only if they have an event. Names are
+    compared by `folded`; all are read, since no index helps with a substring.
     """
     wanted = folded(part)
     if not wanted:
@@ -148,7 +148,7 @@ def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
 
 
 def name_of_member(connection: Connection, coworker_id: int) -> str | None:
-    """Return the name that lists of enrolments showed of one person, also if those are gone."""
+    """Return one person's name from lists of enrolments, even if those are gone."""
     row = connection.execute(
         _names_of_members().where(records.c.coworker_id == coworker_id)
     ).first()
@@ -170,7 +170,7 @@ def _names_of_members() -> Select[tuple[int, str]]:
 
 _IN_ONE_GO = 5_000  # rows that are in memory at once
 _FINISHED = (LookupState.DONE, LookupState.FAILED)
-_TO_THE_SECOND = len("2026-03-03T12:00:00")  # as records are kept, always in UTC
+_TO_THE_SECOND = len("2026-03-03T12:00:00")  # the stored format, always UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ def records_created(
 
 
 def count_created(connection: Connection, entity: Entity, since: datetime, until: datetime) -> int:
-    """Let the database count the records created in this time, in whole seconds, and not gone."""
+    """Count the existing records created in this window, to the second, in the database."""
     created = func.substr(records.c.record["CreatedOn"].as_string(), 1, _TO_THE_SECOND)
     first, end = (one.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") for one in (since, until))
     counted = select(func.count()).select_from(records)
@@ -292,9 +292,9 @@ def count_created(connection: Connection, entity: Entity, since: datetime, until
 def records_here(
     connection: Connection, entity: Entity, since: datetime | None
 ) -> Iterator[tuple[int, References]]:
-    """Yield every record of a kind that is here and not gone; with `since`, changed since then.
+    """Yield every existing record of a kind; with `since`, only those changed since then.
 
-    Changed as lists have it: completions when they were created, others by their last change.
+    As lists filter them: completions by creation time, others by their last change.
     """
     wanted = select(
         records.c.record_id,
@@ -316,12 +316,12 @@ def _is_since(entity: Entity, unlisted: Any, since: datetime | None) -> bool:  #
 
 
 def changed_at(record: Record) -> datetime:
-    """Return the time by which lists of changes show this record."""
+    """Return the time by which lists of changes filter this record."""
     return record.created_at if isinstance(record, CompletedLesson) else record.updated_at
 
 
 def courses_of_enrolments(connection: Connection) -> dict[int, int]:
-    """Return the course of each enrolment that was ever seen, also of those gone."""
+    """Return the course of each enrolment that was ever seen, gone ones included."""
     every = select(records.c.record_id, records.c.course_id).where(
         records.c.entity == Entity.COURSE_MEMBER, records.c.course_id.is_not(None)
     )

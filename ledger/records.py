@@ -1,8 +1,8 @@
-"""One row a record: the version last accepted, the one a list last showed, the one decided on.
+"""The table of records: the version last read, the version last listed, the version decided on.
 
-The three move apart for a while. Lists show the same rows again and again: a row whose version was
-asked about or decided on needs no further read; any other is a change. What was there before we
-began, or was imported, carries the reason why no email is written about it.
+These three versions can differ for a while. Lists show the same rows repeatedly: a row needs a
+read only if its version was neither noted as seen nor decided on. A record that existed before we
+started, or was imported, carries the reason why no email is sent about it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,9 +21,10 @@ from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.records import Record, dump_record, load_record
 
-# What a record refers to, kept beside it so that it can be found by that.
+# What a record refers to: columns of their own, so that queries can use them.
 REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
-# Longer than any lookup takes and clocks differ, so that a slow one brings no older version back.
+# Longer than any lookup takes plus any clock difference, so that a slow lookup cannot restore an
+# older version.
 _FAR = timedelta(hours=1)
 
 WAS_READ = records.c.fetched_at.is_not(None)
@@ -53,11 +54,11 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class SeenVersion:
-    """A version of a record as one row of a list shows it; None is what the row leaves out.
+    """A version of a record as one row of a list shows it; fields the row omits are None.
 
-    `digest` is of the fields that decisions depend on. `is_whole`: none of them was left out, so
-    that the digest is that of the record itself. `changed_at` is the time by which such lists are
-    asked for. `full_name` is the member's, of enrolments only.
+    `digest` covers the fields that decisions depend on. `is_whole`: the row omits none of them, so
+    the digest equals the record's own. `changed_at` is the time by which lists are filtered.
+    `full_name` is the member's; only enrolments have it.
     """
 
     record_id: int
@@ -73,9 +74,9 @@ class SeenVersion:
 
 
 def accept_record(connection: Connection, entity: Entity, record: Record, now: datetime) -> None:
-    """Keep `record` as the accepted version, unless a newer one was accepted already.
+    """Store `record` as the accepted version, unless a newer one is stored.
 
-    A version that is dated far in the future does not count as newer.
+    A version dated far in the future does not count as newer.
     """
     values: dict[str, Any] = {
         "record": dump_record(entity, record),
@@ -100,7 +101,7 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
 
 
 def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:
-    """Note that Nexudus no longer has this record; only reading it again revokes that."""
+    """Mark a record as gone from Nexudus; only reading it again revokes that."""
     connection.execute(
         update(records)
         .where(records.c.entity == entity, records.c.record_id == record_id, IS_HERE)
@@ -115,10 +116,10 @@ def mark_decided(
     upto: int,
     fetched_at: datetime,
 ) -> None:
-    """Note that these versions, accepted with `fetched_at`, were decided on.
+    """Mark these versions, accepted with `fetched_at`, as decided on.
 
     They were read after notification `upto`, and so are at least as new as all notifications up to
-    it: see `is_answered`. Where a newer version was accepted, that one stays to be decided on.
+    it: see `is_answered`. If a newer version was accepted meanwhile, that one remains undecided.
     """
     for some in chunks(one.record_id for one in versions):
         connection.execute(
@@ -141,10 +142,10 @@ def note_seen(
     now: datetime,
     suppressed: Reason | None = None,
 ) -> None:
-    """Keep these as the versions that lists showed, and so as asked about.
+    """Store these as the versions last seen on lists, so that they are not looked up again.
 
-    With `suppressed` no email is written about what happened to them until now. A record that is
-    gone stays so: a list may be late.
+    With `suppressed`, no email is sent about anything that happened to them until now. A record
+    marked as gone stays gone: a list may be stale.
     """
     _note(connection, entity, versions, now, "seen_digest", suppressed)
 
@@ -158,7 +159,8 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
     suppressed: Reason | None = None,
     where: ColumnElement[bool] | None = None,
 ) -> None:
-    # A notification before the first list is answered with an email; an import leaves it out.
+    # A notification from before the baseline still leads to an email; one from before an import
+    # does not.
     is_import = suppressed not in {None, Reason.BEFORE_START}
     after = newest_notification(connection) if is_import else 0
     by_id = {one.record_id: one for one in versions}
@@ -192,9 +194,9 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
 
 
 def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
-    """Return the columns in which a row of a list adds to what is kept, and takes nothing away."""
+    """Return the columns that a listed row may fill in, but never empties."""
     given = statement.excluded
-    # It was made no later than when it was first seen, whatever Nexudus says.
+    # It was created no later than when it was first seen, whatever Nexudus says.
     created_at = func.coalesce(
         case((records.c.created_at < given.created_at, records.c.created_at)),
         given.created_at,
@@ -202,7 +204,7 @@ def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
     )
     full_name = func.coalesce(given.full_name, records.c.full_name)
     merged: dict[str, ColumnElement[Any]] = {"created_at": created_at, "full_name": full_name}
-    # The references of a record that was read are those of the accepted version.
+    # Once a record was read, its references are those of the accepted version.
     for name in REFERENCES:
         listed = func.coalesce(given[name], records.c[name])
         merged[name] = case((records.c.fetched_at.is_(None), listed), else_=records.c[name])
@@ -212,7 +214,7 @@ def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
 def unknown_among(
     connection: Connection, entity: Entity, versions: Sequence[SeenVersion]
 ) -> list[SeenVersion]:
-    """Return those of `versions` that were neither asked about nor decided on yet."""
+    """Return those of `versions` that were neither seen nor decided on yet."""
     known: dict[int, Row[Any]] = {}
     columns = (records.c.changed_at, records.c.seen_digest, records.c.decided_digest)
     for some in chunks(one.record_id for one in versions):
@@ -232,19 +234,19 @@ def _is_known(one: SeenVersion, known: Row[Any] | None) -> bool:
         moment.replace(microsecond=0) for moment in (one.changed_at, known.changed_at)
     )
     if not one.is_whole:
-        # A field left out may have changed; only an equal time of change proves it the same.
+        # An omitted field may have changed; only an equal time of change proves that it did not.
         return listed_at == noted_at
     if one.digest == known.decided_digest:
         return True
-    # It was asked about, and another version may have been decided on since: then this one is a
-    # change again, unless it is no later and lists merely spell it differently from records.
+    # It was seen, but another version may have been decided on since. Then this one is a change
+    # again, unless it is no later and lists merely format it differently from records.
     return one.digest == known.seen_digest and (
         known.decided_digest is None or listed_at <= noted_at
     )
 
 
 def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
-    """Say whether this record was read and decided on since the last notification of it."""
+    """Return whether this record was read and decided on since its last notification."""
     last = (
         select(func.max(notifications.c.id))
         .where(notifications.c.entity == entity, notifications.c.record_id == record_id)
@@ -262,14 +264,14 @@ def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
 
 
 def record_of(connection: Connection, entity: Entity, record_id: int) -> StoredRecord | None:
-    """Return one record, also if it is gone; None if it was never read."""
+    """Return one record, even if gone; None if it was never read."""
     return records_of(connection, entity, [record_id]).get(record_id)
 
 
 def records_of(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, StoredRecord]:
-    """Return these records by Id, also those that are gone; those never read are left out."""
+    """Return these records by Id, gone ones included; those never read are omitted."""
     found: dict[int, StoredRecord] = {}
     for some in chunks(record_ids):
         found |= stored_where(connection, entity, records.c.record_id.in_(some))
@@ -279,7 +281,7 @@ def records_of(
 def present_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, StoredRecord]:
-    """Return those of these records that were read and are not gone, by Id."""
+    """Return the records among these that were read and are not gone, by Id."""
     found = records_of(connection, entity, record_ids)
     return {record_id: one for record_id, one in found.items() if one.gone_at is None}
 
@@ -312,7 +314,7 @@ def stored_in(row: Row[Any]) -> StoredRecord:
 
 
 def references_of(connection: Connection, entity: Entity, record_id: int) -> References:
-    """Return what one record refers to, read or only listed, also if it is gone."""
+    """Return what one record refers to, whether read or only listed, even if gone."""
     row = connection.execute(
         select(*(records.c[name] for name in REFERENCES)).where(
             records.c.entity == entity, records.c.record_id == record_id
@@ -330,11 +332,11 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
     *,
     asked_at: datetime,
 ) -> list[int]:
-    """Make `found` all there is of `entity` below `parent` (column name and Id).
+    """Store `found` as the complete list of `entity` below `parent` (column name and Id).
 
-    What was read below it before and is missing now is gone, unless it was read after `asked_at`,
-    which is before the list was asked for: what came up meanwhile may be missing on it. Returns the
-    Ids of what is gone.
+    A stored record missing from it is marked as gone, unless it was read after `asked_at`, which is
+    before the list was requested: a record created meanwhile may be missing. Returns the Ids of
+    the records marked as gone.
     """
     column, parent_id = parent
     present = []
@@ -361,7 +363,7 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
 
 
 def note_listing(connection: Connection, entity: Entity, parent_id: int, now: datetime) -> None:
-    """Note when the list of `entity` below this parent was read as a whole; 0 is no parent."""
+    """Store when the list of `entity` below this parent was read in full; 0 is no parent."""
     statement = insert_into(connection, listings).values(
         entity=entity, parent_id=parent_id, listed_at=now
     )
@@ -373,7 +375,7 @@ def note_listing(connection: Connection, entity: Entity, parent_id: int, now: da
 
 
 def listed_at(connection: Connection, entity: Entity, parent_id: int) -> datetime | None:
-    """Return when the list of `entity` below this parent was last read as a whole."""
+    """Return when the list of `entity` below this parent was last read in full."""
     moment: datetime | None = connection.scalar(
         select(listings.c.listed_at).where(
             listings.c.entity == entity, listings.c.parent_id == parent_id

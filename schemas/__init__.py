@@ -1,1 +1,1 @@
-"""Every shape at a border, and the words the whole house shares. No I/O happens here."""
+"""Data shapes and shared vocabulary: records, events, reasons, errors, rules, settings. No I/O."""

@@ -90,7 +90,7 @@ def make_context(
     """Return the tools for these settings. `is_stopping`: see `DeliveryTools`.
 
     Raises:
-        LedgerUnavailable: the ledger's file cannot be made.
+        LedgerUnavailable: the ledger's file cannot be created.
     """
     engine = open_engine(settings.database_url)
     rules = shared_config.rules

@@ -86,7 +86,7 @@ def initialise_process(
     """Make this process able to work. Called once, after the fork.
 
     Raises:
-        LedgerUnavailable: the ledger's file cannot be made.
+        LedgerUnavailable: the ledger's file cannot be created.
     """
     close_process()
     context = make_context(settings, shared_config, clock=clock, is_stopping=shared.is_stopping)

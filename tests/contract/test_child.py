@@ -69,7 +69,7 @@ def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     said = capsys.readouterr().out
     assert said.count("child.unready") == 1
-    assert "the ledger's file cannot be made" in said
+    assert "the ledger's file cannot be created" in said
     assert "COURSEBELL_DATA_DIR" in said
 
     ledger.unlink()
