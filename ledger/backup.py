@@ -1,4 +1,8 @@
-"""Copies all rows of one ledger into another, between any two engines, exactly as they are."""
+"""Backs up, verifies, restores and moves ledgers.
+
+A backup is a SQLite file whatever the engine: `VACUUM INTO` for SQLite, a copy of all rows for
+PostgreSQL. A restore works on a staged copy, so that the ledger in use is replaced in one step.
+"""
 
 import os
 import shutil
@@ -45,15 +49,15 @@ def _exact_tables() -> MetaData:
 
 _EXACT = _exact_tables()
 _TABLES = _EXACT.sorted_tables
-# What says that a ledger was in use; the other tables have rows from the beginning.
+# Rows in these tables show that a ledger was in use; the other tables are never empty.
 _EVIDENCE = ("deliveries", "notifications", "lookups", "records", "events", "people")
 
 
 def copy_ledger(source: Connection, target: Connection) -> dict[str, int]:
     """Replace all rows of `target` with those of `source`; return how many each table has.
 
-    Both have the same tables. The caller's transactions decide which state is copied, and whether
-    the copy stays.
+    Both must have the same tables. The caller's transactions decide which snapshot is copied and
+    whether the copy is committed.
 
     Raises:
         LedgerUnavailable: the copy does not have as many rows as the original.
@@ -78,7 +82,7 @@ def copy_ledger(source: Connection, target: Connection) -> dict[str, int]:
 
 
 def was_used(connection: Connection) -> bool:
-    """Return whether a ledger holds anything that its owner might miss."""
+    """Return whether a ledger holds anything worth keeping."""
     tables = [table for table in _TABLES if table.name in _EVIDENCE]
     return any(connection.execute(select(table).limit(1)).first() for table in tables)
 
@@ -92,7 +96,7 @@ def row_counts(connection: Connection) -> dict[str, int]:
 
 
 def is_unchanged_copy(source: Connection, target: Connection) -> bool:
-    """Return whether `target` is a copy of `source` that was logged, and neither was used since."""
+    """Return whether `target` is a logged copy of `source` and neither was used since."""
     here, there = row_counts(source), row_counts(target)
     here[_LOG] += 1
     beats = _EXACT.tables["heartbeats"]
@@ -102,7 +106,7 @@ def is_unchanged_copy(source: Connection, target: Connection) -> bool:
 
 
 def _continue_numbering(connection: Connection) -> None:
-    """Let PostgreSQL number new rows after those that were copied with their ids."""
+    """Let PostgreSQL continue numbering after the copied ids."""
     for table in _TABLES:
         column = table.autoincrement_column
         if column is None:
@@ -122,8 +126,8 @@ _WAL = "-wal"  # what SQLite appends to the name of a file for its journal
 class Contents:
     """What a ledger file holds. `made_at` is when it was copied, as far as it shows.
 
-    `used_until` is the last moment that left a trace in it, by the clocks of that time.
-    `secret_key` is None where the file has none: it was set by hand, or this is a plain copy.
+    `used_until` is the latest time stored in it. `secret_key` is None where the file has none: the
+    key was set by hand, or this is a plain copy.
     """
 
     made_at: datetime | None
@@ -134,10 +138,10 @@ class Contents:
 
 
 def make_backup(engine: Engine, target: Path, secret_key: str | None, now: datetime) -> Contents:
-    """Write a verified copy of the ledger to `target`, readable by its owner alone.
+    """Write a verified copy of the ledger to `target`, readable by its owner only.
 
     Raises:
-        FileExistsError: there is a file of that name; nothing is overwritten.
+        FileExistsError: `target` exists; nothing is overwritten.
         OSError: the folder cannot be written.
         LedgerUnavailable: the ledger cannot be read or copied.
         BackupUnusable: the copy is damaged, as the ledger may be.
@@ -217,19 +221,19 @@ def verify(path: Path) -> None:
             checked = connection.execute("PRAGMA integrity_check").fetchall()
             tables = set(connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
         except sqlite3.DatabaseError:
-            raise BackupUnusable("is damaged, or no SQLite database") from None
+            raise BackupUnusable("is damaged or not a SQLite database") from None
         if checked != [("ok",)]:
             raise BackupUnusable("is damaged")
         if not tables >= {("alembic_version",), ("controls",), ("actions",), ("people",)}:
-            raise BackupUnusable("is not a ledger of Coursebell")
+            raise BackupUnusable("is not a Coursebell ledger")
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         if row is None:
-            raise BackupUnusable("is not a ledger of Coursebell")
+            raise BackupUnusable("is not a Coursebell ledger")
         [revision] = row
     if revision > newest_revision():
         raise BackupUnusable(
-            f"is at revision {revision}, and this version of Coursebell knows {newest_revision()}"
-            " at most; install the version that made it"
+            f"is at revision {revision}, but this version of Coursebell supports at most"
+            f" {newest_revision()}; install the version that made it"
         )
 
 
@@ -240,7 +244,7 @@ def contents_of(connection: Connection) -> Contents:
     made_at = parse_stored_time(backed_up_at) if backed_up_at else used_until
     if made_at is None and backed_up_at:
         raise BackupUnusable(
-            "does not say when it was made: its control backed_up_at is not a date with a time zone"
+            "does not state when it was made: its control backed_up_at is no date with a time zone"
         )
     is_done = actions.c.state == ActionState.DONE
     sent = select(func.count()).select_from(actions).where(is_done)
@@ -261,9 +265,9 @@ def open_restored_gap(
     *,
     last_alive: datetime | None = None,
 ) -> int:
-    """Make a staged copy ready to be used from `now` on; return how many actions are held.
+    """Prepare a staged copy for use from `now` on; return how many actions are held.
 
-    `last_alive` is when the ledger it replaces was last used, as far as this machine remembers.
+    `last_alive` is when the replaced ledger was last used, as far as this machine has stored it.
     """
     with writing(engine) as connection:
         traces = (now, last_alive, known_until(connection))
@@ -277,11 +281,11 @@ def open_restored_gap(
 def put_into(engine: Engine, staged: Path, check: Callable[[Connection], None]) -> None:
     """Replace all rows of a migrated ledger with those of a staged copy, in one transaction.
 
-    `check` is called first, in that transaction: no process can begin to use the ledger, or say
-    that it is alive, between the check and the commit.
+    `check` is called first, in that transaction: no process can start to use the ledger, or
+    write a heartbeat, between the check and the commit.
 
     Raises:
-        LedgerUnavailable: it could not be written; the ledger is as it was. So it is if `check`
+        LedgerUnavailable: it could not be written. The ledger stays unchanged, also if `check`
             raises.
     """
     with opened_file(staged) as copy, reading(copy) as source, writing(engine) as target:
@@ -292,13 +296,13 @@ def put_into(engine: Engine, staged: Path, check: Callable[[Connection], None]) 
 
 
 def put_in_place(staged: Path, target: Path, now: datetime) -> Path | None:
-    """Make `staged` the ledger at `target`; return where the file that was there is kept now.
+    """Make `staged` the ledger at `target`; return the new path of the replaced file, if any.
 
-    There is a ledger at `target` at every moment, the old one or the new.
+    There is a ledger at `target` at every moment, the old or the new one.
     """
     aside = target.with_name(f"{target.name}.before-{now:%Y%m%dT%H%M%S.%fZ}")
     close_file(staged)
-    for suffix in (_WAL, "-shm"):  # not of the new file, which would be damaged by them
+    for suffix in (_WAL, "-shm"):  # they belong to the old file and would damage the new one
         with suppress(FileNotFoundError):
             Path(f"{target}{suffix}").rename(f"{aside}{suffix}")
     is_there = target.exists()
@@ -315,7 +319,7 @@ def put_in_place(staged: Path, target: Path, now: datetime) -> Path | None:
 
 
 def is_in_use(path: Path) -> bool:
-    """Return whether any process has this ledger file open. A file that is none is not in use."""
+    """Return whether any process has this ledger file open; False for other files."""
     if not path.exists():
         return False
     try:
@@ -328,21 +332,21 @@ def is_in_use(path: Path) -> bool:
 
 
 def close_file(path: Path) -> None:
-    """Bring a SQLite database into one file, and onto the disk.
+    """Merge a SQLite database into one file, and sync it to disk.
 
     Raises:
-        sqlite3.OperationalError: somebody has it open.
+        sqlite3.OperationalError: another process has it open.
         sqlite3.DatabaseError: it is damaged.
     """
     with closing(sqlite3.connect(path, timeout=0)) as connection:
-        # Only the last one who has it open can leave WAL.
+        # Only the last connection can leave WAL mode.
         connection.execute("PRAGMA journal_mode = DELETE")
     _sync(path)
 
 
 @contextmanager
 def opened_file(path: Path) -> Iterator[Engine]:
-    """Give the engine of a ledger file."""
+    """Yield the engine of a ledger file, and dispose of it at the end."""
     engine = open_file(path)
     try:
         yield engine
@@ -351,10 +355,10 @@ def opened_file(path: Path) -> Iterator[Engine]:
 
 
 def _keep_new(fresh: Path, target: Path) -> None:
-    """Give a finished file its name, unless there is one of that name.
+    """Give a finished file its final name, unless that exists.
 
     Raises:
-        FileExistsError: somebody else made it meanwhile.
+        FileExistsError: another process created it meanwhile.
     """
     try:
         target.hardlink_to(fresh)

@@ -1,6 +1,6 @@
-"""Runs of our own checks: how far each got, what it found, and why it failed.
+"""Runs of polls, backfills and comparisons: progress, result, and why they failed.
 
-A run that was interrupted stays open, and whoever comes next goes on where it had got to.
+An interrupted run stays open, and the next process resumes it.
 """
 
 from collections.abc import Collection
@@ -19,11 +19,11 @@ from schemas.reasons import Reason
 class CheckKind(StrEnum):
     """What a run was for."""
 
-    CHECK = "check"  # what changed since the last one
-    BASELINE = "baseline"  # the first one: all that is there, as already seen
-    RECONCILE = "reconcile"  # all that is there against all that is here
-    BACKFILL = "backfill"  # a window or a person, because somebody asked
-    WEBHOOKS = "guard"  # the webhooks that call us; the stored name is the earlier one
+    CHECK = "check"  # a poll: what changed since the last one
+    BASELINE = "baseline"  # the first poll: everything, as already seen
+    RECONCILE = "reconcile"  # everything at the source against the ledger
+    BACKFILL = "backfill"  # a window or a person, on request
+    WEBHOOKS = "guard"  # the health of webhooks, under an earlier name
 
 
 _OWN_CHECKS = (CheckKind.CHECK, CheckKind.BASELINE)
@@ -34,8 +34,8 @@ _MAY_PASS = (None, Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY)
 class Run:
     """One run. `ended_at` None: under way or interrupted; `reached` is how far it got.
 
-    `total` is how many rows the source said there are. `reason` is why it failed, or failed the
-    last time it was tried; None when all went well.
+    `news` counts new or changed rows; `total` is the source's count of rows. `reason` is why the
+    latest attempt failed; None if it did not.
     """
 
     check_id: int
@@ -62,14 +62,14 @@ def begin_check(
     *,
     since: datetime | None = None,
 ) -> Run:
-    """Begin a run."""
+    """Start a run."""
     row = connection.execute(
         insert(checks).values(kind=kind, entity=entity, begun_at=now, since=since).returning(checks)
     ).one()
     return _run(row)
 
 
-def note_page(  # noqa: PLR0913 - what one page tells
+def note_page(  # noqa: PLR0913 - the facts of one page
     connection: Connection,
     check_id: int,
     *,
@@ -78,9 +78,9 @@ def note_page(  # noqa: PLR0913 - what one page tells
     reached: datetime | None,
     total: int | None = None,
 ) -> None:
-    """Note that one more page was looked at, and all up to `reached` (None: as before).
+    """Store that one more page was processed, up to `reached` (None: unchanged).
 
-    `total` is how many rows there are in all; the first that is said stands.
+    `total` is the count of all rows; the first one stated is kept.
     """
     values: dict[str, Any] = {
         "pages": checks.c.pages + 1,
@@ -97,7 +97,7 @@ def note_page(  # noqa: PLR0913 - what one page tells
 
 
 def fail_check(connection: Connection, check_id: int, reason: Reason, error: str) -> None:
-    """Note why a run could not go on; it stays open. `error` holds no value of a record."""
+    """Store why a run could not continue; it stays open. `error` holds no values of records."""
     connection.execute(
         update(checks).where(checks.c.id == check_id).values(reason=reason, error=error)
     )
@@ -106,7 +106,7 @@ def fail_check(connection: Connection, check_id: int, reason: Reason, error: str
 def end_check(
     connection: Connection, check_id: int, now: datetime, report: dict[str, Any] | None = None
 ) -> None:
-    """End a run that got through."""
+    """End a complete run."""
     values: dict[str, Any] = {"ended_at": now, "reason": None, "error": None}
     if report is not None:
         values["report"] = report
@@ -128,10 +128,10 @@ def last_run(
 
 
 def is_baseline_due(connection: Connection) -> bool:
-    """Say whether the first look at the source should be asked for now.
+    """Return whether the baseline should be requested now.
 
-    That is so until it ended for each kind of record, unless the source refuses us: asking again
-    does not help then, and a worker that starts asks at once.
+    True until it ended for each kind of record, unless the source refuses us: repeating does not
+    help then, and a worker requests it when it starts.
     """
     for entity in FOLLOWED:
         if last_run(connection, _OWN_CHECKS, entity) is None:
@@ -152,9 +152,9 @@ def runs(connection: Connection, kinds: Collection[CheckKind], since: datetime) 
 
 
 def outdated_checks(before: datetime) -> ColumnElement[bool]:
-    """Return the condition for runs that began before then, but for the last of each kind to end.
+    """Return the condition for runs from before then, except the last complete one of each kind.
 
-    One that never ended is worth nothing after so long: another goes back as far.
+    One that never ended has no use after so long: a new one covers the same time.
     """
     kept = select(func.max(checks.c.id)).where(checks.c.ended_at.is_not(None))
     kept = kept.group_by(checks.c.kind, checks.c.entity)
@@ -167,7 +167,7 @@ def _of(kinds: Collection[CheckKind], entity: Entity | None) -> ColumnElement[bo
 
 
 def _newest(connection: Connection, where: ColumnElement[bool]) -> Run | None:
-    # By number, since a clock that was ahead would keep its runs the newest for as long.
+    # By id, since runs of a clock that was ahead would remain the newest by time.
     row = connection.execute(
         select(checks).where(where).order_by(checks.c.id.desc()).limit(1)
     ).first()

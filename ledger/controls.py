@@ -1,13 +1,10 @@
-"""What an operator set: the mode and other values; and the secret key the ledger belongs to.
+"""Controls: the mode and other values operators set, and the secret key the ledger belongs to.
 
-Controls: what people decided about the service itself, with who and when.
+Settings only provide initial values; afterwards the ledger decides.
 
-The settings only give first values; afterwards what is here rules.
-
-Holds a ledger to one secret key: hashes of addresses and signatures made with another are lost.
-
-The ledger keeps a fingerprint of the key that was used first. Nothing leads back from it to a key
-that was generated; a short one that a person made up could be found by trying.
+A ledger belongs to one secret key, because hashes and signatures made with another do not match.
+It stores a fingerprint of the first key. A generated key cannot be derived from it; a short one
+could be guessed.
 """
 
 import hashlib
@@ -38,20 +35,19 @@ from schemas.errors import ConfigurationError
 from schemas.events import TOLERANCE, is_ahead
 from schemas.reasons import Reason
 
-# Names of controls. The first two are only in a backup: when it was made, and the key beside it.
+# Names of controls. The first two exist only in backups: when it was made, and the secret key.
 BACKED_UP_AT = "backed_up_at"
 SECRET_KEY = "secret_key"  # noqa: S105 - the name of a row, not a key
-MOVED_AT = "moved_at"  # when all of this ledger was copied to another one, which is used instead
-RETAINED_UPTO = "retained_upto"  # the time from which the last finished retention counted ages
-REMEMBERED_SINCE = "remembered_since"  # since when a machine notes when it last used this ledger
+MOVED_AT = "moved_at"  # when this ledger was moved to another database
+RETAINED_UPTO = (
+    "retained_upto"  # the time that ages counted from in the last complete retention run
+)
+REMEMBERED_SINCE = "remembered_since"  # since when machines store when they last used this ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The mode, and since when emails may be about things: None while nobody ever pressed start.
-
-    `began_at` is when this ledger began.
-    """
+    """The mode, and when sending started, if it did. `began_at` is when the ledger began."""
 
     mode: Mode
     started_at: datetime | None
@@ -61,14 +57,14 @@ class Sending:
 
     @property
     def watching_since(self) -> datetime | None:
-        """From when on things are written about: since sending began, or else since we began."""
+        """Since when events lead to emails: the start of sending, else of the ledger."""
         return self.started_at or self.began_at
 
 
 def begin_with(connection: Connection, mode: Mode, now: datetime, client_id: str) -> None:
-    """Put the first values in place, where there are none yet.
+    """Store initial values where there are none.
 
-    `client_id` is new; it names this ledger and signs in at the source.
+    `client_id` is new; it identifies this ledger, also at sign-in to the source.
     """
     correct_start(connection, now)
     _keep_first(connection, "mode", mode, now)
@@ -78,7 +74,7 @@ def begin_with(connection: Connection, mode: Mode, now: datetime, client_id: str
 
 
 def sending_of(connection: Connection) -> Sending:
-    """Return the mode as it stands. An empty ledger observes."""
+    """Return the current mode; `observe` for an empty ledger."""
     row = connection.execute(select(controls).where(controls.c.name == "mode")).first()
     started = value_of(connection, "sending_started_at")
     if row is None:
@@ -94,9 +90,9 @@ def sending_of(connection: Connection) -> Sending:
 
 
 def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> Sending:
-    """Change the mode; the first change to sending is the start that `before-start` speaks of.
+    """Change the mode; the first change to sending is the start that `before-start` refers to.
 
-    A change to sending decides about each action that is held for `observe`; see `resumption`.
+    A change to sending releases or holds each action held for `observe`; see `resumption`.
     """
     set_value(connection, "mode", mode, who, now)
     log_decision(connection, "mode", who, now, {"mode": mode})
@@ -114,11 +110,11 @@ def change_mode(connection: Connection, mode: Mode, who: str, now: datetime) -> 
 
 
 def resumption(connection: Connection, now: datetime) -> dict[Reason | None, list[int]]:
-    """Return what a change to sending would do now with the actions held for `observe`: their ids.
+    """Return what a change to sending would do now with the actions held for `observe`, as ids.
 
-    Those under None are decided on again at once, so what is old or too much is held still. The
-    others are held for that reason instead: they happened before sending began (`before-start`), or
-    may have been sent before the ledger was restored (`restored`).
+    Those under None become due and are checked again, so old or too many ones stay held. The others
+    get a new reason: they happened before sending started (`before-start`), or may have been sent
+    before the ledger was restored (`restored`).
     """
     clauses = _resumption(connection, sending_of(connection).started_at or now)
     return {
@@ -143,10 +139,10 @@ def _resumption(
 
 
 def correct_start(connection: Connection, now: datetime) -> datetime | None:
-    """Correct a start that lies in the future to now; return now, or None if none does.
+    """Move a start time in the future to now; return now, or None if there is none.
 
-    A ledger or sending that was started by a clock that was ahead would call what happens today
-    older than itself. Where the ledger is on a server, its clock has to agree.
+    With a start set by a clock that was ahead, new events would count as older than the start.
+    For a ledger on a server, the server's clock must agree.
     """
     ahead = clock_ahead(connection, now)
     if ahead is not None and ahead < timedelta():
@@ -166,12 +162,12 @@ def correct_start(connection: Connection, now: datetime) -> datetime | None:
 
 
 def client_id_of(connection: Connection) -> str | None:
-    """Return the client id under which this deployment signs in at the source."""
+    """Return the client id with which this deployment signs in to the source."""
     return value_of(connection, "client_id")
 
 
 def value_of(connection: Connection, name: str) -> str | None:
-    """Return the value of one control; None if it was never set."""
+    """Return the value of one control; None if it is not set."""
     text = connection.scalar(select(controls.c.value).where(controls.c.name == name))
     return None if text is None else str(json.loads(text))
 
@@ -186,7 +182,7 @@ def set_value(connection: Connection, name: str, value: str, who: str, now: date
 
 
 def delete_values(connection: Connection, *names: str) -> None:
-    """Remove these controls."""
+    """Delete these controls."""
     connection.execute(delete(controls).where(controls.c.name.in_(names)))
 
 
@@ -208,19 +204,19 @@ _ANOTHER = (
 
 
 def has_known_key(engine: Engine) -> bool:
-    """Return whether a secret key was used with this ledger before. Raises `LedgerUnavailable`."""
+    """Return whether the ledger belongs to a secret key. Raises `LedgerUnavailable`."""
     with reading(engine) as connection:
         return _known(connection) is not None
 
 
 def is_key_of(connection: Connection, secret_key: str) -> bool | None:
-    """Return whether the ledger belongs to this key; None if none was used with it before."""
+    """Return whether the ledger belongs to this key; None if it belongs to none yet."""
     known = _known(connection)
     return None if known is None else hmac.compare_digest(known, _fingerprint(secret_key))
 
 
 def check_key(engine: Engine, secret_key: str, now: datetime) -> None:
-    """Check that the ledger belongs to this key; the first key that comes is the ledger's.
+    """Check that the ledger belongs to this key; a new ledger takes it as its own.
 
     Raises:
         ConfigurationError: the ledger belongs to another key.
@@ -233,7 +229,7 @@ def check_key(engine: Engine, secret_key: str, now: datetime) -> None:
         with writing(engine) as connection:
             values = {"value": json.dumps(ours), "changed_at": now, "changed_by": "settings"}
             statement = insert_into(connection, controls).values(name=_NAME, **values)
-            # Two that come first together: the ledger belongs to one of them.
+            # If two processes race, the first one wins.
             connection.execute(statement.on_conflict_do_nothing(index_elements=[controls.c.name]))
             known = _known(connection)
     if known is None or not hmac.compare_digest(known, ours):
@@ -241,7 +237,7 @@ def check_key(engine: Engine, secret_key: str, now: datetime) -> None:
 
 
 def accept_key(connection: Connection, secret_key: str, who: str, now: datetime) -> None:
-    """Make this key the ledger's, in place of the one it had."""
+    """Make this key the ledger's, replacing the one it had."""
     values = {
         "value": json.dumps(_fingerprint(secret_key)),
         "changed_at": now,
@@ -254,7 +250,7 @@ def accept_key(connection: Connection, secret_key: str, who: str, now: datetime)
 
 
 def count_choices(connection: Connection) -> int:
-    """Return how many choices of members are kept under hashes, which only their key can find."""
+    """Count the members' stored choices, which can be found only with the same key."""
     return connection.scalar(select(func.count()).select_from(choices)) or 0
 
 

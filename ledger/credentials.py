@@ -1,16 +1,9 @@
-"""The sign-in at the source that all processes share, and what its answers were proven to mean.
-
-The one sign-in at the source that all processes share.
+"""Shared state about the source: the sign-in, the results of probes, and the course catalogue.
 
 A second password grant for the same client id ends the tokens of the first (contract, section 1),
-so only one process at a time may sign in; the others wait for what it gets. Tokens are kept in the
-database and nowhere else.
-
-What was proved about this tenant, and when: whether rows of several Ids are whole records.
-
-The courses that the source has, by the names that rules may use: one row beside the controls.
-
-It is for finding names that no course has. What an email says comes from the record itself.
+so only one process signs in at a time and the others use its tokens, which are stored only here.
+A probe shows whether a request for several Ids returns whole records. The catalogue is used to
+find names in rules that no course has; emails take names from records.
 """
 
 import json
@@ -31,10 +24,10 @@ _SOURCE = "source"
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A token pair. `version` grows with each sign-in; 0 means there never was one.
+    """A token pair. `version` grows with each sign-in; 0 means there was none.
 
-    `use_until` is somewhat before the token expires. Before `refused_until` nobody asks for
-    another: a storm of refused sign-ins can lock the user (contract, section 1).
+    `use_until` is shortly before the token expires. No process signs in before `refused_until`:
+    repeated refused sign-ins can lock the user (contract, section 1).
     """
 
     version: int
@@ -46,7 +39,7 @@ class SignIn:
 
 
 def sign_in_of(connection: Connection) -> SignIn:
-    """Return the sign-in as it stands."""
+    """Return the current sign-in."""
     row = connection.execute(select(sign_ins).where(sign_ins.c.name == _SOURCE)).first()
     if row is None:
         return SignIn(0, None, None, None, None)
@@ -61,7 +54,7 @@ def sign_in_of(connection: Connection) -> SignIn:
 
 
 def store_sign_in(connection: Connection, sign_in: SignIn) -> None:
-    """Put a new sign-in in place of the old one."""
+    """Store a new sign-in, replacing the old one."""
     values = {
         "version": sign_in.version,
         "access_token": sign_in.access_token,
@@ -76,13 +69,13 @@ def store_sign_in(connection: Connection, sign_in: SignIn) -> None:
     )
 
 
-HOLDS_FOR = timedelta(days=30)  # a proof older than that is made again before it is used
+HOLDS_FOR = timedelta(days=30)  # an older proof is repeated before it is used
 _NAME = "several-by-id:"
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How a probe ended. `sentence` says by how many records, or what stood against it."""
+    """The result of a probe. `sentence`: with how many records, or why it failed."""
 
     holds: bool
     sentence: str
@@ -90,7 +83,7 @@ class Proof:
 
 
 def store_proof(connection: Connection, entity: Entity, proof: Proof) -> None:
-    """Keep how a probe ended, in place of the one before."""
+    """Store the result of a probe, replacing the previous one."""
     values = {
         "value": json.dumps({"holds": proof.holds, "sentence": proof.sentence}),
         "changed_at": proof.probed_at,
@@ -103,7 +96,7 @@ def store_proof(connection: Connection, entity: Entity, proof: Proof) -> None:
 
 
 def proofs(connection: Connection) -> dict[Entity, Proof]:
-    """Return the last probe of each kind of record."""
+    """Return the latest probe of each kind of record."""
     rows = connection.execute(
         select(controls.c.name, controls.c.value, controls.c.changed_at).where(
             controls.c.name.startswith(_NAME)
@@ -111,14 +104,14 @@ def proofs(connection: Connection) -> dict[Entity, Proof]:
     )
     found = {}
     for row in rows:
-        said = json.loads(row.value)
+        stored = json.loads(row.value)
         entity = Entity(row.name.removeprefix(_NAME))
-        found[entity] = Proof(said["holds"], said["sentence"], row.changed_at)
+        found[entity] = Proof(stored["holds"], stored["sentence"], row.changed_at)
     return found
 
 
 def proved(connection: Connection, now: datetime) -> frozenset[Entity]:
-    """Return the kinds of which several may be read with one question now."""
+    """Return the kinds of which several records may be read with one request now."""
     return frozenset(
         entity
         for entity, proof in proofs(connection).items()
@@ -130,7 +123,7 @@ _CATALOGUE_NAME = "catalogue"
 
 
 def store_catalogue(connection: Connection, catalogue: Catalogue) -> None:
-    """Keep what the source has, in place of what it had before."""
+    """Store the catalogue, replacing the previous one."""
     value = {
         "courses": list(catalogue.courses.items()),
         "groups": sorted(catalogue.groups, key=str),
@@ -140,11 +133,14 @@ def store_catalogue(connection: Connection, catalogue: Catalogue) -> None:
 
 
 def catalogue_of(connection: Connection) -> Catalogue | None:
-    """Return what the source had when its courses were last listed; None if they never were."""
+    """Return the catalogue as of the last list of courses; None if there was none."""
     row = connection.execute(select(controls).where(controls.c.name == _CATALOGUE_NAME)).first()
     if row is None:
         return None
-    said = json.loads(json.loads(row.value))
+    stored = json.loads(json.loads(row.value))
     return Catalogue(
-        dict(said["courses"]), frozenset(said["groups"]), dict(said["locations"]), row.changed_at
+        dict(stored["courses"]),
+        frozenset(stored["groups"]),
+        dict(stored["locations"]),
+        row.changed_at,
     )

@@ -1,8 +1,7 @@
-"""What happened, under permanent keys, and what is suppressed because it was there first.
+"""Events under permanent keys, each stored once, and which records are suppressed.
 
-Records that no email is written about, because they were there first, and what lifts that.
-
-Events: what happened, each once for ever, whoever finds it and however often.
+Suppressed records existed before the baseline or were imported, so no email is sent about them.
+A notification from outside lifts that.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +16,13 @@ from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 
-# A notification from outside asks for the email, whatever was there before.
+# Origins whose notifications lift a suppression.
 _FROM_OUTSIDE = ("hook", "relay", "person")
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Why what happened to a record up to then is not written about."""
+    """Why no email is sent about what happened to a record until `upto`."""
 
     reason: Reason
     upto: datetime
@@ -32,13 +31,13 @@ class Suppression:
 def suppressed_among(
     connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> Mapping[tuple[Entity, int], Suppression]:
-    """Return which of these records no email is written about, and until when that holds.
+    """Return which of these records are suppressed, and until when.
 
-    A notification of one from outside, since then, lifts it.
+    A later notification of a record from outside lifts its suppression.
     """
     found: dict[tuple[Entity, int], Suppression] = {}
     for entity, record_ids in _by_entity(wanted).items():
-        told = select(notifications.c.id).where(
+        lifted = select(notifications.c.id).where(
             notifications.c.entity == records.c.entity,
             notifications.c.record_id == records.c.record_id,
             notifications.c.origin.in_(_FROM_OUTSIDE),
@@ -52,7 +51,7 @@ def suppressed_among(
                 records.c.record_id.in_(record_ids),
                 records.c.suppressed_reason.is_not(None),
                 records.c.suppressed_upto.is_not(None),
-                ~told.exists(),
+                ~lifted.exists(),
             )
         )
         for row in rows:
@@ -65,7 +64,7 @@ def suppressed_among(
 def requested_by_person(
     connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> set[tuple[Entity, int]]:
-    """Return those records that a person asked about, so that emails are written all the same."""
+    """Return the records a person requested, for which emails are sent in any case."""
     found: set[tuple[Entity, int]] = set()
     for entity, record_ids in _by_entity(wanted).items():
         rows = connection.scalars(
@@ -82,9 +81,9 @@ def requested_by_person(
 def under_review(
     connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> set[tuple[Entity, int]]:
-    """Return those records that a person asked about and that were not decided on since.
+    """Return the records requested for review and not decided on since.
 
-    Emails about what is found then are held until that person, or another, has looked at them.
+    Emails about them are held until a person releases them.
     """
     found: set[tuple[Entity, int]] = set()
     is_decided = and_(
@@ -113,27 +112,27 @@ def _by_entity(wanted: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
     return grouped
 
 
-_FOR_THEIR_TIME = (Reason.BEFORE_START, Reason.IMPORTED)
+_SUPPRESSED = (Reason.BEFORE_START, Reason.IMPORTED)
 
 
 def known_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
-    """Return those of `keys` whose events we have already."""
+    """Return those of `keys` whose events are stored."""
     rows = connection.scalars(select(events.c.key).where(events.c.key.in_(list(keys))))
     return set(rows)
 
 
 def suppressed_event_ids(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Return those of `keys` that are here and led to nothing only for when they happened; ids."""
+    """Return the ids, by key, of stored events that led to no action because of their time."""
     rows = connection.execute(
         select(events.c.key, events.c.id).where(
-            events.c.key.in_(list(keys)), events.c.reason.in_(_FOR_THEIR_TIME)
+            events.c.key.in_(list(keys)), events.c.reason.in_(_SUPPRESSED)
         )
     )
     return {row.key: row.id for row in rows}
 
 
 def store_event(connection: Connection, event: Event, now: datetime) -> int | None:
-    """Keep an event and return its id; None when its key is there already."""
+    """Store an event and return its id; None if its key is stored already."""
     statement = (
         insert_into(connection, events)
         .values(
@@ -154,7 +153,7 @@ def store_event(connection: Connection, event: Event, now: datetime) -> int | No
 
 
 def note_reason(connection: Connection, event_id: int, reason: Reason | None) -> None:
-    """Say why this event led to no action; None: it leads to one after all."""
+    """Store why this event led to no action; None: it leads to one after all."""
     connection.execute(update(events).where(events.c.id == event_id).values(reason=reason))
 
 

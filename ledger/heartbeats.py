@@ -1,14 +1,10 @@
-"""When each process was last alive, leases between processes, and gaps in which nothing ran.
+"""Heartbeats of processes, leases between them, and the gaps a restore leaves.
 
-Who is alive, and who may do alone what only one may do at a time.
+A gap is a period the ledger knows nothing about, because it was restored from an older copy. Emails
+may have been sent in it. Every action that may have been is held for `restored`, for a person:
 
-Gaps: periods this ledger knows nothing about, because it was restored from an older copy.
-
-Emails may have been sent in a gap and the ledger cannot know which. Whatever may have been is held
-with the reason `restored`, for a person to release or skip:
-
-- An action from the copy is held here, when the gap opens, if it may have been performed by then.
-- An action planned later, about something that happened before the gap ended, is held when it is
+- An action in the copy is held when the gap opens, if it may have been performed by then.
+- An action planned later about something that happened before the gap ended is held when it is
   due (`workers.decide.send_check`), because the lost ledger may have found the same event.
 """
 
@@ -34,11 +30,11 @@ from schemas.actions import OPEN_ACTIONS
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
-_FORGOTTEN_AFTER = timedelta(days=1)  # a process that is silent so long was taken away on purpose
+_FORGOTTEN_AFTER = timedelta(days=1)  # a process silent for so long was removed on purpose
 
 
 def record_heartbeat(connection: Connection, kind: str, process: str, now: datetime) -> None:
-    """Note that this process is alive, and forget those long gone."""
+    """Store that this process is alive, and delete heartbeats of processes long gone."""
     statement = insert_into(connection, heartbeats).values(
         kind=kind, process=process[:120], beat_at=now
     )
@@ -52,7 +48,7 @@ def record_heartbeat(connection: Connection, kind: str, process: str, now: datet
 
 @dataclass(frozen=True, slots=True)
 class LastHeartbeat:
-    """When one process was last alive, by its own clock. `process` is its host and number."""
+    """When one process was last alive, by its own clock. `process` is its host and PID."""
 
     kind: str
     process: str
@@ -60,7 +56,7 @@ class LastHeartbeat:
 
 
 def last_heartbeats(connection: Connection, now: datetime) -> dict[str, datetime]:
-    """Return when each kind of process was last alive. A sign of life from the future is none."""
+    """Return when each kind of process was last alive, ignoring heartbeats from the future."""
     rows = connection.execute(
         select(heartbeats.c.kind, func.max(heartbeats.c.beat_at).label("at"))
         .where(heartbeats.c.beat_at <= now + TOLERANCE)
@@ -70,9 +66,9 @@ def last_heartbeats(connection: Connection, now: datetime) -> dict[str, datetime
 
 
 def heartbeats_ahead(connection: Connection, now: datetime) -> list[LastHeartbeat]:
-    """Return the signs of life from the future, the latest of each process.
+    """Return the heartbeats from the future, the latest of each process.
 
-    Either the clock of that process is ahead, or it has ended and its clock was.
+    The clock of that process is ahead, or it was and the process has ended.
     """
     rows = connection.execute(
         select(heartbeats)
@@ -85,10 +81,10 @@ def heartbeats_ahead(connection: Connection, now: datetime) -> list[LastHeartbea
 def take_lease(
     connection: Connection, name: str, holder: str, now: datetime, *, lease_s: float
 ) -> bool:
-    """Take or renew a lease; False while somebody else holds it.
+    """Take or renew a lease; False while another process holds it.
 
-    All who want the same lease give the same `lease_s`: one that lasts longer is taken for a
-    leftover of a clock that was ahead.
+    Every process must pass the same `lease_s`: a longer lease counts as left over from a clock that
+    was ahead.
     """
     until = now + timedelta(seconds=lease_s)
     statement = insert_into(connection, leases).values(name=name, holder=holder, until=until)
@@ -103,7 +99,7 @@ def take_lease(
 
 
 def is_leased(connection: Connection, name: str, now: datetime, *, lease_s: float) -> bool:
-    """Return whether somebody holds a lease of this length, so that taking it is pointless now."""
+    """Return whether any process holds a lease of this length."""
     held = select(leases.c.name).where(
         leases.c.name == name, not_(is_lease_over(leases.c.until, now, lease_s))
     )
@@ -111,18 +107,18 @@ def is_leased(connection: Connection, name: str, now: datetime, *, lease_s: floa
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:
-    """End a lease early, if it is still ours."""
+    """Release a lease, if it is still ours."""
     connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 
 
-# An action that waits for one of these may be due sooner than it says: once the source answers
-# again, or a worker starts, it is due at once (`ledger.outages`).
+# An action waiting for one of these may become due before its due time: once the source answers
+# again, or a worker starts (`ledger.outages`).
 _DUE_ANY_TIME = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY, Reason.NEXUDUS_REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One gap. `began_at` is None if nobody knows when the copy was made."""
+    """One gap. `began_at` is None if it is unknown when the copy was made."""
 
     began_at: datetime | None
     ended_at: datetime
@@ -131,20 +127,20 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class LastAlive:
-    """What a machine remembers outside the ledger: which ledger it last used, and when."""
+    """What a machine stores outside the ledger: which ledger it last used, and when."""
 
     ledger_id: str
     at: datetime
 
 
 def open_gap(connection: Connection, gap: Gap, who: str) -> int:
-    """Record a gap, and hold each action that may have been performed in it; return how many.
+    """Store a gap, and hold each action that may have been performed in it; return how many.
 
-    A gap ends at the latest time that left a trace, if the clock is behind that: what happened
-    until then may have been sent. What is planned after it is planned at its end or later
-    (`ledger.actions`), whatever the clock says.
+    A gap ends at the latest stored time if the clock is behind it, as anything until then may have
+    been sent. Later actions get a planning time at its end or later (`ledger.actions`), whatever
+    the clock says.
 
-    Call it while nothing else decides (`ledger.engine.lock_decisions`).
+    Call it while holding `ledger.engine.lock_decisions`.
     """
     traces = (gap.ended_at, gap.began_at, known_until(connection))
     gap = replace(gap, ended_at=max(at for at in traces if at is not None))
@@ -162,7 +158,7 @@ def open_gap(connection: Connection, gap: Gap, who: str) -> int:
 
 
 def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
-    """Return when the last gap ended that was over by `moment`; None if there was none."""
+    """Return when the last gap that ended by `moment` did so; None if there was none."""
     ended_at: datetime | None = connection.scalar(
         select(func.max(gaps.c.ended_at)).where(gaps.c.ended_at <= moment)
     )
@@ -170,7 +166,7 @@ def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
 
 
 def last_gap_end(connection: Connection) -> datetime | None:
-    """Return when the last gap ended, also if the clock says that it has not; None: no gap."""
+    """Return when the last gap ended, even if that is in the future; None without a gap."""
     ended_at: datetime | None = connection.scalar(select(func.max(gaps.c.ended_at)))
     return ended_at
 
@@ -182,9 +178,9 @@ def last_gap(connection: Connection) -> Gap | None:
 
 
 def known_until(connection: Connection) -> datetime | None:
-    """Return the last moment that left a trace in this ledger; None for one never used.
+    """Return the latest time stored in this ledger; None for one never used.
 
-    Of actions it is the one planned last that counts: an earlier one may be dated later, if it was
+    Of actions only the one planned last counts: an earlier one may have a later time, if it was
     planned while the clock was ahead.
     """
     last_planned = select(actions.c.planned_at).order_by(actions.c.id.desc()).limit(1)
@@ -197,7 +193,7 @@ def known_until(connection: Connection) -> datetime | None:
 
 
 def parse_stored_time(text: object) -> datetime | None:
-    """Return a time that a control holds, or None for what is not a date with a time zone."""
+    """Return the time in a control's text; None if it is not a date with a time zone."""
     try:
         found = datetime.fromisoformat(str(text))
     except ValueError:
@@ -210,8 +206,8 @@ def detect_gap(
 ) -> Gap | None:
     """Open a gap if an older copy of this ledger was put in place by hand; return it.
 
-    `seen` is what this machine remembers. `is_local`: the ledger is a file on this machine, and
-    what the machine remembers is kept beside it, so a ledger without it was copied here.
+    `seen` is what this machine stored. `is_local`: the ledger is a file on this machine, with that
+    beside it, so a ledger without it was copied here.
     """
     lock_decisions(connection)
     known = known_until(connection)
@@ -232,6 +228,6 @@ def detect_gap(
 
 
 def remember_since(connection: Connection, now: datetime) -> None:
-    """Note that from now on a machine remembers when it last used this ledger."""
+    """Store that from now on machines record when they last used this ledger."""
     if value_of(connection, REMEMBERED_SINCE) is None:
         set_value(connection, REMEMBERED_SINCE, now.isoformat(), AUTOMATIC, now)

@@ -1,6 +1,6 @@
-"""The state of the webhooks that call us, as last seen: one JSON row each among the controls.
+"""The webhooks that call us, as last seen: one JSON row each among the controls.
 
-No row contains the query of a URL or an error text of the source.
+No row contains a URL's query or an error text of the source.
 """
 
 import json
@@ -16,7 +16,7 @@ from ledger.tables import controls
 from schemas.entity import Entity
 from schemas.records import action_name
 
-# Names of rows and of their fields are stored: a new name needs a migration.
+# Names of rows and fields are stored: renaming one needs a migration.
 _WATCH = "guard"
 _HOOK = "guard:"
 _TIMES = {
@@ -51,7 +51,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A webhook does not call us. We may have missed what changed from `missed_from` on."""
+    """A webhook that does not call us. Changes since `missed_from` may have been missed."""
 
     silence: SilenceCause
     since: datetime  # when we first saw it
@@ -73,14 +73,14 @@ class KnownHook:
     name: str | None
     action: int
     business_id: int
-    entities: tuple[Entity, ...]  # what its URL says it reports
+    entities: tuple[Entity, ...]  # what it reports, according to its URL
     active: bool
     error_count: int
     last_trigger_at: datetime | None
     seen_at: datetime
     active_at: datetime | None = None  # when it was last seen switched on
     well_at: datetime | None = None
-    warned: bool = False  # its failures in a row were logged
+    warned: bool = False  # its repeated failures were logged
     alarm: Alarm | None = None
     written_at: tuple[datetime, ...] = ()
     last_deed: str | None = None  # what Coursebell last did about it, as a sentence
@@ -89,7 +89,7 @@ class KnownHook:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is known about all webhooks together. `actions` are the source's about courses."""
+    """What is known about all webhooks together. `actions`: the source's actions about courses."""
 
     origin: str | None  # of COURSEBELL_PUBLIC_URL when the webhooks were last listed
     looked_at: datetime | None = None
@@ -153,7 +153,7 @@ def hook_alarms(connection: Connection) -> list[str]:
 
 
 def alarm_sentence(hook: KnownHook) -> str | None:
-    """Return what is wrong with a webhook and what was done about it; None if all is well."""
+    """Return what is wrong with a webhook and what was done; None if nothing is."""
     alarm = hook.alarm
     if alarm is None:
         return None

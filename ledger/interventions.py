@@ -1,4 +1,4 @@
-"""What an operator does to actions: hold, release, skip, resend; and the log of decisions."""
+"""What operators do to actions (hold, release, skip, resend), and the log of decisions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ from schemas.actions import ActionState, resend_key
 from schemas.entity import Entity
 from schemas.reasons import Reason
 
-AUTOMATIC = "coursebell"  # who decided, where no person did
+AUTOMATIC = "coursebell"  # in place of a person, for automatic decisions
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One line. `detail` holds ids and counts, never names or addresses."""
+    """One entry of the log. `detail` holds ids and counts, never names or addresses."""
 
     at: datetime
     who: str
@@ -41,22 +41,22 @@ class Decision:
 def log_decision(
     connection: Connection, what: str, who: str, now: datetime, detail: Mapping[str, Any]
 ) -> None:
-    """Add a line to the log."""
+    """Add an entry to the log."""
     row = {"at": now, "who": who[:64], "what": what, "detail": dict(detail)}
     connection.execute(insert(control_log).values(**row))
 
 
 def decisions(connection: Connection) -> list[Decision]:
-    """Return the log, oldest line first."""
+    """Return the log, the oldest entry first."""
     rows = connection.execute(select(control_log).order_by(control_log.c.id))
     return [Decision(row.at, row.who, row.what, row.detail or {}) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class HeldAction:
-    """One held action. `course`, `person`, `email` and `title` are None where not known.
+    """One held action. `course`, `person`, `email` and `title` are None where unknown.
 
-    `title` is that of the email as it was written when it was held.
+    `title` is from the copy rendered when it was held.
     """
 
     action_id: int
@@ -76,7 +76,7 @@ class HeldAction:
 def hold_actions(
     connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
 ) -> list[int]:
-    """Hold the actions that meet a condition, with this reason; return their ids."""
+    """Hold the actions that match a condition, with this reason; return their ids."""
     held = _locked(connection, where)
     values = {"state": ActionState.HELD, "reason": reason, "lease_until": None, "lease_token": None}
     for some in chunks(held):
@@ -149,7 +149,7 @@ def held_for_enrolments(
 def states_of(
     connection: Connection, action_ids: Collection[int]
 ) -> dict[int, tuple[ActionState, Reason | None]]:
-    """Return state and reason of these actions; those that do not exist are left out."""
+    """Return state and reason of these actions; ids that do not exist are omitted."""
     found: dict[int, tuple[ActionState, Reason | None]] = {}
     for some in chunks(action_ids):
         rows = connection.execute(
@@ -164,7 +164,7 @@ def states_of(
 def release_held(
     connection: Connection, action_ids: Collection[int], who: str, now: datetime
 ) -> list[int]:
-    """Make held actions due now, and log who released them; return the ids of those still held."""
+    """Make held actions due now and log the decision; return the ids of those released."""
     changes = {"state": ActionState.WAITING, "reason": None, "due_at": now, "released_at": now}
     return _decide(connection, action_ids, "release", changes, who, now)
 
@@ -172,7 +172,7 @@ def release_held(
 def skip_held(
     connection: Connection, action_ids: Collection[int], who: str, now: datetime
 ) -> list[int]:
-    """Never perform held actions, and log who decided so; return the ids of those still held.
+    """Skip held actions and log the decision; return the ids of those skipped.
 
     Each keeps the reason it was held for.
     """
@@ -205,16 +205,15 @@ def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
 
 
 def _locked(connection: Connection, where: ColumnElement[bool]) -> list[int]:
-    """Lock the actions that meet a condition, and return their ids.
+    """Lock the actions that match a condition, and return their ids.
 
-    PostgreSQL locks rows in the order in which it finds them. In the order of their ids, two that
-    decide at the same moment never wait for each other in a circle.
+    Locked in the order of their ids, so that concurrent decisions never deadlock.
     """
     wanted = select(actions.c.id).where(where).order_by(actions.c.id).with_for_update()
     return list(connection.scalars(wanted))
 
 
-def _note(  # noqa: PLR0913, PLR0917 - one line of each history
+def _note(  # noqa: PLR0913, PLR0917 - one attempt of each action
     connection: Connection,
     action_ids: Sequence[int],
     now: datetime,
@@ -236,15 +235,15 @@ _MAY_HAVE_LEFT = (ActionState.DONE, ActionState.UNKNOWN)
 
 
 class ResendRefusal(StrEnum):
-    """Why an email is not sent again."""
+    """Why an email is not resent."""
 
     MISSING = "missing"  # there is no such email
-    OPEN = "open"  # it has not been sent yet, and will be decided on by itself
+    OPEN = "open"  # it has not been sent yet, and needs no resend
     HELD = "held"  # it waits for a person, who can release it
     UNDERWAY = "underway"  # it is being handed over
-    UNCHECKED = "unchecked"  # it may have arrived, and nobody said that they checked
-    REPEATED = "repeated"  # it was sent again, and that one left or may have
-    PERSON_GONE = "person-gone"  # nobody is left to send it to
+    UNCHECKED = "unchecked"  # it may have arrived, and no person confirmed that it did not
+    REPEATED = "repeated"  # it was resent already, and that email was or may have been sent
+    PERSON_GONE = "person-gone"  # Nexudus no longer has the person
 
 
 _NOT_ENDED = {
@@ -255,9 +254,9 @@ _NOT_ENDED = {
 
 @dataclass(frozen=True, slots=True)
 class ResendCandidate:
-    """What was asked for, the email that would be repeated for it, and why it may not be.
+    """An email to resend, and why it must not be resent, if so.
 
-    The email is the last that repeats the one asked for, or that one itself; None if there is none.
+    `asked_for` is the requested id; `email` is the last resend of it, or itself; None if missing.
     """
 
     asked_for: int
@@ -268,9 +267,9 @@ class ResendCandidate:
 def candidates(
     connection: Connection, action_ids: Iterable[int], *, checked: bool
 ) -> list[ResendCandidate]:
-    """Return what would be repeated for these ids, each email once.
+    """Return what would be resent for these ids, each email once.
 
-    `checked`: a person made sure that what may have arrived did not.
+    `checked`: a person confirmed that emails that may have arrived did not.
     """
     asked_for: dict[int, int] = {}
     for action_id in action_ids:
@@ -287,10 +286,9 @@ def candidates(
 def candidates_for(
     connection: Connection, reason: Reason, since: datetime, *, checked: bool
 ) -> list[ResendCandidate]:
-    """Return the emails that ended for this reason since then and were not sent again.
+    """Return the emails that ended for this reason since then and were not resent.
 
-    That is those which failed or are unknown. Missing addresses count too, although such an email
-    is skipped: once there is an address, it can go.
+    These are failed or unknown; with `no-email` also skipped ones, as an address may exist now.
     """
     ended = [ActionState.FAILED, ActionState.UNKNOWN]
     if reason is Reason.NO_EMAIL:
@@ -312,22 +310,22 @@ def candidates_for(
 def send_again(
     connection: Connection, action_ids: Collection[int], who: str, now: datetime, *, checked: bool
 ) -> dict[int, int]:
-    """Plan these emails anew, due now, and log who decided so; return old and new ids.
+    """Plan these emails again, due now, and log the decision; return new ids by old ids.
 
-    Left out is what may not be repeated (any more), such as what another person sent again
-    meanwhile. Addresses are read anew from the source before anything is sent. `checked` as for
+    Emails that must not be resent are left out, such as those another person resent meanwhile.
+    Addresses are read from the source again before anything is sent. `checked` as in
     `candidates`.
     """
     lock_decisions(connection)
     done: dict[int, int] = {}
     for some in chunks(action_ids):
-        # Locked, so that a slow worker does not say meanwhile how an unknown one ended.
+        # Locked, so that a slow worker cannot settle an unknown one meanwhile.
         rows = connection.execute(
             select(actions).where(actions.c.id.in_(some)).order_by(actions.c.id).with_for_update()
         ).all()
-        stories = {email.action_id: email for email in emails_of(connection, some)}
+        by_id = {email.action_id: email for email in emails_of(connection, some)}
         for row in rows:
-            if _refusal(stories[row.id], checked=checked) is None:
+            if _refusal(by_id[row.id], checked=checked) is None:
                 new_id = _repeat(connection, row, who, now)
                 done |= {} if new_id is None else {row.id: new_id}
     if done:
@@ -337,7 +335,7 @@ def send_again(
 
 
 def _last_of(connection: Connection, action_id: int) -> int:
-    """Return the end of the chain of repetitions that this action is in."""
+    """Return the last action in the chain of resends of this one."""
     while True:
         following = select(actions.c.id).where(actions.c.resend_of == action_id)
         next_id: int | None = connection.scalar(following)
@@ -349,12 +347,12 @@ def _last_of(connection: Connection, action_id: int) -> int:
 def _refusal(
     email: EmailView | None, *, checked: bool, asked: int | None = None
 ) -> ResendRefusal | None:
-    """Return why an email may not be repeated, when a person named it, or `asked`, by its id."""
+    """Return why an email must not be resent, when a person named it, or `asked`, by its id."""
     if email is None:
         return ResendRefusal.MISSING
     if email.state not in _ENDED:
         return _NOT_ENDED.get(email.state, ResendRefusal.OPEN)
-    # A command that is given again, since nobody saw how it ended, must not send it once more.
+    # Repeating a command whose result was not seen must not send another email.
     if asked not in {None, email.action_id} and email.state in _MAY_HAVE_LEFT:
         return ResendRefusal.REPEATED
     if email.is_person_gone:
@@ -388,7 +386,7 @@ def _repeat(connection: Connection, row: Row[Any], who: str, now: datetime) -> i
             ["event_id", "rule", "action_id"], links.where(action_events.c.action_id == row.id)
         )
     )
-    # A worker that was only slow must not have the old one wait again beside the new one.
+    # So that a slow worker cannot make the old one wait again beside the new one.
     connection.execute(update(actions).where(actions.c.id == row.id).values(lease_token=None))
     detail = f"resend of {row.id} by {who}"
     connection.execute(

@@ -1,8 +1,6 @@
-"""Lookups: the need to read one record, claimed with a lease and ended once.
+"""Lookups: claims due ones under a lease, and settles them while the lease is still ours.
 
-Takes due look-ups under a lease, keeps the lease, and says when the next is due.
-
-Ends look-ups: done, waiting, given back, or failed; and only while the lease is still ours.
+A lookup ends as done, waiting, returned or failed.
 """
 
 from collections import Counter
@@ -23,10 +21,10 @@ from schemas.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One look-up that is ours until its lease ends.
+    """One lookup that is ours until its lease ends.
 
-    `attempts` counts this one too; `lost_leases` counts the workers that began it and vanished.
-    `reason` is why it had to wait the last time, if it had.
+    `attempts` includes this one; `lost_leases` counts the workers that started it and vanished.
+    `reason` is why it last had to wait, if it had.
     """
 
     lookup_id: int
@@ -40,7 +38,7 @@ class Claim:
 
 
 def is_ours(claim: Claim) -> ColumnElement[bool]:
-    """Hold while the lease of this claim is on its row."""
+    """Return the condition that this claim still has its lease."""
     return and_(
         lookups.c.id == claim.lookup_id,
         lookups.c.lease_token == claim.token,
@@ -63,9 +61,9 @@ def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
 def claim_lookups(
     connection: Connection, now: datetime, token: str, *, lease_s: float, most: int
 ) -> list[Claim]:
-    """Take up to `most` due look-ups for `lease_s` seconds, the longest due first.
+    """Claim up to `most` due lookups for `lease_s` seconds, the longest overdue first.
 
-    `token` is new and names the holder of the leases.
+    `token` is new and identifies the lease holder.
     """
     chosen = (
         select(lookups.c.id)
@@ -105,22 +103,22 @@ def _claim(row: Row[Any], token: str) -> Claim:
 
 
 def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
-    """Note that this look-up is begun, and begin its lease anew. False: it is no longer ours.
+    """Mark this lookup as started and extend its lease. Returns False if it is no longer ours.
 
-    Until it is settled it counts as one more worker lost over it.
+    Until it is settled, it counts as one more lost worker.
     """
     return _renew(connection, claim, now, lease_s, lost_leases=lookups.c.lost_leases + 1)
 
 
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
-    """Begin the lease anew. False: it was lost meanwhile, and somebody else may be at it."""
+    """Extend the lease. Returns False if it was lost: another worker may have the lookup."""
     return _renew(connection, claim, now, lease_s)
 
 
 def states_among(
     connection: Connection, records: Iterable[tuple[Entity, int]]
 ) -> dict[LookupState, int]:
-    """Return how many of the look-ups of these records are in each state."""
+    """Count the lookups of these records by state."""
     by_entity: dict[Entity, list[int]] = {}
     for entity, record_id in records:
         by_entity.setdefault(entity, []).append(record_id)
@@ -137,8 +135,8 @@ def states_among(
 
 
 def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:
-    """Begin the leases of a whole batch anew; return how many of it are still ours."""
-    # In one order, and past whoever is at one of them: two transactions must not wait in a circle.
+    """Extend the leases of a whole batch; return how many of it are still ours."""
+    # Sorted, and skipping rows another worker has locked, so that two transactions never deadlock.
     ours = (
         select(lookups.c.id)
         .where(lookups.c.lease_token == token, lookups.c.state == LookupState.LEASED)
@@ -169,9 +167,9 @@ def _renew(
 
 
 def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
-    """Return when the next look-up is due (a past time: now); None if there is none.
+    """Return when the next lookup is due (a past time: now); None if there is none.
 
-    `lease_s` is for how long workers claim look-ups.
+    `lease_s` is how long workers claim lookups.
     """
     waiting = [LookupState.DUE, LookupState.WAITING]
     due = connection.scalar(
@@ -185,25 +183,25 @@ def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> 
     return min((moment for moment in (due, expired) if moment is not None), default=None)
 
 
-# Somebody asked for the record while it was being read.
-_ASKED_AGAIN = lookups.c.asked > lookups.c.leased_asked
+# A notification of the record arrived while it was being read.
+_NOTIFIED_MEANWHILE = lookups.c.asked > lookups.c.leased_asked
 
 
 def finish_lookup(
     connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
 ) -> bool:
-    """End a look-up as done, or as due again if somebody asked meanwhile.
+    """End a lookup as done, or as due again if a notification arrived meanwhile.
 
-    `reason` says why there was nothing to find: the record is gone.
+    `reason` is why nothing was found: the record is gone.
 
-    Returns False when the lease was lost: then nothing of this work may be committed.
+    Returns False if the lease was lost: then nothing of this work may be committed.
     """
     return _settle(
         connection,
         claim,
-        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.DONE),
+        state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
         due_at=now,
-        asked_at=case((_ASKED_AGAIN, now), else_=lookups.c.asked_at),
+        asked_at=case((_NOTIFIED_MEANWHILE, now), else_=lookups.c.asked_at),
         attempts=0,
         reason=reason,
         last_error=None,
@@ -219,9 +217,9 @@ def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it co
     *,
     counted: bool = True,
 ) -> bool:
-    """Let a look-up wait until a time, because the source could not answer now.
+    """Let a lookup wait until a time, because the source could not answer.
 
-    Unless `counted`, this was no failed attempt.
+    Unless `counted`, this does not count as a failed attempt.
     """
     return _settle(
         connection,
@@ -235,7 +233,7 @@ def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it co
 
 
 def return_lookup(connection: Connection, claim: Claim, until: datetime, reason: Reason) -> bool:
-    """Give back a look-up that was not begun, without counting an attempt."""
+    """Return a lookup that was not started, without counting an attempt."""
     return _settle(
         connection,
         claim,
@@ -248,15 +246,15 @@ def return_lookup(connection: Connection, claim: Claim, until: datetime, reason:
 
 
 def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str) -> bool:
-    """End a look-up that cannot succeed; a new notification makes it due again.
+    """End a lookup that cannot succeed; a new notification makes it due again.
 
-    One that came while we were reading does so too: it may speak of what repaired the record.
+    So does one that arrived during the read, as the record may be repaired.
     """
     return _settle(
         connection,
         claim,
-        state=case((_ASKED_AGAIN, LookupState.DUE), else_=LookupState.FAILED),
-        attempts=case((_ASKED_AGAIN, 0), else_=lookups.c.attempts),
+        state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.FAILED),
+        attempts=case((_NOTIFIED_MEANWHILE, 0), else_=lookups.c.attempts),
         reason=reason,
         last_error=error,
     )

@@ -1,8 +1,8 @@
-"""Brings the ledger's tables to the shape this version needs, and says which code may use them.
+"""Migrates the ledger's tables, and checks which code may use them.
 
-Each migration states `oldest_code`: the oldest revision whose code may run on the tables after it.
-It is kept in the table `revisions`, where code that does not know the migration can read it. So
-processes of two versions can share a ledger while an upgrade is under way, or are refused.
+Each migration states `oldest_code`: the oldest revision whose code may use the tables after it. It
+is stored in the table `revisions`, where older code can read it. So processes of two versions can
+share a ledger during an upgrade, or the older ones are refused.
 """
 
 import re
@@ -32,13 +32,13 @@ _FOREIGN = (
 
 
 def migrate(engine: Engine) -> str:
-    """Run the revisions that are missing, all in one transaction; return the ledger's revision.
+    """Run missing migrations, all in one transaction; return the ledger's revision.
 
-    Two processes may do so at once: the second waits and finds nothing left. A ledger that is
-    newer than this code stays as it is.
+    Safe to run concurrently: the second process waits and finds nothing to do. A ledger newer than
+    this code is left unchanged.
 
     Raises:
-        ConfigurationError: this code may not use the database.
+        ConfigurationError: this code must not use the database.
         LedgerUnavailable: the database could not be opened or changed.
     """
     with writing(engine) as connection:
@@ -58,12 +58,12 @@ def migrate(engine: Engine) -> str:
 
 @cache
 def newest_revision() -> str:
-    """Return the revision this version of the code needs; the files are read once."""
+    """Return the revision that this version needs; reads the files once."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision the database is at; None for an empty one.
+    """Return the database's revision; None for an empty one.
 
     Raises:
         ConfigurationError: the database belongs to another program.
@@ -73,7 +73,7 @@ def current_revision(engine: Engine) -> str | None:
 
 
 def has_only_other_tables(engine: Engine) -> bool:
-    """Return whether the database has tables and no ledger among them."""
+    """Return whether the database has tables but no ledger."""
     with reading(engine) as connection:
         names = inspect(connection).get_table_names()
     return bool(names) and lookups.name not in names
@@ -83,7 +83,7 @@ def check_revision(engine: Engine) -> None:
     """Check that this code may use the ledger as it is now.
 
     Raises:
-        LedgerNotReady: there are no tables yet or older ones; `migrate` makes them.
+        LedgerNotReady: tables are missing or older; `migrate` is needed.
         ConfigurationError: the ledger needs newer code, or belongs to another program.
         LedgerUnavailable: the database could not be read.
     """
@@ -106,7 +106,7 @@ def check_revision(engine: Engine) -> None:
 
 
 class RevisionWatch:
-    """Checks now and then, while a process runs, that its code may still use the ledger."""
+    """Checks regularly, while a process runs, that its code may still use the ledger."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -124,7 +124,7 @@ class RevisionWatch:
 
 
 def differences(engine: Engine) -> list[object]:
-    """Return what the database has that `ledger.tables` has not, and the other way round."""
+    """Return the differences between the database and `ledger.tables`."""
     with reading(engine) as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 

@@ -1,13 +1,8 @@
-"""What reached us and what was refused: the counts that monitoring judges.
+"""Counts for monitoring: refused deliveries, activity, and who reported each change first.
 
-How many deliveries were refused, and why: one row for each hour and reason.
-
-Senders who prove nothing can cause these rows, so their number is bounded by the two keys.
-
-What tells whether we still hear: when things happened, and who told us of them first.
-
-Both what was decided on and what our own checks merely saw counts as having happened. How it is
-judged is in `workers.decide.monitoring` and `workers.decide.monitoring`.
+Refusals are one row for each hour and reason: unauthenticated senders can cause them, and the two
+keys bound their number. Activity counts events and records that our polls only saw.
+`workers.decide.monitoring` judges whether notifications still arrive.
 """
 
 from collections.abc import Mapping
@@ -39,14 +34,14 @@ from schemas.events import ABOUT_GONE
 from schemas.reasons import HOOK_REFUSALS, LIKELY_OURS, REFUSALS, RELAY_REFUSALS, Refusal
 from schemas.records import Course
 
-REFUSALS_SHOWN_FOR = timedelta(days=1)  # how long a refusal is shown
+REFUSALS_SHOWN_FOR = timedelta(days=1)  # how long refusals are shown
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """How many deliveries were refused for one reason.
 
-    `is_over` says that another from the same kind of sender was accepted after the last of them.
+    `is_over`: the same kind of sender had a delivery accepted after the last of them.
     """
 
     reason: Refusal
@@ -56,12 +51,12 @@ class Refused:
 
     @property
     def needs_person(self) -> bool:
-        """Say whether a secret or a token is likely wrong."""
+        """Whether a secret or a token is probably wrong."""
         return self.reason in LIKELY_OURS and not self.is_over
 
     @property
     def found(self) -> str:
-        """Say how many were refused, when last, and why."""
+        """How many were refused, when last, and why."""
         what = "1 delivery was" if self.count == 1 else f"{self.count} deliveries were"
         return (
             f"{what} refused within a day, the last {self.last_at:%Y-%m-%d %H:%M} UTC: "
@@ -70,7 +65,7 @@ class Refused:
 
     @property
     def sentence(self) -> str:
-        """Say so, and what to do."""
+        """The same, with what to do."""
         return f"{self.found}; {REFUSALS[self.reason].advice}"
 
 
@@ -90,7 +85,7 @@ def count_refusals(connection: Connection, counts: Mapping[Refusal, int], now: d
 
 
 def refused_since(connection: Connection, since: datetime) -> list[Refused]:
-    """Return what was refused since then, the most frequent reason first."""
+    """Return the refusals since then, the most frequent reason first."""
     count, last_at = func.sum(refusals.c.count), func.max(refusals.c.last_at)
     rows = connection.execute(
         select(refusals.c.reason, count.label("number"), last_at.label("last_at"))
@@ -125,11 +120,10 @@ _OTHERS = (Origin.HOOK, Origin.RELAY)
 
 @dataclass(frozen=True, slots=True)
 class ReportCounts:
-    """Who told of the records of one kind that were made at one location.
+    """Who reported the new records of one kind at one location.
 
-    `lately` is about the end of the time asked for, `before` about the rest of it. A record of
-    which a hook or a relay told counts as theirs, also if we found it earlier: many are slower than
-    our own check.
+    `lately` covers the end of the requested period, `before` the rest. A record that a webhook or a
+    relay reported counts as theirs even if we found it first: many are slower than our poll.
     """
 
     business_id: int | None
@@ -140,9 +134,9 @@ class ReportCounts:
 
 
 def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, int]:
-    """Return in how many enrolments something happened in each hour, by when the hour began.
+    """Return in how many enrolments something happened in each hour, by the hour's start.
 
-    Hours are those of UTC; hours without any are left out.
+    Hours are in UTC; hours without activity are omitted.
     """
     happened = select(
         _hour_of(events.c.happened_at).label("hour"), events.c.course_member_id
@@ -159,9 +153,9 @@ def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
 
 
 def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the last thing happened of which we know.
+    """Return when the latest known activity happened.
 
-    What is dated later than now is left out: only older versions kept such times.
+    Times in the future are ignored: only older versions stored such times.
     """
     moments = [
         connection.scalar(
@@ -184,11 +178,11 @@ def last_happened_at(connection: Connection, now: datetime) -> datetime | None:
 def reports_by_location(
     connection: Connection, since: datetime, lately: datetime, until: datetime
 ) -> list[ReportCounts]:
-    """Return who told of what was made from `since` to `until`, by location and kind of record.
+    """Return who reported records created from `since` to `until`, by location and kind.
 
-    Only what was read counts. The location is that of the course.
+    Only records that were read count. The location is the course's.
     """
-    rows = connection.execute(_told(since, lately, until)).all()
+    rows = connection.execute(_reports(since, lately, until)).all()
     course_ids = {row.course_id for row in rows if row.course_id is not None}
     courses = present_among(connection, Entity.COURSE, sorted(course_ids))
     counted: dict[tuple[str, str, int], dict[bool, dict[Origin, int]]] = {}
@@ -197,7 +191,7 @@ def reports_by_location(
         place = _place(None if known is None else known.record)
         by_time = counted.setdefault((place[0], row.entity, place[1] or 0), {})
         by_origin = by_time.setdefault(bool(row.is_late), {})
-        by_origin[Origin(row.told_by)] = by_origin.get(Origin(row.told_by), 0) + row.number
+        by_origin[Origin(row.reported_by)] = by_origin.get(Origin(row.reported_by), 0) + row.number
     return [
         ReportCounts(number or None, name, Entity(entity), by.get(False, {}), by.get(True, {}))
         for (name, entity, number), by in sorted(counted.items())
@@ -210,19 +204,19 @@ def _place(course: object) -> tuple[str, int | None]:
     return course.business_name or f"location {course.business_id}", course.business_id
 
 
-def _told(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
+def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
     first, record, member = notifications, records.alias("record"), records.alias("member")
     earlier, other = notifications.alias("earlier"), notifications.alias("other")
 
     def same_record(one: Any) -> ColumnElement[bool]:  # noqa: ANN401 - an alias of a table
         return and_(one.c.entity == first.c.entity, one.c.record_id == first.c.record_id)
 
-    told = [
+    external = [
         (exists().where(same_record(other), other.c.origin == origin), origin.value)
         for origin in _OTHERS
     ]
-    told_by = case(*told, else_=first.c.origin).label("told_by")
-    # Both are written by us, in UTC and to the second alike, so that they compare as texts.
+    reported_by = case(*external, else_=first.c.origin).label("reported_by")
+    # Both are stored in UTC in the same format, so that they compare as text.
     made_at = func.substr(record.c.record["CreatedOn"].as_string(), 1, 19)
     is_late = (made_at >= _text(lately)).label("is_late")
     member_id = case(
@@ -230,7 +224,9 @@ def _told(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
         else_=record.c.course_member_id,
     )
     return (
-        select(first.c.entity, told_by, is_late, member.c.course_id, func.count().label("number"))
+        select(
+            first.c.entity, reported_by, is_late, member.c.course_id, func.count().label("number")
+        )
         .select_from(first)
         .join(record, same_record(record))
         .outerjoin(
@@ -244,7 +240,7 @@ def _told(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
             made_at < _text(until),
             ~exists().where(same_record(earlier), earlier.c.id < first.c.id),
         )
-        .group_by(first.c.entity, told_by, is_late, member.c.course_id)
+        .group_by(first.c.entity, reported_by, is_late, member.c.course_id)
     )
 
 

@@ -1,11 +1,8 @@
-"""What keeps emails from leaving or records from being read, since when, and asking again.
+"""Outages: why actions of a kind cannot be delivered or records cannot be read, and retries.
 
-What keeps all actions of one kind from leaving: one row that every worker sees.
-
-While it stands, nothing of that kind is claimed until its time has come, and then one action is
-tried. That it got through, or was answered at all, ends the outage for the others.
-
-When the source refuses us or is away: how long already, and asking again once that is over.
+An outage of a kind of action is one row that every worker sees. Until its time, no action of that
+kind is claimed; then one is tried. If it is delivered or answered at all, the outage ends for all.
+For the source, outages are the lookups waiting for one reason.
 """
 
 from collections.abc import Callable
@@ -26,7 +23,7 @@ from ledger.tables import (
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import Reason
 
-# With these an action waits for the end of an outage, and not for a time of its own.
+# An action with one of these reasons waits for the end of an outage, not for its own time.
 OUTAGE_REASONS = frozenset(
     {
         Reason.MAIL_NOT_SET,
@@ -47,9 +44,9 @@ OUTAGE_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Why nothing of a kind leaves, since when, and until when nothing is tried.
+    """Why no action of a kind is delivered, since when, and when the next one is tried.
 
-    `tries` counts the failures in a row; `answer` is what the other side said, without addresses.
+    `tries` counts the failures in a row; `answer` is the server's, without addresses.
     """
 
     kind: str
@@ -61,7 +58,7 @@ class Outage:
 
 
 def outages_now(connection: Connection) -> dict[str, Outage]:
-    """Return the outages there are, by kind of action."""
+    """Return the current outages, by kind of action."""
     rows = connection.execute(select(outages))
     return {
         row.kind: Outage(row.kind, Reason(row.reason), row.since, row.until, row.tries, row.answer)
@@ -77,10 +74,10 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
     now: datetime,
     wait_s: Callable[[int], float],
 ) -> tuple[Outage, bool]:
-    """Keep that an action of this kind could not leave, for a reason that goes for all of them.
+    """Store that an action failed for a reason that affects all actions of its kind.
 
     `wait_s` gives the seconds to wait after so many failures in a row. Failures of actions that
-    were begun before the outage count once.
+    started before the outage count once.
 
     Returns the outage, and whether it is a new one: it was not there, or had another reason.
     """
@@ -106,11 +103,11 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
 
 
 def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
-    """Forget the outage of a kind, and make due what waited for its end; False: there was none."""
+    """End the outage of a kind and make the actions waiting for it due; False if there was none."""
     ended = connection.execute(delete(outages).where(outages.c.kind == kind))
     if ended.rowcount == 0:
         return False
-    # Past the rows that another worker is at, so that two transactions never wait in a circle.
+    # Skips rows that another worker has locked, so that two transactions never deadlock.
     waiting = (
         select(actions.c.id)
         .where(
@@ -127,7 +124,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
 
 
 def retry_outages_now(connection: Connection, now: datetime) -> None:
-    """Let workers try again at once, since settings or the other side may have been fixed."""
+    """Let workers retry at once, since settings or the mail server may have been fixed."""
     connection.execute(update(outages).where(outages.c.until > now).values(until=now))
     waiting = (
         select(actions.c.id)
@@ -144,7 +141,7 @@ def retry_outages_now(connection: Connection, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SourceOutage:
-    """Records that cannot be read for one reason: how many, since when, and the last error."""
+    """How many records cannot be read for one reason, since when, and the last error."""
 
     reason: Reason
     count: int
@@ -154,7 +151,7 @@ class SourceOutage:
 
 
 def source_outages(connection: Connection) -> list[SourceOutage]:
-    """Return what keeps records from being read now, by reason."""
+    """Return why records cannot be read now, one entry a reason."""
     rows = connection.execute(
         select(
             lookups.c.reason,
@@ -178,25 +175,25 @@ def source_outages(connection: Connection) -> list[SourceOutage]:
 
 
 def retry_unanswered(connection: Connection, now: datetime) -> int:
-    """Make due now what waits because the source did not answer; return how many look-ups.
+    """Make everything that waits because the source did not answer due; return how many lookups.
 
-    Called when one that had waited got through: the outage is over for all of them.
+    Called when one of them succeeds: the outage is over for all.
     """
     return _make_due(connection, Reason.NEXUDUS_DOWN, now)
 
 
 def retry_refused(connection: Connection, now: datetime) -> int:
-    """Make due now what waits because the source refused us; return how many look-ups.
+    """Make everything that waits because the source refused us due; return how many lookups.
 
-    Called when a worker starts: whoever mended a password or a right starts it anew.
+    Called when a worker starts, as it is restarted after a password or a right was corrected.
     """
     connection.execute(update(sign_ins).values(refused_until=None))
     return _make_due(connection, Reason.NEXUDUS_REFUSED, now)
 
 
 def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
-    # Past whoever is at one of them, so that two transactions never wait in a circle; what somebody
-    # is at has its own due time from them.
+    # Skips rows that another worker has locked, so that two transactions never deadlock; that
+    # worker sets their due time.
     waiting_actions = (
         select(actions.c.id)
         .where(

@@ -1,6 +1,6 @@
-"""What happened in a time and what came of it: events, actions, their attempts and their links.
+"""Events of a window and their outcomes: actions, attempts, and the links between them.
 
-Links to rows that are missing are returned too: the certificate looks for exactly these.
+Links to missing rows are included: the certificate reports them.
 """
 
 from collections.abc import Collection
@@ -32,13 +32,13 @@ class LedgerEvent:
 
     @property
     def was_dated_ahead(self) -> bool:
-        """Say whether the source dated it later than when it was found, which then counts."""
+        """Whether the source dated it in the future, so that the time it was found counts."""
         return self.happened_at == self.found_at
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerAction:
-    """One action. `tries` are outcome and reason of each of its attempts."""
+    """One action. `tries`: outcome and reason of each attempt."""
 
     action_id: int
     key: str
@@ -72,7 +72,7 @@ class Link:
 
 @dataclass(slots=True)
 class Outcomes:
-    """What came of events: actions by their id, and what links them."""
+    """The outcomes of events: actions by id, and their links to events."""
 
     effects: dict[int, LedgerAction] = field(default_factory=dict)
     links: set[Link] = field(default_factory=set)
@@ -81,12 +81,12 @@ class Outcomes:
 def events_between(
     connection: Connection, since: datetime, until: datetime
 ) -> dict[str, LedgerEvent]:
-    """Return the events from `since` on and before `until`, by their keys."""
+    """Return the events from `since` on and before `until`, by key."""
     return _happened(connection, _within(events, since, until))
 
 
 def events_by_key(connection: Connection, keys: Collection[str]) -> dict[str, LedgerEvent]:
-    """Return the events with these keys."""
+    """Return the events with these keys, by key."""
     found: dict[str, LedgerEvent] = {}
     for some in chunks(keys):
         found.update(_happened(connection, events.c.key.in_(some)))
@@ -101,7 +101,7 @@ def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, L
 def first_lessons(
     connection: Connection, coworker_ids: Collection[int]
 ) -> dict[tuple[int, int], datetime]:
-    """Return when each of these people first finished a lesson, by course and person."""
+    """Return when each of these people first completed a lesson, by course and person."""
     found: dict[tuple[int, int], datetime] = {}
     for some in chunks(coworker_ids):
         rows = connection.execute(
@@ -116,7 +116,7 @@ def first_lessons(
 def outcomes_of(
     connection: Connection, event_ids: Collection[int], since: datetime, until: datetime
 ) -> Outcomes:
-    """Return the actions about these events, and all whose first event was in that time."""
+    """Return the actions about these events, and all whose first event was in the window."""
     found = Outcomes()
     for some in chunks(event_ids):
         found.links |= _links(connection, action_events.c.event_id.in_(some))
@@ -129,7 +129,7 @@ def outcomes_of(
 
 
 def existing_events(connection: Connection, event_ids: Collection[int]) -> set[int]:
-    """Return which of these ids belong to an event."""
+    """Return which of these event ids exist."""
     found: set[int] = set()
     for some in chunks(event_ids):
         found |= set(connection.scalars(select(events.c.id).where(events.c.id.in_(some))))
@@ -137,7 +137,7 @@ def existing_events(connection: Connection, event_ids: Collection[int]) -> set[i
 
 
 def count_between(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
-    """Let the database count the events of this time, and the actions about them."""
+    """Count the events of a window, and the actions about them, in the database."""
     counted = [
         connection.scalar(
             select(func.count()).select_from(table).where(_within(table, since, until))

@@ -1,4 +1,4 @@
-"""People: what we need of a coworker to write to them, and what they chose."""
+"""People: what is needed of a coworker to email them, and what they chose."""
 
 import hashlib
 import hmac
@@ -23,9 +23,9 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who learns. `email` is None when the profile has none.
+    """A member. `email` is None when the profile has none.
 
-    `zone` is the IANA name of their time zone, or None where we do not know it.
+    `zone` is the IANA name of their time zone, or None if unknown.
     """
 
     coworker_id: int
@@ -42,10 +42,10 @@ class Person:
 def accept_person(
     connection: Connection, coworker: Coworker, now: datetime, zone: str | None = None
 ) -> None:
-    """Keep what we need of this coworker, unless it was read again since `now`.
+    """Store what is needed of this coworker, unless a later read is stored.
 
-    `zone` is the IANA name that the coworker's `time_zone_id` stands for. None where there is such
-    an id means that it could not be found out now, and the zone we had stays.
+    `zone` is the IANA name for the coworker's `time_zone_id`. If there is such an id and `zone` is
+    None, it could not be resolved now, and the stored zone is kept.
     """
     email = (coworker.email or "").strip() or None
     values: dict[str, Any] = {
@@ -65,7 +65,7 @@ def accept_person(
         statement.on_conflict_do_update(
             index_elements=[people.c.coworker_id],
             set_=values,
-            # What a clock that was ahead read is not newer.
+            # A read by a clock that was ahead does not count as later.
             where=or_(
                 people.c.fetched_at <= values["fetched_at"],
                 people.c.fetched_at > values["fetched_at"] + TOLERANCE,
@@ -75,7 +75,7 @@ def accept_person(
 
 
 def mark_person_gone(connection: Connection, coworker_id: int, now: datetime) -> None:
-    """Note that the source no longer has this person."""
+    """Mark a person as gone from the source."""
     connection.execute(
         update(people)
         .where(people.c.coworker_id == coworker_id)
@@ -84,20 +84,20 @@ def mark_person_gone(connection: Connection, coworker_id: int, now: datetime) ->
 
 
 def require_fresh_read(connection: Connection, coworker_id: int) -> None:
-    """Have whoever needs this person next read them at the source, however lately that was done."""
+    """Make the next use of this person read them from the source, however recent the copy is."""
     connection.execute(
         update(people).where(people.c.coworker_id == coworker_id).values(fetched_at=_NEVER)
     )
 
 
 def person_of(connection: Connection, coworker_id: int) -> Person | None:
-    """Return what we know of one person."""
+    """Return one person; None if unknown."""
     row = connection.execute(select(people).where(people.c.coworker_id == coworker_id)).first()
     return None if row is None else _person(row)
 
 
 def present_people(connection: Connection, most: int) -> list[int]:
-    """Return the Ids of coworkers who are not gone, those read last first."""
+    """Return the Ids of coworkers who are not gone, the most recently read first."""
     rows = connection.scalars(
         select(people.c.coworker_id)
         .where(people.c.gone_at.is_(None))
@@ -108,10 +108,10 @@ def present_people(connection: Connection, most: int) -> list[int]:
 
 
 def people_by_email(connection: Connection, email: str) -> list[Person]:
-    """Return everybody with this address, however it was typed; see `folded`.
+    """Return everyone with this address, compared by `folded`.
 
-    An address in ASCII is found through the index. Others are rare and are compared one by one,
-    since the key of a person who was read by an earlier version is only in lower case.
+    An ASCII address uses the index. Others are rare and are compared one by one, since the keys of
+    people stored by an earlier version are only in lower case.
     """
     wanted = folded(email)
     if email.isascii():
@@ -124,10 +124,10 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
 
 
 def people_by_name(connection: Connection, part: str) -> list[Person]:
-    """Return everybody who has this in their name, or in their address before the @; at most 20.
+    """Return up to 20 people with this in their name, or in their address before the @.
 
-    Text is compared as `folded` says. That is done here and not by the database: SQLite knows the
-    case of ASCII letters only, PostgreSQL that of its locale, and no index helps with a part.
+    Compared by `folded`, and not in the database: SQLite folds ASCII only, PostgreSQL by locale,
+    and no index helps with a substring.
     """
     wanted = folded(part)
     if not wanted:
@@ -143,7 +143,7 @@ def people_by_name(connection: Connection, part: str) -> list[Person]:
 
 
 def people_by_address_part(connection: Connection, part: str) -> list[Person]:
-    """Return everybody who has this in their address, with the @; at most 20. Compared as names."""
+    """Return up to 20 people with this anywhere in their address, compared by `folded`."""
     wanted = folded(part)
     found = _people_who(connection, lambda _, address: wanted in folded(address or ""))
     found.sort(key=lambda one: (folded(one[1]), one[0]))
@@ -153,9 +153,9 @@ def people_by_address_part(connection: Connection, part: str) -> list[Person]:
 def _people_who(
     connection: Connection, fits: Callable[[str, str | None], bool]
 ) -> list[tuple[int, str]]:
-    """Return Id and name of the people whose name and address fit, by Id.
+    """Return Id and name of the people whose name and address match, by Id.
 
-    Reads the names and addresses of everybody, a thousand at a time.
+    Reads all names and addresses, a thousand at a time.
     """
     rows = connection.execute(
         select(people.c.coworker_id, people.c.full_name, people.c.email)
@@ -172,7 +172,7 @@ def _people_of(connection: Connection, coworker_ids: list[int]) -> list[Person]:
 
 
 def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
-    """Return what this address chose: stream (or "all") to yes or no."""
+    """Return what this address chose: yes or no by stream (or "all")."""
     rows = connection.execute(select(choices).where(choices.c.address_hash == hashed))
     return {row.stream: row.choice == "yes" for row in rows}
 
@@ -180,7 +180,7 @@ def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
 def store_choice(
     connection: Connection, hashed: str, stream: str, now: datetime, *, agreed: bool
 ) -> None:
-    """Keep what somebody chose for a stream, or for "all"; `hashed` is from `address_hash`."""
+    """Store a choice for a stream, or for "all"; `hashed` is from `address_hash`."""
     values = {"choice": "yes" if agreed else "no", "chosen_at": now}
     statement = insert_into(connection, choices).values(
         address_hash=hashed, stream=stream, **values
@@ -193,17 +193,17 @@ def store_choice(
 
 
 def address_hash(email: str, secret_key: str) -> str:
-    """Return the keyed hash by which a choice outlives an erased person.
+    """Return the keyed hash under which choices are stored, so that they survive an erase.
 
-    Composed and decomposed accents and letters in any case are the same address. Nothing more is,
-    as it is in `folded`: a choice must not be taken for that of another mailbox.
+    Only case and composed or decomposed accents are ignored, less than in `folded`: a choice must
+    not apply to another mailbox.
     """
     address = unicodedata.normalize("NFC", email.strip()).lower()
     return hmac.new(secret_key.encode(), address.encode(), hashlib.sha256).hexdigest()
 
 
 def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:
-    """Return the full names of these people, as far as they are known."""
+    """Return the full names of these people; unknown ones are omitted."""
     found: dict[int, str] = {}
     for some in chunks(coworker_ids):
         rows = connection.execute(

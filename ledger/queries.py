@@ -1,13 +1,4 @@
-"""Read-only questions about people, emails and totals, as `why`, `tail` and `status` ask them.
-
-What is going on: events as they are found, and steps of actions as they are made.
-
-Single emails: where each stands, whom it is for, and what it is about.
-
-One person's story: what happened to them, and what came of each thing.
-
-The whole in numbers.
-"""
+"""Read-only queries for commands and pages: activity, emails, a person's history, totals."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +30,7 @@ from schemas.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of what is going on: an event that was found, or a step of an action.
+    """One line of recent activity: an event that was found, or an attempt at an action.
 
     `action_id` is None for an event.
     """
@@ -55,21 +46,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """How far somebody has read."""
+    """How far a reader has got."""
 
     event_id: int
     attempt_id: int
 
 
 def newest_entries(connection: Connection, back: int) -> Bookmark:
-    """Return a bookmark `back` lines before the end of each of the two."""
+    """Return a bookmark `back` rows before the end of events and of attempts."""
     event_id = connection.scalar(select(func.max(events.c.id))) or 0
     attempt_id = connection.scalar(select(func.max(attempts.c.id))) or 0
     return Bookmark(max(0, event_id - back), max(0, attempt_id - back))
 
 
 def entries_since(connection: Connection, mark: Bookmark) -> tuple[list[Entry], Bookmark]:
-    """Return what happened since the bookmark, the earliest first, and the next bookmark."""
+    """Return the activity since the bookmark, the earliest first, and the next bookmark."""
     found = connection.execute(
         select(events.c.id, events.c.found_at, events.c.kind, events.c.reason)
         .add_columns(people_table.c.full_name)
@@ -106,11 +97,11 @@ def entries_since(connection: Connection, mark: Bookmark) -> tuple[list[Entry], 
 
 @dataclass(frozen=True, slots=True)
 class EmailView:
-    """One email. `person`, `email`, `course` and `title` are None where not known.
+    """One email. `person`, `email`, `course` and `title` are None where unknown.
 
-    `title` and `written_at` are those of the copy that is kept. `resend_of` is the email that
-    this one repeats, `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has
-    the person, or the ledger does not know them.
+    `title` and `written_at` are the stored copy's. `resend_of` is the email that this one repeats,
+    `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has the person, or
+    the ledger does not know them.
     """
 
     action_id: int
@@ -138,7 +129,7 @@ class EmailView:
 
 
 def emails_of(connection: Connection, action_ids: Collection[int]) -> list[EmailView]:
-    """Return these emails, in the order they were planned; those that do not exist are left out."""
+    """Return these emails in the order they were planned; ids that do not exist are omitted."""
     return [
         found
         for some in chunks(action_ids)
@@ -147,7 +138,7 @@ def emails_of(connection: Connection, action_ids: Collection[int]) -> list[Email
 
 
 def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[EmailView]:
-    """Return the emails that meet a condition on `actions`, in the order they were planned."""
+    """Return the emails that match a condition on `actions`, in the order they were planned."""
     again = actions.alias("again")
     is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
     rows = connection.execute(
@@ -168,10 +159,10 @@ def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[Ema
         .where(where)
         .order_by(actions.c.id)
     )
-    return [_story(row) for row in rows]
+    return [_email_view(row) for row in rows]
 
 
-def _story(row: Row[Any]) -> EmailView:
+def _email_view(row: Row[Any]) -> EmailView:
     return EmailView(
         action_id=row.id,
         kind=row.kind,
@@ -199,7 +190,7 @@ def _story(row: Row[Any]) -> EmailView:
 
 
 def last_detail(connection: Connection, action_id: int) -> str | None:
-    """Return what the last attempt at an action that says anything says: an answer, or who."""
+    """Return the latest detail in an action's attempts: a server's answer, or who decided."""
     newest = select(func.max(attempts.c.id)).where(
         attempts.c.action_id == action_id, attempts.c.detail.is_not(None)
     )
@@ -211,7 +202,7 @@ def last_detail(connection: Connection, action_id: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One line in the history of an action."""
+    """One attempt in the history of an action."""
 
     at: datetime
     outcome: str
@@ -221,7 +212,7 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class ActionView:
-    """One action: where it stands, why, and how it got there. `title` is of its copy."""
+    """One action: its state, its reason and its history. `title` is its copy's."""
 
     action_id: int
     rule: str
@@ -237,7 +228,7 @@ class ActionView:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """One event and what came of it: actions, or the reason why there is none."""
+    """One event and its actions, or the reason why there is none."""
 
     event_id: int
     kind: str
@@ -251,13 +242,13 @@ class EventView:
 
 
 def history_of(connection: Connection, coworker_id: int) -> list[EventView]:
-    """Return everything that happened to one person, the earliest first."""
+    """Return all events of one person, the earliest first."""
     rows = connection.execute(
         select(events)
         .where(events.c.coworker_id == coworker_id)
         .order_by(events.c.happened_at, events.c.id)
     ).all()
-    told = _actions_by_event(connection, [row.id for row in rows])
+    by_event = _actions_by_event(connection, [row.id for row in rows])
     return [
         EventView(
             row.id,
@@ -268,7 +259,7 @@ def history_of(connection: Connection, coworker_id: int) -> list[EventView]:
             row.course_member_id,
             row.lesson_id,
             row.reason,
-            tuple(told.get(row.id, ())),
+            tuple(by_event.get(row.id, ())),
         )
         for row in rows
     ]
@@ -293,9 +284,9 @@ def _actions_by_event(
         tries.setdefault(row.action_id, []).append(
             AttemptView(row.at, row.outcome, row.reason, row.detail)
         )
-    told: dict[int, list[ActionView]] = {}
+    by_event: dict[int, list[ActionView]] = {}
     for row in rows:
-        story = ActionView(
+        view = ActionView(
             row.id,
             row.rule,
             row.template,
@@ -307,13 +298,13 @@ def _actions_by_event(
             row.title,
             tuple(tries.get(row.id, ())),
         )
-        told.setdefault(row.event_id, []).append(story)
-    return told
+        by_event.setdefault(row.event_id, []).append(view)
+    return by_event
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The whole in numbers. Counts are by state, then by reason ("" for none)."""
+    """Totals of the whole ledger. Counts are by state, then by reason ("" for none)."""
 
     deliveries: int
     unreadable_deliveries: int
@@ -327,9 +318,9 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What a person may have to look at: held, unknown and failed actions, and failed look-ups.
+    """What may need a person: held, unknown and failed actions, and failed lookups.
 
-    Actions are counted by state, then by reason ("" for none), look-ups by reason.
+    Actions are counted by state, then by reason ("" for none), lookups by reason.
     """
 
     actions: dict[str, dict[str, int]]
@@ -337,7 +328,7 @@ class Undecided:
 
 
 def undecided(connection: Connection) -> Undecided:
-    """Count what a person may have to look at. Emails that were sent again count no longer."""
+    """Count what may need a person. Emails that were resent no longer count."""
     again = actions.alias("again")
     is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
     ended = _by_state(connection, lookups, FAILED_LOOKUPS)

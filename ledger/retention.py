@@ -1,7 +1,7 @@
-"""How long each table keeps its rows, and the deletion of what is past its time.
+"""The retention rule of each table, and the deletion of old rows.
 
-Every table has a rule: rows are kept for some days, or for as long as the ledger. What makes an
-email go out only once, and what people decided, is never deleted.
+Every table has a rule: rows are deleted after some days, or never. Keys that make an email go out
+only once, and decisions of people, are never deleted.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,20 +57,20 @@ from schemas.actions import LookupState
 BODIES = timedelta(days=30)
 REFUSALS = timedelta(days=30)
 COPIES = timedelta(days=90)
-NEWS = timedelta(days=90)
+NOTIFICATIONS = timedelta(days=90)
 CHECKS = timedelta(days=90)
 ATTEMPTS = timedelta(days=365)
 
-STEP = 500  # rows changed in one transaction, so that nobody waits for it long
-_STEPS_AT_ONCE = 20  # steps whose rows are found by one read
-_FURTHEST = timedelta(days=1)  # by which one run may count from a later time than the last did
+STEP = 500  # rows changed in one transaction, so that others do not wait long
+_STEPS_AT_ONCE = 20  # steps per query
+_FURTHEST = timedelta(days=1)  # how far the time that ages count from may advance per run
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFor:
-    """Rows that are deleted after some days, or only emptied of one column.
+    """Rows that are deleted after some days, or only lose the value of column `emptied`.
 
-    `outdated` returns the condition for rows from before a moment.
+    `outdated` returns the condition for rows older than a time.
     """
 
     table: Table
@@ -81,7 +81,7 @@ class KeptFor:
 
 @dataclass(frozen=True, slots=True)
 class KeptForever:
-    """A table whose rows are never deleted for their age."""
+    """A table whose rows are never deleted because of their age."""
 
     table: Table
     why: str
@@ -89,21 +89,21 @@ class KeptForever:
 
 @dataclass(slots=True)
 class Deleted:
-    """How many rows of each table were deleted or emptied. `more`: there was no time for all."""
+    """How many rows of each table were deleted or emptied. `more`: not all yet."""
 
     rows: dict[str, int] = field(default_factory=dict)
     more: bool = False
 
 
 def _old_bodies(before: datetime) -> ColumnElement[bool]:
-    # Older versions also kept bodies that could not be read, which may hold anything.
+    # Older versions also stored unreadable bodies, which may hold anything.
     is_old = or_(deliveries.c.received_at < before, deliveries.c.error.is_not(None))
     return and_(deliveries.c.body.is_not(None), is_old)
 
 
 def _old_notifications(before: datetime) -> ColumnElement[bool]:
-    # Numbers of notifications are compared (`records.decided_upto`), and SQLite gives a number
-    # again once the row with the largest is deleted. So the newest row stays.
+    # Ids of notifications are compared (`records.decided_upto`), and SQLite reuses the largest id
+    # once its row is deleted. So the newest row stays.
     newest = select(func.max(notifications.c.id)).scalar_subquery()
     is_unanswered = exists().where(
         lookups.c.entity == notifications.c.entity,
@@ -119,22 +119,22 @@ def _old_deliveries(before: datetime) -> ColumnElement[bool]:
 
 
 def _old_lookups(before: datetime) -> ColumnElement[bool]:
-    # A failed one stays until its record is read: a person has to see it.
+    # A failed one stays until its record is read: it needs a person.
     return and_(lookups.c.state == LookupState.DONE, lookups.c.due_at < before)
 
 
 def _old_attempts(before: datetime) -> ColumnElement[bool]:
-    # All of an action or none, so that its history is never shown in part.
+    # All of an action or none, so that its history is never partial.
     finished = select(actions.c.id).where(actions.c.finished_at < before)
     return attempts.c.action_id.in_(finished)
 
 
-# In this order: rows are deleted before those that they refer to.
+# In this order: rows are deleted before the rows they refer to.
 RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(deliveries, BODIES, _old_bodies, emptied="body"),
-    KeptFor(notifications, NEWS, _old_notifications),
-    KeptFor(deliveries, NEWS, _old_deliveries),
-    KeptFor(lookups, NEWS, _old_lookups),
+    KeptFor(notifications, NOTIFICATIONS, _old_notifications),
+    KeptFor(deliveries, NOTIFICATIONS, _old_deliveries),
+    KeptFor(lookups, NOTIFICATIONS, _old_lookups),
     KeptFor(attempts, ATTEMPTS, _old_attempts),
     KeptFor(copies, COPIES, lambda before: copies.c.written_at < before),
     KeptFor(checks, CHECKS, outdated_checks),
@@ -143,17 +143,19 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptForever(events, "the key of an event lets it be decided on only once"),
     KeptForever(actions, "the key of an action lets its email go out only once"),
     KeptForever(action_events, "an event leads to one email of each rule"),
-    KeptForever(records, "changes are found by comparing with the last version; one row a record"),
-    KeptForever(listings, "one row for each list that was read as a whole"),
+    KeptForever(
+        records, "changes are found by comparing with the last version; one row per record"
+    ),
+    KeptForever(listings, "one row for each list that was read in full"),
     KeptForever(
         people, "emails and `coursebell why` need name and address; one row for each person"
     ),
     KeptForever(choices, "an opt-out never expires"),
-    KeptForever(control_log, "what people decided can be looked up later"),
-    KeptForever(gaps, "what may have been sent before a restore must not be sent again"),
+    KeptForever(control_log, "decisions can be looked up later"),
+    KeptForever(gaps, "emails that may have been sent before a restore must not be sent again"),
     KeptForever(controls, "one row for each switch"),
     KeptForever(sign_ins, "one row"),
-    KeptForever(leases, "one row for each kind of work that only one process may do"),
+    KeptForever(leases, "one row for each kind of exclusive work"),
     KeptForever(outages, "one row for each kind of action, deleted when the outage ends"),
     KeptForever(revisions, "one row for each migration"),
 )
@@ -166,57 +168,57 @@ def delete_old(
     most: int = STEP,
     may_continue: Callable[[], bool] = lambda: True,
 ) -> Deleted:
-    """Delete what is past its time, at most `most` rows in one transaction.
+    """Delete old rows, at most `most` in one transaction.
 
-    Ages count from `now`, but from at most a day after the time that the last finished run counted
-    from. So a clock that is a year ahead for an hour costs a day of history, and not a year.
+    Ages count from `now`, or from a day after the time the last complete run counted from, if that
+    is earlier. So a clock that is briefly a year ahead costs a day of history, not a year.
 
     `may_continue` is called between two transactions. It may wait, so that others can write, and
     stops the deletion by returning False.
 
     Raises:
-        LedgerUnavailable: the ledger could not be read or written; the steps before stay done.
+        LedgerUnavailable: the ledger could not be read or written; earlier steps stay committed.
     """
-    forgotten = Deleted()
+    deleted = Deleted()
     with reading(engine) as connection:
         last = parse_stored_time(value_of(connection, RETAINED_UPTO))
     upto = now if last is None else min(now, last + _FURTHEST)
     for rule in RULES:
-        if isinstance(rule, KeptFor) and not forgotten.more:
+        if isinstance(rule, KeptFor) and not deleted.more:
             for changed in _steps(engine, rule, upto - rule.kept_for, most):
                 name = f"{rule.table.name}.{rule.emptied}" if rule.emptied else rule.table.name
-                forgotten.rows[name] = forgotten.rows.get(name, 0) + changed
+                deleted.rows[name] = deleted.rows.get(name, 0) + changed
                 if not may_continue():
-                    forgotten.more = True
+                    deleted.more = True
                     break
-    if upto != last and not forgotten.more:
+    if upto != last and not deleted.more:
         with writing(engine) as connection:
             set_value(connection, RETAINED_UPTO, upto.isoformat(), AUTOMATIC, now)
-    return forgotten
+    return deleted
 
 
 def _steps(engine: Engine, rule: KeptFor, before: datetime, most: int) -> Iterator[int]:
-    """Delete step by step, and yield after each how many rows it was."""
+    """Delete step by step, and yield the number of rows after each."""
     key = tuple_(*rule.table.primary_key)
     wanted = (
         select(*rule.table.primary_key).where(rule.outdated(before)).limit(most * _STEPS_AT_ONCE)
     )
     changed = 1
     while changed:
-        # Found in a transaction that only reads, which nobody waits for, however long it takes.
+        # In a read-only transaction, which blocks no other process, however long it takes.
         with reading(engine) as connection:
             found = [tuple(row) for row in connection.execute(wanted)]
         changed = 0
         for first in range(0, len(found), most):
             some = key.in_(found[first : first + most])
             with writing(engine) as connection:
-                step = _forget(connection, rule, and_(some, rule.outdated(before)))
+                step = _delete(connection, rule, and_(some, rule.outdated(before)))
             changed += step
             yield step
 
 
-def _forget(connection: Connection, rule: KeptFor, where: ColumnElement[bool]) -> int:
-    # Rows that another transaction has locked are left out, so that no two wait for each other.
+def _delete(connection: Connection, rule: KeptFor, where: ColumnElement[bool]) -> int:
+    # Rows that another transaction has locked are skipped, so that two never deadlock.
     key = list(rule.table.primary_key)
     free = tuple_(*key).in_(select(*key).where(where).with_for_update(skip_locked=True))
     if rule.emptied is not None:

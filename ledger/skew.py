@@ -1,8 +1,8 @@
-"""Rows with times too far in the future: which these are, and how they come back to now.
+"""Finds and corrects times that a clock left in the future.
 
-A machine whose clock was ahead leaves times in the ledger that lie in the future once the clock is
-right again. Nothing waits for them: a lease that ends later than any lease taken now is over, a
-sign of life from the future is none, and a wait that is longer than the longest there is has ended.
+Once a clock that was ahead is corrected, the ledger has times in the future. Nothing waits for
+them: a lease that ends later than one taken now would is expired, a heartbeat from the future is
+ignored, and a wait longer than the longest possible one ends.
 """
 
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ from schemas.reasons import Reason
 def is_lease_over(
     until: SQLColumnExpression[Any], now: datetime, lease_s: float
 ) -> ColumnElement[bool]:
-    """Hold where a lease of `lease_s` seconds has ended, or was taken by a clock that was ahead."""
+    """Return the condition that a lease of `lease_s` seconds ended, or a clock ahead took it."""
     latest = now + timedelta(seconds=lease_s) + TOLERANCE
     return or_(until <= now, until > latest)
 
 
 def clock_ahead(connection: Connection, now: datetime) -> timedelta | None:
-    """Return how far `now`, the time here, is ahead of the database server; None for SQLite."""
+    """Return how far `now` is ahead of the database server's clock; None for SQLite."""
     if connection.dialect.name == "sqlite":
         return None
     server: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -46,10 +46,10 @@ def clock_ahead(connection: Connection, now: datetime) -> timedelta | None:
 def end_far_waits(
     connection: Connection, now: datetime, longest: Mapping[Reason, timedelta]
 ) -> int:
-    """Make due now what waits longer than anything put off now would; return how many rows.
+    """Make rows due that wait longer than any wait starting now would; return how many.
 
-    `longest` has the longest wait for each reason. Waits for other reasons are left alone: they
-    end at times that people or records set.
+    `longest` has the longest wait for each reason. Other waits are not changed: people or records
+    set their end.
     """
     latest = now + TOLERANCE
     is_far = (
@@ -58,7 +58,7 @@ def end_far_waits(
     )
     changed = connection.execute(update(outages).where(or_(*is_far)).values(until=now))
     number = changed.rowcount
-    # Past the rows that another worker is at, so that two transactions never wait in a circle.
+    # Skips rows that another worker has locked, so that two transactions never deadlock.
     for table, where in (
         (lookups, _far_lookups(latest, longest)),
         (actions, _far_actions(latest, longest)),
@@ -74,7 +74,7 @@ def _far_lookups(latest: datetime, longest: Mapping[Reason, timedelta]) -> Colum
     return and_(
         UNFINISHED_LOOKUPS,
         lookups.c.due_at > latest,
-        or_(lookups.c.state == LookupState.DUE, waits),  # one that is due waits for nothing
+        or_(lookups.c.state == LookupState.DUE, waits),  # a due lookup has no wait of its own
     )
 
 
@@ -83,7 +83,7 @@ def _far_actions(latest: datetime, longest: Mapping[Reason, timedelta]) -> Colum
         UNFINISHED_ACTIONS,
         actions.c.due_at > latest,
         actions.c.state == ActionState.WAITING,
-        # Without a reason a person released it.
+        # Without a reason, a person released it.
         or_(actions.c.reason.is_(None), _is_far(actions, latest, longest)),
     )
 

@@ -1,16 +1,7 @@
-"""The tables of the ledger, as SQLAlchemy describes them.
+"""The tables of the ledger.
 
-What all tables are made of: times, ids, words, and where they are written down.
-
-What reached us, what must be read, and what the source has: from a delivery to a record.
-
-What happened, and what came of it: from an event to a copy of its email.
-
-What we need of people, and what they chose.
-
-How each of our own checks went.
-
-What the service keeps for itself: controls, sign-in, leases, heartbeats, revisions.
+In order: deliveries to records, events to copies, people, checks, and the service's own state
+(controls, sign-ins, leases, heartbeats, revisions).
 """
 
 from datetime import UTC, datetime
@@ -39,45 +30,44 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC time on both engines; a naive one is refused before it can be stored."""
+    """An aware UTC time on both engines; naive times are refused."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Bring to UTC; SQLite keeps no zone, so it is taken off there."""
+        """Convert to UTC; without the zone for SQLite, which stores none."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("the ledger takes aware times only")
+            raise ValueError("the ledger accepts only aware times")
         in_utc = value.astimezone(UTC)
         return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
+        """Restore the zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-# SQLite numbers rows by itself only in a column of type INTEGER, which is 64-bit there anyway.
+# SQLite numbers rows only in a column of type INTEGER, which is 64-bit there.
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
 
 def id_column() -> Column[int]:
-    """Return a column that numbers rows."""
+    """Return an autoincrementing primary key."""
     return Column("id", Id, primary_key=True, autoincrement=True)
 
 
 def word(name: str, **options: Any) -> Column[Any]:  # noqa: ANN401 - Column's own options
-    """Return a column of one short word of ours."""
+    """Return a column for a short code."""
     return Column(name, String(64), **options)
 
 
-# What a partial index covers. Queries repeat the words as they stand: an engine uses such an index
-# only where it can see that the query asks for no more.
+# Conditions of partial indexes. Queries must repeat them verbatim, so that engines use the index.
 UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
 FAILED_LOOKUPS = text("state = 'failed'")
 
@@ -88,11 +78,11 @@ deliveries = Table(
     id_column(),
     Column("received_at", Instant, nullable=False, index=True),
     word("route", nullable=False),
-    word("signature_form", nullable=False),  # which text the signature was made of, or "bearer"
-    Column("body", LargeBinary),  # only of records that we follow; emptied after 30 days
+    word("signature_form", nullable=False),  # which form of the body was signed, or "bearer"
+    Column("body", LargeBinary),  # only of records we follow; deleted after 30 days
     Column("size", Integer),  # of the body, in bytes
     Column("digest", String(64)),  # of the body: HMAC-SHA256 under the sender's newest secret
-    Column("error", Text),  # what could not be read: places and fields, never values
+    Column("error", Text),  # unreadable parts: places and fields, never values
 )
 
 # One statement "this record changed".
@@ -103,12 +93,12 @@ notifications = Table(
     Column("delivery_id", Id, ForeignKey("deliveries.id"), index=True),
     Column("received_at", Instant, nullable=False),
     word("origin", nullable=False),  # hook, relay, check, backfill, person, review
-    word("entity"),  # None: about a kind we do not follow
+    word("entity"),  # None: a kind we do not follow
     Column("record_id", BigInteger, nullable=False),
     Index("notifications_of_record", "entity", "record_id"),
 )
 
-# The need to read one record; repeats merge here.
+# The need to read one record; repeats merge into one row.
 lookups = Table(
     "lookups",
     metadata,
@@ -117,7 +107,7 @@ lookups = Table(
     Column("record_id", BigInteger, nullable=False),
     word("state", nullable=False),
     Column("due_at", Instant, nullable=False),
-    Column("asked_at", Instant, nullable=False),  # the first notification not yet answered
+    Column("asked_at", Instant, nullable=False),  # the first notification not yet processed
     Column("asked", BigInteger, nullable=False),  # how many notifications so far
     Column("lease_until", Instant),
     Column("lease_token", String(32)),
@@ -141,32 +131,32 @@ lookups = Table(
     ),
 )
 
-# A record: the version last accepted, the version a list last showed, and the version decided on.
+# A record: the version last read, the version last seen on a list, and the version decided on.
 # Without `fetched_at` it was only listed; without `seen_at` neither listed nor decided on.
 records = Table(
     "records",
     metadata,
     word("entity", primary_key=True),
     Column("record_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("gone_at", Instant),  # when the source first no longer had it
+    Column("gone_at", Instant),  # when it was first found missing at the source
     # The last accepted version: allow-listed fields only.
     Column("record", JSON(none_as_null=True)),
     Column("updated_at", Instant),  # the source's own time of change
     Column("fetched_at", Instant),
-    # The version that a list last showed, or that was decided on. Digests are of the fields that
-    # decisions depend on.
+    # The version last seen on a list or decided on. Digests cover the fields that decisions depend
+    # on.
     Column("seen_at", Instant),
-    Column("changed_at", Instant),  # the source's time, by which lists are asked for
+    Column("changed_at", Instant),  # the source's time by which lists are filtered
     Column("seen_digest", String(32)),
     Column("decided_digest", String(32)),
-    Column("decided_upto", BigInteger),  # the newest notification when it was read and decided on
+    Column("decided_upto", BigInteger),  # the newest notification when it was read to decide
     Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
-    Column("full_name", Text),  # of the member, to find them by; no part of the version
-    # Why no email is written about what happened until then.
+    Column("full_name", Text),  # the member's, for search; not part of the version
+    # Why no email is sent about what happened until then.
     word("suppressed_reason"),
     Column("suppressed_upto", Instant),
     Column("suppressed_after", BigInteger),  # the newest notification then; a later one lifts it
-    # What it refers to: by the accepted version, else as far as lists say.
+    # What it refers to: from the version read, else from lists.
     Column("course_id", BigInteger),
     Column("coworker_id", BigInteger),
     Column("course_member_id", BigInteger),
@@ -177,7 +167,7 @@ records = Table(
     Index("records_created", "entity", "created_at"),
 )
 
-# A list we read as a whole, and when: the lessons of a course, the completions of an enrolment.
+# When a list was last read in full: the lessons of a course, the completions of an enrolment.
 listings = Table(
     "listings",
     metadata,
@@ -187,11 +177,10 @@ listings = Table(
 )
 
 
-# See `ledger.tables` on partial indexes.
 UNFINISHED_ACTIONS = text("state IN ('planned', 'waiting', 'performing')")
-UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # a person may have to look
+UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # may need a person
 
-# Something that happened.
+# An event.
 events = Table(
     "events",
     metadata,
@@ -226,18 +215,18 @@ actions = Table(
     Column("course_member_id", BigInteger, nullable=False),
     Column("happened_at", Instant, nullable=False),  # of its first event
     Column("planned_at", Instant, nullable=False),
-    # A person asked for it, so that it is neither too old nor from before the start.
+    # A person requested it, so it counts neither as too old nor as from before the start.
     Column("asked", Boolean, nullable=False, server_default=false()),
     Column("released_at", Instant),  # when a person last released it after it was held
-    Column("resend_of", BigInteger),  # the action that this one repeats, as a person asked
+    Column("resend_of", BigInteger),  # the action that this one repeats, on request
     word("state", nullable=False),
     word("reason"),
     Column("due_at", Instant, nullable=False),
     Column("lease_until", Instant),
     Column("lease_token", String(32)),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # When the step began after which nobody can tell whether it was done. Before it, repeating is
-    # safe; only `performing` rows have it.
+    # When the hand-over reached the step after which a cut leaves its outcome unknown. Before it,
+    # repeating is safe. Set only while `performing`.
     Column("committed_at", Instant),
     Column("finished_at", Instant),
     Column("receipt", Text),
@@ -260,8 +249,8 @@ actions = Table(
     Index("actions_resend_of", "resend_of", unique=True),
 )
 
-# Which events one action is about; an event is never used twice by the same rule, except for what a
-# person has sent again: there `rule` is `resend:` and the action's id.
+# Which events an action is about. A rule uses an event only once; for a resend, `rule` is `resend:`
+# and the action's id.
 action_events = Table(
     "action_events",
     metadata,
@@ -279,10 +268,10 @@ attempts = Table(
     Column("at", Instant, nullable=False),
     word("outcome", nullable=False),  # the state it led to
     word("reason"),
-    Column("detail", Text),  # receipt or the other side's answer, without addresses
+    Column("detail", Text),  # receipt or the server's answer, without addresses
 )
 
-# The action as it was prepared, kept 90 days: what was sent, or would have been.
+# The action as prepared, kept 90 days: what was or would have been sent.
 copies = Table(
     "copies",
     metadata,
@@ -307,12 +296,12 @@ people = Table(
     Column("email", Text),
     Column("email_key", Text, index=True),  # the folded address, to find a person by it
     Column("active", Boolean, nullable=False),
-    word("zone"),  # IANA's name of where they are; None: not known
+    word("zone"),  # IANA name of their time zone; None: unknown
     Column("fetched_at", Instant, nullable=False),
     Column("gone_at", Instant),
 )
 
-# What a person chose. Survives an erase, which is why it knows people only by a keyed hash.
+# What a person chose. Survives an erase, so it identifies people only by a keyed hash.
 choices = Table(
     "choices",
     metadata,
@@ -332,12 +321,12 @@ checks = Table(
     word("entity"),  # None: a run over more than one kind
     Column("begun_at", Instant, nullable=False),
     Column("ended_at", Instant),  # None: under way, or interrupted
-    Column("since", Instant),  # from when on it looked
-    Column("reached", Instant),  # all up to there was looked at; an interrupted run goes on there
+    Column("since", Instant),  # start of the window
+    Column("reached", Instant),  # processed up to here; an interrupted run resumes here
     Column("pages", Integer, nullable=False, server_default=text("0")),
     Column("rows", Integer, nullable=False, server_default=text("0")),
-    Column("news", Integer, nullable=False, server_default=text("0")),  # of these, not known before
-    Column("total", BigInteger),  # how many rows there are in all, as the source said at first
+    Column("news", Integer, nullable=False, server_default=text("0")),  # of these, new or changed
+    Column("total", BigInteger),  # rows in all, as first stated by the source
     word("reason"),  # why it failed
     Column("error", Text),
     Column("report", JSON),  # what it found, without names and addresses
@@ -345,7 +334,7 @@ checks = Table(
 )
 
 
-# What people decided about the service itself, and what it keeps for itself; who and when.
+# Settings that operators changed, and state of the service; by whom and when.
 controls = Table(
     "controls",
     metadata,
@@ -365,10 +354,10 @@ sign_ins = Table(
     Column("refresh_token", Text),
     Column("signed_in_at", Instant),
     Column("use_until", Instant),
-    Column("refused_until", Instant),  # nobody asks before that, so that no user is locked out
+    Column("refused_until", Instant),  # no sign-in before that, so that the user is not locked
 )
 
-# Who may do alone what only one may do at a time.
+# Which process holds the right to exclusive work.
 leases = Table(
     "leases",
     metadata,
@@ -377,7 +366,7 @@ leases = Table(
     Column("until", Instant, nullable=False),
 )
 
-# What keeps all actions of one kind from leaving, and when one of them is tried next.
+# Why no action of a kind can be delivered, and when one is tried next.
 outages = Table(
     "outages",
     metadata,
@@ -386,7 +375,7 @@ outages = Table(
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("answer", Text, nullable=False),  # the other side's, without addresses
+    Column("answer", Text, nullable=False),  # the server's, without addresses
 )
 
 # When each process was last alive.
@@ -398,7 +387,7 @@ heartbeats = Table(
     Column("beat_at", Instant, nullable=False),
 )
 
-# Each migration that ran, and the oldest revision whose code may run on the tables since then.
+# Each migration that ran, and the oldest revision whose code may use the tables after it.
 revisions = Table(
     "revisions",
     metadata,
@@ -407,7 +396,7 @@ revisions = Table(
     Column("applied_at", Instant, nullable=False),
 )
 
-# A decision of a person, or of a process on its own: append-only, kept for as long as the ledger.
+# A decision by a person or an automatic one: append-only, never deleted.
 control_log = Table(
     "control_log",
     metadata,
@@ -418,7 +407,7 @@ control_log = Table(
     Column("detail", JSON),  # without names and addresses
 )
 
-# A period of which this ledger knows nothing, because it was restored from an older copy.
+# A period the ledger knows nothing about, because it was restored from an older copy.
 gaps = Table(
     "gaps",
     metadata,
@@ -428,7 +417,7 @@ gaps = Table(
     word("cause", nullable=False),  # restore, declared, or noticed
 )
 
-# How many deliveries were refused in an hour, for one reason.
+# How many deliveries were refused in one hour for one reason.
 refusals = Table(
     "refusals",
     metadata,

@@ -1,4 +1,4 @@
-"""Where Alembic enters: runs the revisions on the connection that `ledger.migrate` hands in."""
+"""Entry point of Alembic: runs the migrations on the connection that `ledger.migrate` provides."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def note_revision(
     heads: Collection[Any],  # noqa: ARG001 - as above
     run_args: Mapping[str, Any],  # noqa: ARG001 - as above
 ) -> None:
-    """Keep the oldest code that may run from now on. Tables before 0004 have no place for it."""
+    """Store the oldest code that may run from now on. Before 0004 there is no table for it."""
     if not inspect(connection).has_table(revisions.name):
         return
     if not step.is_upgrade:

@@ -313,12 +313,12 @@ def _empty(path: Path) -> None:
         (_truncated, "is damaged"),
         (_overwritten, "is damaged"),
         (_newer, "is at revision 9999"),
-        (_without_revision, "is not a ledger"),
-        (_foreign, "is not a ledger"),
-        (_undated, "does not say when it was made"),
-        (_without_zone, "does not say when it was made"),
-        (_text, "is damaged, or no SQLite database"),
-        (_empty, "is not a ledger"),
+        (_without_revision, "is not a Coursebell ledger"),
+        (_foreign, "is not a Coursebell ledger"),
+        (_undated, "does not state when it was made"),
+        (_without_zone, "does not state when it was made"),
+        (_text, "is damaged or not a SQLite database"),
+        (_empty, "is not a Coursebell ledger"),
     ],
 )
 def test_what_is_no_good_backup_is_refused_by_what_is_wrong_with_it(

@@ -17,7 +17,16 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookup
 from ledger.monitoring import count_refusals
 from ledger.outbox import claim_actions, settle_action
-from ledger.retention import ATTEMPTS, BODIES, COPIES, NEWS, REFUSALS, RULES, KeptFor, delete_old
+from ledger.retention import (
+    ATTEMPTS,
+    BODIES,
+    COPIES,
+    NOTIFICATIONS,
+    REFUSALS,
+    RULES,
+    KeptFor,
+    delete_old,
+)
 from ledger.tables import (
     attempts,
     copies,
@@ -176,7 +185,7 @@ def test_each_has_its_own_time(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         for moment in (NOW - REFUSALS - A_SECOND, NOW - REFUSALS):
             count_refusals(connection, {Refusal.UNSIGNED: 2}, moment)
-    limits = (ATTEMPTS, COPIES, NEWS)
+    limits = (ATTEMPTS, COPIES, NOTIFICATIONS)
     moments = [NOW - limit - sooner for limit in limits for sooner in (A_SECOND, timedelta())]
     for number, moment in enumerate(moments, 1):
         keep(ledger_engine, arrival(number, received_at=moment))
@@ -186,8 +195,8 @@ def test_each_has_its_own_time(ledger_engine: Engine) -> None:
     delete_old(ledger_engine, NOW)
     [left] = rows(ledger_engine, refusals)
     assert left.last_at == NOW - REFUSALS
-    assert min(row.due_at for row in rows(ledger_engine, lookups)) == NOW - NEWS
-    assert min(row.received_at for row in rows(ledger_engine, deliveries)) == NOW - NEWS
+    assert min(row.due_at for row in rows(ledger_engine, lookups)) == NOW - NOTIFICATIONS
+    assert min(row.received_at for row in rows(ledger_engine, deliveries)) == NOW - NOTIFICATIONS
     assert min(row.written_at for row in rows(ledger_engine, copies)) == NOW - COPIES
     assert min(row.at for row in rows(ledger_engine, attempts)) == NOW - ATTEMPTS
 
