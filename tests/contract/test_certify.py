@@ -336,7 +336,7 @@ def test_an_end_of_a_course_removed_with_all_it_led_to_is_one_difference(
     assert len(removed) >= 4
     found = only(made)
     assert (found.kind, found.person) == (FindingKind.NO_EVENT, "Person 2")
-    assert found.detail == "The end of the course is not here"
+    assert found.detail == "The completion of the course is missing here"
     assert lived.certify().is_clean
 
 
@@ -486,7 +486,7 @@ def test_a_finished_lesson_is_named_by_an_enrolment_that_only_nexudus_has(week: 
 
 def test_a_list_that_does_not_add_up_gives_no_certificate_and_no_difference(week: Week) -> None:
     week.space.source.say_total(Entity.COMPLETED_LESSON, 6)
-    with pytest.raises(SourceUnavailable, match="says that it has 6 rows, and shows 2"):
+    with pytest.raises(SourceUnavailable, match="has a total of 6 rows, and shows 2"):
         week.certify()
 
 

@@ -141,7 +141,7 @@ def test_what_is_missing_is_named_and_it_ends_with_1(
     told = certify(*DAYS)
     assert told.exit_code == 1
     assert "Differences: 1" in told.output
-    assert "At Nexudus, and not here: Zoë" in told.output
+    assert "At Nexudus, but not here: Zoë" in told.output
     assert f"finished lesson {missing}" in told.output
     assert "Next: coursebell reconcile --since 2026-03-09" in told.output
     assert "@" not in told.output

@@ -223,7 +223,7 @@ def test_a_name_that_is_none_is_said_to_be_none(scheme: str, host: str, sentence
 def test_a_closed_door_is_said_to_be_closed(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
-    assert refusal(f"{scheme}://127.0.0.1:{port}").endswith("nobody listens at its address")
+    assert refusal(f"{scheme}://127.0.0.1:{port}").endswith("nothing listens at its address")
 
 
 def test_a_door_at_which_nobody_opens_is_left_at_the_deadline() -> None:

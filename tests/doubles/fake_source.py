@@ -133,7 +133,7 @@ class FakeSource:
         """Return the record or `Gone`; see `Source.fetch`."""
         self._ask(entity.value, record_id)
         if (entity, record_id) in self._stuck:
-            raise RecordStuck("the source lists a record and does not show it")
+            raise RecordStuck("the source lists a record but does not return it")
         found = None if entity in self._hidden else self._records.get((entity, record_id))
         return Gone() if found is None else self._whole(entity, found)
 

@@ -1,10 +1,10 @@
-"""Reads one answer of the source, to a read or to a write: pure, so that tables can test it.
+"""Interprets one answer of the source to a read or a write. Pure.
 
-The source answers in more ways than its status tells (contract, section 4): throttling is 409,
-a missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or a bare string.
+The status alone does not tell what an answer means (contract, section 4): throttling is 409, a
+missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or a bare string.
 
-A foreign text may hold keys or addresses: `short` shows it without them, and `origin` shows only
-scheme, host and port of an address.
+Foreign text may contain keys or addresses: `short` removes them, and `origin` keeps only scheme,
+host and port of an address.
 """
 
 import json
@@ -26,7 +26,7 @@ _CUT = " …"
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _HIDDEN = re.compile(r"\S*[?&=@]\S*|(?<!\S)/\S+")
-_LOOKED_AT = 1000  # characters of a foreign text
+_LOOKED_AT = 1000  # characters of foreign text
 
 
 def origin(address: str | None) -> str | None:
@@ -44,10 +44,10 @@ def origin(address: str | None) -> str | None:
 
 
 def short(text: str | None, longest: int = _LONGEST) -> str:
-    """Return a foreign text without what may be a key or an address, at most so many characters.
+    """Return foreign text without possible keys and addresses, at most `longest` characters.
 
-    A longer text is cut after a whole word and ends with an ellipsis. It is never cut inside a
-    command in backticks, which would be another command then.
+    A longer text is cut after a whole word and ends with an ellipsis, but never inside a command
+    in backticks, which would become another command.
     """
     shown = _URL.sub(lambda found: origin(found[0]) or "…", (text or "")[:_LOOKED_AT])
     shown = _HIDDEN.sub("…", shown)
@@ -61,9 +61,9 @@ def short(text: str | None, longest: int = _LONGEST) -> str:
     return f"{kept.rstrip(' ,;:')}{_CUT}"
 
 
-_LONGEST_WAIT_S = 3600.0  # a longer Retry-After is not believed
+_LONGEST_WAIT_S = 3600.0  # longer Retry-After values are capped
 _MOST_ERRORS = 5  # shown of a refused write
-# Of what may be declared we believe what .NET can write; all others are a way to be tricked.
+# Only charsets that .NET can write are accepted.
 _CHARSET = re.compile(
     r"charset=[\"']?(iso-8859-\d{1,2}|windows-125\d|utf-16(?:le|be)?)\b", re.IGNORECASE
 )
@@ -71,7 +71,7 @@ _CHARSET = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: status, headers by lower-case name, and the whole body."""
+    """A whole HTTP answer: status, headers by lower-case name, and body."""
 
     status: int
     headers: Mapping[str, str]
@@ -80,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The source says there is no such record, or says nothing better: see `certain`."""
+    """The source states that there is no such record, or that may be the case: see `certain`."""
 
     certain: bool
     status: int = field(default=0, compare=False)
@@ -95,7 +95,7 @@ class WriteDenied(SourceRefused):
 
 
 class _Kind(Enum):
-    """What a body is, as far as it matters before it is read."""
+    """The kind of body, as far as it matters before parsing."""
 
     PAGE = auto()  # HTML: from an edge server, a proxy or a sign-in page, not from the API
     WORD = auto()  # a JSON string
@@ -104,15 +104,15 @@ class _Kind(Enum):
 
 
 class _Meaning(Enum):
-    """What an answer asks of us."""
+    """What an answer means for us."""
 
     READ = auto()  # a value
     GONE = auto()  # no such record
     DOUBTFUL = auto()  # perhaps no such record: only the list can tell
     WAIT = auto()  # slow down
-    WAIT_IF_TOLD = auto()  # slow down if it says how long, else as LATER
+    WAIT_IF_STATED = auto()  # slow down if it has a Retry-After, else as LATER
     LATER = auto()  # no answer
-    NO = auto()  # an answer that will not change by asking again
+    NO = auto()  # a refusal that a retry does not change
 
 
 _ANY: Final = frozenset(_Kind)
@@ -120,18 +120,17 @@ _PAGE: Final = frozenset({_Kind.PAGE})
 _WORD: Final = frozenset({_Kind.WORD})
 _NO_PAGE: Final = _ANY - _PAGE
 
-# Which status, with what for a body, means what; and what of it is worth saying. The first row
-# that fits decides.
+# Status, kind of body, meaning, and an addition to the error. The first row that fits counts.
 _TABLE: tuple[tuple[Container[int], frozenset[_Kind], _Meaning, str], ...] = (
     ({409, 429}, _ANY, _Meaning.WAIT, ""),
-    ({503}, _ANY, _Meaning.WAIT_IF_TOLD, ""),
+    ({503}, _ANY, _Meaning.WAIT_IF_STATED, ""),
     ({404, 410}, _WORD, _Meaning.GONE, ""),
-    # Nothing, or another text, with a 404 may speak of the address rather than of the record.
+    # Any other body with a 404 may be about the URL rather than the record.
     ({404, 410}, _NO_PAGE, _Meaning.DOUBTFUL, ""),
     ({500}, _ANY, _Meaning.DOUBTFUL, ""),
     ({403}, _PAGE, _Meaning.LATER, " with a page: its edge refused the connection"),
     ({401, 403}, _ANY, _Meaning.NO, ": sign-in or rights are missing"),
-    (range(300, 400), _ANY, _Meaning.NO, ", a redirect"),  # they often bring a page along
+    (range(300, 400), _ANY, _Meaning.NO, ", a redirect"),  # often with a page
     (range(200), _ANY, _Meaning.LATER, ", which is no answer yet"),
     (range(500, 1000), _ANY, _Meaning.LATER, ""),
     ({408}, _ANY, _Meaning.LATER, ""),
@@ -149,42 +148,42 @@ def read_answer(answer: Answer) -> object | Missing:
 
     Raises:
         SourceThrottled: 409, 429, or 503 with Retry-After; carries `retry_after_s` if it is known.
-        SourceUnavailable: any other answer that is no answer: 5xx, HTML, an empty or broken body.
-        SourceRefused: understood, and no: 400, 401, 403, a redirect, `WasSuccessful: false`.
+        SourceUnavailable: no usable answer: 5xx, HTML, an empty or broken body.
+        SourceRefused: understood and refused: 400, 401, 403, a redirect, `WasSuccessful: false`.
     """
     meaning, aside = _meaning(answer)
-    said = f"the source answered {answer.status}{aside}"
+    sentence = f"the source answered {answer.status}{aside}"
     match meaning:
         case _Meaning.READ:
             return _json(answer)
         case _Meaning.GONE | _Meaning.DOUBTFUL:
             return Missing(certain=meaning is _Meaning.GONE, status=answer.status)
         case _Meaning.WAIT:
-            raise SourceThrottled(said, retry_after_s=_retry_after_s(answer.headers))
+            raise SourceThrottled(sentence, retry_after_s=_retry_after_s(answer.headers))
         case _Meaning.NO if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise AccessDenied(said)
+            raise AccessDenied(sentence)
         case _Meaning.NO:
-            raise SourceRefused(said)
+            raise SourceRefused(sentence)
         case _:
-            raise SourceUnavailable(said)
+            raise SourceUnavailable(sentence)
 
 
 def read_written(answer: Answer) -> object:
-    """Return `Value` of a write that was done: only an envelope with WasSuccessful says that.
+    """Return `Value` of a successful write; only an envelope with WasSuccessful proves success.
 
-    A refusal may come as HTTP 200 or 400, with sentences that say why (contract, section 4); the
-    values we sent are not repeated from them.
+    A refusal may be HTTP 200 or 400 with error sentences (contract, section 4); values we sent are
+    removed from them.
 
     Raises:
         WriteDenied: not done, because a role is missing.
         SourceRefused: not done: WasSuccessful is false, there is no such record, or a 200 does not
-            say what became of it.
-        SourceThrottled: not looked at; carries `retry_after_s`.
-        SourceUnavailable: it may have been done or not.
+            state the result.
+        SourceThrottled: not processed; carries `retry_after_s`.
+        SourceUnavailable: it is unknown whether it was done.
     """
     envelope = _envelope(answer)
     if envelope is not None and envelope["WasSuccessful"] is not True:
-        why = "; ".join(_sentences(envelope)) or "it does not say why"
+        why = "; ".join(_sentences(envelope)) or "without a reason"
         raise SourceRefused(f"the source refused the write: {why}")
     if envelope is not None and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return envelope.get("Value")
@@ -196,7 +195,7 @@ def read_written(answer: Answer) -> object:
         if found.certain:
             raise SourceRefused("the source has no such record to write to")
         raise SourceUnavailable(f"the source answered {answer.status} to a write")
-    raise SourceRefused("the source answered 200 and does not say whether the write was done")
+    raise SourceRefused("the source answered 200 without stating whether the write was done")
 
 
 def _envelope(answer: Answer) -> Mapping[str, object] | None:
@@ -228,9 +227,9 @@ def _meaning(answer: Answer) -> tuple[_Meaning, str]:
     kind = _kind(answer)
     for statuses, kinds, meaning, aside in _TABLE:
         if answer.status in statuses and kind in kinds:
-            if meaning is _Meaning.WAIT_IF_TOLD:
-                told = _retry_after_s(answer.headers) is not None
-                return _Meaning.WAIT if told else _Meaning.LATER, aside
+            if meaning is _Meaning.WAIT_IF_STATED:
+                is_stated = _retry_after_s(answer.headers) is not None
+                return _Meaning.WAIT if is_stated else _Meaning.LATER, aside
             return meaning, aside
     return _Meaning.LATER, ""
 
@@ -254,13 +253,13 @@ def _json(answer: Answer) -> object:
         except (ValueError, LookupError, RecursionError):
             continue
         if isinstance(value, Mapping) and value.get("WasSuccessful") is False:
-            raise SourceRefused("the source answered 200 and says it was not successful")
+            raise SourceRefused("the source answered 200 with WasSuccessful: false")
         return value
     raise SourceUnavailable("the source's answer is not JSON")
 
 
 def _charsets(content_type: str) -> Iterator[str]:
-    """Give the ways to read a body: JSON is UTF-8, whatever is declared, unless it cannot be."""
+    """Yield the charsets to try: UTF-8 as JSON requires, then the declared one."""
     yield "utf-8-sig"
     declared = _CHARSET.search(content_type)
     if declared:
@@ -268,7 +267,7 @@ def _charsets(content_type: str) -> Iterator[str]:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wish in seconds; it may be given as a date (RFC 9110, section 10.2.3)."""
+    """Return Retry-After in seconds; it may be a date (RFC 9110, section 10.2.3)."""
     stated = headers.get("retry-after", "").strip()
     if stated.isascii() and stated.isdigit():
         return min(float(stated[:6]), _LONGEST_WAIT_S)

@@ -1,8 +1,8 @@
 """The sign-in at the source: one token for all processes, renewed by one of them (contract, 1).
 
-One process asks for a token while the others wait for it: a second password grant for the same
-client id ends the first one's tokens. A token that the source refuses is replaced once; a second
-refusal needs a person, so that no loop locks the user out.
+One process requests a token while the others wait: a second password grant for the same client id
+ends the first one's tokens. A refused token is replaced once; after a second refusal a person must
+act, so that no retry loop locks the user out.
 """
 
 import json
@@ -30,7 +30,7 @@ from workers.source.http import Transport
 
 REFRESH_LIFE = timedelta(days=15)  # of a refresh token, counted from when it was given
 _CODE_LEASE = "second-factor"
-_CODE_S = 30.0  # a code of an authenticator app is for one half minute
+_CODE_S = 30.0  # an authenticator app makes one code per half minute
 _BAD_GRANT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}  # documents differ
 
 _SETTINGS = "COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD"
@@ -38,7 +38,7 @@ _SETTINGS = "COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The source's user, as far as it is known; without a password `coursebell login` signs in.
+    """The source's user; without a password, `coursebell login` signs in.
 
     `client_id` None: the one generated for this deployment. `totp_key` is the key of the user's
     authenticator app, in base32; None if there is no second factor, or a person types its codes.
@@ -55,7 +55,7 @@ class Credentials:
         return bool(self.username and self.password)
 
     def fix(self) -> str:
-        """Say what a person can do when the source does not take our sign-in."""
+        """Return what an operator can do when the source refuses our sign-in."""
         if not self.has_password:
             return "run `coursebell login`"
         if self.totp_key is not None:
@@ -67,11 +67,11 @@ class Credentials:
 
 
 class InvalidGrant(SignInRefused):
-    """The source does not take the password, the code or the refresh token it was given."""
+    """The source refused the password, the code or the refresh token."""
 
 
 def credentials_of(settings: Settings) -> Credentials:
-    """Return what the settings say of the source's user."""
+    """Return the user of the source from the settings."""
     return Credentials(
         settings.nexudus_username,
         settings.nexudus_password,
@@ -81,14 +81,14 @@ def credentials_of(settings: Settings) -> Credentials:
 
 
 class _App(pyotp.TOTP):
-    """An authenticator app. How long its key is was chosen by the source, often 80 bits."""
+    """An authenticator app with a key of any length; the source often uses 80 bits."""
 
     def byte_secret(self) -> bytes:
         return b32decode(self.secret + "=" * (-len(self.secret) % 8))
 
 
 class Grants:
-    """Asks for tokens."""
+    """Requests tokens from the source."""
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class Grants:
         self._credentials = credentials
 
     def by_refresh(self, refresh_token: str) -> Token:
-        """Return the tokens that follow on a refresh token, which may be used once.
+        """Return new tokens for a refresh token, which can be used once.
 
         Raises:
             InvalidGrant: it is too old, or another sign-in of this client id ended it.
             SourceError: see `read_answer`.
         """
         found = self._ask({"grant_type": "refresh_token", "refresh_token": refresh_token})
-        # Who gives no other leaves the old one in force (RFC 6749, section 6).
+        # Without a new one the old one stays valid (RFC 6749, section 6).
         if found.refresh_token is None:
             return Token(found.access_token, refresh_token, found.expires_in)
         return found
@@ -120,10 +120,10 @@ class Grants:
     ) -> Token:
         """Return new tokens, which end all others of this client id.
 
-        `password` and `code` are what a person typed; without, what the settings say.
+        `password` and `code` were typed by a person; without them the settings are used.
 
         Raises:
-            InvalidGrant: the source does not take them.
+            InvalidGrant: the source refused them.
             SourceUnavailable: also if the code of this half minute was sent before.
             SourceThrottled, SourceRefused: see `read_answer`.
         """
@@ -138,10 +138,10 @@ class Grants:
         try:
             return self._ask(form)
         except InvalidGrant:
-            raise InvalidGrant(f"the source does not take our sign-in: {user.fix()}") from None
+            raise InvalidGrant(f"the source does not accept our sign-in: {user.fix()}") from None
 
     def _own_code(self, now: datetime) -> str | None:
-        """Make a code, of which each can be sent once by all processes together."""
+        """Return the current code; all processes together may send each code once."""
         key = self._credentials.totp_key
         if key is None:
             return None
@@ -162,7 +162,7 @@ class Grants:
             "token", {**form, "client_id": client_id}, {"client_id": client_id}
         )
         if _is_invalid_grant(answer):
-            raise InvalidGrant("the source says invalid_grant")
+            raise InvalidGrant("the source answered invalid_grant")
         found = read_answer(answer)
         if isinstance(found, Missing):
             raise SourceUnavailable("the source's sign-in did not answer")
@@ -176,10 +176,10 @@ def _is_invalid_grant(answer: Answer) -> bool:
     if answer.status not in _BAD_GRANT:
         return False
     try:
-        said = json.loads(answer.body)
+        value = json.loads(answer.body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(said, dict) and said.get("error") == "invalid_grant"
+    return isinstance(value, dict) and value.get("error") == "invalid_grant"
 
 
 _LEASE = "sign-in"
@@ -188,7 +188,7 @@ _EARLY_S = 60.0  # a token is not used in the last minute of its life
 _WAIT_S = 0.1
 _REFUSED_FOR_S = 300.0
 _YOUNG = timedelta(seconds=60)
-_SHORTEST_LIFE_S = 5.0  # so that an absurd `expires_in` causes no storm of sign-ins
+_SHORTEST_LIFE_S = 5.0  # so that an absurd `expires_in` cannot cause constant sign-ins
 _LONGEST_LIFE_S = (
     REFRESH_LIFE - timedelta(days=1)
 ).total_seconds()  # renewed while it still can be
@@ -217,14 +217,14 @@ class Tokens:
     ) -> SignIn:
         """Return a usable sign-in, newer than `refused_version` when the source refused that one.
 
-        It is that very one if it was made a moment ago, so that signing in again would not help.
-        `keep` is called while another process signs in; what it raises ends the wait.
+        If the refused one was made a moment ago it is returned, as signing in again would not help.
+        `keep` is called while another process signs in; an exception of it ends the wait.
 
         Raises:
-            SourceRefused: there is nothing to sign in with, or the source does not take it.
+            SourceRefused: there are no credentials, or the source refused them.
             SourceUnavailable: the source did not answer, or another process is still signing in.
         """
-        # Who was refused asks the ledger: another process may have signed in meanwhile.
+        # After a refusal read the ledger: another process may have signed in meanwhile.
         if refused_version is None and self._kept is not None and self._usable(self._kept, None):
             return self._kept
         holder = self._clock.new_id()
@@ -233,7 +233,7 @@ class Tokens:
             with reading(self._engine) as connection:
                 kept, ours = self._looked_up(connection, refused_version), False
                 is_taken = self._is_taken(connection)
-            # Only who may take the lease writes: while one signs in, the others would queue up.
+            # Write only if the lease is free, or all processes would queue up during a sign-in.
             if not is_taken and not self._usable(kept, refused_version):
                 kept, ours = self._kept_or_ours(holder, refused_version)
             if ours:
@@ -246,7 +246,7 @@ class Tokens:
         raise SourceUnavailable("another process is still signing in")
 
     def newer_than(self, version: int) -> SignIn | None:
-        """Return the sign-in that others made since this version, if it can be used."""
+        """Return a newer sign-in that another process made, if it can be used."""
         with reading(self._engine) as connection:
             kept = sign_in_of(connection)
         if kept.version <= version or not self._usable(kept, version):
@@ -255,10 +255,10 @@ class Tokens:
         return kept
 
     def sign_in_with(self, password: str, code: str | None) -> SignIn:
-        """Sign in by what a person typed, whatever sign-in there is; all workers then use it.
+        """Sign in with a typed password, replacing any sign-in; all workers then use it.
 
         Raises:
-            InvalidGrant: the source does not take it. What was kept before stays in force.
+            InvalidGrant: the source refused it; the stored sign-in stays.
             SourceError: as `Grants.by_password`.
         """
         holder = self._clock.new_id()
@@ -289,14 +289,14 @@ class Tokens:
             return take_lease(connection, _LEASE, holder, self._clock.now(), lease_s=_LEASE_S)
 
     def _kept_or_ours(self, holder: str, refused_version: int | None) -> tuple[SignIn, bool]:
-        """Return the sign-in as it stands, and whether it is for us to make a new one."""
+        """Return the stored sign-in, and whether we hold the lease to make a new one."""
         with writing(self._engine) as connection:
             kept = self._looked_up(connection, refused_version)
             if self._usable(kept, refused_version) or not take_lease(
                 connection, _LEASE, holder, self._clock.now(), lease_s=_LEASE_S
             ):
                 return kept, False
-            # Who had the lease may have signed in and given it back since we looked.
+            # The last holder of the lease may have signed in since we read it.
             kept = self._looked_up(connection, refused_version)
             if not self._usable(kept, refused_version):
                 return kept, True
@@ -304,7 +304,7 @@ class Tokens:
             return kept, False
 
     def _looked_up(self, connection: Connection, refused_version: int | None) -> SignIn:
-        """Return the sign-in as it stands, if it can be used or another may be asked for."""
+        """Return the stored sign-in, if it can be used or renewed."""
         kept = sign_in_of(connection)
         if self._usable(kept, refused_version):
             return kept
@@ -321,15 +321,15 @@ class Tokens:
         if kept.signed_in_at is None or kept.use_until is None or kept.use_until <= now:
             return False
         if is_ahead(kept.signed_in_at, now):
-            return False  # by a clock that was ahead: how long it lasts is unknown
-        # A token refused so soon after its sign-in is not stale: a right is missing, and signing
-        # in for every such answer would be a storm.
+            return False  # made with a clock that was ahead: its lifetime is unknown
+        # A token refused so soon after its sign-in has not expired: a role is missing, and signing
+        # in again for every such answer would flood the source.
         young = now - kept.signed_in_at < _YOUNG
         return kept.version != (refused_version or 0) or young
 
     def _renew_alone(self, old: SignIn, holder: str) -> SignIn:
         now = self._clock.now()
-        left, token = old, None  # what is kept if nothing comes of it
+        left, token = old, None  # what is stored if that fails
         try:
             if old.refresh_token is not None and _can_refresh(old, now):
                 try:
@@ -362,7 +362,7 @@ class Tokens:
             release_lease(connection, _LEASE, holder)
 
     def _ask_again(self, now: datetime) -> None:
-        """Let what was refused try the new token; the fault may be fixed."""
+        """Retry what was refused, as the new token may have fixed it."""
         with writing(self._engine) as connection:
             retry_refused(connection, now)
 

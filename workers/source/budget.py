@@ -1,7 +1,7 @@
-"""The budget of requests to the source: one for all programs, kept on the broker.
+"""The request budget for the source: one for all processes, stored on the broker.
 
-While the broker is away, each program uses its share of the limits and looks for the broker again
-every few seconds. The source is never asked without a limit.
+While the broker is unreachable, each process uses its share of the limits and tries the broker
+again every few seconds. No request leaves without a limit.
 """
 
 import threading
@@ -26,15 +26,15 @@ from workers.source.limits import (
 
 
 class LocalBudget:
-    """What this program counts by itself; its threads share it."""
+    """The budget that one process counts by itself, shared by its threads."""
 
     def __init__(self, limits: Limits, shares: int, clock: Clock) -> None:
         self._clock = clock
         share = limits.share(shares)
         storage = MemoryStorage()
         self._counting = Counting(share.windows, storage)
-        # Counted in the same place, but up to the limit of all: this program may have used more
-        # than its share while the broker was there, and then has to wait when it is not.
+        # Counted in the same place, but up to the common limit: this process may have used more
+        # than its share while the broker was reachable, and then has to wait when it is not.
         self._with_others = Counting(limits.windows, storage)
         self._pace_s = share.pace_ms / 1000
         self._lock = threading.Lock()
@@ -42,24 +42,24 @@ class LocalBudget:
         self._person_until = 0.0
 
     def attempt(self, urgency: Urgency) -> float:
-        """Take one request if it may leave now; return in how many seconds to ask again, or 0.0."""
+        """Take one request if it may leave now (0.0), or return after how many seconds to retry."""
         with self._lock:
             wait_s = self._counting.wait_s(urgency) or self._gate(urgency)
             return wait_s or self._counting.hit(urgency)
 
     def remember(self) -> None:
-        """Count a request that was taken from the shared budget, so that both do not add up."""
+        """Count a request taken from the shared budget, so that both budgets do not add up."""
         with self._lock:
             self._next_at = self._clock.monotonic() + self._pace_s
             self._with_others.note()
 
     def usage(self) -> tuple[Usage, ...]:
-        """Return how much of each window's share this program used."""
+        """Return how much of its share of each window this process used."""
         with self._lock:
             return self._counting.usage()
 
     def _gate(self, urgency: Urgency) -> float:
-        """Take the pace, in the same manner as the broker's gate does."""
+        """Wait for the pace, like the script on the broker."""
         now = self._clock.monotonic()
         for_person = urgency is Urgency.PERSON
         if now >= self._next_at and (for_person or now >= self._person_until):
@@ -72,12 +72,12 @@ class LocalBudget:
         return max(self._next_at - now, 0.001)
 
 
-_PREFIX = "coursebell:"  # as global_keyprefix has it for the tasks
+_PREFIX = "coursebell:"  # the same as global_keyprefix of the tasks
 _PATIENCE_S = 0.5
 
-# One step on the broker, so that two programs cannot both be first. It answers for how many
-# milliseconds the source wants quiet, and in how many the pace allows a request: 0 is now.
-# A person who is not yet first leaves a mark that dies within moments, and work lets it pass.
+# One atomic script, so that two processes cannot both be first. It returns the rest of a back-off
+# and the wait for the pace, in milliseconds; 0 is now. A waiting person leaves a mark that expires
+# within moments, and work lets the person go first.
 _GATE = """
 local calm = math.max(redis.call('pttl', KEYS[1]), 0)
 if calm > 0 then
@@ -96,7 +96,7 @@ if for_person then
 end
 return {0, math.max(redis.call('pttl', KEYS[3]), 20)}
 """
-# A shorter wish never shortens a longer one. (PEXPIRE has GT for this from Redis 7 on only.)
+# A shorter back-off never shortens a longer one. (PEXPIRE has GT only from Redis 7 on.)
 _BACK_OFF = """
 if redis.call('pttl', KEYS[1]) < tonumber(ARGV[1]) then
   redis.call('set', KEYS[1], 1, 'PX', ARGV[1])
@@ -105,11 +105,11 @@ end
 
 
 class SharedBudget:
-    """What the broker remembers for everybody. Nothing is connected before the first question."""
+    """The budget on the broker for all processes. Connects with the first request."""
 
     def __init__(self, limits: Limits, broker_url: str, space: str) -> None:
         place = _PREFIX + space
-        # A command is tried twice; what is counted twice thereby is one request too few.
+        # A command may be sent twice; that counts one request too many, which is harmless.
         self._pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
         client = Redis(connection_pool=self._pool)
         self._client = client
@@ -126,9 +126,9 @@ class SharedBudget:
     def attempt(self, urgency: Urgency) -> tuple[float, float]:
         """Take one request if it may leave now.
 
-        Returns in how many seconds to ask again, 0.0 if it was taken; and how many of these the
-        source wants quiet. Windows are looked at before the pace is taken, and hit after it, so
-        that a request that has to wait uses up nothing.
+        Returns after how many seconds to retry (0.0 if taken), and how many of these are a
+        back-off. Windows are checked before the pace and counted after it, so that a request that
+        has to wait uses nothing.
         """
         wait_s = self._counting.wait_s(urgency)
         if wait_s > 0:
@@ -140,15 +140,15 @@ class SharedBudget:
         return self._counting.hit(urgency), 0.0
 
     def back_off(self, seconds: float) -> None:
-        """Keep everybody quiet for so many seconds, or longer if that was already asked for."""
+        """Stop all requests for so many seconds, or longer if a longer back-off is in force."""
         self._back_off(keys=[self._back_off_key], args=[round(seconds * 1000)])
 
     def back_off_s(self) -> float:
-        """Return for how many seconds the source still wants quiet."""
+        """Return the rest of the back-off in seconds."""
         return max(0.0, float(self._client.pttl(self._back_off_key)) / 1000)
 
     def usage(self) -> tuple[Usage, ...]:
-        """Return how much of each window is used by all."""
+        """Return how much of each window all processes used."""
         return self._counting.usage()
 
     def close(self) -> None:
@@ -156,9 +156,9 @@ class SharedBudget:
         self._pool.disconnect()
 
 
-LONGEST_BACK_OFF_S = 3600.0  # what the source may ask for; more is taken for a mistake
+LONGEST_BACK_OFF_S = 3600.0  # a longer Retry-After is capped
 _SLICE_S = 0.5  # the longest wait between two calls of `Patience.keep`
-_JITTER_S = 0.02  # those who wait for the same moment come apart
+_JITTER_S = 0.02  # spreads requests that wait for the same moment
 _AWAY_S = 5.0
 _AWAY = (RedisError, OSError)
 
@@ -167,17 +167,17 @@ _log = structlog.get_logger("source")
 
 @dataclass(slots=True)
 class _Kept:
-    """What a program makes when it first asks: a fork would share its connections."""
+    """Made with the first request: a fork before would share connections."""
 
     alone: LocalBudget
     shared: SharedBudget | None
 
 
 class Budget:
-    """The limits of `COURSEBELL_NEXUDUS_LIMITS`, kept by all programs. One per program.
+    """The limits of `COURSEBELL_NEXUDUS_LIMITS` for all processes. One per process; thread-safe.
 
-    `shares` says among how many programs they are divided while the broker is away; `broker_url`
-    None (or memory://) means that this one is alone from the start. Safe for threads.
+    `shares` is among how many processes they are divided while the broker is unreachable;
+    `broker_url` None (or memory://) means that this process is alone from the start.
     """
 
     def __init__(  # noqa: PLR0913 - all but two are rarely given
@@ -199,17 +199,17 @@ class Budget:
         self._lock = threading.Lock()
         self._kept: _Kept | None = None
         self._back_off_until = 0.0  # by clock.monotonic()
-        self._ask_again_at = 0.0  # same; the broker is not asked before
+        self._ask_again_at = 0.0  # same; the broker is not tried before
         self._is_shared = self._broker_url is not None
 
     def take(self, patience: Patience) -> None:
         """Return when one request may leave.
 
-        A person goes ahead of work: a small part of each window is theirs alone, and work lets a
-        waiting person take the next turn.
+        A person goes ahead of work: a small part of each window is reserved for people, and work
+        lets a waiting person go first.
 
         Raises:
-            SourceThrottled: not within this patience; `retry_after_s` says when to ask again.
+            SourceThrottled: not within this patience; `retry_after_s` is when to retry.
             Whatever `patience.keep` raises.
         """
         kept_at = self._clock.monotonic()
@@ -223,9 +223,9 @@ class Budget:
             kept_at = _wait(self._clock, wait_s, patience, kept_at)
 
     def back_off(self, seconds: float) -> None:
-        """Let no process ask for so many seconds, because the source asked for it (Retry-After).
+        """Stop the requests of all processes for so many seconds (Retry-After), an hour at most.
 
-        At most an hour is waited. A shorter wish never shortens a longer one.
+        A shorter back-off never shortens a longer one.
         """
         if not seconds > 0:
             return
@@ -241,7 +241,7 @@ class Budget:
                 self._find()
 
     def state(self) -> BudgetState:
-        """Return how the budget stands now, without taking anything from it or waiting."""
+        """Return the current state, without taking a request or waiting."""
         shared = self._askable()
         if shared is not None:
             try:
@@ -257,14 +257,14 @@ class Budget:
         )
 
     def close(self) -> None:
-        """Close the connections to the broker; a later request makes new ones."""
+        """Close the connections to the broker; the next request reconnects."""
         with self._lock:
             kept = self._kept
         if kept is not None and kept.shared is not None:
             kept.shared.close()
 
     def _attempt(self, urgency: Urgency) -> float:
-        """Take one request if it may leave now; return in how many seconds to ask again, or 0.0."""
+        """Take one request if it may leave now (0.0), or return after how many seconds to retry."""
         if (back_off_s := self._back_off_s()) > 0:
             return back_off_s
         shared = self._askable()
@@ -295,12 +295,12 @@ class Budget:
         return max(0.0, self._back_off_until - self._clock.monotonic())
 
     def _learn_back_off(self, seconds: float) -> None:
-        """Remember here too that the source wants quiet, for when the broker is away."""
+        """Remember a back-off locally, for when the broker is unreachable."""
         with self._lock:
             self._back_off_until = max(self._back_off_until, self._clock.monotonic() + seconds)
 
     def _askable(self) -> SharedBudget | None:
-        """Return the shared budget, unless it was away a moment ago. Then one thread looks."""
+        """Return the shared budget; while unreachable, only to one thread every few seconds."""
         shared = self._keep().shared
         with self._lock:
             now = self._clock.monotonic()
@@ -324,7 +324,7 @@ class Budget:
 
 
 def _wait(clock: Clock, wait_s: float, patience: Patience, kept_at: float) -> float:
-    """Wait, and call `keep` each half second; return when it was last called."""
+    """Wait, calling `keep` every half second; return when it was last called."""
     end = clock.monotonic() + wait_s + clock.random() * _JITTER_S
     while (now := clock.monotonic()) < end:
         if now - kept_at >= _SLICE_S:

@@ -1,8 +1,8 @@
-"""The client of the source: one record by its Id, several by their Ids, and the lists that we need.
+"""The client of the source: records by Id, and the lists we need.
 
-Each request stays within the budget, is signed in, and ends as a record, `Gone` or an error that
-says what to do next. Nothing here tries again but for one case: a token that was ended early is
-replaced once. When to try again is decided by the ledger's due times.
+Each request stays within the budget, is signed in, and results in a record, `Gone` or an error that
+says what to do next. The only retry here is after a token that ended early; all others are decided
+by the ledger's due times.
 """
 
 import json
@@ -34,13 +34,13 @@ from workers.source.limits import Budgeting, Patience, Urgency
 from workers.source.records import Changes, ListRange, Lists, Row
 
 _DENIED_FOR_S = 3600.0
-_SHORTEST_BACK_OFF_S = 1.0  # at least, when the source asks for quiet
+_SHORTEST_BACK_OFF_S = 1.0  # at least, when the source throttles us
 
 _log = structlog.get_logger("source")
 
 
 class MissingRights:
-    """Which kinds of record a fresh token did not open: another sign-in would not either.
+    """The kinds of record that a fresh token could not read, so that a new sign-in cannot help.
 
     Shared by the threads of a process.
     """
@@ -50,22 +50,22 @@ class MissingRights:
         self._until: dict[str, float] = {}
 
     def note(self, kind: str) -> None:
-        """Remember that the right is missing, for a while."""
+        """Remember for an hour that the right is missing."""
         self._until[kind] = self._clock.monotonic() + _DENIED_FOR_S
 
     def forget(self, kind: str) -> None:
-        """Remember that the right is there."""
+        """Remember that the right exists."""
         self._until.pop(kind, None)
 
     def holds(self, kind: str) -> bool:
-        """Say whether it was missing a while ago."""
+        """Return whether the right was missing within the last hour."""
         return self._clock.monotonic() < self._until.get(kind, 0.0)
 
 
 class ApiSession:
-    """One thread's questions. `patience` says who waits, and for how long."""
+    """One thread's signed-in requests within the budget. `patience`: who waits, and how long."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what one question is asked with
+    def __init__(  # noqa: PLR0913, PLR0917 - what one request needs
         self,
         transport: Transport,
         tokens: Tokens,
@@ -94,19 +94,19 @@ class ApiSession:
             return read_answer(answer)
 
     def get_answer(self, path: str, query: Mapping[str, str]) -> Answer:
-        """Return the answer as it came, after a second try if the token had been ended."""
+        """Return the raw answer, after a retry if the token had ended."""
         return self._signed_in(_kind(path), lambda token: self._transport.get(path, query, token))
 
     def send(self, method: str, path: str, value: object) -> object:
-        """Write one JSON value with POST or PUT, and return what the answer holds as `Value`.
+        """Write one JSON value with POST or PUT, and return `Value` of the answer.
 
-        It is sent a second time only where the token had been ended, since then it was not even
-        looked at. After `SourceUnavailable` it may have been done or not.
+        It is repeated only if the token had ended, since then it was not processed. After
+        `SourceUnavailable` it is unknown whether it was done.
 
         Raises:
             SourceError: see `read_written`.
         """
-        # The right to write is another than that to read.
+        # The right to write differs from the right to read.
         kind = f"{method} {_kind(path)}"
         answer = self._signed_in(
             kind, lambda token: self._transport.send_json(method, path, value, token)
@@ -117,9 +117,9 @@ class ApiSession:
             return read_written(answer)
 
     def _signed_in(self, kind: str, exchange: Callable[[str], Answer]) -> Answer:
-        """Return what came of an exchange with a token, or of a second one with a newer token."""
+        """Return the answer to an exchange with a token, or to a second one with a newer token."""
         if self._clock.monotonic() > self.patience.until:
-            raise SourceUnavailable("the source answers too slowly for what is needed of it")
+            raise SourceUnavailable("the source answers too slowly")
         self._budget.take(self.patience)
         sign_in = self._sign_in()
         answer = exchange(sign_in.access_token or "")
@@ -132,10 +132,10 @@ class ApiSession:
     def _once_more(
         self, refused: Answer, version: int, kind: str, exchange: Callable[[str], Answer]
     ) -> Answer:
-        """Ask again with a newer token, if there is one or it makes sense to get one."""
+        """Repeat a refused exchange with a newer token, if one exists or a sign-in may help."""
         renewed: SignIn | None
         if self._denials.holds(kind):
-            # Not worth a sign-in of our own, but another process may have made one.
+            # A sign-in would not help, but another process may have made one.
             renewed = self._tokens.newer_than(version)
         else:
             renewed = self._sign_in(refused_version=version)
@@ -153,7 +153,7 @@ class ApiSession:
 
     @contextmanager
     def _sharing_back_off(self) -> Iterator[None]:
-        """Let what the source tells one of us hold for all; our own limits need no telling."""
+        """Share a back-off that the source requests with all processes."""
         try:
             yield
         except SourceThrottled as error:
@@ -162,11 +162,11 @@ class ApiSession:
 
 
 def _kind(path: str) -> str:
-    """Return the path without an Id: which kind of record is asked for."""
+    """Return the path without the Id: the kind of record."""
     return "/".join(path.split("/")[:2])
 
 
-MOST_IDS = 100  # in one question; ASP.NET takes questions of about 2,000 characters
+MOST_IDS = 100  # in one request; ASP.NET accepts queries of about 2,000 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +200,18 @@ class Source:
     def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
         """Return the record as it stands now, or `Gone`.
 
-        A notification only says that something changed; this call finds out what is true. Two
-        notifications may meet the same state, and the second then finds nothing left to do.
+        Two notifications may find the same state; the second then has nothing left to do.
 
         Raises:
-            SourceThrottled: we were asked to slow down; carries `retry_after_s`.
+            SourceThrottled: the source asked us to slow down; carries `retry_after_s`.
             SourceUnavailable: no usable answer (timeout, 5xx, broken connection).
-            SourceRefused: the source understood and said no; asking again cannot help.
+            SourceRefused: the source refused; a retry cannot help.
             RecordUnreadable: the answer does not fit our schema; carries the field errors.
         """
         found = self.session.get_json(f"{PATHS[entity]}/{record_id}", {})
         if isinstance(found, Missing):
             if not found.certain and not self._is_absent(entity, record_id):
-                raise RecordStuck("the source lists a record and does not show it")
+                raise RecordStuck("the source lists a record but does not return it")
             found = self._elsewhere(entity, record_id)
             if isinstance(found, Gone):
                 return found
@@ -226,8 +225,8 @@ class Source:
     def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
         """Return the rows of these records (contract, section 2.8); at most `MOST_IDS` of them.
 
-        Rows may be partial, and none comes for a record that is gone: see `proving` for when they
-        may be used. An answer of another shape is no rows. Raises as `fetch`.
+        Rows may be partial, and a record that is gone has none: see `reads.probe_all` for when they
+        may be used. An answer of another shape counts as no rows. Raises as `fetch`.
         """
         asked = json.dumps(sorted(record_ids), separators=(",", ":"))
         found = self.session.get_json(f"{PATHS[entity]}/", {"id": asked})
@@ -264,7 +263,7 @@ class Source:
     ) -> Iterator[Changes]:
         """Yield which records were created then, and somewhat before and after, page by page.
 
-        Rows may be partial, and come in the order of their making. Raises as `Lists.since`.
+        Rows may be partial, and are in the order of creation. Raises as `Lists.since`.
         """
         return self.lists.since(entity, since, ListRange(until, by_creation=True))
 
@@ -301,7 +300,7 @@ class Source:
         return found
 
     def _elsewhere(self, entity: Entity, record_id: int) -> object | Gone:
-        """Look where one document says that such records lie; trouble there proves nothing new."""
+        """Try the other path that one document gives for such records; errors are ignored."""
         if entity in OTHER_PATHS:
             with suppress(SourceRefused, SourceUnavailable):
                 found = self.session.get_json(f"{OTHER_PATHS[entity]}/{record_id}", {})
@@ -310,7 +309,7 @@ class Source:
         return Gone()
 
     def _is_absent(self, entity: Entity, record_id: int) -> bool:
-        """Ask the list whether this Id exists: an empty 200 is gone, an error is an outage."""
+        """Return whether the list lacks this Id: an empty 200 is gone, an error is an outage."""
         found = self.session.get_json(f"{PATHS[entity]}/", {"id": json.dumps([record_id])})
         if not isinstance(found, list):
             raise SourceUnavailable("the source answered 500 and its list did not answer either")
@@ -318,14 +317,14 @@ class Source:
 
 
 def whole_record(entity: Entity, row: Row) -> Record | None:
-    """Return a row of a list as a record, if it is one; None if anything is left out of it."""
+    """Return a row of a list as a record; None if fields are missing."""
     with suppress(RecordUnreadable):
         return load_record(entity, row) if is_whole(entity, row) else None
     return None
 
 
 class Sources:
-    """Clients that threads borrow, kept so that their connections are used again."""
+    """A pool of clients that threads borrow, to reuse their connections."""
 
     def __init__(self, make: Callable[[], Source]) -> None:
         self._make = make

@@ -1,7 +1,7 @@
 """The check-up of everything between Coursebell and Nexudus, without writing anything there.
 
-A step that fails does not stop the others. Without an answer or a sign-in the rest is not asked:
-every refused question would only repeat the same fault.
+A step that fails does not stop the others. Without an answer or a sign-in the rest is skipped,
+because every request would fail for the same reason.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +27,12 @@ from workers.source.doctor_rights import Questions, Reply, ReplyKind, Rights, pa
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
 from workers.source.limits import BudgetState
 from workers.source.reads import probe_all
-from workers.source.webhooks import ListedWebhooks, list_webhooks, webhook_actions
+from workers.source.webhooks import MANY_FAILURES, ListedWebhooks, list_webhooks, webhook_actions
 from workers.zones import iana_zone
 
 _PROBES_S = 60.0  # for all of them together
 _REST = "rights, webhooks, several records by Id and time zones"
 _ALMOST = 0.9  # of a limit
-_MANY_FAILURES = 5  # at ten in a row Nexudus switches a webhook off
 _WHERE = "Settings > Integrations > Webhooks"
 _SHOWN_ZONES = 3
 
@@ -174,7 +173,7 @@ def _webhook(hook: WebHook) -> Check:
     if not hook.active:
         fix = f"Fix what failed, then switch it on again in Nexudus: {_WHERE}."
         return Topic.HOOKS.problem(name, f"it is switched off; {found}", fix)
-    if errors >= _MANY_FAILURES:
+    if errors >= MANY_FAILURES:
         fix = f"Fix it soon: at ten in a row Nexudus switches it off ({_WHERE})."
         return Topic.HOOKS.note(name, found, fix)
     return Topic.HOOKS.ok(name, found)

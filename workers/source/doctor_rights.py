@@ -1,4 +1,4 @@
-"""The doctor's questions to Nexudus, and which of the roles we need our user has.
+"""The doctor's requests to Nexudus, and which of the roles we need our user has.
 
 A role is an entity's name with -List or -Read (contract, section 7), and each is tried. Of what is
 read only Ids are kept, which lead to records of other kinds.
@@ -41,7 +41,7 @@ NEEDS: tuple[Need, ...] = (
     Need(Entity.BUSINESS, (READ,), "the language of a location stays unknown"),
     Need(Entity.USER, (READ,), "the language a member chose stays unknown"),
     Need(Entity.LANGUAGE, (READ,), "the names of languages stay unknown"),
-    Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for everybody"),
+    Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for all members"),
     Need(Entity.WEB_HOOK, (LIST, READ), "a webhook that Nexudus switched off goes unnoticed"),
 )
 
@@ -67,13 +67,13 @@ _UNLIKE = (
 )
 _ACCESS = (
     'In Nexudus, switch "API Access" on for our user, and give it the roles below. The account of a'
-    " portal member is not enough. If somebody ended our sign-in just now, run this again in a"
+    " portal member is not enough. If our sign-in was ended just now, run this again in a"
     " minute."
 )
 
 
 class ReplyKind(Enum):
-    """What became of a question."""
+    """The outcome of a request."""
 
     VALUE = auto()
     MISSING = auto()  # there is no such record, or no such address
@@ -84,7 +84,7 @@ class ReplyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a question; `sentence` says why there is no value."""
+    """The reply to a request; `sentence` says why there is no value."""
 
     kind: ReplyKind
     value: object = field(default=None, repr=False)
@@ -92,7 +92,7 @@ class Reply:
 
 
 def patience(clock: Clock, seconds: float = PATIENCE_S) -> Patience:
-    """Return how long a person waits from now on."""
+    """Return the patience of a person who waits from now on."""
     return Patience(Urgency.PERSON, clock.monotonic() + seconds, lambda: None)
 
 
@@ -154,7 +154,7 @@ class Rights:
             if READ in need.ways:
                 lines.append(self._read(need))
         if self._tried == {ReplyKind.NO_RIGHT}:
-            found = "the sign-in works, but Nexudus refuses every question"
+            found = "the sign-in works, but Nexudus refuses every request"
             lines.insert(0, Topic.RIGHTS.problem("API access", found, _ACCESS))
         return lines
 

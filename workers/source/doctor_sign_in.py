@@ -1,4 +1,4 @@
-"""The doctor's way to Nexudus: the credentials, the address, the clock and the sign-in.
+"""The doctor's checks of the connection: credentials, address, clock and sign-in.
 
 The address is tried without a sign-in first, to tell a wrong address from a wrong password.
 """
@@ -59,7 +59,7 @@ def credentials_check(user: Credentials, engine: Engine | None) -> Check:
     lacking = "COURSEBELL_NEXUDUS_PASSWORD" if user.username else "COURSEBELL_NEXUDUS_USERNAME"
     return Topic.SIGN_IN.problem(
         name,
-        f"{lacking} is not set, and nobody has signed in with `coursebell login`",
+        f"{lacking} is not set, and there is no sign-in by `coursebell login`",
         "Set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD; or only the first, and"
         " run `coursebell login`.",
     )
@@ -117,7 +117,7 @@ def clock_check(answer: Answer, now: datetime) -> Check:
 def sign_in(
     source: Source, engine: Engine, budget: Budgeting, user: Credentials, clock: Clock
 ) -> Step:
-    """Check whether Nexudus accepts our sign-in, by a question that needs one."""
+    """Check whether Nexudus accepts our sign-in, by a request that needs one."""
     name, topic = "sign-in", Topic.SIGN_IN
     source.session.patience = patience(clock)
     try:

@@ -1,12 +1,9 @@
 """One HTTP exchange with the source: bounded in time and size, never redirected, never repeated.
 
-`requests` limits the silence between two pieces, not the whole exchange: a server that sends one
-letter of a header every few seconds is never silent for long, and never done. So each socket asks
-before every read and write how much time the exchange has left, and the body is read here piece by
-piece. No thread monitors an exchange, and nothing is cut in a later one. Only name resolution is
-not bounded: the system's resolver has a limit of its own.
-
-When to try again is decided by the ledger's due times.
+`requests` limits the time between two pieces, not the whole exchange: a server that sends one byte
+every few seconds would never time out. So each socket takes its timeout from what the exchange has
+left, before every read and write, and the body is read here piece by piece. Only name resolution is
+not bounded; the system's resolver has its own limit.
 """
 
 import json
@@ -62,12 +59,12 @@ class Transport:
         self._base_url = base_url.rstrip("/")
         self._whole_s = whole_s
         self._deadline = Deadline()
-        # It warns of headers it cannot read, and quotes the address with its query.
+        # Its warnings about unreadable headers quote the URL with its query.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
         self._session = _Session()
         # Proxies and .netrc of the machine must not decide where credentials go.
         self._session.trust_env = False
-        # A token says who we are; a cookie must not say otherwise.
+        # Only the token identifies us.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _DeadlineAdapter(self._deadline, authorities))
@@ -80,7 +77,7 @@ class Transport:
         """Return the answer to a GET below /api.
 
         Raises:
-            SourceUnavailable: no whole answer in time; the sentence says of what kind it is.
+            SourceUnavailable: no whole answer in time; the message names the cause.
             SourceRefused: a redirect, or an answer over the size cap.
         """
         return self._exchange("GET", path, {"Authorization": f"Bearer {token}"}, params=query)
@@ -284,7 +281,7 @@ class _DeadlineConnection(HTTPConnection):
 
 
 class _DeadlineTlsConnection(_DeadlineConnection, HTTPSConnection):
-    """The same with TLS; the pool's `ssl_context` verifies certificate and name."""
+    """A TLS connection; the pool's `ssl_context` verifies certificate and name."""
 
     def connect(self) -> None:
         plain, context = self.connect_plain(), cast("ssl.SSLContext", self.ssl_context)
@@ -337,7 +334,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (NameResolutionError, "its name cannot be resolved"),
     (ssl.SSLEOFError, "it broke the connection off"),
     (ssl.SSLError, "no encrypted connection can be made with it; is it https at all?"),
-    (ConnectionRefusedError, "nobody listens at its address"),
+    (ConnectionRefusedError, "nothing listens at its address"),
     (NewConnectionError, "it cannot be reached"),  # also a `ConnectTimeoutError`
     (ConnectTimeoutError, "it cannot be reached in time"),
     (ReadTimeoutError, "it did not finish its answer in time"),

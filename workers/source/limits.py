@@ -29,11 +29,11 @@ class Urgency(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a request may wait for its turn, and what has to be done meanwhile."""
+    """How long a request may wait for the budget, and what to call meanwhile."""
 
     urgency: Urgency
-    until: float  # clock.monotonic() after which waiting is given up
-    keep: Callable[[], None]  # called before and about each half second; what it raises passes
+    until: float  # clock.monotonic() when waiting ends
+    keep: Callable[[], None]  # called before and every half second; its exceptions pass through
 
 
 class Budgeting(Protocol):
@@ -43,7 +43,7 @@ class Budgeting(Protocol):
         """Return when one request may leave; see `Budget.take`."""
 
     def back_off(self, seconds: float) -> None:
-        """Hear that the source asked for quiet; see `Budget.back_off`."""
+        """Stop requests because the source asked for it; see `Budget.back_off`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,15 @@ class Usage:
 
     limit: str  # as written in the setting, "120/minute"
     used: int
-    most: int  # the share of this program while it is alone
+    most: int  # the share of this process while it is alone
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """How the budget stands at this moment."""
+    """The current state of the budget."""
 
-    shared: bool  # False: the broker is away, and this program uses its share
-    back_off_s: float  # how long the source still wants quiet; 0.0: not at all
+    shared: bool  # False: the broker is unreachable, and this process uses its share
+    back_off_s: float  # rest of a back-off that the source requested
     usage: tuple[Usage, ...]
 
 
@@ -69,12 +69,12 @@ _PACE = "second"
 _MARGIN = Fraction(11, 10)  # of the pace
 _MARGIN_S = 1  # of each window; it also allows for machines whose clocks differ
 _RESERVED = 30  # one in so many is kept for people
-_SMALLEST_SHARED = 20  # of less, nothing can be kept back
+_SMALLEST_SHARED = 20  # smaller limits have no reserve
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most so many requests in any stretch of so many seconds."""
+    """At most `most` requests within any `seconds`."""
 
     unit: str  # "minute", "hour", "day"
     written: str  # as in the setting
@@ -82,7 +82,7 @@ class Window:
     most: int
 
     def room(self, urgency: Urgency) -> int:
-        """Return how many may leave; work leaves a small part of it to people."""
+        """Return how many requests may leave; a small part is reserved for people."""
         if urgency is Urgency.PERSON or self.most < _SMALLEST_SHARED:
             return self.most
         return self.most - max(1, self.most // _RESERVED)
@@ -90,13 +90,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every limit: how far apart requests leave, and the windows, the shortest first."""
+    """All limits: the time between requests, and the windows, shortest first."""
 
-    pace_ms: int  # 0: as close as they like
+    pace_ms: int  # 0: no pace
     windows: tuple[Window, ...]
 
     def share(self, shares: int) -> "Limits":
-        """Return what one of so many programs may use by itself: at least one of each."""
+        """Return the share of one of so many processes: at least one request of each."""
         windows = (replace(one, most=max(1, one.most // shares)) for one in self.windows)
         return Limits(self.pace_ms * shares, tuple(windows))
 
@@ -104,7 +104,7 @@ class Limits:
 def read_limits(written: str) -> Limits:
     """Return the limits of a setting such as `10/second;120/minute`.
 
-    Of two limits for the same unit only the smaller one can ever hold anybody back.
+    Of two limits for the same unit only the smaller one matters.
 
     Raises:
         ValueError: this is not written as `schemas.settings.table.limits` wants it.
@@ -120,7 +120,7 @@ def read_limits(written: str) -> Limits:
 
 
 _ESTIMATED_FROM_S = 86_400
-_SOON_S = 0.02  # another process was quicker; asking again at once would only meet the next
+_SOON_S = 0.02  # another process was faster; an immediate retry would likely lose again
 
 
 class _Item(RateLimitItemPerSecond):
@@ -136,7 +136,7 @@ class _Item(RateLimitItemPerSecond):
 
 
 class Counting:
-    """The windows, counted in one place: on the broker, or in this program."""
+    """Counts the windows, on the broker or in this process."""
 
     def __init__(self, windows: Sequence[Window], storage: Storage) -> None:
         moving = MovingWindowRateLimiter(storage)
@@ -147,21 +147,21 @@ class Counting:
         )
 
     def wait_s(self, urgency: Urgency) -> float:
-        """Return in how many seconds every window may have room; 0.0: each has room now."""
+        """Return after how many seconds every window may have room; 0.0 is now."""
         longest = 0.0
         for window, strategy in self._counted:
             reset_at, left = strategy.get_window_stats(_item(window, urgency), window.unit)
             if left <= 0:
-                # A clock that was wrong for a while may have left times that are still to come.
+                # A clock that was ahead may have left times in the future.
                 reset_s = min(reset_at - time.time(), window.seconds)
                 longest = max(longest, reset_s, _SOON_S)
         return longest
 
     def hit(self, urgency: Urgency) -> float:
-        """Count one request in every window, and return 0.0; or in how many seconds to ask again.
+        """Count one request in every window and return 0.0, or after how many seconds to retry.
 
-        It is called after `wait_s` said that all have room, so that only a race leaves one counted
-        in a short window and refused by a longer one. Then one request too few leaves.
+        Called after `wait_s` found room in all. In a race a request may be counted in a short
+        window and refused by a longer one; then one request too few leaves.
         """
         for window, strategy in self._counted:
             if not strategy.hit(_item(window, urgency), window.unit):
@@ -169,7 +169,7 @@ class Counting:
         return 0.0
 
     def note(self) -> None:
-        """Count one request that left already, in every window that still counts."""
+        """Count one request that already left, in every window."""
         for window, strategy in self._counted:
             strategy.hit(_item(window, Urgency.PERSON), window.unit)
 

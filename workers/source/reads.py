@@ -1,10 +1,10 @@
-"""What workers ask of the source, and whether rows of several Ids can stand in for records.
+"""The reads that workers need of the source, and the probe whether list rows can replace records.
 
 `SourceReads` and `BurstReads` are met by `workers.source.client.Source` and by a double in tests.
 
-The documents call rows partial in places (contract, section 2.8), and nothing says which fields are
-left out on which tenant. So `probe_all` compares some known records with their rows; the result is
-valid for that kind of record only, and is renewed every week.
+Rows may be partial (contract, section 2.8), and no document states which fields are missing on
+which tenant. So `probe_all` compares some known records with their rows; the result is valid for
+that kind of record, for a week.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ from workers.source.records import Changes, Row
 
 
 class SourceReads(Protocol):
-    """What we ask the source for: `workers.source.client.Source`, or a double in tests."""
+    """Single reads: `workers.source.client.Source`, or a double in tests."""
 
     def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
         """Return one record as it is now."""
@@ -46,7 +46,7 @@ class SourceReads(Protocol):
 
 
 class BurstReads(SourceReads, Protocol):
-    """What the source is asked for in a burst, on top."""
+    """Reads of several records and lists, in addition."""
 
     def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
         """Return the rows of several records."""
@@ -69,7 +69,7 @@ class BurstReads(SourceReads, Protocol):
 # Lends a client of the source.
 Lend = Callable[[Patience], AbstractContextManager[BurstReads]]
 
-MOST_COWORKERS = 5  # who may have one address, before the answer is taken for all enrolments
+MOST_COWORKERS = 5  # with one address; more means that the filter was ignored
 
 
 def enrolled_coworkers(source: BurstReads, email: str) -> list[Coworker]:

@@ -1,8 +1,8 @@
 """Lists of records: read to their end, and refused if they do not keep to their filter.
 
-A filter that the source does not know is ignored without a word and the whole table comes
-(contract, section 3), so every row is compared with what was asked for. One row that cannot be read
-does not hide the others: what has an Id can be asked about by it.
+The source silently ignores an unknown filter and returns the whole table (contract, section 3), so
+every row is checked against the filter. One unreadable row does not hide the others: every row with
+an Id can be looked up by it.
 """
 
 import json
@@ -123,7 +123,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ListRange:
-    """Which changes are meant. Until a moment, to the minute: a minute more may come."""
+    """Narrows a list: by creation or change, and until a moment, rounded up to the minute."""
 
     until: datetime | None = None
     by_creation: bool = False
@@ -133,14 +133,14 @@ ANY_TIME = ListRange()
 
 
 class ApiReads(Protocol):
-    """What a list is asked through."""
+    """Reads JSON values from the source."""
 
     def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
         """Return the JSON value of an answer; see `ApiSession.get_json`."""
 
 
 class Lists:
-    """The lists of the source, asked through `session`."""
+    """The lists of the source, read through `session`."""
 
     def __init__(self, session: ApiReads) -> None:
         self._session = session
@@ -163,7 +163,7 @@ class Lists:
                 if len(found) == known:
                     break
                 continue
-            # A row may have moved to a page we had read already; it must not look deleted.
+            # A row may have moved to a page that was read already; it must not look deleted.
             came = len(page.rows) if number == 1 else len(found)
             if len(totals) > 1 or came < (page.total or 0):
                 raise SourceUnavailable(f"the list of {entity} changed while it was read")

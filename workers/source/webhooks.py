@@ -20,6 +20,8 @@ from workers.source.answers import Missing, WriteDenied, origin
 from workers.source.client import Source, whole_record
 from workers.source.records import ApiReads, Row
 
+MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract, 5.4)
+
 _PATH = PATHS[Entity.WEB_HOOK]
 _ACTIONS_PATH, _ACTIONS_QUERY = "utils/enums", {"name": "eWebhookAction"}
 # What an edit may contain (contract, 5.6); a record without one of these fields is incomplete.
@@ -189,8 +191,8 @@ def switch_on(
 ) -> Switched:
     """Switch a webhook of ours on. `before_write` is called right before anything is written.
 
-    Somebody else may have switched it on or moved it since it was listed, so it is read first, and
-    read again afterwards.
+    It may have been switched on or moved since it was listed, so it is read before and after the
+    write.
 
     Raises:
         WriteDenied: the role WebHook-Edit is missing.
@@ -213,7 +215,7 @@ def switch_on(
     try:
         _send(session, "PUT", {**before, "Active": True}, "Edit")
     except SourceUnavailable as error:
-        unanswered = error  # it may have been done all the same
+        unanswered = error  # it may have been done
     after = read_webhook(session, record_id)
     if after is not None and after.get("Active") is True:
         kept = [name for name in _EDITABLE if name != "Active"]

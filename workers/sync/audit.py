@@ -1,6 +1,6 @@
-"""Follows events and actions to all that should be there with them, and says what is missing. Pure.
+"""Checks that everything belonging to an event or action exists; reports what is missing. Pure.
 
-What one missing row explains is not reported again.
+What one missing row explains is not reported twice.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from workers.sync.listing import ListRow
 from workers.sync.row_outcomes import EventLinks, Finding, FindingKind, finding
 
 _ENROLMENTS = frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_REQUESTED})
-# Each of these ends is written together with the attempt that led to it.
+# Each of these final states is stored together with its attempt.
 _TRACED = frozenset(
     {
         ActionState.DONE,
@@ -29,7 +29,7 @@ _TRACED = frozenset(
         ActionState.SKIPPED,
     }
 )
-# What an attempt that was begun may end with, before the action ends for good.
+# Reasons with which an attempt may end before the action is final.
 _AGAIN = OUTAGE_REASONS | {
     Reason.MAIL_TEMPORARY,
     Reason.DELIVERY_LATER,
@@ -39,7 +39,7 @@ _AGAIN = OUTAGE_REASONS | {
 
 @dataclass(slots=True)
 class Audit:
-    """Looks at `scope`: the events of the window, and those that its rows led to.
+    """Checks `scope`: the events of the window, and those that its rows led to.
 
     `reported` are the keys of events already found missing; `rows` says which row of the source
     shows an event, by its key.
@@ -51,15 +51,15 @@ class Audit:
     reported: set[str]
     rows: Mapping[str, ListRow]
     findings: list[Finding] = field(default_factory=list)
-    _unlinked: set[str] = field(default_factory=set)  # keys of events that nothing came of
-    _missing: set[int] = field(default_factory=set)  # actions that were named
+    _unlinked: set[str] = field(default_factory=set)  # keys of events without action or reason
+    _missing: set[int] = field(default_factory=set)  # missing actions already reported
     _done: dict[int, dict[int, datetime | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for one in self.evidence.known.values():
             record = None if one.stored is None else one.stored.record
             if one.stored is not None and isinstance(record, CompletedLesson):
-                # A record that is gone still shows that it happened; it does not end a course.
+                # A record that is gone still shows its event, but completes no course.
                 counts = one.stored.is_decided and one.stored.gone_at is None
                 done = self._done.setdefault(record.course_member_id, {})
                 if counts or record.lesson_id not in done:
@@ -99,10 +99,10 @@ class Audit:
             self._report(event, FindingKind.NO_OUTCOME)
         for action_id in sorted(linked - self.evidence.effects.keys() - self._missing):
             self._missing.add(action_id)
-            self._report(event, FindingKind.NO_ACTION, f"Action {action_id} is not here")
+            self._report(event, FindingKind.NO_ACTION, f"Action {action_id} is missing here")
 
     def _milestones(self, events: Iterable[LedgerEvent]) -> None:
-        """Look for beginnings and ends of courses that lessons of the window have led to."""
+        """Check the starts and completions of courses that lessons of the window led to."""
         for event in events:
             whose = (event.course_id, event.coworker_id)
             is_lesson = event.kind == EventKind.LESSON_COMPLETED
@@ -110,13 +110,15 @@ class Audit:
                 continue
             if event.happened_at == self.evidence.first_lessons.get(whose):
                 self._must_exist(event, course_started_key(*whose), "The start of the course")
-            if self._gave_way(event) or self._has_finished(event):
-                self._must_exist(event, course_completed_key(*whose), "The end of the course")
+            if self._was_superseded(event) or self._has_finished(event):
+                self._must_exist(
+                    event, course_completed_key(*whose), "The completion of the course"
+                )
 
-    def _gave_way(self, event: LedgerEvent) -> bool:
-        """Say whether its email was left to the one about the end of the course.
+    def _was_superseded(self, event: LedgerEvent) -> bool:
+        """Return whether its email was replaced by the one about the completed course.
 
-        That is so only where an email about the end was planned, so the end was there.
+        That happens only if such an email was planned, so the completion existed.
         """
         effects = self.chains.effects(event)
         return Reason.SUPERSEDED in {event.reason, *(one.reason for one in effects)}
@@ -124,10 +126,10 @@ class Audit:
     def _must_exist(self, event: LedgerEvent, key: str, what: str) -> None:
         if key not in self.evidence.events and key not in self.reported:
             self.reported.add(key)
-            self._report(event, FindingKind.NO_EVENT, f"{what} is not here")
+            self._report(event, FindingKind.NO_EVENT, f"{what} is missing here")
 
     def _has_finished(self, event: LedgerEvent) -> bool:
-        """Say whether, beyond doubt, this lesson was the last of a course as it then was."""
+        """Return whether this lesson certainly completed the course as it was at that time."""
         school = self.evidence.course_lessons.get(event.course_id)
         done = self._done.get(event.course_member_id, {})
         moments = [] if school is None else [done.get(one.record_id) for one in school.counting]
@@ -140,23 +142,23 @@ class Audit:
         return is_last and same_rules and school.unchanged_since < event.happened_at
 
     def _causes(self, effect: LedgerAction) -> Iterator[str]:
-        """Yield which events an action is about that are missing."""
+        """Yield what is missing among the events of an action."""
         there, events = self.evidence.event_ids, self.evidence.events
         linked = self.chains.events.get(effect.action_id, set())
         first_key = event_key_of(effect.key)
         missing = len(linked - there) - self._explained(effect, first_key)
         for _ in range(missing):
-            yield f"Action {effect.action_id} is about an event that is not here"
+            yield f"Action {effect.action_id} is about an event that is missing here"
         first = events.get(first_key)
         if missing > 0 or first_key in self.reported or first_key in self._unlinked:
             return
         if first is None and linked <= there:
-            yield f"Action {effect.action_id} was planned for an event that is not here"
+            yield f"Action {effect.action_id} was planned for an event that is missing here"
         elif first is not None and first.event_id not in linked:
-            yield f"Action {effect.action_id} is not tied to the event it was planned for"
+            yield f"Action {effect.action_id} is not linked to the event it was planned for"
 
     def _explained(self, effect: LedgerAction, first_key: str) -> int:
-        """Return how many events this action may be about that were reported as missing."""
+        """Return how many missing events of this action may have been reported already."""
         start = f"{effect.event_kind}:{effect.course_member_id}:"
         return sum(
             key not in self.evidence.events and (key == first_key or key.startswith(start))
@@ -175,24 +177,23 @@ class Audit:
 
 
 def missing_trace(effect: LedgerAction, *, traced_since: datetime) -> str | None:
-    """Say which line of an action's history is missing; None: none that could be missed.
+    """Return what is missing in an action's history; None if nothing is.
 
-    A line can be missed only where something else shows that it was there: how the action ended,
-    and how often its hand-over was begun. Of actions planned before `traced_since` the attempts
-    may have been deleted for their age.
+    A missing line shows only by the action's final state and number of attempts. Attempts of
+    actions planned before `traced_since` may have been deleted by retention.
     """
     outcomes = {outcome for outcome, _ in effect.tries}
     reasons = {reason for _, reason in effect.tries}
     state = ActionState(effect.state)
     if state is ActionState.DONE and not effect.has_receipt:
-        return f"Action {effect.action_id} was sent, and its receipt is not here"
+        return f"Action {effect.action_id} was sent, but its receipt is missing here"
     if effect.planned_at < traced_since:
         return None
     if state in _TRACED and state not in outcomes and effect.reason != Reason.SUPERSEDED:
-        return f"Action {effect.action_id} is {state}, and the attempt is not here"
+        return f"Action {effect.action_id} is {state}, but the attempt is missing here"
     waits = state is ActionState.WAITING and effect.reason not in {None, Reason.GATHERING}
     if waits and effect.reason not in reasons:
-        return f"Action {effect.action_id} waits ({effect.reason}), and the attempt is not here"
+        return f"Action {effect.action_id} waits ({effect.reason}), but the attempt is missing here"
     begun = effect.attempts - (state is ActionState.PERFORMING)
     if sum(_was_begun(*one) for one in effect.tries) < begun:
         return f"Action {effect.action_id} was tried more often than there are attempts here"
@@ -202,7 +203,7 @@ def missing_trace(effect: LedgerAction, *, traced_since: datetime) -> str | None
 def _was_begun(outcome: str, reason: str | None) -> bool:
     if outcome in {ActionState.DONE, ActionState.UNKNOWN}:
         return True
-    # Refused while it was written, before it was begun, looks the same: one too many is harmless.
+    # A refusal before the hand-over looks the same; counting one too many is harmless.
     refused = (outcome, reason) in {
         (ActionState.FAILED, Reason.MAIL_REJECTED),
         (ActionState.FAILED, Reason.DELIVERY_REFUSED),

@@ -1,8 +1,7 @@
 """The completeness certificate: proves, row by row, that nothing the source has was missed.
 
-Each row gets one fate and each event one, and only then are they counted. Whether that is all of
-them is shown by sums that were counted elsewhere: the source's lists say how many rows they have,
-and the database counts what it holds; neither knows of what was judged row by row.
+Each row and each event gets exactly one outcome, and then they are counted. Sums from independent
+counts show that none was left out: the totals of the source's lists, and counts by the database.
 """
 
 from collections import Counter
@@ -30,17 +29,17 @@ from workers.sync.row_outcomes import (
 )
 from workers.sync.rows import SyncContext
 
-_FOR_S = 900.0  # that one certificate may wait for its turn at the source
+_FOR_S = 900.0  # that one certificate may wait for requests to the source
 
-Counts = Counter[tuple[str, str | None]]  # a word and its reason
+Counts = Counter[tuple[str, str | None]]  # an outcome or state, and its reason
 
 
 @dataclass(slots=True)
 class Line:
     """One course on one day.
 
-    Rows and fates are of what was created then. An email is counted once, on the day of the first
-    thing that it is about.
+    Rows and outcomes are those of records created on that day. An email is counted once, on the
+    day of its first event.
     """
 
     location: str
@@ -58,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """One number in two ways: as it was counted elsewhere, and as the lines add up to it."""
+    """One number twice: counted independently, and as the sum of the lines."""
 
     what: str
     counted: int
@@ -66,18 +65,18 @@ class Sum:
 
     @property
     def closes(self) -> bool:
-        """Say whether the two are the same."""
+        """Return whether the two are equal."""
         return self.counted == self.shown
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The whole.
+    """The whole certificate.
 
-    `carried_over` are emails that are also about this window and are counted on other days.
-    `not_here` are rows of the source that are not here (yet), `only_here` those it does not list.
-    `traced_since` is set if the attempts at some emails of the window may have been deleted for
-    their age: it was not checked whether those at emails planned before are all here.
+    `carried_over` emails are also about this window but counted on other days. `not_here` rows of
+    the source are not in the ledger (yet); `only_here` records are not listed by the source.
+    `traced_since` is set if attempts of the window may have been deleted by retention: for emails
+    planned before, the attempts were not checked.
     """
 
     window: Window
@@ -92,14 +91,14 @@ class Certificate:
 
     @property
     def closes(self) -> bool:
-        """Say whether every sum is the same both ways, and each row is accounted for."""
+        """Return whether every sum is equal both ways, and each row is accounted for."""
         unaccounted = RowOutcome.UNACCOUNTED, None
         lost = self.totals.outcomes[unaccounted] + self.totals.event_outcomes[unaccounted]
         return not lost and all(one.closes for one in self.sums)
 
     @property
     def is_clean(self) -> bool:
-        """Say whether nothing was missed."""
+        """Return whether nothing was missed."""
         return not self.findings and self.closes
 
 
@@ -107,8 +106,7 @@ def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
     """Return the certificate of this window. Only lists are read, and nothing is written.
 
     Raises:
-        SourceError: the source could not be read, or what it showed does not add up; nothing can
-            be said.
+        SourceError: the source could not be read, or its lists are inconsistent.
         LedgerUnavailable: the ledger could not be read.
     """
     patience = Patience(Urgency.WORK, sync.clock.monotonic() + _FOR_S, lambda: None)
@@ -116,7 +114,7 @@ def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
 
 
 def assemble(rows: Sequence[ListRow], evidence: Evidence) -> Certificate:
-    """Return the certificate for these rows, which are all that the source has in the window."""
+    """Return the certificate for these rows, which are all rows of the source in the window."""
     chains, window = EventLinks(evidence), evidence.window
     judge = RowJudge(evidence, chains)
     judged = judge.all(rows)
@@ -229,7 +227,7 @@ def _sums_of_rows(
 ) -> Iterator[Sum]:
     for entity, stated in evidence.stated.items():
         yield Sum(f"{WORDS[entity][1]} at Nexudus", stated, totals.at_source[entity])
-    yield Sum("fates of rows", rows, totals.outcomes.total())
+    yield Sum("outcomes of rows", rows, totals.outcomes.total())
     yield Sum("rows there or here", rows + only_here, totals.here.total() + not_here)
 
 
@@ -256,7 +254,7 @@ def _sums_of_records(
 
 def _other_sums(evidence: Evidence, totals: Line, carried_over: int) -> Iterator[Sum]:
     yield Sum("events here", evidence.counts.events, totals.events.total())
-    yield Sum("fates of events", totals.events.total(), totals.event_outcomes.total())
+    yield Sum("outcomes of events", totals.events.total(), totals.event_outcomes.total())
     yield Sum("emails here", evidence.counts.actions, totals.emails.total())
     emails = totals.emails.total() + carried_over
     yield Sum("emails of these and other days", len(evidence.effects), emails)

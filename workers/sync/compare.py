@@ -1,7 +1,7 @@
-"""Compares everything the source lists with everything the ledger knows. It changes nothing.
+"""Compares everything the source lists with everything the ledger knows, without changing either.
 
-It reads lists only, one question for a thousand rows. What is not on a list is only ever suspected
-to be gone: deletes leave no trace (contract, section 8), and a list may be short for many reasons.
+Only lists are read, one request for a thousand rows. A record that is not listed is only suspected
+to be gone: deletes leave no trace (contract, section 8), and a list can be short for many reasons.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,28 +30,28 @@ from workers.sync.listing import (
 from workers.sync.poll import EARLIEST
 from workers.sync.rows import SyncContext, version_of_record
 
-_FEW = 10  # so many may be deleted in any space within a day
+_FEW = 10  # as many may be deleted in any space within a day
 _SMALL_SHARE = 0.05
 _WHEN_SURE = (
     "If they were deleted on purpose, run `coursebell reconcile --import --accept-gone`; "
-    "each is then read by itself before it counts as gone."
+    "each is then read by its Id before it counts as gone."
 )
 
 
 class DifferenceKind(StrEnum):
-    """In which way a record differs."""
+    """How a record differs."""
 
     MISSING = "missing"  # the source lists it, and the ledger does not know it
     GONE = "gone"  # the ledger has it, and the source does not list it
-    DIFFERENT = "different"  # the source lists another version than was asked about or decided on
+    DIFFERENT = "different"  # the source lists another version than was requested or decided on
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is compared. None: all of it.
+    """What is compared; None means everything.
 
-    `since`: only what was changed since then, or made, for completions. `course_ids`: only what
-    belongs to these courses. `accept_gone`: an operator says that what is not listed was deleted.
+    `since`: only records changed (completions: created) since then. `course_ids`: only records of
+    these courses. `accept_gone`: an operator states that what is not listed was deleted.
     """
 
     since: datetime | None = None
@@ -70,11 +70,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One kind of record. `rows` were listed and `known` were here, both within the scope.
+    """The result for one kind of record: `rows` were listed and `known` here, within the scope.
 
-    `under_way`: how many are about to be read in any case, so that nothing is said of them.
-    `unplaced`: how many finished lessons belong to enrolments the ledger does not know, so that
-    their course is unknown. `doubt`: why nothing was taken as gone, and what to do about it.
+    `under_way`: records with a pending lookup, which are not compared. `unplaced`: finished lessons
+    whose enrolment the ledger does not know, so that their course is unknown. `doubt`: why nothing
+    counts as gone, and what to do about it.
     """
 
     entity: Entity
@@ -86,7 +86,7 @@ class Compared:
     doubt: str | None = None
 
     def counts(self) -> dict[str, int]:
-        """Return the numbers, without a name."""
+        """Return the numbers, without names."""
         names = ("rows", "known", "under_way", "unplaced")
         ways = {
             way.value: sum(one.way is way for one in self.differences) for way in DifferenceKind
@@ -96,27 +96,27 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison found, for each kind of record."""
+    """The result of a comparison, by kind of record."""
 
     scope: Scope
     kinds: tuple[Compared, ...]
 
     def of(self, *ways: DifferenceKind) -> list[Difference]:
-        """Return all that differ in one of these ways, enrolments first."""
+        """Return the differences of these kinds, enrolments first."""
         return [one for kind in self.kinds for one in kind.differences if one.way in ways]
 
     @property
     def doubt(self) -> str | None:
-        """Why nothing of a kind was taken as gone; None if there was no doubt."""
+        """Why nothing of a kind counts as gone; None if there is no doubt."""
         return " ".join(kind.doubt for kind in self.kinds if kind.doubt) or None
 
     @property
     def differs(self) -> bool:
-        """Say whether anything differs, or may differ."""
+        """Return whether anything differs, or may differ."""
         return self.doubt is not None or any(kind.differences for kind in self.kinds)
 
     def report(self) -> dict[str, object]:
-        """Return the counts and the doubt, without a name."""
+        """Return the counts and the doubt, without names."""
         return {**{kind.entity.value: kind.counts() for kind in self.kinds}, "doubt": self.doubt}
 
 
@@ -132,7 +132,7 @@ def compare(
 ) -> Comparison:
     """Compare enrolments and finished lessons with the source's lists.
 
-    `patience.keep` is called before each question and after each page; what it raises passes.
+    `patience.keep` is called before each request and after each page; its exceptions pass through.
     `noted` is called after each page with all of its rows, within the scope or not.
 
     Raises:
@@ -156,8 +156,8 @@ def compare(
 class _KindComparison:
     """The comparison of one kind of record.
 
-    `places` is the course of each enrolment, filled as these are listed; `enrolments` are those
-    that differ.
+    `places` maps each enrolment to its course and is filled while enrolments are listed;
+    `enrolments` are those that differ.
     """
 
     sync: SyncContext
@@ -173,8 +173,8 @@ class _KindComparison:
     def compared(
         self, pages: Callable[[], Iterator[Changes]], patience: Patience, noted: OnPage
     ) -> Compared:
-        # What is here is noted before the list is asked for: what comes up meanwhile may be
-        # missing on it, and must not look deleted.
+        # Read before the list is requested: a record created meanwhile may be missing on the list
+        # and must not look deleted.
         with reading(self.sync.engine) as connection:
             held = records_here(connection, self.entity, self.scope.since)
             here = {record_id for record_id, ids in held if self._is_meant(record_id, ids)}
@@ -184,7 +184,7 @@ class _KindComparison:
             listed = listing.take(page)
             noted(self.entity, listed, self._take(listed))
         absent = here - listing.met
-        # A row may have slipped from one page to another while they were read.
+        # A row may have moved from one page to another while they were read.
         again = next(pages()).total if absent and listing.pages > 1 else None
         doubt = doubt_about(
             listing, again, len(here), len(absent), accept_gone=self.scope.accept_gone
@@ -226,7 +226,7 @@ class _KindComparison:
         self.rows.update(row.record_id for row in meant)
         with reading(self.sync.engine) as connection:
             found, under_way = differences_among(connection, self.entity, meant)
-        # A row that changed meanwhile comes again, and the later one holds.
+        # A row that changed meanwhile is listed again, and the later one counts.
         for row in meant:
             self.found.pop(row.record_id, None)
         self.found |= {one.row.record_id: one for one in found}
@@ -234,7 +234,7 @@ class _KindComparison:
         return len(found)
 
     def _take_gone(self, connection: Connection, absent: set[int]) -> None:
-        """Note which of these are still here, but for those about to be read anyway."""
+        """Note which of these are still here, except those with a pending lookup."""
         known = known_among(connection, self.entity, absent)
         for record_id in sorted(absent):
             one = known.get(record_id, KnownRecord())
@@ -247,7 +247,7 @@ class _KindComparison:
                 self.found[record_id] = Difference(DifferenceKind.GONE, row, one.reason)
 
     def _named(self, connection: Connection) -> Iterator[Difference]:
-        """Yield what was found with what its rows leave out: whose it is, and the titles."""
+        """Yield the differences with the person and titles that their rows lack."""
         rows = [one.row for one in self.found.values()]
         needed = {row.enrolment_id for row in rows if row.enrolment_id is not None}
         members = members_of(known_among(connection, Entity.COURSE_MEMBER, needed))
@@ -276,10 +276,10 @@ class _KindComparison:
 def differences_among(
     connection: Connection, entity: Entity, rows: Sequence[ListRow]
 ) -> tuple[list[Difference], int]:
-    """Return which of these rows differ, and how many will be known once they were read."""
+    """Return which of these rows differ, and how many have a pending lookup."""
     known = known_among(connection, entity, [row.record_id for row in rows])
     seen = [row.seen for row in rows if row.seen is not None]
-    # No list may have shown what was read by itself, as with a ledger older than our lists.
+    # A record that was fetched by its Id may never have been listed.
     unknown = {
         one.record_id
         for one in unknown_among(connection, entity, seen)
@@ -297,7 +297,7 @@ def differences_among(
 
 
 def _is_as_read(entity: Entity, seen: SeenVersion, known: KnownRecord) -> bool:
-    """Say whether this is the version that was read by its Id and decided on."""
+    """Return whether this is the version that was fetched by its Id and decided on."""
     if known.stored is None or not known.stored.is_decided:
         return False
     ours = version_of_record(entity, known.stored.record)
@@ -310,7 +310,7 @@ def _way(row: ListRow, here: KnownRecord, *, is_unknown: bool) -> DifferenceKind
         return DifferenceKind.MISSING
     decided = None if here.seen is None or here.seen.gone_at else here.seen.decided_digest
     kept = None if here.stored is None or here.stored.gone_at else here.stored
-    # Asked about is as good as read, unless the reading failed.
+    # A requested lookup counts as read, unless it failed.
     never_read = here.has_failed and row.seen is not None and row.seen.digest != decided
     if never_read and decided is None and kept is None:
         return DifferenceKind.MISSING
@@ -330,11 +330,11 @@ def _row_here(entity: Entity, record_id: int, known: KnownRecord) -> ListRow:
 def doubt_about(
     listing: Listing, again: int | None, known: int, absent: int, *, accept_gone: bool
 ) -> str | None:
-    """Return why those `absent` from a list, of all `known`, do not count as gone, or None.
+    """Return why the `absent` of all `known` records do not count as gone; None if they do.
 
-    A list that is short, for whatever reason, looks like one after many deletes. So what is not
-    on it counts as gone only if the list is as long as it says and not much is missing. `again`:
-    how many it said to have once more at the end, if it came on several pages.
+    A truncated list looks like one after many deletes. So records that are not listed count as
+    gone only if the list is as long as its total and few are missing. `again` is the total when
+    the list was requested once more at the end, if it has several pages.
     """
     if not absent:
         return None
@@ -349,7 +349,7 @@ def _incomplete(listing: Listing, again: int | None) -> str | None:
     if listing.stated is None or (listing.pages > 1 and again is None):
         return f"The list of {many} does not say how long it is, {rest}"
     most, rows = max(listing.stated, again or 0), len(listing.met)
-    # On one page nothing can come in between; over several, some may have come since the count.
+    # Over several pages, rows may have been added after the total was read.
     if rows < most or (listing.pages == 1 and rows != listing.stated):
         return f"The list of {many} says it has {most:,} rows and {rows:,} came, {rest}"
     return None

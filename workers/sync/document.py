@@ -1,7 +1,7 @@
-"""A certificate as one signed document, and whether a file is one as it was made. Pure.
+"""A certificate as a signed document, and the check whether a file is a genuine one. Pure.
 
-The same content always gives the same bytes. A page is signed as a whole, as text, besides the
-document in it: what people read is what counts.
+The same content always gives the same bytes. A page is also signed as a whole, because people read
+the page and not the document in it.
 """
 
 import hashlib
@@ -18,28 +18,28 @@ from schemas.entity import Entity
 from workers.sync.certificate import Certificate, Counts, Line
 from workers.sync.row_outcomes import Finding, FindingKind, RowOutcome
 
-KIND = "coursebell completeness certificate"  # by which a certificate is known from other JSON
+KIND = "coursebell completeness certificate"  # tells a certificate from other JSON
 FORM = 1
-PLANNED = "planned"  # in place of a reason: an email waits for nothing but its time
+PLANNED = "planned"  # instead of a reason: an email waits only for its due time
 Document = dict[str, Any]
 
 _SENTENCES: Mapping[FindingKind, str] = {
-    FindingKind.MISSING_HERE: "At Nexudus, and not here",
-    FindingKind.MISSING_THERE: "Here, and not at Nexudus",
-    FindingKind.OTHER_KEYS: "Refers to something else at Nexudus than here",
+    FindingKind.MISSING_HERE: "At Nexudus, but not here",
+    FindingKind.MISSING_THERE: "Here, but not at Nexudus",
+    FindingKind.OTHER_KEYS: "Refers to other records at Nexudus than here",
     FindingKind.UNREADABLE: "Could not be read",
-    FindingKind.NO_EVENT: "Was read, and no event came of it",
-    FindingKind.NO_RECORD: "Happened, and the record that shows it is missing here",
-    FindingKind.NO_OUTCOME: "Happened, and neither an email nor a reason came of it",
+    FindingKind.NO_EVENT: "Was read, but has no event",
+    FindingKind.NO_RECORD: "Happened, but its record is missing here",
+    FindingKind.NO_OUTCOME: "Happened, but has neither an email nor a reason",
     FindingKind.NO_ACTION: "Its email is missing here",
     FindingKind.NO_CAUSE: "An email is about something that is missing here",
-    FindingKind.NO_TRACE: "What became of its email is missing here",
+    FindingKind.NO_TRACE: "The history of its email is incomplete here",
 }
 
-_LABEL = b"certificate"  # so that this key is good for nothing else
+_LABEL = b"certificate"  # so that the derived key fits nothing else
 _SIGNATURE = "signature"
 _EMPTY = "0" * 64
-# No name can look like that: on the page its brackets are escaped.
+# A name cannot imitate this: the page escapes angle brackets.
 _PLACE = re.compile(r'(<code id="page-signature">)([0-9a-f]{64})(</code>)')
 _PLACE_MARK = 'id="page-signature"'
 _MARK = f'<meta name="generator" content="{KIND}">'
@@ -47,7 +47,7 @@ _MARK = f'<meta name="generator" content="{KIND}">'
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who certifies what: the address of the tenant, our version, and the rules in force."""
+    """Who issued it: the address of the tenant, our version, and the rules in force."""
 
     tenant: str
     version: str
@@ -91,7 +91,7 @@ def document_of(certificate: Certificate, maker: Issuer) -> Document:
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the one way to write this document."""
+    """Return the canonical bytes of this document."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.encode("ascii")
 
@@ -169,7 +169,7 @@ def _moment(moment: datetime) -> str:
 
 
 class Verdict(Enum):
-    """What a file is; the values are the exit codes of the command."""
+    """The result of verifying a file; the values are the exit codes of the command."""
 
     GENUINE = 0
     CHANGED = 1
@@ -182,23 +182,23 @@ def signed(document: Document, secret_key: str) -> Document:
 
 
 def signed_page(page: str, secret_key: str) -> str:
-    """Return a page with its own signature in the place that it has for it."""
+    """Return a page with its signature filled in."""
     empty = _PLACE.sub(rf"\g<1>{_EMPTY}\g<3>", page)
     signature = _sign(empty.encode(), secret_key)
     return _PLACE.sub(rf"\g<1>{signature}\g<3>", empty)
 
 
 def verify(content: bytes, secret_key: str) -> Verdict:
-    """Say whether this file, a document or a page, is one that was signed with this key."""
+    """Return whether this file, a document or a page, was signed with this key."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
         return Verdict.NO_CERTIFICATE
-    # In a document no quotation mark of a name stands bare, so neither can be part of one.
+    # JSON escapes quotation marks, so no name in a document can contain either mark.
     if _MARK in text or _PLACE_MARK in text:
         return _page_verdict(text, secret_key)
     try:
-        # Some editors put a mark of the byte order before a text. Blanks do not count here either.
+        # Some editors add a byte order mark; white space does not matter either.
         document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once_each)
     except (ValueError, RecursionError):
         return Verdict.NO_CERTIFICATE
@@ -228,9 +228,8 @@ def _sign(content: bytes, secret_key: str) -> str:
 
 
 def _once_each(pairs: Iterable[tuple[str, Any]]) -> Document:
-    """Make a document with a repeated name invalid: parsers differ in which of the two they use."""
+    """Load an object; a repeated name breaks the signature, as parsers differ in which counts."""
     found: Document = {}
     for name, value in pairs:
-        # A document that says something twice is no longer what was signed, whatever it says.
-        found[name] = value if name not in found else "said twice"
+        found[name] = value if name not in found else "repeated name"
     return found

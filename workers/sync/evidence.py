@@ -1,7 +1,6 @@
-"""Gathers what a certificate is made of: the source's lists of a window, and the ledger's rows.
+"""Gathers what a certificate is based on: the source's lists of a window, and the ledger's rows.
 
-The source is read first: what was learned meanwhile is in the ledger then, and what was deleted
-meanwhile is known to have been there.
+The source is read first, so that changes made meanwhile are in the ledger by the time it is read.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -60,14 +59,14 @@ from workers.sync.listing import (
 from workers.sync.poll import EARLIEST
 from workers.sync.rows import SyncContext
 
-SETTLED = timedelta(minutes=15)  # by then our own polls have seen what was created
+SETTLED = timedelta(minutes=15)  # by then a poll has seen what was created
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """From `since` on and before `until`; the days are those of `zone`.
 
-    `is_cut`: the last days asked for are not over, or only just.
+    `is_cut`: the last days of the request have not ended, or ended just now.
     """
 
     first: date
@@ -78,7 +77,7 @@ class Window:
     is_cut: bool = False
 
     def holds(self, moment: datetime | None) -> bool:
-        """Say whether this lies in the window."""
+        """Return whether a moment lies in the window."""
         return moment is not None and self.since <= moment < self.until
 
     def day(self, moment: datetime) -> date:
@@ -87,7 +86,7 @@ class Window:
 
 
 def window_of(first: date, last: date, zone: ZoneInfo, now: datetime) -> Window:
-    """Return the window of these days, both included, as far as it has been over for a while."""
+    """Return the window of these days, both included, cut at a few minutes ago."""
     since = datetime.combine(first, datetime.min.time(), zone)
     until = datetime.combine(last + timedelta(days=1), datetime.min.time(), zone)
     end = (now - SETTLED).replace(second=0, microsecond=0)
@@ -98,7 +97,7 @@ def window_of(first: date, last: date, zone: ZoneInfo, now: datetime) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class CourseLessons:
-    """The lessons of a course that count, if all that was known of them is `unchanged_since`."""
+    """The lessons of a course that count, and since when its structure is unchanged."""
 
     counting: tuple[Lesson, ...]
     unchanged_since: datetime
@@ -106,7 +105,7 @@ class CourseLessons:
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:
-    """What the database counts: records created in the window, its events, actions about them."""
+    """Counts by the database: records created in the window, its events, actions about them."""
 
     records: Mapping[Entity, int] = field(default_factory=dict)
     events: int = 0
@@ -141,11 +140,11 @@ class Evidence:
 
     @property
     def traced_since(self) -> datetime:
-        """Since when the attempts at every action are kept; older ones may be deleted."""
+        """Since when all attempts are stored; older ones may be deleted."""
         return self.began_at - ATTEMPTS
 
     def stored(self, ref: Ref) -> StoredRecord | None:
-        """Return a record as it was read by its Id."""
+        """Return a record as it was fetched by its Id."""
         found = self.known.get(ref)
         return None if found is None else found.stored
 
@@ -170,7 +169,7 @@ def gather(
 
 @dataclass(slots=True)
 class ListedRows:
-    """What the lists showed: the rows of the window, and every record, also just outside of it.
+    """The listed rows of the window, and every listed record, also just outside of it.
 
     `stated` is how many rows of the window a list says it has: its total, less those outside of it.
     """
@@ -184,8 +183,8 @@ def listed_in(source: BurstReads, window: Window) -> ListedRows:
     """Return what was created at the source in the window and exists now.
 
     Raises:
-        SourceUnavailable: also, a list changed while it was read, or shows more or fewer rows than
-            it says it has; nothing can be certified then.
+        SourceUnavailable: also if a list changed while it was read, or if its rows do not match
+            its total, so that nothing can be certified.
         Otherwise as `Source.created_between`.
     """
     found = ListedRows()
@@ -197,7 +196,7 @@ def listed_in(source: BurstReads, window: Window) -> ListedRows:
                     raise SourceUnavailable(f"the list of {entity} changed while it was read")
         if listing.stated is not None and listing.stated != len(met):
             raise SourceUnavailable(
-                f"the list of {entity} says that it has {listing.stated} rows, and shows {len(met)}"
+                f"the list of {entity} has a total of {listing.stated} rows, and shows {len(met)}"
             )
         within = [row for row in met.values() if window.holds(row.at)]
         found.rows += within
@@ -208,7 +207,7 @@ def listed_in(source: BurstReads, window: Window) -> ListedRows:
 
 
 def _named(source: BurstReads, listed: ListedRows, found: Evidence, now: datetime) -> Evidence:
-    """Ask the source for enrolments and courses that the ledger has never met."""
+    """List enrolments and courses that the ledger does not know, to name them."""
     names = found.names
     ids = (row.references.course_member_id for row in listed.rows)
     studying = {one for one in ids if one is not None}
@@ -224,7 +223,7 @@ def _named(source: BurstReads, listed: ListedRows, found: Evidence, now: datetim
 
 
 def _all_members(source: BurstReads, now: datetime) -> dict[int, Member]:
-    """Return every enrolment of the source; only to name things, so it may change meanwhile."""
+    """Return every enrolment of the source; used for names only, so it may change meanwhile."""
     listing = Listing(Entity.COURSE_MEMBER)
     pages = source.created_between(Entity.COURSE_MEMBER, EARLIEST, now)
     rows = [row for page in pages for row in listing.take(page)]
@@ -238,7 +237,7 @@ def _all_members(source: BurstReads, now: datetime) -> dict[int, Member]:
 
 @dataclass(slots=True)
 class _Gathering:
-    """What is gathered in one transaction, and what it is looked for by."""
+    """What is read from the ledger, in one transaction."""
 
     connection: Connection
     listed: ListedRows
@@ -288,7 +287,7 @@ class _Gathering:
             self.known.setdefault((entity, record_id), KnownRecord(stored=one))
 
     def _events(self) -> Outcomes:
-        """Learn the events of the window, those of its rows, and those that these lead to."""
+        """Read the events of the window, those of its rows, and those that these led to."""
         connection, window = self.connection, self.window
         self.events |= events_by_key(connection, self._keys())
         self.events |= events_between(connection, window.since, window.until)
@@ -309,20 +308,20 @@ class _Gathering:
         for ref, one in self.known.items():
             record = None if one.stored is None else one.stored.record
             if ref not in rows and not self.window.holds(getattr(record, "created_at", None)):
-                continue  # of another day: these are read so that none of ours is overlooked
+                continue  # of another day, read because its neighbours are
             if record is not None:
                 keys |= event_keys(ListRow(*ref, self.window.since, References.of(record)))
         return keys
 
     def _completions(self, course_member_ids: Collection[int]) -> None:
-        """Learn every completion of these enrolments, also of those that are gone."""
+        """Read every completion of these enrolments, also those that are gone."""
         entity = Entity.COMPLETED_LESSON
         self._keep(
             entity, records_below(self.connection, entity, "course_member_id", course_member_ids)
         )
 
     def _names(self, outcomes: Outcomes) -> Names:
-        """Return the names of all that anything here speaks of."""
+        """Return the names of everything referred to."""
         meant = [row.references for row in self.listed.rows]
         meant += [References.of(one) for one in self.events.values()]
         kept = [one.stored for one in self.known.values() if one.stored is not None]
@@ -341,7 +340,7 @@ class _Gathering:
     def _course_lessons(
         self, course_ids: Collection[int], rules: Rules
     ) -> dict[int, CourseLessons]:
-        """Return the lessons of these courses, where it is beyond doubt which of them count."""
+        """Return the lessons of these courses, where it is certain which of them count."""
         found, parts = {}, dict[int, list[StoredRecord]]()
         for entity in (Entity.LESSON, Entity.SECTION):
             below = records_below(self.connection, entity, "course_id", course_ids)

@@ -1,4 +1,4 @@
-"""Gives each row of the source exactly one fate, and says what is wrong with it. Pure."""
+"""Gives each row of the source exactly one outcome, and reports what is wrong with it. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,24 +21,24 @@ _SAME_MOMENT = timedelta(seconds=1)  # times come with and without fractions (co
 
 
 class RowOutcome(StrEnum):
-    """What became of a row, or of an event. Each has exactly one."""
+    """The outcome of a row or an event; each has exactly one."""
 
     WRITTEN = "written"  # an email about it was sent
     WAITING = "waiting"  # its email is planned
     HELD = "held"  # its email waits for a person
-    SKIPPED = "skipped"  # its email was left out on purpose, just before it was due
+    SKIPPED = "skipped"  # its email was skipped on purpose, just before it was due
     FAILED = "failed"  # its email could not be sent
-    UNKNOWN = "unknown"  # its email was cut off while it was handed over
-    UNWRITTEN = "unwritten"  # it was decided at once that there is no email for it
-    REPEAT = "repeat"  # the same was there before under another Id
-    NO_EVENT = "no-event"  # by the rules of events this is none
-    OPEN = "open"  # it is still to be read
-    SEEN = "seen"  # it was seen on a list, from before we began or brought in, and not read
+    UNKNOWN = "unknown"  # the hand-over of its email was interrupted
+    UNWRITTEN = "unwritten"  # no email was planned for it
+    REPEAT = "repeat"  # repeats an earlier record with another Id
+    NO_EVENT = "no-event"  # this record makes no event
+    OPEN = "open"  # it has a pending lookup
+    SEEN = "seen"  # listed before the baseline or imported, and not read
     UNACCOUNTED = "unaccounted"  # nothing accounts for it: there is a finding
 
 
 class FindingKind(StrEnum):
-    """What is wrong. One row that is missing anywhere is one finding."""
+    """What is wrong; each missing row is one finding."""
 
     MISSING_HERE = "missing-here"
     MISSING_THERE = "missing-there"
@@ -56,9 +56,9 @@ _DETAILS: Mapping[FindingKind, str] = {
     FindingKind.MISSING_HERE: "Nexudus lists it; the ledger has no record of it",
     FindingKind.MISSING_THERE: "The ledger has it, and Nexudus does not list it",
     FindingKind.OTHER_KEYS: "Course, person, enrolment or lesson differ",
-    FindingKind.NO_EVENT: "The record is here; what it means was not decided, or is gone",
-    FindingKind.NO_RECORD: "The event is here, and no record that shows it",
-    FindingKind.NO_OUTCOME: "No action is about it, and there is no reason",
+    FindingKind.NO_EVENT: "The record is here; it was not decided on, or its event is missing",
+    FindingKind.NO_RECORD: "The event is here, but its record is not",
+    FindingKind.NO_OUTCOME: "It has neither an action nor a reason",
 }
 
 _OUTCOMES: Mapping[ActionState, RowOutcome] = {
@@ -71,7 +71,7 @@ _OUTCOMES: Mapping[ActionState, RowOutcome] = {
     ActionState.FAILED: RowOutcome.FAILED,
     ActionState.UNKNOWN: RowOutcome.UNKNOWN,
 }
-# Of several emails about one event, the first of these says what became of it.
+# With several emails about one event, the first of these is its outcome.
 _WEIGHT = (
     RowOutcome.WRITTEN,
     RowOutcome.UNKNOWN,
@@ -86,7 +86,7 @@ _WEIGHT = (
 class Finding:
     """One row that is not accounted for, by name. `record_id` is its Id at the source, if known.
 
-    `detail` says what is missing, without any address of email.
+    `detail` states what is missing, without an email address.
     """
 
     kind: FindingKind
@@ -107,7 +107,7 @@ def finding(
     row: ListRow | None = None,
     detail: str | None = None,
 ) -> Finding:
-    """Return what is wrong with a row, or with what happened; `row` is the one that shows that."""
+    """Return a finding about a row, an event or an action; `row` is the source row of an event."""
     names = evidence.names
     if isinstance(about, ListRow):
         row, at, whose = about, about.at, names.whose(about)
@@ -137,7 +137,7 @@ def finding(
 def place_of(evidence: Evidence, course_id: int | None) -> Place:
     """Return the course of that Id and its location."""
     if course_id is None:
-        return Place("a course that is not known")
+        return Place("unknown course")
     return evidence.names.courses.get(course_id) or Place(f"course {course_id}")
 
 
@@ -145,17 +145,17 @@ def location_of(place: Place) -> str:
     """Return the name of a location."""
     if place.location:
         return clean(place.location)
-    return "a location that is not known" if place.location_id is None else str(place.location_id)
+    return "unknown location" if place.location_id is None else str(place.location_id)
 
 
 def outcome_of_effect(effect: LedgerAction) -> RowOutcome:
-    """Return what became of what an action is about."""
+    """Return the outcome of an action."""
     return _OUTCOMES[ActionState(effect.state)]
 
 
 @dataclass(slots=True)
 class EventLinks:
-    """The links between events and actions, both ways; ids lead also to what is missing."""
+    """The links between events and actions, both ways, also to those that are missing."""
 
     evidence: Evidence
     actions: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -172,7 +172,7 @@ class EventLinks:
         return [found[one] for one in ids if one in found]
 
     def outcome(self, event: LedgerEvent) -> tuple[RowOutcome, str | None]:
-        """Return what became of an event, and the reason."""
+        """Return the outcome of an event, and its reason."""
         outcomes = [(outcome_of_effect(effect), effect.reason) for effect in self.effects(event)]
         if outcomes:
             return min(outcomes, key=lambda outcome: _WEIGHT.index(outcome[0]))
@@ -183,7 +183,7 @@ class EventLinks:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRow:
-    """A row and what became of it. `event` is the one that it led to, if it did."""
+    """A row and its outcome. `event` is the one it led to, if any."""
 
     row: ListRow
     outcome: RowOutcome
@@ -203,7 +203,7 @@ class RowJudge:
     _firsts: dict[str, int] = field(default_factory=dict)
 
     def all(self, rows: Iterable[ListRow]) -> list[JudgedRow]:
-        """Give each row its fate."""
+        """Return each row with its outcome."""
         in_order = sorted(rows, key=lambda row: (row.at, row.entity, row.record_id))
         for row in in_order:
             stored = self.evidence.stored(row.ref)
@@ -220,7 +220,7 @@ class RowJudge:
     def _judged(self, row: ListRow, known: KnownRecord) -> JudgedRow:
         if known.lookup is not None and known.has_failed:
             reason = known.lookup.reason
-            self._report(row, FindingKind.UNREADABLE, f"The look-up of it failed: {reason}")
+            self._report(row, FindingKind.UNREADABLE, f"Its lookup failed: {reason}")
         stored = known.stored
         if stored is None or self._was_gone(stored.gone_at):
             return self._unread(row, known)
@@ -271,7 +271,7 @@ class RowJudge:
         self.findings.append(finding(self.evidence, kind, row, detail=detail))
 
     def _event(self, row: ListRow, stored: StoredRecord) -> tuple[LedgerEvent | None, bool]:
-        """Return the event that a row led to, and whether it only repeats what was before."""
+        """Return the event that a row led to, and whether the row repeats an earlier one."""
         record, events = stored.record, self.evidence.events
         if isinstance(record, CompletedLesson):
             key = lesson_completed_key(record.course_member_id, record.lesson_id)
@@ -298,7 +298,7 @@ class RowJudge:
         return self._firsts.get(key, row.record_id) != row.record_id
 
     def _is_none(self, stored: StoredRecord) -> str | None:
-        """Return why, by the rules, no event had to come of a record; None: one had to."""
+        """Return why a record makes no event; None if it should have made one."""
         record = stored.record
         if isinstance(record, CourseMember):
             return Reason.BLOCKED if record.blocked else None

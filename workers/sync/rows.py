@@ -67,8 +67,8 @@ def request_lookups(
     origin: Origin,
 ) -> None:
     """Request lookups of these records, as a notification would."""
-    said = [Notification(entity, record_id) for record_id in record_ids]
-    store_notifications(connection, said, origin, sync.clock.now())
+    notifications = [Notification(entity, record_id) for record_id in record_ids]
+    store_notifications(connection, notifications, origin, sync.clock.now())
 
 
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()

@@ -1,4 +1,4 @@
-"""How what we know of a webhook changes when it is seen, falls silent, or is backfilled."""
+"""Updates of a known webhook when it is listed, stops calling, or is backfilled. Pure."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -10,17 +10,18 @@ from schemas.errors import CoursebellError
 from schemas.events import is_within
 from schemas.records import WebHook
 from workers.source.answers import short
-from workers.source.webhooks import entities_of
+from workers.source.webhooks import MANY_FAILURES, entities_of
 from workers.sync.backfill import BackfillUnfinished
 
 # Clocks differ, and a list may show a change only a moment later.
 MARGIN = timedelta(minutes=5)
-SHOWN_FOR = timedelta(days=7)  # a webhook that was deleted or moved; after that it was meant
-MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract, 5.4)
+SHOWN_FOR = timedelta(
+    days=7
+)  # a webhook that was deleted or moved; after that it counts as intended
 A_DAY = timedelta(days=1)
 
 # Requests what changed between two moments; returns how many records that are. Raises
-# `BaselineUnfinished` or `BackfillUnfinished`, as `workers.sync.backfill.missed_in` does.
+# `BaselineUnfinished` or `BackfillUnfinished`, as `workers.sync.backfill.backfill_gap` does.
 Backfill = Callable[[datetime, datetime, tuple[Entity, ...]], int]
 
 

@@ -38,6 +38,7 @@ from workers.source.answers import origin, short
 from workers.source.client import Source
 from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
+    MANY_FAILURES,
     ListedWebhooks,
     Switched,
     SwitchOutcome,
@@ -52,7 +53,6 @@ from workers.sync.backfill import BaselineUnfinished
 from workers.sync.poll import reason_of
 from workers.sync.webhook_state import (
     A_DAY,
-    MANY_FAILURES,
     MARGIN,
     Backfill,
     Report,
