@@ -54,10 +54,16 @@ def postgres_url() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_url: str) -> Iterator[Databases]:
+    """Make and drop databases on that server."""
+    with Databases(postgres_url) as found:
+        yield found
+
+
 @pytest.fixture
-def postgres_database_url(postgres_url: str) -> Iterator[str]:
+def postgres_database_url(databases: Databases) -> Iterator[str]:
     """Lead to an empty database that this test has for itself."""
-    databases = Databases(postgres_url)
     name, url = databases.create()
     yield url
     databases.drop(name)

@@ -27,16 +27,15 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield sqlite_copy(tmp_path / "ledger.db")
         return
-    databases = Databases(request.getfixturevalue("postgres_url"))
+    databases: Databases = request.getfixturevalue("databases")
     name, url = databases.create(request.getfixturevalue("postgres_template"))
     yield url
     databases.drop(name)
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_url: str) -> Iterator[str]:
+def postgres_template(databases: Databases) -> Iterator[str]:
     """Name a migrated database that others are copies of."""
-    databases = Databases(postgres_url)
     name, url = databases.create()
     migrated(url)
     yield name

@@ -103,7 +103,7 @@ def lived(
         if request.param == "sqlite":
             url = f"sqlite:///{tmp_path_factory.mktemp('week') / 'ledger.db'}"
         else:
-            databases = Databases(request.getfixturevalue("postgres_url"))
+            databases: Databases = request.getfixturevalue("databases")
             name, url = databases.create()
             stack.callback(databases.drop, name)
         engine = open_engine(url)

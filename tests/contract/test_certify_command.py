@@ -16,13 +16,13 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, writing
 from ledger.intake import Origin, store_notifications
-from ledger.migrate import migrate
 from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.notification import Notification
 from service.cli.main import commands, main
 from tests.contract.source_rig import HandClock
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.context import make_context, read_shared_config
 from workers.deliver.claim import perform_batch
 from workers.environment import load
@@ -56,8 +56,7 @@ def environment(
     }
     for name, text in settings.items():
         monkeypatch.setenv(name, text)
-    engine = open_engine(settings["COURSEBELL_DATABASE_URL"])
-    migrate(engine)
+    engine = open_engine(sqlite_copy(tmp_path / "ledger.db"))
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30), SYSTEM_CLOCK.new_id())
     engine.dispose()

@@ -84,6 +84,7 @@ class Server:
 
     def close(self) -> None:
         self.databases.drop(self.name)
+        self.databases.close()
         for role in self._roles:
             self.run("DROP ROLE {role}", role=role)
 

@@ -11,10 +11,9 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from ledger.engine import open_engine
-from ledger.migrate import migrate
 from service.cli.main import commands, main
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.context import make_context, read_shared_config
 from workers.environment import load
 from workers.lookup.claim import drain_batch
@@ -44,9 +43,7 @@ def environment(
     }
     for name, text in settings.items():
         monkeypatch.setenv(name, text)
-    engine = open_engine(settings["COURSEBELL_DATABASE_URL"])
-    migrate(engine)
-    engine.dispose()
+    sqlite_copy(tmp_path / "ledger.db")
     return settings
 
 

@@ -36,10 +36,22 @@ def address(url: str) -> str:
 
 
 class Databases:
-    """Makes and drops databases on the server that a URL leads to."""
+    """Makes and drops databases on the server that a URL leads to, over one connection."""
 
     def __init__(self, server_url: str) -> None:
         self._url = server_url
+        self._connection: psycopg.Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        if self._connection is not None:
+            self._connection.close()
 
     def create(self, template: str = "template1") -> tuple[str, str]:
         """Make a database like the template, else an empty one; return its name and its URL."""
@@ -53,8 +65,9 @@ class Databases:
         self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _run(self, statement: sql.Composed) -> None:
-        with psycopg.connect(address(self._url), autocommit=True) as connection:
-            connection.execute(statement)
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(address(self._url), autocommit=True)
+        self._connection.execute(statement)
 
 
 class PostgresServer:
