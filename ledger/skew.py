@@ -1,7 +1,7 @@
 """Finds and corrects times that a clock left in the future.
 
 Once a clock that was ahead is corrected, the ledger has times in the future. Nothing waits for
-them: a lease that ends later than one taken now would is expired, a heartbeat from the future is
+them: a lease longer than any taken now is expired, a heartbeat from the future is
 ignored, and a wait longer than the longest possible one ends.
 """
 

@@ -1,8 +1,6 @@
-"""Planned actions, their states and outcomes.
+"""Planned actions, and the states and outcomes of lookups and actions.
 
-The states of a look-up and of an action. Every arrow is one compare-and-set in the ledger.
-
-What the engine decides: a planned action, and how an attempt at one ended.
+Every change of a state is one compare-and-set in the ledger.
 """
 
 from dataclasses import dataclass
@@ -14,36 +12,36 @@ from schemas.reasons import Reason
 
 
 class LookupState(StrEnum):
-    """Where the need to read one record stands."""
+    """The state of a lookup."""
 
-    DUE = "due"  # somebody should read it, as soon as its due time comes
+    DUE = "due"  # to be read once its due time has come
     LEASED = "leased"  # a worker is reading it; after the lease it is due again
-    DONE = "done"  # read, compared and decided; a new notification makes it due again
+    DONE = "done"  # read and decided on; a new notification makes it due again
     WAITING = "waiting"  # the source was down or busy; due again at its due time
-    FAILED = "failed"  # reading again cannot help until a person or a new notification comes
+    FAILED = "failed"  # not retried until a person or a new notification makes it due
 
 
 class ActionState(StrEnum):
-    """Where one planned effect stands."""
+    """The state of an action."""
 
-    PLANNED = "planned"  # decided, and nobody has looked at it since
+    PLANNED = "planned"  # decided, not yet attempted
     PERFORMING = "performing"  # committed before the hand-over begins
-    DONE = "done"  # the other side took it; its receipt is kept
-    SKIPPED = "skipped"  # on purpose not done; the reason says why
+    DONE = "done"  # the receiving server accepted it; its receipt is stored
+    SKIPPED = "skipped"  # deliberately not done; the reason says why
     WAITING = "waiting"  # has a later due time; the reason says what for
     HELD = "held"  # waits for a person; the reason says what for
     FAILED = "failed"  # cannot be done; the reason says why
-    UNKNOWN = "unknown"  # cut off during the hand-over; never repeated by itself
+    UNKNOWN = "unknown"  # cut off during the hand-over; never retried automatically
 
 
-# Of these, what is due may be taken up.
+# Due actions in these states may be claimed.
 OPEN_ACTIONS = (ActionState.PLANNED, ActionState.WAITING)
 
 
 class Mode(StrEnum):
-    """Whether due actions leave the house."""
+    """Whether due actions are performed."""
 
-    OBSERVE = "observe"  # read, decide, write, keep
+    OBSERVE = "observe"  # decide, render and hold
     SENDING = "sending"  # perform
 
 
@@ -56,8 +54,8 @@ class Plan:
     """An effect to have, decided from one event by one rule.
 
     `gather_until` is set when more events of the same kind, person and course may join: it is the
-    latest time to wait for them. `asked`: a person asked for it. `held_for` is set when it is held
-    from the beginning.
+    latest time to wait for them. `asked`: a person requested it. `held_for` is set when it is held
+    from the start.
     """
 
     key: str
@@ -79,10 +77,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PersonNeeds:
-    """What a kind of action needs of the person it is about.
+    """What a kind of action requires of the person it is about.
 
-    `address`: a usable email address. `stream`: that they did not refuse the rule's stream of
-    messages, or agreed to it where it needs consent.
+    `address`: a usable email address. `stream`: no opt-out from the rule's stream, and consent
+    where it needs consent.
     """
 
     address: bool = False
@@ -114,30 +112,30 @@ class Outcome:
 
     @classmethod
     def done(cls, receipt: str) -> "Outcome":
-        """Build: the other side took it, and said this."""
+        """Return: accepted, with this receipt."""
         return cls(ActionState.DONE, detail=receipt)
 
     @classmethod
     def skipped(cls, reason: Reason, detail: str | None = None) -> "Outcome":
-        """Build: on purpose not done."""
+        """Return: deliberately not done."""
         return cls(ActionState.SKIPPED, reason, detail=detail)
 
     @classmethod
     def waiting(cls, until: datetime, reason: Reason, detail: str | None = None) -> "Outcome":
-        """Build: decided again at `until`."""
+        """Return: checked again at `until`."""
         return cls(ActionState.WAITING, reason, until, detail)
 
     @classmethod
     def held(cls, reason: Reason) -> "Outcome":
-        """Build: waits for a person."""
+        """Return: waits for a person."""
         return cls(ActionState.HELD, reason)
 
     @classmethod
     def failed(cls, reason: Reason, detail: str | None = None) -> "Outcome":
-        """Build: cannot be done."""
+        """Return: cannot be done."""
         return cls(ActionState.FAILED, reason, detail=detail)
 
     @classmethod
     def unknown(cls, detail: str | None = None) -> "Outcome":
-        """Build: cut off during the hand-over."""
+        """Return: cut off during the hand-over."""
         return cls(ActionState.UNKNOWN, Reason.HANDOVER_UNKNOWN, detail=detail)

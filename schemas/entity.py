@@ -1,8 +1,4 @@
-"""The entities of the source that are followed, and the words its records use.
-
-The source's kinds of record that we know, their names in all spellings, and where they live.
-
-The source's enumerations that we use, with their numbers (contract, sections 2.1 to 2.6).
+"""The source's kinds of record, with names and paths, and its enumerations (contract, 2.1 to 2.6).
 
 The actions of webhooks are in `schemas.records.answers`.
 """
@@ -44,10 +40,10 @@ PATHS: dict[Entity, str] = {
     Entity.WEB_HOOK: "sys/webhooks",
 }
 
-# Where one document says that a kind lies, against all others (contract, section 2.6).
+# An alternative path that one document gives (contract, section 2.6).
 OTHER_PATHS: dict[Entity, str] = {Entity.COWORKER: "sys/coworkers"}
 
-# The kinds whose change is news; the others are only read.
+# The kinds whose changes lead to events; the others are only read.
 FOLLOWED = (Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON)
 
 
@@ -75,7 +71,7 @@ class References:
         return cls(*(getattr(holder, name, None) for name in cls.__slots__))
 
     def contradict(self, others: "References") -> bool:
-        """Say whether both know what they refer to, and it is not the same."""
+        """Return whether both have a value for some field, and the values differ."""
         pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 

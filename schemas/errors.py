@@ -1,8 +1,7 @@
-"""One tree of errors, cut by what to do next: reject, try later, give up, or do not start.
+"""The tree of errors, by what to do next: reject, retry later, give up, or do not start.
 
-Foreign exceptions are translated into these where they enter. Things that are no
-errors (a record that is gone, a person who opted out) are outcomes with a reason:
-see `schemas.reasons`.
+Foreign exceptions are translated into these where they enter. A record that is gone or a person who
+opted out is not an error but an outcome with a reason (`schemas.reasons`).
 """
 
 from collections.abc import Mapping
@@ -14,30 +13,30 @@ FieldErrors = Mapping[Any, Any]  # marshmallow's nested errors, by field name
 
 
 def frames_of(error: BaseException) -> str:
-    """Return an error's kind and where it went through, for a log: places, never values."""
+    """Return an error's type and its stack frames for a log, without values."""
     places = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        room = "/".join(code.co_filename.split("/")[-2:])
-        places.append(f"{room}:{trace.tb_lineno} {code.co_name}")
+        module = "/".join(code.co_filename.split("/")[-2:])
+        places.append(f"{module}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
     return " < ".join([type(error).__name__, *reversed(places[-6:])])
 
 
 class CoursebellError(Exception):
-    """Anything we raise on purpose."""
+    """Base class of all errors of this project."""
 
 
 class Rejected(CoursebellError):
-    """A request cannot be accepted, and the answer says why. `refusal` is what is counted."""
+    """A request cannot be accepted; the response says why. `refusal` is the reason to count."""
 
     http_status = 400
     refusal: Refusal | None = None
 
 
 class BadSignature(Rejected):
-    """The delivery is not proven to come from who it says. The only error a verifier raises."""
+    """The sender of a delivery is not authenticated. The only error a verifier raises."""
 
     http_status = 401
 
@@ -47,7 +46,7 @@ class BadSignature(Rejected):
 
 
 class UnknownRoute(Rejected):
-    """A delivery was posted to an address that is no hook route."""
+    """A delivery was posted to an address that is not a hook route."""
 
     http_status = 404
     refusal = Refusal.UNKNOWN_ROUTE
@@ -68,7 +67,7 @@ class TooSlow(Rejected):
 
 
 class Overloaded(Rejected):
-    """Too much arrives at once, or the server stops (`is_stop`); the sender may try again."""
+    """Too many requests at once, or the server is stopping (`is_stop`); the sender may retry."""
 
     http_status = 503
 
@@ -78,7 +77,7 @@ class Overloaded(Rejected):
 
 
 class Unreadable(Rejected):
-    """The delivery is authentic and cannot be understood; carries the errors by field."""
+    """The delivery is authentic but cannot be parsed; carries the errors by field."""
 
     def __init__(self, message: str, fields: FieldErrors | None = None) -> None:
         super().__init__(message)
@@ -86,7 +85,7 @@ class Unreadable(Rejected):
 
 
 class Transient(CoursebellError):
-    """Trying later may help. `retry_after_s` is the other side's wish in seconds, if any."""
+    """A later retry may help. `retry_after_s` is the server's request in seconds, if any."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -94,7 +93,7 @@ class Transient(CoursebellError):
 
 
 class SourceError(CoursebellError):
-    """The source gave nothing usable about what was asked; the subclass says what to do next."""
+    """The source gave no usable answer; the subclass says what to do next."""
 
 
 class SourceUnavailable(SourceError, Transient):
@@ -102,7 +101,7 @@ class SourceUnavailable(SourceError, Transient):
 
 
 class RecordStuck(SourceUnavailable):
-    """The source lists this one record and fails to show it; others it may well show."""
+    """The source lists this record but fails to return it; other records may work."""
 
 
 class SourceThrottled(SourceError, Transient):
@@ -110,11 +109,11 @@ class SourceThrottled(SourceError, Transient):
 
 
 class NotThereYet(SourceError, Transient):
-    """The source mentioned a record that it does not show yet; seconds later it may."""
+    """The source announced a record that it does not return yet; it may seconds later."""
 
 
 class DeliveryUnavailable(Transient):
-    """The other side of an action said "later", or could not be reached. Nothing was done."""
+    """The receiving server said "later" or could not be reached. Nothing was delivered."""
 
 
 class ChannelUnavailable(DeliveryUnavailable):
@@ -131,10 +130,10 @@ class ChannelUnavailable(DeliveryUnavailable):
 
 
 class LedgerUnavailable(Transient):
-    """The ledger cannot be used now; nothing was kept, and nothing may be acknowledged.
+    """The ledger cannot be used now; nothing was stored, and nothing may be acknowledged.
 
-    `next_step` tells an operator what to do. With `needs_person` no waiting helps. `is_undone`: the
-    database undid the transaction because of another one, and it may be repeated at once.
+    `next_step` tells an operator what to do. With `needs_person`, waiting does not help.
+    `is_undone`: the database rolled the transaction back, and it may be repeated at once.
     """
 
     http_status = 503
@@ -154,15 +153,15 @@ class LedgerUnavailable(Transient):
 
 
 class Permanent(CoursebellError):
-    """Asking again cannot help; a person has to look."""
+    """A retry cannot help; a person must act."""
 
 
 class SourceRefused(SourceError, Permanent):
-    """The source understood us and said no (sign-in, rights, a redirect)."""
+    """The source refused the request (sign-in, rights, a redirect)."""
 
 
 class SignInRefused(SourceRefused):
-    """The source does not take our sign-in, or there is none. Nothing at all can be read."""
+    """The source refuses our sign-in, or there is none. Nothing can be read."""
 
 
 class RecordUnreadable(SourceError, Permanent):
@@ -178,7 +177,7 @@ class BackupUnusable(Permanent):
 
 
 class DeliveryRefused(Permanent):
-    """An action cannot be delivered, now or later; `detail` is the other side's answer, if any.
+    """An action cannot be delivered, now or later; `detail` is the server's answer, if any.
 
     `reason` is what is recorded; None stands for the usual reason of the action's kind.
     """
@@ -190,7 +189,7 @@ class DeliveryRefused(Permanent):
 
 
 class RecipientUnusable(DeliveryRefused):
-    """The person cannot be reached in this way, so the action is skipped for `reason`."""
+    """The person cannot be reached by this kind of action, so it is skipped for `reason`."""
 
     def __init__(self, message: str, *, reason: Reason) -> None:
         super().__init__(message, reason=reason)
@@ -215,7 +214,7 @@ class ConfigurationError(CoursebellError):
 
 
 class LedgerNotReady(ConfigurationError):
-    """The ledger's tables are missing or of an older version; `coursebell migrate` makes them."""
+    """The ledger's tables are missing or of an older version; run `coursebell migrate`."""
 
     def __init__(self, mistake: str) -> None:
         super().__init__([mistake])

@@ -1,8 +1,8 @@
-"""How far clocks may differ, and what that means for a time that should be past.
+"""Events with their permanent keys, and how far clocks may differ.
 
 Several hosts need clocks that agree. `TOLERANCE` is how far apart they may be before one host
-takes a live lease of another for a leftover of a clock that was ahead. Rows in a lease, which ends
-by a token anyway, are never performed twice.
+treats a live lease of another as left over from a clock that was ahead. Even then nothing is
+performed twice, as a lease is settled by its token.
 """
 
 from dataclasses import dataclass, field, replace
@@ -36,13 +36,13 @@ class EventKind(StrEnum):
     LESSON_REOPENED = "lesson_reopened"
 
 
-# What leaves no record behind to write about; rules cannot name these.
+# Events whose record no longer exists; rules cannot name these.
 ABOUT_GONE = frozenset({EventKind.UNENROLLED, EventKind.LESSON_REOPENED})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `key` is the same whenever it is seen again, by whatever way.
+    """One thing that happened. `key` is the same however and however often it is found.
 
     `happened_at` is the source's time of it, aware UTC; a delete has none, so there it is when it
     was found. The ledger keeps no time later than when it was found: see `not_ahead`. `record` is

@@ -1,11 +1,6 @@
-"""Closed lists of reasons: why a lookup or action ended as it did, why a request was refused.
+"""Closed lists of reasons: why something was not done (yet), and why a request was refused.
 
-The closed list of reasons: why something was not done, or not yet, in words for an operator.
-
-One enum for the engine, the pages, the command line and the metrics. A reason that is not here
-cannot be stored.
-
-Why a delivery was refused: the closed list, with what each means and what to do about it.
+One enum for workers, pages, commands and metrics. A reason that is not here cannot be stored.
 
 Nexudus switches a webhook off after ten answers in a row that are not 2xx (contract, section 5.4),
 so every refusal that may concern its own deliveries is counted and shown to the operator.
@@ -16,7 +11,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """A reason word. Its sentence and who can act on it are in `EXPLANATIONS`."""
+    """A reason code. Its sentence and who can act on it are in `EXPLANATIONS`."""
 
     GATHERING = "gathering"
     QUIET_HOURS = "quiet-hours"
@@ -83,8 +78,8 @@ class Explanation:
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GATHERING: Explanation("Waiting for more lessons of the same sitting", "nobody"),
     Reason.QUIET_HOURS: Explanation("It is night where they are", "nobody"),
-    Reason.CAP_DAY: Explanation("They had enough emails for one day", "nobody"),
-    Reason.CAP_WEEK: Explanation("They had enough emails for seven days", "nobody"),
+    Reason.CAP_DAY: Explanation("They reached the limit of emails for one day", "nobody"),
+    Reason.CAP_WEEK: Explanation("They reached the limit of emails for seven days", "nobody"),
     Reason.PAUSED: Explanation("Sending is paused", "operator"),
     Reason.FLOOD_GUARD: Explanation(
         "Many emails at once look like an import; check before they go", "operator"
@@ -209,11 +204,11 @@ HOOK_REFUSALS = frozenset(
     }
 )
 RELAY_REFUSALS = frozenset({Refusal.NO_TOKEN, Refusal.MISSING_TOKEN, Refusal.WRONG_TOKEN})
-# Refusals of a request that has not shown who sent it.
+# Refusals of requests whose sender is not authenticated.
 UNAUTHENTICATED = HOOK_REFUSALS | RELAY_REFUSALS | {Refusal.UNKNOWN_ROUTE}
 
-# Strangers seldom show a signature or a token at all, so these are likely our own webhooks or relay
-# with another secret.
+# Strangers rarely send a signature or a token at all, so these are probably our own webhooks or
+# relay with another secret.
 LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
 
 
