@@ -271,8 +271,8 @@ def _ledger_parts(
         return {"ledger": ledger}
     with reading(engine) as connection:
         outages = source_outages(connection)
-        beats = last_heartbeats(connection, now)
-        ahead = {beat.kind for beat in heartbeats_ahead(connection, now)}
+        heartbeats = last_heartbeats(connection, now)
+        ahead = {heartbeat.kind for heartbeat in heartbeats_ahead(connection, now)}
         lookup_at = next_lookup_at(connection, now, lease_s=settings.lease_s)
         action_at = next_action_at(connection, now, lease_s=settings.lease_s)
         check = check_part(connection, settings, now, with_errors=with_errors)
@@ -288,7 +288,7 @@ def _ledger_parts(
     }
     for kind in ("worker", "clock"):
         is_ahead = kind in ahead
-        parts[kind] = _liveness(kind, beats.get(kind), now, started_at, is_ahead=is_ahead)
+        parts[kind] = _liveness(kind, heartbeats.get(kind), now, started_at, is_ahead=is_ahead)
     for name, due_at in (("lookups", lookup_at), ("actions", action_at)):
         late = due_at is not None and now - due_at > LATE_AFTER
         parts[name] = f"the oldest was due at {due_at:%Y-%m-%d %H:%M} UTC" if late else "ok"

@@ -1,4 +1,4 @@
-"""`backfill`: ask Nexudus now, about a window of time or about one person."""
+"""`coursebell backfill`: asks Nexudus now about a window of time or one person."""
 
 import logging
 from collections import Counter
@@ -20,11 +20,11 @@ from schemas.entity import Entity
 from service.cli.common import (
     Moment,
     as_json,
-    checking_now,
     command_clock,
     is_confirmed,
     local,
     needs_confirmation,
+    open_sync,
     print_json,
     printable,
     reporting_outages,
@@ -34,10 +34,9 @@ from service.cli.common import (
     who_decides,
     with_own_broker,
 )
-from service.cli.fates import number_of, outcome_text, part_of
+from service.cli.outcomes import number_of, outcome_text, part_of
 from service.cli.people import (
     NOBODY_KNOWN,
-    PersonMatch,
     coworker_id_in,
     matching_people,
     print_candidates,
@@ -57,16 +56,16 @@ from workers.sync.listing import FoundRow, SearchResult
 from workers.sync.rows import SyncContext
 
 NOBODY = 1
-_PATIENCE_S = 600.0  # for its turn among the workers; somebody waits in front of a screen
-_MOST_LINES = 40  # of people and days; of more, the number
+_PATIENCE_S = 600.0  # to wait for its share of the request limits
+_MOST_LINES = 40  # of people and days; the rest is counted
 _HOUR_S, _HOURS_TO_DAYS, _DAYS_TO_YEARS = 3600, 48, 730
 
 _HOW_TO_SEND = (
-    "To send them: the same with --send, which also finds what happened before sending began; or "
-    "coursebell release, with IDs. To drop them: coursebell skip"
+    "To send them: run this again with --send, which also covers what happened before sending "
+    "began; or coursebell release, with IDs. To drop them: coursebell skip, with IDs"
 )
 _IN_OBSERVE = (
-    "The mode is observe, so nothing leaves. After `coursebell mode sending`: coursebell release, "
+    "The mode is observe, so nothing is sent. After `coursebell mode sending`: coursebell release, "
     "with IDs or --reason imported"
 )
 
@@ -77,8 +76,8 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What was typed."""
+class _Request:
+    """The options of the command."""
 
     since: datetime | None
     until: datetime | None
@@ -90,13 +89,13 @@ class _Wish:
     as_json: bool
 
     @property
-    def is_asked_about(self) -> bool:
-        """Say whether a person has to agree before anything goes."""
+    def needs_answer(self) -> bool:
+        """Return whether the operator has to confirm before anything is sent."""
         return self.send and not self.yes and not self.dry_run
 
     @property
     def command(self) -> str:
-        """How this is typed where nobody can be asked."""
+        """The command that does the same without asking."""
         until = "" if self.until is None else f" --until {self.until:%Y-%m-%dT%H:%MZ}"
         since = "" if self.since is None else f" --since {self.since:%Y-%m-%dT%H:%MZ}{until}"
         who = "" if self.who is None else f" --person {self.who}"
@@ -104,129 +103,129 @@ class _Wish:
 
 
 @click.command()
-@click.option("--since", type=Moment(), help="From when on, as 2d, 6h or 2026-03-01.")
-@click.option("--until", type=Moment(), help="Until when; without it, until now.")
+@click.option("--since", type=Moment(), help="Start of the window, as 2d, 6h or 2026-03-01.")
+@click.option("--until", type=Moment(), help="End of the window; without it, now.")
 @click.option(
     "--person",
     "who",
     metavar="EMAIL_OR_ID_OR_NAME",
-    help="One person, whatever we know of them; a part of name or address will do.",
+    help="One person, also one not known here yet; part of a name or address works.",
 )
 @click.option(
     "--send",
     is_flag=True,
-    help="Send the emails after listing them and asking, also about what was there before.",
+    help="List the emails, ask, and send them; also about records of the baseline.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation; for --send.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be read, and read nothing.")
+@click.option("--dry-run", is_flag=True, help="Only list the records that would be read.")
 @as_json
 @show_addresses
 def backfill(**options: Any) -> None:  # noqa: ANN401 - the options, as click hands them over
-    """Ask Nexudus now about a window of time, or about one person.
+    """Ask Nexudus now about a window of time or one person.
 
-    What is found there and was not known here is read and decided on. Emails about it are held and
-    listed: who gets them, about what, and how old it is. None goes without --send.
+    Records that are not known here are read and decided. Emails about them are held and listed: to
+    whom, about what, and how long ago it happened. None is sent without --send.
     """
-    wish = _Wish(**options)
-    _refuse_what_makes_no_sense(wish)
-    if wish.is_asked_about:
-        needs_confirmation(wish.command)
-    # What the source client logs would stand between the lines for people.
+    request = _Request(**options)
+    _check_options(request)
+    if request.needs_answer:
+        needs_confirmation(request.command)
+    # Log lines of the source client would mix with the lines printed for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
     setup = make_send_setup(settings)
-    with checking_now(settings) as sync:
-        found, about = _found(sync, wish)
+    with open_sync(settings) as sync:
+        found, person = _found(sync, request)
         zone = ZoneInfo(settings.zone)
-        _say([*([] if about is None else [about.line]), *_lines(found, wish, zone)], wish)
+        _print([*([] if person is None else [person.line]), *_lines(found, request, zone)], request)
         reviewed, released = None, list[int]()
-        if not wish.dry_run:
+        if not request.dry_run:
             lookup_context = make_lookup_context(settings, sync, setup.rules)
             states = read_found(lookup_context, found, command_clock().monotonic() + _PATIENCE_S)
             now = sync.clock.now()
             reviewed = review(sync.engine, setup, found, states, now)
-            _say(review_lines(reviewed, now, whole=wish.show_addresses), wish)
-            released = _decided(sync.engine, reviewed, wish)
-    if wish.as_json:
-        print_json(_as_plain(found, about, wish) | _review_plain(reviewed, released, wish))
+            _print(review_lines(reviewed, now, whole=request.show_addresses), request)
+            released = _release(sync.engine, reviewed, request)
+    if request.as_json:
+        print_json(_as_plain(found, person, request) | _review_plain(reviewed, released, request))
 
 
-def _found(sync: SyncContext, wish: _Wish) -> tuple[SearchResult, "_About | None"]:
+def _found(sync: SyncContext, request: _Request) -> tuple[SearchResult, "_Person | None"]:
     with reporting_outages("Nexudus could not be asked"):
-        if wish.who is None:
-            return _window(sync, wish), None
-        about = _one_meant(sync, wish.who, whole=wish.show_addresses)
+        if request.who is None:
+            return _window(sync, request), None
+        person = _one_person(sync, request.who, whole=request.show_addresses)
         return backfill_person(
             sync,
-            about.coworker_id,
-            origins=_origins(wish),
-            dry_run=wish.dry_run,
+            person.coworker_id,
+            origins=_origins(request),
+            dry_run=request.dry_run,
             for_s=_PATIENCE_S,
-        ), about
+        ), person
 
 
-def _origins(wish: _Wish) -> Sequence[Origin]:
-    return REVIEWED_WITH_OLD if wish.send else REVIEWED
+def _origins(request: _Request) -> Sequence[Origin]:
+    return REVIEWED_WITH_OLD if request.send else REVIEWED
 
 
-def _say(lines: Iterable[str], wish: _Wish) -> None:
-    """Print lines for people; beside JSON only those that a person is asked about."""
-    if not wish.as_json or wish.is_asked_about:
+def _print(lines: Iterable[str], request: _Request) -> None:
+    """Print lines for people; with --json on standard error, and only before a question."""
+    if not request.as_json or request.needs_answer:
         for line in lines:
-            click.echo(printable(line), err=wish.as_json)
+            click.echo(printable(line), err=request.as_json)
 
 
-def _decided(engine: Engine, reviewed: Review, wish: _Wish) -> list[int]:
-    """Release the listed emails if that is wished and agreed to; return their ids."""
+def _release(engine: Engine, reviewed: Review, request: _Request) -> list[int]:
+    """Release the listed emails if requested and confirmed; return their ids."""
     if not reviewed.expected:
         return []
     with reading(engine) as connection:
         mode = sending_of(connection).mode
     if mode is not Mode.SENDING:
-        _say([_IN_OBSERVE], wish)
+        _print([_IN_OBSERVE], request)
         return []
-    if not wish.send:
-        _say([_HOW_TO_SEND], wish)
+    if not request.send:
+        _print([_HOW_TO_SEND], request)
         return []
-    going = [one for one in reviewed.expected if one.is_sent]
-    if not going:
-        _say(["None of these would be sent. To drop them: coursebell skip, with IDs"], wish)
+    to_send = [one for one in reviewed.expected if one.is_sent]
+    if not to_send:
+        _print(["None of these would be sent. To drop them: coursebell skip, with IDs"], request)
         return []
-    if not wish.yes and not is_confirmed(f"Send {number_of(going)}?"):
-        _say(["Nothing was sent. They stay held: coursebell held --reason imported"], wish)
+    if not request.yes and not is_confirmed(f"Send {number_of(to_send)}?"):
+        _print(["Nothing was sent. They stay held: coursebell held --reason imported"], request)
         return []
     with writing(engine) as connection:
-        ids = [one.action.action_id for one in going]
+        ids = [one.action.action_id for one in to_send]
         released = release_held(connection, ids, who_decides(), command_clock().now())
-    _say([f"{len(released)} released. `coursebell tail` shows them go."], wish)
+    _print([f"{len(released)} released. To watch them being sent: coursebell tail"], request)
     return released
 
 
-def _refuse_what_makes_no_sense(wish: _Wish) -> None:
-    if (wish.since is None) == (wish.who is None):
+def _check_options(request: _Request) -> None:
+    if (request.since is None) == (request.who is None):
         raise click.UsageError("Give either --since, as in --since 2d, or --person.")
-    if wish.who is not None and wish.until is not None:
-        raise click.UsageError("--until belongs to --since; a person is asked about as a whole.")
-    if wish.since is not None and wish.since >= (wish.until or command_clock().now()):
+    if request.who is not None and request.until is not None:
+        raise click.UsageError("--until needs --since; --person covers all records of the person.")
+    if request.since is not None and request.since >= (request.until or command_clock().now()):
         raise click.UsageError("The window ends before it begins.")
 
 
-def _window(sync: SyncContext, wish: _Wish) -> SearchResult:
-    until = wish.until or sync.clock.now()
+def _window(sync: SyncContext, request: _Request) -> SearchResult:
+    until = request.until or sync.clock.now()
     return backfill_window(
         sync,
-        wish.since or until,
+        request.since or until,
         until,
-        origins=_origins(wish),
-        dry_run=wish.dry_run,
+        origins=_origins(request),
+        dry_run=request.dry_run,
         urgency=Urgency.PERSON,
         for_s=_PATIENCE_S,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
-    """The one person who is meant; `name` is None for an Id that we never heard of."""
+class _Person:
+    """The chosen person; `name` is None for an Id that is not known here."""
 
     coworker_id: int
     name: str | None
@@ -238,14 +237,16 @@ class _About:
         return f"{name}  {self.email}" if self.email else name
 
 
-def _one_meant(sync: SyncContext, who: str, *, whole: bool) -> _About:
+def _one_person(sync: SyncContext, who: str, *, whole: bool) -> _Person:
     with reading(sync.engine) as connection:
         found = matching_people(connection, who)
     if len(found) == 1:
-        return _about(found[0], whole=whole)
+        [one] = found
+        email = one.email if whole else shortened(one.email)
+        return _Person(one.coworker_id, one.full_name, email)
     coworker_id = coworker_id_in(who)
     if not found and coworker_id is not None:
-        return _About(coworker_id, None, None)
+        return _Person(coworker_id, None, None)
     if found:
         print_candidates(found, whole=whole)
     else:
@@ -254,45 +255,42 @@ def _one_meant(sync: SyncContext, who: str, *, whole: bool) -> _About:
     raise SystemExit(NOBODY)
 
 
-def _about(one: PersonMatch, *, whole: bool) -> _About:
-    return _About(one.coworker_id, one.full_name, one.email if whole else shortened(one.email))
-
-
-def _as_plain(found: SearchResult, about: _About | None, wish: _Wish) -> dict[str, object]:
+def _as_plain(found: SearchResult, person: _Person | None, request: _Request) -> dict[str, object]:
     return {
-        "dry_run": wish.dry_run,
-        "person": None if about is None else asdict(about),
+        "dry_run": request.dry_run,
+        "person": None if person is None else asdict(person),
         "looked_at": found.compared,
         "news": found.news,
         "rows": [asdict(row) for row in found.rows],
     }
 
 
-def _lines(found: SearchResult, wish: _Wish, zone: ZoneInfo) -> list[str]:
+def _lines(found: SearchResult, request: _Request, zone: ZoneInfo) -> list[str]:
     number = sum(found.news.values())
     if not number:
-        if wish.who is not None:
-            return ["Nexudus has no enrolment of them."]
+        if request.who is not None:
+            return ["Nexudus has no enrolment of this person."]
         of = sum(found.compared.values())
-        return [f"Nothing there that we did not know of; {_many(of, 'record', 'records')} seen."]
-    unknown = "" if wish.who is not None else " that we did not know of"
-    said = "Would ask" if wish.dry_run else "Asked"
-    lines = [f"{said} about {_counted(found.news)}{unknown}.", *_by_day(found, zone)]
-    if wish.dry_run:
-        return [*lines, "Nothing was written. Without --dry-run they are read and decided on."]
+        return [f"All {_many(of, 'record', 'records')} of the window are known here already."]
+    unknown = "" if request.who is not None else " not known here"
+    found_line = f"Found {_counted(found.news)}{unknown}."
+    lines = [found_line, *_by_day(found, zone)]
+    if request.dry_run:
+        return [*lines, "Nothing was changed. Without --dry-run they are read and decided."]
     return [*lines, "Reading them."]
 
 
 def review_lines(reviewed: Review, now: datetime, *, whole: bool) -> Iterator[str]:
-    """Return what is held, a line for each email: who, about what, how old, what releasing does."""
+    """Yield a line for each held email: when, to whom, its subject, and what a release would do."""
     if reviewed.unread:
         records = _many(reviewed.unread, "record is", "records are")
         yield (
-            f"{records} not read yet; workers will read them, and emails about them are held: "
-            "coursebell held --reason imported"
+            f"{records} not read yet. Workers will read them and hold emails about them; to list "
+            "those later: coursebell held --reason imported"
         )
     if reviewed.failed:
-        yield f"{_many(reviewed.failed, 'record', 'records')} cannot be read: coursebell status"
+        records = _many(reviewed.failed, "record", "records")
+        yield f"{records} cannot be read. To see why: coursebell status"
     if not reviewed.expected:
         yield "No email is held about this. `coursebell why EMAIL` shows what happened to a person."
         return
@@ -319,7 +317,9 @@ def _age(age: timedelta) -> str:
     return f"{days // 365} years ago"
 
 
-def _review_plain(reviewed: Review | None, released: list[int], wish: _Wish) -> dict[str, object]:
+def _review_plain(
+    reviewed: Review | None, released: list[int], request: _Request
+) -> dict[str, object]:
     if reviewed is None:
         return {}
     now = command_clock().now()
@@ -331,7 +331,7 @@ def _review_plain(reviewed: Review | None, released: list[int], wish: _Wish) -> 
                 "action_id": one.action.action_id,
                 "coworker_id": one.action.coworker_id,
                 "person": one.person,
-                "email": one.recipient if wish.show_addresses else shortened(one.recipient),
+                "email": one.recipient if request.show_addresses else shortened(one.recipient),
                 "subject": one.title,
                 "rule": one.action.rule,
                 "happened_at": one.action.happened_at,
@@ -349,13 +349,13 @@ def _by_day(found: SearchResult, zone: ZoneInfo) -> list[str]:
     grouped: dict[tuple[str, str], Counter[Entity]] = {}
     for row in sorted(found.rows, key=_when):
         day = row.at.astimezone(zone).strftime("%Y-%m-%d")
-        grouped.setdefault((day, row.name or "somebody"), Counter())[row.entity] += 1
-    lines = [f"  {day}  {name}: {_counted(news)}" for (day, name), news in grouped.items()]
+        grouped.setdefault((day, row.name or "name not known"), Counter())[row.entity] += 1
+    lines = [f"  {day}  {name}: {_counted(counts)}" for (day, name), counts in grouped.items()]
     left_out = sum(found.news.values()) - len(found.rows)
     more = len(lines) - _MOST_LINES
     lines = lines[:_MOST_LINES]
     if more > 0 or left_out:
-        lines.append(f"  and more; --json has the first {len(found.rows)} one by one")
+        lines.append(f"  and more; --json lists the first {len(found.rows)}")
     return lines
 
 
@@ -363,10 +363,10 @@ def _when(row: FoundRow) -> tuple[datetime, int]:
     return row.at, row.record_id
 
 
-def _counted(news: Mapping[Entity, int]) -> str:
-    """Say how many of each kind."""
+def _counted(counts: Mapping[Entity, int]) -> str:
+    """Return how many there are of each kind, in words."""
     return " and ".join(
-        _many(news[entity], *_WORDS[entity]) for entity in _WORDS if news.get(entity)
+        _many(counts[entity], *_WORDS[entity]) for entity in _WORDS if counts.get(entity)
     )
 
 

@@ -1,9 +1,4 @@
-"""`coursebell backup` and `coursebell move`.
-
-`backup`: a copy of the whole ledger in one file, while everything runs.
-
-`move`: copies a SQLite ledger to PostgreSQL, where more than one machine can use it.
-"""
+"""`coursebell backup` copies the ledger to a file; `coursebell move` copies it to PostgreSQL."""
 
 import shlex
 from contextlib import suppress
@@ -41,9 +36,9 @@ FAILED = 1
 def backup(target: str, *, as_json: bool) -> None:
     """Copy the whole ledger into one file, while everything runs.
 
-    The secret key of the data folder is in it too, so keep it as private as the ledger. In a
-    folder the file is named after the time. It is a SQLite file also where the ledger is on
-    PostgreSQL. No file is ever overwritten.
+    The file includes the secret key of the data folder, so keep it as private as the ledger. In a
+    folder it is named after the time. It is a SQLite file even if the ledger is on PostgreSQL. An
+    existing file is never overwritten.
     """
     settings = settings_now()
     now = command_clock().now()
@@ -53,10 +48,10 @@ def backup(target: str, *, as_json: bool) -> None:
         try:
             made = make_backup(engine, file, key, now)
         except FileExistsError:
-            click.echo(f"{file} exists already, and was not overwritten.", err=True)
+            click.echo(f"{file} already exists and was not overwritten.", err=True)
             raise SystemExit(FAILED) from None
         except BackupUnusable as error:
-            click.echo(f"The copy of the ledger {error}, so the ledger may be too.", err=True)
+            click.echo(f"The copy of the ledger {error}. Check the ledger itself.", err=True)
             raise SystemExit(FAILED) from None
     if as_json:
         print_json(
@@ -71,16 +66,16 @@ def backup(target: str, *, as_json: bool) -> None:
         return
     click.echo(f"{file}: {made.people} people, {made.sent} emails sent; checked.")
     if key is not None:
-        click.echo("The secret key is in it. Keep the file where only you can read it.")
+        click.echo("It includes the secret key. Store it where only you can read it.")
     elif settings.secret_key is not None:
-        click.echo("COURSEBELL_SECRET_KEY is not in it. Keep that too, apart from this file.")
+        click.echo("It does not include COURSEBELL_SECRET_KEY. Store that too, in another place.")
     else:
-        click.echo("There is no secret key yet: Coursebell makes one when it first starts.")
-    click.echo(f"To go back to it: stop Coursebell, then: coursebell restore {file}")
+        click.echo("There is no secret key yet: Coursebell creates one when it first starts.")
+    click.echo(f"To restore it: stop Coursebell, then run: coursebell restore {file}")
 
 
 def _file_for(target: str, now: datetime) -> Path:
-    """Return where the backup goes. `target` is text, since a `Path` has no slash at its end."""
+    """Return the backup's path. `target` is text, as a `Path` would drop a slash at its end."""
     is_folder = target.endswith("/") or Path(target).is_dir()
     file = Path(target) / f"coursebell-{now:%Y%m%dT%H%M%SZ}.db" if is_folder else Path(target)
     if not file.parent.is_dir():
@@ -102,28 +97,28 @@ def _own_key(settings: Settings) -> str | None:
 
 NOT_DONE = 1
 TROUBLE = 4
-_OWN_URL = "COURSEBELL_DATABASE_URL"  # what next steps name, while another URL is meant here
+_OWN_URL = "COURSEBELL_DATABASE_URL"  # error texts name it; `move` replaces it by the target's URL
 
 
 @click.command()
-@click.option("--to", "url", metavar="URL", help="The PostgreSQL database, which has to be empty.")
+@click.option("--to", "url", metavar="URL", help="The PostgreSQL database, which must be empty.")
 @click.option(
     "--to-file",
     "url_file",
     type=click.Path(dir_okay=False, allow_dash=True),
-    help="A file that holds the URL, or - for standard input, so that no history has it.",
+    help="A file with the URL, or - for standard input; keeps it out of the shell history.",
 )
 @as_json
 def move(url: str | None, *, url_file: str | None, as_json: bool) -> None:
     """Copy the SQLite ledger into an empty PostgreSQL database.
 
-    Stop Coursebell first. The file stays, and is no longer used. Without --to and --to-file the
-    URL is asked for and not shown.
+    Stop Coursebell first. The SQLite file stays and is no longer used. Without --to and --to-file,
+    it prompts for the URL without showing it.
     """
     settings = settings_now()
     source_file = ledger_file(settings.database_url)
     if source_file is None:
-        raise click.UsageError("The ledger is on PostgreSQL already: see COURSEBELL_DATABASE_URL.")
+        raise click.UsageError("The ledger is already on PostgreSQL: see COURSEBELL_DATABASE_URL.")
     target_url = _target(url, url_file)
     with stopped(settings), opened_ledger(settings) as source:
         target = open_engine(target_url)
@@ -142,11 +137,11 @@ def move(url: str | None, *, url_file: str | None, as_json: bool) -> None:
         print_json({"from": str(source_file), "rows": copied})
         return
     click.echo(f"Copied and counted: {sum(copied.values())} rows of {len(copied)} tables.")
-    click.echo("Now set COURSEBELL_DATABASE_URL to that database, for every process, and start.")
+    click.echo("Next: set COURSEBELL_DATABASE_URL to that database for every process, then start.")
     if settings.secret_key is None:
         key = Path(settings.data_dir) / "secret_key"
-        click.echo(f"On other machines, set COURSEBELL_SECRET_KEY to what is in {key}")
-    click.echo(f"{source_file} stays as it is, and Coursebell no longer starts on it.")
+        click.echo(f"On other machines, set COURSEBELL_SECRET_KEY to the content of {key}")
+    click.echo(f"{source_file} stays as it is; Coursebell no longer starts with it.")
 
 
 def _target(url: str | None, url_file: str | None) -> str:
@@ -170,9 +165,9 @@ def _target(url: str | None, url_file: str | None) -> str:
 
 
 def _moved(source: Engine, target: Engine) -> dict[str, int]:
-    """Copy everything in one transaction; the file is marked once the copy is committed.
+    """Copy everything in one transaction, and mark the file as moved once that is committed.
 
-    A process that was killed between the two has left a whole copy: the file is then marked.
+    If an earlier run was killed between the two, the copy is complete: only the mark is set.
     """
     migrate(target)
     now, who = command_clock().now(), who_decides()
@@ -185,9 +180,9 @@ def _moved(source: Engine, target: Engine) -> dict[str, int]:
             raise ConfigurationError(
                 [
                     (
-                        "it holds a ledger already; give an empty one. If it is a copy that an"
-                        " earlier `coursebell move` left, and Coursebell has not run on it, empty"
-                        " it with DROP SCHEMA public CASCADE; CREATE SCHEMA public; and move again"
+                        "it already holds a ledger; give an empty one. If it is a copy from an"
+                        " earlier `coursebell move`, and Coursebell has not run on it, empty it"
+                        " with DROP SCHEMA public CASCADE; CREATE SCHEMA public; and move again"
                     )
                 ]
             )

@@ -1,6 +1,6 @@
-"""A certificate as people read it: lines for a terminal, and one page to print.
+"""Renders a certificate for people: lines for a terminal, and a page to print.
 
-The page has no script and loads nothing from elsewhere; other people's text on it is escaped.
+The page has no script and loads nothing from elsewhere; text from Nexudus is escaped on it.
 """
 
 import json
@@ -19,16 +19,16 @@ _ENTITIES: Mapping[str, str] = {
     "CourseMember": "enrolment",
     "CourseCompletedLesson": "finished lesson",
 }
-# Shown in place of a reason.
+# For rows without a reason code.
 _NO_REASONS = {
     "due": "To be read as soon as a worker is free",
-    PLANNED: "Its email is sent when its time has come",
+    PLANNED: "Its email is not due yet",
 }
 _MOST_SHOWN = 50  # differences; --json has them all
 
-Row = tuple[str, Mapping[str, int]]  # a day, and numbers by the heads of the columns
+Row = tuple[str, Mapping[str, int]]  # a day, and numbers by column
 
-# Which fates stand together, in columns that people can tell apart.
+# Which results of a row (`fates` in the document) each column sums up.
 COLUMNS: Mapping[str, frozenset[str]] = {
     "written": frozenset({"written"}),
     "waiting": frozenset({"waiting"}),
@@ -40,18 +40,18 @@ COLUMNS: Mapping[str, frozenset[str]] = {
 }
 HEADS = ("enrolled", "lessons", "here", *COLUMNS, "events", "sent")
 _ALWAYS = frozenset({"enrolled", "lessons", "here"})
-_FIRST = 14  # what a line begins with: a day, and blanks on both sides of it
+_FIRST = 14  # width of the day column with the blanks around it
 
 
 def lines_of(document: Document, width: int | None = None) -> Iterator[str]:
-    """Return what people read, with tables of `width` letters at most; None: of any width."""
+    """Yield the certificate as text, with tables at most `width` characters wide if given."""
     totals = row_of(document["totals"])
     heads = _fitting(totals, width)
     yield f"Certificate for {document['from']} to {document['to']} ({document['zone']})"
     made = _in_words(document["made_at"])
     yield f"of {document['tenant']}, made {made} with rules {document['rules']}."
     if document["is_cut"]:
-        yield f"These days are not all over: it reaches to {_in_words(document['until'])}."
+        yield f"The last day is not over: it covers the time to {_in_words(document['until'])}."
     yield ""
     for location, course, lines in _courses_of(document):
         yield f"{location}: {course}"
@@ -61,10 +61,10 @@ def lines_of(document: Document, width: int | None = None) -> Iterator[str]:
     yield from _table([("all days", totals)], heads, width)
     left_out = [head for head in HEADS if head not in heads]
     if left_out:
-        yield f"  0 and so not shown: {', '.join(left_out)}"
+        yield f"  Not shown, as 0: {', '.join(left_out)}"
     carried_over = document["carried_over"]
     if carried_over:
-        yield f"  Emails about these days that are counted on other days: {carried_over}"
+        yield f"  Emails about these days that count on other days: {carried_over}"
     if document["attempts_kept_since"] is not None:
         yield f"  {_unchecked_attempts(document)}"
     yield ""
@@ -73,12 +73,12 @@ def lines_of(document: Document, width: int | None = None) -> Iterator[str]:
 
 
 def _courses_of(document: Document) -> Iterator[tuple[str, str, list[Document]]]:
-    """Return location, course and lines of each course that has any."""
+    """Yield location, course and lines of each course that has any."""
 
-    def whose(line: Document) -> tuple[str, str]:
+    def course_of(line: Document) -> tuple[str, str]:
         return line["location"], line["course"]
 
-    for (location, course), lines in groupby(document["lines"], whose):
+    for (location, course), lines in groupby(document["lines"], course_of):
         yield location, course, list(lines)
 
 
@@ -90,12 +90,12 @@ def _next_steps(document: Document) -> list[str]:
     if kinds & at_source:
         steps.append(f"coursebell reconcile --since {document['from']}")
     if kinds - at_source:
-        steps.append("What is missing in the ledger itself comes back only from a backup of it.")
+        steps.append("Restore what is missing in the ledger itself from a backup, if there is one.")
     return steps
 
 
 def _difference(one: Document) -> str:
-    """Return one difference in a line."""
+    """Return one difference as a line."""
     about = [one["person"], one["lesson"], one["course"], one["location"]]
     names = ", ".join(name for name in about if name)
     record = f", {_ENTITIES[one['entity']]} {one['id']}" if one["id"] is not None else ""
@@ -103,28 +103,28 @@ def _difference(one: Document) -> str:
 
 
 def _closing_of(document: Document) -> str:
-    """Return whether the sums close, and which do not."""
+    """Return whether the totals add up, and which do not."""
     if document["closes"]:
-        return "The sums close."
-    apart = [
+        return "The totals add up."
+    wrong = [
         f"{one['what']}: {one['counted']} counted, {one['shown']} in the tables"
         for one in document["sums"]
         if one["counted"] != one["shown"]
     ]
-    return f"The sums do not close{' (' * bool(apart)}{'; '.join(apart)}{')' * bool(apart)}."
+    return f"The totals do not add up{' (' * bool(wrong)}{'; '.join(wrong)}{')' * bool(wrong)}."
 
 
 def _unchecked_attempts(document: Document) -> str:
-    """Say of which emails the attempts were not checked, because they are no longer kept."""
+    """Return for which emails the attempts were not checked, as they are no longer stored."""
     since = _in_words(document["attempts_kept_since"])
     return (
         f"Attempts to send are kept for {ATTEMPTS.days} days: for emails planned before {since}"
-        " only the outcome was checked, and not each attempt."
+        " only the outcome was checked, not each attempt."
     )
 
 
 def _in_words(moment: str) -> str:
-    """Return a moment of the document as people read it."""
+    """Return a moment of the document in words."""
     return moment.replace("T", " ").replace("+00:00", " UTC")
 
 
@@ -157,31 +157,31 @@ def _end(document: Document) -> Iterator[str]:
 
 
 def row_of(numbers: Document) -> dict[str, int]:
-    """Return the numbers of one row, by the heads of the columns."""
+    """Return the numbers of one row, by column."""
     there, here = numbers["at_source"], numbers["here"]
-    fates = {
-        head: sum(one["number"] for one in numbers["fates"] if one["fate"] in fates)
-        for head, fates in COLUMNS.items()
+    results = {
+        head: sum(one["number"] for one in numbers["fates"] if one["fate"] in summed)
+        for head, summed in COLUMNS.items()
     }
     return {
         "enrolled": there["enrolments"],
         "lessons": there["lessons"],
         "here": here["enrolments"] + here["lessons"],
-        **fates,
+        **results,
         "events": sum(numbers["events"].values()),
         "sent": sum(one["number"] for one in numbers["emails"] if one["state"] == "written"),
     }
 
 
 def _fitting(totals: Mapping[str, int], width: int | None) -> list[str]:
-    """Return the columns to show: all, unless they are too wide; then not those of zeros alone."""
+    """Return the columns to show: all if they fit, else without those that hold only zeros."""
     if width is None or _needed(HEADS) <= width:
         return list(HEADS)
     return [head for head in HEADS if totals[head] or head in _ALWAYS]
 
 
 def _table(rows: Sequence[Row], heads: Sequence[str], width: int | None) -> Iterator[str]:
-    """Yield the lines of a table; what is still too wide continues below itself."""
+    """Yield the lines of a table; columns that do not fit continue below."""
     for some in _portions(heads, width):
         yield f"  {'day':<10}  " + "  ".join(f"{head:>{_width(head)}}" for head in some)
         for day, numbers in rows:
@@ -207,7 +207,7 @@ def _width(head: str) -> int:
 
 
 def page_of(document: Document) -> str:
-    """Return the page for a signed document; it has a place for its own signature."""
+    """Return the page for a signed document, with a place for the page's own signature."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -1,6 +1,6 @@
-"""`certify`: proves that nothing was missed in some days, or says by name what was.
+"""`coursebell certify`: proves that nothing was missed on some days, or names what was.
 
-The figures come from `workers.sync.certificate`; here they are shown, signed and verified.
+`workers.sync.certificate` makes the figures; this module prints, signs and verifies them.
 """
 
 import logging
@@ -20,8 +20,8 @@ from service.cli.certificate_view import lines_of, page_of
 from service.cli.common import (
     as_json,
     check_secret_key,
-    checking_now,
     command_clock,
+    open_sync,
     print_json,
     printable,
     reporting_outages,
@@ -43,11 +43,11 @@ from workers.sync.evidence import Window, window_of
 
 DIFFERS = 1
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
-_EARLIEST = date(2000, 1, 1)  # before that there was no Nexudus
+_EARLIEST = date(2000, 1, 1)  # earlier than any Nexudus record
 _STANDARD_OUTPUT = Path("-")
 _VERDICTS = {
-    Verdict.GENUINE: "Genuine: it is as this installation made it.",
-    Verdict.CHANGED: "Changed, or made by another installation: its signature does not fit.",
+    Verdict.GENUINE: "Genuine: this installation made it, and it is unchanged.",
+    Verdict.CHANGED: "Changed, or made by another installation: its signature does not match.",
     Verdict.NO_CERTIFICATE: "This is not a certificate.",
 }
 
@@ -65,7 +65,7 @@ _VERDICTS = {
     "--verify",
     "verified",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Say whether this file is a certificate as it was made, and do nothing else.",
+    help="Only check whether this file is an unchanged certificate of this installation.",
 )
 def certify(
     *,
@@ -75,18 +75,18 @@ def certify(
     html: Path | None,
     verified: Path | None,
 ) -> None:
-    """Prove that nothing was missed: every row and what became of it.
+    """Prove that nothing was missed: every row and its result.
 
-    The days are those of COURSEBELL_ZONE. Exit code 1: something is not accounted for; 4: Nexudus
-    could not be read, or its lists do not add up, so that nothing can be said.
+    Days are in COURSEBELL_ZONE. Exit code 1: something is not accounted for; 4: Nexudus could not
+    be read or its lists are inconsistent, so there is no certificate.
     """
     if as_json and html == _STANDARD_OUTPUT:
-        raise click.UsageError("--json and --html - would both go to standard output.")
+        raise click.UsageError("Give --json or --html -, not both: each uses standard output.")
     settings = with_own_broker(settings_now())
     if verified is not None:
-        _tell_verdict(settings, verified, as_json=as_json)
+        _print_verdict(settings, verified, as_json=as_json)
         return
-    # What the source client logs would stand between the lines for people.
+    # Log lines of the source client would mix with the lines printed for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     check_secret_key(settings, signs=True)
     document = _made(settings, _window(settings, first, last))
@@ -109,17 +109,18 @@ def _window(settings: Settings, first: datetime | None, last: datetime | None) -
     if end < begin:
         raise click.UsageError("--to is before --from.")
     if begin < _EARLIEST or end > now.astimezone(zone).date() + timedelta(days=1):
-        raise click.UsageError(f"Days are from {_EARLIEST} on, and up to tomorrow.")
+        raise click.UsageError(f"Give days from {_EARLIEST} to tomorrow.")
     window = window_of(begin, end, zone, now)
     if window.until <= window.since:
         raise click.UsageError(
-            "Nothing of these days is over for long enough; news takes some minutes to be read."
+            "These days have only just begun, and changes take some minutes to be read. Try again"
+            " later."
         )
     return window
 
 
 def _width() -> int | None:
-    """Return how many letters a line of the terminal takes; None where there is no terminal."""
+    """Return the terminal's width in characters; None if output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -131,8 +132,8 @@ def _made(settings: Settings, window: Window) -> Document:
     """Return the signed document."""
     rules = read_rules(settings)
     with (
-        checking_now(settings) as sync,
-        reporting_outages("The certificate could not be made", "Nothing was found out."),
+        open_sync(settings) as sync,
+        reporting_outages("The certificate could not be made", "There is no result."),
     ):
         found = certificate.certify(sync, window, rules)
     maker = Issuer(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
@@ -141,7 +142,7 @@ def _made(settings: Settings, window: Window) -> Document:
 
 def _write(path: Path, page: str) -> None:
     if path == _STANDARD_OUTPUT:
-        click.echo(page.encode(), nl=False)  # signed, and says itself that it is UTF-8
+        click.echo(page.encode(), nl=False)  # the signature is over UTF-8, whatever the locale
         return
     try:
         path.write_text(page, encoding="utf-8", newline="\n")
@@ -149,10 +150,10 @@ def _write(path: Path, page: str) -> None:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _tell_verdict(settings: Settings, path: Path, *, as_json: bool) -> None:
+def _print_verdict(settings: Settings, path: Path, *, as_json: bool) -> None:
     has_key = settings.secret_key or (Path(settings.data_dir) / "secret_key").exists()
     if not has_key:
-        # One that was made now would fit no certificate.
+        # A new key would match no certificate.
         raise ConfigurationError(
             ["COURSEBELL_DATA_DIR: there is no secret key in it; is that the right folder?"]
         )

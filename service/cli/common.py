@@ -1,16 +1,4 @@
-"""What commands share: settings, the opened ledger, questions, times and printing.
-
-What every command shares: opening the ledger, printing data, shortening addresses.
-
-Asking before something is done that cannot be undone; where nobody can be asked, it is not.
-
-A moment as a person writes it: `7d` back from now, or a date or time of day.
-
-Not for spans that lie ahead. What names no zone is meant in COURSEBELL_ZONE, as days of the
-business are.
-
-What commands say when Nexudus is out of reach. Not for a ledger that is.
-"""
+"""What the commands share: settings, the open ledger, confirmation, times and printing."""
 
 import getpass
 import json
@@ -38,8 +26,8 @@ from workers.context import checked_secret_key, has_secret_key, make_budget, mak
 from workers.environment import load
 from workers.sync.rows import SyncContext
 
-LEDGER_PATIENCE_S = 60.0  # a release step on a large ledger takes seconds
-_LOOK_EVERY_S = 0.5
+LEDGER_PATIENCE_S = 60.0  # `coursebell migrate` takes seconds on a large ledger
+_RETRY_EVERY_S = 0.5
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 show_addresses = click.option(
@@ -53,23 +41,23 @@ def settings_now() -> Settings:
 
 
 def command_clock() -> Clock:
-    """Return the clock that the running command was invoked with (`obj`), or the system's."""
+    """Return the clock that the caller passed to the running command as `obj`, or the system's."""
     context = click.get_current_context(silent=True)
-    given = None if context is None else context.find_object(Clock)
-    return SYSTEM_CLOCK if given is None else given
+    clock = None if context is None else context.find_object(Clock)
+    return SYSTEM_CLOCK if clock is None else clock
 
 
 def with_own_broker(settings: Settings) -> Settings:
-    """Return the settings with the address of the broker that `up` started here, if it did."""
+    """Return the settings with the address of the broker that `coursebell up` started, if any."""
     return replace(settings, broker_url=broker_url_now(settings))
 
 
 @contextmanager
 def opened_ledger(settings: Settings) -> Iterator[Engine]:
-    """Give the engine of a ledger that is there and of this version, and let go of it.
+    """Open a ledger that exists and has this version's tables; close it at the end.
 
     Raises:
-        LedgerNotReady: there is none, or it is older; `coursebell migrate` makes it ready.
+        LedgerNotReady: there is none, or it is older; `coursebell migrate` fixes both.
         ConfigurationError: this version must not use it.
         LedgerUnavailable: it cannot be reached.
     """
@@ -77,7 +65,7 @@ def opened_ledger(settings: Settings) -> Iterator[Engine]:
     if file is not None and not file.exists():
         raise LedgerNotReady(
             f"COURSEBELL_DATA_DIR: there is no ledger at {file}; is that the right "
-            "folder? `coursebell up` and `coursebell migrate` make one"
+            "folder? `coursebell up` and `coursebell migrate` create one"
         )
     engine = open_engine(settings.database_url)
     try:
@@ -88,8 +76,8 @@ def opened_ledger(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def checking_now(settings: Settings) -> Iterator[SyncContext]:
-    """Give what the source is looked at with, within the limits that all processes share.
+def open_sync(settings: Settings) -> Iterator[SyncContext]:
+    """Open the ledger and the source client, within the limits that all processes share.
 
     Raises as `opened_ledger`.
     """
@@ -103,13 +91,13 @@ def checking_now(settings: Settings) -> Iterator[SyncContext]:
 
 
 def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S) -> None:
-    """Return once `coursebell migrate` has made the ledger ready.
+    """Wait until `coursebell migrate` has made the ledger ready.
 
-    A platform may start every process at once, on an empty database, with `migrate` among them.
-    A database that is away is not waited for: each process retries it while it runs.
+    A platform may start all processes at once on an empty database, with `migrate` among them. It
+    does not wait for a database that is unreachable: each process retries that while it runs.
 
     Raises:
-        LedgerNotReady: it was not made ready within `patience_s` seconds.
+        LedgerNotReady: it was not ready within `patience_s` seconds.
         LedgerUnavailable: it refuses us until a person changes something.
         ConfigurationError: this version must not use it.
     """
@@ -124,7 +112,7 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
             if error.needs_person:
                 raise
             click.echo(
-                f"Starting without the ledger, for now: {error}. {error.next_step}", err=True
+                f"Starting although the ledger is unavailable: {error}. {error.next_step}", err=True
             )
             return
         except LedgerNotReady:
@@ -137,17 +125,17 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
                     "`coursebell migrate`.",
                     err=True,
                 )
-            clock.sleep(_LOOK_EVERY_S)
+            clock.sleep(_RETRY_EVERY_S)
 
 
 def check_secret_key(settings: Settings, *, signs: bool) -> None:
-    """Refuse a secret key that the ledger does not belong to.
+    """Check that the secret key is the one this ledger belongs to.
 
-    A process that does not sign needs none; if it has one, it must be the right one. A ledger that
-    is away is checked by the workers once it can be read.
+    A process that does not sign needs no key; if it has one, it must be the right one. If the
+    ledger is unreachable, the workers check it once it can be read.
 
     Raises:
-        ConfigurationError: the key is another, or missing.
+        ConfigurationError: the key is a different one, or missing.
     """
     if signs or has_secret_key(settings):
         with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
@@ -155,7 +143,7 @@ def check_secret_key(settings: Settings, *, signs: bool) -> None:
 
 
 def warn_of_weak_secrets(settings: Settings, *names: str) -> None:
-    """Print a sentence for each of these settings whose secret might be guessed."""
+    """Print a warning for each of these settings whose secret could be guessed."""
     for weak in weak_secrets(settings):
         if weak.setting in names:
             click.echo(weak.sentence, err=True)
@@ -172,7 +160,7 @@ def print_json_line(value: object) -> None:
 
 
 def _json(value: object, indent: int | None) -> str:
-    # Where a character cannot be shown it is escaped: a substitute would be another value.
+    # Escape characters that the terminal cannot show: a replacement would change the value.
     only_ascii = not shows_unicode(sys.stdout)
     return json.dumps(value, default=_plain, ensure_ascii=only_ascii, indent=indent)
 
@@ -186,7 +174,7 @@ def _plain(value: object) -> object:
 
 
 def shortened(address: str | None) -> str | None:
-    """Return an address that tells who is meant to those who know them, and nobody else."""
+    """Return an address shortened so that only those who know the person recognise it."""
     if not address:
         return address
     name, _, domain = address.rpartition("@")
@@ -194,12 +182,12 @@ def shortened(address: str | None) -> str | None:
 
 
 def local(moment: datetime) -> str:
-    """Return a time on this machine's wall clock, with its zone."""
+    """Return a time in this machine's zone, with the zone's name."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def printable(line: str) -> str:
-    """Return a line without what would steer a terminal: names are other people's text."""
+    """Return a line without terminal control characters, since names are other people's text."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
     )
@@ -209,18 +197,18 @@ NEEDS_YES = 3
 
 
 def needs_confirmation(command: str) -> None:
-    """Refuse to go on where there is no terminal to ask at; `command` is the one that needs none.
+    """Exit if there is no terminal to ask at. `command` is the command that does not ask.
 
     Raises:
-        SystemExit: with code 3, and a sentence.
+        SystemExit: with code 3, after a message.
     """
     if not sys.stdin.isatty():
-        click.echo(f"Nobody can be asked here, so it needs --yes: {command}", err=True)
+        click.echo(f"There is no terminal to ask at, so this needs --yes: {command}", err=True)
         raise SystemExit(NEEDS_YES)
 
 
 def who_decides() -> str:
-    """Return who gives this command, for the log of decisions."""
+    """Return the name of the user who runs this command, for the log of decisions."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # containers often run as a user without a name
@@ -228,47 +216,47 @@ def who_decides() -> str:
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask, and say whether the answer was yes. What is printed for programs stays as it is."""
+    """Ask on standard error and return whether the answer was yes."""
     return click.confirm(question, err=True)
 
 
-_BACK = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_MISTAKE = "expected a time back from now such as 30m, 3h or 7d, or a date such as 2026-03-01"
+_MISTAKE = "expected how long ago, such as 30m, 3h or 7d, or a date such as 2026-03-01"
 
 
 class Moment(click.ParamType[datetime]):
-    """An option that takes a moment; the command gets it aware, in UTC.
+    """An option that takes a past moment; the command gets it as aware UTC.
 
-    `30m`, `3h` and `7d` are so long ago. A date is the beginning of that day, and a time without a
-    zone is meant, in COURSEBELL_ZONE.
+    `30m`, `3h` and `7d` mean that long ago. A date means the start of that day. A date or time
+    without a zone is in COURSEBELL_ZONE.
     """
 
     name = "moment"
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - click's own signature: a text, or what it was turned into
+        value: Any,  # noqa: ANN401 - click's own signature: text, or an already converted value
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> datetime:
-        """Return the moment that this text means.
+        """Parse the text.
 
         Raises:
-            click.BadParameter: it means none.
-            ConfigurationError: it is meant in COURSEBELL_ZONE, and the settings are wrong.
+            click.BadParameter: it is not a moment.
+            ConfigurationError: it needs COURSEBELL_ZONE, and the settings are wrong.
         """
         if isinstance(value, datetime):
             return value
         text = str(value).strip()
         try:
-            back = _BACK.fullmatch(text)
-            if back is not None:
-                return command_clock().now() - int(back[1]) * _UNITS[back[2]]
-            meant = datetime.fromisoformat(text)
-            if meant.tzinfo is None:
-                meant = meant.replace(tzinfo=ZoneInfo(settings_now().zone))
-            return meant.astimezone(UTC)
+            ago = _AGO.fullmatch(text)
+            if ago is not None:
+                return command_clock().now() - int(ago[1]) * _UNITS[ago[2]]
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=ZoneInfo(settings_now().zone))
+            return moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(_MISTAKE, param, ctx)
 
@@ -277,19 +265,20 @@ OUT_OF_REACH = 4
 
 
 @contextmanager
-def reporting_outages(what: str, so: str = "") -> Iterator[None]:
-    """End with a sentence, what to do next, and exit code 4, if the source gave no usable answer.
+def reporting_outages(what: str, consequence: str = "") -> Iterator[None]:
+    """Turn a source error into a message with the next step, and exit code 4.
 
-    `what` could not be done, and `so` is what that means.
+    `what` is the sentence on what could not be done; `consequence` is printed after the error.
     """
     try:
         yield
     except SourceError as error:
         click.echo(f"{what}: {reason_given(error)}", err=True)
-        click.echo(f"{so} Try `coursebell doctor`, then again.".lstrip(), err=True)
+        next_step = "Run `coursebell doctor` to find the cause, then try again."
+        click.echo(f"{consequence} {next_step}".lstrip(), err=True)
         raise SystemExit(OUT_OF_REACH) from None
 
 
 def reason_given(error: Exception) -> str:
-    """Return what the source said, without the full stop that some of its sentences end with."""
+    """Return the source's error as a text without a full stop at its end."""
     return at_nexudus(error).rstrip(". ")

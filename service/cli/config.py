@@ -1,10 +1,7 @@
-"""`coursebell config` and `coursebell init`.
+"""`coursebell config` shows settings and accepts a new secret key; `coursebell init` writes a file.
 
-`config show`: every setting, where it came from; `config accept-key`: another secret key.
-
-Files that only their owner may read, written whole, and never over another one unasked.
-
-`init`: writes the file of settings for a new installation, with fresh secrets.
+Files with secrets are readable only by their owner, written atomically, and never replace another
+file without confirmation.
 """
 
 import base64
@@ -37,20 +34,20 @@ from workers.context import secret_key
 
 @click.group(cls=Commands)
 def config() -> None:
-    """Show the settings, or let the ledger use another secret key."""
+    """Show the settings, or accept another secret key for the ledger."""
 
 
 @config.command()
 @as_json
 def show(*, as_json: bool) -> None:
-    """List every setting with its value and where it came from. Secrets are not printed."""
+    """Show every setting with its value and origin. Secrets are not printed."""
     lines = describe(settings_now(), os.environ)
     if as_json:
         print_json([asdict(line) for line in lines])
         return
     width = max(len(line.name) for line in lines)
     for line in lines:
-        unquoted = ", the quotes around it were removed" if line.unquoted else ""
+        unquoted = ", quotes around it were removed" if line.unquoted else ""
         click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted})")
     for line in lines:
         if line.warning is not None:
@@ -58,9 +55,9 @@ def show(*, as_json: bool) -> None:
 
 
 @config.command("accept-key")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def accept_secret_key(*, yes: bool) -> None:
-    """Make the secret key that is set here the ledger's."""
+    """Let the ledger use the secret key that is set here."""
     settings = settings_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
@@ -68,8 +65,8 @@ def accept_secret_key(*, yes: bool) -> None:
         if not yes:
             needs_confirmation("coursebell config accept-key --yes")
             click.echo(
-                "Certificates signed with the key before can then no longer be verified, and "
-                f"{kept} choices that members made, such as to get no email, are no longer found.",
+                "Certificates signed with the previous key can then no longer be verified, and "
+                f"{kept} choices that members made, such as to get no email, are lost.",
                 err=True,
             )
             if not is_confirmed("Use the key that is set here from now on?"):
@@ -77,19 +74,19 @@ def accept_secret_key(*, yes: bool) -> None:
         key = secret_key(settings)
         with writing(engine) as connection:
             accept_key(connection, key, who_decides(), command_clock().now())
-    click.echo("The ledger belongs to this secret key now. Restart every process that has another.")
+    click.echo("The ledger now uses this secret key. Restart every process that has another one.")
 
 
 NOT_REPLACED = 1
 
 
 def may_replace(path: Path, command: str, warning: str) -> None:
-    """Return if there is no file at `path`, or a person agrees to replace it.
+    """Return if there is no file at `path` or the operator agrees to replace it.
 
-    `command` is the one that replaces it without asking; `warning` is what that costs.
+    `command` replaces it without asking; `warning` says what is lost.
 
     Raises:
-        SystemExit: nobody agreed (1), or nobody can be asked (3).
+        SystemExit: the answer was no (1), or there is no terminal to ask at (3).
     """
     if not os.path.lexists(path) or path.is_dir():
         return
@@ -100,10 +97,10 @@ def may_replace(path: Path, command: str, warning: str) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 600, in place of the one that is there.
+    """Write a file of mode 600, replacing an existing one.
 
     Raises:
-        BadParameter: it cannot be written there.
+        BadParameter: it cannot be written.
     """
     if path.is_dir():
         raise click.BadParameter(f"{path} is a folder; name a file in it.")
@@ -120,7 +117,7 @@ def write_private(path: Path, text: str) -> None:
 
 STANDARD_OUTPUT = "-"
 
-# Beside this module once installed, in the folder `deploy` of a working tree.
+# Beside this module in an installed package, in the folder `deploy` of a source tree.
 _EXAMPLES = (
     Path(__file__).parent / "env.example",
     Path(__file__).parents[2] / "deploy" / "env.example",
@@ -128,7 +125,7 @@ _EXAMPLES = (
 _FRESH = ("COURSEBELL_RELAY_TOKENS", "COURSEBELL_HOOK_SECRETS", "COURSEBELL_SECRET_KEY")
 _SECRET_BYTES = 32
 _ASSIGNMENT = re.compile(r"#?(COURSEBELL_[A-Z_]+)=")
-# In single quotes, every reader of such files takes these values alike: see deploy/env.example.
+# In single quotes, all readers of such files agree on these values: see deploy/env.example.
 _QUOTABLE = re.compile(r"[^'\x00-\x1f\x7f]+")
 _COMPOSE = """
 # The password of the database in deploy/compose.yaml. Coursebell itself does not read it.
@@ -145,7 +142,7 @@ POSTGRES_PASSWORD='{password}'
 def init(file: str, *, compose: bool, yes: bool) -> None:
     """Write a settings file with fresh secrets.
 
-    FILE is coursebell.env unless given; - prints the settings instead. Settings in the environment
+    FILE is coursebell.env by default; - prints the settings instead. Settings of the environment
     are copied into it.
     """
     settings_now()

@@ -1,9 +1,4 @@
-"""`coursebell mode`, `held`, `release` and `skip`.
-
-`mode`: whether emails leave, and what a change to sending would send.
-
-`held`, `release` and `skip`: what waits for a person, and what the person decides.
-"""
+"""`coursebell mode`, `held`, `release` and `skip`: an operator's decisions about sending."""
 
 import sys
 from collections import Counter
@@ -43,7 +38,13 @@ from service.cli.common import (
     show_addresses,
     who_decides,
 )
-from service.cli.fates import SendingOutcomes, count_lines, counted, number_of, outcomes_by_sending
+from service.cli.outcomes import (
+    SendingOutcomes,
+    count_lines,
+    counted,
+    number_of,
+    outcomes_by_sending,
+)
 from service.cli.why import STATES
 from workers.context import make_send_setup
 
@@ -55,10 +56,11 @@ NOT_DONE = 1
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation; for sending.")
 @as_json
 def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
-    """Show or change the mode: observe keeps emails, sending sends.
+    """Show or change the mode: observe or sending.
 
-    Before it changes to sending it counts the held and waiting emails that would go, and asks if
-    there are any. Without a terminal it needs --yes if any would go at once.
+    Observe holds emails, sending sends them. Before it changes to sending, it counts the held and
+    waiting emails that would be sent, and asks if there are any. Without a terminal it needs --yes
+    if any would be sent at once.
     """
     settings = settings_now()
     numbers = None
@@ -68,68 +70,69 @@ def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
         if wanted == Mode.SENDING:
             _check_can_send(settings)
             if sending.mode is not Mode.SENDING:
-                numbers = _agreed_to(engine, settings, yes=yes, as_json=as_json)
+                numbers = _confirm_sending(engine, settings, yes=yes, as_json=as_json)
         if wanted is not None:
             with writing(engine) as connection:
-                # An email that is being decided on now is held before this, or sees this.
+                # An email that is decided at this moment is either held first or sees the new mode.
                 lock_decisions(connection)
                 sending = change_mode(
                     connection, Mode(wanted), who_decides(), command_clock().now()
                 )
     if as_json:
-        said = {"mode": sending.mode, "sending_started_at": sending.started_at}
-        print_json(said if numbers is None else said | {"expected": numbers})
+        shown = {"mode": sending.mode, "sending_started_at": sending.started_at}
+        print_json(shown if numbers is None else shown | {"expected": numbers})
     else:
-        _say(sending)
+        _print_mode(sending)
 
 
-def _say(sending: Sending) -> None:
+def _print_mode(sending: Sending) -> None:
     if sending.mode is Mode.SENDING and sending.started_at is not None:
-        click.echo(f"sending: emails go out, about what happened since {local(sending.started_at)}")
+        since = local(sending.started_at)
+        click.echo(f"sending: emails are sent about what happened since {since}")
     else:
-        click.echo("observe: everything is read, decided and written, and nothing leaves")
-        click.echo("To let emails go: coursebell mode sending")
+        click.echo("observe: everything is read and decided, emails are written, none is sent")
+        click.echo("To send emails: coursebell mode sending")
 
 
-def _agreed_to(
+def _confirm_sending(
     engine: Engine, settings: Settings, *, yes: bool, as_json: bool
 ) -> dict[str, dict[str, int]]:
-    """Say what sending would send, and ask if that is anything; return the numbers.
+    """Print what sending would send, ask if that is any email, and return the numbers.
 
     Raises:
-        SystemExit: the answer was no, or nobody can be asked.
+        SystemExit: the answer was no, or there is no terminal to ask at.
         ConfigurationError: the rules cannot be read.
     """
     now = command_clock().now()
     with reading(engine) as connection:
-        fates = outcomes_by_sending(connection, make_send_setup(settings), now)
+        outcomes = outcomes_by_sending(connection, make_send_setup(settings), now)
         others = held_by_reason(connection)
-    numbers = counted(fates, now)
+    numbers = counted(outcomes, now)
     for reason, number in others.items():
         if reason is not Reason.OBSERVE:
             numbers["held"][reason] = numbers["held"].get(reason, 0) + number
-    for line in _lines(fates, numbers):
+    for line in _lines(outcomes, numbers):
         click.echo(line, err=as_json)
-    goes, goes_now = numbers["now"] | numbers["later"], numbers["now"]
-    if goes_now and not yes:
+    sent, sent_now = numbers["now"] | numbers["later"], numbers["now"]
+    if sent_now and not yes:
         needs_confirmation("coursebell mode sending --yes")
-    if goes and not yes and sys.stdin.isatty() and not is_confirmed("Start sending?"):
-        click.echo("Nothing was changed: the mode is observe.", err=True)
+    if sent and not yes and sys.stdin.isatty() and not is_confirmed("Start sending?"):
+        click.echo("Nothing was changed: the mode is still observe.", err=True)
         raise SystemExit(NOT_DONE)
     return numbers
 
 
-def _lines(fates: SendingOutcomes, numbers: dict[str, dict[str, int]]) -> list[str]:
+def _lines(outcomes: SendingOutcomes, numbers: dict[str, dict[str, int]]) -> list[str]:
     lines = list(count_lines(numbers))
     if not lines:
-        return ["No email is held or waits, so none goes at once."]
-    goes = numbers["now"] | numbers["later"]
+        return ["No email is held or waiting, so none is sent at once."]
+    sent = numbers["now"] | numbers["later"]
     return [
-        f"With mode sending, {number_of(fates.expected)} would go:"
-        if goes
-        else "With mode sending, none of the emails held or waiting would go:",
+        f"With mode sending, {number_of(outcomes.expected)} would be sent:"
+        if sent
+        else "With mode sending, none of the emails held or waiting would be sent:",
         *lines,
-        "`coursebell held` lists what is held.",
+        "`coursebell held` lists the held emails.",
     ]
 
 
@@ -143,13 +146,13 @@ def _check_can_send(settings: Settings) -> None:
         if value is None
     ]
     if missing:
-        raise ConfigurationError([f"{name}: not set, and needed for sending" for name in missing])
+        raise ConfigurationError([f"{name}: not set, but needed for sending" for name in missing])
 
 
 _NEXT = "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
 _NEXT_IN_OBSERVE = (
-    "To read one: coursebell show, with its ID. To let emails go: coursebell mode sending, which "
-    "counts first and asks. To drop some: coursebell skip, with IDs or --reason"
+    "To read one: coursebell show, with its ID. To send emails: coursebell mode sending, which "
+    "counts them and asks first. To drop some: coursebell skip, with IDs or --reason"
 )
 
 _Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
@@ -158,7 +161,7 @@ _reason = click.option(
     "--reason",
     type=click.Choice([reason.value for reason in HOLD_REASONS]),
     metavar="CODE",
-    help="All that are held for this reason, such as restored.",
+    help="All emails held for this reason, such as restored.",
 )
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
@@ -168,7 +171,7 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 @show_addresses
 def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
-    """List the emails that wait for a person's decision, and why."""
+    """List the held emails that wait for a decision, and why."""
     with opened_ledger(settings_now()) as engine, reading(engine) as connection:
         found = held_actions(connection, None if reason is None else Reason(reason))
         mode = sending_of(connection).mode
@@ -185,7 +188,7 @@ def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
     if found:
         click.echo(_NEXT if mode is Mode.SENDING else _NEXT_IN_OBSERVE)
     else:
-        click.echo("Nothing is held." if reason is None else f"Nothing is held for {reason}.")
+        click.echo("No email is held." if reason is None else f"No email is held for {reason}.")
 
 
 @click.command()
@@ -194,18 +197,18 @@ def held(reason: str | None, *, as_json: bool, show_addresses: bool) -> None:
 @_yes
 @as_json
 def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
-    """Send held emails after all, by ID or by reason.
+    """Send held emails, by ID or by reason.
 
-    Each is checked once more before it goes: enrolment, address, quiet hours, daily limit.
+    Each is checked again before it is sent: enrolment, address, quiet hours, daily limit.
     """
     with opened_ledger(settings_now()) as engine:
         with reading(engine) as connection:
             mode = sending_of(connection).mode
         if mode is not Mode.SENDING:
-            click.echo("Nothing was released: the mode is observe, so no email leaves.", err=True)
+            click.echo("Nothing was released: in observe mode no email is sent.", err=True)
             click.echo("First: coursebell mode sending", err=True)
             raise SystemExit(NOT_DONE)
-        _decided(engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json)
+        _decide(engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json)
 
 
 @click.command()
@@ -216,10 +219,10 @@ def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_js
 def skip(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
     """Drop held emails for good, by ID or by reason."""
     with opened_ledger(settings_now()) as engine:
-        _decided(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
+        _decide(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
 
 
-def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
+def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
     engine: Engine,
     word: str,
     decide: _Decide,
@@ -248,14 +251,14 @@ def _decided(  # noqa: PLR0913 - what, which, and how it is asked and told
     if as_json:
         print_json({past: done})
     elif done or not reason:
-        goes = ", and due now" if word == "release" else ""
-        click.echo(f"{len(done)} {past}{goes}.")
+        due = ", due now" if word == "release" else ""
+        click.echo(f"{_number(done)} {past}{due}.")
     else:
-        click.echo(f"Nothing is held for {reason}.")
+        click.echo(f"No email is held for {reason}.")
 
 
 def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> list[HeldAction]:
-    """Return the held actions that are meant; end with a sentence if one of the ids is not held."""
+    """Return the chosen held actions; exit with a message if one of the ids is not held."""
     with reading(engine) as connection:
         found = held_actions(connection, None if reason is None else Reason(reason))
         states = states_of(connection, action_ids)
@@ -264,10 +267,10 @@ def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> 
     others = [one for one in action_ids if states.get(one, (None,))[0] is not ActionState.HELD]
     for one in others:
         state, why = states.get(one, (None, None))
-        says = "there is no such email" if state is None else f"it is {STATES[state].lower()}"
-        click.echo(f"{one} is not held: {says}{f' ({why})' if why else ''}.", err=True)
+        found_as = "there is no such email" if state is None else f"it is {STATES[state].lower()}"
+        click.echo(f"Email {one} is not held: {found_as}{f' ({why})' if why else ''}.", err=True)
     if others:
-        click.echo("Nothing was changed. `coursebell held` lists what is held.", err=True)
+        click.echo("Nothing was changed. `coursebell held` lists the held emails.", err=True)
         raise SystemExit(NOT_DONE)
     return [action for action in found if action.action_id in set(action_ids)]
 
@@ -284,7 +287,7 @@ def _warnings(engine: Engine, chosen: Sequence[HeldAction], word: str) -> Iterat
         since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
         yield (
             f"{_number(unsure)} may have been sent already, {since} {local(gap.ended_at)}, when "
-            "the ledger was restored. Anyone who received one then receives it twice."
+            "the ledger was restored. A member who received one will receive it twice."
         )
 
 
@@ -303,8 +306,8 @@ def _held_lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
                 )
 
 
-def _number(actions: Sequence[HeldAction]) -> str:
-    return "1 email" if len(actions) == 1 else f"{len(actions)} emails"
+def _number(emails: Sequence[object]) -> str:
+    return "1 email" if len(emails) == 1 else f"{len(emails)} emails"
 
 
 def _plain(action: HeldAction, *, whole: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The story that `demo` plays: one person enrols, finishes three lessons, finishes the course."""
+"""`coursebell demo`: plays a short course story with a stand-in Nexudus and prints the emails."""
 
 import json
 import os
@@ -34,12 +34,12 @@ Say = Callable[[str], None]
 
 
 class StoryError(CoursebellError):
-    """An email of the story did not arrive."""
+    """Raised when an email of the story did not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoStage:
-    """Where the stand-in is: its page, its mailbox page, and the root of its API."""
+    """The stand-in's addresses: its page, its mailbox page, and the root of its API."""
 
     page: str
     mailbox: str
@@ -47,7 +47,7 @@ class DemoStage:
 
 
 def play(stage: DemoStage, say: Say, stop: threading.Event) -> None:
-    """Play the story and print each email that it causes; once `stop` is set, nothing more.
+    """Play the story and print each email that it causes, until `stop` is set.
 
     Raises:
         StoryError: an email did not arrive in time.
@@ -61,13 +61,13 @@ def play(stage: DemoStage, say: Say, stop: threading.Event) -> None:
 
 
 def first_address(stage: DemoStage) -> str:
-    """Return the email address of the person of the story."""
+    """Return the email address of the story's person."""
     address: str = _ask(stage, "/sandbox/people")[0]["email"]
     return address
 
 
 def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
-    """Make one thing happen at each turn; the next waits until it is asked for."""
+    """Do one step of the story per iteration."""
     person = _ask(stage, "/sandbox/people")[0]
     course = _ask(stage, "/sandbox/courses")[0]
     say(f"\n{person['name']} enrols in {course['title']}.")
@@ -80,7 +80,7 @@ def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
     for _ in range(_LESSONS_FIRST):
         _ask(stage, "/sandbox/finish-lesson", member)
     yield
-    say("\nThey finish the course; that is said instead of one more lesson.")
+    say("\nThey finish the course; one email covers the last lesson too.")
     _ask(stage, "/sandbox/finish-course", member)
     yield
 
@@ -115,13 +115,13 @@ RULES = Path(__file__).parent / "demo-rules.yaml"
 
 
 class DemoError(CoursebellError):
-    """The demo did not get as far as it should."""
+    """Raised when a part of the demo did not start in time."""
 
 
 @click.command()
-@click.option("--stay/--no-stay", default=True, help="Stay up until Ctrl-C after the story.")
+@click.option("--stay/--no-stay", default=True, help="Keep running after the story until Ctrl-C.")
 def demo(*, stay: bool) -> None:
-    """Show the whole job: a person learns, and the emails arrive."""
+    """Play a short course story and show the emails it causes."""
     stop = stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="coursebell-demo-") as name:
         folder = Path(name)
@@ -135,39 +135,39 @@ def demo(*, stay: bool) -> None:
             prepare_ledger(settings)
             stage = start_stage(supervisor, broker, environment, stop)
             if stage is not None:
-                click.echo(f"The stand-in Nexudus, to click:  {stage.page}")
-                click.echo(f"Its mailbox, with every email:   {stage.mailbox}")
+                click.echo(f"The stand-in Nexudus:        {stage.page}")
+                click.echo(f"Its mailbox with the emails: {stage.mailbox}")
                 play(stage, click.echo, stop)
             if stage is not None and stay and not stop.is_set():
-                click.echo("\nTo look into it from another shell:")
+                click.echo("\nTo inspect it from another shell:")
                 for words in (("status",), ("tail",), ("why", first_address(stage))):
                     click.echo(f"  {command_line(folder, *words)}")
-                click.echo(f"\nStill up: click on {stage.page} and watch. Ctrl-C stops all of it.")
+                click.echo(f"\nStill running: act on {stage.page} and watch. Ctrl-C stops it.")
                 follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
                 supervisor.finish_startup()
                 supervisor.wait(stop, [follow])
             if stop.is_set():
                 click.echo("Stopping.")
             supervisor.stop((*STOP_ORDER, "sandbox"))
-    click.echo("Stopped, and nothing is left running.")
+    click.echo("Stopped. Nothing is left running.")
 
 
 def command_line(folder: Path, *words: str) -> str:
-    """Return a line for a shell that gives one of our commands about the demo in this folder.
+    """Return a shell line that runs one of our commands on the demo in this folder.
 
-    It leaves out settings of the shell that point elsewhere, if it has those of this process.
+    It unsets the settings of this process's environment, which point elsewhere.
     """
-    foreign = sorted(
+    inherited = sorted(
         name for name in os.environ if name.startswith(PREFIX) or name in PLATFORM_NAMES
     )
-    unset = [word for name in foreign for word in ("-u", name)]
+    unset = [word for name in inherited for word in ("-u", name)]
     program = Path(sys.argv[0]).absolute()
     ours = [str(program)] if program.name == "coursebell" else python_program("service")
     return shlex.join(["env", *unset, f"COURSEBELL_DATA_DIR={folder}", *ours, *words])
 
 
 def demo_environment(folder: Path) -> dict[str, str]:
-    """Return an environment for the demo's processes: none of the user's own settings reach it."""
+    """Return the environment of the demo's processes, without the user's own settings."""
     clock = command_clock()
     own = {
         name: text
@@ -198,12 +198,12 @@ def start_stage(
     environment: Mapping[str, str],
     stop: threading.Event,
 ) -> DemoStage | None:
-    """Start the stand-in and our own processes, and wait until all of them are ready.
+    """Start the stand-in and our processes, and wait until all are ready.
 
-    Returns None as soon as `stop` is set; what was started until then is the supervisor's to end.
+    Returns None as soon as `stop` is set; the supervisor then ends what was started.
 
     Raises:
-        DemoError: something was not ready in time.
+        DemoError: a part was not ready in time.
     """
     if stop.is_set():
         return None
@@ -222,7 +222,7 @@ def _sandbox_command(environment: Mapping[str, str], web: str, log: Path) -> Chi
     api_port = environment["COURSEBELL_NEXUDUS_URL"].rpartition(":")[2]
     smtp_port = environment["COURSEBELL_SMTP_URL"].rpartition(":")[2].partition("?")[0]
     ports = ("--port", api_port, "--smtp-port", smtp_port)
-    # Not as options: every user of the machine can read those.
+    # Not as options, since other users of the machine can read those.
     secret_words = {
         "SANDBOX_SECRET": environment["COURSEBELL_HOOK_SECRETS"],
         "SANDBOX_USERNAME": environment["COURSEBELL_NEXUDUS_USERNAME"],
@@ -248,8 +248,8 @@ def _addresses(supervisor: Supervisor, log: Path, stop: threading.Event) -> dict
 
 
 def _until_ready(url: str, stop: threading.Event) -> bool:
-    """Wait for it, and return whether it is; False only if `stop` was set before."""
-    said = ""
+    """Wait until the URL answers 200; return False if `stop` was set before."""
+    problem = ""
     for _ in _patiently(stop):
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback
@@ -257,12 +257,12 @@ def _until_ready(url: str, stop: threading.Event) -> bool:
                 return True
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read().decode()
+                problem = error.read().decode()
         except OSError as error:
-            said = type(error).__name__
+            problem = type(error).__name__
     if stop.is_set():
         return False
-    raise DemoError(f"Coursebell did not become ready: {said}")
+    raise DemoError(f"Coursebell did not become ready within {_PATIENCE_S:g} s: {problem}")
 
 
 def _patiently(stop: threading.Event) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""`doctor`: what is wrong between Coursebell and Nexudus or the mail server, and how to fix it.
+"""`coursebell doctor`: checks Nexudus and the mail server, and says how to fix problems.
 
 It uses the settings, sign-in and limits of the workers. It changes nothing at Nexudus, and here it
-stores only a new sign-in and what it found out about lists. It sends an email only if asked to; if
+stores only a new sign-in and what it learned about lists. It sends an email only with --mail; if
 that succeeds, workers retry at once what waits for the mail server.
 """
 
@@ -43,16 +43,16 @@ from workers.source.doctor import CheckUp, check_up
 
 BROKEN = 1
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
-_BESIDES = "`coursebell status` tells whether our own processes run."
+_STATUS_HINT = "To check Coursebell's own processes: `coursebell status`."
 
-# A verifier that only knows plain letters seems right for weeks, and then refuses every member with
-# an accent in the name (contract, section 5.5). So what is signed here is signed by hand.
+# A verifier that handles only ASCII seems right for weeks, and then refuses every member with an
+# accent in the name (contract, section 5.5). So the test signs with code of its own.
 _TEXT = '[{"Id":1416023860,"FullName":"Zoë Ångström 🔔 שָׁלוֹם","Price":0.09000}]'
-# Computed by another program, over [{"Id":7,"FullName":"Zo? ??"}].
+# Computed with another program over [{"Id":7,"FullName":"Zo? ??"}].
 _KNOWN_SECRET = "coursebell-known-answer"  # noqa: S105 - public, and used nowhere
 _KNOWN_BODY = '[{"Id":7,"FullName":"Zoë 🔔"}]'
 _KNOWN = "B88B1634D02F5D6A79AB54AA4D758B87779C8E97695CCCB50A08A4DEE8B453DC"
-_FAULT = "This is a fault of Coursebell: report it. Until it is fixed, let a relay report changes."
+_FAULT = "This is a fault of Coursebell: report it. Until it is fixed, use a relay."
 
 Verify = Callable[[bytes, str | None, Sequence[str]], str]  # as `service.signature.verify`
 
@@ -61,8 +61,8 @@ Verify = Callable[[bytes, str | None, Sequence[str]], str]  # as `service.signat
 @click.option("--mail", "mail_to", metavar="ADDRESS", help="Send one test email to this address.")
 @as_json
 def doctor(*, mail_to: str | None, as_json: bool) -> None:
-    """Find what is wrong with Nexudus or the mail server, and the fix."""
-    # What the source client logs is in the report, in words for people.
+    """Check Nexudus and the mail server, and show how to fix problems."""
+    # Log lines of the source client would repeat what the report says.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())
     made: list[Check] = []
@@ -106,20 +106,20 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Engine | None, Check]:
-    """Open the ledger, and say whether it can be used."""
+    """Open the ledger; return it with the check of whether it can be used."""
     name = "ledger"
     try:
         engine = stack.enter_context(opened_ledger(settings))
     except ConfigurationError as error:
-        fix = "Run `coursebell migrate`, if the settings name the right place."
+        fix = "If the settings name the right place, run `coursebell migrate`."
         return None, Topic.LEDGER.problem(name, str(error), fix)
     except LedgerUnavailable as error:
         return None, Topic.LEDGER.problem(name, f"it cannot be used: {error}", error.next_step)
-    return engine, Topic.LEDGER.ok(name, "it exists, and is of this version")
+    return engine, Topic.LEDGER.ok(name, "it exists and has this version's tables")
 
 
 def _clocks(engine: Engine) -> Iterator[Check]:
-    """Say which clocks differ from this machine's, as far as the ledger shows it."""
+    """Check the clocks that the ledger has times of against this machine's."""
     with reading(engine) as connection:
         found = list(clock_warnings(connection, command_clock().now()))
     if not found:
@@ -137,18 +137,18 @@ def signature_checks(hook_secrets: Sequence[str], verify: Verify = verify) -> li
 def _self_test(verify: Verify, tried: Sequence[str]) -> Check:
     name = "self-test"
     faults = []
-    # The Id is all that is believed of a delivery.
+    # The Id is what is used of a delivery.
     changed = _TEXT.replace("1416023860", "1416023861")
     for form, text in _forms():
         signatures = [_signed(text, secret) for secret in tried]
         if any(_form_of(verify, _TEXT, one, tried) != form for one in signatures):
-            faults.append(f"what is signed in the form {form} is refused")
+            faults.append(f"a body signed in the form {form} is refused")
         if any(_form_of(verify, changed, one, tried) for one in signatures):
-            faults.append(f"what was changed is accepted in the form {form}")
+            faults.append(f"a changed body is accepted in the form {form}")
     if faults:
         return Topic.SIGNATURE.problem(name, "; ".join(faults), _FAULT)
-    found = "names with accents, emoji and from right to left are accepted in every form"
-    return Topic.SIGNATURE.ok(name, f"{found}; a changed text is refused")
+    found = "names with accents, emoji and right-to-left text are accepted in every form"
+    return Topic.SIGNATURE.ok(name, f"{found}; a changed body is refused")
 
 
 def _known_answer(verify: Verify) -> Check:
@@ -161,15 +161,15 @@ def _known_answer(verify: Verify) -> Check:
 def _secrets(number: int) -> Check:
     name = "secrets"
     if number == 0:
-        found = "COURSEBELL_HOOK_SECRETS is not set, so the webhook addresses answer 401 to all"
-        fix = "Nothing, if a relay reports changes. Else set it to the webhooks' shared secret."
+        found = "COURSEBELL_HOOK_SECRETS is not set, so the webhook routes answer 401"
+        fix = "If webhooks at Nexudus call Coursebell, set it to their shared secret."
         return Topic.SIGNATURE.note(name, found, fix)
-    found = "one is set, and was tried" if number == 1 else f"all {number} were tried"
+    found = "one is set and was tested" if number == 1 else f"all {number} were tested"
     return Topic.SIGNATURE.ok(name, found)
 
 
 def _forms() -> list[tuple[str, bytes]]:
-    """Return what is signed in each form, not using the code that is tested."""
+    """Return the signed text of each form, without using the code under test."""
     units = _TEXT.encode("utf-16-le")
     halves = (units[at] + 256 * units[at + 1] for at in range(0, len(units), 2))
     return [
@@ -184,7 +184,7 @@ def _signed(text: bytes, secret: str) -> str:
 
 
 def _form_of(verify: Verify, body: str, claimed: str, tried: Sequence[str]) -> str | None:
-    """Return in which form a delivery is accepted; None if it is refused."""
+    """Return the form in which a delivery is accepted; None if it is refused."""
     try:
         return verify(body.encode(), claimed, tried)
     except BadSignature:
@@ -192,7 +192,7 @@ def _form_of(verify: Verify, body: str, claimed: str, tried: Sequence[str]) -> s
 
 
 def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
-    """Say what was refused within a day: the cause may be a mistyped secret, or strangers."""
+    """Check what was refused within a day: a secret may be mistyped, or strangers sent it."""
     name = "refused"
     if not refused:
         yield Topic.SIGNATURE.ok(name, "no delivery was refused within a day")
@@ -206,35 +206,35 @@ def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
 def _rules(warnings: Sequence[str]) -> Iterator[Check]:
     name = "names"
     if not warnings:
-        found = "nothing named in the rules is missing among the courses listed so far"
+        found = "every name in the rules matches a course listed so far"
         yield Topic.RULES.ok(name, found)
     for warning in warnings:
-        fix = "Correct the rules file, or use the ID; then start Coursebell again."
+        fix = "Correct the rules file or use the ID, then restart Coursebell."
         yield Topic.RULES.note(name, warning, fix)
 
 
 def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Iterator[Check]:
-    """Yield the steps to the mail server; if all succeed, let workers retry what waits for it."""
+    """Check each step to the mail server; if all succeed, let workers retry what waits for it."""
     now, mode, outage = command_clock().now(), settings.mode, None
     if engine is not None:
         with reading(engine) as connection:
             mode = sending_of(connection).mode
             outage = outages_now(connection).get(EmailAction.kind)
-    is_well = True
+    succeeded = True
     for check in mail_checks(settings, mail_to, command_clock(), must_work=mode is Mode.SENDING):
-        is_well = is_well and check.verdict is not Verdict.PROBLEM
+        succeeded = succeeded and check.verdict is not Verdict.PROBLEM
         yield check
     if outage is None:
         return
     since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
-    found = f"no email leaves {since}: {EXPLANATIONS[outage.reason].sentence}"
-    if not is_well or engine is None or mail_to is None:
-        fix = f"Fix it; workers try again at {outage.until:%H:%M} UTC, or once started again."
+    found = f"no email can be sent {since}: {EXPLANATIONS[outage.reason].sentence}"
+    if not succeeded or engine is None or mail_to is None:
+        fix = f"Fix it. Workers retry at {outage.until:%H:%M} UTC, or when restarted."
         yield Topic.MAIL.problem("waiting", found, fix)
         return
     with writing(engine) as connection:
         retry_outages_now(connection, now)
-    fix = "Workers try again now. If they run with older settings, start them again."
+    fix = "Workers retry now. If they run with older settings, restart them."
     yield Topic.MAIL.note("waiting", found, fix)
 
 
@@ -264,11 +264,12 @@ def _print_topic(topic: Topic, checks: Sequence[Check]) -> None:
 
 def _summary(checks: Sequence[Check]) -> str:
     counts = Counter(check.verdict for check in checks)
-    rest = f"{_counted(counts[Verdict.NOTE], 'note')}, {counts[Verdict.OK]} fine."
+    rest = f"{_counted(counts[Verdict.NOTE], 'note')}, {counts[Verdict.OK]} ok."
     if not counts[Verdict.PROBLEM]:
-        return f"Nothing was found broken: {rest} {_BESIDES}"
+        return f"No problem was found: {rest} {_STATUS_HINT}"
     problems = _counted(counts[Verdict.PROBLEM], "problem")
-    return f"{problems}, {rest} Fix what -> says, then run `coursebell doctor` again. {_BESIDES}"
+    next_step = "Follow the lines with ->, then run `coursebell doctor` again."
+    return f"{problems}, {rest} {next_step} {_STATUS_HINT}"
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,6 +1,6 @@
-"""`hooks`: list the webhooks at Nexudus that call us, switch one on, or register a new one.
+"""`coursebell hooks`: lists, enables and registers the webhooks at Nexudus that call Coursebell.
 
-The only command that writes at Nexudus.
+The only command that changes anything at Nexudus.
 """
 
 import logging
@@ -53,19 +53,21 @@ PROBLEM = 1
 _PATIENCE_S = 60.0
 _BACKFILL_S = 600.0
 _REFUSED = {
-    SwitchOutcome.NOT_THERE: "Nexudus has no webhook {}. These call us: coursebell hooks list",
+    SwitchOutcome.NOT_THERE: (
+        "Nexudus has no webhook {}. To list those that call us: coursebell hooks list"
+    ),
     SwitchOutcome.NOT_OURS: (
-        "Webhook {} is left alone: its address is not below COURSEBELL_PUBLIC_URL/hooks/."
+        "Webhook {} was not changed: its address is not below COURSEBELL_PUBLIC_URL/hooks/."
     ),
     SwitchOutcome.STILL_OFF: (
-        "Nexudus reported that webhook {} was switched on, and shows it switched off."
+        "Nexudus accepted the change, but still shows webhook {} as off. Check it at Nexudus."
     ),
 }
 
 
 @click.group(cls=Commands)
 def hooks() -> None:
-    """List, switch on and register the webhooks that call us."""
+    """List, enable and register the webhooks that call Coursebell."""
     # Log lines of the source client would mix with the lines printed for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
@@ -73,24 +75,24 @@ def hooks() -> None:
 @hooks.command("list")
 @as_json
 def list_hooks(*, as_json: bool) -> None:
-    """Show the webhooks that call us, and what was last done about them."""
+    """List the webhooks that call Coursebell, with its last action."""
     settings = with_own_broker(settings_now())
     with _webhook_health(settings) as health, _explained():
-        shown = _what_there_is(health)
+        listed = _listed(health)
     if as_json:
-        actions = shown.actions
+        actions = listed.actions
         print_json(
             {
-                "webhooks": [asdict(line) for line in shown.lines],
-                "others": shown.others,
-                "unread": shown.unread,
+                "webhooks": [asdict(line) for line in listed.lines],
+                "others": listed.others,
+                "unread": listed.unread,
                 "course_actions": None if actions is None else course_actions(actions),
             }
         )
     else:
-        for text in _texts(shown, settings.public_url):
+        for text in _texts(listed, settings.public_url):
             click.echo(printable(text))
-    if any(line.state != "on" for line in shown.lines):
+    if any(line.state != "on" for line in listed.lines):
         raise SystemExit(PROBLEM)
 
 
@@ -99,11 +101,11 @@ def list_hooks(*, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
-    """Switch a webhook on again, and ask Nexudus for what was missed."""
+    """Enable a webhook again, and read what it missed."""
     settings = with_own_broker(settings_now())
     if not yes:
         needs_confirmation(f"coursebell hooks enable {webhook_id} --yes")
-        if not is_confirmed(f"Switch webhook {webhook_id} on at Nexudus?"):
+        if not is_confirmed(f"Enable webhook {webhook_id} at Nexudus?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(PROBLEM)
     with _webhook_health(settings) as health, _explained():
@@ -134,7 +136,7 @@ def enable_hook(webhook_id: int, *, yes: bool, as_json: bool) -> None:
     metavar="BUSINESS_ID",
     help="The location whose changes to report; each location needs its own webhook.",
 )
-@click.option("--action", metavar="NAME_OR_NUMBER", help="What to report, as Nexudus calls it.")
+@click.option("--action", metavar="NAME_OR_NUMBER", help="The webhook action, as named by Nexudus.")
 @as_json
 def register_hook(location: int, action: str | None, *, as_json: bool) -> None:
     """Register a webhook for one kind of change at one location."""
@@ -143,8 +145,8 @@ def register_hook(location: int, action: str | None, *, as_json: bool) -> None:
     with _webhook_health(settings) as health, _explained(), health.source(_patience()) as source:
         name, number = _chosen_action(webhook_actions(source.session), action)
         url = address_for(settings.public_url, name)
-        wish = NewHook(location, f"Coursebell: {name}", number, url)
-        made = register(source, settings.public_url, wish)
+        new = NewHook(location, f"Coursebell: {name}", number, url)
+        made = register(source, settings.public_url, new)
     if as_json:
         print_json({"id": made.record_id, "is_new": made.is_new, "active": made.active, "url": url})
         return
@@ -172,8 +174,8 @@ class HookLine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What `list` shows. `actions` is None if the source's actions could not be read."""
+class _Listed:
+    """What `list` prints. `actions` is None if the actions of Nexudus could not be read."""
 
     lines: Sequence[HookLine]
     others: int
@@ -181,24 +183,24 @@ class _Shown:
     actions: Sequence[str] | None
 
 
-def _what_there_is(health: WebhookHealth) -> _Shown:
+def _listed(health: WebhookHealth) -> _Listed:
     with reading(health.engine) as connection:
         known = known_hooks(connection)
     with health.source(_patience()) as source:
-        listed = list_webhooks(source, health.public_url)
+        found = list_webhooks(source, health.public_url)
         actions = None
-        with suppress(SourceRefused, RecordUnreadable):  # the list is worth showing without them
+        with suppress(SourceRefused, RecordUnreadable):  # list the webhooks all the same
             actions = list(webhook_actions(source.session))
     lines = [
         _line_of(hook, "on" if hook.active else "off", known.get(hook.record_id))
-        for hook in listed.ours.values()
+        for hook in found.ours.values()
     ]
     lines += [
         _line_of(hook, "not-there", hook)
         for hook in known.values()
-        if hook.record_id not in listed.ours and hook.alarm is not None
+        if hook.record_id not in found.ours and hook.alarm is not None
     ]
-    return _Shown(lines, listed.others, len(listed.unread), actions)
+    return _Listed(lines, found.others, len(found.unread), actions)
 
 
 def _line_of(hook: WebHook | KnownHook, state: str, known: KnownHook | None) -> HookLine:
@@ -216,22 +218,22 @@ def _line_of(hook: WebHook | KnownHook, state: str, known: KnownHook | None) -> 
     )
 
 
-def _texts(shown: _Shown, public_url: str) -> Iterator[str]:
+def _texts(listed: _Listed, public_url: str) -> Iterator[str]:
     """Yield what `list` prints for people."""
-    for line in shown.lines:
+    for line in listed.lines:
         yield from _lines(line)
-    if not shown.lines:
+    if not listed.lines:
         yield f"No webhook at Nexudus calls {public_url}."
-    if shown.unread:
-        yield f"{shown.unread} more could not be read, and may be ours."
-    yield f"Webhooks that call others: {shown.others}."
-    if shown.actions is None:
+    if listed.unread:
+        yield f"{listed.unread} more could not be read and may be ours."
+    yield f"Webhooks that call other addresses: {listed.others}."
+    if listed.actions is None:
         yield "The list of actions that Nexudus has webhooks for could not be read."
-    elif about := course_actions(shown.actions):
+    elif about := course_actions(listed.actions):
         yield f"Nexudus has webhooks about courses: {', '.join(about)}."
         yield "Register one for each location: coursebell hooks register --location BUSINESS_ID"
     else:
-        count = len(shown.actions)
+        count = len(listed.actions)
         yield f"None of the {count} actions that Nexudus has webhooks for is about courses."
 
 
@@ -247,7 +249,7 @@ def _lines(line: HookLine) -> Iterator[str]:
     if line.guardian is not None and line.guardian_at is not None:
         yield f"    {local(line.guardian_at)}: {line.guardian}"
     if line.state == "off":
-        yield f"    -> Fix what failed, then: coursebell hooks enable {line.id}"
+        yield f"    -> Fix the cause of the failures, then: coursebell hooks enable {line.id}"
 
 
 def _enabled_lines(webhook_id: int, done: Enabled) -> Iterator[str]:
@@ -259,10 +261,10 @@ def _enabled_lines(webhook_id: int, done: Enabled) -> Iterator[str]:
     yield f"Webhook {webhook_id} {'was on already' if was_on else 'is on again'}."
     if done.switched.lost:
         changed = ", ".join(done.switched.lost)
-        yield f"Nexudus changed other fields of it too: {changed}. Check it there."
+        yield f"Nexudus changed other fields of it too: {changed}. Check the webhook at Nexudus."
     if done.trouble is not None:
         yield f"Missed changes could not all be requested: {reason_given(Exception(done.trouble))}."
-        yield "The next webhook check does it; or: coursebell backfill --since 2d"
+        yield "The next webhook check requests them; to do it now: coursebell backfill --since 2d"
     elif done.since is not None:
         yield f"Requested what was missed since {local(done.since)}: {done.asked_for} records."
 
@@ -273,7 +275,7 @@ def _registered_lines(made: Registered, action: str, url: str) -> Iterator[str]:
     if not made.active:
         yield f"It is switched off: coursebell hooks enable {made.record_id}"
     if not course_actions([action]):
-        yield "It is not about courses. Coursebell accepts its calls, and follows courses only."
+        yield "It is not about courses: Coursebell accepts its calls but only follows courses."
     if made.is_new:
         yield "Its deliveries are accepted once its secret is in COURSEBELL_HOOK_SECRETS."
 
@@ -292,13 +294,13 @@ def _chosen_action(actions: dict[str, int], wanted: str | None) -> tuple[str, in
         if about:
             raise click.UsageError(f"Choose one: --action {' or --action '.join(about)}")
         click.echo("Nexudus has no webhooks about courses, so there is none to register.", err=True)
-        click.echo("Coursebell polls for changes instead: coursebell status", err=True)
+        click.echo("Coursebell polls for changes instead. To check it: coursebell status", err=True)
         raise SystemExit(PROBLEM)
     for name, number in actions.items():
         if wanted.strip().lower() in {name.lower(), str(number)}:
             return name, number
     raise click.BadParameter(
-        f"Nexudus has no such action; it has {len(actions)}, about courses: "
+        f"Nexudus has no such action; of its {len(actions)}, these are about courses: "
         f"{', '.join(about) or 'none'}",
         param_hint="--action",
     )
@@ -318,7 +320,7 @@ def _patience() -> Patience:
 
 @contextmanager
 def _webhook_health(settings: Settings) -> Iterator[WebhookHealth]:
-    """Open what the webhooks are checked with, within the limits that all processes share."""
+    """Open the ledger and the source client, within the limits that all processes share."""
     with (
         opened_ledger(settings) as engine,
         closing(make_budget(settings, command_clock())) as budget,
@@ -346,7 +348,7 @@ def _explained() -> Iterator[None]:
         click.echo(f"{reason_given(error)}.", err=True)
         click.echo(
             "To see what our Nexudus user may do: coursebell doctor. Listing webhooks needs the"
-            " roles WebHook-List and WebHook-Read, switching on WebHook-Edit, registering"
+            " roles WebHook-List and WebHook-Read, enabling WebHook-Edit, registering"
             " WebHook-Create.",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""Where the web server listens: resolve the address, refuse one that is taken, print its URL."""
+"""Resolves the address the web server listens on, checks that it is free, and announces its URL."""
 
 import errno
 import http.client
@@ -27,20 +27,20 @@ LATE_AFTER_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The IP address and port to listen on, and what a person may be told about them."""
+    """The IP address and port to listen on, with texts about them."""
 
     listen: Listen  # its host is an IP address
     resolved: str | None = None  # what a host name resolved to; None for an IP address
 
     @property
     def url(self) -> str:
-        """Return a URL at which this machine reaches the server."""
+        """A URL at which this machine reaches the server."""
         host = _WILDCARDS.get(self.listen.host, self.listen.host)
         return f"http://{replace(self.listen, host=host)}"
 
     @property
     def note(self) -> str:
-        """Return what the URL alone does not say, in brackets, or nothing."""
+        """What the URL does not show, in brackets, or an empty text."""
         if self.listen.host in _WILDCARDS:
             return f" (listening on every network interface, port {self.listen.port})"
         return f" ({self.resolved})" if self.resolved else ""
@@ -71,13 +71,13 @@ def free_address(settings: Settings) -> Address:
 
 
 def reserve(address: Address) -> socket.socket:
-    """Keep a second web server of ours from taking the same address; close the result to end it.
+    """Reserve the address against another Coursebell web server, until the result is closed.
 
     Two servers that start at the same moment both find the port free. On Linux, an abstract Unix
     socket decides: it is scoped to the network namespace, as ports are, and ends with the process.
 
     Raises:
-        ConfigurationError: another web server of ours has it.
+        ConfigurationError: another Coursebell web server has it.
     """
     reserved = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     if sys.platform == "linux":
@@ -103,47 +103,46 @@ def announcement(
     then: Sequence[str] = (),
     late_after_s: float = LATE_AFTER_S,
 ) -> Callable[[], bool]:
-    """Return a function to call repeatedly, which says once when the web server answers.
+    """Return a function to call repeatedly, which announces once that the web server answers.
 
-    The function returns whether the server has answered so far. The lines of `then` follow. It also
-    says once when the server has not answered within
-    `late_after_s` seconds.
+    The function returns whether the server has answered so far. The lines of `then` follow the
+    announcement. It also warns once if the server has not answered within `late_after_s` seconds.
     """
     clock = command_clock()
     began_at = clock.monotonic()
-    said: set[str] = set()
+    announced: set[str] = set()
 
-    def look() -> bool:
-        if "up" in said:
+    def check() -> bool:
+        if "up" in announced:
             return True
         if is_coursebell(address):
-            said.add("up")
+            announced.add("up")
             say(f"Coursebell is up at {address.url}{address.note}")
             say(f"Its health is at {address.url}/readyz")
             for line in then:
                 say(line)
-        elif "late" not in said and clock.monotonic() - began_at >= late_after_s:
-            said.add("late")
+        elif "late" not in announced and clock.monotonic() - began_at >= late_after_s:
+            announced.add("late")
             say(
                 f"The web server does not answer yet at {address.url}; its log lines above have"
                 " the reason. Still trying."
             )
-        return "up" in said
+        return "up" in announced
 
-    return look
+    return check
 
 
 def is_coursebell(address: Address) -> bool:
     """Return whether a Coursebell web server answers there, without using any proxy."""
     host = _WILDCARDS.get(address.listen.host, address.listen.host)
-    asked = http.client.HTTPConnection(host, address.listen.port, timeout=_ANSWER_WAIT_S)
-    with closing(asked):
+    client = http.client.HTTPConnection(host, address.listen.port, timeout=_ANSWER_WAIT_S)
+    with closing(client):
         try:
-            asked.request("GET", "/healthz")
-            said: object = json.loads(asked.getresponse().read(1_000))
+            client.request("GET", "/healthz")
+            answer: object = json.loads(client.getresponse().read(1_000))
         except (OSError, ValueError, http.client.HTTPException):
             return False
-    return said == {"alive": True}
+    return answer == {"alive": True}
 
 
 def _resolved(listen: Listen) -> list[Address]:
@@ -155,7 +154,7 @@ def _resolved(listen: Listen) -> list[Address]:
             [f"{_SETTING}: the host of {listen} cannot be resolved on this machine; {_USE}"]
         ) from None
     hosts = list(dict.fromkeys(str(place[0]) for *_, place in sorted(answers, key=_ipv6_last)))
-    # They need a zone (%eth0), which the web server does not take.
+    # Link-local addresses need a zone (%eth0), which the web server does not accept.
     hosts = [host for host in hosts if not host.lower().startswith("fe80:")]
     if not hosts:
         raise ConfigurationError(
@@ -189,15 +188,15 @@ def _refusal(error: OSError, address: Address, settings: Settings) -> str:
     where = f"{_SETTING}: {address.listen}"
     if error.errno == errno.EACCES:
         return (
-            f"{where}: this user may not listen on port {address.listen.port}; use a port from"
-            " 1024 on, and put a web server with TLS in front"
+            f"{where}: this user may not listen on port {address.listen.port}; use a port of 1024"
+            " or higher, and put a web server with TLS in front"
         )
     if error.errno != errno.EADDRINUSE:
         return f"{where}: {error.strerror}"
     if is_coursebell(address):
         folder = Path(settings.data_dir).absolute()
         return (
-            f"{where} is in use: Coursebell is already running there. `coursebell status` says"
+            f"{where} is in use: Coursebell is already running there. `coursebell status` shows"
             f" whether it uses this data folder, {folder}; for a second Coursebell choose another"
             " port and another data folder"
         )

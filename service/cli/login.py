@@ -1,7 +1,7 @@
-"""`login`: signs in at Nexudus for a user with a second factor, so that workers can go on.
+"""`coursebell login`: signs in at Nexudus as a user with a second factor.
 
-The code of an authenticator app is good for half a minute, which no worker can wait for. A person
-signs in once; workers then live on the refresh token, each use of which gives the next one.
+The code of an authenticator app is valid for half a minute, so workers cannot use one. A person
+signs in once; workers then use the refresh token, each use of which gives the next one.
 """
 
 import sys
@@ -29,7 +29,7 @@ _CODE_LENGTHS = range(6, 9)
 
 
 def _digits(text: str) -> str:
-    """Take the spaces out of a code; an empty one says that there is no second factor."""
+    """Remove spaces from a code. An empty code means that there is no second factor."""
     digits = "".join(text.split())
     if digits and not (digits.isascii() and digits.isdigit() and len(digits) in _CODE_LENGTHS):
         raise click.BadParameter("expected the 6 digits that the authenticator app shows now")
@@ -55,30 +55,31 @@ def login(code: str | None, *, as_json: bool) -> None:
             signed_in = tokens.sign_in_with(password, typed or None)
         except InvalidGrant:
             _end(
-                "Nexudus does not take this user, password or code.",
-                "Look at COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD; with a "
+                "Nexudus does not accept this user, password or code.",
+                "Check COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD; with a "
                 "second factor, wait for a new code. Then: coursebell login --code 123456",
                 REFUSED,
             )
         except SourceRefused as error:
-            _end(f"{error}", "Try: coursebell config show, for COURSEBELL_NEXUDUS_URL", REFUSED)
+            next_step = "Check COURSEBELL_NEXUDUS_URL: coursebell config show"
+            _end(f"{error}", next_step, REFUSED)
         except Transient as error:
-            _end(f"{error}", "Try: coursebell doctor, which says what to fix", OUT_OF_REACH)
+            _end(f"{error}", "To find out what to fix: coursebell doctor", OUT_OF_REACH)
         finally:
             transport.close()
-    _tell(signed_in, as_json=as_json)
+    _print_result(signed_in, as_json=as_json)
 
 
 def _password(settings: Settings) -> str:
     if not settings.nexudus_username:
         raise ConfigurationError(
-            ["COURSEBELL_NEXUDUS_USERNAME: not set, and needed for `coursebell login`"]
+            ["COURSEBELL_NEXUDUS_USERNAME: not set, but needed for `coursebell login`"]
         )
     if settings.nexudus_password:
         return settings.nexudus_password
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            ["COURSEBELL_NEXUDUS_PASSWORD: not set; in a terminal `coursebell login` asks for it"]
+            ["COURSEBELL_NEXUDUS_PASSWORD: set it, or run `coursebell login` in a terminal"]
         )
     try:
         typed: str = click.prompt("Password", hide_input=True, err=True)
@@ -91,11 +92,11 @@ def _password(settings: Settings) -> str:
 
 
 def _typed_code(settings: Settings) -> str | None:
-    """Ask for a code; None where the key is known and one can be made."""
+    """Ask for a code; None if codes are computed from the key, or there is no terminal."""
     if settings.nexudus_totp:
         return None
     if not sys.stdin.isatty():
-        return None  # most users have no second factor; who has one gives --code
+        return None  # most users have no second factor; those who have one give --code
     typed: str = click.prompt(
         "Code of the authenticator app (empty if there is none)",
         default="",
@@ -106,24 +107,24 @@ def _typed_code(settings: Settings) -> str | None:
     return typed
 
 
-def _tell(signed_in: SignIn, *, as_json: bool) -> None:
+def _print_result(signed_in: SignIn, *, as_json: bool) -> None:
     until = _lasts_until(signed_in)
     if as_json:
         print_json({"signed_in_at": signed_in.signed_in_at, "lasts_until": until})
         return
     click.echo("Signed in. Workers use this sign-in and keep it alive.")
-    click.echo(f"It ends if they have no contact with Nexudus until {local(until)}.")
-    click.echo("Then, or when somebody else ends it: coursebell login")
+    click.echo(f"It expires if no worker reaches Nexudus until {local(until)}.")
+    click.echo("If it expires or is revoked, sign in again: coursebell login")
 
 
 def _lasts_until(signed_in: SignIn) -> datetime:
-    """Return until when it lasts if nobody uses it."""
+    """Return when it expires if it is not used."""
     if signed_in.refresh_token is None or signed_in.signed_in_at is None:
         return signed_in.use_until or command_clock().now()
     return signed_in.signed_in_at + REFRESH_LIFE
 
 
-def _end(what: str, then: str, code: int) -> None:
-    click.echo(what, err=True)
-    click.echo(then, err=True)
+def _end(problem: str, next_step: str, code: int) -> None:
+    click.echo(problem, err=True)
+    click.echo(next_step, err=True)
     raise SystemExit(code)

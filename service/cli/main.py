@@ -1,10 +1,7 @@
-"""The command `coursebell`: every command by name, and how failures end.
+"""The command `coursebell`: its commands by name, safe standard streams, and exit codes.
 
-Standard input and output made safe: no character and no closed stream ends in a traceback.
-
-`prepare_streams` is called once, before anything is printed.
-
-Groups of commands: help that is printed whole, and commands that are imported when needed.
+A command's module is imported when the command is used, since importing all takes over a second.
+No character and no closed stream ends in a traceback.
 """
 
 import codecs
@@ -26,18 +23,19 @@ _ASCII = "coursebell-ascii"
 
 
 def prepare_streams() -> None:
-    """Substitute what the terminal cannot show, and put something in place of closed streams.
+    """Replace characters that the terminal cannot show, and open a stand-in for closed streams.
 
-    Without standard input there is nothing to read. Without standard output, printing raises
-    `OSError`, as on a full disk. Failures to write to standard error are ignored.
+    Call it once, before anything is printed. A closed standard input reads as empty. Printing to a
+    closed standard output raises `OSError`, as on a full disk. Failures to write to standard error
+    are ignored.
     """
-    # Opened in this order, each gets the lowest free number, which no file of ours must get.
+    # In this order each gets its own standard number back, so that no other file can get it.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
     if sys.stdout is None:
-        sys.stdout = _opened_nowhere(os.O_RDONLY)
+        sys.stdout = _open_null(os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = _opened_nowhere(os.O_WRONLY)
+        sys.stderr = _open_null(os.O_WRONLY)
     codecs.register(_plain_ascii)
     _substitute(sys.stdin, "replace")
     _substitute(sys.stdout, "replace")
@@ -50,16 +48,16 @@ def shows_unicode(stream: TextIO) -> bool:
     return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
 
 
-def end_without(output: TextIO, code: int) -> NoReturn:
-    """End, and throw away what is still to be printed: it would be tried once more, and fail."""
-    with suppress(OSError, ValueError):  # what stands in for an output may have no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, output.fileno())
-        os.close(nowhere)
+def exit_discarding(output: TextIO, code: int) -> NoReturn:
+    """Exit and discard buffered output, which Python would otherwise try to write again."""
+    with suppress(OSError, ValueError):  # the output may be a stand-in without a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, output.fileno())
+        os.close(null)
     sys.exit(code)
 
 
-def _opened_nowhere(flags: int) -> TextIO:
+def _open_null(flags: int) -> TextIO:
     number = os.open(os.devnull, flags)
     os.set_inheritable(number, True)  # noqa: FBT003 - takes no keyword; a child must not reuse the number
     return os.fdopen(number, "w", encoding="utf-8")
@@ -72,7 +70,7 @@ def _substitute(stream: TextIO, errors: str) -> None:
 
 
 def _plain_ascii(name: str) -> codecs.CodecInfo | None:
-    """Return ASCII under a name of its own: click writes UTF-8 to a stream that is called ASCII."""
+    """Return the ASCII codec under another name: click writes UTF-8 to streams named ASCII."""
     if name.replace("_", "-") != _ASCII:
         return None
     plain = codecs.lookup("ascii")
@@ -87,11 +85,11 @@ def _plain_ascii(name: str) -> codecs.CodecInfo | None:
     )
 
 
-_NO_LIMIT = 10_000  # click cuts summaries at 45 characters unless told otherwise
+_NO_LIMIT = 10_000  # click's default cuts summaries at 45 characters
 
 
 class Commands(click.Group):
-    """A group whose help prints the summary of each command whole, wrapped where it must be."""
+    """A group whose help prints each command's whole summary, wrapped if needed."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the section of commands."""
@@ -107,10 +105,7 @@ class Commands(click.Group):
 
 
 class LazyCommands(Commands):
-    """A group that imports the module of a command when the command is used.
-
-    Importing all of them takes over a second.
-    """
+    """A group that imports a command's module when the command is used."""
 
     def __init__(
         self,
@@ -118,7 +113,7 @@ class LazyCommands(Commands):
         checks: Mapping[str, Callable[[], None]],
         **settings: Any,  # noqa: ANN401 - click's own
     ) -> None:
-        """`places` gives each command's `module:attribute`; `checks` is called before an import."""
+        """`places` has each command's `module:attribute`; `checks` run before an import."""
         super().__init__(**settings)
         self._places = places
         self._checks = checks
@@ -138,16 +133,16 @@ class LazyCommands(Commands):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that these words call, once its check has passed."""
+        """Return the command that these words name, after its check."""
         if args and args[0] in self._checks:
             self._checks[args[0]]()
         return super().resolve_command(ctx, args)
 
 
 WRONG_USAGE = 2  # also: wrong settings
-TROUBLE = 4  # what we depend on is out of reach
-UNREAD = 141  # what a shell says of a program that wrote where nobody reads
-# Where each command is; its module is imported when the command is used.
+TROUBLE = 4  # the ledger or Nexudus cannot be reached, or output cannot be written
+UNREAD = 141  # the shell's exit code for a program that wrote to a closed pipe
+# The module and attribute of each command.
 _PLACES = {
     "up": "service.cli.up:up",
     "serve": "service.cli.serving:serve",
@@ -180,20 +175,20 @@ _PLACES = {
 
 
 def check_demo_packages() -> None:
-    """Refuse to start without the packages that only the demo needs.
+    """Check that the packages that only the demo needs are installed.
 
     Raises:
-        ClickException: one is missing; the text says how to get it.
+        ClickException: one is missing; the message says how to get it.
     """
     if find_spec("sandbox") is None:
         raise click.ClickException(
-            "This installation leaves out the stand-in Nexudus that the demo needs.\n"
+            "This installation does not include the stand-in Nexudus that the demo needs.\n"
             "Run `make demo` in the source folder instead."
         )
     if find_spec("aiosmtpd") is None:
         raise click.ClickException(
             "The demo needs the package aiosmtpd, which is not installed.\n"
-            f"Install it, then try again: {sys.executable} -m pip install aiosmtpd"
+            f"Install it, then run the demo again: {sys.executable} -m pip install aiosmtpd"
         )
 
 
@@ -201,34 +196,34 @@ commands = LazyCommands(
     _PLACES,
     {"demo": check_demo_packages},
     name="coursebell",
-    help="Watches the courses of a Nexudus space and writes the right email, once.",
+    help="Watches the courses of a Nexudus space and sends each email once.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands = click.version_option(package_name="coursebell")(commands)
 
 
 def main() -> None:
-    """Run the command line; every failure ends with a sentence and an exit code, not a traceback.
+    """Run the command line. Every failure ends with a message and an exit code, not a traceback.
 
-    0 fine, 1 a problem was found, 2 wrong usage or settings, 3 it needs --yes, 4 something is out
-    of reach or cannot be written, 141 nobody reads what is printed any more.
+    Exit codes: 0 success, 1 a problem was found, 2 wrong usage or settings, 3 needs --yes, 4
+    something cannot be reached or written, 141 the reader of the output has gone.
     """
     prepare_streams()
     output = sys.stdout
     try:
         commands.main(prog_name="coursebell")
     except SystemExit:
-        # Where nobody reads any more, click wraps the output and ends with 1, which is an answer.
+        # On a closed pipe click wraps the output and exits with 1, which has another meaning here.
         is_unread = getattr(sys.stdout, "wrapped", None) is output
         if is_unread:
-            end_without(output, UNREAD)
+            exit_discarding(output, UNREAD)
         raise
     except BrokenPipeError:
-        end_without(output, UNREAD)
+        exit_discarding(output, UNREAD)
     except OSError as error:
-        said = error.strerror or type(error).__name__
-        click.echo(f"Something could not be written or read: {said}.", err=True)
-        end_without(output, TROUBLE)
+        reason = error.strerror or type(error).__name__
+        click.echo(f"A file or the output could not be read or written: {reason}.", err=True)
+        exit_discarding(output, TROUBLE)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             click.echo(mistake, err=True)
@@ -240,5 +235,5 @@ def main() -> None:
         sys.exit(TROUBLE)
     except CoursebellError as error:
         click.echo(f"{error}", err=True)
-        click.echo("Try `coursebell config show` and `coursebell doctor`.", err=True)
+        click.echo("To find the cause: coursebell config show, coursebell doctor", err=True)
         sys.exit(TROUBLE)

@@ -1,4 +1,4 @@
-"""Who is meant by what somebody typed: an address, an Id, or a part of a name."""
+"""Finds people by what an operator typed: an address, an Id, or part of a name."""
 
 import os
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from schemas.fields import MAX_ID
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
 from service.cli.common import (
-    checking_now,
     command_clock,
+    open_sync,
     printable,
     reason_given,
     shortened,
@@ -23,19 +23,19 @@ from service.cli.common import (
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import enrolled_coworkers
 
-NOBODY_KNOWN = "Coursebell knows nobody with this name, address or Id."
+NOBODY_KNOWN = "Coursebell knows no member with this name, address or Id."
 _MOST_FOUND = 20
 _LONGEST_ADDRESS = 254  # characters; RFC 5321, section 4.5.3.1
-_PATIENCE_S = 10.0  # until when the last question to Nexudus may begin
+_PATIENCE_S = 10.0  # no request to Nexudus starts later than this
 
 
 @dataclass(frozen=True, slots=True)
 class PersonMatch:
-    """Somebody who may be meant.
+    """A person who matches the query.
 
-    `was_read`: their own record was read, so that `email` is None only if they have none. Of
-    others, who enrolled before Coursebell was installed, lists showed the name. `just_asked`: they
-    were read at Nexudus now, and may not be known here.
+    `was_read`: their own record was read, so `email` is None only if they have none. Of people who
+    enrolled before the baseline only the name is known, from lists. `just_asked`: they were just
+    read from Nexudus and may not be known here.
     """
 
     coworker_id: int
@@ -47,17 +47,17 @@ class PersonMatch:
 
 @dataclass(frozen=True, slots=True)
 class PeopleQuery:
-    """Who has an address at Nexudus. `trouble`: why it could not be asked."""
+    """Who has an address at Nexudus. `error` is why Nexudus could not be asked."""
 
     people: list[PersonMatch]
-    trouble: str | None = None
+    error: str | None = None
 
 
 def matching_people(connection: Connection, who: str) -> list[PersonMatch]:
-    """Return everybody this may mean, of those we know.
+    """Return the known people who match.
 
-    It is an address or a part of one with the @, the Id of a coworker, or a part of a name or of
-    what stands before the @. Those whose whole name or address it is are meant before all others.
+    `who` is an address or part of one with the @, the Id of a coworker, or part of a name or of an
+    address before the @. If it is the whole name or address of some, only those are returned.
 
     Raises:
         click.UsageError: it is not text in the encoding of this terminal, nor in UTF-8.
@@ -75,7 +75,7 @@ def matching_people(connection: Connection, who: str) -> list[PersonMatch]:
 
 
 def unknown_address(who: str, known: list[PersonMatch]) -> str | None:
-    """Return the whole address that this is if nobody of these has it, else None."""
+    """Return `who` if it is a whole address that none of these people has, else None."""
     typed = _as_typed(who).strip()
     name, _, domain = typed.rpartition("@")
     is_whole = name and "." in domain.strip(".") and len(typed) <= _LONGEST_ADDRESS
@@ -84,15 +84,15 @@ def unknown_address(who: str, known: list[PersonMatch]) -> str | None:
     return None if any(folded(one.email) == folded(typed) for one in known) else typed
 
 
-def asked_for(settings: Settings, address: str) -> PeopleQuery:
-    """Ask Nexudus who has this address, of those with an enrolment. Nothing of it is kept.
+def people_at_nexudus(settings: Settings, address: str) -> PeopleQuery:
+    """Ask Nexudus which enrolled people have this address. Nothing is stored.
 
     Raises as `opened_ledger`.
     """
     patience = Patience(Urgency.PERSON, command_clock().monotonic() + _PATIENCE_S, lambda: None)
     try:
         with (
-            checking_now(with_own_broker(settings)) as sync,
+            open_sync(with_own_broker(settings)) as sync,
             sync.source(patience) as source,
         ):
             found = enrolled_coworkers(source, address)
@@ -104,13 +104,13 @@ def asked_for(settings: Settings, address: str) -> PeopleQuery:
 
 
 def is_ambiguous(found: list[PersonMatch]) -> bool:
-    """Say whether these are several people; those who share one address are meant together."""
+    """Return whether these are several people who do not all share one address."""
     return len(found) > 1 and len({folded(one.email or str(one.coworker_id)) for one in found}) > 1
 
 
 def print_candidates(found: list[PersonMatch], *, whole: bool) -> None:
-    """Tell on stderr who may be meant, and how to say which."""
-    click.echo("That may be each of these; take the Id of one:", err=True)
+    """Print the matching people on standard error, and how to choose one."""
+    click.echo("Several people match. Use the Id of one of them:", err=True)
     for one in found:
         address = one.email if whole else shortened(one.email)
         line = f"  {one.coworker_id}  {one.full_name}{f'  {address}' if address else ''}"
@@ -118,7 +118,7 @@ def print_candidates(found: list[PersonMatch], *, whole: bool) -> None:
 
 
 def _by_name(connection: Connection, typed: str) -> list[PersonMatch]:
-    """Return those who were read or only listed, each once, by name."""
+    """Return the people who were read or only listed, each once, sorted by name."""
     found = {one.coworker_id: _read(one) for one in people_by_name(connection, typed)}
     for listed in members_by_name(connection, typed):
         if listed.coworker_id not in found:
@@ -145,7 +145,7 @@ def _read(person: Person) -> PersonMatch:
 
 
 def _as_typed(argument: str) -> str:
-    """Read again what Python could not decode: a locale may say ASCII where UTF-8 is typed."""
+    """Decode what Python could not: the locale may be ASCII where UTF-8 is typed."""
     try:
         is_text = argument.isascii() or bool(argument.encode())
     except UnicodeEncodeError:
@@ -160,7 +160,7 @@ def _as_typed(argument: str) -> str:
 
 
 def coworker_id_in(who: str) -> int | None:
-    """Return the Id that this is, or None."""
+    """Return `who` as an Id, or None if it is not one."""
     text = who.strip()
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))
     return int(text) if is_number and 1 <= int(text) <= MAX_ID else None

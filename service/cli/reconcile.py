@@ -1,6 +1,6 @@
-"""`reconcile`: compares what Nexudus lists with what the ledger knows, and brings in what differs.
+"""`coursebell reconcile`: compares Nexudus's lists with the ledger and imports what differs.
 
-It compares as the workers do, and leaves the reading and deciding to them.
+It only plans lookups; the workers read the records and decide.
 """
 
 import logging
@@ -19,10 +19,10 @@ from schemas.fields import MAX_ID
 from service.cli.common import (
     Moment,
     as_json,
-    checking_now,
     is_confirmed,
     local,
     needs_confirmation,
+    open_sync,
     print_json,
     printable,
     reporting_outages,
@@ -37,13 +37,13 @@ from workers.sync.reconcile import MOST_GONE, ReconcileMode, request_differences
 from workers.sync.rows import SyncContext
 
 DIFFERS = 1
-_LONGEST_S = 3_600.0  # a large space at a low limit takes its time
+_LONGEST_S = 3_600.0  # a large space with a low request limit takes long
 _COURSE = click.IntRange(1, MAX_ID)
 _MOST_SHOWN = 20  # of each kind; --json has them all
 
 _HEADS = {
     DifferenceKind.MISSING: "Missing here",
-    DifferenceKind.GONE: "Here, gone there",
+    DifferenceKind.GONE: "Here, gone at Nexudus",
     DifferenceKind.DIFFERENT: "Different here",
 }
 
@@ -53,10 +53,10 @@ _HEADS = {
 @click.option(
     "--course", "courses", type=_COURSE, multiple=True, help="Only this course, by its Id."
 )
-@click.option("--import", "importing", is_flag=True, help="Bring in what differs, and stay quiet.")
-@click.option("--send", "sending", is_flag=True, help="Bring in what differs, and write about it.")
-@click.option("--accept-gone", is_flag=True, help="Believe that much was deleted on purpose.")
-@click.option("--yes", is_flag=True, help="Do not ask whether you mean it; for --send.")
+@click.option("--import", "importing", is_flag=True, help="Import what differs; send no emails.")
+@click.option("--send", "sending", is_flag=True, help="Import what differs and send emails on it.")
+@click.option("--accept-gone", is_flag=True, help="Accept that many records were deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation; for --send.")
 @as_json
 def reconcile(  # noqa: PLR0913 - one for each option
     *,
@@ -70,15 +70,15 @@ def reconcile(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Compare all enrolments and finished lessons with Nexudus.
 
-    It only reports, unless told to --import (nobody is written to about what happened until now)
-    or to --send. Exit code 1: something differs.
+    Without --import or --send it only reports. With --import no email is sent about what happened
+    until now. Exit code 1: something differs.
     """
     if importing and sending:
-        raise click.UsageError("--import and --send exclude each other.")
+        raise click.UsageError("Give --import or --send, not both.")
     scope = Scope(since, frozenset(courses) or None, accept_gone)
     if sending and not yes:
         needs_confirmation(f"coursebell reconcile{options_of(scope)} --send --yes")
-    # What the source client logs would stand between the lines for people.
+    # Log lines of the source client would mix with the lines printed for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     how = (
         ReconcileMode.IMPORT
@@ -87,10 +87,10 @@ def reconcile(  # noqa: PLR0913 - one for each option
         if sending
         else ReconcileMode.NOTHING
     )
-    with checking_now(with_own_broker(settings_now())) as sync:
+    with open_sync(with_own_broker(settings_now())) as sync:
         found = _compared(sync, scope)
         _print([] if as_json else found_lines(found))
-        if how is ReconcileMode.SEND and not yes and not _is_meant(found):
+        if how is ReconcileMode.SEND and not yes and not _is_send_confirmed(found):
             how = ReconcileMode.NOTHING
         brought = request_differences(sync, found, how)
     if as_json:
@@ -103,7 +103,7 @@ def reconcile(  # noqa: PLR0913 - one for each option
 
 def _compared(sync: SyncContext, scope: Scope) -> Comparison:
     patience = Patience(Urgency.WORK, sync.clock.monotonic() + _LONGEST_S, lambda: None)
-    with reporting_outages("Nexudus could not be compared with", "Nothing was changed."):
+    with reporting_outages("The comparison with Nexudus failed", "Nothing was changed."):
         found = compare(sync, scope, patience)
         unknown = _unknown(sync, found, patience)
     if unknown:
@@ -113,24 +113,24 @@ def _compared(sync: SyncContext, scope: Scope) -> Comparison:
 
 
 def _unknown(sync: SyncContext, found: Comparison, patience: Patience) -> list[int]:
-    """Return which of the courses asked for nobody knows. Raises as `compare`."""
-    asked = found.scope.course_ids or frozenset()
-    met = {one.row.references.course_id for one in found.of(*DifferenceKind)}
-    if not asked <= met:
+    """Return which of the requested courses neither side knows. Raises as `compare`."""
+    requested = found.scope.course_ids or frozenset()
+    known = {one.row.references.course_id for one in found.of(*DifferenceKind)}
+    if not requested <= known:
         with reading(sync.engine) as connection:
-            met |= records_of(connection, Entity.COURSE, asked).keys()
-            met |= set(courses_of_enrolments(connection).values())
-    if not asked <= met:
+            known |= records_of(connection, Entity.COURSE, requested).keys()
+            known |= set(courses_of_enrolments(connection).values())
+    if not requested <= known:
         with sync.source(patience) as source:
-            met |= {one.record_id for one in source.all_of(Entity.COURSE)}
-    return sorted(asked - met)
+            known |= {one.record_id for one in source.all_of(Entity.COURSE)}
+    return sorted(requested - known)
 
 
-def _is_meant(found: Comparison) -> bool:
-    """Ask whether people are to be written to, if there is anything to write about."""
+def _is_send_confirmed(found: Comparison) -> bool:
+    """Ask whether to send emails, if there is anything to send them about."""
     number = len(found.of(DifferenceKind.MISSING, DifferenceKind.DIFFERENT))
-    these = "this one" if number == 1 else f"these {number}"
-    return not number or is_confirmed(f"Write about {these}?")
+    these = "this record" if number == 1 else f"these {number} records"
+    return not number or is_confirmed(f"Send emails about {these}?")
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -154,17 +154,17 @@ def _plain(one: Difference) -> dict[str, object]:
 
 
 def found_lines(found: Comparison) -> Iterator[str]:
-    """Return what was compared, and what differs."""
+    """Yield what was compared, and what differs."""
     compared = " and ".join(counted(kind.rows, kind.entity) for kind in found.kinds)
     yield f"Compared {compared} with Nexudus."
     for way in DifferenceKind:
         yield from _of_one_way(_HEADS[way], found.of(way))
     under_way = sum(kind.under_way for kind in found.kinds)
     if under_way:
-        yield f"About to be read in any case: {under_way}"
+        yield f"To be read anyway, as a lookup is due: {under_way}"
     unplaced = sum(kind.unplaced for kind in found.kinds)
     if unplaced:
-        yield f"Of a course that could not be told, and so left out: {unplaced}. Run it for all."
+        yield f"Left out, as their course is not known: {unplaced}. Run it without --course."
     if found.doubt is not None:
         yield f"! {found.doubt}"
 
@@ -191,7 +191,7 @@ def _line(one: Difference) -> str:
 
 
 def next_lines(found: Comparison, how: ReconcileMode, brought: int) -> Iterator[str]:
-    """Return what was done about it, and what to do next."""
+    """Yield what was done about the differences, and what to do next."""
     differing = len(found.of(*DifferenceKind))
     if not differing:
         if found.doubt is None:
@@ -199,18 +199,18 @@ def next_lines(found: Comparison, how: ReconcileMode, brought: int) -> Iterator[
         return
     if how is ReconcileMode.NOTHING:
         options = options_of(found.scope)
-        yield f"Bring this in without sending? coursebell reconcile{options} --import"
+        yield f"To import this without sending emails: coursebell reconcile{options} --import"
         return
-    is_import = how is ReconcileMode.IMPORT
-    quietly = ", and nobody is written to about what happened until now" * is_import
-    yield f"Brought in {brought}: each is read and decided on{quietly}."
+    is_silent = how is ReconcileMode.IMPORT
+    silently = "; no email is sent about what happened until now" * is_silent
+    yield f"Imported {brought}: workers read each and decide{silently}."
     if brought < differing:
-        yield f"At most {MOST_GONE:,} that are gone are read at once; run it again for the rest."
-    yield "See what comes of it: coursebell tail"
+        yield f"At most {MOST_GONE:,} deleted records are read per run; run it again for the rest."
+    yield "To watch the results: coursebell tail"
 
 
 def options_of(scope: Scope) -> str:
-    """Return how this scope is typed."""
+    """Return the options that select this scope, as they are typed."""
     since = "" if scope.since is None else f" --since {scope.since:%Y-%m-%dT%H:%MZ}"
     courses = "".join(f" --course {one}" for one in sorted(scope.course_ids or ()))
     return f"{since}{courses}{' --accept-gone' * scope.accept_gone}"

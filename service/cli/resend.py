@@ -1,4 +1,4 @@
-"""`resend`: sends emails again that failed, were not sent or went missing, as a person decides."""
+"""`coursebell resend`: sends again emails that failed, were not sent or did not arrive."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -36,25 +36,25 @@ from service.cli.common import (
 from service.cli.why import STATES
 
 NOT_DONE = 1
-_DAYS = 7  # how far back --failed looks unless told
+_DAYS = 7  # how far back --failed looks without --since
 
 _REFUSALS = {
     ResendRefusal.MISSING: (
         "there is no such email. These print IDs: coursebell held, coursebell why"
     ),
     ResendRefusal.OPEN: (
-        "it was not sent yet and needs no resend. When and why: coursebell show {id}"
+        "it was not sent yet and needs no resend. To see when: coursebell show {id}"
     ),
     ResendRefusal.HELD: "it is held. To send it: coursebell release {id}",
-    ResendRefusal.UNDERWAY: "it is being handed over now. What comes of it: coursebell show {id}",
+    ResendRefusal.UNDERWAY: "it is being sent now. To see the result: coursebell show {id}",
     ResendRefusal.UNCHECKED: (
-        "it may have arrived. Ask the person or look at the mail server's log, and if it did not: "
+        "it may have arrived. Ask the member or check the mail server's log. If it did not arrive: "
         "coursebell resend {id} --i-checked"
     ),
     ResendRefusal.REPEATED: (
         "it was or may have been sent. To send it once more: coursebell resend {id}"
     ),
-    ResendRefusal.PERSON_GONE: "nobody is left to send it to: Nexudus no longer has the person",
+    ResendRefusal.PERSON_GONE: "it cannot be sent: Nexudus no longer has this person",
 }
 
 
@@ -64,20 +64,20 @@ _REFUSALS = {
     "--failed",
     type=click.Choice([reason.value for reason in Reason]),
     metavar="CODE",
-    help="All that failed for this reason, such as mail-rejected.",
+    help="All emails that failed for this reason, such as mail-rejected.",
 )
 @click.option(
     "--since",
     type=Moment(),
-    help="With --failed: that ended since then, such as 30d or 2026-03-01.  [default: 7d]",
+    help="With --failed: those that ended since then, such as 30d or 2026-03-01.  [default: 7d]",
 )
 @click.option(
     "--i-checked",
     "checked",
     is_flag=True,
-    help="Also what may have arrived (unknown): you made sure that it did not.",
+    help="Also emails that may have arrived (unknown): you checked that they did not.",
 )
-@click.option("--dry-run", is_flag=True, help="Only list what would be sent again.")
+@click.option("--dry-run", is_flag=True, help="Only list the emails that would be sent again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 @show_addresses
@@ -94,22 +94,22 @@ def resend(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Send emails again, by ID or all that failed for one reason.
 
-    Each is written anew, from what Nexudus says then, and checked before it goes: enrolment,
-    address, quiet hours, daily limit. If an email was sent again already and that failed too, its
-    ID stands for the last attempt.
+    Each is written anew from current Nexudus records, and checked before it is sent: enrolment,
+    address, quiet hours, daily limit. If an email was already sent again and that failed too, its
+    ID means the last resend.
     """
     if bool(action_ids) == (failed is not None):
         raise click.UsageError("Give the IDs of emails (`coursebell why`), or --failed CODE.")
     if since is not None and failed is None:
         raise click.UsageError("--since goes with --failed.")
-    again = _words(action_ids, failed, since, checked=checked)
+    arguments = _arguments(action_ids, failed, since, checked=checked)
     reason = None if failed is None else Reason(failed)
     since = since or command_clock().now() - timedelta(days=_DAYS)
     with opened_ledger(settings_now()) as engine:
         if not dry_run:
             _check_mode(engine)
         if not (yes or dry_run):
-            needs_confirmation(f"coursebell resend {again} --yes")
+            needs_confirmation(f"coursebell resend {arguments} --yes")
         with reading(engine) as connection:
             found = (
                 candidates(connection, action_ids, checked=checked)
@@ -118,22 +118,22 @@ def resend(  # noqa: PLR0913 - one argument for each option
             )
         chosen = _chosen(found, is_by_id=reason is None)
         if dry_run:
-            _show(chosen, as_json=as_json, whole=show_addresses)
+            _print_dry_run(chosen, as_json=as_json, whole=show_addresses)
             return
         if chosen and not yes:
-            _ask(chosen, whole=show_addresses)
+            _confirm(chosen, whole=show_addresses)
         with writing(engine) as connection:
             ids = [email.action_id for email in chosen]
             done = send_again(
                 connection, ids, who_decides(), command_clock().now(), checked=checked
             )
-    _tell(chosen, done, reason, since, as_json=as_json)
+    _print_result(chosen, done, reason, since, as_json=as_json)
 
 
-def _words(
+def _arguments(
     action_ids: tuple[int, ...], failed: str | None, since: datetime | None, *, checked: bool
 ) -> str:
-    """Return what was asked for, as it is typed."""
+    """Return the arguments of this command as they are typed."""
     words = [str(one) for one in action_ids]
     words += [] if failed is None else ["--failed", failed]
     words += [] if since is None else ["--since", since.isoformat(timespec="seconds")]
@@ -144,16 +144,16 @@ def _check_mode(engine: Engine) -> None:
     with reading(engine) as connection:
         mode = sending_of(connection).mode
     if mode is not Mode.SENDING:
-        click.echo("Nothing was sent again: the mode is observe, so no email leaves.", err=True)
+        click.echo("Nothing was sent again: in observe mode no email is sent.", err=True)
         click.echo("First: coursebell mode sending", err=True)
         raise SystemExit(NOT_DONE)
 
 
 def _chosen(found: Sequence[ResendCandidate], *, is_by_id: bool) -> list[EmailView]:
-    """Return the emails that may be sent again; say why of the others.
+    """Return the emails that can be sent again; print why the others cannot.
 
     Raises:
-        SystemExit: one that was named by its ID may not be.
+        SystemExit: an email chosen by its ID cannot be sent again.
     """
     refused = [one for one in found if one.refusal is not None]
     for one in refused:
@@ -168,7 +168,7 @@ def _chosen(found: Sequence[ResendCandidate], *, is_by_id: bool) -> list[EmailVi
     return [one.email for one in found if one.email is not None and one.refusal is None]
 
 
-def _ask(chosen: Sequence[EmailView], *, whole: bool) -> None:
+def _confirm(chosen: Sequence[EmailView], *, whole: bool) -> None:
     for line in _lines(chosen, whole=whole):
         click.echo(printable(line), err=True)
     arrived = sum(email.state is ActionState.DONE for email in chosen)
@@ -176,7 +176,7 @@ def _ask(chosen: Sequence[EmailView], *, whole: bool) -> None:
         was, who = ("was", "Its recipient") if arrived == 1 else ("were", "Their recipients")
         again = f"{who} will get it a second time."
         click.echo(f"{_number(arrived)} {was} already sent. {again}", err=True)
-    click.echo("Their addresses are read again from Nexudus before they are sent.", err=True)
+    click.echo("Addresses are read again from Nexudus before sending.", err=True)
     if not is_confirmed(f"Send {_number(len(chosen))} again?"):
         click.echo("Nothing was changed.", err=True)
         raise SystemExit(NOT_DONE)
@@ -195,7 +195,7 @@ def _lines(chosen: Sequence[EmailView], *, whole: bool) -> Iterator[str]:
         )
 
 
-def _show(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -> None:
+def _print_dry_run(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -> None:
     if as_json:
         print_json({"would_resend": [_plain(email, whole=whole) for email in chosen]})
         return
@@ -204,7 +204,7 @@ def _show(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -> None:
     click.echo(f"{_number(len(chosen))} would be sent again. Nothing was changed.")
 
 
-def _tell(
+def _print_result(
     chosen: Sequence[EmailView],
     done: dict[int, int],
     reason: Reason | None,
@@ -218,11 +218,11 @@ def _tell(
         ids = ", ".join(f"{old} as {new}" for old, new in done.items())
         click.echo(f"{_number(len(done))} will be sent again, due now: {ids}.")
     elif not chosen and reason is not None:
-        click.echo(f"Nothing failed for {reason} since {local(since)} that could be sent again.")
+        click.echo(f"No email that failed for {reason} since {local(since)} can be sent again.")
     left = [str(email.action_id) for email in chosen if email.action_id not in done]
     if left:
-        click.echo(f"Not sent again, as it changed meanwhile: {', '.join(left)}.", err=True)
-        click.echo(f"What became of it: coursebell show {left[0]}", err=True)
+        click.echo(f"Not sent again, as it just changed: {', '.join(left)}.", err=True)
+        click.echo(f"To see its state: coursebell show {left[0]}", err=True)
         raise SystemExit(NOT_DONE)
 
 

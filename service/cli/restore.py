@@ -1,4 +1,4 @@
-"""`restore`: goes back to a backup, and holds what may have been sent since it was made."""
+"""`coursebell restore`: restores a backup, and holds emails that may have been sent since."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -57,7 +58,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class _Restored:
-    """What was done. `kept` is where the ledger that was there is now."""
+    """The result. `kept` is where the replaced ledger is now."""
 
     at: datetime
     held: int
@@ -72,28 +73,28 @@ class _Restored:
     "since",
     type=Moment(),
     metavar="FROM",
-    help="The ledger itself was set back to this time by other means: 3h, or 2026-03-01T12:00.",
+    help="You set the ledger back to this time by other means: 3h, or 2026-03-01T12:00.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @as_json
 def restore(file: Path | None, *, since: datetime | None, yes: bool, as_json: bool) -> None:
-    """Go back to a backup, and hold what may have been sent since.
+    """Restore a backup, and hold what may have been sent since.
 
-    FILE was made by `coursebell backup`, or is any copy of a SQLite ledger.
+    FILE is a backup made by `coursebell backup`, or any copy of a SQLite ledger.
 
-    Stop Coursebell first. The ledger that is there now is kept beside it. What may have been sent
-    since the backup was made is held as `restored`, until you release or skip it.
+    Stop Coursebell first. The current ledger is kept under another name. Emails that may have been
+    sent since the backup are held as `restored` until you release or skip them.
     """
     settings = settings_now()
     if (file is None) == (since is None):
-        raise click.UsageError("Give the file of a backup, or --declare-gap.")
+        raise click.UsageError("Give a backup file or --declare-gap.")
     if file is not None and not file.is_file():
         raise click.UsageError(f"There is no file {file}.")
     if not yes:
         given = file if since is None else f"--declare-gap {since.isoformat()}"
         needs_confirmation(f"coursebell restore {given} --yes")
     with stopped(settings):
-        pass  # before anything is asked
+        pass  # fail before any question
     if file is None:
         _declare(settings, since, yes=yes, as_json=as_json)
         return
@@ -107,7 +108,7 @@ def restore(file: Path | None, *, since: datetime | None, yes: bool, as_json: bo
 def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> None:
     target = ledger_file(settings.database_url)
     folder = Path(settings.data_dir) if target is None else target.parent
-    # Beside the ledger, since a file is put in place whole only on the same file system.
+    # Beside the ledger, since an atomic rename needs the same file system.
     with private_folder(folder, ".restoring-") as beside:
         staged = beside / "ledger.db"
         contents = stage(file, staged)
@@ -117,9 +118,9 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
         if behind is not None:
             click.echo(behind, err=True)
         if behind is not None and yes:
-            click.echo("Nothing was changed: only a person at a terminal can do so.", err=True)
+            click.echo("Nothing was changed. To restore now, confirm without --yes.", err=True)
             raise SystemExit(NOT_DONE)
-        if not yes and not is_confirmed("Go back to it?"):
+        if not yes and not is_confirmed("Restore it?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
         with stopped(settings):
@@ -138,9 +139,9 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
         return
     click.echo(f"Restored: {contents.people} people, {contents.sent} emails sent.")
     if done.kept is not None:
-        click.echo(f"The ledger that was there is now {done.kept}")
+        click.echo(f"The replaced ledger is now {done.kept}")
     click.echo(_KEYS[done.key])
-    _say_next(done.held, contents.made_at)
+    _print_next(done.held, contents.made_at)
 
 
 def _put(settings: Settings, staged: Path, contents: Contents) -> _Restored:
@@ -189,14 +190,14 @@ def _put_on_server(settings: Settings, staged: Path, now: datetime) -> Path | No
 
 
 def _has_key(settings: Settings) -> bool:
-    """Return whether there is a usable secret key here, so that none would be made."""
+    """Return whether there is a usable secret key here, so that none is created."""
     with suppress(ConfigurationError):
         return has_secret_key(settings) and bool(secret_key(settings))
     return False
 
 
 def _put_key(settings: Settings, key: str, now: datetime) -> str:
-    """Put the key that the backup has into the data folder, and say what was done."""
+    """Put the backup's key into the data folder; return what was done, as a key of `_KEYS`."""
     path = Path(settings.data_dir) / SECRET_KEY_FILE
     if settings.secret_key is not None:
         return "same" if settings.secret_key == key else "different"
@@ -216,13 +217,13 @@ def _put_key(settings: Settings, key: str, now: datetime) -> str:
 
 _KEYS = {
     "missing": (
-        "The backup has no secret key. Use the one this ledger had: COURSEBELL_SECRET_KEY, or the "
-        "file secret_key in the data folder."
+        "The backup has no secret key. Before you start Coursebell, set the key that this ledger"
+        " had: COURSEBELL_SECRET_KEY, or the file secret_key in the data folder."
     ),
-    "same": "The secret key that is set here is the one of this ledger.",
+    "same": "The secret key set here is the key of this ledger.",
     "different": (
-        "The secret key that is set here, as COURSEBELL_SECRET_KEY or in the file secret_key, is "
-        "not the key of this ledger. Set the one it had before you start Coursebell."
+        "The secret key set here, as COURSEBELL_SECRET_KEY or in the file secret_key, is not the"
+        " key of this ledger. Set the key it had before you start Coursebell."
     ),
     "restored": "The secret key of the backup is in the data folder.",
 }
@@ -234,10 +235,11 @@ def _declare(settings: Settings, since: datetime | None, *, yes: bool, as_json: 
         raise click.UsageError("--declare-gap: expected a time in the past.")
     if not yes:
         click.echo(
-            f"What this ledger did since {local(since)} is lost; what it may have sent is held.",
+            f"This declares that what this ledger did since {local(since)} is lost. Emails that it"
+            " may have sent since then are held.",
             err=True,
         )
-        if not is_confirmed("Is that so?"):
+        if not is_confirmed("Declare it?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
     with (
@@ -252,16 +254,16 @@ def _declare(settings: Settings, since: datetime | None, *, yes: bool, as_json: 
     if as_json:
         print_json({"since": since, "until": now, "held": held})
     else:
-        _say_next(held, since)
+        _print_next(held, since)
 
 
-def _say_next(held: int, since: datetime | None) -> None:
+def _print_next(held: int, since: datetime | None) -> None:
     after = "" if since is None else f" after {local(since)}"
     click.echo(
-        f"{held} emails are held now, and what else may have been sent{after} is held once it is "
-        "found again."
+        f"{held} emails are held now. Others that may have been sent{after} are held once polls"
+        " find their records again."
     )
-    click.echo("Start Coursebell, give it some minutes, then: coursebell held --reason restored")
+    click.echo("Next: start Coursebell, wait some minutes, then: coursebell held --reason restored")
 
 
 def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[str]:
@@ -269,49 +271,53 @@ def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[s
     yield f"{file} is from {made}: {contents.people} people, {contents.sent} emails sent."
     target = ledger_file(settings.database_url)
     if target is not None and target.exists():
-        yield f"The ledger at {target} is replaced by it, and kept beside it under another name."
+        yield f"It replaces the ledger at {target}, which is kept beside it under another name."
     elif target is None:
-        yield "What the PostgreSQL database holds is replaced by it, and kept in the data folder."
+        yield "It replaces the PostgreSQL ledger, of which a copy is kept in the data folder."
 
 
 def _clock_is_behind(settings: Settings, contents: Contents) -> str | None:
-    """Return what to do if this machine's clock is behind; more is held then than has to be."""
+    """Return a warning if this machine's clock seems behind: too many emails would be held."""
     now, last = command_clock().now(), read_last_alive(Path(settings.data_dir))
     moments = (contents.made_at, contents.used_until, None if last is None else last.at)
     known = [at for at in moments if at is not None]
     if not known or max(known) <= now:
         return None
     return (
-        f"Check the clock of this machine: it says {local(now)}, but the ledger was in use at "
-        f"{local(max(known))}. If the clock is behind, correct it before you restore. If you "
+        f"Check the clock of this machine: it shows {local(now)}, but the ledger was in use at "
+        f"{local(max(known))}. If the clock is behind, set it right before you restore. If you "
         "restore now, emails about anything that happens before the later time are held."
     )
 
 
 @contextmanager
 def stopped(settings: Settings) -> Iterator[None]:
-    """Make sure that nothing of Coursebell runs on this ledger, and that nothing starts.
+    """Make sure that no Coursebell process uses this ledger, and that none starts meanwhile.
 
     Raises:
-        SystemExit: something runs; a sentence said so.
+        SystemExit: one is running, after a message.
     """
     with ExitStack() as stack:
-        says = None
+        running = None
         try:
             for lock in lock_files(settings):
                 stack.enter_context(held(lock))
         except ConfigurationError:
-            says = f"`coursebell up` runs on {settings.data_dir}"
-        if says is None and not stack.enter_context(exclusive_lock(Path(settings.data_dir))):
-            says = f"Coursebell runs with the data folder {settings.data_dir}"
-        says = says or _what_runs(settings)
-        if says is not None:
-            click.echo(f"{says}. Stop it first. Nothing was changed.", err=True)
-            raise SystemExit(NOT_DONE)
+            running = f"`coursebell up` is running on {settings.data_dir}"
+        if running is None and not stack.enter_context(exclusive_lock(Path(settings.data_dir))):
+            running = f"Coursebell is running with the data folder {settings.data_dir}"
+        running = running or _running(settings)
+        if running is not None:
+            _refuse(running)
         yield
 
 
-def _what_runs(settings: Settings) -> str | None:
+def _refuse(running: str) -> NoReturn:
+    click.echo(f"{running}. Nothing was changed. Stop it, then try again.", err=True)
+    raise SystemExit(NOT_DONE)
+
+
+def _running(settings: Settings) -> str | None:
     target = ledger_file(settings.database_url)
     if target is not None:
         return f"The ledger {target} is open in another process" if is_in_use(target) else None
@@ -319,20 +325,19 @@ def _what_runs(settings: Settings) -> str | None:
     try:
         if current_revision(engine) is None:
             return None
-        return _who_beats(engine)
+        return _running_on_server(engine)
     finally:
         engine.dispose()
 
 
 def _refuse_if_alive(connection: Connection) -> None:
-    """Stop a restore if a process was started on the database since it was asked for."""
-    says = _what_is_alive(connection)
-    if says is not None:
-        click.echo(f"{says}. Stop it first. Nothing was changed.", err=True)
-        raise SystemExit(NOT_DONE)
+    """Refuse the restore if a process started on the database in the meantime."""
+    alive = _alive(connection)
+    if alive is not None:
+        _refuse(alive)
 
 
-def _what_is_alive(connection: Connection) -> str | None:
+def _alive(connection: Connection) -> str | None:
     now = command_clock().now()
     for kind, at in sorted(last_heartbeats(connection, now).items()):
         silent_s = (now - at).total_seconds()
@@ -341,15 +346,15 @@ def _what_is_alive(connection: Connection) -> str | None:
     return None
 
 
-def _who_beats(engine: Engine) -> str | None:
+def _running_on_server(engine: Engine) -> str | None:
     now = command_clock().now()
     with reading(engine) as connection:
-        says, ahead = _what_is_alive(connection), heartbeats_ahead(connection, now)
-    if says is None and ahead:
-        # By a clock that is ahead, or was; only one that still beats runs.
+        running, ahead = _alive(connection), heartbeats_ahead(connection, now)
+    if running is None and ahead:
+        # Written with a clock that is or was ahead. If it still changes, the process is alive.
         command_clock().sleep(2 * EVERY_S)
         with reading(engine) as connection:
-            beating = [beat for beat in heartbeats_ahead(connection, now) if beat not in ahead]
-        if beating:
-            says = f"A {beating[0].kind} of Coursebell runs on this ledger: {beating[0].process}"
-    return says
+            fresh = [one for one in heartbeats_ahead(connection, now) if one not in ahead]
+        if fresh:
+            running = f"A {fresh[0].kind} of Coursebell uses this ledger: {fresh[0].process}"
+    return running

@@ -1,4 +1,4 @@
-"""`serve`, `worker`, `scheduler`, `migrate`: one process each, as the Procfile starts them."""
+"""`coursebell serve`, `worker`, `scheduler` and `migrate`: one process each, as in the Procfile."""
 
 import os
 import resource
@@ -44,10 +44,10 @@ from workers.scheduler import Scheduler
 from workers.wakeup import Wakeup
 
 _MOST_CONNECTIONS = 2048
-_OTHER_FILES = 128  # that the web process has open besides connections
-_HEAD_DEADLINE_MS = 5_000  # also for how long an idle connection is kept
-_CONNECTION_BUFFER = 64 * 1024  # bytes; a head must fit
-# The server's own lines go the way of ours.
+_OTHER_FILES = 128  # open files of the web process besides connections
+_HEAD_DEADLINE_MS = 5_000  # also the longest time that an idle connection is kept
+_CONNECTION_BUFFER = 64 * 1024  # bytes; the request head must fit
+# Granian's own log lines use our log set-up.
 _SERVER_LOGS = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -57,7 +57,7 @@ _SERVER_LOGS = {
 }
 
 AS_ROOT = (
-    "Coursebell runs as root and needs no such rights; run it as a user of its own, as"
+    "Coursebell is running as root, which it does not need; run it as its own user, as"
     " deploy/install.sh sets it up."
 )
 
@@ -75,7 +75,7 @@ def serve() -> None:
     check_secret_key(settings, signs=False)
     warn_of_weak_secrets(settings, "COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS")
     set_up_logs("web")
-    # For the process that Granian starts: it must not import from the working folder.
+    # The process that Granian starts must not import from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     listen = address.listen
     server = Granian(
@@ -107,7 +107,7 @@ def serve() -> None:
 
 
 def _most_connections() -> int:
-    """Return how many connections may be open, with the limit of open files raised for them."""
+    """Raise the limit of open files, and return how many connections may be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CONNECTIONS + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -121,10 +121,10 @@ def _most_connections() -> int:
 @click.option(
     WITHOUT_BROKER,
     is_flag=True,
-    help="Be workers and clock in this one process, which needs no broker.",
+    help="Run workers and scheduler in this one process, which needs no broker.",
 )
 def worker(*, without_broker: bool) -> None:
-    """Run the workers that read, decide and send."""
+    """Run the workers that read records, decide and send."""
     settings = settings_now()
     if without_broker:
         _check_without_broker(settings)
@@ -144,7 +144,7 @@ def worker(*, without_broker: bool) -> None:
         retry_refused(connection, command_clock().now())
         check_hooks_soon(connection, command_clock().now())
         retry_outages_now(connection, command_clock().now())
-    # A fresh interpreter: the children are forked from one that holds nothing of the web server.
+    # A new interpreter, so that the children are forked from one without the web server's modules.
     argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))
     os.execv(argv[0], argv)  # noqa: S606 - no shell reads it
 
@@ -152,13 +152,13 @@ def worker(*, without_broker: bool) -> None:
 def _check_without_broker(settings: Settings) -> None:
     if settings.broker_url is not None:
         raise ConfigurationError(
-            [f"COURSEBELL_BROKER_URL: expected it unset with {WITHOUT_BROKER}; remove one of them"]
+            [f"COURSEBELL_BROKER_URL: cannot be used with {WITHOUT_BROKER}; remove one of them"]
         )
 
 
 @click.command()
 def scheduler() -> None:
-    """Run the scheduler that wakes the workers when something is due."""
+    """Run the scheduler that wakes workers when work is due."""
     settings = settings_now()
     wait_for_ledger(settings)
     check_secret_key(settings, signs=False)
@@ -181,7 +181,7 @@ def scheduler() -> None:
 clock = click.Command(
     "clock",
     callback=scheduler.callback,
-    help="Run the scheduler; the older name of `coursebell scheduler`.",
+    help="Run the scheduler; an alias of `coursebell scheduler`.",
 )
 
 
@@ -189,12 +189,12 @@ clock = click.Command(
 @click.option(
     "--stay",
     is_flag=True,
-    help="Then wait for Ctrl-C or SIGTERM, for process managers that end everything"
+    help="Then wait for Ctrl-C or SIGTERM, for process managers that stop everything"
     " when one process ends.",
 )
 @as_json
 def migrate(*, stay: bool, as_json: bool) -> None:
-    """Bring the ledger's tables up to date."""
+    """Create or update the ledger's tables."""
     stop = stop_on_signals() if stay else None
     settings = settings_now()
     check_platform(settings, os.environ)
@@ -203,7 +203,8 @@ def migrate(*, stay: bool, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         newer = revision > newest_revision()
-        note = f", newer than this version ({newest_revision()}), which may use it" if newer else ""
+        own = newest_revision()
+        note = f", newer than this version's ({own}) but compatible with it" if newer else ""
         click.echo(f"The ledger is at revision {revision}{note}.")
     if stop is not None:
         stop.wait()
@@ -218,9 +219,10 @@ def stop_on_signals() -> threading.Event:
 
 
 def check_platform(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Say which settings come from a platform's variables, and refuse another program's database.
+    """Print which settings come from a platform's variables; refuse another program's database.
 
-    `DATABASE_URL` may be set for another application; tables are made only where that is meant.
+    `DATABASE_URL` may be set for another application, so tables are not created beside those of
+    another program unless COURSEBELL_DATABASE_URL names that database.
 
     Raises:
         ConfigurationError: the database of `DATABASE_URL` has tables, and none of them are ours.
@@ -241,15 +243,15 @@ def check_platform(settings: Settings, environ: Mapping[str, str]) -> None:
             [
                 (
                     "DATABASE_URL: the database has tables of another program; set"
-                    " COURSEBELL_DATABASE_URL to the ledger's own database, or to this one if the"
-                    " ledger's tables may stand beside them"
+                    " COURSEBELL_DATABASE_URL to the ledger's own database, or to this one if it"
+                    " may hold the ledger's tables too"
                 )
             ]
         )
 
 
 def prepare_ledger(settings: Settings) -> str:
-    """Make or update the tables, and put the first values of the controls in place."""
+    """Create or update the tables, store the first values of the controls; return the revision."""
     engine = open_engine(settings.database_url)
     try:
         revision = bring_up_to_date(engine)

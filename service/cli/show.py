@@ -1,9 +1,4 @@
-"""`coursebell show` and `coursebell tail`.
-
-`show`: one action as text, as it was sent or would be.
-
-`tail`: what is going on, line by line.
-"""
+"""`coursebell show` prints one email; `coursebell tail` prints events and emails as they happen."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -60,7 +55,7 @@ _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN
     "--html",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Also write its HTML part to this file, readable only by you.",
+    help="Also write the HTML part to this file, readable only by you.",
 )
 @click.option("--yes", is_flag=True, help="Replace an existing file without asking.")
 @as_json
@@ -70,9 +65,9 @@ def show(
 ) -> None:
     """Show an email as text, as it was sent or would be.
 
-    `coursebell held`, `coursebell why` and `coursebell tail` print the ID. An email that was sent
-    is shown as it left, from a copy that is kept for 90 days. One that was not is written from what
-    the ledger has now, without asking Nexudus, and nothing is sent.
+    `coursebell held`, `coursebell why` and `coursebell tail` print the ID. A sent email is shown
+    from the copy that is kept for 90 days. Any other is written from what the ledger has now,
+    without asking Nexudus, and nothing is sent.
     """
     settings = settings_now()
     with opened_ledger(settings) as engine, reading(engine) as connection:
@@ -85,57 +80,58 @@ def show(
             raise SystemExit(NOT_SHOWN)
         [email] = found
         setup = make_send_setup(settings)
-        seen = preview(connection, email, setup, command_clock().now())
+        previewed = preview(connection, email, setup, command_clock().now())
         detail = last_detail(connection, action_id)
         mode = sending_of(connection).mode
-    page = _page(email, seen, setup, whole=show_addresses)
+    page = _page(email, previewed, setup, whole=show_addresses)
     if html is not None and page is not None:
         _write_html(html, page, action_id, yes=yes)
     if as_json:
-        print_json(_plain(email, seen, page, detail))
+        print_json(_plain(email, previewed, page, detail))
     else:
-        for line in _lines(_standing(email, seen, detail, mode), page):
+        for line in _lines(_state_lines(email, previewed, detail, mode), page):
             click.echo(printable(line))
     if page is None:
-        _say_missing(email, seen)
+        _print_missing(email, previewed)
         raise SystemExit(NOT_SHOWN)
 
 
-def _page(email: EmailView, seen: Preview, setup: SendSetup, *, whole: bool) -> Printable | None:
-    """Return what is printed of the copy, in the way of its kind; None if there is no copy."""
-    if seen.copy is None:
+def _page(
+    email: EmailView, previewed: Preview, setup: SendSetup, *, whole: bool
+) -> Printable | None:
+    """Return the copy as its kind prints it; None if there is no copy."""
+    copy = previewed.copy
+    if copy is None:
         return None
-    to = (
-        None if seen.copy.recipient is None else _recipient(email, seen.copy.recipient, whole=whole)
-    )
+    to = None if copy.recipient is None else _recipient(email, copy.recipient, whole=whole)
     kind = setup.actions.get(email.kind)
     show_copy = plain if kind is None else kind.printable
-    return show_copy(seen.copy, to=to, written_at=seen.written_at)
+    return show_copy(copy, to=to, written_at=previewed.written_at)
 
 
 def _write_html(path: Path, page: Printable, action_id: int, *, yes: bool) -> None:
     if page.html is None:
-        click.echo(f"Action {action_id} has no HTML part.", err=True)
+        click.echo(f"Email {action_id} has no HTML part; no file was written.", err=True)
         raise SystemExit(NOT_SHOWN)
     command = f"coursebell show {action_id} --html {shlex.quote(str(path))} --yes"
     if not yes:
-        may_replace(path, command, "What is in it is lost.")
+        may_replace(path, command, "Its content will be lost.")
     write_private(path, page.html)
     click.echo(f"Wrote {path}, readable only by you.", err=True)
 
 
-def _lines(standing: Iterable[tuple[str, str]], page: Printable | None) -> Iterator[str]:
-    for name, text in (*standing, *_head(page)):
+def _lines(state: Iterable[tuple[str, str]], page: Printable | None) -> Iterator[str]:
+    for name, text in (*state, *_head(page)):
         yield f"{name + ':':<12}{text}"
     if page is not None:
         yield ""
         yield from page.text.splitlines()
 
 
-def _standing(
-    email: EmailView, seen: Preview, detail: str | None, mode: Mode
+def _state_lines(
+    email: EmailView, previewed: Preview, detail: str | None, mode: Mode
 ) -> Iterator[tuple[str, str]]:
-    """Give where the email stands, as names and texts."""
+    """Yield the email's state as names and texts."""
     reason = f": {explained(email.reason)}" if email.reason else ""
     yield email.kind.capitalize(), str(email.action_id)
     yield "State", f"{STATES[email.state]}{reason}"
@@ -152,21 +148,21 @@ def _standing(
     if email.resent_as is not None:
         yield "Sent again", f"as email {email.resent_as}"
     elif email.state in _NEXT:
-        is_held_back = email.state is ActionState.HELD and mode is not Mode.SENDING
-        words = _HELD_IN_OBSERVE if is_held_back else _NEXT[email.state]
-        yield "Next", words.format(id=email.action_id)
-    if seen.copy is None:
+        is_held_in_observe = email.state is ActionState.HELD and mode is not Mode.SENDING
+        next_step = _HELD_IN_OBSERVE if is_held_in_observe else _NEXT[email.state]
+        yield "Next", next_step.format(id=email.action_id)
+    if previewed.copy is None:
         return
-    if seen.written_at is not None:
-        yield "Text", f"as it was written at {local(seen.written_at)}"
+    if previewed.written_at is not None:
+        yield "Text", f"as it was written at {local(previewed.written_at)}"
     else:
         yield "Text", "a draft from what the ledger has now"
-    for missing in seen.missing:
-        yield "Lacks", f"{missing}."
+    for missing in previewed.missing:
+        yield "Missing", f"{missing}."
 
 
 def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
-    """Give the lines above the body, as names and texts."""
+    """Yield the lines above the body, as names and texts."""
     for line in () if page is None else page.lines:
         value = line.value
         text = format_datetime(value) if isinstance(value, datetime) else value or line.if_none
@@ -175,25 +171,24 @@ def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
 
 
 def _recipient(email: EmailView, address: str, *, whole: bool) -> str:
-    shown = address if whole else shortened(address)
-    return f"{email.person or ''} <{shown}>".lstrip()
+    return f"{email.person or ''} <{address if whole else shortened(address)}>".lstrip()
 
 
-def _say_missing(email: EmailView, seen: Preview) -> None:
-    for missing in seen.missing:
+def _print_missing(email: EmailView, previewed: Preview) -> None:
+    for missing in previewed.missing:
         click.echo(f"{missing}.", err=True)
     if email.state in {ActionState.PLANNED, ActionState.WAITING}:
         click.echo(
-            "Coursebell reads what it needs from Nexudus before it writes an email. Is it running? "
-            "`coursebell status`",
+            "Coursebell reads it from Nexudus before it writes the email. To check that it is"
+            " running: coursebell status",
             err=True,
         )
     else:
-        click.echo(f"All that is known of it: coursebell why {email.coworker_id}", err=True)
+        click.echo(f"To see what is known about it: coursebell why {email.coworker_id}", err=True)
 
 
 def _plain(
-    email: EmailView, seen: Preview, page: Printable | None, detail: str | None
+    email: EmailView, previewed: Preview, page: Printable | None, detail: str | None
 ) -> dict[str, object]:
     message: dict[str, object] | None = None
     if page is not None:
@@ -214,8 +209,8 @@ def _plain(
         "detail": email.receipt or detail,
         "resend_of": email.resend_of,
         "resent_as": email.resent_as,
-        "is_draft": page is not None and seen.written_at is None,
-        "missing": seen.missing,
+        "is_draft": page is not None and previewed.written_at is None,
+        "missing": previewed.missing,
         email.kind: message,
     }
 
@@ -229,17 +224,17 @@ _EVERY_S = 1.0
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="How many old lines first.",
+    help="How many past lines to print first.",
 )
-@click.option("--follow/--no-follow", default=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--follow/--no-follow", default=True, help="Print new lines until Ctrl-C.")
 @as_json
 def tail(*, lines: int, follow: bool, as_json: bool) -> None:
-    """Show what is found and what is done about it, as it happens."""
+    """Show events and the emails about them as they happen."""
     stop = stop_on_signals()
     with opened_ledger(settings_now()) as engine:
         with reading(engine) as connection:
             found, mark = entries_since(connection, newest_entries(connection, lines))
-        # Both kinds of line gave as many; merged, only the last of them were asked for.
+        # There are that many of events and of emails each; show only the last of both together.
         found = found[max(0, len(found) - lines) :]
         if follow:
             click.echo("Ready. (Ctrl-C to stop)", err=True)
@@ -263,5 +258,5 @@ def _one_line(line: Entry) -> str:
 
 
 def _short_name(name: str | None) -> str:
-    first, *rest = (name or "somebody").split()
+    first, *rest = (name or "(unknown)").split()
     return f"{first} {rest[-1][:1]}." if rest else first

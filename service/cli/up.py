@@ -1,4 +1,4 @@
-"""`up`: everything on one machine, in one command: broker, web, workers and clock."""
+"""`coursebell up`: runs everything on one machine: broker, web server, workers and scheduler."""
 
 import fcntl
 import os
@@ -23,18 +23,18 @@ from workers.local.server import RunningBroker, start_broker
 from workers.local.supervisor import ChildCommand, FailingFile, FailingProgram, Supervisor
 from workers.queues import WITHOUT_BROKER
 
-# Each a command of ours, started in this order.
+# Commands of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))
 PROGRAMS_WITHOUT_BROKER = (("serve",), ("worker", WITHOUT_BROKER))
-# An email that is being handed over is finished: a minute to its last dot, and 45 s for the answer.
+# Time to finish sending an email: a minute for the message, and 45 s for the server's answer.
 PACES = {"worker": RestartPolicy(stop_wait_s=120.0), "serve": RestartPolicy(longest_delay_s=5.0)}
 _STORED = "Deliveries are still accepted and stored,"
 MEANWHILE = {
     "serve": "No delivery is accepted until it runs; polling finds what was missed.",
-    "worker": f"{_STORED} but nothing is read and no email leaves until it runs.",
-    "clock": f"{_STORED} but work that waits for a time is not started until it runs.",
+    "worker": f"{_STORED} but nothing is read and no email is sent until it runs.",
+    "clock": f"{_STORED} but work that becomes due is not started until it runs.",
 }
-STOP_ORDER = ("clock", "worker", "serve")  # nothing is rung once nobody answers
+STOP_ORDER = ("clock", "worker", "serve")  # the scheduler first, so that it wakes no workers
 
 
 @click.command()
@@ -65,13 +65,13 @@ def _run(settings: Settings, address: Address) -> None:
         announce = announcement(address, click.echo, then=opening_lines(settings))
         follow = broker_follower(supervisor, broker, broker_address, os.environ, log_dir=None)
 
-        def look() -> None:
+        def watch() -> None:
             if announce():
                 supervisor.finish_startup()
             failing.update(_failing(supervisor, broker))
 
         try:
-            supervisor.wait(stop, [follow, look])
+            supervisor.wait(stop, [follow, watch])
         finally:
             failing.remove()
         click.echo("Stopping.")
@@ -89,28 +89,28 @@ def opening_lines(settings: Settings) -> list[str]:
     """Return the mode, where emails go, and what to do next. Raises as `opened_ledger`."""
     with opened_ledger(settings) as engine, reading(engine) as connection:
         mode = sending_of(connection).mode
-    leaves = "emails are sent" if mode is Mode.SENDING else "emails are written and kept"
+    effect = "emails are sent" if mode is Mode.SENDING else "emails are written and held"
     server, sender = settings.smtp, settings.mail_from
     if server is None:
-        goes = "No mail server is set (COURSEBELL_SMTP_URL): emails stay here."
+        mail = "No mail server is set (COURSEBELL_SMTP_URL): no email can be sent."
     else:
         host = f"[{server.host}]" if ":" in server.host else server.host
-        goes = f"Mail server: {host}:{server.port}"
+        mail = f"Mail server: {host}:{server.port}"
     if settings.nexudus_username is None:
         next_step = (
-            "set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD and start again;"
-            " until then nothing can be read from Nexudus."
+            "set COURSEBELL_NEXUDUS_USERNAME and COURSEBELL_NEXUDUS_PASSWORD and restart; until"
+            " then nothing can be read from Nexudus."
         )
     elif mode is Mode.SENDING:
         next_step = "`coursebell doctor` checks Nexudus, `coursebell tail` shows what happens."
     elif server is None or sender is None:
         next_step = (
-            "look with `coursebell tail`. To send, set COURSEBELL_SMTP_URL and"
-            " COURSEBELL_MAIL_FROM, start again, then `coursebell mode sending`."
+            "watch it with `coursebell tail`. To send, set COURSEBELL_SMTP_URL and"
+            " COURSEBELL_MAIL_FROM, restart, then `coursebell mode sending`."
         )
     else:
-        next_step = "look with `coursebell tail`. To send: `coursebell mode sending`"
-    return [f"Mode: {mode}; {leaves}.", goes, f"Next: {next_step}"]
+        next_step = "watch it with `coursebell tail`. To send: `coursebell mode sending`"
+    return [f"Mode: {mode}; {effect}.", mail, f"Next: {next_step}"]
 
 
 def lock_files(settings: Settings) -> list[Path]:
@@ -124,17 +124,17 @@ def lock_files(settings: Settings) -> list[Path]:
 
 @contextmanager
 def held(lock: Path) -> Iterator[None]:
-    """Hold a lock for this process alone. The kernel releases it when the process ends, however.
+    """Hold a lock for this process. The kernel releases it whenever the process ends.
 
     Raises:
-        ConfigurationError: another process holds it, or the file cannot be made.
+        ConfigurationError: another process holds it, or the file cannot be created.
     """
     try:
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
     except OSError as error:
         raise ConfigurationError(
-            [f"COURSEBELL_DATA_DIR: cannot make {lock}: {error.strerror}"]
+            [f"COURSEBELL_DATA_DIR: cannot create {lock}: {error.strerror}"]
         ) from None
     with file:
         try:
@@ -158,16 +158,16 @@ def held(lock: Path) -> Iterator[None]:
 def running_broker(
     settings: Settings, address: BrokerUrlFile, say: Callable[[str], None]
 ) -> Iterator[RunningBroker]:
-    """Give a broker: the one that was named, or one of our own for as long as this lasts.
+    """Use the configured broker, or run one of our own until the end of the block.
 
-    Its address is written for other processes. The caller must own the data folder.
+    Its address is written to the data folder for other processes. The caller must own that folder.
     """
     data_dir = Path(settings.data_dir)
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            [f"COURSEBELL_DATA_DIR: cannot make {data_dir}: {error.strerror}"]
+            [f"COURSEBELL_DATA_DIR: cannot create {data_dir}: {error.strerror}"]
         ) from None
     choice = choose_broker(settings.broker_url, data_dir)
     for line in (*choice.skipped, f"{choice.description} {choice.loses}"):
@@ -191,7 +191,7 @@ def start_programs(
     *,
     log_dir: Path | None,
 ) -> None:
-    """Start web, worker and clock as processes of their own; the last two as one without broker."""
+    """Start web, worker and scheduler as processes; without a broker the last two are one."""
     for words in PROGRAMS_WITHOUT_BROKER if broker.is_none else PROGRAMS:
         supervisor.start(_program(words, broker, environ, log_dir))
 
@@ -206,21 +206,21 @@ def broker_follower(
 ) -> Callable[[], None]:
     """Return a function to call repeatedly, which keeps the broker alive.
 
-    When the broker had to be given another port, worker and clock are started anew with it. The
-    web process looks it up by itself, so that it keeps accepting deliveries.
+    When the broker gets another port, worker and scheduler are restarted with it. The web process
+    looks the address up itself, so it keeps accepting deliveries.
     """
-    told = [broker.url]
+    used = [broker.url]
 
     def follow() -> None:
         broker.restart_if_dead()
         address.keep()
-        if not broker.is_up or broker.url == told[-1]:
+        if not broker.is_up or broker.url == used[-1]:
             return
-        told.append(broker.url)
+        used.append(broker.url)
         try:
             address.write(broker.url)
         except ConfigurationError as error:
-            _say(f"{error}. Web process and commands do not find the broker until the next start.")
+            _say(f"{error}. The web process and commands cannot find the broker until you restart.")
         for words in PROGRAMS[1:]:
             supervisor.replace(_program(words, broker, environ, log_dir))
 

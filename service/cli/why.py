@@ -1,4 +1,4 @@
-"""`why`: one person's story: did they get it, and if not, for what reason."""
+"""`coursebell why`: one person's events, the emails about them, and why any was not sent."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -32,15 +32,15 @@ from service.cli.common import (
     shortened,
     show_addresses,
 )
-from service.cli.fates import kept_text, outcome_text, outcomes_by_sending
+from service.cli.outcomes import kept_text, outcome_text, outcomes_by_sending
 from service.cli.people import (
     NOBODY_KNOWN,
     PeopleQuery,
     PersonMatch,
-    asked_for,
     coworker_id_in,
     is_ambiguous,
     matching_people,
+    people_at_nexudus,
     print_candidates,
     unknown_address,
 )
@@ -48,13 +48,11 @@ from workers.context import make_send_setup
 
 NOBODY = 1
 _NOT_AT_NEXUDUS = "Nexudus has no course member with exactly this address either."
-_WHO_IS_UNKNOWN = (
-    "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234"
-)
+_WHO_IS_UNKNOWN = "Try part of their name or address, or their Id from Nexudus: coursebell why 1234"
 
 _WORDS = {
     EventKind.ENROLLED: "Enrolled",
-    EventKind.ENROLMENT_REQUESTED: "Asked to join, and waits for approval",
+    EventKind.ENROLMENT_REQUESTED: "Asked to join, waiting for approval",
     EventKind.COURSE_STARTED: "Started the course",
     EventKind.LESSON_COMPLETED: "Finished",
     EventKind.COURSE_COMPLETED: "Finished the course",
@@ -66,19 +64,19 @@ STATES = {
     ActionState.SKIPPED: "Not sent on purpose",
     ActionState.WAITING: "Waiting",
     ActionState.PLANNED: "Planned",
-    ActionState.PERFORMING: "Being handed over",
+    ActionState.PERFORMING: "Being sent",
     ActionState.HELD: "Held for a person",
     ActionState.FAILED: "Failed",
     ActionState.UNKNOWN: "Unknown",
 }
 _NOT_KEPT = (
-    f"Not kept: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}."
+    f"Deleted: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Narration:
-    """One event with the titles that make it readable."""
+class TitledEvent:
+    """One event with the titles of its course and lesson."""
 
     event: EventView
     course: str
@@ -87,17 +85,17 @@ class Narration:
 
 @dataclass(frozen=True, slots=True)
 class PersonHistory:
-    """One person: what happened to them, and what was there before we first looked.
+    """One person's events, and their enrolments from before the baseline.
 
-    `fates` are what a change to sending would do to each email that is held in observe mode.
-    `person` is None where neither they nor their name were ever read.
+    `with_sending` is, by action, what a change to sending would do to an email held in observe
+    mode. `person` is None if neither their record nor their name was ever read.
     """
 
     coworker_id: int
     person: PersonMatch | None
-    told: list[Narration]
+    events: list[TitledEvent]
     earlier: list[tuple[EarlierEnrolment, str]]
-    fates: dict[int, str]
+    with_sending: dict[int, str]
 
 
 @click.command()
@@ -105,57 +103,57 @@ class PersonHistory:
 @as_json
 @show_addresses
 def why(who: str, *, as_json: bool, show_addresses: bool) -> None:
-    """Tell what happened to a person, what they were sent, and why.
+    """Show what happened to a person, which emails they got, and why.
 
-    EMAIL is their address or a part of it with the @; their Id, or a part of their name or of what
-    stands before the @, will do. If several people fit, they are listed, unless one fits exactly.
-    Nexudus is asked about a whole address that is not known here.
+    EMAIL is their address or part of it with the @. Their Id works too, or part of their name or of
+    the address before the @. If several people match, they are listed, unless one matches exactly.
+    A whole address that is not known here is looked up at Nexudus.
     """
     settings = settings_now()
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
             people = matching_people(connection, who)
-        asked = _asked(settings, who, people)
-        people = (asked.people if asked else []) or people
+        query = _ask_nexudus(settings, who, people)
+        people = (query.people if query else []) or people
         is_unclear = is_ambiguous(people) and not as_json
         with reading(engine) as connection:
-            found = [] if is_unclear else _stories(connection, settings, people, who)
+            found = [] if is_unclear else _histories(connection, settings, people, who)
     if is_unclear:
         print_candidates(people, whole=show_addresses)
     elif as_json:
         print_json([_as_plain(one, whole=show_addresses) for one in found])
     if not found and not is_unclear:
-        for line in _unknown_lines(asked):
+        for line in _unknown_lines(query):
             click.echo(line, err=True)
     for one in [] if as_json else found:
-        for line in _story_lines(one, whole=show_addresses):
+        for line in _history_lines(one, whole=show_addresses):
             click.echo(printable(line))
     if not found:
         raise SystemExit(NOBODY)
 
 
-def _asked(settings: Settings, who: str, known: list[PersonMatch]) -> PeopleQuery | None:
-    """Ask Nexudus about an address that none of these has; None if there is nothing to ask."""
+def _ask_nexudus(settings: Settings, who: str, known: list[PersonMatch]) -> PeopleQuery | None:
+    """Look up at Nexudus an address that none of these has; None if there is none to look up."""
     address = unknown_address(who, known)
     if address is None:
         return None
-    # What the source client logs would stand between the lines for people.
+    # Log lines of the source client would mix with the lines printed for people.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return asked_for(settings, address)
+    return people_at_nexudus(settings, address)
 
 
-def _unknown_lines(asked: PeopleQuery | None) -> Iterator[str]:
+def _unknown_lines(query: PeopleQuery | None) -> Iterator[str]:
     yield NOBODY_KNOWN
-    if asked is not None:
+    if query is not None:
         yield (
             _NOT_AT_NEXUDUS
-            if asked.trouble is None
-            else f"Nexudus could not be asked: {asked.trouble}."
+            if query.error is None
+            else f"Nexudus could not be asked: {query.error}. To find the cause: coursebell doctor"
         )
     yield _WHO_IS_UNKNOWN
 
 
-def _stories(
+def _histories(
     connection: Connection, settings: Settings, people: list[PersonMatch], who: str
 ) -> list[PersonHistory]:
     unknown = None if people else coworker_id_in(who)
@@ -163,27 +161,27 @@ def _stories(
     known = {one.coworker_id: one for one in people}
     found = []
     for coworker_id in ids:
-        told = _tellings(connection, history_of(connection, coworker_id))
+        events = _titled(connection, history_of(connection, coworker_id))
         earlier = [
             (one, _title(connection, one.course_id, one.course_member_id))
             for one in enrolments_before_start(connection, coworker_id)
         ]
-        fates = _fates(connection, settings, coworker_id, told)
+        with_sending = _outcomes_with_sending(connection, settings, coworker_id, events)
         person = known.get(coworker_id)
         was_read = person is not None and person.was_read
-        if was_read or told or earlier:
-            found.append(PersonHistory(coworker_id, person, told, earlier, fates))
+        if was_read or events or earlier:
+            found.append(PersonHistory(coworker_id, person, events, earlier, with_sending))
     return found
 
 
-def _fates(
-    connection: Connection, settings: Settings, coworker_id: int, told: list[Narration]
+def _outcomes_with_sending(
+    connection: Connection, settings: Settings, coworker_id: int, events: list[TitledEvent]
 ) -> dict[int, str]:
     """Return what a change to sending would do to the emails held in observe mode, by action."""
     observed = {
         action.action_id
-        for telling in told
-        for action in telling.event.actions
+        for titled in events
+        for action in titled.event.actions
         if (action.state, action.reason) == (ActionState.HELD, Reason.OBSERVE)
     }
     if not observed or sending_of(connection).mode is Mode.SENDING:
@@ -192,28 +190,28 @@ def _fates(
     try:
         setup = make_send_setup(settings)
     except ConfigurationError:
-        return {}  # `coursebell status` tells of it; what happened can be told all the same
-    fates = outcomes_by_sending(connection, setup, now, coworker_id)
-    found = {one: kept_text(reason) for reason, ids in fates.kept.items() for one in ids}
-    found |= {one.action.action_id: outcome_text(one, now) for one in fates.expected}
-    return {action_id: fate for action_id, fate in found.items() if action_id in observed}
+        return {}  # `coursebell status` reports it; what happened can be shown all the same
+    outcomes = outcomes_by_sending(connection, setup, now, coworker_id)
+    found = {one: kept_text(reason) for reason, ids in outcomes.kept.items() for one in ids}
+    found |= {one.action.action_id: outcome_text(one, now) for one in outcomes.expected}
+    return {action_id: text for action_id, text in found.items() if action_id in observed}
 
 
-def _story_lines(one: PersonHistory, *, whole: bool) -> Iterator[str]:
+def _history_lines(one: PersonHistory, *, whole: bool) -> Iterator[str]:
     yield _heading(one, whole=whole)
-    if one.person is not None and one.person.just_asked and not one.told and not one.earlier:
+    if one.person is not None and one.person.just_asked and not one.events and not one.earlier:
         yield (
-            "  Enrolled in Nexudus, and not known here yet; to read it now: "
+            "  Enrolled in Nexudus, not known here yet. To read it now: "
             f"coursebell backfill --person {one.coworker_id}"
         )
     for enrolment, title in one.earlier:
         when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
         yield f"  {when}Enrolled  ({title})"
         yield "    Before Coursebell was installed; no email was due"
-    for telling in one.told:
-        for line in _lines(telling, one.fates):
+    for titled in one.events:
+        for line in _lines(titled, one.with_sending):
             yield f"  {line}"
-    if _has_outdated(one.told, command_clock().now()):
+    if _has_deleted_parts(one.events, command_clock().now()):
         yield f"  {_NOT_KEPT}"
 
 
@@ -233,38 +231,38 @@ def _as_plain(one: PersonHistory, *, whole: bool) -> dict[str, object]:
         "email": email if whole else shortened(email),
         "coworker_id": one.coworker_id,
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
-        "with_sending": {str(action_id): fate for action_id, fate in one.fates.items()},
+        "with_sending": {str(action_id): text for action_id, text in one.with_sending.items()},
         "events": [
             {"course": each.course, "lesson": each.lesson, **_plain_event(each.event)}
-            for each in one.told
+            for each in one.events
         ],
     }
 
 
 def _plain_event(event: EventView) -> dict[str, object]:
-    """Return an event for programs, which know the title of an email as its subject."""
+    """Return an event for programs; an email's title is its `subject` there."""
     actions = [asdict(action) for action in event.actions]
     for action in actions:
         action["subject"] = action.pop("title")
     return asdict(event) | {"actions": actions}
 
 
-def _has_outdated(told: list[Narration], now: datetime) -> bool:
+def _has_deleted_parts(events: list[TitledEvent], now: datetime) -> bool:
     return any(
         action.finished_at is not None and action.finished_at < now - COPIES
-        for telling in told
-        for action in telling.event.actions
+        for titled in events
+        for action in titled.event.actions
     )
 
 
-def _tellings(connection: Connection, story: list[EventView]) -> list[Narration]:
-    # The source's times are whole seconds; the last lesson still comes before the end.
+def _titled(connection: Connection, events: list[EventView]) -> list[TitledEvent]:
+    # Times are whole seconds: put the end of the course after a lesson of the same second.
     in_order = sorted(
-        story,
+        events,
         key=lambda event: (event.happened_at, event.kind == EventKind.COURSE_COMPLETED),
     )
     return [
-        Narration(event, _course(connection, event), _lesson(connection, event))
+        TitledEvent(event, _course(connection, event), _lesson(connection, event))
         for event in in_order
     ]
 
@@ -295,17 +293,18 @@ def _lesson(connection: Connection, event: EventView) -> str | None:
     return f"lesson {event.lesson_id}"
 
 
-def _lines(telling: Narration, fates: Mapping[int, str]) -> list[str]:
-    event = telling.event
+def _lines(titled: TitledEvent, with_sending: Mapping[int, str]) -> list[str]:
+    event = titled.event
     what = _WORDS[EventKind(event.kind)]
-    about = f"{what} {telling.lesson}" if telling.lesson else what
-    lines = [f"{local(event.happened_at)}  {about}  ({telling.course})"]
+    about = f"{what} {titled.lesson}" if titled.lesson else what
+    lines = [f"{local(event.happened_at)}  {about}  ({titled.course})"]
     if event.reason:
         lines.append(f"    No email: {explained(event.reason)}")
     for action in event.actions:
         lines.append(f"    {_action_line(action)}")
-        if action.action_id in fates:
-            lines.append(f"      After `coursebell mode sending` it {fates[action.action_id]}")
+        if action.action_id in with_sending:
+            text = with_sending[action.action_id]
+            lines.append(f"      After `coursebell mode sending` it {text}")
     return lines
 
 
@@ -318,11 +317,11 @@ def _action_line(action: ActionView) -> str:
     if action.reason:
         line += f": {explained(action.reason)}"
     if action.state in {ActionState.WAITING, ActionState.PLANNED}:
-        line += f". Decided again at {local(action.due_at)}"
+        line += f". Next checked at {local(action.due_at)}"
     details = [one.detail for one in action.tries if one.detail]
     return f"{line} ({details[-1]})" if details else line
 
 
 def explained(reason: str) -> str:
-    """Return the reason in words, and the reason word to look it up by."""
+    """Return the reason's sentence and its code."""
     return f"{EXPLANATIONS[Reason(reason)].sentence} [{reason}]"

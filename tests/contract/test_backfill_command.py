@@ -95,26 +95,24 @@ def test_a_window_says_by_name_and_day_what_was_found_and_how_to_go_on(desk: Des
     done = desk.run("--since", "2d")
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[0] == "Asked about 2 finished lessons and 1 enrolment that we did not know of."
+    assert lines[0] == "Found 2 finished lessons and 1 enrolment not known here."
     assert "Joël" in lines[1]
     assert lines[1].endswith(": 2 finished lessons and 1 enrolment")
     assert lines[2:4] == ["Reading them.", "2 emails are held about this, and none was sent:"]
-    assert lines[-1].startswith("The mode is observe, so nothing leaves.")
+    assert lines[-1].startswith("The mode is observe, so nothing is sent.")
     assert "@example" not in done.output.replace("***@example", "")
     assert {origin for origin, _ in desk.told()} == {"review"}
     assert desk.waiting() == 3
     again = desk.run("--since", "2d")
-    assert again.output.startswith(
-        "Nothing there that we did not know of; 3 records seen.\n2 emails"
-    )
+    assert again.output.startswith("All 3 records of the window are known here already.\n2 emails")
     assert desk.waiting() == len(desk.told()) == 3
 
 
 def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
     desk.study("Zoë", lessons=1)
     done = desk.run("--since", "1h", "--dry-run")
-    assert done.output.startswith("Would ask about 1 finished lesson and 1 enrolment that")
-    assert "Nothing was written." in done.output
+    assert done.output.startswith("Found 1 finished lesson and 1 enrolment not known here.")
+    assert "Nothing was changed." in done.output
     assert (desk.told(), desk.waiting()) == ([], 0)
 
 
@@ -126,7 +124,7 @@ def test_with_send_it_is_in_the_name_of_a_person(desk: Desk) -> None:
     done = desk.run("--since", "1h", "--send", "--yes")
     assert done.exit_code == 0, done.output
     assert desk.told() == [("person", "CourseMember"), ("review", "CourseMember")]
-    assert "The mode is observe, so nothing leaves." in done.output
+    assert "The mode is observe, so nothing is sent." in done.output
     assert desk.states() == [("held", "imported")]
 
 
@@ -138,7 +136,7 @@ def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
     assert (
         "(0 hours ago)  Joël Núñez <j***@example.org>  You're in: Freelance Finance: " in lines[-2]
     )
-    assert lines[-1].startswith("To send them: the same with --send")
+    assert lines[-1].startswith("To send them: run this again with --send")
     asking = ("--person", str(coworker_id), "--send")
     refused = desk.run(*asking, typed=b"n\n")
     assert refused.output.splitlines()[-1].startswith("Nothing was sent.")
@@ -149,7 +147,7 @@ def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
     assert kept.title == "You're in: Freelance Finance"
     agreed = desk.run(*asking, typed=b"y\n")
     assert "Send 1 email?" in agreed.output
-    assert agreed.output.splitlines()[-1] == "1 released. `coursebell tail` shows them go."
+    assert agreed.output.splitlines()[-1] == "1 released. To watch them being sent: coursebell tail"
     assert desk.states() == [("waiting", None)]
     assert "No email is held about this." in desk.run(*asking, "--yes").output
 
@@ -177,7 +175,7 @@ def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: 
     done = desk.run("--person", who)
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0] == "Joël Known  j***@example.org"
-    assert "Asked about 2 finished lessons and 1 enrolment.\n" in done.output
+    assert "Found 2 finished lessons and 1 enrolment.\n" in done.output
     assert [origin for origin, _ in desk.told()] == ["review"] * 3
     whole = desk.run("--person", str(coworker_id), "--show-addresses", "--dry-run")
     assert whole.output.startswith("Joël Núñez  joel.nunez@example.org\n")
@@ -187,10 +185,10 @@ def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:
     coworker_id = desk.study("Joël", lessons=0)
     done = desk.run("--person", str(coworker_id))
     assert done.output.startswith(
-        f"Coworker {coworker_id}, whose name and address were not read yet\nAsked about"
+        f"Coworker {coworker_id}, whose name and address were not read yet\nFound "
     )
     nothing = desk.run("--person", "424242")
-    assert nothing.output.splitlines()[1] == "Nexudus has no enrolment of them."
+    assert nothing.output.splitlines()[1] == "Nexudus has no enrolment of this person."
 
 
 def test_nobody_and_several_end_with_1_and_what_to_try(desk: Desk) -> None:
@@ -229,5 +227,5 @@ def test_a_nexudus_that_refuses_ends_it_with_4(
     assert ended.value.code == 4
     said = capsys.readouterr().err
     assert "wrong" not in said
-    assert said.splitlines()[-1] == "Try `coursebell doctor`, then again."
+    assert said.splitlines()[-1].startswith("Run `coursebell doctor`")
     assert desk.told() == []

@@ -19,8 +19,8 @@ from ledger.tables import actions
 from schemas.actions import ActionState, Mode
 from schemas.reasons import Reason
 from schemas.records import CourseMember
-from service.cli.fates import SendingOutcomes, counted, outcomes_by_sending
 from service.cli.main import commands
+from service.cli.outcomes import SendingOutcomes, counted, outcomes_by_sending
 from tests.builders.records import NOON
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import SHIPPED, Space, rules_of
@@ -171,18 +171,18 @@ def test_sending_is_counted_and_asked_about_before_it_begins(desk: Desk) -> None
     desk.observed(1, 2)
     unasked = desk.run("mode", "sending")
     assert unasked.exit_code == 3
-    assert "With mode sending, 2 emails to 2 people would go:\n" in unasked.output
-    assert "  2 emails go at once\n" in unasked.output
+    assert "With mode sending, 2 emails to 2 people would be sent:\n" in unasked.output
+    assert "  2 emails are sent at once\n" in unasked.output
     assert "coursebell mode sending --yes" in unasked.stderr
     refused = desk.run("mode", "sending", typed=b"n\n")
     assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (
         1,
-        "Nothing was changed: the mode is observe.",
+        "Nothing was changed: the mode is still observe.",
     )
     assert desk.told("mode")["mode"] == "observe"
     assert desk.space.outcomes() == [("held", "observe")] * 2
     agreed = desk.run("mode", "sending", typed=b"y\n")
-    assert (agreed.exit_code, "sending: emails go out" in agreed.stdout) == (0, True)
+    assert (agreed.exit_code, "sending: emails are sent about" in agreed.stdout) == (0, True)
     assert {state for state, _ in desk.space.outcomes()} == {"waiting"}
 
 
@@ -190,14 +190,16 @@ def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> Non
     desk.space.choose(Mode.OBSERVE)
     nothing = desk.run("mode", "sending")
     assert nothing.exit_code == 0
-    assert nothing.stdout.startswith("No email is held or waits, so none goes at once.\nsending:")
+    assert nothing.stdout.startswith(
+        "No email is held or waiting, so none is sent at once.\nsending:"
+    )
     desk.observed(1)
     with writing(desk.space.engine) as connection:
         held = {"state": ActionState.HELD, "reason": Reason.IMPORTED}
         connection.execute(update(actions).values(held))
     only_held = desk.run("mode", "sending").stdout
     assert only_held.splitlines()[0] == (
-        "With mode sending, none of the emails held or waiting would go:"
+        "With mode sending, none of the emails held or waiting would be sent:"
     )
     assert only_held.splitlines()[1].startswith("  1 email stays held, imported: Brought in")
     desk.observed(2)

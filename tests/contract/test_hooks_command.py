@@ -132,7 +132,7 @@ def test_the_list_shows_those_that_call_us_and_ends_with_1_if_one_is_off(desk: D
         [str(MEMBERS), "on"],
         [str(COMPLETIONS), "on"],
     ]
-    assert lines[2] == "Webhooks that call others: 1."
+    assert lines[2] == "Webhooks that call other addresses: 1."
     assert "is about courses" in lines[3]
     desk.change(MEMBERS, Active=False, ErrorCount=10)
     with desk.misbehaving("course-actions"):
@@ -168,7 +168,7 @@ def test_one_is_switched_on_by_hand_and_what_was_missed_is_asked_for(desk: Desk)
 
 
 @pytest.mark.parametrize(
-    ("record_id", "sentence"), [(FOREIGN, "is left alone"), (7, "Nexudus has no webhook 7")]
+    ("record_id", "sentence"), [(FOREIGN, "was not changed"), (7, "Nexudus has no webhook 7")]
 )
 def test_what_does_not_call_us_is_never_switched_on(
     desk: Desk, record_id: int, sentence: str

@@ -318,4 +318,4 @@ def test_why_says_that_texts_are_no_longer_kept(
         CliRunner().invoke(commands, ["why", who], env=environment).stdout for who in ("1", "2")
     ]
     assert ["Sent" in one for one in told] == [True, True]
-    assert ["Not kept: texts of emails after 90 days" in one for one in told] == [True, False]
+    assert ["Deleted: texts of emails after 90 days" in one for one in told] == [True, False]

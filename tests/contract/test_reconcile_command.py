@@ -91,8 +91,8 @@ def test_it_reports_brings_in_and_then_finds_no_difference(
     assert "coursebell reconcile --import" in told.output
     brought = reconcile("--import")
     assert brought.exit_code == 0
-    assert "Brought in 2: each is read and decided on, and nobody is written to" in brought.output
-    assert "About to be read in any case: 2" in reconcile().output
+    assert "Imported 2: workers read each and decide; no email is sent about" in brought.output
+    assert "To be read anyway, as a lookup is due: 2" in reconcile().output
     read_all(environment)
     after = reconcile()
     assert after.exit_code == 0
@@ -162,7 +162,7 @@ def test_where_nobody_can_be_asked_it_needs_a_yes_to_write(
     since = "--since 2025-12-31T18:30Z"
     assert told.stderr.endswith(f"needs --yes: coursebell reconcile {since} --send --yes\n")
     assert plain()["CourseMember"]["under_way"] == 0
-    assert "Brought in 1" in reconcile("--send", "--yes").output
+    assert "Imported 1" in reconcile("--send", "--yes").output
     assert plain()["CourseMember"]["under_way"] == 1
 
 
@@ -184,8 +184,8 @@ def test_at_a_terminal_it_is_asked_whether_so_many_are_to_be_written_about(
         assert ended.value.code == code
         said = capsys.readouterr()
         assert "Missing here: 2" in said.out
-        assert "Write about these 2? [y/N]" in said.err
-        assert ("Brought in 2" in said.out) is bool(brought)
+        assert "Send emails about these 2 records? [y/N]" in said.err
+        assert ("Imported 2" in said.out) is bool(brought)
         found = plain()
         under_way = [found[kind]["under_way"] for kind in found if kind.startswith("Course")]
         assert sum(under_way) == brought

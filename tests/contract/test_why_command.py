@@ -20,7 +20,7 @@ from ledger.records import mark_gone
 from ledger.tables import checks, lookups, notifications, people, records
 from schemas.actions import Mode
 from schemas.entity import Entity
-from service.cli.common import checking_now, opened_ledger, settings_now
+from service.cli.common import open_sync, opened_ledger, settings_now
 from service.cli.main import commands
 from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
@@ -93,7 +93,7 @@ def test_a_part_of_an_address_finds_people_and_an_exact_one_goes_ahead(space: Sp
     several = run("ana@")
     assert several.exit_code == 1
     assert several.stderr.splitlines() == [
-        "That may be each of these; take the Id of one:",
+        "Several people match. Use the Id of one of them:",
         "  1  Ana Sousa  a***@example.org",
         "  2  Joana Reis  j***@example.org",
     ]
@@ -124,8 +124,8 @@ def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> 
     unknown = run("8")
     assert unknown.exit_code == 1
     assert unknown.stderr.splitlines() == [
-        "Coursebell knows nobody with this name, address or Id.",
-        "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234",
+        "Coursebell knows no member with this name, address or Id.",
+        "Try part of their name or address, or their Id from Nexudus: coursebell why 1234",
     ]
 
 
@@ -180,9 +180,9 @@ def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
     space.finish(first, 1, 2)
     space.work()
     told_of_first = run("1").stdout
-    assert told_of_first.count("After `coursebell mode sending` it goes at once") == 2
+    assert told_of_first.count("After `coursebell mode sending` it is sent at once") == 2
     [plain] = told("1")
-    assert set(plain["with_sending"].values()) == {"goes at once"}
+    assert set(plain["with_sending"].values()) == {"is sent at once"}
     shown = [action for event in plain["events"] for action in event["actions"]]
     assert all(action["subject"] and "title" not in action for action in shown)
     space.choose(Mode.SENDING)
@@ -225,7 +225,7 @@ def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Run
     assert shown.stdout.splitlines() == [
         "Joël Núñez  j***@example.org",
         (
-            "  Enrolled in Nexudus, and not known here yet; to read it now: coursebell backfill "
+            "  Enrolled in Nexudus, not known here yet. To read it now: coursebell backfill "
             f"--person {joel}"
         ),
     ]
@@ -234,9 +234,9 @@ def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Run
     unknown = run("nobody@example.org")
     assert unknown.exit_code == 1
     assert unknown.stderr.splitlines() == [
-        "Coursebell knows nobody with this name, address or Id.",
+        "Coursebell knows no member with this name, address or Id.",
         "Nexudus has no course member with exactly this address either.",
-        "Try a part of their name or address, or their Id from Nexudus: coursebell why 1234",
+        "Try part of their name or address, or their Id from Nexudus: coursebell why 1234",
     ]
     answer(nexudus, "/api", 500)
     for part in ("joel.nunez@", "@example.org", "joel.nunez@example", "two words@example.org"):
@@ -258,6 +258,7 @@ def test_a_nexudus_that_ignores_the_filter_is_not_believed(
     assert (shown.exit_code, shown.stdout) == (1, "")
     assert shown.stderr.splitlines()[1] == (
         "Nexudus could not be asked: the list of CourseMember ignored the filter by address."
+        " To find the cause: coursebell doctor"
         if others
         else "Nexudus has no course member with exactly this address either."
     )
@@ -278,14 +279,14 @@ def test_why_says_that_nexudus_could_not_be_asked(
     shown = run(ADDRESS, "--json")
     assert (shown.exit_code, shown.stdout) == (1, "[]\n")
     lines = shown.stderr.splitlines()
-    assert lines[0] == "Coursebell knows nobody with this name, address or Id."
+    assert lines[0] == "Coursebell knows no member with this name, address or Id."
     assert lines[1].startswith("Nexudus could not be asked: ")
     assert ADDRESS not in shown.stderr
 
 
 @pytest.mark.usefixtures("nexudus")
 def test_who_enrolled_before_installation_is_found_by_address() -> None:
-    with checking_now(settings_now()) as sync:
+    with open_sync(settings_now()) as sync:
         poll_all(sync, for_s=60)
     shown = run(ADDRESS, "--show-addresses").stdout.splitlines()
     assert shown[0] == f"Joël Núñez  {ADDRESS}"

@@ -108,7 +108,7 @@ def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: P
     assert kept == {"coursebell", "last_alive", "running.lock", "secret_key", "up.lock"}
     assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
     assert f"Coursebell starts its own broker, {tmp_path / 'redis-server'}, which logs to" in told
-    assert "\nMode: observe; emails are written and kept.\nNo mail server is set" in told
+    assert "\nMode: observe; emails are written and held.\nNo mail server is set" in told
     assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in told
 
 
@@ -179,7 +179,7 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
     }
     with command("demo", log=log, environment=elsewhere) as process:
-        wait_until(lambda: "Still up" in log.read_text(), "the story told")
+        wait_until(lambda: "Still running" in log.read_text(), "the story told")
         _check_lines_to_paste(log.read_text(), elsewhere)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
@@ -208,8 +208,8 @@ def test_ctrl_c_ends_the_demo_before_its_next_step(tmp_path: Path, line: str) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     before, _, after = log.read_text().partition("Stopping.\n")
-    assert after == "Stopped, and nothing is left running.\n"
-    later = {"Subject:", "They finish", "Still up", "Traceback"}
+    assert after == "Stopped. Nothing is left running.\n"
+    later = {"Subject:", "They finish", "Still running", "Traceback"}
     if line != " enrols in ":
         later |= {"The stand-in Nexudus", " enrols in "}
     assert [words for words in later if words in before] == []
@@ -275,7 +275,7 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         stranger = house.run("why", "nobody@example.org")
         assert stranger.returncode == 1
-        assert "Try a part of their name" in stranger.stderr
+        assert "Try part of their name" in stranger.stderr
         status = house.run("status")
         assert status.returncode == 1, "nothing runs, which needs attention"
         assert status.stdout.startswith("Needs attention: ")
@@ -361,9 +361,9 @@ def _check_lines_to_paste(told: str, environment: dict[str, str]) -> None:
         (
             {"SMTP_URL": "smtp://[::1]:25?tls=none", "MAIL_FROM": "a@example.org"},
             [
-                "Mode: observe; emails are written and kept.",
+                "Mode: observe; emails are written and held.",
                 "Mail server: [::1]:25",
-                "Next: look with `coursebell tail`. To send: `coursebell mode sending`",
+                "Next: watch it with `coursebell tail`. To send: `coursebell mode sending`",
             ],
         ),
     ],

@@ -72,7 +72,7 @@ def test_a_code_signs_in_and_what_is_got_is_kept_for_the_workers(desk: Desk) -> 
     told = desk.run("login", "--code", "")
     assert told.returncode == 0
     assert "totp" not in desk.server.asked[1].form
-    assert "no contact with Nexudus until" in told.stdout
+    assert "expires if no worker reaches Nexudus until" in told.stdout
     for secret in ("access-", "refresh-", PASSWORD):
         assert secret not in done.stdout + done.stderr + told.stdout + told.stderr
 

@@ -110,7 +110,7 @@ def lost_and_restored(
     assert (story.sent() - sent).total() == 1
     assert sent - story.sent() == Counter()
     released = story.house.run("release", "--reason", "restored", "--yes")
-    assert released.stdout == "7 released, and due now.\n"
+    assert released.stdout == "7 emails released, due now.\n"
     story.wait_sent(18)
     wait_until(lambda: story.held() == {}, "nothing held")
     assert set(story.sent().values()) == {1, 2}
@@ -127,7 +127,7 @@ def test_a_backup_that_is_restored_as_the_page_says_repeats_nothing(tmp_path: Pa
             assert made.returncode == 0, made.stderr
             # While it runs there is no way back, and nothing is touched.
             refused = house.run("restore", str(backup), "--yes")
-            assert (refused.returncode, "Stop it first" in refused.stderr) == (1, True)
+            assert (refused.returncode, "Stop it, then try again" in refused.stderr) == (1, True)
 
         def lose_and_restore() -> None:
             for path in ledger.parent.glob("ledger.db*"):

@@ -94,7 +94,7 @@ def _check_what_is_said(house: House, log: Path) -> None:
     assert "There is no broker: COURSEBELL_BROKER_URL is not set" in told
     assert "\nMode: sending; emails are sent.\nMail server: 127.0.0.1:" in told
     assert "at most half of COURSEBELL_NEXUDUS_LIMITS is used" in told
-    assert ("Coursebell runs as root" in told) is (os.geteuid() == 0)
+    assert ("Coursebell is running as root" in told) is (os.geteuid() == 0)
     assert "--uid" not in told
     parts = requests.get(f"{house.url}/readyz", timeout=5).json()["parts"]
     assert "broker" not in parts
@@ -130,6 +130,6 @@ def test_only_such_a_worker_needs_no_broker_and_it_wants_none_set(tmp_path: Path
         parts = json.loads(house.run("status", "--json").stdout)["parts"]
     assert refused.returncode == 2
     assert refused.stderr.startswith(
-        "COURSEBELL_BROKER_URL: expected it unset with --without-broker; remove one of them\n"
+        "COURSEBELL_BROKER_URL: cannot be used with --without-broker; remove one of them\n"
     )
     assert parts["broker"].startswith("COURSEBELL_BROKER_URL is not set, and workers need a broker")

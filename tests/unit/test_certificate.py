@@ -387,7 +387,7 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
     assert list(made.findings) == []
     assert not made.is_clean
     document = signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY)
-    sentence = f"The sums do not close ({said})."
+    sentence = f"The totals do not add up ({said})."
     assert list(lines_of(document))[-1] == f"Differences: none. {sentence}"
     assert sentence in page_of(document)
     assert document["complete"] is False
@@ -417,7 +417,7 @@ def test_tables_are_as_wide_as_the_terminal_and_leave_out_nothing_but_zeros(
         assert heads == set(HEADS)
     else:
         assert heads == {"enrolled", "lessons", "here", "written", "events", "sent"}
-        assert any(line.startswith("  0 and so not shown: waiting, held") for line in text)
+        assert any(line.startswith("  Not shown, as 0: waiting, held") for line in text)
 
 
 def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
@@ -426,15 +426,15 @@ def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
     assert made.carried_over == 1
     document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))
     text = "\n".join(lines_of(document))
-    assert "Emails about these days that are counted on other days: 1" in text
-    assert "1 about these days\nis counted on other days" in page_of(signed(document, KEY))
+    assert "Emails about these days that count on other days: 1" in text
+    assert "1 about these days\ncounts on another day" in page_of(signed(document, KEY))
 
 
 def test_an_email_that_waits_for_its_time_alone_is_told_as_planned() -> None:
     made = certified([ROW], here_with(happened(), effect("planned")))
     document = signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY)
     assert document["reasons"] == {"planned": {"rows": 1, "events": 1, "emails": 1}}
-    assert "Its email is sent when its time has come" in page_of(document)
+    assert "Its email is not due yet" in page_of(document)
 
 
 def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:

@@ -1,4 +1,4 @@
-"""What would become of emails, in words: what goes now, what goes later, what does not, and why."""
+"""What would happen to held and waiting emails, in words and numbers: sent now, later, or not."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from workers.deliver.forecast import Expected, forecast
 
 @dataclass(frozen=True, slots=True)
 class SendingOutcomes:
-    """What a change to sending would mean: for emails decided on again, and for those kept held."""
+    """What a change to sending would do: to emails decided again, and to those that stay held."""
 
     expected: Sequence[Expected]
     kept: dict[Reason, list[int]]
@@ -25,7 +25,7 @@ class SendingOutcomes:
 def outcomes_by_sending(
     connection: Connection, setup: SendSetup, now: datetime, coworker_id: int | None = None
 ) -> SendingOutcomes:
-    """Return what a change to sending would do now, to the emails of everybody or of one person."""
+    """Return what a change to sending would do now, to all emails or those of one person."""
     decided = resumption(connection, now)
     kept = {reason: ids for reason, ids in decided.items() if reason is not None}
     due_or_open = [*decided[None], *open_actions(connection, coworker_id)]
@@ -39,45 +39,45 @@ def outcomes_by_sending(
 
 
 def goes_now(expected: Expected, now: datetime) -> bool:
-    """Say whether this email would be handed over at once."""
+    """Return whether this email would be sent at once."""
     return expected.is_sent and expected.sent_at <= now
 
 
 def outcome_text(expected: Expected, now: datetime) -> str:
-    """Return in words what would become of one email."""
+    """Return in words what would happen to one email."""
     outcome = expected.outcome
     if goes_now(expected, now):
-        return "goes at once"
+        return "is sent at once"
     if expected.is_sent:
         why = "" if outcome is None or outcome.reason is None else f": {_explained(outcome.reason)}"
-        return f"goes at {local(expected.sent_at)} at the earliest{why}"
+        return f"is sent at {local(expected.sent_at)} at the earliest{why}"
     ends = "stays held" if _is_held(expected) else "is not sent"
     return ends if outcome is None or outcome.reason is None else _with(ends, outcome.reason)
 
 
 def kept_text(reason: Reason) -> str:
-    """Return in words what becomes of an email that stays held for this."""
+    """Return in words that an email stays held for this reason."""
     return _with("stays held", reason)
 
 
-def counted(fates: SendingOutcomes, now: datetime) -> dict[str, dict[str, int]]:
-    """Return how many emails go `now` and `later`, are `held` and are `not_sent`, by reason."""
+def counted(outcomes: SendingOutcomes, now: datetime) -> dict[str, dict[str, int]]:
+    """Return how many emails are sent `now` or `later`, `held`, and `not_sent`, by reason."""
     numbers: dict[str, dict[str, int]] = {"now": {}, "later": {}, "held": {}, "not_sent": {}}
-    for one in fates.expected:
+    for one in outcomes.expected:
         reason = "" if one.outcome is None or one.outcome.reason is None else one.outcome.reason
         part = numbers[part_of(one, now)]
         part[str(reason)] = part.get(str(reason), 0) + 1
-    for kept, ids in fates.kept.items():
+    for kept, ids in outcomes.kept.items():
         if ids:
             numbers["held"][kept] = numbers["held"].get(kept, 0) + len(ids)
     return numbers
 
 
 def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
-    """Return these numbers in words, a line for each part and reason."""
+    """Yield these numbers in words, a line for each part and reason."""
     words = {
-        "now": ("goes at once", "go at once"),
-        "later": ("goes later", "go later"),
+        "now": ("is sent at once", "are sent at once"),
+        "later": ("is sent later", "are sent later"),
         "held": ("stays held", "stay held"),
         "not_sent": ("is not sent", "are not sent"),
     }
