@@ -371,4 +371,4 @@ def test_moments_stay_in_utc() -> None:
     tomorrow = day_cap_until(at("15:00"), [at("09:00")] * 2, rule(), LONDON)
     assert until is not None
     assert tomorrow is not None
-    assert [moment.tzinfo for moment in (early, until, tomorrow)] == [UTC, UTC, UTC]
+    assert all(moment.tzinfo is UTC for moment in (early, until, tomorrow))

@@ -31,7 +31,14 @@ def test_rules_that_cannot_be_read_are_named_with_the_cause(tmp_path: Path) -> N
     ("content", "place"),
     [
         ("version: 1\r\n# jo\u00e9 f\xfcr uns\n".encode("latin-1"), "2:5: file: expected UTF-8"),
-        (b"version: 1\n# \xc3\xa9\xc3", "2:4: file: expected UTF-8 text, and found the byte 0xc3"),
+        (
+            b"version: 1\n# \xc3\xa9\xc3",
+            (
+                "2:4: file: expected UTF-8 text, and found the byte 0xc3; "
+                "save the file as UTF-8 (it may be Latin-1 or Windows-1252)"
+            ),
+        ),
+        ("\u7248\u672c".encode("utf-16"), "1:1: file: expected UTF-8 text; save this UTF-16 file"),
         ("version: 1\n".encode("utf-16"), "1:1: file: expected UTF-8 text; save this UTF-16 file"),
         ("version: 1\n".encode("utf-16-le"), "1:1: file: expected UTF-8 text; save this UTF-16"),
     ],
