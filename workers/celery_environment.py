@@ -1,10 +1,9 @@
-"""The environment variables that Celery and its libraries read, none of which may reach them.
+"""Removes the environment variables that Celery and its libraries read.
 
-On a machine that also runs another Celery application these variables belong to that application.
-`CELERY_BROKER_URL` alone would take our workers to its broker, without a word. Most are read while
-Celery is imported, so each of our programs removes them before that.
-
-This module must not import Celery, directly or through another module.
+On a machine that also runs another Celery application, these variables belong to that application:
+`CELERY_BROKER_URL` alone would silently connect our workers to its broker. Most are read while
+Celery is imported, so each of our programs removes them before that. This module must therefore
+never import Celery, directly or through another module.
 """
 
 from collections.abc import MutableMapping

@@ -43,7 +43,7 @@ SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file in the data folder
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One process's tools."""
+    """What one process works with."""
 
     engine: Engine
     clock: Clock
@@ -56,7 +56,7 @@ class Context:
     webhooks: WebhookHealth
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Close connections and threads."""
         self.wakeup.close()
         self.sources.close()
         self.budget.close()
@@ -65,17 +65,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class SharedConfig:
-    """What is read from files, once, before any process is forked: a later edit changes nothing."""
+    """What is read from files once, before any process is forked. Later edits have no effect."""
 
     rules: Rules
     secret_key: str = field(repr=False)
 
 
 def read_shared_config(settings: Settings) -> SharedConfig:
-    """Read what all workers share.
+    """Return the rules and the secret key, which all workers share.
 
     Raises:
-        ConfigurationError: every mistake in the rules, or a file that cannot be read or kept.
+        ConfigurationError: every mistake in the rules, or a file that cannot be read or written.
     """
     return SharedConfig(read_rules(settings), secret_key(settings))
 
@@ -87,7 +87,7 @@ def make_context(
     clock: Clock = SYSTEM_CLOCK,
     is_stopping: Callable[[], bool] = not_stopping,
 ) -> Context:
-    """Return the tools for these settings. `is_stopping`: see `DeliveryTools`.
+    """Return the context for these settings. For `is_stopping` see `DeliveryTools`.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be created.
@@ -135,13 +135,13 @@ def make_send_setup(settings: Settings) -> SendSetup:
     Raises:
         ConfigurationError: every mistake in the rules, or that a file cannot be read.
     """
-    # Without a key nobody has chosen anything yet, and none is made here.
+    # Without a key no member has chosen anything yet. No key is made here.
     key = secret_key(settings) if has_secret_key(settings) else ""
     return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
 
 
 def make_lookup_context(settings: Settings, sync: SyncContext, rules: Rules) -> LookupContext:
-    """Return what a command looks records up with, as a worker does."""
+    """Return the lookup context that a command uses, the same as a worker's."""
     return LookupContext(
         sync.engine,
         sync.source,
@@ -167,12 +167,12 @@ def read_rules(settings: Settings) -> Rules:
 
 
 def has_secret_key(settings: Settings) -> bool:
-    """Return whether there is a secret key here, so that none would be made."""
+    """Return whether a secret key exists, so that none would be made."""
     return settings.secret_key is not None or _key_file(settings).exists()
 
 
 def secret_key(settings: Settings) -> str:
-    """Return the key for hashes and signed addresses; made once and kept in the data folder.
+    """Return the key for hashes and signed addresses. It is made once and kept in the data folder.
 
     Raises:
         ConfigurationError: the data folder cannot be written, or the file holds no key.
@@ -204,9 +204,9 @@ def secret_key(settings: Settings) -> str:
 
 
 def checked_secret_key(settings: Settings, engine: Engine, now: datetime) -> str:
-    """Return the secret key, if it is the one that the ledger belongs to. Raises as `check_key`.
+    """Return the secret key if it is the one this ledger belongs to. Raises as `check_key`.
 
-    Where there is no key, one is made only for a ledger that never had one.
+    A missing key is made only for a ledger that never had one.
     """
     if not has_secret_key(settings) and has_known_key(engine):
         raise ConfigurationError(
@@ -228,9 +228,9 @@ def _key_file(settings: Settings) -> Path:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key beside and move it into place: two who begin at once agree on one.
+    """Write a new key beside its place and link it there, so that two processes agree on one.
 
-    It is on the disk before anything is made with it: a power cut must not leave it empty.
+    It is on the disk before it is used, so that a power cut does not leave it empty.
     """
     fresh = path.with_suffix(f".{secrets.token_hex(4)}")
     fresh.touch(mode=0o600)
@@ -257,14 +257,14 @@ def _shipped_rules() -> Path:
 
 
 def make_budget(settings: Settings, clock: Clock) -> Budget:
-    """Return the share in the source's limits that this process has with all others."""
-    # Without a broker the limits are divided among the children and one command run by hand.
+    """Return this process's share of the source's limits."""
+    # Without a broker the limits are divided among the children and one command.
     programs = 1 if settings.broker_url == IN_MEMORY else children_of(settings.workers)
     return Budget(settings.nexudus_limits, settings.broker_url, shares=programs + 1, clock=clock)
 
 
 def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
-    """Return what lends ways to the source."""
+    """Return what lends connections to the source."""
     credentials, denials = credentials_of(settings), MissingRights(clock)
     return Sources(
         lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)

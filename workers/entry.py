@@ -1,6 +1,6 @@
-"""The program behind `coursebell worker`: becomes the Celery worker and its children.
+"""The program behind `coursebell worker`: runs the Celery worker and its children.
 
-With `--without-broker` it is workers and clock in one process, which needs no broker.
+With `--without-broker` it runs workers and scheduler in one process, which needs no broker.
 """
 
 import os
@@ -20,8 +20,8 @@ _is_alone = WITHOUT_BROKER in sys.argv[1:]
 # Celery reads its variables while it is imported.
 remove_celery_variables(os.environ)
 if not _is_alone:
-    # SIGTERM then finishes the email being handed over, and puts back a task that takes too long.
-    # Alone there are no children that could be ended, so that SIGTERM waits for every task begun.
+    # SIGTERM then lets the email being sent finish, and returns a task that takes too long. Without
+    # a broker there are no children to kill, so SIGTERM waits for every running task.
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 
 from ledger.clock import SYSTEM_CLOCK  # noqa: E402 - see above
@@ -47,12 +47,12 @@ def main() -> None:
 
 
 def _work_without_broker(settings: Settings) -> int:
-    """Run the workers in this thread and the clock in another; return the exit code."""
+    """Run the workers in this thread and the scheduler in another; return the exit code."""
     app = make_worker_app(settings)
     stop, failed = threading.Event(), threading.Event()
     engine, wakeup = open_engine(settings.database_url), Wakeup(settings.broker_url, SYSTEM_CLOCK)
     kinds = ("clock", NO_BROKER)
-    clock = Scheduler(
+    scheduler = Scheduler(
         engine,
         wakeup,
         SYSTEM_CLOCK,
@@ -64,8 +64,8 @@ def _work_without_broker(settings: Settings) -> int:
 
     def tick() -> None:
         try:
-            clock.run(stop)
-        except Exception as error:  # noqa: BLE001 - workers without a clock would do nothing
+            scheduler.run(stop)
+        except Exception as error:  # noqa: BLE001 - workers without a scheduler would do nothing
             _log.error("clock.fault", error=frames_of(error))
             failed.set()
             signal.raise_signal(signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""The process's environment with its `_FILE` settings read: the only place where settings do I/O.
+"""Reads the settings from the environment and their `_FILE` variants, the only I/O of settings.
 
 Any setting may be given as `NAME_FILE`, the path of a file that holds it, as container platforms
-mount secrets. What the settings mean is decided in `schemas.settings`.
+mount secrets. `schemas.settings` decides what the settings mean.
 """
 
 from collections.abc import Mapping
@@ -20,18 +20,15 @@ from schemas.settings import (
 from workers.broker import unusable_files
 
 _FILE = "_FILE"
-_LARGEST_FILE = (
-    64 * 1024
-)  # bytes; no setting is longer, and a wrong path may lead to something endless
+_LARGEST_FILE = 64 * 1024  # bytes; no setting is longer, and a wrong path may never end
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return every setting in this environment, `NAME_FILE` replaced by `NAME` and the file's text.
 
     Where ours is unset, a platform's `PORT`, `DATABASE_URL` or `REDIS_URL` takes its place
-    (`from_platform`). One newline at the file's end is dropped. Names that are no
-    settings stay as they are, for `load_settings` to name. An empty text is the same as none, also
-    for `NAME_FILE`.
+    (`from_platform`). One newline at the file's end is dropped. Unknown names stay, so that
+    `load_settings` can report them. An empty text counts as unset, also for `NAME_FILE`.
 
     Raises:
         ConfigurationError: with one sentence for each file that cannot be read and each setting
@@ -75,7 +72,7 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         if path is None:
             continue
         if doc.name in found:
-            # Neither is right, so neither is judged further.
+            # Neither of the two is checked further.
             del found[doc.name]
             mistakes.append(f"{doc.name}: expected this or {doc.name}_FILE, not both")
             continue
@@ -100,4 +97,4 @@ def _content(path: str) -> str:
 def _why(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return error.strerror or "the system refuses it"
-    return "it is no UTF-8 text" if isinstance(error, UnicodeError) else "its path is impossible"
+    return "it is not UTF-8 text" if isinstance(error, UnicodeError) else "its path is impossible"

@@ -1,15 +1,11 @@
-"""Shows that this process is alive, and finds out since when nothing ran.
+"""Records that this process is alive, and notices a ledger that was replaced by an older copy.
 
-Notices a ledger that is older than it was, because somebody put a copy of it in place by hand.
+A file in the data folder says which ledger this machine last used, and when. Every process updates
+it right after its heartbeat in the ledger, so a ledger that knows less is an older copy. Whatever
+may have been sent since that copy was made is then held (`ledger.heartbeats`).
 
-A file in the data folder says which ledger this machine last used, and when. Every process that
-beats writes it just after it told the ledger the same, so a ledger that knows less is a copy. What
-it may have sent since it was copied is then held (`ledger.heartbeats`) before anything leaves.
-
-The same processes hold a lock in the data folder, so that `coursebell restore` can tell whether
-any runs, also when the ledger itself is lost.
-
-Says that this process is alive, at most every few seconds. A fault here stops nobody.
+The same processes hold a lock in the data folder, so that `coursebell restore` can tell whether any
+of them runs, even when the ledger is lost.
 """
 
 import contextlib
@@ -43,7 +39,7 @@ _log = structlog.get_logger("ledger")
 
 
 def read_last_alive(folder: Path) -> LastAlive | None:
-    """Return which ledger this machine last used, and when; None if it does not say."""
+    """Return which ledger this machine last used, and when; None if unknown."""
     try:
         found = json.loads((folder / _LAST_ALIVE).read_text(encoding="utf-8"))
         at = datetime.fromisoformat(found["at"])
@@ -53,7 +49,7 @@ def read_last_alive(folder: Path) -> LastAlive | None:
 
 
 def write_last_alive(folder: Path, last: LastAlive) -> bool:
-    """Remember when a ledger was last used here. False: the folder cannot be written."""
+    """Store when a ledger was last used here. Returns False if the folder cannot be written."""
     fresh = folder / f"{_LAST_ALIVE}.{os.getpid()}"
     try:
         fresh.touch(mode=0o600)
@@ -67,10 +63,10 @@ def write_last_alive(folder: Path, last: LastAlive) -> bool:
 
 
 class RollbackWatch:
-    """Watches for one process that its ledger does not go back to an older state.
+    """Notices for one process that its ledger went back to an older state.
 
-    Make it before the engine opens its first connection. A connection that was opened while
-    `coursebell restore` replaces the file would keep using the file that was replaced.
+    Make it before the engine opens its first connection: a connection opened while
+    `coursebell restore` replaces the file would keep using the replaced file.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -81,9 +77,9 @@ class RollbackWatch:
         self._seen: LastAlive | None = None
 
     def check(self, connection: Connection, now: datetime) -> None:
-        """Hold what may have been sent already, if the ledger is older than it was.
+        """Hold actions that may have been sent already, if the ledger is older than it was.
 
-        Belongs into the transaction that says that this process is alive, before that is said.
+        Call it in the transaction of the heartbeat, before the heartbeat is recorded.
         """
         is_first = self._seen is None
         if self._lock is None:
@@ -96,27 +92,27 @@ class RollbackWatch:
         self._ledger_id = client_id_of(connection)
         if is_first and self._ledger_id is not None:
             is_kept = seen is not None and seen.ledger_id == self._ledger_id
-            # Kept here before the ledger says so, or a process that starts now would miss it.
+            # Written here before the ledger, or a process that starts now would miss it.
             if is_kept or write_last_alive(self._folder, LastAlive(self._ledger_id, _LONG_AGO)):
                 remember_since(connection, now)
 
     def note(self, now: datetime) -> None:
-        """Remember that the ledger knows that this process is alive, once that is committed."""
+        """Store the time of the last heartbeat. Call it once that is committed."""
         if self._ledger_id is not None:
             self._seen = LastAlive(self._ledger_id, now)
             write_last_alive(self._folder, self._seen)
 
     def close(self) -> None:
-        """Say that this process no longer runs."""
+        """Release the lock, since this process ends."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
 def shared_lock(folder: Path) -> int | None:
-    """Say that a process runs that uses this folder, until what is returned is closed.
+    """Return a descriptor that marks this folder as in use by a process until it is closed.
 
-    Waits while `coursebell restore` is at it. None: the folder cannot be written.
+    Waits while `coursebell restore` works on it. Returns None if the folder cannot be written.
     """
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -129,7 +125,7 @@ def shared_lock(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def exclusive_lock(folder: Path) -> Iterator[bool]:
-    """Keep processes that use this folder from starting; give False if one runs already."""
+    """Keep processes that use this folder from starting; yield False if one runs already."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -145,16 +141,16 @@ def exclusive_lock(folder: Path) -> Iterator[bool]:
 
 
 EVERY_S = 5.0
-NO_BROKER = "no-broker"  # the kind of a process that is workers and clock in one
-SILENT_AFTER_S = 60.0  # a kind of process not heard of for so long is taken for dead
+NO_BROKER = "no-broker"  # the kind of a process that runs workers and scheduler
+SILENT_AFTER_S = 60.0  # without a heartbeat for this long, a kind of process counts as dead
 
 _heartbeat_log = structlog.get_logger("heartbeat")
 
 
 class Heartbeat:
-    """One process's sign of life of one kind: worker or clock.
+    """Records heartbeats of one process under one kind, such as worker or clock.
 
-    With the data folder it also watches that the ledger does not go back to an older state.
+    With the data folder it also notices a ledger that went back to an older state.
     """
 
     def __init__(
@@ -164,23 +160,23 @@ class Heartbeat:
         self._kind = kind
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
-        self._continuity = None if data_folder is None else RollbackWatch(engine, data_folder)
+        self._rollback_watch = None if data_folder is None else RollbackWatch(engine, data_folder)
         self._faults = RepeatedFault(_heartbeat_log.bind(kind=kind), "heartbeat.written", clock)
         self._next = 0.0
         self._has_begun = False
 
     def begin(self) -> None:
-        """Give the first sign of life. Nothing may be sent before that: the ledger may be old.
+        """Record the first heartbeat. Send nothing before that: the ledger may be an old copy.
 
         Raises:
-            LedgerUnavailable: it could not be written.
+            LedgerUnavailable: the ledger could not be written.
         """
         if not self._has_begun:
             self._write()
             self._compare_clocks()
 
     def beat(self) -> None:
-        """Write a sign of life, if the last is some seconds old."""
+        """Record a heartbeat, unless the last is recent. Logs failures instead of raising."""
         if self._clock.monotonic() < self._next:
             return
         self._next = self._clock.monotonic() + EVERY_S
@@ -192,12 +188,12 @@ class Heartbeat:
             self._faults.is_over()
 
     def close(self) -> None:
-        """End it with its process."""
-        if self._continuity is not None:
-            self._continuity.close()
+        """Release what it holds, at the end of the process."""
+        if self._rollback_watch is not None:
+            self._rollback_watch.close()
 
     def _compare_clocks(self) -> None:
-        """Warn if the clock here differs from the database server's by more than is tolerated."""
+        """Warn if this clock differs too much from the database server's."""
         with reading(self._engine) as connection:
             ahead = clock_ahead(connection, self._clock.now())
         if ahead is not None and abs(ahead) > TOLERANCE:
@@ -210,9 +206,9 @@ class Heartbeat:
     def _write(self) -> None:
         now = self._clock.now()
         with writing(self._engine) as connection:
-            if self._continuity is not None:
-                self._continuity.check(connection, now)
+            if self._rollback_watch is not None:
+                self._rollback_watch.check(connection, now)
             record_heartbeat(connection, self._kind, self._process, now)
-        if self._continuity is not None:
-            self._continuity.note(now)
+        if self._rollback_watch is not None:
+            self._rollback_watch.note(now)
         self._has_begun = True

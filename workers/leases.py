@@ -1,8 +1,6 @@
 """Leases on rows, renewed while work lasts, and a lock by key for the threads of one process.
 
-Keeps a lease alive while its work goes on, and stops the work once the lease is lost.
-
-Lets one thread at a time ask the same question; the others find the answer in the ledger.
+A keyed lock lets one thread at a time read a shared record; the others then find it in the ledger.
 """
 
 import threading
@@ -20,7 +18,7 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """One piece of work's lease. `keep` is cheap enough to be called before every question."""
+    """The lease of one row. `keep` is cheap enough to be called before every request."""
 
     def __init__(self, renew: Renew, clock: Clock, lease_s: float) -> None:
         self._renew = renew
@@ -29,19 +27,19 @@ class Lease:
         self._renewed_at: datetime | None = None
 
     def renewed(self) -> None:
-        """Note that the lease was taken or renewed just now, in another way."""
+        """Note that the lease was just taken or renewed elsewhere."""
         self._renewed_at = self._clock.now()
 
     def keep(self) -> None:
-        """Renew the lease if a third of it has gone by, and the first time.
+        """Renew the lease on the first call, and whenever a third of it has passed.
 
         Raises:
             LeaseLost: it was lost.
             LedgerUnavailable: it could not be renewed.
         """
         now = self._clock.now()
-        # After a clock was set back the end of the lease is too late, and others take it for a
-        # leftover: it is written anew at once.
+        # After a clock was set back, the lease ends too late and others take it for a leftover, so
+        # it is renewed at once.
         if self._renewed_at is not None and timedelta() <= now - self._renewed_at < self._every:
             return
         if not self._renew():
@@ -49,25 +47,25 @@ class Lease:
         self._renewed_at = now
 
 
-_LOOK_UP_S = 0.5  # how long a wait lasts before the waiting work shows that it is alive
+_KEEP_EVERY_S = 0.5  # while waiting
 
 
 class KeyedLock:
-    """One lock for each question that threads of this process ask for everybody."""
+    """One lock per key, for the threads of this process."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._locks: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
-    def hold(self, question: Hashable, keep: Callable[[], None]) -> Iterator[None]:
-        """Wait until nobody else asks this; `keep` is called meanwhile, and what it raises ends it.
+    def hold(self, key: Hashable, keep: Callable[[], None]) -> Iterator[None]:
+        """Hold this key's lock. `keep` is called while waiting, and may raise.
 
-        Whoever waited should look first whether the answer is there now.
+        After a wait, look first whether another thread has read the record meanwhile.
         """
         with self._guard:
-            lock = self._locks.setdefault(question, threading.Lock())
-        while not lock.acquire(timeout=_LOOK_UP_S):
+            lock = self._locks.setdefault(key, threading.Lock())
+        while not lock.acquire(timeout=_KEEP_EVERY_S):
             keep()
         try:
             yield

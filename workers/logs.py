@@ -1,4 +1,4 @@
-"""How we log: one JSON object a line on standard output, a fixed phrase and fields, ids only."""
+"""Logging: one JSON object a line on standard output, with a fixed event name and fields of ids."""
 
 import logging
 import sys
@@ -10,8 +10,8 @@ from structlog.typing import Processor
 
 from ledger.clock import Clock
 
-_REPEAT_AFTER_S = 60.0  # between two lines about a fault that stays
-_MOST_TEXTS = 8  # of one fault, each logged at once; more are taken for repeats
+_REPEAT_AFTER_S = 60.0  # between two lines about a lasting fault
+_MOST_TEXTS = 8  # of one fault, each logged at once; more count as repeats
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -22,20 +22,20 @@ _SHARED: list[Processor] = [
 class UnfailingStream:
     """A text stream that ignores failures to write, as of a full disk or a closed stream.
 
-    For what a process must not end of: a lost log line, a message that nobody sees.
+    A lost log line must not end a process.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text if that is possible. Raises `TypeError` for bytes, as text streams do."""
+        """Write the text if possible. Raises `TypeError` for bytes, as text streams do."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush if that is possible."""
+        """Flush if possible."""
         with suppress(OSError):
             self._stream.flush()
 
@@ -46,8 +46,8 @@ class UnfailingStream:
 class RepeatedFault:
     """Logs a fault that may occur on every turn of a loop: the first time, then once a minute.
 
-    Each line has the number of times since the line before (`times`). A fault with another text is
-    logged at once. When the fault is over, one more line has the total. `ended` is that event.
+    `times` counts the occurrences since the line before. A fault with another text is logged at
+    once. When the fault is over, the event `ended` is logged with the total.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class RepeatedFault:
         self._known: set[tuple[str, str]] = set()
         self._times = 0
         self._total = 0
-        self._quiet_until = 0.0
+        self._silent_until = 0.0
 
     def occurred(self, level: int, event: str, error: str) -> None:
         """Count the fault, and log it if it is new or the last line is a minute old."""
         self._times += 1
         self._total += 1
         is_new = (event, error) not in self._known and len(self._known) < _MOST_TEXTS
-        if not is_new and self._clock.monotonic() < self._quiet_until:
+        if not is_new and self._clock.monotonic() < self._silent_until:
             return
         if is_new:
             self._known.add((event, error))
         self._log.log(level, event, error=error, times=self._times)
-        self._times, self._quiet_until = 0, self._clock.monotonic() + _REPEAT_AFTER_S
+        self._times, self._silent_until = 0, self._clock.monotonic() + _REPEAT_AFTER_S
 
     def is_over(self) -> None:
         """Log that the fault is over, if there was one."""
@@ -85,9 +85,9 @@ class RepeatedFault:
 
 
 def set_up_logs(process: str, level: int = logging.INFO) -> None:
-    """Send everything this process logs, also what libraries log, to standard output as JSON.
+    """Send all logs of this process and its libraries to standard output as JSON.
 
-    Tracebacks of libraries are cut to the error's kind: their texts may quote what we must not log.
+    Tracebacks are cut to the error's class, since their texts may quote what we must not log.
     """
 
     def name_process(
@@ -105,7 +105,7 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         processors=[
-            _say_only_the_kind,
+            _keep_only_error_class,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(),
         ],
@@ -118,11 +118,11 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
     root.setLevel(level)
     for noisy in ("kombu", "amqp", "celery.worker.strategy", "celery.app.trace", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Alembic speaks of every revision it looks at.
+    # Alembic logs every revision it checks.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def _say_only_the_kind(
+def _keep_only_error_class(
     _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     error = fields.pop("exc_info", None)

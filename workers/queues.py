@@ -1,18 +1,20 @@
-"""The names that processes share: queues and tasks. Changing one is a decision."""
+"""The names of queues and tasks that processes share. Changing one is a decision."""
 
 WITHOUT_BROKER = "--without-broker"  # makes workers and scheduler one process
 
 LOOKUP_DRAIN = "lookup.drain"  # read the records that changed, decide
 ACTION_PERFORM = "action.perform"  # perform what is due
-OUTBOX_SWEEP = "outbox.sweep"  # settle what a lost worker left behind, and show that workers work
-LEDGER_RETAIN = "ledger.retain"  # delete what has been kept long enough
-SOURCE_PROBE = "source.probe"  # find out what this tenant's answers may be used for
+OUTBOX_SWEEP = (
+    "outbox.sweep"  # settle what a lost worker left behind, and prove that workers respond
+)
+LEDGER_RETAIN = "ledger.retain"  # delete rows past their retention
+SOURCE_PROBE = "source.probe"  # test what this tenant's answers may be used for
 SOURCE_CHECK = "source.check"  # poll: list what changed
 SOURCE_RECONCILE = "source.reconcile"  # compare everything, once a night
 HOOKS_CHECK = "hooks.guard"  # monitor the webhooks that call us
 
 WORK = "work"  # lookups and actions
-UPKEEP = "upkeep"  # what may take minutes, and must not delay an email
+UPKEEP = "upkeep"  # tasks that may take minutes, which must not delay an email
 QUEUES = (WORK, UPKEEP)  # every worker consumes both
 UPKEEP_TASKS = (HOOKS_CHECK, LEDGER_RETAIN, SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE)
 

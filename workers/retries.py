@@ -1,4 +1,4 @@
-"""When to try again: the one place with numbers about waiting. Pure; chance is handed in."""
+"""When to try again: the one place with numbers about waiting. Pure: randomness is an argument."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 
-# Waiting for the source or the ledger: quickly at first, since most trouble is short.
+# Waiting for the source or the ledger: short at first, since most failures are short.
 _LOOKUP_FIRST_S = 2.0
 _LOOKUP_LONGEST_S = 900.0
-# One action that the other side puts off: six tries over most of a day, as mail servers expect.
+# One action that is deferred: six tries over most of a day, as mail servers expect.
 _SEND_WAITS_S = (60.0, 600.0, 3_600.0, 14_400.0, 50_400.0)
 
-# While no action of a kind can leave, one is tried now and then: soon where it may pass by itself,
+# During an outage one action is tried from time to time: soon where the outage may end by itself,
 # and seldom where an operator has to change something.
 _OUTAGE_FIRST_S, _OUTAGE_LONGEST_S = 30.0, 900.0
 _FAULT_FIRST_S, _FAULT_LONGEST_S = 300.0, 3_600.0
-_PASSES = frozenset(
+_TRANSIENT_OUTAGES = frozenset(
     {
         Reason.MAIL_UNREACHABLE,
         Reason.MAIL_BUSY,
@@ -34,23 +34,23 @@ _PASSES = frozenset(
     }
 )
 
-# A refusal is for a person to mend; asking seldom shows when they have, and locks nobody out.
+# A person has to fix a refusal. Rare retries notice the fix, and lock no account.
 _REFUSED_S = 900.0
 _REFUSED_LONGEST_S = 6 * 3600.0
 
-# How long one look-up or action may take to read what it needs: longer than the source's limit for
-# a minute may make it wait. Together with a batch, sending (`workers.actions.email.connection`) and
-# recording the receipt it is under a task's limit of 300 s.
+# How long one lookup or action may take to read what it needs: longer than a limit per minute can
+# make it wait. With a batch, sending (`SmtpTimeouts`) and recording the receipt, it stays under a
+# task's limit of 300 s.
 LOOK_PATIENCE_S = 75.0
-BATCH_S = 60.0  # what is not begun by then goes back
+BATCH_S = 60.0  # claims not started by then are returned
 
-RECEIPT_S = 30.0  # for writing down how a hand-over ended, if the ledger is busy
+RECEIPT_S = 30.0  # for recording how an attempt ended, if the ledger is busy
 PROBE_LEASE_S = 120.0  # for the one action that is tried during an outage
 
 _MOST_JITTER = 1.25
-_SOURCE_S = _MOST_JITTER * _LOOKUP_LONGEST_S + 3_600.0  # and the source's own wish
-# The longest wait for each reason that is counted from the time here. One that is longer was put
-# down by a clock that was ahead, and ends (`ledger.skew`).
+_SOURCE_S = _MOST_JITTER * _LOOKUP_LONGEST_S + 3_600.0  # plus the wait the source asked for
+# The longest wait for each reason, counted from our clock. A longer one was written while a clock
+# was ahead, and is ended (`ledger.skew`).
 LONGEST_WAITS: Mapping[Reason, timedelta] = {
     reason: timedelta(seconds=seconds)
     for reason, seconds in {
@@ -69,7 +69,7 @@ LONGEST_WAITS: Mapping[Reason, timedelta] = {
     }.items()
 }
 
-MOST_LOST_LEASES = 5  # a look-up that ended so many workers in a row is looked at by a person
+MOST_LOST_LEASES = 5  # a lookup that lost this many workers in a row fails, for a person to look at
 
 
 def lookup_again_at(
@@ -77,28 +77,28 @@ def lookup_again_at(
 ) -> datetime:
     """Return when to look again after the `attempts`-th try. `chance` is from 0 to 1.
 
-    The source's own wish is never undercut.
+    It is never sooner than the source asked for.
     """
     grown = min(_LOOKUP_FIRST_S * 2.0 ** min(attempts - 1, 20), _LOOKUP_LONGEST_S)
     return now + timedelta(seconds=_jittered(grown, chance) + (retry_after_s or 0.0))
 
 
 def refused_again_at(now: datetime, attempts: int, *, chance: float) -> datetime:
-    """Return when to ask again after the source refused us the `attempts`-th time."""
+    """Return when to try again after the source refused us `attempts` times."""
     grown = min(_REFUSED_S * 2.0 ** min(attempts - 1, 20), _REFUSED_LONGEST_S)
     return now + timedelta(seconds=_jittered(grown, chance))
 
 
 def send_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | None:
-    """Return when to send an action again after the `attempts`-th try; None: give up."""
+    """Return when to try an action again after the `attempts`-th try; None to give up."""
     if attempts > len(_SEND_WAITS_S):
         return None
     return now + timedelta(seconds=_jittered(_SEND_WAITS_S[attempts - 1], chance))
 
 
 def outage_wait_s(reason: Reason, failures: int) -> float:
-    """Return how many seconds to send nothing of a kind after so many failures in a row."""
-    passes = reason in _PASSES
+    """Return how long to pause a kind of action after this many failures in a row."""
+    passes = reason in _TRANSIENT_OUTAGES
     first_s = _OUTAGE_FIRST_S if passes else _FAULT_FIRST_S
     longest_s = _OUTAGE_LONGEST_S if passes else _FAULT_LONGEST_S
     return min(first_s * 2.0 ** min(failures - 1, 20), longest_s)
@@ -110,7 +110,7 @@ def _jittered(wait_s: float, chance: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """Until when to wait, and why. Unless it `counts`, this was no failed try."""
+    """Until when to wait, and why. `counts` is whether this was a failed try."""
 
     reason: Reason
     until: datetime
@@ -122,11 +122,11 @@ def back_off_after(error: SourceError, tries: int, now: datetime, *, chance: flo
     if isinstance(error, SourceRefused):
         return BackOff(Reason.NEXUDUS_REFUSED, refused_again_at(now, tries, chance=chance))
     if isinstance(error, NotThereYet):
-        tries = min(tries, 2)  # it is a matter of seconds, and then of a decision
-    wish = error.retry_after_s if isinstance(error, Transient) else None
-    # With a stated wait this was no failure, and the wait need not grow each time.
-    counts = wish is None
-    until = lookup_again_at(now, tries if counts else 1, retry_after_s=wish, chance=chance)
+        tries = min(tries, 2)  # the record appears within seconds or not at all
+    asked_s = error.retry_after_s if isinstance(error, Transient) else None
+    # A wait that the source stated is no failure, and need not grow.
+    counts = asked_s is None
+    until = lookup_again_at(now, tries if counts else 1, retry_after_s=asked_s, chance=chance)
     return BackOff(_reason(error), until, counts)
 
 

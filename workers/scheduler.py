@@ -1,7 +1,7 @@
-"""The clock: asks the ledger each second what is due, and rings.
+"""Asks the ledger each second what is due, and wakes workers for it.
 
-Any number may run; a leased row in the ledger lets one at a time ring. It is what makes a lost
-broker, a lost message and a lost worker cost a delay and nothing else.
+Any number of schedulers may run; a lease in the ledger lets one at a time act. Because of it a lost
+broker, a lost message or a lost worker costs a delay and nothing else.
 """
 
 import logging
@@ -34,12 +34,12 @@ from workers.queues import (
 from workers.wakeup import Wakeup
 
 TICK_S = 1.0
-SWEEP_EVERY = 15  # ticks; also what shows that workers hear and work, so oftener than needed
-FIRST_LOOK_EVERY = 15  # ticks; until the first look at the source has ended
+SWEEP_EVERY = 15  # ticks; it also proves that workers respond, so more often than needed
+FIRST_LOOK_EVERY = 15  # ticks; until the first poll has ended
 RETAIN_EVERY = 3600  # ticks
-PROBE_EVERY = 600  # ticks; mostly to find that the last probe is young enough
-HOOKS_CHECK_EVERY = 300  # ticks; mostly to find that the webhooks were checked a moment ago
-RECONCILE_EVERY = 300  # ticks; mostly to find that it is not night
+PROBE_EVERY = 600  # ticks; usually finds that the last probe is recent enough
+HOOKS_CHECK_EVERY = 300  # ticks; usually finds that the webhooks were checked recently
+RECONCILE_EVERY = 300  # ticks; usually finds that it is not night
 _LEASE = "clock"
 _LEASE_S = 5.0
 
@@ -47,12 +47,12 @@ _log = structlog.get_logger("clock")
 
 
 class Scheduler:
-    """One clock. `run` returns when `stop` is set; `kinds` is what its process shows itself as.
+    """Wakes workers each second until `stop` is set.
 
-    `lease_s` is for how long workers claim rows, in seconds.
+    Its heartbeats are recorded under `kinds`. `lease_s` is how long workers claim rows for.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with, each by itself
+    def __init__(  # noqa: PLR0913 - independent parts
         self,
         engine: Engine,
         wakeup: Wakeup,
@@ -64,7 +64,7 @@ class Scheduler:
         data_folder: Path | None = None,
     ) -> None:
         self._engine = engine
-        self._bell = wakeup
+        self._wakeup = wakeup
         self._clock = clock
         self._lease_s = lease_s
         self._holder = clock.new_id()
@@ -103,11 +103,11 @@ class Scheduler:
             _log.warning("clock.ledger-unavailable", error=str(error))
 
     def tick(self) -> list[str]:
-        """Ring for what is due now; return what was rung for.
+        """Wake workers for what is due now; return the names of those tasks.
 
         Raises:
-            ConfigurationError: the ledger has been upgraded to tables that this code must not use.
-            LedgerUnavailable: it could not be read or written.
+            ConfigurationError: the ledger has been upgraded to tables this code must not use.
+            LedgerUnavailable: the ledger could not be read or written.
         """
         self._watch.check()
         for heartbeat in self._heartbeats:
@@ -132,5 +132,5 @@ class Scheduler:
         if wants_first_look and SOURCE_CHECK not in due:
             due.append(SOURCE_CHECK)
         self._ticks += 1
-        self._bell.wake(*due)
+        self._wakeup.wake(*due)
         return due

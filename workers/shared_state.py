@@ -1,6 +1,6 @@
-"""What a worker process and its children share: the request to stop, and who may do what.
+"""What a worker process and its children share: the request to stop, and slots that limit them.
 
-Both are made before the children are forked, and neither can be left locked by one that is killed.
+Everything is made before the children are forked, and a killed child leaves nothing locked.
 """
 
 import contextlib
@@ -18,52 +18,49 @@ from types import FrameType
 from workers.queues import SOURCE_CHECK, UPKEEP_TASKS
 
 _BYTE = 1
-_STOPPING, _FAILED, _REFUSED = 0, 1, 2  # the bytes of the shared memory; the last is one a task
+_STOPPING, _FAILED, _REFUSED = 0, 1, 2  # bytes of the shared memory; from the last on, one per task
 _MOST_COUNTED = 255
-_LONGEST_EMAIL_S = (
-    108.0  # a session and the answer to its end; see `workers.actions.email.connection`
-)
+_LONGEST_EMAIL_S = 108.0  # see `SmtpTimeouts`
 _LOOK_EVERY_S = 0.1
 
 
 def children_of(workers: int) -> int:
-    """Return how many children a worker has: COURSEBELL_WORKERS, and one more for upkeep."""
+    """Return how many children a worker has: COURSEBELL_WORKERS, plus one for upkeep."""
     return workers + 1
 
 
 class SharedState:
     """What the children of one worker share. `workers` is COURSEBELL_WORKERS.
 
-    A slow mail server, like a slow list, occupies a child for minutes. So the number of children
-    that may perform actions, or do upkeep, at the same time is limited: with two workers (three
-    children) one child can send email, one can poll, and one remains for lookups. Polling has a
-    slot of its own, because most changes are found that way; with one worker it shares the only
-    slot.
+    A slow mail server or a slow list occupies a child for minutes, so the number of children that
+    perform actions, or do upkeep, at the same time is limited: with two workers (three children)
+    one child can send email, one can poll, and one remains for lookups. Polling has a slot of its
+    own, since it finds most changes; with one worker it shares the only slot.
     """
 
     def __init__(self, workers: int) -> None:
-        self._mail_slots = range(max(1, workers - 1))
-        upkeep_at = len(self._mail_slots)
+        self._action_slots = range(max(1, workers - 1))
+        upkeep_at = len(self._action_slots)
         self._upkeep_slot, self._poll_slot = upkeep_at, upkeep_at + min(1, workers - 1)
         # Anonymous, so the same memory in every child.
         self._memory = mmap.mmap(-1, (_REFUSED + len(UPKEEP_TASKS)) * _BYTE)
-        # Locked by byte: the system unlocks what a process held when it ends, however that is.
+        # One byte a slot: the system releases a process's locks however it ends.
         self._slots, path = tempfile.mkstemp(prefix="coursebell-")
-        Path(path).unlink()  # the children inherit the open file, and it ends with them
-        self._held: set[int] = set()  # by threads of this process, whom the system does not part
+        Path(path).unlink()  # the children inherit the open file
+        self._held: set[int] = set()  # by threads of this process, which share the system's locks
         self._mutex = threading.Lock()
         self._asked = False
 
     def stop(self) -> None:
-        """Ask this process and all children to begin nothing more."""
+        """Ask this process and all children to start no more work."""
         self._memory[_STOPPING] = 1
 
     def is_stopping(self) -> bool:
-        """Whether this process has been asked to begin nothing more."""
+        """Return whether this process was asked to start no more work."""
         return self._asked or self._memory[_STOPPING] == 1
 
     def count_failure(self) -> int:
-        """Count a child that could not get ready; return how many there were in a row, up to 255.
+        """Count a child that could not initialise; return how many in a row, up to 255.
 
         Two that fail at the same moment may count as one.
         """
@@ -72,32 +69,32 @@ class SharedState:
         return count
 
     def forget_failures(self) -> int:
-        """Begin the count again, because a child is ready; return how many had failed."""
+        """Reset the count, because a child is ready; return how many had failed."""
         count = self._memory[_FAILED]
         self._memory[_FAILED] = 0
         return count
 
     def finish_actions_before(self, number: signal.Signals) -> None:
-        """Let this signal first ask the children to begin nothing more, and wait for their emails.
+        """Make this signal first stop new work and wait for the actions being performed.
 
-        What the signal did so far happens then. One that comes meanwhile takes effect at once.
+        Then the previous handler runs. A second signal meanwhile takes effect at once.
         """
         before = signal.getsignal(number)
 
         def stop(came: int, frame: FrameType | None) -> None:
             if not self.is_stopping():
                 self.stop()
-                _say(b"Stopping once the emails that were begun are finished.\n")
+                _print_error(b"Stopping once the emails that were begun are finished.\n")
                 give_up_at = time.monotonic() + _LONGEST_EMAIL_S
-                while self._is_mail_busy() and time.monotonic() < give_up_at:
+                while self._is_action_running() and time.monotonic() < give_up_at:
                     time.sleep(_LOOK_EVERY_S)
             if callable(before):
                 before(came, frame)
 
         signal.signal(number, stop)
 
-    def _is_mail_busy(self) -> bool:
-        for slot in self._mail_slots:
+    def _is_action_running(self) -> bool:
+        for slot in self._action_slots:
             if not self._lock(slot):
                 return True
             self._unlock(slot)
@@ -105,8 +102,8 @@ class SharedState:
 
     @contextlib.contextmanager
     def action_slot(self) -> Iterator[bool]:
-        """Give whether this child may perform actions now; if so, it may for as long as inside."""
-        slot = next(filter(self._lock, self._mail_slots), None)
+        """Yield whether this child may perform actions; if so, hold a slot while inside."""
+        slot = next(filter(self._lock, self._action_slots), None)
         try:
             yield slot is not None
         finally:
@@ -115,9 +112,9 @@ class SharedState:
 
     @contextlib.contextmanager
     def upkeep_slot(self, task: str) -> Iterator[bool]:
-        """Give whether this child may do this upkeep now; if so, it may for as long as inside.
+        """Yield whether this child may do this upkeep; if so, hold the slot while inside.
 
-        A task that is refused is remembered until `take_refused` returns it.
+        A refused task is remembered until `take_refused` returns it.
         """
         slot = self._poll_slot if task == SOURCE_CHECK else self._upkeep_slot
         if not self._lock(slot):
@@ -140,10 +137,10 @@ class SharedState:
 
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:
-        """Let a SIGTERM to this child alone wait until the work inside has come to its next end.
+        """Delay a SIGTERM sent to this child until the work inside has ended.
 
-        Some process managers signal every process at once. The signal asks for no more to be begun,
-        and takes effect afterwards. Where the work is done in threads, there is no such child.
+        Some process managers signal every process at once. The signal stops new work, and takes
+        effect afterwards. Threads get no signals, so for them this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -179,7 +176,7 @@ class SharedState:
             fcntl.lockf(self._slots, fcntl.LOCK_UN, _BYTE, slot)
 
 
-def _say(line: bytes) -> None:
-    # Inside a signal handler: no stream of Python's, which the signal may have interrupted.
+def _print_error(line: bytes) -> None:
+    # Called in a signal handler, which may have interrupted one of Python's own streams.
     with contextlib.suppress(OSError):
         os.write(2, line)

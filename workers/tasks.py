@@ -1,4 +1,4 @@
-"""The Celery tasks: thin, without arguments. Each reads from the ledger what is due, and does it.
+"""The Celery tasks: thin and without arguments. Each reads from the ledger what is due and does it.
 
 A lookup or action task ends after some seconds even if more is due, and wakes a worker for the
 rest, so that lookups and actions take turns. Upkeep may take minutes, in the few children that
@@ -37,10 +37,10 @@ from workers.sync.webhooks import ROUND_S, check_webhooks, is_check_due
 from workers.worker_process import WorkerProcess, this_process
 
 _LONGEST_S = 10.0
-_PAUSE_S = 0.05  # between two steps of deleting, so that other writers get a turn
+_PAUSE_S = 0.05  # between two steps of deleting, for other writers
 _PROBE_S = 120.0
-_NIGHTLY_S = 240.0  # to read the lists
-_WEBHOOKS_LEASE_S = 300.0  # a task is ended by then
+_NIGHTLY_S = 240.0  # for reading the lists
+_WEBHOOKS_LEASE_S = 300.0  # by then a task has been killed
 
 _log = structlog.get_logger("task")
 
@@ -81,7 +81,7 @@ def drain_lookups() -> None:
 
 @shared_task(name=ACTION_PERFORM)
 def perform_actions() -> None:
-    """Perform the actions that are due, batch after batch, unless enough children are at it."""
+    """Perform the actions that are due, batch after batch, unless enough children do so already."""
     child = this_process()
     tools = child.context
     with child.shared.action_slot() as is_free, child.shared.finishing():
@@ -93,7 +93,7 @@ def perform_actions() -> None:
 
 @shared_task(name=OUTBOX_SWEEP)
 def sweep_outbox() -> None:
-    """Settle what a lost worker left behind, and wake workers for what was never started."""
+    """Settle what a lost worker left behind, and wake workers for tasks that never started."""
     child = this_process()
     sweep(child.context.delivery)
     child.heartbeat.beat()
@@ -102,7 +102,7 @@ def sweep_outbox() -> None:
 
 @_upkeep_task(LEDGER_RETAIN)
 def retain_ledger(child: WorkerProcess) -> None:
-    """Delete what has been kept long enough, in small steps with pauses between them."""
+    """Delete rows past their retention, in small steps with pauses between them."""
     tools, clock = child.context, child.context.clock
     end = clock.monotonic() + _LONGEST_S
 
@@ -111,15 +111,15 @@ def retain_ledger(child: WorkerProcess) -> None:
         child.heartbeat.beat()
         return clock.monotonic() < end and not child.shared.is_stopping()
 
-    forgotten = delete_old(tools.engine, tools.clock.now(), may_continue=may_continue)
-    _log.info("ledger.retained", **forgotten.rows)
-    if forgotten.more and not child.shared.is_stopping():
+    deleted = delete_old(tools.engine, tools.clock.now(), may_continue=may_continue)
+    _log.info("ledger.retained", **deleted.rows)
+    if deleted.more and not child.shared.is_stopping():
         tools.wakeup.wake(LEDGER_RETAIN)
 
 
 @_upkeep_task(SOURCE_PROBE)
 def probe_source(child: WorkerProcess) -> None:
-    """Find out, now and then, whether several records may be read with one question."""
+    """Test from time to time whether this tenant lets us read several records with one request."""
     tools = child.context
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PROBE_S, lambda: None)
     try:
@@ -131,7 +131,7 @@ def probe_source(child: WorkerProcess) -> None:
 
 @_upkeep_task(SOURCE_CHECK)
 def check_source(child: WorkerProcess) -> None:
-    """Poll: list what changed, and have what is new read."""
+    """Poll: list what changed, and request lookups of it."""
     tools = child.context
     done = poll_all(tools.sync, for_s=_LONGEST_S)
     if done.news:
@@ -163,7 +163,7 @@ def check_hooks(child: WorkerProcess) -> None:
         if not take_lease(connection, HOOKS_CHECK, holder, now, lease_s=_WEBHOOKS_LEASE_S):
             return
     end = tools.clock.monotonic() + ROUND_S
-    # The backfill of all webhooks together has what is left of the check's time.
+    # The backfills of all webhooks share what is left of the check's time.
     backfill = partial(backfill_gap, tools.sync, end=end)
     try:
         if check_webhooks(replace(tools.webhooks, backfill=backfill), now, end=end).asked_for:

@@ -1,12 +1,12 @@
-"""Rings workers: "look, something is due". A bell nobody hears costs a second, never an event.
+"""Wakes workers through the broker: "look, something is due".
 
-A message holds a task's name and nothing else. The caller never waits for the broker: ringing has
-its own thread, rings for the same task merge, and after a failure it is silent for some seconds,
-since the clock rings too.
+A message holds a task's name and nothing else, and a lost message costs a second: the scheduler
+wakes workers too. Callers never wait for the broker. A thread of its own publishes, merges wake-ups
+of the same task, and pauses for some seconds after a failure.
 
-Messages have no expiry time: workers would compare it with their own clocks, and a host whose
-clock is half a minute ahead would drop every message. Instead, a task that still waits in the
-queue is not sent again, so that no backlog builds up while no worker runs.
+Messages have no expiry time: a worker would compare it with its own clock, and on a host whose
+clock is half a minute ahead it would drop every message. Instead, a task that still waits in the
+queue is not published again, so that no backlog grows while no worker runs.
 """
 
 import logging
@@ -25,16 +25,16 @@ from workers.broker import IN_MEMORY, celery_broker, redis_pool
 from workers.logs import RepeatedFault
 from workers.queues import QUEUES, WORK, queue_of
 
-_SILENT_AFTER_FAILURE_S = 5.0
-_PATIENCE_S = 0.5
+_PAUSE_AFTER_FAILURE_S = 5.0
+_TIMEOUT_S = 0.5
 _PREFIX = "coursebell:"
-# A task counts as waiting in the queue until a worker starts it, or for so long: its message may
-# have been lost. The broker keeps that time.
+# A task counts as waiting in the queue until a worker starts it, or for this long, in case its
+# message was lost. The broker measures that time.
 _MARKED_MS = 10_000
 MOST_WAITING = 100  # messages in one queue, of all its tasks together
 
-# Mark a task as waiting unless it is marked already or the queue is full; return 1 if it is to be
-# sent.
+# Mark a task as waiting unless it is marked already or the queue is full. Returns 1 if the task
+# should be published.
 _MARK = """
 if redis.call('llen', KEYS[2]) >= tonumber(ARGV[2]) then
   return 0
@@ -45,11 +45,11 @@ end
 return 0
 """
 
-_log = structlog.get_logger("bell")
+_log = structlog.get_logger("wakeup")
 
 
 def celery_queues() -> dict[str, Any]:
-    """Return Celery's settings of the queues, the same for publishers and workers."""
+    """Return Celery's queue settings, the same for publishers and workers."""
     return {
         "task_default_queue": WORK,
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
@@ -58,8 +58,8 @@ def celery_queues() -> dict[str, Any]:
 
 def make_publisher(broker_url: str) -> Celery:
     """Return a Celery app that only publishes, and gives up after half a second."""
-    publisher = Celery("coursebell-bell", set_as_current=False, fixups=[])
-    publisher.conf.update(
+    app = Celery("coursebell-wakeup", set_as_current=False, fixups=[])
+    app.conf.update(
         celery_broker(broker_url),
         **celery_queues(),
         task_serializer="json",
@@ -68,35 +68,35 @@ def make_publisher(broker_url: str) -> Celery:
         task_publish_retry=False,
         broker_pool_acquire_timeout=1,
         broker_transport_options={
-            "socket_timeout": _PATIENCE_S,
-            "socket_connect_timeout": _PATIENCE_S,
+            "socket_timeout": _TIMEOUT_S,
+            "socket_connect_timeout": _TIMEOUT_S,
             "max_retries": 0,
             "global_keyprefix": _PREFIX,
         },
     )
-    return publisher
+    return app
 
 
-class _Line:
-    """Sends messages to one broker. Raises the errors of its libraries."""
+class _Publisher:
+    """Publishes to one broker. Raises the errors of its libraries."""
 
     def __init__(self, broker_url: str) -> None:
-        self._ringer = make_publisher(broker_url)
+        self._app = make_publisher(broker_url)
         is_redis = broker_url != IN_MEMORY
-        self._pool = redis_pool(broker_url, timeout_s=_PATIENCE_S) if is_redis else None
+        self._pool = redis_pool(broker_url, timeout_s=_TIMEOUT_S) if is_redis else None
         self._marks = None if self._pool is None else Redis(connection_pool=self._pool)
 
     def send(self, task: str) -> None:
-        """Send a message, unless one for this task waits already or the queue is full."""
+        """Publish this task, unless it waits in the queue already or the queue is full."""
         if self._is_wanted(task):
-            self._ringer.send_task(task, queue=queue_of(task))
+            self._app.send_task(task, queue=queue_of(task))
 
     def task_started(self, task: str) -> None:
         if self._marks is not None:
             self._marks.delete(_mark_of(task))
 
     def close(self) -> None:
-        self._ringer.close()
+        self._app.close()
         if self._pool is not None:
             self._pool.disconnect()
 
@@ -105,7 +105,7 @@ class _Line:
             mark = self._marks.register_script(_MARK)
             keys = [_mark_of(task), _PREFIX + queue_of(task)]
             return bool(mark(keys=keys, args=[_MARKED_MS, MOST_WAITING]))
-        with self._ringer.connection_for_write() as connection:
+        with self._app.connection_for_write() as connection:
             return _length(connection, queue_of(task)) < MOST_WAITING
 
 
@@ -124,9 +124,9 @@ def _length(connection: Connection, queue: str) -> int:
 
 
 class Wakeup:
-    """Rings from a thread of its own. `broker_url` None: there is nobody to ring.
+    """Wakes workers from a thread of its own. With `broker_url` None there is no worker to wake.
 
-    `look_up` returns the address anew; it is called after a failure, or while there is none.
+    `find_broker` returns the current address; it is called after a failure or without an address.
     """
 
     def __init__(
@@ -134,19 +134,19 @@ class Wakeup:
         broker_url: str | None,
         clock: Clock,
         *,
-        look_up: Callable[[], str | None] | None = None,
+        find_broker: Callable[[], str | None] | None = None,
     ) -> None:
         self._clock = clock
         self._broker_url = broker_url
-        self._look_up = look_up
-        self._line = None if broker_url is None else _Line(broker_url)
+        self._find_broker = find_broker
+        self._publisher = None if broker_url is None else _Publisher(broker_url)
         self._has_failed = broker_url is None
         self._wanted: set[str] = set()
         self._changed = threading.Condition()
         self._ending = False
-        self._silent_until = 0.0
-        self._faults = RepeatedFault(_log, "bell.heard", clock)
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._paused_until = 0.0
+        self._faults = RepeatedFault(_log, "wakeup.recovered", clock)
+        self._thread = threading.Thread(target=self._run, name="wakeup", daemon=True)
         self._thread.start()
 
     def wake(self, *tasks: str) -> None:
@@ -156,26 +156,26 @@ class Wakeup:
             self._changed.notify()
 
     def task_started(self, task: str) -> None:
-        """Note that a worker starts this task: what comes up from now on needs a new message.
+        """Note that a worker starts this task, so that work due from now on needs a new message.
 
         Call it before the task reads what is due. Never raises.
         """
-        line = self._line
-        if line is None:
+        publisher = self._publisher
+        if publisher is None:
             return
         try:
-            line.task_started(task)
+            publisher.task_started(task)
         except (RedisError, OSError) as error:
-            self._faults.occurred(logging.WARNING, "bell.unmarked", type(error).__name__)
+            self._faults.occurred(logging.WARNING, "wakeup.unmarked", type(error).__name__)
 
     def close(self) -> None:
-        """Ring what was asked for, and end the thread."""
+        """Publish the pending wake-ups and end the thread."""
         with self._changed:
             self._ending = True
             self._changed.notify()
         self._thread.join(timeout=3)
-        if self._line is not None:
-            self._line.close()
+        if self._publisher is not None:
+            self._publisher.close()
 
     def _run(self) -> None:
         while True:
@@ -187,34 +187,34 @@ class Wakeup:
             self._send(wanted)
 
     def _send(self, tasks: Iterable[str]) -> None:
-        if self._clock.monotonic() < self._silent_until:
+        if self._clock.monotonic() < self._paused_until:
             return
-        if self._has_failed and self._look_up is not None:
-            self._change_to(self._look_up())
-        if self._line is None:
+        if self._has_failed and self._find_broker is not None:
+            self._change_to(self._find_broker())
+        if self._publisher is None:
             return
         try:
             for task in tasks:
-                self._line.send(task)
+                self._publisher.send(task)
             self._has_failed = False
-        except Exception as error:  # noqa: BLE001 - a bell that fails is silent for a while, and lives on
+        except Exception as error:  # noqa: BLE001 - after any failure it pauses, and continues
             self._has_failed = True
-            self._silent_until = self._clock.monotonic() + _SILENT_AFTER_FAILURE_S
-            self._faults.occurred(logging.WARNING, "bell.silent", type(error).__name__)
+            self._paused_until = self._clock.monotonic() + _PAUSE_AFTER_FAILURE_S
+            self._faults.occurred(logging.WARNING, "wakeup.failed", type(error).__name__)
         else:
             self._faults.is_over()
 
     def _change_to(self, broker_url: str | None) -> None:
         if broker_url is None or broker_url == self._broker_url:
             return
-        if self._line is not None:
-            self._line.close()
-        self._broker_url, self._line = broker_url, _Line(broker_url)
+        if self._publisher is not None:
+            self._publisher.close()
+        self._broker_url, self._publisher = broker_url, _Publisher(broker_url)
 
 
 def broker_answers(broker_url: str) -> bool:
     """Return whether the broker answers a PING within half a second."""
-    pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
+    pool = redis_pool(broker_url, timeout_s=_TIMEOUT_S)
     try:
         return bool(Redis(connection_pool=pool).ping())
     except (RedisError, OSError):

@@ -1,7 +1,4 @@
-"""One worker process: what it holds, made after the fork and never shared.
-
-What one worker child holds: made after the fork, in the child, and never shared with another.
-"""
+"""What one worker process holds: made in the child after the fork, and never shared."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +14,8 @@ from workers.context import Context, SharedConfig, make_context
 from workers.heartbeat import Heartbeat
 from workers.shared_state import SharedState
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not get ready ends
-_LOOK_EVERY_S = 0.5  # whether the worker is stopping
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not initialise exits
+_LOOK_EVERY_S = 0.5  # at whether the worker is stopping
 MOST_PAUSE_S = _LONGEST_PAUSE_S + _LOOK_EVERY_S
 
 _log = structlog.get_logger("worker")
@@ -26,7 +23,7 @@ _log = structlog.get_logger("worker")
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """One process that works."""
+    """What this process works with."""
 
     context: Context
     heartbeat: Heartbeat
@@ -35,7 +32,7 @@ class WorkerProcess:
     shared: SharedState
 
 
-_children: list[WorkerProcess] = []  # none or one: a process is one child
+_children: list[WorkerProcess] = []  # none or one
 
 
 def start_process(
@@ -44,16 +41,16 @@ def start_process(
     shared: SharedState,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Make this process able to work, or end it after a pause, so that another takes its place.
+    """Initialise this process, or exit after a pause, so that another takes its place.
 
-    The pause grows while one child after the other fails. Only the first failure is logged.
+    The pause grows while one child after another fails. Only the first failure is logged.
 
     Raises:
-        SystemExit: the process could not be made able to work.
+        SystemExit: the process could not be initialised.
     """
     try:
         initialise_process(settings, shared_config, shared, clock)
-    except Exception as error:  # noqa: BLE001 - whatever it is, a child that stays fails every task
+    except Exception as error:  # noqa: BLE001 - a child that stayed would fail every task
         failures = shared.count_failure()
         if failures == 1:
             _log_failure(error)
@@ -83,7 +80,7 @@ def initialise_process(
     shared: SharedState,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Make this process able to work. Called once, after the fork.
+    """Make what this process works with. Call it once, after the fork.
 
     Raises:
         LedgerUnavailable: the ledger's file cannot be created.
@@ -100,8 +97,8 @@ def this_process() -> WorkerProcess:
     """Return what this process works with.
 
     Raises:
-        LedgerUnavailable: this process has not been made ready, or the ledger cannot be written.
-        ConfigurationError: the ledger has been upgraded to tables that this code must not use, or
+        LedgerUnavailable: this process was not initialised, or the ledger cannot be written.
+        ConfigurationError: the ledger has been upgraded to tables this code must not use, or
             belongs to another secret key.
     """
     if not _children:
@@ -120,7 +117,7 @@ def task_started(task: str) -> None:
 
 
 def close_process() -> None:
-    """Let go of everything, at the end of the process."""
+    """Close everything, at the end of the process."""
     while _children:
         child = _children.pop()
         child.heartbeat.close()

@@ -1,12 +1,8 @@
-"""Time zones: from Windows names to IANA names, and which one is a person's.
+"""Time zones: from the source's zone records to IANA zones, and which zone is a person's.
 
-Where somebody's clock stands: from the source's name of a time zone to one we can reckon with.
-
-The source names zones as Windows does (contract, section 2.6). Unicode keeps the table from those
-names to IANA's, and Babel brings it. A name that is in neither is no zone, and never a fault:
-whoever asks falls back to `COURSEBELL_ZONE`.
-
-The source's time zones, read as a whole and seldom, since they hardly ever change.
+The source names zones as Windows does (contract, section 2.6). Babel carries Unicode's table from
+those names to IANA's. An unknown name is no fault: the caller falls back to `COURSEBELL_ZONE`. The
+source's list of zones hardly ever changes, so it is read as a whole and rarely.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,30 +21,27 @@ from schemas.records import Record, TimeZone
 
 
 def iana_zone(windows_name: str) -> ZoneInfo | None:
-    """Return the zone of a Windows name, or of an IANA name; None for an unknown one.
-
-    Spaces around the name do not count.
-    """
+    """Return the zone of a Windows or IANA name; None for an unknown name."""
     name = windows_name.strip()
     known: str = get_global("windows_zone_mapping").get(name, name)
     return ZoneInfo(known) if known in _iana_names() else None
 
 
 def own_zone(name: str | None, otherwise: ZoneInfo) -> ZoneInfo:
-    """Return a person's own zone, or the other where theirs is not known."""
+    """Return a person's own zone, or `otherwise` if theirs is unknown."""
     found = None if name is None else iana_zone(name)
     return otherwise if found is None else found
 
 
 @cache
 def _iana_names() -> frozenset[str]:
-    # A list, not a try: ZoneInfo takes its names for paths, and a folder's name is another error.
+    # ZoneInfo treats names as paths, and the name of a folder raises another error.
     return frozenset(available_timezones())
 
 
-STEADY = timedelta(days=1)
+STEADY = timedelta(days=1)  # how long the list is used without reading it again
 _AGAIN_AFTER = timedelta(hours=1)  # when the list could not be read
-_ALL = 0  # there is no parent that this list hangs on
+_ALL = 0  # the list has no parent
 
 _log = structlog.get_logger("lookup")
 
@@ -59,10 +52,10 @@ def zone_name(
     asked_at: datetime,
     ask: Callable[[], Sequence[Record]],
 ) -> str | None:
-    """Return the IANA name behind the source's number; None where it cannot be found out.
+    """Return the IANA name of the source's time zone Id; None if it cannot be determined.
 
-    An email does not fail for want of it: somebody else's clock is used then. The right to read
-    time zones may be missing, and where the list lies is not published (contract, section 2.6).
+    An email does not fail without it: the default zone is used then. The permission to read time
+    zones may be missing, and the list's address is not published (contract, section 2.6).
     """
     if time_zone_id is None:
         return None

@@ -360,10 +360,10 @@ def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
     assert broker_url_now(settings) == "redis://:hush@127.0.0.1:1/0"
 
 
-def test_a_bell_finds_the_broker_again_at_another_address(broker_url: str) -> None:
+def test_a_wakeup_finds_the_broker_again_at_another_address(broker_url: str) -> None:
     found: list[str | None] = [None, broker_url]
     wakeup = Wakeup(
-        None, SYSTEM_CLOCK, look_up=lambda: found.pop(0) if len(found) > 1 else found[0]
+        None, SYSTEM_CLOCK, find_broker=lambda: found.pop(0) if len(found) > 1 else found[0]
     )
     with redis.Redis.from_url(broker_url) as client:
         wait_until(lambda: _rings(wakeup, client), "a task in the queue")

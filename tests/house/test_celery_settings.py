@@ -1,4 +1,4 @@
-"""Celery is set as a bell: nothing depends on a message, and nothing waits for the broker."""
+"""Celery only wakes workers: nothing depends on a message, and nothing waits for the broker."""
 
 import re
 from pathlib import Path

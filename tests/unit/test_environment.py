@@ -65,7 +65,7 @@ def test_mistakes_of_reading_and_of_loading_come_together(tmp_path: Path) -> Non
     }
     reading = [
         f"COURSEBELL_NEXUDUS_PASSWORD_FILE: {UNREADABLE}; it is larger than 65536 bytes",
-        f"COURSEBELL_HOOK_SECRETS_FILE: {UNREADABLE}; it is no UTF-8 text",
+        f"COURSEBELL_HOOK_SECRETS_FILE: {UNREADABLE}; it is not UTF-8 text",
         f"COURSEBELL_RELAY_TOKENS_FILE: {UNREADABLE}; No such file or directory",
         f"COURSEBELL_RULES_FILE: {UNREADABLE}; its path is impossible",
         "COURSEBELL_SECRET_KEY: expected this or COURSEBELL_SECRET_KEY_FILE, not both",

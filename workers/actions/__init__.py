@@ -1,1 +1,1 @@
-"""What we do when something happened: one folder for each kind of action."""
+"""The kinds of action: one folder for each, registered in `workers.actions.registry`."""

@@ -1,6 +1,6 @@
 """What every kind of action offers: prepare it, send it, and print what was prepared.
 
-A kind is a class derived from `Action`, in a folder of its own, and one line in
+A kind is a subclass of `Action` in a folder of its own, plus one line in
 `workers.actions.registry`. See docs/adding-an-action.md.
 """
 
@@ -22,9 +22,9 @@ from workers.decide.completion import Progress
 
 @dataclass(frozen=True, slots=True)
 class ActionContext:
-    """Everything an action may use: what is true just before it, and its permanent key.
+    """Everything an action may use: its permanent key, and what is true just before it.
 
-    `events` are those that still hold, the earliest first; `lessons` are all of the course.
+    `events` are those that still hold, earliest first; `lessons` are all of the course.
     `started_at` is when the person completed their first lesson.
     """
 
@@ -42,16 +42,16 @@ class ActionContext:
 
 
 def no_op() -> None:
-    """Do nothing: a checkpoint that no caller waits for."""
+    """Do nothing: the default checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """What `send` calls as it proceeds. Either may raise; `send` must then stop and let it pass.
+    """What `send` calls as it proceeds. If either raises, `send` must stop and let it through.
 
-    `before_step` is called before each request to the other side; it keeps the worker's lease.
-    `before_commit` is called exactly once, just before the step after which nobody could tell
-    whether the action was done. If it raises, that step must not be taken.
+    `before_step` is called before each request to the other side; it renews the worker's lease.
+    `before_commit` is called exactly once, just before the step after which a lost connection
+    leaves the result unknown. If it raises, that step must not be taken.
     """
 
     before_step: Callable[[], None] = no_op
@@ -62,14 +62,14 @@ class Checkpoints:
 class Prepared:
     """An action ready to be sent.
 
-    `recipient` is an address in the words of its kind, or None. `title` is one line that names the
+    `recipient` is an address in the form of its kind, or None. `title` is one line that names the
     action in lists. `body`, of type `media_type`, is kept as the copy of what was sent. `version`
     names the template or code that wrote the body.
 
     `send` performs the action once and returns the other side's receipt. It never retries. It
     raises `DeliveryUnavailable` if trying later may help, `ChannelUnavailable` if that holds for
-    every action of its kind, `DeliveryRefused` for a final no, `DeliveryUnknown` if the action may
-    or may not have been done, and whatever the checkpoints raise.
+    every action of its kind, `DeliveryRefused` for a final refusal, `DeliveryUnknown` if the action
+    may or may not have been done, and whatever the checkpoints raise.
     """
 
     recipient: str | None = field(repr=False)
@@ -81,13 +81,13 @@ class Prepared:
 
     @property
     def copy(self) -> Copy:
-        """What is kept of it."""
+        """The copy to keep of it."""
         return Copy(self.version, self.recipient, self.title, self.body, self.media_type)
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One line above a printed body. `if_none` is printed where there is no value; "": no line."""
+    """One line above a printed body. `if_none` replaces a missing value; "" drops the line."""
 
     label: str
     value: str | datetime | None
@@ -105,10 +105,10 @@ class Printable:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReasons:
-    """Which reasons an action of this kind is recorded with.
+    """The reasons recorded for actions of this kind.
 
     `later`: after `DeliveryUnavailable`. `refused`: after `DeliveryRefused`. `maybe_own` are the
-    reasons of `ChannelUnavailable` that a fault in a single action might cause as well.
+    reasons of `ChannelUnavailable` that a single faulty action might cause as well.
     """
 
     later: Reason = Reason.DELIVERY_LATER

@@ -19,5 +19,5 @@ def make_actions(settings: Settings) -> dict[str, Action]:
 
 
 def kinds_for_rules() -> dict[str, Mapping[str, frozenset[EventKind]]]:
-    """Return the templates of each kind, by name: what `load_rules` checks a rule against."""
+    """Return the templates of each kind by name, which `load_rules` checks rules against."""
     return {kind.kind: kind.templates for kind in KINDS}

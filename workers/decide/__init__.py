@@ -1,1 +1,1 @@
-"""Decides what happened and what to do about it. Everything here is pure: values in, values out."""
+"""Decides what happened and which actions follow. Pure: values in, values out."""

@@ -1,7 +1,7 @@
-"""Which lessons count, how far somebody is, and what comes next.
+"""Computes which lessons count, how far a member is, and which lesson comes next.
 
-The source does not say which lessons count. Ours: active lessons that the portal can complete
-(by visit, button or video), unless they lie in a section that is switched off; a course without any
+The source does not say which lessons count. Our rule: active lessons that the portal can complete
+(by visit, button or video), unless their section is switched off. A course without any such lesson
 is never finished (contract, section 8).
 """
 
@@ -14,7 +14,7 @@ from schemas.records import Lesson, Section
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far somebody is in a course, in counting lessons."""
+    """How far a member is in a course, in counting lessons."""
 
     done: int
     total: int
@@ -23,7 +23,7 @@ class Progress:
 
 
 def in_order(lessons: Iterable[Lesson]) -> list[Lesson]:
-    """Return lessons in the order of the portal: by section, then within it."""
+    """Return lessons in the portal's order: by section, then within it."""
     return sorted(
         lessons,
         key=lambda lesson: (lesson.section_order or 0, lesson.order or 0, lesson.record_id),
@@ -31,7 +31,7 @@ def in_order(lessons: Iterable[Lesson]) -> list[Lesson]:
 
 
 def closed_among(sections: Iterable[Section]) -> frozenset[int]:
-    """Return the Ids of those sections that are switched off; nobody can do their lessons."""
+    """Return the Ids of the sections that are switched off; their lessons cannot be done."""
     return frozenset(section.record_id for section in sections if not section.active)
 
 
@@ -40,10 +40,9 @@ def counting_lessons(
     counts: Collection[CompletionType],
     closed_sections: Collection[int] = (),
 ) -> list[Lesson]:
-    """Return those lessons that must be done to finish the course, in order.
+    """Return the lessons that must be done to finish the course, in order.
 
-    `closed_sections` are Ids. A lesson without a section, or in one we do not know, is judged by
-    itself alone.
+    `closed_sections` are Ids. A lesson without a section, or in an unknown one, counts by itself.
     """
     return [
         lesson
@@ -60,11 +59,11 @@ def progress(
     counts: Collection[CompletionType],
     closed_sections: Collection[int] = (),
 ) -> Progress:
-    """Return how far somebody with these completed lessons is."""
+    """Return how far a member with these completed lessons is."""
     counting = counting_lessons(lessons, counts, closed_sections)
     done = [lesson for lesson in counting if lesson.record_id in done_ids]
     open_lessons = [lesson for lesson in counting if lesson.record_id not in done_ids]
-    # A timed lesson opens on a day we cannot be sure of here, so it is not promised as the next.
+    # A timed lesson opens on a day that is unknown here, so it is never named as the next.
     reachable = [lesson for lesson in open_lessons if lesson.unlock_type != UnlockType.TIMED]
     return Progress(
         done=len(done),

@@ -1,10 +1,6 @@
-"""Detects what happened, by comparing a record with the version decided on before.
+"""Detects what happened, from a record, its version before and the rest of the enrolment.
 
-What happened: events, from a record, its version before and what else is known of the enrolment.
-
-Keys are permanent, so finding an event again is harmless: the ledger keeps each once.
-
-What was said of records before: by those who looked first, and by people who asked.
+Keys are permanent, so detecting an event again is harmless: the ledger keeps each once.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +28,7 @@ from workers.decide.completion import counting_lessons, progress
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentRef:
-    """Whose enrolment in which course."""
+    """The Ids of an enrolment, its course and its member."""
 
     course_member_id: int
     course_id: int
@@ -40,7 +36,7 @@ class EnrolmentRef:
 
 
 def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event]:
-    """Return what an enrolment's record says.
+    """Return the events that an enrolment's record shows.
 
     An enrolment that waited for approval counts from the change that approved it.
     """
@@ -77,11 +73,11 @@ def from_completions(
     counts: Collection[CompletionType],
     closed_sections: Collection[int] = (),
 ) -> list[Event]:
-    """Return what an enrolment's completed lessons say, the earliest first.
+    """Return the events that an enrolment's completed lessons show, the earliest first.
 
-    `completions` are all there are of it, `lessons` all of the course, `closed_sections` the Ids of
-    its sections that are switched off. The source does not promise one completion per lesson
-    (contract, section 8): a lesson counts from its first.
+    `completions` are all of the enrolment, `lessons` all of the course, `closed_sections` the Ids
+    of its sections that are switched off. The source does not promise one completion per lesson
+    (contract, section 8), so a lesson counts from its first.
     """
     if not completions:
         return []
@@ -112,7 +108,7 @@ def from_completions(
 
 
 def from_gone_enrolment(member: EnrolmentRef, found_at: datetime) -> Event:
-    """Return that somebody is no longer enrolled. Deletes leave no time, so it is when found."""
+    """Return the event of a deleted enrolment. Deletions have no time, so it happens when found."""
     key = unenrolled_key(member.course_member_id)
     whose = (member.course_id, member.coworker_id, member.course_member_id)
     shown_by = (Entity.COURSE_MEMBER, member.course_member_id)
@@ -122,7 +118,7 @@ def from_gone_enrolment(member: EnrolmentRef, found_at: datetime) -> Event:
 def from_gone_completion(
     record_id: int, lesson_id: int | None, member: EnrolmentRef, found_at: datetime
 ) -> Event:
-    """Return that a lesson counts as not finished again, as somebody took its completion away."""
+    """Return the event of a deleted completion: its lesson counts as not finished again."""
     key = lesson_reopened_key(record_id)
     whose = (member.course_id, member.coworker_id, member.course_member_id)
     shown_by = (Entity.COMPLETED_LESSON, record_id)
@@ -131,32 +127,32 @@ def from_gone_completion(
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What one decision has to know of that. `kept` are events that led to nothing, by key.
+    """What one decision knows of earlier ones. `kept` are events that led to no action, by key.
 
-    A person looks at the emails about the records in `reviewed` before they go, and with
-    `all_reviewed` at those about everything that this look-up finds.
+    Emails about records in `reviewed` are held for a person to look at; with `all_reviewed`, so are
+    all emails that result from this lookup.
     """
 
-    quiet: Mapping[tuple[Entity, int], Suppression]
+    suppressed: Mapping[tuple[Entity, int], Suppression]
     asked: AbstractSet[tuple[Entity, int]]
     kept: Mapping[str, int]
     reviewed: AbstractSet[tuple[Entity, int]] = frozenset()
     all_reviewed: bool = False
 
     def suppressed_reason(self, event: Event) -> Reason | None:
-        """Return why nobody is written to about this, if it was there before we began."""
-        found = None if event.record is None else self.quiet.get(event.record)
+        """Return why no email is sent about this event, if it is from before we started."""
+        found = None if event.record is None else self.suppressed.get(event.record)
         return found.reason if found is not None and event.happened_at <= found.upto else None
 
     def is_asked_for(self, event: Event) -> bool:
-        """Say whether a person asked for it, so that neither its age nor our start matters."""
+        """Return whether an operator asked for it, so that its age does not matter."""
         return event.record in self.asked
 
     def held_for(self, event: Event) -> Reason | None:
-        """Return why emails about this are held from the beginning, if they are."""
+        """Return why emails about this event are held as soon as planned, if they are."""
         is_reviewed = self.all_reviewed or event.record in self.reviewed
         return Reason.IMPORTED if is_reviewed else None
 
     def is_decided_again(self, event: Event) -> bool:
-        """Say whether it is decided on once more: it led to nothing, and a person asks now."""
+        """Return whether to decide again: it led to no action, and an operator asks now."""
         return event.key in self.kept and self.is_asked_for(event)

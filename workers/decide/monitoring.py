@@ -1,14 +1,9 @@
-"""Tells silent from stale: is nothing happening, or does nothing reach us? Pure.
+"""Judges whether a silence is usual or stale data, and whether polls and notifications get through.
 
-Is nothing happening, or do we not hear it? Judged by how people of this space usually study.
-
-Nothing is held against a fixed time: a space that studies on weekday evenings is silent every
-Sunday. What is counted are sittings, not lessons, since the lessons of one sitting come together.
-Pure; whether our own checks get through is judged in `workers.decide.monitoring`.
-
-Do our own checks get through, and do others still tell us? Pure.
-
-Unlike silence, which may only be unusual, a check that does not get through is deaf for certain.
+Silence is not measured against a fixed time, since a space that studies on weekday evenings is
+silent every Sunday, but against how its members usually study. It counts sittings, not lessons,
+because the lessons of one sitting come together. A silence may be merely unusual; a poll that does
+not get through is a certain fault. Pure.
 """
 
 import math
@@ -24,11 +19,11 @@ from ledger.monitoring import ReportCounts
 from schemas.events import is_ahead
 from schemas.reasons import Reason
 
-HISTORY = timedelta(weeks=8)  # how far back people's habits are learned
+HISTORY = timedelta(weeks=8)  # how far back habits are learned from
 SHORTEST_HISTORY = timedelta(weeks=2)
-FEWEST = 20  # sittings; with fewer no habit shows
-# So many sittings were to be expected that silence by chance has a probability of 1 in 1000. It has
-# then lasted for seven usual gaps.
+FEWEST = 20  # sittings; fewer show no habit
+# With this many expected sittings, silence by chance has a probability of 1 in 1000: about seven
+# usual gaps.
 UNUSUAL = math.log(1000)
 
 _HOUR = timedelta(hours=1)
@@ -40,17 +35,16 @@ class Signal(StrEnum):
     """What silence means."""
 
     SILENT = "quiet"  # as usual
-    STALE = "deaf"  # unusual: either nobody studies, or we do not hear of it
+    STALE = "deaf"  # unusual: either no member studies, or we do not receive it
     UNKNOWN = "unknown"  # there is too little history to tell
 
 
 @dataclass(frozen=True, slots=True)
 class SignalReport:
-    """How long nothing was heard, and what that means.
+    """How long nothing happened, and what that means.
 
-    `expected` is how many sittings were to be expected meanwhile; `usual_gap_h` how many hours back
-    from this hour of the week one usually has to look for the last one. Both None where that is not
-    known.
+    `expected` is how many sittings were expected meanwhile. `usual_gap_h` is how many hours before
+    this hour of the week the last sitting usually was. Both are None if unknown.
     """
 
     signal: Signal
@@ -64,8 +58,8 @@ def judge_silence(
 ) -> SignalReport:
     """Judge the silence since `last_at`, when something last happened.
 
-    `sittings` is how many there were in each hour with any, by the UTC time at which the hour
-    began. `zone` is that of the business: habits follow its wall clock.
+    `sittings` counts them by the UTC time at which their hour began. `zone` is the business's:
+    habits follow its wall clock.
     """
     if last_at is None:
         return SignalReport(Signal.UNKNOWN, None)
@@ -85,8 +79,8 @@ def usual_rates(
 ) -> dict[int, float]:
     """Return how many sittings each hour of the week usually has; 0 is Monday 00:00 to 01:00.
 
-    The busiest week of each hour does not count, and its place is kept: one odd week, such as a
-    workshop, is no habit, and with a short history less is expected.
+    The busiest week of each hour counts as zero, so that one odd week, such as a workshop, is no
+    habit, and a short history expects less.
     """
     by_week: dict[int, dict[int, int]] = {}
     for hour, number in sittings.items():
@@ -103,7 +97,7 @@ def usual_rates(
 def _expected(
     rates: Mapping[int, float], since: datetime, until: datetime, zone: ZoneInfo
 ) -> float:
-    """Sum the rates of all hours between two moments, those cut off in part."""
+    """Sum the rates of all hours between two moments, partial hours in part."""
     longest = timedelta(hours=_HOURS_OF_WEEK * 52)
     at, found = max(since, until - longest), 0.0
     while at < until:
@@ -114,7 +108,7 @@ def _expected(
 
 
 def _usual_gap_h(rates: Mapping[int, float], now: datetime, zone: ZoneInfo) -> float | None:
-    """Go back from now until one sitting was to be expected."""
+    """Return how many hours back from now one sitting is expected."""
     gap_h, found, end = 0.0, 0.0, now
     while gap_h < 4 * _HOURS_OF_WEEK:
         begin = _hour(end) if end > _hour(end) else end - _HOUR
@@ -135,39 +129,39 @@ def _slot(moment: datetime, zone: ZoneInfo) -> int:
     return local.weekday() * 24 + local.hour
 
 
-LATE_AFTER = 3  # times the time between two checks
-LONGEST_FIRST_LOOK = timedelta(hours=1)  # it reads all there is
-FEWEST_LATELY = 5  # records; of fewer nothing is concluded
+LATE_AFTER = 3  # times the interval of polls
+LONGEST_FIRST_LOOK = timedelta(hours=1)  # the baseline reads everything
+FEWEST_LATELY = 5  # records; fewer are no evidence
 
 _OTHERS = (Origin.HOOK, Origin.RELAY)
-# A moment's trouble, which counts once it lasts.
+# Short failures, which count only if they last.
 _MAY_PASS = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY)
 
 
 class PollTrouble(StrEnum):
-    """What is wrong with our own check of one kind of record."""
+    """What is wrong with our polls of one kind of record."""
 
     LATE = "late"
     FAILING = "failing"
-    STUMBLED = "stumbled"  # failed just now, in a way that may pass
+    STUMBLED = "stumbled"  # failed just now, perhaps for a moment
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Hooks or a relay that told of most records before, and lately of few."""
+    """Hooks or a relay that reported most records before, and few lately."""
 
     told: ReportCounts
     by: Origin
-    heard: int  # of the records made lately
+    heard: int  # how many of the `of` records created lately it reported
     of: int
 
 
 def judge_poll(
     last: Run | None, under_way: Run | None, every_s: float, now: datetime
 ) -> PollTrouble | None:
-    """Judge our own check of one kind by its last run that ended, and the one that did not yet.
+    """Judge our polls of one kind by the last run that ended and the one under way.
 
-    None: all is well, or checks are off, or the first had no time to run yet.
+    Returns None if all is well, if polling is off, or if the first run had no time yet.
     """
     if not every_s:
         return None
@@ -176,7 +170,7 @@ def judge_poll(
     patience = LATE_AFTER * timedelta(seconds=every_s)
     if last is None and under_way is not None and under_way.kind is CheckKind.BASELINE:
         patience = max(patience, LONGEST_FIRST_LOOK)
-    # Nothing but times in the future says nothing; no run at all is one that had no time yet.
+    # Without any run, the first had no time yet. With times in the future only, it counts as late.
     is_late = bool(moments) if newest is None else now - newest > patience
     if under_way is not None and under_way.reason is not None:
         may_pass = under_way.reason in _MAY_PASS and not is_late
@@ -185,9 +179,9 @@ def judge_poll(
 
 
 def judge_reports(told: ReportCounts) -> Loss | None:
-    """Judge whether hooks or relays of a location arrive no more; None: no reason to think so.
+    """Return evidence that a location's hooks or relay stopped arriving, or None.
 
-    Where nobody ever told us anything there is nothing to lose: we look for ourselves.
+    A location that never had any loses nothing: our polls find its changes.
     """
     before, lately = _by_others(told.before), _by_others(told.lately)
     heard, of = sum(lately.values()), sum(told.lately.values())

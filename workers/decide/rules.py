@@ -1,8 +1,6 @@
-"""Applies the rules to an event: which actions it asks for.
+"""Applies the rules to an event: which actions to plan, or why none.
 
-Does a rule's `where` hold? A table of one small question per key; all must say yes.
-
-From an event to planned actions, by the rules; or to the reason why there is none.
+A rule's `where` is a table with one small condition per key; all must hold.
 """
 
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from workers.decide.timing import gather_due, gather_until
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an event is about, as far as conditions ask for it."""
+    """What an event is about, as far as conditions need it."""
 
     enrolment: CourseMember
     course: Course | None
@@ -29,8 +27,8 @@ class Subject:
 
 
 def holds(where: Where, subject: Subject) -> bool:
-    """Return whether every condition that was given holds for this subject."""
-    return all(question(where, subject) for question in _QUESTIONS)
+    """Return whether every given condition holds for this subject."""
+    return all(condition(where, subject) for condition in _CONDITIONS)
 
 
 def _course(where: Where, subject: Subject) -> bool:
@@ -73,7 +71,7 @@ def _named(wanted: tuple[str, ...], record_id: int, name: str | None) -> bool:
     return not wanted or bool({str(record_id), folded(name)} & {folded(one) for one in wanted})
 
 
-_QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (
+_CONDITIONS: tuple[Callable[[Where, Subject], bool], ...] = (
     _course,
     _location,
     _group,
@@ -88,10 +86,10 @@ _QUESTIONS: tuple[Callable[[Where, Subject], bool], ...] = (
 class DecisionContext:
     """What is known when an event is decided on.
 
-    `completion_planned_at` is when this person finished this course, if that is being told them.
-    `watching_since` is when sending began, or as long as nobody has started it, when we began;
-    `asked`: a person asked for this, also for what happened before. `held_for` is why emails are
-    held from the beginning, if they are.
+    `completion_planned_at` is when this person finished this course, if an action announces it.
+    `watching_since` is when sending began or, before that, when we started. `asked` means that an
+    operator asked for it, whenever it happened. `held_for` is why emails are held as soon as
+    planned, if they are.
     """
 
     rules: Rules
@@ -104,7 +102,7 @@ class DecisionContext:
 
 
 def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
-    """Return what to do about `event`, or the reason why nothing is done."""
+    """Return the actions to plan for `event`, or the reason why there are none."""
     if event.kind == EventKind.ENROLMENT_REQUESTED and not known.rules.for_event(event.kind):
         return Reason.NOT_APPROVED
     fitting = [

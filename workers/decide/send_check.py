@@ -1,7 +1,7 @@
-"""May this action be performed now? Checked again just before each attempt.
+"""Decides whether an action may be performed now. Asked again just before each attempt.
 
-A list of small checks in a fixed order: first what makes the action wrong for good, then what needs
-a person's decision, then what only needs time. The first that objects gives the outcome and its
+The checks run in a fixed order: first what rules the action out for good, then what needs a
+person's decision, then what only needs time. The first that objects gives the outcome and its
 reason.
 """
 
@@ -18,15 +18,15 @@ from schemas.records import Course, CourseMember
 from schemas.rules import Rule, Stream
 from workers.decide.timing import day_cap_until, gather_due, quiet_until, week_cap_until
 
-# These are counted in the week's cap, and not stopped by it: they come once per course.
+# These count towards the weekly cap but are not stopped by it: they come once per course.
 _BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
-# How long after the ledger was restored our own checks have surely listed what changed before.
+# This long after a restore, our polls have certainly listed what changed before it.
 _CAUGHT_UP_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SendContext:
-    """What is true just before an action. None stands for a record that is gone.
+    """What is true just before an action. A record that is gone is None.
 
     `needs` is what the action's kind needs of the person. `events` are those that still hold.
     `sent_at` are the actions of this kind about this person in the last week. `planned_nearby`
@@ -56,7 +56,7 @@ class SendContext:
 
 
 def check_send(context: SendContext) -> Outcome | None:
-    """Return why the action may not be performed now, or None: go ahead."""
+    """Return why the action may not be performed now, or None if it may."""
     if context.rule is None or not context.rule.enabled:
         return Outcome.skipped(Reason.KIND_OFF)
     for check in _CHECKS:
@@ -66,13 +66,13 @@ def check_send(context: SendContext) -> Outcome | None:
     return None
 
 
-def _still_there(context: SendContext, _: Rule) -> Outcome | None:
+def _records_exist(context: SendContext, _: Rule) -> Outcome | None:
     person = context.person
     there = context.enrolment and context.course and person and person.gone_at is None
     return None if there and context.events else Outcome.skipped(Reason.RECORD_GONE)
 
 
-def _still_true(context: SendContext, _: Rule) -> Outcome | None:
+def _still_applies(context: SendContext, _: Rule) -> Outcome | None:
     enrolment, course, person = context.enrolment, context.course, context.person
     asks_approval = context.events[0].kind == EventKind.ENROLMENT_REQUESTED
     objections = (
@@ -91,7 +91,7 @@ def _still_true(context: SendContext, _: Rule) -> Outcome | None:
     return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
 
 
-def _wanted(context: SendContext, rule: Rule) -> Outcome | None:
+def _not_opted_out(context: SendContext, rule: Rule) -> Outcome | None:
     if not context.needs.stream:
         return None
     if context.choices.get("all") is False:
@@ -111,20 +111,20 @@ def _since_start(context: SendContext, _: Rule) -> Outcome | None:
     return None
 
 
-def _surely_unsent(context: SendContext, rule: Rule) -> Outcome | None:
-    """Hold what the ledger that was lost may have sent after the backup was made.
+def _not_sent_before_restore(context: SendContext, rule: Rule) -> Outcome | None:
+    """Hold what the lost ledger may have sent after the backup was made.
 
-    It may have found the same event as soon as it happened. How long the rule gathers does not
-    count: the rules may have been others then.
+    It may have detected the same event as soon as it happened. The rule's gathering time does not
+    count, since the rules may have been different then.
     """
     restored_at, released_at = context.restored_at, context.released_at
-    # It was planned after the restore, so a person who released it did so after that too.
+    # It was planned after the restore, so a release came after that too.
     if restored_at is None or released_at is not None:
         return None
     first_at = min(event.happened_at for event in context.events)
     is_new = context.planned_at - restored_at < _CAUGHT_UP_AFTER
     if is_new and context.enrolment and context.events[0].kind == EventKind.ENROLLED:
-        # A record that was approved and then changed once more shows the later change only.
+        # An enrolment that was approved and then changed again shows only the later change.
         first_at = min(first_at, context.enrolment.created_at)
     may_be_sent = first_at + timedelta(seconds=rule.delay_s) <= restored_at
     return Outcome.held(Reason.RESTORED) if may_be_sent else None
@@ -138,17 +138,17 @@ def _recent_enough(context: SendContext, rule: Rule) -> Outcome | None:
     if rule.timing.stale_after_s is None:
         return None
     stale = timedelta(seconds=rule.timing.stale_after_s)
-    # Old when it was found, or due for so long that we must have been down: both ask a person.
+    # Old when it was detected, or due for so long that we must have been down: a person decides.
     # The time an email waits on purpose does not make it old.
-    old_news = context.planned_at - _latest(context) > stale + timedelta(seconds=rule.delay_s)
+    was_old = context.planned_at - _latest(context) > stale + timedelta(seconds=rule.delay_s)
     due_at = context.due_at
     if context.asked or context.released_at is not None:
-        # Whoever asks knows that it is old; how long it waits since then still counts.
-        old_news, due_at = False, max(due_at, context.released_at or context.planned_at)
-    return Outcome.held(Reason.TOO_OLD) if old_news or context.now - due_at > stale else None
+        # The operator who asked knows its age; the wait since then still counts.
+        was_old, due_at = False, max(due_at, context.released_at or context.planned_at)
+    return Outcome.held(Reason.TOO_OLD) if was_old or context.now - due_at > stale else None
 
 
-def _no_flood(context: SendContext, rule: Rule) -> Outcome | None:
+def _within_flood_limit(context: SendContext, rule: Rule) -> Outcome | None:
     flood = rule.timing.flood
     is_many = flood is not None and context.planned_nearby > flood.count
     flooded = is_many and context.released_at is None
@@ -162,13 +162,13 @@ def _gathered(context: SendContext, rule: Rule) -> Outcome | None:
     return Outcome.waiting(due, Reason.GATHERING) if due > context.now else None
 
 
-def _decent_hour(context: SendContext, rule: Rule) -> Outcome | None:
+def _outside_quiet_hours(context: SendContext, rule: Rule) -> Outcome | None:
     quiet = rule.timing.quiet_hours
     until = None if quiet is None else quiet_until(context.now, quiet, context.zone)
     return None if until is None else Outcome.waiting(until, Reason.QUIET_HOURS)
 
 
-def _not_too_many(context: SendContext, rule: Rule) -> Outcome | None:
+def _below_caps(context: SendContext, rule: Rule) -> Outcome | None:
     tomorrow = day_cap_until(context.now, context.sent_at, rule, context.zone)
     if tomorrow is not None:
         return Outcome.waiting(tomorrow, Reason.CAP_DAY)
@@ -183,15 +183,15 @@ def _latest(context: SendContext) -> datetime:
 
 
 _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
-    _still_there,
-    _still_true,
-    _wanted,
+    _records_exist,
+    _still_applies,
+    _not_opted_out,
     _since_start,
-    _surely_unsent,
+    _not_sent_before_restore,
     _mode,
     _recent_enough,
-    _no_flood,
+    _within_flood_limit,
     _gathered,
-    _decent_hour,
-    _not_too_many,
+    _outside_quiet_hours,
+    _below_caps,
 )

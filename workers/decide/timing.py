@@ -1,6 +1,6 @@
-"""When an email may go: gathering, quiet hours and caps, as moments in aware UTC.
+"""Computes when an email may go: gathering, quiet hours and caps, as moments in aware UTC.
 
-Quiet hours and calendar days are those of the wall clock where the person is.
+Quiet hours and calendar days follow the wall clock where the person is.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from schemas.rules import QuietHours, Rule
 _BEFORE_QUIET = timedelta(minutes=1)
 _NO_END = timedelta(days=366)
 _WEEK = timedelta(days=7)
-_MORNING = time(8)  # when a capped email goes on, if there are no quiet hours to say it
+_MORNING = time(8)  # when a capped email may go, if no quiet hours are set
 
 
 def gather_due(events: Sequence[Event], rule: Rule, zone: ZoneInfo) -> datetime:
-    """Return when these gathered events should go out together.
+    """Return when these gathered events should be sent together.
 
-    That is after the quiet time since the last one, never later than the longest time since the
-    first, and just before quiet hours if these would begin meanwhile.
+    That is `gather_s` after the last one, at most `gather_at_most_s` after the first, and just
+    before quiet hours that would begin meanwhile.
     """
     moments = [event.happened_at for event in events]
     gather = timedelta(seconds=rule.gather_s or 0)
@@ -33,13 +33,13 @@ def gather_due(events: Sequence[Event], rule: Rule, zone: ZoneInfo) -> datetime:
 
 
 def gather_until(first: datetime, rule: Rule) -> datetime:
-    """Return the latest time to wait for more after the first."""
+    """Return until when to wait for more events after the first."""
     at_most = rule.gather_at_most_s
     return first + (_NO_END if at_most is None else timedelta(seconds=at_most))
 
 
 def quiet_until(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime | None:
-    """Return the end of the quiet hours that `moment` lies in; None if it lies in none."""
+    """Return the end of the quiet hours that `moment` is in, or None."""
     local = moment.astimezone(zone)
     clock = local.time()
     crosses = quiet.start > quiet.end
@@ -49,7 +49,7 @@ def quiet_until(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime
     if not inside:
         return None
     day = local.date() + timedelta(days=1 if crosses and clock >= quiet.start else 0)
-    # In an hour that the clock repeats, the end is that of the pass which the moment lies in.
+    # In an hour that the clock repeats, the end is in the same pass as the moment.
     end = quiet.end.replace(fold=local.fold)
     return datetime.combine(day, end, zone).astimezone(moment.tzinfo)
 
@@ -58,8 +58,8 @@ def _quiet_began(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetim
     local = moment.astimezone(zone)
     crosses_back = quiet.start > quiet.end and local.time() < quiet.start
     day = local.date() - timedelta(days=1 if crosses_back else 0)
-    # In an hour that the clock repeats, quiet hours begin twice; from one that it leaves out, the
-    # second reading is the earlier moment, and that one is not quiet yet.
+    # In an hour that the clock repeats, quiet hours begin twice. In one that it skips, the second
+    # reading is the earlier moment, and not quiet yet.
     first, second = (
         datetime.combine(day, quiet.start.replace(fold=fold), zone).astimezone(moment.tzinfo)
         for fold in (0, 1)
@@ -70,7 +70,7 @@ def _quiet_began(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetim
 def day_cap_until(
     now: datetime, sent_at: Sequence[datetime], rule: Rule, zone: ZoneInfo
 ) -> datetime | None:
-    """Return the next morning if the person had enough today; None if one more is fine."""
+    """Return the next morning if the person reached the daily cap, else None."""
     cap = rule.timing.cap_per_day
     today = now.astimezone(zone).date()
     if cap is None or sum(moment.astimezone(zone).date() == today for moment in sent_at) < cap:
@@ -81,7 +81,7 @@ def day_cap_until(
 
 
 def week_cap_until(now: datetime, sent_at: Sequence[datetime], rule: Rule) -> datetime | None:
-    """Return when the person may get another, if they had enough in seven days; else None."""
+    """Return when the person is below the weekly cap again, or None if below it now."""
     cap = rule.timing.cap_per_week
     recent = sorted(moment for moment in sent_at if moment > now - _WEEK)
     if cap is None or len(recent) < cap:

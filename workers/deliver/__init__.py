@@ -1,1 +1,1 @@
-"""From a due action to its outcome: claim it, read and check again, prepare, send, settle."""
+"""Takes a due action to its outcome: claim, read again, check, prepare, send, record."""

@@ -1,4 +1,4 @@
-"""Reads the records that an action depends on again, unless they were read a moment ago."""
+"""Performs one claimed action: reads its records again, checks, prepares and sends it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,10 +38,10 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     """Update the ledger with what the source has about this action's person and course.
 
     Returns whether the source has a change that was not decided on yet: the person completed
-    another lesson a moment ago, was approved, or a list lacks a record it had. That record is
-    looked up at once, and the action waits for it: it may be about that too, or not be due at all.
+    another lesson or was approved just now, or a list lacks a record it had. That record is looked
+    up at once, and the action waits, since the change may add to it or cancel it.
 
-    Raises what `Source.fetch` raises, `LedgerUnavailable`, and `LeaseLost`.
+    Raises as `Source.fetch`, and `LedgerUnavailable` and `LeaseLost`.
     """
     reader.enrolment(claimed.course_member_id, FRESH)
     reader.person(claimed.coworker_id, FRESH)
@@ -50,22 +50,22 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     reader.completions(claimed.course_member_id, FRESH)
     findings = reader.findings
     with writing(reader.engine) as connection:
-        # Two transactions that keep the same records must not wait for each other in a circle.
+        # Two transactions that store the same records must not deadlock.
         lock_decisions(connection)
         undecided = _changed_enrolments(connection, findings) + _new_completions(
             connection, findings
         )
-        # A changed record is kept by the lookup that decides on it, which compares the two.
+        # A changed record is stored by the lookup that decides on it, which compares the two.
         findings.records = [
             (entity, record)
             for entity, record in findings.records
             if Notification(entity, record.record_id) not in undecided
         ]
         lacking = keep_findings(connection, findings, findings.asked_at)
-        went = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
-        store_notifications(connection, undecided + went, Origin.CHECK, findings.asked_at)
-    # Without an enrolment there is nothing to wait for: the action is not performed.
-    return not went and (lacking or bool(undecided))
+        gone = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
+        store_notifications(connection, undecided + gone, Origin.CHECK, findings.asked_at)
+    # Without an enrolment the action is not performed, so it need not wait.
+    return not gone and (lacking or bool(undecided))
 
 
 def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
@@ -95,12 +95,12 @@ def _new_completions(connection: Connection, findings: Findings) -> list[Notific
 
 
 _LOOKUP_TAKES = timedelta(seconds=15)
-_MOST_DRAFTS = 3  # an action whose context changes each time waits a moment
+_MOST_DRAFTS = 3  # an action whose context keeps changing waits a moment
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What preparing an action resulted in, and from which context."""
+    """A prepared action or its outcome, and the context it was prepared from."""
 
     context: ActionContext | None
     result: Prepared | Outcome
@@ -109,11 +109,12 @@ class _Draft:
 def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome | None:
     """Perform a claimed action; return how it ended, None if its lease was lost or given back.
 
-    `lend` gives a connection to the source for as long as records are read. Failures of this
-    action are recorded as its outcome instead of raised.
+    `lend` lends a connection to the source while records are read. A failure of this action is
+    recorded as its outcome instead of raised.
 
     Raises:
-        LedgerUnavailable: the outcome could not be recorded; the lease will bring it back.
+        LedgerUnavailable: the outcome could not be recorded; the action is claimed again when its
+            lease ends.
     """
     try:
         lease = tools.lease_of(claimed)
@@ -131,7 +132,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         keep()
         begun = _wait_for_lookup(tools, claimed) if has_changes else _begin(tools, claimed)
     except SourceError as error:
-        begun = _settle(tools, claimed, _source_trouble(tools, claimed, error))
+        begun = _settle(tools, claimed, _after_source_error(tools, claimed, error))
     except Stopping:
         with writing(tools.engine) as connection:
             release_action(connection, claimed)
@@ -140,7 +141,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         return None
     except LedgerUnavailable:
         raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours, before anything left: not tried again
+    except Exception as error:  # noqa: BLE001 - our own fault, before anything was sent: not retried
         begun = _settle(tools, claimed, Outcome.failed(Reason.INTERNAL_ERROR, type(error).__name__))
     if not isinstance(begun, Prepared):
         return begun
@@ -151,13 +152,13 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
 
 
 def _wait_for_lookup(tools: DeliveryTools, claimed: ClaimedAction) -> Outcome | None:
-    """Let the action wait for a lookup: the source has changes that nobody decided on yet."""
+    """Let the action wait for a lookup, since the source has changes not decided on yet."""
     soon = tools.clock.now() + _LOOKUP_TAKES
     return _settle(tools, claimed, Outcome.waiting(soon, Reason.GATHERING))
 
 
 def _begin(tools: DeliveryTools, claimed: ClaimedAction) -> Prepared | Outcome | None:
-    """Check and prepare it; commit `performing`, or the outcome that it came to instead."""
+    """Check and prepare the action; commit `performing`, or the outcome instead."""
     now = tools.clock.now()
     draft = None
     with reading(tools.engine) as connection:
@@ -180,7 +181,7 @@ def _is_prepared(outcome: Outcome | None) -> bool:
     return outcome is None or outcome.state is ActionState.HELD
 
 
-def _decided(  # noqa: PLR0913, PLR0917 - what was found out, and in which transaction
+def _decided(  # noqa: PLR0913, PLR0917 - independent inputs of one commit
     connection: Connection,
     tools: DeliveryTools,
     claimed: ClaimedAction,
@@ -188,7 +189,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - what was found out, and in which trans
     result: Prepared | Outcome,
     held: Outcome | None,
 ) -> Prepared | Outcome | None:
-    """Commit what a draft that is still true resulted in: an outcome, held, or `performing`."""
+    """Commit the result of an up-to-date draft: an outcome, held, or `performing`."""
     now = loaded.send.now
     if isinstance(result, Outcome):
         return _settled(connection, claimed, result, now)
@@ -223,7 +224,9 @@ def prepare(
         return refused(error, action.reasons)
 
 
-def _source_trouble(tools: DeliveryTools, claimed: ClaimedAction, error: SourceError) -> Outcome:
+def _after_source_error(
+    tools: DeliveryTools, claimed: ClaimedAction, error: SourceError
+) -> Outcome:
     if isinstance(error, RecordUnreadable):
         return Outcome.failed(Reason.UNREADABLE, str(error))
     # An action is less urgent than a lookup; refusals grow slowly enough by themselves.

@@ -1,4 +1,4 @@
-"""Performs due actions one by one, and settles those whose worker vanished."""
+"""Performs due actions one by one, and settles those whose worker was lost."""
 
 import structlog
 
@@ -16,7 +16,7 @@ from workers.retries import BATCH_S, LONGEST_WAITS, PROBE_LEASE_S
 from workers.source.reads import Lend
 
 BATCH = 10
-_PROBE = "outage.probe"  # the lease of the action that is tried during an outage
+_PROBE = "outage.probe"  # the lease of the one action tried during an outage
 
 _log = structlog.get_logger("action")
 
@@ -24,8 +24,8 @@ _log = structlog.get_logger("action")
 def perform_batch(tools: DeliveryTools, lend: Lend) -> int:
     """Perform up to a batch of due actions, one after the other; return how many.
 
-    Each is claimed when its turn comes, so that other workers share in what is due, and none is
-    begun once the worker has been asked to stop.
+    Each is claimed just before it is performed, so that other workers can take the rest. None is
+    started once the worker was asked to stop.
     """
     holder = tools.clock.new_id()
     end = tools.clock.monotonic() + BATCH_S
@@ -42,7 +42,7 @@ def perform_batch(tools: DeliveryTools, lend: Lend) -> int:
 
 
 def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, bool]:
-    """Claim the action that is due longest; also say whether it is tried in spite of an outage."""
+    """Claim the longest due action; also return whether it probes an outage."""
     with writing(tools.engine) as connection:
         now = tools.clock.now()
         outages = outages_now(connection)
@@ -75,9 +75,9 @@ def _end_probe(tools: DeliveryTools, holder: str) -> None:
 
 
 def sweep(tools: DeliveryTools) -> int:
-    """Settle deliveries that no worker works on any more; return how many.
+    """Settle actions whose worker was lost; return how many.
 
-    Also correct times that a clock that was ahead left behind.
+    Also correct times that were written while a clock was ahead.
     """
     now = tools.clock.now()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
@@ -95,8 +95,8 @@ def sweep(tools: DeliveryTools) -> int:
         _log.warning(
             "clock.start-corrected",
             started_at=corrected.isoformat(),
-            next_step="What happened before that time is not written about; if some of it should "
-            "be, ask for it with `coursebell backfill`.",
+            next_step="No emails are sent about what happened before that time; if some are "
+            "wanted, ask for them with `coursebell backfill`.",
         )
     return settled.repeated + settled.unknown
 
@@ -108,7 +108,7 @@ def _one(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> None:
     except LedgerUnavailable as error:
         _log.warning("action.unwritten", action_id=claimed.action_id, error=str(error))
         return
-    except Exception as error:  # noqa: BLE001 - one action's fault must not hold up the others
+    except Exception as error:  # noqa: BLE001 - one action's fault must not block the others
         _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
         return
     _log.info(

@@ -1,6 +1,6 @@
 """Loads from the ledger what is true just before an action, in one transaction.
 
-What has to be read from the source was read before: see `workers.deliver.attempt`.
+What comes from the source was read before that: see `workers.deliver.attempt`.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,9 +34,9 @@ _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventK
 
 @dataclass(frozen=True, slots=True)
 class SendSetup:
-    """What every send check uses: the rules, a zone, the key of address hashes, and the kinds.
+    """What every send check uses: rules, default zone, the key of address hashes, kinds of action.
 
-    `zone` is for people whose own is not known.
+    `zone` is for people whose own is unknown.
     """
 
     rules: Rules
@@ -49,8 +49,8 @@ class SendSetup:
 class LoadedContext:
     """What is true of an action: for the send check, and for preparing it.
 
-    `action` is None if a record is gone. `event_count` is how many events the action has in the
-    ledger, whether they still hold or not.
+    `action` is None if a record is gone. `event_count` counts all events of the action in the
+    ledger, also those that no longer hold.
     """
 
     send: SendContext
@@ -59,20 +59,20 @@ class LoadedContext:
 
 
 def not_stopping() -> bool:
-    """Return False: for a process that is not asked to stop."""
+    """Return False: the default of a process that is never asked to stop."""
     return False
 
 
 class Stopping(LeaseLost):
-    """The worker has been asked to stop, and this action has not begun."""
+    """The worker was asked to stop before this action began."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTools:
     """What actions are delivered with.
 
-    `lease_s` is how many seconds a worker holds an action before it renews its lease.
-    `is_stopping` says whether the worker has been asked to stop; no action is begun then.
+    `lease_s` is how long a claim lasts unless renewed. Once `is_stopping` returns True, no action
+    is started.
     """
 
     engine: Engine
@@ -88,7 +88,7 @@ class DeliveryTools:
         return self.setup.actions
 
     def lease_of(self, claimed: ClaimedAction) -> Lease:
-        """Return the lease of a claimed action, to be kept while a worker works on it."""
+        """Return the lease of a claimed action, to renew while it is performed."""
 
         def renew() -> bool:
             with writing(self.engine) as connection:

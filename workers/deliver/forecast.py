@@ -1,13 +1,8 @@
-"""Foresees what becomes of actions, and drafts them to look at, changing nothing.
+"""Forecasts what would become of actions, and shows one without sending it. Changes nothing.
 
-Forecasts what would become of actions if they were performed now, by a worker's own checks.
-
-Nothing is read from the source and nothing is changed: a worker reads once more before it sends.
-
-Shows one action without sending it: the copy that is kept, or a draft from the ledger alone.
-
-A draft is prepared by the code that prepares what is sent, from the records the ledger has now.
-Nexudus is not asked, so a record that changed there meanwhile is shown as it was read last.
+A worker's own checks and preparation are used, on the records the ledger has now. Nexudus is not
+asked, and a worker reads once more before it sends, so a record that changed there meanwhile is
+shown as it was last read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,9 +28,9 @@ from workers.deliver.context import SendSetup, load_context
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What would become of one action: handed over at `at`, unless `outcome` says otherwise.
+    """What would become of one action: sent at `at`, unless `outcome` says otherwise.
 
-    `copy` is the action as it would be prepared, None where it would not be.
+    `copy` is the action as it would be prepared, or None.
     """
 
     action: ClaimedAction
@@ -46,7 +41,7 @@ class Expected:
 
     @property
     def recipient(self) -> str | None:
-        """To whom it would be sent."""
+        """The recipient it would be sent to."""
         return self.copy.recipient if self.copy else None
 
     @property
@@ -56,7 +51,7 @@ class Expected:
 
     @property
     def is_sent(self) -> bool:
-        """Say whether it would be sent, now or later."""
+        """Return whether it would be sent, now or later."""
         return self.outcome is None or self.outcome.state is ActionState.WAITING
 
     @property
@@ -67,8 +62,8 @@ class Expected:
 
 
 @dataclass(slots=True)
-class _Before:
-    """What those that come first would change for the others."""
+class _Earlier:
+    """What earlier actions of one forecast change for later ones."""
 
     sent_at: dict[int, list[datetime]] = field(default_factory=dict)  # by coworker
     skipped: list[datetime] = field(default_factory=list)  # when each was planned
@@ -98,23 +93,23 @@ def forecast(
     now: datetime,
     started_at: datetime | None,
 ) -> list[Expected]:
-    """Return what would become of these, in this order, if the mode were sending.
+    """Return what would become of these actions, in this order, if the mode were sending.
 
-    `started_at` is when sending began. What is due later is judged by what is known now.
+    `started_at` is when sending began. Later ones are judged by what is known now.
     """
-    before = _Before()
+    earlier = _Earlier()
     found = []
     for action in wanted:
         at = max(now, action.due_at)
         loaded = load_context(connection, action, setup, at)
-        context = before.applied_to(loaded.send, action.coworker_id)
+        context = earlier.applied_to(loaded.send, action.coworker_id)
         context = replace(context, mode=Mode.SENDING, sending_started_at=started_at)
         outcome = check_send(context)
         prepared: Prepared | Outcome | None = None
         if outcome is None or outcome.state is not ActionState.SKIPPED:
             prepared = prepare(setup.actions, action.kind, loaded.action)
         if isinstance(prepared, Outcome):
-            # One that waits is prepared when its time comes, and ends in the same way.
+            # A waiting action is prepared when it is due, and ends the same way.
             outcome = prepared
         copy = prepared.copy if isinstance(prepared, Prepared) else None
         expected = Expected(
@@ -124,23 +119,22 @@ def forecast(
             context.person.full_name if context.person else None,
             copy,
         )
-        before.note(expected)
+        earlier.note(expected)
         found.append(expected)
     return found
 
 
-# Of these a draft would not be what may have left.
+# For these a draft might differ from what was sent.
 _AS_KEPT_ONLY = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 _NOT_SENT = (ActionState.FAILED, ActionState.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One email to look at.
+    """One email to show.
 
-    `copy` is None if there is nothing to show; `missing` then says why, each a sentence without
-    its full stop. Else `missing` is what the draft lacks. `written_at` is when the copy was
-    written; None: `copy` is a draft.
+    With `copy` None, `missing` says why, in sentences without their full stop; else it lists what
+    the draft lacks. `written_at` is when the copy was written, or None for a draft.
     """
 
     copy: Copy | None
@@ -156,7 +150,7 @@ def preview(
 ) -> Preview:
     """Return an email as it was sent, or as it would be.
 
-    What was not sent and is not going to be is shown as it was written, if it was.
+    One that was not and will not be sent is shown as written, if it ever was.
     """
     kept = copy_of(connection, email.action_id)
     if kept is not None and email.state in {*_AS_KEPT_ONLY, *_NOT_SENT}:
@@ -192,7 +186,7 @@ def _draft(connection: Connection, email: EmailView, setup: SendSetup, now: date
 
 
 def _absent(connection: Connection, action: ClaimedAction) -> Iterator[str]:
-    """Say which records an email cannot be written without and are not here."""
+    """Yield a sentence for each record that the email needs and the ledger lacks."""
     for entity, record_id, what in (
         (Entity.COURSE_MEMBER, action.course_member_id, "enrolment"),
         (Entity.COURSE, action.course_id, "course"),
@@ -216,7 +210,7 @@ def _lessons_of(connection: Connection, action: ClaimedAction) -> list[int]:
 
 
 def _unread(connection: Connection, action: ClaimedAction) -> Iterator[str]:
-    """Say what was not read yet of what the email would mention."""
+    """Yield a sentence for what the email would mention but was not read yet."""
     if listed_at(connection, Entity.LESSON, action.course_id) is None:
         known = record_of(connection, Entity.COURSE, action.course_id)
         title = known.record.title if known and isinstance(known.record, Course) else "the course"

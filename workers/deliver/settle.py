@@ -1,8 +1,8 @@
 """Sends one prepared action, and records how that ended.
 
 The ledger knows at each moment what a kill would leave behind: `performing` is committed before the
-action is sent, a second mark just before the step after which nobody can tell whether it was done,
-and the receipt after it.
+action is sent, a second mark just before the step after which its fate is uncertain, and the
+receipt afterwards.
 """
 
 import structlog
@@ -25,8 +25,8 @@ from workers.deliver.context import DeliveryTools
 from workers.leases import LeaseLost
 from workers.retries import RECEIPT_S, outage_wait_s, send_again_at
 
-# If one action alone failed so often for a reason that one action may cause (`maybe_own`), while
-# others went through, then it is that action and not the channel.
+# After this many failures of one action for a reason it may cause itself (`maybe_own`), while
+# others were sent, the action is at fault and not the channel.
 _MOST_OF_ITS_OWN = 6
 _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.WAITING})
 
@@ -37,7 +37,8 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
     """Send an action in state `performing`; return how it ended, None if the lease was lost.
 
     Raises:
-        LedgerUnavailable: the outcome could not be recorded; the lease will bring the action back.
+        LedgerUnavailable: the outcome could not be recorded; the action is settled when its lease
+            ends.
     """
     lease = tools.lease_of(claimed)
     lease.renewed()
@@ -46,7 +47,7 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
         try:
             lease.keep()
         except LedgerUnavailable as error:
-            # The mark before the last step decides whether this action is still ours.
+            # The mark before the last step checks whether this action is still ours.
             _log.warning("lease.unwritten", action_id=claimed.action_id, error=str(error))
 
     reasons = tools.actions[claimed.kind].reasons
@@ -62,7 +63,7 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
         result = Outcome.unknown(str(error))
     except (LeaseLost, LedgerUnavailable):
         raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours in the middle: nobody knows, and nobody may repeat it
+    except Exception as error:  # noqa: BLE001 - our own fault in the middle: the result is unknown and must not be repeated
         _log.error("action.fault", action_id=claimed.action_id, error=frames_of(error))
         result = Outcome.unknown(f"a fault during the hand-over: {type(error).__name__}")
     return _record(tools, claimed, result)
@@ -76,7 +77,7 @@ def refused(error: DeliveryRefused, reasons: DeliveryReasons) -> Outcome:
 
 
 def _commit(tools: DeliveryTools, claimed: ClaimedAction) -> None:
-    """Write the mark. Raises `LeaseLost` and `LedgerUnavailable`: then the step is not taken."""
+    """Write the mark. On `LeaseLost` or `LedgerUnavailable` the step is not taken."""
     with writing(tools.engine) as connection:
         ours = commit_action(connection, claimed, tools.clock.now(), lease_s=tools.lease_s)
     if not ours:
@@ -86,9 +87,9 @@ def _commit(tools: DeliveryTools, claimed: ClaimedAction) -> None:
 def _record(
     tools: DeliveryTools, claimed: ClaimedAction, result: Outcome | DeliveryUnavailable
 ) -> Outcome | None:
-    """Settle the action, trying again while the ledger is busy: a sent email has no second receipt.
+    """Settle the action, retrying while the ledger is busy, since a receipt comes only once.
 
-    A receipt that was committed although the answer to the commit was lost is found settled.
+    A commit whose answer was lost is found done on the retry.
     """
 
     def note(error: LedgerUnavailable) -> None:
@@ -111,10 +112,10 @@ def _settle(
         if isinstance(result, ChannelUnavailable):
             outcome, outage, is_new = _channel_down(tools, connection, claimed, result)
         elif isinstance(result, DeliveryUnavailable):
-            outcome = _put_off(tools, connection, claimed, result)
+            outcome = _try_later(tools, connection, claimed, result)
         else:
             outcome = result
-        # The other side judged this action, so it would take others.
+        # The other side answered about this action, so it accepts others.
         if outage is None and outcome.state in _ANSWERED:
             is_over = end_outage(connection, claimed.kind, now)
         settled = settle_action(connection, claimed, outcome, now)
@@ -134,7 +135,7 @@ def _settle(
 def _channel_down(
     tools: DeliveryTools, connection: Connection, claimed: ClaimedAction, error: ChannelUnavailable
 ) -> tuple[Outcome, Outage | None, bool]:
-    """Let every action of this kind wait, unless only this one ever met this."""
+    """Pause every action of this kind, unless only this action has the problem."""
     now = tools.clock.now()
     reasons = tools.actions[claimed.kind].reasons
     if error.reason in reasons.maybe_own and fails_alone(
@@ -152,7 +153,7 @@ def _channel_down(
     return Outcome.waiting(outage.until, error.reason, str(error)), outage, is_new
 
 
-def _put_off(
+def _try_later(
     tools: DeliveryTools, connection: Connection, claimed: ClaimedAction, error: DeliveryUnavailable
 ) -> Outcome:
     later = tools.actions[claimed.kind].reasons.later

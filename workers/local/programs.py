@@ -1,18 +1,10 @@
-"""Starts programs, stops them, paces their restarts, and gives them private folders.
+"""Starts and stops programs, counts their restarts, and makes private folders for them.
 
-Private folders of one process, removed by the next process if that one is killed.
-
-A process that is killed cannot remove its folder, in which a password or key lies. The folder is
-therefore locked for as long as the process lives; to make another one removes every folder of the
-same kind that no process holds.
-
-Starting and ending one program, so that none outlives the one who started it.
-
-Every program gets a session of its own: Ctrl-C in a terminal then reaches us alone, and we
-end the others in our order. On Linux the kernel is asked to signal the program when its
-starter dies, because a starter that is killed cannot clean up.
-
-When to start a dead child again, and what counts as failing. Pure: it is handed the time.
+Every program gets a session of its own, so that Ctrl-C in a terminal reaches only us and we stop
+the programs in our order. On Linux the kernel signals a program when the process that started it
+dies, since a killed process cannot clean up. For the same reason a private folder, which holds a
+password or key, is locked while its process lives, and making another removes every folder of the
+same kind that is not locked.
 """
 
 import contextlib
@@ -33,7 +25,7 @@ from pathlib import Path
 
 
 def claim_folder(parent: Path, prefix: str) -> tuple[Path, int]:
-    """Make a folder (mode 0700) below `parent`, and remove those nobody holds any more.
+    """Make a folder (mode 0700) below `parent`, and remove those that are no longer locked.
 
     Returns the folder and the open lock on it, for `release_folder`.
 
@@ -41,7 +33,7 @@ def claim_folder(parent: Path, prefix: str) -> tuple[Path, int]:
         OSError: the parent folder cannot be written.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Between making a folder and locking it nobody else may sweep.
+    # No other process may clean up between making a folder and locking it.
     with _locked(parent):
         for old in parent.glob(f"{prefix}*"):
             with contextlib.suppress(OSError), _locked(old, wait=False):
@@ -58,7 +50,7 @@ def release_folder(folder: Path, lock: int) -> None:
 
 @contextlib.contextmanager
 def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Give such a folder for as long as this lasts. Raises as `claim_folder`."""
+    """Yield such a folder, and remove it afterwards. Raises as `claim_folder`."""
     folder, lock = claim_folder(parent, prefix)
     try:
         yield folder
@@ -85,47 +77,47 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(lock)
 
 
-PR_SET_PDEATHSIG = 1  # prctl(2): the signal a program gets when its starter is gone
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal a program gets when its parent dies
 TAIL_LINES = 10  # of a log, enough to see why something ended
 TAIL_BYTES = 8192
-KILL_WAIT_S = 5.0  # nothing but a hung kernel call outlives SIGKILL this long
+KILL_WAIT_S = 5.0  # only a hung kernel call outlives SIGKILL this long
 _STANDARD_ERROR = 2
-_LONGEST_LINE = 8192  # bytes; a longer one is passed on in pieces
-_LAST_WORDS_S = 10.0  # before the end; what was printed earlier is not the reason for it
+_LONGEST_LINE = 8192  # bytes; a longer one is copied in pieces
+_LAST_OUTPUT_S = 10.0  # before the end; earlier lines are not the reason for it
 _MOST_LAST_LINES = 3
 
 
 def python_program(module: str, *words: str) -> list[str]:
     """Return the command that runs an installed module with this Python.
 
-    `-P` keeps the working folder off the import path: a folder named like one of our packages, or
-    like one they use, must not run in its place. Python passes the option on to the processes that
-    `multiprocessing` starts.
+    `-P` keeps the working folder off the import path, so that a folder named like one of our
+    packages, or one they import, is not used in its place. Processes that `multiprocessing` starts
+    inherit the option.
     """
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def signal_on_parent_death(number: signal.Signals) -> Callable[[], None] | None:
-    """Return a `preexec_fn` that makes the kernel send `number` when the starter dies.
+    """Return a `preexec_fn` that makes the kernel send `number` when the parent dies.
 
-    The kernel watches the *thread* that started the program, so start from a thread that
-    lives as long as the program should, normally the main one. Returns `None` where the
-    kernel cannot do this (anything but Linux). Everything is looked up here, because the
-    returned function runs between fork and exec, where importing may hang.
+    The kernel watches the *thread* that started the program, so start it from a thread that lives
+    as long as the program should, normally the main one. Returns None except on Linux. Everything
+    is looked up here, because the returned function runs between fork and exec, where an import may
+    hang.
     """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
     prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-    starter = os.getpid()
+    parent = os.getpid()
 
-    def tie() -> None:
+    def request_signal() -> None:
         prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-        # A starter that died before the line above will never trigger it.
-        if os.getppid() != starter:
+        # A parent that died before the line above never triggers it.
+        if os.getppid() != parent:
             os._exit(1)
 
-    return tie
+    return request_signal
 
 
 def start_program(
@@ -136,9 +128,9 @@ def start_program(
     errors: int | None = None,
     parent_death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in its own session, its output going to ours or to the end of `log`.
+    """Start a program in its own session. Its output goes to ours, or is appended to `log`.
 
-    `errors` is a descriptor that takes the place of our standard error, if there is no log.
+    Without `log`, `errors` is a descriptor that replaces standard error.
 
     Raises:
         OSError: the program or its log cannot be opened.
@@ -161,16 +153,15 @@ def start_program(
 
 
 def stop_program(program: subprocess.Popen[bytes], *, wait_s: float) -> None:
-    """Ask a program to end, wait for it, then kill whatever is left of its session group.
+    """Ask a program to stop, wait for it, then kill what is left of its process group.
 
-    Call it once for a program, and soon after it ended by itself: what it started may still
-    hold a port.
+    Call it once per program, also after one exited by itself: its children may still hold a port.
     """
     if program.poll() is None:
         program.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(wait_s)
-    # macOS answers "not permitted" for a group of which only the dead leader is left.
+    # macOS answers "not permitted" for a group whose only member is the dead leader.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(program.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -202,30 +193,30 @@ class StandardError:
     def _copy(self, source: int) -> None:
         with open(source, "rb") as pipe:
             while line := pipe.readline(_LONGEST_LINE):
-                # Reading continues whatever happens to ours: the program must not be held up.
+                # Reading continues even if writing fails, so that the program is never blocked.
                 with contextlib.suppress(OSError):
                     os.write(_STANDARD_ERROR, line)
                 self._lines.append((time.monotonic(), line.decode(errors="replace").rstrip()))
 
     def last_output(self, *, without: Collection[str] = ()) -> str:
-        """Return what the program, which has ended, printed just before: on one line, or nothing.
+        """Return on one line what the ended program printed last, or an empty text.
 
-        Of a traceback it is the last line. Lines in `without` are left out.
+        Of a traceback that is the last line. Lines in `without` are left out.
         """
         self._thread.join(KILL_WAIT_S)
-        since = time.monotonic() - _LAST_WORDS_S
-        words: deque[str] = deque(maxlen=_MOST_LAST_LINES)
+        since = time.monotonic() - _LAST_OUTPUT_S
+        lines: deque[str] = deque(maxlen=_MOST_LAST_LINES)
         for at, line in list(self._lines):
             if line.startswith((" ", "Traceback ")):
-                words.clear()
+                lines.clear()
             elif line and at >= since and line not in without:
-                words.append(line)
-        said = " ".join(words)
-        return f"{said}." if said[-1:].isalnum() else said
+                lines.append(line)
+        text = " ".join(lines)
+        return f"{text}." if text[-1:].isalnum() else text
 
 
 def last_lines(log: Path) -> str:
-    """Return the last lines of a log for an error text, or an empty text without a log."""
+    """Return the last lines of a log, or an empty text if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL_BYTES))
@@ -237,21 +228,21 @@ def last_lines(log: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """How patient a supervisor is. All times are in seconds."""
+    """When a supervisor restarts a child, and when it reports or gives up."""
 
     first_delay_s: float = 0.5
     longest_delay_s: float = 60.0
-    stable_after_s: float = 15.0  # alive this long, and the next delay is the first one again
-    failing_after: int = 3  # so many short lives in a row, and the child is reported as failing
-    deaths: int = 5  # so many of them ...
+    stable_after_s: float = 15.0  # after running this long, the delay is reset
+    failing_after: int = 3  # short lives in a row until a child is reported as failing
+    deaths: int = 5  # so many deaths ...
     deaths_within_s: float = 30.0  # ... within this time are a crash loop
-    stop_wait_s: float = 15.0  # a child that is still there then is killed
+    stop_wait_s: float = 15.0  # then a child is killed
     look_every_s: float = 0.1
 
 
 @dataclass(slots=True)
 class RestartCounter:
-    """The deaths of one child, and the delay that follows from them."""
+    """Counts the deaths of one child and returns the delays that follow. Pure."""
 
     pace: RestartPolicy
     short_lives: int = field(init=False, default=0)
@@ -263,7 +254,7 @@ class RestartCounter:
         self.died_at = deque(maxlen=self.pace.deaths)
 
     def delay_after_death(self, *, now: float, lived_s: float) -> float:
-        """Note a death, and return how long to wait before the next start."""
+        """Note a death, and return how long to wait before the restart."""
         self.died_at.append(now)
         if self.is_stable(lived_s):
             self.reset()
@@ -273,21 +264,21 @@ class RestartCounter:
         return delay_s
 
     def is_stable(self, lived_s: float) -> bool:
-        """Return whether a child that has lived so long counts as working."""
+        """Return whether a child that has run for this long counts as working."""
         return lived_s >= self.pace.stable_after_s
 
     def reset(self) -> None:
-        """Forget the short lives: the child works."""
+        """Reset the count, because the child works."""
         self.short_lives = 0
         self.next_delay_s = self.pace.first_delay_s
 
     @property
     def is_failing(self) -> bool:
-        """Return whether the child has died several times in a row without having worked."""
+        """Return whether the child died several times in a row without having worked."""
         return self.short_lives >= self.pace.failing_after
 
     @property
     def is_crash_loop(self) -> bool:
-        """Return whether the last deaths came so fast that starting again can hardly help."""
+        """Return whether the last deaths came so fast that a restart can hardly help."""
         is_full = len(self.died_at) == self.pace.deaths
         return is_full and self.died_at[-1] - self.died_at[0] <= self.pace.deaths_within_s

@@ -33,7 +33,7 @@ PREFIX = "broker-"
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """A folder of ours (mode 0700) and the open lock on it."""
+    """The server's private folder (mode 0700) and the open lock on it."""
 
     folder: Path
     lock: int
@@ -45,7 +45,7 @@ class ServerFolder:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.folder / "broker.log"
 
     def leave(self) -> None:
@@ -53,7 +53,7 @@ class ServerFolder:
         release_folder(self.folder, self.lock)
 
     def write_conf(self, port: int, password: str) -> None:
-        """Write the server's settings, readable by us alone."""
+        """Write the server's settings, readable by this user alone."""
         lines = [
             "bind 127.0.0.1",
             f"port {port}",
@@ -71,7 +71,7 @@ class ServerFolder:
 
 
 def make_server_folder(data_dir: Path) -> ServerFolder:
-    """Make a folder for one broker below `data_dir`, and remove those nobody holds any more.
+    """Make a folder for one broker below `data_dir`, and remove those no longer in use.
 
     Raises:
         ConfigurationError: the data folder cannot be written.
@@ -85,7 +85,7 @@ def make_server_folder(data_dir: Path) -> ServerFolder:
 
 
 def _quoted(path: Path) -> str:
-    """Write a path as the server's settings want it, whatever characters it holds."""
+    """Quote a path for the server's settings file."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
 
@@ -94,20 +94,22 @@ ADDRESS = "127.0.0.1"
 START_WAIT_S = 10.0  # a server on a busy machine needs well under one
 STOP_WAIT_S = 5.0
 LOOK_EVERY_S = 0.02
-ANSWER_WAIT_S = 0.25  # on the loopback line; a slower server is asked again
-GREETED = b"+OK\r\n+PONG\r\n"  # the answers to AUTH and PING
-PORT_TAKEN = ("Address already in use", "Failed listening on port")  # Redis and Valkey say so
-# Our own settings and secrets are none of its business, and a locale that does not exist
-# here would keep it from starting.
+ANSWER_WAIT_S = 0.25  # over loopback; a slower server is asked again
+GREETING = b"+OK\r\n+PONG\r\n"  # the answers to AUTH and PING
+PORT_TAKEN = (
+    "Address already in use",
+    "Failed listening on port",
+)  # the messages of Redis and Valkey
+# None of our settings and secrets, and no locale: one that is missing here would stop it.
 ENVIRONMENT = {"LC_ALL": "C"}
 
 
 class PortTaken(Exception):
-    """Somebody else was faster; another port will do."""
+    """Another program uses this port; try another one."""
 
 
 class BrokerServer:
-    """A server we started: its binary, its folder, its port and its password."""
+    """A server process of ours: its binary, folder, port and password."""
 
     def __init__(self, binary: Path, place: ServerFolder, port: int, password: str) -> None:
         self.binary = binary
@@ -123,11 +125,11 @@ class BrokerServer:
         return f"redis://:{self.password}@{ADDRESS}:{self.port}/0"
 
     def start(self) -> None:
-        """Start it and wait for its answer.
+        """Start it and wait until it answers.
 
         Raises:
-            PortTaken: somebody else listens on its port.
-            ConfigurationError: it ended or stayed silent; the text has the end of its log.
+            PortTaken: another program listens on its port.
+            ConfigurationError: it exited or did not answer; the text has the end of its log.
         """
         self.spawn()
         try:
@@ -156,16 +158,15 @@ class BrokerServer:
         self._give_up_at = time.monotonic() + START_WAIT_S
 
     def has_answered(self, *, wait_s: float = 0.0) -> bool:
-        """Return whether it answers, after having waited `wait_s` seconds for its end.
+        """Return whether it answers, after waiting up to `wait_s` seconds for its exit.
 
         Raises:
-            PortTaken: it ended because somebody else listens on its port.
-            ConfigurationError: it ended, or has been silent for too long; the text has the end of
-                its log.
+            PortTaken: it exited because another program listens on its port.
+            ConfigurationError: it exited or takes too long; the text has the end of its log.
         """
         if self.program is None:
             return False
-        # Asked first whether it still lives: another program may hold its port.
+        # First check that it still runs: another program may hold its port.
         try:
             code = self.program.wait(wait_s)
         except subprocess.TimeoutExpired:
@@ -173,8 +174,8 @@ class BrokerServer:
                 return True
             if time.monotonic() < self._give_up_at:
                 return False
-            silent = f"The broker {self.binary} gave no answer in {START_WAIT_S:g} s"
-            raise ConfigurationError([f"{silent}:\n{self._last_lines()}"]) from None
+            text = f"The broker {self.binary} gave no answer in {START_WAIT_S:g} s"
+            raise ConfigurationError([f"{text}:\n{self._last_lines()}"]) from None
         tail = self._last_lines()
         if any(words in tail for words in PORT_TAKEN):
             raise PortTaken
@@ -183,40 +184,40 @@ class BrokerServer:
         )
 
     def _last_lines(self) -> str:
-        # A server that does not know a setting prints the line it stands in.
+        # A server that does not know a setting prints that line.
         return last_lines(self.place.log).replace(self.password, "(password)")
 
     def stop(self, *, wait_s: float = STOP_WAIT_S) -> None:
-        """End it; harmless when it has ended."""
+        """Stop it. Does nothing if it has exited."""
         program, self.program = self.program, None
         if program is not None:
             stop_program(program, wait_s=wait_s)
 
 
 def _answers(port: int, password: str) -> bool:
-    """Say whether the server at this port is the one that knows our password."""
+    """Return whether the server at this port accepts our password."""
     try:
-        with socket.create_connection((ADDRESS, port), timeout=ANSWER_WAIT_S) as line:
-            line.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-            heard = b""
-            while len(heard) < len(GREETED):
-                piece = line.recv(len(GREETED) - len(heard))
+        with socket.create_connection((ADDRESS, port), timeout=ANSWER_WAIT_S) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            answer = b""
+            while len(answer) < len(GREETING):
+                piece = connection.recv(len(GREETING) - len(answer))
                 if not piece:
                     break
-                heard += piece
+                answer += piece
     except OSError:
         return False
-    return heard == GREETED
+    return answer == GREETING
 
 
-PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
+PORT_TRIES = 5  # another program may take a free port before we use it
 _PACE = RestartPolicy(first_delay_s=0.1)
 
 
 class RunningBroker:
-    """A broker in use. One that was given by URL has no `pid`, and `stop` leaves it alone.
+    """A broker in use. One given by URL has no `pid`, and `stop` does not touch it.
 
-    Where there is none, `is_none` is true, and workers and clock have to be one process.
+    With `is_none` there is no broker, and workers and scheduler must share one process.
     """
 
     def __init__(
@@ -259,26 +260,26 @@ class RunningBroker:
 
     @property
     def is_ours(self) -> bool:
-        """Return whether its server was started here."""
+        """Return whether we started its server."""
         return self._server is not None
 
     @property
     def is_up(self) -> bool:
-        """Return whether its server runs, as far as is known; one that was given always does."""
+        """Return whether its server was running when last checked. One given by URL always is."""
         return self._up_since is not None
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, or None when there is no server of ours."""
+        """The process id of our server, or None if we run none."""
         program = self._server.program if self._server else None
         return program.pid if program else None
 
     def restart_if_dead(self) -> bool:
-        """Start our server again if it died; call this repeatedly. True when it answers again.
+        """Restart our server if it died; call this repeatedly. Returns True when it answers again.
 
-        It never waits and never raises: a server that cannot be started is tried again, with
-        growing pauses. Where another program has taken its port, it gets another one, and `url`
-        changes. Call it from the thread that called `start`.
+        It never waits and never raises: a server that cannot be started is retried with growing
+        pauses. If another program took its port, it gets another one, and `url` changes. Call it
+        from the thread that called `start_broker`.
         """
         server, now = self._server, time.monotonic()
         if server is None:
@@ -303,7 +304,7 @@ class RunningBroker:
         return is_up
 
     def _look_at(self, server: BrokerServer, now: float, up_since: float) -> bool:
-        """Note it if a server that was up has died. Returns False."""
+        """Note the death of a server that was up. Returns False."""
         code = None if server.program is None else server.program.poll()
         if server.program is not None and code is None:
             if self._restarts.short_lives and self._restarts.is_stable(now - up_since):
@@ -327,7 +328,7 @@ class RunningBroker:
         )
 
     def _change_port(self, server: BrokerServer) -> None:
-        """Put a server with another port and password in place: the other program learns none."""
+        """Replace the server by one with a new port and a password the other program never saw."""
         port = server.port
         server.stop(wait_s=0)
         try:
@@ -342,7 +343,7 @@ class RunningBroker:
         self._say(f"Another program has taken the broker's port {port}; it gets another one.")
 
     def stop(self) -> None:
-        """End our server and remove its folder; harmless when repeated."""
+        """Stop our server and remove its folder. May be called repeatedly."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -350,7 +351,7 @@ class RunningBroker:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at this moment."""
+    """Return a loopback port that is free now."""
     with socket.create_server((ADDRESS, 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -364,11 +365,10 @@ def start_broker(
     say: Callable[[str], None] = lambda _: None,
     pace: RestartPolicy = _PACE,
 ) -> RunningBroker:
-    """Start the chosen server in a folder of its own below `data_dir`, and wait for its answer.
+    """Start the chosen server in its own folder below `data_dir`, and wait until it answers.
 
-    `say` gets a line when it later dies and when it runs again, and `pace` is how soon that is
-    tried. A given URL is returned as it is. On Linux the server dies with the calling thread, so
-    call this from the main one.
+    `say` receives a line when it later dies and when it runs again. `pace` sets the restart delays.
+    A given URL is used as it is. On Linux the server dies with the calling thread.
 
     Raises:
         ConfigurationError: it did not start; the text has the end of its log.
@@ -397,4 +397,4 @@ def _begin_on_free_port(
         with contextlib.suppress(PortTaken):
             server.start()
             return server
-    raise ConfigurationError([f"{PORT_TRIES} free ports were each taken by somebody else."])
+    raise ConfigurationError([f"{PORT_TRIES} free ports were each taken by another program."])

@@ -1,15 +1,12 @@
-"""Keeps the programs of `coursebell up` running, and remembers which of them fail.
+"""The supervisor of `coursebell up`: starts named children, restarts those that die, and stops all.
 
-Which programs of `coursebell up` keep failing, in a file for the processes that report it.
+It installs no signal handlers; the caller does, and sets the event that `wait` waits for. Start,
+wait and stop belong to one thread that lives as long as the children, since the kernel ends them
+with the thread that started them (see `workers.local.programs`).
 
-The file is there only while something fails, and is refreshed while its writer lives; an old one is
-what a killed writer left behind, and counts for nothing.
-
-The supervisor: named children, started in order, watched, and ended in order.
-
-It installs no signal handlers; the caller does, and sets the event that `wait` waits for.
-Start, wait and stop belong to one thread that lives as long as the children: the kernel
-ends them with the thread that started them (see `workers.local.programs`).
+Which children keep failing is written to a file for the processes that report it. The file exists
+only while something fails and is refreshed meanwhile, so an old one comes from a killed writer and
+is ignored.
 """
 
 import json
@@ -44,7 +41,7 @@ _LARGEST = 64 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class FailingProgram:
-    """Since when a program fails, and how it ended the last time with its last words."""
+    """Since when a program has been failing, how it ended last, and its last output."""
 
     since: datetime
     why: str
@@ -52,14 +49,14 @@ class FailingProgram:
 
 @dataclass(slots=True)
 class FailingFile:
-    """Keeps the file in a data folder up to date. A fault of the disk is not raised."""
+    """Keeps the file in a data folder up to date. Disk errors are ignored."""
 
     data_dir: Path
     _written: dict[str, FailingProgram] = field(init=False, default_factory=dict)
     _next_s: float = field(init=False, default=0.0)
 
     def update(self, failing: Mapping[str, FailingProgram]) -> None:
-        """Write or remove the file if that is due."""
+        """Write or remove the file as needed."""
         now_s = time.monotonic()
         if failing == self._written and (not failing or now_s < self._next_s):
             return
@@ -78,7 +75,7 @@ class FailingFile:
             self._written = {}
 
     def remove(self) -> None:
-        """Remove the file, also one that a killed process left behind."""
+        """Remove the file, even one that a killed process left behind."""
         try:
             (self.data_dir / FILE).unlink(missing_ok=True)
         except OSError:
@@ -100,26 +97,26 @@ def failing_programs(data_dir: Path) -> dict[str, FailingProgram]:
         return {}
 
 
-_ENDED_BY_OTHERS = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
-REFUSED = 2  # the exit code of our programs when the settings or the environment are wrong
+_ENDED_BY_SIGNAL = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+REFUSED = 2  # our programs exit with this code if the settings or the environment are wrong
 
 
 class CrashLoop(CoursebellError):
-    """A child dies as often as it is started; the text names it and has its last words."""
+    """A child keeps dying; the text names it and has its last output."""
 
 
 class ChildRefused(ConfigurationError):
-    """A child refuses to run with these settings; the text has its reasons."""
+    """A child refused to run with these settings; the text has its reasons."""
 
     closing = "Everything was stopped. `coursebell config show` lists every setting."
 
 
 @dataclass(frozen=True, slots=True)
 class ChildCommand:
-    """What to run. Without `env` it gets ours; without `log` it writes where we write.
+    """What to run. Without `env` it inherits ours; without `log` it writes to our output.
 
-    `pace` is for this child, if not that of the supervisor. `meanwhile` says what works and what
-    does not while it cannot run, in a sentence for the line that reports it as failing.
+    `pace` overrides the supervisor's. `meanwhile` is a sentence for the line that reports the child
+    as failing: what works without it, and what does not.
     """
 
     name: str
@@ -132,7 +129,7 @@ class ChildCommand:
 
 @dataclass(slots=True)
 class _Child:
-    """One command and what became of it; `program` is None between a death and the restart."""
+    """One child and its state; `program` is None between a death and the restart."""
 
     command: ChildCommand
     pace: RestartPolicy
@@ -141,7 +138,7 @@ class _Child:
     errors: StandardError | None = None
     began_at: float = 0.0
     due_at: float = 0.0
-    kill_at: float | None = None  # it has been asked to end, to be started anew
+    kill_at: float | None = None  # it was asked to stop, to be replaced
     failing: FailingProgram | None = None
 
 
@@ -181,7 +178,7 @@ class Supervisor:
         self.stop()
 
     def start(self, command: ChildCommand) -> None:
-        """Start one more child. If it cannot be started, all the others are stopped.
+        """Start a child. If that fails, all the others are stopped.
 
         Raises:
             ConfigurationError: the program cannot be run, or the name is taken.
@@ -199,13 +196,13 @@ class Supervisor:
         self._children[command.name] = child
 
     def finish_startup(self) -> None:
-        """Let no child's fault end the others from now on."""
+        """From now on, restart failing children instead of stopping all."""
         self._is_settled = True
 
     def replace(self, command: ChildCommand) -> None:
-        """Have the child of this name run this command instead, once it has ended when asked.
+        """Stop the child of this name, and run this command in its place.
 
-        `wait` starts the new one. The child gets as long to end as when everything is stopped.
+        `wait` starts the new one. The old one gets as long to stop as in `stop`.
         """
         child = self._children[command.name]
         child.command = command
@@ -215,7 +212,7 @@ class Supervisor:
             child.kill_at = time.monotonic() + child.pace.stop_wait_s
 
     def pids(self) -> dict[str, int]:
-        """Return the process id of every child that is alive now, by name."""
+        """Return the process id of every running child, by name."""
         programs = {name: child.program for name, child in list(self._children.items())}
         return {
             name: program.pid
@@ -224,15 +221,15 @@ class Supervisor:
         }
 
     def failing(self) -> dict[str, FailingProgram]:
-        """Return the children that have died several times in a row without having worked."""
+        """Return the children that keep dying, by name."""
         return {name: child.failing for name, child in self._children.items() if child.failing}
 
     def wait(self, stop: threading.Event, beside: Sequence[Callable[[], object]] = ()) -> None:
-        """Watch the children, starting again those that die, until `stop` is set.
+        """Watch the children and restart those that die, until `stop` is set.
 
-        Returns with the children still running; end them with `stop()`. Each function in
-        `beside` is called on every round, for what must also be watched by this thread
-        (the broker's `restart_if_dead`).
+        Returns with the children still running; stop them with `stop()`. Each function in `beside`
+        is called on every round, for work that belongs to this thread, such as the broker's
+        `restart_if_dead`.
 
         Raises:
             ChildRefused: a child refused to run before `finish_startup`; all were stopped.
@@ -249,10 +246,10 @@ class Supervisor:
             raise
 
     def stop(self, order: Sequence[str] = ()) -> None:
-        """End every child, one after the other; harmless when there is none.
+        """Stop every child, one after the other.
 
-        Those named in `order` go first, the others follow in the reverse order of their start.
-        Each is asked with SIGTERM, given time, and killed with all of its session group.
+        Those named in `order` go first, the others follow in the reverse order of their start. Each
+        gets SIGTERM, then time, and is then killed with its whole process group.
         """
         for name in [*order, *reversed(self._children)]:
             child = self._children.get(name)
@@ -260,7 +257,7 @@ class Supervisor:
                 continue
             if child.program is not None:
                 stop_program(child.program, wait_s=child.pace.stop_wait_s)
-            # Forgotten only now: an interrupted stop can be repeated.
+            # Removed last, so that an interrupted stop can be repeated.
             del self._children[name]
 
     def _begin(self, child: _Child) -> None:
@@ -295,21 +292,21 @@ class Supervisor:
                 child.failing = None
                 self._say(f"{child.command.name} runs again.")
             return
-        # The leader is dead, but what it started may still hold its port.
+        # It is dead, but its own children may still hold a port.
         stop_program(child.program, wait_s=0)
         child.program = None
         if child.kill_at is None:
             self._note_death(child, now, describe_exit(code), code)
 
     def _note_death(self, child: _Child, now: float, how: str, code: int | None = None) -> None:
-        name, said = child.command.name, self._last_words(child, code)
+        name, said = child.command.name, self._last_output(child, code)
         delay_s = child.restarts.delay_after_death(now=now, lived_s=now - child.began_at)
         child.due_at = now + delay_s
         if not self._is_settled:
             if code == REFUSED:
                 raise ChildRefused([said or f"{name} {how}."])
             if child.restarts.is_crash_loop:
-                raise CrashLoop(self._why_given_up(child, how, said))
+                raise CrashLoop(self._crash_loop_text(child, how, said))
         if not child.restarts.is_failing:
             child.failing = None
             self._say(f"{name} {how}; starting again in {delay_s:g} s.")
@@ -323,13 +320,13 @@ class Supervisor:
             f" {meanwhile}Starting again in {delay_s:g} s."
         )
 
-    def _last_words(self, child: _Child, code: int | None) -> str:
-        # What a program printed before somebody else ended it is not why it ended.
-        if child.errors is None or code in _ENDED_BY_OTHERS:
+    def _last_output(self, child: _Child, code: int | None) -> str:
+        # What a program printed before a signal ended it is not the reason.
+        if child.errors is None or code in _ENDED_BY_SIGNAL:
             return ""
         return child.errors.last_output(without=self._closings)
 
-    def _why_given_up(self, child: _Child, how: str, said: str) -> str:
+    def _crash_loop_text(self, child: _Child, how: str, said: str) -> str:
         pace, log = child.pace, child.command.log
         why = (
             f"{child.command.name} died {pace.deaths} times within {pace.deaths_within_s:g} s, so"

@@ -1,1 +1,1 @@
-"""From "this record may have changed" to events and planned actions in the ledger."""
+"""Turns one notified record into events and planned actions in the ledger."""

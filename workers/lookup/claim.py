@@ -1,12 +1,7 @@
-"""Claims due lookups, works through them side by side, and ends each.
+"""Claims due lookups and performs them: reads in a few threads, commits, records the outcome.
 
-Finds out what one changed record means: which other records have to be read, and how fresh.
-
-Works off one claimed look-up and writes down how it ended; raises nothing for its own fate.
-
-Works off the due look-ups: claims a batch under a lease, reads with a few threads, commits each.
-
-One message to a worker may so serve many records, and a slow answer holds up only its own thread.
+One wake-up can serve many records, and a slow answer delays only its own thread. The failure of a
+lookup is recorded as its outcome instead of raised.
 """
 
 import threading
@@ -54,20 +49,23 @@ from workers.lookup.read import CACHED, FRESH, Findings, Reader
 from workers.retries import BATCH_S, LOOK_PATIENCE_S, MOST_LOST_LEASES, back_off_after
 from workers.source.client import MOST_IDS
 from workers.source.limits import Patience, Urgency
-from workers.source.reads import BurstReads, Lend
+from workers.source.reads import Lend, SourceReads
 
-NOW = timedelta()  # no age is fresh enough: ask the source
+NOW = timedelta()  # no stored version is fresh enough: ask the source
 
 
 def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
-    """Read what deciding about this record needs. Raises what `Source.fetch` raises."""
+    """Read what deciding about this record needs: other records, as fresh as each must be.
+
+    Raises as `Source.fetch`.
+    """
     findings = reader.findings
     if reader.is_answered(claim.entity, claim.record_id):
-        return findings  # it was on the list that another lesson of this person was decided with
+        return findings  # decided already, with another lesson of this person
     if claim.entity is Entity.COURSE_MEMBER:
         enrolment = reader.enrolment(claim.record_id, NOW)
     else:
-        enrolment = _look_at_lesson(claim, reader)
+        enrolment = _read_lesson(claim, reader)
     findings.decided += [(entity, record.record_id) for entity, record in findings.records]
     if enrolment is None:
         return findings
@@ -78,18 +76,18 @@ def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
         done_ids = {completion.lesson_id for completion in findings.completions}
         closed = closed_among(findings.sections)
         if progress(findings.lessons, done_ids, rules.counts, closed).finished:
-            # "Finished" is said once and for ever, so it is not said on an old list of lessons.
+            # A finish is announced once and cannot be taken back, so the list must be fresh.
             reader.lessons(enrolment.course_id, FRESH)
     return findings
 
 
-def _look_at_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
+def _read_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
     findings = reader.findings
     completed = reader.completed_lesson(claim.record_id)
     if completed is None:
         whose = reader.enrolment_of_gone(claim.record_id)
         if whose is not None:
-            reader.enrolment(whose, FRESH)  # it may have gone with that
+            reader.enrolment(whose, FRESH)  # the enrolment may be gone too
             findings.enrolment = None
         return None
     enrolment = reader.enrolment(completed.course_member_id, CACHED)
@@ -98,14 +96,14 @@ def _look_at_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
     reader.completions(completed.course_member_id, NOW)
     row = next((one for one in findings.completions if one.record_id == completed.record_id), None)
     if row is None and not reader.is_settled:
-        # The list lags, so it may lack the lessons beside this one too, and with them the end of
-        # the course, which nobody would tell us of again.
+        # The list lags, so it may also lack other lessons, and with them the end of the course, for
+        # which no other notification would come.
         raise NotThereYet("the list does not have this lesson yet")
     if row is None:
-        # It answers by its Id, so it is there, also if the list never has it.
+        # It can be read by its Id, so it exists even if the list never shows it.
         findings.completions = [*findings.completions, completed]
     elif row == completed:
-        # The list shows this one as it is by its Id, so its neighbours need not be asked for too.
+        # The list shows this one as it is by Id, so the others on it need no requests of their own.
         findings.decided += _ids(findings.completions)
     return enrolment
 
@@ -114,10 +112,10 @@ def _ids(completions: Sequence[CompletedLesson]) -> list[tuple[Entity, int]]:
     return [(Entity.COMPLETED_LESSON, one.record_id) for one in completions]
 
 
-_SETTLES_WITHIN = timedelta(seconds=15)  # what a notification speaks of can be read by then
+_SETTLES_WITHIN = timedelta(seconds=15)  # by then a notified record can be read
 _WAKE_EVERY_S = 60.0
 
-# Ways for a look-up to end that somebody should mend.
+# Outcomes of a lookup that a person should look at.
 _FOR_A_PERSON = {Reason.NEXUDUS_REFUSED, Reason.UNREADABLE, Reason.INTERNAL_ERROR}
 
 _log = structlog.get_logger("lookup")
@@ -125,9 +123,9 @@ _log = structlog.get_logger("lookup")
 
 @dataclass(frozen=True, slots=True)
 class LookupContext:
-    """With what records are looked up. `source` lends a way there, for one thread at a time.
+    """What lookups are performed with. `source` lends a connection, for one thread at a time.
 
-    No look-up is begun once `is_stopping` says that the worker has been asked to stop.
+    No lookup is started once `is_stopping` returns True.
     """
 
     engine: Engine
@@ -141,9 +139,9 @@ class LookupContext:
 
 @dataclass(slots=True)
 class LookupResult:
-    """How one look-up ended: a word for the log, how many actions were planned, and a wish.
+    """How one lookup ended: a word for the log, and how many actions were planned.
 
-    `back_off_until` is set when the source, or our share of its limits, wants no more for a while.
+    `back_off_until` is set when the source, or our share of its limits, asks for a pause.
     """
 
     outcome: str
@@ -154,26 +152,26 @@ class LookupResult:
 def perform_lookup(
     tools: LookupContext, claim: Claim, patience: Patience, prefetched: PrefetchedRecords | None
 ) -> LookupResult:
-    """Work off one look-up and log how it ended."""
+    """Perform one lookup and log how it ended."""
     try:
-        told = _settled(tools, claim, patience, prefetched)
+        result = _performed(tools, claim, patience, prefetched)
     except LeaseLost:
-        told = LookupResult("overtaken")
+        result = LookupResult("overtaken")
     except LedgerUnavailable:
-        told = LookupResult("ledger-unavailable")  # the lease will bring it back
-    say = _log.warning if told.outcome in _FOR_A_PERSON else _log.info
-    say(
+        result = LookupResult("ledger-unavailable")  # it is claimed again when its lease ends
+    log = _log.warning if result.outcome in _FOR_A_PERSON else _log.info
+    log(
         "lookup.ended",
         entity=claim.entity.value,
         record_id=claim.record_id,
-        outcome=told.outcome,
+        outcome=result.outcome,
         attempts=claim.attempts,
-        planned=told.planned,
+        planned=result.planned,
     )
-    return told
+    return result
 
 
-def _settled(
+def _performed(
     tools: LookupContext, claim: Claim, patience: Patience, prefetched: PrefetchedRecords | None
 ) -> LookupResult:
     if claim.lost_leases >= MOST_LOST_LEASES:
@@ -186,16 +184,15 @@ def _settled(
             findings = read_for_lookup(claim, reader, tools.deciding.rules)
         planned = commit_lookup(tools.engine, claim, findings, tools.deciding, tools.clock.now())
         if findings.records:
-            _notify_others(tools, claim)
+            _end_outage(tools, claim)
     except RecordUnreadable as error:
         return _failed(tools, claim, Reason.UNREADABLE, str(error))
     except SourceError as error:
         return _postponed(tools, claim, error)
     except (LeaseLost, LedgerUnavailable):
         raise
-    except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the others
-        # It is not tried again blindly either. Its text may quote the record, so only its kind
-        # is written.
+    except Exception as error:  # noqa: BLE001 - our own fault must not stop the other lookups
+        # It is not retried blindly. Its text may quote the record, so only its class is logged.
         _log.error("lookup.fault", record_id=claim.record_id, error=frames_of(error))
         return _failed(tools, claim, Reason.INTERNAL_ERROR, type(error).__name__)
     return LookupResult("done", planned)
@@ -204,7 +201,7 @@ def _settled(
 def _reader(
     tools: LookupContext,
     claim: Claim,
-    source: BurstReads,
+    source: SourceReads,
     lease: Lease,
     prefetched: PrefetchedRecords | None,
 ) -> Reader:
@@ -214,11 +211,9 @@ def _reader(
         with reading(tools.engine) as connection:
             findings = Findings(now, newest_notification(connection))
         return Reader(tools.engine, source, findings, lease.keep, tools.locks, is_settled)
-    shelved, findings = (
-        PrefetchedSource(source, prefetched),
-        Findings(prefetched.asked_at, prefetched.upto),
-    )
-    return Reader(tools.engine, shelved, findings, lease.keep, tools.locks, is_settled)
+    findings = Findings(prefetched.asked_at, prefetched.upto)
+    source = PrefetchedSource(source, prefetched)
+    return Reader(tools.engine, source, findings, lease.keep, tools.locks, is_settled)
 
 
 def _begin(tools: LookupContext, claim: Claim) -> None:
@@ -233,13 +228,13 @@ def _renewed(tools: LookupContext, claim: Claim) -> bool:
         return renew_lookup(connection, claim, tools.clock.now(), lease_s=tools.lease_s)
 
 
-def _notify_others(tools: LookupContext, claim: Claim) -> None:
-    """Wake what waits for the end of an outage, if this look-up just saw that end."""
+def _end_outage(tools: LookupContext, claim: Claim) -> None:
+    """Retry the lookups that wait for the end of an outage, if this one just saw it end."""
     if claim.reason is not Reason.NEXUDUS_DOWN:
         return
     now = tools.clock.now()
     with writing(tools.engine) as connection:
-        # Once in a while is enough, and a source that comes and goes is not asked by all each time.
+        # At most once a minute, or an unstable source would get all of them each time.
         if take_lease(connection, "outage-over", tools.clock.new_id(), now, lease_s=_WAKE_EVERY_S):
             retry_unanswered(connection, now)
 
@@ -264,24 +259,24 @@ def _failed(tools: LookupContext, claim: Claim, reason: Reason, error: str) -> L
 
 BATCH = 20
 THREADS = 4
-_AHEAD_S = 20.0  # for reading ahead; what is not on the shelf by then is read one by one
+_PREFETCH_S = 20.0  # what is not prefetched by then is read one by one
 
 
 @dataclass(slots=True)
-class _BackOff:
-    """Until when no more is to be asked; shared by the threads of one batch."""
+class _Batch:
+    """When the batch should be over, and until when the source must not be asked."""
 
     end: float  # clock.monotonic() at which the batch should be over
     lock: threading.Lock = field(default_factory=threading.Lock)
-    until: datetime | None = None
+    back_off_until: datetime | None = None
 
-    def agree(self, until: datetime) -> None:
+    def back_off(self, until: datetime) -> None:
         with self.lock:
-            self.until = max(self.until or until, until)
+            self.back_off_until = max(self.back_off_until or until, until)
 
 
 def drain_batch(tools: LookupContext) -> tuple[int, int]:
-    """Work off one batch; return how many look-ups were claimed and how many actions planned."""
+    """Perform one batch; return how many lookups were claimed and how many actions planned."""
     now = tools.clock.now()
     with writing(tools.engine) as connection:
         in_bursts = proved(connection, now)
@@ -291,52 +286,52 @@ def drain_batch(tools: LookupContext) -> tuple[int, int]:
         )
     if not claims:
         return 0, 0
-    calm_ones = [claim for claim in claims if not claim.lost_leases]
-    prefetched = _read_ahead(tools, calm_ones, in_bursts)
-    calm = _BackOff(tools.clock.monotonic() + BATCH_S)
+    healthy = [claim for claim in claims if not claim.lost_leases]
+    prefetched = _prefetch(tools, healthy, in_bursts)
+    batch = _Batch(tools.clock.monotonic() + BATCH_S)
     with ThreadPoolExecutor(THREADS) as pool:
-        planned = list(pool.map(lambda one: _one(tools, one, calm, prefetched), _apart(calm_ones)))
-    # Over one of these workers vanished; alone and last, only the culprit can take others along.
-    planned += [_one(tools, claim, calm, None) for claim in claims if claim.lost_leases]
+        planned = list(pool.map(lambda one: _one(tools, one, batch, prefetched), _spread(healthy)))
+    # Workers were lost over these. They run alone and last, so that they take no others with them.
+    planned += [_one(tools, claim, batch, None) for claim in claims if claim.lost_leases]
     return len(claims), sum(planned)
 
 
 def _one(
-    tools: LookupContext, claim: Claim, calm: _BackOff, prefetched: PrefetchedRecords | None
+    tools: LookupContext, claim: Claim, batch: _Batch, prefetched: PrefetchedRecords | None
 ) -> int:
-    is_over = calm.until is not None or tools.clock.monotonic() > calm.end
+    is_over = batch.back_off_until is not None or tools.clock.monotonic() > batch.end
     if is_over or tools.is_stopping():
         try:
             with writing(tools.engine) as connection:
-                until = calm.until or tools.clock.now()
+                until = batch.back_off_until or tools.clock.now()
                 return_lookup(connection, claim, until, claim.reason or Reason.NEXUDUS_BUSY)
         except LedgerUnavailable:
             _log.warning("lookup.unreturned", record_id=claim.record_id)
         return 0
-    told = perform_lookup(tools, claim, _patience(tools), prefetched)
-    if told.back_off_until is not None:
-        calm.agree(told.back_off_until)
-    return told.planned
+    result = perform_lookup(tools, claim, _patience(tools), prefetched)
+    if result.back_off_until is not None:
+        batch.back_off(result.back_off_until)
+    return result.planned
 
 
 def _patience(tools: LookupContext) -> Patience:
     return Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, lambda: None)
 
 
-def _apart(claims: list[Claim]) -> list[Claim]:
-    """Return claims so that neighbours are not worked on at once.
+def _spread(claims: list[Claim]) -> list[Claim]:
+    """Reorder claims so that neighbours are not performed at the same time.
 
-    Lessons of one person come one after the other, and what the first of them reads spares the
-    others their reading, once it is in the ledger.
+    Lessons of one person are neighbours. Once the first has been read and committed, the others
+    find what they need in the ledger.
     """
     step = -(-len(claims) // THREADS)
     return [claim for first in range(step) for claim in claims[first::step]]
 
 
-def _read_ahead(
+def _prefetch(
     tools: LookupContext, claims: list[Claim], in_bursts: frozenset[Entity]
 ) -> PrefetchedRecords | None:
-    """Read for the whole batch what can be read with few questions."""
+    """Read for the whole batch what few requests can read."""
     if not in_bursts or len(claims) < FEWEST:
         return None
     now = tools.clock.now()
@@ -350,14 +345,14 @@ def _read_ahead(
     with reading(tools.engine) as connection:
         prefetched = PrefetchedRecords(now, newest_notification(connection))
     try:
-        patience = Patience(Urgency.WORK, tools.clock.monotonic() + _AHEAD_S, keep)
+        patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PREFETCH_S, keep)
         with tools.source(patience) as source:
             reader = Reader(tools.engine, source, Findings(now, prefetched.upto), keep, tools.locks)
-            ahead = Prefetch(source, reader, in_bursts, prefetched)
-            ahead.for_lookups([(claim.entity, claim.record_id) for claim in claims])
+            prefetch = Prefetch(source, reader, in_bursts, prefetched)
+            prefetch.for_lookups([(claim.entity, claim.record_id) for claim in claims])
     except CoursebellError as error:
-        # What is on the shelf is good; each look-up finds out for itself what is wrong.
-        _log.warning("lookup.ahead-stopped", error=str(error))
+        # What was prefetched is usable; each lookup meets the error again itself.
+        _log.warning("lookup.prefetch-stopped", error=str(error))
     except Exception as error:  # noqa: BLE001 - a fault over one record must not stop the others
-        _log.error("lookup.ahead-fault", error=frames_of(error))
+        _log.error("lookup.prefetch-fault", error=frames_of(error))
     return prefetched

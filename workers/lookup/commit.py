@@ -1,7 +1,4 @@
-"""Commits what a lookup found: records, events and planned actions, together or not at all.
-
-Commits what a lookup found: records, events and planned actions, together or not at all.
-"""
+"""Commits what a lookup found: records, events and planned actions, together or not at all."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,13 +34,13 @@ from workers.lookup.read import LONGEST_LOOK, Findings, events_of_gone
 from workers.sync.rows import version_of_record
 from workers.zones import own_zone
 
-# The end of a course is decided first, so that its last lesson knows it is spoken for.
+# The end of a course is decided first, since it replaces the email about its last lesson.
 _FIRST = {EventKind.COURSE_COMPLETED: 0}
 
 
 @dataclass(frozen=True, slots=True)
 class DecideContext:
-    """By what is decided; `zone` is for whoever has none of their own that we know."""
+    """The rules to decide by; `zone` is for members whose own is unknown."""
 
     rules: Rules
     zone: ZoneInfo
@@ -52,10 +49,10 @@ class DecideContext:
 def commit_lookup(
     engine: Engine, claim: Claim, findings: Findings, deciding: DecideContext, now: datetime
 ) -> int:
-    """Commit a look-up's findings and its end; return how many actions were planned.
+    """Commit a lookup's findings and its end; return how many actions were planned.
 
     Raises:
-        LeaseLost: another worker has this look-up now.
+        LeaseLost: another worker has this lookup now.
         LedgerUnavailable: nothing was committed.
     """
     with writing(engine) as connection:
@@ -89,25 +86,25 @@ def commit_lookup(
 
 
 def keep_findings(connection: Connection, findings: Findings, now: datetime) -> bool:
-    """Keep every record that was read, and note those that are gone.
+    """Store every record that was read, and mark those that are gone.
 
-    Returns whether a list lacks what it had before; that is then asked for by its Id.
+    Returns whether a list lacks records it had before; these are then looked up by Id.
 
-    Their age counts from before they were asked for, since they may have changed right after.
+    A record's age counts from before the request, since it may have changed right after.
     """
     asked_at, lacking = findings.asked_at, False
     for entity, record in findings.records:
         accept_record(connection, entity, record, asked_at)
     for entity, parent, records in findings.listings:
-        # Others may have read meanwhile what this list does not have yet.
+        # Other workers may have stored records that this list does not have yet.
         sure_before = asked_at - LONGEST_LOOK
         missing = accept_listing(
             connection, entity, parent, records, asked_at, asked_at=sure_before
         )
         if entity in FOLLOWED:
-            # A list may be wrong for a moment; by its Id each shows whether it was deleted.
-            said = [Notification(entity, record_id) for record_id in missing]
-            store_notifications(connection, said, Origin.CHECK, now)
+            # A list may be wrong for a moment; reading by Id shows whether a record was deleted.
+            missed = [Notification(entity, record_id) for record_id in missing]
+            store_notifications(connection, missed, Origin.CHECK, now)
             lacking = lacking or bool(missing)
     for coworker, zone in findings.people:
         accept_person(connection, coworker, asked_at, zone)
@@ -143,7 +140,7 @@ def _enrolment_before(connection: Connection, findings: Findings) -> CourseMembe
 
 
 def _zone_of(connection: Connection, findings: Findings, otherwise: ZoneInfo) -> ZoneInfo:
-    """Return where the person is whose news this is; `otherwise` where that is not known."""
+    """Return the time zone of the enrolled person, or `otherwise` if unknown."""
     if findings.enrolment is None:
         return otherwise
     person = person_of(connection, findings.enrolment.coworker_id)
@@ -164,7 +161,7 @@ def _events(
     )
 
 
-def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
+def _decide(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
     connection: Connection,
     event: Event,
     history: History,
@@ -172,13 +169,13 @@ def _decide(  # noqa: PLR0913, PLR0917 - the event, and all it is decided by
     deciding: DecideContext,
     now: datetime,
 ) -> int:
-    quiet = history.suppressed_reason(event)  # this compares times of the source with each other
+    suppressed = history.suppressed_reason(event)  # compares the source's times, before `not_ahead`
     event = not_ahead(event, now)
     event_id = history.kept.get(event.key) or store_event(connection, event, now)
     if event_id is None:
         return 0
-    if quiet is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
-        note_reason(connection, event_id, quiet or Reason.KIND_OFF)
+    if suppressed is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
+        note_reason(connection, event_id, suppressed or Reason.KIND_OFF)
         return 0
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
     plans = plans_for(

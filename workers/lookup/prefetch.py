@@ -1,8 +1,8 @@
-"""Reads many records with few questions, ahead of the look-ups that need them.
+"""Reads many records with few requests, before the lookups that need them.
 
-Only for kinds of record whose rows were proved whole on this tenant (`workers.source.reads`), and
-only for a burst. What is not on the shelf is asked for one by one, as if there were no shelf: that
-a record is missing among several does not prove it gone.
+Only for kinds of record whose list rows were proved complete on this tenant
+(`workers.source.reads`), and only for a burst. What is not prefetched is read one by one: a record
+missing among several is not proved gone.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -18,15 +18,15 @@ from workers.source.client import MOST_IDS, Gone, whole_record
 from workers.source.reads import BurstReads, SourceReads
 from workers.source.records import PAGE_SIZE
 
-FEWEST = 3  # below that, one by one is as cheap
-_MOST_PAGES = 10  # of a list of completions; more take longer than a burst may wait
+FEWEST = 3  # fewer records cost as much one by one
+_MOST_PAGES = 10  # of a list of completions; more would delay the burst
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
-_BEFORE = timedelta(days=1)  # nobody finishes a lesson before they are enrolled
+_BEFORE = timedelta(days=1)  # no lesson is finished before its enrolment
 
 
 @dataclass(slots=True)
 class PrefetchedRecords:
-    """What was read ahead, all of it after `asked_at` and after notification `upto`.
+    """What was prefetched, all of it after `asked_at` and after notification `upto`.
 
     `completions` are by enrolment.
     """
@@ -39,7 +39,7 @@ class PrefetchedRecords:
 
 @dataclass(frozen=True, slots=True)
 class PrefetchedSource:
-    """A way to the source that looks on the shelf first."""
+    """Reads from what was prefetched, else from the source."""
 
     source: SourceReads
     prefetched: PrefetchedRecords
@@ -69,7 +69,7 @@ class PrefetchedSource:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """Fills a shelf. `reader` says what the ledger has that is fresh enough."""
+    """Fills `prefetched`. `reader` says what the ledger has that is fresh enough."""
 
     source: BurstReads
     reader: Reader
@@ -77,7 +77,7 @@ class Prefetch:
     prefetched: PrefetchedRecords
 
     def for_lookups(self, wanted: Iterable[tuple[Entity, int]]) -> None:
-        """Read what look-ups of these records will ask for. Raises as `Source.fetch`."""
+        """Read what lookups of these records will need. Raises as `Source.fetch`."""
         by_entity: dict[Entity, set[int]] = {}
         for entity, record_id in wanted:
             if not self.reader.is_answered(entity, record_id):
@@ -92,7 +92,9 @@ class Prefetch:
         members = self._members(studying | by_entity.get(Entity.COURSE_MEMBER, set()))
         courses = {member.course_id for member in members}
         self._read(Entity.COURSE, self._unknown(Entity.COURSE, courses))
-        self._read(Entity.COWORKER, self._strangers({member.coworker_id for member in members}))
+        self._read(
+            Entity.COWORKER, self._unknown_people({member.coworker_id for member in members})
+        )
         self._read_completions([one for one in members if one.record_id in studying], completed)
 
     def _read(self, entity: Entity, record_ids: Collection[int]) -> None:
@@ -109,12 +111,12 @@ class Prefetch:
     def _read_completions(
         self, members: Sequence[CourseMember], completed: Sequence[CompletedLesson]
     ) -> None:
-        """Read all completions since the first of these enrolments, if that is less to ask."""
+        """Read all completions since the first enrolment, if that takes fewer requests."""
         if Entity.COMPLETED_LESSON not in self.proved or len(members) < FEWEST:
             return
         found: dict[int, dict[int, Record]] = {member.record_id: {} for member in members}
-        # An unset date of .NET is the first there is, before which there is no other; and who is
-        # said to enrol in the future may have finished lessons today.
+        # An unset .NET date is the earliest possible one, from which no day can be subtracted; an
+        # enrolment dated in the future may have lessons finished today.
         enrolled_at = min(*(member.created_at for member in members), self.prefetched.asked_at)
         since = max(enrolled_at, _FIRST) - _BEFORE
         self.reader.before_asking()
@@ -146,7 +148,7 @@ class Prefetch:
     def _unknown(self, entity: Entity, record_ids: Iterable[int]) -> list[int]:
         return [one for one in record_ids if self.reader.known(entity, one, CACHED) is None]
 
-    def _strangers(self, coworker_ids: Iterable[int]) -> list[int]:
+    def _unknown_people(self, coworker_ids: Iterable[int]) -> list[int]:
         found = []
         with reading(self.reader.engine) as connection:
             for coworker_id in coworker_ids:

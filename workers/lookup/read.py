@@ -1,14 +1,8 @@
-"""Reads the records that one lookup needs, each once.
+"""Reads the records that one lookup needs: from the ledger if fresh enough, else from Nexudus.
 
-What one look-up learned from the source, before any of it is committed.
-
-What it means that a record is gone: who it was of, as far as we ever saw it.
-
-Reads from the source what a decision needs, and from the ledger what is fresh enough there.
-
-All reads of the network happen here, outside any transaction. What many decisions share (courses,
-their lessons and sections, time zones) is kept as soon as it is read; what is news of one
-enrolment is kept by whoever decides on it.
+All network reads of a lookup happen here, outside any transaction, and gather in `Findings` before
+anything of the enrolment is committed. What many decisions share (courses, their lessons and
+sections, time zones) is stored as soon as it is read.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,14 +38,13 @@ from workers.zones import zone_name
 
 @dataclass(slots=True)
 class Findings:
-    """Records as the source has them now. What was fresh enough in the ledger is not read again.
+    """What one lookup read from the source. What was fresh enough in the ledger is not read.
 
-    `asked_at` is before the first question: what others kept later may be missing on these lists.
+    `asked_at` is before the first request, so these lists may lack what other workers stored later.
 
-    `records` are to be accepted, `listings` as all there is below a parent (column name
-    and Id), `gone` are no longer there, `people` come with the name of their time zone. `decided`
-    are those records that need no look-up of their own any more for what was said of them up to the
-    notification `upto`. The rest is what deciding needs.
+    `records` are to be stored, `listings` are complete below a parent (column name and Id), `gone`
+    no longer exist, `people` come with the name of their time zone. `decided` are the records that
+    need no lookup for notifications up to `upto`. The rest is what deciding needs.
     """
 
     asked_at: datetime
@@ -71,9 +64,9 @@ class Findings:
 def events_of_gone(
     connection: Connection, gone: list[tuple[Entity, int]], found_at: datetime
 ) -> list[Event]:
-    """Return what happened to those records that are gone, of enrolments and completions.
+    """Return the events of enrolments and completions that are gone.
 
-    Completions that went with their enrolment are no news of their own; nor is what we never saw.
+    A completion that went with its enrolment has no event of its own; nor has a record never seen.
     """
     found = []
     for entity, record_id in gone:
@@ -82,9 +75,11 @@ def events_of_gone(
             if member is not None:
                 found.append(from_gone_enrolment(member, found_at))
         elif entity is Entity.COMPLETED_LESSON:
-            whose, lesson_id = completion_of(connection, record_id)
-            member = None if whose is None else _member(connection, whose)
-            went = (Entity.COURSE_MEMBER, whose) in gone or _is_gone(connection, whose)
+            enrolment_id, lesson_id = completion_of(connection, record_id)
+            member = None if enrolment_id is None else _member(connection, enrolment_id)
+            went = (Entity.COURSE_MEMBER, enrolment_id) in gone or _is_gone(
+                connection, enrolment_id
+            )
             if member is not None and not went:
                 found.append(from_gone_completion(record_id, lesson_id, member, found_at))
     return found
@@ -110,23 +105,22 @@ def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
     return known is not None and known.gone_at is not None
 
 
-FRESH = timedelta(seconds=60)  # what an email says must not be older
+FRESH = timedelta(seconds=60)  # the most an email's facts may age
 CACHED = timedelta(minutes=10)  # courses, lessons and people seldom change
 
 _log = structlog.get_logger("lookup")
 
-LONGEST_LOOK = timedelta(minutes=3)  # from the first question of a look-up to its commit
+LONGEST_LOOK = timedelta(minutes=3)  # from the first request of a lookup to its commit
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads for one piece of work; what it learns gathers in `findings`.
+    """Reads for one lookup or action; what it learns gathers in `findings`.
 
-    `before_asking` is called before each question to the source; it renews the lease of the work,
-    so that a slow source never makes two workers ask the same. Unless the news is `is_settled`, a
-    record that was never seen and is missing is `NotThereYet`: a notification can be a few seconds
-    ahead of what it speaks of (contract, section 5.2). Every method raises what `before_asking` and
-    `Source.fetch` raise.
+    `before_asking` is called before each request to the source. It renews the lease, so that a slow
+    source never makes two workers do the same work. Unless `is_settled`, a record that is missing
+    and was never seen raises `NotThereYet`: a notification can be a few seconds ahead of its record
+    (contract, section 5.2). Every method also raises what `before_asking` and `Source.fetch` raise.
     """
 
     engine: Engine
@@ -137,28 +131,28 @@ class Reader:
     is_settled: bool = True
 
     def is_answered(self, entity: Entity, record_id: int) -> bool:
-        """Say whether it was decided on together with others, after the last word about it."""
+        """Return whether it was decided on with others, after its last notification."""
         with reading(self.engine) as connection:
             return is_answered(connection, entity, record_id)
 
     def enrolment(self, course_member_id: int, oldest: timedelta) -> CourseMember | None:
-        """Learn an enrolment; None if it is gone."""
-        record = self._news(Entity.COURSE_MEMBER, course_member_id, oldest)
+        """Read an enrolment; None if it is gone."""
+        record = self._enrolment_record(Entity.COURSE_MEMBER, course_member_id, oldest)
         self.findings.enrolment = record if isinstance(record, CourseMember) else None
         return self.findings.enrolment
 
     def completed_lesson(self, record_id: int) -> CompletedLesson | None:
-        """Learn a completed lesson as it is now; None if it is gone."""
-        record = self._news(Entity.COMPLETED_LESSON, record_id, timedelta())
+        """Read a completed lesson as it is now; None if it is gone."""
+        record = self._enrolment_record(Entity.COMPLETED_LESSON, record_id, timedelta())
         return record if isinstance(record, CompletedLesson) else None
 
     def enrolment_of_gone(self, completed_lesson_id: int) -> int | None:
-        """Return the Id of the enrolment that a completion was of, if we ever knew."""
+        """Return the Id of a completion's enrolment, if we ever knew it."""
         with reading(self.engine) as connection:
             return completion_of(connection, completed_lesson_id)[0]
 
     def completions(self, course_member_id: int, oldest: timedelta) -> None:
-        """Learn all completed lessons of an enrolment."""
+        """Read all completed lessons of an enrolment."""
         entity, parent = Entity.COMPLETED_LESSON, ("course_member_id", course_member_id)
         found = self._listed(entity, parent, oldest)
         if found is None:
@@ -168,7 +162,7 @@ class Reader:
         self.findings.completions = [one for one in found if isinstance(one, CompletedLesson)]
 
     def person(self, coworker_id: int, oldest: timedelta) -> None:
-        """Learn who this is, and which time zone is theirs."""
+        """Read a person and their time zone."""
         with reading(self.engine) as connection:
             known = person_of(connection, coworker_id)
         if known is not None and self.is_fresh(known.fetched_at, oldest):
@@ -188,7 +182,7 @@ class Reader:
             return zone_name(self.engine, coworker.time_zone_id, self.findings.asked_at, ask)
 
     def course(self, course_id: int, oldest: timedelta) -> None:
-        """Learn a course."""
+        """Read a course."""
         with self.locked(Entity.COURSE, course_id):
             record = self.known(Entity.COURSE, course_id, oldest) or self._read_course(course_id)
         self.findings.course = record if isinstance(record, Course) else None
@@ -204,7 +198,7 @@ class Reader:
         return found
 
     def lessons(self, course_id: int, oldest: timedelta) -> None:
-        """Learn all lessons of a course, and its sections."""
+        """Read all lessons and sections of a course."""
         ask = self.source.lessons_of
         lessons = self._shared_list(Entity.LESSON, course_id, oldest, ask)
         self.findings.lessons = [one for one in lessons if isinstance(one, Lesson)]
@@ -214,7 +208,7 @@ class Reader:
             try:
                 sections = self._shared_list(Entity.SECTION, course_id, oldest, ask)
             except SourceRefused as error:
-                # Without that right all sections count as open; no email should fail for it.
+                # Without this permission all sections count as open, and emails do not fail.
                 _log.warning("sections.unread", error=str(error))
         self.findings.sections = [one for one in sections if isinstance(one, Section)]
 
@@ -238,16 +232,16 @@ class Reader:
             return found
 
     def locked(self, entity: Entity, record_id: int) -> AbstractContextManager[None]:
-        """Let nobody else in this process ask for the same meanwhile."""
+        """Keep other threads of this process from reading the same meanwhile."""
         return self.locks.hold((entity, record_id), self.before_asking)
 
     def is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
-        """Say whether what was asked for then may be used; of no age at all, nothing may."""
-        # A clock that was set back must not make old reads fresh for hours.
+        """Return whether a record read at `asked_at` is fresh enough; at age zero none is."""
+        # A clock that was set back must not make old reads count as fresh for hours.
         return bool(oldest) and -LONGEST_LOOK <= self.findings.asked_at - asked_at < oldest
 
     def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
-        """Return a record as the ledger has it, if that is fresh enough."""
+        """Return a record from the ledger, if it is fresh enough."""
         with reading(self.engine) as connection:
             return self._usable(record_of(connection, entity, record_id), oldest)
 
@@ -256,7 +250,7 @@ class Reader:
             return known.record
         return None
 
-    def _news(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
+    def _enrolment_record(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         with reading(self.engine) as connection:
             stored = record_of(connection, entity, record_id)
         known = self._usable(stored, oldest)

@@ -1,1 +1,1 @@
-"""The email action: what a letter says, how it looks, and how it becomes a message."""
+"""The email action: composes a letter, makes it a message, and sends it by SMTP."""

@@ -28,7 +28,7 @@ from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
 from workers.zones import own_zone
 
-# Before there is a sender, emails are only written, never handed over.
+# Without a sender, emails are only written, never sent.
 _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
 
 
@@ -36,9 +36,9 @@ _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
 class Letterhead:
     """What all our emails share.
 
-    `sender` None: there is none yet, and nothing can leave. The links are patterns of the members'
-    portal with `{course_id}` and the like; None: no button. `zone` is where days are counted for
-    people whose own zone is not known.
+    With `sender` None no email can be sent. The URLs are patterns of the members' portal with
+    `{course_id}` and the like; None means no button. `zone` decides dates for people whose own zone
+    is unknown.
     """
 
     sender: MailAddress | None
@@ -49,7 +49,7 @@ class Letterhead:
 
 
 class EmailAction(Action):
-    """Prepares and sends emails. A second email would be noticed, so it is not repeatable."""
+    """Prepares and sends emails. Not repeatable: members would notice a second email."""
 
     kind = "email"
     repeatable = False

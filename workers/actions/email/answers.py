@@ -1,19 +1,14 @@
-"""The words of SMTP: envelope addresses, and what a server's answers mean.
+"""SMTP's addresses and answers: reads envelope addresses, and interprets what a server answers.
 
-One email address, checked and fit for an envelope and a header. No look-ups.
+People's addresses come from the source, where anything can be typed. An ambiguous address is
+refused rather than corrected, since the corrected one may belong to someone else.
 
-People's addresses come from the source, where anything can be typed. What cannot be written
-without doubt is refused rather than corrected: the corrected address may belong to someone else.
-No error here repeats the address.
+An answer is about one email or about all of them. One about all is `ChannelUnavailable`: it costs
+no email a try, and all emails wait. When in doubt it is about one email, so that a single strange
+address does not stop every other email.
 
-What a mail server's answer means for us, and how much of it may be repeated.
-
-The question is always whether an answer is about one email or about all of them. An answer about
-all is `ChannelUnavailable`: it costs no email a try, and all emails wait. When in doubt an answer
-is about one email: a single strange address must not keep every other email from leaving.
-
-Answers often quote the person's address, and errors end in logs and on pages. So every text of a
-server passes through `quotable` before anybody sees it.
+No error here repeats an address. Servers often quote them, and errors end up in logs and on pages,
+so every text of a server passes through `quotable` first.
 """
 
 import re
@@ -37,7 +32,7 @@ _UNFIT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"})
 
 
 class AddressUnusable(RecipientUnusable):
-    """No email can be written to this address; no server was asked."""
+    """No email can be sent to this address; no server was asked."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Reason.NO_EMAIL)
@@ -66,7 +61,7 @@ class EnvelopeAddress:
 
     @property
     def is_ascii(self) -> bool:
-        """Whether every server can take it."""
+        """Whether every server accepts it."""
         return self.local.isascii()
 
     def __str__(self) -> str:
@@ -88,18 +83,20 @@ def _fits_an_atom(character: str) -> bool:
 
 SEE_URL = "see COURSEBELL_SMTP_URL"
 SEE_FROM = "see COURSEBELL_MAIL_FROM"
-_LONGEST_ANSWER = 200  # characters kept of what a server says
+_LONGEST_ANSWER = 200  # characters kept of a server's answer
 _ADDRESS = re.compile(r"<[^<>]*>|\S+@\S+")
 _TEMPORARY, _PERMANENT = range(400, 500), range(500, 600)
 _CLOSING = 421  # may come at any step (RFC 5321, section 3.8)
 _TOO_LARGE = 552  # at MAIL it is the answer to SIZE (RFC 1870)
-# "Sign in first" and its relatives (RFC 4954): answers about us, at whatever step they come.
+# Login required or refused (RFC 4954): about us, at any step.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
-# Enhanced codes (RFC 3463) that speak of the sender, or of the server as a whole.
+# Enhanced codes (RFC 3463) about the sender, or about the server as a whole.
 _ABOUT_SENDER = re.compile(r"[45]\.1\.[78]\b")
 _ABOUT_SERVER = re.compile(r"[45]\.3\.[0-5]\b")
-_NO_ROOM = re.compile(r"4\.3\.[12]\b")  # its disk is full, or it takes no mail: not the content
-# Many servers judge the sender, and whether they relay, only once they know a recipient.
+_OUT_OF_SPACE = re.compile(
+    r"4\.3\.[12]\b"
+)  # disk full, or accepting no mail: not about the content
+# Many servers check the sender, and whether they relay, only once they know a recipient.
 _SENDER_WORDS = re.compile(
     r"\bsender\b.*\b(?:reject|denied|refused|not (?:allowed|owned|verified|permitted))"
     r"|\bnot (?:allowed|authori[sz]ed|permitted) to send (?:as|from)\b",
@@ -117,7 +114,7 @@ _SENTENCES = {
 
 
 class Step(StrEnum):
-    """Where in the handing over of one email an answer came."""
+    """The step of sending one email at which an answer came."""
 
     SENDER = "the sender"
     RECIPIENT = "the recipient"
@@ -135,7 +132,7 @@ def quotable(code: int, text: bytes | str) -> str:
 
 
 def refusal(code: int, text: bytes, *, step: Step) -> DeliveryUnavailable | DeliveryRefused:
-    """Return the error for an answer that is not a yes."""
+    """Return the error for a negative answer."""
     answer = quotable(code, text)
     stopped = _about_all(code, answer, step)
     if stopped is not None:
@@ -147,14 +144,14 @@ def refusal(code: int, text: bytes, *, step: Step) -> DeliveryUnavailable | Deli
 
 
 def _about_all(code: int, answer: str, step: Step) -> tuple[Reason, str] | None:
-    """Return the reason and a sentence if the answer would be the same for any other email."""
+    """Return the reason and a sentence if any other email would get the same answer."""
     found = None
     if code in _LOGIN_CODES:
         wants_tls = _STARTTLS_WORDS.search(answer)
         found = Reason.MAIL_STARTTLS if wants_tls else Reason.MAIL_LOGIN
     elif step is Step.END:
-        # It has read this email, so most of its answers may be about the content.
-        found = Reason.MAIL_BUSY if code in _TEMPORARY and _NO_ROOM.search(answer) else None
+        # The server has read the email, so most answers may be about the content.
+        found = Reason.MAIL_BUSY if code in _TEMPORARY and _OUT_OF_SPACE.search(answer) else None
     elif code == _CLOSING or (code in _TEMPORARY and _is_of_server(answer, step)):
         found = Reason.MAIL_BUSY
     elif code in _PERMANENT and code != _TOO_LARGE:

@@ -1,7 +1,7 @@
-"""Checks the way to the mail server step by step, up to sending one test email.
+"""Checks the path to the mail server step by step, up to sending one test email.
 
-It uses the same settings, connection and message head as the emails that workers send. What the
-server answers is shown without addresses.
+It uses the settings, connection and message format of the emails that workers send. The server's
+answers are shown without addresses.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ _FIXES = {
     Reason.MAIL_INTERRUPTED: "Try again; if it stays, look at the mail server's log and at what is"
     " between it and this machine.",
 }
-# What fails without an answer of its own, or by what an earlier answer lacks.
+# The step that follows, for failures without an answer of their own.
 _AFTER = {"sender": "recipient", "recipient": "text", "text": "text"}
 _AT_LAST_ANSWER = frozenset({Reason.MAIL_CERTIFICATE, Reason.MAIL_TLS, Reason.MAIL_STARTTLS})
 _AGAIN = "Try another address, or look at the mail server's log."
@@ -64,7 +64,7 @@ def mail_checks(
 ) -> Iterator[Check]:
     """Yield one check for each step; with `address`, one test email is sent there.
 
-    `must_work` says whether email may leave now: that no server is set is only then a problem.
+    `must_work` is whether emails may be sent now: only then is a missing server a problem.
     """
     if settings.smtp is None or settings.mail_from is None:
         missing = " and ".join(
@@ -131,9 +131,9 @@ def _send_test(mailer: Mailer, settings: Settings, address: str, clock: Clock) -
 
 
 def _failed_step(steps: dict[str, str], failure: Exception) -> str:
-    """Return at which step it failed.
+    """Return the step that failed.
 
-    It is the last one that was answered if the answer is the reason, and else the one after it.
+    It is the last answered step if its answer is the reason, else the step after it.
     """
     last = next(reversed(steps), None)
     if last is None:

@@ -1,7 +1,7 @@
-"""Opens a connection to the mail server that is encrypted and signed in as the settings ask.
+"""Opens a connection to the mail server that is encrypted and logged in as the settings ask.
 
-Nothing is softened: if STARTTLS is asked for and not offered, or a certificate does not hold, no
-email leaves in the clear.
+It never falls back: if STARTTLS is required and not offered, or a certificate is not valid, no
+email is sent unencrypted.
 """
 
 import base64
@@ -31,11 +31,11 @@ _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")  # in this order of preference
 
 @dataclass(frozen=True, slots=True)
 class SmtpTimeouts:
-    """How long we wait, in seconds: to connect, for each answer, and for all of it.
+    """Timeouts in seconds: to connect, for each answer, and for the whole session.
 
-    Servers that slow strangers down do so with their greeting, so connecting has its own number.
-    `session_s` ends before the final dot of an email; its answer then has `end_s` of its own. Both
-    together, after the reading that comes before an email, are well under a task's limit.
+    Servers that slow down strangers do so with their greeting, so connecting has its own timeout.
+    `session_s` ends before the final dot of an email, whose answer has `end_s`. Together with the
+    reading that precedes an email, both are well under a task's limit.
     """
 
     connect_s: float = 10.0
@@ -66,45 +66,45 @@ class SmtpConnection(smtplib.SMTP):
         self._verb = "CONNECT"
         self.before_step = before_step
         self.start_session()
-        # A name must be given: the default asks the name service, which may take long.
+        # Pass a name: the default asks the name service, which may be slow.
         super().__init__(server.host, server.port, "localhost")
         self.local_hostname = self._own_name()
 
     def start_session(self) -> None:
-        """Begin the time that one email may take."""
+        """Start the time that one email may take."""
         self._deadline.piece_s = self._timeouts.answer_s
         self._deadline.start(self._timeouts.session_s)
 
     def start_end(self) -> None:
-        """Begin the time for the answer to the final dot."""
+        """Start the time for the answer to the final dot."""
         self._verb = "END"
         self._deadline.piece_s = self._timeouts.end_s
         self._deadline.start(self._timeouts.end_s)
 
     def putcmd(self, cmd: str, args: str = "") -> None:
-        """Send a command; called by the library for every one."""
+        """Send a command; the library calls this for each."""
         self.before_step()
-        is_verb = cmd.isalpha()  # else it is the answer to a login's challenge
+        is_verb = cmd.isalpha()  # else it answers a login challenge
         self._verb = cmd.upper() if is_verb else self._verb
         super().putcmd(cmd, args)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read an answer; called by the library for every one."""
+        """Read an answer; the library calls this for each."""
         code, text = super().getreply()
         if self._on_answer is not None:
             self._on_answer(self._verb, quotable(code, text))
         return code, text
 
-    def starttls(self, *_: Any, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:  # noqa: ANN401 - what the library also takes is not used
-        """Encrypt the connection; the deadline holds on below."""
+    def starttls(self, *_: Any, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:  # noqa: ANN401 - the library's other arguments are unused
+        """Encrypt the connection, and keep the deadline on the encrypted socket."""
         answer = super().starttls(context=context)
         cast("DeadlineTlsSocket", self.sock).deadline = self._deadline
         return answer
 
     def log_in(self, username: str, password: str) -> tuple[int, bytes]:
-        """Log in with whatever mechanism is offered, and return the last answer.
+        """Log in with an offered mechanism, and return the last answer.
 
-        Unlike the library's `login`, user and password may hold any character (RFC 4616).
+        Unlike in the library's `login`, user and password may contain any character (RFC 4616).
         """
         offered = self.esmtp_features.get("auth", "").upper().split()
         answer = (-1, b"")
@@ -166,7 +166,7 @@ def open_connection(
     """Return a connection ready for MAIL.
 
     Raises:
-        ChannelUnavailable: it was not reached, does not talk to us, or refused encryption or login.
+        ChannelUnavailable: the server was not reached, or refused us, encryption or the login.
     """
     context.sslsocket_class = DeadlineTlsSocket
     try:
@@ -214,7 +214,7 @@ def _unreachable(error: Exception) -> NoReturn:
 
 
 def _raise_for(code: int, text: bytes | str) -> NoReturn:
-    """Raise for an answer to the greeting or to EHLO that is not a yes."""
+    """Raise for a negative greeting or answer to EHLO."""
     answer = quotable(code, text)
     if code in _REFUSED:
         raise ChannelUnavailable(
@@ -243,7 +243,7 @@ def _why_unreachable(error: Exception) -> str:
 
 
 def _greet(connection: SmtpConnection) -> None:
-    # The library's own way tries HELO also after a "later", and a server may then say yes.
+    # The library also tries HELO after a temporary refusal, which a server may then accept.
     code, text = connection.ehlo()
     if code in _REFUSED:
         code, text = connection.helo()

@@ -1,11 +1,11 @@
-"""Composes the text of an email from facts: our templates, filled in, and nothing else.
+"""Composes the text of an email from facts and our templates, and nothing else.
 
-A fact that is unknown is None, and the sentence that needs it is left out. A letter without what
-carries its meaning is not written.
+A fact that is unknown is None, and the sentence that needs it is left out. A letter that lacks an
+essential fact is not written.
 
-Hand-written frames instead of MJML: four short letters need 4 KB of markup, and MJML's output
-has no language, no headings and no dark colours. Every template is a folder of four files; the
-frame and the style around the HTML ones are shared.
+The HTML is written by hand instead of with MJML: four short letters need 4 KB of markup, and MJML's
+output has no language, headings or dark colours. Each template is a folder of four files; they
+share the frame and style around the HTML.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.text import around, cut_at_word, greeting_name, one_line
 
-# The folders of `templates/`, each with the events it can be about. A test holds the names to the
-# folders, so that nothing is read at import, and another writes every pair.
+# The folders of `templates/`, each with the events it can be about. A test compares the names with
+# the folders, so that nothing is read at import, and another composes every pair.
 TEMPLATES: Mapping[str, frozenset[EventKind]] = {
     "welcome": frozenset({EventKind.ENROLLED}),
     "lesson-finished": frozenset(
@@ -36,25 +36,25 @@ TEMPLATES: Mapping[str, frozenset[EventKind]] = {
     "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
 }
 
-_SHOP = Path(__file__).parent / "templates"
+_TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 _FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")
 _SHARED = ("frame.html", "parts.html", "sign_off.txt")
-_PREVIEW_ROOM = 110  # characters; inboxes show fewer
+_MAX_PREVIEW = 110  # characters; inboxes show fewer
 _COLUMNS = 72
-# Not from `strftime`, which would write in the machine's language.
+# `strftime` would use the machine's language.
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
-TEXT_LANGUAGE = "en"  # what the templates are written in, whatever the reader's language
+TEXT_LANGUAGE = "en"  # the templates' language, whatever the reader's
 _RIGHT_TO_LEFT = frozenset({"ar", "he", "iw"})
 _MOST_TITLES = 6  # in one list; of more, the first five are named
-_SUMMARY_ROOM = 240  # characters of the course's summary
+_MAX_SUMMARY = 240  # characters of the course's summary
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 
 
 class TemplateGap(DeliveryRefused):
-    """A letter lacks what carries its meaning, or its template is broken; it is not written."""
+    """A letter lacks an essential fact, or its template is broken; it is not written."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Reason.TEMPLATE_ERROR)
@@ -70,7 +70,7 @@ class LessonLine:
 
 @dataclass(frozen=True, slots=True)
 class LetterFacts:
-    """All that a letter may say. Texts are as the source has them; composing cleans them.
+    """Everything a letter may say. Texts are as the source has them; composing cleans them.
 
     `first_name` is the source's guess (GuessedFirstName). `lessons` are those this letter is about,
     in display order. `done` and `total` count lessons of the course; `started_on` and `finished_on`
@@ -116,13 +116,13 @@ class Letter:
 class Letters:
     """The templates, read once and kept. Safe to share between threads."""
 
-    def __init__(self, folder: Path = _SHOP) -> None:
+    def __init__(self, folder: Path = _TEMPLATE_FOLDER) -> None:
         self._folder = folder
         self._environment = Environment(
             loader=FileSystemLoader(folder),
             autoescape=select_autoescape(enabled_extensions=("html",), default=False),
             undefined=StrictUndefined,
-            finalize=_never_none,
+            finalize=_refuse_none,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -137,15 +137,15 @@ class Letters:
         """Return the letter for these facts; the same facts give the same letter.
 
         Raises:
-            TemplateGap: no such template, a fact that carries the meaning is missing, or the
-                template asks for something that is not there. Nothing half-written comes out.
+            TemplateGap: there is no such template, an essential fact is missing, or the template
+                uses something undefined.
         """
         if facts.template not in TEMPLATES:
             raise TemplateGap("there is no template of that name")
         known = _variables(facts)
         known["subject"] = self._line(facts.template, "subject.txt", known)
         known["preview"] = cut_at_word(
-            self._line(facts.template, "preview.txt", known), _PREVIEW_ROOM
+            self._line(facts.template, "preview.txt", known), _MAX_PREVIEW
         )
         return Letter(
             subject=known["subject"],
@@ -173,7 +173,7 @@ class Letters:
             raise TemplateGap(f"the template {template}/{file} has a gap: {error}") from error
 
 
-def _never_none(value: object) -> object:
+def _refuse_none(value: object) -> object:
     if value is None:
         raise TemplateGap("a template prints something that is not known")
     return value
@@ -189,7 +189,7 @@ def _stop(title: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """Lay out plain text: a blank line parts paragraphs; list items and links start a line."""
+    """Lay out plain text: blank lines separate paragraphs; list items and links start a line."""
     paragraphs = [p for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
     return "\n\n".join(map(_paragraph, paragraphs)) + "\n"
 
@@ -214,18 +214,18 @@ def _paragraph(text: str) -> str:
 
 
 def _variables(facts: LetterFacts) -> dict[str, Any]:
-    """Return what every template may use, all foreign text clean.
+    """Return the variables of every template, with all foreign text cleaned.
 
     Raises `TemplateGap` if the course or a lesson has no title, if a lesson letter has no lesson,
-    or if an address to link to is no web address.
+    or if a link is not a web address.
     """
-    lessons = [_carrying(line.title, "a lesson's title") for line in facts.lessons]
+    lessons = [_required(line.title, "a lesson's title") for line in facts.lessons]
     if facts.template == "lesson-finished" and not lessons:
         raise TemplateGap("the letter is about lessons and has none")
     shown = lessons if len(lessons) <= _MOST_TITLES else lessons[: _MOST_TITLES - 1]
     started_on, finished_on = facts.started_on, facts.finished_on
     if started_on and finished_on and started_on > finished_on:
-        started_on = None  # enrolled anew after finishing: that day says nothing about this course
+        started_on = None  # enrolled again after finishing, so that day is misleading
     counted = 0 <= facts.done <= facts.total and facts.total > 0
     return {
         "lang": TEXT_LANGUAGE,
@@ -233,8 +233,8 @@ def _variables(facts: LetterFacts) -> dict[str, Any]:
         "greeting_name": greeting_name(facts.first_name, facts.full_name)
         if facts.is_individual
         else None,
-        "course": _carrying(facts.course, "the course's title"),
-        "summary": cut_at_word(one_line(facts.course_summary), _SUMMARY_ROOM) or None,
+        "course": _required(facts.course, "the course's title"),
+        "summary": cut_at_word(one_line(facts.course_summary), _MAX_SUMMARY) or None,
         "host": one_line(facts.host) or None,
         "space": one_line(facts.space) or None,
         "lessons": lessons,
@@ -260,7 +260,7 @@ def direction(language: str) -> str:
     return "rtl" if primary in _RIGHT_TO_LEFT else "ltr"
 
 
-def _carrying(text: str, what: str) -> str:
+def _required(text: str, what: str) -> str:
     clean = one_line(text)
     if not clean:
         raise TemplateGap(f"{what} is empty")
@@ -271,5 +271,5 @@ def _address(url: str | None) -> str | None:
     if not url:
         return None
     if not _WEB_ADDRESS.fullmatch(url):
-        raise TemplateGap("an address to link to is no web address")
+        raise TemplateGap("a link is not a web address")
     return url

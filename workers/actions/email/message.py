@@ -1,9 +1,9 @@
-"""Makes the message of a letter: two parts, and headers that are checked before it is sent.
+"""Makes the MIME message of a letter: two parts, and headers that are verified before sending.
 
-The standard library's folding cannot be relied on: the Pythons we run on write an encoded newline
-as a real one (CVE-2024-6923, CVE-2026-1299), and 3.11.7 loses blanks and brackets of mixed titles.
-So every foreign text in a header is either plain ASCII on one line or encoded words made here, it
-is never folded again, and the headers are then read back as a mail server reads them.
+The standard library's header folding is unreliable: the Python versions we support write an encoded
+newline as a real one (CVE-2024-6923, CVE-2026-1299), and 3.11.7 loses spaces and brackets of mixed
+titles. So every foreign text in a header is either plain ASCII on one line or encoded words made
+here, is never folded again, and all headers are then read back as a mail server reads them.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from schemas.text import cut_at_word, one_line
 from workers.actions.email.answers import EnvelopeAddress
 from workers.actions.email.letter import Letter
 
-Named = tuple[str, EnvelopeAddress]  # a name, which may be empty, and the address it goes with
+Named = tuple[str, EnvelopeAddress]  # a name, which may be empty, and its address
 
-_PLAIN_ROOM = 60  # characters that fit one line after any header's name
+_MAX_PLAIN = 60  # characters that fit on one line after any header's name
 _OURS = frozenset(
     b"from to subject date message-id auto-submitted mime-version content-type".split()
 )
@@ -33,11 +33,11 @@ _ALLOWED = _OURS | {b"reply-to"}
 _FIRST_LINE = re.compile(rb"([!-9;-~]+): [^\x00-\x1f\x7f]+")
 _NEXT_LINE = re.compile(rb"[ \t][^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f]")
 MESSAGE = "message/rfc822"  # the media type of what is kept
-_NAME_ROOM = 78  # characters of a person's name in a header
-_SUBJECT_ROOM = 200  # a letter's subject is shorter; this is for letters not composed by us
+_MAX_NAME = 78  # characters of a person's name in a header
+_MAX_SUBJECT = 200  # composed subjects are shorter
 
 
-def make_message(  # noqa: PLR0913 - a head has this many parts, and each must be named
+def make_message(  # noqa: PLR0913 - the parts of a message head
     letter: Letter,
     *,
     sender: MailAddress,
@@ -52,8 +52,8 @@ def make_message(  # noqa: PLR0913 - a head has this many parts, and each must b
     `made_at` is aware. The same arguments give the same bytes, so a message made again carries the
     same Message-ID.
 
-    Raises `DeliveryRefused` if an address cannot be written to, or if the head that came out is not
-    the head that was meant.
+    Raises `DeliveryRefused` if an address is unusable, or if the resulting headers differ from what
+    was intended.
     """
     if made_at.tzinfo is None:
         raise ValueError("made_at must be aware")
@@ -65,7 +65,7 @@ def make_message(  # noqa: PLR0913 - a head has this many parts, and each must b
         people["Reply-To"] = _named(reply_to.name, reply_to.address)
         if not people["Reply-To"][1].is_ascii:
             raise DeliveryRefused("replies need an ASCII address; see COURSEBELL_MAIL_REPLY_TO")
-    subject = cut_at_word(one_line(letter.subject), _SUBJECT_ROOM)
+    subject = cut_at_word(one_line(letter.subject), _MAX_SUBJECT)
     utf8 = not (people["From"][1].is_ascii and people["To"][1].is_ascii)
     message = EmailMessage(head_policy(utf8=utf8))
     for name, who in people.items():
@@ -74,7 +74,7 @@ def make_message(  # noqa: PLR0913 - a head has this many parts, and each must b
     message.set_raw("Date", format_datetime(made_at))
     message.set_raw("Message-ID", message_id(action_key, people["From"][1].domain))
     message.set_raw("Auto-Submitted", "auto-generated")
-    # Quoted-printable by name: the default may choose base64, which filters dislike, or 8bit.
+    # Quoted-printable explicitly: the default may choose 8bit, or base64, which filters dislike.
     message.set_content(letter.text, charset="utf-8", cte="quoted-printable")
     message.add_alternative(letter.html, subtype="html", charset="utf-8", cte="quoted-printable")
     message.set_boundary(_digest(f"boundary {action_key}"))
@@ -84,7 +84,7 @@ def make_message(  # noqa: PLR0913 - a head has this many parts, and each must b
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage:
-    """The parts of a message that was kept. `html` is "" if it has no such part."""
+    """The parts of a kept message. `html` is "" if it has none."""
 
     message_id: str
     text: str
@@ -105,12 +105,12 @@ def read_message(body: bytes) -> KeptMessage:
 
 
 def message_id(action_key: str, sender_domain: str) -> str:
-    """Return the Message-ID of an action: the same for every attempt; it does not tell the key."""
+    """Return the Message-ID of an action: the same for every attempt, without revealing the key."""
     return f"<{_digest(action_key)}@{sender_domain}>"
 
 
 def _named(name: str, address: str) -> Named:
-    return cut_at_word(one_line(name), _NAME_ROOM), EnvelopeAddress.parse(address)
+    return cut_at_word(one_line(name), _MAX_NAME), EnvelopeAddress.parse(address)
 
 
 def _digest(text: str) -> str:
@@ -118,17 +118,17 @@ def _digest(text: str) -> str:
 
 
 def head_policy(*, utf8: bool) -> "EmailPolicy[EmailMessage]":
-    """Return the policy for our messages: CRLF, and no header ever folded again."""
+    """Return the policy for our messages: CRLF, and headers are never folded again."""
     return SMTP.clone(refold_source="none", utf8=utf8)
 
 
 def write_text(message: EmailMessage, name: str, text: str) -> None:
-    """Add a header of clean text."""
+    """Add a header of cleaned text."""
     message.set_raw(name, text if _is_plain(text) else _encoded(name, text))
 
 
 def write_address(message: EmailMessage, name: str, who: Named) -> None:
-    """Add a header of one address with its name, which is clean."""
+    """Add a header of one address with its cleaned name."""
     person, address = who
     if not person:
         message.set_raw(name, f"<{address}>")
@@ -138,20 +138,20 @@ def write_address(message: EmailMessage, name: str, who: Named) -> None:
     message.set_raw(name, f"{words}{gap}<{address}>")
 
 
-def check_head(message: EmailMessage, meant: Mapping[str, str | Named]) -> None:
-    """Hold the head as it will be sent against what was meant, header by header.
+def check_head(message: EmailMessage, intended: Mapping[str, str | Named]) -> None:
+    """Compare the headers as they will be sent with what was intended.
 
-    Raises `DeliveryRefused` if a line begins a header that is not ours, if one comes twice or is
-    missing, or if a text, name or address is not the same when read back.
+    Raises `DeliveryRefused` if a header is unknown, repeated or missing, or if a text, name or
+    address differs when read back.
     """
     written = message.as_bytes()
     head, _, rest = written.partition(b"\r\n\r\n")
     _check_lines(head)
     if not rest.startswith(f"--{message.get_boundary()}\r\n".encode()):
         raise DeliveryRefused("the head of the email would end too early")
-    # The old reader: the new one of 3.11.7 puts blanks into long names.
+    # The older parser: the newer one of 3.11.7 inserts spaces into long names.
     again = message_from_string(written.decode(), policy=compat32)
-    for name, meaning in meant.items():
+    for name, meaning in intended.items():
         value = str(again[name])
         if isinstance(meaning, str):
             same = _decoded(value) == meaning
@@ -175,7 +175,7 @@ def _check_lines(head: bytes) -> None:
 
 
 def _is_plain(text: str) -> bool:
-    return text.isascii() and len(text) <= _PLAIN_ROOM
+    return text.isascii() and len(text) <= _MAX_PLAIN
 
 
 def _encoded(name: str, text: str) -> str:
@@ -187,5 +187,5 @@ def _decoded(value: str) -> str:
 
 
 def _people(value: str) -> list[tuple[str, str]]:
-    # First taken apart and then decoded, as RFC 2047 wants it: a decoded comma parts nobody.
+    # Split first and decode then, as RFC 2047 asks: a decoded comma separates no addresses.
     return [(_decoded(name), address) for name, address in getaddresses([value])]

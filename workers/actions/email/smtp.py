@@ -1,9 +1,9 @@
-"""Sends messages through the mail server, and tells on which side of the final dot it broke.
+"""Sends messages through the mail server, and reports on which side of the final dot a failure was.
 
-Before the final dot the server has nothing, so another try is safe. From the dot on it may have the
-email even if no answer arrives, so another try might be a second email. `smtplib.SMTP.data` sends
-body and dot as one; here they are two. Nothing here retries: the ledger decides about that, and an
-operator decides whether an email that may have gone is sent again.
+Before the final dot the server has nothing, so a retry is safe. From the dot on it may have the
+email even without an answer, so a retry might send a second one. `smtplib.SMTP.data` sends body and
+dot as one; here they are two. Nothing here retries: the ledger decides that, and an operator
+decides whether to send again an email that may have been sent.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ from workers.actions.email.answers import (
 from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_connection
 
 _YES = range(200, 300)
-_GO_ON = range(300, 400)
+_CONTINUE = range(300, 400)
 _NO = range(400, 600)
-_FINE = 250
+_OK = 250
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 NO_CHECKPOINTS = Checkpoints()
 
 
 class MailTransport(Protocol):
-    """Whatever emails can be given to, one after the other."""
+    """Something that delivers emails one after the other."""
 
     def deliver(
         self,
@@ -53,7 +53,7 @@ class MailTransport(Protocol):
 
 
 class Mailer:
-    """Gives emails to one mail server. Holds no connection; safe to share between threads."""
+    """Sends emails through one mail server. Holds no connection; safe to share between threads."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Mailer:
         tls_context: ssl.SSLContext | None = None,
         on_answer: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`on_answer` gets each command's verb and the server's answer to it, without addresses."""
+        """`on_answer` receives each command's verb and its answer, without addresses."""
         self._server = server
         self._timeouts = timeouts or SmtpTimeouts()
         self._context = tls_context or ssl.create_default_context()
@@ -77,30 +77,31 @@ class Mailer:
         recipient: str,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
-        """Hand one email over, over a connection of its own.
+        """Send one email over a connection of its own.
 
         `sender` and `recipient` are the envelope's bare addresses.
 
         Returns the server's receipt, such as `250 2.0.0 queued as 4F2A`, at most 200 characters and
-        without addresses. It proves that the server took the email, not that anybody got it.
+        without addresses. It proves that the server accepted the email, not that the
+        recipient got it.
 
         Raises:
-            DeliveryUnavailable: the email is not out, and later may help.
-            ChannelUnavailable: the same, and it would be so for any other email.
-            AddressUnusable: the recipient's address cannot be written to.
-            DeliveryRefused: a final no to this email; `detail` is the answer without addresses.
-            DeliveryUnknown: we were cut off after handing it over; it may be out.
+            DeliveryUnavailable: the email was not sent, and a later try may help.
+            ChannelUnavailable: the same, and it holds for any other email.
+            AddressUnusable: the recipient's address cannot be used.
+            DeliveryRefused: this email was refused; `detail` is the answer without addresses.
+            DeliveryUnknown: the connection was lost after the final dot; it may have been sent.
         """
-        with self.connected() as line:
-            return line.deliver(
+        with self.connected() as transport:
+            return transport.deliver(
                 message, sender=sender, recipient=recipient, checkpoints=checkpoints
             )
 
     def probe(self) -> None:
-        """Connect, encrypt and log in as for an email, and hang up.
+        """Connect, encrypt and log in as for an email, and disconnect.
 
         Raises:
-            ChannelUnavailable: one of these fails.
+            ChannelUnavailable: one of these failed.
         """
         connection = self._open(no_op)
         with contextlib.suppress(OSError, smtplib.SMTPException):
@@ -109,12 +110,12 @@ class Mailer:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[MailTransport]:
-        """Give several emails over one connection, opened with the first of them."""
-        line = _Line(self._open)
+        """Yield a transport for several emails over one connection, opened for the first."""
+        session = _Session(self._open)
         try:
-            yield line
+            yield session
         finally:
-            line.close()
+            session.close()
 
     def _open(self, before_step: Callable[[], None]) -> SmtpConnection:
         return open_connection(
@@ -122,8 +123,8 @@ class Mailer:
         )
 
 
-class _Line:
-    """One connection, renewed whenever there is a doubt about it. For one thread."""
+class _Session:
+    """One connection for several emails, reopened when in doubt. For one thread."""
 
     def __init__(self, connect: Callable[[Callable[[], None]], SmtpConnection]) -> None:
         self._connect = connect
@@ -137,7 +138,7 @@ class _Line:
         recipient: str,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
-        """Hand one email over; see `Mailer.deliver`."""
+        """Send one email; see `Mailer.deliver`."""
         from_address = _sender_address(sender)
         to_address = EnvelopeAddress.parse(recipient)
         body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
@@ -151,7 +152,7 @@ class _Line:
                 before_commit=checkpoints.before_commit,
             )
         except DeliveryRefused:
-            self._connection = connection  # a plain answer, and RSET comes before the next email
+            self._connection = connection  # the session is intact; RSET comes before the next email
             raise
         except BaseException:
             connection.close()
@@ -160,7 +161,7 @@ class _Line:
         return receipt
 
     def close(self) -> None:
-        """Take leave. What has been acknowledged stays so, whatever the server says now."""
+        """Disconnect. Acknowledged emails stay so, whatever the server answers now."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError, smtplib.SMTPException):
@@ -173,7 +174,7 @@ class _Line:
             connection.before_step = before_step
             connection.start_session()
             with contextlib.suppress(OSError, smtplib.SMTPException):
-                if connection.rset()[0] == _FINE:
+                if connection.rset()[0] == _OK:
                     return connection
             connection.close()
         return self._connect(before_step)
@@ -189,10 +190,10 @@ def _sender_address(sender: str) -> EnvelopeAddress:
 
 
 def wire_form(message: EmailMessage, *, utf8: bool) -> bytes:
-    """Return the message as it is sent: CRLF everywhere, the last line ended, no dots doubled yet.
+    """Return the message as sent: CRLF everywhere, the last line ended, dots not doubled yet.
 
-    `utf8` writes headers as UTF-8 (RFC 6532), which only an address outside ASCII needs. What was
-    folded is not folded again: `workers.actions.email.message` says why.
+    `utf8` writes headers as UTF-8 (RFC 6532), which only non-ASCII addresses need. Headers are not
+    folded again: see `workers.actions.email.message`.
     """
     policy = SMTP.clone(refold_source="none", utf8=utf8)
     body = message.as_bytes(policy=policy)
@@ -207,7 +208,7 @@ def transmit(
     recipient: EnvelopeAddress,
     before_commit: Callable[[], None],
 ) -> str:
-    """Go through MAIL, RCPT and DATA; return the receipt. Raises what `Mailer.deliver` does.
+    """Send MAIL, RCPT and DATA; return the receipt. Raises as `Mailer.deliver`.
 
     `before_commit` is called just before the final dot, which is not sent if it raises.
     """
@@ -249,7 +250,7 @@ def _interrupted(how: str) -> ChannelUnavailable:
 
 
 def has_something_to_read(connection: smtplib.SMTP) -> bool:
-    """Whether the server spoke or hung up within the text, where it has nothing to say."""
+    """Return whether the server answered or disconnected where it must be silent."""
     if connection.sock is None:
         return True
     with selectors.DefaultSelector() as selector:
@@ -267,7 +268,7 @@ def _introduce(
         options += ["SMTPUTF8", "BODY=8BITMIME"]
     _expect(_YES, connection.mail(str(sender), options), step=Step.SENDER)
     _expect(_YES, connection.rcpt(str(recipient)), step=Step.RECIPIENT)
-    _expect(_GO_ON, connection.docmd("DATA"), step=Step.TEXT)
+    _expect(_CONTINUE, connection.docmd("DATA"), step=Step.TEXT)
 
 
 def _expect(wanted: range, answer: tuple[int, bytes], *, step: Step) -> None:
