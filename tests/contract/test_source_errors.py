@@ -7,11 +7,12 @@ import pytest
 
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from tests.contract.raw_rig import saying, talking
-from workers.source.answers import Missing, read_answer
+from workers.source.answers import AccessDenied, Missing, read_answer
 from workers.source.http import Transport
 
 GONE, DOUBTFUL = Missing(certain=True), Missing(certain=False)
 LATER, WAIT, NO = SourceUnavailable, SourceThrottled, SourceRefused
+RIGHTS = AccessDenied
 
 NOTHING = ("", "")
 JSON = "application/json; charset=utf-8"
@@ -50,11 +51,11 @@ AT = "Date: Wed, 04 Mar 2026 10:00:00 GMT"
         (400, (), FAULT, NO),
         (400, (), (JSON, '{"error":"invalid_grant"}'), NO),
         (400, (), PAGE, LATER),
-        (401, (), LONE_MESSAGE, NO),
-        (401, (), NOTHING, NO),
-        (401, (), PAGE, NO),
-        (403, (), LONE_MESSAGE, NO),
-        (403, (), NOTHING, NO),
+        (401, (), LONE_MESSAGE, RIGHTS),
+        (401, (), NOTHING, RIGHTS),
+        (401, (), PAGE, RIGHTS),
+        (403, (), LONE_MESSAGE, RIGHTS),
+        (403, (), NOTHING, RIGHTS),
         (403, (), PAGE, LATER),  # the edge, not a role
         (404, (), NOT_FOUND, GONE),
         (404, (), NOTHING, DOUBTFUL),  # a route that is not up yet may say so too
