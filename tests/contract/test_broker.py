@@ -24,6 +24,7 @@ from workers.broker import (
     printed_version,
 )
 from workers.local.server import RunningBroker, free_port, start_broker
+from workers.queues import WORK
 from workers.wakeup import Wakeup
 
 ON_LINUX = pytest.mark.skipif(
@@ -367,7 +368,7 @@ def test_a_wakeup_finds_the_broker_again_at_another_address(broker_url: str) -> 
     )
     with redis.Redis.from_url(broker_url) as client:
         wait_until(lambda: _rings(wakeup, client), "a task in the queue")
-        client.delete("coursebell:coursebell")
+        client.delete(f"coursebell:{WORK}")
     wakeup.close()
 
 
