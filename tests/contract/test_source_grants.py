@@ -404,7 +404,7 @@ def test_no_password_code_key_or_token_is_in_any_text_or_log(
     secrets = sent | {KEY, "access-1", "refresh-1", "typed word"}
     assert len(secrets) >= 7
     # It is this page's own line that a traceback quotes.
-    quoted = {line for line in whole.splitlines() if "sign_in_anew(" in line and "typed" in line}
+    quoted = {line for line in whole.splitlines() if "sign_in_with(" in line and "typed" in line}
     for line in quoted:
         whole = whole.replace(line, "")
     assert [one for one in secrets if one in whole] == []
