@@ -173,8 +173,8 @@ def _before_a_whole_character(text: str, end: int) -> int:
     return end
 
 
-# A name somebody can be greeted by. A link or an address typed as a name would be sent by us to
-# whoever owns the mailbox, so anything that a mail reader may turn into a link is no name.
+# A name that a greeting can use. We would send a link or an address typed as a name to the owner
+# of the mailbox, so anything that a mail reader may turn into a link is no name.
 _NO_NAME = re.compile(r"[0-9/:@]|\.\w{2}|www\.", re.IGNORECASE)
 _LONGEST_NAME = 40
 

@@ -24,7 +24,7 @@ from schemas.fields import (
 class Coworker:
     """A customer as the source has it. `email` is None when the profile has none.
 
-    `user_id` is None for somebody without an account in the portal.
+    `user_id` is None for a person without an account in the portal.
     """
 
     record_id: int

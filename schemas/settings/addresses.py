@@ -1,7 +1,7 @@
 """Addresses in settings: of databases, brokers, web sites, mail servers and senders.
 
 Each parser takes the text and raises `ValidationError` with what was expected. None repeats the
-text, because any of these may hold a password or somebody's email address.
+text, because any of these may hold a password or an email address.
 """
 
 import ipaddress

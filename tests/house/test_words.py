@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.house.source_tree import modules
+from tests.house.source_tree import PACKAGES, modules, source_texts
 
 # They would fit everything, so they say nothing.
 SAYING_NOTHING = {
@@ -112,3 +112,36 @@ def test_nothing_is_called_larger_that_is_not() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     assert [path for path, tree, text in modules() if text and not ast.get_docstring(tree)] == []
+
+
+# Words of an earlier, private way of speaking; each with what is said instead.
+OLD_WORDS = {
+    r"mend(s|ed|ing)?": "fix",
+    r"whoever|somebody": "name them: the caller, the member, an operator",
+    r"(is|are|was|were) told": "is notified",
+    r"(goes|go|gone) on with|goes on": "continues, resumes",
+    r"bell|rings?": "wake-up, wakes",
+    r"works? off": "processes",
+    r"let go": "closes, releases",
+    r"left lying|looks? after": "is overdue, monitors",
+    r"look-ups?": "lookup",
+    r"first look": "baseline",
+    r"sightings?": "seen version",
+    r"shelf|shelves": "prefetched records",
+}
+_OLD_WORD = re.compile(rf"\b({'|'.join(OLD_WORDS)})\b", re.IGNORECASE)
+
+
+def test_texts_use_the_fields_own_words() -> None:
+    found = [
+        f"{path}:{number}: {match[0]}"
+        for path, text in source_texts()
+        if (path.parts[0] in {*PACKAGES, "docs", "deploy"} or path.suffix in {".md", ".yaml"})
+        and path.parts[:2] != ("ledger", "migrations")  # history, as is the changelog
+        and path.name != "CHANGELOG.md"
+        and path.suffix != ".lock"
+        and path.parts[0] != "tests"
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in _OLD_WORD.finditer(line)
+    ]
+    assert found == []

@@ -126,7 +126,7 @@ def finding(
         evidence.window.day(at),
         location_of(place),
         clean(place.title),
-        clean(name or "") or (f"person {person}" if person else "somebody"),
+        clean(name or "") or (f"person {person}" if person else "a person"),
         lesson,
         None if row is None else row.entity,
         None if row is None else row.record_id,
