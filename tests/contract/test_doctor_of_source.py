@@ -298,7 +298,7 @@ def test_a_kept_sign_in_is_enough_and_one_that_has_ended_is_a_problem(doctor: Do
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("http://127.0.0.1:{closed}", "nobody listens"),
+        ("http://127.0.0.1:{closed}", "nothing listens"),
         ("https://127.0.0.1:{sandbox}", "encrypted"),
         ("https://no.such.name.invalid", "resolved"),
     ],

@@ -132,7 +132,7 @@ def test_a_source_that_is_away_and_wrong_settings_end_differently(house: House) 
     finally:
         house.environment.update(before)
     assert away.returncode == 1
-    assert "nobody listens" in away.stdout
+    assert "nothing listens" in away.stdout
     assert wrong.returncode == 2
     assert "COURSEBELL_NEXUDUS_URL" in wrong.stderr
     assert wrong.stdout == ""

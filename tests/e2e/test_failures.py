@@ -52,7 +52,7 @@ def test_without_any_broker_it_is_accepted_and_delivered_when_the_broker_is_back
     house: House,
 ) -> None:
     kept = len(house.rows("SELECT 1 FROM lookups"))
-    house.broker._server.end()  # type: ignore[union-attr]  # noqa: SLF001 - as a crash would
+    house.broker._server.stop()  # type: ignore[union-attr]  # noqa: SLF001 - as a crash would
     house.sandbox.enrol("ليلى", FINANCE)
     wait_until(lambda: len(house.rows("SELECT 1 FROM lookups")) == kept + 1, "kept")
     assert requests.get(f"{house.url}/readyz", timeout=5).status_code == 503

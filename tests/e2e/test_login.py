@@ -102,7 +102,7 @@ def test_what_is_not_taken_is_said_with_what_to_try_and_changes_nothing(desk: De
         "login", "--code", "1234567", COURSEBELL_NEXUDUS_URL=f"http://127.0.0.1:{free_port()}"
     )
     assert away.returncode == 4
-    assert "nobody listens" in away.stderr
+    assert "nothing listens" in away.stderr
 
 
 @pytest.mark.parametrize(
