@@ -497,7 +497,7 @@ def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_
     assert alarm is not None
     assert alarm.covered_until is None
     # By a person it is switched on, and is covered later too.
-    assert "first look" in (
+    assert "baseline" in (
         enable(watchman.health(backfill=backfill), MEMBERS, SYSTEM_CLOCK.now()).trouble or ""
     )
     poll_all(sync, for_s=60)

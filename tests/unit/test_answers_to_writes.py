@@ -87,5 +87,5 @@ def test_without_errors_its_message_is_told(errors: object) -> None:
     body = {"WasSuccessful": False, "Message": "Not today", "Errors": errors}
     with pytest.raises(SourceRefused, match="Not today"):
         read_written(said(200, body))
-    with pytest.raises(SourceRefused, match="does not say why"):
+    with pytest.raises(SourceRefused, match="without a reason"):
         read_written(said(200, {"WasSuccessful": False, "Errors": errors}))
