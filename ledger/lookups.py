@@ -156,7 +156,7 @@ def _renew(
     claim: Claim,
     now: datetime,
     lease_s: float,
-    **values: Any,  # noqa: ANN401 - columns
+    **values: object,
 ) -> bool:
     done = connection.execute(
         update(lookups)
@@ -260,7 +260,7 @@ def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str
     )
 
 
-def _settle(connection: Connection, claim: Claim, **values: Any) -> bool:  # noqa: ANN401 - columns
+def _settle(connection: Connection, claim: Claim, **values: object) -> bool:
     done = connection.execute(
         update(lookups)
         .where(is_ours(claim))

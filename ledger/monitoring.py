@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     case,
@@ -208,7 +209,7 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
     first, record, member = notifications, records.alias("record"), records.alias("member")
     earlier, other = notifications.alias("earlier"), notifications.alias("other")
 
-    def same_record(one: Any) -> ColumnElement[bool]:  # noqa: ANN401 - an alias of a table
+    def same_record(one: FromClause) -> ColumnElement[bool]:
         return and_(one.c.entity == first.c.entity, one.c.record_id == first.c.record_id)
 
     external = [

@@ -306,13 +306,12 @@ def records_here(
         is_unlisted = and_(records.c.changed_at.is_(None), records.c.updated_at >= since)
         wanted = wanted.where(or_(records.c.changed_at >= since, is_unlisted))
     for row in _streamed(connection, wanted):
-        is_listed = since is None or row.changed_at is not None
-        if is_listed or _is_since(entity, row.unlisted, since):
+        if (
+            since is None
+            or row.changed_at is not None
+            or changed_at(load_record(entity, row.unlisted)) >= since
+        ):
             yield row.record_id, References.of(row)
-
-
-def _is_since(entity: Entity, unlisted: Any, since: datetime | None) -> bool:  # noqa: ANN401 - JSON
-    return since is None or changed_at(load_record(entity, unlisted)) >= since
 
 
 def changed_at(record: Record) -> datetime:

@@ -33,7 +33,7 @@ rules:
 
 
 class NoteAction(Action):
-    """Keeps notes in memory, unless it is told how to fail."""
+    """Keeps notes in memory, unless a failure is set."""
 
     kind = "note"
     repeatable = False

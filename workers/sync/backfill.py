@@ -34,7 +34,7 @@ from workers.lookup.claim import LookupContext, drain_batch
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes
-from workers.sync.listing import Candidates, FoundRow, Search, SearchResult
+from workers.sync.listing import Candidates, Search, SearchResult
 from workers.sync.rows import (
     ListCursor,
     SyncContext,
@@ -43,22 +43,6 @@ from workers.sync.rows import (
     version_of_record,
     version_of_row,
 )
-
-__all__ = [
-    "KEPT",
-    "REVIEWED",
-    "REVIEWED_WITH_OLD",
-    "BackfillUnfinished",
-    "BaselineUnfinished",
-    "FoundRow",
-    "Review",
-    "backfill_gap",
-    "backfill_person",
-    "backfill_window",
-    "read_found",
-    "review",
-]
-
 
 _POLL_STATES_S = 0.2  # while a worker reads some of it
 _UNREAD = (LookupState.DUE, LookupState.LEASED, LookupState.WAITING)

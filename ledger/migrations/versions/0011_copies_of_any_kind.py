@@ -80,7 +80,7 @@ def _change_each(values: Callable[[Any], dict[str, object]]) -> None:
         connection.execute(change, [values(row) | {"which": row.action_id} for row in rows])
 
 
-def _message(row: Any) -> bytes:  # noqa: ANN401 - a row
+def _message(row: sa.Row[Any]) -> bytes:
     message: Any = MIMEMultipart("alternative")  # the stubs know of headers that are str only
     headers = {"To": row.recipient, "Subject": row.title, "Message-ID": row.message_id}
     for name, text in headers.items():
@@ -90,7 +90,7 @@ def _message(row: Any) -> bytes:  # noqa: ANN401 - a row
     return bytes(message.as_bytes())
 
 
-def _parts(row: Any) -> dict[str, object]:  # noqa: ANN401 - a row
+def _parts(row: sa.Row[Any]) -> dict[str, object]:
     found = {"message_id": "", "text": "", "html": "", "recipient": row.recipient or ""}
     if row.media_type != _MESSAGE:
         return found | {"text": bytes(row.body).decode("utf-8", "replace")}
