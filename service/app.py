@@ -165,7 +165,7 @@ def _network(address: str) -> str:
     return str(int(parsed) >> 64)
 
 
-# On every answer, including those that `service.rsgi` gives without the application.
+# On every answer, including those that `service.front` gives without the application.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

@@ -220,7 +220,7 @@ def test_once_settled_a_child_that_always_dies_is_started_again_and_ends_nothing
         "fail()\n"
     )
     pace = RestartPolicy(
-        first_delay_s=0.01, longest_delay_s=0.02, stable_after_s=0.2, look_every_s=0.01
+        first_delay_s=0.01, longest_delay_s=0.02, stable_after_s=2.0, look_every_s=0.01
     )
     with Supervisor(said.append, pace) as supervisor:
         supervisor.start(python("web", SLEEPS))

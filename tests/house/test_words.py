@@ -30,6 +30,7 @@ SMALLER_MODULES = {
     "ledger/migrations/env.py": "Alembic looks for it by this name",
     "schemas/rules/__init__.py": "what others may use of the rules",
     "schemas/settings/__init__.py": "what others may use of the settings",
+    "service/rsgi.py": "the program of the web process, which works when it is imported",
     "service/__main__.py": "the program: it must clean the environment before anything is loaded",
     "workers/actions/registry.py": "the one line that registers a kind of action",
     "workers/queues.py": "names that processes of different versions share",
