@@ -1,6 +1,6 @@
 """What `coursebell doctor` reports: a verdict, what was found in one sentence, and the fix.
 
-The sentences are for the operator: they contain no secret, no address of a person and no record.
+The sentences are for the operator and contain no secret, no personal address and no record.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ AGAIN = "Run `coursebell doctor` again in a minute."
 
 
 class Verdict(StrEnum):
-    """How much a check's result matters."""
+    """The severity of a check's result."""
 
     OK = "ok"
     NOTE = "note"  # worth knowing; nothing is broken
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report. `fix` is what to do, if there is something to do."""
+    """One line of the report. `fix` says what to do; it is empty if nothing is needed."""
 
     topic: "Topic"
     name: str
@@ -30,7 +30,7 @@ class Check:
 
 
 class Topic(StrEnum):
-    """What a check is about: the headings of the report, in their order."""
+    """The headings of the report, in order."""
 
     LEDGER = "The ledger"
     SIGN_IN = "Nexudus and the sign-in"
@@ -57,17 +57,17 @@ class Topic(StrEnum):
 
 
 def at_nexudus(error: Exception) -> str:
-    """Return an error's sentence with the source called Nexudus, the name people know."""
+    """Return an error's sentence with "Nexudus" in place of "the source"."""
     return str(error).replace("the source", "Nexudus")
 
 
 def to_the_minute(moment: datetime) -> str:
-    """Return a time as text."""
+    """Return a time as text, such as `2026-03-01 12:00 UTC`."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text, in the largest unit of which there are at least two."""
+    """Return a duration as text, in the largest unit that gives at least 2."""
     for unit_s, unit in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {unit}"

@@ -40,7 +40,7 @@ PATHS: dict[Entity, str] = {
     Entity.WEB_HOOK: "sys/webhooks",
 }
 
-# An alternative path that one document gives (contract, section 2.6).
+# Another path, which one document gives (contract, section 2.6).
 OTHER_PATHS: dict[Entity, str] = {Entity.COWORKER: "sys/coworkers"}
 
 # The kinds whose changes lead to events; the others are only read.
@@ -67,7 +67,7 @@ class References:
 
     @classmethod
     def of(cls, holder: object) -> Self:
-        """Return what a record or a row refers to, by its attributes of these names."""
+        """Return the references of a record or row, taken from its attributes of these names."""
         return cls(*(getattr(holder, name, None) for name in cls.__slots__))
 
     def contradict(self, others: "References") -> bool:
@@ -76,7 +76,7 @@ class References:
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
     def or_else(self, others: "References") -> "References":
-        """Return these, with those of `others` where these are unknown."""
+        """Return these references, completed from `others` where they are unknown."""
         pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
         return References(*(theirs if ours is None else ours for ours, theirs in pairs))
 
@@ -85,7 +85,7 @@ NO_REFERENCES = References()
 
 
 class CoworkerKind(Enum):
-    """A customer is a person or a company; the source writes it as a word or as a number."""
+    """Whether a customer is a person or a company. The source writes a word or a number."""
 
     INDIVIDUAL = 1
     COMPANY = 2

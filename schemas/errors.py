@@ -93,7 +93,7 @@ class Transient(CoursebellError):
 
 
 class SourceError(CoursebellError):
-    """The source gave no usable answer; the subclass says what to do next."""
+    """Base class of what can go wrong at the source; the subclass says what to do next."""
 
 
 class SourceUnavailable(SourceError, Transient):
@@ -120,7 +120,7 @@ class ChannelUnavailable(DeliveryUnavailable):
     """No action of this kind can be delivered now: the fault is the server's or the settings'.
 
     `reason` is one of `ledger.outages.OUTAGE_REASONS`. `answer` is what the server or the system
-    said, on one line without addresses; empty if nothing did.
+    said, on one line without addresses; empty if there was no answer.
     """
 
     def __init__(self, reason: Reason, message: str, *, answer: str = "") -> None:

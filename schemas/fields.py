@@ -1,11 +1,10 @@
-"""The base class of all schemas, and the fields of the source's records.
+"""Base classes of all schemas, and marshmallow fields for what the source really sends.
 
-The two kinds of shape: the source's, which may grow, and ours, which may not.
+A source schema ignores unknown keys, because the source may add fields; an internal schema reports
+them. The fields follow the contract, sections 2.1, 2.8 and 2.9.
 
-A schema loads into a frozen, typed record. Schema instances are costly to build (about 180 µs)
-and safe to share, so each module keeps one.
-
-Marshmallow fields for what the source really sends (contract, sections 2.1, 2.8 and 2.9).
+A schema loads into a frozen, typed record. Schema instances are costly to build (about 180 µs) and
+safe to share, so each module keeps one.
 """
 
 from collections.abc import Mapping
@@ -39,10 +38,10 @@ class RecordSchema(Schema):
 
 
 class SourceSchema(RecordSchema):
-    """A shape of the source: unknown keys are its business (not inherited by nested schemas)."""
+    """Loads data of the source; ignores unknown keys (nested schemas do not inherit that)."""
 
     class Meta:
-        """Marshmallow's place for options."""
+        """Options of the schema."""
 
         unknown = EXCLUDE
 
@@ -60,10 +59,10 @@ class SourceSchema(RecordSchema):
 
 
 class InternalSchema(RecordSchema):
-    """A shape of ours: an unknown key is a mistake and is named."""
+    """Loads data of our own; reports unknown keys as mistakes."""
 
     class Meta:
-        """Marshmallow's place for options."""
+        """Options of the schema."""
 
         unknown = RAISE
 
@@ -74,14 +73,14 @@ _ID_RANGE = validate.Range(min=1, max=MAX_ID, error="Must be between 1 and 2^63-
 
 
 class RecordId(fields.Integer):
-    """A record's Id: a whole JSON number from 1 to 2^63-1. True and 7.0 are not numbers here."""
+    """A record's Id: a whole JSON number from 1 to 2^63-1. Refuses true and 7.0."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strict=True, validate=_ID_RANGE, **options)
 
 
 class Flag(fields.Boolean):
-    """A JSON true or false. Words such as "yes" are a wrong type, not a guess."""
+    """A JSON true or false. Words such as "yes" are refused."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -94,7 +93,7 @@ class Flag(fields.Boolean):
 class SourceTime(fields.AwareDateTime):
     """A time of the source as aware UTC: 0 to 7 fraction digits, with or without a zone.
 
-    REST and webhook times are real UTC also when they carry no zone (contract, section 2.9).
+    REST and webhook times without a zone are UTC too (contract, section 2.9).
     """
 
     def __init__(self, **options: Any) -> None:
@@ -111,9 +110,9 @@ class SourceTime(fields.AwareDateTime):
 
 
 class Text(fields.String):
-    """A text that may hold anything a person typed, but for what PostgreSQL cannot store.
+    """A text that people typed, without the one character that PostgreSQL cannot store.
 
-    A NUL becomes a blank, since taking it out could leave nothing, which is read as null.
+    NUL becomes a space; removing it could leave an empty text, which is read as null.
     """
 
     def _deserialize(
@@ -148,7 +147,7 @@ def optional_text(key: str) -> Text:
 
 
 class MaybeId(RecordId):
-    """An Id that may be null; 0, which is what .NET writes for one never set, is null too."""
+    """An Id that may be null. Reads 0 as null: .NET writes 0 for an Id that was never set."""
 
     def deserialize(
         self,
@@ -173,9 +172,9 @@ def optional_time(key: str) -> SourceTime:
 
 
 class MaybeKnown(fields.Enum[Any]):
-    """An enumeration's number; one that we do not know yet is read as none, not refused.
+    """A number of an enumeration. Reads a number that we do not know yet as None.
 
-    For what only refines: a record must not become unreadable because the source learned a word.
+    Only for optional detail: a new value at the source must not make a record unreadable.
     """
 
     def __init__(self, known: type[Enum], **options: Any) -> None:

@@ -1,7 +1,7 @@
-"""Notifications: what a delivery says changed. A hint, never a fact: only entity and Id are taken.
+"""Parses deliveries into notifications: which records changed. Takes only entity and Id.
 
-Bytes in, values out; no framework. Each row counts for itself: the readable ones are taken, the
-others are named by place. What to answer about the others is the receiver's decision.
+Rows are independent: the readable ones are returned, the others are reported by position. The
+receiver decides how to answer when some are unreadable. Needs no web framework.
 """
 
 import json
@@ -15,11 +15,11 @@ from schemas.entity import Entity, followed_entity
 from schemas.errors import FieldErrors, Unreadable
 from schemas.fields import RecordId
 
-MAX_BYTES = 1024 * 1024  # the body cap of a delivery, 1 MiB; it bounds the number of rows too
+MAX_BYTES = 1024 * 1024  # 1 MiB; also bounds the number of rows
 MAX_NAMED_ERRORS = 20  # of the unreadable rows of one delivery
 _MOST_DIGITS = 19  # of 2^63-1
 
-# The fields that tell one entity from another in a delivery without a name (contract, section 2).
+# The fields by which a delivery that names no entity is recognised (contract, section 2).
 _TELLING_FIELDS = {
     Entity.COURSE_MEMBER: {"CourseId", "CoworkerId"},
     Entity.COMPLETED_LESSON: {"CourseLessonId", "CourseMemberId"},
@@ -49,13 +49,13 @@ _KNOWN_FIELDS = {
     ),
 }
 _RELAY_FIELDS = frozenset({"entity", "id"})
-_ALWAYS_NULL = ("LocalizationDetails", "CustomFields")  # as seen; set, they could hold anything
+_ALWAYS_NULL = ("LocalizationDetails", "CustomFields")  # others could hold anything
 _ID = RecordId()
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One statement "this record changed". `entity` None: about a kind we do not follow."""
+    """One statement "this record changed". `entity` is None for a kind we do not follow."""
 
     entity: Entity | None
     record_id: int
@@ -63,11 +63,11 @@ class Notification:
 
 @dataclass(slots=True)
 class Statements:
-    """What a delivery says.
+    """The notifications of one delivery, and what could not be read.
 
-    `errors` names up to `MAX_NAMED_ERRORS` of the `unreadable` rows by place: fields, never values.
-    `is_plain` says that every row was readable and held only plain values in fields that a followed
-    kind of record is known to have, so that the body may be kept.
+    `errors` has the field errors of up to `MAX_NAMED_ERRORS` of the `unreadable` rows, by position
+    and without values. `is_plain` is true if every row was readable and held only plain values in
+    documented fields of a followed kind of record; only then may the body be kept.
     """
 
     notifications: list[Notification] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Statements:
     is_plain: bool = True
 
     def refuse(self, place: int, errors: FieldErrors | list[str]) -> None:
-        """Note that the row at this place cannot be read."""
+        """Count the row at this position as unreadable."""
         self.unreadable += 1
         self.is_plain = False
         if len(self.errors) < MAX_NAMED_ERRORS:
@@ -84,10 +84,10 @@ class Statements:
 
 
 def parse_hook(body: bytes, entity: Entity | None, *, recognise: bool) -> Statements:
-    """Return what a Nexudus delivery says: an array of records, or one record.
+    """Parse a Nexudus delivery: an array of records, or one record.
 
-    `entity` is what the address said; where it said nothing, `recognise` tells to look at the
-    fields (contract, section 5.2: nothing in a delivery names its kind).
+    `entity` comes from the URL. If the URL names none, `recognise` allows guessing it from the
+    fields, because nothing in a delivery names its kind (contract, section 5.2).
 
     Raises:
         Unreadable: not JSON, or an empty list.
@@ -110,7 +110,7 @@ def parse_hook(body: bytes, entity: Entity | None, *, recognise: bool) -> Statem
 
 
 def parse_relay(body: bytes) -> Statements:
-    """Return what a relay says: `{"entity": …, "id": …}` or a list of these.
+    """Parse a relay's delivery: `{"entity": …, "id": …}` or a list of these.
 
     Raises:
         Unreadable: not JSON, or an empty list.
@@ -144,13 +144,13 @@ def _rows(body: bytes) -> tuple[list[Any], Statements]:
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(pairs)
         if len(row) < len(pairs):
-            said.is_plain = False  # of a field given twice only the last value is seen
+            said.is_plain = False  # of a repeated field only the last value is seen
         return row
 
     try:
         given = json.loads(body.decode("utf-8-sig"), object_pairs_hook=read_object)
     except (ValueError, RecursionError):
-        # ValueError covers bytes that are no UTF-8, text that is no JSON, and absurd numbers.
+        # ValueError covers invalid UTF-8, invalid JSON and absurdly large numbers.
         raise Unreadable("the body is not JSON", {"body": ["Not valid JSON."]}) from None
     rows = given if isinstance(given, list) else [given]
     if not rows:
@@ -170,7 +170,7 @@ def _record_id(row: Mapping[str, Any], key: str) -> int:
     if key not in row:
         raise ValidationError({key: ["Missing."]})
     value = row[key]
-    # Relays often turn numbers into text. Only plain digits are taken: int() would also read
+    # Relays often turn numbers into text. Only plain digits are accepted: int() would also read
     # digits of other scripts, " 7 " and "7_0".
     if (
         isinstance(value, str)

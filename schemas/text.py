@@ -1,6 +1,6 @@
-"""Text that people write, for settings and rules alike: typed by a parser, helped when misspelt.
+"""Parses, compares and cleans text that people write, and suggests names for misspelt ones.
 
-Not for the source's records: those come typed, and their strings are not ours to judge.
+The field `Text` is for settings and rules. The source's records have fields of their own.
 """
 
 import difflib
@@ -13,22 +13,23 @@ from marshmallow import ValidationError, fields
 
 Parsed = TypeVar("Parsed")
 
-# Control characters, half surrogates, line and paragraph separators: none belongs in a line.
+# Control characters, lone surrogates, line and paragraph separators do not belong in a line.
 _UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _INVISIBLE = re.compile("[\u180b-\u180f\ufe00-\ufe0f]")  # variation selectors, which are not Cf
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _LONGEST_LABEL, _LONGEST_DOMAIN = 63, 253  # octets; RFC 5321, section 4.5.3.1
-# Python's codec is IDNA 2003, which writes these four as others: another domain would get the mail.
+# Python's codec is IDNA 2003, which maps these four to other characters: another domain would get
+# the mail.
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
-_SHORTEST_START = 3  # characters; a shorter beginning says nothing
-_DOTTED_I = re.compile("i\u0307+")  # what case folding makes of a Turkish capital I with dot
+_SHORTEST_START = 3  # characters; a shorter prefix means nothing
+_DOTTED_I = re.compile("i\u0307+")  # the case-folded Turkish capital I with dot
 
 
 class Text(fields.Field[Parsed]):
-    """A field that is written as one line of text and typed by `parse`.
+    """A field that is written as one line of text and converted by `parse`.
 
-    `parse` raises `ValidationError` with a sentence saying what was expected. Its other errors are
-    bugs: a library's own words may repeat a secret, so they must not reach anybody.
+    `parse` raises `ValidationError` with what was expected. Any other exception is a bug: a
+    library's message may repeat a secret, so it must not be shown.
     """
 
     def __init__(self, parse: Callable[[str], Parsed], **options: Any) -> None:  # noqa: ANN401 - marshmallow's own options
@@ -59,9 +60,9 @@ def folded(text: str | None) -> str:
 
     Texts that look alike are equal: composed and decomposed accents, letters in any case of any
     script (also \N{LATIN SMALL LETTER SHARP S} and ss, and the four Turkish letters i), any kind
-    and number of blanks, and characters that are not seen. Half surrogates, which no database
-    takes, become U+FFFD. The result is in NFC. It is for finding, never for showing or for
-    deciding whose mailbox an address is.
+    and number of spaces, and invisible characters. Lone surrogates, which no database accepts,
+    become U+FFFD. The result is in NFC. Use it to search, never to display text or to decide whose
+    mailbox an address is.
     """
     if text is None or text.isascii():
         return " ".join((text or "").lower().split())
@@ -71,7 +72,7 @@ def folded(text: str | None) -> str:
 
 
 def ascii_domain(domain: str) -> str | None:
-    """Return a domain of any script as mail servers know it; None if there is no such name."""
+    """Return a domain of any script in ASCII, as mail servers know it; None if it is not valid."""
     try:
         name = domain.encode("idna").decode("ascii")
     except UnicodeError:
@@ -90,10 +91,10 @@ def _seen(character: str) -> str:
 
 
 def closest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return `; did you mean …?` with the nearest known name, or nothing if none is near.
+    """Return `; did you mean …?` with the nearest known name, or an empty text if none is near.
 
-    Of names that begin with what was written, the nearest is taken before any other name. A prefix
-    that all names share is left out of the comparison, else all of them would be near.
+    Names that begin with `name` come before all others. `prefix`, which all names share, is not
+    compared, since it would make all of them near.
     """
     rests = sorted(one.removeprefix(prefix) for one in known)
     written = name.removeprefix(prefix)[:100]
@@ -104,24 +105,21 @@ def closest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known text that `name` is most likely meant for, compared as `folded` does.
-
-    None if none is near.
-    """
+    """Return the known text that `name` most likely means, or None. Compares by `folded`."""
     by_form = {folded(one): one for one in known}
     found = difflib.get_close_matches(folded(name)[:100], by_form, n=1)
     return by_form[found[0]] if found else None
 
 
 def one_of(words: Iterable[str]) -> str:
-    """Write words as a choice: `a, b or c`."""
+    """Return words as a choice: `a, b or c`."""
     listed = list(words)
     return " or ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
 
 
-MAX_SUBJECT_LENGTH = 60  # characters; more is cut off by most inboxes
+MAX_SUBJECT_LENGTH = 60  # characters; most inboxes cut off more
 
-# Embeddings, overrides and isolates: they reach beyond the text they stand in.
+# Embeddings, overrides and isolates affect text beyond the one they are in.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BLANK_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Zs"})
 _JOINERS = frozenset("\u200d\ufe0f")
@@ -130,16 +128,16 @@ _JOINERS = frozenset("\u200d\ufe0f")
 def one_line(text: str | None) -> str:
     """Return the text as one clean line; empty if nothing readable is left.
 
-    Control characters and all kinds of blank become single spaces; direction marks and lone
-    surrogates, which cannot be written as UTF-8, are dropped. An encoded word is broken by a
-    space after its `=`, last of all, so that no dropped character can put it together again.
+    Control characters and all kinds of white space become single spaces; direction marks and lone
+    surrogates, which UTF-8 cannot encode, are dropped. Last, an encoded word is broken by a space
+    after its `=`, so that no dropped character can restore it.
     """
     kept = "".join(map(_readable, text or ""))
     return " ".join(kept.split()).replace("=?", "= ?")
 
 
 def cut_at_word(text: str, room: int) -> str:
-    """Return at most `room` characters, with "…" where it was cut: between words, if possible."""
+    """Return at most `room` characters. A cut is marked by "…" and is between words if possible."""
     if len(text) <= room:
         return text
     if room < 1:
@@ -151,7 +149,7 @@ def cut_at_word(text: str, room: int) -> str:
 
 
 def around(pattern: str, title: str) -> str:
-    """Return the pattern with the title in place of `{}`, cut so that all of it fits a subject."""
+    """Return the pattern with the title in place of `{}`, cut to the length of a subject."""
     return pattern.replace("{}", cut_at_word(title, MAX_SUBJECT_LENGTH - len(pattern) + 2), 1)
 
 
@@ -165,7 +163,7 @@ def _readable(character: str) -> str:
 
 
 def _before_a_whole_character(text: str, end: int) -> int:
-    # An accent or a joined emoji must not be parted from what it belongs to.
+    # An accent or a joined emoji must not be separated from its base.
     while end > 0 and (
         unicodedata.combining(text[end]) or text[end] in _JOINERS or text[end - 1] in _JOINERS
     ):
@@ -173,14 +171,14 @@ def _before_a_whole_character(text: str, end: int) -> int:
     return end
 
 
-# A name that a greeting can use. We would send a link or an address typed as a name to the owner
-# of the mailbox, so anything that a mail reader may turn into a link is no name.
+# A name that a greeting can use. Anything that a mail program may turn into a link is refused:
+# otherwise a link or address typed as a name would be sent to the owner of the mailbox.
 _NO_NAME = re.compile(r"[0-9/:@]|\.\w{2}|www\.", re.IGNORECASE)
 _LONGEST_NAME = 40
 
 
 def greeting_name(first_name: str | None, full_name: str) -> str | None:
-    """Return the first name if it looks like one and is whole words of the full name; else None."""
+    """Return the first name if it looks like one and is part of the full name; else None."""
     name, whole = one_line(first_name), one_line(full_name)
     if not name or len(name) > _LONGEST_NAME or _NO_NAME.search(name):
         return None

@@ -1,7 +1,7 @@
 """The source's records: a frozen, typed record of each kind and the schema that loads it.
 
-Only the fields we use are kept: a coworker record has PINs and bank data, which are never loaded
-(contract, section 2.6). Use `load_record`.
+Only the fields we use are loaded: a coworker record also has PINs and bank data (contract, section
+2.6). Use `load_record`.
 """
 
 from collections.abc import Mapping
@@ -97,7 +97,8 @@ def load_record(entity: Entity, fields: object) -> Record:
     """Return the typed record of one JSON object as the source sends it.
 
     Raises:
-        RecordUnreadable: it does not fit; carries the errors by field name, never a value.
+        RecordUnreadable: it does not fit the schema; carries the errors by field name, without
+            values.
     """
     if not isinstance(fields, Mapping):
         raise RecordUnreadable(f"{entity}: not a JSON object", {"_schema": ["Not an object."]})
@@ -111,14 +112,14 @@ def load_record(entity: Entity, fields: object) -> Record:
 
 
 def is_whole(entity: Entity, row: Mapping[str, object]) -> bool:
-    """Say whether a row of a list has every field we read, so that none was left out of it.
+    """Return whether a row of a list has every field we read.
 
-    Rows may be partial, and what is missing there may well be set (contract, section 3).
+    Rows may be partial: a missing field may be set in the record (contract, section 3).
     """
     return all(field.data_key in row for field in SCHEMAS[entity].fields.values())
 
 
 def dump_record(entity: Entity, record: Record) -> dict[str, Any]:
-    """Return the record as JSON values, so that `load_record` gives back an equal one."""
+    """Return the record as JSON values; `load_record` turns them back into an equal record."""
     dumped: dict[str, Any] = SCHEMAS[entity].dump(record)
     return dumped

@@ -42,7 +42,7 @@ def load_page(answer: object) -> Page:
     """Return the page of one list answer.
 
     Raises:
-        RecordUnreadable: it is not a list's envelope.
+        RecordUnreadable: it is not the envelope of a list.
     """
     try:
         page: Page = _PAGE.load(answer)  # type: ignore[arg-type]  # refused when no mapping
@@ -52,13 +52,13 @@ def load_page(answer: object) -> Page:
 
 
 _LIFE_IF_UNSAID_S = 900  # "do not assume more than minutes or hours"
-_LONGEST_LIFE_S = 1_000_000_000  # some thirty years; Python's times end soon after the absurd
+_LONGEST_LIFE_S = 1_000_000_000  # about thirty years; much longer ones overflow Python's times
 _DIGITS = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a sign-in gives. `expires_in` is in seconds."""
+    """The tokens of a sign-in. `expires_in` is in seconds."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
@@ -66,10 +66,10 @@ class Token:
 
 
 class TokenLifetime(fields.Field[int]):
-    """Whole seconds. A token that is good is not lost because of how its life is written."""
+    """Whole seconds. An unreadable lifetime does not make the token unusable."""
 
     def deserialize(self, value: object, *_: object, **__: object) -> int:
-        """Return the seconds; a careful few if none are given in a way we understand."""
+        """Return the seconds; a short default if they are missing or unreadable."""
         if isinstance(value, str) and _DIGITS.fullmatch(value):
             value = int(value)
         if isinstance(value, float) and isfinite(value):
@@ -84,7 +84,7 @@ class TokenSchema(SourceSchema):
 
     record_class = Token
 
-    # It travels in a header, where only visible ASCII is safe.
+    # It is sent in a header, where only visible ASCII is safe.
     access_token = fields.String(required=True, validate=validate.Regexp(r"[\x21-\x7e]+\Z"))
     refresh_token = fields.String(data_key="refresh_token", load_default=None, allow_none=True)
     expires_in = TokenLifetime()
@@ -97,7 +97,7 @@ def load_token(answer: object) -> Token:
     """Return the token of a sign-in's answer.
 
     Raises:
-        RecordUnreadable: it is none. The message holds nothing of the answer.
+        RecordUnreadable: it is not a token. The message repeats nothing of the answer.
     """
     if not isinstance(answer, dict):
         raise RecordUnreadable("not a token")
@@ -109,7 +109,7 @@ def load_token(answer: object) -> Token:
 
 
 # All 90 actions in the order of their numbers, spelled as the source spells them ("HelDesk"
-# included), because people search for these names there. None of them is about a course.
+# included), so that people can search for them there. None is about a course.
 ACTION_NAMES = tuple(
     """
     None CoworkerUpdate CoworkerCreate BlogPostCreate BlogPostUpdate BookingCreate BookingUpdate
@@ -136,12 +136,12 @@ ACTION_NAMES = tuple(
     CoworkerPaymentMethodCreate CoworkerPaymentMethodDelete CoworkerPaymentMethodUpdate
     """.split()  # noqa: SIM905 - as a list it would be 90 lines
 )
-_COURSE_WORDS = ("course", "lesson", "enrol")  # also finds "enroll" and "Enrolment"
+_COURSE_WORDS = ("course", "lesson", "enrol")  # also matches "enroll" and "Enrolment"
 
 
 @dataclass(frozen=True, slots=True)
 class WebHook:
-    """A webhook as the source has it: one action, one location.
+    """A webhook of the source: one action at one location.
 
     `action` is the number of one of `ACTION_NAMES`, or of an action added since. `error_count`
     counts failures in a row; at ten the source switches the webhook off. The URL may contain a key,
@@ -189,7 +189,7 @@ def action_name(number: int) -> str:
 def course_actions(names: Iterable[str]) -> list[str]:
     """Return the actions among these that seem to be about courses, in the given order.
 
-    There is none yet. Once the source has one, its webhook can report what we must poll for today;
+    The source has none yet. Once it has one, its webhook can report what we poll for today;
     `GET /api/utils/enums?name=eWebhookAction` lists the names (contract, section 5.3).
     """
     return [name for name in names if any(word in name.lower() for word in _COURSE_WORDS)]

@@ -22,7 +22,7 @@ from schemas.fields import (
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course as the source has it; its long texts are not kept."""
+    """A course, without its long texts."""
 
     record_id: int
     unique_id: str | None
@@ -38,7 +38,7 @@ class Course:
 
 
 class CourseSchema(SourceSchema):
-    """Loads a Course as GET by Id answers it."""
+    """Loads a Course read by Id."""
 
     record_class = Course
 
@@ -57,7 +57,7 @@ class CourseSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section as the source has it; its contents are not kept."""
+    """A section of a course, without its contents."""
 
     record_id: int
     updated_at: datetime
@@ -70,7 +70,7 @@ class Section:
 
 
 class SectionSchema(SourceSchema):
-    """Loads a CourseSection, by Id or as a row of a list."""
+    """Loads a CourseSection, read by Id or as a row of a list."""
 
     record_class = Section
 
@@ -88,7 +88,7 @@ class SectionSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson as the source has it; its contents are not kept."""
+    """A lesson, without its contents."""
 
     record_id: int
     unique_id: str | None
@@ -105,7 +105,7 @@ class Lesson:
 
 
 class LessonSchema(SourceSchema):
-    """Loads a CourseLesson, by Id or as a row of a list."""
+    """Loads a CourseLesson, read by Id or as a row of a list."""
 
     record_class = Lesson
 
@@ -134,7 +134,7 @@ class LessonSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class CourseMember:
-    """An enrolment as the source has it. Times are aware UTC."""
+    """An enrolment. Times are aware UTC."""
 
     record_id: int
     created_at: datetime
@@ -153,7 +153,7 @@ class CourseMember:
 
 
 class CourseMemberSchema(SourceSchema):
-    """Loads a CourseMember as GET by Id answers it."""
+    """Loads a CourseMember read by Id."""
 
     record_class = CourseMember
 
@@ -177,7 +177,7 @@ class CourseMemberSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class CompletedLesson:
-    """A finished lesson as the source has it. Times are aware UTC."""
+    """A finished lesson. Times are aware UTC."""
 
     record_id: int
     created_at: datetime
@@ -189,7 +189,7 @@ class CompletedLesson:
 
 
 class CompletedLessonSchema(SourceSchema):
-    """Loads a CourseCompletedLesson, by Id or as a row of a list."""
+    """Loads a CourseCompletedLesson, read by Id or as a row of a list."""
 
     record_class = CompletedLesson
 

@@ -1,7 +1,8 @@
-"""Customers, and what is needed to write to them (contract, section 2.6).
+"""Customers, with what is needed to email them (contract, section 2.6).
 
 A coworker's full record has some 200 properties, among them access PINs and bank data, and a user's
-the address of the account. None of these has a field here, so none can be kept, logged or printed.
+record has the account's address. These have no field here, so they cannot be stored, logged or
+printed.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from schemas.fields import (
 
 @dataclass(frozen=True, slots=True)
 class Coworker:
-    """A customer as the source has it. `email` is None when the profile has none.
+    """A customer. `email` is None when the profile has none.
 
     `user_id` is None for a person without an account in the portal.
     """
@@ -41,7 +42,7 @@ class Coworker:
 
 
 class CoworkerSchema(SourceSchema):
-    """Loads a Coworker as GET by Id answers it."""
+    """Loads a Coworker read by Id."""
 
     record_class = Coworker
 
@@ -60,7 +61,7 @@ class CoworkerSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A portal account as the source has it."""
+    """A portal account."""
 
     record_id: int
     updated_at: datetime
@@ -69,7 +70,7 @@ class User:
 
 
 class UserSchema(SourceSchema):
-    """Loads a User as GET by Id answers it."""
+    """Loads a User read by Id."""
 
     record_class = User
 
@@ -81,7 +82,7 @@ class UserSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language as the source has it. `culture` is such as en-GB."""
+    """A language. `culture` is a code such as en-GB."""
 
     record_id: int
     updated_at: datetime
@@ -90,7 +91,7 @@ class Language:
 
 
 class LanguageSchema(SourceSchema):
-    """Loads a Language as GET by Id answers it."""
+    """Loads a Language read by Id."""
 
     record_class = Language
 
@@ -102,7 +103,7 @@ class LanguageSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class TimeZone:
-    """A time zone as the source has it. `name` is Windows' own, such as GMT Standard Time."""
+    """A time zone. `name` is the Windows name, such as GMT Standard Time."""
 
     record_id: int
     updated_at: datetime
@@ -110,7 +111,7 @@ class TimeZone:
 
 
 class TimeZoneSchema(SourceSchema):
-    """Loads a SimpleTimeZone, by Id or as a row of a list."""
+    """Loads a SimpleTimeZone, read by Id or as a row of a list."""
 
     record_class = TimeZone
 
@@ -121,7 +122,7 @@ class TimeZoneSchema(SourceSchema):
 
 @dataclass(frozen=True, slots=True)
 class Business:
-    """A location as the source has it. `culture` is its website's language, such as en-GB."""
+    """A location. `culture` is the language of its website, such as en-GB."""
 
     record_id: int
     updated_at: datetime
@@ -135,7 +136,7 @@ class Business:
 
 
 class BusinessSchema(SourceSchema):
-    """Loads a Business as GET by Id answers it."""
+    """Loads a Business read by Id."""
 
     record_class = Business
 

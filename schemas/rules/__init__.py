@@ -1,7 +1,7 @@
 """The rules file: which event leads to which action, when, and for whom.
 
-`rules_text` and `load_rules` take the file's content; the caller reads the file. What to do by the
-rules is decided in `workers.decide`.
+`rules_text` and `load_rules` take the file's content; the caller reads the file. `workers.decide`
+applies the rules.
 """
 
 from schemas.rules.loading import load_rules, rules_text

@@ -1,7 +1,7 @@
-"""The form of the rules file: which keys there are, and how their values are written.
+"""The schemas of the rules file: its keys, and the parsers of their values.
 
-Each parser takes one text and raises `ValidationError` with what was expected. What the keys of one
-rule require of each other is here too; what rules require of each other is in `loading`.
+Each parser takes one text and raises `ValidationError` with what was expected. Checks between the
+keys of one rule are here too; checks between rules are in `loading`.
 """
 
 import re
@@ -21,10 +21,10 @@ from schemas.text import Text, one_of
 Parsed = TypeVar("Parsed")
 Word = TypeVar("Word", bound=Enum)
 
-NOTHING = "none"  # switches off what else would have a value
+NOTHING = "none"  # switches off a limit
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_S = 366 * 86_400
-_LONGEST_QUIET_MIN = 20 * 60  # at least four hours of a day must be left to write in
+_LONGEST_QUIET_MIN = 20 * 60  # so at least four hours a day remain to send in
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
@@ -45,7 +45,7 @@ def parse_duration_s(text: str) -> int:
 
 
 def parse_quiet_hours(text: str) -> QuietHours:
-    """Return the hours of `20:00-08:00`, which may go past midnight."""
+    """Return the hours of `20:00-08:00`; they may cross midnight."""
     written = _HOURS.fullmatch(text)
     if not written:
         raise ValidationError("expected hours such as 20:00-08:00, or none")
@@ -53,7 +53,7 @@ def parse_quiet_hours(text: str) -> QuietHours:
     end = time(int(written[3]), int(written[4]))
     minutes = (end.hour * 60 + end.minute - start.hour * 60 - start.minute) % (24 * 60)
     if not 0 < minutes <= _LONGEST_QUIET_MIN:
-        raise ValidationError("expected more than no time and at most 20 hours, or none")
+        raise ValidationError("expected more than 0 and at most 20 hours, or none")
     return QuietHours(start, end)
 
 
@@ -83,7 +83,7 @@ def parse_name(text: str) -> str:
 def parse_words(text: str) -> str:
     """Return any text that is not empty."""
     if not text.strip():
-        raise ValidationError("expected a value; take the line out if there is none")
+        raise ValidationError("expected a value; remove the line if there is none")
     return text.strip()
 
 
@@ -100,7 +100,7 @@ def choice(choices: Mapping[str, Parsed]) -> Callable[[str], Parsed]:
 
 
 def member_of(kind: type[Word]) -> Callable[[str], Word]:
-    """Return a parser for the value of one member of a word enum."""
+    """Return a parser for the values of an enumeration; it returns the member."""
     return choice({str(member.value): member for member in kind})
 
 
@@ -110,7 +110,7 @@ def or_none(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
 
 
 class OneOrMany(fields.Field[tuple[Any, ...]]):
-    """One value or a list of values, each typed by `parse`; loads into a tuple without repeats."""
+    """One value or a list of values, each parsed by `parse`. Loads into a tuple without repeats."""
 
     def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:  # noqa: ANN401 - marshmallow's own options
         super().__init__(**options)
@@ -138,33 +138,33 @@ class OneOrMany(fields.Field[tuple[Any, ...]]):
             except ValidationError as error:
                 errors[index] = error.messages
         if errors:
-            # marshmallow files nested errors under the index, as its own List does.
+            # Nested errors are keyed by index, as in marshmallow's own List.
             raise ValidationError(errors)
         return loaded
 
 
-_A_MAPPING = "expected keys with values; take the line out if there are none"
-_REQUIRED = {"required": "expected, and missing"}
+_A_MAPPING = "expected keys with values; remove the line if there are none"
+_REQUIRED = {"required": "this key is missing"}
 # The kinds of action by name, each with its templates and the events they can be about.
 Kinds = Mapping[str, Mapping[str, Collection[EventKind]]]
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
     for word, kind in COMPLETION_TYPES.items()
-    # A lesson without tracking is never completed, so a course that needed it would never be.
+    # A lesson without tracking is never completed, so a course that needs it never would be.
     if kind is not CompletionType.NONE
 }
 
 
 class FormSchema(InternalSchema):
-    """A mapping in the rules file. Loads into a plain dict unless it says otherwise."""
+    """A mapping in the rules file. Loads into a dict unless a subclass says otherwise."""
 
     record_class: ClassVar[type[Any]] = dict
     error_messages = {"type": _A_MAPPING}  # noqa: RUF012 - marshmallow declares it without ClassVar
 
 
 class TimingSchema(FormSchema):
-    """When and how many. Also the keys that a rule may say otherwise."""
+    """The keys about when and how many. A rule may override each."""
 
     record_class: ClassVar[type[Any]] = Timing
 
@@ -196,7 +196,7 @@ class WhereSchema(FormSchema):
 
 
 class RuleSchema(TimingSchema):
-    """One rule, as it stands: a dict in which timing keys are there only if the rule has them."""
+    """One rule. Loads into a dict that has only the timing keys that the rule itself sets."""
 
     record_class = dict
 
@@ -217,23 +217,23 @@ class RuleSchema(TimingSchema):
 
     @validates_schema(skip_on_field_errors=False)
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
-        """Check that the action exists, and that the template is one of its own and fits."""
+        """Check that the action exists, and that the template belongs to it and fits the event."""
         errors: dict[str, Any] = {}
         action, template, event = rule.get("action"), rule.get("template"), rule.get("event")
         if action is not None and action not in self.actions:
             errors["action"] = [f"expected {one_of(sorted(self.actions))}"]
         templates = self._templates_of(action)
         if template is not None and not templates:
-            errors["template"] = [f"expected none, because the action {action} has no templates"]
+            errors["template"] = [f"the action {action} has no templates; remove this line"]
         elif template is not None and template not in templates:
             errors["template"] = [f"expected {one_of(sorted(templates))}"]
         elif template is not None and event is not None and event not in templates[template]:
             fitting = sorted(name for name, events in templates.items() if event in events)
-            choice = one_of(fitting) if fitting else "another event, as no template is about that"
-            errors["template"] = [f"it cannot be about the event {event}; expected {choice}"]
-        # Present and None means left out; absent means written and refused already.
+            choice = one_of(fitting) if fitting else "another event, as no template fits this one"
+            errors["template"] = [f"it does not fit the event {event}; expected {choice}"]
+        # None means that it was omitted; absent means that its value was already refused.
         if self.actions.get(action or "") and "template" in rule and template is None:
-            errors["template"] = [f"expected, because the action is {action}"]
+            errors["template"] = [f"this key is missing; the action {action} needs it"]
         if errors:
             raise ValidationError(errors)
 
@@ -245,7 +245,7 @@ class RuleSchema(TimingSchema):
 
     @validates_schema(skip_on_field_errors=False)
     def check_lesson_keys(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
-        """Check what only an event about a lesson can have."""
+        """Check the keys that only a rule about lessons may have."""
         errors: dict[str, Any] = {}
         at_most = rule.get("gather_at_most_s")
         if at_most is not None and "gather_s" in rule:
@@ -254,7 +254,7 @@ class RuleSchema(TimingSchema):
             elif at_most < rule["gather_s"]:
                 errors["gather_at_most"] = ["expected at least as much as gather"]
         if rule.get("gather_s") is not None and rule.get("delay_s"):
-            errors["delay"] = ["expected only without gather, which waits already"]
+            errors["delay"] = ["expected only without gather, which already waits"]
         if rule.get("event", EventKind.LESSON_COMPLETED) is not EventKind.LESSON_COMPLETED:
             only = [f"expected only with the event {EventKind.LESSON_COMPLETED}"]
             if rule.get("gather_s") is not None:
@@ -266,7 +266,7 @@ class RuleSchema(TimingSchema):
 
 
 class FileSchema(FormSchema):
-    """The whole file; its rules are loaded one by one, by a `RuleSchema` of their own."""
+    """The whole file. Its rules are loaded one by one with `RuleSchema`."""
 
     version = Text(
         choice({"1": 1}), required=True, error_messages={"required": "expected version: 1"}

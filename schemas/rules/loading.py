@@ -1,8 +1,8 @@
-"""From the text of a rules file to rules, with every mistake at once and the place of each.
+"""Loads the text of a rules file, and reports all mistakes at once with line and column.
 
-PyYAML reads the syntax only, up to nodes: it constructs nothing, and guesses no types. Anchors,
-aliases, merge keys, tags and repeated keys are refused, because with each of them a file may say
-something else than it seems to say.
+PyYAML only composes nodes: it constructs no objects and guesses no types. Anchors, aliases, merge
+keys, tags and repeated keys are refused, because each of them can make a file mean something other
+than what it seems to mean.
 """
 
 import hashlib
@@ -44,26 +44,26 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
-    """One mistake; line and column count from 1. They sort in the order of the file."""
+    """One mistake in the file. Line and column count from 1; mistakes sort in file order."""
 
     line: int
     column: int
     path: str
     message: str
 
-    def told(self, file_name: str) -> str:
-        """Return the one line that a person reads, and an editor jumps to."""
+    def as_line(self, file_name: str) -> str:
+        """Return the mistake as one line, in the form that editors can jump to."""
         return f"{file_name}:{self.line}:{self.column}: {self.path}: {self.message}"
 
 
 def mistake_at(mark: Mark | None, path: Path, message: str) -> Mistake:
-    """Make a mistake at a place that PyYAML marked; without a mark it is the file's beginning."""
+    """Return a mistake at PyYAML's mark, or at the beginning of the file without one."""
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    return Mistake(line + 1, column + 1, written(path), message)
+    return Mistake(line + 1, column + 1, path_text(path), message)
 
 
-def written(path: Path) -> str:
-    """Write a path as `rules[0].gather`. Odd keys are quoted, so that a mistake stays one line."""
+def path_text(path: Path) -> str:
+    """Return a path as text, such as `rules[0].gather`. Quotes unusual keys."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -74,17 +74,17 @@ def written(path: Path) -> str:
     return text or "file"
 
 
-_DEEPEST = 10  # levels; the form needs 5, and the parser's own recursion must not run out
-_ALIAS = "alias"  # the tag of what stands in an alias's place; no real tag lacks a colon
+_DEEPEST = 10  # levels; the format needs 5, and more could exhaust the parser's recursion
+_ALIAS = "alias"  # the tag that replaces an alias; every real tag has a colon
 
 
 @dataclass(slots=True)
 class Tree:
-    """What the file says. `content` is None if nothing could be read.
+    """The parsed file. `content` is None if nothing could be read.
 
-    `places` has the mark of each value and `keys` that of its key, by path; `paths` has the path at
-    each character where a key or value begins; `refused` are paths whose value was refused already,
-    so that nothing more needs to be said about it.
+    `places` has the mark of each value and `keys` that of its key, by path. `paths` has the path of
+    the key or value that begins at each character. `refused` are the paths of values that already
+    have a mistake, so that no second one is reported.
     """
 
     content: Any = None
@@ -96,7 +96,7 @@ class Tree:
 
 
 class _Loader(SafeLoader):
-    """PyYAML's composer; records what a rules file may not use, and continues."""
+    """PyYAML's composer. Records each feature that a rules file must not use, and continues."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -109,13 +109,13 @@ class _Loader(SafeLoader):
         mark: Mark = event.start_mark
         if isinstance(event, AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
-            self.refusals.append((mark, "expected the thing itself, no alias (*)"))
+            self.refusals.append((mark, "expected a value instead of an alias (*)"))
             return ScalarNode(_ALIAS, "", mark, mark)
         if event.anchor is not None:
-            self.refusals.append((mark, "expected no anchor (&)"))
+            self.refusals.append((mark, "anchors (&) are not allowed"))
             event.anchor = None
         if event.tag is not None:
-            self.refusals.append((mark, "expected no tag (!)"))
+            self.refusals.append((mark, "tags (!) are not allowed"))
         if self.depth >= _DEEPEST:
             raise MarkedYAMLError(problem="it is nested too deeply", problem_mark=mark)
         self.depth += 1
@@ -126,11 +126,11 @@ class _Loader(SafeLoader):
 
 
 def read_tree(text: str) -> Tree:
-    """Return everything the text says, and every mistake in how it says it. Raises nothing."""
+    """Parse the text; return its content with every mistake of syntax. Raises nothing."""
     tree = Tree()
     node, refusals = _composed(text, tree)
     if node is not None:
-        tree.content = _grown(node, (), tree)
+        tree.content = _content_of(node, (), tree)
     elif not tree.mistakes:
         tree.mistakes.append(mistake_at(None, (), "expected rules; the file is empty"))
     tree.mistakes += [mistake_at(mark, tree.paths.get(mark.index, ()), m) for mark, m in refusals]
@@ -144,62 +144,62 @@ def _composed(text: str, tree: Tree) -> tuple[Node | None, list[tuple[Mark, str]
         loader = _Loader(text)
         node = loader.get_single_node()
     except MarkedYAMLError as error:
-        told = ", ".join(part for part in (error.context, error.problem) if part)
+        message = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
-        tree.mistakes.append(mistake_at(mark, (), f"expected YAML; {told}"))
+        tree.mistakes.append(mistake_at(mark, (), f"expected YAML; {message}"))
     except ReaderError as error:
         before = text[: error.position].split("\n")
         message = "expected printable characters"
         tree.mistakes.append(Mistake(len(before), len(before[-1]) + 1, "file", message))
     except (ValueError, OverflowError):
-        # PyYAML lets Python's own errors through: an escape beyond Unicode, a huge version number.
+        # PyYAML passes on Python's errors, as for an escape beyond Unicode or a huge number.
         mark = loader.get_mark() if loader else None
-        tree.mistakes.append(mistake_at(mark, (), "expected YAML; this number is impossible"))
+        tree.mistakes.append(mistake_at(mark, (), "expected YAML; a number is out of range"))
     return node, loader.refusals if loader else []
 
 
-def _grown(node: Node, path: Path, tree: Tree) -> Any:  # noqa: ANN401 - nested lists, dicts and texts
-    """Turn a node into what it says, and remember where it said it."""
+def _content_of(node: Node, path: Path, tree: Tree) -> Any:  # noqa: ANN401 - nested lists, dicts and texts
+    """Return the value of a node, and record the place of each part."""
     tree.places[path] = node.start_mark
     tree.paths[node.start_mark.index] = path
     if isinstance(node, MappingNode):
         return _mapping(node, path, tree)
     if isinstance(node, SequenceNode):
-        return [_grown(item, (*path, index), tree) for index, item in enumerate(node.value)]
+        return [_content_of(item, (*path, index), tree) for index, item in enumerate(node.value)]
     if node.tag == _ALIAS:
         tree.refused.add(path)
     return node.value
 
 
 def _mapping(node: MappingNode, path: Path, tree: Tree) -> dict[str, Any]:
-    grown: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = key_node.value
         tree.paths[key_node.start_mark.index] = path
         message = _key_mistake(key_node)
-        if message is None and key in grown:
-            again = mistake_at(key_node.start_mark, (*path, key), "expected once only")
+        if message is None and key in content:
+            again = mistake_at(key_node.start_mark, (*path, key), "this key is repeated")
             tree.mistakes.append(again)
         elif message is None:
             tree.keys[*path, key] = key_node.start_mark
-            grown[key] = _grown(value_node, (*path, key), tree)
+            content[key] = _content_of(value_node, (*path, key), tree)
         elif key_node.tag != _ALIAS:
             tree.mistakes.append(mistake_at(key_node.start_mark, path, message))
-    return grown
+    return content
 
 
 def _key_mistake(node: Node) -> str | None:
     if not isinstance(node, ScalarNode) or node.tag == _ALIAS:
         return "expected a plain word as key"
     if node.value == "<<":
-        return "expected no merge key (<<)"
+        return "merge keys (<<) are not allowed"
     return None
 
 
 MAX_FILE_BYTES = 256 * 1024  # bytes
-_DIGEST_LENGTH = 12  # enough to tell one's own files apart
-_UNKNOWN_KEY = "Unknown field."  # marshmallow's words
-_ABOUT_ALL = "_schema"  # where marshmallow files what is wrong with a mapping as such
+_DIGEST_LENGTH = 12  # enough to distinguish one's own files
+_UNKNOWN_KEY = "Unknown field."  # marshmallow's message
+_ABOUT_ALL = "_schema"  # marshmallow's key for errors about a whole mapping
 _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
 _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
@@ -209,12 +209,12 @@ def rules_text(content: bytes, file_name: str) -> str:
     """Return the text of a rules file, with or without a byte order mark.
 
     Raises:
-        ConfigurationError: it is not UTF-8, with the place of the first byte that is not.
+        ConfigurationError: it is not UTF-8; names the place of the first invalid byte.
     """
     content = content.removeprefix(BOM_UTF8)
     if content[:2] in {BOM_UTF16_LE, BOM_UTF16_BE} or b"\0" in content[:4]:
         wide = mistake_at(None, (), "expected UTF-8 text; save this UTF-16 file as UTF-8")
-        raise ConfigurationError([wide.told(file_name)])
+        raise ConfigurationError([wide.as_line(file_name)])
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -224,7 +224,7 @@ def rules_text(content: bytes, file_name: str) -> str:
             "save the file as UTF-8 (it may be Latin-1 or Windows-1252)"
         )
         place = Mistake(len(lines), len(lines[-1].decode()), "file", message)
-        raise ConfigurationError([place.told(file_name)]) from None
+        raise ConfigurationError([place.as_line(file_name)]) from None
 
 
 def load_rules(
@@ -233,10 +233,10 @@ def load_rules(
     *,
     actions: Kinds,
 ) -> Rules:
-    """Return the rules that this text states.
+    """Load rules from the text of a file.
 
-    `file_name` is only used in mistakes. `actions` are the kinds that rules may name, each
-    with its templates and the events that each can be about.
+    `file_name` is only used in error messages. `actions` are the kinds that rules may name, each
+    with its templates and the events that each template fits.
 
     Raises:
         ConfigurationError: with every mistake, in the order of the file, each as
@@ -245,41 +245,41 @@ def load_rules(
     encoded = text.encode("utf-8", "surrogatepass")
     if len(encoded) > MAX_FILE_BYTES:
         too_large = mistake_at(None, (), f"expected at most {MAX_FILE_BYTES // 1024} KiB")
-        raise ConfigurationError([too_large.told(file_name)])
+        raise ConfigurationError([too_large.as_line(file_name)])
     tree = read_tree(text)
-    whole, stated = _stated(tree, RuleSchema(actions))
+    whole, rules = _loaded_keys(tree, RuleSchema(actions))
     if tree.mistakes:
-        raise ConfigurationError([one.told(file_name) for one in sorted(set(tree.mistakes))])
+        raise ConfigurationError([one.as_line(file_name) for one in sorted(set(tree.mistakes))])
     return Rules(
-        rules=tuple(_rule(one, whole["timing"]) for one in stated),
+        rules=tuple(_rule(one, whole["timing"]) for one in rules),
         counts=frozenset(whole["completion"]["counts"]),
         digest=hashlib.sha256(encoded).hexdigest()[:_DIGEST_LENGTH],
     )
 
 
-def _stated(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Load the file's keys, and each of its rules. Adds to the tree's mistakes, raises none."""
+def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Load the file's keys and each of its rules. Adds mistakes to the tree instead of raising."""
     whole: dict[str, Any] = {}
-    stated: list[dict[str, Any]] = []
+    rules: list[dict[str, Any]] = []
     if tree.content is None:
-        return whole, stated
+        return whole, rules
     try:
         whole = _FILE_FORM.load(tree.content)
     except ValidationError as error:
         tree.mistakes += _located(error.messages_dict, (), _FILE_FORM, tree)
     for path, rule in _rules_in(tree):
         try:
-            stated.append(form.load(rule))
+            rules.append(form.load(rule))
         except ValidationError as error:
             tree.mistakes += _located(error.messages_dict, path, form, tree)
     tree.mistakes += _repeated_names(tree)
-    return whole, stated
+    return whole, rules
 
 
-def _rule(stated: Mapping[str, Any], timing: Timing) -> Rule:
-    """Make the rule; what it says about timing wins over what the file says."""
-    own = {key: value for key, value in stated.items() if key in _TIMING_KEYS}
-    rest = {key: value for key, value in stated.items() if key not in _TIMING_KEYS}
+def _rule(keys: Mapping[str, Any], timing: Timing) -> Rule:
+    """Return the rule; its own timing overrides the file's."""
+    own = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
+    rest = {key: value for key, value in keys.items() if key not in _TIMING_KEYS}
     return Rule(timing=replace(timing, **own), **rest)
 
 
@@ -290,7 +290,7 @@ def _rules_in(tree: Tree) -> Iterator[tuple[Path, Any]]:
 
 
 def _repeated_names(tree: Tree) -> Iterator[Mistake]:
-    """Find rules that share a name: a name is part of what makes an action happen once only."""
+    """Find rules with the same name. The name is part of the key that makes an action unique."""
     seen: set[str] = set()
     for path, rule in _rules_in(tree):
         name = rule.get("name") if isinstance(rule, dict) else None
@@ -298,12 +298,12 @@ def _repeated_names(tree: Tree) -> Iterator[Mistake]:
         if not isinstance(name, str) or at in tree.refused:
             continue
         if name in seen:
-            yield mistake_at(tree.places[at], at, "expected a name that no other rule has")
+            yield mistake_at(tree.places[at], at, "another rule has this name; give each its own")
         seen.add(name)
 
 
 def _located(errors: Any, path: Path, form: Schema, tree: Tree) -> Iterator[Mistake]:  # noqa: ANN401 - marshmallow's nested errors
-    """Turn marshmallow's nested errors into mistakes with places, less what was refused before."""
+    """Turn marshmallow's nested errors into mistakes with places; skips values refused before."""
     if path in tree.refused:
         return
     if isinstance(errors, dict):
@@ -313,21 +313,21 @@ def _located(errors: Any, path: Path, form: Schema, tree: Tree) -> Iterator[Mist
         return
     for message in errors:
         if message == _UNKNOWN_KEY:
-            told = f"there is no such key here{closest(str(path[-1]), _keys_at(path, form))}"
-            yield mistake_at(tree.keys[path], path, told)
+            unknown = f"there is no such key{closest(str(path[-1]), _keys_at(path, form))}"
+            yield mistake_at(tree.keys[path], path, unknown)
         else:
             yield mistake_at(_place(path, tree), path, message)
 
 
 def _place(path: Path, tree: Tree) -> Any:  # noqa: ANN401 - PyYAML's mark
-    """Return the place of a value or, if it is missing, of what should have held it."""
+    """Return the place of a value or, if it is missing, of the mapping that should have it."""
     while path and path not in tree.places:
         path = path[:-1]
     return tree.places[path]
 
 
 def _keys_at(path: Path, form: Schema) -> Mapping[str, Any]:
-    """Return the keys that may stand where this path ends."""
+    """Return the keys that are allowed at this path."""
     match path[:-1]:
         case ("timing",):
             return _TIMING_FORM.fields

@@ -1,7 +1,7 @@
-"""The rules as loaded, and which of their names exist at the source.
+"""The loaded rules, and the search for names in them that the source does not have.
 
-Durations are whole seconds, and their names end in `_s`. The defaults of `Timing` are those of a
-file that says nothing about timing.
+Durations are whole seconds, in names that end in `_s`. The defaults of `Timing` apply to a file
+without timing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -15,15 +15,15 @@ from schemas.text import folded, nearest
 
 
 class Stream(StrEnum):
-    """What kind of email it is to the person."""
+    """The kind of email, to which members can agree or object."""
 
     SERVICE = "service"  # about something they did
-    REMINDER = "reminder"  # about something they did not do: needs their consent
+    REMINDER = "reminder"  # about something they did not do; needs their consent
 
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """From `start` to `end` on the wall clock where the person is, past midnight if need be."""
+    """From `start` to `end` on the person's wall clock; may cross midnight."""
 
     start: time
     end: time
@@ -39,7 +39,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When emails may go, and how many. None means no such limit."""
+    """When emails may be sent, and how many. None is no limit."""
 
     quiet_hours: QuietHours | None = QuietHours(time(20), time(8))
     cap_per_day: int | None = 2
@@ -50,9 +50,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Conditions; all must hold. One without values always holds, else one of them must fit.
+    """Conditions of a rule; all must hold. A condition holds if it is empty or one value matches.
 
-    Names and ids stand as they were written; courses and locations may be given by either.
+    Names and Ids are as written in the file; courses and locations may be given by either.
     """
 
     course: tuple[str, ...] = ()
@@ -66,10 +66,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `timing` is the file's, with what this rule says otherwise already put in.
+    """One rule. `timing` is the file's, with this rule's overrides applied.
 
-    `gather_s` is the quiet time before one email covers several events, None for one each;
-    `gather_at_most_s` is the longest it may take in all, None for no end.
+    `gather_s` is how long to wait after each event for more that share its email; None for one
+    email each. `gather_at_most_s` is the longest wait in total; None for no limit.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A rules file. `counts` are the lessons that a course needs; `digest` names this very text."""
+    """A loaded rules file. `counts` are the lessons that a course needs; `digest` is its text's."""
 
     rules: tuple[Rule, ...]
     counts: frozenset[CompletionType]
@@ -104,9 +104,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What there is at the source. Names are None where the list of courses left them out.
+    """The courses of the source. Names are None where the list of courses omits them.
 
-    `courses` and `locations` are names by Id, `groups` those of courses. `seen_at` is when.
+    `courses` and `locations` are names by Id, `groups` the groups of courses. `seen_at` is when
+    they were listed.
     """
 
     courses: Mapping[int, str | None]
@@ -116,15 +117,15 @@ class Catalogue:
 
 
 def names_in(where: Where) -> list[tuple[str, str]]:
-    """Return the names of a condition that the courses of the source can be asked for, by key."""
+    """Return, by condition, the names that can be compared with the courses of the source."""
     keys = {"course": where.course, "group": where.group, "location": where.location}
     return [(key, name) for key, names in keys.items() for name in names]
 
 
 def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
-    """Yield a sentence for each name in an enabled rule that nothing at the source has.
+    """Yield a sentence for each name in an enabled rule that does not exist at the source.
 
-    Nothing is said while no course was seen, or where the list of courses leaves such names out.
+    Yields nothing while no course was listed, or where the list omits such names.
     """
     if catalogue is None or not catalogue.courses:
         return
@@ -144,6 +145,6 @@ def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
 
 
 def _is_known(name: str, ids: Collection[int], names: Collection[str | None]) -> bool:
-    if None in names:  # some are not known, so this may be one of them
+    if None in names:  # some names are unknown, so this may be one of them
         return True
     return folded(name) in {*map(str, ids), *map(folded, names)}

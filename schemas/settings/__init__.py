@@ -1,8 +1,8 @@
-"""The settings: what they are called, what they may be, and how they are shown.
+"""The settings: their names, values and descriptions, and how to load and show them.
 
-`load_settings` is given the environment as a mapping; files and the process's own environment are
-read in `workers.environment`. There is no global settings object: a process loads one when it
-starts and passes it on.
+`load_settings` takes the environment as a mapping; `workers.environment` reads files and the
+process's environment. There is no global settings object: each process loads one at its start and
+passes it on.
 """
 
 from schemas.settings.addresses import (

@@ -1,7 +1,7 @@
-"""Addresses in settings: of databases, brokers, web sites, mail servers and senders.
+"""Parses the addresses in settings: databases, brokers, web sites, mail servers and senders.
 
-Each parser takes the text and raises `ValidationError` with what was expected. None repeats the
-text, because any of these may hold a password or an email address.
+Each parser takes the text and raises `ValidationError` with what was expected. No error repeats the
+text, because it may hold a password or an email address.
 """
 
 import ipaddress
@@ -25,7 +25,8 @@ _EMAIL = re.compile(rf"(?=.{{3,254}}\Z){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*
 _NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _HOST_ENDS = re.compile(r"[/?#\[]")
 _POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-# What libpq reads after ? (PostgreSQL 18, section 34.1.2), but for what is not for a ledger.
+# The parameters that libpq reads after ? (PostgreSQL 18, section 34.1.2), except those of no use
+# here.
 _LIBPQ_NUMBERS = frozenset(
     {
         *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval"),
@@ -41,7 +42,7 @@ _LIBPQ = _LIBPQ_NUMBERS | {
     *("ssl_min_protocol_version", "ssl_max_protocol_version", "gssencmode", "krbsrvname"),
     *("gsslib", "gssdelegation", "target_session_attrs", "load_balance_hosts"),
 }
-# What other programs put there, named because it is no part of anybody's password.
+# Parameters of other programs. They may be named in errors: none is part of a password.
 _OF_OTHERS = frozenset(
     {
         *("pgbouncer", "schema", "connection_limit", "pool_timeout", "pool_size", "max_overflow"),
@@ -71,8 +72,8 @@ _SUBMISSION_PORT = 587  # RFC 6409
 class TlsMode(StrEnum):
     """How the connection to the mail server is encrypted."""
 
-    NONE = "none"  # not at all: only without a login, or on this machine
-    STARTTLS = "starttls"  # begins in the clear and must be upgraded before the login
+    NONE = "none"  # unencrypted: only without a login, or on this machine
+    STARTTLS = "starttls"  # starts unencrypted; must be upgraded before the login
     IMPLICIT = "implicit"  # encrypted from the first byte
 
 
@@ -97,18 +98,18 @@ class MailAddress:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the web process listens. `host` has no brackets, also when it is an IPv6 address."""
+    """Where the web process listens. `host` has no brackets, even if it is an IPv6 address."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        """Return `host:port`, with the brackets that an IPv6 address needs there."""
+        """Return `host:port`, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or address means this machine, without asking anybody."""
+    """Whether the name or address means this machine. Resolves no names."""
     if host == "localhost":
         return True
     try:
@@ -118,7 +119,7 @@ def is_loopback(host: str) -> bool:
 
 
 def database_url(text: str) -> str:
-    """Keep SQLite as it is; turn every PostgreSQL spelling into the one that names our driver."""
+    """Return the URL for SQLAlchemy: SQLite unchanged, PostgreSQL with our driver's name."""
     scheme, _, rest = text.partition("://")
     if scheme.lower() in _POSTGRESQL:
         return f"postgresql+psycopg://{_for_libpq(rest)}"
@@ -130,10 +131,10 @@ def database_url(text: str) -> str:
 
 
 def _for_libpq(rest: str) -> str:
-    """Return the part after `://` so that SQLAlchemy hands libpq what libpq reads in such a URL.
+    """Return the part after `://` in a form that SQLAlchemy passes on to libpq unchanged.
 
-    SQLAlchemy decodes neither the host nor the name, and reads one host and port. So several hosts,
-    the folder of a socket and a name with `%` are moved into the query, where it leaves them alone.
+    SQLAlchemy decodes neither host nor database name, and reads only one host and port. So several
+    hosts, the folder of a socket and a name with `%` move into the query, which it does not change.
     """
     authority = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
     login, at, hosts = authority.rpartition("@")
@@ -168,23 +169,23 @@ def _host_and_port(text: str) -> tuple[str, str]:
 
 
 def _libpq_parameters(query: str, moved: Collection[str]) -> list[tuple[str, str]]:
-    """Return the parameters of a URL, or refuse what libpq does not know: it would say so later."""
+    """Return the parameters of a URL. Refuses those that libpq does not know."""
     found: list[tuple[str, str]] = []
     for pair in filter(None, query.split("&")):
         name, _, value = ("sslmode=require" if pair == "ssl=true" else pair).partition("=")
         if name in _OF_OTHERS:
-            raise ValidationError(f"expected no {name} after ?; PostgreSQL has no such parameter")
+            raise ValidationError(f"PostgreSQL has no parameter {name}; remove it")
         is_number = name not in _LIBPQ_NUMBERS or re.fullmatch(r"\d{1,9}", value, re.ASCII)
         if name not in _LIBPQ or not value or not is_number:
             raise ValidationError(_PARAMETERS)
         if name in moved or (name != "host" and name in dict(found)):
             raise ValidationError("expected each parameter and the host once")
-        found.append((name, value.replace("+", "%2B")))  # libpq reads no + as a blank
+        found.append((name, value.replace("+", "%2B")))  # libpq does not read + as a space
     return found
 
 
 def broker_url(text: str) -> str:
-    """Return the address of a Redis-like broker, of which `broker_address` knows every part."""
+    """Return the address of a Redis-like broker, once `broker_address` can parse it."""
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     if scheme == "memory":
@@ -213,9 +214,9 @@ def web_address(text: str) -> str:
 
 
 def nexudus_url(text: str) -> str:
-    """Return a web address: encrypted, as a password goes there, unless it is on this machine.
+    """Return a web address. A password is sent there, so it must be https or on this machine.
 
-    A path is left alone where a proxy may need it, and refused where it can only be a mistake.
+    A path is accepted where a proxy may need it, and refused where it can only be a mistake.
     """
     _web(text, API_URL)
     address = web_address(text)
@@ -237,14 +238,14 @@ def nexudus_url(text: str) -> str:
 
 
 def portal_pattern(*placeholders: str) -> Callable[[str], str]:
-    """Return a parser for a web address that may hold these placeholders and no others."""
-    expected = f"expected no other placeholder than {one_of('{' + p + '}' for p in placeholders)}"
+    """Return a parser for a web address that may contain only these placeholders."""
+    expected = f"expected no placeholders other than {one_of('{' + p + '}' for p in placeholders)}"
 
     def parse(text: str) -> str:
         try:
             pieces = list(string.Formatter().parse(text))
         except ValueError:
-            raise ValidationError("expected every { to have its }") from None
+            raise ValidationError("expected a } for every {") from None
         for _, name, form, conversion in pieces:
             if name is not None and (name not in placeholders or form or conversion):
                 raise ValidationError(expected)
@@ -255,10 +256,10 @@ def portal_pattern(*placeholders: str) -> Callable[[str], str]:
 
 
 def smtp_server(text: str) -> SmtpServer:
-    """Parse `smtp://user:password@host:587?tls=starttls`; `smtps://` is encrypted throughout."""
+    """Parse `smtp://user:password@host:587?tls=starttls`; `smtps://` means implicit TLS."""
     if "://" not in text:
         raise ValidationError(_SMTP)
-    # A user is often an email address, and which @ ends it is clear without a path.
+    # A user is often an email address; without a path, the last @ ends it.
     parts = _split(text, lambda parts: parts.hostname, one_at=False)
     if parts.scheme not in {"smtp", "smtps"} or parts.path.strip("/") or parts.fragment:
         raise ValidationError(_SMTP)
@@ -279,7 +280,7 @@ def mail_address(text: str) -> MailAddress:
         name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
     local, _, domain = address.rpartition("@")
     written = f"{local}@{ascii_domain(domain) or ''}"
-    # An encoded word in a name would be decoded by the reader's mail program into something else.
+    # The reader's mail program would decode an encoded word in a name.
     if not _EMAIL.fullmatch(written) or "=?" in name:
         raise ValidationError(
             "expected an address, as in Harbour Works <courses@example.org>; before the @ only"
@@ -301,7 +302,7 @@ def listen(text: str) -> Listen:
 
 
 def _web(text: str, example: str = "https://coursebell.example.org") -> SplitResult:
-    """Take a web address apart."""
+    """Split a web address into its parts."""
     if "://" not in text and not text.startswith("//"):
         raise ValidationError(f"expected https:// in front, as in {example}")
     parts = _split(text, lambda parts: parts.hostname, has_login=False)
@@ -317,7 +318,7 @@ def _split(
     has_login: bool = True,
     one_at: bool = True,
 ) -> SplitResult:
-    """Take an address apart, or say it cannot be. The library's own words would repeat the text."""
+    """Split an address into its parts. The library's own error would repeat the text."""
     if has_login and _is_login_unencoded(text, one_at=one_at):
         raise ValidationError(f"expected {_PERCENT_ENCODE}")
     try:
@@ -334,12 +335,12 @@ def _split(
 
 
 def _is_login_unencoded(text: str, *, one_at: bool) -> bool:
-    """Return whether a character that ends the host stands in what looks like a login."""
+    """Return whether what looks like a login contains a character that would end the host."""
     login = text.partition("://")[2].rpartition("@")[0]
     authority = _HOST_ENDS.split(login, maxsplit=1)[0]
     if authority == login:
         return one_at and "@" in login
-    # Behind a complete login, and in a query (?password=p@ss), an @ ends nothing.
+    # After a complete login, and in a query (?password=p@ss), an @ has no meaning.
     is_query = "=" in login.partition("?")[2]
     return ":" in authority and "@" not in authority and not is_query
 
@@ -349,7 +350,7 @@ def _host_fits(host: str | None) -> bool:
 
 
 def _tls_mode(parts: SplitResult) -> TlsMode:
-    expected = f"expected nothing after ? but tls={one_of(TlsMode)}"
+    expected = f"expected only tls={one_of(TlsMode)} after ?"
     default = TlsMode.IMPLICIT if parts.scheme == "smtps" else TlsMode.STARTTLS
     if not parts.query:
         return default
@@ -362,7 +363,7 @@ def _tls_mode(parts: SplitResult) -> TlsMode:
     if key != "tls":
         raise ValidationError(expected)
     if parts.scheme == "smtps" and tls is not TlsMode.IMPLICIT:
-        raise ValidationError("expected tls=implicit or nothing with smtps://")
+        raise ValidationError("expected tls=implicit, or no tls=, with smtps://")
     return tls
 
 

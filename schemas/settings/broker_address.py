@@ -1,7 +1,7 @@
-"""The address of a Redis-like broker, taken apart once for every library that connects to it.
+"""Parses the address of a Redis-like broker, once for every library that connects to it.
 
-Celery, the limiter's client and our PING each read such an address in their own way; what one of
-them needs makes another fail. So none of them is given the text: see `workers.broker`.
+Celery, the limiter's client and our PING each read such an address differently, and what one needs
+makes another fail. So none of them gets the text: see `workers.broker`.
 """
 
 import re
@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from schemas.text import is_one_line, one_of
 
 PORT = 6379
-_SHORTEST_VISIBILITY_S = 301  # longer than a task may take, so that none is delivered twice
+_SHORTEST_VISIBILITY_S = 301  # longer than a task may take, so that no message is delivered twice
 _LONGEST_VISIBILITY_S = 86_400
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _DATABASE = re.compile(r"[0-9]{1,4}")
@@ -31,16 +31,16 @@ _ANYWHERE = ("db", "virtual_host", "visibility_timeout")
 class BrokerTls:
     """How a `rediss://` connection is encrypted. Each file is a path, or None for the default."""
 
-    certificate: str  # required, optional or none: what is asked of the server
+    certificate: str  # required, optional or none: whether the server's certificate is verified
     check_hostname: bool
-    ca_file: str | None  # None: the certificate authorities of this system
+    ca_file: str | None  # None: the system's certificate authorities
     certificate_file: str | None
     key_file: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is. Either `host` or `socket_path` is set; `tls` None is not encrypted."""
+    """Where the broker is. Either `host` or `socket_path` is set. `tls` is None if unencrypted."""
 
     host: str | None
     port: int
@@ -53,11 +53,10 @@ class BrokerAddress:
 
 
 def broker_address(url: str) -> BrokerAddress:
-    """Take apart redis://, rediss:// or redis+socket://.
+    """Parse redis://, rediss:// or redis+socket://.
 
     Raises:
-        ValidationError: with what was expected. An option that is not known is named; no value is
-            repeated.
+        ValidationError: with what was expected. Names unknown options, and repeats no value.
     """
     parts = urlsplit(url)
     if parts.fragment or "@" in parts.query:
@@ -90,17 +89,17 @@ def _options(parts: SplitResult) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in pairs:
         if not _NAME.fullmatch(name):
-            raise ValidationError(f"expected no other option after the ? than {one_of(known)}")
+            raise ValidationError(f"expected no options after the ? other than {one_of(known)}")
         if name in _TLS and name not in known:
             raise ValidationError(f"the option {name} needs rediss://; remove it")
         if name not in known:
             raise ValidationError(
-                f"the option {name} is not known here; remove it (known: {', '.join(known)})"
+                f"the option {name} is unknown; remove it (known: {', '.join(known)})"
             )
         if name in options:
             raise ValidationError(f"expected {name} once")
         options[name] = value
-    # Other clients ask for IPv4 and IPv6 this way; ours look for both in any case.
+    # Other clients ask for IPv4 and IPv6 this way; ours always use both.
     if options.get("family", "0") != "0":
         raise ValidationError("expected family=0, which is both IPv4 and IPv6")
     return options

@@ -1,7 +1,7 @@
-"""From the environment's texts to typed settings and back to lines that may be shown.
+"""Loads typed settings from the environment, and describes them without secrets.
 
-Mistakes name the setting and what was expected, all of them at once. They never repeat what was
-written: a password pasted into the wrong setting must not end in a log.
+All mistakes are reported at once, each with the setting and what was expected. They never repeat
+the value: a password pasted into the wrong setting must not reach a log.
 """
 
 import re
@@ -40,15 +40,15 @@ _SCHEMA = _SettingsSchema.from_dict({doc.attribute: _field(doc) for doc in SETTI
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings that this environment states, with defaults for the rest.
+    """Return the settings of this environment, with defaults for the rest.
 
-    Only names that begin with `COURSEBELL_` are looked at, and an empty text is the same as none.
+    Reads only names that begin with `COURSEBELL_`. An empty text counts as unset.
     Quotes around a whole value are removed (`unquoted`). Names that end in `_FILE` must have been
     resolved before (`workers.environment` does that).
 
     Raises:
         ConfigurationError: with one sentence for each mistake, in the order of the table, each
-            beginning with the setting's name; a name that is no setting is a mistake too.
+            beginning with the setting's name. An unknown name is a mistake too.
     """
     stated: dict[str, str] = {}
     mistakes: dict[str, Any] = {}
@@ -79,17 +79,17 @@ def _sentences(errors: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(name: str) -> str:
-    """Say that there is no such setting, and which one may have been meant."""
+    """Return the sentence about an unknown setting, with the name that was probably meant."""
     if name.removesuffix(_FILE) in _BY_NAME:
-        return "expected to have been read from its file before; this is a fault of the caller"
+        return "the caller must read this file first; this is a fault of Coursebell"
     names = {one + _FILE if name.endswith(_FILE) else one for one in _BY_NAME}
     return f"there is no such setting{closest(name, names, prefix=PREFIX)}"
 
 
 def plain_text(name: str, text: str) -> str:
-    """Return what a setting's text says, without quotes and blanks around it.
+    """Return a setting's text without the quotes and spaces around it.
 
-    A blank may be part of a secret, so secrets keep theirs. An empty result means unset.
+    Secrets keep their spaces. An empty result means unset.
 
     Raises:
         ValidationError: see `unquoted`.
@@ -100,13 +100,13 @@ def plain_text(name: str, text: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """Return the text without one pair of equal quotes around all of it.
+    """Return the text without one pair of equal quotes around it.
 
     A shell, systemd and Compose remove the quotes of an env file; `docker run --env-file` and some
     platforms pass them on. Removing one pair makes the same file mean the same everywhere.
 
     Raises:
-        ValidationError: a shell would have read what is inside the quotes as something else.
+        ValidationError: a shell would read the text inside the quotes differently.
     """
     if not is_quoted(text):
         return text
@@ -127,7 +127,7 @@ def is_quoted(text: str) -> bool:
 
 
 def is_set(name: str, environ: Mapping[str, str]) -> bool:
-    """Return whether the environment states this name, with more than blanks or empty quotes."""
+    """Return whether the environment has this name with more than spaces or empty quotes."""
     try:
         return bool(plain_text(name, environ.get(name, "")))
     except ValidationError:
@@ -152,9 +152,8 @@ def _broker(text: str) -> str:
     return text
 
 
-# The setting, the variable, and what turns one into the other. Other applications use the same
-# names. A value that cannot be meant for us is refused: ignored, it would silently open a second,
-# empty ledger.
+# The setting, the variable, and the conversion. Other applications use the same names. A value that
+# cannot be ours is refused: if it were ignored, a second, empty ledger would be opened silently.
 _PLATFORM: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("COURSEBELL_LISTEN", "PORT", _listen),
     ("COURSEBELL_DATABASE_URL", "DATABASE_URL", _database),
@@ -164,9 +163,9 @@ PLATFORM_NAMES = tuple(variable for _, variable, _ in _PLATFORM)
 
 
 def platform_sources(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return which settings come from a platform's variable, because they are not set themselves.
+    """Return the settings that are unset and come from a platform's variable instead.
 
-    The setting's name leads to the variable's. `environ` is the whole environment, before `_FILE`
+    Maps the setting's name to the variable's. `environ` is the whole environment, before `_FILE`
     names are resolved.
     """
     return {
@@ -199,7 +198,7 @@ def from_platform(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]
 
 _LONG_ENOUGH = 16  # characters; shorter secrets are accepted, with a warning
 _MAKE = "`openssl rand -hex 32` prints one"
-# Secrets that are chosen for Coursebell alone, and how each is replaced.
+# Secrets that are made for Coursebell alone, and how to replace each.
 _CHOSEN = {
     "COURSEBELL_HOOK_SECRETS": f"put a longer one first, and set it at Nexudus; {_MAKE}",
     "COURSEBELL_RELAY_TOKENS": f"put a longer one first, and give it to the relay; {_MAKE}",
@@ -211,11 +210,11 @@ _PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """One setting as it was understood, without its secret.
+    """One setting as it was read, without its secret.
 
-    `origin` is `default`, `environment`, `file`, or the variable of a platform that it was taken
-    from, such as `PORT`. `unquoted`: the environment has it with quotes around it, which were
-    removed. `warning` is a sentence about a secret that can be guessed.
+    `origin` is `default`, `environment`, `file`, or a platform's variable such as `PORT`.
+    `unquoted`: quotes around the value were removed. `warning` is a sentence about a secret that
+    could be guessed.
     """
 
     name: str
@@ -228,7 +227,7 @@ class SettingLine:
 
 @dataclass(frozen=True, slots=True)
 class WeakSecret:
-    """A setting with a secret that might be guessed, and what to do; never the value."""
+    """A setting whose secret could be guessed, and what to do; without the value."""
 
     setting: str
     found: str
@@ -236,15 +235,15 @@ class WeakSecret:
 
     @property
     def sentence(self) -> str:
-        """Return all of it in one sentence."""
+        """Return the warning as one sentence."""
         return f"{self.setting}: {self.found} and might be guessed; {self.fix}"
 
 
 def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine]:
-    """List every setting in the order of the table.
+    """Return a line for each setting, in the order of the table.
 
-    `environ` is what the settings were loaded from, before `_FILE` names were resolved; it is only
-    asked which names are set. A secret appears as its length, an address without its password.
+    `environ` is the environment they were loaded from, before `_FILE` names were resolved; only its
+    names are used. Shows a secret as its length, and an address without its password.
     """
     sources = platform_sources(environ)
     weak = {one.setting: one.sentence for one in weak_secrets(settings)}
@@ -262,9 +261,9 @@ def describe(settings: Settings, environ: Mapping[str, str]) -> list[SettingLine
 
 
 def weak_secrets(settings: Settings) -> list[WeakSecret]:
-    """Return those of our own secrets that are short enough to be guessed, in the table's order.
+    """Return our own secrets that are short enough to be guessed, in the order of the table.
 
-    The length of passwords is chosen elsewhere.
+    Passwords are not checked: their length is chosen elsewhere.
     """
     found = []
     for name, fix in _CHOSEN.items():

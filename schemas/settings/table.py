@@ -1,7 +1,7 @@
-"""Every setting, once: what it is called, what it may be, its default and what it is for.
+"""The table of all settings: name, parser, default and description of each.
 
-The loader, the tests, the example environment, the docs and `config show` all read `SETTINGS`.
-Parsers take the text and raise `ValidationError` with what was expected, never with the text.
+The loader, the tests, the example environment, the docs and `config show` all use `SETTINGS`.
+Parsers take the text and raise `ValidationError` with what was expected, without the text.
 """
 
 import re
@@ -20,7 +20,7 @@ from schemas.text import one_of
 
 Parsed = TypeVar("Parsed")
 
-PREFIX = "COURSEBELL_"  # every setting begins with it, and nothing else may
+PREFIX = "COURSEBELL_"  # all settings begin with it; any other name that does is refused
 _SHORTEST_KEY = 16  # characters, which are 80 bits: the shortest key of authenticator apps
 _AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
 MIN_SECRET_LENGTH = 8  # characters; shorter ones can be guessed
@@ -38,14 +38,14 @@ def plain(text: str) -> str:
 
 
 def folder(text: str) -> str:
-    """Return a folder's path without a trailing slash; a `?` would end it in a database address."""
+    """Return a folder's path without a trailing slash. Refuses `?`, which would end it in a URL."""
     if "?" in text:
         raise ValidationError("expected a folder without ? in its name")
     return text.rstrip("/") or "/"
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return a parser for a whole number between these, both included."""
+    """Return a parser for a whole number in this range, inclusive."""
 
     def parse(text: str) -> int:
         if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
@@ -56,24 +56,24 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def flag(text: str) -> bool:
-    """Return true or false, as written; other words for them are no guess to make."""
+    """Return true or false. Refuses other words."""
     if text.lower() not in {"true", "false"}:
         raise ValidationError("expected true or false")
     return text.lower() == "true"
 
 
 def secret(text: str) -> str:
-    """Return one secret that is not too short to be one."""
+    """Return a secret. Refuses one that is too short."""
     if len(text) < MIN_SECRET_LENGTH:
         raise ValidationError(f"expected at least {MIN_SECRET_LENGTH} characters")
     return text
 
 
 def authenticator_key(text: str) -> str:
-    """Return the key of an authenticator app in base32, without the spaces it is shown with."""
+    """Return the key of an authenticator app in base32, without spaces."""
     key = "".join(text.split()).upper().rstrip("=")
     try:
-        # What is shown leaves out the padding that base32 asks for.
+        # Apps show the key without the padding that base32 requires.
         b32decode(key + "=" * (-len(key) % 8))
     except ValueError:
         raise ValidationError(_AUTHENTICATOR_KEY) from None
@@ -83,7 +83,7 @@ def authenticator_key(text: str) -> str:
 
 
 def hook_secrets(text: str) -> tuple[str, ...]:
-    """Split secrets at commas. The source folds its own to ASCII, so another could never match."""
+    """Split secrets at commas. Refuses non-ASCII ones, since the source folds its own to ASCII."""
     secrets = _listed(text)
     if not all(one.isascii() for one in secrets):
         raise ValidationError("expected ASCII characters only: Nexudus loses all others")
@@ -91,15 +91,17 @@ def hook_secrets(text: str) -> tuple[str, ...]:
 
 
 def relay_tokens(text: str) -> tuple[str, ...]:
-    """Split tokens at commas. They travel in a header, where only visible ASCII is safe."""
+    """Split tokens at commas. They are sent in a header, where only visible ASCII is safe."""
     tokens = _listed(text)
     if not all(one.isascii() and " " not in one for one in tokens):
-        raise ValidationError("expected ASCII characters without spaces: tokens travel in a header")
+        raise ValidationError(
+            "expected ASCII characters without spaces: tokens are sent in a header"
+        )
     return tokens
 
 
 def mode(text: str) -> Mode:
-    """Return how a new ledger begins: observing or sending."""
+    """Return the mode of a new ledger: observe or sending."""
     try:
         return Mode(text)
     except ValueError:
@@ -111,7 +113,7 @@ def zone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # A name that leads to a folder or out of the zone data is a ValueError or an OSError.
+        # A name that is a folder's or points outside the zone data raises ValueError or OSError.
         raise ValidationError("expected an IANA time zone, such as Europe/London") from None
     return text
 
@@ -130,9 +132,10 @@ def _listed(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SettingDoc:
-    """One setting. `default` is what it is when unset, as one would write it, or None.
+    """One setting. `default` is the value when unset, as written in the environment, or None.
 
-    `attribute` is its name in `Settings`, `unset` the value there when it is unset without default.
+    `attribute` is its name in `Settings`; `unset` is its value there if it has neither value nor
+    default.
     """
 
     name: str
@@ -154,7 +157,7 @@ def setting(  # noqa: PLR0913 - all there is to say of a setting
     private: bool = False,
     unset: object = None,
 ) -> Parsed:
-    """Declare a setting. A `private` value stays out of `repr`, and so does a `secret` one."""
+    """Declare a setting. `private` and `secret` values are left out of `repr`."""
     stated = {"parse": parse, "sentence": sentence, "default": default, "secret": secret}
     named: dict[str, object] = {"name": name} if name else {}
     declared: Parsed = field(
@@ -165,7 +168,7 @@ def setting(  # noqa: PLR0913 - all there is to say of a setting
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the environment says, typed. None is unset; what that does, its sentence says."""
+    """All settings, typed. None is unset; each setting's sentence says what that means."""
 
     data_dir: str = setting(
         folder, "The folder for the files that Coursebell keeps on this machine.", default="./var"

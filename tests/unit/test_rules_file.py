@@ -39,8 +39,8 @@ HEAD = "version: 1\nrules:\n"
 RULE = HEAD + "  - name: a\n    event: lesson_completed\n    action: webhook\n"  # 5 lines
 
 DURATION = "expected a duration such as 30s, 30m, 3h or 7d, at most 366d"
-KEYS = "expected keys with values; take the line out if there are none"
-NO_KEY = "there is no such key here"
+KEYS = "expected keys with values; remove the line if there are none"
+NO_KEY = "there is no such key"
 CAP = "expected a whole number from 1 to 999999, or none"
 FLOOD = "expected a number per duration such as 25/10m, or none"
 ONLY_LESSON = "expected only with the event lesson_completed"
@@ -271,13 +271,13 @@ IN_RULE = [
     ),
     (
         "gather: 30m\n    delay: 1h",
-        "7:12: rules[0].delay: expected only without gather, which waits already",
+        "7:12: rules[0].delay: expected only without gather, which already waits",
     ),
     ("gahter: 30m", f"6:5: rules[0].gahter: {NO_KEY}; did you mean gather?"),
     ("colour: red", f"6:5: rules[0].colour: {NO_KEY}"),
     ('"odd key": x', f"6:5: rules[0].'odd key': {NO_KEY}"),
     ("_schema: x", f"6:5: rules[0]._schema: {NO_KEY}"),
-    ("name: b", "6:5: rules[0].name: expected once only"),
+    ("name: b", "6:5: rules[0].name: this key is repeated"),
     (
         "template: farewell",
         "6:15: rules[0].template: expected course-finished, lesson-finished or welcome",
@@ -298,7 +298,7 @@ IN_RULE = [
     ),
     (
         'where: {course: [a, " ", [b]]}',
-        "6:25: rules[0].where.course[1]: expected a value; take the line out if there is none",
+        "6:25: rules[0].where.course[1]: expected a value; remove the line if there is none",
         "6:30: rules[0].where.course[2]: expected a single value",
     ),
     (
@@ -310,11 +310,11 @@ IN_RULE = [
         "6:28: rules[0].where.coworker_type: expected individual or company",
     ),
     ('where: {course: "a\\nb"}', "6:21: rules[0].where.course: " + ONE_LINE),
-    ("template: &t lesson-finished", "6:15: rules[0].template: expected no anchor (&)"),
-    ("template: *t", "6:15: rules[0].template: expected the thing itself, no alias (*)"),
-    ("template: !!str lesson-finished", "6:15: rules[0].template: expected no tag (!)"),
-    ("<<: {enabled: false}", "6:5: rules[0]: expected no merge key (<<)"),
-    ("*a : b", "6:5: rules[0]: expected the thing itself, no alias (*)"),
+    ("template: &t lesson-finished", "6:15: rules[0].template: anchors (&) are not allowed"),
+    ("template: *t", "6:15: rules[0].template: expected a value instead of an alias (*)"),
+    ("template: !!str lesson-finished", "6:15: rules[0].template: tags (!) are not allowed"),
+    ("<<: {enabled: false}", "6:5: rules[0]: merge keys (<<) are not allowed"),
+    ("*a : b", "6:5: rules[0]: expected a value instead of an alias (*)"),
     ("? [a]\n    : b", "6:7: rules[0]: expected a plain word as key"),
 ]
 
@@ -334,17 +334,17 @@ WHOLE = [
     ("rules", "1:1: file: " + KEYS),
     (
         "{}",
-        "1:1: rules: expected, and missing",
+        "1:1: rules: this key is missing",
         "1:1: version: expected version: 1",
     ),
     ("version: 2\nrules: []", "1:10: version: expected 1"),
     ("version: 1\nrules:\n", "2:7: rules: expected a list"),
     ("version: 1\nrules: {a: b}\n", "2:8: rules: expected a list"),
-    ("version: 1\nrules: *x\n", "2:8: rules: expected the thing itself, no alias (*)"),
+    ("version: 1\nrules: *x\n", "2:8: rules: expected a value instead of an alias (*)"),
     (
         "version: 1\nrules: [x, *x]\n",
         "2:9: rules[0]: " + KEYS,
-        "2:12: rules[1]: expected the thing itself, no alias (*)",
+        "2:12: rules[1]: expected a value instead of an alias (*)",
     ),
     ("version: 1\nrule: []\nrules: []", f"2:1: rule: {NO_KEY}; did you mean rules?"),
     ("version: 1\non: x\nrules: []", f"2:1: on: {NO_KEY}"),
@@ -358,12 +358,12 @@ WHOLE = [
         "2:31: completion.counts[1]: expected visited, button or video",
         f"2:38: completion.x: {NO_KEY}",
     ),
-    ("version: 1\ncompletion: {}\nrules: []", "2:13: completion.counts: expected, and missing"),
+    ("version: 1\ncompletion: {}\nrules: []", "2:13: completion.counts: this key is missing"),
     (
         HEAD + "  - enabled: true\n",
-        "3:5: rules[0].action: expected, and missing",
-        "3:5: rules[0].event: expected, and missing",
-        "3:5: rules[0].name: expected, and missing",
+        "3:5: rules[0].action: this key is missing",
+        "3:5: rules[0].event: this key is missing",
+        "3:5: rules[0].name: this key is missing",
     ),
     (
         HEAD + "  - {name: A_B, event: graduated, action: emial}\n",
@@ -376,7 +376,7 @@ WHOLE = [
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: email}\n",
-        "3:5: rules[0].template: expected, because the action is email",
+        "3:5: rules[0].template: this key is missing; the action email needs it",
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: email, template: x}\n",
@@ -384,11 +384,11 @@ WHOLE = [
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: webhook, template: welcome}\n",
-        "3:59: rules[0].template: expected none, because the action webhook has no templates",
+        "3:59: rules[0].template: the action webhook has no templates; remove this line",
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: email, template: lesson-finished}\n",
-        "3:57: rules[0].template: it cannot be about the event enrolled; expected welcome",
+        "3:57: rules[0].template: it does not fit the event enrolled; expected welcome",
     ),
     (
         HEAD + "  - {name: a, event: enrolled, action: webhook, gather: 1h}\n",
@@ -400,7 +400,7 @@ WHOLE = [
     ),
     (
         RULE + RULE.removeprefix(HEAD),
-        "6:11: rules[1].name: expected a name that no other rule has",
+        "6:11: rules[1].name: another rule has this name; give each its own",
     ),
     (
         "a: b\n---\nc: d\n",
@@ -414,7 +414,7 @@ WHOLE = [
     ("? " * 5_000, "1:21: file: expected YAML; it is nested too deeply"),
     ("a:\n  b: \x00\n", "2:6: file: expected printable characters"),
     ("a: \ud800\n", "1:4: file: expected printable characters"),
-    ('a: "\\UFFFFFFFF"', "1:7: file: expected YAML; this number is impossible"),
+    ('a: "\\UFFFFFFFF"', "1:7: file: expected YAML; a number is out of range"),
     ("a" * (MAX_FILE_BYTES + 1), "1:1: file: expected at most 256 KiB"),
     ("é" * (MAX_FILE_BYTES // 2 + 1), "1:1: file: expected at most 256 KiB"),
 ]
@@ -462,20 +462,20 @@ def test_all_mistakes_come_together_in_the_order_of_the_file() -> None:
     assert mistakes_of(text) == [
         "rules.yaml:1:10: version: expected 1",
         "rules.yaml:2:23: timing.quiet_hours: expected hours such as 20:00-08:00, or none",
-        "rules.yaml:4:5: rules[0].template: expected, because the action is email",
-        "rules.yaml:5:12: rules[0].event: expected no anchor (&)",
+        "rules.yaml:4:5: rules[0].template: this key is missing; the action email needs it",
+        "rules.yaml:5:12: rules[0].event: anchors (&) are not allowed",
         f"rules.yaml:7:13: rules[0].gather: {DURATION}",
-        "rules.yaml:8:11: rules[1].name: expected a name that no other rule has",
-        "rules.yaml:9:12: rules[1].event: expected the thing itself, no alias (*)",
-        "rules.yaml:12:5: rules[1].template: expected once only",
+        "rules.yaml:8:11: rules[1].name: another rule has this name; give each its own",
+        "rules.yaml:9:12: rules[1].event: expected a value instead of an alias (*)",
+        "rules.yaml:12:5: rules[1].template: this key is repeated",
     ]
 
 
 def test_what_is_refused_is_told_once() -> None:
     rule = "  - {name: *n, event: enrolled, action: webhook}\n"
     assert mistakes_of(HEAD + rule + rule) == [
-        "rules.yaml:3:12: rules[0].name: expected the thing itself, no alias (*)",
-        "rules.yaml:4:12: rules[1].name: expected the thing itself, no alias (*)",
+        "rules.yaml:3:12: rules[0].name: expected a value instead of an alias (*)",
+        "rules.yaml:4:12: rules[1].name: expected a value instead of an alias (*)",
     ]
 
 

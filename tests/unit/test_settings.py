@@ -265,11 +265,10 @@ SENDER = (
 )
 ESCAPED = "expected # and ? and @ in user and password percent-encoded"
 UNKNOWN_OPTION = (
-    "the option {} is not known here; remove it"
-    " (known: db, virtual_host, visibility_timeout, family)"
+    "the option {} is unknown; remove it (known: db, virtual_host, visibility_timeout, family)"
 )
 UNNAMED_OPTION = (
-    "expected no other option after the ? than db, virtual_host, visibility_timeout or family"
+    "expected no options after the ? other than db, virtual_host, visibility_timeout or family"
 )
 BROKER = (
     "expected a broker that several processes can reach, which memory:// is not;"
@@ -283,7 +282,7 @@ KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7
 WEB = "expected an address that begins with https:// or http://"
 NO_LOGIN = "expected an address without a login, ? or #"
 SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
-TLS = "expected nothing after ? but tls=none, starttls or implicit"
+TLS = "expected only tls=none, starttls or implicit after ?"
 DATABASE = "expected sqlite:///file or postgresql://user:password@host/name"
 IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
 
@@ -403,7 +402,7 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         (
             "RELAY_TOKENS",
             "1234 5678",
-            "expected ASCII characters without spaces: tokens travel in a header",
+            "expected ASCII characters without spaces: tokens are sent in a header",
         ),
         ("SMTP_URL", "mail.example.org:587", SMTP),
         ("SMTP_URL", "smtp://u:p#w@h", ENCODE),
@@ -414,7 +413,7 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("SMTP_URL", "smtp://h?timeout=5", TLS),
         ("SMTP_URL", "smtp://h?mode=none", TLS),
         ("SMTP_URL", "smtp://h?tls=none&tls=starttls", TLS),
-        ("SMTP_URL", "smtps://h?tls=none", "expected tls=implicit or nothing with smtps://"),
+        ("SMTP_URL", "smtps://h?tls=none", "expected tls=implicit, or no tls=, with smtps://"),
         ("SMTP_URL", "smtp://u:p@h:99999", WHOLE),
         ("SMTP_URL", "smtp://u@h", "expected both a user and a password, or neither"),
         ("SMTP_URL", "smtp://u:p%0D%0Ax@h", "expected both a user and a password, or neither"),
@@ -452,21 +451,21 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         (
             "LESSON_URL",
             "https://h/{lesson}",
-            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+            "expected no placeholders other than {course_id}, {lesson_id} or {lesson_unique_id}",
         ),
         (
             "LESSON_URL",
             "https://h/{}",
-            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+            "expected no placeholders other than {course_id}, {lesson_id} or {lesson_unique_id}",
         ),
         (
             "LESSON_URL",
             "https://h/{lesson_id!r}",
-            "expected no other placeholder than {course_id}, {lesson_id} or {lesson_unique_id}",
+            "expected no placeholders other than {course_id}, {lesson_id} or {lesson_unique_id}",
         ),
-        ("LESSON_URL", "https://h/{lesson_id", "expected every { to have its }"),
+        ("LESSON_URL", "https://h/{lesson_id", "expected a } for every {"),
         ("LESSON_URL", "javascript://h/", WEB),
-        ("COURSE_URL", "https://h/{lesson_id}", "expected no other placeholder than {course_id}"),
+        ("COURSE_URL", "https://h/{lesson_id}", "expected no placeholders other than {course_id}"),
         ("SECRET_KEY", "short", "expected at least 8 characters"),
         ("NEXUDUS_LIMITS", "10 per second", LIMITS),
         ("NEXUDUS_LIMITS", "10/second;", LIMITS),
@@ -514,7 +513,7 @@ def test_all_mistakes_come_together_in_the_order_of_the_table() -> None:
         ("COURSEBELL_", "there is no such setting"),
         (
             "COURSEBELL_SMTP_URL_FILE",
-            "expected to have been read from its file before; this is a fault of the caller",
+            "the caller must read this file first; this is a fault of Coursebell",
         ),
     ],
 )

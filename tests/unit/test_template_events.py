@@ -101,7 +101,7 @@ def test_a_template_is_loaded_and_written_for_each_event_it_can_be_about(
 def test_any_other_template_is_a_mistake_with_its_line(template: str, kind: EventKind) -> None:
     [said] = mistakes(template, kind)
     assert said.startswith(
-        f"mine.yaml:6:15: rules[0].template: it cannot be about the event {kind}; expected "
+        f"mine.yaml:6:15: rules[0].template: it does not fit the event {kind}; expected "
     )
     fitting = [name for name, fit in FITTING if fit is kind]
     assert all(name in said.partition("expected ")[2] for name in fitting)
