@@ -1,1 +1,1 @@
-"""The work: look a record up, compare, decide, act."""
+"""The workers: they look up records, compare, decide, and send."""

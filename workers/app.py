@@ -1,8 +1,8 @@
 """The Celery application that workers run, and the life of each worker process.
 
-Celery carries the names of tasks to workers, and nothing depends on a message arriving. Each
-setting has its experiment or its reason in docs/why.md. What matters most: one retry mechanism (the
-ledger's), no results, no ETA, no remote control, and sockets with timeouts.
+Celery carries the names of tasks to workers, and nothing depends on a message arriving. docs/why.md
+has the reason for each setting. The most important: one retry mechanism (the ledger's), no results,
+no ETA, no remote control, and sockets with timeouts.
 """
 
 import signal
@@ -95,14 +95,14 @@ def named_broker(settings: Settings) -> str:
     """Return the broker's address from the settings.
 
     Raises:
-        ConfigurationError: it is not set, so a worker has nothing to listen to.
+        ConfigurationError: it is not set, so no message could reach a worker.
     """
     if settings.broker_url is None:
         raise ConfigurationError(
             [
                 (
-                    "COURSEBELL_BROKER_URL: not set, so a worker alone hears nothing; set it, "
-                    "or run `coursebell up`, which starts a broker of its own"
+                    "COURSEBELL_BROKER_URL: not set, and a worker needs a broker; set it, or run "
+                    "`coursebell up`, which starts one"
                 )
             ]
         )

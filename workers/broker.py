@@ -28,7 +28,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.settings.broker_address import BrokerTls, broker_address
 
-IN_MEMORY = "memory://"  # Celery inside one process; no setting may say so
+IN_MEMORY = "memory://"  # Celery inside one process; not allowed in settings
 _VISIBILITY_TIMEOUT_S = 900  # longer than a task may take, so nothing is delivered twice
 
 
@@ -58,7 +58,7 @@ def visibility_timeout_s(url: str) -> int:
 def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
     """Return a connection pool whose every step times out after `timeout_s`.
 
-    A kept connection may have been closed by the other side, so a command is tried once more.
+    The server may have closed a kept connection, so a command is tried once more.
     """
     address = broker_address(url)
     options: dict[str, Any] = {
@@ -124,7 +124,7 @@ FILE = "broker.url"
 
 
 class BrokerUrlFile:
-    """Writes the broker's address to a file, and leaves what another process wrote there."""
+    """Writes the broker's address to a file, and removes only an address that it wrote itself."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE

@@ -1,4 +1,4 @@
-"""Everything a worker process works with, made once per process and after any fork."""
+"""Creates everything that a process works with, once per process and after any fork."""
 
 import contextlib
 import os
@@ -65,7 +65,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class SharedConfig:
-    """What is read from files once, before any process is forked. Later edits have no effect."""
+    """What is read from files once, before any fork. Later edits have no effect."""
 
     rules: Rules
     secret_key: str = field(repr=False)
@@ -130,12 +130,12 @@ def make_context(
 
 
 def make_send_setup(settings: Settings) -> SendSetup:
-    """Return what forecasts are made with: the rules as they are now, and the kinds of action.
+    """Return the set-up for forecasts: the rules as they are now, and the kinds of action.
 
     Raises:
         ConfigurationError: every mistake in the rules, or that a file cannot be read.
     """
-    # Without a key no member has chosen anything yet. No key is made here.
+    # Without a key no member has made a choice yet. No key is created here.
     key = secret_key(settings) if has_secret_key(settings) else ""
     return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
 
@@ -196,7 +196,7 @@ def secret_key(settings: Settings) -> str:
             [
                 (
                     f"COURSEBELL_DATA_DIR: {path} is not a key that Coursebell made: it is empty, "
-                    "cut short or not text; restore that file"
+                    "truncated or not text; restore that file"
                 )
             ]
         )
@@ -228,9 +228,9 @@ def _key_file(settings: Settings) -> Path:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key beside its place and link it there, so that two processes agree on one.
+    """Create the key file by linking a finished file, so that two processes agree on one key.
 
-    It is on the disk before it is used, so that a power cut does not leave it empty.
+    It is synced to disk before it is used, so that a power cut does not leave it empty.
     """
     fresh = path.with_suffix(f".{secrets.token_hex(4)}")
     fresh.touch(mode=0o600)

@@ -8,7 +8,7 @@ OUTBOX_SWEEP = (
     "outbox.sweep"  # settle what a lost worker left behind, and prove that workers respond
 )
 LEDGER_RETAIN = "ledger.retain"  # delete rows past their retention
-SOURCE_PROBE = "source.probe"  # test what this tenant's answers may be used for
+SOURCE_PROBE = "source.probe"  # probe whether list rows are complete at this tenant
 SOURCE_CHECK = "source.check"  # poll: list what changed
 SOURCE_RECONCILE = "source.reconcile"  # compare everything, once a night
 HOOKS_CHECK = "hooks.guard"  # monitor the webhooks that call us

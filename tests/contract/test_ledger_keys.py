@@ -79,7 +79,7 @@ def test_a_key_file_that_is_empty_or_cut_short_is_refused_and_stays(
 ) -> None:
     path = tmp_path / "secret_key"
     path.write_text(content)
-    with pytest.raises(ConfigurationError, match="empty, cut short"):
+    with pytest.raises(ConfigurationError, match="empty, truncated"):
         secret_key(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
     assert path.read_text() == content
 

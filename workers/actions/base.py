@@ -49,7 +49,7 @@ def no_op() -> None:
 class Checkpoints:
     """What `send` calls as it proceeds. If either raises, `send` must stop and let it through.
 
-    `before_step` is called before each request to the other side; it renews the worker's lease.
+    `before_step` is called before each request to the other system; it renews the worker's lease.
     `before_commit` is called exactly once, just before the step after which a lost connection
     leaves the result unknown. If it raises, that step must not be taken.
     """
@@ -66,7 +66,7 @@ class Prepared:
     action in lists. `body`, of type `media_type`, is kept as the copy of what was sent. `version`
     names the template or code that wrote the body.
 
-    `send` performs the action once and returns the other side's receipt. It never retries. It
+    `send` performs the action once and returns the other system's receipt. It never retries. It
     raises `DeliveryUnavailable` if trying later may help, `ChannelUnavailable` if that holds for
     every action of its kind, `DeliveryRefused` for a final refusal, `DeliveryUnknown` if the action
     may or may not have been done, and whatever the checkpoints raise.
@@ -81,7 +81,7 @@ class Prepared:
 
     @property
     def copy(self) -> Copy:
-        """The copy to keep of it."""
+        """The copy to store of this action."""
         return Copy(self.version, self.recipient, self.title, self.body, self.media_type)
 
 
@@ -96,7 +96,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Printable:
-    """A copy in a form to print: lines above the text, the text, and an HTML page if it has one."""
+    """A copy in printable form: header lines, the text, and an HTML page if it has one."""
 
     lines: tuple[Labelled, ...]
     text: str
@@ -144,12 +144,12 @@ class Action(abc.ABC):
         """
 
     def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
-        """Return a copy in a form to print. `to` is its recipient, named and shortened."""
+        """Return a copy in printable form. `to` is its recipient: name and shortened address."""
         return plain(copy, to=to, written_at=written_at)
 
 
 def plain(copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
-    """Return a copy of any kind in a form to print."""
+    """Return the copy of an action of any kind in printable form."""
     is_text = copy.media_type.partition("/")[0] == "text" or copy.media_type == "application/json"
     text = copy.body.decode("utf-8", "replace") if is_text else f"({len(copy.body)} bytes)\n"
     lines = (

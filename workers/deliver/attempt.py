@@ -217,7 +217,7 @@ def prepare(
     """Prepare an action of this kind, or return why it cannot be prepared."""
     action = actions.get(kind)
     if action is None or context is None:
-        return Outcome.failed(Reason.INTERNAL_ERROR, "nothing here performs this kind of action")
+        return Outcome.failed(Reason.INTERNAL_ERROR, "no installed action has this kind")
     try:
         return action.prepare(context)
     except DeliveryRefused as error:

@@ -1,4 +1,4 @@
-"""Forecasts what would become of actions, and shows one without sending it. Changes nothing.
+"""Forecasts the outcomes of actions, and shows one without sending it. Changes nothing.
 
 A worker's own checks and preparation are used, on the records the ledger has now. Nexudus is not
 asked, and a worker reads once more before it sends, so a record that changed there meanwhile is
@@ -28,7 +28,7 @@ from workers.deliver.context import SendSetup, load_context
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What would become of one action: sent at `at`, unless `outcome` says otherwise.
+    """The expected outcome of one action: sent at `at`, unless `outcome` says otherwise.
 
     `copy` is the action as it would be prepared, or None.
     """
@@ -93,7 +93,7 @@ def forecast(
     now: datetime,
     started_at: datetime | None,
 ) -> list[Expected]:
-    """Return what would become of these actions, in this order, if the mode were sending.
+    """Return the expected outcomes of these actions, in this order, if the mode were sending.
 
     `started_at` is when sending began. Later ones are judged by what is known now.
     """

@@ -1,7 +1,7 @@
 """Sends one prepared action, and records how that ended.
 
 The ledger knows at each moment what a kill would leave behind: `performing` is committed before the
-action is sent, a second mark just before the step after which its fate is uncertain, and the
+action is sent, a second mark just before the step after which its outcome is uncertain, and the
 receipt afterwards.
 """
 
@@ -115,7 +115,7 @@ def _settle(
             outcome = _try_later(tools, connection, claimed, result)
         else:
             outcome = result
-        # The other side answered about this action, so it accepts others.
+        # The other system answered about this action, so it accepts others.
         if outage is None and outcome.state in _ANSWERED:
             is_over = end_outage(connection, claimed.kind, now)
         settled = settle_action(connection, claimed, outcome, now)

@@ -291,7 +291,8 @@ def drain_batch(tools: LookupContext) -> tuple[int, int]:
     batch = _Batch(tools.clock.monotonic() + BATCH_S)
     with ThreadPoolExecutor(THREADS) as pool:
         planned = list(pool.map(lambda one: _one(tools, one, batch, prefetched), _spread(healthy)))
-    # Workers were lost over these. They run alone and last, so that they take no others with them.
+    # Workers were lost while they processed these. They run alone and last, so that no others are
+    # lost with them.
     planned += [_one(tools, claim, batch, None) for claim in claims if claim.lost_leases]
     return len(claims), sum(planned)
 

@@ -1,1 +1,1 @@
-"""The source's REST API, as far as we need it. All knowledge of HTTP to the source ends here."""
+"""The client of the source's REST API. No other package makes HTTP requests to the source."""

@@ -3,8 +3,8 @@
 The status alone does not tell what an answer means (contract, section 4): throttling is 409, a
 missing Id may be 500, faults may be HTTP 200, and any of them may be HTML or a bare string.
 
-Foreign text may contain keys or addresses: `short` removes them, and `origin` keeps only scheme,
-host and port of an address.
+Text from outside may contain keys or addresses: `short` removes them, and `origin` keeps only
+scheme, host and port of an address.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The sign-in at the source: one token for all processes, renewed by one of them (contract, 1).
+"""Signs in at the source: one token for all processes, renewed by one of them (contract, 1).
 
 One process requests a token while the others wait: a second password grant for the same client id
 ends the first one's tokens. A refused token is replaced once; after a second refusal a person must

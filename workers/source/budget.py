@@ -76,8 +76,8 @@ _PREFIX = "coursebell:"  # the same as global_keyprefix of the tasks
 _PATIENCE_S = 0.5
 
 # One atomic script, so that two processes cannot both be first. It returns the rest of a back-off
-# and the wait for the pace, in milliseconds; 0 is now. A waiting person leaves a mark that expires
-# within moments, and work lets the person go first.
+# and the wait for the pace, in milliseconds; 0 is now. A waiting person sets a mark that expires
+# after a moment, and work lets the person go first.
 _GATE = """
 local calm = math.max(redis.call('pttl', KEYS[1]), 0)
 if calm > 0 then
@@ -176,8 +176,8 @@ class _Kept:
 class Budget:
     """The limits of `COURSEBELL_NEXUDUS_LIMITS` for all processes. One per process; thread-safe.
 
-    `shares` is among how many processes they are divided while the broker is unreachable;
-    `broker_url` None (or memory://) means that this process is alone from the start.
+    `shares` is the number of processes that divide them while the broker is unreachable.
+    `broker_url` None (or memory://) means that there is no broker.
     """
 
     def __init__(  # noqa: PLR0913 - all but two are rarely given
@@ -209,7 +209,7 @@ class Budget:
         lets a waiting person go first.
 
         Raises:
-            SourceThrottled: not within this patience; `retry_after_s` is when to retry.
+            SourceThrottled: not within this patience; `retry_after_s` says when to retry.
             Whatever `patience.keep` raises.
         """
         kept_at = self._clock.monotonic()
@@ -217,7 +217,7 @@ class Budget:
         while (wait_s := self._attempt(patience.urgency)) > 0:
             if self._clock.monotonic() + wait_s > patience.until:
                 raise SourceThrottled(
-                    "the requests that the source allows us are used up for now",
+                    "the request limit of the source is used up for now",
                     retry_after_s=wait_s,
                 )
             kept_at = _wait(self._clock, wait_s, patience, kept_at)

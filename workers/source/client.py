@@ -1,8 +1,8 @@
 """The client of the source: records by Id, and the lists we need.
 
 Each request stays within the budget, is signed in, and results in a record, `Gone` or an error that
-says what to do next. The only retry here is after a token that ended early; all others are decided
-by the ledger's due times.
+says what to do next. The only retry here is after a token that ended early; the ledger's due times
+decide about all others.
 """
 
 import json
@@ -218,7 +218,7 @@ class Source:
         record = load_record(entity, found)
         if record.record_id != record_id:
             raise RecordUnreadable(
-                f"{entity}: another record came back", {"Id": ["Not asked for."]}
+                f"{entity}: the source returned another record", {"Id": ["Not the requested Id."]}
             )
         return record
 
@@ -248,11 +248,11 @@ class Source:
         )
 
     def all_of(self, entity: Entity) -> list[Record]:
-        """Return every record of a kind of which there are few. Raises as `fetch`."""
+        """Return every record of a kind that has few. Raises as `fetch`."""
         return self._full(entity, self.lists.whole(entity))
 
     def changed_since(self, entity: Entity, moment: datetime) -> Iterator[Changes]:
-        """Yield which records changed since `moment`, and somewhat before, page by page.
+        """Yield the records that changed since `moment` or shortly before, page by page.
 
         See `Lists.since`. Rows may be partial: `whole_record` says which may be used as records.
         """
@@ -261,7 +261,7 @@ class Source:
     def created_between(
         self, entity: Entity, since: datetime, until: datetime
     ) -> Iterator[Changes]:
-        """Yield which records were created then, and somewhat before and after, page by page.
+        """Yield the records that were created then, or shortly before or after, page by page.
 
         Rows may be partial, and are in the order of creation. Raises as `Lists.since`.
         """
@@ -291,7 +291,7 @@ class Source:
         return self._full(entity, self.lists.below(entity, relation, field, parent_id))
 
     def _full(self, entity: Entity, rows: Sequence[Row]) -> list[Record]:
-        """Return rows as records; what a partial row leaves out is fetched by its Id."""
+        """Return rows as records; the record of a partial row is fetched by its Id."""
         found = []
         for row in rows:
             record = whole_record(entity, row) or self.fetch(entity, row["Id"])
@@ -300,7 +300,7 @@ class Source:
         return found
 
     def _elsewhere(self, entity: Entity, record_id: int) -> object | Gone:
-        """Try the other path that one document gives for such records; errors are ignored."""
+        """Try the other path that one document gives for such records. Errors are ignored."""
         if entity in OTHER_PATHS:
             with suppress(SourceRefused, SourceUnavailable):
                 found = self.session.get_json(f"{OTHER_PATHS[entity]}/{record_id}", {})
@@ -309,7 +309,7 @@ class Source:
         return Gone()
 
     def _is_absent(self, entity: Entity, record_id: int) -> bool:
-        """Return whether the list lacks this Id: an empty 200 is gone, an error is an outage."""
+        """Return whether the list lacks this Id: an empty 200 means gone, an error an outage."""
         found = self.session.get_json(f"{PATHS[entity]}/", {"id": json.dumps([record_id])})
         if not isinstance(found, list):
             raise SourceUnavailable("the source answered 500 and its list did not answer either")

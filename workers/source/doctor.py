@@ -1,4 +1,4 @@
-"""The check-up of everything between Coursebell and Nexudus, without writing anything there.
+"""Checks everything between Coursebell and Nexudus, without writing anything there.
 
 A step that fails does not stop the others. Without an answer or a sign-in the rest is skipped,
 because every request would fail for the same reason.
@@ -39,7 +39,7 @@ _SHOWN_ZONES = 3
 
 @dataclass(frozen=True, slots=True)
 class CheckUp:
-    """What is checked, and with what. `engine` and `sources` None: there is no ledger."""
+    """What is checked, and with what. `engine` and `sources` are None if there is no ledger."""
 
     settings: Settings
     budget: Budget
@@ -49,7 +49,7 @@ class CheckUp:
 
 
 def check_up(place: CheckUp) -> Iterator[Check]:
-    """Yield each check as soon as it is made, those of a topic one after the other.
+    """Yield each check as soon as it is done, topic by topic.
 
     Some fifty requests at most, within the limits that all processes share.
     """
@@ -59,11 +59,11 @@ def check_up(place: CheckUp) -> Iterator[Check]:
     yield from address_notes(place.settings.nexudus_url)
     reached = reach(place.settings.nexudus_url, place.budget, place.clock)
     yield from reached.checks
-    why_not = "there is no ledger to keep a sign-in in"
+    why_not = "there is no ledger to store a sign-in in"
     if not reached.may_continue:
-        why_not = "Nexudus is not reached"
+        why_not = "Nexudus cannot be reached"
     elif credentials.verdict is Verdict.PROBLEM:
-        why_not = "there is nothing to sign in with"
+        why_not = "no credentials are set"
     elif place.engine is not None and place.sources is not None:
         with place.sources.lend(patience(place.clock)) as source:
             signed_in = sign_in(source, place.engine, place.budget, user, place.clock)
@@ -91,7 +91,7 @@ def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check
 
 
 def _caught(topic: Topic, name: str, make: Callable[[], list[Check]]) -> list[Check]:
-    """Return the checks of one step, or one that says the step itself failed."""
+    """Return the checks of one step, or one that reports that the step itself failed."""
     try:
         return make()
     except Exception as error:  # noqa: BLE001 - the other steps matter more than this one's fault
@@ -109,7 +109,7 @@ def _known_id(engine: Engine, entity: Entity) -> int | None:
 
 
 def _limits(place: CheckUp) -> list[Check]:
-    """Say what is allowed, how much of it is used, and whether Nexudus asked us to wait."""
+    """Check the request limits: what is allowed and used, and whether Nexudus asked us to wait."""
     topic, state = Topic.LIMITS, place.budget.state()
     allowed = place.settings.nexudus_limits.replace(";", ", ")
     used = ", ".join(
@@ -123,7 +123,7 @@ def _limits(place: CheckUp) -> list[Check]:
         requests = topic.ok("requests", found)
     if state.back_off_s > 0:
         found = f"Nexudus asked us to wait another {duration(max(1.0, state.back_off_s))}"
-        quiet = topic.note("quiet", found, "Nothing: we wait.")
+        quiet = topic.note("quiet", found, "Nothing: requests resume by themselves.")
     else:
         quiet = topic.ok("quiet", "Nexudus did not ask us to wait")
     return [requests, _counted(state, has_broker=place.settings.broker_url is not None), quiet]
@@ -133,10 +133,10 @@ def _counted(state: BudgetState, *, has_broker: bool) -> Check:
     if state.shared:
         return Topic.LIMITS.ok("counted", "by all processes together, through the broker")
     who, why = "each process on its own", "no broker is set"
-    fix = "Nothing with `coursebell up`. Else set COURSEBELL_BROKER_URL."
+    fix = "Nothing with `coursebell up`. Otherwise set COURSEBELL_BROKER_URL."
     if has_broker:
         who, why = "this process alone", "no broker answers"
-        fix = "Nothing, if Coursebell is not running. Else check COURSEBELL_BROKER_URL."
+        fix = "Nothing if Coursebell is not running. Otherwise check COURSEBELL_BROKER_URL."
     found = f"by {who}, within a share of the limits, as {why}"
     return Topic.LIMITS.note("counted", found, fix)
 
@@ -149,7 +149,7 @@ def _webhooks(questions: Questions, public_url: str) -> list[Check]:
     """
     checks: list[Check] = []
     listed = questions.read(lambda source: list_webhooks(source, public_url)).value
-    if isinstance(listed, ListedWebhooks):  # else the line of its role says why
+    if isinstance(listed, ListedWebhooks):  # the line of its role has the reason
         checks += [_webhook(hook) for hook in listed.ours.values()]
         if not listed.ours:
             checks.append(_no_webhook(listed.others, public_url))
@@ -162,16 +162,16 @@ def _webhooks(questions: Questions, public_url: str) -> list[Check]:
 
 def _webhook(hook: WebHook) -> Check:
     name, errors = f"webhook {hook.record_id}", hook.error_count or 0
-    last = "never yet"
+    last = "not called yet"
     if hook.last_trigger_at is not None:
-        last = f"last {to_the_minute(hook.last_trigger_at)}"
+        last = f"last called {to_the_minute(hook.last_trigger_at)}"
     found = f"for the action {action_name(hook.action)}, calls {origin(hook.url)}, {last}"
     if errors:
         found += f"; failures in a row: {errors}"
     if hook.last_error:
         found += f"; last error: {short(hook.last_error)}"
     if not hook.active:
-        fix = f"Fix what failed, then switch it on again in Nexudus: {_WHERE}."
+        fix = f"Fix the cause, then switch it on again in Nexudus: {_WHERE}."
         return Topic.HOOKS.problem(name, f"it is switched off; {found}", fix)
     if errors >= MANY_FAILURES:
         fix = f"Fix it soon: at ten in a row Nexudus switches it off ({_WHERE})."
@@ -188,7 +188,7 @@ def _no_webhook(others: int, public_url: str) -> Check:
         )
     else:
         fix = (
-            "Nothing, if a relay reports changes: Nexudus has no webhooks about courses today. The"
+            "Nothing if a relay reports changes: Nexudus has no webhooks about courses today. The"
             f" relay's address is {public_url}/hooks/relay."
         )
     return Topic.HOOKS.note("webhooks", f"no webhook calls {where}; {others} call others", fix)
@@ -208,7 +208,7 @@ def _course_webhooks(actions: object, public_url: str) -> Check:
 
 
 def _several(questions: Questions, engine: Engine, clock: Clock) -> list[Check]:
-    """Check of which kinds several records come complete with one request."""
+    """Check for which kinds one request returns several complete records."""
 
     def probe(source: Source) -> Mapping[Entity, Proof]:
         return probe_all(engine, source, clock.now(), anew=True)
@@ -228,7 +228,7 @@ def _proved(entity: Entity, proof: Proof) -> Check:
 
 
 def _zones(questions: Questions) -> Check:
-    """Check for how many time zones of Nexudus, named as Windows names them, we know ours."""
+    """Check which time zones of Nexudus, which have Windows names, are known here."""
     name = "time zones"
     reply: Reply = questions.read(lambda source: source.lists.whole(Entity.TIME_ZONE))
     if not isinstance(reply.value, Sequence):

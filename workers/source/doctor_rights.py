@@ -1,7 +1,7 @@
-"""The doctor's requests to Nexudus, and which of the roles we need our user has.
+"""The doctor's requests to Nexudus, and its checks of the roles that our user needs.
 
-A role is an entity's name with -List or -Read (contract, section 7), and each is tried. Of what is
-read only Ids are kept, which lead to records of other kinds.
+A role is an entity's name with -List or -Read (contract, section 7); each is tried. Of the records
+read, only Ids are kept, to read records of other kinds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,13 +18,13 @@ from workers.source.answers import AccessDenied, Missing
 from workers.source.client import Source
 from workers.source.limits import Patience, Urgency
 
-PATIENCE_S = 30.0  # for the turn of one question: a person is waiting
+PATIENCE_S = 30.0  # the wait for one request: a person is waiting
 LIST, READ = "List", "Read"
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How we ask for a kind of record. `without` says what is lost; None: we need it."""
+    """How to request a kind of record. `without`: what is lost without it; None if required."""
 
     entity: Entity
     ways: tuple[str, ...]
@@ -45,7 +45,7 @@ NEEDS: tuple[Need, ...] = (
     Need(Entity.WEB_HOOK, (LIST, READ), "a webhook that Nexudus switched off goes unnoticed"),
 )
 
-# The fields that name another record, so that one can be read without a list.
+# Fields that have the Id of another record, so that one can be read without a list.
 _NAMES_ANOTHER: Mapping[str, Entity] = {
     "CourseMemberId": Entity.COURSE_MEMBER,
     "CourseLessonId": Entity.LESSON,
@@ -59,16 +59,15 @@ _NAMES_ANOTHER: Mapping[str, Entity] = {
     "SpaceWebsiteLanguageId": Entity.LANGUAGE,
 }
 _NONE_YET = (
-    "Nothing, if there are none in Nexudus yet. Else link our Nexudus user to the locations where"
-    " they are."
+    "Nothing if Nexudus has none yet. Otherwise link our Nexudus user to the locations that have "
+    "them."
 )
 _UNLIKE = (
     "Look for a newer version of Coursebell. If there is none, report the names of these fields."
 )
 _ACCESS = (
     'In Nexudus, switch "API Access" on for our user, and give it the roles below. The account of a'
-    " portal member is not enough. If our sign-in was ended just now, run this again in a"
-    " minute."
+    " portal member is not enough. If another sign-in just ended ours, run this again in a minute."
 )
 
 
@@ -76,15 +75,15 @@ class ReplyKind(Enum):
     """The outcome of a request."""
 
     VALUE = auto()
-    MISSING = auto()  # there is no such record, or no such address
-    NO_RIGHT = auto()  # after a good sign-in: a role is missing (contract, sections 1 and 7)
-    BUSY = auto()  # Nexudus asked us to wait, or our requests are used up
+    MISSING = auto()  # there is no such record or path
+    NO_RIGHT = auto()  # after a successful sign-in: a role is missing (contract, sections 1 and 7)
+    BUSY = auto()  # Nexudus asked us to wait, or the request limit is used up
     TROUBLE = auto()  # anything else
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a request; `sentence` says why there is no value."""
+    """The reply to a request. `sentence` says why there is no value."""
 
     kind: ReplyKind
     value: object = field(default=None, repr=False)
@@ -92,19 +91,19 @@ class Reply:
 
 
 def patience(clock: Clock, seconds: float = PATIENCE_S) -> Patience:
-    """Return the patience of a person who waits from now on."""
+    """Return the patience of a person who starts waiting now."""
     return Patience(Urgency.PERSON, clock.monotonic() + seconds, lambda: None)
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Questions to the source whose failures are replies: none of our errors is raised."""
+    """Requests to the source whose failures are replies: none of our errors is raised."""
 
     source: Source
     clock: Clock
 
     def ask(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
-        """Ask for a path; once more if Nexudus asked us to wait a moment."""
+        """Request a path; retry once if Nexudus asked us to wait a moment."""
 
         def read(source: Source) -> object:
             return source.session.get_json(path, query or {})
@@ -113,7 +112,7 @@ class Questions:
         return self.read(read) if reply.kind is ReplyKind.BUSY else reply
 
     def read(self, read: Callable[[Source], object], seconds: float = PATIENCE_S) -> Reply:
-        """Read something through the source client; what `read` returns is the value."""
+        """Call `read` with the source client; its result is the value of the reply."""
         self.source.session.patience = patience(self.clock, seconds)
         try:
             value = read(self.source)
@@ -130,12 +129,12 @@ class Questions:
 
 
 def role(entity: Entity, way: str) -> str:
-    """Return what Nexudus calls the right to list or to read a kind of record."""
+    """Return Nexudus's name of the role to list or read a kind of record."""
     return f"{entity}-{way}"
 
 
 class Rights:
-    """Tries every role. `known` gives the Id of a record of a kind from the ledger, if any."""
+    """Tries every role. `known` returns the Id of a record of this kind from the ledger, if any."""
 
     def __init__(self, questions: Questions, known: Callable[[Entity], int | None]) -> None:
         self._questions = questions
@@ -144,7 +143,7 @@ class Rights:
         self._tried: set[ReplyKind] = set()
 
     def checks(self) -> list[Check]:
-        """Return one line for each role, and one before them if every question was refused."""
+        """Return one line for each role, and one before them if every request was refused."""
         # All lists first: their rows name the records that are read afterwards.
         lists = {need.entity: self._list(need) for need in NEEDS if LIST in need.ways}
         lines: list[Check] = []
@@ -165,7 +164,7 @@ class Rights:
         if page is None:
             return _refused(need, name, reply)
         if not page.rows:
-            found = "the list is empty, so what it would show cannot be told"
+            found = "the list is empty"
             return Topic.RIGHTS.note(name, found, _NONE_YET)
         total = "" if page.total is None else f"; there are {page.total}"
         return Topic.RIGHTS.ok(name, f"can be listed{total}")
@@ -174,7 +173,7 @@ class Rights:
         name = role(need.entity, READ)
         record_id = self._id_of(need.entity)
         if record_id is None:
-            return Topic.RIGHTS.note(name, "no record of this kind is known to try it with")
+            return Topic.RIGHTS.note(name, "no record of this kind is known to try")
         reply = self._questions.ask(f"{PATHS[need.entity]}/{record_id}")
         self._tried.add(reply.kind)
         if reply.kind is not ReplyKind.VALUE:
@@ -182,7 +181,7 @@ class Rights:
         try:
             load_record(need.entity, reply.value)
         except RecordUnreadable as error:
-            return _broken(need, name, f"a record has an unknown form: {error}", _UNLIKE)
+            return _broken(need, name, f"a record has unexpected fields: {error}", _UNLIKE)
         self._learn(need.entity, reply.value)
         return Topic.RIGHTS.ok(name, "a record was read and understood")
 
@@ -193,7 +192,7 @@ class Rights:
         try:
             page = load_page(reply.value)
         except RecordUnreadable:
-            return Reply(ReplyKind.TROUBLE, sentence="what Nexudus answers is not a list"), None
+            return Reply(ReplyKind.TROUBLE, sentence="the answer of Nexudus is not a list"), None
         for row in page.rows:
             self._learn(entity, row)
         return reply, page
@@ -218,7 +217,7 @@ def _named_by(entity: Entity, row: Mapping[str, object]) -> Iterator[tuple[Entit
 
 
 def _refused(need: Need, name: str, reply: Reply) -> Check:
-    """Say why something could not be listed or read."""
+    """Return the check of something that could not be listed or read."""
     match reply.kind:
         case ReplyKind.NO_RIGHT:
             return _broken(
@@ -227,7 +226,7 @@ def _refused(need: Need, name: str, reply: Reply) -> Check:
         case ReplyKind.BUSY:
             return Topic.RIGHTS.note(name, f"not checked: {reply.sentence}", AGAIN)
         case ReplyKind.MISSING if not name.endswith(LIST):
-            found = "the record that was tried is gone, so this cannot be told"
+            found = "the record that was tried is gone, so the role is unknown"
             return Topic.RIGHTS.note(name, found, AGAIN)
         case _:
             return _broken(need, name, reply.sentence, f"{AGAIN} If it persists, ask Nexudus.")

@@ -1,6 +1,6 @@
 """The doctor's checks of the connection: credentials, address, clock and sign-in.
 
-The address is tried without a sign-in first, to tell a wrong address from a wrong password.
+The address is tried without a sign-in first, to distinguish a wrong address from a wrong password.
 """
 
 from contextlib import closing
@@ -34,21 +34,21 @@ _DOWN = (
     " its edge blocks this machine: ask Nexudus."
 )
 _CLOCK = (
-    "Let this machine's clock be set over the network (NTP). Quiet hours, the end of a sign-in and"
-    " the codes of a second factor depend on it."
+    "Set this machine's clock by NTP. Quiet hours, the expiry of a sign-in and the codes of a "
+    "second factor depend on it."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The checks of one step, and whether the next step makes sense."""
+    """The checks of one step, and whether to continue with the next."""
 
     checks: tuple[Check, ...]
     may_continue: bool
 
 
 def credentials_check(user: Credentials, engine: Engine | None) -> Check:
-    """Check whether there is anything to sign in with."""
+    """Check whether there are credentials to sign in with."""
     name = "credentials"
     if user.has_password:
         code = "" if user.totp_key is None else ", and the key of an authenticator app"
@@ -66,13 +66,13 @@ def credentials_check(user: Credentials, engine: Engine | None) -> Check:
 
 
 def address_notes(base_url: str) -> list[Check]:
-    """Note an address that is not the API's own, such as that of a space's website."""
+    """Note an address other than the API's own, such as that of a space's website."""
     host = urlsplit(base_url).hostname or ""
     if host == urlsplit(API_URL).hostname or is_loopback(host):
         return []
     fix = (
-        f"Set it to {API_URL}, unless it is a proxy of yours that leads there. The website of a"
-        " space is not the API, whatever its domain."
+        f"Set it to {API_URL}, unless it is the address of your own proxy. The website of a space "
+        "is not the API, whatever its domain."
     )
     found = f"COURSEBELL_NEXUDUS_URL is not {API_URL}"
     return [Topic.SIGN_IN.note("address of the API", found, fix)]
@@ -88,7 +88,7 @@ def reach(base_url: str, budget: Budgeting, clock: Clock) -> Step:
             answer = transport.get(_PATH, {}, "")
             answered_at = clock.now()
     except SourceRefused as error:
-        # A redirect is an answer; whether the sign-in gets one too is checked next.
+        # A redirect is an answer. Whether the sign-in is redirected too is checked next.
         return Step((topic.ok(name, f"reached: {at_nexudus(error)}"),), may_continue=True)
     except SourceThrottled as error:
         return Step((topic.note(name, at_nexudus(error), AGAIN),), may_continue=False)
@@ -99,11 +99,11 @@ def reach(base_url: str, budget: Budgeting, clock: Clock) -> Step:
 
 
 def clock_check(answer: Answer, now: datetime) -> Check:
-    """Compare our clock with the Date of an answer."""
+    """Compare our clock with the Date header of an answer."""
     name, topic = "clock", Topic.SIGN_IN
     theirs = _their_time(answer)
     if theirs is None:
-        return topic.note(name, "Nexudus did not send its time, so the clocks are not compared")
+        return topic.note(name, "Nexudus did not send its time, so the clocks were not compared")
     ahead_s = (now - theirs).total_seconds()
     if abs(ahead_s) <= _NOTED_S:
         return topic.ok(name, "this machine's clock agrees with that of Nexudus to the minute")
@@ -126,7 +126,7 @@ def sign_in(
         found = "Nexudus does not accept this user, password or code"
         check = topic.problem(name, found, _fix(user))
     except SourceRefused as error:
-        # What follows the colon in the error is in the fix.
+        # The part of the error after the colon is in the fix.
         found = at_nexudus(error).partition(": ")[0]
         check = topic.problem(name, found, _fix_when_refused(engine, user, clock.now()))
     except SourceThrottled as error:
@@ -142,11 +142,11 @@ def sign_in(
 
 
 def _ask_signed_in(source: Source, budget: Budgeting) -> None:
-    """Ask something that needs a sign-in.
+    """Make a request that needs a sign-in.
 
     Raises:
         InvalidGrant, SourceRefused: the sign-in is not accepted.
-        SourceThrottled, SourceUnavailable: that could not be found out.
+        SourceThrottled, SourceUnavailable: the result is unknown.
     """
     question = (PATHS[Entity.COURSE_MEMBER], {"page": "1", "size": "1"})
     answer = source.session.get_answer(*question)
@@ -164,18 +164,18 @@ def _answers(name: str, answer: Answer, budget: Budgeting) -> Check:
         read_answer(answer)
     except SourceThrottled as error:
         budget.back_off(max(_SHORTEST_BACK_OFF_S, error.retry_after_s or 0.0))
-        return Topic.SIGN_IN.ok(name, "reached, and asks us to wait")
+        return Topic.SIGN_IN.ok(name, "reached; it asks us to wait")
     except CoursebellError:
-        pass  # without a sign-in any answer is possible
+        pass  # without a sign-in any status is possible
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        found = f"reached, and answers {answer.status} before any sign-in"
-        fix = "If more of the lines below fail, Nexudus is down or in maintenance: wait."
+        found = f"reached; it answers {answer.status} before any sign-in"
+        fix = "If the checks below fail too, Nexudus is down or in maintenance: wait."
         return Topic.SIGN_IN.note(name, found, fix)
-    return Topic.SIGN_IN.ok(name, "reached, and answers")
+    return Topic.SIGN_IN.ok(name, "reached; it answers")
 
 
 def _their_time(answer: Answer) -> datetime | None:
-    """Return when the answer was given; a cached one says its age."""
+    """Return the server's time of the answer, corrected by the age of a cached one."""
     try:
         date = parsedate_to_datetime(answer.headers.get("date", ""))
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -190,9 +190,9 @@ def _validity(kept: SignIn) -> str:
     if kept.use_until is not None:
         until = f"; the sign-in is valid until {to_the_minute(kept.use_until)}"
     if kept.refresh_token is None or kept.signed_in_at is None:
-        return f"Nexudus accepts it{until}, and cannot be renewed without a password"
+        return f"Nexudus accepts it{until}; it cannot be renewed without a password"
     renewed_until = to_the_minute(kept.signed_in_at + REFRESH_LIFE)
-    return f"Nexudus accepts it{until}, and can be renewed until {renewed_until}"
+    return f"Nexudus accepts it{until}; it can be renewed until {renewed_until}"
 
 
 def _kept(engine: Engine) -> SignIn:
@@ -203,7 +203,7 @@ def _kept(engine: Engine) -> SignIn:
 def _fix(user: Credentials) -> str:
     words = user.fix()
     sentence = f"{words[:1].upper()}{words[1:]}."
-    return f"{sentence} Then try it at once: `coursebell login`." if user.has_password else sentence
+    return f"{sentence} To try it at once: `coursebell login`." if user.has_password else sentence
 
 
 def _fix_when_refused(engine: Engine, user: Credentials, now: datetime) -> str:
@@ -211,6 +211,6 @@ def _fix_when_refused(engine: Engine, user: Credentials, now: datetime) -> str:
     if until is None or until <= now:
         return _fix(user)
     return (
-        f"{_fix(user)} Otherwise Nexudus is asked again at {until:%H:%M} UTC, and not before, so"
-        " that it does not lock the user."
+        f"{_fix(user)} Otherwise Coursebell tries again at {until:%H:%M} UTC, not earlier, so that"
+        " Nexudus does not lock the user."
     )

@@ -1,9 +1,9 @@
-"""One HTTP exchange with the source: bounded in time and size, never redirected, never repeated.
+"""Makes one HTTP exchange with the source: limited in time and size, without redirects or retries.
 
 `requests` limits the time between two pieces, not the whole exchange: a server that sends one byte
-every few seconds would never time out. So each socket takes its timeout from what the exchange has
-left, before every read and write, and the body is read here piece by piece. Only name resolution is
-not bounded; the system's resolver has its own limit.
+every few seconds would never time out. So before every read and write, each socket's timeout is set
+to the time left for the exchange, and the body is read here piece by piece. Only name resolution
+has no limit of ours; the system's resolver has its own.
 """
 
 import json
@@ -41,16 +41,16 @@ from schemas.errors import SourceRefused, SourceUnavailable
 from workers.source.answers import Answer
 
 WHOLE_S = 30.0  # for one exchange
-CONNECT_S = 5.0  # to each of the addresses of a name; also for the TLS handshake
+CONNECT_S = 5.0  # to each address of a name; also for the TLS handshake
 READ_S = 20.0  # between two pieces
 MAX_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
 _PIECE = 64 * 1024
 
 
 class Transport:
-    """Kept connections to the source. Use one per thread, made after a fork.
+    """The open connections to the source. Use one per thread, made after a fork.
 
-    `authorities` is a file of certificates to trust in place of the well-known ones.
+    `authorities` is a file of certificates to trust instead of the default ones.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class Transport:
     def send_json(self, method: str, path: str, value: object, token: str) -> Answer:
         """Return the answer to a POST or PUT of one JSON value below /api. Raises as `get`.
 
-        Without an answer it is unknown whether it was done: read the record before sending it
-        again (contract, section 6).
+        Without an answer it is unknown whether the write was done: read the record before you send
+            it again (contract, section 6).
         """
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         return self._exchange(method, path, headers, body=json.dumps(value).encode())
@@ -127,7 +127,7 @@ class Transport:
 
 
 class _Session(requests.Session):
-    """A session that ignores where a redirect leads.
+    """A session that ignores the target of a redirect.
 
     The library would read the redirect's whole body, without a limit, and parse its target.
     """
@@ -145,7 +145,7 @@ def _whole(response: requests.Response) -> Answer:
         if len(body) > MAX_BYTES:
             raise SourceRefused(f"the source's answer is over {MAX_BYTES} bytes")
     headers = {name.lower(): value for name, value in response.headers.items()}
-    # A recipient adds the date that is missing (RFC 9110, 6.6.1): a Retry-After may be a date.
+    # A recipient adds a missing Date (RFC 9110, 6.6.1), which a Retry-After may be compared with.
     headers.setdefault("date", format_datetime(datetime.now(UTC), usegmt=True))
     return Answer(response.status_code, headers, bytes(body))
 
@@ -154,9 +154,9 @@ def _whole(response: requests.Response) -> Answer:
 
 
 class Deadline:
-    """When the current exchange has to be over. One for all connections of one thread.
+    """When the current exchange must end. Shared by all connections of one thread.
 
-    `piece_s` is how long to wait for the next piece, at most.
+    `piece_s` is the longest wait for the next piece.
     """
 
     def __init__(self, piece_s: float = READ_S) -> None:
@@ -164,58 +164,58 @@ class Deadline:
         self._ends_at = 0.0
 
     def start(self, whole_s: float) -> None:
-        """Begin an exchange that may take so long."""
+        """Start an exchange that may take so many seconds."""
         self._ends_at = time.monotonic() + whole_s
 
     def left_s(self, most_s: float) -> float:
         """Return the seconds that are left, at most `most_s`.
 
         Raises:
-            TimeoutError: none are.
+            TimeoutError: none are left.
         """
         left = self._ends_at - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the exchange has used up its time")
+            raise TimeoutError("the exchange exceeded its time limit")
         return min(left, most_s)
 
 
 class DeadlineSocket(socket.socket):
-    """A socket that reads and writes no longer than the exchange may take."""
+    """A socket that limits each read and write to the time left for the exchange."""
 
     deadline: Deadline
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Read, for as long as the exchange has left."""
+        """Read within the time left."""
         self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         return super().recv_into(*arguments, **options)
 
     def sendall(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on as they come
-        """Write all of it, for as long as the exchange has left."""
+        """Write everything within the time left."""
         self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         super().sendall(*arguments, **options)
 
 
 class DeadlineTlsSocket(ssl.SSLSocket):
-    """A TLS socket that reads and writes no longer than the exchange may take."""
+    """A TLS socket that limits each read and write to the time left for the exchange."""
 
     deadline: Deadline
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Read, for as long as the exchange has left."""
+        """Read within the time left."""
         self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         return super().recv_into(*arguments, **options)
 
     def send(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Write one record, for as long as the exchange has left; `sendall` calls it for each."""
+        """Write one record within the time left; `sendall` calls it for each."""
         self.settimeout(self.deadline.left_s(self.deadline.piece_s))
         return super().send(*arguments, **options)
 
 
 def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> DeadlineSocket:
-    """Connect to the first address of a host that answers, with `each_s` seconds for each.
+    """Connect to the first address of a host that answers, trying each for `each_s` seconds.
 
     Raises:
-        OSError: none does.
+        OSError: none answers.
     """
     refusal: OSError = OSError("a name without an address")
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -223,7 +223,7 @@ def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> D
         try:
             reached = DeadlineSocket(family, kind, protocol)
         except OSError as error:
-            refusal = error  # a kind of address that this machine does not have
+            refusal = error  # this machine does not support this kind of address
             continue
         try:
             reached.settimeout(deadline.left_s(each_s))
@@ -241,7 +241,7 @@ def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> D
 def wrap_within(
     deadline: Deadline, plain: DeadlineSocket, context: ssl.SSLContext, host: str, most_s: float
 ) -> DeadlineTlsSocket:
-    """Do the TLS handshake on a fresh connection, in at most `most_s` seconds.
+    """Do the TLS handshake on a new connection, in at most `most_s` seconds.
 
     Raises:
         OSError, ValueError: it failed; the connection is closed.
@@ -258,7 +258,7 @@ def wrap_within(
 
 
 class _DeadlineConnection(HTTPConnection):
-    """A connection whose socket knows the deadline."""
+    """A connection whose socket observes the deadline."""
 
     def __init__(self, *arguments: Any, deadline: Deadline, **options: Any) -> None:  # noqa: ANN401 - passed on as they come
         super().__init__(*arguments, **options)
@@ -268,7 +268,7 @@ class _DeadlineConnection(HTTPConnection):
         self.sock = self.connect_plain()
 
     def connect_plain(self) -> DeadlineSocket:
-        """Return a new connection, or raise what the pool expects."""
+        """Return a new connection; raises the errors that the pool expects."""
         try:
             return connect_within(self.deadline, self.host, self.port, CONNECT_S)
         except (socket.gaierror, UnicodeError) as error:
@@ -298,7 +298,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _DeadlineAdapter(HTTPAdapter):
-    """Connects for `requests`: nothing is tried twice, and the deadline is kept."""
+    """Connects for `requests`, with the deadline and without retries."""
 
     def __init__(self, deadline: Deadline, authorities: str | None) -> None:
         self._deadline = deadline
@@ -310,7 +310,7 @@ class _DeadlineAdapter(HTTPAdapter):
     def init_poolmanager(self, connections: int, maxsize: int, *_: object, **__: object) -> None:
         """Make the pools; called by `requests`."""
         self.poolmanager = PoolManager(connections, maxsize=maxsize, ssl_context=self._context)
-        # The pools hand further arguments to each connection they make.
+        # The pools pass further arguments to each connection.
         self.poolmanager.pool_classes_by_scheme = {
             "http": partial(_Pool, deadline=self._deadline),
             "https": partial(_TlsPool, deadline=self._deadline),
@@ -321,7 +321,7 @@ class _DeadlineAdapter(HTTPAdapter):
 
 # Codes of OpenSSL's verification. The others all mean that no trusted authority signed it.
 _CERTIFICATES = {
-    9: "its certificate is not valid yet; is this machine's clock right?",
+    9: "its certificate is not valid yet; check this machine's clock",
     10: "its certificate has expired",
     62: "its certificate is for another name",
     64: "its certificate is for another address",
@@ -332,24 +332,27 @@ _UNTRUSTED = "its certificate is not trusted"
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidURL, "COURSEBELL_NEXUDUS_URL is not the address of a host"),
     (NameResolutionError, "its name cannot be resolved"),
-    (ssl.SSLEOFError, "it broke the connection off"),
-    (ssl.SSLError, "no encrypted connection can be made with it; is it https at all?"),
+    (ssl.SSLEOFError, "it closed the connection"),
+    (
+        ssl.SSLError,
+        "no encrypted connection can be made with it; is it an https address?",
+    ),
     (ConnectionRefusedError, "nothing listens at its address"),
     (NewConnectionError, "it cannot be reached"),  # also a `ConnectTimeoutError`
     (ConnectTimeoutError, "it cannot be reached in time"),
     (ReadTimeoutError, "it did not finish its answer in time"),
     (TimeoutError, "it did not finish its answer in time"),
-    (ConnectionError, "it broke the connection off"),  # reset, or closed without an answer
-    (IncompleteRead, "its answer breaks off"),
+    (ConnectionError, "it closed the connection"),  # reset, or closed without an answer
+    (IncompleteRead, "its answer is incomplete"),
     (DecodeError, "its answer cannot be unpacked"),
-    (InvalidHeader, "what it answers is not HTTP"),
-    (HTTPException, "what it answers is not HTTP"),
+    (InvalidHeader, "its answer is not HTTP"),
+    (HTTPException, "its answer is not HTTP"),
     (OSError, "it cannot be reached"),
 )
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return why there was no answer, in a sentence without address, query or token.
+    """Return why there was no answer, as a phrase without address, query or token.
 
     An exception's own text may quote the address with its query, so only its kind is used.
     """
@@ -364,7 +367,7 @@ def _cause_of(error: BaseException) -> str:
 
 
 def _chain(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
-    """Yield an error and its causes; libraries wrap in three ways."""
+    """Yield an error and its causes; libraries wrap errors in three ways."""
     yield error
     causes = [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
     for cause in causes if depth else ():

@@ -1,10 +1,10 @@
 """The limits on requests to the source, and how requests are counted against them.
 
 A limit per second is a pace: the source allows one request per 100 ms (contract, section 4), so ten
-of them at once would be nine too many. Longer limits are windows. A minute and an hour are moving
-windows: one time per request is kept, and no stretch ever holds more. A day would be a list of
-200,000 times; it is two counters, which estimate. Times are those of the machine that asks, so the
-clocks of several machines must agree to about a second.
+at once would be nine too many. Longer limits are windows. A minute and an hour are moving windows:
+the time of each request is stored, so the limit is never exceeded. A day would need a list of
+200,000 times, so two counters estimate it. Times are those of the requesting machine, so the clocks
+of several machines must agree to about a second.
 """
 
 import math
@@ -21,7 +21,7 @@ from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateL
 
 
 class Urgency(Enum):
-    """Who waits for the answer."""
+    """Whether a person waits for the answer."""
 
     PERSON = "person"  # a person at a screen
     WORK = "work"  # lookups, emails, polls
@@ -37,7 +37,7 @@ class Patience:
 
 
 class Budgeting(Protocol):
-    """What the source client needs of a budget."""
+    """The part of a budget that the source client uses."""
 
     def take(self, patience: Patience) -> None:
         """Return when one request may leave; see `Budget.take`."""
@@ -52,7 +52,7 @@ class Usage:
 
     limit: str  # as written in the setting, "120/minute"
     used: int
-    most: int  # the share of this process while it is alone
+    most: int  # the share of this process while the broker is unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class BudgetState:
 
 
 _PACE = "second"
-# Requests travel for different times, and arrive closer together than they left.
+# Requests take different times, and can arrive closer together than they left.
 _MARGIN = Fraction(11, 10)  # of the pace
 _MARGIN_S = 1  # of each window; it also allows for machines whose clocks differ
 _RESERVED = 30  # one in so many is kept for people
@@ -107,7 +107,7 @@ def read_limits(written: str) -> Limits:
     Of two limits for the same unit only the smaller one matters.
 
     Raises:
-        ValueError: this is not written as `schemas.settings.table.limits` wants it.
+        ValueError: the text is not in the form that `schemas.settings.table.limits` accepts.
     """
     smallest: dict[str, Window] = {}
     for item in parse_many(written):
@@ -120,14 +120,14 @@ def read_limits(written: str) -> Limits:
 
 
 _ESTIMATED_FROM_S = 86_400
-_SOON_S = 0.02  # another process was faster; an immediate retry would likely lose again
+_SOON_S = 0.02  # another process was faster, and probably would be on an immediate retry
 
 
 class _Item(RateLimitItemPerSecond):
-    """A limit whose key does not hold its amount.
+    """A limit whose key does not contain its amount.
 
-    So work and people are counted together, although work sees a smaller limit; and a limit that
-    was changed in the setting keeps what is already used.
+    So requests of work and of people are counted together, although work has a smaller limit; and
+    after a change of the setting, earlier requests still count.
     """
 
     def key_for(self, *identifiers: bytes | str | float) -> str:

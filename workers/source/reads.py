@@ -1,10 +1,11 @@
-"""The reads that workers need of the source, and the probe whether list rows can replace records.
+"""The interfaces for reading the source, and the probe of whether list rows can replace records.
 
-`SourceReads` and `BurstReads` are met by `workers.source.client.Source` and by a double in tests.
+`workers.source.client.Source` implements `SourceReads` and `BurstReads`, and so does a double in
+tests.
 
-Rows may be partial (contract, section 2.8), and no document states which fields are missing on
-which tenant. So `probe_all` compares some known records with their rows; the result is valid for
-that kind of record, for a week.
+Rows may be partial (contract, section 2.8), and which fields are missing on which tenant is not
+documented. So `probe_all` compares some known records with their rows; the result is valid for a
+week.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from workers.source.records import Changes, Row
 
 
 class SourceReads(Protocol):
-    """Single reads: `workers.source.client.Source`, or a double in tests."""
+    """Reads of single records and of the lists that belong to them."""
 
     def fetch(self, entity: Entity, record_id: int) -> Record | Gone:
         """Return one record as it is now."""
@@ -42,11 +43,11 @@ class SourceReads(Protocol):
         """Return all completed lessons of an enrolment."""
 
     def all_of(self, entity: Entity) -> Sequence[Record]:
-        """Return all records of a kind of which there are few."""
+        """Return all records of a kind that has few."""
 
 
 class BurstReads(SourceReads, Protocol):
-    """Reads of several records and lists, in addition."""
+    """`SourceReads`, and reads of several records and of whole lists."""
 
     def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
         """Return the rows of several records."""
@@ -101,10 +102,10 @@ TOO_FEW = "too few records are known yet"
 def probe_all(
     engine: Engine, source: BurstReads, now: datetime, *, anew: bool = False
 ) -> dict[Entity, Proof]:
-    """Probe each kind of record whose last probe is old, or all `anew`; keep and return all.
+    """Probe the kinds of record whose last probe is old, or all if `anew`; return all results.
 
     Raises:
-        SourceThrottled, SourceUnavailable: nothing was found out about the rest.
+        SourceThrottled, SourceUnavailable: the remaining kinds were not probed.
     """
     with reading(engine) as connection:
         known = proofs(connection)
@@ -129,7 +130,7 @@ def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) ->
         else:
             ids = last_read_ids(connection, entity, TRIED)
     try:
-        # Something may change between two questions, so a difference counts only if it stays.
+        # A record may change between two requests, so a difference counts only if it persists.
         found = _compared(source, entity, ids) or _compared(source, entity, ids)
     except (SourceRefused, RecordUnreadable) as error:
         return Proof(holds=False, sentence=str(error), probed_at=now)
@@ -139,12 +140,12 @@ def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) ->
         )
     if found < _FEWEST:
         return Proof(holds=False, sentence=TOO_FEW, probed_at=now)
-    sentence = f"{found} rows were the same as their records in every field we read"
+    sentence = f"{found} rows were equal to their records in every field we read"
     return Proof(holds=True, sentence=sentence, probed_at=now)
 
 
 def _compared(source: BurstReads, entity: Entity, ids: Sequence[int]) -> int | None:
-    """Return how many rows were as their records; None if one was not."""
+    """Return how many rows were equal to their records; None if one was not."""
     if len(ids) < _FEWEST:
         return 0
     rows = {row["Id"]: row for row in source.several(entity, ids)}

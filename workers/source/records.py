@@ -1,8 +1,8 @@
-"""Lists of records: read to their end, and refused if they do not keep to their filter.
+"""Reads lists of records to their end, and refuses a list that ignored its filter.
 
 The source silently ignores an unknown filter and returns the whole table (contract, section 3), so
-every row is checked against the filter. One unreadable row does not hide the others: every row with
-an Id can be looked up by it.
+every row is checked against the filter. An unreadable row does not affect the others: every row
+with an Id can be looked up by it.
 """
 
 import json
@@ -42,9 +42,9 @@ class Changed:
 class ReadRows:
     """The rows of one page of changes.
 
-    `rows` have an Id; one whose time cannot be read has that of its neighbour before it. `odd` is
-    the text of those without an Id, so that one which comes on two pages counts once. `times` are
-    those that could be read.
+    `rows` have an Id; a row whose time cannot be read gets that of the row before it. `odd` has the
+    text of rows without an Id, so that one that is on two pages counts once. `times` are those that
+    could be read.
     """
 
     rows: list[Changed]
@@ -53,10 +53,10 @@ class ReadRows:
 
 
 def read_rows(entity: Entity, rows: list[Row], field: str, start: datetime) -> ReadRows:
-    """Read the rows of a page of changes; `field` has their time, `start` is what was asked for.
+    """Read the rows of a page of changes. `field` has their time; `start` is the requested start.
 
     Raises:
-        RecordUnreadable: there are rows, and not one of them has an Id and a time.
+        RecordUnreadable: there are rows, and none has both an Id and a time.
     """
     found: list[Changed] = []
     odd: set[str] = set()
@@ -107,7 +107,7 @@ def _time_in(row: Row, field: str) -> datetime | None:
 PAGE_SIZE = 1000  # the documented maximum; HasNextPage tells whether more follow
 _MOST_PAGES = 1000
 
-# Which of its two times shows that a record is new or changed (contract, section 3).
+# Which of a record's two times shows that it is new or changed (contract, section 3).
 _CREATED = "CreatedOn"
 CHANGED_BY: Mapping[Entity, str] = {Entity.COMPLETED_LESSON: _CREATED}
 _OTHERWISE = "UpdatedOn"
@@ -115,7 +115,7 @@ _OTHERWISE = "UpdatedOn"
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One page of changes. `total` is how many there are from this page's minute on, if said."""
+    """One page of changes. `total` is how many there are from this page's minute on, if stated."""
 
     rows: list[Changed]
     total: int | None
@@ -123,7 +123,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ListRange:
-    """Narrows a list: by creation or change, and until a moment, rounded up to the minute."""
+    """The range of a list: by creation or change, and until a moment, rounded up to the minute."""
 
     until: datetime | None = None
     by_creation: bool = False
@@ -146,11 +146,11 @@ class Lists:
         self._session = session
 
     def whole(self, entity: Entity, query: Mapping[str, str] | None = None) -> list[Row]:
-        """Return all rows; one that came on two pages once. Raises as `ApiSession.get_json`.
+        """Return all rows, each once. Raises as `ApiSession.get_json`.
 
         Raises:
             SourceUnavailable: the list does not end, or changed while it was read.
-            RecordUnreadable: an answer that is no page of a list.
+            RecordUnreadable: an answer is not a page of a list.
         """
         found: dict[int, Row] = {}
         totals: set[int | None] = set()
@@ -163,7 +163,7 @@ class Lists:
                 if len(found) == known:
                     break
                 continue
-            # A row may have moved to a page that was read already; it must not look deleted.
+            # A row may have moved to a page that was already read; it must not look deleted.
             came = len(page.rows) if number == 1 else len(found)
             if len(totals) > 1 or came < (page.total or 0):
                 raise SourceUnavailable(f"the list of {entity} changed while it was read")
@@ -182,7 +182,7 @@ class Lists:
         return rows
 
     def first(self, entity: Entity, query: Mapping[str, str], size: int) -> list[Row]:
-        """Return the first rows, at most `size`, unchecked: a filter may have been ignored.
+        """Return the first rows, at most `size`. They are not checked against the filter.
 
         Raises as `whole`.
         """
@@ -193,20 +193,21 @@ class Lists:
     ) -> Iterator[Changes]:
         """Yield what was changed (created, for completions) since `moment`, page by page.
 
-        `within` narrows it: to what was created, and until when.
+        `within` narrows it to creation times, and to an end.
 
-        The filter knows minutes only, so rows of the whole minute come. Each page begins where the
-        one before ended in time, not at a number: a row that changes meanwhile moves to the end of
-        the list, and would let another slip between two numbered pages. Where the order asked for
-        is not kept, which shows in the count, the list is read again by numbers. Where more rows of
-        one minute change than a page holds, or the source states no count, one may still slip:
-        a caller begins somewhat before the moment up to which it knows all.
+        The filter has a resolution of minutes, so rows of the whole minute are returned. Each page
+        begins at the time at which the one before ended, not at a page number: a row that changes
+        meanwhile moves to the end of the list, and another could be missed between two numbered
+        pages. If the source ignores the requested order, which the count shows, the list is read
+        again by page numbers. A row can still be missed if more rows change in one minute than fit
+        on a page, or if the source gives no count. So start somewhat before the moment up to which
+        everything is known.
 
-        A row that cannot be read keeps no other from coming: see `read_rows`.
+        An unreadable row does not affect the others: see `read_rows`.
 
         Raises:
             SourceRefused: the filter was ignored.
-            RecordUnreadable: a page has rows, and none of them can be read.
+            RecordUnreadable: a page has rows, and none can be read.
             SourceUnavailable: the list does not end. Otherwise as `ApiSession.get_json`.
         """
         start = _minute(moment)
@@ -215,7 +216,7 @@ class Lists:
         for number, (changes, odd) in enumerate(self._by_time(entity, start, within)):
             total = changes.total if number == 0 else total
             met.update(row.record_id for row in changes.rows)
-            met |= odd  # they came too
+            met |= odd  # they are included too
             yield changes
         if total is not None and len(met) < total:
             yield from self._by_number(entity, start, within, met)
@@ -236,7 +237,7 @@ class Lists:
             if number > 1 and not fresh:
                 break
             last = _minute(rows[-1].at) if rows and page.total is not None else start
-            # A page full of one minute is followed by its next number.
+            # After a page full of rows of one minute comes the next page number.
             start, number = (last, 1) if last > start else (start, number + 1)
         raise SourceUnavailable(f"the list of {entity} does not end")
 
@@ -262,7 +263,8 @@ class Lists:
         asked = {f"from_{entity}_{field}": _in_minutes(start), "orderBy": field, "dir": "1"}
         end = None
         if within.until is not None:
-            # "On or before" a minute may mean its beginning or its end: the next one is asked for.
+            # "On or before" a minute may mean its beginning or its end, so the next one is
+            # requested.
             end = _minute(within.until) + timedelta(minutes=1)
             asked[f"to_{entity}_{field}"] = _in_minutes(end)
         page = self._page(entity, asked, number)
@@ -279,7 +281,7 @@ class Lists:
         wanted = {**query, "page": str(number), "size": str(size)}
         answer = self._session.get_json(PATHS[entity], wanted)
         if isinstance(answer, Missing):
-            raise SourceUnavailable(f"the list of {entity} did not answer")
+            raise SourceUnavailable(f"there was no answer for the list of {entity}")
         return load_page(answer)
 
 

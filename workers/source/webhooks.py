@@ -1,9 +1,9 @@
-"""The webhooks at Nexudus that call us: list them, switch one on, register a new one.
+"""Lists, switches on and registers the webhooks at Nexudus that call us.
 
 Webhooks are the only records we write at the source. A PUT replaces the whole record and clears
 whatever it leaves out (contract, sections 3 and 6), so a webhook is read by its Id right before a
-write, sent back with only `Active` changed, and never sent back when it came incomplete. A write
-without an answer is not repeated: the webhook is read again to see what became of it.
+write, sent back with only `Active` changed, and never sent back if it came incomplete. A write
+without an answer is not repeated: the webhook is read again to find out whether it was done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +24,14 @@ MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract
 
 _PATH = PATHS[Entity.WEB_HOOK]
 _ACTIONS_PATH, _ACTIONS_QUERY = "utils/enums", {"name": "eWebhookAction"}
-# What an edit may contain (contract, 5.6); a record without one of these fields is incomplete.
+# The fields of an edit (contract, 5.6); a record without one of them is incomplete.
 _EDITABLE = ("Id", "BusinessId", "Name", "Action", "Description", "URL", "Active")
 _ROUTES = "/hooks/"
 _ENTITY_OF_ROUTE = {
     "/course-members": Entity.COURSE_MEMBER,
     "/course-completed-lessons": Entity.COMPLETED_LESSON,
 }
-# What the name of an action would contain, in lower case, if its webhook reported such records.
+# Words, in lower case, in the name of an action whose webhook reports such records.
 _ENTITY_OF_ACTION = (
     ("completedlesson", Entity.COMPLETED_LESSON),
     ("coursemember", Entity.COURSE_MEMBER),
@@ -42,7 +42,7 @@ RawHook = dict[str, Any]  # a webhook as the source sent it, unknown fields incl
 
 
 class ApiWrites(ApiReads, Protocol):
-    """What webhooks are read and written through: `workers.source.client.ApiSession`."""
+    """Reads and writes webhooks: the interface of `workers.source.client.ApiSession`."""
 
     def send(self, method: str, path: str, value: object) -> object:
         """Write one JSON value; see `ApiSession.send`."""
@@ -60,8 +60,8 @@ class ListedWebhooks:
 class SwitchOutcome(Enum):
     """The result of switching a webhook on. Only `ON` and `STILL_OFF` wrote anything."""
 
-    ON = auto()  # we did it and saw it
-    ALREADY = auto()  # it was on
+    ON = auto()  # we did it and verified it
+    ALREADY = auto()  # it was on already
     NOT_THERE = auto()  # it is gone
     NOT_OURS = auto()  # its URL is not below our /hooks/
     STILL_OFF = auto()  # the source reported success and still shows it switched off
@@ -87,7 +87,7 @@ class NewHook:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A webhook that calls us. `record_id` is None if the source did not say it."""
+    """A webhook that calls us. `record_id` is None if the source did not return it."""
 
     record_id: int | None
     is_new: bool
@@ -100,14 +100,14 @@ def calls_us(url: str | None, public_url: str) -> bool:
 
 
 def is_for_us(url: str | None, public_url: str) -> bool:
-    """Return whether it also has our path: another service may run behind the same host."""
+    """Return whether it also has our path: another service may use the same host."""
     if url is None or not calls_us(url, public_url):
         return False
     return urlsplit(url.strip()).path.startswith(urlsplit(public_url).path + _ROUTES)
 
 
 def entities_of(url: str | None) -> tuple[Entity, ...]:
-    """Return the kinds of record a webhook's URL names; all that we follow if it names none."""
+    """Return the kinds of record that a webhook's URL names, or all followed kinds if none."""
     with suppress(ValueError):
         parts = urlsplit((url or "").strip())
         for end, entity in _ENTITY_OF_ROUTE.items():
@@ -120,7 +120,7 @@ def entities_of(url: str | None) -> tuple[Entity, ...]:
 
 
 def list_webhooks(source: Source, public_url: str) -> ListedWebhooks:
-    """Return the webhooks at the source. Of a partial row that may be ours the record is fetched.
+    """Return the webhooks at the source. For a partial row that may be ours, fetches the record.
 
     Raises as `Lists.whole` and `Source.fetch`; an unreadable webhook does not hide the others.
     """
@@ -150,7 +150,7 @@ def fetch_webhook(source: Source, record_id: int) -> WebHook | None:
 
 
 def webhook_actions(session: ApiReads) -> dict[str, int]:
-    """Return the source's actions that webhooks may be about, by name (contract, section 5.3).
+    """Return the actions that the source has webhooks for, by name (contract, section 5.3).
 
     Raises:
         RecordUnreadable: the answer is not a list of actions. Otherwise as `ApiSession.get_json`.
@@ -170,10 +170,10 @@ def webhook_actions(session: ApiReads) -> dict[str, int]:
 
 
 def read_webhook(session: ApiReads, record_id: int) -> RawHook | None:
-    """Return a webhook as it came, with every field; None if there is none of this Id.
+    """Return a webhook as received, with every field; None if there is none with this Id.
 
     Raises:
-        SourceUnavailable: no answer, or a 500, which may mean either.
+        SourceUnavailable: no answer, or a 500, which may be an outage or a missing record.
         Otherwise as `ApiSession.get_json`.
     """
     found = session.get_json(f"{_PATH}/{record_id}", {})
@@ -182,7 +182,7 @@ def read_webhook(session: ApiReads, record_id: int) -> RawHook | None:
             return None
         raise SourceUnavailable("the source did not show a webhook")
     if not isinstance(found, dict) or found.get("Id") != record_id:
-        raise SourceRefused("the source answered with something else than this webhook")
+        raise SourceRefused("the source answered with something other than this webhook")
     return found
 
 
@@ -197,7 +197,8 @@ def switch_on(
     Raises:
         WriteDenied: the role WebHook-Edit is missing.
         SourceRefused: the webhook came incomplete and was not sent back, or the source refused.
-        SourceThrottled, SourceUnavailable: as `ApiSession.send`, and it is not seen on afterwards.
+        SourceThrottled, SourceUnavailable: as `ApiSession.send`, and it does not show as on
+            afterwards.
     """
     before = read_webhook(session, record_id)
     if before is None:
@@ -215,7 +216,7 @@ def switch_on(
     try:
         _send(session, "PUT", {**before, "Active": True}, "Edit")
     except SourceUnavailable as error:
-        unanswered = error  # it may have been done
+        unanswered = error  # the write may have been done
     after = read_webhook(session, record_id)
     if after is not None and after.get("Active") is True:
         kept = [name for name in _EDITABLE if name != "Active"]
@@ -231,7 +232,7 @@ def address_for(public_url: str, action: str) -> str:
     """Return the URL that a webhook of this action should call.
 
     It names a kind of record only if the action's name does: the Id of something else must never be
-    taken for an enrolment's. Otherwise each delivery is recognised by its fields.
+    mistaken for an enrolment's. Otherwise each delivery is recognised by its fields.
     """
     name = action.lower()
     about = _ENTITY_OF_ACTION if course_actions([action]) else ()
@@ -245,7 +246,7 @@ def register(source: Source, public_url: str, new_hook: NewHook) -> Registered:
     Raises:
         WriteDenied: the role WebHook-Create is missing.
         SourceRefused, SourceThrottled: nothing was registered.
-        SourceUnavailable: it was not seen afterwards, and may appear later.
+        SourceUnavailable: it does not show afterwards, and may appear later.
     """
     existing = _equal(source, public_url, new_hook)
     if existing is not None:
@@ -253,7 +254,7 @@ def register(source: Source, public_url: str, new_hook: NewHook) -> Registered:
     try:
         record_id = create_webhook(source.session, new_hook)
     except SourceUnavailable:
-        # It may have been created all the same, and a second one would report everything twice.
+        # It may have been created anyway, and a second one would report everything twice.
         existing = _equal(source, public_url, new_hook)
         if existing is None:
             raise
@@ -262,7 +263,7 @@ def register(source: Source, public_url: str, new_hook: NewHook) -> Registered:
 
 
 def create_webhook(session: ApiWrites, new_hook: NewHook) -> int | None:
-    """Create a webhook that is switched on; return its Id if the source says it.
+    """Create a webhook that is switched on; return its Id if the source returns it.
 
     Raises:
         WriteDenied: the role WebHook-Create is missing. Otherwise as `ApiSession.send`.

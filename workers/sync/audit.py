@@ -1,6 +1,6 @@
 """Checks that everything belonging to an event or action exists; reports what is missing. Pure.
 
-What one missing row explains is not reported twice.
+Findings that one missing row explains are reported once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

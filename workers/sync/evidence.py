@@ -120,7 +120,7 @@ class Evidence:
     showed, also just outside the window. `events` has those of the window and those that the
     source's rows lead to; `event_ids` are all that links lead to and that exist. `stated` is how
     many rows of the window the lists say they have, and `counts` what the database counts; nothing
-    else here is made of either.
+    else here is derived from either.
     """
 
     window: Window

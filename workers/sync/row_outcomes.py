@@ -30,7 +30,7 @@ class RowOutcome(StrEnum):
     FAILED = "failed"  # its email could not be sent
     UNKNOWN = "unknown"  # the hand-over of its email was interrupted
     UNWRITTEN = "unwritten"  # no email was planned for it
-    REPEAT = "repeat"  # repeats an earlier record with another Id
+    REPEAT = "repeat"  # it repeats an earlier record with another Id
     NO_EVENT = "no-event"  # this record makes no event
     OPEN = "open"  # it has a pending lookup
     SEEN = "seen"  # listed before the baseline or imported, and not read

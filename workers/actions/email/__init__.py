@@ -1,1 +1,1 @@
-"""The email action: composes a letter, makes it a message, and sends it by SMTP."""
+"""The email action: composes a letter, turns it into a message, and sends it by SMTP."""

@@ -113,7 +113,7 @@ class EmailAction(Action):
         )
 
     def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
-        """Return the copy of an email in a form to print."""
+        """Return the copy of an email in printable form."""
         kept = read_message(copy.body)
         lines = (
             Labelled("From", _written(self._head.sender), "(not set: COURSEBELL_MAIL_FROM)"),

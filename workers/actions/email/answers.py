@@ -1,4 +1,4 @@
-"""SMTP's addresses and answers: reads envelope addresses, and interprets what a server answers.
+"""Parses envelope addresses, and interprets the answers of a mail server.
 
 People's addresses come from the source, where anything can be typed. An ambiguous address is
 refused rather than corrected, since the corrected one may belong to someone else.
@@ -87,7 +87,7 @@ _LONGEST_ANSWER = 200  # characters kept of a server's answer
 _ADDRESS = re.compile(r"<[^<>]*>|\S+@\S+")
 _TEMPORARY, _PERMANENT = range(400, 500), range(500, 600)
 _CLOSING = 421  # may come at any step (RFC 5321, section 3.8)
-_TOO_LARGE = 552  # at MAIL it is the answer to SIZE (RFC 1870)
+_TOO_LARGE = 552  # after MAIL it is the answer to SIZE (RFC 1870)
 # Login required or refused (RFC 4954): about us, at any step.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 # Enhanced codes (RFC 3463) about the sender, or about the server as a whole.

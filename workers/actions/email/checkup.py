@@ -50,8 +50,8 @@ _FIXES = {
     Reason.MAIL_SENDER: "Set COURSEBELL_MAIL_FROM to an address that this login may send from.",
     Reason.MAIL_RELAY: f"Put user and password into {_URL}, or let the mail server relay for this"
     " machine.",
-    Reason.MAIL_INTERRUPTED: "Try again; if it stays, look at the mail server's log and at what is"
-    " between it and this machine.",
+    Reason.MAIL_INTERRUPTED: "Try again; if it stays, look at the mail server's log and at the"
+    " network in between.",
 }
 # The step that follows, for failures without an answer of their own.
 _AFTER = {"sender": "recipient", "recipient": "text", "text": "text"}
@@ -88,10 +88,10 @@ def mail_checks(
     if failure is not None:
         yield _problem(failed_at, failure)
     elif address is None:
-        found = "this was not tried; --mail ADDRESS sends a test email there"
+        found = "not tried; --mail ADDRESS sends a test email to that address"
         yield Check(Topic.MAIL, "test email", Verdict.NOTE, found)
     else:
-        found = "the mail server took it; look for it in the inbox, or among the spam"
+        found = "the mail server accepted it; look for it in the inbox, or in the spam folder"
         yield Check(Topic.MAIL, "test email", Verdict.OK, found)
 
 

@@ -218,12 +218,12 @@ def _raise_for(code: int, text: bytes | str) -> NoReturn:
     answer = quotable(code, text)
     if code in _REFUSED:
         raise ChannelUnavailable(
-            Reason.MAIL_REFUSES_US, "the mail server does not talk to this machine", answer=answer
+            Reason.MAIL_REFUSES_US, "the mail server refuses to talk to this machine", answer=answer
         )
     if code < 0:
         raise ChannelUnavailable(
             Reason.MAIL_UNREACHABLE,
-            f"what answers is not a mail server; {SEE_URL}",
+            f"the program that answers is not a mail server; {SEE_URL}",
             answer=answer,
         )
     raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server takes no email now", answer=answer)
@@ -267,7 +267,7 @@ def _encrypt(connection: SmtpConnection, context: ssl.SSLContext) -> None:
                 answer=answer,
             ) from None
         raise ChannelUnavailable(
-            Reason.MAIL_BUSY, "the mail server put STARTTLS off", answer=answer
+            Reason.MAIL_BUSY, "the mail server postponed STARTTLS", answer=answer
         ) from None
 
 
@@ -277,11 +277,11 @@ def _log_in(connection: SmtpConnection, username: str, password: str) -> None:
         return
     if code < 0:
         raise ChannelUnavailable(
-            Reason.MAIL_LOGIN, f"the mail server offers no login that we know; {SEE_URL}"
+            Reason.MAIL_LOGIN, f"the mail server offers no login method that we support; {SEE_URL}"
         )
     answer = quotable(code, text)
     if code in _REFUSED or code == _CHALLENGE:
         raise ChannelUnavailable(
             Reason.MAIL_LOGIN, f"the mail server refused the login; {SEE_URL}", answer=answer
         )
-    raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server put the login off", answer=answer)
+    raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server postponed the login", answer=answer)

@@ -3,7 +3,7 @@
 A fact that is unknown is None, and the sentence that needs it is left out. A letter that lacks an
 essential fact is not written.
 
-The HTML is written by hand instead of with MJML: four short letters need 4 KB of markup, and MJML's
+The HTML is written by hand instead of with MJML: the short letters need 4 KB of markup, and MJML's
 output has no language, headings or dark colours. Each template is a folder of four files; they
 share the frame and style around the HTML.
 """
@@ -48,7 +48,7 @@ _MONTHS = (
 )
 TEXT_LANGUAGE = "en"  # the templates' language, whatever the reader's
 _RIGHT_TO_LEFT = frozenset({"ar", "he", "iw"})
-_MOST_TITLES = 6  # in one list; of more, the first five are named
+_MOST_TITLES = 6  # in one list; if there are more, the first five are named
 _MAX_SUMMARY = 240  # characters of the course's summary
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 
@@ -170,12 +170,12 @@ class Letters:
         try:
             return self._environment.get_template(f"{template}/{file}").render(known)
         except TemplateError as error:
-            raise TemplateGap(f"the template {template}/{file} has a gap: {error}") from error
+            raise TemplateGap(f"the template {template}/{file} has an error: {error}") from error
 
 
 def _refuse_none(value: object) -> object:
     if value is None:
-        raise TemplateGap("a template prints something that is not known")
+        raise TemplateGap("a template prints an undefined variable")
     return value
 
 
@@ -184,7 +184,7 @@ def _day(day: date) -> str:
 
 
 def _stop(title: str) -> str:
-    """Return what must follow a title that ends a sentence."""
+    """Return the full stop after a title that ends a sentence, unless the title ends with one."""
     return "" if title.endswith((".", "!", "?", "…")) else "."
 
 

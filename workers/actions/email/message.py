@@ -1,9 +1,9 @@
-"""Makes the MIME message of a letter: two parts, and headers that are verified before sending.
+"""Builds the MIME message of a letter: two parts, and headers that are verified before sending.
 
 The standard library's header folding is unreliable: the Python versions we support write an encoded
 newline as a real one (CVE-2024-6923, CVE-2026-1299), and 3.11.7 loses spaces and brackets of mixed
-titles. So every foreign text in a header is either plain ASCII on one line or encoded words made
-here, is never folded again, and all headers are then read back as a mail server reads them.
+titles. So every text from outside in a header is either plain ASCII on one line or encoded words
+made here, and is never folded again. All headers are then read back as a mail server reads them.
 """
 
 import hashlib
@@ -148,7 +148,7 @@ def check_head(message: EmailMessage, intended: Mapping[str, str | Named]) -> No
     head, _, rest = written.partition(b"\r\n\r\n")
     _check_lines(head)
     if not rest.startswith(f"--{message.get_boundary()}\r\n".encode()):
-        raise DeliveryRefused("the head of the email would end too early")
+        raise DeliveryRefused("the header of the email would end too early")
     # The older parser: the newer one of 3.11.7 inserts spaces into long names.
     again = message_from_string(written.decode(), policy=compat32)
     for name, meaning in intended.items():
@@ -158,7 +158,7 @@ def check_head(message: EmailMessage, intended: Mapping[str, str | Named]) -> No
         else:
             same = _people(value) == [(meaning[0], str(meaning[1]))]
         if not same:
-            raise DeliveryRefused(f"the email's {name} would not arrive as it was meant")
+            raise DeliveryRefused(f"the email's {name} would not arrive as intended")
 
 
 def _check_lines(head: bytes) -> None:
@@ -168,10 +168,10 @@ def _check_lines(head: bytes) -> None:
             continue
         match = _FIRST_LINE.fullmatch(line)
         if match is None or match[1].lower() not in _ALLOWED:
-            raise DeliveryRefused("the head of the email would hold a line that is not ours")
+            raise DeliveryRefused("the header of the email would contain a line that is not ours")
         names.append(match[1].lower())
     if len(set(names)) != len(names) or not _OURS.issubset(names):
-        raise DeliveryRefused("the head of the email would not be the one that was meant")
+        raise DeliveryRefused("the header of the email would not be the intended one")
 
 
 def _is_plain(text: str) -> bool:

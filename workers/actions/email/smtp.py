@@ -1,4 +1,4 @@
-"""Sends messages through the mail server, and reports on which side of the final dot a failure was.
+"""Sends messages by SMTP; tells failures before the final dot from those after it.
 
 Before the final dot the server has nothing, so a retry is safe. From the dot on it may have the
 email even without an answer, so a retry might send a second one. `smtplib.SMTP.data` sends body and
@@ -238,7 +238,7 @@ def transmit(
 
 def _check_still_there(connection: SmtpConnection) -> None:
     if has_something_to_read(connection):
-        raise _interrupted("the mail server broke off")
+        raise _interrupted("the mail server closed the connection")
 
 
 def _interrupted(how: str) -> ChannelUnavailable:
