@@ -161,7 +161,7 @@ change_over() {
     start_units
     exit 1
   }
-  # An older version of these instructions created a folder here, and mv would put the link into it.
+  # Earlier instructions created a folder here, and mv would put the link into it.
   if [ -d "$PREFIX/.venv" ] && [ ! -L "$PREFIX/.venv" ]; then
     rm -rf "$PREFIX/.venv"
   fi
