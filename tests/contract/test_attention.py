@@ -68,14 +68,14 @@ def ended(engine: Engine, lesson_id: int, outcome: Outcome) -> None:
         assert settle_action(connection, one, outcome, NOW)
 
 
-def test_where_all_is_well_nothing_needs_a_person(ledger_engine: Engine) -> None:
+def test_without_problems_nothing_needs_a_person(ledger_engine: Engine) -> None:
     ended(ledger_engine, 1, Outcome.done("250"))
     ended(ledger_engine, 2, Outcome.skipped(Reason.NO_EMAIL))
     ended(ledger_engine, 3, Outcome.waiting(at(600), Reason.QUIET_HOURS))
     assert needs(ledger_engine) == []
 
 
-def test_emails_that_wait_for_a_decision_need_a_person_and_those_of_observe_mode_do_not(
+def test_emails_held_for_a_decision_need_a_person_and_those_of_observe_mode_do_not(
     ledger_engine: Engine,
 ) -> None:
     ended(ledger_engine, 1, Outcome.held(Reason.OBSERVE))
@@ -121,7 +121,7 @@ def test_an_email_that_was_sent_again_needs_a_person_only_if_that_one_does(
     )
 
 
-def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_answered(
+def test_a_failing_part_needs_a_person_and_mail_has_the_answer_of_the_server(
     ledger_engine: Engine,
 ) -> None:
     with writing(ledger_engine) as connection:
@@ -132,7 +132,7 @@ def test_a_part_that_is_not_well_needs_a_person_and_mail_says_what_the_server_an
     assert "535 no" in mail.says
 
 
-def test_refusals_that_are_likely_ours_need_a_person_and_those_of_strangers_do_not(
+def test_refusals_of_our_own_senders_need_a_person_and_those_of_strangers_do_not(
     ledger_engine: Engine,
 ) -> None:
     with writing(ledger_engine) as connection:
@@ -153,7 +153,7 @@ def nexudus(engine: Engine, sign_in: SignIn | None = None, **environ: str) -> st
     return readiness(settings, engine, at(60))["nexudus"]
 
 
-def test_it_is_not_ready_before_nexudus_let_us_in_once_and_stays_ready_in_a_short_outage(
+def test_it_is_not_ready_before_the_first_sign_in_and_stays_ready_in_a_short_outage(
     ledger_engine: Engine,
 ) -> None:
     assert "was not reached yet" in nexudus(ledger_engine)
@@ -168,7 +168,7 @@ def test_it_is_not_ready_before_nexudus_let_us_in_once_and_stays_ready_in_a_shor
 
 
 @pytest.mark.parametrize("last_beat_s", [None, -9_000])
-def test_processes_that_start_together_are_not_called_dead_at_once(
+def test_processes_that_start_together_are_not_reported_dead_at_once(
     ledger_engine: Engine, last_beat_s: float | None
 ) -> None:
     if last_beat_s is not None:
@@ -188,7 +188,7 @@ def test_processes_that_start_together_are_not_called_dead_at_once(
     assert worker(61) == "ok"
 
 
-def test_the_first_look_is_asked_for_until_it_ended_unless_nexudus_refuses(
+def test_the_baseline_is_due_until_it_has_ended_unless_nexudus_refuses(
     ledger_engine: Engine,
 ) -> None:
     clock, wakeup = HandClock(NOW), Wakeup(None, SYSTEM_CLOCK)

@@ -93,7 +93,7 @@ def backfills(space: Space) -> list[Run]:
         return runs(connection, [CheckKind.BACKFILL], back(space, days=99))
 
 
-def test_a_window_brings_what_nobody_told_us_of_and_the_next_brings_nothing(space: Space) -> None:
+def test_a_window_finds_unreported_changes_and_a_second_run_finds_nothing(space: Space) -> None:
     member = space.enrol(1, told=False)
     done = space.finish(member, 1, told=False)
     found = last_hours(space)
@@ -109,7 +109,7 @@ def test_a_window_brings_what_nobody_told_us_of_and_the_next_brings_nothing(spac
     assert (len(origins(space)), len(space.subjects)) == (2, 2)
 
 
-def test_what_was_told_and_decided_on_is_not_asked_about_again(space: Space) -> None:
+def test_reported_and_decided_records_are_not_requested_again(space: Space) -> None:
     member = space.enrol(1)
     space.finish(member, 1)
     space.work()
@@ -118,7 +118,7 @@ def test_what_was_told_and_decided_on_is_not_asked_about_again(space: Space) -> 
     assert [row.record_id for row in found.rows] == unheard
 
 
-def test_what_lies_outside_the_window_stays_there(space: Space) -> None:
+def test_records_outside_the_window_are_not_requested(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.later(hours=3)
     inside = space.finish(member, 1, told=False)
@@ -128,7 +128,7 @@ def test_what_lies_outside_the_window_stays_there(space: Space) -> None:
     assert [row.record_id for row in found.rows] == inside
 
 
-def test_an_enrolment_that_changed_after_the_window_stays_there(space: Space) -> None:
+def test_an_enrolment_that_changed_after_the_window_is_not_requested(space: Space) -> None:
     space.enrol(1, told=False)
     space.later(hours=3)
     found = backfill_window(tools(space), back(space, hours=2), back(space, hours=1))
@@ -138,7 +138,7 @@ def test_an_enrolment_that_changed_after_the_window_stays_there(space: Space) ->
     assert [row.record_id for row in found.rows] == [9001]
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
+def test_a_dry_run_finds_the_same_and_writes_nothing(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
     would = [last_hours(space, dry_run=True), backfill_person(tools(space), 1, dry_run=True)]
@@ -148,14 +148,14 @@ def test_a_dry_run_says_the_same_and_writes_nothing(space: Space) -> None:
     assert would[0].news == would[1].news == last_hours(space).news
 
 
-def test_only_so_many_rows_are_kept_and_all_are_counted(space: Space) -> None:
+def test_a_limited_number_of_rows_is_kept_and_all_are_counted(space: Space) -> None:
     for number in range(1, 8):
         space.enrol(number, told=False)
     found = backfill_window(tools(space), back(space, hours=1), space.clock.now(), keep=3)
     assert (len(found.rows), found.news[Entity.COURSE_MEMBER]) == (3, 7)
 
 
-def test_it_is_written_down_as_a_run(space: Space) -> None:
+def test_a_backfill_is_recorded_as_a_run(space: Space) -> None:
     space.enrol(1, told=False)
     last_hours(space)
     [run] = backfills(space)
@@ -165,7 +165,7 @@ def test_it_is_written_down_as_a_run(space: Space) -> None:
     assert run.report == {"news": {"CourseMember": 1, "CourseCompletedLesson": 0}}
 
 
-def test_trouble_at_the_source_is_written_down_and_told_and_what_came_before_is_kept(
+def test_an_error_of_the_source_is_recorded_and_raised_and_earlier_requests_stay(
     space: Space,
 ) -> None:
     member = space.enrol(1, told=False)
@@ -193,14 +193,14 @@ def old_student(space: Space) -> None:
     assert (origins(space), space.subjects) == ([], [])
 
 
-def test_what_was_there_before_we_began_is_left_alone_by_a_window(space: Space) -> None:
+def test_a_window_ignores_records_from_before_the_baseline(space: Space) -> None:
     old_student(space)
     assert set(last_hours(space).news.values()) == {0}
     space.later(hours=1)
     assert space.subjects == []
 
 
-def test_what_was_there_before_we_began_is_written_about_if_a_person_wants_it(
+def test_records_from_before_the_baseline_lead_to_emails_if_an_operator_requests_them(
     space: Space,
 ) -> None:
     old_student(space)
@@ -217,7 +217,7 @@ def test_what_was_there_before_we_began_is_written_about_if_a_person_wants_it(
     assert proposed(space, again) == []
 
 
-def test_a_person_is_asked_about_as_a_whole_and_written_to(space: Space) -> None:
+def test_everything_of_a_person_is_requested_and_emailed_about(space: Space) -> None:
     old_student(space)
     found = backfill_person(tools(space), 1)
     assert found.news == {Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}
@@ -232,7 +232,7 @@ def test_a_person_is_asked_about_as_a_whole_and_written_to(space: Space) -> None
     assert len(space.subjects) == 2
 
 
-def test_a_person_is_asked_about_again_whatever_we_know_and_their_own_record_too(
+def test_known_records_of_a_person_and_their_own_record_are_requested_again(
     space: Space,
 ) -> None:
     space.enrol(1)
@@ -245,7 +245,7 @@ def test_a_person_is_asked_about_again_whatever_we_know_and_their_own_record_too
     assert ("CourseMember", 9001) in space.source.asked
 
 
-def test_who_is_asked_about_is_written_to_however_old_it_is(space: Space) -> None:
+def test_requested_records_lead_to_emails_however_old_they_are(space: Space) -> None:
     space.enrol(1, created_at=back(space, days=40), told=False)
     space.enrol(2, created_at=back(space, days=3), told=False)
     found = [backfill_person(tools(space), number) for number in (1, 2)]
@@ -256,7 +256,7 @@ def test_who_is_asked_about_is_written_to_however_old_it_is(space: Space) -> Non
     assert space.subjects == ["You're in: Freelance Finance"] * 2
 
 
-def test_the_list_of_a_backfill_is_what_is_sent_once_a_person_agrees(space: Space) -> None:
+def test_the_emails_listed_by_a_backfill_are_sent_once_an_operator_agrees(space: Space) -> None:
     space.rules = rules_of(ANY_TIME.replace("gather: 30m\n    gather_at_most: 3h", "gather: none"))
     old = space.enrol(1, created_at=back(space, days=700), told=False)
     fresh = space.enrol(2, told=False)
@@ -283,7 +283,7 @@ def test_the_list_of_a_backfill_is_what_is_sent_once_a_person_agrees(space: Spac
     assert space.outcomes_by_person("welcome")[unwanted.coworker_id] == ("held", "imported")
 
 
-def test_a_backfill_without_old_things_holds_what_it_finds_and_leaves_those_alone(
+def test_a_backfill_without_old_records_holds_its_emails_and_ignores_old_records(
     space: Space,
 ) -> None:
     old_student(space)
@@ -294,7 +294,7 @@ def test_a_backfill_without_old_things_holds_what_it_finds_and_leaves_those_alon
     assert (space.subjects, space.outcomes()) == ([], [("held", "imported")])
 
 
-def test_lessons_of_one_sitting_are_one_held_email_and_the_end_of_the_course_replaces_it(
+def test_lessons_of_one_sitting_share_a_held_email_and_the_course_email_replaces_it(
     space: Space,
 ) -> None:
     member = space.enrol(1)
@@ -308,7 +308,7 @@ def test_lessons_of_one_sitting_are_one_held_email_and_the_end_of_the_course_rep
     assert len(space.subjects) == 2
 
 
-def test_what_happens_after_a_backfill_is_written_about_unasked(space: Space) -> None:
+def test_events_after_a_backfill_are_emailed_about_without_review(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
     assert proposed(space, backfill_person(tools(space), 1)) == []
     space.later(hours=1)
@@ -317,7 +317,7 @@ def test_what_happens_after_a_backfill_is_written_about_unasked(space: Space) ->
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_the_other_guards_hold_for_a_person_too(space: Space) -> None:
+def test_the_other_checks_apply_to_requested_records_too(space: Space) -> None:
     space.enrol(1, created_at=back(space, days=3), blocked=True, told=False)
     space.choose(Mode.OBSERVE)
     space.enrol(2, created_at=back(space, days=3), told=False)
@@ -328,7 +328,7 @@ def test_the_other_guards_hold_for_a_person_too(space: Space) -> None:
     assert space.outcomes() == [("held", "observe")]
 
 
-def test_somebody_waits_for_a_person_and_nobody_for_a_window(space: Space) -> None:
+def test_requests_for_a_person_are_urgent_and_those_for_a_window_are_not(space: Space) -> None:
     asked: list[Urgency] = []
 
     def lend(patience: Patience) -> AbstractContextManager[FakeSource]:
@@ -341,7 +341,7 @@ def test_somebody_waits_for_a_person_and_nobody_for_a_window(space: Space) -> No
     assert asked == [Urgency.PERSON, Urgency.WORK]
 
 
-def test_a_person_without_any_enrolment_is_no_fault_and_a_refusal_is(space: Space) -> None:
+def test_a_person_without_enrolments_is_no_error_and_a_refusal_is(space: Space) -> None:
     assert backfill_person(tools(space), 99).news == {}
     space.source.refuse()
     with pytest.raises(SourceRefused):
@@ -349,7 +349,7 @@ def test_a_person_without_any_enrolment_is_no_fault_and_a_refusal_is(space: Spac
     assert backfills(space)[0].reason is Reason.NEXUDUS_REFUSED
 
 
-def test_a_window_of_one_kind_is_written_down_as_such(space: Space) -> None:
+def test_a_window_of_one_kind_is_recorded_with_that_kind(space: Space) -> None:
     backfill_window(
         tools(space), back(space, hours=1), space.clock.now(), [Entity.COMPLETED_LESSON]
     )
@@ -362,7 +362,7 @@ def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any optio
     return backfill_gap(sync, back(space, days=60), space.clock.now(), FOLLOWED, **options)
 
 
-def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
+def test_missed_changes_are_not_requested_before_the_baseline_has_ended(
     space: Space,
 ) -> None:
     for number in range(1, 6):
@@ -380,7 +380,7 @@ def test_nothing_that_was_missed_is_asked_for_before_the_first_look_has_ended(
     assert (space.lookups(), space.subjects) == ([], [])
 
 
-def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
+def test_a_window_never_begins_before_the_baseline_began(space: Space) -> None:
     space.enrol(1, told=False)
     space.later(hours=1)
     poll_all(tools(space), for_s=60)
@@ -394,14 +394,14 @@ def test_a_window_never_begins_before_the_first_look_did(space: Space) -> None:
     assert backfills(space)[0].since == looked_at
 
 
-def test_where_we_never_look_by_ourselves_what_was_missed_is_asked_for_at_once(
+def test_with_polling_off_missed_changes_are_requested_at_once(
     space: Space,
 ) -> None:
     space.enrol(1, told=False)
     assert everywhere(space, every_s=0.0) == 1
 
 
-def test_a_window_that_ended_before_the_first_look_began_asks_nothing(space: Space) -> None:
+def test_a_window_that_ended_before_the_baseline_began_requests_nothing(space: Space) -> None:
     poll_all(tools(space), for_s=60)
     space.source.asked.clear()
     assert backfill_gap(tools(space), back(space, days=9), back(space, days=8), FOLLOWED) == 0
@@ -440,7 +440,7 @@ def paged(space: Space) -> Paged:
     return space.source
 
 
-def test_what_had_to_stop_says_how_far_it_came_and_goes_on_there_to_the_end(space: Space) -> None:
+def test_a_stopped_backfill_reports_its_position_and_resumes_there(space: Space) -> None:
     source, sync = paged(space), SyncContext(space.engine, space.lend, space.clock, 0)
     began: list[datetime] = []
     since, asked_for = back(space, days=1), 0
@@ -459,7 +459,7 @@ def test_what_had_to_stop_says_how_far_it_came_and_goes_on_there_to_the_end(spac
     assert len(set(origins(space))) == len(origins(space)) == 20
 
 
-def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhere(
+def test_a_list_out_of_order_counts_as_not_read_at_all(
     space: Space,
 ) -> None:
     class Backwards(Paged):
@@ -483,7 +483,7 @@ def test_a_list_that_does_not_keep_its_order_is_not_believed_to_have_come_anywhe
     assert stopped.value.asked_for == 4
 
 
-def test_who_has_little_time_asks_no_longer_than_that(space: Space) -> None:
+def test_a_backfill_with_little_time_stops_in_time(space: Space) -> None:
     asked: list[Patience] = []
 
     def lend(patience: Patience) -> AbstractContextManager[FakeSource]:

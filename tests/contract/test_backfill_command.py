@@ -90,7 +90,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     structlog.reset_defaults()  # commands set it for their whole process
 
 
-def test_a_window_says_by_name_and_day_what_was_found_and_how_to_go_on(desk: Desk) -> None:
+def test_a_window_lists_findings_by_name_and_day_with_the_next_command(desk: Desk) -> None:
     desk.study("Joël")
     done = desk.run("--since", "2d")
     assert done.exit_code == 0, done.output
@@ -116,7 +116,7 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
     assert (desk.told(), desk.waiting()) == ([], 0)
 
 
-def test_with_send_it_is_in_the_name_of_a_person(desk: Desk) -> None:
+def test_with_send_notifications_have_the_origin_person(desk: Desk) -> None:
     desk.study("Joël", lessons=0)
     asked = desk.run("--since", "1h", "--send")
     assert (asked.exit_code, "--send --yes" in asked.stderr) == (3, True)
@@ -128,7 +128,7 @@ def test_with_send_it_is_in_the_name_of_a_person(desk: Desk) -> None:
     assert desk.states() == [("held", "imported")]
 
 
-def test_what_is_listed_goes_only_once_a_person_agreed(desk: Desk) -> None:
+def test_listed_emails_are_sent_only_after_confirmation(desk: Desk) -> None:
     desk.begin_sending()
     coworker_id = desk.study("Joël", lessons=0)
     done = desk.run("--person", str(coworker_id))
@@ -167,7 +167,7 @@ def test_as_json_it_is_one_document(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("by", ["address", "part", "id"])
-def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: str) -> None:
+def test_a_person_is_found_as_by_why_and_requested_completely(desk: Desk, by: str) -> None:
     coworker_id = desk.study("Joël")
     desk.study("Zoë")
     desk.know(coworker_id, "Joël Known", "joel.known@example.org")
@@ -181,7 +181,7 @@ def test_a_person_is_found_as_by_why_and_asked_about_as_a_whole(desk: Desk, by: 
     assert whole.output.startswith("Joël Núñez  joel.nunez@example.org\n")
 
 
-def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:
+def test_an_unknown_id_is_requested(desk: Desk) -> None:
     coworker_id = desk.study("Joël", lessons=0)
     done = desk.run("--person", str(coworker_id))
     assert done.output.startswith(
@@ -191,7 +191,7 @@ def test_an_id_that_nobody_ever_told_us_of_is_asked_about(desk: Desk) -> None:
     assert nothing.output.splitlines()[1] == "Nexudus has no enrolment of this person."
 
 
-def test_nobody_and_several_end_with_1_and_what_to_try(desk: Desk) -> None:
+def test_no_match_and_several_matches_exit_with_1_and_a_hint(desk: Desk) -> None:
     nobody = desk.run("--person", "nobody@example.org")
     assert nobody.exit_code == 1
     assert "coursebell backfill --person" in nobody.stderr
@@ -213,11 +213,11 @@ def test_nobody_and_several_end_with_1_and_what_to_try(desk: Desk) -> None:
         ("--since", "yesterday"),
     ],
 )
-def test_what_makes_no_sense_is_wrong_usage(desk: Desk, words: tuple[str, ...]) -> None:
+def test_contradictory_options_are_wrong_usage(desk: Desk, words: tuple[str, ...]) -> None:
     assert desk.run(*words).exit_code == 2
 
 
-def test_a_nexudus_that_refuses_ends_it_with_4(
+def test_a_refusal_by_nexudus_exits_with_4(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COURSEBELL_NEXUDUS_PASSWORD", "wrong")

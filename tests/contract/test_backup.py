@@ -321,7 +321,7 @@ def _empty(path: Path) -> None:
         (_empty, "is not a Coursebell ledger"),
     ],
 )
-def test_what_is_no_good_backup_is_refused_by_what_is_wrong_with_it(
+def test_an_unusable_backup_is_refused_with_the_reason(
     tmp_path: Path, spoil: object, says: str
 ) -> None:
     with opened_file(Path(sqlite_copy(tmp_path / "ledger.db")[10:])) as engine:
@@ -366,7 +366,7 @@ def test_a_file_that_another_process_has_open_is_in_use(tmp_path: Path) -> None:
     assert not is_in_use(path)
 
 
-def test_only_a_ledger_that_holds_something_was_used(ledger_engine: Engine) -> None:
+def test_only_a_ledger_with_data_counts_as_used(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         begin_with(connection, Mode.SENDING, NOW, SYSTEM_CLOCK.new_id())
         assert not was_used(connection)

@@ -109,7 +109,7 @@ def sqlite_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return _desk(url, tmp_path, monkeypatch)
 
 
-def test_a_backup_is_made_and_gone_back_to_with_its_key(desk: Desk) -> None:
+def test_a_backup_is_made_and_restored_with_its_key(desk: Desk) -> None:
     desk.keep(1, 2, 3)
     made = desk.told("backup", str(desk.folder))
     file = Path(str(made["file"]))
@@ -143,7 +143,7 @@ def test_a_backup_overwrites_nothing_and_needs_a_folder(desk: Desk) -> None:
     assert not (desk.folder / "nowhere").exists()
 
 
-def test_what_is_no_backup_changes_nothing(desk: Desk) -> None:
+def test_a_file_that_is_no_backup_changes_nothing(desk: Desk) -> None:
     desk.keep(1)
     left_by_killed = desk.folder / ".restoring-abc"
     left_by_killed.mkdir()
@@ -171,7 +171,7 @@ def test_a_backup_without_its_key_says_whether_the_key_set_here_is_the_ledgers(
     assert not (desk.folder / "secret_key").exists()
 
 
-def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Desk) -> None:
+def test_with_a_clock_that_is_behind_a_restore_needs_confirmation(desk: Desk) -> None:
     file = str(desk.told("backup", str(desk.folder))["file"])
     for hours, is_behind in ((-1, False), (1, True)):
         write_last_alive(desk.folder, LastAlive("any", SYSTEM_CLOCK.now() + timedelta(hours=hours)))
@@ -180,7 +180,7 @@ def test_a_clock_that_is_behind_keeps_a_restore_from_happening_unasked(desk: Des
         assert ("Nothing was changed" in asked.stderr) is is_behind
 
 
-def test_a_backup_with_traces_of_a_clock_that_was_ahead_is_not_restored_unasked(
+def test_a_backup_with_times_in_the_future_is_restored_only_after_confirmation(
     desk: Desk,
 ) -> None:
     engine = open_engine(desk.url)
@@ -228,7 +228,7 @@ def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) 
     assert desk.run("restore").exit_code == 2
 
 
-def test_what_is_held_is_listed_released_and_skipped_by_reason_or_by_id(desk: Desk) -> None:
+def test_held_emails_are_listed_released_and_skipped_by_reason_or_by_id(desk: Desk) -> None:
     desk.hold(Reason.RESTORED, Reason.RESTORED, Reason.TOO_OLD, Reason.FLOOD_GUARD)
     assert desk.told("held")["counts"] == {"restored": 2, "too-old": 1, "flood-guard": 1}
     shown = desk.run("held", "--reason", "restored").stdout
@@ -252,7 +252,7 @@ def test_what_is_held_is_listed_released_and_skipped_by_reason_or_by_id(desk: De
 
 
 @pytest.mark.parametrize("word", ["release", "skip"])
-def test_what_is_not_held_is_said_and_then_nothing_is_changed(desk: Desk, word: str) -> None:
+def test_ids_that_are_not_held_are_reported_and_nothing_is_changed(desk: Desk, word: str) -> None:
     desk.hold(Reason.RESTORED, Reason.TOO_OLD)
     assert desk.told("skip", "2", "--yes") == {"skipped": [2]}
     refused = desk.run(word, "1", "2", "77", "--yes")
@@ -273,7 +273,7 @@ def test_in_observe_mode_nothing_is_released(desk: Desk) -> None:
 
 
 @pytest.mark.postgres
-def test_a_ledger_moves_to_postgresql_and_the_file_is_used_no_more(
+def test_a_ledger_moves_to_postgresql_and_the_file_is_no_longer_used(
     sqlite_desk: Desk, postgres_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = sqlite_desk

@@ -56,7 +56,7 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
     assert sorted(messages(broker)) == expected
 
 
-def test_a_message_that_was_lost_silences_its_task_for_seconds_only(
+def test_a_lost_message_delays_its_task_by_seconds_only(
     broker_url: str, broker: redis.Redis
 ) -> None:
     rung(broker_url, LOOKUP_DRAIN)
@@ -69,7 +69,7 @@ def test_a_message_that_was_lost_silences_its_task_for_seconds_only(
     assert broker.llen(QUEUE_KEY) == 1
 
 
-def test_while_no_worker_runs_a_queue_stays_short_and_does_not_hold_up_the_other(
+def test_while_no_worker_runs_a_queue_stays_short_and_does_not_block_the_other(
     broker_url: str, broker: redis.Redis
 ) -> None:
     broker.rpush(QUEUE_KEY, *["a message"] * MOST_WAITING)
@@ -92,7 +92,7 @@ def test_within_one_process_too_the_queue_stays_short() -> None:
         queue.close()
 
 
-def test_a_broker_that_is_away_is_no_error_for_who_starts_a_task() -> None:
+def test_an_unreachable_broker_is_no_error_when_a_task_starts() -> None:
     wakeup = Wakeup("redis://127.0.0.1:1/0", SYSTEM_CLOCK)
     wakeup.task_started(LOOKUP_DRAIN)
     wakeup.close()

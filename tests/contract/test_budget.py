@@ -76,7 +76,7 @@ def test_many_processes_together_keep_the_pace(broker_url: str, space: str) -> N
     assert min(later - earlier for earlier, later in pairwise(stamps)) > 0.2
 
 
-def test_one_who_waits_leaves_as_soon_as_the_pace_allows(open_budget: Open) -> None:
+def test_a_waiting_request_leaves_as_soon_as_the_pace_allows(open_budget: Open) -> None:
     budget = open_budget("10/second")
     for _ in range(5):
         budget.take(patient())
@@ -144,7 +144,7 @@ def test_a_day_too_keeps_a_reserve_for_people(open_budget: Open) -> None:
     assert count_leaving(budget, PERSON, 40) == 1
 
 
-def test_a_small_limit_keeps_nothing_back(open_budget: Open) -> None:
+def test_a_small_limit_has_no_reserve(open_budget: Open) -> None:
     assert count_leaving(open_budget("19/minute"), WORK, 30) == 19
 
 
@@ -153,7 +153,7 @@ def test_work_lets_a_waiting_person_take_the_next_turn(open_budget: Open) -> Non
     assert order == [PERSON, WORK, WORK]
 
 
-def test_work_leaves_the_turn_that_is_free_to_a_person_who_waits(
+def test_work_leaves_a_free_turn_to_a_waiting_person(
     open_budget: Open, broker_url: str, space: str
 ) -> None:
     budget = open_budget("10/second")
@@ -170,14 +170,14 @@ def test_work_leaves_the_turn_that_is_free_to_a_person_who_waits(
     budget.take(patient(WORK))
 
 
-def test_a_person_who_gave_up_does_not_hold_work_back_for_long(open_budget: Open) -> None:
+def test_a_person_who_gave_up_does_not_delay_work_for_long(open_budget: Open) -> None:
     budget = open_budget("10/second")
     budget.take(at_once(PERSON))
     assert not may_leave(budget, PERSON)
     budget.take(patient(WORK))
 
 
-def test_quiet_that_one_was_asked_for_is_kept_by_all(open_budget: Open) -> None:
+def test_a_back_off_requested_from_one_process_applies_to_all(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
     told.back_off(40)
     assert 30 < retry_after_s(other) <= 40
@@ -186,7 +186,7 @@ def test_quiet_that_one_was_asked_for_is_kept_by_all(open_budget: Open) -> None:
     assert used(other) == 0
 
 
-def test_a_shorter_wish_for_quiet_never_shortens_a_longer_one(open_budget: Open) -> None:
+def test_a_shorter_back_off_never_shortens_a_longer_one(open_budget: Open) -> None:
     first, second, third = (open_budget("100/minute") for _ in range(3))
     first.back_off(40)
     second.back_off(1)
@@ -196,21 +196,21 @@ def test_a_shorter_wish_for_quiet_never_shortens_a_longer_one(open_budget: Open)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_wish_for_no_time_is_no_wish(seconds: float, open_budget: Open) -> None:
+def test_a_back_off_of_zero_seconds_is_ignored(seconds: float, open_budget: Open) -> None:
     budget = open_budget("100/minute")
     budget.back_off(seconds)
     budget.take(at_once())
     assert budget.state().back_off_s == 0
 
 
-def test_at_most_an_hour_of_quiet_is_believed(open_budget: Open) -> None:
+def test_a_back_off_lasts_at_most_an_hour(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
     told.back_off(float("inf"))
     assert 3500 < retry_after_s(told) <= 3600
     assert 3500 < retry_after_s(other) <= 3600
 
 
-def test_after_the_quiet_requests_leave_again(open_budget: Open) -> None:
+def test_after_a_back_off_requests_leave_again(open_budget: Open) -> None:
     told, other = open_budget("100/minute"), open_budget("100/minute")
     told.back_off(0.2)
     other.take(patient())
@@ -220,7 +220,7 @@ def test_after_the_quiet_requests_leave_again(open_budget: Open) -> None:
     )
 
 
-def test_the_lease_is_kept_before_and_while_one_waits(open_budget: Open) -> None:
+def test_the_lease_is_renewed_before_and_while_a_request_waits(open_budget: Open) -> None:
     budget = open_budget("100/minute")
     kept = threading.Semaphore(0)
     budget.take(patient(keep=kept.release))
@@ -231,7 +231,7 @@ def test_the_lease_is_kept_before_and_while_one_waits(open_budget: Open) -> None
     assert sum(kept.acquire(blocking=False) for _ in range(10)) >= 3
 
 
-def test_waiting_ends_with_what_keeping_raises(open_budget: Open) -> None:
+def test_waiting_ends_when_renewing_raises(open_budget: Open) -> None:
     budget = open_budget("100/minute")
     budget.back_off(20)
     kept: list[float] = []
@@ -246,7 +246,7 @@ def test_waiting_ends_with_what_keeping_raises(open_budget: Open) -> None:
     assert used(budget) == 0
 
 
-def test_nobody_waits_for_what_does_not_come_within_their_patience(open_budget: Open) -> None:
+def test_a_request_that_cannot_leave_in_time_fails_at_once(open_budget: Open) -> None:
     budget = open_budget("1/minute")
     budget.take(at_once())
     kept: list[None] = []
@@ -257,7 +257,7 @@ def test_nobody_waits_for_what_does_not_come_within_their_patience(open_budget: 
     assert len(kept) == 1
 
 
-def test_it_says_how_much_is_used_of_each_limit(open_budget: Open) -> None:
+def test_the_state_has_the_usage_of_each_limit(open_budget: Open) -> None:
     budget = open_budget("1000/second;120/minute;5000/hour;200000/day")
     other = open_budget("1000/second;120/minute;5000/hour;200000/day")
     budget.take(patient())
@@ -274,7 +274,7 @@ def test_it_says_how_much_is_used_of_each_limit(open_budget: Open) -> None:
     )
 
 
-def test_everything_it_keeps_on_the_broker_is_ours_and_ends_by_itself(
+def test_everything_on_the_broker_has_our_prefix_and_expires(
     open_budget: Open, broker_url: str, space: str
 ) -> None:
     budget = open_budget("1/second;120/minute;5000/hour;200000/day")

@@ -37,7 +37,7 @@ def restart_if_dead(broker: RunningBroker, budget: Budget) -> None:
 
 
 @pytest.mark.parametrize("broker_url", [None, "memory://"])
-def test_without_a_broker_it_is_alone_from_the_start_and_says_nothing(
+def test_without_a_broker_it_uses_its_share_from_the_start_and_logs_nothing(
     broker_url: str | None,
 ) -> None:
     budget = Budget("60/minute;80/hour", broker_url, shares=6, clock=SYSTEM_CLOCK)
@@ -55,31 +55,31 @@ def test_a_share_is_at_least_one_request() -> None:
     assert count_leaving(Budget("3/minute", None, shares=8, clock=SYSTEM_CLOCK), WORK, 5) == 1
 
 
-def test_alone_too_a_reserve_is_kept_for_people_in_every_window() -> None:
+def test_a_share_has_a_reserve_for_people_in_every_window() -> None:
     for unit in ("minute", "hour", "day"):
         budget = Budget(f"60/{unit}", None, shares=2, clock=SYSTEM_CLOCK)
         assert count_leaving(budget, WORK, 50) == 29
         assert count_leaving(budget, PERSON, 50) == 1
 
 
-def test_alone_the_pace_is_kept_and_divided() -> None:
+def test_a_share_has_its_part_of_the_pace() -> None:
     budget = Budget("1/second", None, shares=5, clock=SYSTEM_CLOCK)
     assert may_leave(budget)
     assert not may_leave(budget)
     assert 4 < retry_after_s(budget) <= 5.5
 
 
-def test_alone_too_work_lets_a_waiting_person_take_the_next_turn() -> None:
+def test_within_a_share_work_lets_a_waiting_person_take_the_next_turn() -> None:
     budget = Budget("2/second", None, shares=2, clock=SYSTEM_CLOCK)
     assert order_of_turns(budget, budget) == [PERSON, WORK, WORK]
 
 
-def test_alone_many_threads_never_exceed_a_share() -> None:
+def test_many_threads_never_exceed_a_share() -> None:
     budget = Budget("38/minute;38/hour;38/day", None, shares=2, clock=SYSTEM_CLOCK)
     assert sum(at_once(8, lambda _: count_leaving(budget, WORK, 5))) == 19
 
 
-def test_when_the_broker_goes_away_a_share_is_left_and_when_it_returns_all_is_shared(
+def test_an_outage_of_the_broker_leaves_a_share_and_its_return_the_shared_budget(
     own_broker: RunningBroker,
 ) -> None:
     with capture_logs() as logs:
@@ -103,7 +103,7 @@ def test_when_the_broker_goes_away_a_share_is_left_and_when_it_returns_all_is_sh
     assert own_broker.url.split(":")[2].partition("@")[0] not in str(logs)
 
 
-def test_that_the_broker_is_away_is_said_once_however_often_it_is_looked_for(
+def test_an_unreachable_broker_is_logged_once(
     own_broker: RunningBroker,
 ) -> None:
     end(own_broker)
@@ -115,7 +115,7 @@ def test_that_the_broker_is_away_is_said_once_however_often_it_is_looked_for(
     budget.close()
 
 
-def test_who_used_more_than_a_share_of_what_was_shared_gets_no_more_alone(
+def test_a_process_that_used_more_than_its_share_gets_nothing_during_an_outage(
     own_broker: RunningBroker,
 ) -> None:
     budget = Budget("60/minute;600/hour", own_broker.url, shares=6, clock=SYSTEM_CLOCK, away_s=60)
@@ -126,7 +126,9 @@ def test_who_used_more_than_a_share_of_what_was_shared_gets_no_more_alone(
     budget.close()
 
 
-def test_quiet_holds_when_the_broker_goes_away(own_broker: RunningBroker) -> None:
+def test_a_back_off_continues_when_the_broker_becomes_unreachable(
+    own_broker: RunningBroker,
+) -> None:
     told = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     other = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     told.back_off(40)
@@ -140,7 +142,7 @@ def test_quiet_holds_when_the_broker_goes_away(own_broker: RunningBroker) -> Non
         budget.close()
 
 
-def test_nothing_is_connected_before_it_is_asked() -> None:
+def test_it_connects_with_the_first_request() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
@@ -149,7 +151,7 @@ def test_nothing_is_connected_before_it_is_asked() -> None:
             server.accept()
 
 
-def test_a_broker_that_never_answers_is_away() -> None:
+def test_a_broker_that_never_answers_counts_as_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         budget = Budget(
@@ -161,7 +163,7 @@ def test_a_broker_that_never_answers_is_away() -> None:
         budget.close()
 
 
-def test_a_broker_that_refuses_us_is_away(own_broker: RunningBroker) -> None:
+def test_a_broker_that_refuses_us_counts_as_unreachable(own_broker: RunningBroker) -> None:
     _, _, place = own_broker.url.rpartition("@")
     budget = Budget("60/minute", f"redis://:guess@{place}", shares=6, clock=SYSTEM_CLOCK, away_s=60)
     with capture_logs() as logs:

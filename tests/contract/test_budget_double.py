@@ -29,20 +29,18 @@ def gate(request: pytest.FixtureRequest) -> Iterator[Budgeting]:
 
 
 @pytest.mark.parametrize("urgency", Urgency)
-def test_a_request_may_leave_even_if_nobody_would_wait_for_it(
-    urgency: Urgency, gate: Budgeting
-) -> None:
+def test_a_request_may_leave_without_any_patience(urgency: Urgency, gate: Budgeting) -> None:
     gate.take(Patience(urgency, time.monotonic() - 1, nothing))
 
 
-def test_the_lease_is_kept_before_each_request(gate: Budgeting) -> None:
+def test_the_lease_is_renewed_before_each_request(gate: Budgeting) -> None:
     kept: list[int] = []
     for number in range(3):
         gate.take(Patience(Urgency.WORK, float("inf"), partial(kept.append, number)))
     assert kept == [0, 1, 2]
 
 
-def test_what_keeping_raises_passes(gate: Budgeting) -> None:
+def test_exceptions_of_renewing_pass_through(gate: Budgeting) -> None:
     def lose() -> None:
         raise LookupError("the lease is lost")
 
@@ -51,12 +49,12 @@ def test_what_keeping_raises_passes(gate: Budgeting) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
-def test_a_wish_for_no_quiet_holds_nobody_back(seconds: float, gate: Budgeting) -> None:
+def test_a_back_off_of_zero_delays_nothing(seconds: float, gate: Budgeting) -> None:
     gate.back_off(seconds)
     gate.take(Patience(Urgency.PERSON, time.monotonic(), nothing))
 
 
-def test_the_double_counts_what_left_and_remembers_the_quiet() -> None:
+def test_the_double_counts_requests_and_remembers_back_offs() -> None:
     gate = OpenGate()
     gate.take(Patience(Urgency.WORK, 0.0, nothing))
     gate.back_off(2.5)

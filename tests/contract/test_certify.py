@@ -167,7 +167,7 @@ def only(certificate: Certificate) -> Finding:
     return found
 
 
-def test_a_week_lived_through_has_no_difference_and_its_sums_close(lived: Week) -> None:
+def test_a_complete_week_has_no_difference_and_its_sums_agree(lived: Week) -> None:
     made = lived.certify()
     assert list(made.findings) == []
     assert made.is_clean
@@ -325,7 +325,7 @@ def gone_chain(event_kind: str) -> Remove:
 
 
 @pytest.mark.parametrize("rules", [RULES, RULES.replace("gather: 30m", "gather: 31m")])
-def test_an_end_of_a_course_removed_with_all_it_led_to_is_one_difference(
+def test_a_course_completion_removed_with_its_email_is_one_difference(
     lived: Week, rules: str
 ) -> None:
     removed = gone_chain("course_completed")(lived)
@@ -340,7 +340,7 @@ def test_an_end_of_a_course_removed_with_all_it_led_to_is_one_difference(
     assert lived.certify().is_clean
 
 
-def test_a_neighbour_days_damage_is_not_this_days_difference(ledger_engine: Engine) -> None:
+def test_missing_rows_of_another_day_are_not_differences_of_this_day(ledger_engine: Engine) -> None:
     week = Week(Space(ledger_engine, rules_of(RULES)))
     week.space.enrol(1)
     week.space.work()
@@ -355,7 +355,7 @@ def test_a_neighbour_days_damage_is_not_this_days_difference(ledger_engine: Engi
     assert only(week.certify(FIRST, LAST)).person == "Person 2"
 
 
-def test_emails_that_are_kept_here_are_not_counted_as_sent(ledger_engine: Engine) -> None:
+def test_emails_held_in_observe_mode_are_not_counted_as_sent(ledger_engine: Engine) -> None:
     week = Week(Space(ledger_engine, rules_of(RULES)))
     week.space.choose(Mode.OBSERVE)
     for number in (1, 2):
@@ -382,14 +382,14 @@ def test_the_database_and_the_lists_count_what_the_lines_add_up_to(lived: Week) 
             assert counted[name] == number
 
 
-def test_a_receipt_that_was_emptied_is_a_difference(week: Week) -> None:
+def test_an_emptied_receipt_is_a_difference(week: Week) -> None:
     with writing(week.space.engine) as connection:
         mine = actions.c.event_kind == "enrolled"
         connection.execute(update(actions).where(mine).values(receipt=None))
     assert only(week.certify()).kind == FindingKind.NO_TRACE
 
 
-def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> None:
+def test_an_unreported_record_is_at_the_source_and_not_here(week: Week) -> None:
     joel = week.space.enrol(5)
     week.space.work()
     week.space.finish(joel, 1, told=False)
@@ -404,7 +404,7 @@ def test_what_nobody_told_us_of_is_at_the_source_and_not_here(week: Week) -> Non
     assert found.record_id == week.space.completions
 
 
-def test_what_was_deleted_there_and_is_not_known_to_be_is_here_only(week: Week) -> None:
+def test_an_unnoticed_deletion_is_a_record_that_only_the_ledger_has(week: Week) -> None:
     week.space.source.lose(Entity.COMPLETED_LESSON, week.ids["one"])
     made = week.certify()
     found = only(made)
@@ -421,7 +421,7 @@ def test_a_row_that_refers_to_another_lesson_than_here_is_a_difference(week: Wee
     assert (found.kind, found.record_id) == (FindingKind.OTHER_KEYS, week.ids["whole"])
 
 
-def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week: Week) -> None:
+def test_a_row_with_a_pending_lookup_is_no_difference_and_counts_as_unread(week: Week) -> None:
     member = week.space.enrol(6)
     week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
@@ -440,7 +440,9 @@ def test_a_row_whose_look_up_is_open_is_no_difference_and_counts_as_unread(week:
 
 
 @pytest.mark.parametrize("reason", [Reason.BEFORE_START, Reason.IMPORTED])
-def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Reason) -> None:
+def test_records_of_the_baseline_count_as_seen_without_being_read(
+    week: Week, reason: Reason
+) -> None:
     joel = week.space.enrol(7)
     week.space.work()
     [done] = week.space.finish(joel, 1, told=False)
@@ -455,7 +457,7 @@ def test_what_was_there_before_is_seen_without_being_read(week: Week, reason: Re
     assert made.totals.outcomes[RowOutcome.SEEN, reason] == 1
 
 
-def test_an_enrolment_nobody_ever_read_is_found_in_the_list_of_all(week: Week) -> None:
+def test_an_enrolment_that_was_never_read_is_found_in_the_list_of_all(week: Week) -> None:
     joel = week.space.enrol(8)
     week.space.work()
     week.space.finish(joel, 1)
@@ -535,7 +537,7 @@ def test_an_email_that_was_sent_again_is_no_difference_and_its_event_is_written(
     assert made.totals.event_outcomes[RowOutcome.WRITTEN, None] == 3
 
 
-def test_names_that_are_addresses_are_not_told(week: Week) -> None:
+def test_names_that_are_addresses_are_masked(week: Week) -> None:
     member = week.space.enrol(1, record_id=9777, coworker_id=78, full_name="ana@example.org")
     week.space.clock.time += timedelta(days=1)
     with writing(week.space.engine) as connection:
@@ -544,7 +546,7 @@ def test_names_that_are_addresses_are_not_told(week: Week) -> None:
     assert found.person == "***"
 
 
-def test_days_that_are_not_over_are_cut_short_and_it_is_said(week: Week) -> None:
+def test_unfinished_days_are_cut_and_the_certificate_says_so(week: Week) -> None:
     now = week.space.clock.now()
     window = window_of(FIRST, now.date() + timedelta(days=2), ZoneInfo("UTC"), now)
     assert window.is_cut

@@ -118,7 +118,7 @@ def delete_lesson_record(environment: dict[str, str]) -> int:
     return int(found)
 
 
-def test_where_nothing_was_missed_it_says_so_and_ends_with_0(studied: dict[str, int]) -> None:
+def test_without_differences_it_says_so_and_exits_with_0(studied: dict[str, int]) -> None:
     assert studied
     told = certify(*DAYS)
     assert told.exit_code == 0, told.output
@@ -132,7 +132,7 @@ def test_where_nothing_was_missed_it_says_so_and_ends_with_0(studied: dict[str, 
     assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing leaves while observing"
 
 
-def test_what_is_missing_is_named_and_it_ends_with_1(
+def test_a_missing_record_is_named_and_it_exits_with_1(
     studied: dict[str, int], environment: dict[str, str]
 ) -> None:
     assert studied
@@ -193,7 +193,7 @@ def test_with_another_key_no_certificate_is_genuine(
     assert not (tmp_path / "secret_key").exists()
 
 
-def test_where_nexudus_does_not_answer_nothing_is_said_and_it_ends_with_4(
+def test_without_an_answer_of_nexudus_there_is_no_certificate_and_it_exits_with_4(
     studied: dict[str, int], sandbox: Running
 ) -> None:
     assert studied
@@ -204,7 +204,7 @@ def test_where_nexudus_does_not_answer_nothing_is_said_and_it_ends_with_4(
     assert told.stdout == ""
 
 
-def test_days_that_lie_ahead_are_wrong_usage(environment: dict[str, str]) -> None:
+def test_days_in_the_future_are_wrong_usage(environment: dict[str, str]) -> None:
     assert environment
     ahead = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
     assert certify("--from", ahead).exit_code == 2
@@ -216,7 +216,7 @@ def test_days_that_lie_ahead_are_wrong_usage(environment: dict[str, str]) -> Non
     assert certify("--json", "--html", "-").exit_code == 2
 
 
-def test_output_that_goes_nowhere_ends_it_without_an_answer(
+def test_output_that_cannot_be_written_ends_the_command(
     studied: dict[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert studied

@@ -63,7 +63,7 @@ def run_of(space: Space, entity: Entity) -> Run:
     return run
 
 
-def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> None:
+def test_the_baseline_sends_no_email_and_reads_no_record(space: Space) -> None:
     for number in range(1, 30):
         member = space.enrol(number, told=False)
         space.finish(member, 1, 2, told=False)
@@ -82,7 +82,7 @@ def test_the_first_look_writes_to_nobody_and_reads_no_record(space: Space) -> No
     assert [one.reason for one in quiet.values()] == [Reason.BEFORE_START]
 
 
-def test_what_came_up_since_is_found_without_being_told(space: Space) -> None:
+def test_later_changes_are_found_without_notifications(space: Space) -> None:
     look(space)
     member = space.enrol(1, told=False)
     after(space)
@@ -93,7 +93,7 @@ def test_what_came_up_since_is_found_without_being_told(space: Space) -> None:
     assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
 
 
-def test_what_did_not_change_costs_no_further_read(space: Space) -> None:
+def test_unchanged_records_cost_no_further_request(space: Space) -> None:
     look(space)
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
@@ -105,7 +105,7 @@ def test_what_did_not_change_costs_no_further_read(space: Space) -> None:
     }
 
 
-def test_that_somebody_was_here_again_is_no_news(space: Space) -> None:
+def test_another_visit_of_a_member_is_no_change(space: Space) -> None:
     look(space)
     member = space.enrol(1, told=False)
     assert after(space).news == 1
@@ -114,7 +114,7 @@ def test_that_somebody_was_here_again_is_no_news(space: Space) -> None:
     assert after(space).news == 0
 
 
-def test_what_was_told_before_is_no_news_to_the_check(space: Space) -> None:
+def test_the_poll_ignores_changes_that_were_already_reported(space: Space) -> None:
     look(space)
     member = space.enrol(1)
     space.finish(member, 1)
@@ -122,7 +122,7 @@ def test_what_was_told_before_is_no_news_to_the_check(space: Space) -> None:
     assert after(space).news == 0
 
 
-def test_a_list_that_never_agrees_with_its_record_is_news_once(space: Space) -> None:
+def test_a_list_that_never_matches_its_record_is_a_change_once(space: Space) -> None:
     look(space)
     member = space.enrol(1)
     [done] = space.finish(member, 1)
@@ -133,7 +133,7 @@ def test_a_list_that_never_agrees_with_its_record_is_news_once(space: Space) -> 
     assert [after(space).news for _ in range(3)] == [1, 0, 0]
 
 
-def test_an_old_member_who_goes_on_is_written_to_about_the_new_lesson_only(space: Space) -> None:
+def test_an_old_member_gets_an_email_about_the_new_lesson_only(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.finish(member, 1, told=False)
     space.clock.time += timedelta(days=1)
@@ -146,7 +146,7 @@ def test_an_old_member_who_goes_on_is_written_to_about_the_new_lesson_only(space
     assert space.reasons("course_started") == ["before-start"]
 
 
-def test_what_was_there_before_has_that_reason_also_while_observing(space: Space) -> None:
+def test_old_records_have_the_reason_before_start_in_observe_mode_too(space: Space) -> None:
     space.choose(Mode.OBSERVE)
     member = space.enrol(1, told=False)
     space.clock.time += timedelta(minutes=1)
@@ -162,7 +162,7 @@ def test_what_was_there_before_has_that_reason_also_while_observing(space: Space
     assert space.outcomes() == []
 
 
-def test_what_is_told_from_outside_is_written_about_though_it_was_there(space: Space) -> None:
+def test_a_notification_about_an_old_record_leads_to_an_email(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
@@ -171,7 +171,7 @@ def test_what_is_told_from_outside_is_written_about_though_it_was_there(space: S
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_who_waited_before_and_is_approved_now_is_welcomed(space: Space) -> None:
+def test_an_old_request_that_is_approved_now_leads_to_a_welcome(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
@@ -182,7 +182,7 @@ def test_who_waited_before_and_is_approved_now_is_welcomed(space: Space) -> None
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_it_is_due_once_in_its_time_however_often_it_is_rung_for(space: Space) -> None:
+def test_a_poll_is_due_once_per_interval_however_often_workers_are_woken(space: Space) -> None:
     look(space)
     asked(space)
     look(space)
@@ -191,7 +191,7 @@ def test_it_is_due_once_in_its_time_however_often_it_is_rung_for(space: Space) -
     assert len(asked(space)) == 2
 
 
-def test_two_at_once_do_not_look_twice(space: Space) -> None:
+def test_two_workers_do_not_poll_at_the_same_time(space: Space) -> None:
     with writing(space.engine) as connection:
         for entity in FOLLOWED:
             take_lease(connection, f"check {entity}", "another", space.clock.now(), lease_s=60)
@@ -211,7 +211,7 @@ def test_two_at_once_do_not_look_twice(space: Space) -> None:
         (RecordUnreadable("a row has no Id"), Reason.UNREADABLE),
     ],
 )
-def test_what_stopped_it_is_written_down_and_the_next_goes_on(
+def test_the_error_that_stopped_a_poll_is_recorded_and_the_next_poll_resumes(
     space: Space, trouble: CoursebellError, reason: Reason
 ) -> None:
     look(space)
@@ -228,7 +228,7 @@ def test_what_stopped_it_is_written_down_and_the_next_goes_on(
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_after_days_of_silence_all_that_happened_is_found(space: Space) -> None:
+def test_after_days_without_polls_every_change_is_found(space: Space) -> None:
     look(space)
     space.clock.time += timedelta(days=3)
     space.enrol(1, told=False)
@@ -237,7 +237,7 @@ def test_after_days_of_silence_all_that_happened_is_found(space: Space) -> None:
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_a_row_that_a_list_shows_late_is_found_within_the_hour(space: Space) -> None:
+def test_a_row_that_appears_late_on_a_list_is_found_within_the_hour(space: Space) -> None:
     look(space)
     space.clock.time += timedelta(minutes=65)
     made_at = space.clock.now()
@@ -264,7 +264,7 @@ def ask(space: Space, entity: Entity, record_id: int) -> None:
     space.work()
 
 
-def test_whoever_asks_is_written_to_about_what_was_there_before(space: Space) -> None:
+def test_records_requested_by_a_person_lead_to_emails_even_if_they_are_old(space: Space) -> None:
     member = space.enrol(1, told=False)
     [first] = space.finish(member, 1, told=False)
     space.clock.time += timedelta(days=3)
@@ -282,7 +282,7 @@ def test_whoever_asks_is_written_to_about_what_was_there_before(space: Space) ->
     assert len(space.subjects) == 2
 
 
-def test_whoever_asks_is_written_to_about_what_was_before_sending_began(
+def test_records_requested_by_a_person_lead_to_emails_about_the_time_before_sending(
     ledger_engine: Engine,
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED), begins=timedelta(minutes=5))
@@ -293,7 +293,7 @@ def test_whoever_asks_is_written_to_about_what_was_before_sending_began(
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_who_comes_while_the_first_look_goes_on_is_news(space: Space) -> None:
+def test_an_enrolment_during_the_baseline_is_a_change(space: Space) -> None:
     def somebody_comes() -> None:
         space.source.when_asked("changed_since CourseMember", lambda: None)
         space.clock.time += timedelta(seconds=5)
@@ -312,7 +312,7 @@ def learn(space: Space, text: str) -> list[tuple[str, int]]:
     return asked(space)
 
 
-def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_first_look_ended(
+def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_baseline_ended(
     space: Space,
 ) -> None:
     naming = f"{SHIPPED}\n".replace("    template: welcome\n", _NAMING)

@@ -101,7 +101,7 @@ def asked_about(engine: Engine) -> int:
         return connection.scalar(select(func.count()).select_from(lookups)) or 0
 
 
-def test_the_first_look_asks_for_lists_only_a_thousand_rows_at_a_time(
+def test_the_baseline_requests_lists_only_a_thousand_rows_at_a_time(
     line: Line, crowded: Running
 ) -> None:
     until_done(line)
@@ -114,7 +114,7 @@ def test_the_first_look_asks_for_lists_only_a_thousand_rows_at_a_time(
     assert found[_LISTS[Entity.COMPLETED_LESSON]] == 4
 
 
-def test_it_lets_others_work_in_between_and_goes_on_where_it_was(
+def test_it_pauses_for_other_work_and_resumes_where_it_stopped(
     line: Line, crowded: Running
 ) -> None:
     assert len(until_done(line, for_s=0)) > 2
@@ -126,7 +126,7 @@ def test_it_lets_others_work_in_between_and_goes_on_where_it_was(
     assert (run.total, run.news) == (COMPLETIONS, 0)
 
 
-def test_killed_at_any_page_the_next_goes_on_and_nothing_is_missed(
+def test_after_a_kill_at_any_page_the_next_poll_resumes_and_nothing_is_missed(
     line: Line, crowded: Running
 ) -> None:
     crowded.post("/sandbox/misbehaviours", name="cut-size", on=True, rows=300)
@@ -141,7 +141,7 @@ def test_killed_at_any_page_the_next_goes_on_and_nothing_is_missed(
     assert reasons == ["before-start"]
 
 
-def test_twenty_new_rows_among_thousands_take_four_questions_at_most(
+def test_twenty_new_rows_among_thousands_take_four_requests_at_most(
     line: Line, crowded: Running
 ) -> None:
     until_done(line)
@@ -167,7 +167,7 @@ def test_twenty_new_rows_among_thousands_take_four_questions_at_most(
     ],
     ids=lambda wrong: str(wrong["name"]),
 )
-def test_lists_that_misbehave_hide_nothing(
+def test_misbehaving_lists_hide_nothing(
     line: Line, crowded: Running, wrong: dict[str, object]
 ) -> None:
     crowded.post("/sandbox/misbehaviours", on=True, **wrong)
@@ -183,7 +183,7 @@ def test_lists_that_misbehave_hide_nothing(
     assert sum(done.news for done in until_done(line)) == 0
 
 
-def test_what_comes_in_no_order_is_looked_at_in_one_go(line: Line, crowded: Running) -> None:
+def test_an_unordered_list_is_read_without_a_pause(line: Line, crowded: Running) -> None:
     crowded.post("/sandbox/misbehaviours", name="ignore-order", on=True)
     crowded.post("/sandbox/misbehaviours", name="cut-size", on=True, rows=300)
     assert len(until_done(line, for_s=0)) == 1

@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def test_a_task_first_says_that_its_worker_is_alive(settings: Settings) -> None:
+def test_a_task_first_records_a_heartbeat(settings: Settings) -> None:
     initialise_process(settings, read_shared_config(settings), SharedState(1))
     child = this_process()
     assert [row.kind for row in rows(child.context.engine, heartbeats)] == ["worker"]
@@ -52,7 +52,7 @@ def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Set
     engine.dispose()
 
 
-def test_a_child_that_cannot_start_ends_after_a_growing_pause_and_is_logged_once(
+def test_a_child_that_cannot_start_exits_after_a_growing_pause_and_is_logged_once(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared, shared_config = SharedState(1), read_shared_config(settings)

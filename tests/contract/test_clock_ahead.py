@@ -69,7 +69,7 @@ def claim_one(space: Space) -> None:
         claim_actions(connection, space.clock.now(), SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=9)
 
 
-def test_a_lookup_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
+def test_a_lookup_with_a_lease_from_the_future_is_taken_over_at_once(space: Space) -> None:
     space.enrol(1)
     ahead(space, lambda: claim_one(space))
     with reading(space.engine) as connection:
@@ -78,7 +78,7 @@ def test_a_lookup_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space)
     assert space.outcomes() == [("done", None)]
 
 
-def test_an_action_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space) -> None:
+def test_an_action_with_a_lease_from_the_future_is_taken_over_at_once(space: Space) -> None:
     space.enrol(1)
     space.look_up()
     ahead(space, lambda: claim_one(space))
@@ -91,7 +91,7 @@ def test_an_action_whose_lease_is_of_tomorrow_is_taken_over_at_once(space: Space
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_a_hand_over_cut_off_tomorrow_is_settled_now_and_never_repeated(
+def test_a_hand_over_cut_off_in_the_future_is_settled_now_and_never_repeated(
     space: Space, *, committed: bool
 ) -> None:
     def hand_over() -> None:
@@ -157,13 +157,13 @@ def test_a_lease_is_renewed_at_once_when_the_clock_was_set_back() -> None:
     assert renewed == [NOW + A_DAY, NOW]
 
 
-def test_a_named_lease_of_tomorrow_is_free(ledger_engine: Engine) -> None:
+def test_a_named_lease_from_the_future_is_free(ledger_engine: Engine) -> None:
     for holder, seconds in (("it", 86_400.0), ("another", 0.0)):
         with writing(ledger_engine) as connection:
             assert take_lease(connection, "reconcile", holder, at(seconds), lease_s=120)
 
 
-def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Engine) -> None:
+def test_a_heartbeat_from_the_future_counts_as_none_and_is_shown(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         record_heartbeat(connection, "worker", "host:1", NOW + A_DAY)
         record_heartbeat(connection, "clock", "host:2", NOW)
@@ -181,7 +181,7 @@ def test_a_sign_of_life_from_tomorrow_is_silence_and_is_shown(ledger_engine: Eng
     assert readiness(load_settings({}), ledger_engine, NOW)["worker"] == "ok"
 
 
-def test_on_a_server_its_clock_is_compared_with_the_one_here(ledger_engine: Engine) -> None:
+def test_the_clock_of_a_database_server_is_compared_with_ours(ledger_engine: Engine) -> None:
     with reading(ledger_engine) as connection:
         said = list(clock_warnings(connection, SYSTEM_CLOCK.now() - A_DAY))
         assert list(clock_warnings(connection, SYSTEM_CLOCK.now())) == []
@@ -192,7 +192,7 @@ def test_on_a_server_its_clock_is_compared_with_the_one_here(ledger_engine: Engi
     assert said == ["the clock of this machine is 24 h behind the database server's"]
 
 
-def test_a_lookup_asked_for_tomorrow_is_due_now(space: Space) -> None:
+def test_a_lookup_due_in_the_future_is_due_now(space: Space) -> None:
     ahead(space, lambda: space.enrol(1))
     space.work()
     assert space.lookups() == [("due", None)]
@@ -204,7 +204,7 @@ def test_a_lookup_asked_for_tomorrow_is_due_now(space: Space) -> None:
 
 
 @pytest.mark.parametrize("table", [lookups, actions])
-def test_only_a_wait_that_is_longer_than_any_ends(space: Space, table: Table) -> None:
+def test_only_a_wait_longer_than_any_possible_one_ends(space: Space, table: Table) -> None:
     def due_after_a_sweep(reason: Reason | None, wait: timedelta) -> timedelta:
         values = {"state": "waiting", "reason": reason, "due_at": space.clock.now() + wait}
         with writing(space.engine) as connection:
@@ -223,7 +223,7 @@ def test_only_a_wait_that_is_longer_than_any_ends(space: Space, table: Table) ->
         assert due_after_a_sweep(None, TOLERANCE + a_second) == timedelta()
 
 
-def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space) -> None:
+def test_waits_that_people_or_records_set_are_not_shortened(space: Space) -> None:
     space.enrol(1)
     space.look_up()
     for state, reason in (("waiting", Reason.GATHERING), ("planned", None)):
@@ -234,7 +234,7 @@ def test_a_wait_for_a_person_or_a_record_may_be_as_long_as_it_likes(space: Space
         assert rows(space.engine, actions)[0].due_at == values["due_at"]
 
 
-def test_an_outage_until_tomorrow_ends(space: Space) -> None:
+def test_an_outage_that_ends_in_the_far_future_ends_now(space: Space) -> None:
     for moment, expected in ((space.clock.now(), 900), (space.clock.now() + A_DAY, 0)):
         with writing(space.engine) as connection:
             connection.execute(outages.delete())
@@ -244,12 +244,12 @@ def test_an_outage_until_tomorrow_ends(space: Space) -> None:
         assert (until - space.clock.now()).total_seconds() == expected
 
 
-def test_every_wait_is_within_its_bound() -> None:
+def test_no_wait_exceeds_its_bound() -> None:
     latest = refused_again_at(NOW, 99, chance=1.0)
     assert latest - NOW == LONGEST_WAITS[Reason.NEXUDUS_REFUSED]
 
 
-def test_a_ledger_that_began_tomorrow_writes_about_what_happens_today(
+def test_a_ledger_that_began_in_the_future_emails_about_today(
     ledger_engine: Engine,
 ) -> None:
     # Times of today, since the database server's own clock has to agree.
@@ -296,7 +296,9 @@ def test_a_host_that_is_behind_its_database_server_moves_no_start(ledger_engine:
     assert since == (now - A_DAY if is_file else now)
 
 
-def test_the_last_run_is_the_newest_and_not_the_one_of_tomorrow(ledger_engine: Engine) -> None:
+def test_the_last_run_is_the_newest_by_id_and_not_one_from_the_future(
+    ledger_engine: Engine,
+) -> None:
     kind, entity = CheckKind.CHECK, Entity.COURSE_MEMBER
     with writing(ledger_engine) as connection:
         for moment in (NOW + A_DAY, NOW):
@@ -307,7 +309,7 @@ def test_the_last_run_is_the_newest_and_not_the_one_of_tomorrow(ledger_engine: E
     assert found.begun_at == NOW
 
 
-def test_what_ran_tomorrow_is_done_again_today(ledger_engine: Engine) -> None:
+def test_work_dated_in_the_future_is_done_again_today(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         for entity in FOLLOWED:
             run = begin_check(connection, CheckKind.BASELINE, entity, NOW - A_DAY)
@@ -324,7 +326,7 @@ def test_what_ran_tomorrow_is_done_again_today(ledger_engine: Engine) -> None:
         assert not is_check_due(connection, NOW)
 
 
-def test_what_a_list_no_longer_has_is_gone_although_it_was_read_tomorrow(
+def test_a_record_missing_from_a_list_is_gone_even_if_it_was_read_in_the_future(
     ledger_engine: Engine,
 ) -> None:
     entity, parent, records = Entity.LESSON, ("course_id", COURSE_ID), [lesson(1), lesson(2)]
@@ -339,7 +341,7 @@ def no_transport() -> NoReturn:
     raise AssertionError
 
 
-def test_a_sign_in_of_tomorrow_is_made_anew(ledger_engine: Engine) -> None:
+def test_a_sign_in_from_the_future_is_replaced(ledger_engine: Engine) -> None:
     tokens = Tokens(ledger_engine, no_transport, Credentials("a", "b"), HandClock(NOW))
     for signed_in_at, usable in ((NOW, True), (NOW + TOLERANCE, True), (NOW + A_DAY, False)):
         until = signed_in_at + timedelta(minutes=20)

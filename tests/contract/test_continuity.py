@@ -82,7 +82,7 @@ def test_a_copy_put_in_place_by_hand_is_a_gap_since_it_was_made_and_only_once(
     assert machine.run() == gap
 
 
-def test_what_may_have_been_sent_is_held_at_once(machine: Machine) -> None:
+def test_emails_that_may_have_been_sent_are_held_at_once(machine: Machine) -> None:
     machine.run()
     with opened_file(machine.ledger) as engine:
         decide(engine, lesson_done(), plan_for(lesson_done()))
@@ -94,7 +94,7 @@ def test_what_may_have_been_sent_is_held_at_once(machine: Machine) -> None:
         assert held_by_reason(connection) == {Reason.RESTORED: 1}
 
 
-def test_a_ledger_carried_to_another_machine_without_its_folder_is_a_gap(
+def test_a_ledger_moved_to_another_machine_without_its_folder_is_a_gap(
     machine: Machine, tmp_path: Path
 ) -> None:
     machine.run()
@@ -104,7 +104,7 @@ def test_a_ledger_carried_to_another_machine_without_its_folder_is_a_gap(
     assert other.run() is not None
 
 
-def test_a_folder_carried_to_another_machine_as_a_whole_is_none(
+def test_a_whole_data_folder_moved_to_another_machine_is_no_gap(
     machine: Machine, tmp_path: Path
 ) -> None:
     machine.run()
@@ -115,7 +115,7 @@ def test_a_folder_carried_to_another_machine_as_a_whole_is_none(
     assert other.run() is None
 
 
-def test_a_ledger_of_before_this_version_starts_without_a_gap(
+def test_a_ledger_of_an_older_version_starts_without_a_gap(
     machine: Machine, tmp_path: Path
 ) -> None:
     with opened_file(machine.ledger) as engine, writing(engine) as connection:
@@ -157,7 +157,7 @@ def test_a_server_that_goes_back_while_a_process_runs_is_noticed(
         assert last_gap(connection) == Gap(None, clock.now(), "noticed")
 
 
-def test_a_machine_that_shares_a_server_needs_no_memory_of_it(
+def test_a_new_machine_on_a_shared_database_is_no_gap(
     ledger_engine: Engine, tmp_path: Path
 ) -> None:
     with writing(ledger_engine) as connection:
@@ -189,7 +189,7 @@ def test_a_process_holds_the_lock_before_it_opens_the_ledger(machine: Machine) -
         assert alone
 
 
-def test_nobody_is_alone_in_a_folder_while_a_process_runs(machine: Machine) -> None:
+def test_the_exclusive_lock_is_refused_while_a_process_runs(machine: Machine) -> None:
     with opened_file(machine.ledger) as engine:
         heartbeat = Heartbeat(engine, "worker", machine.clock, machine.folder)
         heartbeat.begin()

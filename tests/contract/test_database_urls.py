@@ -35,7 +35,7 @@ def loaded(url: str) -> str:
         "postgresql:///?service=courses",
     ],
 )
-def test_libpq_gets_what_it_reads_in_the_url_itself(url: str) -> None:
+def test_libpq_gets_the_parameters_that_it_would_read_in_the_url(url: str) -> None:
     parsed = make_url(loaded(url))
     _, arguments = parsed.get_dialect()().create_connect_args(parsed)
     arguments.pop("context", None)
@@ -59,7 +59,7 @@ def test_libpq_gets_what_it_reads_in_the_url_itself(url: str) -> None:
         ("postgres://u:hush@h%40i/n", "expected hosts"),
     ],
 )
-def test_what_libpq_would_refuse_later_is_refused_at_the_start(url: str, told: str) -> None:
+def test_parameters_that_libpq_would_refuse_are_refused_at_the_start(url: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         loaded(url)
     assert "hush" not in str(caught.value)

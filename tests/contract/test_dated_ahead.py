@@ -45,7 +45,7 @@ def text_of(space: Space) -> str:
     return str(space.mailer.caught[-1].message)
 
 
-def test_a_welcome_does_not_wait_for_the_day_that_the_source_says(space: Space) -> None:
+def test_a_welcome_dated_in_the_future_is_sent_at_once(space: Space) -> None:
     space.enrol(1, created_at=space.clock.now() + AHEAD, updated_at=space.clock.now() + AHEAD)
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -72,7 +72,7 @@ def test_an_email_about_a_finished_course_names_no_day_in_the_future(space: Spac
     assert "3 March" in text_of(space)
 
 
-def test_what_is_dated_in_the_future_grows_stale_from_when_it_was_seen(space: Space) -> None:
+def test_events_dated_in_the_future_age_from_when_they_were_seen(space: Space) -> None:
     space.enrol(1)
     space.work()
     finish_ahead(space, 1)
@@ -81,7 +81,7 @@ def test_what_is_dated_in_the_future_grows_stale_from_when_it_was_seen(space: Sp
     assert space.outcomes()[-1] == ("held", "too-old")
 
 
-def test_the_certificate_takes_it_for_no_repeat_of_itself(space: Space) -> None:
+def test_the_certificate_does_not_count_it_as_a_repeat(space: Space) -> None:
     sync = SyncContext(space.engine, space.lend, space.clock)
     poll_all(sync, for_s=60)
     space.clock.time += timedelta(minutes=1)

@@ -104,7 +104,7 @@ def change_hook(sandbox: Running, **fields: Any) -> None:  # noqa: ANN401 - any 
         sandbox.post("/sandbox/change", entity="WebHook", id=hook_id, fields=fields, deliver=False)
 
 
-def test_where_all_is_well_nothing_is_a_problem_and_every_role_has_its_line(
+def test_without_problems_every_role_has_a_line_and_none_is_a_problem(
     doctor: Doctor,
 ) -> None:
     found = doctor.checks()
@@ -129,7 +129,7 @@ def test_a_run_costs_few_requests_and_writes_nothing_there(doctor: Doctor) -> No
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("way", ["list", "read"])
-def test_listing_and_reading_are_told_apart_and_the_role_is_named(
+def test_listing_and_reading_are_distinguished_and_the_role_is_named(
     doctor: Doctor, way: str, status: int
 ) -> None:
     misbehave(doctor.sandbox, "missing-right", entity="Course", way=way, status=status)
@@ -140,7 +140,7 @@ def test_listing_and_reading_are_told_apart_and_the_role_is_named(
     assert missing in (found[missing].fix or "")
 
 
-def test_a_right_that_is_not_needed_is_a_note_that_says_what_is_lost(doctor: Doctor) -> None:
+def test_a_missing_optional_role_is_a_note_that_says_what_is_lost(doctor: Doctor) -> None:
     for entity in ("WebHook", "SimpleTimeZone", "Business", "User", "Language"):
         misbehave(doctor.sandbox, "missing-right", entity=entity)
         found = doctor.checks()
@@ -153,7 +153,7 @@ def test_a_right_that_is_not_needed_is_a_note_that_says_what_is_lost(doctor: Doc
     assert doctor.checks()["time zones"].verdict is Verdict.NOTE
 
 
-def test_reading_is_tried_by_the_ledger_where_no_list_leads_to_a_record(doctor: Doctor) -> None:
+def test_without_a_list_reading_is_tried_with_ids_from_the_ledger(doctor: Doctor) -> None:
     misbehave(doctor.sandbox, "missing-right", way="list")
     found = doctor.checks()
     assert found["CourseMember-List"].verdict is Verdict.PROBLEM
@@ -192,7 +192,7 @@ def test_an_outage_of_one_kind_does_not_stop_the_others(doctor: Doctor) -> None:
     assert found["WebHook-Read"].verdict is Verdict.OK
 
 
-def test_a_record_unlike_what_we_know_is_a_problem_by_the_names_of_its_fields(
+def test_a_record_with_unexpected_fields_is_a_problem_that_names_them(
     doctor: Doctor,
 ) -> None:
     courses = doctor.sandbox.get("/sandbox/courses").json()
@@ -213,7 +213,7 @@ def test_a_record_unlike_what_we_know_is_a_problem_by_the_names_of_its_fields(
     assert "perhaps" not in found["Course-Read"].found
 
 
-def test_being_asked_to_slow_down_is_waited_for_once_and_then_said(doctor: Doctor) -> None:
+def test_a_request_to_slow_down_is_waited_for_once_and_then_reported(doctor: Doctor) -> None:
     misbehave(doctor.sandbox, "throttle", path="/api/sys/users", retry_after="1", times=1)
     assert doctor.checks()["User-Read"].verdict is Verdict.OK
     misbehave(doctor.sandbox, "throttle", path="/api/spaces", retry_after="3000")
@@ -223,7 +223,7 @@ def test_being_asked_to_slow_down_is_waited_for_once_and_then_said(doctor: Docto
     assert "50 minutes" in found["quiet"].found
 
 
-def test_a_password_that_is_not_taken_is_told_from_a_pause_and_from_an_outage(
+def test_a_refused_password_is_distinguished_from_a_pause_and_an_outage(
     doctor: Doctor,
 ) -> None:
     misbehave(doctor.sandbox, "throttle", path="/api/token", retry_after="45")
@@ -250,7 +250,7 @@ def test_a_password_that_is_not_taken_is_told_from_a_pause_and_from_an_outage(
     ("switch", "words"),
     [("edge-block", "edge"), ("html-errors", "502"), ("truncated-body", "no answer from")],
 )
-def test_a_kept_sign_in_is_not_called_good_where_nothing_is_answered(
+def test_a_stored_sign_in_is_not_reported_as_ok_without_an_answer(
     doctor: Doctor, switch: str, words: str
 ) -> None:
     doctor.checks()
@@ -263,7 +263,7 @@ def test_a_kept_sign_in_is_not_called_good_where_nothing_is_answered(
     assert "not checked" in found["the rest"].found
 
 
-def test_without_a_sign_in_what_hangs_on_it_is_named_once_and_nobody_is_asked(
+def test_without_a_sign_in_the_dependent_checks_are_skipped_and_named_once(
     doctor: Doctor,
 ) -> None:
     misbehave(doctor.sandbox, "refuse-sign-in")
@@ -273,7 +273,7 @@ def test_without_a_sign_in_what_hangs_on_it_is_named_once_and_nobody_is_asked(
     assert {one.topic for one in found.values()} == {Topic.SIGN_IN, Topic.LIMITS}
 
 
-def test_without_anything_to_sign_in_with_the_settings_are_named(doctor: Doctor) -> None:
+def test_without_credentials_the_settings_are_named(doctor: Doctor) -> None:
     found = doctor.checks(COURSEBELL_NEXUDUS_PASSWORD="")
     assert found["credentials"].verdict is Verdict.PROBLEM
     assert "COURSEBELL_NEXUDUS_PASSWORD" in found["credentials"].found
@@ -282,7 +282,7 @@ def test_without_anything_to_sign_in_with_the_settings_are_named(doctor: Doctor)
     assert "COURSEBELL_NEXUDUS_USERNAME" in found["credentials"].found
 
 
-def test_a_kept_sign_in_is_enough_and_one_that_has_ended_is_a_problem(doctor: Doctor) -> None:
+def test_a_stored_sign_in_is_enough_and_an_expired_one_is_a_problem(doctor: Doctor) -> None:
     assert doctor.problems() == {}
     found = doctor.checks(COURSEBELL_NEXUDUS_PASSWORD="")
     assert "coursebell login" in found["credentials"].found
@@ -303,9 +303,7 @@ def test_a_kept_sign_in_is_enough_and_one_that_has_ended_is_a_problem(doctor: Do
         ("https://no.such.name.invalid", "resolved"),
     ],
 )
-def test_what_is_wrong_with_the_address_is_told_apart(
-    doctor: Doctor, address: str, words: str
-) -> None:
+def test_faults_of_the_address_are_distinguished(doctor: Doctor, address: str, words: str) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         ports = {
@@ -339,7 +337,7 @@ def test_clocks_that_differ_are_a_note_and_far_apart_a_problem(
     assert (found.fix is None) == (verdict is Verdict.OK)
 
 
-def test_without_a_ledger_what_needs_none_is_checked_all_the_same(doctor: Doctor) -> None:
+def test_without_a_ledger_the_checks_that_need_none_are_made(doctor: Doctor) -> None:
     found = Doctor(doctor.sandbox, None, doctor.clock).checks()
     assert {"credentials", "address", "clock", "requests", "the rest"} <= found.keys()
     assert "there is no ledger" in found["the rest"].found
@@ -382,7 +380,7 @@ def test_a_webhook_that_is_switched_off_is_a_problem_and_one_that_often_fails_a_
         ("other-fields", {}),
     ],
 )
-def test_webhooks_are_found_whatever_their_list_is_like(
+def test_webhooks_are_found_on_any_kind_of_list(
     doctor: Doctor, switch: str, parameters: dict[str, object]
 ) -> None:
     misbehave(doctor.sandbox, switch, **parameters)
@@ -403,7 +401,7 @@ def test_webhooks_of_others_are_not_ours_and_none_is_a_note_with_the_relay(
     assert "Set COURSEBELL_PUBLIC_URL" in (nowhere["webhooks"].fix or "")
 
 
-def test_the_day_a_webhook_about_courses_appears_it_is_said(doctor: Doctor) -> None:
+def test_a_new_webhook_action_about_courses_is_reported(doctor: Doctor) -> None:
     misbehave(doctor.sandbox, "course-actions")
     found = doctor.checks()["course webhooks"]
     assert found.verdict is Verdict.NOTE
@@ -411,7 +409,7 @@ def test_the_day_a_webhook_about_courses_appears_it_is_said(doctor: Doctor) -> N
     assert f"{OURS}/hooks/nexudus" in (found.fix or "")
 
 
-def test_the_probes_are_made_anew_and_kept(doctor: Doctor) -> None:
+def test_the_probes_are_repeated_and_stored(doctor: Doctor) -> None:
     assert "too few" in doctor.checks()["Coworker"].found
     remember(doctor, Entity.COWORKER)
     found = doctor.checks()["Coworker"]
@@ -422,7 +420,7 @@ def test_the_probes_are_made_anew_and_kept(doctor: Doctor) -> None:
         assert proofs(connection)[Entity.COWORKER].probed_at == doctor.clock.time
 
 
-def test_zones_we_cannot_name_are_counted(doctor: Doctor) -> None:
+def test_unknown_time_zones_are_counted(doctor: Doctor) -> None:
     listed = doctor.sandbox.get("/api/sys/simpletimezones", headers=signed_in(doctor)).json()
     fields = {"Name": "Moon Standard Time"}
     where: Mapping[str, object] = {"entity": "SimpleTimeZone", "id": listed["Records"][0]["Id"]}
@@ -434,7 +432,7 @@ def test_zones_we_cannot_name_are_counted(doctor: Doctor) -> None:
     assert 'such as "Moon Standard Time"' in found.found
 
 
-def test_how_much_of_the_limits_is_used_is_said(doctor: Doctor) -> None:
+def test_the_usage_of_the_limits_is_reported(doctor: Doctor) -> None:
     found = doctor.checks(COURSEBELL_NEXUDUS_LIMITS="5/second;1000/minute")
     assert found["requests"].found.startswith("5/second, 1000/minute; used now: ")
     assert "of 1000 per minute" in found["requests"].found
@@ -453,7 +451,7 @@ def test_a_shared_budget_says_so(doctor: Doctor, broker_url: str) -> None:
     assert found["requests"].verdict is Verdict.NOTE  # almost nothing is left
 
 
-def test_the_address_of_somebody_else_is_reached_and_lets_nobody_in(doctor: Doctor) -> None:
+def test_an_address_of_another_server_is_reached_and_refuses_the_sign_in(doctor: Doctor) -> None:
     with serving(lambda asked: asked.send_error(404)) as small:
         found = doctor.checks(COURSEBELL_NEXUDUS_URL=small.url)
     assert found["address"].verdict is Verdict.OK
@@ -528,7 +526,7 @@ def remember(doctor: Doctor, entity: Entity) -> None:
                 accept_record(connection, entity, record, doctor.clock.time)
 
 
-def test_an_address_that_is_not_the_apis_own_is_pointed_out() -> None:
+def test_an_address_other_than_the_apis_own_is_noted() -> None:
     for url in (API_URL, "http://127.0.0.1:9000", "http://localhost:9000"):
         assert address_notes(url) == []
     (note,) = address_notes("https://courses.example.org")

@@ -63,7 +63,7 @@ def tell_both(space: Space, first: int, second: int) -> None:
         connection.execute(lookups.update().where(mine).values(due_at=later))
 
 
-def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Space) -> None:
+def test_the_first_lookup_reads_all_lessons_of_a_sitting(space: Space) -> None:
     [member] = studying(space, 1)
     asked(space)
     space.finish(member, 1, 2)
@@ -74,7 +74,7 @@ def test_lessons_of_one_sitting_are_read_by_the_first_look_up_for_all(space: Spa
     assert found["completions_of"] <= 3
 
 
-def test_a_neighbour_on_the_list_needs_no_question_of_its_own(space: Space) -> None:
+def test_a_neighbour_on_the_list_needs_no_request_of_its_own(space: Space) -> None:
     [member] = studying(space, 1)
     first, second = space.finish(member, 1, 2, told=False)
     tell_both(space, first, second)
@@ -85,7 +85,7 @@ def test_a_neighbour_on_the_list_needs_no_question_of_its_own(space: Space) -> N
     assert space.reasons("lesson_completed") == [None, None]
 
 
-def test_what_is_spoken_of_again_is_read_again(space: Space) -> None:
+def test_a_record_that_is_notified_again_is_read_again(space: Space) -> None:
     [member] = studying(space, 1)
     [done] = space.finish(member, 1)
     drain(space)
@@ -95,7 +95,7 @@ def test_what_is_spoken_of_again_is_read_again(space: Space) -> None:
     assert asked(space)["CourseCompletedLesson"] == 1
 
 
-def test_a_list_that_shows_a_lesson_otherwise_than_its_id_proves_nothing_of_its_neighbours(
+def test_a_list_that_differs_from_the_record_by_id_does_not_settle_the_neighbours(
     space: Space,
 ) -> None:
     [member] = studying(space, 1)
@@ -110,7 +110,7 @@ def test_a_list_that_shows_a_lesson_otherwise_than_its_id_proves_nothing_of_its_
     assert asked(space)["CourseCompletedLesson"] == 1
 
 
-def test_a_neighbour_that_is_gone_meanwhile_is_asked_for(space: Space) -> None:
+def test_a_neighbour_that_is_gone_meanwhile_is_read_by_id(space: Space) -> None:
     [member] = studying(space, 1)
     first, second = space.finish(member, 1, 2, told=False)
     tell_both(space, first, second)
@@ -124,7 +124,7 @@ def test_a_neighbour_that_is_gone_meanwhile_is_asked_for(space: Space) -> None:
     assert ("done", "record-gone") in space.lookups()
 
 
-def test_what_an_email_finds_first_is_decided_on_before_it_goes(space: Space) -> None:
+def test_changes_that_an_email_finds_first_are_decided_on_before_it_is_sent(space: Space) -> None:
     [member] = studying(space, 1)
     space.finish(member, 1, 2, 3, told=False)
     space.later(minutes=5)  # the welcome email reads the completions, and waits for what they mean
@@ -137,7 +137,7 @@ def test_what_an_email_finds_first_is_decided_on_before_it_goes(space: Space) ->
     ]
 
 
-def test_courses_lessons_and_people_are_asked_for_once(space: Space) -> None:
+def test_courses_lessons_and_people_are_read_once(space: Space) -> None:
     members = studying(space, *range(1, 7))
     found = asked(space)
     assert (found["Course"], found["Coworker"], found["CourseMember"]) == (1, 6, 6)
@@ -149,7 +149,7 @@ def test_courses_lessons_and_people_are_asked_for_once(space: Space) -> None:
     assert (found["Course"], found["Coworker"], found["CourseMember"]) == (0, 0, 0)
 
 
-def test_a_burst_is_read_with_few_questions_where_that_was_proved(space: Space) -> None:
+def test_a_burst_is_read_with_few_requests_where_a_probe_proved_it(space: Space) -> None:
     prove(space, *IN_BURSTS)
     for number in range(1, 31):
         space.enrol(number)
@@ -170,7 +170,7 @@ def test_a_burst_is_read_with_few_questions_where_that_was_proved(space: Space) 
     assert len(space.reasons("lesson_completed")) == 90
 
 
-def test_without_proof_each_is_read_by_its_id(space: Space) -> None:
+def test_without_a_probe_each_record_is_read_by_its_id(space: Space) -> None:
     prove(space, Entity.COURSE)
     for number in range(1, 11):
         space.enrol(number)
@@ -180,7 +180,7 @@ def test_without_proof_each_is_read_by_its_id(space: Space) -> None:
     assert not [question for question in found if question.startswith("several CourseMember")]
 
 
-def test_what_is_missing_among_several_is_asked_for_by_its_id(space: Space) -> None:
+def test_a_record_missing_among_several_is_read_by_its_id(space: Space) -> None:
     prove(space, *IN_BURSTS)
     for number in range(1, 6):
         space.enrol(number)
@@ -191,7 +191,7 @@ def test_what_is_missing_among_several_is_asked_for_by_its_id(space: Space) -> N
     assert space.reasons("enrolled") == [None] * 5
 
 
-def test_a_burst_is_worked_off_one_by_one_when_reading_ahead_fails(space: Space) -> None:
+def test_a_burst_is_processed_one_by_one_when_prefetching_fails(space: Space) -> None:
     prove(space, *IN_BURSTS)
     for number in range(1, 6):
         space.enrol(number)
@@ -200,7 +200,7 @@ def test_a_burst_is_worked_off_one_by_one_when_reading_ahead_fails(space: Space)
     assert space.reasons("enrolled") == [None] * 5
 
 
-def test_a_burst_of_people_whose_enrolment_is_dated_in_the_future_is_read_whole(
+def test_a_burst_with_enrolments_dated_in_the_future_is_read_completely(
     space: Space,
 ) -> None:
     next_year = space.clock.now() + timedelta(days=365)
@@ -214,7 +214,7 @@ def test_a_burst_of_people_whose_enrolment_is_dated_in_the_future_is_read_whole(
     assert space.reasons("course_completed") == [None] * 5
 
 
-def test_a_stale_list_of_completions_is_not_put_on_the_shelf(space: Space) -> None:
+def test_a_stale_list_of_completions_is_not_prefetched(space: Space) -> None:
     members = studying(space, *range(1, 6))
     prove(space, *IN_BURSTS)
     made = [space.finish(member, 1)[0] for member in members]
@@ -237,13 +237,13 @@ def test_a_long_list_of_completions_is_not_read_for_a_few_enrolments(space: Spac
     assert asked(space)["completions_of"] == 5
 
 
-def test_a_probe_needs_records_and_says_so(space: Space) -> None:
+def test_a_probe_without_records_says_that_it_needs_some(space: Space) -> None:
     found = probe_all(space.engine, space.source, space.clock.now())
     assert {proof.sentence for proof in found.values()} == {TOO_FEW}
     assert not any(proof.holds for proof in found.values())
 
 
-def test_a_probe_proves_each_kind_by_itself_and_is_kept_with_its_date(space: Space) -> None:
+def test_a_probe_covers_each_kind_separately_and_is_stored_with_its_date(space: Space) -> None:
     for number, record_id in ((1, 7), (2, 8), (3, 9)):
         space.source.have(Entity.COURSE, course(record_id=record_id))
         space.source.have(Entity.LESSON, lesson(100 + number, course_id=record_id))
@@ -261,7 +261,7 @@ def test_a_probe_proves_each_kind_by_itself_and_is_kept_with_its_date(space: Spa
     assert {proof.probed_at for proof in found.values()} == {space.clock.now()}
 
 
-def test_a_probe_is_made_again_after_a_while_and_not_before(space: Space) -> None:
+def test_a_probe_is_repeated_after_a_while_and_not_before(space: Space) -> None:
     studying(space, 1, 2)
     probe_all(space.engine, space.source, space.clock.now())
     asked(space)
@@ -284,7 +284,7 @@ def test_an_old_proof_is_not_used(space: Space) -> None:
     assert asked(space)["CourseMember"] == 5
 
 
-def test_a_record_that_cannot_be_read_yet_is_looked_for_again(space: Space) -> None:
+def test_a_record_that_cannot_be_read_yet_is_retried(space: Space) -> None:
     member = space.enrol(1)
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
@@ -312,7 +312,7 @@ def test_a_lesson_whose_neighbour_cannot_be_read_yet_waits_for_it(
     assert space.reasons("course_completed") == [None]
 
 
-def test_a_record_that_never_comes_is_gone_after_a_while(space: Space) -> None:
+def test_a_record_that_never_appears_is_gone_after_a_while(space: Space) -> None:
     space.tell(Entity.COURSE_MEMBER, 4_242)
     drain(space)
     for _ in range(6):
@@ -328,7 +328,7 @@ def test_a_record_we_knew_is_gone_at_once(space: Space) -> None:
     assert space.lookups() == [("done", "record-gone")]
 
 
-def test_after_an_outage_the_first_to_get_through_wakes_the_others(space: Space) -> None:
+def test_after_an_outage_the_first_successful_lookup_wakes_the_others(space: Space) -> None:
     for number in range(1, 11):
         space.enrol(number)
     space.source.be_slow()
@@ -357,7 +357,7 @@ def test_waiting_for_our_share_is_no_failed_attempt(space: Space) -> None:
     assert space.reasons("enrolled") == [None]
 
 
-def test_news_that_comes_while_a_shelf_is_in_use_is_read(space: Space) -> None:
+def test_a_notification_during_a_prefetched_batch_is_read(space: Space) -> None:
     prove(space, *IN_BURSTS)
     members = [space.enrol(number, approved=False) for number in range(1, 6)]
 
@@ -373,7 +373,7 @@ def test_news_that_comes_while_a_shelf_is_in_use_is_read(space: Space) -> None:
 
 
 @pytest.mark.parametrize("proved", [True, False])
-def test_a_date_that_was_never_set_holds_up_nobody(
+def test_an_unset_date_blocks_no_lookup(
     space: Space,
     proved: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
@@ -389,7 +389,7 @@ def test_a_date_that_was_never_set_holds_up_nobody(
     assert len(space.reasons("lesson_completed")) == 5
 
 
-def test_a_fault_of_ours_while_reading_ahead_holds_up_nobody(space: Space) -> None:
+def test_a_bug_while_prefetching_blocks_no_lookup(space: Space) -> None:
     prove(space, *IN_BURSTS)
     for number in range(1, 6):
         space.enrol(number)
@@ -416,7 +416,7 @@ def test_a_record_that_the_source_never_shows_is_not_woken_with_the_others(space
     assert tries[members[0].record_id] <= 8
 
 
-def test_the_end_of_an_outage_is_said_once_a_minute_at_most(space: Space) -> None:
+def test_the_end_of_an_outage_is_logged_once_a_minute_at_most(space: Space) -> None:
     members = [space.enrol(number) for number in range(1, 4)]
     space.source.be_slow()
     drain(space)
@@ -447,7 +447,7 @@ def test_the_end_of_an_outage_is_said_once_a_minute_at_most(space: Space) -> Non
     assert space.lookups()[1] == ("done", None)
 
 
-def test_time_zones_that_cannot_be_read_now_keep_no_news_back(space: Space) -> None:
+def test_unreadable_time_zones_block_no_lookup(space: Space) -> None:
     member = space.enrol(1)
     space.source.have(Entity.COWORKER, coworker(1, time_zone_id=2023))
 
@@ -485,7 +485,7 @@ def test_without_the_right_to_read_sections_all_count_as_open_and_no_email_fails
     assert space.subjects
 
 
-def test_news_of_a_record_that_the_source_did_not_show_is_tried_at_once(space: Space) -> None:
+def test_a_notification_of_a_stuck_record_is_tried_at_once(space: Space) -> None:
     member = space.enrol(1)
     space.source.be_stuck(Entity.COURSE_MEMBER, member.record_id)
     for _ in range(8):

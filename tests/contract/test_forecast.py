@@ -63,7 +63,7 @@ def ends(space: Space) -> Counter[tuple[str, str | None]]:
     return Counter(space.outcomes())
 
 
-def test_what_was_counted_is_what_goes_afterwards(space: Space) -> None:
+def test_the_counted_emails_are_the_ones_that_are_sent_afterwards(space: Space) -> None:
     space.choose(Mode.OBSERVE)
     space.enrol(1, created_at=NOON - timedelta(days=3))
     one, two = members(space, 2, 3)
@@ -112,7 +112,7 @@ def first_start(engine: Engine) -> None:
         begin_with(connection, Mode.OBSERVE, NOON - timedelta(days=30), SYSTEM_CLOCK.new_id())
 
 
-def test_what_happened_before_sending_first_began_stays_held_for_that(
+def test_emails_about_the_time_before_sending_first_began_stay_held(
     ledger_engine: Engine,
 ) -> None:
     first_start(ledger_engine)
@@ -167,7 +167,7 @@ def desk(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     engine.dispose()
 
 
-def test_sending_is_counted_and_asked_about_before_it_begins(desk: Desk) -> None:
+def test_emails_are_counted_and_confirmed_before_sending_begins(desk: Desk) -> None:
     desk.observed(1, 2)
     unasked = desk.run("mode", "sending")
     assert unasked.exit_code == 3
@@ -186,7 +186,7 @@ def test_sending_is_counted_and_asked_about_before_it_begins(desk: Desk) -> None
     assert {state for state, _ in desk.space.outcomes()} == {"waiting"}
 
 
-def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> None:
+def test_scripts_need_yes_only_if_an_email_would_be_sent_at_once(desk: Desk) -> None:
     desk.space.choose(Mode.OBSERVE)
     nothing = desk.run("mode", "sending")
     assert nothing.exit_code == 0
@@ -208,7 +208,7 @@ def test_scripts_say_yes_only_where_an_email_would_go_at_once(desk: Desk) -> Non
     assert "expected" not in desk.told("mode", "sending")
 
 
-def test_a_reason_that_holds_nothing_is_refused_with_those_that_do(desk: Desk) -> None:
+def test_a_reason_that_never_holds_emails_is_refused_with_those_that_do(desk: Desk) -> None:
     refused = desk.run("held", "--reason", "bad")
     assert refused.exit_code == 2
     assert "'too-old', 'restored', 'observe'" in refused.stderr

@@ -27,7 +27,7 @@ def about_gone(space: Space) -> list[tuple[str, int, int, int | None, str | None
         ]
 
 
-def test_somebody_who_is_enrolled_no_longer_is_known(space: Space) -> None:
+def test_a_member_who_is_no_longer_enrolled_is_an_event(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
@@ -48,7 +48,7 @@ def test_a_lesson_whose_completion_was_taken_away_is_reopened(space: Space) -> N
     assert about_gone(space) == [("lesson_reopened", member.course_id, 1, 2, "kind-off")]
 
 
-def test_completions_that_went_with_their_enrolment_are_no_news_of_their_own(space: Space) -> None:
+def test_completions_deleted_with_their_enrolment_have_no_events_of_their_own(space: Space) -> None:
     member = space.enrol(1)
     done = space.finish(member, 1, 2)
     space.work()
@@ -59,7 +59,7 @@ def test_completions_that_went_with_their_enrolment_are_no_news_of_their_own(spa
     assert [kind for kind, *_ in about_gone(space)] == ["unenrolled"]
 
 
-def test_what_we_never_saw_is_no_news_when_it_is_gone(space: Space) -> None:
+def test_a_deleted_record_that_was_never_seen_has_no_event(space: Space) -> None:
     space.tell(Entity.COURSE_MEMBER, 9001)
     space.tell(Entity.COMPLETED_LESSON, 50_001)
     space.later(minutes=10)
@@ -67,7 +67,7 @@ def test_what_we_never_saw_is_no_news_when_it_is_gone(space: Space) -> None:
     assert space.lookups() == [("done", "record-gone")] * 2
 
 
-def test_a_completion_that_a_list_no_longer_has_is_asked_for_by_its_id(space: Space) -> None:
+def test_a_completion_missing_from_a_list_is_read_by_its_id(space: Space) -> None:
     member = space.enrol(1)
     [first] = space.finish(member, 1)
     space.work()

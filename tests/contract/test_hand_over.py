@@ -70,7 +70,7 @@ def only(engine: Engine) -> Any:  # noqa: ANN401 - a row
     return row
 
 
-def test_the_last_step_is_taken_only_once_it_is_committed_that_it_may_be(space: Space) -> None:
+def test_the_last_step_is_taken_only_after_the_mark_is_committed(space: Space) -> None:
     seen: list[tuple[str, object]] = []
 
     def look() -> None:
@@ -98,7 +98,7 @@ def test_a_worker_whose_lease_was_lost_does_not_take_the_last_step(space: Space)
     assert len(space.mailer.caught) == 1
 
 
-def test_a_receipt_is_written_although_the_ledger_is_busy_for_a_while(impatient: Space) -> None:
+def test_a_receipt_is_stored_although_the_ledger_is_busy_for_a_while(impatient: Space) -> None:
     space = impatient
     space.enrol(1)
     worker = threading.Thread(target=space.work)
@@ -110,7 +110,7 @@ def test_a_receipt_is_written_although_the_ledger_is_busy_for_a_while(impatient:
     assert space.outcomes() == [("done", None)]
 
 
-def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient: Space) -> None:
+def test_nothing_is_sent_if_the_ledger_is_busy_before_the_last_step(impatient: Space) -> None:
     space = impatient
     space.enrol(1)
     space.look_up()
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_busy_before_the_last_step_lets_nothing_leave(impatient
         assert expire_handovers(connection, later, lease_s=60, repeatable=set()).unknown == 0
 
 
-def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space) -> None:
+def test_an_email_is_composed_without_blocking_the_ledger(impatient: Space) -> None:
     space = impatient
     written = []
 
@@ -152,7 +152,7 @@ def test_an_email_is_written_while_others_can_write_the_ledger(impatient: Space)
     assert "Another Name" in str(space.mailer.caught[0].message["To"])
 
 
-def test_each_email_is_claimed_when_its_turn_comes_so_that_others_can_help(space: Space) -> None:
+def test_each_email_is_claimed_just_before_it_is_sent_so_that_workers_share(space: Space) -> None:
     helped: list[int] = []
     for number in range(1, 5):
         space.enrol(number)
@@ -195,7 +195,7 @@ def test_a_worker_asked_to_stop_while_it_reads_gives_the_email_back_at_once(spac
     assert space.mailer.asked == 0
 
 
-def test_an_address_that_we_refuse_ourselves_is_no_email_address(space: Space) -> None:
+def test_an_address_that_we_refuse_counts_as_no_email_address(space: Space) -> None:
     space.enrol(1)
     space.source.have(Entity.COWORKER, coworker(1, email="ana@stra\u00dfe.example"))
     space.work()

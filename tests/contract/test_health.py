@@ -66,7 +66,7 @@ def test_without_its_tables_the_web_process_is_not_ready(
         assert relayed(web) == 503
 
 
-def test_a_ledger_that_can_only_be_read_is_not_ready(ledger_url: str, tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_not_ready(ledger_url: str, tmp_path: Path) -> None:
     if ledger_url.startswith("sqlite"):
         writer = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
@@ -104,7 +104,7 @@ def _for_a_reader(ledger_url: str) -> tuple[str, Callable[[], None]]:
     return url, undo
 
 
-def test_the_reason_goes_to_the_log_and_not_to_whoever_asks(
+def test_the_reason_is_logged_and_not_in_the_answer(
     web: Web, ledger_url: str, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if ledger_url.startswith("sqlite"):
@@ -126,7 +126,9 @@ def test_the_reason_goes_to_the_log_and_not_to_whoever_asks(
 
 
 @pytest.mark.parametrize("query", ["for=", "for=worker", "for=WEB", "for=web&for=worker"])
-def test_another_word_is_refused_so_that_a_typo_in_a_probe_shows(web: Web, query: str) -> None:
+def test_an_unknown_value_of_for_is_refused_so_that_a_typo_in_a_probe_shows(
+    web: Web, query: str
+) -> None:
     assert asked(web, f"/readyz?{query}") == (400, {"error": "expected for=web, or no parameter"})
 
 

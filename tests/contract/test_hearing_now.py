@@ -66,19 +66,19 @@ def evenings(engine: Engine, upto: datetime) -> None:
         note_seen(connection, DONE, seen, NOW)
 
 
-def test_before_the_first_check_nothing_is_wrong(ledger_engine: Engine) -> None:
+def test_before_the_first_poll_nothing_is_wrong(ledger_engine: Engine) -> None:
     assert check_part(ledger_engine) == "ok"
     assert lines(ledger_engine) == ["no poll yet; no change yet"]
 
 
-def test_the_first_look_shows_how_far_it_got(ledger_engine: Engine) -> None:
+def test_the_baseline_shows_its_progress(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         begin_check(connection, CheckKind.BASELINE, Entity.COURSE_MEMBER, NOW)
     assert lines(ledger_engine) == ["first poll under way: 0 enrolments read; no change yet"]
     assert check_part(ledger_engine) == "ok"
 
 
-def test_the_first_look_shows_of_how_many(ledger_engine: Engine) -> None:
+def test_the_baseline_shows_the_total(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         run = begin_check(connection, CheckKind.BASELINE, FOLLOWED[0], NOW)
         for _ in range(2):
@@ -87,7 +87,7 @@ def test_the_first_look_shows_of_how_many(ledger_engine: Engine) -> None:
     assert lines(ledger_engine) == [line]
 
 
-def test_a_silence_as_usual_is_said_to_be_so(ledger_engine: Engine) -> None:
+def test_a_usual_silence_is_reported_as_usual(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=2))
     evenings(ledger_engine, NOW)
     [line] = lines(ledger_engine)
@@ -95,7 +95,9 @@ def test_a_silence_as_usual_is_said_to_be_so(ledger_engine: Engine) -> None:
     assert line.endswith("; usual gap at this hour 17 min: quiet, as usual")
 
 
-def test_an_unusual_silence_is_said_and_is_no_fault_of_ours(ledger_engine: Engine) -> None:
+def test_an_unusual_silence_is_reported_and_does_not_affect_readiness(
+    ledger_engine: Engine,
+) -> None:
     checked(ledger_engine)
     evenings(ledger_engine, NOW - timedelta(hours=9))
     said = lines(ledger_engine)
@@ -115,7 +117,7 @@ def test_a_record_dated_in_the_future_does_not_hide_a_silence(ledger_engine: Eng
     assert "! unusually silent: no change since 2026-03-09 20:30 UTC" in lines(ledger_engine)[1]
 
 
-def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
+def test_little_history_is_reported(ledger_engine: Engine) -> None:
     checked(ledger_engine)
     with writing(ledger_engine) as connection:
         note_seen(connection, DONE, [SeenVersion(1, NOW, "a", created_at=NOW)], NOW)
@@ -123,7 +125,7 @@ def test_with_little_history_it_says_so(ledger_engine: Engine) -> None:
     assert line.endswith("not enough history yet to tell whether this silence is usual")
 
 
-def test_a_check_that_is_late_is_deaf_for_certain(ledger_engine: Engine) -> None:
+def test_a_late_poll_is_a_problem(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=16))
     assert check_part(ledger_engine).startswith("the poll of enrolments is late; the last")
     assert lines(ledger_engine)[1].startswith("! check: the poll of enrolments is late")
@@ -133,7 +135,7 @@ def test_a_check_that_is_late_is_deaf_for_certain(ledger_engine: Engine) -> None
     assert line == "polls are off (COURSEBELL_CHECK_EVERY_S is 0); no change yet"
 
 
-def test_a_check_that_is_refused_is_said_at_once(ledger_engine: Engine) -> None:
+def test_a_refused_poll_is_reported_at_once(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=5))
     failing(ledger_engine, Reason.NEXUDUS_REFUSED)
     said = check_part(ledger_engine)
@@ -142,7 +144,7 @@ def test_a_check_that_is_refused_is_said_at_once(ledger_engine: Engine) -> None:
     assert check_part(ledger_engine, every_s=0) == "ok"
 
 
-def test_a_stumble_is_told_to_people_and_not_to_who_watches(ledger_engine: Engine) -> None:
+def test_a_failure_that_may_pass_is_in_status_and_not_in_readyz(ledger_engine: Engine) -> None:
     checked(ledger_engine, NOW - timedelta(minutes=5))
     failing(ledger_engine, Reason.NEXUDUS_DOWN)
     assert check_part(ledger_engine) == "ok"
@@ -167,7 +169,7 @@ def engine(ledger_engine: Engine) -> Engine:
     return ledger_engine
 
 
-def test_hooks_that_arrive_no_more_are_said_by_location(engine: Engine) -> None:
+def test_hooks_that_stopped_arriving_are_reported_by_location(engine: Engine) -> None:
     for number in range(1, 11):
         study(engine, number, 3, Origin.HOOK)
     study(engine, 11, 0.5, Origin.HOOK)
@@ -183,13 +185,13 @@ def test_hooks_that_arrive_no_more_are_said_by_location(engine: Engine) -> None:
     assert check_part(engine) == "ok"
 
 
-def test_a_location_that_nobody_tells_us_of_is_simply_checked(engine: Engine) -> None:
+def test_a_location_without_notifications_is_simply_polled(engine: Engine) -> None:
     for number in range(1, 23):
         study(engine, number, number / 4, Origin.CHECK)
     assert len(lines(engine)) == 1
 
 
-def test_a_relay_that_has_not_had_its_time_yet_is_not_missed(engine: Engine) -> None:
+def test_a_recent_record_does_not_count_against_a_relay(engine: Engine) -> None:
     for number in range(1, 11):
         study(engine, number, 3, Origin.RELAY)
     for number in range(11, 23):
@@ -197,7 +199,7 @@ def test_a_relay_that_has_not_had_its_time_yet_is_not_missed(engine: Engine) -> 
     assert len(lines(engine)) == 1
 
 
-def test_for_programs_it_is_all_there(engine: Engine) -> None:
+def test_the_json_has_everything(engine: Engine) -> None:
     checked(engine)
     study(engine, 1, 2, Origin.RELAY)
     study(engine, 2, 0.5, Origin.CHECK)

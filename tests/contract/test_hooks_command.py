@@ -124,7 +124,7 @@ def desk(stand_in: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     tell_the_truth(stand_in)
 
 
-def test_the_list_shows_those_that_call_us_and_ends_with_1_if_one_is_off(desk: Desk) -> None:
+def test_the_list_shows_our_webhooks_and_exits_with_1_if_one_is_off(desk: Desk) -> None:
     done = desk.run("list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -146,7 +146,7 @@ def test_the_list_shows_those_that_call_us_and_ends_with_1_if_one_is_off(desk: D
     assert "127.0.0.1:9" not in done.stdout
 
 
-def test_one_is_switched_on_by_hand_and_what_was_missed_is_asked_for(desk: Desk) -> None:
+def test_enabling_a_webhook_requests_missed_changes(desk: Desk) -> None:
     desk.change(MEMBERS, Active=False, Description="Kept")
     asked = desk.run("enable", str(MEMBERS))
     assert asked.returncode == 3, "nobody can be asked"
@@ -170,7 +170,7 @@ def test_one_is_switched_on_by_hand_and_what_was_missed_is_asked_for(desk: Desk)
 @pytest.mark.parametrize(
     ("record_id", "sentence"), [(FOREIGN, "was not changed"), (7, "Nexudus has no webhook 7")]
 )
-def test_what_does_not_call_us_is_never_switched_on(
+def test_a_webhook_that_does_not_call_us_is_never_enabled(
     desk: Desk, record_id: int, sentence: str
 ) -> None:
     desk.change(FOREIGN, Active=False)
@@ -180,7 +180,7 @@ def test_what_does_not_call_us_is_never_switched_on(
     assert desk.written() == 0
 
 
-def test_a_missing_role_is_named_and_trouble_there_is_4(desk: Desk) -> None:
+def test_a_missing_role_is_named_and_an_outage_exits_with_4(desk: Desk) -> None:
     desk.change(MEMBERS, Active=False)
     with desk.misbehaving("missing-right", entity="WebHook", way="edit"):
         done = desk.run("enable", str(MEMBERS), "--yes")
@@ -193,7 +193,9 @@ def test_a_missing_role_is_named_and_trouble_there_is_4(desk: Desk) -> None:
     assert "Nexudus answered 503" in done.stderr
 
 
-def test_one_about_courses_is_made_once_at_an_address_that_says_what_it_tells(desk: Desk) -> None:
+def test_a_course_webhook_is_registered_once_with_an_address_that_names_its_kind(
+    desk: Desk,
+) -> None:
     words = ("register", "--location", str(LOCATION))
     none_there = desk.run(*words, COURSEBELL_PUBLIC_URL=PUBLIC)
     assert none_there.returncode == 1
@@ -212,7 +214,7 @@ def test_one_about_courses_is_made_once_at_an_address_that_says_what_it_tells(de
     assert desk.written() == 1
 
 
-def test_another_action_must_be_named_and_it_is_said_that_only_courses_are_followed(
+def test_another_action_must_be_named_and_is_reported_as_not_followed(
     desk: Desk,
 ) -> None:
     words = ("register", "--location", str(LOCATION), "--action")
@@ -234,7 +236,7 @@ def test_another_action_must_be_named_and_it_is_said_that_only_courses_are_follo
 
 
 @pytest.mark.parametrize("address", [OURS, "https://127.0.0.1", "http://bell.example.org"])
-def test_at_an_address_that_nexudus_cannot_call_safely_none_is_made(
+def test_no_webhook_is_registered_for_an_address_that_nexudus_cannot_call_safely(
     desk: Desk, address: str
 ) -> None:
     words = ("register", "--location", str(LOCATION), "--action", "2")

@@ -70,7 +70,7 @@ def test_only_its_owner_can_read_the_file(written: Path) -> None:
     assert [path.name for path in written.parent.iterdir()] == [written.name]
 
 
-def test_an_existing_file_is_kept_where_nobody_can_be_asked(written: Path) -> None:
+def test_an_existing_file_is_kept_without_a_terminal(written: Path) -> None:
     before = written.read_bytes()
     done = run_init(written.name, folder=written.parent)
     assert done.returncode == 3
@@ -78,7 +78,7 @@ def test_an_existing_file_is_kept_where_nobody_can_be_asked(written: Path) -> No
     assert written.read_bytes() == before
 
 
-def test_a_person_is_asked_before_a_file_is_replaced(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_after_confirmation(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_text("COURSEBELL_ZONE=Europe/London\n", encoding="utf-8")
     terminal, stdin = pty.openpty()
@@ -122,7 +122,9 @@ def test_settings_of_the_environment_are_copied_unless_they_have_a_quote(tmp_pat
 
 
 @pytest.mark.parametrize("where", ["missing/env", "."])
-def test_a_place_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path, where: str) -> None:
+def test_a_path_that_cannot_be_written_is_reported_in_a_sentence(
+    tmp_path: Path, where: str
+) -> None:
     done = run_init(where, folder=tmp_path)
     assert done.returncode == 2
     assert where in done.stderr

@@ -118,7 +118,7 @@ def test_an_action_is_claimed_as_it_was_planned(ledger_engine: Engine) -> None:
         assert events_of_action(connection, one.action_id) == [event]
 
 
-def test_an_event_is_kept_once_for_ever(ledger_engine: Engine) -> None:
+def test_an_event_is_stored_only_once(ledger_engine: Engine) -> None:
     event = lesson_done()
     first = decide(ledger_engine, event, plan_for(event))
     assert first is not None
@@ -129,14 +129,14 @@ def test_an_event_is_kept_once_for_ever(ledger_engine: Engine) -> None:
     assert [one.rule for one in rows(ledger_engine, actions)] == ["congratulate-lesson"]
 
 
-def test_of_many_who_find_the_same_event_one_keeps_it(ledger_engine: Engine) -> None:
+def test_of_many_workers_that_find_the_same_event_one_stores_it(ledger_engine: Engine) -> None:
     event = lesson_done()
     found = at_once(8, lambda _: decide(ledger_engine, event, plan_for(event)))
     assert sum(one is not None for one in found) == 1
     assert len(rows(ledger_engine, actions)) == len(rows(ledger_engine, action_events)) == 1
 
 
-def test_the_key_of_an_action_is_used_once_whatever_became_of_it(ledger_engine: Engine) -> None:
+def test_the_key_of_an_action_is_used_once_whatever_its_outcome(ledger_engine: Engine) -> None:
     event = lesson_done()
     one = planned(ledger_engine, event)
     settle(ledger_engine, one, Outcome.skipped(Reason.NO_EMAIL))
@@ -221,7 +221,7 @@ def test_two_threads_that_decide_for_one_person_plan_one_action(ledger_engine: E
     assert len(rows(ledger_engine, action_events)) == 8
 
 
-def test_what_waits_for_something_else_is_joined_and_keeps_its_due_time(
+def test_an_action_waiting_for_another_reason_is_joined_and_keeps_its_due_time(
     ledger_engine: Engine,
 ) -> None:
     gathered(ledger_engine, 1, NOW)
@@ -236,7 +236,7 @@ def test_what_waits_for_something_else_is_joined_and_keeps_its_due_time(
 @pytest.mark.parametrize(
     "outcome", [Outcome.done("250"), Outcome.skipped(Reason.NO_EMAIL), Outcome.held(Reason.OBSERVE)]
 )
-def test_what_has_ended_is_joined_by_nothing(ledger_engine: Engine, outcome: Outcome) -> None:
+def test_no_event_joins_an_action_that_ended(ledger_engine: Engine, outcome: Outcome) -> None:
     gathered(ledger_engine, 1, NOW)
     [one] = claim_due(ledger_engine, minutes(30))
     settle(ledger_engine, one, outcome)
@@ -244,7 +244,7 @@ def test_what_has_ended_is_joined_by_nothing(ledger_engine: Engine, outcome: Out
     assert len(rows(ledger_engine, actions)) == 2
 
 
-def test_what_is_being_handed_over_is_joined_by_nothing(ledger_engine: Engine) -> None:
+def test_no_event_joins_an_action_that_is_being_handed_over(ledger_engine: Engine) -> None:
     gathered(ledger_engine, 1, NOW)
     [one] = claim_due(ledger_engine, minutes(30))
     assert begin(ledger_engine, one, minutes(30))
@@ -306,7 +306,7 @@ def test_a_claim_that_ended_is_taken_by_the_next(ledger_engine: Engine) -> None:
     assert tries(ledger_engine) == []
 
 
-def test_a_released_claim_is_free_at_once_and_counts_nothing(ledger_engine: Engine) -> None:
+def test_a_released_claim_is_free_at_once_and_counts_no_attempt(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     with writing(ledger_engine) as connection:
         release_action(connection, one)
@@ -322,7 +322,7 @@ def test_only_one_of_many_can_begin(ledger_engine: Engine) -> None:
     assert (row.state, row.attempts, row.lease_until) == ("performing", 1, at(LEASE_S))
 
 
-def test_what_is_being_handed_over_is_claimed_by_nobody(ledger_engine: Engine) -> None:
+def test_an_action_that_is_being_handed_over_is_not_claimed(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
     assert claim_due(ledger_engine, at(10**6)) == []
@@ -336,7 +336,7 @@ def test_only_one_of_many_can_settle(ledger_engine: Engine) -> None:
     assert tries(ledger_engine) == [("done", None, "250 ok")]
 
 
-def test_an_action_that_is_done_has_its_receipt_and_rests(ledger_engine: Engine) -> None:
+def test_an_action_that_is_done_has_its_receipt_and_is_not_due(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
     assert settle(ledger_engine, one, Outcome.done("250 2.0.0 queued"), at(2))
@@ -346,7 +346,7 @@ def test_an_action_that_is_done_has_its_receipt_and_rests(ledger_engine: Engine)
     assert claim_due(ledger_engine, at(10**6)) == []
 
 
-def test_an_action_that_waits_comes_back_at_its_time(ledger_engine: Engine) -> None:
+def test_a_waiting_action_is_due_again_at_its_time(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
     outcome = Outcome.waiting(at(600), Reason.MAIL_TEMPORARY, "450 later")
@@ -419,7 +419,7 @@ def test_a_hand_over_cut_off_before_its_last_step_is_due_again(ledger_engine: En
     assert commit(ledger_engine, again)
 
 
-def test_an_action_over_which_workers_keep_ending_waits_longer_each_time(
+def test_an_action_that_keeps_losing_workers_waits_longer_each_time(
     ledger_engine: Engine,
 ) -> None:
     now = 0.0
@@ -446,7 +446,7 @@ def test_a_hand_over_that_may_be_repeated_is_due_again(ledger_engine: Engine) ->
     assert not settle(ledger_engine, one, Outcome.done("250"), at(LEASE_S))
 
 
-def test_of_many_who_sweep_one_settles(ledger_engine: Engine) -> None:
+def test_of_many_sweeps_one_settles(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     begin(ledger_engine, one)
     commit(ledger_engine, one)
@@ -454,7 +454,7 @@ def test_of_many_who_sweep_one_settles(ledger_engine: Engine) -> None:
     assert len(tries(ledger_engine)) == 1
 
 
-def test_a_worker_that_was_only_slow_turns_unknown_into_what_it_saw(
+def test_a_slow_worker_replaces_unknown_with_its_result(
     ledger_engine: Engine,
 ) -> None:
     one = planned(ledger_engine)
@@ -468,7 +468,7 @@ def test_a_worker_that_was_only_slow_turns_unknown_into_what_it_saw(
     assert not settle(ledger_engine, one, Outcome.failed(Reason.MAIL_REJECTED))
 
 
-def test_the_end_of_a_course_speaks_for_its_lessons(ledger_engine: Engine) -> None:
+def test_the_completion_of_a_course_supersedes_its_lessons(ledger_engine: Engine) -> None:
     gathered(ledger_engine, 1, NOW)
     gathered(ledger_engine, 1, NOW, JOEL)
     held, begun = lesson_done(LESSON + 7), lesson_done(LESSON + 8)
@@ -487,7 +487,7 @@ def test_the_end_of_a_course_speaks_for_its_lessons(ledger_engine: Engine) -> No
     assert states[JOEL, joel] == (ActionState.WAITING, Reason.GATHERING)
 
 
-def test_what_is_superseded_while_it_is_claimed_is_not_handed_over(
+def test_an_action_superseded_while_it_is_claimed_is_not_handed_over(
     ledger_engine: Engine,
 ) -> None:
     one = planned(ledger_engine)
@@ -497,7 +497,7 @@ def test_what_is_superseded_while_it_is_claimed_is_not_handed_over(
     assert rows(ledger_engine, actions)[0].state == ActionState.SKIPPED
 
 
-def test_the_end_of_a_course_itself_is_not_superseded(ledger_engine: Engine) -> None:
+def test_the_completion_of_a_course_itself_is_not_superseded(ledger_engine: Engine) -> None:
     key = course_completed_key(COURSE, ANA)
     end = Event(EventKind.COURSE_COMPLETED, key, at(3), COURSE, ANA, MEMBER, LESSON)
     with reading(ledger_engine) as connection:
@@ -509,7 +509,7 @@ def test_the_end_of_a_course_itself_is_not_superseded(ledger_engine: Engine) -> 
         assert completion_planned_at(connection, COURSE, JOEL) is None
 
 
-def test_the_next_due_time_passes_over_what_somebody_is_at(ledger_engine: Engine) -> None:
+def test_the_next_due_time_ignores_claimed_actions(ledger_engine: Engine) -> None:
     def next_at(now: datetime) -> datetime | None:
         with reading(ledger_engine) as connection:
             return next_action_at(connection, now, lease_s=60)
@@ -524,7 +524,7 @@ def test_the_next_due_time_passes_over_what_somebody_is_at(ledger_engine: Engine
     assert next_at(NOW) == at(600)
 
 
-def test_the_longest_due_are_claimed_first(ledger_engine: Engine) -> None:
+def test_the_longest_overdue_are_claimed_first(ledger_engine: Engine) -> None:
     for number in range(5):
         event = lesson_done(LESSON + number, at(-number))
         decide(ledger_engine, event, plan_for(event))
@@ -545,7 +545,7 @@ def test_the_copy_of_an_action_is_the_last_one_written(ledger_engine: Engine) ->
     assert "ana@people.example" not in repr(first)
 
 
-def test_a_draft_never_replaces_the_copy_of_what_was_sent(ledger_engine: Engine) -> None:
+def test_a_draft_never_replaces_the_copy_of_a_sent_email(ledger_engine: Engine) -> None:
     draft = Copy("v2", "ana@example.org", "Draft", b"Text", "text/plain")
     sent = replace(draft, version="v1", title="Sent")
     held, done = (

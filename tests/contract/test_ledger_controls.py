@@ -76,11 +76,11 @@ def test_sending_starts_once_however_often_it_is_switched_on(ledger_engine: Engi
     assert again == Sending(Mode.SENDING, at(10), at(30), "joël", NOW)
 
 
-def test_observing_on_purpose_starts_nothing(ledger_engine: Engine) -> None:
+def test_choosing_observe_does_not_start_sending(ledger_engine: Engine) -> None:
     assert change(ledger_engine, Mode.OBSERVE, 10).started_at is None
 
 
-def test_things_are_written_about_since_sending_began_or_else_since_we_did(
+def test_events_lead_to_emails_since_sending_began_or_since_the_ledger_began(
     ledger_engine: Engine,
 ) -> None:
     with writing(ledger_engine) as connection:

@@ -17,7 +17,7 @@ def put(engine: Engine, process: str) -> None:
         connection.execute(insert(heartbeats).values(kind="k", process=process, beat_at=NOW))
 
 
-def test_what_is_written_together_is_kept_together_or_not_at_all(ledger_engine: Engine) -> None:
+def test_a_transaction_is_committed_completely_or_not_at_all(ledger_engine: Engine) -> None:
     def fail_half_way() -> None:
         with writing(ledger_engine) as connection:
             connection.execute(insert(heartbeats).values(kind="k", process="a", beat_at=NOW))
@@ -28,7 +28,9 @@ def test_what_is_written_together_is_kept_together_or_not_at_all(ledger_engine: 
     assert rows(ledger_engine, heartbeats) == []
 
 
-def test_those_who_read_before_they_write_wait_for_each_other(ledger_engine: Engine) -> None:
+def test_transactions_that_read_before_they_write_wait_for_each_other(
+    ledger_engine: Engine,
+) -> None:
     # On SQLite a reader cannot become a writer once somebody else has written.
     put(ledger_engine, "counter")
 
@@ -44,7 +46,7 @@ def test_those_who_read_before_they_write_wait_for_each_other(ledger_engine: Eng
     assert rows(ledger_engine, heartbeats)[0].beat_at == at(50)
 
 
-def test_who_reads_does_not_wait_for_who_writes(ledger_engine: Engine) -> None:
+def test_readers_do_not_wait_for_writers(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         connection.execute(insert(heartbeats).values(kind="k", process="a", beat_at=NOW))
         assert at_once(1, lambda _: rows(ledger_engine, heartbeats)) == [[]]
@@ -70,7 +72,7 @@ def test_an_error_says_its_kind_and_no_value(ledger_engine: Engine) -> None:
     assert "ana" not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_unavailable() -> None:
+def test_a_missing_database_is_unavailable() -> None:
     engine = open_engine("postgresql+psycopg://nobody:secret@127.0.0.1:9/none")
     with pytest.raises(LedgerUnavailable) as caught, reading(engine) as connection:
         connection.execute(text("SELECT 1"))
@@ -87,7 +89,7 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_the_folder_of_a_file_is_made_and_open_to_us_alone(tmp_path: Path) -> None:
+def test_the_folder_of_a_file_is_created_and_private(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     engine = open_engine(f"sqlite:///{folder / 'ledger.db'}")
     with writing(engine) as connection:

@@ -179,7 +179,7 @@ def test_a_statement_that_postgresql_refuses_says_why(
 
 
 @pytest.mark.postgres
-def test_tables_of_another_program_are_left_alone(server: Server) -> None:
+def test_tables_of_another_program_are_not_changed(server: Server) -> None:
     name, url = server.databases.create()
     engine = open_engine(url)
     with writing(engine) as connection:
@@ -199,7 +199,7 @@ def test_tables_of_another_program_are_left_alone(server: Server) -> None:
         ("no-socket", "%2Ftmp", ""),
     ],
 )
-def test_a_server_that_is_not_there_is_called_that(key: str, host: str, query: str) -> None:
+def test_a_missing_server_is_reported_as_missing(key: str, host: str, query: str) -> None:
     url = f"postgres://somebody:{SECRET}@{host}:{free_port()}/ledger-of-ours{query}"
     assert is_fault(met(load_settings({"COURSEBELL_DATABASE_URL": url}).database_url), key)
 
@@ -240,9 +240,7 @@ IN_ANOTHER_LANGUAGE = b"SFATAL\0C28P01\0Mauthentification impossible : hush-hush
     ],
     ids=["another protocol", "broken TLS", "no certificate of an authority", "French"],
 )
-def test_an_answer_that_is_not_usable_says_what_to_look_at(
-    key: str, answers: list[bytes], query: str
-) -> None:
+def test_an_unusable_answer_says_what_to_check(key: str, answers: list[bytes], query: str) -> None:
     with answering(*answers) as port:
         url = f"postgres://somebody:{SECRET}@127.0.0.1:{port}/ledger-of-ours{query}"
         assert is_fault(met(load_settings({"COURSEBELL_DATABASE_URL": url}).database_url), key)
@@ -264,7 +262,7 @@ def test_an_answer_that_is_not_usable_says_what_to_look_at(
         ("unknown", "something else"),
     ],
 )
-def test_what_libpq_and_pgbouncer_say_is_understood(key: str, said: str) -> None:
+def test_messages_of_libpq_and_pgbouncer_are_recognised(key: str, said: str) -> None:
     assert connect_fault(said) is POSTGRESQL[key]
 
 
@@ -339,7 +337,7 @@ def test_a_file_that_cannot_grow_or_change_says_why(tmp_path: Path, key: str, pr
     engine.dispose()
 
 
-def test_a_process_starts_while_the_database_is_away_but_not_while_a_person_must_act(
+def test_a_process_starts_during_an_outage_but_not_if_a_person_must_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away = f"postgres://somebody:{SECRET}@127.0.0.1:{free_port()}/n"
@@ -350,7 +348,7 @@ def test_a_process_starts_while_the_database_is_away_but_not_while_a_person_must
         wait_for_ledger(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
 
 
-def test_commands_say_that_the_database_is_away_and_not_to_migrate() -> None:
+def test_commands_report_an_unreachable_database_and_do_not_suggest_migrate() -> None:
     url = f"postgres://somebody:{SECRET}@127.0.0.1:{free_port()}/n"
     clean = {name: value for name, value in os.environ.items() if "COURSEBELL" not in name}
     for words in (["status"], ["migrate"], ["why", "a@example.org"], ["tail"]):

@@ -23,7 +23,7 @@ def alive(engine: Engine, kind: str, process: str, seconds: float) -> None:
         record_heartbeat(connection, kind, process, at(seconds))
 
 
-def test_of_many_who_want_a_lease_one_gets_it(ledger_engine: Engine) -> None:
+def test_of_many_processes_one_gets_the_lease(ledger_engine: Engine) -> None:
     def want_in(seconds: float) -> list[bool]:
         return at_once(8, lambda number: take(ledger_engine, f"{seconds}-{number}", seconds))
 
@@ -32,7 +32,7 @@ def test_of_many_who_want_a_lease_one_gets_it(ledger_engine: Engine) -> None:
         assert sum(want_in(100.0 * again)) == 1
 
 
-def test_a_lease_is_renewed_by_its_holder_and_by_nobody_else(ledger_engine: Engine) -> None:
+def test_a_lease_is_renewed_only_by_its_holder(ledger_engine: Engine) -> None:
     assert take(ledger_engine, "a")
     assert not take(ledger_engine, "b", 9)
     assert take(ledger_engine, "a", 9)
@@ -52,7 +52,7 @@ def test_a_lease_given_back_is_free_at_once(ledger_engine: Engine) -> None:
     assert take(ledger_engine, "b")
 
 
-def test_nobody_gives_back_the_lease_of_another(ledger_engine: Engine) -> None:
+def test_a_process_cannot_release_the_lease_of_another(ledger_engine: Engine) -> None:
     take(ledger_engine, "a")
     give_back(ledger_engine, "b")
     assert not take(ledger_engine, "c", 5)
@@ -68,7 +68,7 @@ def test_the_last_beat_of_each_kind_is_known(ledger_engine: Engine) -> None:
     assert len(rows(ledger_engine, heartbeats)) == 3
 
 
-def test_who_was_silent_for_a_day_is_forgotten(ledger_engine: Engine) -> None:
+def test_the_heartbeat_of_a_process_silent_for_a_day_is_deleted(ledger_engine: Engine) -> None:
     alive(ledger_engine, "worker", "old", 0)
     alive(ledger_engine, "clock", "new", 86_400)
     assert len(rows(ledger_engine, heartbeats)) == 2

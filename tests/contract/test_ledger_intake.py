@@ -38,7 +38,7 @@ def writer_for(
         writer.close()
 
 
-def test_a_delivery_is_kept_as_the_bytes_it_was_with_what_it_says(ledger_engine: Engine) -> None:
+def test_a_delivery_is_stored_unchanged_with_its_notifications(ledger_engine: Engine) -> None:
     [delivery_id] = keep(ledger_engine, arrival(7, 8))
     [delivery] = rows(ledger_engine, deliveries)
     assert (delivery.id, delivery.body, delivery.received_at) == (delivery_id, b"[\x00\xff]", NOW)
@@ -61,7 +61,7 @@ def test_delivery_ids_come_back_in_the_order_of_the_deliveries(ledger_engine: En
     assert [kept[one] for one in ids] == [at(n) for n in range(1, 40)]
 
 
-def test_an_unreadable_delivery_is_kept_and_calls_for_nothing(ledger_engine: Engine) -> None:
+def test_an_unreadable_delivery_is_stored_and_makes_no_lookup_due(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(error="0: Id: Missing."))
     [delivery] = rows(ledger_engine, deliveries)
     assert delivery.error == "0: Id: Missing."
@@ -80,7 +80,7 @@ def test_an_id_of_63_bits_is_kept_whole(ledger_engine: Engine) -> None:
     assert claim(ledger_engine)[0].record_id == 2**63 - 1
 
 
-def test_repeats_of_one_record_merge_into_one_look_up(ledger_engine: Engine) -> None:
+def test_repeats_of_one_record_merge_into_one_lookup(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     keep(ledger_engine, arrival(7, received_at=at(1)), arrival(7, received_at=at(2)))
     [lookup] = rows(ledger_engine, lookups)
@@ -96,7 +96,7 @@ def test_the_same_id_of_another_kind_is_another_record(ledger_engine: Engine) ->
     }
 
 
-def test_what_is_asked_for_while_it_is_read_becomes_due_again(ledger_engine: Engine) -> None:
+def test_a_record_notified_while_it_is_read_becomes_due_again(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [first] = claim(ledger_engine)
     keep(ledger_engine, arrival(7, received_at=at(1)))
@@ -110,7 +110,7 @@ def test_what_is_asked_for_while_it_is_read_becomes_due_again(ledger_engine: Eng
     assert claim(ledger_engine, at(9)) == []
 
 
-def test_what_is_asked_for_while_it_fails_becomes_due_again(ledger_engine: Engine) -> None:
+def test_a_record_notified_while_its_lookup_fails_becomes_due_again(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [first] = claim(ledger_engine)
     keep(ledger_engine, arrival(7, received_at=at(1)))
@@ -123,7 +123,7 @@ def test_what_is_asked_for_while_it_fails_becomes_due_again(ledger_engine: Engin
     assert claim(ledger_engine, at(9)) == []
 
 
-def test_a_look_up_at_rest_becomes_due_when_its_record_changes(ledger_engine: Engine) -> None:
+def test_a_finished_lookup_becomes_due_when_its_record_changes(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7, 8))
     done, failed = claim(ledger_engine)
     with writing(ledger_engine) as connection:
@@ -138,7 +138,7 @@ def test_a_look_up_at_rest_becomes_due_when_its_record_changes(ledger_engine: En
     ]
 
 
-def test_a_look_up_that_waits_keeps_its_due_time(ledger_engine: Engine) -> None:
+def test_a_waiting_lookup_keeps_its_due_time(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     with writing(ledger_engine) as connection:
@@ -149,7 +149,7 @@ def test_a_look_up_that_waits_keeps_its_due_time(ledger_engine: Engine) -> None:
     assert (again.attempts, again.asked_at) == (2, NOW)
 
 
-def test_notifications_without_a_delivery_make_look_ups_due_too(ledger_engine: Engine) -> None:
+def test_notifications_without_a_delivery_make_lookups_due_too(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         said = [Notification(Entity.COMPLETED_LESSON, 5)]
         store_notifications(connection, said, Origin.CHECK, NOW)
@@ -159,7 +159,7 @@ def test_notifications_without_a_delivery_make_look_ups_due_too(ledger_engine: E
     assert [one.record_id for one in claim(ledger_engine)] == [5]
 
 
-def test_two_who_keep_the_same_records_in_opposite_order_do_not_block_each_other(
+def test_writers_of_the_same_records_in_opposite_order_do_not_block_each_other(
     ledger_engine: Engine,
 ) -> None:
     ids = list(range(1, 151))
@@ -218,7 +218,7 @@ def test_deliveries_that_wait_together_are_committed_together(ledger_engine: Eng
     assert len(rows(ledger_engine, deliveries)) == 10
 
 
-def test_close_writes_what_waits(ledger_engine: Engine) -> None:
+def test_closing_writes_what_is_queued(ledger_engine: Engine) -> None:
     writer = GroupWriter(ledger_engine, lambda: None, SYSTEM_CLOCK)
     threads = [threading.Thread(target=writer.keep, args=[arrival(n)]) for n in range(1, 30)]
     for thread in threads:
@@ -229,7 +229,7 @@ def test_close_writes_what_waits(ledger_engine: Engine) -> None:
     assert len(rows(ledger_engine, deliveries)) == 29
 
 
-def test_a_writer_that_is_closed_says_at_once_that_nothing_is_kept(ledger_engine: Engine) -> None:
+def test_a_closed_writer_refuses_at_once(ledger_engine: Engine) -> None:
     writer = GroupWriter(ledger_engine, lambda: None, SYSTEM_CLOCK)
     writer.close()
     with pytest.raises(LedgerUnavailable, match="closed"):
@@ -252,7 +252,7 @@ def test_a_fault_after_the_commit_neither_ends_the_writer_nor_loses_an_answer(
     assert len(rows(ledger_engine, deliveries)) == 2
 
 
-def test_what_cannot_be_kept_is_answered_so_and_the_writer_works_on(
+def test_a_failed_write_is_reported_and_the_writer_continues(
     ledger_engine: Engine,
 ) -> None:
     calls: list[str] = []
@@ -355,7 +355,7 @@ def undo_transactions(engine: Engine, times: int, state: str) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("state", ["40P01", "40001"])
-def test_what_the_server_undid_for_another_is_kept_once_all_the_same(
+def test_a_transaction_that_the_server_rolled_back_is_stored_once(
     postgres_ledger: Engine, state: str
 ) -> None:
     undo_transactions(postgres_ledger, 2, state)
@@ -373,7 +373,7 @@ def test_what_the_server_undid_for_another_is_kept_once_all_the_same(
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("times", "state"), [(99, "40P01"), (1, "55P03"), (1, "08006")])
-def test_what_is_undone_for_ever_or_for_another_reason_is_answered_so(
+def test_a_permanent_rollback_or_another_error_is_reported(
     postgres_ledger: Engine, times: int, state: str
 ) -> None:
     undo_transactions(postgres_ledger, times, state)
@@ -384,7 +384,7 @@ def test_what_is_undone_for_ever_or_for_another_reason_is_answered_so(
 
 
 @pytest.mark.postgres
-def test_who_waits_for_another_in_a_circle_keeps_its_delivery(postgres_ledger: Engine) -> None:
+def test_a_delivery_in_a_deadlock_is_stored(postgres_ledger: Engine) -> None:
     keep(postgres_ledger, arrival(7, 8))
 
     def somebody_waits() -> bool:

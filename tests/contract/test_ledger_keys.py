@@ -40,7 +40,7 @@ def test_the_first_key_is_the_ledgers_and_another_is_refused(ledger_engine: Engi
     assert not [row for row in rows(ledger_engine, controls) if OURS in row.value]
 
 
-def test_of_keys_that_come_first_together_one_is_taken(ledger_engine: Engine) -> None:
+def test_of_several_first_keys_one_is_accepted(ledger_engine: Engine) -> None:
     def come(number: int) -> bool:
         try:
             check_key(ledger_engine, f"{number}" * 40, NOW)
@@ -124,7 +124,9 @@ def test_each_process_refuses_another_key_at_its_start(
 
 
 @pytest.mark.parametrize("name", ["worker", "certify"])
-def test_what_signs_refuses_to_make_a_new_key(environment: dict[str, str], name: str) -> None:
+def test_a_process_that_signs_refuses_to_make_a_new_key(
+    environment: dict[str, str], name: str
+) -> None:
     done = run(environment, name)
     assert done.returncode == 2
     assert "belongs to a secret key that is not here" in done.stderr

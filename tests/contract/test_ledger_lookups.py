@@ -63,7 +63,7 @@ def test_a_claim_says_what_to_read(ledger_engine: Engine) -> None:
     assert (one.attempts, one.lost_leases, one.asked_at) == (1, 0, NOW)
 
 
-def test_the_longest_due_are_claimed_first_and_no_more_than_asked_for(
+def test_the_longest_overdue_are_claimed_first_and_no_more_than_requested(
     ledger_engine: Engine,
 ) -> None:
     keep(ledger_engine, *(arrival(n, received_at=at(-n)) for n in range(1, 6)))
@@ -74,7 +74,7 @@ def test_the_longest_due_are_claimed_first_and_no_more_than_asked_for(
 
 
 @pytest.mark.parametrize("count", [2, 3, 30])
-def test_no_more_are_claimed_than_asked_for_whatever_the_planner_knows(
+def test_no_more_are_claimed_than_requested_whatever_the_query_plan(
     ledger_engine: Engine, count: int
 ) -> None:
     keep(ledger_engine, *(arrival(n) for n in range(1, count + 1)))
@@ -83,13 +83,13 @@ def test_no_more_are_claimed_than_asked_for_whatever_the_planner_knows(
     assert len(claim(ledger_engine, most=1)) == 1
 
 
-def test_what_is_not_due_yet_is_not_claimed(ledger_engine: Engine) -> None:
+def test_a_lookup_that_is_not_due_is_not_claimed(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7, received_at=at(10)))
     assert claim(ledger_engine, at(9)) == []
     assert len(claim(ledger_engine, at(10))) == 1
 
 
-def test_threads_that_claim_at_once_never_get_the_same_look_up(ledger_engine: Engine) -> None:
+def test_threads_that_claim_at_once_never_get_the_same_lookup(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(*range(1, 201)))
 
     def work(_: int) -> list[int]:
@@ -102,7 +102,7 @@ def test_threads_that_claim_at_once_never_get_the_same_look_up(ledger_engine: En
     assert sorted(taken) == list(range(1, 201))
 
 
-def test_processes_that_claim_at_once_never_get_the_same_look_up(
+def test_processes_that_claim_at_once_never_get_the_same_lookup(
     ledger_url: str, ledger_engine: Engine
 ) -> None:
     keep(ledger_engine, arrival(*range(1, 121)))
@@ -146,7 +146,7 @@ def test_a_renewed_lease_holds_longer_and_still_ends(ledger_engine: Engine) -> N
     assert len(claim(ledger_engine, at(50 + LEASE_S))) == 1
 
 
-def test_nobody_renews_what_another_has_or_what_has_ended(ledger_engine: Engine) -> None:
+def test_a_lookup_of_another_worker_or_one_that_ended_is_not_renewed(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [slow] = claim(ledger_engine)
     [quick] = claim(ledger_engine, at(LEASE_S))
@@ -167,7 +167,7 @@ def test_lost_leases_are_counted_in_a_row_only(ledger_engine: Engine, how: str) 
 
 
 @pytest.mark.parametrize("how", SETTLES)
-def test_a_worker_that_was_overtaken_changes_nothing(ledger_engine: Engine, how: str) -> None:
+def test_a_worker_that_lost_its_lease_changes_nothing(ledger_engine: Engine, how: str) -> None:
     keep(ledger_engine, arrival(7))
     [slow] = claim(ledger_engine)
     [quick] = claim(ledger_engine, at(LEASE_S))
@@ -180,7 +180,7 @@ def test_a_worker_that_was_overtaken_changes_nothing(ledger_engine: Engine, how:
 
 
 @pytest.mark.parametrize("how", SETTLES)
-def test_a_look_up_ends_once(ledger_engine: Engine, how: str) -> None:
+def test_a_lookup_ends_once(ledger_engine: Engine, how: str) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     assert settle(ledger_engine, one, how)
@@ -193,7 +193,7 @@ def test_only_one_of_many_can_end_it(ledger_engine: Engine) -> None:
     assert sum(at_once(6, lambda _: settle(ledger_engine, one, "finish"))) == 1
 
 
-def test_a_finished_look_up_rests(ledger_engine: Engine) -> None:
+def test_a_finished_lookup_is_not_due(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     settle(ledger_engine, one, "postpone")
@@ -205,7 +205,7 @@ def test_a_finished_look_up_rests(ledger_engine: Engine) -> None:
     assert claim(ledger_engine, at(10**6)) == []
 
 
-def test_a_postponed_look_up_says_why_and_counts_its_attempts(ledger_engine: Engine) -> None:
+def test_a_postponed_lookup_has_a_reason_and_counts_its_attempts(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     settle(ledger_engine, one, "postpone")
@@ -216,7 +216,7 @@ def test_a_postponed_look_up_says_why_and_counts_its_attempts(ledger_engine: Eng
     assert claim(ledger_engine, at(9))[0].attempts == 2
 
 
-def test_a_returned_look_up_counts_no_attempt(ledger_engine: Engine) -> None:
+def test_a_returned_lookup_counts_no_attempt(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     settle(ledger_engine, one, "return")
@@ -224,7 +224,7 @@ def test_a_returned_look_up_counts_no_attempt(ledger_engine: Engine) -> None:
     assert claim(ledger_engine, at(9))[0].attempts == 1
 
 
-def test_a_failed_look_up_says_why_and_is_not_read_again(ledger_engine: Engine) -> None:
+def test_a_failed_lookup_has_a_reason_and_is_not_read_again(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7))
     [one] = claim(ledger_engine)
     settle(ledger_engine, one, "fail")

@@ -43,7 +43,7 @@ def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine
         assert last_happened_at(connection, NOW) == NOON + HOUR
 
 
-def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: Engine) -> None:
+def test_records_that_polls_only_saw_count_as_activity_once(ledger_engine: Engine) -> None:
     at = NOON + timedelta(minutes=5, microseconds=7)
     happened(ledger_engine, EventKind.LESSON_COMPLETED, at, member=1)
     seen = [
@@ -60,7 +60,7 @@ def test_what_our_checks_merely_saw_happened_too_and_counts_once(ledger_engine: 
         assert last_happened_at(connection, NOW) == at + 3 * HOUR
 
 
-def test_what_is_dated_in_the_future_happened_when_it_was_first_seen(
+def test_activity_dated_in_the_future_counts_from_when_it_was_first_seen(
     ledger_engine: Engine,
 ) -> None:
     ahead = NOW + timedelta(days=99)
@@ -78,7 +78,7 @@ def test_what_is_dated_in_the_future_happened_when_it_was_first_seen(
         assert activity_by_hour(connection, NOON)[first_seen] == 1
 
 
-def test_a_delete_that_we_found_is_no_news_of_somebody(ledger_engine: Engine) -> None:
+def test_a_deletion_is_no_activity(ledger_engine: Engine) -> None:
     happened(ledger_engine, EventKind.UNENROLLED, NOON)
     with reading(ledger_engine) as connection:
         assert (activity_by_hour(connection, NOON - HOUR), last_happened_at(connection, NOW)) == (
@@ -113,7 +113,7 @@ def told(engine: Engine) -> list[ReportCounts]:
         return reports_by_location(connection, week_ago, yesterday, NOW - timedelta(minutes=30))
 
 
-def test_who_told_first_is_counted_by_location_and_time(engine: Engine) -> None:
+def test_first_reports_are_counted_by_location_and_time(engine: Engine) -> None:
     before, lately = NOW - timedelta(days=3), NOW - timedelta(hours=3)
     for record_id, made_at, origin in (
         (1, before, Origin.HOOK),
@@ -136,7 +136,7 @@ def test_who_told_first_is_counted_by_location_and_time(engine: Engine) -> None:
     ]
 
 
-def test_a_relay_that_is_slower_than_our_check_is_a_relay_that_tells(engine: Engine) -> None:
+def test_a_relay_that_is_slower_than_our_poll_counts_as_reporting(engine: Engine) -> None:
     made_at = NOW - timedelta(hours=3)
     read(engine, 1, made_at)
     tell(engine, 1, Origin.CHECK, made_at)
@@ -144,7 +144,7 @@ def test_a_relay_that_is_slower_than_our_check_is_a_relay_that_tells(engine: Eng
     assert [one.lately for one in told(engine)] == [{Origin.RELAY: 1}]
 
 
-def test_what_is_too_young_too_old_or_was_never_read_does_not_count(engine: Engine) -> None:
+def test_recent_old_and_unread_records_do_not_count(engine: Engine) -> None:
     read(engine, 1, NOW - timedelta(minutes=10))  # a relay may still tell of it
     read(engine, 2, NOON - timedelta(days=60))  # made long before anybody could
     for record_id in (1, 2, 3):
@@ -157,7 +157,7 @@ def test_what_is_too_young_too_old_or_was_never_read_does_not_count(engine: Engi
     assert told(engine) == []
 
 
-def test_where_the_course_is_not_known_neither_is_the_location(ledger_engine: Engine) -> None:
+def test_without_the_course_the_location_is_unknown(ledger_engine: Engine) -> None:
     made_at = datetime(2026, 3, 13, 9, 0, tzinfo=UTC)
     new = course_member(created_at=made_at)
     with writing(ledger_engine) as connection:

@@ -52,7 +52,7 @@ def choose(engine: Engine, stream: str, *, agreed: bool, hashed: str = HASH) -> 
         store_choice(connection, hashed, stream, NOW, agreed=agreed)
 
 
-def test_what_a_clock_that_was_ahead_read_gives_way_to_what_is_read_now(
+def test_a_person_read_by_a_clock_that_was_ahead_is_replaced_by_a_new_read(
     ledger_engine: Engine,
 ) -> None:
     accept(ledger_engine, COWORKER, 86_400)
@@ -62,7 +62,7 @@ def test_what_a_clock_that_was_ahead_read_gives_way_to_what_is_read_now(
     assert (found.first_name, found.fetched_at) == ("Anita", NOW)
 
 
-def test_a_person_is_kept_as_the_profile_says(ledger_engine: Engine) -> None:
+def test_a_person_is_stored_as_in_the_profile(ledger_engine: Engine) -> None:
     assert person(ledger_engine) is None
     accept(ledger_engine, COWORKER)
     assert person(ledger_engine) == Person(
@@ -89,7 +89,7 @@ def test_a_profile_without_an_address_has_none(ledger_engine: Engine, email: str
     ("active", "archived", "expected"),
     [(True, False, True), (False, False, False), (True, True, False), (False, True, False)],
 )
-def test_who_is_archived_or_switched_off_is_not_active(
+def test_an_archived_or_inactive_person_is_not_active(
     ledger_engine: Engine,
     active: bool,  # noqa: FBT001 - a column of the table above
     archived: bool,  # noqa: FBT001 - same
@@ -101,7 +101,7 @@ def test_who_is_archived_or_switched_off_is_not_active(
     assert found.active is expected
 
 
-def test_a_person_who_changed_is_kept_anew(ledger_engine: Engine) -> None:
+def test_a_changed_person_is_stored_again(ledger_engine: Engine) -> None:
     accept(ledger_engine, COWORKER)
     accept(ledger_engine, replace(COWORKER, full_name="Ana Weber", email="weber@x.example"), 5)
     found = person(ledger_engine)
@@ -124,7 +124,7 @@ def test_a_person_who_changed_is_kept_anew(ledger_engine: Engine) -> None:
         (7, None, "Europe/Lisbon"),  # it names one, which could not be found out now
     ],
 )
-def test_the_zone_we_had_stays_only_while_the_new_one_cannot_be_found_out(
+def test_the_known_zone_stays_only_while_the_new_one_cannot_be_resolved(
     ledger_engine: Engine, time_zone_id: int | None, zone: str | None, kept: str | None
 ) -> None:
     accept(ledger_engine, replace(COWORKER, time_zone_id=20), zone="Europe/Lisbon")
@@ -143,7 +143,7 @@ def test_an_older_read_does_not_bring_the_old_zone_back(ledger_engine: Engine) -
     assert found.zone == "Asia/Tokyo"
 
 
-def test_a_zone_that_was_never_found_out_is_not_known(ledger_engine: Engine) -> None:
+def test_a_zone_that_was_never_resolved_is_unknown(ledger_engine: Engine) -> None:
     accept(ledger_engine, replace(COWORKER, time_zone_id=20))
     found = person(ledger_engine)
     assert found is not None
@@ -166,7 +166,7 @@ def test_a_person_who_is_gone_is_known_and_can_come_back(ledger_engine: Engine) 
     assert found.gone_at is None
 
 
-def test_an_address_finds_everybody_who_has_it_in_any_case(ledger_engine: Engine) -> None:
+def test_an_address_finds_all_people_who_have_it_in_any_case(ledger_engine: Engine) -> None:
     accept(ledger_engine, replace(COWORKER, record_id=JOEL, email="ANA.MÜLLER@people.example"))
     accept(ledger_engine, COWORKER)
     with reading(ledger_engine) as connection:
@@ -198,7 +198,7 @@ def test_people_are_found_however_their_name_or_address_was_typed(
         assert people_by_name(connection, "jose") == []
 
 
-def test_half_a_surrogate_and_nothing_find_nobody(ledger_engine: Engine) -> None:
+def test_a_lone_surrogate_and_an_empty_text_find_no_one(ledger_engine: Engine) -> None:
     accept(ledger_engine, COWORKER)
     with reading(ledger_engine) as connection:
         for typed in ("Jos\udce9", "", " ", "\u200b"):
@@ -219,7 +219,7 @@ def test_half_a_surrogate_and_nothing_find_nobody(ledger_engine: Engine) -> None
         ("weber", [JOEL]),
     ],
 )
-def test_a_part_of_the_name_or_of_what_stands_before_the_at_finds_people(
+def test_part_of_a_name_or_of_an_address_before_the_at_finds_people(
     ledger_engine: Engine, part: str, found: list[int]
 ) -> None:
     accept(ledger_engine, replace(COWORKER, full_name="Learner"))

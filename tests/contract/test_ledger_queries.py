@@ -49,7 +49,7 @@ def planned_again(engine: Engine) -> int:
     return one.action_id
 
 
-def test_an_empty_ledger_has_no_story(ledger_engine: Engine) -> None:
+def test_an_empty_ledger_has_no_history(ledger_engine: Engine) -> None:
     with reading(ledger_engine) as connection:
         assert history_of(connection, ANA) == []
         assert newest_entries(connection, 10) == Bookmark(0, 0)
@@ -59,7 +59,7 @@ def test_an_empty_ledger_has_no_story(ledger_engine: Engine) -> None:
     assert counted.oldest_due_at is None
 
 
-def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) -> None:
+def test_a_history_has_the_events_and_their_outcomes(ledger_engine: Engine) -> None:
     action_id = sent_one(ledger_engine)
     late = lesson_done(LESSON + 1, at(-60))
     with writing(ledger_engine) as connection:
@@ -81,7 +81,7 @@ def test_a_story_tells_what_happened_and_what_came_of_it(ledger_engine: Engine) 
     assert "Schön" not in repr(action)
 
 
-def test_a_gathered_action_is_told_with_each_of_its_events(ledger_engine: Engine) -> None:
+def test_a_gathered_action_is_listed_with_each_of_its_events(ledger_engine: Engine) -> None:
     for number in range(2):
         event = lesson_done(LESSON + number, at(number))
         decide(ledger_engine, event, plan_for(event, gather_s=60))
@@ -91,7 +91,7 @@ def test_a_gathered_action_is_told_with_each_of_its_events(ledger_engine: Engine
     assert [one.lesson_id for one in told] == [LESSON, LESSON + 1]
 
 
-def test_the_whole_is_told_in_numbers(ledger_engine: Engine) -> None:
+def test_totals_count_everything(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(7, 8), arrival(error="0: Id: Missing."))
     claim(ledger_engine, most=1)
     sent_one(ledger_engine)
@@ -117,7 +117,7 @@ def test_the_whole_is_told_in_numbers(ledger_engine: Engine) -> None:
     assert counted.oldest_due_at == at(-5)
 
 
-def test_what_is_going_on_is_told_once_with_names(ledger_engine: Engine) -> None:
+def test_activity_is_listed_once_with_names(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         accept_person(connection, Coworker(ANA, NOW, None, "Ana Müller", None), NOW)
     sent_one(ledger_engine)

@@ -135,21 +135,21 @@ def test_a_record_of_another_kind_with_the_same_id_is_another_record(
         assert record_of(connection, Entity.COMPLETED_LESSON, MEMBER) is None
 
 
-def test_a_newer_version_takes_the_place_of_an_older(ledger_engine: Engine) -> None:
+def test_a_newer_version_replaces_an_older_one(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
     assert enrolment(ledger_engine) == read(newer, at(6), None)
 
 
-def test_an_older_version_never_takes_the_place_of_a_newer(ledger_engine: Engine) -> None:
+def test_an_older_version_never_replaces_a_newer_one(ledger_engine: Engine) -> None:
     newer = replace(ENROLMENT, updated_at=at(5), approved=False)
     accept(ledger_engine, newer, at(6))
     accept(ledger_engine, ENROLMENT, at(7))
     assert enrolment(ledger_engine) == read(newer, at(6), None)
 
 
-def test_the_newest_stays_whoever_comes_last(ledger_engine: Engine) -> None:
+def test_the_newest_version_stays_whichever_is_stored_last(ledger_engine: Engine) -> None:
     at_once(8, lambda n: accept(ledger_engine, replace(ENROLMENT, updated_at=at(n)), at(9)))
     found = enrolment(ledger_engine)
     assert found is not None
@@ -188,7 +188,7 @@ def test_a_record_that_comes_back_is_there_again_and_an_old_version_brings_none_
     assert enrolment(ledger_engine) == read(newer, at(9), None)
 
 
-def test_a_list_is_all_there_is(ledger_engine: Engine) -> None:
+def test_a_record_missing_from_a_complete_list_is_gone(ledger_engine: Engine) -> None:
     assert (present(ledger_engine), listed(ledger_engine)) == ([], None)
     accept_list(ledger_engine, [completed(3), completed(1), completed(2)], at(1))
     assert (present(ledger_engine), listed(ledger_engine)) == ([1, 2, 3], at(1))
@@ -226,7 +226,7 @@ def test_a_record_back_on_the_list_is_there_again(ledger_engine: Engine) -> None
     assert present(ledger_engine) == [1]
 
 
-def test_a_list_asked_for_earlier_takes_nothing_away_that_came_up_meanwhile(
+def test_a_list_requested_earlier_removes_nothing_that_was_created_meanwhile(
     ledger_engine: Engine,
 ) -> None:
     # One worker asks for the list and is slow; another finds a completion that is newer.
@@ -238,7 +238,7 @@ def test_a_list_asked_for_earlier_takes_nothing_away_that_came_up_meanwhile(
     assert present(ledger_engine) == [1]
 
 
-def test_what_is_read_together_is_of_one_moment(ledger_engine: Engine) -> None:
+def test_one_transaction_reads_one_snapshot(ledger_engine: Engine) -> None:
     accept(ledger_engine, ENROLMENT, at(1))
     with reading(ledger_engine) as connection:
         before = record_of(connection, Entity.COURSE_MEMBER, MEMBER)
@@ -247,7 +247,7 @@ def test_what_is_read_together_is_of_one_moment(ledger_engine: Engine) -> None:
     assert enrolment(ledger_engine) != before
 
 
-def test_a_version_dated_far_ahead_gives_way_to_what_is_read_later(ledger_engine: Engine) -> None:
+def test_a_version_dated_far_ahead_is_replaced_by_a_later_read(ledger_engine: Engine) -> None:
     ahead = replace(ENROLMENT, updated_at=minutes(60 * 24 * 365), full_name="Ahead")
     later = replace(ENROLMENT, updated_at=minutes(5), full_name="Later")
     with writing(ledger_engine) as connection:
@@ -258,7 +258,7 @@ def test_a_version_dated_far_ahead_gives_way_to_what_is_read_later(ledger_engine
     assert found.record == later
 
 
-def test_a_slow_reader_brings_no_older_version_back(ledger_engine: Engine) -> None:
+def test_a_slow_read_never_restores_an_older_version(ledger_engine: Engine) -> None:
     newer = replace(ENROLMENT, updated_at=minutes(4))  # changed after the slow one had asked
     with writing(ledger_engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, newer, minutes(5))
@@ -308,7 +308,9 @@ def answered(engine: Engine) -> bool:
         return is_answered(connection, Entity.COURSE_MEMBER, MEMBER)
 
 
-def test_a_decision_on_an_older_version_leaves_that_on_a_newer_one(ledger_engine: Engine) -> None:
+def test_a_decision_on_an_older_version_does_not_replace_one_on_a_newer(
+    ledger_engine: Engine,
+) -> None:
     newer = replace(ENROLMENT, updated_at=at(5))
     with writing(ledger_engine) as connection:
         said = [Notification(Entity.COURSE_MEMBER, MEMBER)]
@@ -319,7 +321,7 @@ def test_a_decision_on_an_older_version_leaves_that_on_a_newer_one(ledger_engine
     assert answered(ledger_engine)
 
 
-def test_a_version_that_was_asked_about_is_a_change_again_once_another_was_decided_on(
+def test_a_requested_version_is_a_change_again_after_a_decision_on_another(
     ledger_engine: Engine,
 ) -> None:
     newer = shown(replace(ENROLMENT, updated_at=at(5)), "newer")
@@ -329,7 +331,7 @@ def test_a_version_that_was_asked_about_is_a_change_again_once_another_was_decid
     assert changes(ledger_engine, newer) == ["newer"]
 
 
-def test_a_list_brings_nothing_back_that_is_gone_and_its_row_is_a_change(
+def test_a_list_never_restores_a_gone_record_and_its_row_is_a_change(
     ledger_engine: Engine,
 ) -> None:
     decide(ledger_engine, ENROLMENT, "one", at(1), upto=0)
@@ -343,7 +345,7 @@ def test_a_list_brings_nothing_back_that_is_gone_and_its_row_is_a_change(
     assert changes(ledger_engine, shown(ENROLMENT, "one")) == []
 
 
-def test_a_record_refers_to_what_was_read_and_before_that_to_what_lists_say(
+def test_references_come_from_the_record_read_and_before_that_from_lists(
     ledger_engine: Engine,
 ) -> None:
     see(ledger_engine, replace(shown(ENROLMENT, "one"), course_id=None))
@@ -356,7 +358,7 @@ def test_a_record_refers_to_what_was_read_and_before_that_to_what_lists_say(
     assert refers_to(ledger_engine) == References(COURSE, ANA)
 
 
-def test_what_is_read_takes_nothing_from_what_a_list_said(ledger_engine: Engine) -> None:
+def test_a_read_does_not_clear_what_a_list_showed(ledger_engine: Engine) -> None:
     see(ledger_engine, shown(ENROLMENT, "one"), suppressed=Reason.BEFORE_START)
     accept(ledger_engine, ENROLMENT)
     with reading(ledger_engine) as connection:

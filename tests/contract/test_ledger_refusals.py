@@ -81,7 +81,7 @@ def test_a_flood_is_one_row_and_few_writes(ledger_engine: Engine) -> None:
     assert len(rows(ledger_engine, refusals)) == 1
 
 
-def test_what_could_not_be_written_is_written_later(ledger_url: str) -> None:
+def test_counts_that_could_not_be_written_are_written_later(ledger_url: str) -> None:
     engine = open_engine(ledger_url)
     with writing(engine) as connection:
         refusals.drop(connection)

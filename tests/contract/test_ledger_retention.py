@@ -158,7 +158,7 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
     assert steps == []
 
 
-def test_it_stops_between_two_steps_and_goes_on_the_next_time(ledger_engine: Engine) -> None:
+def test_it_stops_between_two_steps_and_resumes_in_the_next_run(ledger_engine: Engine) -> None:
     fill(ledger_engine, NOON, 1)
     before = sum(counts(ledger_engine).values())
     some = delete_old(ledger_engine, NOW, most=STEP, may_continue=lambda: False)
@@ -181,7 +181,7 @@ def test_unreadable_bodies_that_an_older_version_kept_are_emptied(ledger_engine:
     assert [row.body is None for row in rows(ledger_engine, deliveries)] == [False, True]
 
 
-def test_each_has_its_own_time(ledger_engine: Engine) -> None:
+def test_each_table_has_its_own_retention(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         for moment in (NOW - REFUSALS - A_SECOND, NOW - REFUSALS):
             count_refusals(connection, {Refusal.UNSIGNED: 2}, moment)
@@ -218,7 +218,7 @@ def test_a_clock_that_is_a_year_ahead_for_an_hour_costs_a_day_and_no_more(
     assert all(row.body is None for row in rows(ledger_engine, deliveries))
 
 
-def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
+def test_unfinished_work_keeps_its_history(ledger_engine: Engine) -> None:
     keep(ledger_engine, arrival(1, received_at=NOON), arrival(2, received_at=NOON))
     keep(ledger_engine, arrival(3, received_at=NOW))
     found = lesson_done(LESSON, NOON)
@@ -236,7 +236,7 @@ def test_what_is_not_finished_keeps_its_traces(ledger_engine: Engine) -> None:
     assert [row.id for row in rows(ledger_engine, deliveries)] == [2, 3]
 
 
-def test_the_numbers_of_notifications_go_on_after_all_are_old(ledger_engine: Engine) -> None:
+def test_notification_ids_continue_after_all_are_deleted(ledger_engine: Engine) -> None:
     for number in (1, 2, 3):
         keep(ledger_engine, arrival(number, received_at=NOON))
     settle_all(ledger_engine, NOON)
@@ -268,7 +268,7 @@ def sync(space: Space) -> SyncContext:
     return SyncContext(space.engine, space.lend, space.clock)
 
 
-def test_nobody_gets_the_same_email_again_after_its_traces_were_deleted(aged: Space) -> None:
+def test_no_email_is_sent_again_after_its_history_was_deleted(aged: Space) -> None:
     sent = list(aged.subjects)
     assert len(sent) == 3
     aged.tell(Entity.COURSE_MEMBER, 9001)
@@ -281,7 +281,7 @@ def test_nobody_gets_the_same_email_again_after_its_traces_were_deleted(aged: Sp
     assert count(aged.engine, lookups) > 0, "they were read again"
 
 
-def test_who_comes_after_that_is_not_forgotten(aged: Space) -> None:
+def test_later_enrolments_are_still_processed(aged: Space) -> None:
     sent = len(aged.subjects)
     aged.enrol(2)
     aged.work()
@@ -292,7 +292,7 @@ def test_who_comes_after_that_is_not_forgotten(aged: Space) -> None:
     assert len(aged.subjects) == sent + 2
 
 
-def test_reconcile_and_certificate_stay_right(aged: Space) -> None:
+def test_reconcile_and_certificate_stay_correct(aged: Space) -> None:
     patience = Patience(Urgency.WORK, 0, lambda: None)
     compared = compare(sync(aged), Scope(), patience)
     assert [one.differences for one in compared.kinds] == [(), ()]

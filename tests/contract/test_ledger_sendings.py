@@ -39,7 +39,7 @@ def nearby(engine: Engine, seconds: float) -> int:
         return planned_nearby(connection, NOW, timedelta(seconds=seconds))
 
 
-def test_what_is_done_counts_for_its_person_from_when_it_left(ledger_engine: Engine) -> None:
+def test_a_sent_email_counts_for_its_person_from_when_it_was_sent(ledger_engine: Engine) -> None:
     one = planned(ledger_engine, lesson_done(happened_at=at(-500)))
     with writing(ledger_engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
@@ -59,19 +59,19 @@ def test_what_is_done_counts_for_its_person_from_when_it_left(ledger_engine: Eng
         Outcome.waiting(at(60), Reason.MAIL_TEMPORARY),
     ],
 )
-def test_what_did_not_leave_does_not_count(ledger_engine: Engine, outcome: Outcome) -> None:
+def test_an_email_that_was_not_sent_does_not_count(ledger_engine: Engine, outcome: Outcome) -> None:
     one = planned(ledger_engine)
     with writing(ledger_engine) as connection:
         settle_action(connection, one, outcome, at(2))
     assert sent(ledger_engine) == []
 
 
-def test_what_is_only_planned_does_not_count(ledger_engine: Engine) -> None:
+def test_a_planned_email_does_not_count(ledger_engine: Engine) -> None:
     planned(ledger_engine)
     assert sent(ledger_engine) == []
 
 
-def test_what_is_being_handed_over_counts_as_now_however_long_it_was_due(
+def test_an_email_being_handed_over_counts_as_sent_now(
     ledger_engine: Engine,
 ) -> None:
     one = planned(ledger_engine, lesson_done(happened_at=minutes(-30 * 24 * 60)))
@@ -81,7 +81,7 @@ def test_what_is_being_handed_over_counts_as_now_however_long_it_was_due(
     assert at(1) <= moment <= at(1 + LEASE_S)
 
 
-def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
+def test_an_unknown_email_counts_as_sent(ledger_engine: Engine) -> None:
     one = planned(ledger_engine)
     with writing(ledger_engine) as connection:
         begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
@@ -90,7 +90,7 @@ def test_what_nobody_knows_of_counts_as_sent(ledger_engine: Engine) -> None:
     assert sent(ledger_engine) == [at(100)]
 
 
-def test_what_was_planned_around_the_same_time_is_counted_without_the_skipped(
+def test_emails_planned_around_the_same_time_are_counted_without_skipped_ones(
     ledger_engine: Engine,
 ) -> None:
     for number, planned_at in enumerate([-601, -600, -1, 0, 600, 601]):

@@ -72,7 +72,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 @pytest.mark.parametrize(("lock", "options"), commands())
-def test_what_is_locked_is_installed_and_nothing_else(
+def test_only_locked_packages_are_installed(
     index: Index, tmp_path: Path, lock: str, options: Sequence[str]
 ) -> None:
     planned = resolve(index, tmp_path, options, index.lock(lock))

@@ -34,7 +34,7 @@ def checks(settings: Settings, address: str | None = ANA, *, must_work: bool = T
     return list(mail_checks(settings, address, HandClock(NOW), must_work=must_work))
 
 
-def test_where_all_is_well_each_step_has_its_answer_and_one_email_arrives() -> None:
+def test_without_faults_each_step_has_its_answer_and_one_email_arrives() -> None:
     with ScriptedSmtp() as server:
         found = checks(settings_for(server))
     assert [(one.name, one.verdict) for one in found] == [
@@ -85,7 +85,7 @@ def test_the_step_that_fails_is_the_one_problem_and_says_what_to_do(
     assert "sesame" not in str(found)
 
 
-def test_nothing_set_is_a_problem_only_when_email_should_leave() -> None:
+def test_a_missing_mail_server_is_a_problem_only_in_mode_sending() -> None:
     [problem] = checks(settings_for(None), None)
     assert problem.verdict is Verdict.PROBLEM
     assert "COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM" in problem.found
@@ -93,7 +93,7 @@ def test_nothing_set_is_a_problem_only_when_email_should_leave() -> None:
     assert note.verdict is Verdict.NOTE
 
 
-def test_an_address_that_cannot_be_written_to_is_the_recipients_problem() -> None:
+def test_an_unusable_address_is_a_problem_of_the_recipient() -> None:
     with ScriptedSmtp() as server:
         found = checks(settings_for(server), "nobody")
     assert found[-1].name == "recipient"

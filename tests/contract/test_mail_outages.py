@@ -38,7 +38,7 @@ def outage(space: Space) -> Outage | None:
         return outages_now(connection).get("email")
 
 
-def test_a_fault_of_server_or_settings_holds_all_email_and_costs_none_a_try(space: Space) -> None:
+def test_a_fault_of_server_or_settings_holds_all_email_and_uses_up_no_attempt(space: Space) -> None:
     space.mailer.fail_next(*(LOGIN for _ in range(9)))
     for number in range(1, 6):
         space.enrol(number)
@@ -56,7 +56,7 @@ def test_a_fault_of_server_or_settings_holds_all_email_and_costs_none_a_try(spac
     assert outage(space) is None
 
 
-def test_each_such_fault_does(tmp_path: Path) -> None:
+def test_every_such_fault_holds_all_email(tmp_path: Path) -> None:
     for reason in sorted(OUTAGE_REASONS):
         engine = open_engine(sqlite_copy(tmp_path / f"{reason}.db"))
         space = Space(engine, rules_of(PATIENT))
@@ -78,7 +78,7 @@ def test_every_outage_reason_has_a_sentence_of_its_own() -> None:
     assert len(sentences) == len(OUTAGE_REASONS) > 10
 
 
-def test_one_is_tried_after_a_time_that_grows_and_another_each_time(space: Space) -> None:
+def test_during_an_outage_one_email_is_tried_at_growing_intervals(space: Space) -> None:
     space.mailer.fail_next(*(AWAY for _ in range(4)))
     for number in (1, 2, 3):
         space.enrol(number)
@@ -111,7 +111,7 @@ def test_only_one_worker_tries_during_an_outage(space: Space) -> None:
     assert len(space.mailer.caught) == 2
 
 
-def test_an_answer_about_one_email_ends_an_outage_and_holds_up_no_other(space: Space) -> None:
+def test_an_answer_about_one_email_ends_an_outage_and_delays_no_other(space: Space) -> None:
     space.mailer.answer("person1@example.org", "550 5.1.1 no such person")
     space.mailer.fail_next(AWAY)
     for number in (1, 2, 3):
@@ -123,7 +123,7 @@ def test_an_answer_about_one_email_ends_an_outage_and_holds_up_no_other(space: S
     assert sorted(space.outcomes(), key=str).count(("failed", "mail-rejected")) == 1
 
 
-def test_what_was_put_off_six_times_fails_however_often_mail_was_down_in_between(
+def test_an_email_deferred_six_times_fails_however_many_outages_were_in_between(
     space: Space,
 ) -> None:
     later = DeliveryUnavailable("451 later")
@@ -137,7 +137,7 @@ def test_what_was_put_off_six_times_fails_however_often_mail_was_down_in_between
     assert states == ["waiting"] * 8 + ["failed"]
 
 
-def test_an_email_that_breaks_the_connection_while_others_go_is_its_own_fault(
+def test_an_email_that_breaks_the_connection_while_others_are_sent_is_at_fault(
     space: Space,
 ) -> None:
     space.mailer.fail_on("person1@example.org", BROKE)

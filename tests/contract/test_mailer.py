@@ -58,7 +58,7 @@ def an_email(text: str = "Hello Ana,\n", to: str = ANA) -> EmailMessage:
     return message
 
 
-def test_an_email_arrives_once_as_the_bytes_it_was(post: Post) -> None:
+def test_an_email_arrives_once_and_unchanged(post: Post) -> None:
     message = an_email(".\n..\n.leading dot\nend\r\nmixed\n\n.")
     post.mailer.deliver(message, sender=SENDER, recipient=ANA)
     assert post.arrived() == [(SENDER, ANA, message.as_bytes())]
@@ -89,7 +89,7 @@ def test_the_receipt_is_the_servers_answer_without_the_address(post: Post) -> No
     assert len(receipt) <= 200
 
 
-def test_a_final_no_is_told_without_the_address(post: Post) -> None:
+def test_a_final_refusal_is_reported_without_the_address(post: Post) -> None:
     post.answer(ANA, f"550 5.1.1 <{ANA}>: no {ANA} here " + "x" * 300)
     with pytest.raises(DeliveryRefused) as refused:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
@@ -99,7 +99,7 @@ def test_a_final_no_is_told_without_the_address(post: Post) -> None:
     assert post.arrived() == []
 
 
-def test_a_later_is_transient_and_not_our_settings_fault(post: Post) -> None:
+def test_a_temporary_refusal_is_transient_and_no_fault_of_the_settings(post: Post) -> None:
     post.answer(ANA, "450 4.2.0 greylisted")
     with pytest.raises(DeliveryUnavailable) as later:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
@@ -107,14 +107,14 @@ def test_a_later_is_transient_and_not_our_settings_fault(post: Post) -> None:
     assert post.arrived() == []
 
 
-def test_a_wish_for_a_login_is_about_us_and_not_about_the_email(post: Post) -> None:
+def test_a_required_login_is_about_us_and_not_about_the_email(post: Post) -> None:
     post.answer(ANA, "530 5.7.0 authentication required")
     with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL") as stopped:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
     assert stopped.value.reason is Reason.MAIL_LOGIN
 
 
-def test_one_refused_email_does_not_hinder_the_others_of_a_batch(post: Post) -> None:
+def test_a_refused_email_does_not_affect_the_others_of_a_batch(post: Post) -> None:
     post.answer(JOEL, "550 no such person")
     with post.mailer.connected() as line:
         line.deliver(an_email("first"), sender=SENDER, recipient=ANA)
@@ -145,9 +145,7 @@ def test_one_refused_email_does_not_hinder_the_others_of_a_batch(post: Post) -> 
         "a" * 65 + "@people.example",
     ],
 )
-def test_an_address_that_cannot_be_written_without_doubt_is_refused(
-    post: Post, recipient: str
-) -> None:
+def test_an_ambiguous_address_is_refused(post: Post, recipient: str) -> None:
     with pytest.raises(AddressUnusable) as refused:
         post.mailer.deliver(an_email(), sender=SENDER, recipient=recipient)
     assert "people" not in str(refused.value)
@@ -232,7 +230,7 @@ def test_starttls_means_that_the_email_travels_encrypted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("tls", [TlsMode.STARTTLS, TlsMode.IMPLICIT])
 @pytest.mark.parametrize("certificate", ["unknown", "for another machine"])
-def test_a_certificate_that_does_not_hold_stops_everything(
+def test_an_invalid_certificate_stops_everything(
     tmp_path: Path, tls: TlsMode, certificate: str
 ) -> None:
     address = "127.0.0.1" if certificate == "unknown" else "127.0.0.2"
@@ -249,7 +247,7 @@ def test_a_certificate_that_does_not_hold_stops_everything(
     assert mailbox.arrived == []
 
 
-def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
+def test_a_server_without_starttls_gets_nothing_unencrypted() -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
         mailer = Mailer(server_at(port, TlsMode.STARTTLS))
@@ -259,7 +257,7 @@ def test_a_server_without_starttls_gets_nothing_in_the_clear() -> None:
     assert mailbox.arrived == []
 
 
-def test_a_double_fails_as_it_is_told_and_catches_the_rest() -> None:
+def test_a_double_fails_as_configured_and_catches_the_rest() -> None:
     mailer = CatchingMailer()
     mailer.fail_next(DeliveryUnavailable("later"))
     with pytest.raises(DeliveryUnavailable):

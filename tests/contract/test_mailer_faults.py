@@ -120,7 +120,7 @@ def test_silence_after_the_final_dot_is_unknown() -> None:
         ("DOT", DeliveryUnknown),
     ],
 )
-def test_a_server_that_drips_its_answer_does_not_hold_us_beyond_the_session(
+def test_a_server_that_answers_byte_by_byte_does_not_exceed_the_session_limit(
     step: str, wanted: type[CoursebellError] | Reason
 ) -> None:
     timeouts = SmtpTimeouts(session_s=SHORT_S, end_s=SHORT_S)
@@ -155,7 +155,7 @@ def test_a_connection_lost_within_the_text_is_transient() -> None:
         deliver_to(server, VERY_LONG)
 
 
-def test_a_word_within_the_text_keeps_us_from_ending_it() -> None:
+def test_an_answer_within_the_text_stops_it_before_the_final_dot() -> None:
     server = ScriptedSmtp({"BODY": b"421 4.3.2 shutting down"})
     with server, pytest.raises(DeliveryUnavailable):
         deliver_to(server, VERY_LONG)
@@ -163,7 +163,9 @@ def test_a_word_within_the_text_keeps_us_from_ending_it() -> None:
 
 
 @pytest.mark.parametrize("sign", [b"421 4.3.2 shutting down\r\n", b""])
-def test_a_word_or_a_hang_up_within_the_text_is_noticed_before_the_final_dot(sign: bytes) -> None:
+def test_an_answer_or_a_disconnect_within_the_text_is_noticed_before_the_final_dot(
+    sign: bytes,
+) -> None:
     ours, theirs = socket.socketpair()
     connection = smtplib.SMTP()
     connection.sock = ours
@@ -174,14 +176,14 @@ def test_a_word_or_a_hang_up_within_the_text_is_noticed_before_the_final_dot(sig
         assert has_something_to_read(connection)
 
 
-def test_nobody_listening_is_transient() -> None:
+def test_a_closed_port_is_transient() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(DeliveryUnavailable):
         Mailer(server_at(port)).deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
-def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_setting() -> None:
+def test_tls_with_an_unencrypted_server_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, TlsMode.IMPLICIT))
         with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL"):
@@ -196,7 +198,7 @@ def test_encryption_expected_from_a_server_that_speaks_in_the_clear_names_the_se
         (HANG_UP, Reason.MAIL_UNREACHABLE),
     ],
 )
-def test_starttls_that_fails_sends_nothing_in_the_clear(answer: bytes, reason: Reason) -> None:
+def test_failed_starttls_sends_nothing_unencrypted(answer: bytes, reason: Reason) -> None:
     script = {"EHLO": b"250-scripted\r\n250 STARTTLS", "STARTTLS": answer}
     with ScriptedSmtp(script) as server:
         timeouts = SmtpTimeouts(answer_s=SHORT_S)
@@ -231,7 +233,7 @@ def test_a_login_that_is_not_offered_names_the_setting() -> None:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
-def test_a_batch_resets_between_emails_and_renews_a_doubtful_connection() -> None:
+def test_a_batch_resets_between_emails_and_reopens_a_doubtful_connection() -> None:
     with ScriptedSmtp() as server:
         with Mailer(server_at(server.port)).connected() as line:
             line.deliver(an_email("1"), sender=SENDER, recipient=ANA)
@@ -254,20 +256,20 @@ def test_a_batch_resets_between_emails_and_renews_a_doubtful_connection() -> Non
     assert len(server.texts) == 5
 
 
-def test_we_introduce_ourselves_by_a_whole_name_or_by_our_address() -> None:
+def test_ehlo_has_a_full_name_or_our_address() -> None:
     with ScriptedSmtp() as server:
         deliver_to(server)
     assert re.fullmatch(r"ehlo (\[127\.0\.0\.1\]|[^ .]+\.[^ ]+)", server.commands[1])
 
 
-def test_a_batch_of_nothing_connects_to_nobody() -> None:
+def test_an_empty_batch_does_not_connect() -> None:
     with ScriptedSmtp() as server:
         with Mailer(server_at(server.port)).connected():
             pass
         assert server.commands == []
 
 
-def test_a_receipt_is_not_lost_when_the_farewell_fails() -> None:
+def test_a_receipt_is_not_lost_when_quit_fails() -> None:
     with ScriptedSmtp({"QUIT": HANG_UP}) as server:
         assert deliver_to(server) == "250 2.0.0 queued as SCRIPTED"
 

@@ -146,7 +146,7 @@ def first_ledger(empty_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engine) -> None:
+def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None:
     before = rows_of(first_ledger)
     assert len(before) > 10
     assert {len(rows) for rows in before.values()} == {1}
@@ -185,7 +185,7 @@ def test_bringing_a_filled_ledger_up_to_date_keeps_every_row(first_ledger: Engin
     assert after == expected | {name: [] for name in NEW_TABLES}
 
 
-def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledger: Engine) -> None:
+def test_an_email_being_handed_over_during_an_upgrade_is_not_repeated(first_ledger: Engine) -> None:
     with writing(first_ledger) as connection:
         connection.execute(text("UPDATE actions SET state = 'performing'"))
         connection.execute(text("DELETE FROM attempts"))
@@ -197,7 +197,7 @@ def test_what_is_being_handed_over_during_an_upgrade_is_not_repeated(first_ledge
     assert (expired.repeated, expired.unknown) == (0, 1)
 
 
-def test_what_was_read_and_what_lists_showed_of_a_record_become_one_row(
+def test_the_version_read_and_the_version_listed_become_one_row(
     empty_database_url: str,
 ) -> None:
     engine = open_engine(empty_database_url)
@@ -269,7 +269,7 @@ def test_emails_kept_before_an_upgrade_are_shown_as_before(first_ledger: Engine)
         assert (new.recipient, new.media_type) == (copy["recipient"], MESSAGE)
 
 
-def test_going_back_a_version_takes_only_what_that_version_brought(first_ledger: Engine) -> None:
+def test_a_downgrade_removes_only_what_its_upgrade_added(first_ledger: Engine) -> None:
     before = rows_of(first_ledger)
     migrate(first_ledger)
     step(first_ledger, "downgrade", "0001")
@@ -309,7 +309,7 @@ def test_code_refuses_a_later_ledger_that_does_not_allow_it(
 
 @pytest.mark.parametrize("use", [check_revision, migrate])
 @pytest.mark.parametrize("revision", ["ae1027a6acf", "0002", "9001"])
-def test_the_database_of_another_program_is_refused_and_left_alone(
+def test_the_database_of_another_program_is_refused_and_not_changed(
     empty_database_url: str, revision: str, use: Callable[[Engine], object]
 ) -> None:
     engine = open_engine(empty_database_url)

@@ -30,7 +30,7 @@ def test_migrating_again_changes_nothing(ledger_engine: Engine) -> None:
         assert connection.scalar(text("SELECT count(*) FROM lookups")) == 1
 
 
-def test_the_migrated_tables_are_those_the_code_speaks_of(ledger_engine: Engine) -> None:
+def test_the_migrated_tables_are_those_of_the_code(ledger_engine: Engine) -> None:
     assert differences(ledger_engine) == []
 
 
@@ -89,12 +89,14 @@ def tracked(*patterns: str) -> set[str]:
         "service/cli/demo-rules.yaml",
     ],
 )
-def test_the_wheel_carries_what_the_program_reads(wheel_names: list[str], pattern: str) -> None:
+def test_the_wheel_has_the_files_that_the_program_reads(
+    wheel_names: list[str], pattern: str
+) -> None:
     wanted = tracked(pattern)
     assert wanted
     assert wanted <= set(wheel_names)
 
 
-def test_the_wheel_carries_the_rules_and_no_tests(wheel_names: list[str]) -> None:
+def test_the_wheel_has_the_rules_and_no_tests(wheel_names: list[str]) -> None:
     assert "schemas/rules.yaml" in wheel_names
     assert not [name for name in wheel_names if name.startswith(("tests/", "docs/", ".ci/"))]

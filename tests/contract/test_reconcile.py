@@ -79,7 +79,7 @@ def crowd(space: Space, number: int) -> list[CourseMember]:
     return members
 
 
-def test_nothing_differs_where_all_was_told_and_read(space: Space) -> None:
+def test_nothing_differs_if_everything_was_reported_and_read(space: Space) -> None:
     member = space.enrol(1)
     space.finish(member, 1, 2)
     space.work()
@@ -88,7 +88,7 @@ def test_nothing_differs_where_all_was_told_and_read(space: Space) -> None:
     assert [(kind.rows, kind.known) for kind in found.kinds] == [(1, 1), (2, 2)]
 
 
-def test_what_nobody_told_us_of_is_missing_and_said_by_name(space: Space) -> None:
+def test_unreported_records_are_missing_and_listed_by_name(space: Space) -> None:
     member = space.enrol(1, told=False)
     [done] = space.finish(member, 1, told=False)
     found = compared(space)
@@ -102,7 +102,7 @@ def test_what_nobody_told_us_of_is_missing_and_said_by_name(space: Space) -> Non
     assert notified(space) == 0
 
 
-def test_what_is_imported_is_decided_on_and_written_to_nobody(space: Space) -> None:
+def test_imported_records_are_decided_on_and_send_no_email(space: Space) -> None:
     space.finish(space.enrol(1, told=False), 1, told=False)
     assert brought(space, ReconcileMode.IMPORT) == 2
     space.later(hours=2)
@@ -111,19 +111,19 @@ def test_what_is_imported_is_decided_on_and_written_to_nobody(space: Space) -> N
     assert not compared(space).differs
 
 
-def test_what_is_brought_in_to_be_sent_is_written_about(space: Space) -> None:
+def test_records_imported_with_send_lead_to_emails(space: Space) -> None:
     space.enrol(1, told=False)
     assert brought(space, ReconcileMode.SEND) == 1
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_only_reporting_asks_for_nothing(space: Space) -> None:
+def test_a_report_requests_nothing(space: Space) -> None:
     space.enrol(1, told=False)
     assert brought(space, ReconcileMode.NOTHING) == 0
     assert notified(space) == 0
 
 
-def test_what_is_gone_there_is_read_by_itself_and_then_known_as_gone(space: Space) -> None:
+def test_a_record_that_is_not_listed_is_read_by_id_before_it_counts_as_gone(space: Space) -> None:
     staying, leaving = space.enrol(1), space.enrol(2)
     [kept, reopened] = space.finish(staying, 1, 2)
     [lost] = space.finish(leaving, 1)
@@ -151,7 +151,7 @@ def test_what_is_gone_there_is_read_by_itself_and_then_known_as_gone(space: Spac
     assert left == [kept]
 
 
-def test_what_a_short_list_leaves_out_stays_known(space: Space, source: ListingSource) -> None:
+def test_records_missing_from_a_short_list_stay_known(space: Space, source: ListingSource) -> None:
     member = space.enrol(1)
     space.enrol(2)
     space.work()
@@ -163,7 +163,7 @@ def test_what_a_short_list_leaves_out_stays_known(space: Space, source: ListingS
 
 
 @pytest.mark.parametrize("stated", [3, None, 1])
-def test_a_list_that_is_not_as_long_as_it_says_makes_nothing_gone(
+def test_with_a_list_shorter_than_its_total_nothing_counts_as_gone(
     space: Space, source: ListingSource, stated: int | None
 ) -> None:
     for number in (1, 2, 3):
@@ -178,7 +178,7 @@ def test_a_list_that_is_not_as_long_as_it_says_makes_nothing_gone(
     assert compared(space, Scope(accept_gone=True)).of(DifferenceKind.GONE) == []
 
 
-def test_much_that_is_missing_at_once_is_only_reported(space: Space, source: ListingSource) -> None:
+def test_many_missing_records_are_only_reported(space: Space, source: ListingSource) -> None:
     members = crowd(space, 24)
     source.unlisted = {one.record_id for one in members[:11]}
     found = compared(space)
@@ -191,7 +191,7 @@ def test_much_that_is_missing_at_once_is_only_reported(space: Space, source: Lis
     assert len(compared(space).of(DifferenceKind.GONE)) == 10
 
 
-def test_an_empty_list_makes_nothing_gone(space: Space, source: ListingSource) -> None:
+def test_with_an_empty_list_nothing_counts_as_gone(space: Space, source: ListingSource) -> None:
     crowd(space, 2)
     source.unlisted = {9001, 9002}
     found = compared(space)
@@ -200,7 +200,7 @@ def test_an_empty_list_makes_nothing_gone(space: Space, source: ListingSource) -
     assert len(compared(space, Scope(accept_gone=True)).of(DifferenceKind.GONE)) == 2
 
 
-def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -> None:
+def test_at_most_a_thousand_gone_records_are_requested_at_once(space: Space) -> None:
     gone = tuple(
         Difference(DifferenceKind.GONE, ListRow(MEMBER, number, NOON))
         for number in range(1, MOST_GONE + 2)
@@ -210,7 +210,7 @@ def test_no_more_than_a_thousand_are_asked_about_as_gone_at_once(space: Space) -
     assert notified(space) == MOST_GONE
 
 
-def test_a_row_that_slips_between_two_pages_is_not_gone(
+def test_a_row_that_moves_between_two_pages_is_not_gone(
     space: Space, source: ListingSource
 ) -> None:
     for number in range(1, 6):
@@ -234,7 +234,7 @@ def test_a_row_that_slips_between_two_pages_is_not_gone(
     assert ids(found, DifferenceKind.DIFFERENT) == [(MEMBER, 9001)]
 
 
-def test_a_row_that_comes_twice_is_judged_as_it_came_last(
+def test_of_a_row_that_is_listed_twice_the_later_one_counts(
     space: Space, source: ListingSource
 ) -> None:
     members = []
@@ -254,7 +254,7 @@ def test_a_row_that_comes_twice_is_judged_as_it_came_last(
     assert compared(space).of(DifferenceKind.DIFFERENT) == []
 
 
-def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
+def test_a_missed_row_is_noticed_even_if_a_new_row_makes_the_count_right(
     space: Space, source: ListingSource
 ) -> None:
     for number in range(1, 6):
@@ -277,7 +277,7 @@ def test_a_slip_that_something_new_makes_up_for_is_seen_all_the_same(
     assert "says it has 6 rows and 5 came" in (found.doubt or "")
 
 
-def test_what_is_told_while_the_list_is_read_does_not_look_gone(space: Space) -> None:
+def test_a_record_reported_while_the_list_is_read_does_not_look_gone(space: Space) -> None:
     space.enrol(1)
     space.work()
 
@@ -291,7 +291,7 @@ def test_what_is_told_while_the_list_is_read_does_not_look_gone(space: Space) ->
     assert compared(space).of(DifferenceKind.GONE) == []
 
 
-def test_what_is_gone_and_about_to_be_read_in_any_case_is_only_counted(space: Space) -> None:
+def test_gone_records_with_a_pending_lookup_are_only_counted(space: Space) -> None:
     space.enrol(1)
     space.enrol(2)
     space.work()
@@ -302,7 +302,7 @@ def test_what_is_gone_and_about_to_be_read_in_any_case_is_only_counted(space: Sp
     assert found.kinds[0].under_way == 1
 
 
-def test_what_was_found_gone_while_the_list_was_read_is_not_said_again(space: Space) -> None:
+def test_records_found_gone_while_the_list_was_read_are_not_reported_again(space: Space) -> None:
     space.enrol(1)
     space.enrol(2)
     space.work()
@@ -317,7 +317,7 @@ def test_what_was_found_gone_while_the_list_was_read_is_not_said_again(space: Sp
     assert not compared(space).differs
 
 
-def test_another_version_than_was_decided_on_is_different(space: Space) -> None:
+def test_a_version_other_than_the_decided_one_is_different(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.clock.time += timedelta(minutes=5)
@@ -353,7 +353,7 @@ def row_leaves_out(source: ListingSource, entity: Entity, field: str) -> None:
     source.changed_since = partial  # type: ignore[method-assign,assignment]  # for this test
 
 
-def test_what_will_be_read_in_any_case_is_only_counted(space: Space) -> None:
+def test_records_with_a_pending_lookup_are_only_counted(space: Space) -> None:
     space.enrol(1)
     found = compared(space)
     assert not found.differs
@@ -369,7 +369,7 @@ def test_a_record_that_could_not_be_read_is_missing_for_that_reason(space: Space
     ]
 
 
-def test_a_failed_reading_of_what_a_list_showed_is_not_taken_as_done(space: Space) -> None:
+def test_a_failed_lookup_of_a_listed_record_does_not_count_as_read(space: Space) -> None:
     space.enrol(1, told=False)
     space.source.break_record(MEMBER, 9001)
     brought(space, ReconcileMode.IMPORT)
@@ -413,7 +413,7 @@ def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     assert ids(compared(space, Scope(since)), DifferenceKind.GONE) == [(LESSON, gone)]
 
 
-def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:
+def test_only_the_requested_course_is_compared(space: Space) -> None:
     other = COURSE_ID + 1
     space.source.have(Entity.COURSE, course(record_id=other))
     space.source.have(Entity.LESSON, lesson(11, course_id=other))
@@ -430,7 +430,7 @@ def test_only_the_course_that_was_asked_for_is_compared(space: Space) -> None:
     assert ids(found, DifferenceKind.GONE) == [(LESSON, done[1])]
 
 
-def test_a_finished_lesson_of_nobody_we_know_is_said_to_be_left_out(space: Space) -> None:
+def test_a_finished_lesson_of_an_unknown_enrolment_is_reported_as_left_out(space: Space) -> None:
     stray = CompletedLesson(50_000, NOON, NOON, 1, None, 8_888, None)
     space.source.have(LESSON, stray)
     found = compared(space, Scope(course_ids=frozenset({COURSE_ID})))
@@ -438,7 +438,7 @@ def test_a_finished_lesson_of_nobody_we_know_is_said_to_be_left_out(space: Space
     assert [kind.unplaced for kind in found.kinds] == [0, 1]
 
 
-def test_the_nightly_run_makes_ordinary_news_and_keeps_its_counts(space: Space) -> None:
+def test_the_nightly_run_requests_ordinary_lookups_and_stores_its_counts(space: Space) -> None:
     crowd(space, 2)
     space.enrol(3, told=False)
     space.source.lose(MEMBER, 9001)
@@ -472,7 +472,7 @@ def names(space: Space) -> dict[int, str | None]:
         return {row.record_id: row.full_name for row in rows}
 
 
-def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
+def test_the_nightly_run_stores_names_of_members_without_lookups(
     space: Space,
 ) -> None:
     first, second = crowd(space, 2)
@@ -494,7 +494,7 @@ def test_the_nightly_run_keeps_the_names_of_members_and_makes_no_news_of_them(
     assert not compared(space).differs
 
 
-def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
+def test_two_nightly_runs_never_overlap(space: Space) -> None:
     with writing(space.engine) as connection:
         take_lease(connection, "reconcile", "somebody else", space.clock.now(), lease_s=60)
     assert not nightly(sync(space), time.monotonic() + 60)
@@ -504,7 +504,7 @@ def test_two_nightly_runs_never_go_on_at_once(space: Space) -> None:
     assert nightly(sync(space), time.monotonic() + 60)
 
 
-def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> None:
+def test_a_nightly_run_that_lost_its_lease_requests_nothing(space: Space) -> None:
     space.enrol(1, told=False)
 
     def taken() -> None:
@@ -517,7 +517,7 @@ def test_a_nightly_run_whose_lease_was_taken_asks_for_nothing(space: Space) -> N
     assert notified(space) == 0
 
 
-def test_a_nightly_run_without_time_is_stopped_and_asks_for_nothing(space: Space) -> None:
+def test_a_nightly_run_without_time_stops_and_requests_nothing(space: Space) -> None:
     space.enrol(1, told=False)
     assert nightly(sync(space), time.monotonic() - 1)
     assert notified(space) == 0
@@ -526,7 +526,7 @@ def test_a_nightly_run_without_time_is_stopped_and_asks_for_nothing(space: Space
     assert (run.ended_at, run.reason) == (None, Reason.NEXUDUS_BUSY)
 
 
-def test_a_nightly_run_at_a_source_that_is_down_says_so(space: Space) -> None:
+def test_a_nightly_run_during_an_outage_records_the_error(space: Space) -> None:
     space.source.be_slow()
     assert nightly(sync(space), time.monotonic() + 60)
     with reading(space.engine) as connection:
@@ -569,7 +569,7 @@ def test_no_night_is_due_before_all_kinds_have_their_baseline(space: Space) -> N
     assert is_due(space)
 
 
-def test_a_night_that_was_stopped_is_tried_again_later_each_time(space: Space) -> None:
+def test_a_stopped_nightly_run_is_retried_after_growing_delays(space: Space) -> None:
     baseline(space, *FOLLOWED)
     space.source.be_slow()
     for minutes in (15, 30, 60):

@@ -66,7 +66,7 @@ def finished_untold(space: Space) -> None:
     space.clock.time += timedelta(hours=5)
 
 
-def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_import(
+def test_an_import_sends_no_email_when_workers_read_between_two_portions(
     space: Space,
 ) -> None:
     finished_untold(space)
@@ -84,7 +84,7 @@ def test_nobody_is_written_to_when_workers_read_between_two_portions_of_an_impor
     assert set(reasons) == {Reason.IMPORTED}
 
 
-def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space: Space) -> None:
+def test_records_that_a_stopped_import_never_requested_are_found_again(space: Space) -> None:
     finished_untold(space)
     found = compared(space)
     chunks = 0
@@ -107,7 +107,7 @@ def test_what_an_import_that_was_stopped_never_asked_about_is_found_again(space:
     assert space.subjects == written_before
 
 
-def test_a_night_without_enough_time_says_what_it_was_enough_for(space: Space) -> None:
+def test_a_nightly_run_without_enough_time_reports_how_far_it_came(space: Space) -> None:
     space.enrol(1, told=False)
     assert nightly(sync(space), time.monotonic() - 1)
     with reading(space.engine) as connection:
@@ -116,7 +116,7 @@ def test_a_night_without_enough_time_says_what_it_was_enough_for(space: Space) -
     assert "coursebell reconcile" in (run.error or "")
 
 
-def test_all_kinds_of_one_transaction_are_asked_about_in_the_order_of_everybody(
+def test_all_kinds_in_one_transaction_are_requested_in_the_common_order(
     space: Space,
 ) -> None:
     def every(_: Connection, seen: object) -> set[int]:

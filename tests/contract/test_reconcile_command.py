@@ -77,7 +77,7 @@ def plain(*words: str) -> dict[str, Any]:
     return found
 
 
-def test_it_reports_brings_in_and_then_finds_no_difference(
+def test_it_reports_imports_and_then_finds_no_difference(
     sandbox: Running, environment: dict[str, str]
 ) -> None:
     member_id = sandbox.enrol(PERSON, COURSE)
@@ -106,7 +106,7 @@ def test_it_reports_brings_in_and_then_finds_no_difference(
     assert reconcile("--import").exit_code == 0
 
 
-def test_what_is_left_out_is_left_out_of_the_next_command_too(
+def test_the_suggested_command_keeps_the_scope(
     sandbox: Running, environment: dict[str, str]
 ) -> None:
     assert environment
@@ -121,7 +121,7 @@ def test_what_is_left_out_is_left_out_of_the_next_command_too(
     assert f"coursebell reconcile {since} --course {this} --import" in told.output
 
 
-def test_a_source_out_of_reach_is_told_apart_from_a_difference(
+def test_an_unreachable_source_has_another_exit_code_than_a_difference(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert environment
@@ -132,13 +132,11 @@ def test_a_source_out_of_reach_is_told_apart_from_a_difference(
     assert "coursebell doctor" in told.stderr
 
 
-def test_nobody_is_written_to_and_not_written_to_at_once() -> None:
+def test_import_and_send_exclude_each_other() -> None:
     assert reconcile("--import", "--send").exit_code == 2
 
 
-def test_a_course_that_nobody_knows_is_wrong_usage(
-    sandbox: Running, environment: dict[str, str]
-) -> None:
+def test_an_unknown_course_is_wrong_usage(sandbox: Running, environment: dict[str, str]) -> None:
     sandbox.enrol(PERSON, COURSE)
     told = reconcile("--course", "5")
     assert (told.exit_code, told.stdout) == (2, "")
@@ -152,9 +150,7 @@ def test_a_course_that_nobody_knows_is_wrong_usage(
     assert reconcile("--course", this).exit_code == 0
 
 
-def test_where_nobody_can_be_asked_it_needs_a_yes_to_write(
-    sandbox: Running, environment: dict[str, str]
-) -> None:
+def test_without_a_terminal_send_needs_yes(sandbox: Running, environment: dict[str, str]) -> None:
     assert environment
     sandbox.enrol(PERSON, COURSE)
     told = reconcile("--send", "--since", "2026-01-01T00:00")
@@ -166,7 +162,7 @@ def test_where_nobody_can_be_asked_it_needs_a_yes_to_write(
     assert plain()["CourseMember"]["under_way"] == 1
 
 
-def test_at_a_terminal_it_is_asked_whether_so_many_are_to_be_written_about(
+def test_at_a_terminal_send_asks_with_the_number_of_records(
     sandbox: Running,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

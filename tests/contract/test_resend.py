@@ -50,7 +50,7 @@ def recipients(space: Space) -> list[str]:
     return [mail.recipient for mail in space.mailer.caught]
 
 
-def test_an_email_that_was_refused_goes_to_the_address_as_nexudus_has_it_then(
+def test_a_resent_email_goes_to_the_current_address_in_nexudus(
     space: Space,
 ) -> None:
     refused(space, 1)
@@ -71,14 +71,14 @@ def test_the_permanent_key_of_a_repetition_names_what_it_repeats() -> None:
     assert event_key_of(resend_key(key)) == event_key_of(key) == "enrolled:1:2"
 
 
-def test_several_who_send_the_same_again_at_once_send_it_once(space: Space) -> None:
+def test_concurrent_resends_of_one_email_send_it_once(space: Space) -> None:
     refused(space, 1, 2)
     done = at_once(4, lambda _: again(space, 1, 2))
     assert sorted(len(one) for one in done) == [0, 0, 0, 2]
     assert len(rows(space.engine, actions)) == 4
 
 
-def test_what_waits_or_was_sent_again_is_refused_until_that_ended(space: Space) -> None:
+def test_an_email_whose_resend_waits_or_was_sent_is_refused(space: Space) -> None:
     refused(space, 1)
     assert again(space, 1) == {1: 2}
     assert refusals(space, 1) == refusals(space, 1, 2) == [ResendRefusal.OPEN]
@@ -107,7 +107,7 @@ def test_an_email_that_may_have_arrived_needs_a_person_who_checked(space: Space)
     assert again(space, 1, checked=True) == {1: 2}
 
 
-def test_a_slow_worker_cannot_revive_what_a_person_sent_again(space: Space) -> None:
+def test_a_slow_worker_cannot_reopen_an_email_that_was_resent(space: Space) -> None:
     def be_overtaken() -> None:
         with writing(space.engine) as connection:
             later = space.clock.now() + timedelta(hours=2)
@@ -124,7 +124,7 @@ def test_a_slow_worker_cannot_revive_what_a_person_sent_again(space: Space) -> N
     assert len(space.mailer.caught) == 1
 
 
-def test_each_is_checked_again_and_age_and_number_no_longer_hold_it(ledger_engine: Engine) -> None:
+def test_a_resent_email_is_checked_again_except_for_age_and_number(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED.replace("25/10m", "1/10m")))
     for number in (1, 2, 3):
         refused(space, number)
@@ -145,7 +145,7 @@ def test_each_is_checked_again_and_age_and_number_no_longer_hold_it(ledger_engin
     ]
 
 
-def test_what_is_sent_again_gathers_no_lesson_and_is_no_flood(space: Space) -> None:
+def test_a_resent_email_gathers_no_lessons_and_counts_as_no_flood(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.mailer.answer(WRONG, "550 5.1.1 no such person")
@@ -163,7 +163,7 @@ def test_what_is_sent_again_gathers_no_lesson_and_is_no_flood(space: Space) -> N
     ]
 
 
-def test_all_that_failed_for_one_reason_is_found_once(space: Space) -> None:
+def test_all_emails_that_failed_for_one_reason_are_found_once(space: Space) -> None:
     def found(reason: Reason) -> list[int]:
         with reading(space.engine) as connection:
             since = NOON - timedelta(days=1)
@@ -190,7 +190,7 @@ def test_nothing_is_sent_to_a_person_who_is_gone(space: Space) -> None:
     assert again(space, 1) == {}
 
 
-def test_the_log_says_who_and_the_certificate_misses_nothing(space: Space) -> None:
+def test_a_resend_is_logged_with_the_operator_and_is_no_difference(space: Space) -> None:
     refused(space, 1)
     again(space, 1)
     space.work()

@@ -87,7 +87,7 @@ def space(ledger_engine: Engine, tmp_path: Path) -> Restorable:
     return Restorable(ledger_engine, tmp_path)
 
 
-def test_what_the_lost_ledger_sent_is_held_and_goes_once_when_it_is_released(
+def test_emails_that_the_lost_ledger_sent_are_held_and_sent_once_when_released(
     space: Restorable,
 ) -> None:
     for number in (1, 2):
@@ -149,7 +149,7 @@ def test_a_clock_set_back_across_a_restore_repeats_nothing(space: Restorable) ->
     assert max(space.sent().values()) == 2
 
 
-def test_a_clock_that_was_a_year_ahead_once_holds_nothing_after_a_restore(
+def test_a_clock_that_was_once_a_year_ahead_holds_nothing_after_a_restore(
     space: Restorable,
 ) -> None:
     space.clock.time += timedelta(days=365)
@@ -169,7 +169,7 @@ def test_a_clock_that_was_a_year_ahead_once_holds_nothing_after_a_restore(
 
 
 @pytest.mark.postgres
-def test_what_a_person_decides_is_locked_in_one_order_so_that_two_never_block_each_other(
+def test_decisions_lock_rows_in_one_order_and_never_block_each_other(
     postgres_database_url: str,
 ) -> None:
     engine = open_engine(postgres_database_url)
@@ -213,7 +213,9 @@ def test_what_a_person_decides_is_locked_in_one_order_so_that_two_never_block_ea
     engine.dispose()
 
 
-def test_two_people_who_release_the_same_emails_at_once_send_each_once(space: Restorable) -> None:
+def test_two_operators_who_release_the_same_emails_at_once_send_each_once(
+    space: Restorable,
+) -> None:
     space.back_up()
     space.enrol(1)
     space.work()
@@ -231,7 +233,7 @@ def test_two_people_who_release_the_same_emails_at_once_send_each_once(space: Re
         assert skip_held(connection, ids, "Rita", space.clock.now()) == []
 
 
-def test_what_was_skipped_stays_so_and_the_log_says_who_decided(space: Restorable) -> None:
+def test_skipped_emails_stay_skipped_and_the_log_names_the_operator(space: Restorable) -> None:
     space.back_up()
     space.enrol(1)
     space.work()
@@ -248,7 +250,7 @@ def test_what_was_skipped_stays_so_and_the_log_says_who_decided(space: Restorabl
     assert log == [("restore", "a test", None), ("skip", "Rita", [1])]
 
 
-def test_the_certificate_finds_no_line_missing_in_what_was_held_released_and_skipped(
+def test_held_released_and_skipped_emails_have_a_complete_history(
     space: Restorable,
 ) -> None:
     member = space.enrol(1)
@@ -273,7 +275,7 @@ def test_the_certificate_finds_no_line_missing_in_what_was_held_released_and_ski
         ] == [None] * 3
 
 
-def test_what_the_backup_had_planned_is_held_if_it_was_due_before_the_restore(
+def test_emails_planned_in_the_backup_are_held_if_due_before_the_restore(
     space: Restorable,
 ) -> None:
     first, second = space.enrol(1), space.enrol(2)
@@ -294,7 +296,7 @@ def test_what_the_backup_had_planned_is_held_if_it_was_due_before_the_restore(
 
 
 @pytest.mark.parametrize(("at", "held"), [(23, 0), (33, 1)], ids=["at night", "in the morning"])
-def test_an_email_that_waits_for_the_morning_is_held_only_after_that_morning(
+def test_an_email_waiting_for_the_morning_is_held_only_after_that_morning(
     space: Restorable, at: int, held: int
 ) -> None:
     space.at(NOON + timedelta(hours=9))
@@ -331,7 +333,7 @@ def test_lessons_from_before_and_after_the_restore_share_no_email(space: Restora
     ]
 
 
-def test_what_a_person_released_is_joined_by_nothing_that_may_have_been_sent(
+def test_no_event_that_may_have_been_sent_joins_a_released_email(
     space: Restorable,
 ) -> None:
     member = space.enrol(1)
@@ -354,7 +356,7 @@ def test_what_a_person_released_is_joined_by_nothing_that_may_have_been_sent(
     assert subjects[1:] == ["You finished Lesson 1"]
 
 
-def test_a_place_that_was_approved_and_then_changed_again_is_held(space: Restorable) -> None:
+def test_an_enrolment_that_was_approved_and_then_changed_is_held(space: Restorable) -> None:
     member = space.enrol(1, approved=False)
     space.work()
     space.back_up()
@@ -371,7 +373,9 @@ def test_a_place_that_was_approved_and_then_changed_again_is_held(space: Restora
     assert space.held() == {Reason.RESTORED: 1}
 
 
-def test_what_observe_mode_held_may_have_been_sent_by_the_lost_ledger(space: Restorable) -> None:
+def test_emails_held_in_observe_mode_may_have_been_sent_by_the_lost_ledger(
+    space: Restorable,
+) -> None:
     space.choose(Mode.SENDING)
     space.choose(Mode.OBSERVE)
     space.enrol(1)
@@ -389,7 +393,9 @@ def test_what_observe_mode_held_may_have_been_sent_by_the_lost_ledger(space: Res
     assert space.held() == {Reason.RESTORED: 1}
 
 
-def test_what_waited_for_nexudus_may_have_gone_earlier_than_it_was_due(space: Restorable) -> None:
+def test_emails_that_waited_for_nexudus_may_have_been_sent_before_they_were_due(
+    space: Restorable,
+) -> None:
     space.enrol(1)
     drain_batch(space.lookup_context)
     space.source.refuse()
@@ -406,7 +412,7 @@ def test_what_waited_for_nexudus_may_have_gone_earlier_than_it_was_due(space: Re
     assert sum(space.sent().values()) == 1
 
 
-def test_a_second_restore_holds_what_was_released_after_the_first(space: Restorable) -> None:
+def test_a_second_restore_holds_emails_released_after_the_first(space: Restorable) -> None:
     space.back_up()
     space.enrol(1)
     space.work()

@@ -109,7 +109,7 @@ def test_the_command_refuses_with_the_command_that_applies(desk: Desk) -> None:
     assert "First: coursebell mode sending" in desk.run("resend", "2", "--yes").stderr
 
 
-def test_in_observe_mode_every_listed_email_can_be_looked_at(desk: Desk) -> None:
+def test_in_observe_mode_every_listed_email_can_be_shown(desk: Desk) -> None:
     space = desk.space
     space.choose(Mode.OBSERVE)
     space.enrol(1)
@@ -152,7 +152,7 @@ def test_an_email_that_was_never_written_is_written_from_the_ledger(desk: Desk) 
     assert (draft["email"]["text"], draft["email"]["html"]) == (text, html)
 
 
-def test_what_was_sent_is_shown_as_it_left_for_as_long_as_that_is_kept(desk: Desk) -> None:
+def test_a_sent_email_is_shown_as_sent_while_its_copy_is_kept(desk: Desk) -> None:
     space = desk.space
     space.enrol(1)
     space.work()
@@ -178,7 +178,7 @@ def test_what_was_sent_is_shown_as_it_left_for_as_long_as_that_is_kept(desk: Des
     assert "deleted, as copies are 90 days after an email was written" in gone.stderr
 
 
-def test_what_is_missing_is_named_and_nothing_breaks(desk: Desk) -> None:
+def test_missing_records_are_named_without_an_error(desk: Desk) -> None:
     space = desk.space
     space.enrol(1)
     space.look_up()

@@ -64,7 +64,7 @@ def member_id(sandbox: Running) -> int:
     return sandbox.enrol("Joël", "Finance")
 
 
-def test_a_record_is_read_with_one_question(
+def test_a_record_is_read_with_one_request(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     found = source.fetch(Entity.COURSE_MEMBER, member_id)
@@ -72,12 +72,12 @@ def test_a_record_is_read_with_one_question(
     assert reads(sandbox) == {f"{MEMBERS}/{member_id}": 1}
 
 
-def test_a_missing_id_is_gone_without_a_second_question(source: Source, sandbox: Running) -> None:
+def test_a_missing_id_is_gone_without_a_second_request(source: Source, sandbox: Running) -> None:
     assert source.fetch(Entity.COURSE_MEMBER, 7) == Gone()
     assert reads(sandbox) == {f"{MEMBERS}/7": 1}
 
 
-def test_a_dead_id_answered_with_500_is_gone_when_the_list_has_none(
+def test_a_deleted_id_answered_with_500_is_gone_if_the_list_lacks_it(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     sandbox.post("/sandbox/misbehaviours", name="dead-id-500", entity="CourseMember", id=member_id)
@@ -98,7 +98,7 @@ def test_500_for_a_record_that_the_list_has_is_an_outage(
     ("status", "body"),
     [(500, ""), (404, "Not found"), (200, {"Records": [], "HasNextPage": False}), (200, "[]x")],
 )
-def test_500_is_an_outage_when_the_list_gives_no_proof(
+def test_500_is_an_outage_if_the_list_proves_nothing(
     source: Source, sandbox: Running, status: int, body: object
 ) -> None:
     answer(sandbox, f"{MEMBERS}/7", 500)
@@ -119,7 +119,7 @@ def test_500_is_an_outage_when_the_list_gives_no_proof(
         (409, "999999999999999", 3600.0),
     ],
 )
-def test_a_wish_to_slow_down_carries_its_seconds(
+def test_a_request_to_slow_down_has_its_seconds(
     source: Source,
     sandbox: Running,
     status: int,
@@ -133,7 +133,7 @@ def test_a_wish_to_slow_down_carries_its_seconds(
     assert caught.value.retry_after_s == expected
 
 
-def test_our_own_limits_are_no_wish_of_the_source(line: Line, member_id: int) -> None:
+def test_our_own_limits_are_no_request_of_the_source(line: Line, member_id: int) -> None:
     class Usage(OpenGate):
         def take(self, patience: Patience) -> None:
             super().take(patience)
@@ -161,7 +161,7 @@ def test_our_own_limits_are_no_wish_of_the_source(line: Line, member_id: int) ->
         (504, PAGE, HTML),
     ],
 )
-def test_what_is_no_answer_is_an_outage_and_never_gone(
+def test_an_unusable_answer_is_an_outage_and_never_gone(
     source: Source, sandbox: Running, status: int, body: str, headers: dict[str, str]
 ) -> None:
     answer(sandbox, MEMBERS, status, body=body, headers=headers)
@@ -178,20 +178,24 @@ def test_what_is_no_answer_is_an_outage_and_never_gone(
         (200, {"WasSuccessful": False, "Errors": []}),
     ],
 )
-def test_a_no_is_a_refusal(source: Source, sandbox: Running, status: int, body: object) -> None:
+def test_a_negative_answer_is_a_refusal(
+    source: Source, sandbox: Running, status: int, body: object
+) -> None:
     answer(sandbox, MEMBERS, status, body=body)
     with pytest.raises(SourceRefused):
         source.fetch(Entity.COURSE_MEMBER, 7)
 
 
 @pytest.mark.parametrize("body", [[], "7", "null", {"Id": 7}, {"Records": []}])
-def test_what_is_no_record_is_unreadable(source: Source, sandbox: Running, body: object) -> None:
+def test_an_answer_that_is_no_record_is_unreadable(
+    source: Source, sandbox: Running, body: object
+) -> None:
     answer(sandbox, MEMBERS, 200, body=body)
     with pytest.raises(RecordUnreadable):
         source.fetch(Entity.COURSE_MEMBER, 7)
 
 
-def test_another_record_than_the_one_asked_for_is_unreadable(
+def test_a_record_other_than_the_requested_one_is_unreadable(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     sandbox.sign_in()
@@ -232,7 +236,7 @@ def test_a_list_that_never_ends_is_an_outage(source: Source, sandbox: Running) -
         source.lessons_of(7)
 
 
-def test_a_row_that_comes_on_two_pages_is_one_record(source: Source, sandbox: Running) -> None:
+def test_a_row_on_two_pages_is_one_record(source: Source, sandbox: Running) -> None:
     course_id = sandbox.course("Ceramics")
     sandbox.sign_in()
     row = sandbox.get(LESSONS, params={"CourseLesson_Course": course_id}).json()["Records"][0]
@@ -263,7 +267,7 @@ def test_a_row_without_the_filtered_field_proves_nothing_and_is_refused(
 @pytest.mark.parametrize(
     "body", [[], "x", {}, {"Records": [7], "HasNextPage": False}, {"Records": []}]
 )
-def test_what_is_no_page_of_a_list_is_no_answer(
+def test_an_answer_that_is_no_page_of_a_list_is_unusable(
     source: Source, sandbox: Running, body: object
 ) -> None:
     answer(sandbox, LESSONS, 200, body=body)
@@ -298,7 +302,7 @@ def test_a_partial_row_is_read_by_its_id_and_left_out_when_it_is_gone(
     assert reads(sandbox) == {LESSONS: 1, f"{LESSONS}/7": 1, f"{LESSONS}/{lesson_id}": 1}
 
 
-def test_after_trouble_the_same_way_works_again(
+def test_after_an_error_the_same_client_works_again(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     answer(sandbox, "/api", 503)
@@ -308,13 +312,13 @@ def test_after_trouble_the_same_way_works_again(
     assert isinstance(source.fetch(Entity.COURSE_MEMBER, member_id), CourseMember)
 
 
-def test_a_way_that_was_closed_opens_again(source: Source, member_id: int) -> None:
+def test_a_closed_client_reconnects(source: Source, member_id: int) -> None:
     source.close()
     assert isinstance(source.fetch(Entity.COURSE_MEMBER, member_id), CourseMember)
     source.close()
 
 
-def test_proxies_and_netrc_of_the_machine_decide_nothing(
+def test_proxies_and_netrc_of_the_machine_have_no_effect(
     source: Source,
     sandbox: Running,
     member_id: int,
@@ -373,7 +377,7 @@ def test_an_answer_of_just_the_size_cap_is_read() -> None:
         transport.close()
 
 
-def test_an_answer_that_drips_is_left_at_the_deadline() -> None:
+def test_a_slow_answer_is_abandoned_at_the_deadline() -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
         _send(handler, b"", Content_Length="1000000")
         while not small.left.wait(0.01):
@@ -388,7 +392,7 @@ def test_an_answer_that_drips_is_left_at_the_deadline() -> None:
         assert small.left.wait(30)
 
 
-def test_a_server_that_says_nothing_is_left_at_the_deadline() -> None:
+def test_a_silent_server_is_abandoned_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         transport = Transport(f"http://127.0.0.1:{silent.getsockname()[1]}", whole_s=0.3)
         with pytest.raises(SourceUnavailable):
@@ -396,7 +400,7 @@ def test_a_server_that_says_nothing_is_left_at_the_deadline() -> None:
         transport.close()
 
 
-def test_an_answer_that_breaks_off_is_an_outage() -> None:
+def test_an_incomplete_answer_is_an_outage() -> None:
     with serving(lambda handler: _send(handler, b'{"Id": 7', Content_Length="100")) as small:
         transport = Transport(small.url)
         with pytest.raises(SourceUnavailable):
@@ -405,7 +409,7 @@ def test_an_answer_that_breaks_off_is_an_outage() -> None:
     assert small.asked == ["/api/content/courses/7"], "nothing is repeated here"
 
 
-def test_a_closed_door_is_an_outage() -> None:
+def test_a_closed_port_is_an_outage() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     transport = Transport(f"http://127.0.0.1:{port}/")
@@ -416,7 +420,7 @@ def test_a_closed_door_is_an_outage() -> None:
     assert "secret-token" not in str(caught.value)
 
 
-def test_a_question_is_asked_below_api_with_the_token_and_its_brackets_encoded() -> None:
+def test_requests_go_below_api_with_the_token_and_encoded_brackets() -> None:
     seen: list[str] = []
 
     def respond(handler: BaseHTTPRequestHandler) -> None:

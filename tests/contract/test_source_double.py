@@ -205,7 +205,7 @@ def test_every_kind_of_record_is_fetched_by_its_id(world: World, entity: Entity)
 
 
 @pytest.mark.parametrize("entity", Entity)
-def test_a_record_that_never_was_is_gone(world: World, entity: Entity) -> None:
+def test_a_record_that_never_existed_is_gone(world: World, entity: Entity) -> None:
     assert world.source.fetch(entity, 4_242) == Gone()
 
 
@@ -244,7 +244,7 @@ def test_the_completions_of_an_enrolment_are_all_of_it(world: World) -> None:
     assert all(isinstance(one, CompletedLesson) for one in completions)
 
 
-def test_what_hangs_on_nothing_known_is_an_empty_list(world: World) -> None:
+def test_the_list_below_an_unknown_parent_is_empty(world: World) -> None:
     assert world.source.lessons_of(4_242) == []
     assert world.source.completions_of(4_242) == []
 
@@ -273,7 +273,7 @@ def test_every_record_of_a_kind_of_which_there_are_few(world: World, entity: Ent
     assert all(world.source.fetch(entity, one.record_id) == one for one in found)
 
 
-def test_several_records_come_with_one_question_and_the_missing_are_left_out(world: World) -> None:
+def test_several_records_come_with_one_request_without_missing_ones(world: World) -> None:
     lessons = world.source.lessons_of(world.ids()[Entity.COURSE])
     ids = [*ids_of(lessons), 4_242]
     rows = world.source.several(Entity.LESSON, ids)
@@ -281,7 +281,7 @@ def test_several_records_come_with_one_question_and_the_missing_are_left_out(wor
     assert [whole_record(Entity.LESSON, row) for row in rows] == lessons
 
 
-def test_what_changed_since_a_moment_comes_in_order_and_not_what_changed_before(
+def test_changes_since_a_moment_come_in_order_without_earlier_ones(
     world: World,
 ) -> None:
     first = world.ids()[Entity.COMPLETED_LESSON]
@@ -294,7 +294,7 @@ def test_what_changed_since_a_moment_comes_in_order_and_not_what_changed_before(
     assert not [page.rows for page in world.source.changed_since(Entity.COURSE, later) if page.rows]
 
 
-def test_what_was_made_in_a_window_comes_and_nothing_that_was_made_later(world: World) -> None:
+def test_records_created_in_a_window_come_without_later_ones(world: World) -> None:
     first = world.ids()[Entity.COMPLETED_LESSON]
     found = world.source.fetch(Entity.COMPLETED_LESSON, first)
     assert isinstance(found, CompletedLesson)
@@ -338,7 +338,7 @@ def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:
     return met
 
 
-def test_a_source_that_gives_no_answer_is_unavailable_until_it_recovers(world: World) -> None:
+def test_a_source_without_an_answer_is_unavailable_until_it_recovers(world: World) -> None:
     world.be_slow()
     ask_everything(world, SourceUnavailable)
     world.recover()
@@ -352,7 +352,7 @@ def test_a_source_that_is_busy_says_how_long(world: World, retry_after_s: int | 
     assert {getattr(error, "retry_after_s", 0) for error in met} == {retry_after_s}
 
 
-def test_a_source_that_says_no_has_refused(world: World) -> None:
+def test_a_negative_answer_of_a_source_is_a_refusal(world: World) -> None:
     world.refuse()
     ask_everything(world, SourceRefused)
 
@@ -378,7 +378,7 @@ def test_a_list_with_a_record_that_does_not_fit_is_unreadable(world: World) -> N
         world.source.completions_of(world.ids()[Entity.COURSE_MEMBER])
 
 
-def test_the_double_counts_questions_and_fails_as_often_as_it_is_told() -> None:
+def test_the_double_counts_requests_and_fails_as_configured() -> None:
     fake = FakeSource()
     fake.fail_next(SourceUnavailable("once"))
     with pytest.raises(SourceUnavailable, match="once"):

@@ -121,7 +121,7 @@ def test_a_date_to_wait_for_counts_from_now_when_the_answer_has_none() -> None:
     assert 0 < found.retry_after_s <= 600
 
 
-def test_no_error_quotes_what_was_answered() -> None:
+def test_no_error_quotes_the_answer() -> None:
     for status in (200, 201, 302, 400, 401, 403, 409, 418, 503):
         found = _read(status, (), (JSON, '{"WasSuccessful":false,"Message":"4711"}'))
         assert isinstance(found, Exception)

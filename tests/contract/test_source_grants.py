@@ -159,7 +159,7 @@ def test_a_refresh_that_gives_no_new_refresh_token_leaves_the_old_one(
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_when_a_refresh_is_invalid_the_password_is_asked_for_at_once(
+def test_after_an_invalid_refresh_the_password_is_used_at_once(
     tokens: Make, server: SigningIn, clock: HandClock, status: int
 ) -> None:
     ours = tokens(USER)
@@ -171,7 +171,7 @@ def test_when_a_refresh_is_invalid_the_password_is_asked_for_at_once(
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_password_that_is_not_taken_names_what_to_mend_and_is_asked_once(
+def test_a_refused_password_names_what_to_fix_and_is_tried_once(
     tokens: Make, server: SigningIn, clock: HandClock, status: int
 ) -> None:
     server.answers = [(status, INVALID)]
@@ -202,7 +202,7 @@ def test_a_refresh_token_that_was_refused_is_not_tried_again(
     assert server.kinds() == ["password", "refresh_token", "password", "password"]
 
 
-def test_when_the_source_is_out_of_reach_nothing_is_forgotten(
+def test_while_the_source_is_unreachable_the_stored_tokens_stay(
     tokens: Make, server: SigningIn, clock: HandClock, engine: Engine
 ) -> None:
     for user in (USER, NOBODY):
@@ -216,7 +216,7 @@ def test_when_the_source_is_out_of_reach_nothing_is_forgotten(
             assert kept(engine).refused_until is None
 
 
-def test_without_a_password_a_kept_sign_in_goes_on_by_refreshing(
+def test_without_a_password_a_stored_sign_in_continues_by_refreshing(
     tokens: Make, server: SigningIn, clock: HandClock
 ) -> None:
     tokens(USER).sign_in_with("typed", "123456")
@@ -226,7 +226,7 @@ def test_without_a_password_a_kept_sign_in_goes_on_by_refreshing(
     assert server.kinds() == ["password", *["refresh_token"] * 3]
 
 
-def test_with_neither_password_nor_sign_in_nobody_is_asked(
+def test_with_neither_password_nor_sign_in_no_request_is_made(
     tokens: Make, server: SigningIn, engine: Engine
 ) -> None:
     for user in (None, NOBODY, Credentials("api@example.org", None), Credentials(None, "secret")):
@@ -236,7 +236,7 @@ def test_with_neither_password_nor_sign_in_nobody_is_asked(
     assert kept(engine).refused_until is None
 
 
-def test_without_a_password_a_sign_in_that_ended_asks_for_a_person(
+def test_without_a_password_an_expired_sign_in_needs_a_person(
     tokens: Make, server: SigningIn, clock: HandClock
 ) -> None:
     tokens(USER).sign_in_with("typed", "123456")
@@ -254,7 +254,7 @@ def test_without_a_password_a_sign_in_that_ended_asks_for_a_person(
     assert len(server.asked) == 3
 
 
-def test_a_refusal_of_another_kind_does_not_cost_a_person_their_sign_in(
+def test_another_kind_of_refusal_keeps_the_stored_sign_in(
     tokens: Make, server: SigningIn, clock: HandClock, engine: Engine
 ) -> None:
     tokens(USER).sign_in_with("typed", "123456")
@@ -326,7 +326,7 @@ def test_a_code_that_is_refused_is_no_reason_to_try_again(
     assert len(server.asked) == 1
 
 
-def test_what_a_person_typed_is_sent_and_the_settings_are_not(
+def test_typed_credentials_are_sent_instead_of_the_settings(
     tokens: Make, server: SigningIn
 ) -> None:
     tokens(WITH_KEY).sign_in_with("typed", "123456")
@@ -334,7 +334,7 @@ def test_what_a_person_typed_is_sent_and_the_settings_are_not(
     assert (asked.form["password"], asked.form["totp"]) == ("typed", "123456")
 
 
-def test_a_person_may_sign_in_while_others_may_not_ask(
+def test_a_person_may_sign_in_while_workers_wait_after_a_refusal(
     tokens: Make, server: SigningIn, engine: Engine
 ) -> None:
     server.answers = [(400, INVALID)]
@@ -346,7 +346,7 @@ def test_a_person_may_sign_in_while_others_may_not_ask(
     assert tokens(USER).current().access_token == "access-2"
 
 
-def test_a_person_who_mistypes_ends_nothing(
+def test_a_mistyped_password_keeps_the_stored_sign_in(
     tokens: Make, server: SigningIn, engine: Engine
 ) -> None:
     tokens(USER).current()
@@ -359,7 +359,7 @@ def test_a_person_who_mistypes_ends_nothing(
     assert len(server.asked) == 2
 
 
-def test_who_holds_an_older_token_takes_the_one_a_person_has_just_got(
+def test_a_process_with_an_older_token_uses_the_one_a_person_just_got(
     tokens: Make, server: SigningIn
 ) -> None:
     ours = tokens(USER)
@@ -410,7 +410,7 @@ def test_no_password_code_key_or_token_is_in_any_text_or_log(
     assert [one for one in secrets if one in whole] == []
 
 
-def test_an_old_sign_in_without_a_time_is_not_trusted(
+def test_an_old_sign_in_without_a_time_is_not_used(
     tokens: Make, server: SigningIn, engine: Engine
 ) -> None:
     keep(engine, SignIn(3, "access", "refresh", None, NOW + timedelta(days=1)))

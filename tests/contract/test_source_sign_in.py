@@ -51,7 +51,7 @@ def read_course(source: Source, course_id: int) -> None:
     assert isinstance(source.fetch(Entity.COURSE, course_id), Course)
 
 
-def test_one_sign_in_serves_every_question(line: Line, sandbox: Running, course_id: int) -> None:
+def test_one_sign_in_serves_every_request(line: Line, sandbox: Running, course_id: int) -> None:
     source = line.source()
     for _ in range(3):
         read_course(source, course_id)
@@ -92,7 +92,7 @@ def test_processes_whose_token_expired_at_once_refresh_it_once(
     assert grants(sandbox) == 2
 
 
-def test_processes_with_a_wrong_password_ask_once_in_total(
+def test_processes_with_a_wrong_password_try_it_once_in_total(
     line: Line, ledger_url: str, sandbox: Running
 ) -> None:
     wrong = WRONG.password or ""
@@ -102,7 +102,7 @@ def test_processes_with_a_wrong_password_ask_once_in_total(
     assert grants(sandbox) == 1
 
 
-def test_a_token_that_was_ended_is_renewed_once_for_everybody(
+def test_a_revoked_token_is_renewed_once_for_all_processes(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     sources = [line.source() for _ in range(5)]
@@ -143,7 +143,7 @@ def test_when_another_sign_in_ended_ours_the_password_is_used_again(
     assert grants(sandbox) == 4
 
 
-def test_a_wrong_password_is_asked_once_and_then_not_for_a_while(
+def test_a_wrong_password_is_tried_once_and_then_not_for_a_while(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     for _ in range(3):
@@ -161,7 +161,7 @@ def test_a_wrong_password_is_asked_once_and_then_not_for_a_while(
     assert grants(sandbox) == 3
 
 
-def test_threads_with_a_wrong_password_make_no_storm(
+def test_threads_with_a_wrong_password_try_it_once(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     def refused(_: int) -> None:
@@ -197,7 +197,7 @@ def test_401_on_an_old_token_signs_in_once_and_the_second_401_is_a_refusal(
     assert grants(sandbox) == 2
 
 
-def test_without_credentials_nobody_is_asked(line: Line, sandbox: Running) -> None:
+def test_without_credentials_no_request_is_made(line: Line, sandbox: Running) -> None:
     with pytest.raises(SourceRefused, match="COURSEBELL_NEXUDUS_USERNAME"):
         line.source(None).fetch(Entity.COURSE, 7)
     assert (grants(sandbox), reads(sandbox)) == (0, {})

@@ -141,7 +141,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_whatever_drips_is_left_at_the_deadline(
+def test_every_slow_answer_is_abandoned_at_the_deadline(
     talk: Talk, scheme: str, tls: ssl.SSLContext, authorities: str
 ) -> None:
     with talking(talk, tls if scheme == "https" else None) as server:
@@ -152,7 +152,7 @@ def test_whatever_drips_is_left_at_the_deadline(
     assert len(server.heard) == 1
 
 
-def test_a_hand_shake_that_drips_is_left_at_the_deadline() -> None:
+def test_a_slow_tls_handshake_is_abandoned_at_the_deadline() -> None:
     # A record of TLS that is announced and never comes to its end.
     def talk(line: Talking) -> None:
         line.say(b"\x16\x03\x03\x3f\xff\x02")
@@ -188,15 +188,13 @@ def test_a_hand_shake_that_drips_is_left_at_the_deadline() -> None:
         ),
     ],
 )
-def test_what_breaks_is_said_in_a_sentence_and_nothing_is_asked_twice(
-    talk: Talk, sentence: str
-) -> None:
+def test_every_failure_has_a_sentence_and_no_request_is_repeated(talk: Talk, sentence: str) -> None:
     with talking(talk) as server:
         assert refusal(here(server)) == f"no answer from the source: {sentence}"
     assert server.connections == 1
 
 
-def test_headers_that_are_odd_and_no_more_do_not_matter_and_are_not_logged(
+def test_odd_headers_are_accepted_and_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     said = b"no colon here\r\n: no name\r\nContent-Length: 2\r\n\r\n{}"
@@ -215,18 +213,18 @@ def test_headers_that_are_odd_and_no_more_do_not_matter_and_are_not_logged(
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_name_that_is_none_is_said_to_be_none(scheme: str, host: str, sentence: str) -> None:
+def test_an_invalid_host_name_is_reported_as_invalid(scheme: str, host: str, sentence: str) -> None:
     assert refusal(f"{scheme}://{host}") == f"no answer from the source: {sentence}"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_closed_door_is_said_to_be_closed(scheme: str) -> None:
+def test_a_closed_port_is_reported_as_closed(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     assert refusal(f"{scheme}://127.0.0.1:{port}").endswith("nothing listens at its address")
 
 
-def test_a_door_at_which_nobody_opens_is_left_at_the_deadline() -> None:
+def test_a_port_that_never_accepts_is_abandoned_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as door:
         waiting = [socket.socket() for _ in range(4)]
         try:
@@ -255,7 +253,7 @@ def test_a_kept_connection_is_used_again_and_each_exchange_has_its_own_time() ->
     assert server.connections == 1
 
 
-def test_after_an_exchange_was_left_the_next_one_is_whole_and_no_thread_is_left() -> None:
+def test_after_an_abandoned_exchange_the_next_is_complete_and_no_thread_is_left() -> None:
     def talk(line: Talking) -> None:
         line.hear()
         if len(server.heard) == 1:
@@ -272,19 +270,19 @@ def test_after_an_exchange_was_left_the_next_one_is_whole_and_no_thread_is_left(
         transport.close()
 
 
-def test_tls_that_can_be_trusted_is_spoken(tls: ssl.SSLContext, authorities: str) -> None:
+def test_a_trusted_certificate_is_accepted(tls: ssl.SSLContext, authorities: str) -> None:
     talk = saying(OK, b"Content-Length: 2\r\n\r\n{}")
     with talking(talk, tls) as server:
         assert ask(here(server, "https"), authorities=authorities).body == b"{}"
 
 
-def test_a_certificate_that_nobody_we_trust_signed_is_not_trusted(tls: ssl.SSLContext) -> None:
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: ssl.SSLContext) -> None:
     with talking(saying(OK), tls) as server:
         assert refusal(here(server, "https")).endswith("its certificate is not trusted")
     assert server.heard == [], "the token was not told to them"
 
 
-def test_a_certificate_for_another_name_is_not_believed(
+def test_a_certificate_for_another_name_is_not_accepted(
     authority: trustme.CA, authorities: str
 ) -> None:
     for name in ("elsewhere.example", "127.0.0.2"):
@@ -294,7 +292,7 @@ def test_a_certificate_for_another_name_is_not_believed(
         assert server.heard == []
 
 
-def test_a_certificate_out_of_its_time_is_not_believed(
+def test_a_certificate_outside_its_validity_is_not_accepted(
     authority: trustme.CA, authorities: str
 ) -> None:
     now, day = datetime.now(UTC), timedelta(days=1)
@@ -323,7 +321,7 @@ def _bomb(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize(("levels", "kind"), [(1, b"gzip"), (2, b"gzip, gzip")])
-def test_a_bomb_is_left_before_it_is_unpacked(levels: int, kind: bytes) -> None:
+def test_a_compression_bomb_is_abandoned_before_it_is_unpacked(levels: int, kind: bytes) -> None:
     with talking(saying(packed(_bomb(levels), kind))) as server:
         tracemalloc.start()
         try:
@@ -348,7 +346,7 @@ def test_a_redirect_is_not_followed_and_its_endless_page_not_read(status: int, t
     assert server.connections == 1
 
 
-def test_no_cookie_of_theirs_comes_back() -> None:
+def test_no_cookie_is_sent_back() -> None:
     def talk(line: Talking) -> None:
         for _ in range(2):
             line.hear()
@@ -375,7 +373,7 @@ def test_no_cookie_of_theirs_comes_back() -> None:
         ("application/json", b"Zo\xeb", None),
     ],
 )
-def test_letters_are_read_whatever_is_said_of_them(
+def test_text_is_decoded_whatever_charset_is_declared(
     headers: str, body: bytes, name: str | None
 ) -> None:
     bom, text = (body, b"") if body.startswith(b"\xef") else (b"", body)
@@ -419,6 +417,6 @@ def test_an_answer_without_a_date_gets_the_time_at_which_it_came() -> None:
         max_size=8,
     )
 )
-def test_whatever_bytes_come_it_is_an_answer_or_one_of_our_errors(pieces: list[bytes]) -> None:
+def test_any_bytes_are_an_answer_or_one_of_our_errors(pieces: list[bytes]) -> None:
     with talking(saying(*pieces)) as server, suppress(SourceUnavailable, SourceRefused):
         assert ask(here(server)).status

@@ -46,7 +46,7 @@ def test_three_lessons_of_a_sitting_make_one_email_half_an_hour_after_the_last(
     assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
 
 
-def test_the_end_of_the_course_takes_the_place_of_the_waiting_lesson_email(space: Space) -> None:
+def test_the_course_email_replaces_the_waiting_lesson_email(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.finish(member, 1, 2)
@@ -84,7 +84,7 @@ def test_at_night_it_waits_for_the_morning(space: Space) -> None:
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_a_sitting_before_the_night_is_told_just_before_it(space: Space) -> None:
+def test_a_sitting_before_the_night_is_emailed_about_just_before_it(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.at(NOON.replace(hour=19, minute=50))
@@ -94,7 +94,7 @@ def test_a_sitting_before_the_night_is_told_just_before_it(space: Space) -> None
     assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
 
 
-def test_two_a_day_are_enough(ledger_engine: Engine) -> None:
+def test_a_member_gets_at_most_two_emails_a_day(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(AT_ONCE))
     member = space.enrol(1)
     space.work()
@@ -107,7 +107,7 @@ def test_two_a_day_are_enough(ledger_engine: Engine) -> None:
     assert len(space.subjects) == 3
 
 
-def test_an_import_of_thirty_is_held_for_a_person(space: Space) -> None:
+def test_thirty_emails_at_once_are_held_for_a_person(space: Space) -> None:
     for number in range(1, 31):
         space.enrol(number)
     while drain_batch(space.lookup_context)[0]:
@@ -117,7 +117,7 @@ def test_an_import_of_thirty_is_held_for_a_person(space: Space) -> None:
     assert space.subjects == []
 
 
-def test_old_news_is_held_and_what_was_before_the_start_is_left_alone(space: Space) -> None:
+def test_old_events_are_held_and_those_before_the_start_are_ignored(space: Space) -> None:
     space.enrol(1, created_at=NOON - timedelta(days=3))
     space.enrol(2, created_at=NOON - timedelta(days=40))
     space.work()
@@ -125,7 +125,7 @@ def test_old_news_is_held_and_what_was_before_the_start_is_left_alone(space: Spa
     assert sorted(map(str, space.reasons("enrolled"))) == ["None", "before-start"]
 
 
-def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
+def test_an_email_is_checked_again_with_current_records(space: Space) -> None:
     members = {number: space.enrol(number) for number in range(1, 8)}
     space.work()
     space.mailer.caught.clear()
@@ -156,7 +156,7 @@ def test_it_is_decided_again_on_what_is_true_then(space: Space) -> None:
     assert [mail.recipient for mail in space.mailer.caught] == ["new@example.org"]
 
 
-def test_a_lesson_taken_back_before_its_email_is_not_told(space: Space) -> None:
+def test_a_lesson_taken_back_before_its_email_is_not_emailed_about(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     first, _ = space.finish(member, 1, 2)
@@ -196,7 +196,7 @@ def test_approval_later_is_the_enrolment(space: Space) -> None:
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_lessons_nobody_told_us_of_are_found_with_the_next_one(space: Space) -> None:
+def test_unreported_lessons_are_found_with_the_next_one(space: Space) -> None:
     member = space.enrol(1)
     space.work()
     space.finish(member, 1, told=False)
@@ -227,7 +227,7 @@ def test_a_lesson_that_joins_while_its_email_is_written_is_in_it(space: Space) -
     assert told == ["2 lessons done in Freelance Finance"]
 
 
-def test_a_source_that_was_down_is_read_when_it_is_back(space: Space) -> None:
+def test_lookups_resume_after_an_outage_of_the_source(space: Space) -> None:
     space.source.be_slow()
     space.enrol(1)
     space.work()
@@ -237,7 +237,7 @@ def test_a_source_that_was_down_is_read_when_it_is_back(space: Space) -> None:
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_a_refusal_waits_long_and_drains_once_it_is_mended(space: Space) -> None:
+def test_a_refusal_waits_long_and_is_retried_once_it_is_fixed(space: Space) -> None:
     space.source.refuse()
     for number in (1, 2, 3):
         space.enrol(number)
@@ -248,7 +248,7 @@ def test_a_refusal_waits_long_and_drains_once_it_is_mended(space: Space) -> None
     assert len(space.subjects) == 3
 
 
-def test_mail_trouble_is_tried_later_and_given_up_after_six(ledger_engine: Engine) -> None:
+def test_a_deferred_email_is_retried_and_fails_after_six_attempts(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(ANY_TIME))
     space.mailer.fail_next(*(DeliveryUnavailable("451 later") for _ in range(6)))
     space.enrol(1)
@@ -262,7 +262,7 @@ def test_mail_trouble_is_tried_later_and_given_up_after_six(ledger_engine: Engin
     assert space.subjects == []
 
 
-def test_a_hand_over_cut_off_stays_unknown_for_ever(space: Space) -> None:
+def test_an_interrupted_hand_over_stays_unknown(space: Space) -> None:
     space.mailer.fail_next(DeliveryUnknown("cut off"))
     space.enrol(1)
     space.work()
@@ -272,7 +272,7 @@ def test_a_hand_over_cut_off_stays_unknown_for_ever(space: Space) -> None:
     assert space.subjects == []
 
 
-def test_what_observe_held_after_the_start_goes_once_sending_is_chosen_again(
+def test_emails_held_in_observe_mode_after_the_start_are_sent_with_mode_sending(
     space: Space,
 ) -> None:
     space.choose(Mode.OBSERVE)
@@ -298,7 +298,7 @@ def test_a_clock_set_back_does_not_make_old_reads_fresh(space: Space) -> None:
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_a_list_that_another_read_meanwhile_is_not_taken_for_our_own(
+def test_a_list_read_by_another_worker_meanwhile_is_read_again(
     ledger_engine: Engine,
 ) -> None:
     space = Space(ledger_engine, rules_of(AT_ONCE))
@@ -319,7 +319,7 @@ def test_a_list_that_another_read_meanwhile_is_not_taken_for_our_own(
     assert space.reasons("lesson_completed") == [None, None]
 
 
-def test_a_completion_that_is_not_on_the_list_yet_counts(ledger_engine: Engine) -> None:
+def test_a_completion_missing_on_a_lagging_list_counts(ledger_engine: Engine) -> None:
     space = Space(ledger_engine, rules_of(AT_ONCE))
     member = space.enrol(1)
     space.work()
@@ -348,7 +348,7 @@ def test_lessons_of_a_second_enrolment_have_an_email_of_their_own(space: Space) 
     assert space.outcomes()[1:] == [("skipped", "record-gone"), ("done", None)]
 
 
-def test_one_refused_record_does_not_hold_up_the_others(space: Space) -> None:
+def test_one_refused_record_does_not_delay_the_others(space: Space) -> None:
     members = [space.enrol(number) for number in range(1, 13)]
     space.source.break_record(Entity.COWORKER, 1)
     space.source.fail_next(SourceRefused("400"))
@@ -357,7 +357,7 @@ def test_one_refused_record_does_not_hold_up_the_others(space: Space) -> None:
     assert space.lookups().count(("done", None)) >= len(members) - 2
 
 
-def test_a_busy_source_is_left_alone_by_the_whole_batch(space: Space) -> None:
+def test_the_whole_batch_pauses_when_the_source_is_busy(space: Space) -> None:
     for number in range(1, 13):
         space.enrol(number)
     space.source.be_busy(retry_after_s=30)
@@ -369,7 +369,7 @@ def test_a_busy_source_is_left_alone_by_the_whole_batch(space: Space) -> None:
     assert len(space.subjects) == 12
 
 
-def test_only_a_look_up_that_was_begun_counts_towards_the_five_lost_workers(space: Space) -> None:
+def test_only_a_started_lookup_counts_towards_the_five_lost_workers(space: Space) -> None:
     for number in range(1, 11):
         space.enrol(number)
     for _ in range(6):
@@ -383,7 +383,7 @@ def test_only_a_look_up_that_was_begun_counts_towards_the_five_lost_workers(spac
     assert space.lookups() == [("failed", "internal-error")] + [("done", None)] * 9
 
 
-def test_news_is_worth_another_question_to_a_source_that_was_down(space: Space) -> None:
+def test_a_notification_makes_a_waiting_lookup_due_after_an_outage(space: Space) -> None:
     space.source.be_slow()
     member = space.enrol(1)
     for _ in range(8):
@@ -394,7 +394,7 @@ def test_news_is_worth_another_question_to_a_source_that_was_down(space: Space) 
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
-def test_a_mail_server_that_refuses_our_login_uses_up_no_tries(ledger_engine: Engine) -> None:
+def test_a_refused_login_uses_up_no_attempts(ledger_engine: Engine) -> None:
     space = Space(
         ledger_engine, rules_of(ANY_TIME.replace("stale_after: 48h", "stale_after: none"))
     )

@@ -62,7 +62,9 @@ def test_it_is_night_where_the_person_is_and_noon_where_the_others_are(space: Sp
     assert [mail.recipient for mail in space.mailer.caught[1:]] == ["person1@example.org"]
 
 
-def test_a_person_whose_zone_we_do_not_know_has_the_night_of_the_others(space: Space) -> None:
+def test_a_person_without_a_known_zone_has_the_quiet_hours_of_the_default_zone(
+    space: Space,
+) -> None:
     space.at(NOON.replace(hour=22))
     space.enrol(1)
     space.work()
@@ -71,7 +73,7 @@ def test_a_person_whose_zone_we_do_not_know_has_the_night_of_the_others(space: S
     assert [mail.recipient for mail in space.mailer.caught] == ["person1@example.org"]
 
 
-def test_a_zone_in_the_ledger_that_no_table_has_is_that_of_the_others(space: Space) -> None:
+def test_an_unknown_zone_in_the_ledger_falls_back_to_the_default_zone(space: Space) -> None:
     space.enrol(1)
     live_in_tokyo(space, 1)
     with writing(space.engine) as connection:
@@ -101,7 +103,7 @@ def test_lessons_of_a_closed_section_are_not_counted_in_an_email(
     assert said in text_of_last(space)
 
 
-def test_the_next_lesson_is_none_of_a_closed_section(space: Space) -> None:
+def test_the_next_lesson_is_never_in_a_closed_section(space: Space) -> None:
     space.source.have(Entity.LESSON, lesson(2, section_id=EXTRAS))
     have_section(space, EXTRAS, active=False)
     member = space.enrol(1)
@@ -112,7 +114,7 @@ def test_the_next_lesson_is_none_of_a_closed_section(space: Space) -> None:
     assert "Lesson 2" not in text_of_last(space)
 
 
-def test_a_person_keeps_their_zone_while_the_source_cannot_say_it_again(space: Space) -> None:
+def test_a_person_keeps_their_zone_while_zones_cannot_be_read(space: Space) -> None:
     space.enrol(1)
     live_in_tokyo(space, 1)
     space.source.lose(Entity.TIME_ZONE, TOKYO.record_id)

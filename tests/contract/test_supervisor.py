@@ -40,7 +40,7 @@ def silent(line: str) -> None:
     raise AssertionError(f"nothing should be said here: {line}")
 
 
-def test_a_killed_child_is_started_again_and_one_line_says_so() -> None:
+def test_a_killed_child_is_restarted_with_one_line_of_output() -> None:
     said: list[str] = []
     stop = threading.Event()
     with Supervisor(said.append, QUICK) as supervisor:
@@ -82,7 +82,7 @@ def test_stopping_ends_every_child_and_its_grandchildren(tmp_path: Path) -> None
     wait_until(lambda: not is_alive(grandchild), "the grandchild is gone")
 
 
-def test_what_a_dead_child_started_is_ended_before_the_next_start(tmp_path: Path) -> None:
+def test_processes_of_a_dead_child_are_ended_before_its_restart(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys, pathlib, time\n"
         "born = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -105,7 +105,7 @@ def test_what_a_dead_child_started_is_ended_before_the_next_start(tmp_path: Path
         wait_until(lambda: not is_alive(first), "the first grandchild is gone")
 
 
-def test_children_are_ended_in_the_given_order_the_others_last_one_first(tmp_path: Path) -> None:
+def test_children_stop_in_the_given_order_and_the_rest_in_reverse(tmp_path: Path) -> None:
     script = (
         "import signal, sys, pathlib, time\n"
         "def leave(*_):\n"
@@ -126,7 +126,7 @@ def test_children_are_ended_in_the_given_order_the_others_last_one_first(tmp_pat
     assert note.read_text().split() == ["worker", "web", "sandbox", "clock"]
 
 
-def test_a_child_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     script = (
         "import signal, sys, pathlib, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -151,7 +151,7 @@ def test_when_a_later_child_cannot_be_started_the_earlier_ones_are_stopped(tmp_p
     assert supervisor.pids() == {}
 
 
-def test_a_name_given_twice_is_a_mistake_and_stops_everything() -> None:
+def test_a_duplicate_name_is_an_error_and_stops_everything() -> None:
     supervisor = Supervisor(silent, QUICK)
     supervisor.start(python("web", SLEEPS))
     pid = supervisor.pids()["web"]
@@ -160,7 +160,7 @@ def test_a_name_given_twice_is_a_mistake_and_stops_everything() -> None:
     assert not is_alive(pid)
 
 
-def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_words(
+def test_during_startup_a_crash_loop_stops_everything_with_the_last_output(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "worker.log"
@@ -180,7 +180,7 @@ def test_until_settled_a_child_that_always_dies_ends_everything_with_its_last_wo
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_child_printed_is_no_reason_if_somebody_else_ended_it() -> None:
+def test_output_of_a_child_that_was_killed_is_not_reported_as_the_reason() -> None:
     said: list[str] = []
     stop = threading.Event()
     supervisor = Supervisor(said.append, QUICK)
@@ -193,7 +193,7 @@ def test_what_a_child_printed_is_no_reason_if_somebody_else_ended_it() -> None:
     assert failing.why == "The last time it was ended by SIGKILL."
 
 
-def test_until_settled_a_child_that_refuses_to_run_ends_everything_with_its_reasons() -> None:
+def test_during_startup_a_child_that_refuses_to_run_stops_everything_with_its_reasons() -> None:
     supervisor = Supervisor(silent, QUICK, closings=("Nothing was started.",))
     supervisor.start(python("web", SLEEPS))
     pid = supervisor.pids()["web"]
@@ -206,7 +206,7 @@ def test_until_settled_a_child_that_refuses_to_run_ends_everything_with_its_reas
     assert not is_alive(pid)
 
 
-def test_once_settled_a_child_that_always_dies_is_started_again_and_ends_nothing(
+def test_after_startup_a_crash_loop_is_restarted_and_stops_nothing(
     tmp_path: Path,
 ) -> None:
     said: list[str] = []
@@ -250,7 +250,7 @@ def test_once_settled_a_child_that_always_dies_is_started_again_and_ends_nothing
     ]
 
 
-def test_a_program_that_is_gone_when_it_is_started_again_is_a_failure_like_others(
+def test_a_program_that_is_missing_at_its_restart_is_a_failure_like_others(
     tmp_path: Path,
 ) -> None:
     program = tmp_path / "program"
@@ -272,7 +272,7 @@ def test_a_program_that_is_gone_when_it_is_started_again_is_a_failure_like_other
     assert said[1].startswith("worker cannot be started: No such file or directory: ")
 
 
-def test_a_child_is_replaced_once_it_has_ended_when_asked() -> None:
+def test_a_replacement_starts_after_the_old_child_has_ended() -> None:
     stop = threading.Event()
     with Supervisor(silent, QUICK) as supervisor:
         supervisor.start(python("worker", SLEEPS))
@@ -288,7 +288,7 @@ def test_a_child_is_replaced_once_it_has_ended_when_asked() -> None:
         assert "sleep(601)" in command_line(after)
 
 
-def test_a_child_gets_the_environment_it_was_given_and_its_text_hides_it(tmp_path: Path) -> None:
+def test_a_child_gets_its_environment_which_repr_hides(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     command = ChildCommand(
         "child",
@@ -324,7 +324,7 @@ def test_children_end_when_the_supervisor_itself_is_killed() -> None:
         wait_until(lambda: not any(is_alive(pid) for pid in pids), "the children are gone")
 
 
-def test_delays_double_up_to_the_longest_and_start_over_after_a_calm_time() -> None:
+def test_delays_double_up_to_the_longest_and_start_over_after_a_stable_run() -> None:
     restarts = RestartCounter(RestartPolicy())
     delays = [restarts.delay_after_death(now=60.0 * n, lived_s=1) for n in range(9)]
     assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
@@ -343,7 +343,7 @@ def test_five_deaths_within_thirty_seconds_are_a_crash_loop_and_four_are_not() -
     assert restarts.is_crash_loop
 
 
-def test_what_fails_is_told_to_other_processes_until_it_works_or_its_writer_is_gone(
+def test_failing_programs_are_reported_until_they_work_or_the_reporter_is_gone(
     tmp_path: Path,
 ) -> None:
     failing = {"worker": FailingProgram(datetime(2026, 3, 1, 9, tzinfo=UTC), "worker was ended.")}

@@ -167,7 +167,7 @@ def watchman(world: tuple[Running, Receiver], tmp_path: Path) -> Iterator[Watchm
     tell_the_truth(sandbox)
 
 
-def test_where_all_is_well_nothing_is_written_and_what_was_seen_is_remembered(
+def test_without_problems_nothing_is_written_and_the_state_is_stored(
     watchman: Watchman,
 ) -> None:
     report = watchman.round()
@@ -190,7 +190,7 @@ def test_where_all_is_well_nothing_is_written_and_what_was_seen_is_remembered(
     assert run.report["ours"] == 2
 
 
-def test_a_hook_that_died_is_switched_on_whole_and_what_was_missed_is_asked_for_once(
+def test_a_webhook_that_is_off_is_switched_on_and_missed_changes_are_requested_once(
     watchman: Watchman,
 ) -> None:
     watchman.round()
@@ -223,7 +223,9 @@ def test_a_hook_that_died_is_switched_on_whole_and_what_was_missed_is_asked_for_
     assert watchman.writes() == 1
 
 
-def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Watchman) -> None:
+def test_without_permission_it_stays_off_and_missed_changes_are_requested(
+    watchman: Watchman,
+) -> None:
     watchman.kill()
     last_call = datetime.fromisoformat(watchman.hook()["LastTrigger"])
     report = watchman.round(may_switch_on=False)
@@ -250,7 +252,7 @@ def test_without_permission_it_is_left_off_and_nobody_is_forgotten(watchman: Wat
     assert watchman.alarms() == []
 
 
-def test_who_enrolled_while_the_hook_was_dead_is_found(watchman: Watchman) -> None:
+def test_an_enrolment_while_the_webhook_was_off_is_found(watchman: Watchman) -> None:
     sync = SyncContext(watchman.engine, watchman.sources.lend, watchman.clock, 0.0)
 
     def backfill(since: datetime, until: datetime, entities: tuple[Entity, ...]) -> int:
@@ -262,7 +264,7 @@ def test_who_enrolled_while_the_hook_was_dead_is_found(watchman: Watchman) -> No
     assert watchman.round(backfill=backfill).asked_for == 2
 
 
-def test_a_receiver_that_keeps_failing_is_not_served_for_ever(watchman: Watchman) -> None:
+def test_a_webhook_that_keeps_failing_is_not_switched_on_for_ever(watchman: Watchman) -> None:
     watchman.round()
     for times in range(1, 4):
         watchman.change(Active=False)
@@ -280,7 +282,7 @@ def test_a_receiver_that_keeps_failing_is_not_served_for_ever(watchman: Watchman
     assert watchman.alarms() == []
 
 
-def test_what_somebody_switched_on_meanwhile_is_not_written_to(watchman: Watchman) -> None:
+def test_a_webhook_switched_on_meanwhile_is_not_written_to(watchman: Watchman) -> None:
     watchman.change(Active=False)
     watchman.round(may_switch_on=False)
     # The list is old, the record itself is not.
@@ -304,7 +306,7 @@ def test_partial_rows_are_read_by_their_id_and_never_written_back(watchman: Watc
     assert watchman.hook()["Description"] == "Kept"
 
 
-def test_a_record_that_came_incomplete_is_never_sent_back(watchman: Watchman) -> None:
+def test_an_incomplete_record_is_never_sent_back(watchman: Watchman) -> None:
     watchman.change(Active=False)
     whole = watchman.hook()
     del whole["Description"]
@@ -315,7 +317,7 @@ def test_a_record_that_came_incomplete_is_never_sent_back(watchman: Watchman) ->
     assert "Description" in watchman.alarms()[0]
 
 
-def test_a_missing_right_to_write_is_said_by_its_name_and_what_was_missed_is_asked_for(
+def test_a_missing_role_is_named_and_missed_changes_are_requested(
     watchman: Watchman,
 ) -> None:
     watchman.change(Active=False)
@@ -328,7 +330,7 @@ def test_a_missing_right_to_write_is_said_by_its_name_and_what_was_missed_is_ask
     assert "WebHook-Edit" in watchman.alarms()[0]
 
 
-def test_a_missing_right_to_list_is_said_once_a_day(watchman: Watchman) -> None:
+def test_a_missing_list_role_is_logged_once_a_day(watchman: Watchman) -> None:
     watchman.misbehave("missing-right", entity="WebHook")
     try:
         assert watchman.round().trouble is not None
@@ -348,14 +350,14 @@ def test_a_missing_right_to_list_is_said_once_a_day(watchman: Watchman) -> None:
     assert watchman.alarms() == []
 
 
-def test_a_refused_sign_in_is_no_sentence_about_webhooks(watchman: Watchman) -> None:
+def test_a_refused_sign_in_is_not_reported_as_a_webhook_problem(watchman: Watchman) -> None:
     answer(watchman.sandbox, "/api/token", 400, body={"error": "invalid_grant"})
     assert watchman.round().trouble is not None
     tell_the_truth(watchman.sandbox)
     assert watchman.alarms() == []
 
 
-def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked_for(
+def test_the_sentence_about_a_missing_role_is_complete_and_a_check_can_be_requested(
     watchman: Watchman,
 ) -> None:
     watchman.misbehave("missing-right", entity="WebHook")
@@ -373,7 +375,7 @@ def test_the_sentence_about_a_missing_right_is_whole_and_a_new_look_can_be_asked
     assert watchman.alarms() == []
 
 
-def test_a_deleted_hook_that_was_known_is_an_alarm_and_is_covered_once(watchman: Watchman) -> None:
+def test_a_deleted_webhook_raises_an_alarm_and_is_backfilled_once(watchman: Watchman) -> None:
     watchman.round()
     seen_at = watchman.clock.now()
     watchman.sandbox.post("/sandbox/delete", entity="WebHook", id=COMPLETIONS, deliver=False)
@@ -390,7 +392,7 @@ def test_a_deleted_hook_that_was_known_is_an_alarm_and_is_covered_once(watchman:
     assert watchman.alarms() == []
 
 
-def test_a_hook_that_a_short_list_left_out_is_not_gone(watchman: Watchman) -> None:
+def test_a_webhook_missing_from_a_short_list_is_not_gone(watchman: Watchman) -> None:
     watchman.round()
     page = {"Records": [], "HasNextPage": False, "TotalItems": 0}
     answer(watchman.sandbox, HOOKS, 200, body=page, times=1)
@@ -398,7 +400,7 @@ def test_a_hook_that_a_short_list_left_out_is_not_gone(watchman: Watchman) -> No
     assert watchman.alarms() == []
 
 
-def test_a_hook_that_calls_somebody_else_now_is_an_alarm_and_never_written_to(
+def test_a_webhook_moved_to_another_address_raises_an_alarm_and_is_never_written_to(
     watchman: Watchman,
 ) -> None:
     watchman.round()
@@ -409,7 +411,7 @@ def test_a_hook_that_calls_somebody_else_now_is_an_alarm_and_never_written_to(
     assert "another address" in watchman.alarms()[0]
 
 
-def test_another_service_behind_our_host_is_watched_and_never_written_to(
+def test_a_webhook_of_another_service_on_our_host_is_monitored_and_never_written_to(
     watchman: Watchman,
 ) -> None:
     watchman.change(URL=f"{watchman.receiver.url}/desk", Active=False)
@@ -417,13 +419,13 @@ def test_another_service_behind_our_host_is_watched_and_never_written_to(
     assert (report.silent, report.switched_on, watchman.writes()) == (1, 0, 0)
 
 
-def test_at_an_address_that_nobody_calls_there_is_nothing_of_ours(watchman: Watchman) -> None:
+def test_an_address_that_no_webhook_calls_has_none_of_ours(watchman: Watchman) -> None:
     watchman.round()
     report = watchman.round(10, public_url="http://127.0.0.1:9")
     assert (report.ours, report.others, report.raised) == (0, 3, 0)
 
 
-def test_five_failures_in_a_row_are_warned_of_once(watchman: Watchman) -> None:
+def test_five_failures_in_a_row_are_logged_once(watchman: Watchman) -> None:
     watchman.change(ErrorCount=5)
     assert watchman.round().failing == 1
     assert watchman.logs == ["hook.failing"]
@@ -436,7 +438,7 @@ def test_five_failures_in_a_row_are_warned_of_once(watchman: Watchman) -> None:
     assert watchman.logs == ["hook.failing"]
 
 
-def test_the_day_an_action_about_courses_appears_it_is_said_once(watchman: Watchman) -> None:
+def test_a_new_action_about_courses_is_logged_once(watchman: Watchman) -> None:
     assert watchman.round().actions == 0
     watchman.misbehave("course-actions")
     try:
@@ -454,7 +456,7 @@ def test_the_day_an_action_about_courses_appears_it_is_said_once(watchman: Watch
         watchman.behave()
 
 
-def test_a_program_that_begins_reads_the_actions_anew(watchman: Watchman) -> None:
+def test_a_new_process_reads_the_actions_again(watchman: Watchman) -> None:
     watchman.round()
     watchman.misbehave("course-actions")
     try:
@@ -464,7 +466,7 @@ def test_a_program_that_begins_reads_the_actions_anew(watchman: Watchman) -> Non
         watchman.behave()
 
 
-def test_a_backfill_that_failed_is_made_up_for_and_the_other_hook_is_mended(
+def test_a_failed_backfill_is_repeated_and_the_other_webhook_is_handled(
     watchman: Watchman,
 ) -> None:
     watchman.round()
@@ -483,7 +485,7 @@ def test_a_backfill_that_failed_is_made_up_for_and_the_other_hook_is_mended(
     assert watchman.alarms() == []
 
 
-def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_about(
+def test_before_the_baseline_has_ended_an_alarm_requests_nothing(
     watchman: Watchman,
 ) -> None:
     sync = SyncContext(watchman.engine, watchman.sources.lend, watchman.clock, 300.0)
@@ -509,7 +511,7 @@ def test_before_the_first_look_has_ended_a_silence_is_an_alarm_and_is_not_asked_
 
 
 @pytest.mark.parametrize("may_switch_on", [True, False])
-def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
+def test_a_stopped_backfill_resumes_where_it_stopped(
     watchman: Watchman,
     may_switch_on: bool,  # noqa: FBT001 - the column of the table above
 ) -> None:
@@ -539,7 +541,7 @@ def test_what_had_to_stop_is_gone_on_with_where_it_came_to(
     assert len(watchman.alarms()) == (0 if may_switch_on else 1)
 
 
-def test_one_that_is_gone_and_was_covered_in_part_is_not_forgotten(watchman: Watchman) -> None:
+def test_a_deleted_webhook_that_was_backfilled_in_part_is_not_forgotten(watchman: Watchman) -> None:
     watchman.round()
     missed_from = watchman.clock.now()
     watchman.clock.move(86_400)
@@ -556,7 +558,7 @@ def test_one_that_is_gone_and_was_covered_in_part_is_not_forgotten(watchman: Wat
     assert watchman.alarms() == []
 
 
-def test_all_are_switched_on_before_anything_is_asked_for(watchman: Watchman) -> None:
+def test_all_webhooks_are_switched_on_before_any_backfill(watchman: Watchman) -> None:
     for record_id in (MEMBERS, COMPLETIONS):
         watchman.change(record_id, Active=False)
     on: list[int] = []
@@ -569,7 +571,7 @@ def test_all_are_switched_on_before_anything_is_asked_for(watchman: Watchman) ->
     assert on == [2, 2]
 
 
-def test_after_its_time_a_round_asks_nothing_and_the_next_one_does(watchman: Watchman) -> None:
+def test_a_check_out_of_time_requests_nothing_and_the_next_one_does(watchman: Watchman) -> None:
     watchman.change(Active=False)
     report = check_webhooks(watchman.health(), watchman.clock.now(), end=time.monotonic() - 1)
     assert (report.raised, report.switched_on, watchman.asked) == (0, 0, [])
@@ -578,7 +580,7 @@ def test_after_its_time_a_round_asks_nothing_and_the_next_one_does(watchman: Wat
     assert len(watchman.asked) == 1
 
 
-def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> None:
+def test_a_check_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> None:
     def is_due(minutes: float) -> bool:
         watchman.clock.move(60 * minutes)
         with reading(watchman.engine) as connection:
@@ -590,7 +592,9 @@ def test_it_is_due_at_once_and_then_every_ten_minutes(watchman: Watchman) -> Non
     assert is_due(1)
 
 
-def test_a_person_may_switch_one_on_and_what_was_missed_is_asked_for(watchman: Watchman) -> None:
+def test_an_operator_may_switch_on_a_webhook_and_missed_changes_are_requested(
+    watchman: Watchman,
+) -> None:
     watchman.change(Active=False)
     watchman.round(may_switch_on=False)
     first_end = watchman.clock.now()
@@ -604,7 +608,7 @@ def test_a_person_may_switch_one_on_and_what_was_missed_is_asked_for(watchman: W
     assert len(watchman.asked) == 2
 
 
-def test_a_person_may_not_switch_on_what_is_not_ours(watchman: Watchman) -> None:
+def test_an_operator_may_not_switch_on_a_webhook_that_is_not_ours(watchman: Watchman) -> None:
     foreign = next(
         row["Id"]
         for row in watchman.sandbox.get(HOOKS).json()["Records"]
@@ -618,7 +622,7 @@ def test_a_person_may_not_switch_on_what_is_not_ours(watchman: Watchman) -> None
     assert watchman.writes() == 0
 
 
-def test_no_key_in_an_address_and_no_text_of_an_error_is_remembered(watchman: Watchman) -> None:
+def test_no_key_of_an_address_and_no_error_text_is_stored(watchman: Watchman) -> None:
     watchman.change(
         URL=f"{watchman.receiver.url}/hooks/nexudus?resource=CourseMember&key=hush-1",
         LastError="hush-2",

@@ -71,7 +71,7 @@ def way_to(server: RawServer) -> closing[Transport]:
     return closing(Transport(f"http://127.0.0.1:{server.port}"))
 
 
-def test_what_leaves_is_one_json_value_with_the_token() -> None:
+def test_a_write_sends_one_json_value_with_the_token() -> None:
     said = OK + b"Content-Length: 2\r\n\r\n{}"
     value = {"Id": 7, "Name": "Zoë 🔔", "URL": "https://x.org/?a=1&b=2", "None": None}
     with talking(hearing(said)) as server, way_to(server) as transport:
@@ -106,7 +106,7 @@ def test_a_redirect_of_a_write_is_not_followed() -> None:
     assert server.connections == 1
 
 
-def test_a_token_that_was_ended_is_replaced_once_and_the_write_is_done(
+def test_a_revoked_token_is_replaced_once_and_the_write_is_done(
     line: Line, sandbox: Running
 ) -> None:
     source = line.source()
@@ -121,7 +121,7 @@ def test_a_token_that_was_ended_is_replaced_once_and_the_write_is_done(
     assert (writes(sandbox), grants(sandbox)) == (2, 2)
 
 
-def test_a_missing_right_to_write_takes_nothing_from_reading(line: Line, sandbox: Running) -> None:
+def test_a_missing_right_to_write_does_not_affect_reading(line: Line, sandbox: Running) -> None:
     source = line.source()
     assert read_webhook(source.session, 7) is None
     line.clock.move(600)
@@ -138,7 +138,7 @@ def test_a_missing_right_to_write_takes_nothing_from_reading(line: Line, sandbox
     assert grants(sandbox) == 3
 
 
-def test_nobody_writes_while_the_source_wants_quiet(line: Line, sandbox: Running) -> None:
+def test_nothing_is_written_during_a_back_off(line: Line, sandbox: Running) -> None:
     answer(sandbox, HOOKS, 409, headers={"Retry-After": "7"})
     with pytest.raises(SourceThrottled):
         create_webhook(line.source().session, WISH)

@@ -70,7 +70,7 @@ def told(*words: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_part_of_an_address_finds_people_and_an_exact_one_goes_ahead(space: Space) -> None:
+def test_part_of_an_address_finds_people_and_an_exact_match_comes_first(space: Space) -> None:
     know(
         space.engine,
         (1, "Ana Sousa", "ana@example.org"),
@@ -100,13 +100,13 @@ def test_a_part_of_an_address_finds_people_and_an_exact_one_goes_ahead(space: Sp
     assert run("nobody@example.org").exit_code == 1
 
 
-def test_two_people_with_one_address_are_told_of_together(space: Space) -> None:
+def test_two_people_with_one_address_are_shown_together(space: Space) -> None:
     know(space.engine, (1, "Ana", "ana@example.org"), (2, "Ana again", "Ana@example.org"))
     shown = run("ana@example.org")
     assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, 2)
 
 
-def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> None:
+def test_a_member_from_before_installation_is_found_by_id(space: Space) -> None:
     member = space.enrol(7, told=False)
     space.clock.time += timedelta(minutes=1)
     poll_all(SyncContext(space.engine, space.lend, space.clock), for_s=60)
@@ -129,7 +129,7 @@ def test_who_enrolled_before_installation_is_known_by_their_id(space: Space) -> 
     ]
 
 
-def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None:
+def test_a_member_from_before_installation_is_found_by_name(space: Space) -> None:
     names = {1: "Zoë 🎓 Brandt", 2: normalize("NFD", "José  Núñez"), 3: "Zoë", 5: "Maren"}
     for number, name in names.items():
         space.enrol(number, told=False, full_name=name)
@@ -167,7 +167,7 @@ def test_who_enrolled_before_installation_is_found_by_name(space: Space) -> None
     assert len(plain["enrolled_before"]) == 1
 
 
-def test_it_says_what_sending_would_do_to_what_is_held(space: Space) -> None:
+def test_it_says_what_sending_would_do_with_held_emails(space: Space) -> None:
     first = space.enrol(1)
     space.work()
     assert "After `coursebell mode sending` it stays held: It happened before" in run("1").stdout
@@ -217,7 +217,7 @@ def enrol_crowd(nexudus: Running) -> None:
         nexudus.enrol(name, "Freelance Finance", deliver=False)
 
 
-def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Running) -> None:
+def test_an_unknown_address_is_looked_up_at_nexudus(nexudus: Running) -> None:
     enrol_crowd(nexudus)
     joel = nexudus.person("Joël")
     shown = run(ADDRESS.upper())
@@ -247,7 +247,7 @@ def test_an_address_that_is_not_known_here_is_looked_for_at_nexudus(nexudus: Run
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_a_nexudus_that_ignores_the_filter_is_not_believed(
+def test_the_answer_of_a_nexudus_that_ignores_the_filter_is_refused(
     nexudus: Running,
     others: bool,  # noqa: FBT001 - a column of the table above
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_nexudus_that_ignores_the_filter_is_not_believed(
 
 
 @pytest.mark.parametrize("away", ["no answer", "no sign-in", "refused"])
-def test_why_says_that_nexudus_could_not_be_asked(
+def test_why_reports_that_nexudus_could_not_be_asked(
     nexudus: Running, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     if away == "no answer":
@@ -285,7 +285,7 @@ def test_why_says_that_nexudus_could_not_be_asked(
 
 
 @pytest.mark.usefixtures("nexudus")
-def test_who_enrolled_before_installation_is_found_by_address() -> None:
+def test_a_member_from_before_installation_is_found_by_address() -> None:
     with open_sync(settings_now()) as sync:
         poll_all(sync, for_s=60)
     shown = run(ADDRESS, "--show-addresses").stdout.splitlines()

@@ -38,7 +38,7 @@ from workers.worker_process import close_process, initialise_process, this_proce
         ("finish", ["here", "done", "ended by: 15", "parent: False"]),
     ],
 )
-def test_children_and_their_worker_agree(scene: str, printed: list[str]) -> None:
+def test_children_and_their_worker_share_state(scene: str, printed: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.contract.shared_program", scene],
         capture_output=True,

@@ -66,7 +66,7 @@ def command(*words: str, log: Path, environment: dict[str, str] | None = None) -
                 process.wait(timeout=60)
 
 
-def test_up_runs_everything_starts_the_dead_again_and_leaves_nothing(tmp_path: Path) -> None:
+def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(tmp_path: Path) -> None:
     port = free_port()
     carried = choose_broker(None, tmp_path, search_path="").binary
     assert carried is not None
@@ -216,7 +216,7 @@ def test_ctrl_c_ends_the_demo_before_its_next_step(tmp_path: Path, line: str) ->
     assert _started_for(str(tmp_path)) == []
 
 
-def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(tmp_path: Path) -> None:
+def test_ctrl_c_during_the_import_ends_it_without_output(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text(
         "import pathlib, time\n"
         "pathlib.Path(__file__).with_suffix('.loading').touch()\n"
@@ -259,7 +259,7 @@ def test_a_wrong_rules_file_is_named_with_line_and_key(tmp_path: Path) -> None:
     assert f"{rules}:4:5: rules[0].evnt" in log.read_text()
 
 
-def test_a_ledger_out_of_reach_ends_with_a_sentence_and_4(tmp_path: Path) -> None:
+def test_an_unreachable_ledger_exits_with_a_sentence_and_4(tmp_path: Path) -> None:
     environment = {
         "COURSEBELL_DATA_DIR": str(tmp_path),
         "COURSEBELL_DATABASE_URL": f"postgresql://nobody:hush@127.0.0.1:{free_port()}/none",
@@ -271,7 +271,7 @@ def test_a_ledger_out_of_reach_ends_with_a_sentence_and_4(tmp_path: Path) -> Non
     assert "hush" not in log.read_text()
 
 
-def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
+def test_why_reports_an_unknown_person_and_status_counts(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         stranger = house.run("why", "nobody@example.org")
         assert stranger.returncode == 1
@@ -288,7 +288,7 @@ def test_why_about_a_stranger_says_so_and_status_counts(tmp_path: Path) -> None:
         assert _says(house, "tail", "--no-follow") == ""
 
 
-def test_tail_tells_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_a_word(
+def test_tail_prints_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_output(
     tmp_path: Path,
 ) -> None:
     environment = _lived_a_little(tmp_path)
@@ -306,7 +306,7 @@ def test_tail_tells_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_a_wor
 
 
 @pytest.mark.parametrize(("lines", "code", "told"), [("-1", 2, 0), ("0", 0, 0), ("9", 0, 3)])
-def test_tail_tells_as_many_lines_as_it_is_asked_for(
+def test_tail_prints_as_many_lines_as_requested(
     tmp_path: Path, lines: str, code: int, told: int
 ) -> None:
     environment = _lived_a_little(tmp_path)

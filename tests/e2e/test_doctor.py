@@ -43,7 +43,7 @@ def checks(text: str) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in json.loads(text)["checks"]}
 
 
-def test_where_all_is_well_it_ends_with_0_and_costs_few_requests(house: House) -> None:
+def test_without_problems_doctor_exits_with_0_and_makes_few_requests(house: House) -> None:
     before = house.sandbox.get("/sandbox/reads").json()["total"]
     done = house.run("doctor")
     asked = house.sandbox.get("/sandbox/reads").json()["total"] - before
@@ -56,7 +56,7 @@ def test_where_all_is_well_it_ends_with_0_and_costs_few_requests(house: House) -
     assert sum("for the action None, calls" in line for line in lines) == 2
 
 
-def test_as_json_it_is_one_document_with_what_it_promises(house: House) -> None:
+def test_as_json_it_is_one_document_with_the_documented_keys(house: House) -> None:
     done = house.run("doctor", "--json")
     said = json.loads(done.stdout)
     assert said.keys() == {"checks", "broken"}
@@ -65,7 +65,7 @@ def test_as_json_it_is_one_document_with_what_it_promises(house: House) -> None:
     assert {one["verdict"] for one in said["checks"]} <= {"ok", "note"}
 
 
-def test_what_is_broken_ends_with_1_and_its_fix_stands_below_it(house: House) -> None:
+def test_a_problem_exits_with_1_and_its_fix_is_below_it(house: House) -> None:
     misbehave(house, "missing-right", entity="CourseLesson", way="list")
     done = house.run("doctor")
     assert done.returncode == 1
@@ -80,7 +80,7 @@ def test_what_is_broken_ends_with_1_and_its_fix_stands_below_it(house: House) ->
     assert as_json.stderr == ""
 
 
-def test_neither_secrets_nor_anybody_are_in_what_it_prints(house: House) -> None:
+def test_it_prints_neither_secrets_nor_personal_data(house: House) -> None:
     misbehave(house, "missing-right", entity="Course")
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
     with reading(engine) as connection:
@@ -100,7 +100,7 @@ def test_neither_secrets_nor_anybody_are_in_what_it_prints(house: House) -> None
         assert "@" not in printed
 
 
-def test_without_a_ledger_it_says_so_and_makes_none(house: House, tmp_path: Path) -> None:
+def test_without_a_ledger_it_says_so_and_creates_none(house: House, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     nowhere = {
         "COURSEBELL_DATA_DIR": str(elsewhere),
@@ -122,7 +122,7 @@ def test_without_a_ledger_it_says_so_and_makes_none(house: House, tmp_path: Path
     assert not elsewhere.exists()
 
 
-def test_a_source_that_is_away_and_wrong_settings_end_differently(house: House) -> None:
+def test_an_unreachable_source_and_wrong_settings_have_different_exit_codes(house: House) -> None:
     before = dict(house.environment)
     try:
         house.environment["COURSEBELL_NEXUDUS_URL"] = f"http://127.0.0.1:{free_port()}"

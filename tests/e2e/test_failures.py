@@ -33,7 +33,7 @@ def test_a_worker_killed_between_fetch_and_commit_loses_and_repeats_nothing(hous
     assert len(house.mails()) == 1
 
 
-def test_with_the_broker_emptied_the_sweep_still_delivers(house: House) -> None:
+def test_with_an_emptied_broker_the_sweep_still_delivers(house: House) -> None:
     house.end("worker")
     house.end("clock")
     kept = len(house.rows("SELECT 1 FROM lookups"))
@@ -61,7 +61,7 @@ def test_without_any_broker_it_is_accepted_and_delivered_when_the_broker_is_back
     house.wait_idle()
 
 
-def test_what_was_answered_202_has_a_row_after_the_receiver_is_killed(tmp_path: Path) -> None:
+def test_deliveries_answered_202_are_stored_even_if_the_receiver_is_killed(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         house.start("serve")
         wait_until(lambda: _alive(house), "the receiver up")
@@ -125,7 +125,7 @@ def test_a_worker_killed_during_the_hand_over_leaves_unknown(tmp_path: Path) -> 
         wait_until(lambda: _actions(house, member) == [("unknown", "handover-unknown")], "unknown")
 
 
-def test_a_refused_email_is_told_to_a_person_who_has_it_sent_to_the_right_address(
+def test_a_refused_email_is_reported_and_resent_to_the_corrected_address(
     house: House,
 ) -> None:
     house.sandbox.post("/sandbox/mailbox", answer="refuse", times=1)
@@ -151,7 +151,7 @@ def test_a_busy_source_is_waited_for_as_long_as_it_asks(house: House) -> None:
     assert len(house.mails("jonas")) == before + 1
 
 
-def test_a_mail_server_that_says_later_is_asked_later(house: House) -> None:
+def test_a_deferred_email_is_retried_later(house: House) -> None:
     # The house is not idle afterwards: an email waits for a minute.
     house.sandbox.post("/sandbox/mailbox", answer="later", times=1)
     member = house.sandbox.enrol("Mara", CERAMICS)

@@ -141,7 +141,7 @@ def test_every_variable_that_celery_reads_is_removed_or_harmless(
     assert kept.keys() == LEFT_ALONE.keys()
 
 
-def test_with_all_of_them_set_web_worker_and_clock_meet_at_our_broker_and_nowhere_else(
+def test_with_all_of_them_set_web_worker_and_scheduler_use_only_our_broker(
     house: House, tmp_path: Path, foreign_broker: socket.socket
 ) -> None:
     # Without the clock only a wake-up that the web process sends, and the worker receives, gives

@@ -36,7 +36,9 @@ def signed(body: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("route", HOOKS)
-def test_authentic_and_unreadable_is_kept_and_answered_2xx(house: House, route: str) -> None:
+def test_an_authentic_unreadable_delivery_is_stored_and_answered_2xx(
+    house: House, route: str
+) -> None:
     before = house.rows("SELECT count(*) FROM deliveries WHERE error IS NOT NULL")[0][0]
     for body in UNREADABLE:
         answer = house.post(route, body, signed(body))
@@ -73,18 +75,18 @@ def test_an_entity_we_do_not_follow_is_kept_and_not_read(house: House) -> None:
     assert house.rows("SELECT 1 FROM lookups WHERE record_id = 7") == []
 
 
-def test_a_record_that_is_gone_ends_in_a_done_look_up(house: House) -> None:
+def test_a_lookup_of_a_gone_record_ends_as_done(house: House) -> None:
     house.relay({"entity": "CourseMember", "id": 4_000_000_000_000})
     house.wait_idle()
     assert house.rows("SELECT state FROM lookups WHERE record_id = 4000000000000") == [("done",)]
 
 
-def test_other_methods_and_paths_are_told_so_in_json(house: House) -> None:
+def test_other_methods_and_paths_are_refused_in_json(house: House) -> None:
     assert house.post("/nowhere", b"").status_code == 404
     assert house.post("/healthz", b"").status_code == 405
     assert house.post("/healthz", b"").json() == {"error": "method not allowed"}
 
 
-def test_no_fault_of_ours_was_met(house: House) -> None:
+def test_no_internal_error_occurred(house: House) -> None:
     assert "Traceback" not in house.logs()
     assert "fault" not in house.logs()

@@ -148,7 +148,7 @@ def test_a_first_run_installs_everything_and_says_what_to_do_next(
     assert version.stdout.strip() in first.done.stderr
 
 
-def test_the_settings_are_fresh_private_and_lead_to_the_data_folder(
+def test_the_settings_are_fresh_and_private_and_name_the_data_folder(
     machine: Machine, runs: list[Run]
 ) -> None:
     assert runs[0].done.returncode == 0
@@ -183,7 +183,7 @@ def test_a_further_run_upgrades_and_keeps_the_settings(machine: Machine, runs: l
     assert second.environments == [first.current, second.current]
 
 
-def test_a_mistake_in_the_settings_leaves_the_running_version_alone(runs: list[Run]) -> None:
+def test_a_mistake_in_the_settings_keeps_the_running_version(runs: list[Run]) -> None:
     _, second, third = runs
     assert third.done.returncode != 0
     assert "COURSEBELL_MOOD" in third.done.stderr
@@ -200,7 +200,7 @@ def test_a_mistake_in_the_settings_leaves_the_running_version_alone(runs: list[R
         ((), "web clock", _WEB_AND_CLOCK),
     ],
 )
-def test_an_upgrade_is_of_the_units_that_are_installed(
+def test_an_upgrade_covers_the_installed_units(
     installed: tuple[str, ...], named: str, expected: str, tmp_path: Path
 ) -> None:
     for unit in installed:
@@ -232,7 +232,7 @@ def test_nothing_is_left_in_the_checkout(machine: Machine, runs: list[Run]) -> N
         ((), {"ROOT": "", "OWNER": "nobody"}, "Installing needs root"),
     ],
 )
-def test_what_cannot_be_installed_is_said_before_anything_is_made(
+def test_an_impossible_installation_is_refused_before_anything_is_created(
     machine: Machine,
     tmp_path: Path,
     parts: tuple[str, ...],

@@ -97,7 +97,7 @@ def test_no_module_needs_a_package_that_only_the_tests_bring(installed: CleanIns
     assert not [module for of in hidden.values() for module in of if module.startswith(OURS)]
 
 
-def test_the_trap_springs_where_the_working_folder_is_on_the_import_path(
+def test_the_trap_works_where_the_working_folder_is_on_the_import_path(
     installed: CleanInstall, trap: Trap
 ) -> None:
     command = [str(installed.python), "-m", "service", "--version"]
@@ -147,7 +147,7 @@ def test_the_demo_runs_from_any_folder(
 @pytest.mark.parametrize(
     ("package", "next_step"), [("aiosmtpd", "-m pip install aiosmtpd"), ("sandbox", "`make demo`")]
 )
-def test_the_demo_without_what_it_needs_says_what_to_do_and_starts_nothing(
+def test_the_demo_without_its_packages_says_what_to_do_and_starts_nothing(
     installed: CleanInstall,
     trap: Trap,
     environment: dict[str, str],

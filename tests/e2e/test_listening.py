@@ -81,7 +81,7 @@ def test_an_address_that_cannot_be_used_is_refused_with_a_sentence() -> None:
     assert "link-local IPv6 address is not supported" in refusal("[fe80::1%lo]:8000")
 
 
-def test_a_port_in_use_says_by_whom(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_its_user(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0)
         port = other.getsockname()[1]
@@ -95,7 +95,7 @@ def test_a_port_in_use_says_by_whom(tmp_path: Path) -> None:
     assert str(tmp_path) in said
 
 
-def test_up_is_said_when_the_server_answers_and_not_before() -> None:
+def test_up_is_announced_once_the_server_answers_and_not_before() -> None:
     address = free_address(settings(f"127.0.0.1:{free_port()}"))
     said: list[str] = []
     look = announcement(address, said.append)
@@ -110,7 +110,7 @@ def test_up_is_said_when_the_server_answers_and_not_before() -> None:
     ]
 
 
-def test_a_server_that_does_not_answer_for_long_is_said_once() -> None:
+def test_a_server_that_does_not_answer_for_long_is_reported_once() -> None:
     address = free_address(settings(f"127.0.0.1:{free_port()}"))
     said: list[str] = []
     look = announcement(address, said.append, late_after_s=0)

@@ -59,7 +59,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield Desk(environment, server)
 
 
-def test_a_code_signs_in_and_what_is_got_is_kept_for_the_workers(desk: Desk) -> None:
+def test_a_code_signs_in_and_the_tokens_are_stored_for_workers(desk: Desk) -> None:
     done = desk.run("login", "--code", "123 456", "--json")
     assert done.returncode == 0, done.stderr
     [asked] = desk.server.asked
@@ -87,7 +87,7 @@ def test_a_known_key_makes_its_own_code(desk: Desk) -> None:
     assert len(desk.server.asked[0].form["totp"]) == 6
 
 
-def test_what_is_not_taken_is_said_with_what_to_try_and_changes_nothing(desk: Desk) -> None:
+def test_a_refused_sign_in_says_what_to_try_and_changes_nothing(desk: Desk) -> None:
     desk.server.answers = [(400, INVALID), (302, ""), (503, "")]
     before = desk.kept()
     for code in (1, 1, 4):
@@ -114,7 +114,7 @@ def test_what_is_not_taken_is_said_with_what_to_try_and_changes_nothing(desk: De
         (("--code", "123456"), "COURSEBELL_NEXUDUS_PASSWORD", "COURSEBELL_NEXUDUS_PASSWORD"),
     ],
 )
-def test_what_is_missing_is_named_and_nobody_is_asked(
+def test_missing_settings_are_named_and_no_request_is_made(
     desk: Desk, words: tuple[str, ...], unset: str, named: str
 ) -> None:
     done = desk.run("login", *words, **({unset: ""} if unset else {}))
@@ -123,7 +123,7 @@ def test_what_is_missing_is_named_and_nobody_is_asked(
     assert desk.server.asked == []
 
 
-def test_in_a_terminal_password_and_code_are_asked_for_and_the_password_is_not_shown(
+def test_a_terminal_prompts_for_password_and_code_and_hides_the_password(
     desk: Desk,
 ) -> None:
     del desk.environment["COURSEBELL_NEXUDUS_PASSWORD"]

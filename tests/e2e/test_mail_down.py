@@ -15,7 +15,9 @@ def mail_part(house: House) -> str:
     return parts["mail"]
 
 
-def test_a_wrong_port_is_seen_everywhere_and_its_repair_sends_what_waited(tmp_path: Path) -> None:
+def test_a_wrong_port_is_reported_everywhere_and_its_fix_sends_waiting_emails(
+    tmp_path: Path,
+) -> None:
     wrong = f"smtp://127.0.0.1:{free_port()}?tls=none"
     with living(tmp_path, COURSEBELL_SMTP_URL=wrong) as house:
         house.start("serve", "worker", "clock")

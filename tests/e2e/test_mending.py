@@ -23,7 +23,7 @@ def _alive(house: House) -> bool:
     return False
 
 
-def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_again(
+def test_a_fixed_sign_in_drains_waiting_lookups_once_the_worker_is_restarted(
     tmp_path: Path,
 ) -> None:
     with living(tmp_path) as house:
@@ -55,7 +55,7 @@ def test_a_mended_sign_in_drains_what_waited_for_it_once_the_worker_is_started_a
         wait_until(lambda: _parts(house)["nexudus"] == "ok", "all well")
 
 
-def test_a_ledger_that_cannot_be_written_is_said_by_readyz_and_in_the_log(tmp_path: Path) -> None:
+def test_an_unwritable_ledger_is_reported_by_readyz_and_in_the_log(tmp_path: Path) -> None:
     with open_house(tmp_path) as house:
         path = house.environment["COURSEBELL_DATABASE_URL"].removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -72,7 +72,7 @@ def test_a_ledger_that_cannot_be_written_is_said_by_readyz_and_in_the_log(tmp_pa
         wait_until(house.ready, "ready again")
 
 
-def test_without_a_ledger_nobody_makes_one_by_asking(tmp_path: Path) -> None:
+def test_no_command_that_reads_creates_a_ledger(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         house.environment["COURSEBELL_DATABASE_URL"] = f"sqlite:///{tmp_path}/elsewhere/none.db"
         for words in (("status",), ("why", "a@b.example"), ("tail", "--no-follow"), ("mode",)):

@@ -14,7 +14,7 @@ def _actions(house: House) -> list[tuple[str, str | None]]:
     return house.rows("SELECT state, reason FROM actions ORDER BY id")
 
 
-def test_observe_writes_everything_and_sends_nothing_and_the_past_stays_unsent(
+def test_observe_composes_everything_sends_nothing_and_the_past_stays_unsent(
     tmp_path: Path,
 ) -> None:
     with open_house(tmp_path, COURSEBELL_MODE="observe") as house:

@@ -80,7 +80,7 @@ def make_sign_in_old(house: House) -> None:
         ledger.execute("UPDATE sign_ins SET signed_in_at = '2026-01-01 00:00:00.000000'")
 
 
-def test_an_outage_of_the_source_under_load_loses_nothing_and_the_backlog_drains_by_itself(
+def test_an_outage_of_the_source_under_load_loses_nothing_and_the_backlog_drains(
     tmp_path: Path,
 ) -> None:
     port = free_port()

@@ -10,7 +10,7 @@ from tests.servers.programs import wait_until
 from workers.queues import WORK
 
 
-def test_what_is_said_and_kept_holds_no_secret_and_no_address(house: House) -> None:
+def test_logs_and_stored_data_have_no_secret_and_no_address(house: House) -> None:
     member = house.sandbox.enrol("Joël", "Freelance Finance")
     house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
     house.wait_mails("joel", 2)
@@ -45,7 +45,7 @@ def test_a_message_holds_a_task_and_nothing_else(house: House) -> None:
         assert json.loads(base64.b64decode(sent["body"]))[:2] == [[], {}]
 
 
-def test_addresses_are_shortened_unless_asked_for(house: House) -> None:
+def test_addresses_are_shortened_unless_requested(house: House) -> None:
     told = house.run("why", "JOEL.nunez@example.org")
     assert "j***@example.org" in told.stdout
     assert "joel.nunez" not in told.stdout

@@ -139,7 +139,7 @@ def test_migrate_first_and_then_two_web_processes_each_on_its_own_port(
     assert "web.2" in log.read_text()
 
 
-def test_a_database_of_another_program_is_left_alone(
+def test_a_database_of_another_program_is_not_changed(
     postgres_database_url: str, platform: dict[str, str]
 ) -> None:
     def migrate(**ours: str) -> subprocess.CompletedProcess[str]:

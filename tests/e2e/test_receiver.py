@@ -92,14 +92,14 @@ def status_of(connection: socket.socket) -> int:
         ("/hooks/relay", {"Authorization": "Bearer wrong"}),
     ],
 )
-def test_what_the_head_refutes_is_refused_though_the_body_never_comes(
+def test_a_bad_head_is_refused_although_the_body_never_arrives(
     house: House, path: str, headers: dict[str, str]
 ) -> None:
     assert status_of(begun(house, path, headers, declared=1000)) == 401
 
 
 @pytest.mark.parametrize("path", ["/hooks/nexudus/coursemembers", "/nowhere"])
-def test_an_unknown_route_is_404_though_the_body_never_comes(house: House, path: str) -> None:
+def test_an_unknown_route_is_404_although_the_body_never_arrives(house: House, path: str) -> None:
     assert status_of(begun(house, path, WRONG, declared=1000)) == 404
 
 
@@ -108,7 +108,7 @@ def test_an_unknown_route_is_404_though_the_body_never_comes(house: House, path:
 LARGE = 8 * MAX_BYTES
 
 
-def test_what_the_head_refutes_is_401_also_for_a_client_that_first_writes_it_all(
+def test_a_bad_head_is_401_even_for_a_client_that_writes_everything_first(
     house: House,
 ) -> None:
     wrong = {"Authorization": "Bearer wrong"}
@@ -158,7 +158,7 @@ def test_more_than_a_thousand_records_are_kept_and_each_is_looked_up(house: Hous
         "//hooks/nexudus?resource=CourseMember",
     ],
 )
-def test_slashes_too_many_lead_to_the_same_route(house: House, path: str) -> None:
+def test_extra_slashes_lead_to_the_same_route(house: House, path: str) -> None:
     body = b'[{"Id": 41}]'
     connection = begun(house, path, {**signed(body), "Connection": "close"}, len(body), body)
     assert status_of(connection) == 202
@@ -166,7 +166,7 @@ def test_slashes_too_many_lead_to_the_same_route(house: House, path: str) -> Non
     assert house.post("/hooks/relay/", relay, BEARER).status_code == 202
 
 
-def test_readable_rows_are_kept_and_the_others_noted(house: House) -> None:
+def test_readable_rows_are_stored_and_the_others_noted(house: House) -> None:
     body = b'[{"Id": 51}, {"Id": null}, 7, {"Id": 52}]'
     answer = house.post(HOOK, body, signed(body))
     assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
@@ -204,7 +204,7 @@ SECRET = "door-code-4711"
         ("/hooks/relay", f'{{"id": "{SECRET}"'),
     ],
 )
-def test_of_a_body_that_may_hold_anything_only_size_and_digest_are_kept(
+def test_of_a_body_with_unknown_fields_only_size_and_digest_are_stored(
     house: House, path: str, body: str
 ) -> None:
     content = body.encode()
@@ -245,7 +245,7 @@ def test_a_body_that_was_cut_off_is_not_kept(house: House) -> None:
 
 @pytest.mark.parametrize("body", [b"", b'[{"Id": '], ids=["head only", "half a body"])
 @pytest.mark.parametrize("headers", [{}, WRONG, BEARER], ids=["unsigned", "signed", "relay"])
-def test_stalled_senders_keep_nobody_waiting(
+def test_stalled_senders_delay_no_delivery(
     house: House, headers: dict[str, str], body: bytes
 ) -> None:
     path = "/hooks/relay" if headers is BEARER else HOOK
@@ -259,11 +259,11 @@ def test_stalled_senders_keep_nobody_waiting(
         assert not headers or answers.select(timeout=0) == []
 
 
-def test_a_sender_that_stalls_is_told_so_in_the_end(stalling: socket.socket) -> None:
+def test_a_stalled_sender_gets_408_in_the_end(stalling: socket.socket) -> None:
     assert status_of(stalling) == 408
 
 
-def test_strangers_from_an_address_are_slowed_down_and_nexudus_never_is(house: House) -> None:
+def test_refused_senders_are_limited_by_address_and_nexudus_never_is(house: House) -> None:
     body = b'[{"Id": 7}]'
     answers = [house.post(HOOK, body, WRONG) for _ in range(MOST_PER_MINUTE + 1)]
     last = answers[-1]
@@ -273,7 +273,7 @@ def test_strangers_from_an_address_are_slowed_down_and_nexudus_never_is(house: H
     assert accepted(house, 7)
 
 
-def test_refused_deliveries_are_told_to_the_operator(house: House) -> None:
+def test_refused_deliveries_are_reported_to_the_operator(house: House) -> None:
     house.end("serve")  # what is counted is written at the latest now
     counted = {
         one["reason"]: one["count"]
@@ -312,7 +312,7 @@ def test_readyz_writes_nothing(house: House) -> None:
         assert ledger.execute("PRAGMA data_version").fetchone() == (before,)
 
 
-def test_at_a_stop_complete_requests_are_answered_truthfully_and_others_given_up(
+def test_at_shutdown_complete_requests_are_answered_and_others_dropped(
     house: House,
 ) -> None:
     numbers = range(201, 209)

@@ -117,7 +117,7 @@ def lost_and_restored(
     assert list(story.sent().values()).count(2) == 7
 
 
-def test_a_backup_that_is_restored_as_the_page_says_repeats_nothing(tmp_path: Path) -> None:
+def test_a_backup_restored_as_documented_repeats_nothing(tmp_path: Path) -> None:
     with story_told(tmp_path / "house") as story:
         house, ledger = story.house, tmp_path / "house" / "ledger.db"
         backup = tmp_path / "backup.db"

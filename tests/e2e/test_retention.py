@@ -11,7 +11,7 @@ from tests.e2e.house import living
 from tests.servers.programs import wait_until
 
 
-def test_what_was_kept_long_enough_is_deleted_while_the_service_runs(tmp_path: Path) -> None:
+def test_expired_rows_are_deleted_while_the_service_runs(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     with living(tmp_path) as house:
         engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])

@@ -6,7 +6,7 @@ from tests.e2e.house import living
 from tests.servers.programs import wait_until
 
 
-def test_an_email_leaves_while_a_poll_and_a_webhook_round_wait_for_slow_lists(
+def test_an_email_is_sent_while_a_poll_and_a_webhook_check_wait_for_slow_lists(
     tmp_path: Path,
 ) -> None:
     with living(tmp_path, COURSEBELL_CHECK_EVERY_S="300", COURSEBELL_WORKERS="2") as house:

@@ -79,7 +79,7 @@ def test_a_wrong_signature_gives_401_and_no_read(house: House) -> None:
     assert house.rows("SELECT count(*) FROM deliveries") == deliveries
 
 
-def test_a_relay_may_say_what_changed(house: House) -> None:
+def test_a_relay_may_report_changes(house: House) -> None:
     person = house.sandbox.get("/sandbox/people").json()[2]
     course = house.sandbox.course(FINANCE)
     enrolled = house.sandbox.post(
@@ -90,7 +90,7 @@ def test_a_relay_may_say_what_changed(house: House) -> None:
     house.wait_mails(person["email"], 1)
 
 
-def test_from_post_to_hand_over_takes_so_long(
+def test_the_time_from_post_to_hand_over_is_measured(
     house: House, record_property: Callable[[str, object], None]
 ) -> None:
     house.wait_idle()

@@ -58,7 +58,7 @@ def run(environment: dict[str, str], *words: str | bytes, redirect: str = "", **
         ("ascii", "Jos? ? ?"),
     ],
 )
-def test_what_a_terminal_cannot_show_is_substituted(
+def test_characters_that_a_terminal_cannot_show_are_substituted(
     environment: dict[str, str], encoding: str, shown: str
 ) -> None:
     done = run(environment, "why", "7", PYTHONIOENCODING=encoding)

@@ -10,7 +10,9 @@ FINANCE = "Freelance Finance"
 CERAMICS = "Ceramics"
 
 
-def test_without_any_hook_everything_new_is_written_about_and_nothing_old(tmp_path: Path) -> None:
+def test_without_notifications_every_new_event_is_emailed_about_and_no_old_one(
+    tmp_path: Path,
+) -> None:
     with living(tmp_path, COURSEBELL_CHECK_EVERY_S="1") as house:
         house.sandbox.post("/sandbox/misbehaviours", name="no-deliveries", on=True)
         old = house.sandbox.enrol("Joël", FINANCE)

@@ -123,7 +123,7 @@ def test_the_whole_demo_passes_without_a_broker(bare_python: Path) -> None:
     assert done.stdout.count("Subject: You finished Freelance Finance") == 1
 
 
-def test_only_such_a_worker_needs_no_broker_and_it_wants_none_set(tmp_path: Path) -> None:
+def test_only_a_worker_without_broker_needs_none_and_refuses_a_url(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         refused = house.run("worker", "--without-broker")
         house.environment["COURSEBELL_BROKER_URL"] = ""

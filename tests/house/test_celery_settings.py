@@ -31,12 +31,12 @@ def test_no_message_is_kept_repeated_or_answered(worker: Celery) -> None:
     assert worker.conf.beat_schedule == {}
 
 
-def test_nobody_commands_workers_through_the_broker(worker: Celery) -> None:
+def test_workers_take_no_commands_through_the_broker(worker: Celery) -> None:
     assert worker.conf.worker_enable_remote_control is False
     assert worker.conf.worker_send_task_events is False
 
 
-def test_a_worker_never_waits_for_ever_and_never_gives_up(worker: Celery) -> None:
+def test_a_worker_has_timeouts_and_reconnects_without_end(worker: Celery) -> None:
     options = worker.conf.broker_transport_options
     assert options["socket_timeout"] == 15
     assert options["socket_connect_timeout"] == 3
@@ -49,7 +49,7 @@ def test_a_worker_never_waits_for_ever_and_never_gives_up(worker: Celery) -> Non
     assert worker.conf.worker_soft_shutdown_timeout > 0
 
 
-def test_who_rings_gives_up_within_half_a_second() -> None:
+def test_publishing_gives_up_within_half_a_second() -> None:
     publisher = make_publisher(BROKER)
     options = publisher.conf.broker_transport_options
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.5, 0.5)
@@ -58,7 +58,7 @@ def test_who_rings_gives_up_within_half_a_second() -> None:
     assert publisher.conf.broker_pool_acquire_timeout == 1
 
 
-def test_both_sides_mean_the_same_place(worker: Celery) -> None:
+def test_publisher_and_worker_use_the_same_queues(worker: Celery) -> None:
     publisher = make_publisher(BROKER)
     prefix = "global_keyprefix"
     options, other = worker.conf.broker_transport_options, publisher.conf.broker_transport_options
@@ -66,7 +66,7 @@ def test_both_sides_mean_the_same_place(worker: Celery) -> None:
     assert worker.conf.task_default_queue == publisher.conf.task_default_queue
 
 
-def test_our_tasks_are_those_that_are_rung_for_and_never_retry(worker: Celery) -> None:
+def test_our_tasks_are_those_that_are_woken_and_none_retries(worker: Celery) -> None:
     worker.finalize()
     ours = {name: task for name, task in worker.tasks.items() if not name.startswith("celery.")}
     rung_for = {name for word, name in vars(queues).items() if word.isupper() and "." in name}
@@ -80,7 +80,7 @@ def test_a_worker_without_a_broker_does_not_start(tmp_path: Path) -> None:
         make_worker_app(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path)}))
 
 
-def test_the_page_explains_settings_there_are() -> None:
+def test_the_page_explains_only_existing_settings() -> None:
     source = "".join(text for _, _, text in modules())
     explained = {
         word

@@ -29,7 +29,7 @@ def calls(code: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_on_a_page_is_there(page: object) -> None:
+def test_every_command_on_a_page_exists(page: object) -> None:
     text = (ROOT / str(page)).read_text(encoding="utf-8")
     wrong = {
         " ".join(words): mistake
@@ -40,7 +40,7 @@ def test_every_command_on_a_page_is_there(page: object) -> None:
     assert wrong == {}
 
 
-def test_every_command_named_anywhere_else_is_there() -> None:
+def test_every_command_named_anywhere_else_exists() -> None:
     wrong = {
         f"{path}: {span}": mistake
         for path, text in source_texts()
@@ -58,7 +58,7 @@ def test_the_readme_has_every_command() -> None:
     assert named == {command.name for command in commands_in(commands)}
 
 
-def test_every_make_target_on_a_page_is_there() -> None:
+def test_every_make_target_on_a_page_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     named = {
@@ -72,7 +72,7 @@ def test_every_make_target_on_a_page_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_and_every_file_a_page_names_is_there(page: object) -> None:
+def test_every_link_and_every_file_a_page_names_exists(page: object) -> None:
     path = ROOT / str(page)
     text = path.read_text(encoding="utf-8")
     links = [path.parent / link for link, _ in LINK.findall(text)]
@@ -89,7 +89,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+def test_every_link_to_a_heading_has_its_heading(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     named = [(page.parent / link if link else page, anchor) for link, anchor in links if anchor]
     missing = [f"{to.name}#{anchor}" for to, anchor in named if anchor not in anchors(to)]

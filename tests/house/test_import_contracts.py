@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.house.source_tree import ROOT, pyproject
 
 
-def test_no_package_reaches_back_and_every_contract_is_looked_at() -> None:
+def test_no_package_imports_backwards_and_every_contract_is_checked() -> None:
     contracts = pyproject()["tool"]["importlinter"]["contracts"]
     program = Path(sys.executable).with_name("lint-imports")
     looked = subprocess.run(

@@ -52,14 +52,14 @@ def test_no_lock_names_an_address(lock: str) -> None:
     ("lock", "extras"),
     [(LOCKS[0], ("broker", "sandbox", "dev")), (LOCKS[1], ("broker", "sandbox"))],
 )
-def test_every_pin_is_what_pyproject_asks_for(lock: str, extras: Iterable[str]) -> None:
+def test_every_pin_satisfies_pyproject(lock: str, extras: Iterable[str]) -> None:
     pinned = pins(lock)
     for asked in stated(*extras):
         version = pinned[canonicalize_name(asked.name)]
         assert asked.specifier.contains(version, prereleases=True), f"{asked} and {version}"
 
 
-def test_every_pip_install_takes_nothing_that_is_not_named() -> None:
+def test_every_pip_install_is_without_dependencies() -> None:
     found = list(pip_installs())
     assert {"Makefile", "README.md", "Dockerfile"} <= {path.name for path, _ in found}
     assert [f"{path}: {words}" for path, words in found if "--no-deps" not in words] == []
@@ -71,7 +71,7 @@ def test_every_lock_is_installed_with_its_hashes() -> None:
     assert [f"{path}: {words}" for path, words in of_locks if "--require-hashes" not in words] == []
 
 
-def test_the_locks_keep_the_extras_that_are_asked_for() -> None:
+def test_the_locks_keep_the_requested_extras() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     compiled = [line.split() for line in makefile.splitlines() if "pip compile" in line]
     assert len(compiled) == len(LOCKS)
@@ -80,6 +80,6 @@ def test_the_locks_keep_the_extras_that_are_asked_for() -> None:
     assert extras == {"coverage": {"toml"}, "psycopg": {"binary"}}
 
 
-def test_what_is_deployed_is_what_was_tested() -> None:
+def test_the_deployed_versions_are_the_tested_ones() -> None:
     tested, deployed = pins(LOCKS[0]), pins(LOCKS[1])
     assert deployed.items() <= tested.items()

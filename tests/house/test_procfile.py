@@ -27,7 +27,7 @@ def test_the_procfile_has_each_of_our_processes() -> None:
     assert list(procfile()) == ["web", "worker", "clock", "release"]
 
 
-def test_what_the_procfile_starts_are_commands_of_ours() -> None:
+def test_the_procfile_starts_our_commands() -> None:
     for program, *words in procfile().values():
         assert program == "coursebell"
         assert mistake_in(words) is None

@@ -53,7 +53,7 @@ def test_caddy_gives_up() -> None:
 
 
 @pytest.mark.parametrize("sample", [NGINX, CADDY], ids=["nginx", "caddy"])
-def test_only_hooks_are_reached_and_no_header_is_set_in_vain(sample: str) -> None:
+def test_only_hooks_are_reachable_and_no_unused_header_is_set(sample: str) -> None:
     text = without_comments(sample)
     assert len(re.findall(r"127\.0\.0\.1:8000", text)) == 1
     assert re.search(r"(location|handle) /hooks/", text)

@@ -31,7 +31,7 @@ def routes(web: Web) -> list[tuple[str, str]]:
     ]
 
 
-def test_every_route_refuses_who_shows_nothing_or_something_wrong(web: Web) -> None:
+def test_every_route_refuses_missing_and_wrong_credentials(web: Web) -> None:
     guarded = [one for one in routes(web) if one[1] not in OPEN_TO_ALL]
     assert guarded
     client = web.app.test_client()
@@ -42,6 +42,6 @@ def test_every_route_refuses_who_shows_nothing_or_something_wrong(web: Web) -> N
             assert answer.status_code == 401, f"{method} {path}"
 
 
-def test_the_short_list_names_only_routes_there_are(web: Web) -> None:
+def test_the_list_of_open_routes_names_only_existing_routes(web: Web) -> None:
     assert {path for _, path in routes(web)} >= OPEN_TO_ALL
     assert all(method == "GET" for method, path in routes(web) if path in OPEN_TO_ALL)

@@ -60,7 +60,7 @@ def test_the_page_has_every_setting_with_its_default_and_sentence() -> None:
     ]
 
 
-def test_the_compose_file_names_settings_there_are() -> None:
+def test_the_compose_file_names_only_existing_settings() -> None:
     composed = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
     for name in ("release", "web", "worker", "clock"):
         given = composed["services"][name]["environment"]

@@ -25,7 +25,7 @@ def test_every_pitfall_has_one_row_in_order_with_all_its_cells() -> None:
     assert all(len(row) == 5 and all(row) for row in pitfalls().values())
 
 
-def test_every_pitfall_names_a_test_that_is_there() -> None:
+def test_every_pitfall_names_an_existing_test() -> None:
     for row in pitfalls().values():
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[4])
         assert named, f"{row[0]} names no test"

@@ -85,7 +85,7 @@ def test_every_exception_is_still_needed() -> None:
     assert [one for one in _ALLOWED if not any(path.startswith(one) for path in used)] == []
 
 
-def test_only_the_beginning_of_a_process_chooses_the_systems_clock() -> None:
+def test_only_entry_points_choose_the_systems_clock() -> None:
     choosing = {
         path
         for path, tree, _ in modules()

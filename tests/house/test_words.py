@@ -68,12 +68,12 @@ def functions() -> Iterator[tuple[str, int]]:
                 yield f"{path} {node.name}", (last or first) - first + 1
 
 
-def test_no_module_function_or_class_has_a_name_that_says_nothing() -> None:
+def test_no_module_function_or_class_has_an_empty_name() -> None:
     ours = [(where, name) for where, name in names() if name not in GIVEN_TO_US]
     assert [f"{where} {name}" for where, name in ours if says_nothing(name)] == []
 
 
-def test_every_module_is_small_enough_to_know() -> None:
+def test_every_module_has_a_readable_size() -> None:
     too_large = [
         f"{path}: {len(text.splitlines())} lines"
         for path, _, text in modules()
@@ -102,7 +102,7 @@ def test_every_function_fits_a_screen() -> None:
     assert too_long == []
 
 
-def test_nothing_is_called_larger_that_is_not() -> None:
+def test_every_size_exception_is_still_needed() -> None:
     modules_now = {path: len(text.splitlines()) for path, _, text in modules()}
     functions_now = dict(functions())
     larger = {one for one, lines in modules_now.items() if lines > MOST_LINES_OF_A_MODULE}
@@ -133,7 +133,7 @@ OLD_WORDS = {
 _OLD_WORD = re.compile(rf"\b({'|'.join(OLD_WORDS)})\b", re.IGNORECASE)
 
 
-def test_texts_use_the_fields_own_words() -> None:
+def test_texts_use_standard_terms() -> None:
     found = [
         f"{path}:{number}: {match[0]}"
         for path, text in source_texts()

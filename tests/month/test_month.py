@@ -70,7 +70,7 @@ def differences(reference: Played, other: Played) -> str:
     return "\n".join(lines)
 
 
-def test_a_month_that_is_told_whole_has_emails_of_every_kind(
+def test_a_month_with_complete_deliveries_has_emails_of_every_kind(
     months: Months, record_property: Callable[[str, object], None]
 ) -> None:
     told = months.told_only(Telling.ON)
@@ -81,12 +81,12 @@ def test_a_month_that_is_told_whole_has_emails_of_every_kind(
     assert len(set(told.emails)) == len(told.emails), "nobody gets the same twice"
 
 
-def test_nobody_writes_about_what_nobody_told_or_found(months: Months) -> None:
+def test_without_deliveries_and_polls_there_are_no_emails(months: Months) -> None:
     assert months.told_only(Telling.OFF).emails == ()
 
 
 @pytest.mark.parametrize("way", Telling)
-def test_however_it_is_told_the_emails_are_the_same_to_the_byte(
+def test_the_emails_are_the_same_to_the_byte_for_every_way_of_delivery(
     months: Months, way: Telling, record_property: Callable[[str, object], None]
 ) -> None:
     told, found = months.told_only(Telling.ON), months.checked(way)
@@ -96,7 +96,7 @@ def test_however_it_is_told_the_emails_are_the_same_to_the_byte(
     assert max(later) <= CHECK_EVERY + timedelta(minutes=1), "no later than the next check"
 
 
-def test_each_way_of_telling_is_what_it_says(months: Months) -> None:
+def test_each_way_of_delivery_does_what_its_name_says(months: Months) -> None:
     first = {way: months.checked(way).first_told for way in Telling}
     for way in (Telling.ON, Telling.DUPLICATED):
         assert first[way]["hook"] > 9 * first[way]["check"]
@@ -107,7 +107,7 @@ def test_each_way_of_telling_is_what_it_says(months: Months) -> None:
 
 
 @pytest.mark.parametrize("way", Telling)
-def test_however_it_is_told_the_certificate_shows_no_difference(
+def test_the_certificate_shows_no_difference_for_every_way_of_delivery(
     months: Months, way: Telling, record_property: Callable[[str, object], None]
 ) -> None:
     months.checked(way)
@@ -117,7 +117,7 @@ def test_however_it_is_told_the_certificate_shows_no_difference(
     assert audit.certificate.closes
 
 
-def test_rows_that_somebody_removes_by_hand_are_those_the_certificate_names(
+def test_rows_removed_by_hand_are_exactly_those_the_certificate_names(
     months: Months,
 ) -> None:
     months.checked(Telling.OFF)

@@ -82,7 +82,7 @@ def test_people_study_at_their_own_hours_also_in_the_evening_and_the_staff_by_da
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_deleted_that_was_made_a_moment_ago(seed: int) -> None:
+def test_nothing_is_deleted_soon_after_it_was_created(seed: int) -> None:
     made: dict[tuple[object, ...], datetime] = {}
     deleted = 0
     for deed in month(seed):
@@ -147,7 +147,7 @@ def delays(way: Telling) -> list[timedelta]:
     return [said.at - one.at for said, one in found if said is not None]
 
 
-def test_who_is_told_is_told_at_once_or_lost_or_late_as_the_way_has_it() -> None:
+def test_changes_are_delivered_at_once_or_late_or_never_as_the_way_says() -> None:
     at_once = timedelta()
     assert delays(Telling.ON) == [at_once] * 1000
     assert delays(Telling.OFF) == []
@@ -161,18 +161,18 @@ def test_who_is_told_is_told_at_once_or_lost_or_late_as_the_way_has_it() -> None
     assert any(after < before for before, after in pairwise(shuffled))
 
 
-def test_duplicates_are_told_once_to_three_times() -> None:
+def test_duplicates_are_delivered_once_to_three_times() -> None:
     said = [told(Telling.DUPLICATED, one, seed=3, half_way=BEGINS) for one in changes()]
     assert {one.times for one in said if one is not None} == set(range(1, MOST_TIMES + 1))
 
 
-def test_hooks_that_die_half_way_tell_all_before_and_nothing_after() -> None:
+def test_stopped_hooks_deliver_everything_before_and_nothing_after() -> None:
     half_way = BEGINS + timedelta(minutes=500)
     said = [told(Telling.STOPPED, one, seed=3, half_way=half_way) for one in changes()]
     assert [one is not None for one in said] == [True] * 500 + [False] * 500
 
 
-def test_how_a_change_is_told_depends_on_nothing_but_itself() -> None:
+def test_the_delivery_of_a_change_depends_only_on_the_change() -> None:
     for way in Telling:
         first, again = (
             [told(way, one, seed=seed, half_way=BEGINS) for one in reversed(changes())]

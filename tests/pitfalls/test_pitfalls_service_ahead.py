@@ -28,7 +28,7 @@ from tests.pitfalls.pitfall_house import (
 from tests.servers.programs import wait_until
 
 
-def test_21_an_enrolment_told_before_it_can_be_read_is_looked_at_again(
+def test_21_an_enrolment_reported_before_it_can_be_read_is_retried(
     house: House,
 ) -> None:
     switch_on(house, "late-links", reads=1)
@@ -68,7 +68,7 @@ def test_21_an_enrolment_that_can_be_read_later_than_its_lesson_is_waited_for(
     _nothing_is_gone(house)
 
 
-def test_21_a_lesson_told_before_the_list_has_it_is_written_about(house: House) -> None:
+def test_21_a_lesson_reported_before_the_list_has_it_is_emailed_about(house: House) -> None:
     switch_on(house, "lagging-lists", seconds=2.0)
     member = house.sandbox.enrol("נועה", FINANCE)
     finish(house, member)
@@ -76,7 +76,7 @@ def test_21_a_lesson_told_before_the_list_has_it_is_written_about(house: House) 
     _nothing_is_gone(house)
 
 
-def test_21_a_course_finished_before_the_lists_have_its_lessons_is_written_about(
+def test_21_a_course_finished_before_the_lists_have_its_lessons_is_emailed_about(
     house: House,
 ) -> None:
     switch_on(house, "lagging-lists", seconds=2.0)
@@ -115,7 +115,7 @@ def test_18_with_every_worker_down_all_that_is_authentic_is_answered_2xx(
             assert any(subject.startswith(f"You finished {title[:8]}") for subject in subjects)
 
 
-def test_18_a_receiver_that_is_away_ten_times_would_lose_its_hook(house: House) -> None:
+def test_18_ten_failed_deliveries_would_switch_the_webhook_off(house: House) -> None:
     # What the test above would see if we answered otherwise.
     house.end("serve")
     house.sandbox.enrol("Zoë", CERAMICS)

@@ -43,7 +43,7 @@ def test_29_the_last_lesson_of_a_course_is_not_its_end(house: House) -> None:
     ],
     ids=["not tracked, not active", "in a section taken out"],
 )
-def test_29_lessons_that_do_not_count_neither_make_nor_hinder_the_end(
+def test_29_lessons_that_do_not_count_neither_finish_a_course_nor_prevent_it(
     house: House, title: str, extra: list[str], counting: int
 ) -> None:
     member = house.sandbox.enrol("Zoë", title)
@@ -62,7 +62,7 @@ def test_29_lessons_that_do_not_count_neither_make_nor_hinder_the_end(
     assert f"all {counting} lessons" in " ".join(end["text"].split())
 
 
-def test_29_a_lesson_added_later_congratulates_nobody_twice(house: House) -> None:
+def test_29_a_lesson_added_later_causes_no_second_course_email(house: House) -> None:
     member = house.sandbox.enrol("Jonas", FINANCE)
     house.sandbox.post("/sandbox/finish-course", course_member_id=member)
     house.wait_idle()
@@ -86,7 +86,7 @@ def test_29_a_lesson_added_later_congratulates_nobody_twice(house: House) -> Non
     after_a_while(house)
 
 
-def test_30_a_lesson_done_again_under_another_id_is_written_about_once(
+def test_30_a_lesson_done_again_under_another_id_is_emailed_about_once(
     house: House,
 ) -> None:
     member = house.sandbox.enrol("נועה", FINANCE)
@@ -100,7 +100,7 @@ def test_30_a_lesson_done_again_under_another_id_is_written_about_once(
     assert len(letters(house, "noa.levi", FINANCE)) == 2
 
 
-def test_30_who_enrols_and_finishes_again_is_congratulated_once(house: House) -> None:
+def test_30_a_member_who_enrols_and_finishes_again_is_congratulated_once(house: House) -> None:
     member = house.sandbox.enrol("ليلى", CALLIGRAPHY)
     house.sandbox.post("/sandbox/finish-course", course_member_id=member)
     house.wait_idle()
@@ -114,7 +114,7 @@ def test_30_who_enrols_and_finishes_again_is_congratulated_once(house: House) ->
     assert len(_ends(house, "layla", CALLIGRAPHY)) == 1
 
 
-def test_30_what_was_deleted_without_a_trace_is_gone_and_nothing_is_written(
+def test_30_a_record_deleted_without_a_trace_is_gone_and_nothing_is_sent(
     house: House,
 ) -> None:
     member = house.sandbox.enrol("Siobhán", CALLIGRAPHY)

@@ -42,7 +42,7 @@ GREETINGS = {
     [(name, *how) for name, how in GREETINGS.items()],
     ids=["a title", "an emoji", "Arabic", "Hebrew", "a company", "no guessed name"],
 )
-def test_23_everybody_is_greeted_by_a_first_name_or_by_none(
+def test_23_every_member_is_greeted_by_a_first_name_or_by_none(
     house: House, name: str, address: str, greeting: str
 ) -> None:
     house.sandbox.enrol(name, CERAMICS)
@@ -69,7 +69,7 @@ def test_23_without_a_guessed_name_no_salutation_takes_its_place(house: House, h
     [("Tomasz", "no-email"), ("Ada", "member-inactive"), ("Priya", "member-inactive")],
     ids=["no address", "not active", "archived"],
 )
-def test_24_who_cannot_be_written_to_is_not_and_why_tells_the_reason(
+def test_24_an_unreachable_member_gets_no_email_and_why_has_the_reason(
     house: House, name: str, reason: str
 ) -> None:
     before = len(house.mails())
@@ -82,7 +82,7 @@ def test_24_who_cannot_be_written_to_is_not_and_why_tells_the_reason(
     assert len(house.mails()) == before
 
 
-def test_24_who_has_no_account_is_written_to(house: House) -> None:
+def test_24_a_member_without_an_account_gets_emails(house: House) -> None:
     house.sandbox.enrol("Jonas", CERAMICS)
     wait_letters(house, "jonas", CERAMICS, 1)
 
@@ -96,7 +96,7 @@ def test_24_who_has_no_account_is_written_to(house: House) -> None:
     ],
     ids=["address", "active", "not archived"],
 )
-def test_24_what_somebody_lacks_by_now_is_seen_before_the_next_email(
+def test_24_a_member_who_became_unreachable_gets_no_further_email(
     house: House, lacks: str, reason: str, name: str, address: str
 ) -> None:
     before = len(house.mails(address))
@@ -119,7 +119,7 @@ def test_27_without_a_language_the_email_is_in_the_default_one(house: House) -> 
         assert mail["subject"].startswith("You're in: ")
 
 
-def test_27_who_wants_no_emails_is_asked_of_our_own_choices(house: House) -> None:
+def test_27_an_opt_out_is_taken_from_our_own_choices(house: House) -> None:
     key = (house.folder / "secret_key").read_text().strip()
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
     hashed = address_hash("office@kontor.example.org", key)
@@ -134,7 +134,7 @@ def test_27_who_wants_no_emails_is_asked_of_our_own_choices(house: House) -> Non
     assert len(house.mails("office")) == before
 
 
-def test_28_windows_names_behind_numbers_become_zones_we_can_reckon_with(
+def test_28_windows_names_behind_numbers_become_iana_zones(
     house: House,
 ) -> None:
     house.sandbox.enrol("Jonas", FINANCE)
@@ -145,7 +145,7 @@ def test_28_windows_names_behind_numbers_become_zones_we_can_reckon_with(
     assert known["נועה לוי"] == "Asia/Jerusalem"
 
 
-def test_28_a_zone_nobody_can_name_keeps_no_email_back_and_leaves_the_one_known(
+def test_28_an_unknown_zone_delays_no_email_and_keeps_the_known_one(
     house: House,
 ) -> None:
     after_a_while(house)
@@ -158,7 +158,7 @@ def test_28_a_zone_nobody_can_name_keeps_no_email_back_and_leaves_the_one_known(
     assert zone in ([("Europe/Berlin",)], [(None,)])  # as it was known before, if it was
 
 
-def test_26_nothing_that_is_not_needed_of_a_person_is_kept_or_told(house: House) -> None:
+def test_26_personal_data_that_is_not_needed_is_neither_stored_nor_sent(house: House) -> None:
     after_a_while(house)
     house.sandbox.sign_in()
     person = house.sandbox.person("Mara")
@@ -177,7 +177,7 @@ def test_26_nothing_that_is_not_needed_of_a_person_is_kept_or_told(house: House)
         assert NEVER_KEPT not in raw + mail["text"] + mail["html"]
 
 
-def test_26_what_waits_in_the_broker_holds_nothing_of_a_person(house: House) -> None:
+def test_26_messages_in_the_broker_have_no_personal_data(house: House) -> None:
     house.end("worker")
     house.end("clock")
     try:

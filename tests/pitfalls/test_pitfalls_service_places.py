@@ -56,7 +56,7 @@ def night_in_tokyo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.mark.parametrize("title", [FINANCE, CALLIGRAPHY], ids=["at home", "the other location"])
-def test_35_a_course_elsewhere_is_told_by_the_persons_clock_and_by_our_sender(
+def test_35_an_email_about_a_course_elsewhere_has_the_persons_clock_and_our_sender(
     night_in_tokyo: House, title: str
 ) -> None:
     house = night_in_tokyo
@@ -70,7 +70,7 @@ def test_35_a_course_elsewhere_is_told_by_the_persons_clock_and_by_our_sender(
 
 
 @pytest.mark.parametrize("title", [FINANCE, CALLIGRAPHY], ids=["at home", "the other location"])
-def test_35_whose_night_it_is_waits_wherever_the_course_is(
+def test_35_quiet_hours_follow_the_person_wherever_the_course_is(
     night_in_tokyo: House, title: str
 ) -> None:
     member = night_in_tokyo.sandbox.enrol("Zoë", title)
@@ -80,7 +80,7 @@ def test_35_whose_night_it_is_waits_wherever_the_course_is(
     )
 
 
-def test_28_where_a_zone_is_not_known_the_one_of_the_settings_holds(
+def test_28_without_a_known_zone_the_one_of_the_settings_is_used(
     night_in_tokyo: House,
 ) -> None:
     member = night_in_tokyo.sandbox.enrol("Jonas", CERAMICS)
@@ -93,7 +93,7 @@ def test_28_where_a_zone_is_not_known_the_one_of_the_settings_holds(
     ]
 
 
-def test_28_a_refused_list_of_zones_keeps_no_email_back(tmp_path: Path) -> None:
+def test_28_a_refused_list_of_zones_delays_no_email(tmp_path: Path) -> None:
     with pitfall_house(tmp_path) as house:
         switch_on(house, "missing-right", entity="SimpleTimeZone")
         house.sandbox.enrol("Joël", FINANCE)

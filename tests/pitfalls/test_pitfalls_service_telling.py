@@ -32,7 +32,7 @@ from tests.pitfalls.pitfall_house import (
 OTHER_LOCATION_ID = 1_416_000_003
 
 
-def test_01_nobody_tells_us_of_courses_and_a_relay_carries_the_whole_way(
+def test_01_without_webhooks_about_courses_a_relay_is_enough(
     house: House,
 ) -> None:
     switch_on(house, "no-deliveries")
@@ -49,7 +49,7 @@ def test_01_nobody_tells_us_of_courses_and_a_relay_carries_the_whole_way(
     wait_letters(house, "joel", FINANCE, 2)
 
 
-def test_01_the_day_a_course_webhook_appears_it_is_noticed_and_taken(house: House) -> None:
+def test_01_a_new_course_webhook_is_noticed_and_accepted(house: House) -> None:
     switch_on(house, "course-actions")
     noticed = " ".join(house.run("doctor").stdout.split())
     assert "Nexudus has webhooks about courses now: CourseMemberCreate" in noticed
@@ -60,7 +60,7 @@ def test_01_the_day_a_course_webhook_appears_it_is_noticed_and_taken(house: Hous
     wait_letters(house, "joel", CERAMICS, 1)
 
 
-def test_15_local_times_that_claim_to_be_utc_are_not_believed(house: House) -> None:
+def test_15_local_times_marked_as_utc_are_not_used(house: House) -> None:
     switch_on(house, "local-times-in-deliveries", zone="Asia/Dubai")
     evening = "2026-01-05T21:30:00Z"  # the day after in Dubai
     member = house.sandbox.enrol("ليلى", FINANCE, at=evening)
@@ -110,7 +110,7 @@ def test_15_the_day_an_email_names_is_that_of_the_record(house: House) -> None:
     ],
     ids=["array by path", "bare by path", "array by resource", "bare by resource"],
 )
-def test_16_a_body_without_action_or_time_is_understood_by_its_address(
+def test_16_a_body_without_action_or_time_is_recognised_by_its_address(
     house: House, name: str, title: str, route: str, shape: str
 ) -> None:
     member = house.sandbox.enrol(name, title, deliver=False)
@@ -118,7 +118,7 @@ def test_16_a_body_without_action_or_time_is_understood_by_its_address(
     wait_letters(house, {"Joël": "joel", "נועה": "noa.levi"}[name], title, 1)
 
 
-def test_16_a_bare_record_of_the_source_is_taken_and_leads_to_the_email(
+def test_16_a_bare_record_is_accepted_and_leads_to_the_email(
     house: House,
 ) -> None:
     switch_on(house, "bare-object-deliveries")
@@ -138,7 +138,7 @@ def test_16_a_body_without_any_id_is_kept_and_answered_2xx(house: House) -> None
     [("raw", FINANCE), ("utf16-units", CERAMICS), ("code-points", CALLIGRAPHY)],
     ids=["raw", "utf16-units", "code-points"],
 )
-def test_17_a_name_with_accent_and_emoji_verifies_in_every_form_and_is_told(
+def test_17_a_name_with_accent_and_emoji_verifies_in_every_form_and_leads_to_an_email(
     house: House, form: str, title: str
 ) -> None:
     switch_on(house, "signature-form", form=form)
@@ -167,7 +167,7 @@ def test_17_a_tampered_delivery_is_401_and_is_not_kept(house: House) -> None:
     assert house.rows("SELECT count(*) FROM deliveries") == before
 
 
-def test_19_what_no_hook_of_another_location_tells_a_relay_still_does(
+def test_19_a_relay_reports_changes_of_a_location_without_webhooks(
     house: House,
 ) -> None:
     switch_on(house, "hooks-for-one-location", business_id=OTHER_LOCATION_ID)
@@ -205,7 +205,7 @@ def test_19_what_no_hook_of_another_location_tells_a_relay_still_does(
     ],
     ids=["twice and more", "late", "backwards", "all of it"],
 )
-def test_20_told_twice_late_or_backwards_is_written_about_once(
+def test_20_changes_delivered_twice_late_or_out_of_order_are_emailed_about_once(
     house: House, ways: dict[str, dict[str, object]], name: str, address: str, title: str
 ) -> None:
     for way, parameters in ways.items():
@@ -219,7 +219,7 @@ def test_20_told_twice_late_or_backwards_is_written_about_once(
     assert events == [("course_started",), ("enrolled",), ("lesson_completed",)]
 
 
-def test_22_the_slips_of_the_source_are_its_names(house: House) -> None:
+def test_22_misspelt_names_of_the_source_are_used_as_they_are(house: House) -> None:
     house.sandbox.sign_in()
     items = house.sandbox.get("/api/utils/enums", {"name": "eWebhookAction"}).json()
     ours = list(enumerate(ACTION_NAMES, 1))
@@ -228,12 +228,12 @@ def test_22_the_slips_of_the_source_are_its_names(house: House) -> None:
     assert not any("HelpDeskMessageCreated" in name for _, name in ours)
 
 
-def test_22_no_other_slip_of_the_source_is_leaned_on() -> None:
+def test_22_no_other_misspelt_name_is_used() -> None:
     slips = ("CaneBeUsed", "Elegible", "Precission", "Plaform", "Estimaged")
     assert [(path, slip) for path, _, text in modules() for slip in slips if slip in text] == []
 
 
-def test_18_after_all_this_no_hook_counts_a_failure(house: House) -> None:
+def test_18_afterwards_no_webhook_has_counted_a_failure(house: House) -> None:
     behave(house)
     house.wait_idle()
     assert hooks_of(house) == [(True, 0), (True, 0)]

@@ -106,7 +106,7 @@ def finish(sandbox: Running, member_id: int) -> int:
 
 
 @pytest.mark.parametrize("status", [409, 429, 503])
-def test_02_throttling_is_a_wish_for_quiet_and_no_conflict(
+def test_02_throttling_is_a_request_to_slow_down_and_no_conflict(
     line: Line, sandbox: Running, member_id: int, status: int
 ) -> None:
     misbehave(sandbox, "throttle", status=status, retry_after="7", path=MEMBERS)
@@ -116,7 +116,7 @@ def test_02_throttling_is_a_wish_for_quiet_and_no_conflict(
     assert line.gate.calms == [7]  # told to everybody
 
 
-def test_03_every_kind_of_question_honours_it(line: Line, sandbox: Running) -> None:
+def test_03_every_kind_of_request_honours_it(line: Line, sandbox: Running) -> None:
     source = line.source()
     misbehave(sandbox, "throttle", path="/api", retry_after="3")
     for ask in (
@@ -131,7 +131,7 @@ def test_03_every_kind_of_question_honours_it(line: Line, sandbox: Running) -> N
     assert line.gate.calms == [3] * 5
 
 
-def test_04_500_for_a_dead_id_is_gone_and_500_for_all_is_an_outage(
+def test_04_500_for_a_deleted_id_is_gone_and_500_for_all_is_an_outage(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     done_id = finish(sandbox, member_id)
@@ -164,7 +164,7 @@ def test_05_a_missing_id_as_a_json_string_is_gone(source: Source) -> None:
         ("redirect", {}, SourceRefused),
     ],
 )
-def test_05_what_is_no_answer_is_never_taken_for_gone(  # noqa: PLR0913, PLR0917 - a table's columns
+def test_05_an_unusable_answer_never_counts_as_gone(  # noqa: PLR0913, PLR0917 - a table's columns
     source: Source,
     sandbox: Running,
     member_id: int,
@@ -204,7 +204,7 @@ def test_06_a_status_that_says_one_thing_and_a_body_another_is_a_refusal(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_07_a_missing_right_is_a_refusal_and_no_reason_to_sign_in_again_and_again(
+def test_07_a_missing_role_is_a_refusal_and_causes_no_repeated_sign_ins(
     line: Line, sandbox: Running, member_id: int, status: int
 ) -> None:
     source = line.source()
@@ -220,7 +220,7 @@ def test_07_a_missing_right_is_a_refusal_and_no_reason_to_sign_in_again_and_agai
     assert isinstance(source.fetch(Entity.COURSE, sandbox.course("Finance")), Course)
 
 
-def test_07_a_right_that_is_missing_for_hours_is_no_reason_to_sign_in_each_minute(
+def test_07_a_role_that_is_missing_for_hours_does_not_cause_a_sign_in_each_minute(
     line: Line, sandbox: Running, member_id: int
 ) -> None:
     source = line.source()
@@ -234,7 +234,7 @@ def test_07_a_right_that_is_missing_for_hours_is_no_reason_to_sign_in_each_minut
     assert grants(sandbox) - before == 1
 
 
-def test_07_a_right_that_was_given_is_used_at_once_though_the_token_was_ended_meanwhile(
+def test_07_a_granted_role_is_used_at_once_even_if_the_token_was_revoked_meanwhile(
     line: Line, sandbox: Running, member_id: int
 ) -> None:
     ours, another = line.source(), line.source()
@@ -257,7 +257,7 @@ def test_07_a_right_that_was_given_is_used_at_once_though_the_token_was_ended_me
     assert grants(sandbox) == before + 1
 
 
-def test_07_a_refused_password_is_asked_once_and_not_in_a_storm(
+def test_07_a_refused_password_is_tried_only_once(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     misbehave(sandbox, "refuse-sign-in")
@@ -268,7 +268,7 @@ def test_07_a_refused_password_is_asked_once_and_not_in_a_storm(
     assert grants(sandbox) - before == 1
 
 
-def test_08_a_token_that_somebody_else_ended_is_replaced_once(
+def test_08_a_token_that_another_client_revoked_is_replaced_once(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     source = line.source()
@@ -284,7 +284,7 @@ def test_08_a_token_that_somebody_else_ended_is_replaced_once(
 
 
 @pytest.mark.parametrize("name", ["client-id-header-only", "client-id-field-only"])
-def test_08_the_client_id_is_heard_wherever_the_source_looks_for_it(
+def test_08_the_client_id_is_found_wherever_the_source_looks_for_it(
     line: Line, sandbox: Running, course_id: int, name: str
 ) -> None:
     misbehave(sandbox, name)
@@ -308,7 +308,7 @@ def test_08_a_refused_refresh_falls_back_to_the_password(
     assert grants(sandbox) - before == 2
 
 
-def test_09_the_stated_life_of_a_token_is_honoured(
+def test_09_the_stated_lifetime_of_a_token_is_honoured(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     misbehave(sandbox, "short-life", expires_in=600)
@@ -323,7 +323,7 @@ def test_09_the_stated_life_of_a_token_is_honoured(
     assert grants(sandbox) - before == 2
 
 
-def test_09_a_token_without_a_stated_life_is_not_trusted_for_hours(
+def test_09_a_token_without_a_stated_lifetime_is_not_used_for_hours(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
     misbehave(sandbox, "no-expires-in")
@@ -353,7 +353,7 @@ def test_10_an_ignored_filter_is_refused_and_not_read_as_everything(
 
 
 @pytest.mark.parametrize("name", ["words-for-direction", "ignore-order"])
-def test_11_an_order_that_is_not_understood_loses_no_row(
+def test_11_an_ignored_order_loses_no_row(
     source: Source, sandbox: Running, member_id: int, name: str
 ) -> None:
     since = datetime.now(UTC) - timedelta(minutes=2)
@@ -432,7 +432,7 @@ def test_14_one_instant_is_one_instant_however_it_is_written(
     assert exact.tzinfo is UTC
 
 
-def test_25_what_is_asked_for_is_encoded(source: Source) -> None:
+def test_25_filter_values_are_encoded(source: Source) -> None:
     rows = source.lists.whole(Entity.COWORKER, {"Coworker_Email": "siobhan+courses@example.org"})
     assert [row["Email"] for row in rows] == ["siobhan+courses@example.org"]
     assert [row["Id"] for row in source.several(Entity.COWORKER, [rows[0]["Id"]])] == [
@@ -447,7 +447,7 @@ def test_31_ids_beyond_32_bits_are_ids(source: Source, sandbox: Running) -> None
     assert fetched(source, member).record_id == member
 
 
-def test_32_a_wall_in_front_is_an_outage_and_no_missing_right(
+def test_32_a_blocking_firewall_is_an_outage_and_no_missing_role(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     misbehave(sandbox, "edge-block", path="/api/content")
@@ -480,7 +480,7 @@ def test_33_a_coworker_is_found_where_either_document_says(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-def test_33_trouble_at_the_other_place_leaves_a_certain_answer_certain(
+def test_33_an_error_at_the_other_path_does_not_change_a_certain_answer(
     source: Source, sandbox: Running, status: int
 ) -> None:
     answer(
@@ -492,7 +492,7 @@ def test_33_trouble_at_the_other_place_leaves_a_certain_answer_certain(
         tell_the_truth(sandbox)
 
 
-def test_33_fields_that_no_document_names_and_pages_of_another_size_do_no_harm(
+def test_33_undocumented_fields_and_other_page_sizes_are_accepted(
     source: Source, sandbox: Running, course_id: int, member_id: int
 ) -> None:
     lessons = [one.record_id for one in source.lessons_of(course_id)]
@@ -504,7 +504,9 @@ def test_33_fields_that_no_document_names_and_pages_of_another_size_do_no_harm(
     assert isinstance(source.fetch(Entity.COMPLETED_LESSON, done), CompletedLesson)
 
 
-def test_a_list_that_never_ends_is_left(source: Source, sandbox: Running, course_id: int) -> None:
+def test_a_list_that_never_ends_is_abandoned(
+    source: Source, sandbox: Running, course_id: int
+) -> None:
     misbehave(sandbox, "never-ending-list", entity="CourseLesson")
     sandbox.post("/sandbox/reads/reset")
     with pytest.raises(SourceUnavailable, match="does not end"):
@@ -513,7 +515,7 @@ def test_a_list_that_never_ends_is_left(source: Source, sandbox: Running, course
 
 
 @pytest.mark.parametrize("way", ["repeat", "skip"])
-def test_a_list_that_shifts_while_it_is_read_makes_nothing_look_deleted(
+def test_a_list_that_shifts_while_it_is_read_does_not_make_records_look_deleted(
     source: Source, sandbox: Running, course_id: int, way: str
 ) -> None:
     whole = {one.record_id for one in source.lessons_of(course_id)}
@@ -527,7 +529,7 @@ def test_a_list_that_shifts_while_it_is_read_makes_nothing_look_deleted(
 
 
 @pytest.mark.parametrize("name", ["slow-headers", "slow-body"])
-def test_an_answer_that_drips_is_left_at_the_deadline(
+def test_a_slow_answer_is_abandoned_at_the_deadline(
     line: Line, sandbox: Running, course_id: int, name: str
 ) -> None:
     misbehave(sandbox, name, path="/api/content", seconds=0.05, bytes=1)
