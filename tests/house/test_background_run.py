@@ -7,7 +7,7 @@ from tests.house.source_tree import ROOT
 
 INTERRUPTED = (
     "tests/e2e/test_commands.py"
-    "::test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word"
+    "::test_ctrl_c_during_the_import_ends_it_without_output"
 )  # relies on the effect that SIGINT has before a program says otherwise
 
 

@@ -72,20 +72,22 @@ def test_a_good_answer_has_a_value_and_a_missing_record_is_no_error(
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
     ],
 )
-def test_throttling_carries_the_sources_wish(status: int, wish: str, seconds: float | None) -> None:
+def test_throttling_has_the_wait_that_the_source_asks_for(
+    status: int, wish: str, seconds: float | None
+) -> None:
     for headers in ({"retry-after": wish}, {"retry-after": wish, **HTML}):
         with pytest.raises(SourceThrottled, match=str(status)) as caught:
             read_answer(answer(status, headers))
         assert caught.value.retry_after_s == seconds
 
 
-def test_throttling_may_come_without_a_wish() -> None:
+def test_throttling_may_come_without_a_wait() -> None:
     with pytest.raises(SourceThrottled) as caught:
         read_answer(answer(409))
     assert caught.value.retry_after_s is None
 
 
-def test_a_503_is_throttling_only_if_it_says_how_long() -> None:
+def test_a_503_is_throttling_only_with_retry_after() -> None:
     with pytest.raises(SourceThrottled) as caught:
         read_answer(answer(503, {"retry-after": "7"}))
     assert caught.value.retry_after_s == 7.0
@@ -123,7 +125,7 @@ def test_a_503_is_throttling_only_if_it_says_how_long() -> None:
         answer(200, body=b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     ],
 )
-def test_what_is_no_answer_is_asked_for_again(given_answer: Answer) -> None:
+def test_an_unusable_answer_is_an_outage(given_answer: Answer) -> None:
     with pytest.raises(SourceUnavailable) as caught:
         read_answer(given_answer)
     assert caught.value.retry_after_s is None
@@ -149,7 +151,7 @@ def test_what_is_no_answer_is_asked_for_again(given_answer: Answer) -> None:
         answer(200, body=b'{"WasSuccessful": false, "Message": "secret"}'),
     ],
 )
-def test_a_no_is_a_no(given_answer: Answer) -> None:
+def test_a_refusal_is_a_refusal(given_answer: Answer) -> None:
     with pytest.raises(SourceRefused) as caught:
         read_answer(given_answer)
     assert "secret" not in str(caught.value)
@@ -191,7 +193,7 @@ def test_utf_8_is_tried_first_and_then_what_is_declared(
         *("unicode_escape", "utf-7", "rot13", "idna", "zlib", "../x"),
     ],
 )
-def test_letters_that_fit_nothing_that_is_declared_are_no_answer(charset: str) -> None:
+def test_text_that_fits_no_declared_charset_is_unusable(charset: str) -> None:
     with pytest.raises(SourceUnavailable, match="not JSON"):
         read_answer(answer(200, declared(charset), b'{"FullName": "Zo\xeb"}x'))
     with pytest.raises(SourceUnavailable, match="not JSON"):
@@ -199,9 +201,7 @@ def test_letters_that_fit_nothing_that_is_declared_are_no_answer(charset: str) -
 
 
 @given(st.integers(100, 599), st.dictionaries(st.text(), st.text()), st.binary())
-def test_whatever_is_answered_is_understood(
-    status: int, headers: dict[str, str], body: bytes
-) -> None:
+def test_any_answer_has_a_meaning(status: int, headers: dict[str, str], body: bytes) -> None:
     try:
         read_answer(Answer(status, headers, body))
     except (SourceRefused, SourceThrottled, SourceUnavailable):

@@ -53,13 +53,13 @@ def test_nothing_else_is_a_success(status: int, body: object, error: type[Except
     assert type(caught.value) is error
 
 
-def test_how_long_to_wait_is_heard() -> None:
+def test_the_wait_of_a_throttled_write_is_read() -> None:
     with pytest.raises(SourceThrottled) as caught:
         read_written(said(409, b"", retry_after="7"))
     assert caught.value.retry_after_s == 7.0
 
 
-def test_why_it_was_refused_is_told_without_what_was_attempted() -> None:
+def test_the_reason_of_a_refused_write_omits_the_values_sent() -> None:
     attempted = "hush-value"
     errors = [
         {"AttemptedValue": attempted, "Message": f"'{attempted}' is too long", "PropertyName": "A"},
@@ -83,7 +83,7 @@ def test_why_it_was_refused_is_told_without_what_was_attempted() -> None:
 
 
 @pytest.mark.parametrize("errors", [None, [], "x", [7]])
-def test_without_errors_its_message_is_told(errors: object) -> None:
+def test_without_errors_the_message_is_the_reason(errors: object) -> None:
     body = {"WasSuccessful": False, "Message": "Not today", "Errors": errors}
     with pytest.raises(SourceRefused, match="Not today"):
         read_written(said(200, body))

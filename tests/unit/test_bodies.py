@@ -95,7 +95,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read_or_as_soon_as_it_sho
     run(story)
 
 
-def test_a_body_that_was_cut_off_is_not_taken_for_a_whole_one() -> None:
+def test_a_body_that_was_cut_off_does_not_count_as_complete() -> None:
     async def story() -> None:
         with pytest.raises(ConnectionError):
             await Bodies(LIMITS).collect(Sender(b"ab"), 4)
@@ -114,7 +114,7 @@ def test_a_body_that_stalls_is_refused_at_its_deadline() -> None:
     run(story)
 
 
-def test_of_too_many_bodies_the_one_that_began_first_is_given_up() -> None:
+def test_of_too_many_bodies_the_oldest_is_dropped() -> None:
     async def story() -> None:
         bodies = Bodies(LIMITS)
         tasks = [await stalled(bodies) for _ in range(4)]
@@ -125,7 +125,7 @@ def test_of_too_many_bodies_the_one_that_began_first_is_given_up() -> None:
     run(story)
 
 
-def test_of_too_many_bytes_those_of_the_body_that_began_first_are_given_up() -> None:
+def test_of_too_many_bytes_those_of_the_oldest_body_are_dropped() -> None:
     async def story() -> None:
         bodies = Bodies(replace(LIMITS, most_waiting=9))
         tasks = [await stalled(bodies), await stalled(bodies, b"x" * 9)]
@@ -141,7 +141,7 @@ def test_of_too_many_bytes_those_of_the_body_that_began_first_are_given_up() -> 
     run(story)
 
 
-def test_bodies_that_are_worked_on_count_and_are_never_given_up() -> None:
+def test_bodies_being_processed_count_and_are_never_dropped() -> None:
     async def story() -> None:
         bodies = Bodies(LIMITS)
         with bodies.held(b"x" * 20):
@@ -172,7 +172,7 @@ def test_dropping_ends_when_the_sender_pauses() -> None:
     run(story)
 
 
-def test_at_a_stop_incomplete_bodies_are_given_up_and_no_more_are_begun() -> None:
+def test_at_shutdown_incomplete_bodies_are_dropped_and_no_more_are_begun() -> None:
     async def story() -> None:
         bodies = Bodies(LIMITS)
         tasks = [await stalled(bodies), await stalled(bodies, b"ab")]

@@ -262,7 +262,7 @@ OUTCOMES: dict[str, tuple[Evidence, RowOutcome, str | None, FindingKind | None]]
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None:
+def test_each_row_has_one_outcome_and_each_fault_is_reported_once(name: str) -> None:
     here, outcome, reason, kind = OUTCOMES[name]
     made = certified([ROW], here)
     assert dict(made.totals.outcomes) == {(outcome, reason): 1}
@@ -271,7 +271,7 @@ def test_each_row_has_one_fate_and_what_is_wrong_is_told_once(name: str) -> None
     assert made.is_clean is (kind is None)
 
 
-def test_the_table_has_every_fate() -> None:
+def test_the_table_has_every_outcome() -> None:
     assert {outcome for _, outcome, _, _ in OUTCOMES.values()} == set(RowOutcome)
 
 
@@ -323,7 +323,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         (replace(effect("held", "flood-guard"), tries=()), True),
     ],
 )
-def test_an_action_needs_the_attempts_that_its_state_speaks_of(
+def test_an_action_needs_the_attempts_that_its_state_implies(
     action: LedgerAction,
     is_missing: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
@@ -373,7 +373,7 @@ MISCOUNTED: dict[str, tuple[Evidence, str]] = {
 
 
 @pytest.mark.parametrize("name", MISCOUNTED)
-def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open(
+def test_a_count_that_differs_from_the_tables_is_reported(
     name: str,
 ) -> None:
     here, said = MISCOUNTED[name]
@@ -393,7 +393,7 @@ def test_what_was_counted_elsewhere_and_is_not_in_the_tables_keeps_the_sums_open
     assert document["complete"] is False
 
 
-def test_a_record_that_the_source_lists_on_another_day_leaves_the_sums_closed() -> None:
+def test_a_record_that_the_source_lists_on_another_day_keeps_the_sums_equal() -> None:
     elsewhere = replace(MEMBER, created_at=NOON - timedelta(days=1))
     row_of_today = replace(FINE, known={REF: KnownRecord(stored=stored(elsewhere))})
     counts = LedgerCounts({}, 1, 1)
@@ -420,7 +420,7 @@ def test_tables_are_as_wide_as_the_terminal_and_leave_out_nothing_but_zeros(
         assert any(line.startswith("  Not shown, as 0: waiting, held") for line in text)
 
 
-def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
+def test_emails_counted_on_other_days_are_mentioned() -> None:
     before = replace(effect("done"), happened_at=NOON - timedelta(days=1))
     made = certified([ROW], here_with(happened(), before))
     assert made.carried_over == 1
@@ -430,7 +430,7 @@ def test_emails_that_are_counted_on_other_days_are_told_of() -> None:
     assert "1 about these days\ncounts on another day" in page_of(signed(document, KEY))
 
 
-def test_an_email_that_waits_for_its_time_alone_is_told_as_planned() -> None:
+def test_an_email_that_only_waits_for_its_time_is_reported_as_planned() -> None:
     made = certified([ROW], here_with(happened(), effect("planned")))
     document = signed(document_of(made, Issuer("https://example.org", "1", "abc", NOON)), KEY)
     assert document["reasons"] == {"planned": {"rows": 1, "events": 1, "emails": 1}}
@@ -453,7 +453,7 @@ def test_a_document_is_the_same_to_the_byte_and_only_as_it_was_signed() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b'"text"', b"{", b"[" * 100_000])
-def test_what_is_no_certificate_is_told_so(content: bytes) -> None:
+def test_a_file_that_is_no_certificate_is_reported_as_none(content: bytes) -> None:
     assert verify(content, KEY) is Verdict.NO_CERTIFICATE
 
 
@@ -499,7 +499,7 @@ class TwoPages:
             yield Changes([Changed(5, NOON, first | self._again)], 1)
 
 
-def test_a_row_that_comes_twice_is_one_row() -> None:
+def test_a_row_that_is_listed_twice_is_one_row() -> None:
     assert len(listed_in(cast("BurstReads", TwoPages({})), WINDOW).rows) == 1
 
 

@@ -19,7 +19,7 @@ def ids(lessons: list[Lesson]) -> list[int]:
     return [one.record_id for one in lessons]
 
 
-def test_lessons_stand_by_section_then_place_then_id() -> None:
+def test_lessons_are_ordered_by_section_then_position_then_id() -> None:
     shuffled = [
         lesson(6, section_order=2, order=1),
         lesson(5, section_order=1, order=2),
@@ -31,7 +31,7 @@ def test_lessons_stand_by_section_then_place_then_id() -> None:
     assert ids(in_order(shuffled)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_lesson_without_a_place_stands_before_the_first() -> None:
+def test_a_lesson_without_a_position_comes_first() -> None:
     assert ids(in_order([lesson(1, order=1), lesson(2, order=None)])) == [2, 1]
 
 
@@ -44,7 +44,7 @@ def test_a_lesson_without_a_place_stands_before_the_first() -> None:
         (CompletionType.VIDEO, True),
     ],
 )
-def test_what_the_portal_can_complete_counts(kind: CompletionType, counted: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_lessons_that_the_portal_can_complete_count(kind: CompletionType, counted: bool) -> None:  # noqa: FBT001 - a column of the table
     assert bool(counting_lessons([lesson(1, completion_type=kind)], COUNTS)) is counted
 
 
@@ -98,7 +98,7 @@ def test_the_rules_say_which_lessons_count() -> None:
     assert progress([visited, ONE], {2}, {CompletionType.VISITED}).finished
 
 
-def test_nobody_has_done_anything_at_first() -> None:
+def test_progress_begins_at_zero() -> None:
     assert progress([TWO, ONE], (), COUNTS) == Progress(0, 2, finished=False, next_lesson=ONE)
 
 
@@ -115,7 +115,7 @@ def test_all_counting_lessons_finish_a_course() -> None:
     assert progress(lessons, {1, 2}, COUNTS) == Progress(2, 2, finished=True, next_lesson=None)
 
 
-def test_lessons_that_do_not_count_or_are_no_more_are_not_counted_as_done() -> None:
+def test_lessons_that_do_not_count_or_no_longer_exist_are_not_counted_as_done() -> None:
     switched_off = lesson(5, active=False)
     assert progress([ONE, TWO, switched_off], {1, 5, 999}, COUNTS) == Progress(
         1, 2, finished=False, next_lesson=TWO

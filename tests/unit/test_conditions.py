@@ -21,7 +21,7 @@ def subject(
     return Subject(course_member(**enrolment), about, done)
 
 
-def test_a_rule_without_conditions_is_for_everybody() -> None:
+def test_a_rule_without_conditions_applies_to_every_member() -> None:
     assert holds(Where(), subject())
     assert holds(Where(), subject(about=None, done=None, course_title=None, coworker_kind=None))
 
@@ -40,7 +40,7 @@ def test_another_course_is_not_meant(wanted: str) -> None:
     assert not holds(Where(course=(wanted,)), subject())
 
 
-def test_the_title_of_the_course_itself_goes_before_the_enrolments() -> None:
+def test_the_courses_own_title_takes_precedence_over_the_enrolments() -> None:
     renamed = subject(about=course(title="Money"))
     assert holds(Where(course=("Money",)), renamed)
     assert not holds(Where(course=("Freelance Finance",)), renamed)
@@ -69,7 +69,7 @@ def test_another_location_or_an_unknown_one_does_not_fit() -> None:
     assert not holds(Where(location=("Werkhof",)), subject(about=course(business_name=None)))
 
 
-def test_a_group_is_the_courses() -> None:
+def test_a_group_is_that_of_the_course() -> None:
     assert holds(Where(group=("Arts", "BUSINESS")), subject())
     assert not holds(Where(group=("Arts",)), subject())
     assert not holds(Where(group=("Business",)), subject(about=course(group_name=None)))
@@ -101,7 +101,7 @@ def test_a_visibility_fits_or_not_and_unknown_fits_none() -> None:
     assert not holds(where, subject(about=None))
 
 
-def test_a_completion_type_is_the_lessons() -> None:
+def test_a_completion_type_is_that_of_the_lesson() -> None:
     where = Where(completion_type=(CompletionType.BUTTON,))
     assert holds(where, subject())
     assert not holds(where, subject(done=lesson(1, completion_type=CompletionType.VISITED)))

@@ -35,7 +35,7 @@ def test_a_files_text_takes_the_settings_place_less_one_newline(
     assert read_environment(environ) == {"COURSEBELL_NEXUDUS_PASSWORD": expected}
 
 
-def test_names_that_are_no_settings_stay_for_the_loader_to_name(tmp_path: Path) -> None:
+def test_unknown_names_stay_for_the_loader_to_report(tmp_path: Path) -> None:
     path = kept(tmp_path, b"x")
     assert read_environment({"COURSEBELL_MOOD_FILE": path}) == {"COURSEBELL_MOOD_FILE": path}
 
@@ -52,7 +52,7 @@ def test_an_empty_name_is_unset_both_ways(tmp_path: Path) -> None:
     assert settings.zone == "Europe/London"
 
 
-def test_mistakes_of_reading_and_of_loading_come_together(tmp_path: Path) -> None:
+def test_mistakes_of_reading_and_of_loading_are_reported_together(tmp_path: Path) -> None:
     environ = {
         "COURSEBELL_RELAY_TOKENS_FILE": str(tmp_path / "absent-and-perhaps-a-secret"),
         "COURSEBELL_SECRET_KEY": "s3cret-s3cret",

@@ -127,7 +127,7 @@ def test_enrolling_again_is_the_same_event() -> None:
     assert again.key == enrolled().key
 
 
-def test_nothing_done_is_nothing_happened() -> None:
+def test_without_completions_there_are_no_events() -> None:
     assert found() == []
 
 
@@ -148,13 +148,13 @@ def test_events_come_in_the_order_of_time_whatever_the_order_of_rows() -> None:
     assert found((1, 4), (2, 1)) == found((2, 1), (1, 4))
 
 
-def test_a_lesson_that_does_not_count_is_done_and_finishes_nothing() -> None:
+def test_a_lesson_that_does_not_count_is_completed_and_finishes_no_course() -> None:
     assert found((3, 1)) == [started(1, 3), lesson_done(1, 3)]
     events = found((1, 1), (2, 2), (3, 9))
     assert events[-2:] == [lesson_done(9, 3), finished(2, 2)]
 
 
-def test_a_lesson_of_another_time_that_is_no_more_is_still_done() -> None:
+def test_a_completed_lesson_that_no_longer_exists_is_still_completed() -> None:
     assert found((99, 1)) == [started(1, 99), lesson_done(1, 99)]
 
 
@@ -269,7 +269,7 @@ NOTHING_KNOWN = History({}, frozenset(), {})
         (NOON - HOUR, None),
     ],
 )
-def test_what_happened_to_a_suppressed_record_until_then_is_suppressed(
+def test_events_of_a_suppressed_record_until_then_are_suppressed(
     upto: datetime, reason: Reason | None
 ) -> None:
     history = History({RECORD: Suppression(Reason.BEFORE_START, upto)}, frozenset(), {})
@@ -283,12 +283,12 @@ def test_a_suppressed_record_suppresses_no_event_of_another_record() -> None:
     assert history.suppressed_reason(enrolled()) is None  # no record is known to show it
 
 
-def test_a_person_asks_for_the_events_of_a_record() -> None:
+def test_a_person_requests_the_events_of_a_record() -> None:
     assert History({}, {RECORD}, {}).is_asked_for(ENROLLED)
     assert not NOTHING_KNOWN.is_asked_for(ENROLLED)
 
 
-def test_an_event_that_led_to_nothing_is_decided_on_again_only_when_a_person_asks() -> None:
+def test_an_event_without_an_action_is_decided_again_only_on_request() -> None:
     kept = {ENROLLED.key: 1}
     assert History({}, {RECORD}, kept).is_decided_again(ENROLLED)
     assert not History({}, {RECORD}, {}).is_decided_again(ENROLLED)

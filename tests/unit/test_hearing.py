@@ -66,13 +66,13 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
         (run(1300), failed(Reason.NEXUDUS_DOWN, 1000), PollTrouble.FAILING),
     ],
 )
-def test_our_own_check(
+def test_a_poll_is_judged_by_its_last_and_its_open_run(
     last: Run | None, under_way: Run | None, expected: PollTrouble | None
 ) -> None:
     assert judge_poll(last, under_way, EVERY_S, NOW) is expected
 
 
-def test_checks_that_are_off_are_never_late() -> None:
+def test_polls_that_are_off_are_never_late() -> None:
     assert judge_poll(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
 
 
@@ -93,7 +93,7 @@ def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
         ({}, {Origin.CHECK: 12}, None),
     ],
 )
-def test_hooks_that_do_not_arrive(
+def test_lost_notifications_are_detected(
     before: dict[Origin, int], lately: dict[Origin, int], lost: tuple[int, int] | None
 ) -> None:
     loss = judge_reports(told(before, lately))
@@ -107,7 +107,7 @@ def test_hooks_that_do_not_arrive(
         ({Origin.HOOK: 9, Origin.RELAY: 1}, Origin.HOOK),
     ],
 )
-def test_a_loss_names_what_reported_most_before_and_where(
+def test_a_loss_names_the_earlier_reporter_and_the_location(
     before: dict[Origin, int], by: Origin
 ) -> None:
     counts = told(before, {Origin.CHECK: 9})

@@ -15,7 +15,7 @@ EMAIL = message_id("action", DOMAIN)
 WELL = Kept(Counter([RECORD]), {RECORD: "done"}, {"event": "action"}, {"action": "done"}, 0)
 
 
-def test_what_was_answered_kept_looked_up_and_sent_once_is_no_fault() -> None:
+def test_a_notification_that_was_stored_looked_up_and_sent_once_is_no_fault() -> None:
     verdict = judge([TOLD], WELL, [EMAIL], [])
     assert verdict.faults == []
     assert (verdict.answered, verdict.sent, verdict.unknown) == (1, 1, 0)
@@ -33,13 +33,13 @@ def test_what_was_answered_kept_looked_up_and_sent_once_is_no_fault() -> None:
         (WELL, [], "the mail server never got the email of action"),
     ],
 )
-def test_what_did_not_come_to_its_end_is_lost(kept: Kept, taken: list[str], fault: str) -> None:
+def test_unfinished_work_counts_as_lost(kept: Kept, taken: list[str], fault: str) -> None:
     [lost] = judge([TOLD], kept, taken, []).lost
     assert lost.startswith("lost: ")
     assert fault in lost
 
 
-def test_an_email_that_came_whole_more_than_once_went_twice() -> None:
+def test_an_email_received_completely_more_than_once_counts_as_twice() -> None:
     verdict = judge([TOLD], WELL, [EMAIL, EMAIL], [])
     assert verdict.twice == ["twice: the email of action came 2 times"]
     assert verdict.faults == verdict.twice

@@ -196,7 +196,7 @@ def test_a_finished_course_is_named_with_its_dates_and_thanks() -> None:
         (None, 0, "Freelance Finance. Thank you for taking it."),
     ],
 )
-def test_what_is_not_known_of_a_finished_course_is_left_out(
+def test_unknown_facts_of_a_finished_course_are_left_out(
     finished_on: date | None, total: int, told: str
 ) -> None:
     facts = replace(
@@ -207,7 +207,7 @@ def test_what_is_not_known_of_a_finished_course_is_left_out(
     assert ("You finished on 9 April 2026." in spoken(letter.html)) is bool(finished_on)
 
 
-def test_a_welcome_without_a_way_to_the_lesson_reads_on() -> None:
+def test_a_welcome_without_a_link_to_the_lesson_is_complete() -> None:
     to_course = compose_letter(replace(WELCOME, lesson_url=None))
     assert "It has 8 lessons. Start with What a year costs." in to_course.text
     assert "\n\nOpen Freelance Finance:\nhttps://harbour.example/learn/12" in to_course.text
@@ -256,7 +256,7 @@ def test_without_a_next_lesson_it_says_so() -> None:
         ("A" * 41, "A" * 41, True, "Hello,"),
     ],
 )
-def test_only_a_person_is_greeted_and_only_by_a_part_of_their_name(
+def test_only_people_are_greeted_and_only_by_a_part_of_their_name(
     first_name: str | None,
     full_name: str,
     is_individual: bool,  # noqa: FBT001 - a column of the table
@@ -350,7 +350,7 @@ def test_the_markup_keeps_its_rules(facts: LetterFacts) -> None:
 
 
 @pytest.mark.parametrize("facts", [WELCOME, LESSON, FINISHED])
-def test_there_is_one_button_and_only_if_there_is_somewhere_to_go(facts: LetterFacts) -> None:
+def test_there_is_one_button_and_only_if_it_has_a_link(facts: LetterFacts) -> None:
     (button,) = Outline(compose_letter(facts).html).all("a")
     assert button["href"] in {facts.lesson_url, facts.course_url}
     style = button["style"] or ""
@@ -411,13 +411,13 @@ def test_the_direction_follows_the_readers_language(language: str, expected: str
         replace(WELCOME, lesson_url="https://"),
     ],
 )
-def test_what_carries_the_meaning_must_be_there(facts: LetterFacts) -> None:
+def test_essential_facts_are_required(facts: LetterFacts) -> None:
     with pytest.raises(TemplateGap):
         compose_letter(facts)
 
 
 @pytest.mark.parametrize("gap", ["{{ nobody }}", "{{ host }}", "{{ 1 / }}", "{{ course.nothing }}"])
-def test_a_template_that_prints_something_unknown_is_not_sent(tmp_path: Path, gap: str) -> None:
+def test_a_template_with_an_undefined_variable_is_not_sent(tmp_path: Path, gap: str) -> None:
     for path in FOLDER.rglob("*.*"):
         (tmp_path / path.relative_to(FOLDER)).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / path.relative_to(FOLDER)).write_bytes(path.read_bytes())

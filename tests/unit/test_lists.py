@@ -60,12 +60,12 @@ def since(table: Table, moment: datetime = NOON) -> list[int]:
     return [one.record_id for page in pages for one in page.rows]
 
 
-def test_all_that_changed_since_comes_once_and_in_order() -> None:
+def test_all_changes_come_once_and_in_order() -> None:
     rows = [row(one, NOON + timedelta(minutes=one)) for one in range(1, 21)]
     assert since(Table(*reversed(rows))) == list(range(1, 21))
 
 
-def test_the_question_is_spelled_as_the_contract_says() -> None:
+def test_the_request_is_spelled_as_the_contract_says() -> None:
     table = Table(row(1, NOON))
     since(table, NOON + timedelta(seconds=59))
     assert table.asked == [
@@ -79,7 +79,7 @@ def test_the_question_is_spelled_as_the_contract_says() -> None:
     ]
 
 
-def test_completions_are_asked_for_by_their_creation() -> None:
+def test_completions_are_requested_by_creation_time() -> None:
     asked: list[Mapping[str, str]] = []
 
     class Empty:
@@ -95,7 +95,7 @@ def test_completions_are_asked_for_by_their_creation() -> None:
     assert asked[0]["orderBy"] == "CreatedOn"
 
 
-def test_rows_of_the_whole_minute_come_since_the_filter_knows_no_seconds() -> None:
+def test_rows_of_the_whole_minute_come_because_the_filter_has_no_seconds() -> None:
     table = Table(row(1, NOON + timedelta(seconds=5)), row(2, NOON - timedelta(seconds=5)))
     assert since(table, NOON + timedelta(seconds=30)) == [1]
 
@@ -110,7 +110,7 @@ def test_a_filter_that_is_ignored_is_refused_instead_of_read_as_everything(
         since(table)
 
 
-def test_a_row_that_changes_while_the_list_is_read_lets_no_other_slip() -> None:
+def test_a_row_that_changes_while_the_list_is_read_hides_no_other() -> None:
     table = Table(*[row(one, NOON + timedelta(minutes=one)) for one in range(1, 10)])
 
     def touch_the_first() -> None:
@@ -152,7 +152,7 @@ def test_without_a_total_pages_are_read_by_their_numbers() -> None:
     assert sorted(since(table)) == [1, 2, 3, 4, 5]
 
 
-def test_a_list_that_always_says_there_is_more_is_left_and_not_read_for_ever() -> None:
+def test_an_endless_list_is_abandoned() -> None:
     table = Table(*[row(one, NOON) for one in range(1, 8)])
     table.says_next = True
     with pytest.raises(SourceUnavailable, match="does not end"):
@@ -164,19 +164,19 @@ def test_a_list_that_always_says_there_is_more_is_left_and_not_read_for_ever() -
     assert len(table.asked) < 8
 
 
-def test_a_page_says_how_many_rows_there_are() -> None:
+def test_a_page_has_the_total_of_rows() -> None:
     table = Table(*[row(one, NOON) for one in range(1, 8)])
     pages = list(Lists(table).since(Entity.COURSE_MEMBER, NOON))
     assert pages[0].total == 7
 
 
-def test_a_whole_list_is_read_page_by_page_and_each_row_is_taken_once() -> None:
+def test_a_whole_list_is_read_page_by_page_with_each_row_once() -> None:
     table = Table(*[row(one, NOON) for one in range(1, 11)])
     assert [one["Id"] for one in Lists(table).whole(Entity.COURSE_MEMBER)] == list(range(1, 11))
     assert [one["page"] for one in table.asked] == ["1", "2", "3", "4"]
 
 
-def test_a_row_that_slips_between_two_pages_does_not_look_deleted() -> None:
+def test_a_row_that_moves_between_two_pages_does_not_look_deleted() -> None:
     table = Table(*[row(one, NOON) for one in range(1, 9)])
 
     def delete_the_first() -> None:
@@ -188,7 +188,7 @@ def test_a_row_that_slips_between_two_pages_does_not_look_deleted() -> None:
         Lists(table).whole(Entity.COURSE_MEMBER)
 
 
-def test_a_row_that_comes_twice_hides_no_other() -> None:
+def test_a_row_that_is_listed_twice_hides_no_other() -> None:
     table = Table(*[row(one, NOON) for one in range(1, 8)])
 
     def show_a_row_again() -> None:
@@ -200,12 +200,12 @@ def test_a_row_that_comes_twice_hides_no_other() -> None:
         Lists(table).whole(Entity.COURSE_MEMBER)
 
 
-def test_a_row_that_one_page_shows_twice_is_taken_once() -> None:
+def test_a_row_that_is_on_one_page_twice_is_returned_once() -> None:
     table = Table(row(1, NOON), row(1, NOON))
     assert len(Lists(table).whole(Entity.COURSE_MEMBER)) == 1
 
 
-def test_a_list_of_one_page_that_is_shorter_than_it_says_is_not_believed() -> None:
+def test_a_page_shorter_than_its_total_is_refused() -> None:
     table = Table(row(1, NOON), row(2, NOON))
     table.says_next = False
     table.size = 1
@@ -215,7 +215,7 @@ def test_a_list_of_one_page_that_is_shorter_than_it_says_is_not_believed() -> No
     assert len(Lists(table).whole(Entity.COURSE_MEMBER)) == 1
 
 
-def test_a_list_below_a_parent_is_refused_when_a_row_hangs_on_another() -> None:
+def test_a_list_below_a_parent_is_refused_if_a_row_has_another_parent() -> None:
     table = Table(row(1, NOON, CourseId=7), row(2, NOON, CourseId=8))
     with pytest.raises(SourceRefused, match="ignored the filter Course"):
         Lists(table).below(Entity.COURSE_MEMBER, "Course", "CourseId", 7)
@@ -229,7 +229,7 @@ WITHOUT_ID: list[Row] = [{}, {"Id": None}, {"Id": "7"}, {"Id": 0}]
 
 
 @pytest.mark.parametrize("odd", WITHOUT_ID)
-def test_a_row_without_an_id_keeps_no_other_from_coming(odd: Row) -> None:
+def test_a_row_without_an_id_hides_no_other(odd: Row) -> None:
     table = Table(row(1, NOON), {"UpdatedOn": "2026-03-03T12:01:00Z", **odd})
     table.rows += [row(one, NOON + timedelta(minutes=one)) for one in range(2, 6)]
     with capture_logs() as logs:
@@ -249,7 +249,7 @@ def test_a_page_without_one_row_that_can_be_read_is_unreadable(odd: Row) -> None
 
 
 @pytest.mark.parametrize("odd", [None, "yesterday", "01/02/2030 10:00", 7])
-def test_a_row_without_its_time_comes_with_that_of_its_neighbour(odd: object) -> None:
+def test_a_row_without_a_time_gets_that_of_the_row_before(odd: object) -> None:
     class Shown:
         def __init__(self, *rows: Row) -> None:
             self.rows = list(rows)
@@ -275,12 +275,12 @@ def test_a_row_without_its_time_comes_with_that_of_its_neighbour(odd: object) ->
         list(Lists(Shown(before, early)).since(Entity.COURSE_MEMBER, NOON))
 
 
-def test_a_list_that_is_missing_is_no_empty_list() -> None:
+def test_a_missing_list_is_not_an_empty_list() -> None:
     class Nowhere:
         def get_json(self, path: str, query: Mapping[str, str]) -> Missing:
             assert path
             assert query
             return Missing(certain=True)
 
-    with pytest.raises(SourceUnavailable, match="did not answer"):
+    with pytest.raises(SourceUnavailable, match="no answer for the list"):
         Lists(Nowhere()).whole(Entity.COURSE)

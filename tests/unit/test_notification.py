@@ -104,7 +104,7 @@ def hook(body: bytes | str) -> list[Notification]:
 
 
 @pytest.mark.parametrize(("written", "record_id"), GOOD_IDS)
-def test_a_good_id_is_read_on_both_borders(written: str, record_id: int) -> None:
+def test_a_valid_id_is_read_on_both_routes(written: str, record_id: int) -> None:
     expected = [Notification(MEMBER, record_id)]
     assert hook(f'[{{"Id": {written}}}]') == expected
     said = parse_relay(f'{{"entity": "CourseMember", "id": {written}}}'.encode())
@@ -112,7 +112,7 @@ def test_a_good_id_is_read_on_both_borders(written: str, record_id: int) -> None
 
 
 @pytest.mark.parametrize("written", BAD_IDS, ids=range(len(BAD_IDS)))
-def test_a_bad_id_is_refused_on_both_borders(written: str) -> None:
+def test_an_invalid_id_is_refused_on_both_routes(written: str) -> None:
     from_hook = read_hook(f'{{"Id": {written}}}')
     assert list(from_hook.errors) == [0]
     assert list(from_hook.errors[0]) == ["Id"]
@@ -125,7 +125,7 @@ def test_a_bad_id_is_refused_on_both_borders(written: str) -> None:
 
 
 @pytest.mark.parametrize("row", ["{}", '{"id": 7}', '{"ID": 7}', '{"Id ": 7}'])
-def test_an_id_that_is_missing_is_said_to_be_missing(row: str) -> None:
+def test_a_missing_id_is_reported_as_missing(row: str) -> None:
     assert read_hook(f'[{{"Id": 1}}, {row}]').errors == {1: {"Id": ["Missing."]}}
 
 
@@ -145,7 +145,9 @@ def test_an_empty_list_is_unreadable() -> None:
 
 
 @pytest.mark.parametrize(("body", "fields"), NOT_OBJECTS)
-def test_a_row_that_is_no_object_is_named_by_its_place(body: bytes, fields: dict[Any, Any]) -> None:
+def test_a_row_that_is_no_object_is_reported_by_position(
+    body: bytes, fields: dict[Any, Any]
+) -> None:
     said = read_hook(body)
     assert (said.errors, said.unreadable, said.is_plain) == (fields, len(fields), False)
     refused = parse_relay(body)
@@ -167,13 +169,13 @@ def test_other_fields_may_hold_anything() -> None:
     ]
 
 
-def test_the_readable_rows_are_taken_and_each_other_is_named() -> None:
+def test_the_readable_rows_are_accepted_and_each_other_is_named() -> None:
     said = read_hook('[{"Id": 0}, {"Id": 7}, {}, {"Id": 8}]')
     assert said.notifications == [Notification(MEMBER, 7), Notification(MEMBER, 8)]
     assert (sorted(said.errors), said.unreadable) == ([0, 2], 2)
 
 
-def test_as_many_rows_as_fit_into_a_body_are_taken_and_only_some_errors_named() -> None:
+def test_all_rows_of_a_body_are_accepted_and_only_some_errors_named() -> None:
     rows = [{"entity": "CourseMember", "id": number} for number in range(1, 20_001)]
     assert len(parse_relay(json.dumps(rows).encode()).notifications) == 20_000
     said = read_hook(json.dumps([None] * 20_000))
@@ -211,7 +213,7 @@ def test_a_body_with_plain_values_in_known_fields_is_plain(row: object) -> None:
         "1234",
     ],
 )
-def test_one_row_with_anything_else_makes_a_body_not_plain(row: object) -> None:
+def test_one_row_with_other_content_makes_a_body_not_plain(row: object) -> None:
     for rows in ([row], [WHOLE_MEMBER, row], [row, WHOLE_MEMBER]):
         assert not read_hook(json.dumps(rows)).is_plain
 
@@ -272,7 +274,7 @@ def test_an_entity_has_several_spellings(name: str, entity: Entity | None) -> No
     assert followed_entity(name) is entity
 
 
-def test_a_relay_may_tell_of_several_records_of_both_kinds() -> None:
+def test_a_relay_may_report_several_records_of_both_kinds() -> None:
     body = json.dumps([{"entity": "coursemembers", "id": 7}, {"entity": LESSON, "id": "8"}])
     said = parse_relay(body.encode())
     assert said.notifications == [Notification(MEMBER, 7), Notification(LESSON, 8)]
@@ -292,7 +294,7 @@ def test_a_relay_may_tell_of_several_records_of_both_kinds() -> None:
         ({"Entity": "CourseMember", "Id": 0}, {"entity", "id", "Entity", "Id"}),
     ],
 )
-def test_a_relay_is_told_every_mistake_by_field(row: dict[str, Any], fields: set[str]) -> None:
+def test_a_relay_gets_every_mistake_by_field(row: dict[str, Any], fields: set[str]) -> None:
     good = {"entity": "CourseMember", "id": 1}
     said = parse_relay(json.dumps([good, row]).encode())
     assert said.notifications == [Notification(MEMBER, 1)]
@@ -312,7 +314,7 @@ JSON = st.recursive(
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 @example(b"\xff")
 @example(b'{"Id": ' + b"[" * 5000)
-def test_whatever_comes_is_read_or_refused_and_nothing_else(body: bytes) -> None:
+def test_any_body_is_read_or_refused(body: bytes) -> None:
     for parse in (read_hook, parse_relay):
         try:
             said = parse(body)

@@ -37,7 +37,7 @@ def known(
     return DecisionContext(rules(*these), LONDON, SUBJECT, completion_planned_at, watching_since)
 
 
-def test_a_rule_makes_one_plan_that_says_all() -> None:
+def test_a_rule_makes_one_complete_plan() -> None:
     by = rule(delay_s=600, stream=Stream.REMINDER)
     assert plans_for(event(), known(by)) == [
         Plan(
@@ -124,7 +124,7 @@ def test_a_request_waits_for_approval_if_no_rule_is_about_requests() -> None:
     ("started_at", "reason"),
     [(None, None), (NOON - MINUTE, None), (NOON, None), (NOON + MINUTE, Reason.BEFORE_START)],
 )
-def test_what_happened_before_sending_began_leads_to_nothing(
+def test_events_before_sending_began_lead_to_no_plan(
     started_at: datetime | None, reason: Reason | None
 ) -> None:
     plans = plans_for(event(), known(rule(), watching_since=started_at))
@@ -140,7 +140,7 @@ def test_what_happened_before_sending_began_leads_to_nothing(
         (NOON + MINUTE, Reason.SUPERSEDED),
     ],
 )
-def test_the_end_of_the_course_speaks_for_its_lessons(
+def test_the_completion_of_a_course_replaces_emails_about_its_lessons(
     finished_at: datetime | None, reason: Reason | None
 ) -> None:
     plans = plans_for(event(), known(rule(), completion_planned_at=finished_at))
@@ -150,7 +150,7 @@ def test_the_end_of_the_course_speaks_for_its_lessons(
 @pytest.mark.parametrize(
     "kind", [EventKind.ENROLLED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED]
 )
-def test_the_end_of_the_course_speaks_for_nothing_else(kind: EventKind) -> None:
+def test_the_completion_of_a_course_replaces_no_other_emails(kind: EventKind) -> None:
     plans = plans_for(event(kind), known(rule(event=kind), completion_planned_at=NOON + MINUTE))
     assert isinstance(plans, list)
 
@@ -171,14 +171,14 @@ def test_a_rules_own_timing_is_the_one_that_counts() -> None:
     assert plans[0].due_at == evening + 30 * MINUTE
 
 
-def test_what_a_person_asks_for_is_planned_although_it_happened_before_sending_began() -> None:
+def test_requested_events_are_planned_even_if_they_are_from_before_sending_began() -> None:
     late = known(rule(), watching_since=NOON + MINUTE)
     plans = plans_for(event(), replace(late, asked=True))
     assert isinstance(plans, list)
     assert plans[0].asked
 
 
-def test_a_plan_says_why_its_email_is_held_from_the_beginning() -> None:
+def test_a_plan_has_the_reason_for_which_its_email_is_held() -> None:
     plans = plans_for(event(), replace(known(rule()), held_for=Reason.IMPORTED))
     assert isinstance(plans, list)
     assert plans[0].held_for is Reason.IMPORTED

@@ -70,7 +70,9 @@ def test_an_empty_variable_is_unset_on_both_sides(text: str) -> None:
         ("REDIS_URL", "memory://hunter2hunter2", "COURSEBELL_BROKER_URL"),
     ],
 )
-def test_what_cannot_be_ours_is_refused_by_its_own_name(theirs: str, text: str, ours: str) -> None:
+def test_a_value_that_cannot_be_ours_is_refused_by_its_variables_name(
+    theirs: str, text: str, ours: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({theirs: text})
     (mistake,) = caught.value.mistakes

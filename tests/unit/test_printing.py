@@ -3,7 +3,7 @@
 from service.cli.common import printable, shortened
 
 
-def test_a_name_cannot_steer_the_terminal() -> None:
+def test_a_name_cannot_control_the_terminal() -> None:
     told = printable("Ana \x1b[2J\x07\r\nEvil\u202e Núñez 🎓 ليلى")
     assert "\x1b" not in told
     assert "\n" not in told
@@ -11,7 +11,7 @@ def test_a_name_cannot_steer_the_terminal() -> None:
     assert told.endswith("Núñez 🎓 ليلى")
 
 
-def test_a_shortened_address_tells_only_those_who_know() -> None:
+def test_a_shortened_address_is_recognised_only_by_those_who_know_it() -> None:
     assert shortened("ana@example.org") == "a***@example.org"
     assert shortened('"odd@name"@example.org') == '"***@example.org'
     assert shortened(None) is None

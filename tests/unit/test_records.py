@@ -154,7 +154,7 @@ def pairs(table: dict[Entity, Any]) -> list[tuple[Entity, str]]:
     return [(entity, key) for entity, keys in table.items() for key in keys]
 
 
-def test_the_tables_above_speak_of_every_field_once() -> None:
+def test_the_tables_above_have_every_field_once() -> None:
     for entity in Entity:
         named = [
             *IDS[entity],
@@ -167,7 +167,7 @@ def test_the_tables_above_speak_of_every_field_once() -> None:
 
 
 @pytest.mark.parametrize("entity", Entity)
-def test_unknown_keys_are_the_sources_business_and_are_not_kept(entity: Entity) -> None:
+def test_unknown_keys_are_ignored(entity: Entity) -> None:
     usual = load_record(entity, BUILDERS[entity]())
     assert load_record(entity, BUILDERS[entity](Brand={"new": [1]}, record_id=5)) == usual
 
@@ -222,16 +222,14 @@ def test_an_id_is_a_whole_number_from_one_and_of_64_bits(
 
 @pytest.mark.parametrize("written", ["yes", "true", "", 1, 0, 1.0, [], {}])
 @pytest.mark.parametrize(("entity", "key"), FLAGS)
-def test_a_flag_is_true_or_false_and_nothing_like_it(
-    entity: Entity, key: str, written: object
-) -> None:
+def test_a_flag_is_only_true_or_false(entity: Entity, key: str, written: object) -> None:
     error = refused(entity, BUILDERS[entity](**{key: written}))
     assert error.fields == {key: ["Not a valid boolean."]}
 
 
 @pytest.mark.parametrize("written", [True, 1.0, 1.5, float("inf"), "1", [1], {}])
 @pytest.mark.parametrize(("entity", "key"), WHOLE_NUMBERS)
-def test_a_number_is_whole_and_nothing_like_it(entity: Entity, key: str, written: object) -> None:
+def test_a_number_is_only_a_whole_number(entity: Entity, key: str, written: object) -> None:
     assert list(refused(entity, BUILDERS[entity](**{key: written})).fields) == [key]
 
 
@@ -258,7 +256,7 @@ def test_a_required_text_may_be_empty(entity: Entity, key: str) -> None:
 
 @pytest.mark.parametrize("entity", Entity)
 @pytest.mark.parametrize("given_instead", [None, 7, "Not found", [], [{}], True])
-def test_what_is_no_object_is_no_record(entity: Entity, given_instead: object) -> None:
+def test_a_value_that_is_no_object_is_no_record(entity: Entity, given_instead: object) -> None:
     error = refused(entity, given_instead)
     assert str(error) == f"{entity}: not a JSON object"
 
@@ -291,7 +289,7 @@ def test_a_row_that_lacks_any_field_we_read_is_not_whole(entity: Entity, key: st
 
 
 @pytest.mark.parametrize("entity", Entity)
-def test_a_row_is_whole_without_what_we_do_not_read(entity: Entity) -> None:
+def test_a_row_is_complete_without_fields_that_we_do_not_read(entity: Entity) -> None:
     read = dump_record(entity, load_record(entity, BUILDERS[entity]()))
     assert is_whole(entity, read)
     assert not is_whole(entity, {})

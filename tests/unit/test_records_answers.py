@@ -30,7 +30,7 @@ def test_a_page_of_a_list_is_read() -> None:
         {"Records": [], "HasNextPage": 0},
     ],
 )
-def test_what_is_no_page_is_refused(answer: object) -> None:
+def test_an_answer_that_is_no_page_is_refused(answer: object) -> None:
     with pytest.raises(RecordUnreadable, match="not a page of a list"):
         load_page(answer)
 
@@ -53,7 +53,9 @@ def test_a_token_is_read_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize("absent", [{}, {"refresh_token": None}, {"refresh_token": ""}])
-def test_a_token_may_come_without_a_second_and_without_its_life(absent: dict[str, Any]) -> None:
+def test_a_token_may_come_without_a_refresh_token_and_without_its_lifetime(
+    absent: dict[str, Any],
+) -> None:
     token = load_token({"access_token": "sesame", **absent})
     assert token.refresh_token is None
     assert 60 <= token.expires_in <= 3_600
@@ -72,7 +74,7 @@ def test_a_token_may_come_without_a_second_and_without_its_life(absent: dict[str
         {"access_token": "sesame", "refresh_token": 7},
     ],
 )
-def test_what_is_no_token_is_refused_without_repeating_it(answer: object) -> None:
+def test_an_answer_that_is_no_token_is_refused_without_repeating_it(answer: object) -> None:
     with pytest.raises(RecordUnreadable) as caught:
         load_token(answer)
     assert str(caught.value) == "not a token"

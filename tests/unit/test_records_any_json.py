@@ -126,7 +126,7 @@ def test_any_json_is_a_record_or_is_refused_by_the_names_of_fields(
 
 @settings(deadline=None)
 @given(entity=st.sampled_from(Entity), sent=JSON)
-def test_what_is_no_record_at_all_is_refused_without_repeating_it(
+def test_a_value_that_is_no_record_is_refused_without_repeating_it(
     entity: Entity, sent: object
 ) -> None:
     found = loaded(entity, sent)

@@ -162,7 +162,7 @@ def test_every_kind_of_record_has_a_sample() -> None:
 
 
 @pytest.mark.parametrize(("kind", "case"), sorted({(kind, case) for kind, case, _ in READ}))
-def test_a_sample_comes_back_equal_from_what_is_kept_of_it(kind: str, case: str) -> None:
+def test_a_sample_is_equal_after_it_was_stored(kind: str, case: str) -> None:
     record = load_record(KINDS[kind], sample(kind, case))
     kept = json.loads(json.dumps(dump_record(KINDS[kind], record), allow_nan=False))
     assert load_record(KINDS[kind], kept) == record
@@ -204,14 +204,14 @@ def test_the_documented_completion_is_read_once_its_ids_are_real() -> None:
 @pytest.mark.parametrize(
     ("case", "name"), [("help_desk", "HelDeskMessageCreated"), ("unknown_action", "action 91")]
 )
-def test_a_hook_says_what_it_is_about_in_the_sources_words(case: str, name: str) -> None:
+def test_a_webhook_names_its_action_as_the_source_does(case: str, name: str) -> None:
     hook = load_record(Entity.WEB_HOOK, sample("web_hook", case))
     assert isinstance(hook, WebHook)
     assert action_name(hook.action) == name
 
 
 @pytest.mark.parametrize("case", ["everyday", "failing"])
-def test_a_hook_that_is_printed_shows_neither_its_address_nor_its_error(case: str) -> None:
+def test_a_printed_webhook_shows_neither_its_address_nor_its_error(case: str) -> None:
     printed = repr(load_record(Entity.WEB_HOOK, sample("web_hook", case)))
     assert "sesame" not in printed
     assert "Gateway" not in printed
@@ -224,7 +224,7 @@ def test_a_hook_that_is_printed_shows_neither_its_address_nor_its_error(case: st
         ("user", ["Noor", "noor.adeyemi@example.org"]),
     ],
 )
-def test_nothing_is_kept_but_what_is_listed(kind: str, secrets: list[str]) -> None:
+def test_only_listed_fields_are_kept(kind: str, secrets: list[str]) -> None:
     record = load_record(KINDS[kind], sample(kind, "everyday"))
     kept = f"{record!r} {dump_record(KINDS[kind], record)}"
     assert [secret for secret in secrets if secret in kept] == []

@@ -65,7 +65,7 @@ def test_a_time_is_read_as_utc_with_any_fraction_and_any_zone_or_none(
         {},
     ],
 )
-def test_what_is_no_time_is_refused(written: object) -> None:
+def test_a_value_that_is_no_time_is_refused(written: object) -> None:
     for key in ("CreatedOn", "LastAccess"):
         error = refused(Entity.COURSE_MEMBER, course_member_json(**{key: written}))
         assert error.fields == {key: ["Not a valid datetime."]}
@@ -134,7 +134,7 @@ def test_a_number_that_only_refines_may_be_one_we_do_not_know(
         assert list(refused(entity, BUILDERS[entity](**{key: wrong})).fields) == [key]
 
 
-def test_what_postgresql_cannot_store_is_taken_out_of_texts() -> None:
+def test_characters_that_postgresql_cannot_store_are_replaced() -> None:
     title = "Fi\x00nance \ud800!"
     course = load_record(Entity.COURSE, course_json(Title=title))
     assert isinstance(course, Course)

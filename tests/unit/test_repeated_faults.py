@@ -97,7 +97,7 @@ def idle_clock(tmp_path: Path) -> Iterator[Scheduler]:
     engine.dispose()
 
 
-def test_a_clock_without_its_ledger_does_not_log_every_second(idle_clock: Scheduler) -> None:
+def test_a_scheduler_without_its_ledger_does_not_log_every_second(idle_clock: Scheduler) -> None:
     with capture_logs() as lines:
         idle_clock.run(Turns(30))
     told = [line for line in lines if line["event"] == "clock.ledger-unavailable"]

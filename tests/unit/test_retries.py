@@ -35,27 +35,29 @@ CHANCES = st.floats(0, 1)
     ("attempts", "seconds"),
     [(1, 2), (2, 4), (3, 8), (9, 512), (10, 900), (11, 900), (10_000, 900)],
 )
-def test_a_look_up_waits_twice_as_long_each_time_up_to_a_quarter_of_an_hour(
+def test_a_lookup_waits_twice_as_long_each_time_up_to_a_quarter_of_an_hour(
     attempts: int, seconds: int
 ) -> None:
     again = lookup_again_at(NOON, attempts, retry_after_s=None, chance=EVEN)
     assert again - NOON == timedelta(seconds=seconds)
 
 
-def test_chance_spreads_a_look_up_by_a_quarter() -> None:
+def test_jitter_spreads_a_lookup_by_a_quarter() -> None:
     waits = [
         lookup_again_at(NOON, 2, retry_after_s=None, chance=chance) - NOON for chance in (0, 1)
     ]
     assert waits == [timedelta(seconds=3), timedelta(seconds=5)]
 
 
-def test_a_look_up_waits_on_top_of_the_sources_wish() -> None:
+def test_a_lookup_waits_longer_than_the_source_asked_for() -> None:
     again = lookup_again_at(NOON, 1, retry_after_s=60, chance=EVEN)
     assert again - NOON == timedelta(seconds=62)
 
 
 @given(st.integers(1, 10**6), st.floats(0, 3600), CHANCES)
-def test_the_sources_wish_is_never_undercut(attempts: int, wish_s: float, chance: float) -> None:
+def test_a_wait_is_never_shorter_than_the_source_asked_for(
+    attempts: int, wish_s: float, chance: float
+) -> None:
     again = lookup_again_at(NOON, attempts, retry_after_s=wish_s, chance=chance)
     assert timedelta(seconds=wish_s) < again - NOON <= timedelta(seconds=wish_s + 1125)
 
@@ -63,12 +65,12 @@ def test_the_sources_wish_is_never_undercut(attempts: int, wish_s: float, chance
 @pytest.mark.parametrize(
     ("attempts", "minutes"), [(1, 15), (2, 30), (3, 60), (5, 240), (6, 360), (99, 360)]
 )
-def test_a_refusal_is_asked_about_seldom(attempts: int, minutes: int) -> None:
+def test_a_refusal_is_retried_seldom(attempts: int, minutes: int) -> None:
     again = refused_again_at(NOON, attempts, chance=EVEN)
     assert again - NOON == timedelta(minutes=minutes)
 
 
-def test_chance_spreads_a_refusal_by_a_quarter() -> None:
+def test_jitter_spreads_a_refusal_by_a_quarter() -> None:
     assert refused_again_at(NOON, 1, chance=0) - NOON == timedelta(seconds=675)
     assert refused_again_at(NOON, 1, chance=1) - NOON == timedelta(seconds=1125)
 
@@ -126,7 +128,7 @@ def back_off(error: SourceError, tries: int = 3, chance: float = EVEN) -> BackOf
         (SignInRefused("401"), Reason.NEXUDUS_REFUSED, 3_600),
     ],
 )
-def test_a_failed_try_backs_off_by_what_the_source_answered(
+def test_the_back_off_after_a_failure_depends_on_the_answer(
     error: SourceError, reason: Reason, seconds: int
 ) -> None:
     assert back_off(error) == BackOff(reason, NOON + timedelta(seconds=seconds))
@@ -143,6 +145,6 @@ def test_a_wait_that_the_source_states_is_no_failed_try_and_does_not_grow() -> N
         assert back_off(error, tries) == BackOff(Reason.NEXUDUS_BUSY, until, counts=False)
 
 
-def test_chance_spreads_every_back_off_by_a_quarter() -> None:
+def test_jitter_spreads_every_back_off_by_a_quarter() -> None:
     assert back_off(SourceUnavailable("503"), chance=0).until == NOON + timedelta(seconds=6)
     assert back_off(SourceRefused("403"), chance=1).until == NOON + timedelta(seconds=4_500)

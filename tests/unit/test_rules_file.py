@@ -91,7 +91,7 @@ def test_the_example_in_the_shipped_files_comments_is_a_good_rule() -> None:
     assert rule.where.coworker_type == (CoworkerKind.INDIVIDUAL,)
 
 
-def test_a_file_without_timing_and_completion_has_the_shipped_files_ones() -> None:
+def test_a_file_without_timing_and_completion_has_those_of_the_shipped_file() -> None:
     rules = load(RULE)
     shipped = load(SHIPPED.read_text("utf-8"))
     assert rules.rules[0].timing == shipped.rules[0].timing == Timing()
@@ -100,7 +100,7 @@ def test_a_file_without_timing_and_completion_has_the_shipped_files_ones() -> No
     assert rules.counts == {CompletionType.VISITED, CompletionType.BUTTON, CompletionType.VIDEO}
 
 
-def test_a_rule_that_says_little_gets_the_defaults() -> None:
+def test_a_minimal_rule_gets_the_defaults() -> None:
     assert load(RULE).rules == (
         Rule(
             name="a",
@@ -118,7 +118,7 @@ def test_a_rule_that_says_little_gets_the_defaults() -> None:
     )
 
 
-def test_a_rule_may_say_its_timing_otherwise_and_keeps_the_files_for_the_rest() -> None:
+def test_a_rule_may_override_some_of_the_files_timing() -> None:
     text = "timing: {cap_per_day: 9, cap_per_week: none, stale_after: 1h}\n" + RULE
     timing = load(f"{text}    cap_per_day: none\n    flood: none\n").rules[0].timing
     assert timing == Timing(
@@ -199,7 +199,7 @@ def test_other_quiet_hours_are_refused(text: str) -> None:
     assert ": rules[0].quiet_hours: expected " in mistake
 
 
-def test_a_choice_takes_its_own_words_only() -> None:
+def test_a_choice_accepts_only_its_own_words() -> None:
     parse = choice({"yes": 1, "no": 0})
     assert (parse("yes"), parse("no")) == (1, 0)
     with pytest.raises(ValidationError, match="expected yes or no"):
@@ -207,7 +207,7 @@ def test_a_choice_takes_its_own_words_only() -> None:
     assert member_of(Stream)("reminder") is Stream.REMINDER
 
 
-def test_only_a_key_that_may_be_none_takes_none() -> None:
+def test_only_a_key_that_may_be_none_accepts_none() -> None:
     assert or_none(parse_cap)("7") == 7
     assert or_none(parse_cap)("none") is None
     with pytest.raises(ValidationError, match=CAP):
@@ -320,7 +320,7 @@ IN_RULE = [
 
 
 @pytest.mark.parametrize("case", IN_RULE, ids=lambda case: case[0])
-def test_a_mistake_in_a_rule_is_told_with_its_place(case: tuple[str, ...]) -> None:
+def test_a_mistake_in_a_rule_is_reported_with_its_place(case: tuple[str, ...]) -> None:
     more, *expected = case
     text = f"{base_for(more)}    {more}\n"
     assert mistakes_of(text) == [f"rules.yaml:{one}" for one in expected]
@@ -421,7 +421,7 @@ WHOLE = [
 
 
 @pytest.mark.parametrize("case", WHOLE, ids=lambda case: ascii(case[0][:60]))
-def test_a_mistake_in_the_file_is_told_with_its_place(case: tuple[str, ...]) -> None:
+def test_a_mistake_in_the_file_is_reported_with_its_place(case: tuple[str, ...]) -> None:
     text, *expected = case
     assert mistakes_of(text) == [f"rules.yaml:{one}" for one in expected]
 
@@ -439,12 +439,12 @@ def test_a_mistake_in_the_file_is_told_with_its_place(case: tuple[str, ...]) -> 
         ("a: @b", "1:4"),
     ],
 )
-def test_broken_yaml_is_told_with_its_place(text: str, place: str) -> None:
+def test_broken_yaml_is_reported_with_its_place(text: str, place: str) -> None:
     (mistake,) = mistakes_of(text)
     assert mistake.startswith(f"rules.yaml:{place}: file: expected YAML; ")
 
 
-def test_all_mistakes_come_together_in_the_order_of_the_file() -> None:
+def test_all_mistakes_are_reported_together_in_the_order_of_the_file() -> None:
     text = (
         "version: one\n"
         "timing: {quiet_hours: always}\n"
@@ -471,7 +471,7 @@ def test_all_mistakes_come_together_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_what_is_refused_is_told_once() -> None:
+def test_a_refused_value_is_reported_once() -> None:
     rule = "  - {name: *n, event: enrolled, action: webhook}\n"
     assert mistakes_of(HEAD + rule + rule) == [
         "rules.yaml:3:12: rules[0].name: expected a value instead of an alias (*)",

@@ -27,7 +27,7 @@ THREE_THIS_WEEK = [NOON - 2 * DAY, NOON - 3 * DAY, NOON - 4 * DAY]
 FOUR_THIS_WEEK = [NOON - DAY, *THREE_THIS_WEEK]
 
 
-def test_nothing_objects_to_the_usual() -> None:
+def test_a_usual_action_may_be_performed() -> None:
     assert check_send(send_context()) is None
 
 
@@ -106,7 +106,7 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("different", NO_OBJECTIONS.values(), ids=NO_OBJECTIONS.keys())
-def test_nothing_objects(different: dict[str, Any]) -> None:
+def test_the_action_may_be_performed(different: dict[str, Any]) -> None:
     assert check_send(send_context(**different)) is None
 
 
@@ -223,7 +223,7 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
 
 
 @pytest.mark.parametrize(("different", "outcome"), OBJECTIONS.values(), ids=list(OBJECTIONS.keys()))
-def test_something_objects(different: dict[str, Any], outcome: Outcome) -> None:
+def test_the_action_may_not_be_performed(different: dict[str, Any], outcome: Outcome) -> None:
     assert check_send(send_context(**different)) == outcome
 
 
@@ -281,7 +281,7 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
 ]
 
 
-def test_what_is_wrong_for_good_comes_before_what_needs_a_person_and_that_before_time() -> None:
+def test_permanent_obstacles_come_before_holds_and_holds_before_waits() -> None:
     state = dict(_ALL_WRONG)
     states = []
     for reason, mend in _IN_ORDER:
@@ -321,7 +321,7 @@ def test_gathering_quiet_hours_and_days_are_those_where_the_person_is() -> None:
 
 
 @pytest.mark.parametrize("now", [NOON, NIGHT])
-def test_whatever_waits_waits_for_a_later_moment(now: datetime) -> None:
+def test_every_wait_ends_later_than_now(now: datetime) -> None:
     for different, _ in OBJECTIONS.values():
         outcome = check_send(send_context(**{**different, "now": now}))
         if outcome is not None and outcome.until is not None:

@@ -481,7 +481,7 @@ def test_a_bad_text_is_refused_with_what_was_expected(name: str, text: str, sent
     assert mistakes_of({PREFIX + name: text}) == [f"{PREFIX}{name}: {sentence}"]
 
 
-def test_all_mistakes_come_together_in_the_order_of_the_table() -> None:
+def test_all_mistakes_are_reported_together_in_the_order_of_the_table() -> None:
     assert mistakes_of(
         {
             "COURSEBELL_WORKERS": "many",
@@ -542,7 +542,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", BROKEN)
-def test_what_was_written_is_never_repeated_in_a_mistake(name: str, form: str) -> None:
+def test_a_value_is_never_repeated_in_a_mistake(name: str, form: str) -> None:
     error = error_of({name: form.replace("{}", MARKER)})
     if error is not None:
         assert MARKER not in "".join(traceback.format_exception(error))
@@ -561,7 +561,7 @@ SECRET_ENVIRON = {
 }
 
 
-def test_no_secret_is_in_what_settings_print_as() -> None:
+def test_no_secret_is_in_the_repr_of_settings() -> None:
     printed = repr(load_settings(SECRET_ENVIRON))
     assert MARKER not in printed
     assert KEY_MARKER not in printed
@@ -624,7 +624,7 @@ def test_a_password_in_a_query_is_hidden_too() -> None:
     assert lines[1].value == "postgresql+psycopg://h/n?user=u&password=***&sslmode=require"
 
 
-def test_what_came_in_quotes_is_marked_and_empty_quotes_are_unset() -> None:
+def test_removed_quotes_are_marked_and_empty_quotes_are_unset() -> None:
     environ = {"COURSEBELL_MODE": "'sending'", "COURSEBELL_ZONE": "''", "COURSEBELL_WORKERS": "3"}
     lines = {
         line.name: (line.value, line.origin, line.unquoted)

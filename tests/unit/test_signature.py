@@ -105,14 +105,14 @@ def test_nothing_is_verified_without_secrets() -> None:
         "\ud800" * 64,
     ],
 )
-def test_what_is_not_64_hex_digits_is_no_signature(claimed: str) -> None:
+def test_only_64_hex_digits_are_a_signature(claimed: str) -> None:
     with pytest.raises(BadSignature, match="not 64 hex digits") as caught:
         verify(b"{}", claimed, (SECRET,))
     assert caught.value.refusal is Refusal.MALFORMED_SIGNATURE
 
 
 @pytest.mark.parametrize("claimed", [None, "", " \t"])
-def test_a_signature_that_is_missing_is_told_apart_from_a_wrong_one(claimed: str | None) -> None:
+def test_a_missing_signature_is_distinguished_from_a_wrong_one(claimed: str | None) -> None:
     with pytest.raises(BadSignature, match="missing") as missing:
         verify(b"{}", claimed, (SECRET,))
     with pytest.raises(BadSignature, match="does not match") as wrong:
@@ -141,7 +141,7 @@ def test_another_secret_does_not_verify() -> None:
         verify(SENT.encode(), signed(SENT, "another"), (SECRET,))
 
 
-def test_json_is_never_written_anew() -> None:
+def test_json_is_never_reserialised() -> None:
     sent = b'{"Price":0.09000}'
     with pytest.raises(BadSignature):
         verify(sent, signed(json.dumps(json.loads(sent))), (SECRET,))
@@ -150,7 +150,7 @@ def test_json_is_never_written_anew() -> None:
 @given(st.binary(), st.none() | ANY_TEXT, st.lists(ANY_TEXT))
 @example(b"\xed\xa0\x80{", "0" * 64, ["\ud800"])
 @example(b"", "0" * 64, [""])
-def test_whatever_comes_only_bad_signature_is_raised(
+def test_any_input_raises_only_bad_signature(
     body: bytes, claimed: str | None, secrets: list[str]
 ) -> None:
     with pytest.raises(BadSignature):

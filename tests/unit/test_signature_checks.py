@@ -41,7 +41,7 @@ def test_our_verifier_passes_with_each_secret() -> None:
     assert "all 2" in found["secrets"].found
 
 
-def test_without_a_secret_it_is_tried_with_a_made_up_one_and_the_401_is_said() -> None:
+def test_without_a_secret_a_made_up_one_is_tested_and_the_401_is_reported() -> None:
     found = by_name(signature_checks(()))
     assert found["self-test"].verdict is Verdict.OK
     assert found["secrets"].verdict is Verdict.NOTE
@@ -49,7 +49,7 @@ def test_without_a_secret_it_is_tried_with_a_made_up_one_and_the_401_is_said() -
     assert "401" in found["secrets"].found
 
 
-def test_a_verifier_of_plain_letters_is_found_out() -> None:
+def test_a_verifier_that_handles_only_ascii_is_detected() -> None:
     found = by_name(signature_checks(SECRETS, naive))
     assert found["self-test"].verdict is Verdict.PROBLEM
     assert "utf16-units is refused" in found["self-test"].found
@@ -57,19 +57,19 @@ def test_a_verifier_of_plain_letters_is_found_out() -> None:
     assert found["known answer"].verdict is Verdict.PROBLEM
 
 
-def test_a_verifier_that_takes_everything_is_found_out() -> None:
+def test_a_verifier_that_accepts_everything_is_detected() -> None:
     found = by_name(signature_checks(SECRETS, trusting))
     assert "a changed body is accepted" in found["self-test"].found
 
 
-def test_a_secret_that_is_not_looked_at_is_found_out() -> None:
+def test_a_verifier_that_ignores_the_secret_is_detected() -> None:
     assert by_name(signature_checks(SECRETS, only_the_first))["self-test"].verdict is (
         Verdict.PROBLEM
     )
 
 
 @pytest.mark.parametrize("verifier", [verify, naive, trusting])
-def test_no_secret_is_in_what_is_said(verifier: object) -> None:
+def test_no_secret_is_in_the_report(verifier: object) -> None:
     assert callable(verifier)
     said = str(signature_checks(SECRETS, verifier))
     assert not any(secret in said for secret in SECRETS)

@@ -58,7 +58,7 @@ def test_a_space_of_weekday_evenings(since: datetime, now: datetime, expected: S
     assert judged(since, now).signal is expected
 
 
-def test_three_silent_hours_of_a_day_say_nothing_where_few_study() -> None:
+def test_three_silent_hours_mean_nothing_in_a_small_space() -> None:
     assert judged(MONDAY_NIGHT, at(1, "21:00"), each=1).signal is Signal.SILENT
     assert judged(MONDAY_NIGHT, at(3, "12:00"), each=1).signal is Signal.STALE
 
@@ -70,7 +70,7 @@ def test_the_usual_gap_is_that_of_the_hour() -> None:
     assert on_sunday == pytest.approx(48.3, abs=0.1)
 
 
-def test_what_was_to_be_expected_is_summed_over_the_silence_only() -> None:
+def test_expected_sittings_are_summed_over_the_silence_only() -> None:
     silence = judged(MONDAY_NIGHT, at(1, "20:00"))
     assert silence.expected == pytest.approx(2 * 4 * 7 / 8, rel=0.1)
     assert judged(FRIDAY_NIGHT, at(6, "22:00")).expected == pytest.approx(0, abs=0.1)
@@ -88,12 +88,14 @@ def test_one_odd_week_is_no_habit() -> None:
     [(evenings(weeks=1, upto=MONDAY_NIGHT), "one week"), ({at(-20, "18:00"): 19}, "19 sittings")],
     ids=["too short", "too few"],
 )
-def test_with_little_history_nothing_is_said(sittings: dict[datetime, int], weeks: str) -> None:
+def test_with_little_history_the_result_is_unknown(
+    sittings: dict[datetime, int], weeks: str
+) -> None:
     silence = judge_silence(sittings, MONDAY_NIGHT, at(30, "12:00"), LISBON)
     assert silence == SignalReport(Signal.UNKNOWN, MONDAY_NIGHT), weeks
 
 
-def test_where_nothing_ever_happened_nothing_is_said() -> None:
+def test_without_any_activity_the_result_is_unknown() -> None:
     assert judge_silence({}, None, MONDAY_NIGHT, LISBON) == SignalReport(Signal.UNKNOWN, None)
 
 
@@ -102,7 +104,7 @@ def test_the_silence_itself_does_not_make_silence_usual() -> None:
     assert judged(MONDAY_NIGHT, at(28, "12:00")).signal is Signal.STALE
 
 
-def test_habits_follow_the_wall_clock_and_not_the_sun() -> None:
+def test_habits_follow_the_wall_clock() -> None:
     # Clocks in Lisbon go forward on 29 March 2026: evenings begin an hour earlier in UTC.
     since, monday = at(25, "21:59"), at(28, "20:29")
     sittings = evenings(upto=since)
@@ -134,7 +136,7 @@ def test_twenty_sittings_over_two_to_eight_weeks_are_enough(weeks: int) -> None:
     assert silence.signal is Signal.SILENT
 
 
-def test_without_sittings_in_the_last_eight_weeks_nothing_is_said() -> None:
+def test_without_sittings_in_the_last_eight_weeks_the_result_is_unknown() -> None:
     silence = judge_silence(weekly(*[0] * 9, 99), LAST, LAST + WEEK, LISBON)
     assert silence == SignalReport(Signal.UNKNOWN, LAST)
     assert judge_silence({}, LAST, LAST + WEEK, LISBON) == SignalReport(Signal.UNKNOWN, LAST)

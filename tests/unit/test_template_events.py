@@ -84,7 +84,7 @@ def test_the_events_of_this_story_are_all_that_a_rule_can_name() -> None:
 
 
 @pytest.mark.parametrize(("template", "kind"), FITTING)
-def test_a_template_is_loaded_and_written_for_each_event_it_can_be_about(
+def test_a_template_is_accepted_and_composed_for_each_event_it_fits(
     template: str, kind: EventKind
 ) -> None:
     assert mistakes(template, kind) == []

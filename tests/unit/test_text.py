@@ -51,5 +51,5 @@ def test_every_letter_is_equal_to_itself_in_another_case() -> None:
                 assert folded(other) == folded(character), ascii(character)
 
 
-def test_half_a_surrogate_becomes_text_that_a_database_takes() -> None:
+def test_a_lone_surrogate_becomes_text_that_a_database_accepts() -> None:
     assert folded("Jos\udce9") == "jos\N{REPLACEMENT CHARACTER}"

@@ -43,7 +43,7 @@ def test_lessons_of_one_sitting_make_one_email_half_an_hour_after_the_last() -> 
     assert gathered("14:02", "14:15", "14:32") == at("15:02")
 
 
-def test_an_evenings_lessons_go_just_before_quiet_hours() -> None:
+def test_an_evenings_lessons_are_sent_just_before_quiet_hours() -> None:
     assert gathered("18:50", "19:05", "19:20", "19:35", "19:50") == at("19:59")
 
 
@@ -87,7 +87,7 @@ def test_a_lesson_in_the_last_minute_or_in_the_night_is_gathered_as_usual() -> N
     assert gathered("03:00") == at("03:30")
 
 
-def test_lessons_from_evening_into_the_night_are_not_torn_apart() -> None:
+def test_lessons_from_evening_into_the_night_share_an_email() -> None:
     assert gathered("19:40", "20:05") == at("20:35")
 
 
@@ -274,7 +274,7 @@ def test_gathering_ends_between_the_last_lesson_and_the_latest_end(
     assert gather_due(events, bounded, zone) <= gather_until(min(moments), bounded)
 
 
-def test_two_emails_a_day_are_enough() -> None:
+def test_the_daily_cap_waits_for_the_next_morning() -> None:
     now = at("15:00")
     sent = [at("09:00"), at("14:00")]
     assert day_cap_until(now, sent, rule(), LONDON) == at("08:00", day=15)
@@ -327,12 +327,12 @@ def test_the_next_morning_comes_by_the_clock_when_the_clock_changes(
 
 
 @pytest.mark.parametrize("timing", [Timing(cap_per_day=None), ANY_TIME])
-def test_without_a_cap_a_day_has_no_end_of_emails(timing: Timing) -> None:
+def test_without_a_daily_cap_nothing_waits(timing: Timing) -> None:
     now = at("15:00")
     assert day_cap_until(now, [now] * 99, rule(timing=timing), LONDON) is None
 
 
-def test_four_emails_in_seven_days_are_enough() -> None:
+def test_the_weekly_cap_waits_until_the_person_is_below_it() -> None:
     now = at("15:00")
     sent = [now - timedelta(days=days) for days in (1, 2, 6, 5)]
     assert week_cap_until(now, sent, rule()) == now + timedelta(days=1)
@@ -347,7 +347,7 @@ def test_a_week_is_any_seven_days_and_not_a_moment_more() -> None:
     assert week_cap_until(now, [*within, now - week + MINUTE], rule()) == now + MINUTE
 
 
-def test_more_than_enough_in_a_week_waits_until_there_is_room_for_one() -> None:
+def test_above_the_weekly_cap_the_wait_ends_when_one_more_is_allowed() -> None:
     now = at("15:00")
     sent = [now - timedelta(days=days) for days in (6, 5, 4, 3, 2, 1)]
     until = week_cap_until(now, sent, rule())

@@ -30,9 +30,9 @@ from schemas.records.answers import load_token
         ([], 900),
     ],
 )
-def test_a_life_is_whole_seconds_or_a_careful_few(said: object, life_s: int) -> None:
+def test_a_lifetime_is_whole_seconds_or_a_short_default(said: object, life_s: int) -> None:
     assert load_token({"access_token": "sesame", "expires_in": said}).expires_in == life_s
 
 
-def test_a_life_that_is_not_said_is_short() -> None:
+def test_a_missing_lifetime_is_short() -> None:
     assert load_token({"access_token": "sesame"}).expires_in == 900

@@ -35,7 +35,7 @@ def test_a_name_that_the_rules_would_match_is_no_warning(where: dict[str, Any]) 
     assert found(**where) == []
 
 
-def test_each_other_name_is_one_with_what_is_like_it() -> None:
+def test_each_unknown_name_is_a_warning_with_the_nearest_name() -> None:
     assert found(course=("Freelance Finanze", "999", "Ceramics"), location=("Harbor Works",)) == [
         "rule a: no course at Nexudus is called Freelance Finanze; did you mean Freelance Finance?",
         "rule a: no course at Nexudus has the Id or the name 999",
@@ -44,13 +44,13 @@ def test_each_other_name_is_one_with_what_is_like_it() -> None:
     ]
 
 
-def test_nothing_is_said_of_rules_that_are_off_or_before_any_course_was_seen() -> None:
+def test_disabled_rules_and_an_unknown_catalogue_give_no_warning() -> None:
     off = rule(where=Where(course=("Ceramics",)), enabled=False)
     assert list(unknown_names(rules(off), CATALOGUE)) == []
     assert found(None, course=("Ceramics",)) == []
     assert found(Catalogue({}, frozenset(), {}, NOON), course=("Ceramics",)) == []
 
 
-def test_nothing_is_said_where_the_list_leaves_such_names_out() -> None:
+def test_names_that_the_list_omits_give_no_warning() -> None:
     partial = Catalogue({12: None}, frozenset({None}), {77: None}, NOON)
     assert found(partial, course=("Ceramics",), group=("Arts",), location=("Pier",)) == []

@@ -15,7 +15,7 @@ def test_an_action_added_since_is_named_by_its_number() -> None:
     assert [action_name(number) for number in (0, -1, 91)] == ["action 0", "action -1", "action 91"]
 
 
-def test_no_action_of_today_is_about_courses() -> None:
+def test_no_known_action_is_about_courses() -> None:
     assert course_actions(ACTION_NAMES) == []
 
 

@@ -108,11 +108,13 @@ def test_a_webhook_is_ours_by_its_origin_and_written_to_by_its_path(
         (None, FOLLOWED),
     ],
 )
-def test_an_address_says_what_it_tells_of(url: str | None, entities: tuple[Entity, ...]) -> None:
+def test_an_address_names_the_kinds_it_reports(
+    url: str | None, entities: tuple[Entity, ...]
+) -> None:
     assert entities_of(url) == entities
 
 
-def test_what_was_missed_begins_at_the_last_call_or_when_all_was_well_before_it() -> None:
+def test_missed_changes_begin_at_the_last_call_or_the_last_healthy_check_before_it() -> None:
     call = BEFORE - timedelta(hours=3)
     # Never seen before: the last call, else the last edit, is all there is to go by.
     assert missed(None, off(last_trigger_at=call)) == call
@@ -139,7 +141,7 @@ def test_an_alarm_is_raised_once_and_its_window_never_moves() -> None:
     assert gone.alarm == replace(first.alarm, silence=SilenceCause.GONE)
 
 
-def test_one_that_is_gone_is_shown_a_week_or_until_it_has_a_successor() -> None:
+def test_a_gone_webhook_is_shown_for_a_week_or_until_it_has_a_successor() -> None:
     known = with_alarm(seen(None, HOOK, BEFORE), SilenceCause.GONE, NOW, NOW)
     assert not is_settled(known, [known], NOW + SHOWN_FOR)  # nobody asked for what was missed yet
     covered, _, _ = request_missed(known, lambda *_: 2, NOW)
@@ -152,7 +154,7 @@ def test_one_that_is_gone_is_shown_a_week_or_until_it_has_a_successor() -> None:
     assert not is_settled(off_again, [successor], NOW + SHOWN_FOR)
 
 
-def test_what_was_asked_for_before_is_not_asked_for_again() -> None:
+def test_requested_changes_are_not_requested_again() -> None:
     asked: list[tuple[datetime, datetime]] = []
 
     def backfill(since: datetime, until: datetime, _: tuple[Entity, ...]) -> int:
@@ -233,7 +235,7 @@ def test_the_whole_record_is_sent_back_with_one_field_changed() -> None:
         (None, SwitchOutcome.NOT_THERE),
     ],
 )
-def test_what_needs_no_writing_is_not_written_to(
+def test_a_webhook_that_needs_no_change_is_not_written_to(
     hook: dict[str, Any] | None, came: SwitchOutcome
 ) -> None:
     paper, noted = Paper(hook), list[str]()
@@ -251,14 +253,14 @@ def test_a_record_without_one_of_its_fields_is_not_sent_back(missing: str) -> No
     assert (paper.sent, noted) == ([], [])
 
 
-def test_another_record_than_the_one_asked_for_is_not_sent_back() -> None:
+def test_a_record_other_than_the_requested_one_is_not_sent_back() -> None:
     paper = Paper({**WHOLE, "Id": 8})
     with pytest.raises(SourceRefused):
         try_it(paper)
     assert paper.sent == []
 
 
-def test_after_no_answer_it_is_looked_and_never_written_again() -> None:
+def test_after_no_answer_the_webhook_is_read_and_never_written_again() -> None:
     lost = SourceUnavailable("no answer")
     done = Paper(WHOLE, fails=lost)
     assert try_it(done) is SwitchOutcome.ON
@@ -269,16 +271,16 @@ def test_after_no_answer_it_is_looked_and_never_written_again() -> None:
 
 
 @pytest.mark.parametrize("error", [SourceRefused("no"), SourceThrottled("later")])
-def test_a_refusal_is_handed_on(error: Exception) -> None:
+def test_a_refusal_is_passed_on(error: Exception) -> None:
     with pytest.raises(type(error)):
         try_it(Paper(WHOLE, fails=error, does=False))
 
 
-def test_what_is_said_to_be_done_and_is_not_is_told_apart() -> None:
+def test_a_reported_success_without_effect_is_distinguished() -> None:
     assert try_it(Paper(WHOLE, does=False)) is SwitchOutcome.STILL_OFF
 
 
-def test_what_the_source_cleared_by_the_way_is_named() -> None:
+def test_fields_that_the_source_cleared_are_named() -> None:
     class Clearing(Paper):
         def send(self, method: str, path: str, value: object) -> object:
             done = super().send(method, path, value)
@@ -292,7 +294,7 @@ def test_what_the_source_cleared_by_the_way_is_named() -> None:
 @pytest.mark.parametrize(
     ("value", "record_id"), [({"Id": 7}, 7), ({"Id": "7"}, None), (None, None), (7, None)]
 )
-def test_a_new_one_may_be_answered_without_its_id(value: object, record_id: int | None) -> None:
+def test_a_new_webhook_may_be_answered_without_its_id(value: object, record_id: int | None) -> None:
     class Answering(Paper):
         def send(self, method: str, path: str, value_: object) -> object:
             super().send(method, path, value_)
@@ -316,7 +318,7 @@ def test_an_address_names_a_kind_of_record_only_if_the_action_does(action: str, 
     assert address_for(PUBLIC, action) == f"{PUBLIC}/hooks/nexudus{tail}"
 
 
-def test_the_list_of_actions_is_read_as_far_as_it_is_one() -> None:
+def test_unreadable_entries_of_the_list_of_actions_are_skipped() -> None:
     items = [{"Id": 1, "Name": "None"}, {"Id": "2", "Name": "x"}, {"Name": "y"}, 7]
     assert webhook_actions(Paper(None, answers=items)) == {"None": 1}
     with pytest.raises(SourceUnavailable):

@@ -58,7 +58,7 @@ def test_rules_with_a_byte_order_mark_are_the_same_rules(tmp_path: Path) -> None
     assert read_rules(load_settings({"COURSEBELL_RULES": str(path)})) == shipped
 
 
-def test_a_secret_key_that_is_no_key_is_named_and_stays(tmp_path: Path) -> None:
+def test_an_unusable_secret_key_is_reported_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "secret_key"
     path.write_bytes(b"\xff\xfe0\x00")
     with pytest.raises(ConfigurationError) as caught:

@@ -56,7 +56,7 @@ def test_a_zone_is_known_by_its_windows_name_or_its_own(name: str, key: str) -> 
         "x" * 5_000,
     ],
 )
-def test_what_is_no_zone_is_none_and_no_fault(name: str) -> None:
+def test_an_unknown_zone_is_none_and_no_error(name: str) -> None:
     assert iana_zone(name) is None
 
 
@@ -70,5 +70,5 @@ def test_any_text_is_a_zone_or_none(name: str) -> None:
     ("name", "key"),
     [("Asia/Tokyo", "Asia/Tokyo"), ("Mars/Olympus", "Europe/Lisbon"), (None, "Europe/Lisbon")],
 )
-def test_who_has_no_zone_that_we_know_is_where_the_others_are(name: str | None, key: str) -> None:
+def test_a_person_without_a_known_zone_has_the_default_zone(name: str | None, key: str) -> None:
     assert own_zone(name, LISBON) == ZoneInfo(key)
