@@ -363,7 +363,7 @@ def test_a_webhook_that_is_switched_off_is_a_problem_and_one_that_often_fails_a_
         assert "failures in a row: 11" in off[name].found
         assert "switch it on again in Nexudus: Settings > Integrations" in (off[name].fix or "")
         assert failing[name].verdict is Verdict.NOTE
-        assert "last 2026-03-04 10:00 UTC" in failing[name].found
+        assert "last called 2026-03-04 10:00 UTC" in failing[name].found
         assert "500 [31m from https://coursebell.example.org for" in failing[name].found
         for secret in ("geheim", "pw@", "jo@", "\x1b"):
             assert secret not in failing[name].found + off[name].found
