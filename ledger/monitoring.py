@@ -217,9 +217,8 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
         for origin in _OTHERS
     ]
     reported_by = case(*external, else_=first.c.origin).label("reported_by")
-    # Both are stored in UTC in the same format, so that they compare as text.
-    made_at = func.substr(record.c.record["CreatedOn"].as_string(), 1, 19)
-    is_late = (made_at >= _text(lately)).label("is_late")
+    made_at = record.c.source_created_at
+    is_late = (made_at >= lately).label("is_late")
     member_id = case(
         (first.c.entity == Entity.COURSE_MEMBER, first.c.record_id),
         else_=record.c.course_member_id,
@@ -237,16 +236,12 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
         .where(
             first.c.received_at >= since,
             first.c.entity.in_(FOLLOWED),
-            made_at >= _text(since),
-            made_at < _text(until),
+            made_at >= since,
+            made_at < until,
             ~exists().where(same_record(earlier), earlier.c.id < first.c.id),
         )
         .group_by(first.c.entity, reported_by, is_late, member.c.course_id)
     )
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()[:19]
 
 
 def _hour_of(column: ColumnElement[Any]) -> ColumnElement[int]:

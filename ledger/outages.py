@@ -13,14 +13,13 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from ledger.engine import insert_into
 from ledger.tables import (
-    UNFINISHED_ACTIONS,
-    UNFINISHED_LOOKUPS,
+    WAITING_ACTIONS,
+    WAITING_LOOKUPS,
     actions,
     lookups,
     outages,
     sign_ins,
 )
-from schemas.actions import ActionState, LookupState
 from schemas.reasons import Reason
 
 # An action with one of these reasons waits for the end of an outage, not for its own time.
@@ -112,8 +111,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
         select(actions.c.id)
         .where(
             actions.c.kind == kind,
-            UNFINISHED_ACTIONS,
-            actions.c.state == ActionState.WAITING,
+            WAITING_ACTIONS,
             actions.c.reason.in_(OUTAGE_REASONS),
             actions.c.due_at > now,
         )
@@ -129,8 +127,7 @@ def retry_outages_now(connection: Connection, now: datetime) -> None:
     waiting = (
         select(actions.c.id)
         .where(
-            UNFINISHED_ACTIONS,
-            actions.c.state == ActionState.WAITING,
+            WAITING_ACTIONS,
             actions.c.reason.in_(OUTAGE_REASONS),
             actions.c.due_at > now,
         )
@@ -161,8 +158,7 @@ def source_outages(connection: Connection) -> list[SourceOutage]:
             func.max(lookups.c.last_error).label("last_error"),
         )
         .where(
-            UNFINISHED_LOOKUPS,
-            lookups.c.state == LookupState.WAITING,
+            WAITING_LOOKUPS,
             lookups.c.reason.is_not(None),
         )
         .group_by(lookups.c.reason)
@@ -197,8 +193,7 @@ def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
     waiting_actions = (
         select(actions.c.id)
         .where(
-            UNFINISHED_ACTIONS,
-            actions.c.state == ActionState.WAITING,
+            WAITING_ACTIONS,
             actions.c.reason == reason,
             actions.c.due_at > now,
         )
@@ -208,8 +203,7 @@ def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
     waiting_lookups = (
         select(lookups.c.id)
         .where(
-            UNFINISHED_LOOKUPS,
-            lookups.c.state == LookupState.WAITING,
+            WAITING_LOOKUPS,
             lookups.c.reason == reason,
             lookups.c.due_at > now,
         )

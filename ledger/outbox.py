@@ -13,7 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 
 from ledger.engine import chunks
 from ledger.skew import is_lease_over
-from ledger.tables import UNFINISHED_ACTIONS, action_events, actions, attempts
+from ledger.tables import (
+    PERFORMING_ACTIONS,
+    UNFINISHED_ACTIONS,
+    action_events,
+    actions,
+    attempts,
+)
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
 from schemas.events import EventKind
 from schemas.reasons import Reason
@@ -322,8 +328,7 @@ def expire_handovers(
     is_over = is_lease_over(actions.c.lease_until, now, lease_s)
     vanished = connection.execute(
         select(actions.c.id, actions.c.kind, actions.c.committed_at).where(
-            UNFINISHED_ACTIONS,
-            actions.c.state == ActionState.PERFORMING,
+            PERFORMING_ACTIONS,
             is_over,
         )
     ).all()

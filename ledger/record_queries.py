@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -170,7 +170,6 @@ def _names_of_members() -> Select[tuple[int, str]]:
 
 _IN_ONE_GO = 5_000  # rows that are in memory at once
 _FINISHED = (LookupState.DONE, LookupState.FAILED)
-_TO_THE_SECOND = len("2026-03-03T12:00:00")  # the stored format, always UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +268,13 @@ def records_created(
     connection: Connection, entity: Entity, since: datetime, until: datetime
 ) -> dict[int, StoredRecord]:
     """Return the records created then, or up to a day before or after, that are not gone."""
-    # Whole days, so that the collation of the database cannot matter.
-    first, last = since - timedelta(days=1), until + timedelta(days=2)
-    created = records.c.record["CreatedOn"].as_string()
-    between = created.between(first.date().isoformat(), last.date().isoformat())
-    return stored_where(connection, entity, IS_HERE & between)
+    created, day = records.c.source_created_at, timedelta(days=1)
+    return stored_where(connection, entity, IS_HERE & created.between(since - day, until + day))
 
 
 def count_created(connection: Connection, entity: Entity, since: datetime, until: datetime) -> int:
     """Count the existing records created in this window, to the second, in the database."""
-    created = func.substr(records.c.record["CreatedOn"].as_string(), 1, _TO_THE_SECOND)
-    first, end = (one.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") for one in (since, until))
+    created, first, end = records.c.source_created_at, *map(_to_the_second, (since, until))
     counted = select(func.count()).select_from(records)
     return (
         connection.scalar(
@@ -287,6 +282,10 @@ def count_created(connection: Connection, entity: Entity, since: datetime, until
         )
         or 0
     )
+
+
+def _to_the_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 def records_here(

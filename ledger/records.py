@@ -81,6 +81,7 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
     values: dict[str, Any] = {
         "record": dump_record(entity, record),
         "updated_at": record.updated_at,
+        "source_created_at": getattr(record, "created_at", None),
         "fetched_at": now,
         "gone_at": None,
     } | {name: getattr(record, name, None) for name in REFERENCES}

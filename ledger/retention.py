@@ -28,7 +28,6 @@ from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import parse_stored_time
 from ledger.interventions import AUTOMATIC
 from ledger.tables import (
-    UNFINISHED_LOOKUPS,
     action_events,
     actions,
     attempts,
@@ -108,7 +107,7 @@ def _old_notifications(before: datetime) -> ColumnElement[bool]:
     is_unanswered = exists().where(
         lookups.c.entity == notifications.c.entity,
         lookups.c.record_id == notifications.c.record_id,
-        UNFINISHED_LOOKUPS,
+        lookups.c.state.not_in([LookupState.DONE, LookupState.FAILED]),
     )
     return and_(notifications.c.received_at < before, notifications.c.id < newest, ~is_unanswered)
 

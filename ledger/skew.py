@@ -5,7 +5,7 @@ them: a lease longer than any taken now is expired, a heartbeat from the future 
 ignored, and a wait longer than the longest possible one ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,8 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.tables import UNFINISHED_ACTIONS, UNFINISHED_LOOKUPS, actions, lookups, outages
-from schemas.actions import ActionState, LookupState
+from ledger.tables import (
+    DUE_LOOKUPS,
+    WAITING_ACTIONS,
+    WAITING_LOOKUPS,
+    actions,
+    lookups,
+    outages,
+)
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
@@ -58,42 +64,25 @@ def end_far_waits(
     )
     changed = connection.execute(update(outages).where(or_(*is_far)).values(until=now))
     number = changed.rowcount
-    # Skips rows that another worker has locked, so that two transactions never deadlock.
-    for table, where in (
-        (lookups, _far_lookups(latest, longest)),
-        (actions, _far_actions(latest, longest)),
-    ):
+    for table, where in _far_rows(latest, longest):
+        # Skips rows that another worker has locked, so that two transactions never deadlock.
         far = select(table.c.id).where(where).with_for_update(skip_locked=True)
         changed = connection.execute(update(table).where(table.c.id.in_(far)).values(due_at=now))
         number += changed.rowcount
     return number
 
 
-def _far_lookups(latest: datetime, longest: Mapping[Reason, timedelta]) -> ColumnElement[bool]:
-    waits = and_(lookups.c.state == LookupState.WAITING, _is_far(lookups, latest, longest))
-    return and_(
-        UNFINISHED_LOOKUPS,
-        lookups.c.due_at > latest,
-        or_(lookups.c.state == LookupState.DUE, waits),  # a due lookup has no wait of its own
-    )
-
-
-def _far_actions(latest: datetime, longest: Mapping[Reason, timedelta]) -> ColumnElement[bool]:
-    return and_(
-        UNFINISHED_ACTIONS,
-        actions.c.due_at > latest,
-        actions.c.state == ActionState.WAITING,
-        # Without a reason, a person released it.
-        or_(actions.c.reason.is_(None), _is_far(actions, latest, longest)),
-    )
-
-
-def _is_far(
-    table: Table, latest: datetime, longest: Mapping[Reason, timedelta]
-) -> ColumnElement[bool]:
-    return or_(
-        *(
-            and_(table.c.reason == reason, table.c.due_at > latest + length)
-            for reason, length in longest.items()
-        )
-    )
+def _far_rows(
+    latest: datetime, longest: Mapping[Reason, timedelta]
+) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """Yield a condition for each range of an index that should be empty, with its table."""
+    # A due lookup has no wait of its own, and a person released an action without a reason.
+    yield lookups, and_(DUE_LOOKUPS, lookups.c.due_at > latest)
+    yield actions, and_(WAITING_ACTIONS, actions.c.reason.is_(None), actions.c.due_at > latest)
+    by_length: dict[timedelta, list[Reason]] = {}
+    for reason, length in longest.items():
+        by_length.setdefault(length, []).append(reason)
+    for table, waits in ((lookups, WAITING_LOOKUPS), (actions, WAITING_ACTIONS)):
+        for length, reasons in by_length.items():
+            is_far = table.c.due_at > latest + length
+            yield table, and_(waits, table.c.reason.in_(reasons), is_far)

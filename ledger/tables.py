@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     false,
     text,
@@ -68,8 +69,19 @@ def word(name: str, **options: Any) -> Column[Any]:  # noqa: ANN401 - Column's o
 
 
 # Conditions of partial indexes. Queries must repeat them verbatim, so that engines use the index.
-UNFINISHED_LOOKUPS = text("state IN ('due', 'waiting', 'leased')")
+DUE_LOOKUPS = text("state = 'due'")
+WAITING_LOOKUPS = text("state = 'waiting'")
+LEASED_LOOKUPS = text("state = 'leased'")
 FAILED_LOOKUPS = text("state = 'failed'")
+UNREADABLE_DELIVERIES = text("error IS NOT NULL")
+OPEN_CHECKS = text("ended_at IS NULL")
+RELAYED_DELIVERIES = text("signature_form = 'bearer'")
+
+
+def partial_index(name: str, *columns: str, where: TextClause) -> Index:
+    """Return an index of the rows that meet a condition, on both engines."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
 
 # One accepted POST.
 deliveries = Table(
@@ -83,6 +95,8 @@ deliveries = Table(
     Column("size", Integer),  # of the body, in bytes
     Column("digest", String(64)),  # of the body: HMAC-SHA256 under the sender's newest secret
     Column("error", Text),  # unreadable parts: places and fields, never values
+    partial_index("deliveries_unreadable", "received_at", where=UNREADABLE_DELIVERIES),
+    partial_index("deliveries_by_relay", "received_at", where=RELAYED_DELIVERIES),
 )
 
 # One statement "this record changed".
@@ -91,11 +105,11 @@ notifications = Table(
     metadata,
     id_column(),
     Column("delivery_id", Id, ForeignKey("deliveries.id"), index=True),
-    Column("received_at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False, index=True),
     word("origin", nullable=False),  # hook, relay, check, backfill, person, review
     word("entity"),  # None: a kind we do not follow
     Column("record_id", BigInteger, nullable=False),
-    Index("notifications_of_record", "entity", "record_id"),
+    Index("notifications_of_record", "entity", "record_id", "id"),
 )
 
 # The need to read one record; repeats merge into one row.
@@ -117,18 +131,13 @@ lookups = Table(
     word("reason"),
     Column("last_error", Text),
     UniqueConstraint("entity", "record_id"),
-    Index(
-        "lookups_due",
-        "due_at",
-        sqlite_where=UNFINISHED_LOOKUPS,
-        postgresql_where=UNFINISHED_LOOKUPS,
-    ),
-    Index(
-        "lookups_failed",
-        "reason",
-        sqlite_where=FAILED_LOOKUPS,
-        postgresql_where=FAILED_LOOKUPS,
-    ),
+    # One index for each state, so that no query reads past the rows of another state.
+    partial_index("lookups_due", "due_at", where=DUE_LOOKUPS),
+    partial_index("lookups_leased", "lease_until", where=LEASED_LOOKUPS),
+    partial_index("lookups_waiting", "due_at", where=WAITING_LOOKUPS),
+    partial_index("lookups_waiting_for", "reason", "due_at", where=WAITING_LOOKUPS),
+    partial_index("lookups_waiting_since", "reason", "asked_at", where=WAITING_LOOKUPS),
+    partial_index("lookups_failed", "reason", where=FAILED_LOOKUPS),
 )
 
 # A record: the version last read, the version last seen on a list, and the version decided on.
@@ -151,6 +160,7 @@ records = Table(
     Column("decided_digest", String(32)),
     Column("decided_upto", BigInteger),  # the newest notification when it was read to decide
     Column("created_at", Instant),  # the source's time, or when it was first seen, if earlier
+    Column("source_created_at", Instant),  # the source's time, of the version last read
     Column("full_name", Text),  # the member's, for search; not part of the version
     # Why no email is sent about what happened until then.
     word("suppressed_reason"),
@@ -165,6 +175,7 @@ records = Table(
     Index("records_of_course_member", "entity", "course_member_id"),
     Index("records_of_coworker", "entity", "coworker_id"),
     Index("records_created", "entity", "created_at"),
+    Index("records_source_created", "entity", "source_created_at"),
 )
 
 # When a list was last read in full: the lessons of a course, the completions of an enrolment.
@@ -178,6 +189,9 @@ listings = Table(
 
 
 UNFINISHED_ACTIONS = text("state IN ('planned', 'waiting', 'performing')")
+PENDING_ACTIONS = text("state IN ('planned', 'waiting')")
+WAITING_ACTIONS = text("state = 'waiting'")
+PERFORMING_ACTIONS = text("state = 'performing'")
 UNDECIDED_ACTIONS = text("state IN ('held', 'unknown', 'failed')")  # may need a person
 
 # An event.
@@ -230,20 +244,13 @@ actions = Table(
     Column("committed_at", Instant),
     Column("finished_at", Instant),
     Column("receipt", Text),
-    Index(
-        "actions_due",
-        "due_at",
-        sqlite_where=UNFINISHED_ACTIONS,
-        postgresql_where=UNFINISHED_ACTIONS,
-    ),
-    Index(
-        "actions_undecided",
-        "state",
-        "reason",
-        sqlite_where=UNDECIDED_ACTIONS,
-        postgresql_where=UNDECIDED_ACTIONS,
-    ),
+    partial_index("actions_due", "due_at", where=UNFINISHED_ACTIONS),
+    partial_index("actions_due_of_kind", "kind", "due_at", where=PENDING_ACTIONS),
+    partial_index("actions_waiting", "reason", "due_at", where=WAITING_ACTIONS),
+    partial_index("actions_performing", "lease_until", where=PERFORMING_ACTIONS),
+    partial_index("actions_undecided", "state", "reason", where=UNDECIDED_ACTIONS),
     Index("actions_of_coworker", "coworker_id", "state"),
+    Index("actions_happened", "happened_at"),
     Index("actions_finished", "finished_at"),
     Index("actions_planned", "planned_at"),
     Index("actions_resend_of", "resend_of", unique=True),
@@ -276,7 +283,7 @@ copies = Table(
     "copies",
     metadata,
     Column("action_id", Id, ForeignKey("actions.id"), primary_key=True),
-    Column("written_at", Instant, nullable=False),
+    Column("written_at", Instant, nullable=False, index=True),
     word("version", nullable=False),
     Column("recipient", Text),
     Column("title", Text, nullable=False),
@@ -331,6 +338,8 @@ checks = Table(
     Column("error", Text),
     Column("report", JSON),  # what it found, without names and addresses
     Index("checks_of_kind", "kind", "entity", "begun_at"),
+    Index("checks_newest", "kind", "entity", "id"),
+    partial_index("checks_open", "kind", "entity", where=OPEN_CHECKS),
 )
 
 

@@ -179,6 +179,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0010", "0007"),
         ("0011", "0011"),
         ("0012", "0012"),
+        ("0013", "0013"),
     ]
     [snapshot] = expected.pop("snapshots")
     assert after.pop("records") == [NOTHING | snapshot]
@@ -239,6 +240,28 @@ def test_the_version_read_and_the_version_listed_become_one_row(
         number: row | {name: after[number][name] for name in ("gone_at", "course_id")}
         for number, row in by_number(before["sightings"]).items()
     }
+    engine.dispose()
+
+
+def test_the_time_of_creation_of_each_version_becomes_a_column(empty_database_url: str) -> None:
+    engine = open_engine(empty_database_url)
+    step(engine, "upgrade", "0012")
+    created = ["2026-05-04T09:30:00.123456+00:00", "2026-05-04T09:30:00+00:00", None]
+    versions = [READ | {"record": {"CreatedOn": one}} for one in created]
+    versions += [READ | {"entity": "Course"}, READ | {"record": None, "fetched_at": None}]
+    table = tables_of(engine)["records"]
+    with writing(engine) as connection:
+        for number, version in enumerate(versions):
+            connection.execute(table.insert().values(version | {"record_id": number}))
+    before = by_number(rows_of(engine)["records"])
+    migrate(engine)
+    with reading(engine) as connection:
+        found = connection.execute(
+            select(records.c.source_created_at).order_by(records.c.record_id)
+        ).scalars()
+        assert list(found) == [MOMENT, MOMENT.replace(microsecond=0), None, None, None]
+    step(engine, "downgrade", "0012")
+    assert by_number(rows_of(engine)["records"]) == before
     engine.dispose()
 
 

@@ -54,7 +54,7 @@ from schemas.reasons import Reason
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
 from workers.retries import LONGEST_WAITS
 
-MANY = 2_000
+MANY = 5_000
 LATEST = NOW + timedelta(minutes=MANY)
 GROWING = {
     str(table.name)
@@ -70,7 +70,10 @@ GROWING = {
 }
 # These hold only rows that are unfinished or need a person, so reading one from end to end is no
 # scan of its table.
-SMALL = {"actions_due", "lookups_due", "actions_undecided", "lookups_failed"}
+SMALL = {
+    *("actions_due", "actions_performing", "actions_undecided", "actions_waiting"),
+    *("lookups_due", "lookups_failed", "lookups_leased", "lookups_waiting", "lookups_waiting_for"),
+}
 DONE = Entity.COMPLETED_LESSON
 RECORDS = [(DONE, 7), (DONE, 8)]
 HOUR = timedelta(hours=1)
