@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from schemas.entity import Entity
-from tests.month.month_ground import ground_in
+from tests.month.month_delivery import Change, Telling
 from tests.month.month_rig import Player
+from tests.month.month_setup import ground_in
 from tests.month.month_study import DeedKind
-from tests.month.month_telling import Change, Telling
 from tests.month.month_world import SEED, the_month
 
 ROOT = Path(__file__).parent.parent

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from schemas.entity import Entity
+from tests.month.month_delivery import Change
 from tests.month.month_study import Deed, DeedKind
-from tests.month.month_telling import Change
 from tests.month.month_world import course_id, lesson_id, person_id
 from tests.sandbox.sandbox_rig import Running
 

@@ -22,9 +22,9 @@ from ledger.tables import actions, notifications
 from schemas.actions import ActionState
 from tests.contract.source_rig import HandClock
 from tests.month.month_actors import Actors
-from tests.month.month_ground import Ground
+from tests.month.month_delivery import Change, Telling, Told, told
+from tests.month.month_setup import Ground
 from tests.month.month_study import Deed
-from tests.month.month_telling import Change, Telling, Told, told
 from tests.month.month_world import BEGINS, HALF_WAY
 from workers.context import Context
 from workers.deliver.claim import perform_batch

@@ -14,10 +14,10 @@ from datetime import timedelta
 import pytest
 
 from tests.month.month_audit import Audit, run_check
-from tests.month.month_ground import Ground, ground_in
+from tests.month.month_delivery import Telling
 from tests.month.month_rig import CHECK_EVERY, Played, Player
+from tests.month.month_setup import Ground, ground_in
 from tests.month.month_study import DeedKind
-from tests.month.month_telling import Telling
 from tests.month.month_world import SEED, the_month
 
 

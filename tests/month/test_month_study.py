@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.entity import Entity
+from tests.month.month_delivery import LATE, MOST_TIMES, SHUFFLED_WITHIN, Change, Telling, told
 from tests.month.month_study import (
     APART,
     COURSES_EACH,
@@ -20,7 +21,6 @@ from tests.month.month_study import (
     DeedKind,
     a_month,
 )
-from tests.month.month_telling import LATE, MOST_TIMES, SHUFFLED_WITHIN, Change, Telling, told
 
 BEGINS = datetime(2026, 3, 2, tzinfo=UTC)
 ZONES = tuple(
