@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from schemas.entity import Entity
-from tests.month.month_delivery import Change, Telling
+from tests.month.month_delivery import Change, DeliveryMode
 from tests.month.month_rig import Player
 from tests.month.month_setup import ground_in
 from tests.month.month_study import DeedKind
@@ -58,7 +58,7 @@ def main() -> None:
     whose = (lesson.person, lesson.course)
     mine = [deed for deed in deeds if (deed.person, deed.course) == whose and deed.at <= lesson.at]
     with tempfile.TemporaryDirectory() as folder, ground_in(Path(folder)) as ground:
-        player = OneLesson(ground, Telling.ON, SEED)
+        player = OneLesson(ground, DeliveryMode.ON, SEED)
         player.recorder = recorder
         played = player.play(mine)
         recorder.is_on = False

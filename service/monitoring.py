@@ -134,8 +134,8 @@ def monitoring_lines(found: MonitoringNow, settings: Settings, now: datetime) ->
 def loss_line(loss: Loss) -> str:
     """Return that the hooks or relay calls of a location stopped arriving, with the numbers."""
     return (
-        f"{_LOST[loss.by]} of {loss.told.location} do not arrive: they reported {loss.heard} of the"
-        f" {loss.of} {WORDS[loss.told.entity]} of the last day; polls found the rest"
+        f"{_LOST[loss.by]} of {loss.counts.location} do not arrive: they reported {loss.reported}"
+        f" of the {loss.of} {WORDS[loss.counts.entity]} of the last day; polls found the rest"
     )
 
 
@@ -162,7 +162,7 @@ def monitoring_plain(found: MonitoringNow) -> dict[str, object]:
                 "entity": report.entity,
                 "before": report.before,
                 "last_day": report.lately,
-                "lost": any(loss.told == report for loss in found.losses),
+                "lost": any(loss.counts == report for loss in found.losses),
             }
             for report in found.reports
         ],

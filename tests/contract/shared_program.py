@@ -29,7 +29,7 @@ def in_child(scene: str) -> tuple[int, int]:
     elif scene == "stop":
         os.write(writer, b"here")
         wait_for_stop()
-        os.write(writer, b"told")
+        os.write(writer, b"seen")
         os._exit(0)
     else:
         with SHARED.finishing():

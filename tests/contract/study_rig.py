@@ -92,7 +92,7 @@ class Space:
         self,
         number: int,
         *,
-        told: bool = True,
+        reported: bool = True,
         **different: Any,  # noqa: ANN401 - any field
     ) -> CourseMember:
         """Let person `number` enrol now, and be told of it, or not."""
@@ -107,17 +107,17 @@ class Space:
         )
         self.source.have(Entity.COURSE_MEMBER, member)
         self.source.have(Entity.COWORKER, coworker(number))
-        if told:
-            self.tell(Entity.COURSE_MEMBER, member.record_id)
+        if reported:
+            self.notify(Entity.COURSE_MEMBER, member.record_id)
         return member
 
     def change(self, member: CourseMember, **different: Any) -> None:  # noqa: ANN401 - any field
         """Change an enrolment at the source, and be told of it."""
         changed = replace(member, updated_at=self.clock.now(), **different)
         self.source.have(Entity.COURSE_MEMBER, changed)
-        self.tell(Entity.COURSE_MEMBER, member.record_id)
+        self.notify(Entity.COURSE_MEMBER, member.record_id)
 
-    def finish(self, member: CourseMember, *lessons: int, told: bool = True) -> list[int]:
+    def finish(self, member: CourseMember, *lessons: int, reported: bool = True) -> list[int]:
         """Let somebody finish lessons now; return the Ids of the completions."""
         made = []
         for number in lessons:
@@ -132,12 +132,12 @@ class Space:
                 None,
             )
             self.source.have(Entity.COMPLETED_LESSON, done)
-            if told:
-                self.tell(Entity.COMPLETED_LESSON, done.record_id)
+            if reported:
+                self.notify(Entity.COMPLETED_LESSON, done.record_id)
             made.append(done.record_id)
         return made
 
-    def tell(self, entity: Entity, record_id: int) -> None:
+    def notify(self, entity: Entity, record_id: int) -> None:
         """Be told that a record changed."""
         with writing(self.engine) as connection:
             said = [Notification(entity, record_id)]

@@ -236,14 +236,14 @@ def here(tmp_path: Path) -> dict[str, str]:
     return {"COURSEBELL_DATA_DIR": str(tmp_path), "COURSEBELL_DATABASE_URL": url}
 
 
-def told(here: dict[str, str], *words: str) -> Result:
+def run_status(here: dict[str, str], *words: str) -> Result:
     return CliRunner().invoke(status, words, env=here)
 
 
 def test_status_begins_with_what_needs_a_person_and_its_exit_code_says_so(
     here: dict[str, str],
 ) -> None:
-    well, plain = told(here), told(here, "--json")
+    well, plain = run_status(here), run_status(here, "--json")
     assert (well.exit_code, plain.exit_code) == (0, 0)
     assert well.output.startswith("Nothing needs attention.\nsending: 0 sent")
     assert json.loads(plain.output)["needs_attention"] == []
@@ -251,7 +251,7 @@ def test_status_begins_with_what_needs_a_person_and_its_exit_code_says_so(
     ended(engine, 1, Outcome.held(Reason.FLOOD_GUARD))
     ended(engine, 2, Outcome(ActionState.UNKNOWN, Reason.HANDOVER_UNKNOWN))
     engine.dispose()
-    ill, plain = told(here), told(here, "--json")
+    ill, plain = run_status(here), run_status(here, "--json")
     assert (ill.exit_code, plain.exit_code) == (1, 1)
     assert ill.output.startswith("Needs attention: 1 email held; 1 email unknown.\nsending: 0 sent")
     assert "\n! 1 email held (1 flood-guard): `coursebell held` lists them\n" in ill.output

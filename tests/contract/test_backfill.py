@@ -94,8 +94,8 @@ def backfills(space: Space) -> list[Run]:
 
 
 def test_a_window_finds_unreported_changes_and_a_second_run_finds_nothing(space: Space) -> None:
-    member = space.enrol(1, told=False)
-    done = space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    done = space.finish(member, 1, reported=False)
     found = last_hours(space)
     assert found.news == {Entity.COURSE_MEMBER: 1, Entity.COMPLETED_LESSON: 1}
     assert sorted(origins(space)) == [("backfill", number) for number in [9001, *done]]
@@ -113,34 +113,34 @@ def test_reported_and_decided_records_are_not_requested_again(space: Space) -> N
     member = space.enrol(1)
     space.finish(member, 1)
     space.work()
-    unheard = space.finish(member, 2, told=False)
+    unreported = space.finish(member, 2, reported=False)
     found = last_hours(space)
-    assert [row.record_id for row in found.rows] == unheard
+    assert [row.record_id for row in found.rows] == unreported
 
 
 def test_records_outside_the_window_are_not_requested(space: Space) -> None:
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     space.later(hours=3)
-    inside = space.finish(member, 1, told=False)
+    inside = space.finish(member, 1, reported=False)
     space.later(hours=3)
-    space.finish(member, 2, told=False)
+    space.finish(member, 2, reported=False)
     found = backfill_window(tools(space), back(space, hours=4), back(space, hours=2))
     assert [row.record_id for row in found.rows] == inside
 
 
 def test_an_enrolment_that_changed_after_the_window_is_not_requested(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     space.later(hours=3)
     found = backfill_window(tools(space), back(space, hours=2), back(space, hours=1))
     assert found.compared == {Entity.COURSE_MEMBER: 0, Entity.COMPLETED_LESSON: 0}
-    space.enrol(2, told=False)
+    space.enrol(2, reported=False)
     found = backfill_window(tools(space), back(space, hours=4), back(space, hours=1))
     assert [row.record_id for row in found.rows] == [9001]
 
 
 def test_a_dry_run_finds_the_same_and_writes_nothing(space: Space) -> None:
-    member = space.enrol(1, told=False)
-    space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    space.finish(member, 1, reported=False)
     would = [last_hours(space, dry_run=True), backfill_person(tools(space), 1, dry_run=True)]
     with reading(space.engine) as connection:
         assert connection.execute(records.select()).all() == []
@@ -150,13 +150,13 @@ def test_a_dry_run_finds_the_same_and_writes_nothing(space: Space) -> None:
 
 def test_a_limited_number_of_rows_is_kept_and_all_are_counted(space: Space) -> None:
     for number in range(1, 8):
-        space.enrol(number, told=False)
+        space.enrol(number, reported=False)
     found = backfill_window(tools(space), back(space, hours=1), space.clock.now(), keep=3)
     assert (len(found.rows), found.news[Entity.COURSE_MEMBER]) == (3, 7)
 
 
 def test_a_backfill_is_recorded_as_a_run(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     last_hours(space)
     [run] = backfills(space)
     assert run.ended_at is not None
@@ -168,8 +168,8 @@ def test_a_backfill_is_recorded_as_a_run(space: Space) -> None:
 def test_an_error_of_the_source_is_recorded_and_raised_and_earlier_requests_stay(
     space: Space,
 ) -> None:
-    member = space.enrol(1, told=False)
-    space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    space.finish(member, 1, reported=False)
 
     def fall() -> None:
         raise SourceUnavailable("the source answered 503")
@@ -185,8 +185,8 @@ def test_an_error_of_the_source_is_recorded_and_raised_and_earlier_requests_stay
 
 def old_student(space: Space) -> None:
     """Have somebody whose enrolment and lesson were there before the first check."""
-    member = space.enrol(1, told=False)
-    space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    space.finish(member, 1, reported=False)
     space.clock.time += timedelta(minutes=5)
     poll_all(tools(space), for_s=60)
     space.work()
@@ -246,8 +246,8 @@ def test_known_records_of_a_person_and_their_own_record_are_requested_again(
 
 
 def test_requested_records_lead_to_emails_however_old_they_are(space: Space) -> None:
-    space.enrol(1, created_at=back(space, days=40), told=False)
-    space.enrol(2, created_at=back(space, days=3), told=False)
+    space.enrol(1, created_at=back(space, days=40), reported=False)
+    space.enrol(2, created_at=back(space, days=3), reported=False)
     found = [backfill_person(tools(space), number) for number in (1, 2)]
     space.work()
     assert space.outcomes() == [("held", "imported")] * 2
@@ -258,12 +258,12 @@ def test_requested_records_lead_to_emails_however_old_they_are(space: Space) -> 
 
 def test_the_emails_listed_by_a_backfill_are_sent_once_an_operator_agrees(space: Space) -> None:
     space.rules = rules_of(ANY_TIME.replace("gather: 30m\n    gather_at_most: 3h", "gather: none"))
-    old = space.enrol(1, created_at=back(space, days=700), told=False)
-    fresh = space.enrol(2, told=False)
-    space.enrol(3, told=False, blocked=True)
-    unwanted = space.enrol(4, told=False)
-    space.finish(old, 1, told=False)
-    space.finish(fresh, 1, 2, told=False)
+    old = space.enrol(1, created_at=back(space, days=700), reported=False)
+    fresh = space.enrol(2, reported=False)
+    space.enrol(3, reported=False, blocked=True)
+    unwanted = space.enrol(4, reported=False)
+    space.finish(old, 1, reported=False)
+    space.finish(fresh, 1, 2, reported=False)
     found = all_of_window(space, 24 * 800)
     expected = proposed(space, found)
     space.later(days=1)
@@ -287,7 +287,7 @@ def test_a_backfill_without_old_records_holds_its_emails_and_ignores_old_records
     space: Space,
 ) -> None:
     old_student(space)
-    space.enrol(2, told=False)
+    space.enrol(2, reported=False)
     found = backfill_window(tools(space), back(space, hours=2), space.clock.now(), origins=REVIEWED)
     assert len(proposed(space, found)) == 1
     space.later(days=9)
@@ -299,7 +299,7 @@ def test_lessons_of_one_sitting_share_a_held_email_and_the_course_email_replaces
 ) -> None:
     member = space.enrol(1)
     space.work()
-    space.finish(member, 1, 2, told=False)
+    space.finish(member, 1, 2, reported=False)
     [expected] = proposed(space, backfill_person(tools(space), 1))
     assert expected.title == "2 lessons done in Freelance Finance"
     space.finish(member, 3)
@@ -309,7 +309,7 @@ def test_lessons_of_one_sitting_share_a_held_email_and_the_course_email_replaces
 
 
 def test_events_after_a_backfill_are_emailed_about_without_review(space: Space) -> None:
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     assert proposed(space, backfill_person(tools(space), 1)) == []
     space.later(hours=1)
     space.change(member, approved=True)
@@ -318,9 +318,9 @@ def test_events_after_a_backfill_are_emailed_about_without_review(space: Space) 
 
 
 def test_the_other_checks_apply_to_requested_records_too(space: Space) -> None:
-    space.enrol(1, created_at=back(space, days=3), blocked=True, told=False)
+    space.enrol(1, created_at=back(space, days=3), blocked=True, reported=False)
     space.choose(Mode.OBSERVE)
-    space.enrol(2, created_at=back(space, days=3), told=False)
+    space.enrol(2, created_at=back(space, days=3), reported=False)
     found = [backfill_person(tools(space), number) for number in (1, 2)]
     space.work()
     for one in found:
@@ -366,7 +366,7 @@ def test_missed_changes_are_not_requested_before_the_baseline_has_ended(
     space: Space,
 ) -> None:
     for number in range(1, 6):
-        space.finish(space.enrol(number, told=False), 1, 2, told=False)
+        space.finish(space.enrol(number, reported=False), 1, 2, reported=False)
     space.later(days=40)
     with pytest.raises(BaselineUnfinished):
         everywhere(space)
@@ -381,14 +381,14 @@ def test_missed_changes_are_not_requested_before_the_baseline_has_ended(
 
 
 def test_a_window_never_begins_before_the_baseline_began(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     space.later(hours=1)
     poll_all(tools(space), for_s=60)
     looked_at = space.clock.now()
     with writing(space.engine) as connection:
         connection.execute(records.delete())  # now only its time keeps the old one away
     space.later(hours=1)
-    space.enrol(2, told=False)
+    space.enrol(2, reported=False)
     assert everywhere(space) == 1
     assert origins(space) == [("backfill", 9002)]
     assert backfills(space)[0].since == looked_at
@@ -397,7 +397,7 @@ def test_a_window_never_begins_before_the_baseline_began(space: Space) -> None:
 def test_with_polling_off_missed_changes_are_requested_at_once(
     space: Space,
 ) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert everywhere(space, every_s=0.0) == 1
 
 
@@ -435,7 +435,7 @@ def paged(space: Space) -> Paged:
     space.source = Paged()
     for number in range(1, 11):
         space.later(hours=1)
-        space.finish(space.enrol(number, told=False), 1, told=False)
+        space.finish(space.enrol(number, reported=False), 1, reported=False)
     space.later(hours=1)
     return space.source
 

@@ -35,7 +35,7 @@ class Desk:
         answers = None if typed is None else Terminal(typed)
         return CliRunner().invoke(commands, ["backfill", *words], input=answers)
 
-    def told(self) -> list[tuple[str, str]]:
+    def notified(self) -> list[tuple[str, str]]:
         with reading(self.engine) as connection:
             rows = connection.execute(notifications.select().order_by(notifications.c.id))
             return [(row.origin, row.entity) for row in rows]
@@ -101,11 +101,11 @@ def test_a_window_lists_findings_by_name_and_day_with_the_next_command(desk: Des
     assert lines[2:4] == ["Reading them.", "2 emails are held about this, and none was sent:"]
     assert lines[-1].startswith("The mode is observe, so nothing is sent.")
     assert "@example" not in done.output.replace("***@example", "")
-    assert {origin for origin, _ in desk.told()} == {"review"}
+    assert {origin for origin, _ in desk.notified()} == {"review"}
     assert desk.waiting() == 3
     again = desk.run("--since", "2d")
     assert again.output.startswith("All 3 records of the window are known here already.\n2 emails")
-    assert desk.waiting() == len(desk.told()) == 3
+    assert desk.waiting() == len(desk.notified()) == 3
 
 
 def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
@@ -113,17 +113,17 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(desk: Desk) -> None:
     done = desk.run("--since", "1h", "--dry-run")
     assert done.output.startswith("Found 1 finished lesson and 1 enrolment not known here.")
     assert "Nothing was changed." in done.output
-    assert (desk.told(), desk.waiting()) == ([], 0)
+    assert (desk.notified(), desk.waiting()) == ([], 0)
 
 
 def test_with_send_notifications_have_the_origin_person(desk: Desk) -> None:
     desk.study("Joël", lessons=0)
     asked = desk.run("--since", "1h", "--send")
     assert (asked.exit_code, "--send --yes" in asked.stderr) == (3, True)
-    assert desk.told() == []
+    assert desk.notified() == []
     done = desk.run("--since", "1h", "--send", "--yes")
     assert done.exit_code == 0, done.output
-    assert desk.told() == [("person", "CourseMember"), ("review", "CourseMember")]
+    assert desk.notified() == [("person", "CourseMember"), ("review", "CourseMember")]
     assert "The mode is observe, so nothing is sent." in done.output
     assert desk.states() == [("held", "imported")]
 
@@ -176,7 +176,7 @@ def test_a_person_is_found_as_by_why_and_requested_completely(desk: Desk, by: st
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0] == "Joël Known  j***@example.org"
     assert "Found 2 finished lessons and 1 enrolment.\n" in done.output
-    assert [origin for origin, _ in desk.told()] == ["review"] * 3
+    assert [origin for origin, _ in desk.notified()] == ["review"] * 3
     whole = desk.run("--person", str(coworker_id), "--show-addresses", "--dry-run")
     assert whole.output.startswith("Joël Núñez  joel.nunez@example.org\n")
 
@@ -200,7 +200,7 @@ def test_no_match_and_several_matches_exit_with_1_and_a_hint(desk: Desk) -> None
     several = desk.run("--person", "ana")
     assert several.exit_code == 1
     assert "  71  Ana Sousa  a***@example.org\n" in several.stderr
-    assert desk.told() == []
+    assert desk.notified() == []
 
 
 @pytest.mark.parametrize(
@@ -228,4 +228,4 @@ def test_a_refusal_by_nexudus_exits_with_4(
     said = capsys.readouterr().err
     assert "wrong" not in said
     assert said.splitlines()[-1].startswith("Run `coursebell doctor`")
-    assert desk.told() == []
+    assert desk.notified() == []

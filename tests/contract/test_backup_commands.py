@@ -39,7 +39,7 @@ class Desk:
     def run(self, *words: str, answer: str | Terminal | None = None) -> Result:
         return CliRunner().invoke(commands, words, input=answer)
 
-    def told(self, *words: str) -> dict[str, object]:
+    def as_json(self, *words: str) -> dict[str, object]:
         result = self.run(*words, "--json")
         assert result.exit_code == 0, result.output
         found: dict[str, object] = json.loads(result.stdout)
@@ -111,7 +111,7 @@ def sqlite_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def test_a_backup_is_made_and_restored_with_its_key(desk: Desk) -> None:
     desk.keep(1, 2, 3)
-    made = desk.told("backup", str(desk.folder))
+    made = desk.as_json("backup", str(desk.folder))
     file = Path(str(made["file"]))
     assert made["secret_key"] is True
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -120,7 +120,7 @@ def test_a_backup_is_made_and_restored_with_its_key(desk: Desk) -> None:
 
     asked = desk.run("restore", str(file))
     assert (asked.exit_code, "--yes" in asked.stderr) == (3, True)
-    restored = desk.told("restore", str(file), "--yes")
+    restored = desk.as_json("restore", str(file), "--yes")
     assert desk.count() == 3
     assert restored["secret_key"] == "restored"
     assert (desk.folder / "secret_key").read_text() == "the key of this ledger"
@@ -128,7 +128,7 @@ def test_a_backup_is_made_and_restored_with_its_key(desk: Desk) -> None:
     assert desk.log() == ["restore"]
 
     # The ledger that was there is kept, and one can go back to it the same way.
-    desk.told("restore", str(restored["kept"]), "--yes")
+    desk.as_json("restore", str(restored["kept"]), "--yes")
     assert desk.count() == 4
 
 
@@ -163,16 +163,16 @@ def test_a_backup_without_its_key_says_whether_the_key_set_here_is_the_ledgers(
 ) -> None:
     monkeypatch.setenv("COURSEBELL_SECRET_KEY", "k" * 16)
     assert desk.run("config", "accept-key", "--yes").exit_code == 0
-    made = desk.told("backup", str(desk.folder))
+    made = desk.as_json("backup", str(desk.folder))
     assert made["secret_key"] is False
     (desk.folder / "secret_key").unlink()
     monkeypatch.setenv("COURSEBELL_SECRET_KEY", key_now)
-    assert desk.told("restore", str(made["file"]), "--yes")["secret_key"] == says
+    assert desk.as_json("restore", str(made["file"]), "--yes")["secret_key"] == says
     assert not (desk.folder / "secret_key").exists()
 
 
 def test_with_a_clock_that_is_behind_a_restore_needs_confirmation(desk: Desk) -> None:
-    file = str(desk.told("backup", str(desk.folder))["file"])
+    file = str(desk.as_json("backup", str(desk.folder))["file"])
     for hours, is_behind in ((-1, False), (1, True)):
         write_last_alive(desk.folder, LastAlive("any", SYSTEM_CLOCK.now() + timedelta(hours=hours)))
         asked = desk.run("restore", file, "--yes")
@@ -187,13 +187,13 @@ def test_a_backup_with_times_in_the_future_is_restored_only_after_confirmation(
     with writing(engine) as connection:
         record_heartbeat(connection, "worker", "gone:1", SYSTEM_CLOCK.now() + timedelta(days=1))
     engine.dispose()
-    file = str(desk.told("backup", str(desk.folder))["file"])
+    file = str(desk.as_json("backup", str(desk.folder))["file"])
     asked = desk.run("restore", file, "--yes")
     assert (asked.exit_code, "Check the clock" in asked.stderr) == (1, True)
 
 
 def test_nothing_is_restored_while_coursebell_runs(desk: Desk) -> None:
-    file = str(desk.told("backup", str(desk.folder))["file"])
+    file = str(desk.as_json("backup", str(desk.folder))["file"])
     lock = shared_lock(desk.folder)
     assert lock is not None
     with os.fdopen(lock, "rb"):
@@ -215,7 +215,7 @@ def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) 
     assert desk.run("restore", "--declare-gap", "2h").exit_code == 3
     last = LastAlive("any", SYSTEM_CLOCK.now() + timedelta(hours=1))  # the clock was set back since
     write_last_alive(desk.folder, last)
-    declared = desk.told("restore", "--declare-gap", "2h", "--yes")
+    declared = desk.as_json("restore", "--declare-gap", "2h", "--yes")
     assert declared["held"] == 0
     engine = open_engine(desk.url)
     with reading(engine) as connection:
@@ -230,7 +230,7 @@ def test_a_gap_is_declared_where_another_tool_set_the_database_back(desk: Desk) 
 
 def test_held_emails_are_listed_released_and_skipped_by_reason_or_by_id(desk: Desk) -> None:
     desk.hold(Reason.RESTORED, Reason.RESTORED, Reason.TOO_OLD, Reason.FLOOD_GUARD)
-    assert desk.told("held")["counts"] == {"restored": 2, "too-old": 1, "flood-guard": 1}
+    assert desk.as_json("held")["counts"] == {"restored": 2, "too-old": 1, "flood-guard": 1}
     shown = desk.run("held", "--reason", "restored").stdout
     assert "2 held, restored: It may have been sent already" in shown
 
@@ -240,8 +240,8 @@ def test_held_emails_are_listed_released_and_skipped_by_reason_or_by_id(desk: De
     assert (refused.exit_code, "Release 2 emails? [y/N]" in refused.stderr) == (1, True)
     # The one who is asked sees which emails they are, as `held` lists them.
     assert shown.splitlines()[:3] == refused.stderr.splitlines()[:3]
-    assert desk.told("release", "--reason", "restored", "--yes") == {"released": [1, 2]}
-    assert desk.told("skip", "4", "--yes") == {"skipped": [4]}
+    assert desk.as_json("release", "--reason", "restored", "--yes") == {"released": [1, 2]}
+    assert desk.as_json("skip", "4", "--yes") == {"skipped": [4]}
     assert desk.states() == [
         ("waiting", None),
         ("waiting", None),
@@ -254,7 +254,7 @@ def test_held_emails_are_listed_released_and_skipped_by_reason_or_by_id(desk: De
 @pytest.mark.parametrize("word", ["release", "skip"])
 def test_ids_that_are_not_held_are_reported_and_nothing_is_changed(desk: Desk, word: str) -> None:
     desk.hold(Reason.RESTORED, Reason.TOO_OLD)
-    assert desk.told("skip", "2", "--yes") == {"skipped": [2]}
+    assert desk.as_json("skip", "2", "--yes") == {"skipped": [2]}
     refused = desk.run(word, "1", "2", "77", "--yes")
     assert refused.exit_code == 1
     assert "2 is not held: it is not sent on purpose (too-old)." in refused.stderr
@@ -293,11 +293,11 @@ def test_a_ledger_moves_to_postgresql_and_the_file_is_no_longer_used(
             CliRunner().invoke(commands, words, catch_exceptions=False)
     monkeypatch.setenv("COURSEBELL_DATABASE_URL", postgres_database_url)
     there.keep(4)
-    assert there.told("held") == {"counts": {}, "actions": []}
+    assert there.as_json("held") == {"counts": {}, "actions": []}
 
     # The other way is a restore, which knows what may have been sent meanwhile.
     monkeypatch.setenv("COURSEBELL_DATABASE_URL", desk.url)
-    desk.told("restore", str(desk.folder / "coursebell.db"), "--yes")
+    desk.as_json("restore", str(desk.folder / "coursebell.db"), "--yes")
     assert desk.count() == 3
     assert desk.log() == ["restore"]
 
@@ -347,4 +347,4 @@ def test_a_ledger_moves_only_to_an_empty_database(sqlite_desk: Desk, ledger_url:
         refused = desk.run("move", "--to", ledger_url)
         assert (refused.exit_code, "already holds a ledger" in refused.stderr) == (1, True)
         assert Desk(desk.folder, ledger_url).count() == 1
-    assert desk.told("held")["counts"] == {}
+    assert desk.as_json("held")["counts"] == {}

@@ -178,10 +178,10 @@ def test_a_person_who_gave_up_does_not_delay_work_for_long(open_budget: Open) ->
 
 
 def test_a_back_off_requested_from_one_process_applies_to_all(open_budget: Open) -> None:
-    told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.back_off(40)
+    asked, other = open_budget("100/minute"), open_budget("100/minute")
+    asked.back_off(40)
     assert 30 < retry_after_s(other) <= 40
-    assert 30 < retry_after_s(told, PERSON) <= 40
+    assert 30 < retry_after_s(asked, PERSON) <= 40
     assert 30 < open_budget("100/minute").state().back_off_s <= 40
     assert used(other) == 0
 
@@ -204,17 +204,17 @@ def test_a_back_off_of_zero_seconds_is_ignored(seconds: float, open_budget: Open
 
 
 def test_a_back_off_lasts_at_most_an_hour(open_budget: Open) -> None:
-    told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.back_off(float("inf"))
-    assert 3500 < retry_after_s(told) <= 3600
+    asked, other = open_budget("100/minute"), open_budget("100/minute")
+    asked.back_off(float("inf"))
+    assert 3500 < retry_after_s(asked) <= 3600
     assert 3500 < retry_after_s(other) <= 3600
 
 
 def test_after_a_back_off_requests_leave_again(open_budget: Open) -> None:
-    told, other = open_budget("100/minute"), open_budget("100/minute")
-    told.back_off(0.2)
+    asked, other = open_budget("100/minute"), open_budget("100/minute")
+    asked.back_off(0.2)
     other.take(patient())
-    told.take(patient())
+    asked.take(patient())
     assert other.state() == BudgetState(
         shared=True, back_off_s=0.0, usage=(Usage("100/minute", 2, 100),)
     )

@@ -129,16 +129,16 @@ def test_a_process_that_used_more_than_its_share_gets_nothing_during_an_outage(
 def test_a_back_off_continues_when_the_broker_becomes_unreachable(
     own_broker: RunningBroker,
 ) -> None:
-    told = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
+    asked = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     other = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
-    told.back_off(40)
+    asked.back_off(40)
     # The other one hears of it when it asks.
     assert not may_leave(other)
     end(own_broker)
-    assert 30 < retry_after_s(told) <= 40
+    assert 30 < retry_after_s(asked) <= 40
     assert 30 < retry_after_s(other) <= 40
     assert other.state().shared is False
-    for budget in (told, other):
+    for budget in (asked, other):
         budget.close()
 
 

@@ -143,7 +143,7 @@ def a_week(engine: Engine) -> Week:
     space.change(waits, approved=True)
     space.work()
     space.source.lose(Entity.COMPLETED_LESSON, two)  # un-done, and done again under a new Id
-    space.tell(Entity.COMPLETED_LESSON, two)
+    space.notify(Entity.COMPLETED_LESSON, two)
     space.later(hours=1)
     [again] = space.finish(ana, 2)
     space.later(hours=4)
@@ -392,7 +392,7 @@ def test_an_emptied_receipt_is_a_difference(week: Week) -> None:
 def test_an_unreported_record_is_at_the_source_and_not_here(week: Week) -> None:
     joel = week.space.enrol(5)
     week.space.work()
-    week.space.finish(joel, 1, told=False)
+    week.space.finish(joel, 1, reported=False)
     week.space.clock.time += timedelta(days=1)
     found = only(week.certify(LAST, LAST + timedelta(days=2)))
     assert (found.kind, found.person, found.lesson) == (
@@ -445,7 +445,7 @@ def test_records_of_the_baseline_count_as_seen_without_being_read(
 ) -> None:
     joel = week.space.enrol(7)
     week.space.work()
-    [done] = week.space.finish(joel, 1, told=False)
+    [done] = week.space.finish(joel, 1, reported=False)
     record = week.space.source.fetch(Entity.COMPLETED_LESSON, done)
     with writing(week.space.engine) as connection:
         seen = [version_of_record(Entity.COMPLETED_LESSON, record)]  # type: ignore[arg-type]  # it is there
@@ -479,8 +479,8 @@ def test_an_enrolment_that_was_never_read_is_found_in_the_list_of_all(week: Week
 
 
 def test_a_finished_lesson_is_named_by_an_enrolment_that_only_nexudus_has(week: Week) -> None:
-    zoe = week.space.enrol(9, told=False, full_name="Zoë Brandt")
-    week.space.finish(zoe, 1, told=False)
+    zoe = week.space.enrol(9, reported=False, full_name="Zoë Brandt")
+    week.space.finish(zoe, 1, reported=False)
     week.space.clock.time += timedelta(days=1)
     made = week.certify(LAST, LAST + timedelta(days=2))
     assert [one.person for one in made.findings] == ["Zoë Brandt", "Zoë Brandt"]

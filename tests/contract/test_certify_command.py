@@ -71,14 +71,14 @@ def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
         sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
         for member_id in (*made.values(), made["Zoë"])
     ]
-    told = [Notification(Entity.COURSE_MEMBER, number) for number in made.values()]
-    told += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
+    result = [Notification(Entity.COURSE_MEMBER, number) for number in made.values()]
+    result += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
     settings = load(environment)
     clock = HandClock(THEN)
     context = make_context(settings, read_shared_config(settings), clock=clock)
     try:
         with writing(context.engine) as connection:
-            store_notifications(connection, told, Origin.RELAY, THEN)
+            store_notifications(connection, result, Origin.RELAY, THEN)
         for _ in range(3):
             while drain_batch(context.lookup_context)[0] or perform_batch(
                 context.delivery, context.sources.lend
@@ -120,14 +120,14 @@ def delete_lesson_record(environment: dict[str, str]) -> int:
 
 def test_without_differences_it_says_so_and_exits_with_0(studied: dict[str, int]) -> None:
     assert studied
-    told = certify(*DAYS)
-    assert told.exit_code == 0, told.output
-    assert told.output.splitlines()[-1] == "Differences: none. The totals add up."
-    assert "2026-03-10" in told.output
-    assert "Freelance Finance" in told.output
-    assert "@" not in told.output
-    heads = next(line for line in told.output.splitlines() if line.startswith("  day"))
-    row = next(line for line in told.output.splitlines() if line.startswith("  all days"))
+    result = certify(*DAYS)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "Differences: none. The totals add up."
+    assert "2026-03-10" in result.output
+    assert "Freelance Finance" in result.output
+    assert "@" not in result.output
+    heads = next(line for line in result.output.splitlines() if line.startswith("  day"))
+    row = next(line for line in result.output.splitlines() if line.startswith("  all days"))
     assert row.split()[2:5] == ["2", "3", "5"]
     assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing leaves while observing"
 
@@ -137,13 +137,13 @@ def test_a_missing_record_is_named_and_it_exits_with_1(
 ) -> None:
     assert studied
     missing = delete_lesson_record(environment)
-    told = certify(*DAYS)
-    assert told.exit_code == 1
-    assert "Differences: 1" in told.output
-    assert "At Nexudus, but not here: Zoë" in told.output
-    assert f"finished lesson {missing}" in told.output
-    assert "Next: coursebell reconcile --since 2026-03-09" in told.output
-    assert "@" not in told.output
+    result = certify(*DAYS)
+    assert result.exit_code == 1
+    assert "Differences: 1" in result.output
+    assert "At Nexudus, but not here: Zoë" in result.output
+    assert f"finished lesson {missing}" in result.output
+    assert "Next: coursebell reconcile --since 2026-03-09" in result.output
+    assert "@" not in result.output
     as_json = certify("--json", *DAYS)
     assert as_json.exit_code == 1
     [one] = json.loads(as_json.stdout)["differences"]
@@ -198,10 +198,10 @@ def test_without_an_answer_of_nexudus_there_is_no_certificate_and_it_exits_with_
 ) -> None:
     assert studied
     sandbox.post("/sandbox/misbehaviours", name="missing-right", entity="CourseMember", way="list")
-    told = certify(*DAYS)
-    assert told.exit_code == 4
-    assert "The certificate could not be made" in told.stderr
-    assert told.stdout == ""
+    result = certify(*DAYS)
+    assert result.exit_code == 4
+    assert "The certificate could not be made" in result.stderr
+    assert result.stdout == ""
 
 
 def test_days_in_the_future_are_wrong_usage(environment: dict[str, str]) -> None:

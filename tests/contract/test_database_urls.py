@@ -44,7 +44,7 @@ def test_libpq_gets_the_parameters_that_it_would_read_in_the_url(url: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("postgres://u:hush@h/n?pgbouncer=true", "has no parameter pgbouncer"),
         ("postgres://u:hush@h/n?hush=1", "libpq knows"),
@@ -59,8 +59,10 @@ def test_libpq_gets_the_parameters_that_it_would_read_in_the_url(url: str) -> No
         ("postgres://u:hush@h%40i/n", "expected hosts"),
     ],
 )
-def test_parameters_that_libpq_would_refuse_are_refused_at_the_start(url: str, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told) as caught:
+def test_parameters_that_libpq_would_refuse_are_refused_at_the_start(
+    url: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         loaded(url)
     assert "hush" not in str(caught.value)
 

@@ -30,7 +30,7 @@ def finish_ahead(space: Space, *lessons: int) -> None:
         at = space.clock.now() + AHEAD + timedelta(minutes=number)
         done = CompletedLesson(made, at, at, number, None, 9001, None)
         space.source.have(Entity.COMPLETED_LESSON, done)
-        space.tell(Entity.COMPLETED_LESSON, made)
+        space.notify(Entity.COMPLETED_LESSON, made)
     space.work()
 
 

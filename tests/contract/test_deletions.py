@@ -32,7 +32,7 @@ def test_a_member_who_is_no_longer_enrolled_is_an_event(space: Space) -> None:
     space.work()
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     for _ in range(2):
-        space.tell(Entity.COURSE_MEMBER, member.record_id)
+        space.notify(Entity.COURSE_MEMBER, member.record_id)
         space.later(minutes=10)
     assert about_gone(space) == [("unenrolled", member.course_id, 1, None, "kind-off")]
 
@@ -43,7 +43,7 @@ def test_a_lesson_whose_completion_was_taken_away_is_reopened(space: Space) -> N
     space.work()
     space.source.lose(Entity.COMPLETED_LESSON, done)
     for _ in range(2):
-        space.tell(Entity.COMPLETED_LESSON, done)
+        space.notify(Entity.COMPLETED_LESSON, done)
         space.later(minutes=10)
     assert about_gone(space) == [("lesson_reopened", member.course_id, 1, 2, "kind-off")]
 
@@ -54,14 +54,14 @@ def test_completions_deleted_with_their_enrolment_have_no_events_of_their_own(sp
     space.work()
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     for record_id in done:
-        space.tell(Entity.COMPLETED_LESSON, record_id)
+        space.notify(Entity.COMPLETED_LESSON, record_id)
     space.later(minutes=10)
     assert [kind for kind, *_ in about_gone(space)] == ["unenrolled"]
 
 
 def test_a_deleted_record_that_was_never_seen_has_no_event(space: Space) -> None:
-    space.tell(Entity.COURSE_MEMBER, 9001)
-    space.tell(Entity.COMPLETED_LESSON, 50_001)
+    space.notify(Entity.COURSE_MEMBER, 9001)
+    space.notify(Entity.COMPLETED_LESSON, 50_001)
     space.later(minutes=10)
     assert about_gone(space) == []
     assert space.lookups() == [("done", "record-gone")] * 2
@@ -83,7 +83,7 @@ def test_finishing_it_again_is_the_same_lesson_and_no_second_email(space: Space)
     [first] = space.finish(member, 1)
     space.later(minutes=40)
     space.source.lose(Entity.COMPLETED_LESSON, first)
-    space.tell(Entity.COMPLETED_LESSON, first)
+    space.notify(Entity.COMPLETED_LESSON, first)
     space.later(minutes=40)
     space.finish(member, 1)
     space.later(minutes=40)

@@ -55,8 +55,8 @@ def studying(space: Space, *numbers: int) -> list[CourseMember]:
 
 def tell_both(space: Space, first: int, second: int) -> None:
     """Speak of two lessons before either is read; the second is due a second later."""
-    space.tell(Entity.COMPLETED_LESSON, first)
-    space.tell(Entity.COMPLETED_LESSON, second)
+    space.notify(Entity.COMPLETED_LESSON, first)
+    space.notify(Entity.COMPLETED_LESSON, second)
     later = space.clock.now() + timedelta(seconds=1)
     with writing(space.engine) as connection:
         mine = lookups.c.record_id == second
@@ -76,7 +76,7 @@ def test_the_first_lookup_reads_all_lessons_of_a_sitting(space: Space) -> None:
 
 def test_a_neighbour_on_the_list_needs_no_request_of_its_own(space: Space) -> None:
     [member] = studying(space, 1)
-    first, second = space.finish(member, 1, 2, told=False)
+    first, second = space.finish(member, 1, 2, reported=False)
     tell_both(space, first, second)
     drain(space)
     asked(space)
@@ -90,7 +90,7 @@ def test_a_record_that_is_notified_again_is_read_again(space: Space) -> None:
     [done] = space.finish(member, 1)
     drain(space)
     asked(space)
-    space.tell(Entity.COMPLETED_LESSON, done)
+    space.notify(Entity.COMPLETED_LESSON, done)
     drain(space)
     assert asked(space)["CourseCompletedLesson"] == 1
 
@@ -99,7 +99,7 @@ def test_a_list_that_differs_from_the_record_by_id_does_not_settle_the_neighbour
     space: Space,
 ) -> None:
     [member] = studying(space, 1)
-    first, second = space.finish(member, 1, 2, told=False)
+    first, second = space.finish(member, 1, 2, reported=False)
     shown = space.source.fetch(Entity.COMPLETED_LESSON, first)
     assert isinstance(shown, CompletedLesson)
     space.source.list_as(Entity.COMPLETED_LESSON, replace(shown, lesson_title="Stale"))
@@ -112,7 +112,7 @@ def test_a_list_that_differs_from_the_record_by_id_does_not_settle_the_neighbour
 
 def test_a_neighbour_that_is_gone_meanwhile_is_read_by_id(space: Space) -> None:
     [member] = studying(space, 1)
-    first, second = space.finish(member, 1, 2, told=False)
+    first, second = space.finish(member, 1, 2, reported=False)
     tell_both(space, first, second)
     drain(space)
     space.source.lose(Entity.COMPLETED_LESSON, second)
@@ -126,7 +126,7 @@ def test_a_neighbour_that_is_gone_meanwhile_is_read_by_id(space: Space) -> None:
 
 def test_changes_that_an_email_finds_first_are_decided_on_before_it_is_sent(space: Space) -> None:
     [member] = studying(space, 1)
-    space.finish(member, 1, 2, 3, told=False)
+    space.finish(member, 1, 2, 3, reported=False)
     space.later(minutes=5)  # the welcome email reads the completions, and waits for what they mean
     assert ("waiting", "gathering") in space.outcomes()
     assert space.reasons("course_completed") == [None]
@@ -208,7 +208,7 @@ def test_a_burst_with_enrolments_dated_in_the_future_is_read_completely(
     drain(space)
     prove(space, *IN_BURSTS)
     for member in members:
-        space.finish(member, 1, 2, told=False)
+        space.finish(member, 1, 2, reported=False)
         space.finish(member, 3)
     drain(space)
     assert space.reasons("course_completed") == [None] * 5
@@ -313,7 +313,7 @@ def test_a_lesson_whose_neighbour_cannot_be_read_yet_waits_for_it(
 
 
 def test_a_record_that_never_appears_is_gone_after_a_while(space: Space) -> None:
-    space.tell(Entity.COURSE_MEMBER, 4_242)
+    space.notify(Entity.COURSE_MEMBER, 4_242)
     drain(space)
     for _ in range(6):
         space.later(seconds=4)
@@ -323,7 +323,7 @@ def test_a_record_that_never_appears_is_gone_after_a_while(space: Space) -> None
 def test_a_record_we_knew_is_gone_at_once(space: Space) -> None:
     [member] = studying(space, 1)
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert space.lookups() == [("done", "record-gone")]
 
@@ -365,7 +365,7 @@ def test_a_notification_during_a_prefetched_batch_is_read(space: Space) -> None:
         space.source.when_asked("lessons_of", lambda: None)
         changed = replace(members[-1], approved=True, updated_at=space.clock.now())
         space.source.have(Entity.COURSE_MEMBER, changed)
-        space.tell(Entity.COURSE_MEMBER, changed.record_id)
+        space.notify(Entity.COURSE_MEMBER, changed.record_id)
 
     space.source.when_asked("Course", approve_the_last)
     drain(space)
@@ -424,7 +424,7 @@ def test_the_end_of_an_outage_is_logged_once_a_minute_at_most(space: Space) -> N
     hour = space.clock.now() + timedelta(hours=1)
 
     def wait_until(number: int, moment: datetime) -> None:
-        space.tell(Entity.COURSE_MEMBER, members[number].record_id)
+        space.notify(Entity.COURSE_MEMBER, members[number].record_id)
         with writing(space.engine) as connection:
             mine = lookups.c.record_id == members[number].record_id
             connection.execute(
@@ -459,11 +459,11 @@ def test_unreadable_time_zones_block_no_lookup(space: Space) -> None:
     assert space.reasons("enrolled") == [None]
     asked(space)
     space.clock.time += timedelta(minutes=30)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert asked(space)["all_of SimpleTimeZone"] == 0
     space.clock.time += timedelta(minutes=31)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     drain(space)
     assert asked(space)["all_of SimpleTimeZone"] == 1
 
@@ -493,7 +493,7 @@ def test_a_notification_of_a_stuck_record_is_tried_at_once(space: Space) -> None
     assert space.lookups() == [("waiting", "record-stuck")]
     space.source.recover()
     asked(space)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)  # somebody saved it again
+    space.notify(Entity.COURSE_MEMBER, member.record_id)  # somebody saved it again
     drain(space)
     assert space.lookups() == [("done", None)]
     assert asked(space)["CourseMember"] == 1

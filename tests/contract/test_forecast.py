@@ -138,7 +138,7 @@ class Desk:
         answers = None if typed is None else Terminal(typed)
         return CliRunner().invoke(commands, words, input=answers)
 
-    def told(self, *words: str) -> dict[str, Any]:
+    def as_json(self, *words: str) -> dict[str, Any]:
         result = self.run(*words, "--json")
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.stdout)
@@ -179,7 +179,7 @@ def test_emails_are_counted_and_confirmed_before_sending_begins(desk: Desk) -> N
         1,
         "Nothing was changed: the mode is still observe.",
     )
-    assert desk.told("mode")["mode"] == "observe"
+    assert desk.as_json("mode")["mode"] == "observe"
     assert desk.space.outcomes() == [("held", "observe")] * 2
     agreed = desk.run("mode", "sending", typed=b"y\n")
     assert (agreed.exit_code, "sending: emails are sent about" in agreed.stdout) == (0, True)
@@ -203,9 +203,9 @@ def test_scripts_need_yes_only_if_an_email_would_be_sent_at_once(desk: Desk) -> 
     )
     assert only_held.splitlines()[1].startswith("  1 email stays held, imported: Brought in")
     desk.observed(2)
-    said = desk.told("mode", "sending", "--yes")
+    said = desk.as_json("mode", "sending", "--yes")
     assert (said["mode"], said["expected"]["now"]) == ("sending", {"": 1})
-    assert "expected" not in desk.told("mode", "sending")
+    assert "expected" not in desk.as_json("mode", "sending")
 
 
 def test_a_reason_that_never_holds_emails_is_refused_with_those_that_do(desk: Desk) -> None:

@@ -92,7 +92,7 @@ def read(engine: Engine, record_id: int, made_at: datetime) -> None:
         accept_record(connection, DONE, completed_lesson(record_id, 1, made_at), NOW)
 
 
-def tell(engine: Engine, record_id: int, origin: Origin, at: datetime) -> None:
+def notify(engine: Engine, record_id: int, origin: Origin, at: datetime) -> None:
     with writing(engine) as connection:
         store_notifications(connection, [Notification(DONE, record_id)], origin, at)
 
@@ -107,7 +107,7 @@ def engine(ledger_engine: Engine) -> Engine:
     return ledger_engine
 
 
-def told(engine: Engine) -> list[ReportCounts]:
+def reports(engine: Engine) -> list[ReportCounts]:
     week_ago, yesterday = NOW - timedelta(days=7), NOW - timedelta(days=1)
     with reading(engine) as connection:
         return reports_by_location(connection, week_ago, yesterday, NOW - timedelta(minutes=30))
@@ -123,9 +123,9 @@ def test_first_reports_are_counted_by_location_and_time(engine: Engine) -> None:
         (5, lately, Origin.RELAY),
     ):
         read(engine, record_id, made_at)
-        tell(engine, record_id, origin, made_at)
-    tell(engine, 1, Origin.BACKFILL, NOW)
-    assert told(engine) == [
+        notify(engine, record_id, origin, made_at)
+    notify(engine, 1, Origin.BACKFILL, NOW)
+    assert reports(engine) == [
         ReportCounts(
             500,
             "Harbour Works",
@@ -139,22 +139,22 @@ def test_first_reports_are_counted_by_location_and_time(engine: Engine) -> None:
 def test_a_relay_that_is_slower_than_our_poll_counts_as_reporting(engine: Engine) -> None:
     made_at = NOW - timedelta(hours=3)
     read(engine, 1, made_at)
-    tell(engine, 1, Origin.CHECK, made_at)
-    tell(engine, 1, Origin.RELAY, made_at + timedelta(minutes=15))
-    assert [one.lately for one in told(engine)] == [{Origin.RELAY: 1}]
+    notify(engine, 1, Origin.CHECK, made_at)
+    notify(engine, 1, Origin.RELAY, made_at + timedelta(minutes=15))
+    assert [one.lately for one in reports(engine)] == [{Origin.RELAY: 1}]
 
 
 def test_recent_old_and_unread_records_do_not_count(engine: Engine) -> None:
     read(engine, 1, NOW - timedelta(minutes=10))  # a relay may still tell of it
     read(engine, 2, NOON - timedelta(days=60))  # made long before anybody could
     for record_id in (1, 2, 3):
-        tell(engine, record_id, Origin.CHECK, NOW)
+        notify(engine, record_id, Origin.CHECK, NOW)
     read(engine, 4, NOW - timedelta(hours=2))  # decided on with another of its list
     # An old enrolment that changed: relays tell of new ones.
     with writing(engine) as connection:
         said = [Notification(Entity.COURSE_MEMBER, course_member().record_id)]
         store_notifications(connection, said, Origin.CHECK, NOW - HOUR)
-    assert told(engine) == []
+    assert reports(engine) == []
 
 
 def test_without_the_course_the_location_is_unknown(ledger_engine: Engine) -> None:
@@ -165,8 +165,8 @@ def test_without_the_course_the_location_is_unknown(ledger_engine: Engine) -> No
         said = [Notification(Entity.COURSE_MEMBER, new.record_id)]
         store_notifications(connection, said, Origin.HOOK, made_at)
     read(ledger_engine, 1, made_at)
-    tell(ledger_engine, 1, Origin.CHECK, made_at)
-    assert told(ledger_engine) == [
+    notify(ledger_engine, 1, Origin.CHECK, made_at)
+    assert reports(ledger_engine) == [
         ReportCounts(None, "unknown", DONE, {}, {Origin.CHECK: 1}),
         ReportCounts(None, "unknown", Entity.COURSE_MEMBER, {}, {Origin.HOOK: 1}),
     ]

@@ -86,9 +86,9 @@ def test_a_gathered_action_is_listed_with_each_of_its_events(ledger_engine: Engi
         event = lesson_done(LESSON + number, at(number))
         decide(ledger_engine, event, plan_for(event, gather_s=60))
     with reading(ledger_engine) as connection:
-        told = history_of(connection, ANA)
-    assert len({one.actions[0].action_id for one in told}) == 1
-    assert [one.lesson_id for one in told] == [LESSON, LESSON + 1]
+        history = history_of(connection, ANA)
+    assert len({one.actions[0].action_id for one in history}) == 1
+    assert [one.lesson_id for one in history] == [LESSON, LESSON + 1]
 
 
 def test_totals_count_everything(ledger_engine: Engine) -> None:

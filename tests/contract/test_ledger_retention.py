@@ -271,9 +271,9 @@ def sync(space: Space) -> SyncContext:
 def test_no_email_is_sent_again_after_its_history_was_deleted(aged: Space) -> None:
     sent = list(aged.subjects)
     assert len(sent) == 3
-    aged.tell(Entity.COURSE_MEMBER, 9001)
+    aged.notify(Entity.COURSE_MEMBER, 9001)
     for record_id in (50_001, 50_002, 50_003):
-        aged.tell(Entity.COMPLETED_LESSON, record_id)
+        aged.notify(Entity.COMPLETED_LESSON, record_id)
     aged.later(hours=1)
     assert poll_all(sync(aged), for_s=60).news == 0
     aged.later(days=1)
@@ -285,7 +285,7 @@ def test_later_enrolments_are_still_processed(aged: Space) -> None:
     sent = len(aged.subjects)
     aged.enrol(2)
     aged.work()
-    aged.enrol(3, told=False)
+    aged.enrol(3, reported=False)
     aged.clock.time += timedelta(minutes=10)
     assert poll_all(sync(aged), for_s=60).news == 1
     aged.work()
@@ -314,8 +314,8 @@ def test_why_says_that_texts_are_no_longer_kept(
         space.clock.time = when.replace(hour=12)
         space.enrol(number)
         space.work()
-    told = [
+    histories = [
         CliRunner().invoke(commands, ["why", who], env=environment).stdout for who in ("1", "2")
     ]
-    assert ["Sent" in one for one in told] == [True, True]
-    assert ["Deleted: texts of emails after 90 days" in one for one in told] == [True, False]
+    assert ["Sent" in one for one in histories] == [True, True]
+    assert ["Deleted: texts of emails after 90 days" in one for one in histories] == [True, False]

@@ -53,7 +53,7 @@ def change(space: Space, member: CourseMember, **different: Any) -> CourseMember
 
 
 def test_a_version_that_returns_after_a_decision_on_another_is_a_change(space: Space) -> None:
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=5)
     assert look(space) == 1
     space.clock.time += timedelta(seconds=5)
@@ -67,7 +67,7 @@ def test_a_version_that_returns_after_a_decision_on_another_is_a_change(space: S
 
 
 def test_a_record_that_lags_behind_its_list_is_requested_until_it_catches_up(space: Space) -> None:
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     after(space)
     space.clock.time += timedelta(hours=1)
     approved = replace(member, approved=True, updated_at=space.clock.now())
@@ -81,7 +81,7 @@ def test_a_record_that_lags_behind_its_list_is_requested_until_it_catches_up(spa
 
 def test_a_field_that_a_list_omits_may_have_changed(space: Space) -> None:
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     after(space)
     assert after(space) == 0
     change(space, member, approved=True)
@@ -94,7 +94,7 @@ def test_a_field_that_the_list_of_the_baseline_omitted_may_have_changed(
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
     assert look(space) == 0
     assert after(space) == 0
@@ -107,7 +107,7 @@ def test_an_old_request_leads_to_a_welcome_even_with_partial_lists(
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "CoworkerTeamNames")
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
     space.work()
@@ -139,21 +139,21 @@ def test_an_import_sends_no_email_even_after_an_earlier_notification(space: Spac
 
 
 def test_a_notification_after_an_import_leads_to_an_email(space: Space) -> None:
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     seen = version_of_record(Entity.COURSE_MEMBER, member)
     with writing(space.engine) as connection:
         note_seen(connection, Entity.COURSE_MEMBER, [seen], space.clock.now(), Reason.IMPORTED)
         assert suppressed_among(connection, [(Entity.COURSE_MEMBER, member.record_id)])
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     assert space.subjects == [WELCOME]
 
 
 def test_a_list_that_is_short_for_a_moment_loses_no_email(space: Space) -> None:
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     after(space)
     space.later(hours=3)
-    [done] = space.finish(member, 1, told=False)
+    [done] = space.finish(member, 1, reported=False)
     after(space)
     space.later(minutes=10)
     space.source.leave_out_of_below(done)
@@ -165,10 +165,10 @@ def test_a_list_that_is_short_for_a_moment_loses_no_email(space: Space) -> None:
 
 
 def test_an_approval_that_an_email_finds_first_counts_as_approval(space: Space) -> None:
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     after(space)
     space.later(days=3)
-    space.finish(member, 1, told=False)
+    space.finish(member, 1, reported=False)
     after(space)
     space.clock.time += timedelta(minutes=20)
     change(space, member, approved=True)
@@ -179,7 +179,7 @@ def test_an_approval_that_an_email_finds_first_counts_as_approval(space: Space) 
 
 def test_a_deletion_that_an_email_finds_first_is_recorded(space: Space) -> None:
     space.clock.time += timedelta(hours=10)  # at night, so that the welcome has to wait
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     after(space)
     assert space.outcomes() == [("waiting", "quiet-hours")]
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
@@ -192,14 +192,14 @@ def test_lessons_of_a_deleted_unread_enrolment_have_no_events(
     ledger_engine: Engine,
 ) -> None:
     space = Space(ledger_engine, rules_of(SHIPPED))
-    member = space.enrol(1, told=False)
-    done = space.finish(member, 1, 2, told=False)
+    member = space.enrol(1, reported=False)
+    done = space.finish(member, 1, 2, reported=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     for record_id in done:
-        space.tell(Entity.COMPLETED_LESSON, record_id)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+        space.notify(Entity.COMPLETED_LESSON, record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.later(minutes=10)
     assert space.reasons("unenrolled") == ["kind-off"]
     assert space.reasons("lesson_reopened") == []

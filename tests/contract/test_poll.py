@@ -65,8 +65,8 @@ def run_of(space: Space, entity: Entity) -> Run:
 
 def test_the_baseline_sends_no_email_and_reads_no_record(space: Space) -> None:
     for number in range(1, 30):
-        member = space.enrol(number, told=False)
-        space.finish(member, 1, 2, told=False)
+        member = space.enrol(number, reported=False)
+        space.finish(member, 1, 2, reported=False)
     space.clock.time += timedelta(seconds=5)
     assert look(space) == PollResult(news=0, more=False)
     assert asked(space)[:1] == [("changed_since CourseMember", 0)]
@@ -84,10 +84,10 @@ def test_the_baseline_sends_no_email_and_reads_no_record(space: Space) -> None:
 
 def test_later_changes_are_found_without_notifications(space: Space) -> None:
     look(space)
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     after(space)
     assert space.subjects == ["You're in: Freelance Finance"]
-    space.finish(member, 1, 2, told=False)
+    space.finish(member, 1, 2, reported=False)
     after(space)
     space.later(minutes=30)
     assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
@@ -95,8 +95,8 @@ def test_later_changes_are_found_without_notifications(space: Space) -> None:
 
 def test_unchanged_records_cost_no_further_request(space: Space) -> None:
     look(space)
-    member = space.enrol(1, told=False)
-    space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    space.finish(member, 1, reported=False)
     assert after(space).news == 2
     asked(space)
     assert after(space).news == 0
@@ -107,7 +107,7 @@ def test_unchanged_records_cost_no_further_request(space: Space) -> None:
 
 def test_another_visit_of_a_member_is_no_change(space: Space) -> None:
     look(space)
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     assert after(space).news == 1
     seen = replace(member, last_access_at=space.clock.now(), updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, seen)
@@ -134,11 +134,11 @@ def test_a_list_that_never_matches_its_record_is_a_change_once(space: Space) -> 
 
 
 def test_an_old_member_gets_an_email_about_the_new_lesson_only(space: Space) -> None:
-    member = space.enrol(1, told=False)
-    space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    space.finish(member, 1, reported=False)
     space.clock.time += timedelta(days=1)
     look(space)
-    space.finish(member, 2, told=False)
+    space.finish(member, 2, reported=False)
     after(space)
     space.later(minutes=30)
     assert space.subjects == ["You finished Lesson 2"]
@@ -148,7 +148,7 @@ def test_an_old_member_gets_an_email_about_the_new_lesson_only(space: Space) -> 
 
 def test_old_records_have_the_reason_before_start_in_observe_mode_too(space: Space) -> None:
     space.choose(Mode.OBSERVE)
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
     space.clock.time += timedelta(minutes=1)
@@ -163,16 +163,16 @@ def test_old_records_have_the_reason_before_start_in_observe_mode_too(space: Spa
 
 
 def test_a_notification_about_an_old_record_leads_to_an_email(space: Space) -> None:
-    member = space.enrol(1, told=False)
+    member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
 def test_an_old_request_that_is_approved_now_leads_to_a_welcome(space: Space) -> None:
-    member = space.enrol(1, approved=False, told=False)
+    member = space.enrol(1, approved=False, reported=False)
     space.clock.time += timedelta(minutes=1)
     look(space)
     space.clock.time += timedelta(minutes=1)
@@ -215,7 +215,7 @@ def test_the_error_that_stopped_a_poll_is_recorded_and_the_next_poll_resumes(
     space: Space, trouble: CoursebellError, reason: Reason
 ) -> None:
     look(space)
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=5)
     space.source.fail_next(trouble)
     look(space)
@@ -231,7 +231,7 @@ def test_the_error_that_stopped_a_poll_is_recorded_and_the_next_poll_resumes(
 def test_after_days_without_polls_every_change_is_found(space: Space) -> None:
     look(space)
     space.clock.time += timedelta(days=3)
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     space.clock.time += timedelta(hours=20)
     assert after(space).news == 1
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -244,7 +244,7 @@ def test_a_row_that_appears_late_on_a_list_is_found_within_the_hour(space: Space
     after(space, minutes=60)
     for _ in range(3):
         after(space)
-    space.enrol(1, created_at=made_at, updated_at=made_at, told=False)
+    space.enrol(1, created_at=made_at, updated_at=made_at, reported=False)
     found = [after(space).news for _ in range(13)]
     assert sum(found) == 1
 
@@ -252,7 +252,7 @@ def test_a_row_that_appears_late_on_a_list_is_found_within_the_hour(space: Space
 def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
     look(space)
     space.clock.time -= timedelta(days=3)
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert after(space).news == 1
 
 
@@ -265,11 +265,11 @@ def ask(space: Space, entity: Entity, record_id: int) -> None:
 
 
 def test_records_requested_by_a_person_lead_to_emails_even_if_they_are_old(space: Space) -> None:
-    member = space.enrol(1, told=False)
-    [first] = space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    [first] = space.finish(member, 1, reported=False)
     space.clock.time += timedelta(days=3)
     look(space)
-    space.finish(member, 2, told=False)
+    space.finish(member, 2, reported=False)
     after(space)
     space.later(hours=1)
     assert space.reasons("lesson_completed") == ["before-start", None]
@@ -297,7 +297,7 @@ def test_an_enrolment_during_the_baseline_is_a_change(space: Space) -> None:
     def somebody_comes() -> None:
         space.source.when_asked("changed_since CourseMember", lambda: None)
         space.clock.time += timedelta(seconds=5)
-        space.enrol(1, told=False)
+        space.enrol(1, reported=False)
 
     space.source.when_asked("changed_since CourseMember", somebody_comes)
     assert look(space).news == 1

@@ -212,8 +212,8 @@ def scans_on_sqlite(connection: Connection, statement: str, parameters: Any) -> 
 
 
 def scans_on_postgres(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:  # noqa: ANN401 - as the driver takes them
-    [told] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).one()
-    steps = [entry["Plan"] for entry in told]
+    [plans] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).one()
+    steps = [entry["Plan"] for entry in plans]
     while steps:
         step = steps.pop()
         steps += step.get("Plans", [])

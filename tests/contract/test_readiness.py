@@ -38,11 +38,11 @@ def source_refuses_us(engine: Engine) -> None:
 
 def test_unauthenticated_answers_name_problems_without_error_texts(ledger_engine: Engine) -> None:
     source_refuses_us(ledger_engine)
-    told, operator = (parts(ledger_engine, with_errors=one) for one in (False, True))
+    public, operator = (parts(ledger_engine, with_errors=one) for one in (False, True))
     for name in ("nexudus", "check"):
-        assert told[name] != "ok"
+        assert public[name] != "ok"
         assert ERROR in operator[name]
-    assert ERROR not in str(told)
+    assert ERROR not in str(public)
 
 
 def test_asking_for_readiness_writes_nothing(ledger_engine: Engine) -> None:

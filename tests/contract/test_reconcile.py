@@ -73,7 +73,7 @@ def notified(space: Space) -> int:
 
 def crowd(space: Space, number: int) -> list[CourseMember]:
     """Let so many people enrol a while ago, and be known here, without a word to them."""
-    members = [space.enrol(one, told=False) for one in range(1, number + 1)]
+    members = [space.enrol(one, reported=False) for one in range(1, number + 1)]
     space.clock.time += timedelta(minutes=10)
     poll_all(sync(space), for_s=60)
     return members
@@ -89,21 +89,21 @@ def test_nothing_differs_if_everything_was_reported_and_read(space: Space) -> No
 
 
 def test_unreported_records_are_missing_and_listed_by_name(space: Space) -> None:
-    member = space.enrol(1, told=False)
-    [done] = space.finish(member, 1, told=False)
+    member = space.enrol(1, reported=False)
+    [done] = space.finish(member, 1, reported=False)
     found = compared(space)
     assert ids(found, DifferenceKind.MISSING) == [(MEMBER, 9001), (LESSON, done)]
-    told = [
+    reported = [
         (row.person, row.course, row.references.course_id)
         for row in rows(found, DifferenceKind.MISSING)
     ]
-    assert told == [("Ana López", "Freelance Finance", COURSE_ID)] * 2
+    assert reported == [("Ana López", "Freelance Finance", COURSE_ID)] * 2
     assert found.of(DifferenceKind.MISSING)[1].row.at == NOON
     assert notified(space) == 0
 
 
 def test_imported_records_are_decided_on_and_send_no_email(space: Space) -> None:
-    space.finish(space.enrol(1, told=False), 1, told=False)
+    space.finish(space.enrol(1, reported=False), 1, reported=False)
     assert brought(space, ReconcileMode.IMPORT) == 2
     space.later(hours=2)
     assert space.subjects == []
@@ -112,13 +112,13 @@ def test_imported_records_are_decided_on_and_send_no_email(space: Space) -> None
 
 
 def test_records_imported_with_send_lead_to_emails(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert brought(space, ReconcileMode.SEND) == 1
     assert space.subjects == ["You're in: Freelance Finance"]
 
 
 def test_a_report_requests_nothing(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert brought(space, ReconcileMode.NOTHING) == 0
     assert notified(space) == 0
 
@@ -266,7 +266,7 @@ def test_a_missed_row_is_noticed_even_if_a_new_row_makes_the_count_right(
     def one_comes_and_one_slips() -> None:
         source.between = lambda: None
         space.clock.time += timedelta(minutes=1)
-        space.enrol(6, told=False)
+        space.enrol(6, reported=False)
         first = space.source.fetch(MEMBER, 9001)
         assert isinstance(first, CourseMember)
         space.source.have(MEMBER, replace(first, updated_at=space.clock.now()))
@@ -296,7 +296,7 @@ def test_gone_records_with_a_pending_lookup_are_only_counted(space: Space) -> No
     space.enrol(2)
     space.work()
     space.source.lose(MEMBER, 9001)
-    space.tell(MEMBER, 9001)
+    space.notify(MEMBER, 9001)
     found = compared(space)
     assert found.of(DifferenceKind.GONE) == []
     assert found.kinds[0].under_way == 1
@@ -310,7 +310,7 @@ def test_records_found_gone_while_the_list_was_read_are_not_reported_again(space
     def goes_meanwhile() -> None:
         space.source.when_asked("changed_since CourseMember", lambda: None)
         space.source.lose(MEMBER, 9001)
-        space.tell(MEMBER, 9001)
+        space.notify(MEMBER, 9001)
         space.later(minutes=1)
 
     space.source.when_asked("changed_since CourseMember", goes_meanwhile)
@@ -370,7 +370,7 @@ def test_a_record_that_could_not_be_read_is_missing_for_that_reason(space: Space
 
 
 def test_a_failed_lookup_of_a_listed_record_does_not_count_as_read(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     space.source.break_record(MEMBER, 9001)
     brought(space, ReconcileMode.IMPORT)
     found = compared(space)
@@ -417,8 +417,11 @@ def test_only_the_requested_course_is_compared(space: Space) -> None:
     other = COURSE_ID + 1
     space.source.have(Entity.COURSE, course(record_id=other))
     space.source.have(Entity.LESSON, lesson(11, course_id=other))
-    members = [space.enrol(1, told=False), space.enrol(2, told=False, course_id=other)]
-    done = [*space.finish(members[0], 1, told=False), *space.finish(members[1], 11, told=False)]
+    members = [space.enrol(1, reported=False), space.enrol(2, reported=False, course_id=other)]
+    done = [
+        *space.finish(members[0], 1, reported=False),
+        *space.finish(members[1], 11, reported=False),
+    ]
     found = compared(space, Scope(course_ids=frozenset({other})))
     assert ids(found, DifferenceKind.MISSING) == [(MEMBER, 9002), (LESSON, done[1])]
     brought(space, ReconcileMode.IMPORT)
@@ -440,7 +443,7 @@ def test_a_finished_lesson_of_an_unknown_enrolment_is_reported_as_left_out(space
 
 def test_the_nightly_run_requests_ordinary_lookups_and_stores_its_counts(space: Space) -> None:
     crowd(space, 2)
-    space.enrol(3, told=False)
+    space.enrol(3, reported=False)
     space.source.lose(MEMBER, 9001)
     assert nightly(sync(space), time.monotonic() + 60)
     space.later(minutes=1)
@@ -482,14 +485,14 @@ def test_the_nightly_run_stores_names_of_members_without_lookups(
     with writing(space.engine) as connection:  # as a ledger of an older version
         connection.execute(update(records).values(full_name=None))
     space.source.have(MEMBER, replace(first, full_name="  Zoë \x00Brandt "))
-    told, asked = notified(space), len(space.source.asked)
+    reported, asked = notified(space), len(space.source.asked)
     assert nightly(sync(space), time.monotonic() + 60)
     assert names(space) == {9001: "Zoë  Brandt", 9002: "Ana López", 50_001: None}
     space.source.have(MEMBER, replace(first, full_name=None))  # a row that leaves it out
     assert nightly(sync(space), time.monotonic() + 60)
     assert names(space)[9001] == "Zoë  Brandt"
     space.later(minutes=1)
-    assert notified(space) == told
+    assert notified(space) == reported
     assert len(space.source.asked) == asked + 4, "two lists each, and no record by its Id"
     assert not compared(space).differs
 
@@ -505,7 +508,7 @@ def test_two_nightly_runs_never_overlap(space: Space) -> None:
 
 
 def test_a_nightly_run_that_lost_its_lease_requests_nothing(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
 
     def taken() -> None:
         space.clock.move(500)
@@ -518,7 +521,7 @@ def test_a_nightly_run_that_lost_its_lease_requests_nothing(space: Space) -> Non
 
 
 def test_a_nightly_run_without_time_stops_and_requests_nothing(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert nightly(sync(space), time.monotonic() - 1)
     assert notified(space) == 0
     with reading(space.engine) as connection:

@@ -82,13 +82,13 @@ def test_it_reports_imports_and_then_finds_no_difference(
 ) -> None:
     member_id = sandbox.enrol(PERSON, COURSE)
     done = sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
-    told = reconcile()
-    assert told.exit_code == 1
-    assert "Compared 1 enrolment and 1 finished lesson with Nexudus." in told.output
-    assert "Missing here: 2" in told.output
-    assert f"Joël Núñez  enrolment  (Freelance Finance)  Id {member_id}" in told.output
-    assert "@" not in told.output
-    assert "coursebell reconcile --import" in told.output
+    result = reconcile()
+    assert result.exit_code == 1
+    assert "Compared 1 enrolment and 1 finished lesson with Nexudus." in result.output
+    assert "Missing here: 2" in result.output
+    assert f"Joël Núñez  enrolment  (Freelance Finance)  Id {member_id}" in result.output
+    assert "@" not in result.output
+    assert "coursebell reconcile --import" in result.output
     brought = reconcile("--import")
     assert brought.exit_code == 0
     assert "Imported 2: workers read each and decide; no email is sent about" in brought.output
@@ -114,11 +114,11 @@ def test_the_suggested_command_keeps_the_scope(
     other = sandbox.course("Ceramics")
     assert plain("--course", str(other))["differences"] == []
     this = sandbox.course(COURSE)
-    told = reconcile("--since", "2026-01-01T00:00", "--course", str(this))
-    assert told.exit_code == 1
+    result = reconcile("--since", "2026-01-01T00:00", "--course", str(this))
+    assert result.exit_code == 1
     # Half past six in the evening before, since it was meant where the space is.
     since = "--since 2025-12-31T18:30Z"
-    assert f"coursebell reconcile {since} --course {this} --import" in told.output
+    assert f"coursebell reconcile {since} --course {this} --import" in result.output
 
 
 def test_an_unreachable_source_has_another_exit_code_than_a_difference(
@@ -126,10 +126,10 @@ def test_an_unreachable_source_has_another_exit_code_than_a_difference(
 ) -> None:
     assert environment
     monkeypatch.setenv("COURSEBELL_NEXUDUS_URL", "http://127.0.0.1:9")
-    told = reconcile()
-    assert told.exit_code == 4
-    assert told.stdout == ""
-    assert "coursebell doctor" in told.stderr
+    result = reconcile()
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert "coursebell doctor" in result.stderr
 
 
 def test_import_and_send_exclude_each_other() -> None:
@@ -138,9 +138,9 @@ def test_import_and_send_exclude_each_other() -> None:
 
 def test_an_unknown_course_is_wrong_usage(sandbox: Running, environment: dict[str, str]) -> None:
     sandbox.enrol(PERSON, COURSE)
-    told = reconcile("--course", "5")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "has a course with this Id: 5" in told.stderr
+    result = reconcile("--course", "5")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has a course with this Id: 5" in result.stderr
     this = str(sandbox.course(COURSE))
     assert reconcile("--course", this, "--course", "5", "--import").exit_code == 2
     assert reconcile("--course", "0").exit_code == 2
@@ -153,10 +153,10 @@ def test_an_unknown_course_is_wrong_usage(sandbox: Running, environment: dict[st
 def test_without_a_terminal_send_needs_yes(sandbox: Running, environment: dict[str, str]) -> None:
     assert environment
     sandbox.enrol(PERSON, COURSE)
-    told = reconcile("--send", "--since", "2026-01-01T00:00")
-    assert (told.exit_code, told.stdout) == (3, "")
+    result = reconcile("--send", "--since", "2026-01-01T00:00")
+    assert (result.exit_code, result.stdout) == (3, "")
     since = "--since 2025-12-31T18:30Z"
-    assert told.stderr.endswith(f"needs --yes: coursebell reconcile {since} --send --yes\n")
+    assert result.stderr.endswith(f"needs --yes: coursebell reconcile {since} --send --yes\n")
     assert plain()["CourseMember"]["under_way"] == 0
     assert "Imported 1" in reconcile("--send", "--yes").output
     assert plain()["CourseMember"]["under_way"] == 1

@@ -58,18 +58,18 @@ def with_many_between(found: Comparison) -> Comparison:
     return replace(found, kinds=(members, replace(lessons, differences=(first, *others, *rest))))
 
 
-def finished_untold(space: Space) -> None:
+def finish_unreported(space: Space) -> None:
     """Let somebody whom we know finish the course without a word to us."""
     member = space.enrol(1)
     space.later(hours=1)
-    space.finish(member, *LESSONS, told=False)
+    space.finish(member, *LESSONS, reported=False)
     space.clock.time += timedelta(hours=5)
 
 
 def test_an_import_sends_no_email_when_workers_read_between_two_portions(
     space: Space,
 ) -> None:
-    finished_untold(space)
+    finish_unreported(space)
     found = with_many_between(compared(space))
 
     def read_some() -> None:
@@ -85,7 +85,7 @@ def test_an_import_sends_no_email_when_workers_read_between_two_portions(
 
 
 def test_records_that_a_stopped_import_never_requested_are_found_again(space: Space) -> None:
-    finished_untold(space)
+    finish_unreported(space)
     found = compared(space)
     chunks = 0
 
@@ -108,7 +108,7 @@ def test_records_that_a_stopped_import_never_requested_are_found_again(space: Sp
 
 
 def test_a_nightly_run_without_enough_time_reports_how_far_it_came(space: Space) -> None:
-    space.enrol(1, told=False)
+    space.enrol(1, reported=False)
     assert nightly(sync(space), time.monotonic() - 1)
     with reading(space.engine) as connection:
         [run] = runs(connection, [CheckKind.RECONCILE], NOON)

@@ -37,11 +37,11 @@ class Restorable(Space):
     def __init__(self, engine: Engine, folder: Path, rules: str = SHIPPED) -> None:
         super().__init__(engine, rules_of(rules))
         self.folder = folder
-        self.told: dict[tuple[Entity, int], None] = {}
+        self.notified: dict[tuple[Entity, int], None] = {}
 
-    def tell(self, entity: Entity, record_id: int) -> None:
-        self.told[entity, record_id] = None
-        super().tell(entity, record_id)
+    def notify(self, entity: Entity, record_id: int) -> None:
+        self.notified[entity, record_id] = None
+        super().notify(entity, record_id)
 
     def back_up(self) -> None:
         (self.folder / "backup.db").unlink(missing_ok=True)
@@ -57,8 +57,8 @@ class Restorable(Space):
             )
         put_into(self.engine, staged, lambda _: None)
         staged.unlink()
-        for entity, record_id in list(self.told):
-            super().tell(entity, record_id)
+        for entity, record_id in list(self.notified):
+            super().notify(entity, record_id)
         return held
 
     def sent(self) -> Counter[tuple[str, str]]:
@@ -349,7 +349,7 @@ def test_no_event_that_may_have_been_sent_joins_a_released_email(
     space.work()
     found_late = CompletedLesson(60_000, first_at, first_at, 2, None, member.record_id, None)
     space.source.have(Entity.COMPLETED_LESSON, found_late)
-    space.tell(Entity.COMPLETED_LESSON, found_late.record_id)
+    space.notify(Entity.COMPLETED_LESSON, found_late.record_id)
     space.later(hours=12)
     assert space.held() == {Reason.RESTORED: 1}
     subjects = [str(mail.message["Subject"]) for mail in space.mailer.caught]

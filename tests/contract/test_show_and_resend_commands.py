@@ -44,7 +44,7 @@ class Desk:
             self.space.enrol(number)
             self.space.work()
 
-    def told(self, *words: str) -> dict[str, Any]:
+    def as_json(self, *words: str) -> dict[str, Any]:
         result = self.run(*words, "--json")
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.stdout)
@@ -76,7 +76,7 @@ def test_the_command_lists_whom_it_would_email_about_what_and_asks(desk: Desk) -
     assert "--failed mail-rejected --since 20" in unasked.stderr
     assert unasked.stderr.endswith(" --i-checked --yes\n")
     assert len(desk.space.outcomes()) == 2
-    assert desk.told("resend", "2", "--yes") == {"resent": [{"id": 2, "new_id": 3}]}
+    assert desk.as_json("resend", "2", "--yes") == {"resent": [{"id": 2, "new_id": 3}]}
     done = desk.run("resend", "--failed", "mail-rejected", "--yes")
     assert done.stdout == "1 email will be sent again, due now: 1 as 4.\n"
     nothing = desk.run("resend", "--failed", "mail-rejected", "--yes")
@@ -89,7 +89,7 @@ def test_the_command_refuses_with_the_command_that_applies(desk: Desk) -> None:
     space.look_up()
     with writing(space.engine) as connection:
         connection.execute(actions.update().values(state="held", reason="too-old"))
-    assert desk.told("held")["actions"][0]["course"] == "Freelance Finance"
+    assert desk.as_json("held")["actions"][0]["course"] == "Freelance Finance"
     desk.refuse(2)
     space.enrol(3)
     space.look_up()
@@ -114,7 +114,7 @@ def test_in_observe_mode_every_listed_email_can_be_shown(desk: Desk) -> None:
     space.choose(Mode.OBSERVE)
     space.enrol(1)
     space.work()
-    [email] = desk.told("held")["actions"]
+    [email] = desk.as_json("held")["actions"]
     shown = desk.run("show", str(email["action_id"]))
     assert shown.exit_code == 0, shown.output
     assert f"Subject:    {email['subject']}\n" in shown.stdout
@@ -133,7 +133,7 @@ def test_an_email_that_was_never_written_is_written_from_the_ledger(desk: Desk) 
     space = desk.space
     member = space.enrol(1)
     space.look_up()
-    draft = desk.told("show", "1")
+    draft = desk.as_json("show", "1")
     assert (draft["state"], draft["is_draft"]) == ("planned", True)
     assert draft["missing"] == [
         "The lessons of Freelance Finance were not read yet, so those it would name are left out"
@@ -141,7 +141,7 @@ def test_an_email_that_was_never_written_is_written_from_the_ledger(desk: Desk) 
     space.work()
     space.finish(member, 1)
     space.look_up()
-    draft = desk.told("show", "2", "--show-addresses")
+    draft = desk.as_json("show", "2", "--show-addresses")
     space.work()
     [_, sent] = space.mailer.caught
     assert draft["missing"] == []

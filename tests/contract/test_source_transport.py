@@ -279,7 +279,7 @@ def test_a_trusted_certificate_is_accepted(tls: ssl.SSLContext, authorities: str
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: ssl.SSLContext) -> None:
     with talking(saying(OK), tls) as server:
         assert refusal(here(server, "https")).endswith("its certificate is not trusted")
-    assert server.heard == [], "the token was not told to them"
+    assert server.heard == [], "the token was not sent"
 
 
 def test_a_certificate_for_another_name_is_not_accepted(

@@ -199,7 +199,7 @@ def test_approval_later_is_the_enrolment(space: Space) -> None:
 def test_unreported_lessons_are_found_with_the_next_one(space: Space) -> None:
     member = space.enrol(1)
     space.work()
-    space.finish(member, 1, told=False)
+    space.finish(member, 1, reported=False)
     space.later(minutes=5)
     space.finish(member, 2)
     space.later(minutes=31)
@@ -223,8 +223,8 @@ def test_a_lesson_that_joins_while_its_email_is_written_is_in_it(space: Space) -
     space.source.fetch = ask_and_finish  # type: ignore[method-assign, assignment]  # as if meanwhile
     space.work()
     space.later(minutes=31)
-    told = space.subjects[1:]
-    assert told == ["2 lessons done in Freelance Finance"]
+    subjects = space.subjects[1:]
+    assert subjects == ["2 lessons done in Freelance Finance"]
 
 
 def test_lookups_resume_after_an_outage_of_the_source(space: Space) -> None:
@@ -266,7 +266,7 @@ def test_an_interrupted_hand_over_stays_unknown(space: Space) -> None:
     space.mailer.fail_next(DeliveryUnknown("cut off"))
     space.enrol(1)
     space.work()
-    space.tell(Entity.COURSE_MEMBER, 9001)
+    space.notify(Entity.COURSE_MEMBER, 9001)
     space.later(days=3)
     assert space.outcomes() == [("unknown", "handover-unknown")]
     assert space.subjects == []
@@ -292,7 +292,7 @@ def test_a_clock_set_back_does_not_make_old_reads_fresh(space: Space) -> None:
     space.work()
     space.source.have(Entity.COURSE_MEMBER, replace(member, approved=True))
     space.clock.time -= timedelta(seconds=1)
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     space.later(minutes=2)
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -389,7 +389,7 @@ def test_a_notification_makes_a_waiting_lookup_due_after_an_outage(space: Space)
     for _ in range(8):
         space.later(minutes=10)
     space.source.recover()
-    space.tell(Entity.COURSE_MEMBER, member.record_id)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
 

@@ -65,7 +65,7 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(commands, ["why", *words])
 
 
-def told(*words: str) -> list[dict[str, Any]]:
+def as_json(*words: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(run(*words, "--json").stdout)
     return found
 
@@ -89,7 +89,7 @@ def test_part_of_an_address_finds_people_and_an_exact_match_comes_first(space: S
         normalize("NFD", "JOSÉ"): [4],
         normalize("NFD", "josé@ex"): [4],
     }.items():
-        assert [one["coworker_id"] for one in told(typed)] == meant, typed
+        assert [one["coworker_id"] for one in as_json(typed)] == meant, typed
     several = run("ana@")
     assert several.exit_code == 1
     assert several.stderr.splitlines() == [
@@ -107,14 +107,14 @@ def test_two_people_with_one_address_are_shown_together(space: Space) -> None:
 
 
 def test_a_member_from_before_installation_is_found_by_id(space: Space) -> None:
-    member = space.enrol(7, told=False)
+    member = space.enrol(7, reported=False)
     space.clock.time += timedelta(minutes=1)
     poll_all(SyncContext(space.engine, space.lend, space.clock), for_s=60)
     lines = run("7").stdout.splitlines()
     assert lines[0] == "Ana López  (coworker 7; address not read yet)"
     assert lines[1].endswith("  Enrolled  (course 1234)")
     assert lines[2] == "    Before Coursebell was installed; no email was due"
-    assert told("7")[0]["enrolled_before"][0]["course_member_id"] == member.record_id
+    assert as_json("7")[0]["enrolled_before"][0]["course_member_id"] == member.record_id
     space.finish(member, 1)
     space.work()
     later = run("person7@example.org").stdout
@@ -132,9 +132,9 @@ def test_a_member_from_before_installation_is_found_by_id(space: Space) -> None:
 def test_a_member_from_before_installation_is_found_by_name(space: Space) -> None:
     names = {1: "Zoë 🎓 Brandt", 2: normalize("NFD", "José  Núñez"), 3: "Zoë", 5: "Maren"}
     for number, name in names.items():
-        space.enrol(number, told=False, full_name=name)
-    space.enrol(2, told=False, full_name="José  Núñez", record_id=9900)
-    space.enrol(4, told=False, full_name=None)
+        space.enrol(number, reported=False, full_name=name)
+    space.enrol(2, reported=False, full_name="José  Núñez", record_id=9900)
+    space.enrol(4, reported=False, full_name=None)
     space.clock.time += timedelta(minutes=1)
     poll_all(SyncContext(space.engine, space.lend, space.clock), for_s=60)
     know(space.engine, (3, "Zoë Marin", "zoe@example.org"), (6, "Zoë Zimt", "zimt@example.org"))
@@ -150,7 +150,7 @@ def test_a_member_from_before_installation_is_found_by_name(space: Space) -> Non
         "maren": [],  # nothing is there any more, and nothing happened
         "person": [],
     }.items():
-        assert [one["coworker_id"] for one in told(typed)] == meant, typed
+        assert [one["coworker_id"] for one in as_json(typed)] == meant, typed
     assert run("mar").exit_code == 0, "Maren is nobody to choose from"
     several = run("z")
     assert several.stderr.splitlines()[1:] == [
@@ -162,7 +162,7 @@ def test_a_member_from_before_installation_is_found_by_name(space: Space) -> Non
     lines = run("josé").stdout.splitlines()
     assert lines[0] == "José  Núñez  (coworker 2; address not read yet)"
     assert [line.endswith("  Enrolled  (course 1234)") for line in lines[1::2]] == [True, True]
-    plain = told("brandt")[0]
+    plain = as_json("brandt")[0]
     assert (plain["name"], plain["email"]) == ("Zoë 🎓 Brandt", None)
     assert len(plain["enrolled_before"]) == 1
 
@@ -181,7 +181,7 @@ def test_it_says_what_sending_would_do_with_held_emails(space: Space) -> None:
     space.work()
     told_of_first = run("1").stdout
     assert told_of_first.count("After `coursebell mode sending` it is sent at once") == 2
-    [plain] = told("1")
+    [plain] = as_json("1")
     assert set(plain["with_sending"].values()) == {"is sent at once"}
     shown = [action for event in plain["events"] for action in event["actions"]]
     assert all(action["subject"] and "title" not in action for action in shown)
@@ -229,7 +229,7 @@ def test_an_unknown_address_is_looked_up_at_nexudus(nexudus: Running) -> None:
             f"--person {joel}"
         ),
     ]
-    [plain] = told(ADDRESS, "--show-addresses")
+    [plain] = as_json(ADDRESS, "--show-addresses")
     assert (plain["coworker_id"], plain["email"]) == (joel, ADDRESS)
     unknown = run("nobody@example.org")
     assert unknown.exit_code == 1

@@ -33,7 +33,7 @@ from workers.worker_process import close_process, initialise_process, this_proce
                 "afterwards: True",
             ],
         ),
-        ("stop", ["here", "told", "ended by: 0", "parent: True"]),
+        ("stop", ["here", "seen", "ended by: 0", "parent: True"]),
         # A signal to a child alone waits until its work is done, and asks nobody else to stop.
         ("finish", ["here", "done", "ended by: 15", "parent: False"]),
     ],

@@ -111,11 +111,11 @@ class House:
         busy_actions = self.rows(
             "SELECT 1 FROM actions WHERE state IN ('planned', 'waiting', 'performing') LIMIT 1"
         )
-        told = all(hook["waiting"] == 0 for hook in hooks)
-        return told and not busy_lookups and not busy_actions
+        are_delivered = all(hook["waiting"] == 0 for hook in hooks)
+        return are_delivered and not busy_lookups and not busy_actions
 
     def wait_idle(self) -> None:
-        wait_until(self.is_idle, "everything told, read, decided and performed")
+        wait_until(self.is_idle, "everything delivered, read, decided and performed")
 
     def wait_mails(self, member: str, number: int) -> None:
         wait_until(

@@ -92,24 +92,26 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(tmp_pat
             worker.kill()
             wait_until(partial(_has_said, log, "starting again in", deaths), "its death noticed")
         assert _post(url).status_code == 202
-        wait_until(lambda: "failing" in _parts(url)["worker"], "told to others")
+        wait_until(lambda: "failing" in _parts(url)["worker"], "the failure reported")
         assert _child(process, "serve") == web
         assert _parts(url)["broker"] == "ok"
         family += psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
-    told = log.read_text()
-    assert "Another program has taken the broker's port" in told
-    assert "worker keeps failing (3 times in a row). The last time it was ended by SIGKILL." in told
-    assert "\nStopping.\nworker was failing since" in told
-    assert told.endswith("Stopped.\n")
+    output = log.read_text()
+    assert "Another program has taken the broker's port" in output
+    assert (
+        "worker keeps failing (3 times in a row). The last time it was ended by SIGKILL." in output
+    )
+    assert "\nStopping.\nworker was failing since" in output
+    assert output.endswith("Stopped.\n")
     kept = {path.name.partition(".db")[0] for path in (tmp_path / "var").iterdir()}
     assert kept == {"coursebell", "last_alive", "running.lock", "secret_key", "up.lock"}
-    assert f"{ancient} is not used as the broker: it is Redis 2.8" in told
-    assert f"Coursebell starts its own broker, {tmp_path / 'redis-server'}, which logs to" in told
-    assert "\nMode: observe; emails are written and held.\nNo mail server is set" in told
-    assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in told
+    assert f"{ancient} is not used as the broker: it is Redis 2.8" in output
+    assert f"Coursebell starts its own broker, {tmp_path / 'redis-server'}, which logs to" in output
+    assert "\nMode: observe; emails are written and held.\nNo mail server is set" in output
+    assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in output
 
 
 def _child(process: Program, name: str) -> psutil.Process | None:
@@ -179,7 +181,7 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
     }
     with command("demo", log=log, environment=elsewhere) as process:
-        wait_until(lambda: "Still running" in log.read_text(), "the story told")
+        wait_until(lambda: "Still running" in log.read_text(), "the end of the demo")
         _check_lines_to_paste(log.read_text(), elsewhere)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
@@ -187,13 +189,13 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         assert not spoken_aloud & {"--secret", "--password", *_sandbox_secrets(family)}
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
-    told = log.read_text()
+    output = log.read_text()
     for subject in (
         "You're in: Freelance Finance",
         "3 lessons done in Freelance Finance",
         "You finished Freelance Finance",
     ):
-        assert told.count(f"Subject: {subject}") == 1
+        assert output.count(f"Subject: {subject}") == 1
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
 
 
@@ -305,16 +307,16 @@ def test_tail_prints_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_outp
     assert second.endswith(f"waiting: {gathering} [gathering]")
 
 
-@pytest.mark.parametrize(("lines", "code", "told"), [("-1", 2, 0), ("0", 0, 0), ("9", 0, 3)])
+@pytest.mark.parametrize(("lines", "code", "printed"), [("-1", 2, 0), ("0", 0, 0), ("9", 0, 3)])
 def test_tail_prints_as_many_lines_as_requested(
-    tmp_path: Path, lines: str, code: int, told: int
+    tmp_path: Path, lines: str, code: int, printed: int
 ) -> None:
     environment = _lived_a_little(tmp_path)
     log = tmp_path / "tail.log"
     words = ("tail", "--no-follow", "--json", "--lines", lines)
     with command(*words, log=log, environment=environment) as process:
         assert process.wait(timeout=60) == code
-    assert len([line for line in log.read_text().splitlines() if line[:1] == "{"]) == told
+    assert len([line for line in log.read_text().splitlines() if line[:1] == "{"]) == printed
 
 
 def test_config_show_says_where_each_setting_came_from(tmp_path: Path) -> None:
@@ -328,8 +330,8 @@ def test_config_show_says_where_each_setting_came_from(tmp_path: Path) -> None:
     assert all(line["read"] for line in json.loads(log.read_text()))
 
 
-def _check_lines_to_paste(told: str, environment: dict[str, str]) -> None:
-    status, tail, why = [line for line in told.splitlines() if line.startswith("  env ")]
+def _check_lines_to_paste(output: str, environment: dict[str, str]) -> None:
+    status, tail, why = [line for line in output.splitlines() if line.startswith("  env ")]
     for line, words in (
         (status, ("sending: 3 sent", "! ")),
         (f"{tail} --no-follow", ("<--", "Traceback")),

@@ -40,11 +40,11 @@ def test_the_same_delivery_ten_times_gives_one_email(house: House) -> None:
 def test_a_name_with_accents_and_an_emoji_verifies_by_its_folded_form(house: House) -> None:
     member = house.sandbox.enrol("Zoë", CERAMICS)
     house.wait_idle()
-    told = house.rows(
+    found = house.rows(
         "SELECT d.signature_form FROM deliveries d JOIN notifications n ON n.delivery_id = d.id "
         f"WHERE n.record_id = {member}"
     )
-    assert set(told) == {("utf16-units",)}
+    assert set(found) == {("utf16-units",)}
     assert house.mails("zoe")[-1]["to"].startswith("Zoë 🎓")
 
 
@@ -56,14 +56,14 @@ def test_the_last_lesson_gives_the_course_email_and_no_lesson_email(house: House
     house.wait_idle()
     house.sandbox.post("/sandbox/finish-course", course_member_id=member)
     house.wait_idle()
-    told = house.subjects("joel")[before:]
-    assert told[-1].startswith("You finished Ceramics")
+    found = house.subjects("joel")[before:]
+    assert found[-1].startswith("You finished Ceramics")
     superseded = house.rows(
         f"SELECT reason FROM events WHERE course_member_id = {member} "
         "AND kind = 'lesson_completed' ORDER BY happened_at"
     )
     assert ("superseded",) in superseded
-    assert sum("Ceramics" in subject and "finished" in subject for subject in told) == 1
+    assert sum("Ceramics" in subject and "finished" in subject for subject in found) == 1
 
 
 def test_a_wrong_signature_gives_401_and_no_read(house: House) -> None:

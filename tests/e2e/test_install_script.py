@@ -240,7 +240,7 @@ def test_an_impossible_installation_is_refused_before_anything_is_created(
     sentence: str,
 ) -> None:
     if "OWNER" in variables and os.getuid() == 0:
-        pytest.skip("root may install, so what others are told was not seen")
+        pytest.skip("root may install, so the message for other users was not tested")
     elsewhere = Machine(tmp_path / "root", machine.checkout, machine.wheels)
     done = elsewhere.install(*parts, **variables)
     assert done.returncode == 1

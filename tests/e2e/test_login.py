@@ -69,12 +69,12 @@ def test_a_code_signs_in_and_the_tokens_are_stored_for_workers(desk: Desk) -> No
     assert datetime.fromisoformat(said["lasts_until"]) - signed_in_at == timedelta(days=15)
     kept = desk.kept()
     assert (kept.version, kept.access_token, kept.refresh_token) == (1, "access-1", "refresh-1")
-    told = desk.run("login", "--code", "")
-    assert told.returncode == 0
+    result = desk.run("login", "--code", "")
+    assert result.returncode == 0
     assert "totp" not in desk.server.asked[1].form
-    assert "expires if no worker reaches Nexudus until" in told.stdout
+    assert "expires if no worker reaches Nexudus until" in result.stdout
     for secret in ("access-", "refresh-", PASSWORD):
-        assert secret not in done.stdout + done.stderr + told.stdout + told.stderr
+        assert secret not in done.stdout + done.stderr + result.stdout + result.stderr
 
 
 def test_without_a_terminal_it_is_tried_without_a_code(desk: Desk) -> None:

@@ -35,8 +35,8 @@ def test_a_wrong_port_is_reported_everywhere_and_its_fix_sends_waiting_emails(
         assert "! no email can be sent since" in status
         assert "mail-unreachable" in status
         assert "connection refused" in status
-        told = json.loads(house.run("status", "--json").stdout)["outages"]["email"]
-        assert (told["reason"], told["answer"]) == ("mail-unreachable", "connection refused")
+        outage = json.loads(house.run("status", "--json").stdout)["outages"]["email"]
+        assert (outage["reason"], outage["answer"]) == ("mail-unreachable", "connection refused")
 
         doctor = house.run("doctor", "--mail", "me@example.org")
         assert doctor.returncode == 1

@@ -31,7 +31,7 @@ def test_observe_composes_everything_sends_nothing_and_the_past_stays_unsent(
         house.sandbox.post("/sandbox/enrol", **_ids(house, "Zoë"), at="2026-11-01T09:00:00Z")
         wait_until(
             lambda: house.rows("SELECT reason FROM events ORDER BY id")[1:] == [("before-start",)],
-            "the old enrolment told apart",
+            "the old enrolment distinguished",
         )
         # Nexudus writes whole seconds: what happens in the second of the start counts as before it.
         wait_until(

@@ -46,9 +46,9 @@ def test_a_message_holds_a_task_and_nothing_else(house: House) -> None:
 
 
 def test_addresses_are_shortened_unless_requested(house: House) -> None:
-    told = house.run("why", "JOEL.nunez@example.org")
-    assert "j***@example.org" in told.stdout
-    assert "joel.nunez" not in told.stdout
+    result = house.run("why", "JOEL.nunez@example.org")
+    assert "j***@example.org" in result.stdout
+    assert "joel.nunez" not in result.stdout
     whole = house.run("why", "joel.nunez@example.org", "--show-addresses")
     assert "joel.nunez@example.org" in whole.stdout
 

@@ -45,7 +45,7 @@ def lines_with(*words: str) -> str:
     return textwrap.dedent(block)
 
 
-def told(house: House, lines: str, folder: Path, **settings: str) -> str:
+def output_of(house: House, lines: str, folder: Path, **settings: str) -> str:
     """Run the lines after step 5 of the README, which loads a file of settings."""
     file = folder / "env"
     file.write_text("".join(f"{name}='{text}'\n" for name, text in settings.items()))
@@ -65,7 +65,7 @@ def test_the_relays_line_works_with_one_token_or_several(
     house: House, tmp_path: Path, tokens: str
 ) -> None:
     lines = lines_with("curl", "/hooks/relay")
-    assert told(house, lines, tmp_path, COURSEBELL_RELAY_TOKENS=tokens) == '{"accepted":1}'
+    assert output_of(house, lines, tmp_path, COURSEBELL_RELAY_TOKENS=tokens) == '{"accepted":1}'
 
 
 @pytest.mark.parametrize("secrets", [SECRETS, SECRETS.partition(",")[0]])
@@ -73,4 +73,4 @@ def test_the_signing_lines_work_with_one_secret_or_several(
     house: House, tmp_path: Path, secrets: str
 ) -> None:
     lines = lines_with("curl", "openssl")
-    assert told(house, lines, tmp_path, COURSEBELL_HOOK_SECRETS=secrets) == '{"accepted":1}'
+    assert output_of(house, lines, tmp_path, COURSEBELL_HOOK_SECRETS=secrets) == '{"accepted":1}'

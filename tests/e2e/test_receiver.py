@@ -142,11 +142,11 @@ def test_more_than_a_thousand_records_are_kept_and_each_is_looked_up(house: Hous
     answer = house.post(HOOK, body, signed(body))
     assert (answer.status_code, answer.json()) == (202, {"accepted": 2501})
     asked = "SELECT count(*) FROM lookups WHERE record_id BETWEEN 100001 AND 102501"
-    told = (
+    statement = (
         f"SELECT count(DISTINCT delivery_id), count(*) FROM notifications WHERE record_id > {10**5}"
     )
     assert house.rows(asked) == [(2501,)]
-    assert house.rows(told) == [(1, 2501)]
+    assert house.rows(statement) == [(1, 2501)]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_delivery_of_the_stand_in_is_plain(house: House) -> None:
     member = house.sandbox.enrol("Joël", "Freelance Finance")
     house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
     kept = f"SELECT body FROM deliveries WHERE id > {before}"
-    wait_until(lambda: len(house.rows(kept)) == 3, "the enrolment told twice, and the lesson")
+    wait_until(lambda: len(house.rows(kept)) == 3, "the enrolment reported twice, and the lesson")
     assert all(body for (body,) in house.rows(kept))
 
 
@@ -287,10 +287,10 @@ def test_refused_deliveries_are_reported_to_the_operator(house: House) -> None:
     for _ in range(3):
         assert house.post(HOOK, b"[]", WRONG).status_code == 401
     house.end("serve")
-    told = house.run("status").stdout
+    statement = house.run("status").stdout
     number = counted["wrong-signature"] + 3
-    assert f"! {number} deliveries were refused within a day" in told
-    assert "compare COURSEBELL_HOOK_SECRETS with the shared secret at Nexudus" in told
+    assert f"! {number} deliveries were refused within a day" in statement
+    assert "compare COURSEBELL_HOOK_SECRETS with the shared secret at Nexudus" in statement
     checks = json.loads(house.run("doctor", "--json").stdout)["checks"]
     verdicts = {one["found"]: one["verdict"] for one in checks if one["name"] == "refused"}
     assert [

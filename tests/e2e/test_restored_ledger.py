@@ -54,7 +54,7 @@ class Story:
         with self._looked_into() as connection:
             return held_by_reason(connection)
 
-    def has_looked_first(self) -> bool:
+    def has_baseline(self) -> bool:
         """Say whether what is new from now on is written about."""
         ended = select(checks).where(checks.c.kind == "baseline", checks.c.ended_at.is_not(None))
         with self._looked_into() as connection:
@@ -78,12 +78,12 @@ class Story:
 
 
 @contextlib.contextmanager
-def story_told(folder: Path, **settings: str) -> Iterator[Story]:
+def running_story(folder: Path, **settings: str) -> Iterator[Story]:
     """Give the story, with everything running that finds, decides and sends."""
     with living(folder, COURSEBELL_CHECK_EVERY_S="1", COURSEBELL_WORKERS="1", **settings) as house:
         story = Story(house)
         story.start()
-        wait_until(story.has_looked_first, f"the first look at both lists; {house.tail()}")
+        wait_until(story.has_baseline, f"the first look at both lists; {house.tail()}")
         yield story
         for name in list(house.processes):
             house.end(name, signal.SIGKILL)
@@ -118,7 +118,7 @@ def lost_and_restored(
 
 
 def test_a_backup_restored_as_documented_repeats_nothing(tmp_path: Path) -> None:
-    with story_told(tmp_path / "house") as story:
+    with running_story(tmp_path / "house") as story:
         house, ledger = story.house, tmp_path / "house" / "ledger.db"
         backup = tmp_path / "backup.db"
 
@@ -141,7 +141,7 @@ def test_a_backup_restored_as_documented_repeats_nothing(tmp_path: Path) -> None
 
 
 def test_a_copy_put_in_place_by_hand_repeats_nothing_either(tmp_path: Path) -> None:
-    with story_told(tmp_path / "house") as story:
+    with running_story(tmp_path / "house") as story:
         ledger, copy = tmp_path / "house" / "ledger.db", tmp_path / "copy.db"
 
         def back_up() -> None:
@@ -165,7 +165,7 @@ def test_a_copy_put_in_place_by_hand_repeats_nothing_either(tmp_path: Path) -> N
 def test_on_postgresql_a_backup_is_restored_into_an_empty_database(
     tmp_path: Path, postgres_database_url: str
 ) -> None:
-    with story_told(tmp_path, COURSEBELL_DATABASE_URL=postgres_database_url) as story:
+    with running_story(tmp_path, COURSEBELL_DATABASE_URL=postgres_database_url) as story:
         house, backup = story.house, tmp_path / "backup.db"
 
         def back_up() -> None:

@@ -90,12 +90,12 @@ def _actions(house: House) -> list[tuple[str]]:
 
 
 def _check_what_is_said(house: House, log: Path) -> None:
-    told = log.read_text()
-    assert "There is no broker: COURSEBELL_BROKER_URL is not set" in told
-    assert "\nMode: sending; emails are sent.\nMail server: 127.0.0.1:" in told
-    assert "at most half of COURSEBELL_NEXUDUS_LIMITS is used" in told
-    assert ("Coursebell is running as root" in told) is (os.geteuid() == 0)
-    assert "--uid" not in told
+    output = log.read_text()
+    assert "There is no broker: COURSEBELL_BROKER_URL is not set" in output
+    assert "\nMode: sending; emails are sent.\nMail server: 127.0.0.1:" in output
+    assert "at most half of COURSEBELL_NEXUDUS_LIMITS is used" in output
+    assert ("Coursebell is running as root" in output) is (os.geteuid() == 0)
+    assert "--uid" not in output
     parts = requests.get(f"{house.url}/readyz", timeout=5).json()["parts"]
     assert "broker" not in parts
     assert {parts["worker"], parts["clock"]} == {"ok"}

@@ -93,8 +93,8 @@ def test_kills_lose_and_repeat_nothing(
             took_s = time.monotonic() - began
             drain(house, killer)
             kept = what_is_kept(house)
-    told = [one for stream in streams for one in stream.told]
-    verdict = judge(told, kept, smtp.taken, smtp.undotted)
+    accepted = [one for stream in streams for one in stream.accepted]
+    verdict = judge(accepted, kept, smtp.taken, smtp.undotted)
     parts = ", ".join(f"{part} {number}" for part, number in sorted(killer.kills.items()))
     figure = (
         f"{'postgresql' if ledger else 'sqlite'}, seed {SEED}: {verdict.line}\n"

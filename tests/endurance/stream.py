@@ -10,7 +10,7 @@ import requests
 
 from schemas.entity import Entity
 from schemas.events import enrolled_key, lesson_completed_key
-from tests.endurance.verdict import Told
+from tests.endurance.verdict import Accepted
 from tests.sandbox.sandbox_rig import Running
 
 PEOPLE, COURSES, LESSONS = 200, 10, 6
@@ -35,7 +35,7 @@ class _Student:
 class Stream:
     """Does one thing after the other, and delivers what changed until that is answered 202.
 
-    `told` are all deliveries answered 202. For one thread.
+    `accepted` are all deliveries answered 202. For one thread.
     """
 
     def __init__(self, sandbox: Running, people: Sequence[int], chance: random.Random) -> None:
@@ -50,7 +50,7 @@ class Stream:
         }
         self._free = [(person, course) for person in people for course in self._lessons]
         self._students: list[_Student] = []
-        self.told: list[Told] = []
+        self.accepted: list[Accepted] = []
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop."""
@@ -69,7 +69,7 @@ class Stream:
             made["course_member_id"], enrolled_key(course, person), self._lessons[course][:-1]
         )
         self._students.append(student)
-        self._deliver(stop, Told(Entity.COURSE_MEMBER, student.member_id, student.event_key))
+        self._deliver(stop, Accepted(Entity.COURSE_MEMBER, student.member_id, student.event_key))
 
     def _finish_lesson(self, stop: threading.Event) -> None:
         student = self._chance.choice(self._students)
@@ -79,15 +79,15 @@ class Stream:
         wish = {"course_member_id": student.member_id, "lesson_id": lesson}
         made = self._sandbox.post("/sandbox/finish-lesson", **wish, deliver=False)
         key = lesson_completed_key(student.member_id, lesson)
-        self._deliver(stop, Told(Entity.COMPLETED_LESSON, made["completed_lesson_id"], key))
-        self._deliver(stop, Told(Entity.COURSE_MEMBER, student.member_id, student.event_key))
+        self._deliver(stop, Accepted(Entity.COMPLETED_LESSON, made["completed_lesson_id"], key))
+        self._deliver(stop, Accepted(Entity.COURSE_MEMBER, student.member_id, student.event_key))
 
-    def _deliver(self, stop: threading.Event, about: Told) -> None:
+    def _deliver(self, stop: threading.Event, about: Accepted) -> None:
         times = 2 if self._chance.random() < _REPEATS else 1
         record: Mapping[str, Any] = {"entity": about.entity.value, "id": about.record_id}
         for _ in range(_MOST_TRIES):
             statuses = self._sandbox.post("/sandbox/deliver", **record, times=times)["statuses"]
             answered = statuses.count(_ACCEPTED)
-            self.told += [about] * answered
+            self.accepted += [about] * answered
             if answered or stop.wait(self._chance.uniform(0.1, 0.5)):
                 return

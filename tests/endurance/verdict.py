@@ -13,7 +13,7 @@ MOST_AT_DOT = 2  # in a run
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Accepted:
     """One notification answered 202, and the key of the event that the record shows."""
 
     entity: Entity
@@ -68,14 +68,14 @@ class Verdict:
 
 
 def judge(
-    told: Sequence[Told], kept: Kept, taken: Sequence[str], undotted: Sequence[str]
+    accepted: Sequence[Accepted], kept: Kept, taken: Sequence[str], undotted: Sequence[str]
 ) -> Verdict:
     """Compare. `taken` are the Message-IDs that came whole, `undotted` those without the dot."""
     times = Counter(taken)
     messages = {message_id(key, DOMAIN): key for key in kept.actions}
     unknown = [key for key, state in kept.actions.items() if state == ActionState.UNKNOWN]
-    verdict = Verdict(len(told), len(times), len(unknown), kept.interrupted)
-    answers = Counter((one.entity.value, one.record_id, one.event_key) for one in told)
+    verdict = Verdict(len(accepted), len(times), len(unknown), kept.interrupted)
+    answers = Counter((one.entity.value, one.record_id, one.event_key) for one in accepted)
     for (entity, record_id, event_key), number in answers.items():
         record = (entity, record_id)
         wrong = _lost(kept, record, number, event_key)

@@ -25,5 +25,5 @@ def test_the_page_has_every_reason_in_the_same_words() -> None:
 def test_the_page_says_which_reasons_are_unused() -> None:
     source = "".join(text for path, _, text in modules() if not path.startswith("schemas/"))
     unused = {f"`{one.value}`" for one in Reason if f"Reason.{one.name}" not in source}
-    told = {row[0] for row in table_rows("using-it.md") if row[-1] == NOT_USED}
-    assert told == unused
+    documented = {row[0] for row in table_rows("using-it.md") if row[-1] == NOT_USED}
+    assert documented == unused

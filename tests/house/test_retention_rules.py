@@ -17,8 +17,8 @@ def test_no_table_is_kept_for_ever_and_for_some_days() -> None:
 
 
 def test_the_page_says_how_long_each_is_kept() -> None:
-    told = {row[0]: row[2] for row in table_rows("backup.md") if row[0] in _names()}
-    assert told == _names()
+    documented = {row[0]: row[2] for row in table_rows("backup.md") if row[0] in _names()}
+    assert documented == _names()
 
 
 def _names() -> dict[str, str]:

@@ -18,7 +18,7 @@ SHUFFLED_WITHIN = timedelta(minutes=30)
 LATE = (timedelta(minutes=5), timedelta(hours=3))
 
 
-class Telling(StrEnum):
+class DeliveryMode(StrEnum):
     """How the changes of a month are delivered."""
 
     ON = "on"
@@ -40,7 +40,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChangeDelivery:
     """One change that is delivered `times` times, at its own time."""
 
     at: datetime
@@ -48,21 +48,23 @@ class Told:
     times: int = 1
 
 
-def told(way: Telling, change: Change, *, seed: int, half_way: datetime) -> Told | None:
+def delivery_of(
+    way: DeliveryMode, change: Change, *, seed: int, half_way: datetime
+) -> ChangeDelivery | None:
     """Return the delivery of a change, or None. `STOPPED` ends deliveries at `half_way`."""
     name = f"{seed}/{way}/{change.entity}/{change.record_id}/{change.at.isoformat()}"
     chance = random.Random(name)  # noqa: S311 - chance, not secrecy
-    if way is Telling.OFF or (way is Telling.STOPPED and change.at >= half_way):
+    if way is DeliveryMode.OFF or (way is DeliveryMode.STOPPED and change.at >= half_way):
         return None
-    if way is Telling.LOSSY and chance.random() < _HALF:
+    if way is DeliveryMode.LOSSY and chance.random() < _HALF:
         return None
-    if way is Telling.SHUFFLED:
+    if way is DeliveryMode.SHUFFLED:
         within = SOON if chance.random() < _HALF else SHUFFLED_WITHIN
-        return Told(_later(change, (timedelta(), within), chance), change)
-    if way is Telling.LATE:
-        return Told(_later(change, LATE, chance), change)
-    times = chance.randint(1, MOST_TIMES) if way is Telling.DUPLICATED else 1
-    return Told(change.at, change, times)
+        return ChangeDelivery(_later(change, (timedelta(), within), chance), change)
+    if way is DeliveryMode.LATE:
+        return ChangeDelivery(_later(change, LATE, chance), change)
+    times = chance.randint(1, MOST_TIMES) if way is DeliveryMode.DUPLICATED else 1
+    return ChangeDelivery(change.at, change, times)
 
 
 def _later(change: Change, between: tuple[timedelta, timedelta], chance: random.Random) -> datetime:

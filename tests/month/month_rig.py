@@ -22,7 +22,7 @@ from ledger.tables import actions, notifications
 from schemas.actions import ActionState
 from tests.contract.source_rig import HandClock
 from tests.month.month_actors import Actors
-from tests.month.month_delivery import Change, Telling, Told, told
+from tests.month.month_delivery import Change, ChangeDelivery, DeliveryMode, delivery_of
 from tests.month.month_setup import Ground
 from tests.month.month_study import Deed
 from tests.month.month_world import BEGINS, HALF_WAY
@@ -43,12 +43,12 @@ class Played:
     """What became of a month: every email as it arrived, without its date, sorted; and counts.
 
     `requests` are those to the source's API, sign-ins too; `outcomes` are of all planned actions.
-    `went` is when each email went, and `first_told` how many records became known in which way.
+    `went` is when each email went, and `first_reported` how many records became known in which way.
     """
 
     emails: tuple[bytes, ...]
     went: Mapping[bytes, datetime]
-    first_told: Mapping[str, int]
+    first_reported: Mapping[str, int]
     deeds: int
     deliveries: int
     checks: int
@@ -65,14 +65,14 @@ class Player:
     """
 
     ground: Ground
-    way: Telling
+    way: DeliveryMode
     seed: int
     check: Check | None = None
     next_day: Check | None = None
     deliveries: int = 0
     checks: int = 0
     _clock: HandClock = field(default_factory=lambda: HandClock(BEGINS))
-    _to_tell: list[tuple[datetime, int, Told]] = field(default_factory=list)
+    _to_tell: list[tuple[datetime, int, ChangeDelivery]] = field(default_factory=list)
     _numbers: "count[int]" = field(default_factory=count)
     _check_at: datetime | None = None
 
@@ -115,7 +115,7 @@ class Player:
 
     def _changed(self, changes: list[Change]) -> None:
         for change in changes:
-            said = told(self.way, change, seed=self.seed, half_way=HALF_WAY)
+            said = delivery_of(self.way, change, seed=self.seed, half_way=HALF_WAY)
             if said is not None:
                 heapq.heappush(self._to_tell, (said.at, next(self._numbers), said))
         if self.check is not None and self._check_at is None:
@@ -153,7 +153,7 @@ class Player:
                     actions.c.template, actions.c.state, actions.c.reason, func.count()
                 ).group_by(actions.c.template, actions.c.state, actions.c.reason)
             ).all()
-            first_told = Counter(connection.scalars(_first_told()))
+            first_reported = Counter(connection.scalars(_first_reported()))
         by_template: Counter[str] = Counter()
         outcomes: Counter[str] = Counter()
         for template, state, reason, number in rows:
@@ -164,7 +164,7 @@ class Player:
         return Played(
             tuple(sorted(emails)),
             {without_date(one): date_of(one) for one in raw},
-            first_told,
+            first_reported,
             deeds,
             self.deliveries,
             self.checks,
@@ -202,7 +202,7 @@ def grid_point(moment: datetime) -> datetime:
     return moment if not past else moment - past + CHECK_EVERY
 
 
-def _first_told() -> Select[str]:
+def _first_reported() -> Select[str]:
     first = select(func.min(notifications.c.id)).group_by(
         notifications.c.entity, notifications.c.record_id
     )

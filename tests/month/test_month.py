@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 
 from tests.month.month_audit import Audit, run_check
-from tests.month.month_delivery import Telling
+from tests.month.month_delivery import DeliveryMode
 from tests.month.month_rig import CHECK_EVERY, Played, Player
 from tests.month.month_setup import Ground, ground_in
 from tests.month.month_study import DeedKind
@@ -26,16 +26,16 @@ class Months:
     """The months that were played, each once."""
 
     ground: Ground
-    played: dict[tuple[Telling, bool], Played] = field(default_factory=dict)
-    audits: dict[Telling, Audit] = field(default_factory=dict)
+    played: dict[tuple[DeliveryMode, bool], Played] = field(default_factory=dict)
+    audits: dict[DeliveryMode, Audit] = field(default_factory=dict)
 
-    def told_only(self, way: Telling) -> Played:
+    def deliveries_only(self, way: DeliveryMode) -> Played:
         """Play a month in which nothing is looked for."""
         if (way, False) not in self.played:
             self.played[way, False] = Player(self.ground, way, SEED).play(the_month())
         return self.played[way, False]
 
-    def checked(self, way: Telling) -> Played:
+    def polled(self, way: DeliveryMode) -> Played:
         """Play a month with our own checks, and audit it the day after."""
         if (way, True) not in self.played:
             audit = self.audits[way] = Audit()
@@ -50,12 +50,12 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
         yield Months(ground)
 
 
-def line(way: Telling, played: Played) -> str:
+def line(way: DeliveryMode, played: Played) -> str:
     emails = ", ".join(f"{number} {name}" for name, number in played.by_template.items())
     return (
         f"month {way:<10} {played.deeds:>4} deeds {played.deliveries:>4} deliveries "
         f"{played.checks:>4} checks {played.requests:>5} requests "
-        f"first told by {dict(sorted(played.first_told.items()))} "
+        f"first reported by {dict(sorted(played.first_reported.items()))} "
         f"{len(played.emails):>4} emails ({emails})"
     )
 
@@ -63,7 +63,10 @@ def line(way: Telling, played: Played) -> str:
 def differences(reference: Played, other: Played) -> str:
     """Return the subjects and recipients of what only one of the two has."""
     lines = []
-    for name, ours, theirs in (("only told", reference, other), ("only here", other, reference)):
+    for name, ours, theirs in (
+        ("only delivered", reference, other),
+        ("only here", other, reference),
+    ):
         for email in sorted(set(ours.emails) - set(theirs.emails)):
             head = email.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").split("\r\n")
             lines += [f"{name}: {' | '.join(one for one in head if one[:3] in {'To:', 'Sub'})}"]
@@ -73,44 +76,44 @@ def differences(reference: Played, other: Played) -> str:
 def test_a_month_with_complete_deliveries_has_emails_of_every_kind(
     months: Months, record_property: Callable[[str, object], None]
 ) -> None:
-    told = months.told_only(Telling.ON)
-    record_property("figure", line(Telling.ON, told))
+    delivered = months.deliveries_only(DeliveryMode.ON)
+    record_property("figure", line(DeliveryMode.ON, delivered))
     assert {deed.kind for deed in the_month()} == set(DeedKind)
-    assert set(told.by_template) == {"welcome", "lesson-finished", "course-finished"}
-    assert len(told.emails) > 30
-    assert len(set(told.emails)) == len(told.emails), "nobody gets the same twice"
+    assert set(delivered.by_template) == {"welcome", "lesson-finished", "course-finished"}
+    assert len(delivered.emails) > 30
+    assert len(set(delivered.emails)) == len(delivered.emails), "nobody gets the same twice"
 
 
 def test_without_deliveries_and_polls_there_are_no_emails(months: Months) -> None:
-    assert months.told_only(Telling.OFF).emails == ()
+    assert months.deliveries_only(DeliveryMode.OFF).emails == ()
 
 
-@pytest.mark.parametrize("way", Telling)
+@pytest.mark.parametrize("way", DeliveryMode)
 def test_the_emails_are_the_same_to_the_byte_for_every_way_of_delivery(
-    months: Months, way: Telling, record_property: Callable[[str, object], None]
+    months: Months, way: DeliveryMode, record_property: Callable[[str, object], None]
 ) -> None:
-    told, found = months.told_only(Telling.ON), months.checked(way)
+    delivered, found = months.deliveries_only(DeliveryMode.ON), months.polled(way)
     record_property("figure", line(way, found))
-    assert found.emails == told.emails, differences(told, found)
-    later = [abs(found.went[email] - told.went[email]) for email in told.emails]
+    assert found.emails == delivered.emails, differences(delivered, found)
+    later = [abs(found.went[email] - delivered.went[email]) for email in delivered.emails]
     assert max(later) <= CHECK_EVERY + timedelta(minutes=1), "no later than the next check"
 
 
 def test_each_way_of_delivery_does_what_its_name_says(months: Months) -> None:
-    first = {way: months.checked(way).first_told for way in Telling}
-    for way in (Telling.ON, Telling.DUPLICATED):
+    first = {way: months.polled(way).first_reported for way in DeliveryMode}
+    for way in (DeliveryMode.ON, DeliveryMode.DUPLICATED):
         assert first[way]["hook"] > 9 * first[way]["check"]
-    for way in (Telling.LOSSY, Telling.SHUFFLED, Telling.STOPPED):
+    for way in (DeliveryMode.LOSSY, DeliveryMode.SHUFFLED, DeliveryMode.STOPPED):
         assert min(first[way]["hook"], first[way]["check"]) > 10
-    for way in (Telling.OFF, Telling.LATE):
+    for way in (DeliveryMode.OFF, DeliveryMode.LATE):
         assert set(first[way]) == {"check"}
 
 
-@pytest.mark.parametrize("way", Telling)
+@pytest.mark.parametrize("way", DeliveryMode)
 def test_the_certificate_shows_no_difference_for_every_way_of_delivery(
-    months: Months, way: Telling, record_property: Callable[[str, object], None]
+    months: Months, way: DeliveryMode, record_property: Callable[[str, object], None]
 ) -> None:
-    months.checked(way)
+    months.polled(way)
     audit = months.audits[way]
     record_property("figure", f"certificate {way:<10} {audit.says}")
     assert audit.differences == []
@@ -120,7 +123,7 @@ def test_the_certificate_shows_no_difference_for_every_way_of_delivery(
 def test_rows_removed_by_hand_are_exactly_those_the_certificate_names(
     months: Months,
 ) -> None:
-    months.checked(Telling.OFF)
-    audit = months.audits[Telling.OFF]
+    months.polled(DeliveryMode.OFF)
+    audit = months.audits[DeliveryMode.OFF]
     assert len(audit.removed) == 6
     assert sorted(audit.named_after_removal) == sorted(audit.removed)

@@ -9,7 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.entity import Entity
-from tests.month.month_delivery import LATE, MOST_TIMES, SHUFFLED_WITHIN, Change, Telling, told
+from tests.month.month_delivery import (
+    LATE,
+    MOST_TIMES,
+    SHUFFLED_WITHIN,
+    Change,
+    DeliveryMode,
+    delivery_of,
+)
 from tests.month.month_study import (
     APART,
     COURSES_EACH,
@@ -140,21 +147,22 @@ def changes() -> list[Change]:
     ]
 
 
-def delays(way: Telling) -> list[timedelta]:
+def delays(way: DeliveryMode) -> list[timedelta]:
     found = [
-        (told(way, one, seed=3, half_way=BEGINS + timedelta(days=400)), one) for one in changes()
+        (delivery_of(way, one, seed=3, half_way=BEGINS + timedelta(days=400)), one)
+        for one in changes()
     ]
     return [said.at - one.at for said, one in found if said is not None]
 
 
 def test_changes_are_delivered_at_once_or_late_or_never_as_the_way_says() -> None:
     at_once = timedelta()
-    assert delays(Telling.ON) == [at_once] * 1000
-    assert delays(Telling.OFF) == []
-    lossy = delays(Telling.LOSSY)
+    assert delays(DeliveryMode.ON) == [at_once] * 1000
+    assert delays(DeliveryMode.OFF) == []
+    lossy = delays(DeliveryMode.LOSSY)
     assert set(lossy) == {at_once}
     assert 400 < len(lossy) < 600
-    shuffled, late = delays(Telling.SHUFFLED), delays(Telling.LATE)
+    shuffled, late = delays(DeliveryMode.SHUFFLED), delays(DeliveryMode.LATE)
     assert len(shuffled) == len(late) == 1000
     assert at_once <= min(shuffled) < max(shuffled) <= SHUFFLED_WITHIN
     assert LATE[0] <= min(late) < max(late) <= LATE[1]
@@ -162,25 +170,25 @@ def test_changes_are_delivered_at_once_or_late_or_never_as_the_way_says() -> Non
 
 
 def test_duplicates_are_delivered_once_to_three_times() -> None:
-    said = [told(Telling.DUPLICATED, one, seed=3, half_way=BEGINS) for one in changes()]
+    said = [delivery_of(DeliveryMode.DUPLICATED, one, seed=3, half_way=BEGINS) for one in changes()]
     assert {one.times for one in said if one is not None} == set(range(1, MOST_TIMES + 1))
 
 
 def test_stopped_hooks_deliver_everything_before_and_nothing_after() -> None:
     half_way = BEGINS + timedelta(minutes=500)
-    said = [told(Telling.STOPPED, one, seed=3, half_way=half_way) for one in changes()]
+    said = [delivery_of(DeliveryMode.STOPPED, one, seed=3, half_way=half_way) for one in changes()]
     assert [one is not None for one in said] == [True] * 500 + [False] * 500
 
 
 def test_the_delivery_of_a_change_depends_only_on_the_change() -> None:
-    for way in Telling:
+    for way in DeliveryMode:
         first, again = (
-            [told(way, one, seed=seed, half_way=BEGINS) for one in reversed(changes())]
+            [delivery_of(way, one, seed=seed, half_way=BEGINS) for one in reversed(changes())]
             for seed in (3, 3)
         )
         assert first == again
-    assert delays(Telling.LATE) != [
+    assert delays(DeliveryMode.LATE) != [
         said.at - one.at
         for one in changes()
-        if (said := told(Telling.LATE, one, seed=4, half_way=BEGINS)) is not None
+        if (said := delivery_of(DeliveryMode.LATE, one, seed=4, half_way=BEGINS)) is not None
     ]

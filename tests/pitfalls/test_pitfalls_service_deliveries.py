@@ -41,11 +41,11 @@ def test_01_without_webhooks_about_courses_a_relay_is_enough(
     house.wait_idle()
     assert tries(house, member) + tries(house, completed) == []
     assert letters(house, "joel", FINANCE) == []
-    told = house.relay(
+    reported = house.relay(
         {"entity": "CourseMember", "id": member},
         {"entity": "CourseCompletedLesson", "id": completed},
     )
-    assert (told.status_code, told.json()) == (202, {"accepted": 2})
+    assert (reported.status_code, reported.json()) == (202, {"accepted": 2})
     wait_letters(house, "joel", FINANCE, 2)
 
 
@@ -75,8 +75,8 @@ def test_15_local_times_marked_as_utc_are_not_used(house: House) -> None:
         f"SELECT DISTINCT happened_at FROM events WHERE course_member_id = {member}"
     )
     assert happened == [("2026-01-05 21:30:00.000000",)]
-    told = json.loads(house.run("why", "layla.haddad@example.org", "--json").stdout)
-    assert {one["happened_at"][:16] for one in told[0]["events"]} == {"2026-01-05T21:30"}
+    reported = json.loads(house.run("why", "layla.haddad@example.org", "--json").stdout)
+    assert {one["happened_at"][:16] for one in reported[0]["events"]} == {"2026-01-05T21:30"}
 
 
 def test_15_the_day_an_email_names_is_that_of_the_record(house: House) -> None:
@@ -171,13 +171,13 @@ def test_19_a_relay_reports_changes_of_a_location_without_webhooks(
     house: House,
 ) -> None:
     switch_on(house, "hooks-for-one-location", business_id=OTHER_LOCATION_ID)
-    untold = house.sandbox.enrol("Jonas", CERAMICS)
-    told = house.sandbox.enrol("Jonas", CALLIGRAPHY)
+    unreported = house.sandbox.enrol("Jonas", CERAMICS)
+    reported = house.sandbox.enrol("Jonas", CALLIGRAPHY)
     wait_letters(house, "jonas", CALLIGRAPHY, 1)
-    assert {one["status"] for one in tries(house, told)} == {202}
-    assert tries(house, untold) == []
+    assert {one["status"] for one in tries(house, reported)} == {202}
+    assert tries(house, unreported) == []
     assert letters(house, "jonas", CERAMICS) == []
-    house.relay({"entity": "CourseMember", "id": untold})
+    house.relay({"entity": "CourseMember", "id": unreported})
     wait_letters(house, "jonas", CERAMICS, 1)
 
 

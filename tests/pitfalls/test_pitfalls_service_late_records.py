@@ -103,7 +103,7 @@ def test_18_with_every_worker_down_all_that_is_authentic_is_answered_2xx(
         house.sandbox.post("/sandbox/finish-course", course_member_id=member)
         other = house.sandbox.enrol("Zoë", CERAMICS)
         house.sandbox.post("/sandbox/finish-course", course_member_id=other)
-        wait_until(lambda: _told(house) == 2 + 2 * (4 + 3), "all of it told")
+        wait_until(lambda: _deliveries_made(house) == 2 + 2 * (4 + 3), "all deliveries made")
         assert hooks_of(house) == [(True, 0), (True, 0)]
         house.sandbox.sign_in()
         records = house.sandbox.get("/api/sys/webhooks").json()["Records"]
@@ -123,8 +123,8 @@ def test_18_ten_failed_deliveries_would_switch_the_webhook_off(house: House) -> 
     house.start("serve")
     wait_until(house.ready, "the service ready")
     house.environment["COURSEBELL_PUBLIC_URL"] = house.url
-    told = " ".join(house.run("doctor").stdout.split())
-    assert "it is switched off; " in told
+    output = " ".join(house.run("doctor").stdout.split())
+    assert "it is switched off; " in output
     house.sandbox.post("/sandbox/hooks/switch-on", entity="CourseMember")
     house.sandbox.enrol("Zoë", CALLIGRAPHY)
     wait_letters(house, "zoe", CALLIGRAPHY, 1)
@@ -145,6 +145,6 @@ def _answers(house: House) -> bool:
     return False
 
 
-def _told(house: House) -> int:
+def _deliveries_made(house: House) -> int:
     made = house.sandbox.get("/sandbox/deliveries").json()["deliveries"]
     return sum(one["status"] == 202 for one in made)

@@ -304,7 +304,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         (RowOutcome.REPEAT, "duplicate"): 1,
     }
     without = certified(rows, replace(here, events={}))
-    assert [one.record_id for one in without.findings] == [1], "the repeat is not told too"
+    assert [one.record_id for one in without.findings] == [1], "the repeat is not reported too"
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from schemas.entity import Entity
-from tests.endurance.verdict import DOMAIN, MOST_AT_DOT, Kept, Told, judge
+from tests.endurance.verdict import DOMAIN, MOST_AT_DOT, Accepted, Kept, judge
 from workers.actions.email.message import message_id
 
 RECORD = ("CourseMember", 1)
-TOLD = Told(Entity.COURSE_MEMBER, 1, "event")
+TOLD = Accepted(Entity.COURSE_MEMBER, 1, "event")
 EMAIL = message_id("action", DOMAIN)
 WELL = Kept(Counter([RECORD]), {RECORD: "done"}, {"event": "action"}, {"action": "done"}, 0)
 

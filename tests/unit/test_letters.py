@@ -188,7 +188,7 @@ def test_a_finished_course_is_named_with_its_dates_and_thanks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("finished_on", "total", "told"),
+    ("finished_on", "total", "expected"),
     [
         (date(2026, 4, 9), 1, "Freelance Finance on 9 April 2026; its one lesson is done."),
         (date(2026, 4, 9), 0, "Freelance Finance on 9 April 2026. Thank you for taking it."),
@@ -197,13 +197,13 @@ def test_a_finished_course_is_named_with_its_dates_and_thanks() -> None:
     ],
 )
 def test_unknown_facts_of_a_finished_course_are_left_out(
-    finished_on: date | None, total: int, told: str
+    finished_on: date | None, total: int, expected: str
 ) -> None:
     facts = replace(
         FINISHED, finished_on=finished_on, started_on=None, done=total, total=total, host=None
     )
     letter = compose_letter(facts)
-    assert f"Well done. You finished {told}" in " ".join(letter.text.split())
+    assert f"Well done. You finished {expected}" in " ".join(letter.text.split())
     assert ("You finished on 9 April 2026." in spoken(letter.html)) is bool(finished_on)
 
 
@@ -212,9 +212,9 @@ def test_a_welcome_without_a_link_to_the_lesson_is_complete() -> None:
     assert "It has 8 lessons. Start with What a year costs." in to_course.text
     assert "\n\nOpen Freelance Finance:\nhttps://harbour.example/learn/12" in to_course.text
     nowhere = compose_letter(replace(WELCOME, lesson_url=None, course_url=None))
-    told = "It has 8 lessons. The first lesson is What a year costs."
+    expected = "It has 8 lessons. The first lesson is What a year costs."
     for said in (nowhere.preview, nowhere.text, spoken(nowhere.html)):
-        assert told in " ".join(said.split())
+        assert expected in " ".join(said.split())
         assert "Start" not in said
 
 

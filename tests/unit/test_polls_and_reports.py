@@ -76,7 +76,7 @@ def test_polls_that_are_off_are_never_late() -> None:
     assert judge_poll(run(99_999), failed(Reason.NEXUDUS_REFUSED), 0, NOW) is None
 
 
-def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
+def report_counts(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
     return ReportCounts(500, "Harbour Works", Entity.COMPLETED_LESSON, before, lately)
 
 
@@ -96,8 +96,8 @@ def told(before: dict[Origin, int], lately: dict[Origin, int]) -> ReportCounts:
 def test_lost_notifications_are_detected(
     before: dict[Origin, int], lately: dict[Origin, int], lost: tuple[int, int] | None
 ) -> None:
-    loss = judge_reports(told(before, lately))
-    assert (None if loss is None else (loss.heard, loss.of)) == lost
+    loss = judge_reports(report_counts(before, lately))
+    assert (None if loss is None else (loss.reported, loss.of)) == lost
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_lost_notifications_are_detected(
 def test_a_loss_names_the_earlier_reporter_and_the_location(
     before: dict[Origin, int], by: Origin
 ) -> None:
-    counts = told(before, {Origin.CHECK: 9})
+    counts = report_counts(before, {Origin.CHECK: 9})
     loss = judge_reports(counts)
     assert loss is not None
     assert loss.by is by
-    assert loss.told is counts
+    assert loss.counts is counts

@@ -4,11 +4,11 @@ from service.cli.common import printable, shortened
 
 
 def test_a_name_cannot_control_the_terminal() -> None:
-    told = printable("Ana \x1b[2J\x07\r\nEvil\u202e Núñez 🎓 ليلى")
-    assert "\x1b" not in told
-    assert "\n" not in told
-    assert "\u202e" not in told
-    assert told.endswith("Núñez 🎓 ليلى")
+    printed = printable("Ana \x1b[2J\x07\r\nEvil\u202e Núñez 🎓 ليلى")
+    assert "\x1b" not in printed
+    assert "\n" not in printed
+    assert "\u202e" not in printed
+    assert printed.endswith("Núñez 🎓 ليلى")
 
 
 def test_a_shortened_address_is_recognised_only_by_those_who_know_it() -> None:

@@ -100,5 +100,5 @@ def idle_clock(tmp_path: Path) -> Iterator[Scheduler]:
 def test_a_scheduler_without_its_ledger_does_not_log_every_second(idle_clock: Scheduler) -> None:
     with capture_logs() as lines:
         idle_clock.run(Turns(30))
-    told = [line for line in lines if line["event"] == "clock.ledger-unavailable"]
-    assert len(told) <= 2  # one while it runs, and one when its lease cannot be given back
+    logged = [line for line in lines if line["event"] == "clock.ledger-unavailable"]
+    assert len(logged) <= 2  # one while it runs, and one when its lease cannot be given back

@@ -483,11 +483,11 @@ def told_or_loaded(text: str) -> None:
     try:
         load(text)
     except ConfigurationError as error:
-        told = error.mistakes
+        mistakes = error.mistakes
     else:
         return
-    assert told
-    for one in told:
+    assert mistakes
+    for one in mistakes:
         assert PLACED.fullmatch(one), one
 
 

@@ -150,9 +150,9 @@ class PollTrouble(StrEnum):
 class Loss:
     """Hooks or a relay that reported most records before, and few lately."""
 
-    told: ReportCounts
+    counts: ReportCounts
     by: Origin
-    heard: int  # how many of the `of` records created lately it reported
+    reported: int  # how many of the `of` records created lately it reported
     of: int
 
 
@@ -178,18 +178,18 @@ def judge_poll(
     return PollTrouble.LATE if is_late else None
 
 
-def judge_reports(told: ReportCounts) -> Loss | None:
+def judge_reports(counts: ReportCounts) -> Loss | None:
     """Return evidence that a location's hooks or relay stopped arriving, or None.
 
     A location that never had any loses nothing: our polls find its changes.
     """
-    before, lately = _by_others(told.before), _by_others(told.lately)
-    heard, of = sum(lately.values()), sum(told.lately.values())
-    was_most = 2 * sum(before.values()) > sum(told.before.values())
-    if not was_most or of < FEWEST_LATELY or 2 * heard >= of:
+    before, lately = _by_others(counts.before), _by_others(counts.lately)
+    reported, of = sum(lately.values()), sum(counts.lately.values())
+    was_most = 2 * sum(before.values()) > sum(counts.before.values())
+    if not was_most or of < FEWEST_LATELY or 2 * reported >= of:
         return None
-    return Loss(told, max(before, key=lambda origin: before[origin]), heard, of)
+    return Loss(counts, max(before, key=lambda origin: before[origin]), reported, of)
 
 
-def _by_others(told: Mapping[Origin, int]) -> dict[Origin, int]:
-    return {origin: told.get(origin, 0) for origin in _OTHERS}
+def _by_others(counts: Mapping[Origin, int]) -> dict[Origin, int]:
+    return {origin: counts.get(origin, 0) for origin in _OTHERS}
