@@ -2,13 +2,13 @@
 
 import logging
 import sys
-from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
 from ledger.clock import Clock
+from workers.streams import UnfailingStream
 
 _REPEAT_AFTER_S = 60.0  # between two lines about a lasting fault
 _MOST_TEXTS = 8  # of one fault, each logged at once; more count as repeats
@@ -17,30 +17,6 @@ _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
 ]
-
-
-class UnfailingStream:
-    """A text stream that ignores failures to write, as of a full disk or a closed stream.
-
-    A lost log line must not end a process.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write the text if possible. Raises `TypeError` for bytes, as text streams do."""
-        with suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush if possible."""
-        with suppress(OSError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
 
 
 class RepeatedFault:

@@ -20,10 +20,10 @@ from ledger.migrate import check_revision
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.settings import Settings, weak_secrets
-from service.cli.main import shows_unicode
 from workers.broker import broker_url_now
 from workers.context import checked_secret_key, has_secret_key, make_budget, make_sources
 from workers.environment import load
+from workers.streams import shows_unicode
 from workers.sync.rows import SyncContext
 
 LEDGER_PATIENCE_S = 60.0  # `coursebell migrate` takes seconds on a large ledger

@@ -1,89 +1,19 @@
-"""The command `coursebell`: its commands by name, safe standard streams, and exit codes.
+"""The command `coursebell`: its commands by name, and exit codes.
 
 A command's module is imported when the command is used, since importing all takes over a second.
-No character and no closed stream ends in a traceback.
+So the list of commands has its summaries from a table here.
 """
 
-import codecs
-import io
-import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any
 
 import click
 
 from schemas.errors import ConfigurationError, CoursebellError, LedgerUnavailable
-from workers.logs import UnfailingStream
-
-_ASCII = "coursebell-ascii"
-
-
-def prepare_streams() -> None:
-    """Replace characters that the terminal cannot show, and open a stand-in for closed streams.
-
-    Call it once, before anything is printed. A closed standard input reads as empty. Printing to a
-    closed standard output raises `OSError`, as on a full disk. Failures to write to standard error
-    are ignored.
-    """
-    # In this order each gets its own standard number back, so that no other file can get it.
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
-    if sys.stdout is None:
-        sys.stdout = _open_null(os.O_RDONLY)
-    if sys.stderr is None:
-        sys.stderr = _open_null(os.O_WRONLY)
-    codecs.register(_plain_ascii)
-    _substitute(sys.stdin, "replace")
-    _substitute(sys.stdout, "replace")
-    _substitute(sys.stderr, "backslashreplace")
-    sys.stderr = cast("TextIO", UnfailingStream(sys.stderr))
-
-
-def shows_unicode(stream: TextIO) -> bool:
-    """Return whether every character can be written to this stream."""
-    return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
-
-
-def exit_discarding(output: TextIO, code: int) -> NoReturn:
-    """Exit and discard buffered output, which Python would otherwise try to write again."""
-    with suppress(OSError, ValueError):  # the output may be a stand-in without a file
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, output.fileno())
-        os.close(null)
-    sys.exit(code)
-
-
-def _open_null(flags: int) -> TextIO:
-    number = os.open(os.devnull, flags)
-    os.set_inheritable(number, True)  # noqa: FBT003 - takes no keyword; a child must not reuse the number
-    return os.fdopen(number, "w", encoding="utf-8")
-
-
-def _substitute(stream: TextIO, errors: str) -> None:
-    if isinstance(stream, io.TextIOWrapper):
-        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
-        stream.reconfigure(encoding=_ASCII if is_ascii else stream.encoding, errors=errors)
-
-
-def _plain_ascii(name: str) -> codecs.CodecInfo | None:
-    """Return the ASCII codec under another name: click writes UTF-8 to streams named ASCII."""
-    if name.replace("_", "-") != _ASCII:
-        return None
-    plain = codecs.lookup("ascii")
-    return codecs.CodecInfo(
-        plain.encode,
-        plain.decode,
-        plain.streamreader,
-        plain.streamwriter,
-        plain.incrementalencoder,
-        plain.incrementaldecoder,
-        name=_ASCII,
-    )
-
+from workers.streams import exit_discarding, prepare_streams
 
 _NO_LIMIT = 10_000  # click's default cuts summaries at 45 characters
 
@@ -91,32 +21,41 @@ _NO_LIMIT = 10_000  # click's default cuts summaries at 45 characters
 class Commands(click.Group):
     """A group whose help prints each command's whole summary, wrapped if needed."""
 
+    def summary_of(self, ctx: click.Context, name: str) -> str:
+        """Return the summary of one of the commands."""
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit=_NO_LIMIT)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the section of commands."""
-        found = [self.get_command(ctx, name) for name in sorted(self.list_commands(ctx))]
-        rows = [
-            (command.name or "", command.get_short_help_str(limit=_NO_LIMIT))
-            for command in found
-            if command is not None and not command.hidden
-        ]
+        rows = [(name, self.summary_of(ctx, name)) for name in sorted(self.list_commands(ctx))]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
 
 class LazyCommands(Commands):
-    """A group that imports a command's module when the command is used."""
+    """A group that imports a command's module when the command is used, not for its own help."""
 
     def __init__(
         self,
-        places: Mapping[str, str],
+        places: Mapping[str, tuple[str, str]],
         checks: Mapping[str, Callable[[], None]],
         **settings: Any,  # noqa: ANN401 - click's own
     ) -> None:
-        """`places` has each command's `module:attribute`; `checks` run before an import."""
+        """Hold the commands by name.
+
+        `places` has each one's `module:attribute` and its summary, the first sentence of its help.
+        `checks` run before an import.
+        """
         super().__init__(**settings)
         self._places = places
         self._checks = checks
+
+    def summary_of(self, ctx: click.Context, name: str) -> str:
+        """Return the summary of one of the commands, without importing its module."""
+        del ctx
+        return self._places[name][1]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -126,7 +65,7 @@ class LazyCommands(Commands):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name, or None if there is none."""
         if cmd_name in self._places and cmd_name not in self.commands:
-            module, _, attribute = self._places[cmd_name].partition(":")
+            module, _, attribute = self._places[cmd_name][0].partition(":")
             self.add_command(getattr(import_module(module), attribute), cmd_name)
         return super().get_command(ctx, cmd_name)
 
@@ -142,35 +81,83 @@ class LazyCommands(Commands):
 WRONG_USAGE = 2  # also: wrong settings
 TROUBLE = 4  # the ledger or Nexudus cannot be reached, or output cannot be written
 UNREAD = 141  # the shell's exit code for a program that wrote to a closed pipe
-# The module and attribute of each command.
+# The module and attribute of each command, and the first sentence of its help.
 _PLACES = {
-    "up": "service.cli.up:up",
-    "serve": "service.cli.serving:serve",
-    "worker": "service.cli.serving:worker",
-    "scheduler": "service.cli.serving:scheduler",
-    "clock": "service.cli.serving:clock",
-    "migrate": "service.cli.serving:migrate",
-    "demo": "service.cli.demo:demo",
-    "doctor": "service.cli.doctor:doctor",
-    "login": "service.cli.login:login",
-    "hooks": "service.cli.hooks:hooks",
-    "mode": "service.cli.controls:mode",
-    "status": "service.cli.status:status",
-    "why": "service.cli.why:why",
-    "tail": "service.cli.show:tail",
-    "show": "service.cli.show:show",
-    "held": "service.cli.controls:held",
-    "release": "service.cli.controls:release",
-    "skip": "service.cli.controls:skip",
-    "resend": "service.cli.resend:resend",
-    "reconcile": "service.cli.reconcile:reconcile",
-    "backfill": "service.cli.backfill:backfill",
-    "certify": "service.cli.certify:certify",
-    "backup": "service.cli.backup:backup",
-    "restore": "service.cli.restore:restore",
-    "move": "service.cli.backup:move",
-    "init": "service.cli.config:init",
-    "config": "service.cli.config:config",
+    "up": ("service.cli.up:up", "Run everything on this machine until Ctrl-C."),
+    "serve": ("service.cli.serving:serve", "Run the web server: hooks and health."),
+    "worker": ("service.cli.serving:worker", "Run the workers that read records, decide and send."),
+    "scheduler": (
+        "service.cli.serving:scheduler",
+        "Run the scheduler that wakes workers when work is due.",
+    ),
+    "clock": (
+        "service.cli.serving:clock",
+        "Run the scheduler; an alias of `coursebell scheduler`.",
+    ),
+    "migrate": ("service.cli.serving:migrate", "Create or update the ledger's tables."),
+    "demo": ("service.cli.demo:demo", "Play a short course story and show the emails it causes."),
+    "doctor": (
+        "service.cli.doctor:doctor",
+        "Check Nexudus and the mail server, and show how to fix problems.",
+    ),
+    "login": (
+        "service.cli.login:login",
+        "Sign in at Nexudus with a code; workers keep the sign-in alive.",
+    ),
+    "hooks": (
+        "service.cli.hooks:hooks",
+        "List, enable and register the webhooks that call Coursebell.",
+    ),
+    "mode": ("service.cli.controls:mode", "Show or change the mode: observe or sending."),
+    "status": (
+        "service.cli.status:status",
+        "Show what needs a person, what was sent, and what waits and why.",
+    ),
+    "why": (
+        "service.cli.why:why",
+        "Show what happened to a person, which emails they got, and why.",
+    ),
+    "tail": ("service.cli.show:tail", "Show events and the emails about them as they happen."),
+    "show": ("service.cli.show:show", "Show an email as text, as it was sent or would be."),
+    "held": (
+        "service.cli.controls:held",
+        "List the held emails that wait for a decision, and why.",
+    ),
+    "release": ("service.cli.controls:release", "Send held emails, by ID or by reason."),
+    "skip": ("service.cli.controls:skip", "Drop held emails for good, by ID or by reason."),
+    "resend": (
+        "service.cli.resend:resend",
+        "Send emails again, by ID or all that failed for one reason.",
+    ),
+    "reconcile": (
+        "service.cli.reconcile:reconcile",
+        "Compare all enrolments and finished lessons with Nexudus.",
+    ),
+    "backfill": (
+        "service.cli.backfill:backfill",
+        "Ask Nexudus now about a window of time or one person.",
+    ),
+    "certify": (
+        "service.cli.certify:certify",
+        "Prove that nothing was missed: every row and its result.",
+    ),
+    "backup": (
+        "service.cli.backup:backup",
+        "Copy the whole ledger into one file, while everything runs.",
+    ),
+    "restore": (
+        "service.cli.restore:restore",
+        "Restore a backup, and hold what may have been sent since.",
+    ),
+    "move": (
+        "service.cli.backup:move",
+        "Copy the SQLite ledger into an empty PostgreSQL database.",
+    ),
+    "init": ("service.cli.config:init", "Write a settings file with fresh secrets."),
+    "config": (
+        "service.cli.config:config",
+        "Show the settings, or accept another secret key for the ledger.",
+    ),
 }
 
 

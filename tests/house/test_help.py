@@ -30,6 +30,13 @@ def test_no_summary_is_cut(columns: int) -> None:
             assert command.get_short_help_str(limit=1_000) in " ".join(printed.split())
 
 
+def test_the_table_of_commands_has_the_summary_of_each() -> None:
+    context = click.Context(commands)
+    for command in commands_in(commands):
+        assert command.name is not None
+        assert commands.summary_of(context, command.name) == command.get_short_help_str(limit=1_000)
+
+
 def test_in_80_columns_each_summary_is_one_line() -> None:
     for group in groups():
         listed = help_of(group, 80).partition("Commands:\n")[2].splitlines()
