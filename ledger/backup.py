@@ -28,7 +28,8 @@ from ledger.controls import (
 )
 from ledger.engine import Engine, open_file, reading, writing
 from ledger.heartbeats import Gap, known_until, open_gap, parse_stored_time
-from ledger.migrate import current_revision, migrate, newest_revision
+from ledger.migrate import migrate
+from ledger.revision import current_revision, newest_revision
 from ledger.tables import actions, heartbeats, leases, metadata, people
 from schemas.actions import ActionState
 from schemas.errors import BackupUnusable, LedgerUnavailable

@@ -1,34 +1,20 @@
-"""Migrates the ledger's tables, and checks which code may use them.
+"""Runs the migrations of the ledger's tables. Only what migrates imports this and Alembic.
 
 Each migration states `oldest_code`: the oldest revision whose code may use the tables after it. It
-is stored in the table `revisions`, where older code can read it. So processes of two versions can
-share a ledger during an upgrade, or the older ones are refused.
+is stored in the table `revisions`, where `ledger.revision` reads it.
 """
-
-import re
-from functools import cache
-from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy import Engine, text
 
-from ledger.clock import Clock
-from ledger.controls import MOVED_AT, value_of
 from ledger.engine import reading, writing
-from ledger.tables import lookups, metadata, revisions
-from schemas.errors import ConfigurationError, LedgerNotReady
+from ledger.revision import MIGRATIONS, newer_revision_in, newest_revision
+from ledger.tables import metadata
 
 _MIGRATION_LOCK = 0xC0DE
-_WATCH_EVERY_S = 5.0
-_OURS = re.compile(r"\d{4}")
-_FOREIGN = (
-    "COURSEBELL_DATABASE_URL: the database holds the tables of another program; "
-    "give Coursebell a database of its own"
-)
 
 
 def migrate(engine: Engine) -> str:
@@ -44,83 +30,13 @@ def migrate(engine: Engine) -> str:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        revision = _revision_in(connection)
-        if revision is not None:
-            _check_not_moved(connection)
-        if revision is not None and revision > newest_revision():
-            _check_newer(connection, revision)
-            return revision
+        newer = newer_revision_in(connection)
+        if newer is not None:
+            return newer
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return newest_revision()
-
-
-@cache
-def newest_revision() -> str:
-    """Return the revision that this version needs; reads the files once."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-def current_revision(engine: Engine) -> str | None:
-    """Return the database's revision; None for an empty one.
-
-    Raises:
-        ConfigurationError: the database belongs to another program.
-    """
-    with reading(engine) as connection:
-        return _revision_in(connection)
-
-
-def has_only_other_tables(engine: Engine) -> bool:
-    """Return whether the database has tables but no ledger."""
-    with reading(engine) as connection:
-        names = inspect(connection).get_table_names()
-    return bool(names) and lookups.name not in names
-
-
-def check_revision(engine: Engine) -> None:
-    """Check that this code may use the ledger as it is now.
-
-    Raises:
-        LedgerNotReady: tables are missing or older; `migrate` is needed.
-        ConfigurationError: the ledger needs newer code, or belongs to another program.
-        LedgerUnavailable: the database could not be read.
-    """
-    with reading(engine) as connection:
-        revision = _revision_in(connection)
-        if revision is not None:
-            _check_not_moved(connection)
-        if revision is None:
-            raise LedgerNotReady(
-                "COURSEBELL_DATABASE_URL: the database holds no ledger yet; "
-                "run `coursebell migrate`"
-            )
-        if revision < newest_revision():
-            raise LedgerNotReady(
-                f"COURSEBELL_DATABASE_URL: the ledger is at revision {revision} and this version "
-                f"needs {newest_revision()}; make a backup, then run `coursebell migrate`"
-            )
-        if revision > newest_revision():
-            _check_newer(connection, revision)
-
-
-class RevisionWatch:
-    """Checks regularly, while a process runs, that its code may still use the ledger."""
-
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._next = 0.0
-
-    def check(self) -> None:
-        """Check again if the last check that passed is some seconds old.
-
-        Raises as `check_revision`.
-        """
-        if self._clock.monotonic() >= self._next:
-            check_revision(self._engine)
-            self._next = self._clock.monotonic() + _WATCH_EVERY_S
 
 
 def differences(engine: Engine) -> list[object]:
@@ -129,47 +45,7 @@ def differences(engine: Engine) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-def _revision_in(connection: Connection) -> str | None:
-    heads = MigrationContext.configure(connection).get_current_heads()
-    if not heads:
-        return None
-    is_ours = len(heads) == 1 and _OURS.fullmatch(heads[0])
-    if not is_ours or not inspect(connection).has_table(lookups.name):
-        raise ConfigurationError([_FOREIGN])
-    return heads[0]
-
-
-def _check_newer(connection: Connection, revision: str) -> None:
-    if not inspect(connection).has_table(revisions.name):
-        raise ConfigurationError([_FOREIGN])
-    oldest_code = connection.scalar(select(func.max(revisions.c.oldest_code)))
-    if oldest_code is None or oldest_code > newest_revision():
-        raise ConfigurationError(
-            [
-                (
-                    f"COURSEBELL_DATABASE_URL: the ledger is at revision {revision}, which this "
-                    f"version of Coursebell ({newest_revision()}) must not use; install the "
-                    "version that upgraded it, or a newer one"
-                )
-            ]
-        )
-
-
-def _check_not_moved(connection: Connection) -> None:
-    moved_at = value_of(connection, MOVED_AT)
-    if moved_at is not None:
-        raise ConfigurationError(
-            [
-                (
-                    f"COURSEBELL_DATABASE_URL: this ledger was moved to PostgreSQL on "
-                    f"{moved_at[:16].replace('T', ' ')} UTC; set COURSEBELL_DATABASE_URL to that "
-                    "database. To use this file again instead: `coursebell restore` with its path"
-                )
-            ]
-        )
-
-
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config

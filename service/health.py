@@ -19,10 +19,10 @@ from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import Engine, check_writable, reading
 from ledger.heartbeats import heartbeats_ahead, last_heartbeats
 from ledger.lookups import next_lookup_at
-from ledger.migrate import check_revision
 from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages
 from ledger.outbox import next_action_at
+from ledger.revision import check_revision
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, Reason

@@ -16,8 +16,8 @@ from ledger.clock import Clock
 from ledger.engine import Engine, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.lookups import next_lookup_at
-from ledger.migrate import RevisionWatch
 from ledger.outbox import next_action_at
+from ledger.revision import RevisionWatch
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from workers.heartbeat import Heartbeat
 from workers.logs import RepeatedFault

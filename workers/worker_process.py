@@ -7,7 +7,7 @@ import structlog
 
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import KeyCheck
-from ledger.migrate import RevisionWatch
+from ledger.revision import RevisionWatch
 from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from workers.context import Context, SharedConfig, make_context

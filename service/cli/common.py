@@ -16,7 +16,7 @@ import click
 
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, ledger_file, open_engine
-from ledger.migrate import check_revision
+from ledger.revision import check_revision
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.settings import Settings, weak_secrets

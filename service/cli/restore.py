@@ -32,7 +32,8 @@ from ledger.engine import (
     writing,
 )
 from ledger.heartbeats import Gap, heartbeats_ahead, last_heartbeats, open_gap
-from ledger.migrate import current_revision, migrate
+from ledger.migrate import migrate
+from ledger.revision import current_revision
 from schemas.errors import BackupUnusable, ConfigurationError
 from schemas.settings import Settings
 from service.cli.common import (

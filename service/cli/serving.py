@@ -19,9 +19,9 @@ from granian.log import LogLevels
 from ledger.controls import begin_with
 from ledger.engine import open_engine, writing
 from ledger.hooks import check_hooks_soon
-from ledger.migrate import has_only_other_tables, newest_revision
 from ledger.migrate import migrate as bring_up_to_date
 from ledger.outages import retry_outages_now, retry_refused
+from ledger.revision import has_only_other_tables, newest_revision
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.settings import Settings, platform_sources
 from service.cli.common import (

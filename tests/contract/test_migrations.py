@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from ledger.engine import Engine, open_engine, writing
-from ledger.migrate import current_revision, differences, migrate, newest_revision
+from ledger.migrate import differences, migrate
+from ledger.revision import current_revision, newest_revision
 from tests.contract.ledger_rig import ROOT, arrival, at_once, keep, processes_at_once
 
 

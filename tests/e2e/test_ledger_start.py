@@ -13,7 +13,7 @@ import requests
 from sqlalchemy import update
 
 from ledger.engine import open_engine, writing
-from ledger.migrate import newest_revision
+from ledger.revision import newest_revision
 from ledger.tables import revisions
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings

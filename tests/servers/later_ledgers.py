@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 
 from ledger.engine import open_engine, writing
-from ledger.migrate import newest_revision
+from ledger.revision import newest_revision
 
 LATER = "9001"
 _MIGRATIONS = Path(__file__).parents[2] / "ledger" / "migrations"
