@@ -35,7 +35,7 @@ from workers.wakeup import Wakeup
 
 TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; it also proves that workers respond, so more often than needed
-FIRST_LOOK_EVERY = 15  # ticks; until the first poll has ended
+BASELINE_EVERY = 15  # ticks; until the first poll has ended
 RETAIN_EVERY = 3600  # ticks
 PROBE_EVERY = 600  # ticks; usually finds that the last probe is recent enough
 HOOKS_CHECK_EVERY = 300  # ticks; usually finds that the webhooks were checked recently
@@ -118,9 +118,9 @@ class Scheduler:
                 return []
             lookup_at = next_lookup_at(connection, now, lease_s=self._lease_s)
             action_at = next_action_at(connection, now, lease_s=self._lease_s)
-            wants_first_look = (
+            wants_baseline = (
                 SOURCE_CHECK in self._rhythm
-                and self._ticks % FIRST_LOOK_EVERY == 0
+                and self._ticks % BASELINE_EVERY == 0
                 and is_baseline_due(connection)
             )
         due = []
@@ -129,7 +129,7 @@ class Scheduler:
         if action_at is not None and action_at <= now:
             due.append(ACTION_PERFORM)
         due += [task for task, (every, at) in self._rhythm.items() if self._ticks % every == at]
-        if wants_first_look and SOURCE_CHECK not in due:
+        if wants_baseline and SOURCE_CHECK not in due:
             due.append(SOURCE_CHECK)
         self._ticks += 1
         self._wakeup.wake(*due)

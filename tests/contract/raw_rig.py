@@ -19,18 +19,18 @@ class Talking:
 
     socket: socket.socket
     over: threading.Event
-    heard: list[bytes]
+    received: list[bytes]
 
-    def hear(self) -> bytes:
+    def receive(self) -> bytes:
         """Take one question without a body; breaks off when the other side hung up."""
-        heard = b""
-        while b"\r\n\r\n" not in heard:
+        received = b""
+        while b"\r\n\r\n" not in received:
             piece = self.socket.recv(65_536)
             if not piece:
                 raise ConnectionResetError
-            heard += piece
-        self.heard.append(heard)
-        return heard
+            received += piece
+        self.received.append(received)
+        return received
 
     def say(self, *pieces: bytes) -> None:
         """Send so many bytes and nothing else."""
@@ -53,7 +53,7 @@ class RawServer:
     """Where it is, what it heard, and how many connections it had."""
 
     port: int
-    heard: list[bytes] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
     connections: int = 0
     hung_up: threading.Event = field(default_factory=threading.Event)  # we could say no more
 
@@ -79,7 +79,7 @@ def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[RawServer
         def _talk(taken: socket.socket) -> None:
             try:
                 with tls.wrap_socket(taken, server_side=True) if tls else taken as spoken:
-                    talk(Talking(spoken, over, server.heard))
+                    talk(Talking(spoken, over, server.received))
             except OSError:
                 server.hung_up.set()
             finally:
@@ -102,7 +102,7 @@ def saying(*pieces: bytes) -> Talk:
     """Return a talk that hears one question, says this, and closes."""
 
     def talk(line: Talking) -> None:
-        line.hear()
+        line.receive()
         line.say(*pieces)
 
     return talk

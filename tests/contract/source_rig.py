@@ -96,9 +96,9 @@ def reads(sandbox: Running) -> dict[str, int]:
     return found
 
 
-def answer(sandbox: Running, path: str, status: int, **wish: object) -> None:
+def answer(sandbox: Running, path: str, status: int, **fields: object) -> None:
     """Let the stand-in answer this instead of the truth, below a path."""
-    sandbox.post("/sandbox/faults", kind="answer", path=path, status=status, **wish)
+    sandbox.post("/sandbox/faults", kind="answer", path=path, status=status, **fields)
 
 
 def tell_the_truth(sandbox: Running) -> None:

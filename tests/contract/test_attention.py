@@ -44,7 +44,7 @@ from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.heartbeat import NO_BROKER
 from workers.queues import SOURCE_CHECK
-from workers.scheduler import FIRST_LOOK_EVERY, Scheduler
+from workers.scheduler import BASELINE_EVERY, Scheduler
 from workers.wakeup import Wakeup
 
 WELL = {"ledger": "ok", "mail": "ok", "worker": "ok"}
@@ -194,7 +194,7 @@ def test_the_baseline_is_due_until_it_has_ended_unless_nexudus_refuses(
     clock, wakeup = HandClock(NOW), Wakeup(None, SYSTEM_CLOCK)
     ticking = Scheduler(ledger_engine, wakeup, clock, check_every_s=300)
 
-    def asked(ticks: int = FIRST_LOOK_EVERY) -> int:
+    def asked(ticks: int = BASELINE_EVERY) -> int:
         return sum(SOURCE_CHECK in ticking.tick() for _ in range(ticks))
 
     try:

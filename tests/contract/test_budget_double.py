@@ -58,4 +58,4 @@ def test_the_double_counts_requests_and_remembers_back_offs() -> None:
     gate = OpenGate()
     gate.take(Patience(Urgency.WORK, 0.0, nothing))
     gate.back_off(2.5)
-    assert (gate.taken, gate.calms) == (1, [2.5])
+    assert (gate.taken, gate.back_offs) == (1, [2.5])

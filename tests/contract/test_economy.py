@@ -394,11 +394,11 @@ def test_a_bug_while_prefetching_blocks_no_lookup(space: Space) -> None:
     for number in range(1, 6):
         space.enrol(number)
 
-    def stumble() -> None:
+    def fail() -> None:
         space.source.when_asked("several CourseMember", lambda: None)
         raise ZeroDivisionError
 
-    space.source.when_asked("several CourseMember", stumble)
+    space.source.when_asked("several CourseMember", fail)
     drain(space)
     assert space.reasons("enrolled") == [None] * 5
 

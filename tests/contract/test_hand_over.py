@@ -73,12 +73,12 @@ def only(engine: Engine) -> Any:  # noqa: ANN401 - a row
 def test_the_last_step_is_taken_only_after_the_mark_is_committed(space: Space) -> None:
     seen: list[tuple[str, object]] = []
 
-    def look() -> None:
+    def observe() -> None:
         seen.append((only(space.engine).state, only(space.engine).committed_at))
 
     space.enrol(1)
-    space.mailer.meanwhile(look)
-    space.mailer.at_end = look
+    space.mailer.meanwhile(observe)
+    space.mailer.at_end = observe
     space.work()
     assert seen == [("performing", None), ("performing", space.clock.now())]
     assert (only(space.engine).state, only(space.engine).committed_at) == ("done", None)

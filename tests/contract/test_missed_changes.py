@@ -24,7 +24,7 @@ WELCOME = "You're in: Freelance Finance"
 def space(ledger_engine: Engine) -> Space:
     """Give a space that was looked at before anybody was there."""
     found = Space(ledger_engine, rules_of(SHIPPED))
-    look(found)
+    poll_now(found)
     found.later(minutes=1)
     return found
 
@@ -33,16 +33,16 @@ def sync(space: Space) -> SyncContext:
     return SyncContext(space.engine, space.lend, space.clock)
 
 
-def look(space: Space) -> int:
+def poll_now(space: Space) -> int:
     return poll_all(sync(space), for_s=60).news
 
 
 def after(space: Space, minutes: float = 5) -> int:
     """Check after some minutes, and do all that is due then."""
     space.clock.time += timedelta(minutes=minutes)
-    news = look(space)
+    changes = poll_now(space)
     space.work()
-    return news
+    return changes
 
 
 def change(space: Space, member: CourseMember, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
@@ -55,7 +55,7 @@ def change(space: Space, member: CourseMember, **different: Any) -> CourseMember
 def test_a_version_that_returns_after_a_decision_on_another_is_a_change(space: Space) -> None:
     member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=5)
-    assert look(space) == 1
+    assert poll_now(space) == 1
     space.clock.time += timedelta(seconds=5)
     change(space, member, blocked=True)  # before it is read
     space.work()
@@ -96,7 +96,7 @@ def test_a_field_that_the_list_of_the_baseline_omitted_may_have_changed(
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "Approved")
     member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
-    assert look(space) == 0
+    assert poll_now(space) == 0
     assert after(space) == 0
     change(space, member, blocked=False)
     assert after(space) == 1
@@ -109,7 +109,7 @@ def test_an_old_request_leads_to_a_welcome_even_with_partial_lists(
     space.source.leave_out_of_changes(Entity.COURSE_MEMBER, "CoworkerTeamNames")
     member = space.enrol(1, approved=False, reported=False)
     space.clock.time += timedelta(minutes=1)
-    look(space)
+    poll_now(space)
     space.work()
     assert space.subjects == []
     space.clock.time += timedelta(minutes=1)
@@ -195,7 +195,7 @@ def test_lessons_of_a_deleted_unread_enrolment_have_no_events(
     member = space.enrol(1, reported=False)
     done = space.finish(member, 1, 2, reported=False)
     space.clock.time += timedelta(minutes=1)
-    look(space)
+    poll_now(space)
     space.source.lose(Entity.COURSE_MEMBER, member.record_id)
     for record_id in done:
         space.notify(Entity.COMPLETED_LESSON, record_id)

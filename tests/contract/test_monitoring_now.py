@@ -26,8 +26,8 @@ def settings(every_s: int = 300) -> Settings:
 
 def lines(engine: Engine, now: datetime = NOW, every_s: int = 300) -> list[str]:
     with reading(engine) as connection:
-        heard = monitoring_now(connection, settings(every_s), now)
-    return monitoring_lines(heard, settings(every_s), now)
+        found = monitoring_now(connection, settings(every_s), now)
+    return monitoring_lines(found, settings(every_s), now)
 
 
 def check_part(engine: Engine, now: datetime = NOW, every_s: int = 300) -> str:

@@ -37,7 +37,7 @@ def space(ledger_engine: Engine) -> Space:
     return Space(ledger_engine, rules_of(SHIPPED))
 
 
-def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> PollResult:
+def poll_now(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> PollResult:
     """Check what is due."""
     return poll_all(SyncContext(space.engine, space.lend, space.clock, every_s), for_s=for_s)
 
@@ -45,7 +45,7 @@ def look(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> PollRe
 def after(space: Space, minutes: float = 5.0) -> PollResult:
     """Check after some minutes, and do all that is due then."""
     space.clock.time += timedelta(minutes=minutes)
-    done = look(space)
+    done = poll_now(space)
     space.work()
     return done
 
@@ -68,7 +68,7 @@ def test_the_baseline_sends_no_email_and_reads_no_record(space: Space) -> None:
         member = space.enrol(number, reported=False)
         space.finish(member, 1, 2, reported=False)
     space.clock.time += timedelta(seconds=5)
-    assert look(space) == PollResult(news=0, more=False)
+    assert poll_now(space) == PollResult(news=0, more=False)
     assert asked(space)[:1] == [("changed_since CourseMember", 0)]
     assert {question for question, _ in asked(space)} <= {
         "changed_since CourseMember",
@@ -83,7 +83,7 @@ def test_the_baseline_sends_no_email_and_reads_no_record(space: Space) -> None:
 
 
 def test_later_changes_are_found_without_notifications(space: Space) -> None:
-    look(space)
+    poll_now(space)
     member = space.enrol(1, reported=False)
     after(space)
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -94,7 +94,7 @@ def test_later_changes_are_found_without_notifications(space: Space) -> None:
 
 
 def test_unchanged_records_cost_no_further_request(space: Space) -> None:
-    look(space)
+    poll_now(space)
     member = space.enrol(1, reported=False)
     space.finish(member, 1, reported=False)
     assert after(space).news == 2
@@ -106,7 +106,7 @@ def test_unchanged_records_cost_no_further_request(space: Space) -> None:
 
 
 def test_another_visit_of_a_member_is_no_change(space: Space) -> None:
-    look(space)
+    poll_now(space)
     member = space.enrol(1, reported=False)
     assert after(space).news == 1
     seen = replace(member, last_access_at=space.clock.now(), updated_at=space.clock.now())
@@ -115,7 +115,7 @@ def test_another_visit_of_a_member_is_no_change(space: Space) -> None:
 
 
 def test_the_poll_ignores_changes_that_were_already_reported(space: Space) -> None:
-    look(space)
+    poll_now(space)
     member = space.enrol(1)
     space.finish(member, 1)
     space.work()
@@ -123,7 +123,7 @@ def test_the_poll_ignores_changes_that_were_already_reported(space: Space) -> No
 
 
 def test_a_list_that_never_matches_its_record_is_a_change_once(space: Space) -> None:
-    look(space)
+    poll_now(space)
     member = space.enrol(1)
     [done] = space.finish(member, 1)
     space.work()
@@ -137,7 +137,7 @@ def test_an_old_member_gets_an_email_about_the_new_lesson_only(space: Space) -> 
     member = space.enrol(1, reported=False)
     space.finish(member, 1, reported=False)
     space.clock.time += timedelta(days=1)
-    look(space)
+    poll_now(space)
     space.finish(member, 2, reported=False)
     after(space)
     space.later(minutes=30)
@@ -150,7 +150,7 @@ def test_old_records_have_the_reason_before_start_in_observe_mode_too(space: Spa
     space.choose(Mode.OBSERVE)
     member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
-    look(space)
+    poll_now(space)
     space.clock.time += timedelta(minutes=1)
     blocked = replace(member, blocked=True, updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, blocked)
@@ -165,7 +165,7 @@ def test_old_records_have_the_reason_before_start_in_observe_mode_too(space: Spa
 def test_a_notification_about_an_old_record_leads_to_an_email(space: Space) -> None:
     member = space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=1)
-    look(space)
+    poll_now(space)
     space.notify(Entity.COURSE_MEMBER, member.record_id)
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
@@ -174,7 +174,7 @@ def test_a_notification_about_an_old_record_leads_to_an_email(space: Space) -> N
 def test_an_old_request_that_is_approved_now_leads_to_a_welcome(space: Space) -> None:
     member = space.enrol(1, approved=False, reported=False)
     space.clock.time += timedelta(minutes=1)
-    look(space)
+    poll_now(space)
     space.clock.time += timedelta(minutes=1)
     changed = replace(member, approved=True, updated_at=space.clock.now())
     space.source.have(Entity.COURSE_MEMBER, changed)
@@ -183,9 +183,9 @@ def test_an_old_request_that_is_approved_now_leads_to_a_welcome(space: Space) ->
 
 
 def test_a_poll_is_due_once_per_interval_however_often_workers_are_woken(space: Space) -> None:
-    look(space)
+    poll_now(space)
     asked(space)
-    look(space)
+    poll_now(space)
     assert asked(space) == []
     after(space)
     assert len(asked(space)) == 2
@@ -195,10 +195,10 @@ def test_two_workers_do_not_poll_at_the_same_time(space: Space) -> None:
     with writing(space.engine) as connection:
         for entity in FOLLOWED:
             take_lease(connection, f"check {entity}", "another", space.clock.now(), lease_s=60)
-    look(space)
+    poll_now(space)
     assert asked(space) == []
     space.clock.time += timedelta(minutes=2)  # the other is gone
-    look(space)
+    poll_now(space)
     assert len(asked(space)) > 1
 
 
@@ -214,11 +214,11 @@ def test_two_workers_do_not_poll_at_the_same_time(space: Space) -> None:
 def test_the_error_that_stopped_a_poll_is_recorded_and_the_next_poll_resumes(
     space: Space, trouble: CoursebellError, reason: Reason
 ) -> None:
-    look(space)
+    poll_now(space)
     space.enrol(1, reported=False)
     space.clock.time += timedelta(minutes=5)
     space.source.fail_next(trouble)
-    look(space)
+    poll_now(space)
     with reading(space.engine) as connection:
         stopped = open_run(connection, KINDS, Entity.COURSE_MEMBER)
     assert stopped is not None
@@ -229,7 +229,7 @@ def test_the_error_that_stopped_a_poll_is_recorded_and_the_next_poll_resumes(
 
 
 def test_after_days_without_polls_every_change_is_found(space: Space) -> None:
-    look(space)
+    poll_now(space)
     space.clock.time += timedelta(days=3)
     space.enrol(1, reported=False)
     space.clock.time += timedelta(hours=20)
@@ -238,7 +238,7 @@ def test_after_days_without_polls_every_change_is_found(space: Space) -> None:
 
 
 def test_a_row_that_appears_late_on_a_list_is_found_within_the_hour(space: Space) -> None:
-    look(space)
+    poll_now(space)
     space.clock.time += timedelta(minutes=65)
     made_at = space.clock.now()
     after(space, minutes=60)
@@ -250,7 +250,7 @@ def test_a_row_that_appears_late_on_a_list_is_found_within_the_hour(space: Space
 
 
 def test_a_clock_set_back_does_not_stop_it(space: Space) -> None:
-    look(space)
+    poll_now(space)
     space.clock.time -= timedelta(days=3)
     space.enrol(1, reported=False)
     assert after(space).news == 1
@@ -268,7 +268,7 @@ def test_records_requested_by_a_person_lead_to_emails_even_if_they_are_old(space
     member = space.enrol(1, reported=False)
     [first] = space.finish(member, 1, reported=False)
     space.clock.time += timedelta(days=3)
-    look(space)
+    poll_now(space)
     space.finish(member, 2, reported=False)
     after(space)
     space.later(hours=1)
@@ -300,7 +300,7 @@ def test_an_enrolment_during_the_baseline_is_a_change(space: Space) -> None:
         space.enrol(1, reported=False)
 
     space.source.when_asked("changed_since CourseMember", somebody_comes)
-    assert look(space).news == 1
+    assert poll_now(space).news == 1
     space.work()
     assert space.subjects == ["You're in: Freelance Finance"]
 
@@ -317,7 +317,7 @@ def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_baseline_en
 ) -> None:
     naming = f"{SHIPPED}\n".replace("    template: welcome\n", _NAMING)
     assert learn(space, naming) == [], "before the first look"
-    look(space)
+    poll_now(space)
     assert learn(space, SHIPPED) == [], "no rule names a course"
     assert learn(space, naming) == [("changed_since Course", 0)]
     assert learn(space, naming) == [], "a moment ago"

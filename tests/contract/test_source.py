@@ -142,7 +142,7 @@ def test_our_own_limits_are_no_request_of_the_source(line: Line, member_id: int)
     line.gate = Usage()
     with pytest.raises(SourceThrottled):
         line.source().fetch(Entity.COURSE_MEMBER, member_id)
-    assert (line.gate.taken, line.gate.calms) == (1, [])
+    assert (line.gate.taken, line.gate.back_offs) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,10 @@ def test_a_list_of_more_rows_than_a_page_is_read_to_its_end(
     source: Source, sandbox: Running, member_id: int
 ) -> None:
     lesson_id = sandbox.get("/sandbox/courses").json()[0]["lessons"][0]["id"]
-    wish = {"course_member_id": member_id, "lesson_id": lesson_id}
+    lesson = {"course_member_id": member_id, "lesson_id": lesson_id}
     expected = {
-        sandbox.post("/sandbox/finish-lesson", **wish)["completed_lesson_id"] for _ in range(1_003)
+        sandbox.post("/sandbox/finish-lesson", **lesson)["completed_lesson_id"]
+        for _ in range(1_003)
     }
     found = source.completions_of(member_id)
     assert {one.record_id for one in found} == expected

@@ -59,7 +59,7 @@ def packed(body: bytes, kind: bytes = b"gzip") -> bytes:
 
 def drip(*first: bytes, then: bytes) -> Talk:
     def talk(line: Talking) -> None:
-        line.hear()
+        line.receive()
         line.say(*first)
         line.drip(then)
 
@@ -68,7 +68,7 @@ def drip(*first: bytes, then: bytes) -> Talk:
 
 def reset_after(*pieces: bytes) -> Talk:
     def talk(line: Talking) -> None:
-        line.hear()
+        line.receive()
         line.say(*pieces)
         line.reset()
 
@@ -76,8 +76,8 @@ def reset_after(*pieces: bytes) -> Talk:
 
 
 def say_nothing(line: Talking) -> None:
-    line.hear()
-    line.hear()
+    line.receive()
+    line.receive()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_every_slow_answer_is_abandoned_at_the_deadline(
         # It was we who hung up: nobody reads what still comes.
         assert server.hung_up.wait(NEVER_S)
     assert said.endswith("it did not finish its answer in time")
-    assert len(server.heard) == 1
+    assert len(server.received) == 1
 
 
 def test_a_slow_tls_handshake_is_abandoned_at_the_deadline() -> None:
@@ -241,7 +241,7 @@ def test_a_port_that_never_accepts_is_abandoned_at_the_deadline() -> None:
 def test_a_kept_connection_is_used_again_and_each_exchange_has_its_own_time() -> None:
     def talk(line: Talking) -> None:
         for _ in range(3):
-            line.hear()
+            line.receive()
             line.over.wait(SHORT_S * 0.6)
             line.say(OK, b"Content-Length: 2\r\n\r\n{}")
 
@@ -255,9 +255,9 @@ def test_a_kept_connection_is_used_again_and_each_exchange_has_its_own_time() ->
 
 def test_after_an_abandoned_exchange_the_next_is_complete_and_no_thread_is_left() -> None:
     def talk(line: Talking) -> None:
-        line.hear()
-        if len(server.heard) == 1:
-            line.hear()  # says nothing, until we hang up
+        line.receive()
+        if len(server.received) == 1:
+            line.receive()  # says nothing, until we hang up
         line.say(OK, b"Content-Length: 2\r\n\r\n{}")
 
     with talking(talk) as server:
@@ -279,7 +279,7 @@ def test_a_trusted_certificate_is_accepted(tls: ssl.SSLContext, authorities: str
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: ssl.SSLContext) -> None:
     with talking(saying(OK), tls) as server:
         assert refusal(here(server, "https")).endswith("its certificate is not trusted")
-    assert server.heard == [], "the token was not sent"
+    assert server.received == [], "the token was not sent"
 
 
 def test_a_certificate_for_another_name_is_not_accepted(
@@ -289,7 +289,7 @@ def test_a_certificate_for_another_name_is_not_accepted(
         with talking(saying(OK), tls_for(authority, name)) as server:
             said = refusal(here(server, "https"), authorities=authorities)
         assert "its certificate is for another" in said
-        assert server.heard == []
+        assert server.received == []
 
 
 def test_a_certificate_outside_its_validity_is_not_accepted(
@@ -336,7 +336,7 @@ def test_a_compression_bomb_is_abandoned_before_it_is_unpacked(levels: int, kind
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_and_its_endless_page_not_read(status: int, target: str) -> None:
     def talk(line: Talking) -> None:
-        line.hear()
+        line.receive()
         line.say(b"HTTP/1.1 %d Found\r\nLocation: %b\r\n\r\n" % (status, target.encode()))
         line.drip(b" " * 65_536, every_s=0)
 
@@ -349,7 +349,7 @@ def test_a_redirect_is_not_followed_and_its_endless_page_not_read(status: int, t
 def test_no_cookie_is_sent_back() -> None:
     def talk(line: Talking) -> None:
         for _ in range(2):
-            line.hear()
+            line.receive()
             line.say(OK, b"Set-Cookie: who=another; Path=/\r\nContent-Length: 2\r\n\r\n{}")
 
     with talking(talk) as server:
@@ -357,8 +357,8 @@ def test_no_cookie_is_sent_back() -> None:
         transport.get("a", {}, TOKEN)
         transport.get("a", {}, TOKEN)
         transport.close()
-    assert len(server.heard) == 2
-    assert b"cookie" not in server.heard[1].lower()
+    assert len(server.received) == 2
+    assert b"cookie" not in server.received[1].lower()
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_after_startup_a_crash_loop_is_restarted_and_stops_nothing(
         supervisor.finish_startup()
         before = supervisor.pids()["web"]
 
-        def look() -> None:
+        def observe() -> None:
             if len(said) == 7:
                 (failing,) = supervisor.failing().values()
                 assert failing.why == f"{why} ValueError: the disk is full."
@@ -237,7 +237,7 @@ def test_after_startup_a_crash_loop_is_restarted_and_stops_nothing(
             if said[-1:] == ["worker runs again."]:
                 stop.set()
 
-        supervisor.wait(stop, beside=[look])
+        supervisor.wait(stop, beside=[observe])
         assert supervisor.failing() == {}
         assert supervisor.pids()["web"] == before
     assert said[:3] == [
@@ -279,11 +279,11 @@ def test_a_replacement_starts_after_the_old_child_has_ended() -> None:
         before = supervisor.pids()["worker"]
         supervisor.replace(python("worker", "import time; time.sleep(601)"))
 
-        def look() -> None:
+        def observe() -> None:
             if supervisor.pids().get("worker", before) != before:
                 stop.set()
 
-        supervisor.wait(stop, beside=[look])
+        supervisor.wait(stop, beside=[observe])
         after = supervisor.pids()["worker"]
         assert "sleep(601)" in command_line(after)
 

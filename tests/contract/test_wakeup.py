@@ -29,7 +29,7 @@ def _empty(client: redis.Redis) -> None:
     client.delete(QUEUE_KEY, UPKEEP_KEY, *client.scan_iter(match="coursebell:waiting:*"))
 
 
-def rung(broker_url: str, *tasks: str) -> None:
+def wake(broker_url: str, *tasks: str) -> None:
     """Ring as a process of its own would, and wait until all of it was sent."""
     wakeup = Wakeup(broker_url, SYSTEM_CLOCK)
     wakeup.wake(*tasks)
@@ -46,11 +46,11 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
     broker_url: str, broker: redis.Redis
 ) -> None:
     for _ in range(5):
-        rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+        wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     assert broker.llen(QUEUE_KEY) == 2
     worker = Wakeup(broker_url, SYSTEM_CLOCK)
     worker.task_started(LOOKUP_DRAIN)
-    rung(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+    wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     worker.close()
     expected = [(ACTION_PERFORM, None), (LOOKUP_DRAIN, None), (LOOKUP_DRAIN, None)]
     assert sorted(messages(broker)) == expected
@@ -59,13 +59,13 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
 def test_a_lost_message_delays_its_task_by_seconds_only(
     broker_url: str, broker: redis.Redis
 ) -> None:
-    rung(broker_url, LOOKUP_DRAIN)
+    wake(broker_url, LOOKUP_DRAIN)
     [mark] = broker.scan_iter(match="coursebell:waiting:*")
     assert 0 < broker.pttl(mark) <= 10_000
     broker.delete(QUEUE_KEY)
     broker.pexpire(mark, 1)
     wait_until(lambda: not broker.exists(mark), "the mark gone")
-    rung(broker_url, LOOKUP_DRAIN)
+    wake(broker_url, LOOKUP_DRAIN)
     assert broker.llen(QUEUE_KEY) == 1
 
 
@@ -73,18 +73,18 @@ def test_while_no_worker_runs_a_queue_stays_short_and_does_not_block_the_other(
     broker_url: str, broker: redis.Redis
 ) -> None:
     broker.rpush(QUEUE_KEY, *["a message"] * MOST_WAITING)
-    rung(broker_url, LOOKUP_DRAIN)
+    wake(broker_url, LOOKUP_DRAIN)
     assert broker.llen(QUEUE_KEY) == MOST_WAITING
-    rung(broker_url, LEDGER_RETAIN)
+    wake(broker_url, LEDGER_RETAIN)
     assert messages(broker, UPKEEP_KEY) == [(LEDGER_RETAIN, None)]
     broker.lpop(QUEUE_KEY)
-    rung(broker_url, LOOKUP_DRAIN)
+    wake(broker_url, LOOKUP_DRAIN)
     assert broker.llen(QUEUE_KEY) == MOST_WAITING
 
 
 def test_within_one_process_too_the_queue_stays_short() -> None:
     for number in range(MOST_WAITING + 5):
-        rung(IN_MEMORY, f"{LOOKUP_DRAIN}.{number}")
+        wake(IN_MEMORY, f"{LOOKUP_DRAIN}.{number}")
     with Celery(broker=IN_MEMORY, set_as_current=False) as app, app.connection() as connection:
         queue = connection.SimpleQueue(WORK)
         assert queue.qsize() == MOST_WAITING

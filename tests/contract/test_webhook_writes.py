@@ -19,7 +19,7 @@ from workers.source.http import Transport
 from workers.source.webhooks import NewHook, create_webhook, read_webhook
 
 HOOKS = "/api/sys/webhooks"
-WISH = NewHook(1_416_000_001, "Bell", 1, "https://bell.example.org/hooks/nexudus")
+HOOK = NewHook(1_416_000_001, "Bell", 1, "https://bell.example.org/hooks/nexudus")
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def writes(sandbox: Running) -> int:
     return count
 
 
-def hearing(*pieces: bytes) -> Talk:
+def answering(*pieces: bytes) -> Talk:
     """Return a talk that hears one question with its body, says this, and closes."""
 
     def talk(line: Talking) -> None:
-        head, _, body = line.hear().partition(b"\r\n\r\n")
+        head, _, body = line.receive().partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         assert length is not None
         while len(body) < int(length[1]):
             body += line.socket.recv(65_536)
-        line.heard.append(body)
+        line.received.append(body)
         line.say(*pieces)
 
     return talk
@@ -74,9 +74,9 @@ def way_to(server: RawServer) -> closing[Transport]:
 def test_a_write_sends_one_json_value_with_the_token() -> None:
     said = OK + b"Content-Length: 2\r\n\r\n{}"
     value = {"Id": 7, "Name": "Zoë 🔔", "URL": "https://x.org/?a=1&b=2", "None": None}
-    with talking(hearing(said)) as server, way_to(server) as transport:
+    with talking(answering(said)) as server, way_to(server) as transport:
         found = transport.send_json("PUT", "sys/webhooks", value, "token-1")
-    head, body = server.heard[0].partition(b"\r\n\r\n")[0], server.heard[1]
+    head, body = server.received[0].partition(b"\r\n\r\n")[0], server.received[1]
     assert head.startswith(b"PUT /api/sys/webhooks HTTP/1.1\r\n")
     assert b"\r\nAuthorization: Bearer token-1\r\n" in head + b"\r\n"
     assert b"\r\nContent-Type: application/json\r\n" in head + b"\r\n"
@@ -87,7 +87,7 @@ def test_a_write_sends_one_json_value_with_the_token() -> None:
 
 def test_a_write_without_an_answer_is_not_sent_again() -> None:
     with (
-        talking(hearing()) as server,
+        talking(answering()) as server,
         way_to(server) as transport,
         pytest.raises(SourceUnavailable),
     ):
@@ -98,7 +98,7 @@ def test_a_write_without_an_answer_is_not_sent_again() -> None:
 def test_a_redirect_of_a_write_is_not_followed() -> None:
     moved = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     with (
-        talking(hearing(moved)) as server,
+        talking(answering(moved)) as server,
         way_to(server) as transport,
         pytest.raises(SourceRefused, match="redirect"),
     ):
@@ -113,11 +113,11 @@ def test_a_revoked_token_is_replaced_once_and_the_write_is_done(
     assert read_webhook(source.session, 7) is None
     line.clock.move(600)  # a token that is quite new would not be replaced
     answer(sandbox, HOOKS, 401, times=1)
-    record_id = create_webhook(source.session, WISH)
+    record_id = create_webhook(source.session, HOOK)
     assert record_id is not None
     hook = read_webhook(source.session, record_id)
     assert hook is not None
-    assert (hook["URL"], hook["Active"]) == (WISH.url, True)
+    assert (hook["URL"], hook["Active"]) == (HOOK.url, True)
     assert (writes(sandbox), grants(sandbox)) == (2, 2)
 
 
@@ -128,7 +128,7 @@ def test_a_missing_right_to_write_does_not_affect_reading(line: Line, sandbox: R
     sandbox.post("/sandbox/misbehaviours", name="missing-right", entity="WebHook", way="create")
     for _ in range(2):
         with pytest.raises(WriteDenied, match="WebHook-Create"):
-            create_webhook(source.session, WISH)
+            create_webhook(source.session, HOOK)
     # The second time no other sign-in is tried for it.
     assert grants(sandbox) == 2
     # A token that is ended then is replaced for who reads, as before.
@@ -141,8 +141,8 @@ def test_a_missing_right_to_write_does_not_affect_reading(line: Line, sandbox: R
 def test_nothing_is_written_during_a_back_off(line: Line, sandbox: Running) -> None:
     answer(sandbox, HOOKS, 409, headers={"Retry-After": "7"})
     with pytest.raises(SourceThrottled):
-        create_webhook(line.source().session, WISH)
-    assert line.gate.calms == [7.0]
+        create_webhook(line.source().session, HOOK)
+    assert line.gate.back_offs == [7.0]
     assert writes(sandbox) == 1
 
 
@@ -152,5 +152,5 @@ def test_an_answer_that_does_not_say_that_it_was_done_is_a_refusal(
 ) -> None:
     answer(sandbox, HOOKS, status, body=body)
     with pytest.raises(SourceRefused):
-        create_webhook(source.session, WISH)
+        create_webhook(source.session, HOOK)
     assert writes(sandbox) == 1

@@ -8,7 +8,7 @@ class OpenGate:
 
     def __init__(self) -> None:
         self.taken = 0
-        self.calms: list[float] = []
+        self.back_offs: list[float] = []
 
     def take(self, patience: Patience) -> None:
         """Let every request leave at once."""
@@ -17,4 +17,4 @@ class OpenGate:
 
     def back_off(self, seconds: float) -> None:
         """Remember for how long the source wanted quiet; nobody is held back."""
-        self.calms.append(seconds)
+        self.back_offs.append(seconds)

@@ -98,8 +98,8 @@ def test_the_time_from_post_to_hand_over_is_measured(
     people = house.sandbox.get("/sandbox/people").json()
     course = house.sandbox.course(CERAMICS)
     for person in [one for one in people if one["email"] and one["active"]][2:6]:
-        wish = {"course_id": course, "coworker_id": person["id"], "deliver": False}
-        member = house.sandbox.post("/sandbox/enrol", **wish)["course_member_id"]
+        enrolment = {"course_id": course, "coworker_id": person["id"], "deliver": False}
+        member = house.sandbox.post("/sandbox/enrol", **enrolment)["course_member_id"]
         before = len(house.mails())
         began = time.monotonic()
         house.relay({"entity": "CourseMember", "id": member})

@@ -98,12 +98,12 @@ def test_a_port_in_use_is_reported_with_its_user(tmp_path: Path) -> None:
 def test_up_is_announced_once_the_server_answers_and_not_before() -> None:
     address = free_address(settings(f"127.0.0.1:{free_port()}"))
     said: list[str] = []
-    look = announcement(address, said.append)
-    look()
+    announce = announcement(address, said.append)
+    announce()
     assert said == []
     with answering(address):
-        look()
-        look()
+        announce()
+        announce()
     assert said == [
         f"Coursebell is up at {address.url}",
         f"Its health is at {address.url}/readyz",
@@ -113,9 +113,9 @@ def test_up_is_announced_once_the_server_answers_and_not_before() -> None:
 def test_a_server_that_does_not_answer_for_long_is_reported_once() -> None:
     address = free_address(settings(f"127.0.0.1:{free_port()}"))
     said: list[str] = []
-    look = announcement(address, said.append, late_after_s=0)
-    look()
-    look()
+    announce = announcement(address, said.append, late_after_s=0)
+    announce()
+    announce()
     assert [line.partition(";")[0] for line in said] == [
         f"The web server does not answer yet at {address.url}"
     ]

@@ -84,8 +84,8 @@ def test_an_outage_of_the_source_under_load_loses_nothing_and_the_backlog_drains
     tmp_path: Path,
 ) -> None:
     port = free_port()
-    news = [{"entity": "CourseMember", "id": 8000 + n} for n in PEOPLE]
-    news += [
+    changes = [{"entity": "CourseMember", "id": 8000 + n} for n in PEOPLE]
+    changes += [
         {"entity": "CourseCompletedLesson", "id": 9000 + 10 * n + k} for n in PEOPLE for k in (0, 1)
     ]
     address = f"http://127.0.0.1:{port}"
@@ -94,11 +94,11 @@ def test_an_outage_of_the_source_under_load_loses_nothing_and_the_backlog_drains
         wait_until(partial(only_nexudus_lacks, house), "all but Nexudus")
         seed = seed_file(tmp_path)
         with source(port, seed):
-            house.relay(*news[:4])
+            house.relay(*changes[:4])
             wait_until(lambda: len(house.mails()) >= 1, "a first email")
-            house.relay(*news[4:8])
+            house.relay(*changes[4:8])
         ended_at = time.monotonic() + OUTAGE_S
-        for one in news[8:20]:
+        for one in changes[8:20]:
             house.relay(one)
             house.relay(one)
             time.sleep(OUTAGE_S / 13)
@@ -107,7 +107,7 @@ def test_an_outage_of_the_source_under_load_loses_nothing_and_the_backlog_drains
         while time.monotonic() < ended_at:
             time.sleep(0.1)
         with source(port, seed):
-            house.relay(*news[20:])
+            house.relay(*changes[20:])
             house.wait_idle()
             wait_until(lambda: len(house.mails()) == 3 * len(PEOPLE), "every email")
             sent = Counter(mail["to"] for mail in house.mails())

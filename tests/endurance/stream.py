@@ -76,8 +76,8 @@ class Stream:
         lesson = student.left.pop(0)
         if not student.left:
             self._students.remove(student)
-        wish = {"course_member_id": student.member_id, "lesson_id": lesson}
-        made = self._sandbox.post("/sandbox/finish-lesson", **wish, deliver=False)
+        lesson_of = {"course_member_id": student.member_id, "lesson_id": lesson}
+        made = self._sandbox.post("/sandbox/finish-lesson", **lesson_of, deliver=False)
         key = lesson_completed_key(student.member_id, lesson)
         self._deliver(stop, Accepted(Entity.COMPLETED_LESSON, made["completed_lesson_id"], key))
         self._deliver(stop, Accepted(Entity.COURSE_MEMBER, student.member_id, student.event_key))

@@ -42,10 +42,12 @@ def behave(house: House) -> None:
     house.sandbox.web.delete(house.sandbox.addresses["api"] + "/sandbox/misbehaviours", timeout=20)
 
 
-def finish(house: House, member: int, lesson_id: int | None = None, **wish: object) -> int:
+def finish(house: House, member: int, lesson_id: int | None = None, **circumstances: object) -> int:
     """Let an enrolment finish its next lesson, or the one named; return the completion's Id."""
     named = {} if lesson_id is None else {"lesson_id": lesson_id}
-    done = house.sandbox.post("/sandbox/finish-lesson", course_member_id=member, **named, **wish)
+    done = house.sandbox.post(
+        "/sandbox/finish-lesson", course_member_id=member, **named, **circumstances
+    )
     return int(done["completed_lesson_id"])
 
 

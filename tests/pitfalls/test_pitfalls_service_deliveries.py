@@ -162,8 +162,8 @@ def test_17_a_tampered_delivery_is_401_and_is_not_kept(house: House) -> None:
         member = house.sandbox.enrol(
             "Mara", CERAMICS if form == "wrong" else FINANCE, deliver=False
         )
-        wish = {"entity": "CourseMember", "id": member, "times": 2}
-        assert house.sandbox.post("/sandbox/deliver", **wish)["statuses"] == [401, 401]
+        record = {"entity": "CourseMember", "id": member, "times": 2}
+        assert house.sandbox.post("/sandbox/deliver", **record)["statuses"] == [401, 401]
     assert house.rows("SELECT count(*) FROM deliveries") == before
 
 

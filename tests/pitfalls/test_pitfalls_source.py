@@ -113,7 +113,7 @@ def test_02_throttling_is_a_request_to_slow_down_and_no_conflict(
     with pytest.raises(SourceThrottled) as caught:
         line.source().fetch(Entity.COURSE_MEMBER, member_id)
     assert caught.value.retry_after_s == 7
-    assert line.gate.calms == [7]  # told to everybody
+    assert line.gate.back_offs == [7]  # told to everybody
 
 
 def test_03_every_kind_of_request_honours_it(line: Line, sandbox: Running) -> None:
@@ -128,7 +128,7 @@ def test_03_every_kind_of_request_honours_it(line: Line, sandbox: Running) -> No
     ):
         with pytest.raises(SourceThrottled):
             ask()
-    assert line.gate.calms == [3] * 5
+    assert line.gate.back_offs == [3] * 5
 
 
 def test_04_500_for_a_deleted_id_is_gone_and_500_for_all_is_an_outage(

@@ -54,7 +54,7 @@ def test_a_good_answer_has_a_value_and_a_missing_record_is_no_error(
 
 @pytest.mark.parametrize("status", [409, 429])
 @pytest.mark.parametrize(
-    ("wish", "seconds"),
+    ("header", "seconds"),
     [
         ("1", 1.0),
         ("0", 0.0),
@@ -73,9 +73,9 @@ def test_a_good_answer_has_a_value_and_a_missing_record_is_no_error(
     ],
 )
 def test_throttling_has_the_wait_that_the_source_asks_for(
-    status: int, wish: str, seconds: float | None
+    status: int, header: str, seconds: float | None
 ) -> None:
-    for headers in ({"retry-after": wish}, {"retry-after": wish, **HTML}):
+    for headers in ({"retry-after": header}, {"retry-after": header, **HTML}):
         with pytest.raises(SourceThrottled, match=str(status)) as caught:
             read_answer(answer(status, headers))
         assert caught.value.retry_after_s == seconds

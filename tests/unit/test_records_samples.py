@@ -169,8 +169,8 @@ def test_a_sample_is_equal_after_it_was_stored(kind: str, case: str) -> None:
 
 
 def test_the_documented_enrolment_is_read_once_its_ids_are_real() -> None:
-    mended = sample("course_member", "documented") | {"CourseId": 12, "CoworkerId": 7}
-    assert load_record(Entity.COURSE_MEMBER, mended) == CourseMember(
+    completed = sample("course_member", "documented") | {"CourseId": 12, "CoworkerId": 7}
+    assert load_record(Entity.COURSE_MEMBER, completed) == CourseMember(
         record_id=87654321,
         created_at=datetime(2025, 1, 10, 8, tzinfo=UTC),
         updated_at=datetime(2025, 1, 15, 10, 30, tzinfo=UTC),
@@ -189,8 +189,11 @@ def test_the_documented_enrolment_is_read_once_its_ids_are_real() -> None:
 
 
 def test_the_documented_completion_is_read_once_its_ids_are_real() -> None:
-    mended = sample("completed_lesson", "documented") | {"CourseLessonId": 5, "CourseMemberId": 9}
-    assert load_record(Entity.COMPLETED_LESSON, mended) == CompletedLesson(
+    completed = sample("completed_lesson", "documented") | {
+        "CourseLessonId": 5,
+        "CourseMemberId": 9,
+    }
+    assert load_record(Entity.COMPLETED_LESSON, completed) == CompletedLesson(
         record_id=87654321,
         created_at=datetime(2025, 1, 10, 8, tzinfo=UTC),
         updated_at=datetime(2025, 1, 15, 10, 30, tzinfo=UTC),

@@ -284,12 +284,12 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
 def test_permanent_obstacles_come_before_holds_and_holds_before_waits() -> None:
     state = dict(_ALL_WRONG)
     states = []
-    for reason, mend in _IN_ORDER:
+    for reason, fix in _IN_ORDER:
         outcome = check_send(send_context(**state))
         assert outcome is not None
         assert outcome.reason is reason
         states.append(outcome.state)
-        state |= mend
+        state |= fix
     assert check_send(send_context(**state)) is None
     ordered = [ActionState.SKIPPED, ActionState.HELD, ActionState.WAITING]
     assert states == sorted(states, key=ordered.index)

@@ -130,7 +130,7 @@ def _slot(moment: datetime, zone: ZoneInfo) -> int:
 
 
 LATE_AFTER = 3  # times the interval of polls
-LONGEST_FIRST_LOOK = timedelta(hours=1)  # the baseline reads everything
+LONGEST_BASELINE = timedelta(hours=1)  # the baseline reads everything
 FEWEST_LATELY = 5  # records; fewer are no evidence
 
 _OTHERS = (Origin.HOOK, Origin.RELAY)
@@ -169,7 +169,7 @@ def judge_poll(
     newest = max((at for at in moments if not is_ahead(at, now)), default=None)
     patience = LATE_AFTER * timedelta(seconds=every_s)
     if last is None and under_way is not None and under_way.kind is CheckKind.BASELINE:
-        patience = max(patience, LONGEST_FIRST_LOOK)
+        patience = max(patience, LONGEST_BASELINE)
     # Without any run, the first had no time yet. With times in the future only, it counts as late.
     is_late = bool(moments) if newest is None else now - newest > patience
     if under_way is not None and under_way.reason is not None:

@@ -30,7 +30,7 @@ from workers.decide.completion import closed_among
 from workers.decide.events import History, from_completions, from_enrolment
 from workers.decide.rules import DecisionContext, Subject, plans_for
 from workers.leases import LeaseLost
-from workers.lookup.read import LONGEST_LOOK, Findings, events_of_gone
+from workers.lookup.read import LONGEST_LOOKUP, Findings, events_of_gone
 from workers.sync.rows import version_of_record
 from workers.zones import own_zone
 
@@ -97,7 +97,7 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
         accept_record(connection, entity, record, asked_at)
     for entity, parent, records in findings.listings:
         # Other workers may have stored records that this list does not have yet.
-        sure_before = asked_at - LONGEST_LOOK
+        sure_before = asked_at - LONGEST_LOOKUP
         missing = accept_listing(
             connection, entity, parent, records, asked_at, asked_at=sure_before
         )

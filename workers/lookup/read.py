@@ -110,7 +110,7 @@ CACHED = timedelta(minutes=10)  # courses, lessons and people seldom change
 
 _log = structlog.get_logger("lookup")
 
-LONGEST_LOOK = timedelta(minutes=3)  # from the first request of a lookup to its commit
+LONGEST_LOOKUP = timedelta(minutes=3)  # from the first request of a lookup to its commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Reader:
     def is_fresh(self, asked_at: datetime, oldest: timedelta) -> bool:
         """Return whether a record read at `asked_at` is fresh enough; at age zero none is."""
         # A clock that was set back must not make old reads count as fresh for hours.
-        return bool(oldest) and -LONGEST_LOOK <= self.findings.asked_at - asked_at < oldest
+        return bool(oldest) and -LONGEST_LOOKUP <= self.findings.asked_at - asked_at < oldest
 
     def known(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
         """Return a record from the ledger, if it is fresh enough."""
