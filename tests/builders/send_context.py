@@ -1,4 +1,4 @@
-"""What is true before an action, with everyday values: nothing objects to it."""
+"""A send context with everyday values, in which the action may be performed."""
 
 from typing import Any
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""What tests of the budget share: patience of each kind, and budgets that are closed."""
+"""Shared by tests of the budget: kinds of patience, and budgets that are closed afterwards."""
 
 import threading
 import time
@@ -17,23 +17,23 @@ LONG_S = 30.0
 
 
 def nothing() -> None:
-    """Keep nothing meanwhile."""
+    """Do nothing: for requests without a lease."""
 
 
 def at_once(urgency: Urgency = Urgency.WORK) -> Patience:
-    """Return the patience of one who does not wait at all."""
+    """Return the patience of a request that does not wait."""
     return Patience(urgency, time.monotonic(), nothing)
 
 
 def patient(
     urgency: Urgency = Urgency.WORK, keep: Callable[[], None] = nothing, for_s: float = LONG_S
 ) -> Patience:
-    """Return the patience of one who can wait."""
+    """Return the patience of a request that can wait."""
     return Patience(urgency, time.monotonic() + for_s, keep)
 
 
 def may_leave(budget: Budget, urgency: Urgency = Urgency.WORK) -> bool:
-    """Say whether a request may leave right now, and let it."""
+    """Take a request; return whether it may leave right now."""
     try:
         budget.take(at_once(urgency))
     except SourceThrottled:
@@ -47,7 +47,7 @@ def count_leaving(budget: Budget, urgency: Urgency, tries: int) -> int:
 
 
 def retry_after_s(budget: Budget, urgency: Urgency = Urgency.WORK) -> float:
-    """Return what one is told who may not leave now."""
+    """Return `retry_after_s` of a request that may not leave now."""
     with pytest.raises(SourceThrottled) as caught:
         budget.take(at_once(urgency))
     assert caught.value.retry_after_s is not None
@@ -55,7 +55,7 @@ def retry_after_s(budget: Budget, urgency: Urgency = Urgency.WORK) -> float:
 
 
 def order_of_turns(people: Budget, work: Budget) -> list[Urgency]:
-    """Return in which order two of work and then a person get the next turns.
+    """Return the order in which two requests of work and then one of a person leave.
 
     The turn is taken when they come, and the person comes last.
     """
@@ -83,7 +83,7 @@ def order_of_turns(people: Budget, work: Budget) -> list[Urgency]:
 
 @contextmanager
 def key_space(broker_url: str) -> Iterator[str]:
-    """Give a space of keys that no other test uses, and leave none of them behind."""
+    """Yield a key prefix that no other test uses; delete its keys afterwards."""
     space = f"budget-{uuid.uuid4().hex}:"
     yield space
     with redis.Redis.from_url(broker_url, socket_timeout=5) as client:

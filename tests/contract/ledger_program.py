@@ -1,4 +1,4 @@
-"""What a process of its own does in the ledger's tests. Waits for one line before it begins."""
+"""A separate process for the ledger tests. Waits for a line on standard input before it starts."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the ledger's tests share: fixed times, builders, and work done by many at once."""
+"""Shared by the ledger's tests: fixed times, builders, and concurrent work."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ def arrival(
     received_at: datetime = NOW,
     error: str | None = None,
 ) -> Arrival:
-    """Return a delivery that says these records changed."""
+    """Return a delivery that reports these records."""
     said = tuple(Notification(entity, record_id) for record_id in record_ids)
     return Arrival(
         received_at,
@@ -69,13 +69,13 @@ def arrival(
 
 
 def keep(engine: Engine, *arrivals: Arrival) -> list[int]:
-    """Keep deliveries in one transaction."""
+    """Store deliveries in one transaction."""
     with writing(engine) as connection:
         return store_arrivals(connection, arrivals)
 
 
 def claim(engine: Engine, now: datetime = NOW, *, most: int = 10) -> list[Claim]:
-    """Claim due look-ups in one transaction."""
+    """Claim due lookups in one transaction."""
     with writing(engine) as connection:
         return claim_lookups(connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=most)
 
@@ -95,7 +95,7 @@ def rows(engine: Engine, table: Table) -> list[Any]:
 def lesson_done(
     lesson_id: int = LESSON, happened_at: datetime = NOW, coworker_id: int = ANA
 ) -> Event:
-    """Return the event that a lesson was finished."""
+    """Return the event of a finished lesson."""
     return Event(
         EventKind.LESSON_COMPLETED,
         lesson_completed_key(MEMBER + coworker_id, lesson_id),
@@ -114,7 +114,7 @@ def plan_for(
     gather_s: float | None = None,
     at_most_s: float = 3 * 3600,
 ) -> Plan:
-    """Return what a rule would do about an event."""
+    """Return the plan of a rule for an event."""
     gathers = gather_s is not None
     return Plan(
         key=f"{rule}/{event.key}",
@@ -134,7 +134,7 @@ def plan_for(
 
 
 def decide(engine: Engine, event: Event, plan: Plan, now: datetime = NOW) -> int | None:
-    """Keep an event and plan its action as a worker would; None if the event was known."""
+    """Store an event and plan its action as a worker would; None if the event was known."""
     with writing(engine) as connection:
         lock_decisions(connection)
         event_id = store_event(connection, event, now)
@@ -152,7 +152,7 @@ def planned(engine: Engine, event: Event | None = None, *, rule: str = "one") ->
 
 
 def at_once(count: int, work: Callable[[int], ResultT]) -> list[ResultT]:
-    """Do the same in so many threads, all begun together; return what each returned."""
+    """Call it in so many threads at the same time; return their results."""
     ready = threading.Barrier(count)
 
     def one(number: int) -> ResultT:
@@ -164,7 +164,7 @@ def at_once(count: int, work: Callable[[int], ResultT]) -> list[ResultT]:
 
 
 def processes_at_once(count: int, module: str, url: str, *arguments: str) -> list[str]:
-    """Run a module in so many processes of their own; return what each printed.
+    """Run a module in so many processes at the same time; return what each printed.
 
     All wait for a line on standard input, so that none is done before the last one has started.
     """

@@ -1,4 +1,4 @@
-"""Lets somebody finish a lesson, and workers do what is due, with the kinds of the registry.
+"""Finishes a lesson and performs what is due, with the registered kinds of action.
 
 Run in a copy of the project to which `docs/adding-an-action.md` was applied: see
 `test_adding_an_action.py`. Settings are in the environment.

@@ -1,4 +1,4 @@
-"""A server that says byte for byte what a test wants, also below TLS, also never to its end."""
+"""A server that sends exactly the bytes a test wants, also below TLS, also without an end."""
 
 import socket
 import ssl
@@ -22,7 +22,7 @@ class Talking:
     received: list[bytes]
 
     def receive(self) -> bytes:
-        """Take one question without a body; breaks off when the other side hung up."""
+        """Receive one request without a body; stops if the client disconnects."""
         received = b""
         while b"\r\n\r\n" not in received:
             piece = self.socket.recv(65_536)
@@ -33,24 +33,24 @@ class Talking:
         return received
 
     def say(self, *pieces: bytes) -> None:
-        """Send so many bytes and nothing else."""
+        """Send these bytes and nothing else."""
         for piece in pieces:
             self.socket.sendall(piece)
 
     def drip(self, piece: bytes, *, every_s: float = 0.01) -> None:
-        """Send the same again and again until the other side hangs up."""
+        """Send the same repeatedly until the client disconnects."""
         while not self.over.wait(every_s):
             self.socket.sendall(piece)
 
     def reset(self) -> None:
-        """Break the connection off in the hard way."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.socket.close()
 
 
 @dataclass
 class RawServer:
-    """Where it is, what it heard, and how many connections it had."""
+    """Its address, what it received, and how many connections it had."""
 
     port: int
     received: list[bytes] = field(default_factory=list)
@@ -63,7 +63,7 @@ Talk = Callable[[Talking], None]
 
 @contextmanager
 def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
-    """Serve on loopback, one connection after the other, each given to `talk`."""
+    """Serve on loopback; pass each connection to `talk`, one after the other."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = RawServer(listening.getsockname()[1])
@@ -91,7 +91,7 @@ def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[RawServer
             yield server
         finally:
             over.set()
-            # The server waits for somebody: so that it sees that it is over.
+            # A last connection wakes the server, so that it notices the end.
             with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
                 pass
             thread.join(_PATIENCE_S)
@@ -99,7 +99,7 @@ def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[RawServer
 
 
 def saying(*pieces: bytes) -> Talk:
-    """Return a talk that hears one question, says this, and closes."""
+    """Return a talk that receives one request, sends this, and closes."""
 
     def talk(line: Talking) -> None:
         line.receive()

@@ -1,4 +1,4 @@
-"""A source whose lists may be short, come on many pages, and change between two of them."""
+"""A source whose lists may be short, have many pages, and change between two of them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from workers.sync.rows import SyncContext
 
 
 class ListingSource(FakeSource):
-    """Lists all but `unlisted`, `size` rows to a page; `between` happens after each full one."""
+    """Lists all but `unlisted`, `size` rows per page; `between` is called after each full page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def compared(space: Space, scope: Scope | None = None) -> Comparison:
 
 
 def brought(space: Space, how: ReconcileMode, scope: Scope | None = None) -> int:
-    """Compare, bring in, and do all that is due then; return how many were brought in."""
+    """Compare, import, and do all that is due then; return how many were imported."""
     number = request_differences(sync(space), compared(space, scope), how)
     space.work()
     return number

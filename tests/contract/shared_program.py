@@ -1,4 +1,4 @@
-"""Plays one scene of tests/contract/test_worker_shared.py in processes forked as workers are."""
+"""Runs one scenario of tests/contract/test_worker_shared.py in processes forked like workers."""
 
 import os
 import signal

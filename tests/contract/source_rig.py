@@ -1,4 +1,4 @@
-"""The real way to the source, on a ledger of its own, against the stand-in or any small server."""
+"""The real source client, on a ledger of its own, against the stand-in or any small server."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class HandClock(Clock):
         return self.time
 
     def random(self) -> float:
-        """Return the number that changes no wait."""
+        """Return the random number that changes no wait."""
         return 0.5
 
     def move(self, seconds: float) -> None:
@@ -97,7 +97,7 @@ def reads(sandbox: Running) -> dict[str, int]:
 
 
 def answer(sandbox: Running, path: str, status: int, **fields: object) -> None:
-    """Let the stand-in answer this instead of the truth, below a path."""
+    """Make the stand-in answer this instead, below a path."""
     sandbox.post("/sandbox/faults", kind="answer", path=path, status=status, **fields)
 
 
@@ -112,7 +112,7 @@ Respond = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class SmallServer:
-    """A server of our own for what the stand-in never does. `asked` are paths, with queries."""
+    """A server for what the stand-in never does. `asked` are paths, with queries."""
 
     url: str
     asked: list[str] = field(default_factory=list)

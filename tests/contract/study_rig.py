@@ -1,6 +1,6 @@
-"""A space that studies, in one process: the real ledger, a source and a mailer in memory.
+"""A space whose members study, in one process: the real ledger, a source and a mailer in memory.
 
-The clock is handed in and stands until it is moved, so hours of a sitting take no time.
+The clock stands still until it is moved, so hours of a sitting take no time.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def rules_of(text: str) -> Rules:
 
 @dataclass
 class Space:
-    """One course of three lessons, and whoever joins it."""
+    """One course of three lessons, and its members."""
 
     engine: Engine
     rules: Rules
@@ -72,7 +72,7 @@ class Space:
 
     @contextlib.contextmanager
     def lend(self, _: Patience) -> Iterator[FakeSource]:
-        """Lend the way to the source, as `workers.source.client` does."""
+        """Lend the source, as `workers.source.client` does."""
         yield self.source
 
     @property
@@ -95,7 +95,7 @@ class Space:
         reported: bool = True,
         **different: Any,  # noqa: ANN401 - any field
     ) -> CourseMember:
-        """Let person `number` enrol now, and be told of it, or not."""
+        """Enrol person `number` now; with `reported`, a notification follows."""
         member = course_member(
             **{
                 "record_id": 9000 + number,
@@ -112,13 +112,13 @@ class Space:
         return member
 
     def change(self, member: CourseMember, **different: Any) -> None:  # noqa: ANN401 - any field
-        """Change an enrolment at the source, and be told of it."""
+        """Change an enrolment at the source, and notify the ledger."""
         changed = replace(member, updated_at=self.clock.now(), **different)
         self.source.have(Entity.COURSE_MEMBER, changed)
         self.notify(Entity.COURSE_MEMBER, member.record_id)
 
     def finish(self, member: CourseMember, *lessons: int, reported: bool = True) -> list[int]:
-        """Let somebody finish lessons now; return the Ids of the completions."""
+        """Finish lessons now; return the Ids of the completions."""
         made = []
         for number in lessons:
             self.completions += 1
@@ -138,18 +138,18 @@ class Space:
         return made
 
     def notify(self, entity: Entity, record_id: int) -> None:
-        """Be told that a record changed."""
+        """Notify the ledger that a record changed."""
         with writing(self.engine) as connection:
             said = [Notification(entity, record_id)]
             store_notifications(connection, said, Origin.RELAY, self.clock.now())
 
     def choose(self, mode: Mode) -> None:
-        """Choose whether emails leave."""
+        """Set the mode."""
         with writing(self.engine) as connection:
             change_mode(connection, mode, "a test", self.clock.now())
 
     def look_up(self) -> None:
-        """Do all look-ups that are due now, and perform nothing."""
+        """Perform all lookups that are due now, and no actions."""
         while drain_batch(self.lookup_context)[0]:
             pass
 
@@ -187,7 +187,7 @@ class Space:
             return {row.coworker_id: (row.state, row.reason) for row in rows}
 
     def reasons(self, kind: str) -> list[str | None]:
-        """Return why events of this kind led to no action; None where one did."""
+        """Return why events of this kind led to no action; None for those that did."""
         with reading(self.engine) as connection:
             rows = connection.execute(
                 events.select().where(events.c.kind == kind).order_by(events.c.id)
@@ -195,7 +195,7 @@ class Space:
             return [row.reason for row in rows]
 
     def lookups(self) -> list[tuple[str, str | None]]:
-        """Return state and reason of every look-up."""
+        """Return state and reason of every lookup."""
         with reading(self.engine) as connection:
             rows = connection.execute(lookups.select().order_by(lookups.c.id))
             return [(row.state, row.reason) for row in rows]

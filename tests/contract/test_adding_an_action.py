@@ -1,4 +1,4 @@
-"""Who follows docs/adding-an-action.md has a new kind of action that works and can be looked at."""
+"""Following docs/adding-an-action.md gives a kind of action that works and can be shown."""
 
 import json
 import os

@@ -211,7 +211,7 @@ def test_the_baseline_is_due_until_it_has_ended_unless_nexudus_refuses(
 
 
 def check_of(engine: Engine, reason: Reason | None) -> None:
-    """Let the first look at each kind of record fail for a reason, or end."""
+    """Let the baseline of each kind of record fail for a reason, or end."""
     for entity in FOLLOWED:
         with writing(engine) as connection:
             run = open_run(connection, [CheckKind.BASELINE], entity)

@@ -1,4 +1,4 @@
-"""Backfill of a window and of a person: what is asked about, in whose name, and how often."""
+"""Backfill of a window and of a person: what is requested, with which origin, and how often."""
 
 import time
 from collections import Counter
@@ -61,7 +61,7 @@ def last_hours(space: Space, hours: float = 2, *, dry_run: bool = False) -> Sear
 
 
 def all_of_window(space: Space, hours: float) -> SearchResult:
-    """Look for what changed in the last hours, also for what was there before we began."""
+    """Request what changed in the last hours, including records from before the baseline."""
     since = back(space, hours=hours)
     return backfill_window(tools(space), since, space.clock.now(), origins=REVIEWED_WITH_OLD)
 
@@ -184,7 +184,7 @@ def test_an_error_of_the_source_is_recorded_and_raised_and_earlier_requests_stay
 
 
 def old_student(space: Space) -> None:
-    """Have somebody whose enrolment and lesson were there before the first check."""
+    """Have a member whose enrolment and lesson are from before the baseline."""
     member = space.enrol(1, reported=False)
     space.finish(member, 1, reported=False)
     space.clock.time += timedelta(minutes=5)
@@ -357,7 +357,7 @@ def test_a_window_of_one_kind_is_recorded_with_that_kind(space: Space) -> None:
 
 
 def everywhere(space: Space, **options: Any) -> int:  # noqa: ANN401 - any option
-    """Ask for what was missed in the last 60 days, as the webhook check does."""
+    """Request what was missed in the last 60 days, as the webhook check does."""
     sync = SyncContext(space.engine, space.lend, space.clock, options.pop("every_s", 300.0))
     return backfill_gap(sync, back(space, days=60), space.clock.now(), FOLLOWED, **options)
 

@@ -1,4 +1,4 @@
-"""`coursebell backfill` as a person gives it, against the stand-in, in this process."""
+"""`coursebell backfill` as an operator runs it, against the stand-in, in this process."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.servers.ready_ledgers import sqlite_copy
 
 @dataclass
 class Desk:
-    """A place with settings and a ledger, from which a person gives commands."""
+    """Settings and a ledger with which an operator runs commands."""
 
     sandbox: Running
     engine: Engine
@@ -54,7 +54,7 @@ class Desk:
             return len(connection.execute(lookups.select()).all())
 
     def study(self, name: str, lessons: int = 2) -> int:
-        """Let somebody enrol and finish lessons, and nobody tell us; return their Id."""
+        """Enrol a member and finish lessons without a notification; return their Id."""
         member_id = self.sandbox.enrol(name, "Freelance Finance", deliver=False)
         for _ in range(lessons):
             self.sandbox.post("/sandbox/finish-lesson", course_member_id=member_id, deliver=False)

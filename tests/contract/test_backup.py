@@ -1,4 +1,4 @@
-"""A backup is the whole ledger in one private file, exact, from either engine to either."""
+"""A backup is an exact copy of the ledger in one private file, from and to either engine."""
 
 import json
 import sqlite3
@@ -67,7 +67,7 @@ def fill(engine: Engine) -> None:
 
 
 def everything(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
-    """Return every row of every table; JSON as it is stored, with NULL told from null."""
+    """Return every row of every table; JSON as stored, with NULL distinct from null."""
     with reading(engine) as connection:
         found = {}
         for table in metadata.sorted_tables:

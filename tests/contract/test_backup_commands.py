@@ -1,4 +1,4 @@
-"""`backup`, `restore`, `move`, `held`, `release` and `skip` as a person gives them."""
+"""`backup`, `restore`, `move`, `held`, `release` and `skip` as an operator runs them."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from workers.heartbeat import shared_lock, write_last_alive
 
 @dataclass
 class Desk:
-    """Settings and a ledger, from which a person gives commands."""
+    """Settings and a ledger with which an operator runs commands."""
 
     folder: Path
     url: str

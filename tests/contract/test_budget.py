@@ -1,4 +1,4 @@
-"""The budget of requests on a real broker: one for all, people first, quiet when asked for."""
+"""The budget of requests on a real broker: shared by all, people first, with back-off."""
 
 import threading
 import time

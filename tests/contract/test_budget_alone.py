@@ -1,4 +1,4 @@
-"""The budget while the broker is away: a share of the limits, never unlimited."""
+"""The budget while the broker is unreachable: a share of the limits, never unlimited."""
 
 import os
 import socket
@@ -132,7 +132,7 @@ def test_a_back_off_continues_when_the_broker_becomes_unreachable(
     asked = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     other = Budget("60/minute", own_broker.url, shares=1, clock=SYSTEM_CLOCK)
     asked.back_off(40)
-    # The other one hears of it when it asks.
+    # The other one learns of it with its next request.
     assert not may_leave(other)
     end(own_broker)
     assert 30 < retry_after_s(asked) <= 40

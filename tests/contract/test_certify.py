@@ -1,4 +1,4 @@
-"""The completeness certificate of a week that was lived through, and of one that was tampered with.
+"""The completeness certificate of a complete week, and of one with rows removed.
 
 On both engines; see `tests.contract.study_rig`.
 """

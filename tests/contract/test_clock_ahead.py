@@ -1,4 +1,4 @@
-"""A clock that was a day ahead, and is right again: nothing it left behind lasts that day."""
+"""After a clock was a day ahead, nothing that it left behind lasts that day."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The URL of a database means for the ledger what it means for every other PostgreSQL program."""
+"""A database URL means the same to the ledger as to every other PostgreSQL program."""
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict

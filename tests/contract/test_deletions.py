@@ -1,4 +1,4 @@
-"""What was deleted at the source is known, said once, and never written about."""
+"""Deletions at the source are recorded once and lead to no email."""
 
 import pytest
 

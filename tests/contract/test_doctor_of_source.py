@@ -1,4 +1,4 @@
-"""The check-up against the stand-in: each verdict is brought about, and each has its fix."""
+"""The doctor against the stand-in: each verdict occurs, and each has its fix."""
 
 import socket
 from collections.abc import Iterator, Mapping
@@ -502,7 +502,7 @@ def signed_in(doctor: Doctor) -> Mapping[str, str | bytes]:
 
 
 def remember(doctor: Doctor, entity: Entity) -> None:
-    """Let the ledger know some records of a kind, as look-ups would."""
+    """Store some records of a kind, as lookups would."""
     user = credentials_of(
         load_settings(
             {"COURSEBELL_NEXUDUS_USERNAME": USERNAME, "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD}

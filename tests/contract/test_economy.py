@@ -1,4 +1,4 @@
-"""How little is asked of the source, and that nothing is lost by asking less."""
+"""How few requests the source gets, and that nothing is lost because of that."""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,7 +25,7 @@ def space(ledger_engine: Engine) -> Space:
 
 
 def asked(space: Space) -> Counter[str]:
-    """Return how often each kind of question was asked since the last time."""
+    """Return how often each kind of request was made since the last call."""
     found = Counter(question for question, _ in space.source.asked)
     space.source.asked.clear()
     return found
@@ -47,14 +47,14 @@ def prove(space: Space, *entities: Entity) -> None:
 
 
 def studying(space: Space, *numbers: int) -> list[CourseMember]:
-    """Let people enrol and have that worked off."""
+    """Enrol people and process that."""
     members = [space.enrol(number) for number in numbers]
     drain(space)
     return members
 
 
 def tell_both(space: Space, first: int, second: int) -> None:
-    """Speak of two lessons before either is read; the second is due a second later."""
+    """Notify two lessons before either is read; the second is due a second later."""
     space.notify(Entity.COMPLETED_LESSON, first)
     space.notify(Entity.COMPLETED_LESSON, second)
     later = space.clock.now() + timedelta(seconds=1)

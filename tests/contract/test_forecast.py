@@ -1,4 +1,4 @@
-"""What a change to sending would send is counted by the decisions that are made afterwards."""
+"""The emails that `mode sending` counts are those that are sent afterwards."""
 
 import json
 from collections import Counter
@@ -130,7 +130,7 @@ def test_emails_about_the_time_before_sending_first_began_stay_held(
 
 @dataclass
 class Desk:
-    """A place from which a person gives commands to a ledger where sending once began."""
+    """Runs an operator's commands on a ledger where sending once began."""
 
     space: Space
 

@@ -1,4 +1,4 @@
-"""One hand-over: what is committed when, what a stop leaves, and what a busy ledger costs."""
+"""One hand-over: what is committed when, what a stop leaves, and what a busy ledger causes."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The health routes on both engines: what a load balancer asks, and what a stranger is not told."""
+"""The health routes on both engines: what a load balancer gets, and what a stranger does not."""
 
 import secrets
 import sqlite3

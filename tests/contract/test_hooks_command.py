@@ -1,4 +1,4 @@
-"""`coursebell hooks` as people give it, beside the stand-in: words, exit codes, what is written."""
+"""`coursebell hooks` as operators run it: output, exit codes, what is written to the stand-in."""
 
 import io
 import json
@@ -58,7 +58,7 @@ class Desk:
         environment = {
             "COURSEBELL_DATA_DIR": str(self.folder),
             "COURSEBELL_DATABASE_URL": f"sqlite:///{self.folder / 'source.db'}",
-            "COURSEBELL_CHECK_EVERY_S": "0",  # else a first look has to be over
+            "COURSEBELL_CHECK_EVERY_S": "0",  # otherwise the baseline has to have ended
             "COURSEBELL_NEXUDUS_URL": self.sandbox.addresses["api"],
             "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
             "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,

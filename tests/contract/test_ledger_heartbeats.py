@@ -1,4 +1,4 @@
-"""Who is alive, and who may do alone what only one may do."""
+"""Heartbeats, and leases that one process holds at a time."""
 
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import last_heartbeats, record_heartbeat, release_lease, take_lease

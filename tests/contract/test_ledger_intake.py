@@ -1,4 +1,4 @@
-"""What reaches us is kept before anybody believes it, and repeats of one record merge."""
+"""Deliveries are stored first, and repeats of one record merge."""
 
 import sqlite3
 import threading

@@ -1,4 +1,4 @@
-"""Look-ups: one worker at a time, and one that was overtaken changes nothing."""
+"""Lookups: one worker at a time, and one that lost its lease changes nothing."""
 
 import json
 from collections.abc import Callable

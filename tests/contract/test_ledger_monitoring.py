@@ -1,4 +1,4 @@
-"""What tells whether we still hear, on both engines: when things happened, and who told of them."""
+"""Activity and first reports, on both engines."""
 
 from datetime import UTC, datetime, timedelta
 

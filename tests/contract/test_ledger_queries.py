@@ -1,4 +1,4 @@
-"""What people read in the ledger: one person's story, the whole in numbers, what is going on."""
+"""What operators read in the ledger: one person's history, totals, and recent activity."""
 
 from ledger.actions import Copy, store_copy
 from ledger.engine import Engine, reading, writing

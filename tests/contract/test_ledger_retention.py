@@ -1,4 +1,4 @@
-"""How long things are kept, on both engines: deleted in small steps, and nothing is done twice."""
+"""Retention on both engines: rows are deleted in small steps, and nothing is done twice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What may have reached somebody counts, for caps and for the flood guard."""
+"""Emails that may have been received count for caps and for the flood guard."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""No email can leave: what that costs (no email a try), who tries again, and how it ends."""
+"""Outages of email: they use up no attempts, one worker retries, and how they end."""
 
 from datetime import timedelta
 from pathlib import Path

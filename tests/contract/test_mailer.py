@@ -24,7 +24,7 @@ JOEL = "joel@people.example"
 
 @dataclass
 class Post:
-    """A mailer, a way to look at what arrived, and a way to make it refuse somebody."""
+    """A mailer, its received emails, and a way to make it refuse a recipient."""
 
     mailer: Mailer | CatchingMailer
     mailbox: Mailbox | None = None

@@ -1,4 +1,4 @@
-"""What the mailer makes of a mail server's bad days, over real sockets."""
+"""How the mailer handles failures of a mail server, over real sockets."""
 
 import re
 import smtplib

@@ -1,4 +1,4 @@
-"""Ways in which somebody could have been forgotten, or written to, found by trying to break it."""
+"""Ways in which a change could have been missed, or an email sent by mistake."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ WELCOME = "You're in: Freelance Finance"
 
 @pytest.fixture
 def space(ledger_engine: Engine) -> Space:
-    """Give a space that was looked at before anybody was there."""
+    """Yield a space whose baseline ended before it had members."""
     found = Space(ledger_engine, rules_of(SHIPPED))
     poll_now(found)
     found.later(minutes=1)
@@ -38,7 +38,7 @@ def poll_now(space: Space) -> int:
 
 
 def after(space: Space, minutes: float = 5) -> int:
-    """Check after some minutes, and do all that is due then."""
+    """Poll after some minutes, and do all that is due then."""
     space.clock.time += timedelta(minutes=minutes)
     changes = poll_now(space)
     space.work()
@@ -46,7 +46,7 @@ def after(space: Space, minutes: float = 5) -> int:
 
 
 def change(space: Space, member: CourseMember, **different: Any) -> CourseMember:  # noqa: ANN401 - any field
-    """Change an enrolment now, and tell nobody."""
+    """Change an enrolment now, without a notification."""
     changed = replace(member, updated_at=space.clock.now(), **different)
     space.source.have(Entity.COURSE_MEMBER, changed)
     return changed

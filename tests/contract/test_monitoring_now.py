@@ -1,4 +1,4 @@
-"""What `coursebell status` and `/readyz` say about hearing, on both engines."""
+"""What `coursebell status` and `/readyz` say about polls and silence, on both engines."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -153,7 +153,7 @@ def test_a_failure_that_may_pass_is_in_status_and_not_in_readyz(ledger_engine: E
 
 
 def study(engine: Engine, record_id: int, days: float, origin: Origin) -> None:
-    """Have somebody finish a lesson so many days ago, and somebody tell of it."""
+    """Store a lesson finished so many days ago, and who reported it."""
     at = NOW - timedelta(days=days)
     with writing(engine) as connection:
         accept_record(connection, DONE, completed_lesson(record_id, 1, at), NOW)

@@ -1,4 +1,4 @@
-"""A kind of action that is no email goes through the same workers, by the rules of its own kind."""
+"""A kind of action other than email goes through the same workers, with its own rules."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Our own check finds what nobody told us of, once, and the first one writes to nobody."""
+"""The poll finds unreported changes once, and the baseline sends no email."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,17 +33,17 @@ KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
 @pytest.fixture
 def space(ledger_engine: Engine) -> Space:
-    """Give a space that is checked: nobody was there before."""
+    """Yield a space without members whose baseline has ended."""
     return Space(ledger_engine, rules_of(SHIPPED))
 
 
 def poll_now(space: Space, *, for_s: float = 60.0, every_s: float = 300.0) -> PollResult:
-    """Check what is due."""
+    """Poll what is due."""
     return poll_all(SyncContext(space.engine, space.lend, space.clock, every_s), for_s=for_s)
 
 
 def after(space: Space, minutes: float = 5.0) -> PollResult:
-    """Check after some minutes, and do all that is due then."""
+    """Poll after some minutes, and do all that is due then."""
     space.clock.time += timedelta(minutes=minutes)
     done = poll_now(space)
     space.work()
@@ -51,7 +51,7 @@ def after(space: Space, minutes: float = 5.0) -> PollResult:
 
 
 def asked(space: Space) -> list[tuple[str, int]]:
-    """Return what the source was asked since the last time."""
+    """Return the requests to the source since the last call."""
     questions, space.source.asked = space.source.asked, []
     return questions
 

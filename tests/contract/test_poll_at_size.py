@@ -1,4 +1,4 @@
-"""The check over HTTP with thousands of rows: few questions, nothing slips, and it goes on."""
+"""The poll over HTTP with thousands of rows: few requests, nothing missed, and it resumes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ class _Mortal(Source):
 
 
 def until_done(line: Line, *, for_s: float = 60.0) -> list[PollResult]:
-    """Check until nothing is left to look at."""
+    """Poll until nothing is left."""
     done = [poll_all(sync(line), for_s=for_s)]
     while done[-1].more:
         done.append(poll_all(sync(line), for_s=for_s))
@@ -96,7 +96,7 @@ def seen(engine: Engine) -> list[int]:
 
 
 def asked_about(engine: Engine) -> int:
-    """Return how many records somebody has to read."""
+    """Return how many lookups were requested."""
     with reading(engine) as connection:
         return connection.scalar(select(func.count()).select_from(lookups)) or 0
 

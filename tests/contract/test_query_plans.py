@@ -1,4 +1,4 @@
-"""Statements that run often, or while everybody else waits, find their rows by an index.
+"""Statements that run often, or while other processes wait, find their rows by an index.
 
 Each is planned by the engine itself, on tables with some thousand rows.
 """

@@ -1,4 +1,4 @@
-"""`/readyz` writes nothing, knows whether the ledger can be written, and tells strangers little."""
+"""`/readyz` writes nothing, knows whether the ledger is writable, and hides error texts."""
 
 import sqlite3
 from contextlib import closing

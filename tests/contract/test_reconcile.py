@@ -1,4 +1,4 @@
-"""Reconcile: what the source lists against what is known here; nothing is believed unread."""
+"""Reconcile: what the source lists against the ledger; nothing counts before it is read."""
 
 import time
 from dataclasses import replace
@@ -72,7 +72,7 @@ def notified(space: Space) -> int:
 
 
 def crowd(space: Space, number: int) -> list[CourseMember]:
-    """Let so many people enrol a while ago, and be known here, without a word to them."""
+    """Let so many people have enrolled a while ago, known here and without emails."""
     members = [space.enrol(one, reported=False) for one in range(1, number + 1)]
     space.clock.time += timedelta(minutes=10)
     poll_all(sync(space), for_s=60)

@@ -1,4 +1,4 @@
-"""`coursebell reconcile` as an operator meets it, over the real source client and the stand-in."""
+"""`coursebell reconcile` as an operator runs it, with the real source client and the stand-in."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def sandbox() -> Iterator[Running]:
 def environment(
     sandbox: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """Make a ledger, and tell this process where everything is."""
+    """Make a ledger, and set the environment for it."""
     settings = {
         "COURSEBELL_DATA_DIR": str(tmp_path),
         "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",

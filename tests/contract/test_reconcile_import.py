@@ -1,4 +1,4 @@
-"""Bringing in what differs: in which order, and what is left when it is stopped."""
+"""Importing differences: in which order, and what is left after a stop."""
 
 import time
 from dataclasses import replace
@@ -28,7 +28,7 @@ PORTION = 500
 
 
 class StoppedError(Exception):
-    """Somebody ended the program."""
+    """The program was ended."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def with_many_between(found: Comparison) -> Comparison:
 
 
 def finish_unreported(space: Space) -> None:
-    """Let somebody whom we know finish the course without a word to us."""
+    """Let a known member finish the course without a notification."""
     member = space.enrol(1)
     space.later(hours=1)
     space.finish(member, *LESSONS, reported=False)

@@ -1,4 +1,4 @@
-"""After a restore nobody gets the same email twice, and what was surely not sent goes as usual.
+"""After a restore no email is sent twice, and emails that were surely not sent go as usual.
 
 The world goes on while the ledger is set back: the source and the mailbox keep what they have.
 """

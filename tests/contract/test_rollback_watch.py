@@ -1,4 +1,4 @@
-"""A ledger that went back to an older state is noticed before anything is sent, and only then."""
+"""A ledger that went back to an older state is noticed before anything is sent."""
 
 import shutil
 import stat

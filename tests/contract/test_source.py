@@ -1,4 +1,4 @@
-"""The source client over real HTTP: every odd answer of the stand-in, and of worse servers."""
+"""The source client over real HTTP: every odd answer of the stand-in and of worse servers."""
 
 import gzip
 import socket
@@ -389,7 +389,7 @@ def test_a_slow_answer_is_abandoned_at_the_deadline() -> None:
         with pytest.raises(SourceUnavailable, match="in time"):
             transport.get("content/courses/7", {}, "token")
         transport.close()
-        # It was we who hung up: nobody reads what still comes.
+        # The client disconnected: nothing reads the rest.
         assert small.left.wait(30)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of the source's sign-in, when, and what is made of its answer."""
+"""Requests to the source's sign-in, their times, and how answers are handled."""
 
 import traceback
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""One sign-in for everybody, renewed once, and never a storm that locks the user out."""
+"""One sign-in for all processes, renewed once, and no repeated attempts that lock the user."""
 
 import traceback
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def test_processes_with_a_wrong_password_try_it_once_in_total(
 ) -> None:
     wrong = WRONG.password or ""
     printed = processes_at_once(4, SIGN_IN_PROGRAM, ledger_url, line.base_url, wrong)
-    # One was told so by the source, and the others by that one.
+    # One learned it from the source, and the others from that one.
     assert sorted(printed) == ["InvalidGrant\n", *["SignInRefused\n"] * 3]
     assert grants(sandbox) == 1
 

@@ -146,7 +146,7 @@ def test_every_slow_answer_is_abandoned_at_the_deadline(
 ) -> None:
     with talking(talk, tls if scheme == "https" else None) as server:
         said = refusal(here(server, scheme), whole_s=SHORT_S, authorities=authorities)
-        # It was we who hung up: nobody reads what still comes.
+        # The client disconnected: nothing reads the rest.
         assert server.hung_up.wait(NEVER_S)
     assert said.endswith("it did not finish its answer in time")
     assert len(server.received) == 1
@@ -257,7 +257,7 @@ def test_after_an_abandoned_exchange_the_next_is_complete_and_no_thread_is_left(
     def talk(line: Talking) -> None:
         line.receive()
         if len(server.received) == 1:
-            line.receive()  # says nothing, until we hang up
+            line.receive()  # sends nothing until the client disconnects
         line.say(OK, b"Content-Length: 2\r\n\r\n{}")
 
     with talking(talk) as server:

@@ -1,4 +1,4 @@
-"""A sitting, a night, an import, a change of mind: what the shipped rules make of them.
+"""A sitting, a night, an import, a lesson taken back: what the shipped rules do.
 
 On both engines; see `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
 """
@@ -133,7 +133,7 @@ def test_an_email_is_checked_again_with_current_records(space: Space) -> None:
         space.finish(member, 1)
     space.work()
     source = space.source
-    source.have(Entity.COURSE_MEMBER, replace(members[1], blocked=True))  # nobody tells us
+    source.have(Entity.COURSE_MEMBER, replace(members[1], blocked=True))  # without a notification
     space.change(members[2], approved=False)
     source.lose(Entity.COURSE_MEMBER, members[3].record_id)
     source.have(Entity.COWORKER, coworker(4, email="new@example.org"))

@@ -1,4 +1,4 @@
-"""The supervisor keeps real programs alive, and leaves none behind."""
+"""The supervisor restarts real programs, and leaves none behind."""
 
 import os
 import signal

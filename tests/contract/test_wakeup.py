@@ -30,7 +30,7 @@ def _empty(client: redis.Redis) -> None:
 
 
 def wake(broker_url: str, *tasks: str) -> None:
-    """Ring as a process of its own would, and wait until all of it was sent."""
+    """Wake workers as another process would, and wait until everything was sent."""
     wakeup = Wakeup(broker_url, SYSTEM_CLOCK)
     wakeup.wake(*tasks)
     wakeup.close()

@@ -122,7 +122,7 @@ class Checker:
         )
 
     def kill(self) -> None:
-        """Let the webhook of enrolments die of ten failures."""
+        """Switch the webhook of enrolments off by ten failures."""
         self.receiver.status = 500
         self.sandbox.enrol("Joël", "Finance")
         until(lambda: not self.hook()["Active"])

@@ -53,7 +53,7 @@ def writes(sandbox: Running) -> int:
 
 
 def answering(*pieces: bytes) -> Talk:
-    """Return a talk that hears one question with its body, says this, and closes."""
+    """Return a talk that receives one request with its body, sends this, and closes."""
 
     def talk(line: Talking) -> None:
         head, _, body = line.receive().partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""`coursebell why`: who is meant, here or at Nexudus, and what becomes of what is held."""
+"""`coursebell why`: finding people here and at Nexudus, and forecasts for held emails."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One worker child: it is ready, or it ends and says why; each task checks it first."""
+"""One worker child is ready, or exits with the reason; each task checks it first."""
 
 from collections.abc import Iterator
 from pathlib import Path

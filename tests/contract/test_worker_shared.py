@@ -1,4 +1,4 @@
-"""What a worker shares with the children it forked: the request to stop, and who may do what."""
+"""What a worker shares with its forked children: the request to stop, and slots."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A sign-in of our own making: it notes what it was asked, and answers what a test wants."""
+"""A fake sign-in that records requests and answers what a test wants."""
 
 import json
 import threading

@@ -104,15 +104,15 @@ class FakeSource:
         self._broken.add((entity, record_id))
 
     def be_slow(self) -> None:
-        """Finish no answer in time from now on, as one that is down does not."""
+        """Answer nothing in time from now on, as during an outage."""
         self._trouble = SourceUnavailable("the source did not finish its answer in time")
 
     def be_busy(self, retry_after_s: float | None = None) -> None:
-        """Ask everybody to slow down from now on."""
+        """Ask to slow down from now on."""
         self._trouble = SourceThrottled("the source answered 409", retry_after_s=retry_after_s)
 
     def refuse(self) -> None:
-        """Say no to everything from now on."""
+        """Refuse everything from now on."""
         self._trouble = SourceRefused("the source answered 403: sign-in or rights are missing")
 
     def recover(self) -> None:

@@ -31,7 +31,7 @@ class Mailbox:
         address: str,
         options: list[str],  # noqa: ARG002 - aiosmtpd's signature
     ) -> str:
-        """Note how the client came, and refuse whom we were told to."""
+        """Record how the client connected, and refuse the configured recipients."""
         self.connections.add(session.peer)
         self.encrypted.append(session.ssl is not None)
         if address in self.answers:

@@ -16,5 +16,5 @@ class OpenGate:
         self.taken += 1
 
     def back_off(self, seconds: float) -> None:
-        """Remember for how long the source wanted quiet; nobody is held back."""
+        """Record the requested back-off, and delay nothing."""
         self.back_offs.append(seconds)

@@ -1,4 +1,4 @@
-"""A mail server that takes its time over every answer, and speaks with several at once."""
+"""A mail server that delays every answer, and serves several clients at once."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""A clock that does not wait: its monotonic time passes only while somebody sleeps by it."""
+"""A clock that does not wait: its monotonic time passes only by `sleep`."""
 
 from ledger.clock import Clock
 

@@ -1,4 +1,4 @@
-"""One running house for the stories that leave it as they found it."""
+"""One running service for tests that leave it unchanged."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The whole service as real processes, beside the stand-in, for stories told for real."""
+"""The whole service as real processes, with the stand-in."""
 
 import contextlib
 import os
@@ -103,7 +103,7 @@ class House:
             return ledger.execute(statement).fetchall()
 
     def is_idle(self) -> bool:
-        """Say whether nothing is on its way: all told, all read, all decided, all performed."""
+        """Return whether everything was delivered, read, decided and performed."""
         hooks = self.sandbox.get("/sandbox/deliveries").json()["hooks"]
         busy_lookups = self.rows(
             "SELECT 1 FROM lookups WHERE state IN ('due', 'leased', 'waiting') LIMIT 1"
@@ -159,7 +159,7 @@ def living(folder: Path, *, seed: str = "", **settings: str) -> Iterator[House]:
             "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
             "COURSEBELL_LISTEN": f"127.0.0.1:{web_port}",
             "COURSEBELL_MODE": "sending",
-            "COURSEBELL_CHECK_EVERY_S": "0",  # what is told is tested apart from what is found
+            "COURSEBELL_CHECK_EVERY_S": "0",  # notifications are tested separately from polling
             "COURSEBELL_RULES": str(RULES),
             "COURSEBELL_LEASE_S": str(LEASE_S),
             **settings,

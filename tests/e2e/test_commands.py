@@ -1,4 +1,4 @@
-"""The command line as a person meets it: `up`, `demo`, wrong settings, nothing left behind."""
+"""The command line as processes: `up`, `demo`, wrong settings, nothing left behind."""
 
 import contextlib
 import json

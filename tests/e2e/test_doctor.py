@@ -1,4 +1,4 @@
-"""`coursebell doctor` beside the whole service: what it prints, how it ends, what it never says."""
+"""`coursebell doctor` with the whole service: its output, exit codes, and what it never prints."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a space sees: somebody learns, and the right email arrives, once."""
+"""A member studies, and the right email arrives once."""
 
 import statistics
 import time

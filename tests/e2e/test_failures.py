@@ -1,4 +1,4 @@
-"""Kill it, cut it off, take things away: nothing accepted is lost, nothing is repeated."""
+"""Kills and outages: nothing accepted is lost, and nothing is repeated."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Somebody with a second factor signs in once, by hand, and workers go on from there."""
+"""A user with a second factor signs in once by hand, and workers renew that sign-in."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""It starts safe: nothing leaves before somebody says so, and the past is never mailed."""
+"""Nothing is sent before an operator starts sending, and the past is never emailed about."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Nexudus is away under load for several tries: nothing is lost, and the backlog drains."""
+"""An outage of Nexudus under load: nothing is lost, and the backlog drains."""
 
 import sqlite3
 import subprocess
@@ -27,7 +27,7 @@ COURSE = (
 
 
 def seed_file(folder: Path) -> Path:
-    """Write a world in which everybody enrolled just now and finished two of three lessons."""
+    """Write a world in which every person enrolled just now and finished two of three lessons."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [f"courses: [{COURSE}]", "people:"]
     lines += [f"  - {{id: {7000 + n}, name: Person {n}, email: p{n}@example.org}}" for n in PEOPLE]

@@ -1,4 +1,4 @@
-"""With nobody who tells of anything, the service finds everything by itself, and once."""
+"""Without notifications, polling finds every change once."""
 
 import signal
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_without_notifications_every_new_event_is_emailed_about_and_no_old_one(
         old = house.sandbox.enrol("Joël", FINANCE)
         house.sandbox.post("/sandbox/finish-lesson", course_member_id=old)
         house.start("serve", "worker", "clock")
-        # Two clocks ring, and the check is nobody's twice.
+        # Two schedulers wake workers, and only one poll runs at a time.
         second = house.processes.pop("clock")
         house.start("clock")
         house.processes["second clock"] = second

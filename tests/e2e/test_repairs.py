@@ -1,4 +1,4 @@
-"""Somebody mends what was wrong: the service says what it is, and goes on by itself afterwards."""
+"""The service reports what is wrong, and resumes by itself after it is fixed."""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""A backup in the middle of the day, the ledger lost and restored: nobody gets an email twice.
+"""A backup in the middle of the day, the ledger lost and restored: no email is sent twice.
 
 With real processes and our own check alone, which finds everything again by itself.
 """

@@ -1,4 +1,4 @@
-"""What the house tests look at: the files of this source, its pages, and its command line."""
+"""Shared by the repository tests: the source files, the pages, and the command line."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""Whatever a page tells people to type is there, and whatever it links to."""
+"""Every command and link on a page exists."""
 
 import re
 from pathlib import Path

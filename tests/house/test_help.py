@@ -1,4 +1,4 @@
-"""The help of every group of commands prints each summary whole, whatever the terminal's width."""
+"""The help of every group prints each summary whole, at every terminal width."""
 
 from collections.abc import Iterator
 

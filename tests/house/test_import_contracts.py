@@ -1,4 +1,4 @@
-"""The floors: who may import whom, as pyproject.toml says it."""
+"""The layers: which package may import which, as pyproject.toml says it."""
 
 import subprocess
 import sys

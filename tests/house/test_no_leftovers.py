@@ -4,7 +4,7 @@ import re
 
 from tests.house.source_tree import source_texts
 
-# Put together here, so that this page is not its own finding.
+# Assembled here, so that this file does not match itself.
 MACHINE_PATHS = re.compile("|".join(f"/{folder}/" for folder in ("work", "tmp", "root", "home")))
 REGISTRIES = re.compile(
     "|".join(

@@ -1,4 +1,4 @@
-"""Every route asks who is there, or is on the short list of those that need not."""
+"""Every route authenticates its caller, or is on the short list of open routes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from schemas.settings import load_settings
 from service.app import Web, make_web
 
-OPEN_TO_ALL = {"/healthz", "/readyz"}  # they tell nothing about anybody
+OPEN_TO_ALL = {"/healthz", "/readyz"}  # they contain no personal data
 
 SECRETS = {
     "COURSEBELL_HOOK_SECRETS": "a-hook-secret-for-this-test-only",

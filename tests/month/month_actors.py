@@ -13,7 +13,7 @@ _Who = tuple[int, int]  # a person's and a course's place
 
 @dataclass(slots=True)
 class Actors:
-    """Everybody who does something. Nobody is told of it here."""
+    """Performs the deeds. Delivers nothing."""
 
     sandbox: Running
     _members: dict[_Who, int] = field(default_factory=dict)

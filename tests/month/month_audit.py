@@ -20,7 +20,7 @@ _EACH = 3  # rows that are removed of each kind
 
 
 def run_check(context: Context) -> None:
-    """Look for news that nobody told, to the end; and compare everything, once a night."""
+    """Poll until nothing is left, and compare everything once a night."""
     while poll_all(context.sync, for_s=60).more:
         pass
     with reading(context.engine) as connection:

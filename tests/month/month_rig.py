@@ -59,7 +59,7 @@ class Played:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one month. `check` looks for what nobody told; without it only hooks tell.
+    """Plays one month. `check` polls; without it there are only deliveries.
 
     `next_day` is done the day after the last thing was due, and what comes of it still counts.
     """
@@ -83,7 +83,7 @@ class Player:
         with self.ground.a_month(self._clock) as context:
             actors = Actors(self.ground.sandbox)
             if self.check is not None:
-                # The first look finds an empty tenant, before anything happens.
+                # The baseline finds an empty tenant, before anything happens.
                 self._check_at = BEGINS
             while (moment := self._next(context, left)) is not None:
                 assert moment <= latest, "something is due for ever"
@@ -189,7 +189,7 @@ def work_off(context: Context, now: datetime) -> None:
 
 
 def due(context: Context, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return when the next look-up and the next action are due."""
+    """Return when the next lookup and the next action are due."""
     with reading(context.engine) as connection:
         return next_lookup_at(connection, now, lease_s=60), next_action_at(
             connection, now, lease_s=60

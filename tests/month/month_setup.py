@@ -1,4 +1,4 @@
-"""What all months stand on: the stand-in as a program, and a port where our receiver listens.
+"""Shared by all months: the stand-in as a program, and a port where our receiver listens.
 
 Both are started once. A month gets a stand-in as at its beginning, and a ledger of its own.
 """
@@ -110,7 +110,7 @@ def ground_in(folder: Path) -> Iterator[Ground]:
     server = make_server("127.0.0.1", 0, door, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    # Nothing is told by itself: the month says when.
+    # Nothing is delivered automatically: the month decides when.
     deliver = ("--deliver-to", f"http://127.0.0.1:{server.port}", "--no-deliver")
     sign_in = ("--username", USERNAME, "--password", PASSWORD, "--secret", HOOK_SECRET)
     try:

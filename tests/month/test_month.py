@@ -1,4 +1,4 @@
-"""A month of study gives the same emails, byte for byte, however well the hooks tell of it.
+"""A month of study gives the same emails, byte for byte, for every way of delivery.
 
 Only the date of writing may differ, by no more than the time between two checks. The reference is a
 month in which each change is told at once. In all others our own check has to find what nobody
@@ -30,13 +30,13 @@ class Months:
     audits: dict[DeliveryMode, Audit] = field(default_factory=dict)
 
     def deliveries_only(self, way: DeliveryMode) -> Played:
-        """Play a month in which nothing is looked for."""
+        """Play a month without polls."""
         if (way, False) not in self.played:
             self.played[way, False] = Player(self.ground, way, SEED).play(the_month())
         return self.played[way, False]
 
     def polled(self, way: DeliveryMode) -> Played:
-        """Play a month with our own checks, and audit it the day after."""
+        """Play a month with polls, and audit it the day after."""
         if (way, True) not in self.played:
             audit = self.audits[way] = Audit()
             player = Player(self.ground, way, SEED, run_check, audit.make)

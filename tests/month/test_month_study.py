@@ -1,4 +1,4 @@
-"""The made-up month: the same for the same seed, everything in it, and fair to who looks seldom."""
+"""The generated month: the same for the same seed, complete, and fair to polling."""
 
 from collections import defaultdict
 from collections.abc import Iterator

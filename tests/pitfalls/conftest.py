@@ -1,4 +1,4 @@
-"""One running house for the tests of a room; what a test switched on ends with it."""
+"""One running service for the tests of a file; misbehaviour ends with its test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The whole service beside a stand-in that misbehaves, and what its tests ask it again and again.
+"""The whole service with a misbehaving stand-in, and what its tests share.
 
 The people and courses are the stand-in's own; each test uses a pair of them that no other does.
 """
@@ -20,7 +20,7 @@ CERAMICS = "Ceramics: Feuer & Glasur <Grundkurs>"
 CALLIGRAPHY = "الخط العربي للمبتدئين"
 MEMBERS = "/hooks/nexudus/course-members"
 COMPLETED = "/hooks/nexudus/course-completed-lessons"
-# What a source lets us ask is another story: here nobody waits for the next minute.
+# Limits are tested elsewhere, so no test waits for the next minute.
 PLENTY = "1000/second;100000/minute"
 _LONG_AGO = "2020-01-01 00:00:00.000000"
 

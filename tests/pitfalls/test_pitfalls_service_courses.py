@@ -1,4 +1,4 @@
-"""How the whole service comes through courses that change, lessons that do not count, and markup.
+"""The whole service with changing courses, lessons that do not count, and markup.
 
 The number in a test's name is that of the pitfall in the table of docs/source.md.
 """

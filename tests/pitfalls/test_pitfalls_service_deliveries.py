@@ -1,4 +1,4 @@
-"""How the whole service comes through what the source does wrong when it tells us of a change.
+"""The whole service with faulty deliveries.
 
 The number in a test's name is that of the pitfall in the table of docs/source.md.
 """

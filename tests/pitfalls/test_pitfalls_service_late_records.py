@@ -1,4 +1,4 @@
-"""How the whole service comes through news that comes before what it speaks of can be read.
+"""The whole service with notifications that arrive before their records can be read.
 
 The number in a test's name is that of the pitfall in the table of docs/source.md. What was read
 once is not late any more, so here every test has a person, or a course, that nobody read before.

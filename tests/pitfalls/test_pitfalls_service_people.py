@@ -1,4 +1,4 @@
-"""How the whole service comes through what the source's records of people hold, and lack.
+"""The whole service with unusual and incomplete records of people.
 
 The number in a test's name is that of the pitfall in the table of docs/source.md.
 """

@@ -1,4 +1,4 @@
-"""Whose clock and whose name hold when person, course and location are in different places.
+"""Time zone and sender when person, course and location are in different places.
 
 The stated rule: the clock is the person's, `COURSEBELL_ZONE` where theirs is not known, and the
 sender is the one of the settings, whatever the course's location says. The number in a test's name

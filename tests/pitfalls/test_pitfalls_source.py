@@ -1,4 +1,4 @@
-"""The client comes through what the source does wrong: the stand-in does each on request.
+"""The source client with each fault of the source, which the stand-in shows on request.
 
 The numbers are those of the table in docs/source.md.
 """
@@ -113,7 +113,7 @@ def test_02_throttling_is_a_request_to_slow_down_and_no_conflict(
     with pytest.raises(SourceThrottled) as caught:
         line.source().fetch(Entity.COURSE_MEMBER, member_id)
     assert caught.value.retry_after_s == 7
-    assert line.gate.back_offs == [7]  # told to everybody
+    assert line.gate.back_offs == [7]  # shared with all processes
 
 
 def test_03_every_kind_of_request_honours_it(line: Line, sandbox: Running) -> None:

@@ -211,7 +211,7 @@ def _serve(requests: socket.socket) -> tuple[str, list[str]]:
 
 
 def _watch(connection: socket.socket) -> None:
-    """Fork once more, and tell the exit code of the fork to whom it belongs."""
+    """Fork once more, and report the exit code of the fork to its owner."""
     child = os.fork()
     if child != 0:
         # The child alone holds its streams, so that a pipe ends with it.

@@ -140,7 +140,7 @@ class PostgresServer:
         shutil.copytree(package, copy / PACKAGE)
         libraries = package.with_name(f"{PACKAGE}.libs")
         if libraries.exists():
-            # The binaries look for them beside their package.
+            # The binaries expect them beside their package.
             shutil.copytree(libraries, copy / libraries.name)
         for path in (copy, *copy.rglob("*")):
             self._own(path)

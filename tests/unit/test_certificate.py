@@ -1,4 +1,4 @@
-"""What becomes of a row: each fate once, without a ledger and without a source."""
+"""The outcome of a row: each outcome once, without a ledger and without a source."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which lessons count, how far somebody is, and which lesson comes next."""
+"""Which lessons count, how far a member is, and which lesson comes next."""
 
 import pytest
 

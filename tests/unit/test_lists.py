@@ -1,4 +1,4 @@
-"""Reading lists to their end, and believing none that does not keep to what was asked."""
+"""Reading lists to their end, and refusing those that ignored the request."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta

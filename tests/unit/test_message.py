@@ -1,4 +1,4 @@
-"""The message as bytes: what a mail server and a mail program make of it."""
+"""The message as bytes, as a mail server and a mail program read it."""
 
 from datetime import UTC, datetime
 from email import message_from_bytes

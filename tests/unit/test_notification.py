@@ -1,4 +1,4 @@
-"""What a delivery says changed, on both borders, and how every absurd one is refused."""
+"""Parsing deliveries on both routes, and how every invalid one is refused."""
 
 import json
 from typing import Any

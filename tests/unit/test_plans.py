@@ -135,7 +135,7 @@ def test_events_before_sending_began_lead_to_no_plan(
     ("finished_at", "reason"),
     [
         (None, None),
-        (NOON - MINUTE, None),  # a lesson added later is news again
+        (NOON - MINUTE, None),  # a lesson added later counts again
         (NOON, Reason.SUPERSEDED),
         (NOON + MINUTE, Reason.SUPERSEDED),
     ],

@@ -1,4 +1,4 @@
-"""Our own checks that do not get through, and hooks that do not arrive any more."""
+"""Polls that do not get through, and hooks that stopped arriving."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,7 +53,7 @@ BASELINE: dict[str, Any] = {"kind": CheckKind.BASELINE, "ended": False}
         (run(901), None, PollTrouble.LATE),
         (None, run(901, ended=False), PollTrouble.LATE),
         (run(9000), run(5, ended=False), None),  # after a night off, it is at it
-        (run(9000), run(901, ended=False), PollTrouble.LATE),  # somebody vanished over it
+        (run(9000), run(901, ended=False), PollTrouble.LATE),  # its worker was lost
         (None, run(3000, **BASELINE), None),  # it reads all there is
         (None, run(3700, **BASELINE), PollTrouble.LATE),
         (run(-86_400), None, PollTrouble.LATE),  # by a clock that was ahead: it says nothing
@@ -89,7 +89,7 @@ def report_counts(before: dict[Origin, int], lately: dict[Origin, int]) -> Repor
         ({Origin.HOOK: 30}, {Origin.HOOK: 6, Origin.CHECK: 6}, None),  # half arrive
         ({Origin.HOOK: 30}, {Origin.HOOK: 5, Origin.CHECK: 7}, (5, 12)),
         ({Origin.HOOK: 10, Origin.CHECK: 10}, {Origin.CHECK: 12}, None),  # it never was most
-        ({Origin.CHECK: 40}, {Origin.CHECK: 12}, None),  # nobody ever told: nothing is lost
+        ({Origin.CHECK: 40}, {Origin.CHECK: 12}, None),  # never any notifications: nothing is lost
         ({}, {Origin.CHECK: 12}, None),
     ],
 )

@@ -1,4 +1,4 @@
-"""When to try again: how waits grow, where they end, and that a wish is never undercut."""
+"""When to try again: how waits grow, where they end, and that Retry-After is respected."""
 
 from datetime import timedelta
 

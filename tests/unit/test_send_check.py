@@ -1,4 +1,4 @@
-"""Whether an action may be performed now: every question, with and without an objection."""
+"""Whether an action may be performed now: every check, passing and failing."""
 
 from datetime import datetime, timedelta
 from typing import Any

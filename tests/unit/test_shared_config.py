@@ -1,4 +1,4 @@
-"""What a worker process is made from: rules that cannot be read are named with the cause."""
+"""The files a worker reads: unreadable rules and keys are reported with the cause."""
 
 import os
 from pathlib import Path

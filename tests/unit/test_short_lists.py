@@ -1,4 +1,4 @@
-"""When a list is believed about what is not on it."""
+"""When records missing from a list count as gone."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The doctor's own deliveries: a verifier that only knows plain letters does not pass."""
+"""The doctor's test deliveries: a verifier that handles only ASCII does not pass."""
 
 import hashlib
 import hmac

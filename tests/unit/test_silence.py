@@ -1,4 +1,4 @@
-"""Quiet or deaf: a silence is judged by the habits of a space, by the week and its hours."""
+"""A silence is judged by the habits of a space, for each hour of the week."""
 
 import time
 from collections.abc import Iterator

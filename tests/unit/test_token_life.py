@@ -1,4 +1,4 @@
-"""A token that is good is not lost because of how its life is written."""
+"""An unreadable lifetime does not make a token unusable."""
 
 import pytest
 
