@@ -149,9 +149,13 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MAIL_INTERRUPTED: Explanation(
         "The hand-over was cut off before the email was complete; trying again", "nobody"
     ),
-    Reason.DELIVERY_LATER: Explanation("The other side said to try later; trying again", "nobody"),
-    Reason.DELIVERY_REFUSED: Explanation("The other side refused it", "operator"),
-    Reason.DELIVERY_DOWN: Explanation("The other side cannot be reached; trying again", "engineer"),
+    Reason.DELIVERY_LATER: Explanation(
+        "The receiving system said to try later; trying again", "nobody"
+    ),
+    Reason.DELIVERY_REFUSED: Explanation("The receiving system refused it", "operator"),
+    Reason.DELIVERY_DOWN: Explanation(
+        "The receiving system cannot be reached; trying again", "engineer"
+    ),
     Reason.HANDOVER_UNKNOWN: Explanation(
         "The hand-over was cut off; it may or may not have been sent", "operator"
     ),

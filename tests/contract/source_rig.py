@@ -116,7 +116,7 @@ class SmallServer:
 
     url: str
     asked: list[str] = field(default_factory=list)
-    left: threading.Event = field(default_factory=threading.Event)  # somebody hung up on us
+    left: threading.Event = field(default_factory=threading.Event)  # a client disconnected
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Week:
         return certify(self.sync, window, self.space.rules)
 
     def by_hand(self, *tables_and_rows: tuple[Table, ColumnElement[bool]]) -> "Removed":
-        """Delete rows as somebody would who knows what a database is; return them."""
+        """Delete rows as with a database client; return them."""
         removed: Removed = []
         with self._careless() as connection:
             for table, rows in tables_and_rows:

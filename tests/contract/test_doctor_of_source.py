@@ -31,7 +31,7 @@ from workers.source.doctor_rights import LIST, NEEDS, READ, role
 from workers.source.doctor_sign_in import address_notes
 from workers.source.limits import BudgetState, Patience, Urgency
 
-OURS = "http://127.0.0.1:9"  # nobody listens there
+OURS = "http://127.0.0.1:9"  # nothing listens there
 HOOKS = (1_416_050_000, 1_416_050_001)
 NEEDED = [role(need.entity, way) for need in NEEDS if need.without is None for way in need.ways]
 
@@ -77,7 +77,7 @@ class Doctor:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
-    """Give a stand-in with everything in it, whose deliveries nobody takes."""
+    """Yield a stand-in with records of every kind, whose deliveries are not received."""
     sign_in = ("--username", USERNAME, "--password", PASSWORD)
     with running("--deliver-to", OURS, "--retry-after", "3600", *sign_in) as sandbox:
         member_id = sandbox.enrol("Joël", "Freelance Finance", deliver=False)

@@ -493,7 +493,7 @@ def test_a_notification_of_a_stuck_record_is_tried_at_once(space: Space) -> None
     assert space.lookups() == [("waiting", "record-stuck")]
     space.source.recover()
     asked(space)
-    space.notify(Entity.COURSE_MEMBER, member.record_id)  # somebody saved it again
+    space.notify(Entity.COURSE_MEMBER, member.record_id)  # it was saved again
     drain(space)
     assert space.lookups() == [("done", None)]
     assert asked(space)["CourseMember"] == 1

@@ -107,7 +107,7 @@ def test_a_flood_is_counted_without_those_that_are_skipped_first(space: Space) -
 
 
 def first_start(engine: Engine) -> None:
-    """Begin a ledger in observe mode, where nobody ever chose sending."""
+    """Begin a ledger in observe mode, where sending never began."""
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, NOON - timedelta(days=30), SYSTEM_CLOCK.new_id())
 

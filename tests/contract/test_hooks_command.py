@@ -21,7 +21,7 @@ from service.cli.main import main
 from tests.contract.source_rig import answer, sqlite_ledger, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 
-OURS = "http://127.0.0.1:9"  # nobody listens there
+OURS = "http://127.0.0.1:9"  # nothing listens there
 PUBLIC = "https://bell.example.org"
 HOOKS = "/api/sys/webhooks"
 MEMBERS, COMPLETIONS, FOREIGN = 1_416_050_000, 1_416_050_001, 1_416_050_002
@@ -30,7 +30,7 @@ HURRY = "1000/second;100000/hour"
 
 
 class Terminal(io.StringIO):
-    """What somebody types at a terminal."""
+    """What an operator types at a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -149,10 +149,10 @@ def test_the_list_shows_our_webhooks_and_exits_with_1_if_one_is_off(desk: Desk) 
 def test_enabling_a_webhook_requests_missed_changes(desk: Desk) -> None:
     desk.change(MEMBERS, Active=False, Description="Kept")
     asked = desk.run("enable", str(MEMBERS))
-    assert asked.returncode == 3, "nobody can be asked"
+    assert asked.returncode == 3, "there is no terminal"
     assert f"needs --yes: coursebell hooks enable {MEMBERS} --yes\n" in asked.stderr
     refused = desk.run("enable", str(MEMBERS), stdin=Terminal("n\n"))
-    assert refused.returncode == 1, "somebody said no"
+    assert refused.returncode == 1, "the answer was no"
     assert desk.written() == 0
     desk.sandbox.enrol("Joël", "Finance", deliver=False)
     done = desk.run("enable", str(MEMBERS), "--yes")

@@ -31,7 +31,7 @@ def test_a_transaction_is_committed_completely_or_not_at_all(ledger_engine: Engi
 def test_transactions_that_read_before_they_write_wait_for_each_other(
     ledger_engine: Engine,
 ) -> None:
-    # On SQLite a reader cannot become a writer once somebody else has written.
+    # On SQLite a reader cannot become a writer once another connection has written.
     put(ledger_engine, "counter")
 
     def add(_: int) -> None:

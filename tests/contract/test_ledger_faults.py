@@ -200,7 +200,7 @@ def test_tables_of_another_program_are_not_changed(server: Server) -> None:
     ],
 )
 def test_a_missing_server_is_reported_as_missing(key: str, host: str, query: str) -> None:
-    url = f"postgres://somebody:{SECRET}@{host}:{free_port()}/ledger-of-ours{query}"
+    url = f"postgres://someone:{SECRET}@{host}:{free_port()}/ledger-of-ours{query}"
     assert is_fault(met(load_settings({"COURSEBELL_DATABASE_URL": url}).database_url), key)
 
 
@@ -242,7 +242,7 @@ IN_ANOTHER_LANGUAGE = b"SFATAL\0C28P01\0Mauthentification impossible : hush-hush
 )
 def test_an_unusable_answer_says_what_to_check(key: str, answers: list[bytes], query: str) -> None:
     with answering(*answers) as port:
-        url = f"postgres://somebody:{SECRET}@127.0.0.1:{port}/ledger-of-ours{query}"
+        url = f"postgres://someone:{SECRET}@127.0.0.1:{port}/ledger-of-ours{query}"
         assert is_fault(met(load_settings({"COURSEBELL_DATABASE_URL": url}).database_url), key)
 
 
@@ -340,7 +340,7 @@ def test_a_file_that_cannot_grow_or_change_says_why(tmp_path: Path, key: str, pr
 def test_a_process_starts_during_an_outage_but_not_if_a_person_must_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away = f"postgres://somebody:{SECRET}@127.0.0.1:{free_port()}/n"
+    away = f"postgres://someone:{SECRET}@127.0.0.1:{free_port()}/n"
     wait_for_ledger(load_settings({"COURSEBELL_DATABASE_URL": away}))
     assert POSTGRESQL["refused"].sentence in capsys.readouterr().err
     no_database_file(tmp_path / "coursebell.db")
@@ -349,7 +349,7 @@ def test_a_process_starts_during_an_outage_but_not_if_a_person_must_act(
 
 
 def test_commands_report_an_unreachable_database_and_do_not_suggest_migrate() -> None:
-    url = f"postgres://somebody:{SECRET}@127.0.0.1:{free_port()}/n"
+    url = f"postgres://someone:{SECRET}@127.0.0.1:{free_port()}/n"
     clean = {name: value for name, value in os.environ.items() if "COURSEBELL" not in name}
     for words in (["status"], ["migrate"], ["why", "a@example.org"], ["tail"]):
         environment = {**clean, "COURSEBELL_DATABASE_URL": url}

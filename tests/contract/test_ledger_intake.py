@@ -241,7 +241,7 @@ def test_a_fault_after_the_commit_neither_ends_the_writer_nor_loses_an_answer(
     ledger_engine: Engine,
 ) -> None:
     def broken() -> None:
-        raise RuntimeError("nobody there to ring")
+        raise RuntimeError("no broker to publish to")
 
     writer = GroupWriter(ledger_engine, broken, SYSTEM_CLOCK)
     try:

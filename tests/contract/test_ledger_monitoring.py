@@ -146,7 +146,7 @@ def test_a_relay_that_is_slower_than_our_poll_counts_as_reporting(engine: Engine
 
 def test_recent_old_and_unread_records_do_not_count(engine: Engine) -> None:
     read(engine, 1, NOW - timedelta(minutes=10))  # a relay may still tell of it
-    read(engine, 2, NOON - timedelta(days=60))  # made long before anybody could
+    read(engine, 2, NOON - timedelta(days=60))  # created long before it could be reported
     for record_id in (1, 2, 3):
         notify(engine, record_id, Origin.CHECK, NOW)
     read(engine, 4, NOW - timedelta(hours=2))  # decided on with another of its list

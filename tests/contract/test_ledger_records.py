@@ -352,7 +352,7 @@ def test_references_come_from_the_record_read_and_before_that_from_lists(
     assert refers_to(ledger_engine) == References(None, ANA)
     see(ledger_engine, replace(shown(ENROLMENT, "one"), course_id=7, coworker_id=None))
     assert refers_to(ledger_engine) == References(7, ANA)
-    assert enrolment(ledger_engine) is None, "nobody has read it yet"
+    assert enrolment(ledger_engine) is None, "it was not read yet"
     accept(ledger_engine, ENROLMENT)
     see(ledger_engine, replace(shown(ENROLMENT, "two"), course_id=8))
     assert refers_to(ledger_engine) == References(COURSE, ANA)

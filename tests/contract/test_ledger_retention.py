@@ -247,7 +247,7 @@ def test_notification_ids_continue_after_all_are_deleted(ledger_engine: Engine) 
 
 @pytest.fixture
 def aged(ledger_engine: Engine) -> Space:
-    """Give a space in which somebody studied a year ago, after all that is old was deleted."""
+    """Yield a space in which a member studied a year ago, after old rows were deleted."""
     space = Space(ledger_engine, rules_of(SHIPPED))
     poll_all(sync(space), for_s=60)
     space.later(minutes=1)

@@ -316,7 +316,7 @@ def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_baseline_en
     space: Space,
 ) -> None:
     naming = f"{SHIPPED}\n".replace("    template: welcome\n", _NAMING)
-    assert learn(space, naming) == [], "before the first look"
+    assert learn(space, naming) == [], "before the baseline"
     poll_now(space)
     assert learn(space, SHIPPED) == [], "no rule names a course"
     assert learn(space, naming) == [("changed_since Course", 0)]

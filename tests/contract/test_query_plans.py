@@ -87,13 +87,13 @@ def plan_one_that_gathers(connection: Connection) -> None:
 
 
 HOT: dict[str, Statement] = {
-    "claim look-ups": lambda it: claim_lookups(
+    "claim lookups": lambda it: claim_lookups(
         it, LATEST, SYSTEM_CLOCK.new_id(), lease_s=60, most=10
     ),
     "claim actions": lambda it: claim_actions(
         it, LATEST, SYSTEM_CLOCK.new_id(), lease_s=60, most=10
     ),
-    "when a look-up is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
+    "when a lookup is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
     "what was cut off": lambda it: expire_handovers(it, NOW, lease_s=60, repeatable=set()),
     "plan an action": plan_one_that_gathers,

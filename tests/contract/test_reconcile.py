@@ -499,7 +499,7 @@ def test_the_nightly_run_stores_names_of_members_without_lookups(
 
 def test_two_nightly_runs_never_overlap(space: Space) -> None:
     with writing(space.engine) as connection:
-        take_lease(connection, "reconcile", "somebody else", space.clock.now(), lease_s=60)
+        take_lease(connection, "reconcile", "another process", space.clock.now(), lease_s=60)
     assert not nightly(sync(space), time.monotonic() + 60)
     assert space.source.asked == []
     space.clock.move(61)

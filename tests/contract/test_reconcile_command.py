@@ -48,7 +48,7 @@ def environment(
 
 
 class Terminal(io.StringIO):
-    """What somebody types at a terminal."""
+    """What an operator types at a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -99,7 +99,7 @@ def test_records_that_a_stopped_import_never_requested_are_found_again(space: Sp
         request_differences(sync(space), found, ReconcileMode.IMPORT, stop_at_the_second)
     space.work()
     assert len(compared(space).of(DifferenceKind.DIFFERENT)) == len(LESSONS)
-    # Whoever comes first has it read; that nobody is written to about it stays.
+    # The first request has it read; it still causes no email.
     written_before = space.subjects
     assert nightly(sync(space), time.monotonic() + 60)
     space.later(hours=2)

@@ -1,6 +1,6 @@
 """After a restore no email is sent twice, and emails that were surely not sent go as usual.
 
-The world goes on while the ledger is set back: the source and the mailbox keep what they have.
+The source and the mailbox keep what they have while the ledger is set back.
 """
 
 import threading

@@ -321,7 +321,7 @@ def test_an_address_finds_the_few_with_enrolments_who_have_it(world: World) -> N
     assert isinstance(person, Coworker)
     assert person.email
     assert world.source.enrolled_with(person.email, 5) == [person.record_id]
-    assert world.source.enrolled_with("zoe.brandt@example.org", 5) == [], "nobody enrolled"
+    assert world.source.enrolled_with("zoe.brandt@example.org", 5) == [], "no enrolment has it"
 
 
 def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:

@@ -35,7 +35,7 @@ AT = "Date: Wed, 04 Mar 2026 10:00:00 GMT"
         (200, (), RECORD, {"Id": 7}),
         (200, (), ("", RECORD[1]), {"Id": 7}),
         (200, (), (JSON, "[]"), []),
-        (200, (), NOT_FOUND, "Not found"),  # whoever asked for a record finds that it is none
+        (200, (), NOT_FOUND, "Not found"),  # the reader of the record refuses it
         (200, (), FAULT, NO),
         (200, (), PAGE, LATER),
         (200, (), (JSON, PAGE[1]), LATER),
@@ -59,7 +59,7 @@ AT = "Date: Wed, 04 Mar 2026 10:00:00 GMT"
         (403, (), PAGE, LATER),  # the edge, not a role
         (404, (), NOT_FOUND, GONE),
         (404, (), NOTHING, DOUBTFUL),  # a route that is not up yet may say so too
-        (404, (), PAGE, LATER),  # not gone: nobody of the API speaks HTML
+        (404, (), PAGE, LATER),  # not gone: the API never answers HTML
         (404, (), NO_ROUTE, DOUBTFUL),  # this speaks of the address, not of the record
         (404, (), ("text/plain", "404 page not found"), DOUBTFUL),
         (410, (), NOTHING, DOUBTFUL),

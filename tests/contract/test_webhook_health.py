@@ -626,7 +626,7 @@ def test_no_key_of_an_address_and_no_error_text_is_stored(checker: Checker) -> N
     checker.change(
         URL=f"{checker.receiver.url}/hooks/nexudus?resource=CourseMember&key=hush-1",
         LastError="hush-2",
-        Name="Bell https://x.example.org/?key=hush-3",
+        Name="Courses https://x.example.org/?key=hush-3",
         Active=False,
     )
     checker.round(may_switch_on=False)

@@ -19,7 +19,7 @@ from workers.source.http import Transport
 from workers.source.webhooks import NewHook, create_webhook, read_webhook
 
 HOOKS = "/api/sys/webhooks"
-HOOK = NewHook(1_416_000_001, "Bell", 1, "https://bell.example.org/hooks/nexudus")
+HOOK = NewHook(1_416_000_001, "Courses", 1, "https://bell.example.org/hooks/nexudus")
 
 
 @pytest.fixture

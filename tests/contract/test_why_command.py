@@ -151,7 +151,7 @@ def test_a_member_from_before_installation_is_found_by_name(space: Space) -> Non
         "person": [],
     }.items():
         assert [one["coworker_id"] for one in as_json(typed)] == meant, typed
-    assert run("mar").exit_code == 0, "Maren is nobody to choose from"
+    assert run("mar").exit_code == 0, "Maren is no other match"
     several = run("z")
     assert several.stderr.splitlines()[1:] == [
         "  2  José  Núñez",

@@ -34,7 +34,7 @@ from workers.worker_process import close_process, initialise_process, this_proce
             ],
         ),
         ("stop", ["here", "seen", "ended by: 0", "parent: True"]),
-        # A signal to a child alone waits until its work is done, and asks nobody else to stop.
+        # A signal to one child takes effect after its work, and stops no other process.
         ("finish", ["here", "done", "ended by: 15", "parent: False"]),
     ],
 )

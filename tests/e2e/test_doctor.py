@@ -12,12 +12,12 @@ from ledger.engine import open_engine, reading
 from tests.e2e.house import HOOK_SECRET, RELAY_TOKEN, House, open_house
 from workers.local.server import free_port
 
-HURRY = "1000/second;100000/hour"  # many runs in a minute, which nobody gives by hand
+HURRY = "1000/second;100000/hour"  # for many runs within a minute
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Give a house in which somebody has learnt something, and whose own webhooks it knows."""
+    """Yield a service that knows one student and its own webhooks."""
     folder = tmp_path_factory.mktemp("watched")
     with open_house(folder, COURSEBELL_NEXUDUS_LIMITS=HURRY) as house:
         house.environment["COURSEBELL_PUBLIC_URL"] = house.url

@@ -23,7 +23,7 @@ def test_without_notifications_every_new_event_is_emailed_about_and_no_old_one(
         house.start("clock")
         house.processes["second clock"] = second
         seen = "SELECT 1 FROM checks WHERE kind = 'baseline' AND ended_at IS NOT NULL"
-        wait_until(lambda: len(house.rows(seen)) == 2, f"the first look at both; {house.tail()}")
+        wait_until(lambda: len(house.rows(seen)) == 2, f"the baseline of both;  {house.tail()}")
         house.wait_idle()
         assert house.mails() == []
         assert house.rows("SELECT count(*) FROM lookups") == [(0,)]

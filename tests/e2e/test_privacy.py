@@ -37,7 +37,7 @@ def test_a_message_holds_a_task_and_nothing_else(house: House) -> None:
     house.end("clock")
     with redis.Redis.from_url(house.broker.url) as broker:
         house.sandbox.enrol("Joël", "Ceramics")
-        wait_until(lambda: bool(_messages(broker)), "a message nobody takes")
+        wait_until(lambda: bool(_messages(broker)), "a message in the queue")
         messages = _messages(broker)
     for message in messages:
         sent = json.loads(message)

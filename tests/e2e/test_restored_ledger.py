@@ -83,7 +83,7 @@ def running_story(folder: Path, **settings: str) -> Iterator[Story]:
     with living(folder, COURSEBELL_CHECK_EVERY_S="1", COURSEBELL_WORKERS="1", **settings) as house:
         story = Story(house)
         story.start()
-        wait_until(story.has_baseline, f"the first look at both lists; {house.tail()}")
+        wait_until(story.has_baseline, f"the baseline of both lists;  {house.tail()}")
         yield story
         for name in list(house.processes):
             house.end(name, signal.SIGKILL)

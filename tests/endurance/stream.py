@@ -53,7 +53,7 @@ class Stream:
         self.accepted: list[Accepted] = []
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until told to stop."""
+        """Continue until asked to stop."""
         with self._sandbox.web:
             while not stop.wait(self._chance.uniform(*_PAUSE_S)):
                 if self._students and self._chance.random() > _ENROLS:

@@ -77,7 +77,7 @@ class Player:
     _check_at: datetime | None = None
 
     def play(self, deeds: Iterable[Deed]) -> Played:
-        """Play the deeds, and go on until nothing is left to be done."""
+        """Play the deeds, and continue until nothing is left to do."""
         left = sorted(deeds, key=lambda deed: deed.at, reverse=True)
         number, latest = len(left), left[0].at + _LATEST_END
         with self.ground.a_month(self._clock) as context:

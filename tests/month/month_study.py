@@ -151,7 +151,7 @@ def a_month(
     """Return what is done, in order of time.
 
     `people` are the zones they live in, `courses` how many lessons of each count (at least two);
-    everybody is on `COURSES_EACH` of them. Nothing happens before `begins`, which is aware.
+    everyone is on `COURSES_EACH` of them. Nothing happens before `begins`, which is aware.
     """
     chance = random.Random(seed)  # noqa: S311 - chance, not secrecy
     turns = list(_TURNS)

@@ -1,10 +1,10 @@
 """A month of study gives the same emails, byte for byte, for every way of delivery.
 
-Only the date of writing may differ, by no more than the time between two checks. The reference is a
-month in which each change is told at once. In all others our own check has to find what nobody
-told, or what was told too late. Two things are left out of the month on purpose, since nobody
-without hooks can know them alike: what is made and deleted within ten minutes, and what happens
-within the last quarter of an hour before quiet hours (`tests/month/month_study.py`).
+Only the date of writing may differ, by no more than the time between two polls. The reference is a
+month in which each change is delivered at once. In all others polls have to find what was not
+delivered, or too late. Two things do not occur in the month, because polling cannot see them as
+webhooks do: records created and deleted within ten minutes, and events within the last quarter of
+an hour before quiet hours (`tests/month/month_study.py`).
 """
 
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def test_a_month_with_complete_deliveries_has_emails_of_every_kind(
     assert {deed.kind for deed in the_month()} == set(DeedKind)
     assert set(delivered.by_template) == {"welcome", "lesson-finished", "course-finished"}
     assert len(delivered.emails) > 30
-    assert len(set(delivered.emails)) == len(delivered.emails), "nobody gets the same twice"
+    assert len(set(delivered.emails)) == len(delivered.emails), "no email is sent twice"
 
 
 def test_without_deliveries_and_polls_there_are_no_emails(months: Months) -> None:

@@ -1,7 +1,7 @@
 """The whole service with notifications that arrive before their records can be read.
 
-The number in a test's name is that of the pitfall in the table of docs/source.md. What was read
-once is not late any more, so here every test has a person, or a course, that nobody read before.
+The number in a test's name is that of the pitfall in the table of docs/source.md. A record that was
+read once is no longer late, so every test has a person or a course that was not read before.
 """
 
 import contextlib

@@ -183,7 +183,7 @@ def test_26_messages_in_the_broker_have_no_personal_data(house: House) -> None:
     try:
         with redis.Redis.from_url(house.broker.url) as broker:
             house.sandbox.enrol("Mara", CALLIGRAPHY)
-            wait_until(lambda: "lookup.drain" in _kept_by(broker), "a message nobody takes")
+            wait_until(lambda: "lookup.drain" in _kept_by(broker), "a message in the queue")
             kept = _kept_by(broker)
     finally:
         house.start("worker", "clock")

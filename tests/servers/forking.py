@@ -243,7 +243,7 @@ def _open_streams() -> None:
 
 
 def _replace(path: str, argv: list[str]) -> NoReturn:
-    """Stand in for `os.execv`: the same process goes on as the other program."""
+    """Stand in for `os.execv`: the same process continues as the other program."""
     *interpreter, module = argv[:4]
     if interpreter != [sys.executable, "-P", "-m"] or WITHOUT_BROKER in argv:
         _execv(path, argv)

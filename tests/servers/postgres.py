@@ -25,7 +25,7 @@ from tests.servers.postgres_found import PACKAGE, Binaries
 from workers.local.programs import last_lines, signal_on_parent_death
 
 ADDRESS = "127.0.0.1"
-PORT_TRIES = 5  # between choosing a free port and using it, somebody else may take it
+PORT_TRIES = 5  # between choosing a free port and using it, another program may take it
 START_WAIT_S = 60.0
 STOP_WAIT_S = 15.0
 
@@ -61,7 +61,7 @@ class Databases:
         return name, urlsplit(self._url)._replace(path=f"/{name}").geturl()
 
     def drop(self, name: str) -> None:
-        """Remove a database, also while somebody is still connected to it."""
+        """Remove a database, even if clients are still connected to it."""
         self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _run(self, statement: sql.Composed) -> None:
@@ -155,8 +155,8 @@ class PostgresServer:
         return tried.returncode == 0
 
     def _initialise(self) -> None:
-        # On the loopback line a password is asked for: the server runs with somebody's rights,
-        # and others on the machine could otherwise use them.
+        # A password is required on loopback too: otherwise other users of the machine could use the
+        # rights that the server runs with.
         secret = self.folder / "password"
         secret.touch(mode=0o600)
         secret.write_text(self._password)
@@ -177,7 +177,7 @@ class PostgresServer:
                 port = listener.getsockname()[1]
             if self._start_on(port):
                 return
-        raise RuntimeError(f"{PORT_TRIES} free ports were each taken by somebody else.")
+        raise RuntimeError(f"{PORT_TRIES} free ports were each taken by another program.")
 
     def _start_on(self, port: int) -> bool:
         """Start the server and wait until it answers. False when the port was taken."""

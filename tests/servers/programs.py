@@ -24,7 +24,7 @@ def is_alive(pid: int) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """Return the words of a program, as everybody on the machine can see them."""
+    """Return the command line of a program, as every user of the machine can see it."""
     shown = subprocess.run(
         ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)],
         check=True,

@@ -104,8 +104,8 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "attribute", "expected"),
     [
-        ("DATA_DIR", "/srv/bell/", "data_dir", "/srv/bell"),
-        ("DATA_DIR", "/srv/bell", "database_url", "sqlite:////srv/bell/coursebell.db"),
+        ("DATA_DIR", "/srv/courses/", "data_dir", "/srv/courses"),
+        ("DATA_DIR", "/srv/courses", "database_url", "sqlite:////srv/courses/coursebell.db"),
         ("DATABASE_URL", "sqlite:////srv/a.db", "database_url", "sqlite:////srv/a.db"),
         ("DATABASE_URL", "postgres://u:p@h:5/n", "database_url", "postgresql+psycopg://u:p@h:5/n"),
         ("DATABASE_URL", "postgresql://h/n", "database_url", "postgresql+psycopg://h/n"),
@@ -146,7 +146,7 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
         ("HOOK_SECRETS", "newest-one, ,older-one,", "hook_secrets", ("newest-one", "older-one")),
         ("HOOK_SECRETS", "repeated1,repeated1", "hook_secrets", ("repeated1",)),
         ("RELAY_TOKENS", "12345678", "relay_tokens", ("12345678",)),
-        ("RULES", "/etc/bell/rules.yaml", "rules", "/etc/bell/rules.yaml"),
+        ("RULES", "/etc/courses/rules.yaml", "rules", "/etc/courses/rules.yaml"),
         ("PUBLIC_URL", "https://bell.example.org/x/", "public_url", "https://bell.example.org/x"),
         ("LISTEN", "0.0.0.0:80", "listen", Listen("0.0.0.0", 80)),  # noqa: S104 - nothing listens
         ("LISTEN", "[::1]:8000", "listen", Listen("::1", 8000)),

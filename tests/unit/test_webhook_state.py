@@ -40,7 +40,7 @@ HOOK = WebHook(
     7,
     BEFORE - timedelta(days=9),
     1,
-    "Bell",
+    "Courses",
     91,
     OURS,
     active=True,
@@ -51,7 +51,7 @@ HOOK = WebHook(
 WHOLE: dict[str, Any] = {
     "Id": 7,
     "BusinessId": 1,
-    "Name": "Bell",
+    "Name": "Courses",
     "Action": 91,
     "Description": "Kept",
     "URL": OURS,
@@ -143,7 +143,7 @@ def test_an_alarm_is_raised_once_and_its_window_never_moves() -> None:
 
 def test_a_gone_webhook_is_shown_for_a_week_or_until_it_has_a_successor() -> None:
     known = with_alarm(seen(None, HOOK, BEFORE), SilenceCause.GONE, NOW, NOW)
-    assert not is_settled(known, [known], NOW + SHOWN_FOR)  # nobody asked for what was missed yet
+    assert not is_settled(known, [known], NOW + SHOWN_FOR)  # missed changes were not requested yet
     covered, _, _ = request_missed(known, lambda *_: 2, NOW)
     assert not is_settled(covered, [covered], NOW)
     assert is_settled(covered, [covered], NOW + SHOWN_FOR)
@@ -300,7 +300,7 @@ def test_a_new_webhook_may_be_answered_without_its_id(value: object, record_id: 
             super().send(method, path, value_)
             return value
 
-    assert create_webhook(Answering(None), NewHook(1, "Bell", 91, OURS)) == record_id
+    assert create_webhook(Answering(None), NewHook(1, "Courses", 91, OURS)) == record_id
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_new_webhook_may_be_answered_without_its_id(value: object, record_id: 
         ("CourseMemberCreate", "?resource=CourseMember"),
         ("EnrolmentUpdated", "?resource=CourseMember"),
         ("CourseCompletedLessonCreate", "?resource=CourseCompletedLesson"),
-        ("CourseLessonUpdate", ""),  # a lesson's Id is nobody's completion
+        ("CourseLessonUpdate", ""),  # a lesson's Id is not a completion's
         ("CourseUpdate", ""),
         ("CoworkerUpdate", ""),
     ],
