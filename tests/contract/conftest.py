@@ -1,4 +1,10 @@
-"""The ledger on both engines: every test that asks for it runs on SQLite and on PostgreSQL."""
+"""A migrated ledger for each test, on both engines or on SQLite only.
+
+A test runs on both engines where the engine can decide its outcome: the functions of the ledger,
+migrations, locks, races, and what only a server has. What workers and commands decide with the
+rows they read is plain Python. Modules about that carry `pytest.mark.engines("sqlite")`, and
+a test in them that depends on the engine carries `pytest.mark.engines(*BOTH)` itself.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,23 +14,36 @@ import pytest
 from sqlalchemy import event
 
 from ledger.engine import Engine, open_engine
+from tests.contract.ledger_rig import BOTH
 from tests.servers.postgres import Databases
 from tests.servers.ready_ledgers import migrated, sqlite_copy
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses the ledger once for each of its engines."""
+    if "engine_name" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("engines")
+        names = [
+            pytest.param(name, marks=pytest.mark.postgres if name == "postgres" else ())
+            for name in (marked.args if marked else BOTH)
+        ]
+        # A fixture of a module may use it too.
+        metafunc.parametrize("engine_name", names, scope="module")
+
+
+@pytest.fixture
+def empty_database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Lead to a database without a table, that this test has for itself."""
-    if request.param == "sqlite":
+    if engine_name == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     url: str = request.getfixturevalue("postgres_database_url")
     return url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture
+def ledger_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Lead to a migrated ledger, for tests that start processes of their own."""
-    if request.param == "sqlite":
+    if engine_name == "sqlite":
         yield sqlite_copy(tmp_path / "ledger.db")
         return
     databases: Databases = request.getfixturevalue("databases")

@@ -26,6 +26,7 @@ from schemas.notification import Notification
 from tests.servers import forking
 from tests.servers.forking import Program
 
+BOTH = ("sqlite", "postgres")  # the engines, as `pytest.mark.engines` names them
 NOW = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 LEASE_S = 60.0
 ROOT = Path(__file__).parents[2]

@@ -47,6 +47,8 @@ from workers.queues import SOURCE_CHECK
 from workers.scheduler import BASELINE_EVERY, Scheduler
 from workers.wakeup import Wakeup
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 WELL = {"ledger": "ok", "mail": "ok", "worker": "ok"}
 SETTINGS = load_settings({"COURSEBELL_NEXUDUS_USERNAME": "a@b.example"})
 

@@ -38,6 +38,8 @@ from workers.sync.listing import SearchResult
 from workers.sync.poll import poll, poll_all
 from workers.sync.rows import SyncContext
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
 
 

@@ -1,6 +1,6 @@
 """The completeness certificate of a complete week, and of one with rows removed.
 
-On both engines; see `tests.contract.study_rig`.
+See `tests.contract.study_rig`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text,
 
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.interventions import send_again
-from ledger.migrate import migrate
 from ledger.records import note_seen
 from ledger.tables import (
     action_events,
@@ -32,13 +31,17 @@ from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from service.cli.certificate_view import row_of
 from tests.builders.records import lesson
+from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from tests.servers.postgres import Databases
+from tests.servers.ready_ledgers import sqlite_copy
 from workers.sync.certificate import Certificate, certify
 from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
 from workers.sync.row_outcomes import Finding, FindingKind, RowOutcome
 from workers.sync.rows import SyncContext, version_of_record
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 RULES = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
     "cap_per_week: 4", "cap_per_week: none"
@@ -94,21 +97,20 @@ class Week:
 Removed = list[tuple[Table, dict[str, Any]]]
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("pg", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="module")
 def lived(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    engine_name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Week]:
     """Give one week to the tests that leave it as it was; to live through it takes a while."""
     with ExitStack() as stack:
-        if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path_factory.mktemp('week') / 'ledger.db'}"
+        if engine_name == "sqlite":
+            url = sqlite_copy(tmp_path_factory.mktemp("week") / "ledger.db")
         else:
             databases: Databases = request.getfixturevalue("databases")
-            name, url = databases.create()
+            name, url = databases.create(request.getfixturevalue("postgres_template"))
             stack.callback(databases.drop, name)
         engine = open_engine(url)
         stack.callback(engine.dispose)
-        migrate(engine)
         yield a_week(engine)
 
 
@@ -167,6 +169,7 @@ def only(certificate: Certificate) -> Finding:
     return found
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_complete_week_has_no_difference_and_its_sums_agree(lived: Week) -> None:
     made = lived.certify()
     assert list(made.findings) == []

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from ledger.intake import Origin, store_notifications
 from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.notification import Notification
+from schemas.settings import Settings
 from service.cli.main import commands, main
-from tests.contract.source_rig import HandClock
+from tests.contract.source_rig import HandClock, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.context import make_context, read_shared_config
@@ -33,52 +36,40 @@ THEN = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 DAYS = ("--from", "2026-03-09", "--to", "2026-03-11")
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Running]:
-    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as found:
-        found.post("/sandbox/clock", now=THEN.isoformat())
-        yield found
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """A stand-in where two people studied, and a ledger that knows all of it."""
+
+    sandbox: Running
+    folder: Path  # the data folder to copy
 
 
-@pytest.fixture
-def environment(
-    sandbox: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
-    """Make a ledger, and set the environment for it."""
-    settings = {
-        "COURSEBELL_DATA_DIR": str(tmp_path),
-        "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-        "COURSEBELL_NEXUDUS_URL": sandbox.addresses["api"],
-        "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
-        "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
-        "COURSEBELL_MAIL_FROM": "Rita <rita@example.org>",
-        "COURSEBELL_ZONE": "Europe/Lisbon",
-    }
-    for name, text in settings.items():
-        monkeypatch.setenv(name, text)
-    engine = open_engine(sqlite_copy(tmp_path / "ledger.db"))
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studied]:
+    """Let two people study, and have all of it read and decided on."""
+    with running("--no-deliver", "--username", USERNAME, "--password", PASSWORD) as sandbox:
+        sandbox.post("/sandbox/clock", now=THEN.isoformat())
+        made = Studied(sandbox, tmp_path_factory.mktemp("studied"))
+        members = {name: sandbox.enrol(name, COURSE) for name in ("Joël", "Zoë")}
+        done = [
+            sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
+            for member_id in (*members.values(), members["Zoë"])
+        ]
+        notified = [Notification(Entity.COURSE_MEMBER, number) for number in members.values()]
+        notified += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
+        _decide_on(notified, load(settings_of(made, made.folder)))
+        yield made
+
+
+def _decide_on(notified: list[Notification], settings: Settings) -> None:
+    engine = open_engine(sqlite_copy(Path(settings.data_dir) / "ledger.db"))
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30), SYSTEM_CLOCK.new_id())
+        store_notifications(connection, notified, Origin.RELAY, THEN)
     engine.dispose()
-    return settings
-
-
-@pytest.fixture
-def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
-    """Let two people study, and have all of it read and decided on; return their enrolments."""
-    made = {name: sandbox.enrol(name, COURSE) for name in ("Joël", "Zoë")}
-    done = [
-        sandbox.post("/sandbox/finish-lesson", course_member_id=member_id)
-        for member_id in (*made.values(), made["Zoë"])
-    ]
-    result = [Notification(Entity.COURSE_MEMBER, number) for number in made.values()]
-    result += [Notification(Entity.COMPLETED_LESSON, _id(one)) for one in done]
-    settings = load(environment)
     clock = HandClock(THEN)
     context = make_context(settings, read_shared_config(settings), clock=clock)
     try:
-        with writing(context.engine) as connection:
-            store_notifications(connection, result, Origin.RELAY, THEN)
         for _ in range(3):
             while drain_batch(context.lookup_context)[0] or perform_batch(
                 context.delivery, context.sources.lend
@@ -87,7 +78,31 @@ def studied(sandbox: Running, environment: dict[str, str]) -> dict[str, int]:
             clock.time += timedelta(hours=1)
     finally:
         context.close()
-    return made
+
+
+def settings_of(studied: Studied, folder: Path) -> dict[str, str]:
+    return {
+        "COURSEBELL_DATA_DIR": str(folder),
+        "COURSEBELL_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "COURSEBELL_NEXUDUS_URL": studied.sandbox.addresses["api"],
+        "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
+        "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
+        "COURSEBELL_MAIL_FROM": "Rita <rita@example.org>",
+        "COURSEBELL_NEXUDUS_LIMITS": "1000/second;100000/hour",
+        "COURSEBELL_ZONE": "Europe/Lisbon",
+    }
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    studied: Studied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Give this test a copy of the ledger, and tell this process where everything is."""
+    shutil.copytree(studied.folder, tmp_path, dirs_exist_ok=True)
+    settings = settings_of(studied, tmp_path)
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    return settings
 
 
 def _id(answer: dict[str, Any]) -> int:
@@ -118,8 +133,7 @@ def delete_lesson_record(environment: dict[str, str]) -> int:
     return int(found)
 
 
-def test_without_differences_it_says_so_and_exits_with_0(studied: dict[str, int]) -> None:
-    assert studied
+def test_without_differences_it_says_so_and_exits_with_0() -> None:
     result = certify(*DAYS)
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == "Differences: none. The totals add up."
@@ -132,10 +146,7 @@ def test_without_differences_it_says_so_and_exits_with_0(studied: dict[str, int]
     assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing leaves while observing"
 
 
-def test_a_missing_record_is_named_and_it_exits_with_1(
-    studied: dict[str, int], environment: dict[str, str]
-) -> None:
-    assert studied
+def test_a_missing_record_is_named_and_it_exits_with_1(environment: dict[str, str]) -> None:
     missing = delete_lesson_record(environment)
     result = certify(*DAYS)
     assert result.exit_code == 1
@@ -150,10 +161,7 @@ def test_a_missing_record_is_named_and_it_exits_with_1(
     assert (one["kind"], one["id"]) == ("missing-here", missing)
 
 
-def test_the_document_and_the_page_are_verified_and_any_change_shows(
-    studied: dict[str, int], tmp_path: Path
-) -> None:
-    assert studied
+def test_the_document_and_the_page_are_verified_and_any_change_shows(tmp_path: Path) -> None:
     page, document = tmp_path / "page.html", tmp_path / "certificate.json"
     document.write_text(certify("--json", "--html", str(page), *DAYS).stdout)
     said = json.loads(document.read_text())
@@ -180,9 +188,8 @@ def test_the_document_and_the_page_are_verified_and_any_change_shows(
 
 
 def test_with_another_key_no_certificate_is_genuine(
-    studied: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert studied
     document = tmp_path / "certificate.json"
     document.write_text(certify("--json", *DAYS).stdout)
     monkeypatch.setenv("COURSEBELL_SECRET_KEY", "another key of another house")
@@ -194,18 +201,18 @@ def test_with_another_key_no_certificate_is_genuine(
 
 
 def test_without_an_answer_of_nexudus_there_is_no_certificate_and_it_exits_with_4(
-    studied: dict[str, int], sandbox: Running
+    studied: Studied,
 ) -> None:
-    assert studied
+    sandbox = studied.sandbox
     sandbox.post("/sandbox/misbehaviours", name="missing-right", entity="CourseMember", way="list")
     result = certify(*DAYS)
+    tell_the_truth(sandbox)
     assert result.exit_code == 4
     assert "The certificate could not be made" in result.stderr
     assert result.stdout == ""
 
 
-def test_days_in_the_future_are_wrong_usage(environment: dict[str, str]) -> None:
-    assert environment
+def test_days_in_the_future_are_wrong_usage() -> None:
     ahead = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
     assert certify("--from", ahead).exit_code == 2
     assert certify("--from", "2026-03-09", "--to", "2026-03-08").exit_code == 2
@@ -217,9 +224,8 @@ def test_days_in_the_future_are_wrong_usage(environment: dict[str, str]) -> None
 
 
 def test_output_that_cannot_be_written_ends_the_command(
-    studied: dict[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert studied
     reading_end, writing_end = os.pipe()
     os.close(reading_end)
     with os.fdopen(writing_end, "w", encoding="utf-8") as nobody:

@@ -36,7 +36,7 @@ from schemas.settings import load_settings
 from service.attention import clock_warnings
 from service.health import readiness
 from tests.builders.records import COURSE_ID, NOON, lesson
-from tests.contract.ledger_rig import LEASE_S, NOW, at, claim, rows
+from tests.contract.ledger_rig import BOTH, LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.deliver.claim import perform_batch, sweep
@@ -45,6 +45,8 @@ from workers.retries import LONGEST_WAITS, refused_again_at
 from workers.source.auth import Credentials, Tokens
 from workers.sync.reconcile import is_nightly_due
 from workers.sync.webhooks import is_check_due
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 A_DAY = timedelta(days=1)
 DAYTIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -181,6 +183,7 @@ def test_a_heartbeat_from_the_future_counts_as_none_and_is_shown(ledger_engine: 
     assert readiness(load_settings({}), ledger_engine, NOW)["worker"] == "ok"
 
 
+@pytest.mark.engines(*BOTH)
 def test_the_clock_of_a_database_server_is_compared_with_ours(ledger_engine: Engine) -> None:
     with reading(ledger_engine) as connection:
         said = list(clock_warnings(connection, SYSTEM_CLOCK.now() - A_DAY))
@@ -249,6 +252,7 @@ def test_no_wait_exceeds_its_bound() -> None:
     assert latest - NOW == LONGEST_WAITS[Reason.NEXUDUS_REFUSED]
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_ledger_that_began_in_the_future_emails_about_today(
     ledger_engine: Engine,
 ) -> None:
@@ -274,6 +278,7 @@ def test_a_ledger_that_began_in_the_future_emails_about_today(
     assert space.outcomes() == [("done", None)]
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -> None:
     now = SYSTEM_CLOCK.now()
     for moment in (now + A_DAY, now):
@@ -285,6 +290,7 @@ def test_a_start_is_corrected_when_a_process_begins_too(ledger_engine: Engine) -
     assert now <= since < now + A_DAY
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_host_that_is_behind_its_database_server_moves_no_start(ledger_engine: Engine) -> None:
     now = SYSTEM_CLOCK.now()
     for moment in (now, now - A_DAY):

@@ -15,6 +15,8 @@ from workers.sync.evidence import window_of
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 AHEAD = timedelta(days=40)
 
 

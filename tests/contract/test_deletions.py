@@ -7,6 +7,8 @@ from ledger.tables import events
 from schemas.entity import Entity
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 ABOUT_GONE = ("unenrolled", "lesson_reopened")
 
 

@@ -18,6 +18,8 @@ from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
 from workers.source.reads import IN_BURSTS, TOO_FEW, probe_all
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 
 @pytest.fixture
 def space(ledger_engine: Engine) -> Space:

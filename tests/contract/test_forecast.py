@@ -26,6 +26,8 @@ from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.doubles.terminal import Terminal
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none")
 
 

@@ -24,6 +24,8 @@ from workers.actions.base import Action, ActionContext, Prepared
 from workers.actions.email.action import EmailAction
 from workers.deliver.claim import perform_batch
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 
 @pytest.fixture
 def space(ledger_engine: Engine) -> Space:

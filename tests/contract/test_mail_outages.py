@@ -18,6 +18,8 @@ from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.deliver.claim import perform_batch
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 PATIENT = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none").replace(
     "stale_after: 48h", "stale_after: none"
 )

@@ -17,6 +17,8 @@ from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext, note_changes, version_of_record
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 WELCOME = "You're in: Freelance Finance"
 
 

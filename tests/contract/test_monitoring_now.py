@@ -1,4 +1,4 @@
-"""What `coursebell status` and `/readyz` say about polls and silence, on both engines."""
+"""What `coursebell status` and `/readyz` say about polls and silence."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,8 @@ from schemas.settings import Settings, load_settings
 from service.health import readiness
 from service.monitoring import monitoring_lines, monitoring_now, monitoring_plain
 from tests.builders.records import completed_lesson, course, course_member
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 NOW = datetime(2026, 3, 10, 20, 30, tzinfo=UTC)  # a Tuesday
 DONE = Entity.COMPLETED_LESSON

@@ -23,6 +23,8 @@ from workers.actions.base import Action, ActionContext, Checkpoints, Prepared
 from workers.actions.registry import kinds_for_rules
 from workers.deliver.context import DeliveryTools
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 RULES = """
 version: 1
 timing: {cap_per_day: 1, cap_per_week: none}

@@ -28,6 +28,8 @@ from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.sync.poll import PollResult, poll_all, refresh_catalogue
 from workers.sync.rows import SyncContext
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 KINDS = (CheckKind.CHECK, CheckKind.BASELINE)
 
 

@@ -16,6 +16,7 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import COURSE_ID, NOON, course, lesson
+from tests.contract.ledger_rig import BOTH
 from tests.contract.reconcile_rig import (
     ListingSource,
     brought,
@@ -33,6 +34,8 @@ from workers.sync.reconcile import (
     nightly,
     request_differences,
 )
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 Ids = list[tuple[Entity, int]]
@@ -497,6 +500,7 @@ def test_the_nightly_run_stores_names_of_members_without_lookups(
     assert not compared(space).differs
 
 
+@pytest.mark.engines(*BOTH)
 def test_two_nightly_runs_never_overlap(space: Space) -> None:
     with writing(space.engine) as connection:
         take_lease(connection, "reconcile", "another process", space.clock.now(), lease_s=60)

@@ -39,6 +39,7 @@ def environment(
         "COURSEBELL_NEXUDUS_URL": sandbox.addresses["api"],
         "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
         "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
+        "COURSEBELL_NEXUDUS_LIMITS": "1000/second;100000/hour",
         "COURSEBELL_ZONE": "Asia/Kolkata",
     }
     for name, text in settings.items():

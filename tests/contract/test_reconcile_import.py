@@ -23,6 +23,8 @@ from workers.sync.compare import Comparison, Difference, DifferenceKind
 from workers.sync.listing import Candidates, ListRow, Search
 from workers.sync.reconcile import ReconcileMode, nightly, request_differences
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 MEMBER, LESSON = Entity.COURSE_MEMBER, Entity.COMPLETED_LESSON
 PORTION = 500
 

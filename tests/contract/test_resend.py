@@ -15,10 +15,12 @@ from schemas.entity import Entity
 from schemas.errors import DeliveryUnavailable, DeliveryUnknown
 from schemas.reasons import Reason
 from tests.builders.records import NOON, course_member
-from tests.contract.ledger_rig import at_once, rows
+from tests.contract.ledger_rig import BOTH, at_once, rows
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.doubles.catching_mailer import CatchingMailer
 from workers.sync.audit import missing_trace
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 WRONG, RIGHT = "person1@example.org", "person.one@example.org"
 
@@ -71,6 +73,7 @@ def test_the_permanent_key_of_a_repetition_names_what_it_repeats() -> None:
     assert event_key_of(resend_key(key)) == event_key_of(key) == "enrolled:1:2"
 
 
+@pytest.mark.engines(*BOTH)
 def test_concurrent_resends_of_one_email_send_it_once(space: Space) -> None:
     refused(space, 1, 2)
     done = at_once(4, lambda _: again(space, 1, 2))

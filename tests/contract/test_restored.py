@@ -22,11 +22,13 @@ from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from tests.builders.records import NOON
-from tests.contract.ledger_rig import decide, lesson_done, plan_for
+from tests.contract.ledger_rig import BOTH, decide, lesson_done, plan_for
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.programs import wait_until
 from workers.lookup.claim import drain_batch
 from workers.sync.audit import missing_trace
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 HELD = ("held", "restored")
 
@@ -87,6 +89,7 @@ def space(ledger_engine: Engine, tmp_path: Path) -> Restorable:
     return Restorable(ledger_engine, tmp_path)
 
 
+@pytest.mark.engines(*BOTH)
 def test_emails_that_the_lost_ledger_sent_are_held_and_sent_once_when_released(
     space: Restorable,
 ) -> None:

@@ -18,11 +18,13 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import take_lease
 from schemas.actions import Mode
 from schemas.errors import SourceRefused, SourceUnavailable
-from tests.contract.ledger_rig import NOW, at_once
+from tests.contract.ledger_rig import BOTH, NOW, at_once
 from tests.contract.source_rig import HandClock
 from tests.contract.token_rig import INVALID, SigningIn, signing_in
 from workers.source.auth import Credentials, InvalidGrant, Tokens
 from workers.source.http import Transport
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 USER = Credentials("api@example.org", "correct horse")
 KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # of RFC 6238, appendix B
@@ -370,6 +372,7 @@ def test_a_process_with_an_older_token_uses_the_one_a_person_just_got(
     assert len(server.asked) == 2
 
 
+@pytest.mark.engines(*BOTH)
 def test_people_and_workers_who_sign_in_at_once_do_so_one_after_the_other(
     tokens: Make, server: SigningIn, engine: Engine
 ) -> None:

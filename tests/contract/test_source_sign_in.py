@@ -13,11 +13,13 @@ from ledger.engine import Engine, reading, writing
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import Course
-from tests.contract.ledger_rig import at_once, processes_at_once
+from tests.contract.ledger_rig import BOTH, at_once, processes_at_once
 from tests.contract.source_rig import Line, answer, grants, line_to, reads, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.auth import Credentials
 from workers.source.client import Source
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 CONTENT = "/api/content"
 SIGN_IN_PROGRAM = "tests.contract.sign_in_program"
@@ -60,6 +62,7 @@ def test_one_sign_in_serves_every_request(line: Line, sandbox: Running, course_i
     assert sign_in(line).version == 1
 
 
+@pytest.mark.engines(*BOTH)
 def test_threads_that_begin_at_once_sign_in_once(
     line: Line, sandbox: Running, course_id: int
 ) -> None:
@@ -68,6 +71,7 @@ def test_threads_that_begin_at_once_sign_in_once(
     assert grants(sandbox) == 1
 
 
+@pytest.mark.engines(*BOTH)
 def test_processes_that_begin_at_once_sign_in_once(
     line: Line, ledger_url: str, sandbox: Running, course_id: int
 ) -> None:
@@ -77,6 +81,7 @@ def test_processes_that_begin_at_once_sign_in_once(
     assert grants(sandbox) == 1
 
 
+@pytest.mark.engines(*BOTH)
 def test_processes_whose_token_expired_at_once_refresh_it_once(
     line: Line, ledger_url: str, sandbox: Running, course_id: int
 ) -> None:
@@ -92,6 +97,7 @@ def test_processes_whose_token_expired_at_once_refresh_it_once(
     assert grants(sandbox) == 2
 
 
+@pytest.mark.engines(*BOTH)
 def test_processes_with_a_wrong_password_try_it_once_in_total(
     line: Line, ledger_url: str, sandbox: Running
 ) -> None:

@@ -1,6 +1,6 @@
 """A sitting, a night, an import, a lesson taken back: what the shipped rules do.
 
-On both engines; see `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
+See `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
 """
 
 from dataclasses import replace
@@ -18,9 +18,11 @@ from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnkn
 from schemas.reasons import Reason
 from schemas.records import Record
 from tests.builders.records import NOON, lesson
-from tests.contract.ledger_rig import at_once
+from tests.contract.ledger_rig import BOTH, at_once
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
+
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 AT_ONCE = SHIPPED.replace("    gather: 30m\n", "").replace("    gather_at_most: 3h\n", "")
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
@@ -58,6 +60,7 @@ def test_the_course_email_replaces_the_waiting_lesson_email(space: Space) -> Non
     assert ("skipped", "superseded") in space.outcomes()
 
 
+@pytest.mark.engines(*BOTH)
 def test_the_last_two_lessons_read_at_the_same_time_finish_the_course_once(
     ledger_engine: Engine,
 ) -> None:

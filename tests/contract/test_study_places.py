@@ -12,6 +12,8 @@ from schemas.records import Section, TimeZone
 from tests.builders.records import COURSE_ID, NOON, lesson
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 TOKYO = TimeZone(77, NOON, "Tokyo Standard Time")
 BASICS, EXTRAS = 31, 32
 

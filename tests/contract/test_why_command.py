@@ -28,6 +28,8 @@ from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext
 
+pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
+
 NO_GATHERING = SHIPPED.replace("gather: 30m\n    gather_at_most: 3h", "gather: none").replace(
     "quiet_hours: 20:00-08:00", "quiet_hours: none"
 )

@@ -31,6 +31,7 @@ HOOK_SECRET = "an-ascii-hook-secret"
 RELAY_TOKEN = "a-relay-token"
 RULES = Path(__file__).parent / "rules.yaml"
 LEASE_S = 3
+NO_LIMITS = "1000/second;100000/hour"  # requests are counted; none has to wait
 NEVER_KEPT = MARKED_SECRET
 _PATIENCE_S = 20.0
 _BROKER_PACE = RestartPolicy(first_delay_s=0.1, longest_delay_s=0.1)
@@ -160,6 +161,7 @@ def living(folder: Path, *, seed: str = "", **settings: str) -> Iterator[House]:
             "COURSEBELL_LISTEN": f"127.0.0.1:{web_port}",
             "COURSEBELL_MODE": "sending",
             "COURSEBELL_CHECK_EVERY_S": "0",  # notifications are tested separately from polling
+            "COURSEBELL_NEXUDUS_LIMITS": NO_LIMITS,
             "COURSEBELL_RULES": str(RULES),
             "COURSEBELL_LEASE_S": str(LEASE_S),
             **settings,
