@@ -32,7 +32,7 @@ from ledger.records import present_among
 from ledger.tables import deliveries, events, notifications, records, refusals
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE
-from schemas.reasons import HOOK_REFUSALS, LIKELY_OURS, REFUSALS, RELAY_REFUSALS, Refusal
+from schemas.reasons import HOOK_REFUSALS, NEEDS_PERSON, REFUSALS, RELAY_REFUSALS, Refusal
 from schemas.records import Course
 
 REFUSALS_SHOWN_FOR = timedelta(days=1)  # how long refusals are shown
@@ -52,8 +52,8 @@ class Refused:
 
     @property
     def needs_person(self) -> bool:
-        """Whether a secret or a token is probably wrong."""
-        return self.reason in LIKELY_OURS and not self.is_over
+        """Whether a secret or a token is probably wrong, or the receiver is still overloaded."""
+        return self.reason in NEEDS_PERSON and not self.is_over
 
     @property
     def found(self) -> str:

@@ -214,6 +214,9 @@ UNAUTHENTICATED = HOOK_REFUSALS | RELAY_REFUSALS | {Refusal.UNKNOWN_ROUTE}
 # Strangers rarely send a signature or a token at all, so these are probably our own webhooks or
 # relay with another secret.
 LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
+# The operator acts on these until a delivery is accepted again. An overloaded receiver refuses
+# authentic deliveries too, while its health routes still answer.
+NEEDS_PERSON = LIKELY_OURS | {Refusal.OVERLOADED}
 
 
 @dataclass(frozen=True, slots=True)

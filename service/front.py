@@ -83,6 +83,10 @@ class Bodies:
             raise too_large
         async with self._upload(self._limits.deadline_s) as upload:
             async for chunk in chunks:
+                if upload.is_dropped:
+                    # This chunk arrived in the turn of the loop in which the body was dropped: its
+                    # bytes are no longer counted, and the timer interrupts it only after this turn.
+                    raise Overloaded(is_stop=self._stopping)
                 if len(upload.body) + len(chunk) > self._limits.largest:
                     raise too_large
                 upload.body += chunk
@@ -157,7 +161,8 @@ class Bodies:
         upload.is_dropped = True
         self._held -= len(upload.body)
         del self._waiting[upload]
-        upload.timer.reschedule(asyncio.get_running_loop().time())
+        if not upload.timer.expired():  # an expired timer interrupts it already
+            upload.timer.reschedule(asyncio.get_running_loop().time())
 
 
 _ALIVE = "/healthz"

@@ -147,6 +147,18 @@ def test_refusals_of_our_own_senders_need_a_person_and_those_of_strangers_do_not
     assert codes(ledger_engine) == []
 
 
+def test_an_overloaded_receiver_needs_a_person_until_a_delivery_is_accepted(
+    ledger_engine: Engine,
+) -> None:
+    with writing(ledger_engine) as connection:
+        count_refusals(connection, {Refusal.OVERLOADED: 5}, at(1))
+    [need] = needs(ledger_engine)
+    assert need.code == "refused"
+    assert "too many requests arrived at once; if this lasts" in need.says
+    keep(ledger_engine, arrival(7, received_at=at(2)))
+    assert codes(ledger_engine) == []
+
+
 def nexudus(engine: Engine, sign_in: SignIn | None = None, **environ: str) -> str:
     if sign_in is not None:
         with writing(engine) as connection:

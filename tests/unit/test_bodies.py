@@ -15,24 +15,29 @@ LIMITS = BodyLimits(largest=10, deadline_s=LONG_S, most_waiting=3, most_held=25,
 
 
 class Sender:
-    """Sends these chunks one by one, and then nothing until the test ends it."""
+    """Sends these chunks one by one, and then ends the body, or `stalls` until it has more."""
 
     def __init__(self, *chunks: bytes, stalls: bool = False) -> None:
         self.chunks = list(chunks)
         self.sent = 0
-        self.end = asyncio.Event()
-        if not stalls:
-            self.end.set()
+        self.stalls = stalls
+        self.more = asyncio.Event()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if self.chunks:
-            self.sent += 1
-            return self.chunks.pop(0)
-        await self.end.wait()
-        raise StopAsyncIteration
+        if not self.chunks and self.stalls:
+            await self.more.wait()
+            self.more.clear()
+        if not self.chunks:
+            raise StopAsyncIteration
+        self.sent += 1
+        return self.chunks.pop(0)
+
+    def send(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+        self.more.set()
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -136,6 +141,35 @@ def test_of_too_many_bytes_those_of_the_oldest_body_are_dropped() -> None:
             assert bodies.held_bytes == 16
         found = await outcomes(*tasks)
         assert found == ["waiting", "Overloaded", "waiting"]
+        assert bodies.held_bytes == 0
+
+    run(story)
+
+
+def test_a_chunk_for_a_body_that_was_just_dropped_is_not_counted() -> None:
+    async def story() -> None:
+        bodies = Bodies(LIMITS)
+        senders = [Sender(b"x" * 8, stalls=True) for _ in range(3)]
+        tasks = [asyncio.create_task(bodies.collect(one, 9)) for one in senders]
+        await some_turns()
+        senders[0].send(b"x")  # its task runs after the next line, and before its timer
+        assert await bodies.collect(Sender(b"z" * 8), 8) == b"z" * 8
+        assert await outcomes(*tasks) == ["Overloaded", "waiting", "waiting"]
+        assert bodies.held_bytes == 0
+
+    run(story)
+
+
+def test_bodies_whose_deadline_has_just_passed_can_be_dropped() -> None:
+    async def story() -> None:
+        bodies = Bodies(replace(LIMITS, deadline_s=0.0))
+        tasks = [
+            asyncio.create_task(bodies.collect(Sender(b"ab", stalls=True), 9)) for _ in range(2)
+        ]
+        await asyncio.sleep(0)  # the tasks begin, and their timers are due
+        await asyncio.sleep(0)  # the timers expire
+        bodies.stop()
+        assert await outcomes(*tasks) == ["Overloaded", "Overloaded"]
         assert bodies.held_bytes == 0
 
     run(story)
