@@ -59,9 +59,7 @@ class Front:
         lines = (line.split(": ", 1) for line in fields.decode().split("\r\n") if ": " in line)
         headers = {name: value for name, value in lines if name.lower() != "host"}
         address = self._upstream + target.decode()
-        answer = self._web.request(
-            method.decode(), address, headers=headers, data=body, timeout=30
-        )
+        answer = self._web.request(method.decode(), address, headers=headers, data=body, timeout=30)
         return _reply(answer.status_code, answer.text)
 
 

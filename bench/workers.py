@@ -174,8 +174,8 @@ class Place:
             stack.callback(engine.dispose)
             stack.callback(store.close)
             worker = stack.enter_context(_started("worker", "-m", "service", "worker", **settings))
-            _wait(lambda: _count(store, "heartbeats WHERE kind = 'worker'") > 0)
             stack.enter_context(_started("clock", "-m", "service", "clock", **settings))
+            _wait(lambda: _count(store, "heartbeats WHERE kind = 'worker'") > 0)
             news = [Notification(Entity.COMPLETED_LESSON, one) for one in self.news()]
             stopwatch = _Stopwatch(worker)
             with writing(engine) as connection:
@@ -222,9 +222,7 @@ class Place:
         counted = requests.get(f"{self.source_url}/stats", timeout=10).json()
         expected = self.crowd.lessons
         error = None if done == expected else f"{done} of {expected} events were done"
-        return WorkerRun(
-            expected, took_s, cpu_s, counted["reads"], counted["several"], error
-        )
+        return WorkerRun(expected, took_s, cpu_s, counted["reads"], counted["several"], error)
 
 
 _SETTLED = "state IN ('done', 'failed') OR state = 'waiting' AND reason IS NOT 'nexudus-busy'"
@@ -257,8 +255,8 @@ def _place(crowd: Crowd, latency_ms: float) -> Iterator[Place]:
         upstream = sandbox.addresses["api"]
         arguments = ("-m", "bench.source_front", upstream, str(latency_ms))
         front = stack.enter_context(_started("front", *arguments))
-        assert front.stdout is not None
-        source_url = front.stdout.readline().decode().strip()
+        printed = front.stdout.readline() if front.stdout is not None else b""
+        source_url = printed.decode().strip()
         yield Place(crowd, source_url, broker.url, token)
 
 

@@ -7,11 +7,23 @@ those about its lessons. A copy is an action's body as prepared: what was or wou
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    not_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningInsert
 
-from ledger.engine import insert_into
+from ledger.engine import Insert, insert_for, insert_into
 from ledger.heartbeats import last_gap_end
 from ledger.outbox import note_attempt
 from ledger.tables import action_events, actions, copies
@@ -32,10 +44,14 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
         connection.execute(
-            insert_into(connection, action_events)
-            .values(event_id=event_id, rule=plan.rule, action_id=action_id)
-            .on_conflict_do_nothing()
+            _linking(connection.dialect.name),
+            {"event_id": event_id, "rule": plan.rule, "action_id": action_id},
         )
+
+
+@cache
+def _linking(dialect: str) -> Insert:
+    return insert_for(dialect, action_events).on_conflict_do_nothing()
 
 
 def _gathering(connection: Connection, plan: Plan) -> int | None:
@@ -95,47 +111,52 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
     reason = Reason.GATHERING if gathers else None
     if plan.held_for is not None:
         state, reason = ActionState.HELD, plan.held_for
-    statement = (
-        insert_into(connection, actions)
-        .values(
-            key=plan.key,
-            kind=plan.kind,
-            rule=plan.rule,
-            rules_version=plan.rules_version,
-            event_kind=plan.event_kind,
-            template=plan.template,
-            stream=plan.stream,
-            course_id=plan.course_id,
-            coworker_id=plan.coworker_id,
-            course_member_id=plan.course_member_id,
-            happened_at=plan.happened_at,
-            # Keeps the order, even if the clock was set back across a restore.
-            planned_at=max(now, last_gap_end(connection) or now),
-            asked=plan.asked,
-            state=state,
-            reason=reason,
-            due_at=plan.due_at,
-        )
-        .on_conflict_do_nothing(index_elements=[actions.c.key])
-        .returning(actions.c.id)
-    )
-    action_id: int | None = connection.scalar(statement)
+    values = {
+        "key": plan.key,
+        "kind": plan.kind,
+        "rule": plan.rule,
+        "rules_version": plan.rules_version,
+        "event_kind": plan.event_kind,
+        "template": plan.template,
+        "stream": plan.stream,
+        "course_id": plan.course_id,
+        "coworker_id": plan.coworker_id,
+        "course_member_id": plan.course_member_id,
+        "happened_at": plan.happened_at,
+        # Keeps the order, even if the clock was set back across a restore.
+        "planned_at": max(now, last_gap_end(connection) or now),
+        "asked": plan.asked,
+        "state": state,
+        "reason": reason,
+        "due_at": plan.due_at,
+    }
+    action_id: int | None = connection.scalar(_planning(connection.dialect.name), values)
     if action_id is not None and plan.held_for is not None:
         note_attempt(connection, action_id, Outcome.held(plan.held_for), now)
     return action_id
+
+
+@cache
+def _planning(dialect: str) -> ReturningInsert[int]:
+    statement = insert_for(dialect, actions)
+    unless_known = statement.on_conflict_do_nothing(index_elements=[actions.c.key])
+    return unless_known.returning(actions.c.id)
+
+
+_IS_THEIRS = and_(
+    actions.c.course_id == bindparam("course"), actions.c.coworker_id == bindparam("coworker")
+)
+_COMPLETION_PLANNED_AT = select(func.max(actions.c.happened_at)).where(
+    actions.c.event_kind == EventKind.COURSE_COMPLETED, _IS_THEIRS
+)
 
 
 def completion_planned_at(
     connection: Connection, course_id: int, coworker_id: int
 ) -> datetime | None:
     """Return when the course was completed, if an action about that was planned; else None."""
-    moment: datetime | None = connection.scalar(
-        select(func.max(actions.c.happened_at)).where(
-            actions.c.event_kind == EventKind.COURSE_COMPLETED,
-            actions.c.course_id == course_id,
-            actions.c.coworker_id == coworker_id,
-        )
-    )
+    whose = {"course": course_id, "coworker": coworker_id}
+    moment: datetime | None = connection.scalar(_COMPLETION_PLANNED_AT, whose)
     return moment
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     and_,
+    bindparam,
     delete,
     false,
     func,
@@ -73,19 +74,22 @@ def begin_with(connection: Connection, mode: Mode, now: datetime, client_id: str
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
 
 
+_CONTROL = select(controls).where(controls.c.name == bindparam("this"))
+
+
 def sending_of(connection: Connection) -> Sending:
     """Return the current mode; `observe` for an empty ledger."""
-    row = connection.execute(select(controls).where(controls.c.name == "mode")).first()
+    row = connection.execute(_CONTROL, {"this": "mode"}).first()
     started = value_of(connection, "sending_started_at")
     if row is None:
         return Sending(Mode.OBSERVE, None, None, "nobody")
-    began = select(controls.c.changed_at).where(controls.c.name == "client_id")
+    began = connection.execute(_CONTROL, {"this": "client_id"}).first()
     return Sending(
         Mode(json.loads(row.value)),
         None if started is None else datetime.fromisoformat(started),
         row.changed_at,
         row.changed_by,
-        connection.scalar(began),
+        None if began is None else began.changed_at,
     )
 
 
@@ -166,9 +170,12 @@ def client_id_of(connection: Connection) -> str | None:
     return value_of(connection, "client_id")
 
 
+_VALUE_OF = select(controls.c.value).where(controls.c.name == bindparam("this"))
+
+
 def value_of(connection: Connection, name: str) -> str | None:
     """Return the value of one control; None if it is not set."""
-    text = connection.scalar(select(controls.c.value).where(controls.c.name == name))
+    text = connection.scalar(_VALUE_OF, {"this": name})
     return None if text is None else str(json.loads(text))
 
 

@@ -165,9 +165,12 @@ def gap_ended_by(connection: Connection, moment: datetime) -> datetime | None:
     return ended_at
 
 
+_LAST_GAP_END = select(func.max(gaps.c.ended_at))
+
+
 def last_gap_end(connection: Connection) -> datetime | None:
     """Return when the last gap ended, even if that is in the future; None without a gap."""
-    ended_at: datetime | None = connection.scalar(select(func.max(gaps.c.ended_at)))
+    ended_at: datetime | None = connection.scalar(_LAST_GAP_END)
     return ended_at
 
 

@@ -92,13 +92,16 @@ def store_notifications(
     _make_due(connection, [(statements, received_at)])
 
 
+_NEWEST = select(func.max(notifications.c.id))
+
+
 def newest_notification(connection: Connection) -> int:
     """Return the id of the newest notification, or 0.
 
     A record read after this is at least as new as all notifications up to it, whatever the clocks
     say: a record changes before its notification is sent.
     """
-    return connection.scalar(select(func.max(notifications.c.id))) or 0
+    return connection.scalar(_NEWEST) or 0
 
 
 def _keep_deliveries(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:

@@ -14,7 +14,9 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Update,
     and_,
+    bindparam,
     case,
     func,
     select,
@@ -24,7 +26,7 @@ from sqlalchemy import (
 
 from ledger.engine import chunks
 from ledger.skew import is_lease_over
-from ledger.tables import DUE_LOOKUPS, LEASED_LOOKUPS, WAITING_LOOKUPS, lookups
+from ledger.tables import DUE_LOOKUPS, LEASED_LOOKUPS, WAITING_LOOKUPS, Instant, lookups
 from schemas.actions import LookupState
 from schemas.entity import Entity
 from schemas.reasons import Reason
@@ -48,13 +50,16 @@ class Claim:
     reason: Reason | None = None
 
 
-def is_ours(claim: Claim) -> ColumnElement[bool]:
-    """Return the condition that this claim still has its lease."""
-    return and_(
-        lookups.c.id == claim.lookup_id,
-        lookups.c.lease_token == claim.token,
-        lookups.c.state == LookupState.LEASED,
-    )
+_IS_OURS = and_(
+    lookups.c.id == bindparam("this"),
+    lookups.c.lease_token == bindparam("mine"),
+    lookups.c.state == LookupState.LEASED,
+)
+_SET = update(lookups).where(_IS_OURS)  # takes its values when it is executed
+
+
+def _ours(claim: Claim) -> dict[str, object]:
+    return {"this": claim.lookup_id, "mine": claim.token}
 
 
 def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
@@ -121,17 +126,20 @@ def _claim(row: Row[Any], token: str) -> Claim:
     return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token, reason)
 
 
+_BEGIN = _SET.values(lost_leases=lookups.c.lost_leases + 1)
+
+
 def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
     """Mark this lookup as started and extend its lease. Returns False if it is no longer ours.
 
     Until it is settled, it counts as one more lost worker.
     """
-    return _renew(connection, claim, now, lease_s, lost_leases=lookups.c.lost_leases + 1)
+    return _renewed(connection, _BEGIN, claim, now, lease_s)
 
 
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
     """Extend the lease. Returns False if it was lost: another worker may have the lookup."""
-    return _renew(connection, claim, now, lease_s)
+    return _renewed(connection, _SET, claim, now, lease_s)
 
 
 def states_among(
@@ -170,19 +178,11 @@ def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: f
     return done.rowcount
 
 
-def _renew(
-    connection: Connection,
-    claim: Claim,
-    now: datetime,
-    lease_s: float,
-    **values: object,
+def _renewed(
+    connection: Connection, statement: Update, claim: Claim, now: datetime, lease_s: float
 ) -> bool:
-    done = connection.execute(
-        update(lookups)
-        .where(is_ours(claim))
-        .values(lease_until=now + timedelta(seconds=lease_s), **values)
-    )
-    return done.rowcount == 1
+    values = {"lease_until": now + timedelta(seconds=lease_s)}
+    return connection.execute(statement, _ours(claim) | values).rowcount == 1
 
 
 def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
@@ -207,6 +207,16 @@ def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> 
 _NOTIFIED_MEANWHILE = lookups.c.asked > lookups.c.leased_asked
 
 
+_FINISH = _SET.values(
+    state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
+    asked_at=case((_NOTIFIED_MEANWHILE, bindparam("now", type_=Instant)), else_=lookups.c.asked_at),
+)
+_FAIL = _SET.values(
+    state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.FAILED),
+    attempts=case((_NOTIFIED_MEANWHILE, 0), else_=lookups.c.attempts),
+)
+
+
 def finish_lookup(
     connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
 ) -> bool:
@@ -219,9 +229,9 @@ def finish_lookup(
     return _settle(
         connection,
         claim,
-        state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
+        _FINISH,
+        now=now,
         due_at=now,
-        asked_at=case((_NOTIFIED_MEANWHILE, now), else_=lookups.c.asked_at),
         attempts=0,
         reason=reason,
         last_error=None,
@@ -270,20 +280,11 @@ def fail_lookup(connection: Connection, claim: Claim, reason: Reason, error: str
 
     So does one that arrived during the read, as the record may be repaired.
     """
-    return _settle(
-        connection,
-        claim,
-        state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.FAILED),
-        attempts=case((_NOTIFIED_MEANWHILE, 0), else_=lookups.c.attempts),
-        reason=reason,
-        last_error=error,
-    )
+    return _settle(connection, claim, _FAIL, reason=reason, last_error=error)
 
 
-def _settle(connection: Connection, claim: Claim, **values: object) -> bool:
-    done = connection.execute(
-        update(lookups)
-        .where(is_ours(claim))
-        .values({"lease_until": None, "lease_token": None, "lost_leases": 0, **values})
-    )
-    return done.rowcount == 1
+def _settle(
+    connection: Connection, claim: Claim, statement: Update = _SET, **values: object
+) -> bool:
+    ended = {"lease_until": None, "lease_token": None, "lost_leases": 0}
+    return connection.execute(statement, _ours(claim) | ended | values).rowcount == 1

@@ -6,12 +6,13 @@ import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
-from ledger.engine import chunks, insert_into
-from ledger.tables import choices, people
+from ledger.engine import Insert, chunks, insert_for, insert_into
+from ledger.tables import Instant, choices, people
 from schemas.entity import CoworkerKind
 from schemas.events import TOLERANCE
 from schemas.records import Coworker
@@ -60,17 +61,23 @@ def accept_person(
     }
     if zone is not None or coworker.time_zone_id is None:
         values["zone"] = zone
-    statement = insert_into(connection, people).values(coworker_id=coworker.record_id, **values)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[people.c.coworker_id],
-            set_=values,
-            # A read by a clock that was ahead does not count as later.
-            where=or_(
-                people.c.fetched_at <= values["fetched_at"],
-                people.c.fetched_at > values["fetched_at"] + TOLERANCE,
-            ),
-        )
+    statement = _accepting(connection.dialect.name, frozenset(values))
+    whose = {"coworker_id": coworker.record_id, "ahead": now + TOLERANCE}
+    connection.execute(statement, whose | values)
+
+
+@cache
+def _accepting(dialect: str, names: frozenset[str]) -> Insert:
+    statement = insert_for(dialect, people)
+    given = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[people.c.coworker_id],
+        set_={name: given[name] for name in sorted(names)},
+        # A read by a clock that was ahead does not count as later.
+        where=or_(
+            people.c.fetched_at <= given.fetched_at,
+            people.c.fetched_at > bindparam("ahead", type_=Instant),
+        ),
     )
 
 
@@ -90,9 +97,12 @@ def require_fresh_read(connection: Connection, coworker_id: int) -> None:
     )
 
 
+_PERSON_OF = select(people).where(people.c.coworker_id == bindparam("this"))
+
+
 def person_of(connection: Connection, coworker_id: int) -> Person | None:
     """Return one person; None if unknown."""
-    row = connection.execute(select(people).where(people.c.coworker_id == coworker_id)).first()
+    row = connection.execute(_PERSON_OF, {"this": coworker_id}).first()
     return None if row is None else _person(row)
 
 

@@ -8,16 +8,26 @@ started, or was imported, carries the reason why no email is sent about it.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from ledger.engine import Insert, chunks, insert_into
+from ledger.engine import Insert, chunks, insert_for
 from ledger.intake import newest_notification
-from ledger.tables import listings, notifications, records
+from ledger.tables import Instant, notifications, records
 from schemas.entity import NO_REFERENCES, Entity, References
-from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.records import Record, dump_record, load_record
 
@@ -78,36 +88,70 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
 
     A version dated far in the future does not count as newer.
     """
-    values: dict[str, Any] = {
-        "record": dump_record(entity, record),
-        "updated_at": record.updated_at,
-        "source_created_at": getattr(record, "created_at", None),
-        "fetched_at": now,
-        "gone_at": None,
-    } | {name: getattr(record, name, None) for name in REFERENCES}
-    statement = insert_into(connection, records).values(
-        entity=entity, record_id=record.record_id, **values
+    accept_records(connection, entity, [record], now)
+
+
+def accept_records(
+    connection: Connection, entity: Entity, found: Iterable[Record], now: datetime
+) -> None:
+    """Store these records of one kind as `accept_record` does."""
+    rows = [
+        {
+            "entity": entity,
+            "record_id": record.record_id,
+            "record": dump_record(entity, record),
+            "updated_at": record.updated_at,
+            "source_created_at": getattr(record, "created_at", None),
+            "fetched_at": now,
+            "gone_at": None,
+            "far": now + _FAR,
+        }
+        | {name: getattr(record, name, None) for name in REFERENCES}
+        for record in found
+    ]
+    if rows:
+        connection.execute(_accepting(connection.dialect.name), rows)
+
+
+_ACCEPTED = ("record", "updated_at", "source_created_at", "fetched_at", "gone_at", *REFERENCES)
+
+
+@cache
+def _accepting(dialect: str) -> Insert:
+    statement = insert_for(dialect, records)
+    given = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[records.c.entity, records.c.record_id],
+        set_={name: given[name] for name in _ACCEPTED},
+        where=or_(
+            records.c.updated_at.is_(None),
+            records.c.updated_at <= given.updated_at,
+            records.c.updated_at > bindparam("far", type_=Instant),
+        ),
     )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[records.c.entity, records.c.record_id],
-            set_=values,
-            where=or_(
-                records.c.updated_at.is_(None),
-                records.c.updated_at <= record.updated_at,
-                records.c.updated_at > now + _FAR,
-            ),
-        )
-    )
+
+
+# Statements of frequent operations are built once: building one costs more than running it.
+_IS_THIS = (records.c.entity == bindparam("kind")) & (records.c.record_id == bindparam("this"))
+_IS_AMONG = (records.c.entity == bindparam("kind")) & records.c.record_id.in_(
+    bindparam("these", expanding=True)
+)
+_MARK_GONE = update(records).where(_IS_THIS, IS_HERE)
 
 
 def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datetime) -> None:
     """Mark a record as gone from Nexudus; only reading it again revokes that."""
-    connection.execute(
-        update(records)
-        .where(records.c.entity == entity, records.c.record_id == record_id, IS_HERE)
-        .values(gone_at=now)
+    connection.execute(_MARK_GONE, {"kind": entity, "this": record_id, "gone_at": now})
+
+
+_upto = bindparam("upto", type_=records.c.decided_upto.type)
+_MARK_DECIDED = (
+    update(records)
+    .where(_IS_AMONG)
+    .values(
+        decided_upto=case((records.c.decided_upto > _upto, records.c.decided_upto), else_=_upto)
     )
+)
 
 
 def mark_decided(
@@ -123,17 +167,8 @@ def mark_decided(
     it: see `is_answered`. If a newer version was accepted meanwhile, that one remains undecided.
     """
     for some in chunks(one.record_id for one in versions):
-        connection.execute(
-            update(records)
-            .where(records.c.entity == entity, records.c.record_id.in_(some))
-            .values(
-                decided_upto=case(
-                    (records.c.decided_upto > upto, records.c.decided_upto), else_=upto
-                )
-            )
-        )
-    is_newest = records.c.fetched_at == fetched_at
-    _note(connection, entity, versions, fetched_at, "decided_digest", where=is_newest)
+        connection.execute(_MARK_DECIDED, {"kind": entity, "these": some, "upto": upto})
+    _note(connection, entity, versions, fetched_at, "decided_digest")
 
 
 def note_seen(
@@ -158,40 +193,47 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
     now: datetime,
     digest: str,
     suppressed: Reason | None = None,
-    where: ColumnElement[bool] | None = None,
 ) -> None:
     # A notification from before the baseline still leads to an email; one from before an import
     # does not.
     is_import = suppressed not in {None, Reason.BEFORE_START}
     after = newest_notification(connection) if is_import else 0
     by_id = {one.record_id: one for one in versions}
-    for some in chunks(by_id):
-        rows = [
-            {
-                "entity": entity,
-                "record_id": one.record_id,
-                "changed_at": one.changed_at,
-                digest: one.digest,
-                "seen_at": now,
-                "created_at": None if one.created_at is None else min(one.created_at, now),
-                "full_name": one.full_name,
-                "suppressed_reason": suppressed,
-                "suppressed_upto": None if suppressed is None else one.changed_at,
-                "suppressed_after": after,
-            }
-            | {name: getattr(one, name) for name in REFERENCES}
-            for one in (by_id[record_id] for record_id in some)
-        ]
-        statement = insert_into(connection, records).values(rows)
-        kept = ["changed_at", digest, "seen_at"]
-        if suppressed is not None:
-            kept += ["suppressed_reason", "suppressed_upto", "suppressed_after"]
-        set_ = {name: statement.excluded[name] for name in kept} | _merged(statement)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[records.c.entity, records.c.record_id], set_=set_, where=where
-            )
-        )
+    rows = [
+        {
+            "entity": entity,
+            "record_id": one.record_id,
+            "changed_at": one.changed_at,
+            digest: one.digest,
+            "seen_at": now,
+            "created_at": None if one.created_at is None else min(one.created_at, now),
+            "full_name": one.full_name,
+            "suppressed_reason": suppressed,
+            "suppressed_upto": None if suppressed is None else one.changed_at,
+            "suppressed_after": after,
+        }
+        | {name: getattr(one, name) for name in REFERENCES}
+        for _, one in sorted(by_id.items())
+    ]
+    if rows:
+        statement = _noting(connection.dialect.name, digest, is_suppressed=suppressed is not None)
+        connection.execute(statement, rows)
+
+
+@cache
+def _noting(dialect: str, digest: str, *, is_suppressed: bool) -> Insert:
+    statement = insert_for(dialect, records)
+    kept = ["changed_at", digest, "seen_at"]
+    if is_suppressed:
+        kept += ["suppressed_reason", "suppressed_upto", "suppressed_after"]
+    given = statement.excluded
+    # A decision is noted only of the version that was read for it.
+    is_newest = records.c.fetched_at == given.seen_at if digest == "decided_digest" else None
+    return statement.on_conflict_do_update(
+        index_elements=[records.c.entity, records.c.record_id],
+        set_={name: given[name] for name in kept} | _merged(statement),
+        where=is_newest,
+    )
 
 
 def _merged(statement: Insert) -> dict[str, ColumnElement[Any]]:
@@ -246,27 +288,34 @@ def _is_known(one: SeenVersion, known: Row[Any] | None) -> bool:
     )
 
 
+_last_notification = (
+    select(func.max(notifications.c.id))
+    .where(
+        notifications.c.entity == bindparam("kind"), notifications.c.record_id == bindparam("this")
+    )
+    .scalar_subquery()
+)
+_IS_ANSWERED = select(records.c.record_id).where(
+    _IS_THIS, records.c.decided_upto >= _last_notification, IS_HERE
+)
+
+
 def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
     """Return whether this record was read and decided on since its last notification."""
-    last = (
-        select(func.max(notifications.c.id))
-        .where(notifications.c.entity == entity, notifications.c.record_id == record_id)
-        .scalar_subquery()
-    )
-    found = connection.scalar(
-        select(records.c.record_id).where(
-            records.c.entity == entity,
-            records.c.record_id == record_id,
-            records.c.decided_upto >= last,
-            IS_HERE,
-        )
-    )
-    return found is not None
+    return connection.scalar(_IS_ANSWERED, {"kind": entity, "this": record_id}) is not None
 
 
 def record_of(connection: Connection, entity: Entity, record_id: int) -> StoredRecord | None:
     """Return one record, even if gone; None if it was never read."""
     return records_of(connection, entity, [record_id]).get(record_id)
+
+
+_STORED: Select[Any] = select(
+    *(records.c[name] for name in ("entity", "record_id", "record", "fetched_at", "gone_at")),
+    records.c.decided_upto,
+    *(records.c[name] for name in REFERENCES),
+).where(records.c.entity == bindparam("kind"), WAS_READ)
+_STORED_AMONG = _STORED.where(records.c.record_id.in_(bindparam("these", expanding=True)))
 
 
 def records_of(
@@ -275,7 +324,8 @@ def records_of(
     """Return these records by Id, gone ones included; those never read are omitted."""
     found: dict[int, StoredRecord] = {}
     for some in chunks(record_ids):
-        found |= stored_where(connection, entity, records.c.record_id.in_(some))
+        rows = connection.execute(_STORED_AMONG, {"kind": entity, "these": some})
+        found.update({row.record_id: stored_in(row) for row in rows})
     return found
 
 
@@ -290,20 +340,26 @@ def present_among(
 def present_below(connection: Connection, entity: Entity, parent: tuple[str, int]) -> list[Record]:
     """Return the records of `entity` below `parent` that were read and are not gone, by Id."""
     column, parent_id = parent
-    found = stored_where(connection, entity, IS_HERE & (records.c[column] == parent_id))
-    return [one.record for _, one in sorted(found.items())]
+    rows = connection.execute(_stored_below(column), {"kind": entity, "parent": parent_id})
+    return [stored_in(row).record for row in rows]
+
+
+@cache
+def _stored_below(column: str) -> Select[Any]:
+    is_below = records.c[column] == bindparam("parent")
+    return _STORED.where(is_below, IS_HERE).order_by(records.c.record_id)
 
 
 def stored_where(
     connection: Connection, entity: Entity, where: ColumnElement[bool]
 ) -> dict[int, StoredRecord]:
     """Return the records that were read and meet a condition on `records`, by Id."""
-    rows = connection.execute(select(records).where(records.c.entity == entity, WAS_READ, where))
+    rows = connection.execute(_STORED.where(where), {"kind": entity})
     return {row.record_id: stored_in(row) for row in rows}
 
 
 def stored_in(row: Row[Any]) -> StoredRecord:
-    """Return the stored record in a full row of `records`; it must have been read by Id."""
+    """Return the stored record in a row of `records`; it must have been read by Id."""
     return StoredRecord(
         Entity(row.entity),
         row.record,
@@ -314,72 +370,10 @@ def stored_in(row: Row[Any]) -> StoredRecord:
     )
 
 
+_REFERENCES_OF = select(*(records.c[name] for name in REFERENCES)).where(_IS_THIS)
+
+
 def references_of(connection: Connection, entity: Entity, record_id: int) -> References:
     """Return what one record refers to, whether read or only listed, even if gone."""
-    row = connection.execute(
-        select(*(records.c[name] for name in REFERENCES)).where(
-            records.c.entity == entity, records.c.record_id == record_id
-        )
-    ).first()
+    row = connection.execute(_REFERENCES_OF, {"kind": entity, "this": record_id}).first()
     return References() if row is None else References(*row)
-
-
-def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that matter
-    connection: Connection,
-    entity: Entity,
-    parent: tuple[str, int],
-    found: Iterable[Record],
-    now: datetime,
-    *,
-    asked_at: datetime,
-) -> list[int]:
-    """Store `found` as the complete list of `entity` below `parent` (column name and Id).
-
-    A stored record missing from it is marked as gone, unless it was read after `asked_at`, which is
-    before the list was requested: a record created meanwhile may be missing. Returns the Ids of
-    the records marked as gone.
-    """
-    column, parent_id = parent
-    present = []
-    for record in found:
-        accept_record(connection, entity, record, now)
-        present.append(record.record_id)
-    gone = connection.scalars(
-        update(records)
-        .where(
-            records.c.entity == entity,
-            records.c[column] == parent_id,
-            IS_HERE,
-            or_(
-                records.c.fetched_at <= asked_at,
-                records.c.fetched_at > now + TOLERANCE,  # read while a clock was ahead
-            ),
-            records.c.record_id.not_in(present),
-        )
-        .values(gone_at=now)
-        .returning(records.c.record_id)
-    ).all()
-    note_listing(connection, entity, parent_id, now)
-    return sorted(gone)
-
-
-def note_listing(connection: Connection, entity: Entity, parent_id: int, now: datetime) -> None:
-    """Store when the list of `entity` below this parent was read in full; 0 is no parent."""
-    statement = insert_into(connection, listings).values(
-        entity=entity, parent_id=parent_id, listed_at=now
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[listings.c.entity, listings.c.parent_id], set_={"listed_at": now}
-        )
-    )
-
-
-def listed_at(connection: Connection, entity: Entity, parent_id: int) -> datetime | None:
-    """Return when the list of `entity` below this parent was last read in full."""
-    moment: datetime | None = connection.scalar(
-        select(listings.c.listed_at).where(
-            listings.c.entity == entity, listings.c.parent_id == parent_id
-        )
-    )
-    return moment

@@ -14,7 +14,8 @@ import structlog
 from babel.core import get_global
 
 from ledger.engine import Engine, lock_decisions, reading, writing
-from ledger.records import accept_record, listed_at, note_listing, record_of
+from ledger.listings import listed_at, note_listing
+from ledger.records import accept_record, record_of
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, Transient
 from schemas.records import Record, TimeZone

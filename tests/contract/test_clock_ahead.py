@@ -22,10 +22,10 @@ from ledger.heartbeats import (
 )
 from ledger.hooks import Watch, store_watch
 from ledger.interventions import decisions
+from ledger.listings import accept_listing
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
 from ledger.outbox import begin_action, claim_actions, commit_action, next_action_at
-from ledger.records import accept_listing
 from ledger.skew import clock_ahead
 from ledger.tables import actions, lookups, outages
 from schemas.actions import Mode

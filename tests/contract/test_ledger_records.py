@@ -6,14 +6,13 @@ from datetime import datetime
 
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, store_notifications
+from ledger.listings import accept_listing, listed_at
 from ledger.record_queries import count_seen, enrolments_before_start, name_of_member
 from ledger.records import (
     SeenVersion,
     StoredRecord,
-    accept_listing,
     accept_record,
     is_answered,
-    listed_at,
     mark_decided,
     mark_gone,
     note_seen,

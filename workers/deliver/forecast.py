@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from ledger.actions import Copy, copy_of
 from ledger.engine import Connection
 from ledger.events import events_of_action
+from ledger.listings import listed_at
 from ledger.outbox import ClaimedAction, read_actions
 from ledger.people import person_of
 from ledger.queries import EmailView
-from ledger.records import listed_at, record_of
+from ledger.records import record_of
 from ledger.retention import COPIES
 from schemas.actions import ActionState, Mode, Outcome
 from schemas.entity import Entity

@@ -17,9 +17,10 @@ from ledger.events import (
     under_review,
 )
 from ledger.intake import Origin, store_notifications
+from ledger.listings import accept_listing
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, mark_person_gone, person_of
-from ledger.records import accept_listing, accept_record, mark_decided, mark_gone, record_of
+from ledger.records import accept_record, mark_decided, mark_gone, record_of
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.notification import Notification

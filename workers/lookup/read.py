@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from ledger.engine import Connection, Engine, lock_decisions, reading, writing
+from ledger.listings import accept_listing, listed_at
 from ledger.people import person_of
 from ledger.records import (
     StoredRecord,
-    accept_listing,
     accept_record,
     is_answered,
-    listed_at,
     mark_gone,
     present_below,
     record_of,
