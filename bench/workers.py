@@ -199,11 +199,11 @@ class Place:
         store.execute("PRAGMA journal_mode=WAL")
         store.execute("CREATE TABLE lessons (id INTEGER PRIMARY KEY, record TEXT)")
         app = Celery("bench", broker=broker, set_as_current=False)
-        arguments = ("-m", "celery", "-A", "bench.handwritten_worker", "worker", "-P", pool)
-        arguments += ("-c", children, "-l", "WARNING", "-Q", "bench", "--without-gossip")
+        program = ["-m", "celery", "-A", "bench.handwritten_worker", "worker", "-P", pool]
+        options = ["-c", children, "-l", "WARNING", "-Q", "bench", "--without-gossip"]
         with ExitStack() as stack:
             stack.callback(store.close)
-            worker = stack.enter_context(_started("handwritten", *arguments, **settings))
+            worker = stack.enter_context(_started("handwritten", *program, *options, **settings))
             news = self.news()
             # The last Id is done beforehand, which shows that the worker is ready.
             app.send_task("record.changed", (news[-1],), queue="bench")
