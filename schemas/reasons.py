@@ -121,7 +121,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.MAIL_TEMPORARY: Explanation("The mail server said to try later; trying again", "nobody"),
     Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
     Reason.MAIL_NOT_SET: Explanation(
-        "No mail server or no sender is set, so no email can leave", "engineer"
+        "No mail server or no sender is set, so no email can be sent", "engineer"
     ),
     Reason.MAIL_UNREACHABLE: Explanation(
         "The mail server cannot be reached; trying again", "engineer"

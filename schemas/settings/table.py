@@ -224,7 +224,7 @@ class Settings:
     smtp: SmtpServer | None = setting(
         addresses.smtp_server,
         "The mail server, as smtp://user:password@host:587?tls=starttls (tls: none, starttls or"
-        " implicit); if unset, no email can leave.",
+        " implicit); if unset, no email can be sent.",
         name="COURSEBELL_SMTP_URL",
     )
     mail_from: MailAddress | None = setting(

@@ -143,7 +143,7 @@ def test_without_differences_it_says_so_and_exits_with_0() -> None:
     heads = next(line for line in result.output.splitlines() if line.startswith("  day"))
     row = next(line for line in result.output.splitlines() if line.startswith("  all days"))
     assert row.split()[2:5] == ["2", "3", "5"]
-    assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing leaves while observing"
+    assert (heads.split()[-1], row.split()[-1]) == ("sent", "0"), "nothing is sent in observe mode"
 
 
 def test_a_missing_record_is_named_and_it_exits_with_1(environment: dict[str, str]) -> None:

@@ -38,7 +38,7 @@ def an_email(text: str = "Hello Ana,\n") -> EmailMessage:
 
 
 def fault(error: CoursebellError) -> type[CoursebellError] | Reason:
-    """Return why nothing leaves at all, or what kind of error this email met."""
+    """Return why no email can be sent, or the kind of error of this email."""
     return error.reason if isinstance(error, ChannelUnavailable) else type(error)
 
 

@@ -1,4 +1,4 @@
-"""Where there is no broker at all, workers and clock are one process, and the same emails leave."""
+"""Without any broker, workers and scheduler are one process, and the same emails are sent."""
 
 import json
 import os

@@ -102,7 +102,7 @@ class EmailAction(Action):
             if self._mailer is None or self._head.sender is None:
                 raise ChannelUnavailable(
                     Reason.MAIL_NOT_SET,
-                    "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can leave",
+                    "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can be sent",
                 )
             return self._mailer.deliver(
                 message, sender=self._sender.address, recipient=address, checkpoints=checkpoints

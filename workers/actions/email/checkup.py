@@ -75,7 +75,9 @@ def mail_checks(
         is_problem = must_work or address is not None
         verdict = Verdict.PROBLEM if is_problem else Verdict.NOTE
         fix = f"Set {missing}, and start the worker again."
-        yield Check(Topic.MAIL, "settings", verdict, f"{missing} not set; no email can leave", fix)
+        yield Check(
+            Topic.MAIL, "settings", verdict, f"{missing} not set; no email can be sent", fix
+        )
         return
     on_answer: list[tuple[str, str]] = []
     mailer = Mailer(settings.smtp, on_answer=lambda verb, answer: on_answer.append((verb, answer)))
@@ -113,7 +115,7 @@ def _send_test(mailer: Mailer, settings: Settings, address: str, clock: Clock) -
         raise ChannelUnavailable(Reason.MAIL_NOT_SET, "no sender is set")
     text = (
         "This is the test email you asked for with `coursebell doctor`.\n\n"
-        "If you can read it, Coursebell's emails leave this mail server.\n"
+        "If you can read it, Coursebell can send emails through this mail server.\n"
     )
     paragraphs = "".join(f"<p>{line}</p>\n" for line in text.splitlines() if line)
     subject = "Coursebell: a test email"
