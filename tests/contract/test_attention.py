@@ -30,6 +30,7 @@ from service.cli.status import status
 from service.health import readiness
 from tests.contract.ledger_rig import (
     ANA,
+    BOTH,
     NOW,
     arrival,
     at,
@@ -134,6 +135,7 @@ def test_a_failing_part_needs_a_person_and_mail_has_the_answer_of_the_server(
     assert "535 no" in mail.says
 
 
+@pytest.mark.engines(*BOTH)
 def test_refusals_of_our_own_senders_need_a_person_and_those_of_strangers_do_not(
     ledger_engine: Engine,
 ) -> None:

@@ -18,6 +18,7 @@ from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.reasons import Reason
+from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.doubles.fake_source import FakeSource
 from workers.deliver.forecast import Expected
@@ -202,6 +203,7 @@ def test_a_window_ignores_records_from_before_the_baseline(space: Space) -> None
     assert space.subjects == []
 
 
+@pytest.mark.engines(*BOTH)
 def test_records_from_before_the_baseline_lead_to_emails_if_an_operator_requests_them(
     space: Space,
 ) -> None:

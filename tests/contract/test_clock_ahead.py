@@ -315,6 +315,7 @@ def test_the_last_run_is_the_newest_by_id_and_not_one_from_the_future(
     assert found.begun_at == NOW
 
 
+@pytest.mark.engines(*BOTH)
 def test_work_dated_in_the_future_is_done_again_today(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         for entity in FOLLOWED:

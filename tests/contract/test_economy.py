@@ -14,6 +14,7 @@ from schemas.entity import Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
+from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
 from workers.source.reads import IN_BURSTS, TOO_FEW, probe_all
@@ -182,6 +183,7 @@ def test_without_a_probe_each_record_is_read_by_its_id(space: Space) -> None:
     assert not [question for question in found if question.startswith("several CourseMember")]
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_record_missing_among_several_is_read_by_its_id(space: Space) -> None:
     prove(space, *IN_BURSTS)
     for number in range(1, 6):
@@ -263,6 +265,7 @@ def test_a_probe_covers_each_kind_separately_and_is_stored_with_its_date(space: 
     assert {proof.probed_at for proof in found.values()} == {space.clock.now()}
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_probe_is_repeated_after_a_while_and_not_before(space: Space) -> None:
     studying(space, 1, 2)
     probe_all(space.engine, space.source, space.clock.now())

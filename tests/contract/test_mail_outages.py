@@ -13,7 +13,7 @@ from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from tests.builders.records import NOON
-from tests.contract.ledger_rig import rows
+from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.deliver.claim import perform_batch
@@ -139,6 +139,7 @@ def test_an_email_deferred_six_times_fails_however_many_outages_were_in_between(
     assert states == ["waiting"] * 8 + ["failed"]
 
 
+@pytest.mark.engines(*BOTH)
 def test_an_email_that_breaks_the_connection_while_others_are_sent_is_at_fault(
     space: Space,
 ) -> None:

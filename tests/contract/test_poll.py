@@ -24,6 +24,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from schemas.rules import unknown_names
+from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.sync.poll import PollResult, poll_all, refresh_catalogue
 from workers.sync.rows import SyncContext
@@ -314,6 +315,7 @@ def learn(space: Space, text: str) -> list[tuple[str, int]]:
     return asked(space)
 
 
+@pytest.mark.engines(*BOTH)
 def test_courses_are_listed_once_an_hour_if_a_rule_names_one_and_the_baseline_ended(
     space: Space,
 ) -> None:

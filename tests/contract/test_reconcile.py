@@ -416,6 +416,7 @@ def test_only_what_changed_since_then_is_compared(space: Space) -> None:
     assert ids(compared(space, Scope(since)), DifferenceKind.GONE) == [(LESSON, gone)]
 
 
+@pytest.mark.engines(*BOTH)
 def test_only_the_requested_course_is_compared(space: Space) -> None:
     other = COURSE_ID + 1
     space.source.have(Entity.COURSE, course(record_id=other))

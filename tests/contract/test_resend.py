@@ -81,6 +81,7 @@ def test_concurrent_resends_of_one_email_send_it_once(space: Space) -> None:
     assert len(rows(space.engine, actions)) == 4
 
 
+@pytest.mark.engines(*BOTH)
 def test_an_email_whose_resend_waits_or_was_sent_is_refused(space: Space) -> None:
     refused(space, 1)
     assert again(space, 1) == {1: 2}
@@ -166,6 +167,7 @@ def test_a_resent_email_gathers_no_lessons_and_counts_as_no_flood(space: Space) 
     ]
 
 
+@pytest.mark.engines(*BOTH)
 def test_all_emails_that_failed_for_one_reason_are_found_once(space: Space) -> None:
     def found(reason: Reason) -> list[int]:
         with reading(space.engine) as connection:

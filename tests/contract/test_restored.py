@@ -396,6 +396,7 @@ def test_emails_held_in_observe_mode_may_have_been_sent_by_the_lost_ledger(
     assert space.held() == {Reason.RESTORED: 1}
 
 
+@pytest.mark.engines(*BOTH)
 def test_emails_that_waited_for_nexudus_may_have_been_sent_before_they_were_due(
     space: Restorable,
 ) -> None:

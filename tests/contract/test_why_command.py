@@ -22,6 +22,7 @@ from schemas.actions import Mode
 from schemas.entity import Entity
 from service.cli.common import open_sync, opened_ledger, settings_now
 from service.cli.main import commands
+from tests.contract.ledger_rig import BOTH
 from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
@@ -72,6 +73,7 @@ def as_json(*words: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.engines(*BOTH)
 def test_part_of_an_address_finds_people_and_an_exact_match_comes_first(space: Space) -> None:
     know(
         space.engine,
@@ -108,6 +110,7 @@ def test_two_people_with_one_address_are_shown_together(space: Space) -> None:
     assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, 2)
 
 
+@pytest.mark.engines(*BOTH)
 def test_a_member_from_before_installation_is_found_by_id(space: Space) -> None:
     member = space.enrol(7, reported=False)
     space.clock.time += timedelta(minutes=1)
