@@ -11,31 +11,36 @@ from typing import Any
 
 from celery import Celery, Task, signals
 from celery.exceptions import SecurityWarning
-from celery.utils.dispatch import Signal
 
 from ledger.clock import SYSTEM_CLOCK
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
 from workers.broker import IN_MEMORY, celery_broker, visibility_timeout_s
-from workers.context import SharedConfig, read_shared_config
+from workers.context import read_shared_config
+from workers.heartbeat import EVERY_S
 from workers.logs import set_up_logs
 from workers.queues import HOOKS_CHECK, SOURCE_CHECK
 from workers.shared_state import SharedState, children_of
 from workers.wakeup import Wakeup, celery_queues
-from workers.worker_process import MOST_PAUSE_S, close_process, start_process, task_started
+from workers.worker_process import (
+    LONGEST_TASK_S,
+    MOST_PAUSE_S,
+    close_process,
+    start_process,
+    task_ended,
+    task_started,
+)
 
 __all__ = ["make_worker_app", "run_worker", "tasks"]
 
-
-_HARD_LIMIT_S = 300  # kills a task that hangs beyond its own time limits
 
 _CONFIGURATION: dict[str, Any] = {
     "task_serializer": "json",
     "accept_content": ["json"],
     "task_ignore_result": True,
     "task_acks_late": False,
-    "task_time_limit": _HARD_LIMIT_S,
+    "task_time_limit": LONGEST_TASK_S,  # kills a task that hangs beyond its own time limits
     "worker_prefetch_multiplier": 1,
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
@@ -65,7 +70,7 @@ _IN_MEMORY: dict[str, Any] = {
 }
 
 
-def make_worker_app(settings: Settings) -> Celery:
+def make_worker_app(settings: Settings, *, heartbeat_every_s: float = EVERY_S) -> Celery:
     """Return the app that `coursebell worker` runs.
 
     Raises:
@@ -87,7 +92,14 @@ def make_worker_app(settings: Settings) -> Celery:
         visible_s = visibility_timeout_s(broker_url)
         app.conf.broker_transport_options = {**_TRANSPORT, "visibility_timeout": visible_s}
         starts, ends = signals.worker_process_init, signals.worker_process_shutdown
-    _connect_signals(settings, read_shared_config(settings), broker_url, starts, ends)
+    shared_config, shared = read_shared_config(settings), SharedState(settings.workers)
+
+    def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        start_process(settings, shared_config, shared, heartbeat_every_s=heartbeat_every_s)
+
+    starts.connect(begin, weak=False)
+    ends.connect(_end, weak=False)
+    _connect_signals(settings, shared, broker_url)
     return app
 
 
@@ -127,23 +139,23 @@ def run_worker(app: Celery) -> int:
     return int(worker.exitcode or 0)
 
 
-def _connect_signals(
-    settings: Settings, shared_config: SharedConfig, broker_url: str, starts: Signal, ends: Signal
-) -> None:
-    """Make each process's context when it starts, and close it when it ends."""
-    shared = SharedState(settings.workers)
+def _end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+    close_process()
+
+
+def _note_start(task: Task[..., Any], task_id: str, **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+    task_started(task.name, task_id)
+
+
+def _note_end(task_id: str, **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
+    task_ended(task_id)
+
+
+def _connect_signals(settings: Settings, shared: SharedState, broker_url: str) -> None:
+    """Call our code at each event in the worker's life."""
 
     def keep_our_logs(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         set_up_logs("worker")
-
-    def begin(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        start_process(settings, shared_config, shared)
-
-    def note_start(task: Task[..., Any], **_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        task_started(task.name)
-
-    def end(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        close_process()
 
     def finish_first(**_: Any) -> None:  # noqa: ANN401 - Celery's own signature
         # Celery signals a shutdown only after it has waited for the tasks.
@@ -159,6 +171,5 @@ def _connect_signals(
     signals.worker_ready.connect(finish_first, weak=False)
     signals.worker_ready.connect(look_at_once, weak=False)
     signals.setup_logging.connect(keep_our_logs, weak=False)
-    signals.task_prerun.connect(note_start, weak=False)
-    starts.connect(begin, weak=False)
-    ends.connect(end, weak=False)
+    signals.task_prerun.connect(_note_start, weak=False)
+    signals.task_postrun.connect(_note_end, weak=False)

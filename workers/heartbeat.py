@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import LastAlive, detect_gap, record_heartbeat, remember_since
 from ledger.interventions import held_by_reason
 from ledger.skew import clock_ahead
-from schemas.errors import LedgerUnavailable
+from schemas.errors import LedgerUnavailable, frames_of
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from workers.logs import RepeatedFault
@@ -148,13 +149,19 @@ _heartbeat_log = structlog.get_logger("heartbeat")
 
 
 class Heartbeat:
-    """Records heartbeats of one process under one kind, such as worker or clock.
+    """Records heartbeats of one process under one kind, such as worker or clock. Thread-safe.
 
     With the data folder it also notices a ledger that went back to an older state.
     """
 
     def __init__(
-        self, engine: Engine, kind: str, clock: Clock, data_folder: Path | None = None
+        self,
+        engine: Engine,
+        kind: str,
+        clock: Clock,
+        data_folder: Path | None = None,
+        *,
+        every_s: float = EVERY_S,
     ) -> None:
         self._engine = engine
         self._kind = kind
@@ -162,8 +169,15 @@ class Heartbeat:
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._rollback_watch = None if data_folder is None else RollbackWatch(engine, data_folder)
         self._faults = RepeatedFault(_heartbeat_log.bind(kind=kind), "heartbeat.written", clock)
+        self._every_s = every_s
+        self._lock = threading.Lock()
         self._next = 0.0
         self._has_begun = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Return whether the first heartbeat was recorded."""
+        return self._has_begun
 
     def begin(self) -> None:
         """Record the first heartbeat. Send nothing before that: the ledger may be an old copy.
@@ -171,21 +185,23 @@ class Heartbeat:
         Raises:
             LedgerUnavailable: the ledger could not be written.
         """
-        if not self._has_begun:
-            self._write()
-            self._compare_clocks()
+        with self._lock:
+            if not self._has_begun:
+                self._write()
+                self._compare_clocks()
 
     def beat(self) -> None:
         """Record a heartbeat, unless the last is recent. Logs failures instead of raising."""
-        if self._clock.monotonic() < self._next:
-            return
-        self._next = self._clock.monotonic() + EVERY_S
-        try:
-            self._write()
-        except LedgerUnavailable as error:
-            self._faults.occurred(logging.WARNING, "heartbeat.unwritten", str(error))
-        else:
-            self._faults.is_over()
+        with self._lock:
+            if self._clock.monotonic() < self._next:
+                return
+            self._next = self._clock.monotonic() + self._every_s
+            try:
+                self._write()
+            except LedgerUnavailable as error:
+                self._faults.occurred(logging.WARNING, "heartbeat.unwritten", str(error))
+            else:
+                self._faults.is_over()
 
     def close(self) -> None:
         """Release what it holds, at the end of the process."""
@@ -212,3 +228,50 @@ class Heartbeat:
         if self._rollback_watch is not None:
             self._rollback_watch.note(now)
         self._has_begun = True
+
+
+class BusyHeartbeats:
+    """Records heartbeats from a thread of its own while this process performs tasks.
+
+    A task may wait for minutes for the request limits or for a slow source, and its process is
+    alive meanwhile. Between tasks nothing is recorded here, so that a worker that gets no tasks is
+    found silent; nor while only tasks run that are older than `longest_task_s`, which hang.
+    """
+
+    def __init__(
+        self, heartbeat: Heartbeat, clock: Clock, *, every_s: float, longest_task_s: float
+    ) -> None:
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._pause_s = every_s / 2
+        self._longest_task_s = longest_task_s
+        self._started_at: dict[str, float] = {}  # by the id of a running task
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def task_started(self, task_id: str) -> None:
+        """Note that this process began a task."""
+        self._started_at[task_id] = self._clock.monotonic()
+
+    def task_ended(self, task_id: str) -> None:
+        """Note that a task ended, however it did."""
+        self._started_at.pop(task_id, None)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ending.set()
+        self._thread.join(timeout=3)
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._pause_s):
+            if not (self._heartbeat.has_begun and self._is_busy()):
+                continue
+            try:
+                self._heartbeat.beat()
+            except Exception as error:  # noqa: BLE001 - the thread must outlive any fault
+                _heartbeat_log.error("heartbeat.fault", error=frames_of(error))
+
+    def _is_busy(self) -> bool:
+        earliest = self._clock.monotonic() - self._longest_task_s
+        return any(started_at > earliest for started_at in list(self._started_at.values()))

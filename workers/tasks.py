@@ -108,7 +108,6 @@ def retain_ledger(child: WorkerProcess) -> None:
 
     def may_continue() -> bool:
         clock.sleep(_PAUSE_S)
-        child.heartbeat.beat()
         return clock.monotonic() < end and not child.shared.is_stopping()
 
     deleted = delete_old(tools.engine, tools.clock.now(), may_continue=may_continue)
@@ -178,7 +177,6 @@ def _until_done(batch: Callable[[], int], task: str) -> None:
     clock = child.context.clock
     end = clock.monotonic() + _LONGEST_S
     while not child.shared.is_stopping() and batch():
-        child.heartbeat.beat()
         if clock.monotonic() > end:
             child.context.wakeup.wake(task)
             return

@@ -6,9 +6,10 @@ of the same task, and pauses for some seconds after a failure.
 
 Messages have no expiry time: a worker would compare it with its own clock, and on a host whose
 clock is half a minute ahead it would drop every message. Instead, a task that still waits in the
-queue is not published again, so that no backlog grows while no worker runs.
+queue is not published again, so that no backlog grows while no worker runs or all are busy.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -28,21 +29,29 @@ from workers.queues import QUEUES, WORK, queue_of
 _PAUSE_AFTER_FAILURE_S = 5.0
 _TIMEOUT_S = 0.5
 _PREFIX = "coursebell:"
-# A task counts as waiting in the queue until a worker starts it, or for this long, in case its
-# message was lost. The broker measures that time.
+# A task counts as waiting until a worker starts it. A worker takes a few messages from the queue
+# before it starts them, so the mark of one that is no longer there lasts this long, in case it was
+# lost. The broker measures that time.
 _MARKED_MS = 10_000
 MOST_WAITING = 100  # messages in one queue, of all its tasks together
 
-# Mark a task as waiting unless it is marked already or the queue is full. Returns 1 if the task
-# should be published.
+# Mark a task as waiting unless it is marked already, is in the queue, or the queue is full. Returns
+# 1 if the task should be published.
 _MARK = """
-if redis.call('llen', KEYS[2]) >= tonumber(ARGV[2]) then
+if redis.call('exists', KEYS[1]) == 1 then
   return 0
 end
-if redis.call('set', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then
-  return 1
+local waiting = redis.call('lrange', KEYS[2], 0, tonumber(ARGV[2]) - 1)
+if #waiting >= tonumber(ARGV[2]) then
+  return 0
 end
-return 0
+for _, message in ipairs(waiting) do
+  if string.find(message, ARGV[3], 1, true) then
+    return 0
+  end
+end
+redis.call('set', KEYS[1], 1, 'PX', ARGV[1])
+return 1
 """
 
 _log = structlog.get_logger("wakeup")
@@ -104,13 +113,18 @@ class _Publisher:
         if self._marks is not None:
             mark = self._marks.register_script(_MARK)
             keys = [_mark_of(task), _PREFIX + queue_of(task)]
-            return bool(mark(keys=keys, args=[_MARKED_MS, MOST_WAITING]))
+            return bool(mark(keys=keys, args=[_MARKED_MS, MOST_WAITING, _name_in_message(task)]))
         with self._app.connection_for_write() as connection:
             return _length(connection, queue_of(task)) < MOST_WAITING
 
 
 def _mark_of(task: str) -> str:
     return f"{_PREFIX}waiting:{task}"
+
+
+def _name_in_message(task: str) -> str:
+    """Return how a Celery message in a queue, which is JSON, names its task."""
+    return f'"task": {json.dumps(task)}'
 
 
 def _length(connection: Connection, queue: str) -> int:

@@ -11,12 +11,13 @@ from ledger.revision import RevisionWatch
 from schemas.errors import CoursebellError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from workers.context import Context, SharedConfig, make_context
-from workers.heartbeat import Heartbeat
+from workers.heartbeat import EVERY_S, BusyHeartbeats, Heartbeat
 from workers.shared_state import SharedState
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not initialise exits
 _LOOK_EVERY_S = 0.5  # at whether the worker is stopping
 MOST_PAUSE_S = _LONGEST_PAUSE_S + _LOOK_EVERY_S
+LONGEST_TASK_S = 300  # a task that takes longer hangs
 
 _log = structlog.get_logger("worker")
 
@@ -27,6 +28,7 @@ class WorkerProcess:
 
     context: Context
     heartbeat: Heartbeat
+    busy: BusyHeartbeats
     watch: RevisionWatch
     key: KeyCheck
     shared: SharedState
@@ -40,6 +42,8 @@ def start_process(
     shared_config: SharedConfig,
     shared: SharedState,
     clock: Clock = SYSTEM_CLOCK,
+    *,
+    heartbeat_every_s: float = EVERY_S,
 ) -> None:
     """Initialise this process, or exit after a pause, so that another takes its place.
 
@@ -49,7 +53,9 @@ def start_process(
         SystemExit: the process could not be initialised.
     """
     try:
-        initialise_process(settings, shared_config, shared, clock)
+        initialise_process(
+            settings, shared_config, shared, clock, heartbeat_every_s=heartbeat_every_s
+        )
     except Exception as error:  # noqa: BLE001 - a child that stayed would fail every task
         failures = shared.count_failure()
         if failures == 1:
@@ -79,6 +85,8 @@ def initialise_process(
     shared_config: SharedConfig,
     shared: SharedState,
     clock: Clock = SYSTEM_CLOCK,
+    *,
+    heartbeat_every_s: float = EVERY_S,
 ) -> None:
     """Make what this process works with. Call it once, after the fork.
 
@@ -87,10 +95,12 @@ def initialise_process(
     """
     close_process()
     context = make_context(settings, shared_config, clock=clock, is_stopping=shared.is_stopping)
-    heartbeat = Heartbeat(context.engine, "worker", clock, Path(settings.data_dir))
+    folder, every_s = Path(settings.data_dir), heartbeat_every_s
+    heartbeat = Heartbeat(context.engine, "worker", clock, folder, every_s=every_s)
+    busy = BusyHeartbeats(heartbeat, clock, every_s=every_s, longest_task_s=LONGEST_TASK_S)
     key = KeyCheck(context.engine, shared_config.secret_key)
     watch = RevisionWatch(context.engine, clock)
-    _children.append(WorkerProcess(context, heartbeat, watch, key, shared))
+    _children.append(WorkerProcess(context, heartbeat, busy, watch, key, shared))
 
 
 def this_process() -> WorkerProcess:
@@ -110,15 +120,23 @@ def this_process() -> WorkerProcess:
     return child
 
 
-def task_started(task: str) -> None:
+def task_started(task: str, task_id: str) -> None:
     """Note that this process starts a task, before the task reads what is due."""
     for child in _children:
+        child.busy.task_started(task_id)
         child.context.wakeup.task_started(task)
+
+
+def task_ended(task_id: str) -> None:
+    """Note that a task of this process ended, however it did."""
+    for child in _children:
+        child.busy.task_ended(task_id)
 
 
 def close_process() -> None:
     """Close everything, at the end of the process."""
     while _children:
         child = _children.pop()
+        child.busy.close()
         child.heartbeat.close()
         child.context.close()

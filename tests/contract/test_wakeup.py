@@ -48,12 +48,24 @@ def test_a_task_that_waits_is_sent_once_and_again_after_it_started(
     for _ in range(5):
         wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
     assert broker.llen(QUEUE_KEY) == 2
-    worker = Wakeup(broker_url, SYSTEM_CLOCK)
-    worker.task_started(LOOKUP_DRAIN)
-    wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
-    worker.close()
-    expected = [(ACTION_PERFORM, None), (LOOKUP_DRAIN, None), (LOOKUP_DRAIN, None)]
+    expected = [(ACTION_PERFORM, None), (LOOKUP_DRAIN, None)]
     assert sorted(messages(broker)) == expected
+    # A worker takes one of the two and starts it.
+    [(task, _)] = messages(broker)[-1:]
+    broker.rpop(QUEUE_KEY)
+    worker = Wakeup(broker_url, SYSTEM_CLOCK)
+    worker.task_started(task)
+    worker.close()
+    wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+    assert sorted(messages(broker)) == expected
+
+
+def test_a_task_is_sent_once_however_long_it_waits(broker_url: str, broker: redis.Redis) -> None:
+    for _ in range(3):
+        wake(broker_url, LOOKUP_DRAIN, ACTION_PERFORM)
+        for mark in broker.scan_iter(match="coursebell:waiting:*"):
+            broker.delete(mark)  # as after ten seconds
+    assert broker.llen(QUEUE_KEY) == 2
 
 
 def test_a_lost_message_delays_its_task_by_seconds_only(
