@@ -8,6 +8,7 @@ import structlog
 from structlog.typing import Processor
 
 from ledger.clock import Clock
+from schemas.errors import frames_of
 from workers.streams import UnfailingStream
 
 _REPEAT_AFTER_S = 60.0  # between two lines about a lasting fault
@@ -63,7 +64,8 @@ class RepeatedFault:
 def set_up_logs(process: str, level: int = logging.INFO) -> None:
     """Send all logs of this process and its libraries to standard output as JSON.
 
-    Tracebacks are cut to the error's class, since their texts may quote what we must not log.
+    Of an exception only its class and places in the code are logged, since its text may quote what
+    we must not log.
     """
 
     def name_process(
@@ -81,7 +83,7 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         processors=[
-            _keep_only_error_class,
+            _leave_out_error_text,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(),
         ],
@@ -89,6 +91,7 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
     sys.stdout = cast("TextIO", UnfailingStream(sys.stdout))
     lines = logging.StreamHandler(sys.stdout)
     lines.setFormatter(formatter)
+    lines.addFilter(_leave_out_quoted_errors)
     root = logging.getLogger()
     root.handlers[:] = [lines]
     root.setLevel(level)
@@ -98,11 +101,27 @@ def set_up_logs(process: str, level: int = logging.INFO) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def _keep_only_error_class(
+def _leave_out_error_text(
     _: structlog.typing.WrappedLogger, __: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     error = fields.pop("exc_info", None)
-    if isinstance(error, tuple) and error[0] is not None:
-        fields["error"] = error[0].__name__
+    if isinstance(error, tuple) and error[1] is not None:
+        fields["error"] = frames_of(error[1])
     fields.pop("stack_info", None)
     return fields
+
+
+def _leave_out_quoted_errors(record: logging.LogRecord) -> bool:
+    """Replace exceptions in a library's message about an unexpected error by their class.
+
+    Celery's message about a failed task has the exception and the traceback as text.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(record.args, dict) and "exc" in record.args:
+        name = "an error" if error is None else type(error).__name__
+        record.args = {**record.args, "exc": name, "traceback": ""}
+    elif isinstance(record.args, tuple) and error is not None:
+        record.args = tuple(
+            type(one).__name__ if isinstance(one, BaseException) else one for one in record.args
+        )
+    return True
