@@ -151,10 +151,12 @@ def release_action(connection: Connection, claimed: ClaimedAction) -> None:
     )
 
 
-def next_action_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
+def next_action_at(
+    connection: Connection, now: datetime, *, lease_s: float, resting: Collection[str] = ()
+) -> datetime | None:
     """Return when the next action is due (a past time: now); None if there is none.
 
-    `lease_s` is how long workers claim actions.
+    `lease_s` is how long workers claim actions. Kinds in `resting` are left out.
     """
     moment: datetime | None = connection.scalar(
         select(func.min(actions.c.due_at)).where(
@@ -162,6 +164,7 @@ def next_action_at(connection: Connection, now: datetime, *, lease_s: float) -> 
                 UNFINISHED_ACTIONS,
                 actions.c.state.in_(OPEN_ACTIONS),
                 _is_free(now, lease_s),
+                actions.c.kind.not_in(resting) if resting else true(),
             )
         )
     )

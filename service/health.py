@@ -270,21 +270,23 @@ def _ledger_parts(
     if ledger != "ok":
         return {"ledger": ledger}
     with reading(engine) as connection:
-        outages = source_outages(connection)
+        unread = source_outages(connection)
         heartbeats = last_heartbeats(connection, now)
         ahead = {heartbeat.kind for heartbeat in heartbeats_ahead(connection, now)}
         lookup_at = next_lookup_at(connection, now, lease_s=settings.lease_s)
-        action_at = next_action_at(connection, now, lease_s=settings.lease_s)
+        outages = outages_now(connection)
+        # During an outage only one action of the kind is tried from time to time.
+        resting = {kind for kind, one in outages.items() if now - one.until <= LATE_AFTER}
+        action_at = next_action_at(connection, now, lease_s=settings.lease_s, resting=resting)
         check = check_part(connection, settings, now, with_errors=with_errors)
         mode = sending_of(connection).mode
-        outage = outages_now(connection).get(EmailAction.kind)
         sign_in = sign_in_of(connection)
     username = settings.nexudus_username
     parts = {
         "ledger": ledger,
-        "nexudus": _nexudus(sign_in, username, outages, now, with_errors=with_errors),
+        "nexudus": _nexudus(sign_in, username, unread, now, with_errors=with_errors),
         "check": check,
-        "mail": _mail(mode, outage),
+        "mail": _mail(mode, outages.get(EmailAction.kind)),
     }
     for kind in ("worker", "clock"):
         is_ahead = kind in ahead

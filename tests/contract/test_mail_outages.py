@@ -12,6 +12,8 @@ from ledger.outages import OUTAGE_REASONS, Outage, outages_now, retry_outages_no
 from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.settings import load_settings
+from service.health import readiness
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.study_rig import SHIPPED, Space, rules_of
@@ -97,6 +99,22 @@ def test_during_an_outage_one_email_is_tried_at_growing_intervals(space: Space) 
     assert space.mailer.asked == 4
     tried = {row.action_id for row in rows(space.engine, attempts)}
     assert len(tried) == 3
+
+
+def test_emails_that_wait_for_the_end_of_an_outage_are_not_overdue(space: Space) -> None:
+    def ready() -> dict[str, str]:
+        return readiness(load_settings({}), space.engine, space.clock.now())
+
+    space.mailer.fail_next(*(LOGIN for _ in range(9)))
+    for number in (1, 2, 3):
+        space.enrol(number)
+    space.work()
+    space.later(minutes=20)
+    parts = ready()
+    assert parts["mail"].startswith("no email can be sent since")
+    assert parts["actions"] == "ok"
+    space.clock.move(7 * 3600)  # no worker makes the next try
+    assert ready()["actions"].startswith("the oldest was due at")
 
 
 def test_only_one_worker_tries_during_an_outage(space: Space) -> None:
