@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, func, insert, select, update
 
-from ledger.tables import checks
+from ledger.tables import OPEN_CHECKS, checks
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import Reason
 
@@ -117,14 +117,14 @@ def open_run(
     connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
 ) -> Run | None:
     """Return the newest run of these kinds that has not ended."""
-    return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_(None))
+    return _newest(connection, kinds, entity, OPEN_CHECKS)
 
 
 def last_run(
     connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
 ) -> Run | None:
     """Return the run of these kinds that ended last."""
-    return _newest(connection, _of(kinds, entity) & checks.c.ended_at.is_not(None))
+    return _newest(connection, kinds, entity, checks.c.ended_at.is_not(None))
 
 
 def is_baseline_due(connection: Connection) -> bool:
@@ -161,16 +161,21 @@ def outdated_checks(before: datetime) -> ColumnElement[bool]:
     return (checks.c.begun_at < before) & checks.c.id.not_in(kept)
 
 
-def _of(kinds: Collection[CheckKind], entity: Entity | None) -> ColumnElement[bool]:
+def _newest(
+    connection: Connection,
+    kinds: Collection[CheckKind],
+    entity: Entity | None,
+    where: ColumnElement[bool] | TextClause,
+) -> Run | None:
+    # By id, since runs of a clock that was ahead would remain the newest by time. One query for
+    # each kind, as each finds its run at the end of an index.
     about = checks.c.entity.is_(None) if entity is None else checks.c.entity == entity
-    return checks.c.kind.in_(list(kinds)) & about
-
-
-def _newest(connection: Connection, where: ColumnElement[bool]) -> Run | None:
-    # By id, since runs of a clock that was ahead would remain the newest by time.
-    row = connection.execute(
-        select(checks).where(where).order_by(checks.c.id.desc()).limit(1)
-    ).first()
+    newest = (
+        select(checks).where(checks.c.kind == kind, about, where).order_by(checks.c.id.desc())
+        for kind in kinds
+    )
+    found = [connection.execute(one.limit(1)).first() for one in newest]
+    row = max((row for row in found if row is not None), key=lambda row: row.id, default=None)
     return None if row is None else _run(row)
 
 

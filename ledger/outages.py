@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from ledger.engine import insert_into
 from ledger.tables import (
@@ -136,9 +136,15 @@ def retry_outages_now(connection: Connection, now: datetime) -> None:
     connection.execute(update(actions).where(actions.c.id.in_(waiting)).values(due_at=now))
 
 
+MOST_COUNTED = 1_000  # so that a large backlog costs no more than a small one
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOutage:
-    """How many records cannot be read for one reason, since when, and the last error."""
+    """Why records cannot be read, since when, and the error of the one that is tried next.
+
+    `count` is how many records wait for this reason, `MOST_COUNTED` if at least as many do.
+    """
 
     reason: Reason
     count: int
@@ -146,28 +152,43 @@ class SourceOutage:
     next_at: datetime
     last_error: str | None
 
+    @property
+    def unread(self) -> str:
+        """How many records are unread, in words."""
+        if self.count >= MOST_COUNTED:
+            return f"{MOST_COUNTED:,} records or more unread"
+        return "1 record unread" if self.count == 1 else f"{self.count} records unread"
+
 
 def source_outages(connection: Connection) -> list[SourceOutage]:
     """Return why records cannot be read now, one entry a reason."""
-    rows = connection.execute(
+    found: list[SourceOutage] = []
+    while True:
+        last = found[-1].reason if found else ""
+        reason = connection.scalar(
+            select(func.min(lookups.c.reason)).where(WAITING_LOOKUPS, lookups.c.reason > last)
+        )
+        if reason is None:
+            return found
+        found.append(_source_outage(connection, Reason(reason)))
+
+
+def _source_outage(connection: Connection, reason: Reason) -> SourceOutage:
+    waits = and_(WAITING_LOOKUPS, lookups.c.reason == reason)
+    some = select(lookups.c.id).where(waits).limit(MOST_COUNTED).subquery()
+    since = select(func.min(lookups.c.asked_at)).where(waits)
+    row = connection.execute(
         select(
-            lookups.c.reason,
-            func.count().label("number"),
-            func.min(lookups.c.asked_at).label("since"),
-            func.min(lookups.c.due_at).label("next_at"),
-            func.max(lookups.c.last_error).label("last_error"),
+            select(func.count()).select_from(some).scalar_subquery().label("number"),
+            since.scalar_subquery().label("since"),
+            lookups.c.due_at,
+            lookups.c.last_error,
         )
-        .where(
-            WAITING_LOOKUPS,
-            lookups.c.reason.is_not(None),
-        )
-        .group_by(lookups.c.reason)
-        .order_by(lookups.c.reason)
-    )
-    return [
-        SourceOutage(Reason(row.reason), row.number, row.since, row.next_at, row.last_error)
-        for row in rows
-    ]
+        .where(waits)
+        .order_by(lookups.c.due_at)
+        .limit(1)
+    ).one()
+    return SourceOutage(reason, row.number, row.since, row.due_at, row.last_error)
 
 
 def retry_unanswered(connection: Connection, now: datetime) -> int:

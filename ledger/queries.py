@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, TextClause, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, TextClause, and_, func, select
 
 from ledger.engine import chunks
 from ledger.tables import (
     FAILED_LOOKUPS,
     UNDECIDED_ACTIONS,
+    UNFINISHED_ACTIONS,
     action_events,
     actions,
     attempts,
@@ -23,6 +24,7 @@ from ledger.tables import (
     records,
 )
 from ledger.tables import people as people_table
+from ledger.tallies import tallies_of
 from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity
 from schemas.reasons import Reason
@@ -339,35 +341,33 @@ def undecided(connection: Connection) -> Undecided:
 
 
 def count_totals(connection: Connection, now: datetime) -> Totals:
-    """Count everything."""
+    """Return the totals that the database keeps, and when the most overdue email was due."""
     oldest = connection.scalar(
-        select(func.min(actions.c.due_at)).where(
+        select(actions.c.due_at)
+        .where(
+            UNFINISHED_ACTIONS,
             actions.c.state.in_([ActionState.PLANNED, ActionState.WAITING]),
             actions.c.due_at <= now,
         )
+        .order_by(actions.c.due_at)
+        .limit(1)
     )
-    without = connection.execute(
-        select(events.c.reason, func.count().label("number"))
-        .where(events.c.reason.is_not(None))
-        .group_by(events.c.reason)
-    )
+    found = tallies_of(connection, deliveries, notifications, events, lookups, actions)
+    number_of = {
+        name: sum(sum(reasons.values()) for reasons in by_state.values())
+        for name, by_state in found.items()
+    }
+    without = found[events.name].get("", {})
     return Totals(
-        deliveries=_count(connection, select(func.count()).select_from(deliveries)),
-        unreadable_deliveries=_count(
-            connection,
-            select(func.count()).select_from(deliveries).where(deliveries.c.error.is_not(None)),
-        ),
-        notifications=_count(connection, select(func.count()).select_from(notifications)),
-        events=_count(connection, select(func.count()).select_from(events)),
-        lookups=_by_state(connection, lookups),
-        actions=_by_state(connection, actions),
-        events_without_action={row.reason: row.number for row in without},
+        deliveries=number_of[deliveries.name],
+        unreadable_deliveries=sum(found[deliveries.name].get("unreadable", {}).values()),
+        notifications=number_of[notifications.name],
+        events=number_of[events.name],
+        lookups=found[lookups.name],
+        actions=found[actions.name],
+        events_without_action={reason: number for reason, number in without.items() if reason},
         oldest_due_at=oldest,
     )
-
-
-def _count(connection: Connection, statement: Select[int]) -> int:
-    return connection.scalar(statement) or 0
 
 
 def _by_state(

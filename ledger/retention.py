@@ -50,6 +50,7 @@ from ledger.tables import (
     refusals,
     revisions,
     sign_ins,
+    tallies,
 )
 from schemas.actions import LookupState
 
@@ -157,6 +158,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptForever(leases, "one row for each kind of exclusive work"),
     KeptForever(outages, "one row for each kind of action, deleted when the outage ends"),
     KeptForever(revisions, "one row for each migration"),
+    KeptForever(tallies, "one row for each state and reason"),
 )
 
 

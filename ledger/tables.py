@@ -435,3 +435,15 @@ refusals = Table(
     Column("count", BigInteger, nullable=False),
     Column("last_at", Instant, nullable=False),
 )
+
+# How many rows tables have, by state and reason: kept by triggers, see `ledger.tallies`.
+tallies = Table(
+    "tallies",
+    metadata,
+    id_column(),
+    word("name", nullable=False),  # of the table
+    word("state", nullable=False),
+    word("reason", nullable=False),  # "": none
+    Column("number", BigInteger, nullable=False),
+    Index("tallies_of", "name", "state", "reason"),
+)

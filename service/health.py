@@ -179,7 +179,7 @@ def _nexudus(
 ) -> str:
     for outage in outages:
         error = f": {outage.last_error}" if with_errors else ""
-        since = f"since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.count} records unread"
+        since = f"since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.unread}"
         if outage.reason is Reason.NEXUDUS_REFUSED:
             return (
                 f"refuses our sign-in or rights {since}{error}; `coursebell doctor` says what to "

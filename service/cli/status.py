@@ -114,8 +114,7 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
     yield from (f"  {line}" for line in others if line not in printed)
     for outage in found.source_outages:
         yield (
-            f"  {_number(outage.count, 'record')} unread, {outage.reason}: "
-            f"{outage.last_error}; "
+            f"  {outage.unread}, {outage.reason}: {outage.last_error}; "
             f"next try {local(outage.next_at)}"
         )
     if "broker" not in found.parts:

@@ -8,6 +8,7 @@ from ledger.heartbeats import release_lease, take_lease
 from ledger.outages import outages_now
 from ledger.outbox import ClaimedAction, claim_actions, expire_handovers
 from ledger.skew import end_far_waits
+from ledger.tallies import fold_tallies
 from schemas.actions import Outcome
 from schemas.errors import LedgerUnavailable, frames_of
 from workers.deliver.attempt import attempt
@@ -85,6 +86,7 @@ def sweep(tools: DeliveryTools) -> int:
         settled = expire_handovers(connection, now, lease_s=tools.lease_s, repeatable=repeatable)
         ended = end_far_waits(connection, now, LONGEST_WAITS)
         corrected = correct_start(connection, now)
+        fold_tallies(connection)
     if settled.repeated:
         _log.warning("handover.repeated", count=settled.repeated)
     if settled.unknown:
