@@ -4,23 +4,18 @@ Repeats of one record merge into one lookup. A notification that arrives while i
 read makes the lookup due again afterwards, so that no change is missed.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
-import structlog
-from sqlalchemy import Connection, Engine, and_, case, func, insert, or_, select
+from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.dialects import postgresql
 
-from ledger.clock import Clock
-from ledger.engine import Insert, insert_for, repeat_write, writing
 from ledger.tables import deliveries, lookups, notifications
 from schemas.actions import LookupState
-from schemas.errors import LedgerUnavailable, frames_of
 from schemas.notification import Notification
 from schemas.reasons import Reason
 
@@ -65,19 +60,30 @@ class Arrival:
 
 
 def store_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
-    """Store deliveries and their notifications, make lookups due, and return delivery ids."""
-    delivery_ids = _keep_deliveries(connection, arrivals)
-    _note(
-        connection,
-        [
-            row
-            for delivery_id, arrival in zip(delivery_ids, arrivals, strict=True)
-            for row in _rows(
-                arrival.notifications, arrival.origin, arrival.received_at, delivery_id
+    """Store deliveries and their notifications, make lookups due, and return delivery ids.
+
+    Three statements, whatever the number of arrivals: this is what each delivery waits for.
+    """
+    write = _Statements(connection)
+    new_ids = iter(write.new_delivery_ids(sum(one.delivery_id is None for one in arrivals)))
+    delivery_ids, new_rows, notes, asked = [], [], [], _Asked()
+    for arrival in arrivals:
+        received_at = write.instant(arrival.received_at)
+        delivery_id = arrival.delivery_id
+        if delivery_id is None:
+            delivery_id = next(new_ids)
+            new_rows.append(
+                (
+                    *(delivery_id, received_at, arrival.route, arrival.signature_form),
+                    *(arrival.body, arrival.size, arrival.digest, arrival.error),
+                )
             )
-        ],
-    )
-    _make_due(connection, [(arrival.notifications, arrival.received_at) for arrival in arrivals])
+        delivery_ids.append(delivery_id)
+        notes += _rows(arrival.notifications, arrival.origin, received_at, delivery_id)
+        asked.add(arrival.notifications, received_at)
+    write.insert(_DELIVERY, new_rows)
+    write.insert(_NOTIFICATION, notes)
+    write.insert(_LOOKUP, asked.rows())
     return delivery_ids
 
 
@@ -88,8 +94,11 @@ def store_notifications(
     received_at: datetime,
 ) -> None:
     """Store notifications without a delivery, and make the lookups of followed records due."""
-    _note(connection, _rows(statements, origin, received_at, None))
-    _make_due(connection, [(statements, received_at)])
+    write, asked = _Statements(connection), _Asked()
+    instant = write.instant(received_at)
+    write.insert(_NOTIFICATION, _rows(statements, origin, instant, None))
+    asked.add(statements, instant)
+    write.insert(_LOOKUP, asked.rows())
 
 
 _NEWEST = select(func.max(notifications.c.id))
@@ -104,232 +113,138 @@ def newest_notification(connection: Connection) -> int:
     return connection.scalar(_NEWEST) or 0
 
 
-def _keep_deliveries(connection: Connection, arrivals: Sequence[Arrival]) -> list[int]:
-    rows = [
-        {
-            "received_at": arrival.received_at,
-            "route": arrival.route,
-            "signature_form": arrival.signature_form,
-            "body": arrival.body,
-            "size": arrival.size,
-            "digest": arrival.digest,
-            "error": arrival.error,
-        }
-        for arrival in arrivals
-        if arrival.delivery_id is None
-    ]
-    kept: Iterator[int] = iter(())
-    if rows:
-        statement = insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True)
-        kept = iter(connection.execute(statement, rows).scalars().all())
-    return [
-        next(kept) if arrival.delivery_id is None else arrival.delivery_id for arrival in arrivals
-    ]
+_Row = tuple[Any, ...]
+_Moment = Any  # as the database's driver takes it
 
 
 def _rows(
     statements: Sequence[Notification],
     origin: Origin,
-    received_at: datetime,
+    received_at: _Moment,
     delivery_id: int | None,
-) -> list[dict[str, Any]]:
+) -> list[_Row]:
     return [
-        {
-            "delivery_id": delivery_id,
-            "received_at": received_at,
-            "origin": origin,
-            "entity": statement.entity,
-            "record_id": statement.record_id,
-        }
+        (delivery_id, received_at, origin.value, _name(statement), statement.record_id)
         for statement in statements
     ]
 
 
-def _note(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(notifications), rows)
+def _name(statement: Notification) -> str | None:
+    return None if statement.entity is None else statement.entity.value
 
 
-def _make_due(
-    connection: Connection, batches: Iterable[tuple[Sequence[Notification], datetime]]
-) -> None:
-    # Sorted, so that two transactions never deadlock. Repeats of a record within one delivery count
-    # once.
-    asked = {
-        (statement.entity, statement.record_id, received_at, place)
-        for place, (statements, received_at) in enumerate(batches)
-        for statement in statements
-        if statement.entity
-    }
-    if asked:
-        connection.execute(
-            _lookup_upsert(connection.dialect.name),
-            [
-                {
-                    "entity": entity,
-                    "record_id": record_id,
-                    "state": LookupState.DUE,
-                    "due_at": received_at,
-                    "asked_at": received_at,
-                    "asked": 1,
-                }
-                for entity, record_id, received_at, _ in sorted(asked)
-            ],
-        )
+class _Asked:
+    """Counts for which records a lookup is asked, and since when.
+
+    Repeats of a record within one delivery count once.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, int], tuple[_Moment, int]] = {}
+
+    def add(self, statements: Sequence[Notification], received_at: _Moment) -> None:
+        """Add the statements of one delivery. `received_at` is as the database takes it."""
+        for key in {(one.entity.value, one.record_id) for one in statements if one.entity}:
+            first_at, times = self._records.get(key, (received_at, 0))
+            self._records[key] = min(first_at, received_at), times + 1
+
+    def rows(self) -> list[_Row]:
+        """Return rows for `_LOOKUP`, sorted, so that two transactions never deadlock."""
+        return [
+            (*key, LookupState.DUE.value, first_at, first_at, times)
+            for key, (first_at, times) in sorted(self._records.items())
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Insert:
+    """An INSERT of many rows: the columns and what follows the values.
+
+    Its text is written once per database. Building it for each group, as SQLAlchemy would, costs
+    more than all else that a delivery needs.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    conflict: str = ""
+
+    def for_rows(self) -> str:
+        """Return the statement for SQLite, which is executed once for each row."""
+        return f"{self._head()} VALUES ({', '.join('?' * len(self.columns))}) {self.conflict}"
+
+    def for_arrays(self) -> str:
+        """Return the statement for PostgreSQL, which takes one array a column."""
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives no types
+        kinds = [self.table.c[name].type.compile(dialect) for name in self.columns]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+        return f"{self._head()} SELECT * FROM unnest({arrays}) {self.conflict}"  # noqa: S608 - no value is part of the text
+
+    def _head(self) -> str:
+        return f"INSERT INTO {self.table.name} ({', '.join(self.columns)})"
+
+
+_DELIVERY = _Insert(
+    deliveries,
+    ("id", "received_at", "route", "signature_form", "body", "size", "digest", "error"),
+)
+_NOTIFICATION = _Insert(
+    notifications, ("delivery_id", "received_at", "origin", "entity", "record_id")
+)
+_AT_REST = f"lookups.state IN ('{LookupState.DONE}', '{LookupState.FAILED}')"
+# A notification justifies another read even if the source was down, refused us or did not show
+# the record, as that may be fixed now. Not if the source asked us to wait.
+_FIXED_MEANWHILE = "', '".join(_RETRY_ON_NOTIFICATION)
+_WANTED = (
+    f"({_AT_REST} OR lookups.state = '{LookupState.WAITING}'"
+    f" AND lookups.reason IN ('{_FIXED_MEANWHILE}'))"
+)
+_LOOKUP = _Insert(
+    lookups,
+    ("entity", "record_id", "state", "due_at", "asked_at", "asked"),
+    f"""ON CONFLICT (entity, record_id) DO UPDATE SET
+      asked = lookups.asked + excluded.asked,
+      state = CASE WHEN {_WANTED} THEN excluded.state ELSE lookups.state END,
+      due_at = CASE WHEN {_WANTED} THEN excluded.due_at ELSE lookups.due_at END,
+      asked_at = CASE WHEN {_AT_REST} THEN excluded.asked_at ELSE lookups.asked_at END,
+      attempts = CASE WHEN {_AT_REST} THEN 0 ELSE lookups.attempts END""",
+)
 
 
 @cache
-def _lookup_upsert(dialect: str) -> Insert:
-    """Return the upsert that makes one lookup due. Cached: building it costs more than running."""
-    # With `or` instead of IN, whose list is expanded again for each execution.
-    at_rest = or_(lookups.c.state == LookupState.DONE, lookups.c.state == LookupState.FAILED)
-    # A notification justifies another read even if the source was down, refused us or did not show
-    # the record, as that may be fixed now. Not if the source asked us to wait.
-    may_work = and_(
-        lookups.c.state == LookupState.WAITING,
-        or_(*(lookups.c.reason == reason for reason in _RETRY_ON_NOTIFICATION)),
-    )
-    wanted = or_(at_rest, may_work)
-    statement = insert_for(dialect, lookups)
-    now = statement.excluded.due_at
-    return statement.on_conflict_do_update(
-        index_elements=[lookups.c.entity, lookups.c.record_id],
-        set_={
-            "asked": lookups.c.asked + 1,
-            "state": case((wanted, LookupState.DUE), else_=lookups.c.state),
-            "due_at": case((wanted, now), else_=lookups.c.due_at),
-            "asked_at": case((at_rest, now), else_=lookups.c.asked_at),
-            "attempts": case((at_rest, 0), else_=lookups.c.attempts),
-        },
-    )
+def _text(into: _Insert, *, on_postgres: bool) -> str:
+    return into.for_arrays() if on_postgres else into.for_rows()
 
 
-_MOST_TOGETHER = 1000
-_PIECE = 1000  # notifications in one transaction, so that other writers are not blocked
-MAX_RETRY_S = (
-    8.0  # how long writes to a busy ledger are retried; the last attempt may begin just before
-)
-_LONGEST_WAIT_S = 15.0  # MAX_RETRY_S and one busy timeout of SQLite, and some
+class _Statements:
+    """Runs these statements on a connection."""
 
-_log = structlog.get_logger("writer")
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._on_postgres = connection.dialect.name == "postgresql"
+        self._convert = deliveries.c.received_at.type.bind_processor(connection.dialect)
 
+    def instant(self, moment: datetime) -> _Moment:
+        """Return a time as the driver takes it."""
+        return moment if self._convert is None else self._convert(moment)
 
-@dataclass(slots=True)
-class _Waiting:
-    arrival: Arrival
-    since: float
-    settled: threading.Event = field(default_factory=threading.Event)
-    delivery_id: int = 0
-    error: LedgerUnavailable | None = None
+    def new_delivery_ids(self, number: int) -> Iterable[int]:
+        """Return ids for new deliveries. On SQLite, nobody else writes in this transaction."""
+        if not self._on_postgres:
+            newest = self._connection.exec_driver_sql("SELECT max(id) FROM deliveries").scalar()
+            return range((newest or 0) + 1, (newest or 0) + 1 + number)
+        return self._connection.exec_driver_sql(
+            "SELECT nextval(pg_get_serial_sequence('deliveries', 'id'))"
+            " FROM generate_series(1, %s)",
+            (number,),
+        ).scalars()
 
-
-class GroupWriter:
-    """Stores arrivals in groups. `after_commit` is called in the writer thread after each commit.
-
-    While other transactions block it, a write is retried for `max_retry_s` seconds.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        after_commit: Callable[[], None],
-        clock: Clock,
-        *,
-        max_retry_s: float = MAX_RETRY_S,
-    ) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._try_for_s = max_retry_s
-        self._after_commit = after_commit
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-        self._thread.start()
-
-    def keep(self, arrival: Arrival) -> None:
-        """Commit `arrival` before returning; a very large one in several transactions.
-
-        Raises:
-            LedgerUnavailable: it may not be stored; the sender must retry.
-        """
-        statements = arrival.notifications
-        first = (
-            replace(arrival, notifications=statements[:_PIECE]) if statements[_PIECE:] else arrival
-        )
-        delivery_id = self._keep_piece(first)
-        for start in range(_PIECE, len(statements), _PIECE):
-            piece = statements[start : start + _PIECE]
-            self._keep_piece(replace(arrival, notifications=piece, delivery_id=delivery_id))
-
-    def _keep_piece(self, arrival: Arrival) -> int:
-        waiting = _Waiting(arrival, self._clock.monotonic())
-        with self._lock:
-            if self._closed:
-                raise LedgerUnavailable("the writer is closed")
-            self._queue.put(waiting)
-        if not waiting.settled.wait(_LONGEST_WAIT_S):
-            raise LedgerUnavailable("the ledger did not answer in time")
-        if waiting.error is not None:
-            raise waiting.error
-        return waiting.delivery_id
-
-    def close(self) -> None:
-        """Write what is queued and end the thread."""
-        with self._lock:
-            # Nothing may be queued after the end marker: its caller would wait forever.
-            self._closed = True
-            self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            together = [first]
-            ending = False
-            while len(together) < _MOST_TOGETHER and not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    ending = True
-                    break
-                together.append(more)
-            self._commit(together)
-            if ending:
-                return
-
-    def _commit(self, together: list[_Waiting]) -> None:
-        try:
-            kept = self._keep([waiting.arrival for waiting in together], together[0].since)
-            for waiting, delivery_id in zip(together, kept, strict=True):
-                waiting.delivery_id = delivery_id
-        except LedgerUnavailable as error:
-            for waiting in together:
-                waiting.error = error
-        except Exception as error:  # noqa: BLE001 - the thread must survive any error, and no caller may hang
-            for waiting in together:
-                waiting.error = LedgerUnavailable(f"the writer failed with {type(error).__name__}")
-            _log.error("writer.fault", error=frames_of(error))
+    def insert(self, into: _Insert, rows: list[_Row]) -> None:
+        """Insert these rows with one statement."""
+        if not rows:
+            return
+        statement = _text(into, on_postgres=self._on_postgres)
+        if self._on_postgres:
+            arrays = tuple(list(column) for column in zip(*rows, strict=True))
+            self._connection.exec_driver_sql(statement, arrays)
         else:
-            self._notify()
-        finally:
-            for waiting in together:
-                waiting.settled.set()
-
-    def _keep(self, arrivals: list[Arrival], since: float) -> list[int]:
-        def write() -> list[int]:
-            with writing(self._engine) as connection:
-                return store_arrivals(connection, arrivals)
-
-        # Retried only if it certainly rolled back, so that no delivery is stored twice.
-        return repeat_write(
-            write,
-            clock=self._clock,
-            give_up_at=since + self._try_for_s,
-            on_failure=lambda error: _log.info("writer.again", error=str(error)),
-            only_undone=True,
-        )
-
-    def _notify(self) -> None:
-        try:
-            self._after_commit()
-        except Exception as error:  # noqa: BLE001 - the rows are committed, and the thread must survive any error
-            _log.error("writer.fault", error=frames_of(error))
+            self._connection.exec_driver_sql(statement, rows)

@@ -135,32 +135,38 @@ def parse_relay(body: bytes) -> Statements:
             said.refuse(place, wrong)
         else:
             said.notifications.append(Notification(entity, record_id))
+            said.is_plain = said.is_plain and not isinstance(row, _Ambiguous)
     return said
 
 
 def _rows(body: bytes) -> tuple[list[Any], Statements]:
-    said = Statements()
-
-    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        row = dict(pairs)
-        if len(row) < len(pairs):
-            said.is_plain = False  # of a repeated field only the last value is seen
-        return row
-
     try:
-        given = json.loads(body.decode("utf-8-sig"), object_pairs_hook=read_object)
+        given = _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         # ValueError covers invalid UTF-8, invalid JSON and absurdly large numbers.
         raise Unreadable("the body is not JSON", {"body": ["Not valid JSON."]}) from None
     rows = given if isinstance(given, list) else [given]
     if not rows:
         raise Unreadable("the list is empty", {"body": ["Holds no notification."]})
-    return rows, said
+    return rows, Statements()
+
+
+class _Ambiguous(dict[str, Any]):
+    """An object that gives a field twice, of which only the last value is seen."""
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _Ambiguous(row)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_read_object)
 
 
 def _is_plain(row: Mapping[str, Any], known: frozenset[str]) -> bool:
     return (
-        row.keys() <= known
+        not isinstance(row, _Ambiguous)
+        and row.keys() <= known
         and not any(isinstance(value, dict | list) for value in row.values())
         and all(row.get(name) is None for name in _ALWAYS_NULL)
     )

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import structlog
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, MapAdapter, Rule
 
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine, writing
-from ledger.intake import GroupWriter
+from ledger.group_writer import GroupWriter
 from ledger.monitoring import count_refusals
 from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_of
 from schemas.notification import MAX_BYTES
@@ -36,6 +38,8 @@ MOST_PER_MINUTE = 30  # refused requests from one address; more are answered 429
 RETRY_AFTER_S = 5  # sent when the server or the ledger is busy
 _MOST_ADDRESSES = 4096
 _MINUTE_S = 60
+
+_Match = tuple[Rule, dict[str, Any]]
 
 _log = structlog.get_logger("receiver")
 
@@ -112,6 +116,14 @@ class Refusals:
         is_busy = error.http_status == HTTPStatus.SERVICE_UNAVAILABLE
         retry_after_s = RETRY_AFTER_S if is_busy else None
         return RefusedAnswer(error.http_status, str(error), retry_after_s)
+
+    def answer_not_stored(self, error: LedgerUnavailable, *, is_delivery: bool) -> RefusedAnswer:
+        """Log that the ledger cannot be used, count a delivery, and return the answer."""
+        _log.error("delivery.refused", error=str(error))
+        if is_delivery:
+            self.count(Refusal.NOT_STORED)
+        sentence = "the ledger cannot be written now, nothing was stored; send it again later"
+        return RefusedAnswer(error.http_status, sentence, RETRY_AFTER_S)
 
     def close(self) -> None:
         """Write the remaining counts and end the thread."""
@@ -192,20 +204,69 @@ class Web:
         self.engine.dispose()
 
 
-def make_web(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Web:
+class _Adapter(MapAdapter):
+    """Remembers which rule without arguments belongs to a method and path."""
+
+    def __init__(self, routes: Map, request: Request, known: dict[tuple[str, str], _Match]) -> None:
+        super().__init__(routes, "", "/", "", "http", request.path, request.method)
+        self._known = known
+
+    def match(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401 - as werkzeug declares it
+        """Return the rule and its arguments, as Flask asks for them."""
+        key = self.default_method, self.path_info
+        found = self._known.get(key)
+        if found is None:
+            found = super().match(*words, **options)
+            if not found[1]:
+                self._known[key] = found
+        return found
+
+
+class _Application(Flask):
+    """Flask without what a delivery does not need: hosts, sessions, asynchronous views.
+
+    So functions for `after_request` are not called, and the session is not saved.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("coursebell", static_folder=None)
+        self._known: dict[tuple[str, str], _Match] = {}
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the request's rule, by method and path alone."""
+        return None if request is None else _Adapter(self.url_map, request, self._known)
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view itself."""
+        return func
+
+    def process_response(self, response: Response) -> Response:
+        """Add the headers that every answer has."""
+        given = set(response.headers.keys())
+        for name, value in SECURITY_HEADERS.items():
+            if name not in given:
+                response.headers.add(name, value)
+        return response
+
+
+def make_web(
+    settings: Settings,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    make_writer: Callable[[Engine, Callable[[], None], Clock], GroupWriter] = GroupWriter,
+) -> Web:
     """Build the application. It opens no connection before the first request."""
     engine = open_engine(settings.database_url)
     find_broker = partial(broker_url_now, settings)
     wakeup = Wakeup(find_broker(), clock, find_broker=find_broker)
-    writer = GroupWriter(engine, lambda: wakeup.wake(LOOKUP_DRAIN), clock)
+    writer = make_writer(engine, lambda: wakeup.wake(LOOKUP_DRAIN), clock)
     refusals = Refusals(engine, clock)
-    app = Flask("coursebell", static_folder=None)
+    app = _Application()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     app.register_blueprint(hook_routes(settings, writer, clock))
     app.register_blueprint(health_routes(settings, engine, clock))
     app.register_error_handler(CoursebellError, _answer_error(refusals))
     app.register_error_handler(HTTPException, _answer_http_error)
-    app.after_request(_harden)
     return Web(app, settings, engine, writer, wakeup, refusals)
 
 
@@ -216,21 +277,16 @@ def _answer_error(
 
     def answer_error(error: CoursebellError) -> tuple[Response, int]:
         if isinstance(error, LedgerUnavailable):
-            _log.error("delivery.refused", error=str(error))
-            if request.path.startswith(HOOKS):
-                refusals.count(Refusal.NOT_STORED)
-            answer = jsonify(
-                error="the ledger cannot be written now, nothing was stored; send it again later"
-            )
-            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
-            return answer, error.http_status
-        if isinstance(error, Rejected):
+            is_delivery = request.path.startswith(HOOKS)
+            refused = refusals.answer_not_stored(error, is_delivery=is_delivery)
+        elif isinstance(error, Rejected):
             refused = refusals.answer(error, request.remote_addr or "")
-            answer = jsonify(error=refused.sentence)
-            if refused.retry_after_s is not None:
-                answer.headers["Retry-After"] = str(refused.retry_after_s)
-            return answer, refused.status
-        raise error
+        else:
+            raise error
+        answer = jsonify(error=refused.sentence)
+        if refused.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(refused.retry_after_s)
+        return answer, refused.status
 
     return answer_error
 
@@ -241,9 +297,3 @@ def _answer_http_error(error: HTTPException) -> tuple[Response, int]:
         if name.lower() in {"allow", "retry-after"}:
             answer.headers[name] = value
     return answer, error.code or 500
-
-
-def _harden(answer: Response) -> Response:
-    for name, value in SECURITY_HEADERS.items():
-        answer.headers.setdefault(name, value)
-    return answer

@@ -1,12 +1,7 @@
-"""Reads the web server's requests, and runs the Flask application in threads.
+"""Reads the web server's requests, and runs the Flask application for complete ones.
 
 Granian calls `RequestGate` through RSGI, its asynchronous interface. Requests whose headers alone
-show that they must be refused are refused before their body is read. Bodies are collected within
-limits of time, size and memory, and only a complete request occupies a thread.
-
-Granian has no time limit for bodies, so a sender who stalls would hold a connection for ever. Here
-every body has a deadline. When too many are incomplete, the oldest is dropped: an authentic
-delivery arrives within milliseconds, so it is rarely that one.
+show that they must be refused are refused before their body is read.
 """
 
 import asyncio
@@ -15,10 +10,9 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from wsgiref.types import WSGIEnvironment
 
 from granian.rsgi import (  # type: ignore[attr-defined]  # granian marks no name as exported
@@ -28,142 +22,19 @@ from granian.rsgi import (  # type: ignore[attr-defined]  # granian marks no nam
     Scope,
 )
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response
 
-from schemas.errors import Overloaded, Rejected, TooLarge, TooSlow, UnknownRoute
-from service.app import SECURITY_HEADERS, Web
-from service.hooks import HOOKS, hook_guards
-
-
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """How much of request bodies is buffered, and for how long. Sizes are in bytes."""
-
-    largest: int
-    deadline_s: float = 10.0
-    most_waiting: int = 512
-    most_held: int = 64 * 1024 * 1024
-    most_dropped: int = 16 * 1024 * 1024
-
-
-@dataclass(slots=True, eq=False)
-class _Upload:
-    timer: asyncio.Timeout
-    body: bytearray = field(default_factory=bytearray)
-    is_dropped: bool = False
-
-
-class Bodies:
-    """Collects request bodies in memory, within limits. Used from one event loop only."""
-
-    def __init__(self, limits: BodyLimits) -> None:
-        self._limits = limits
-        self._waiting: dict[_Upload, None] = {}  # incomplete, in the order in which they began
-        self._held = 0
-        self._stopping = False
-
-    @property
-    def held_bytes(self) -> int:
-        """How many bytes of bodies are in memory."""
-        return self._held
-
-    async def collect(self, chunks: AsyncIterator[bytes], declared: int | None) -> bytes:
-        """Return the whole body. `declared` is its Content-Length, None if it has none.
-
-        Raises:
-            TooLarge: it is over the limit. The rest is not read; see `drop`.
-            TooSlow: it did not arrive before the deadline.
-            Overloaded: it was dropped in favour of others, or because the server stops.
-            ConnectionError: the sender closed the connection before the end of the body.
-        """
-        if declared == 0:
-            return b""
-        too_large = TooLarge(f"the body has more than {self._limits.largest} bytes")
-        if declared is not None and declared > self._limits.largest:
-            raise too_large
-        async with self._upload(self._limits.deadline_s) as upload:
-            async for chunk in chunks:
-                if upload.is_dropped:
-                    # This chunk arrived in the turn of the loop in which the body was dropped: its
-                    # bytes are no longer counted, and the timer interrupts it only after this turn.
-                    raise Overloaded(is_stop=self._stopping)
-                if len(upload.body) + len(chunk) > self._limits.largest:
-                    raise too_large
-                upload.body += chunk
-                self._held += len(chunk)
-                self._enforce_limits(upload)
-            body = bytes(upload.body)
-        if declared is not None and len(body) != declared:
-            # The server ends a body that was cut off as if it were complete.
-            raise ConnectionError("the sender closed the connection")
-        return body
-
-    async def drop(self, chunks: AsyncIterator[bytes], wait_s: float) -> None:
-        """Read and discard the rest of a refused body while it keeps arriving.
-
-        A client that writes its whole request before it reads would otherwise get a connection
-        reset instead of the answer. `wait_s` is the longest pause between two chunks.
-        """
-        loop = asyncio.get_running_loop()
-        latest, dropped = loop.time() + self._limits.deadline_s, 0
-        with suppress(TooSlow, Overloaded):
-            async with self._upload(wait_s) as upload:
-                async for chunk in chunks:
-                    dropped += len(chunk)
-                    if dropped > self._limits.most_dropped or upload.is_dropped:
-                        return
-                    upload.timer.reschedule(min(loop.time() + wait_s, latest))
-
-    @contextmanager
-    def held(self, body: bytes) -> Iterator[None]:
-        """Count a complete body as memory in use while its request is processed."""
-        self._held += len(body)
-        try:
-            yield
-        finally:
-            self._held -= len(body)
-
-    def stop(self) -> None:
-        """Drop every incomplete body, now and from now on."""
-        self._stopping = True
-        for upload in list(self._waiting):
-            self._end(upload)
-
-    @asynccontextmanager
-    async def _upload(self, seconds: float) -> AsyncIterator[_Upload]:
-        upload = _Upload(asyncio.timeout(seconds))
-        self._waiting[upload] = None
-        try:
-            async with upload.timer:
-                self._enforce_limits(upload)
-                yield upload
-        except TimeoutError:
-            if upload.is_dropped:
-                raise Overloaded(is_stop=self._stopping) from None
-            raise TooSlow("the body did not arrive in time") from None
-        finally:
-            self._waiting.pop(upload, None)
-            if not upload.is_dropped:
-                self._held -= len(upload.body)
-
-    def _enforce_limits(self, newest: _Upload) -> None:
-        if self._stopping:
-            raise Overloaded(is_stop=True)
-        if len(self._waiting) > self._limits.most_waiting:
-            self._end(next(iter(self._waiting)))
-        while self._held > self._limits.most_held:
-            oldest = next((one for one in self._waiting if one is not newest and one.body), None)
-            if oldest is None:
-                raise Overloaded
-            self._end(oldest)
-
-    def _end(self, upload: _Upload) -> None:
-        upload.is_dropped = True
-        self._held -= len(upload.body)
-        del self._waiting[upload]
-        if not upload.timer.expired():  # an expired timer interrupts it already
-            upload.timer.reschedule(asyncio.get_running_loop().time())
-
+from ledger.group_writer import LONGEST_WAIT_S, GroupWriter, Pending, timed_out
+from ledger.intake import Arrival
+from schemas.errors import (
+    LedgerUnavailable,
+    Overloaded,
+    Rejected,
+    TooLarge,
+    UnknownRoute,
+)
+from service.app import SECURITY_HEADERS, RefusedAnswer, Web
+from service.bodies import Bodies, BodyLimits
+from service.hooks import BODY, DEFER, HOOKS, SMALL, hook_guards
 
 _ALIVE = "/healthz"
 _STRANGER_PAUSE_S = 0.2
@@ -173,20 +44,25 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _DROPPED_HEADERS = frozenset({"transfer-encoding", "connection"})
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
+_Commit = tuple[Pending, asyncio.Future[None]]
 
 
 class RequestGate:
-    """The RSGI application of one web process."""
+    """The RSGI application of one web process.
+
+    A small delivery is processed by the event loop itself, which takes a fraction of a millisecond,
+    and waits for the ledger's commit without a thread. Large ones have threads. So have all other
+    requests, of their own, so that a flood of them neither delays a delivery nor makes the process
+    look dead.
+    """
 
     def __init__(self, web: Web, limits: BodyLimits) -> None:
         self._web = web
         self._guards = hook_guards(web.settings)
         self._routes = web.app.url_map.bind("")
         self._bodies = Bodies(limits)
-        # A delivery waiting for the ledger's commit costs only a thread. Other requests have their
-        # own threads, so that a flood of them neither delays a delivery nor makes the process look
-        # dead.
-        self._hooks = _Lane("hooks", threads=32, most=2048)
+        self._commits = _Commits(web.writer, most=2048)
+        self._hooks = _Lane("hooks", threads=4, most=64)
         self._pages = _Lane("pages", threads=4, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
@@ -224,26 +100,47 @@ class RequestGate:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if method in _WITHOUT_BODY:
             return b""
-        try:
-            self._routes.match(path, method)
-        except HTTPException:
-            if not _is_delivery(environ):
-                return b""  # the application answers without reading the body
-            raise UnknownRoute("there is no such hook route") from None
-        if path in self._guards:
-            self._guards[path](environ)
+        guard = self._guards.get(path)
+        if guard is not None and method == "POST":
+            guard(environ)
+        elif not self._has_route(environ):
+            return b""  # the application answers without reading the body
         declared = environ.get("CONTENT_LENGTH")
         return await self._bodies.collect(chunks, None if declared is None else int(declared))
 
+    def _has_route(self, environ: WSGIEnvironment) -> bool:
+        try:
+            self._routes.match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+        except HTTPException:
+            if _is_delivery(environ):
+                raise UnknownRoute("there is no such hook route") from None
+            return False
+        return True
+
     async def _run(self, environ: WSGIEnvironment, body: bytes) -> Answer:
-        """Run the application for a complete request, in a thread."""
+        """Run the application for a complete request."""
         environ["wsgi.input"] = io.BytesIO(body)
+        environ[BODY] = body
         environ["CONTENT_LENGTH"] = str(len(body))
         lane = self._alive if environ["PATH_INFO"] == _ALIVE else self._pages
-        if _is_delivery(environ):
-            lane = self._hooks
         with self._bodies.held(body):
-            return await lane.run(self._answer, environ)
+            if not _is_delivery(environ):
+                return await lane.run(self._answer, environ)
+            if len(body) > SMALL:
+                return await self._hooks.run(self._answer, environ)
+            return await self._deliver(environ)
+
+    async def _deliver(self, environ: WSGIEnvironment) -> Answer:
+        """Run the application for a small delivery, and return its answer after the commit."""
+        commits: list[asyncio.Future[None]] = []
+        environ[DEFER] = lambda arrival: commits.append(self._commits.begin(arrival))
+        answer = self._answer(environ)
+        try:
+            for commit in commits:
+                await commit
+        except LedgerUnavailable as error:
+            return _refused(self._web.refusals.answer_not_stored(error, is_delivery=True))
+        return answer
 
     async def _refuse(
         self, environ: WSGIEnvironment, chunks: AsyncIterator[bytes], error: Rejected
@@ -255,15 +152,72 @@ class RequestGate:
         if not refused.closes_at_once and "HTTP_EXPECT" not in environ:
             pause_s = _SENDER_PAUSE_S if isinstance(error, TooLarge) else _STRANGER_PAUSE_S
             await self._bodies.drop(chunks, pause_s)
-        headers = {**SECURITY_HEADERS, "Content-Type": "application/json", "Connection": "close"}
-        if refused.retry_after_s is not None:
-            headers["Retry-After"] = str(refused.retry_after_s)
-        body = json.dumps({"error": refused.sentence}).encode() + b"\n"
-        return refused.status, _lower(headers.items()), body
+        status, headers, body = _refused(refused)
+        return status, [*headers, ("connection", "close")], body
 
     def _answer(self, environ: WSGIEnvironment) -> Answer:
-        answer = Response.from_app(self._web.app, environ, buffered=True)
-        return answer.status_code, _lower(answer.headers), answer.get_data()
+        # As the application's WSGI entry does it, without turning the answer into an iterable and
+        # back.
+        app = self._web.app
+        with app.request_context(environ):
+            try:
+                answer = app.full_dispatch_request()
+            except Exception as error:  # noqa: BLE001 - Flask answers 500
+                answer = app.handle_exception(error)
+            return answer.status_code, _lower(answer.headers), answer.get_data()
+
+
+class _Commits:
+    """Waits in the event loop for the commits of deliveries; at most `most` at a time."""
+
+    def __init__(self, writer: GroupWriter, *, most: int) -> None:
+        self._writer = writer
+        self._most = most
+        self._number = 0
+        self._batch: list[_Commit] = []
+
+    def begin(self, arrival: Arrival) -> asyncio.Future[None]:
+        """Queue the arrival, and return what becomes done with its commit.
+
+        Raises:
+            Overloaded: too many wait.
+        """
+        if self._number >= self._most:
+            raise Overloaded
+        self._number += 1
+        loop = asyncio.get_running_loop()
+        commit = loop.create_future()
+        if not self._batch:
+            # What the loop processes until then is committed together.
+            loop.call_soon(self._submit, loop)
+        self._batch.append((Pending(arrival), commit))
+        return commit
+
+    def _submit(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch, self._batch = self._batch, []
+        timer = loop.call_later(LONGEST_WAIT_S, self._end, batch, timed_out())
+
+        def settle() -> None:
+            timer.cancel()
+            self._end(batch)
+
+        try:
+            pendings = [pending for pending, _ in batch]
+            self._writer.submit(pendings, lambda: loop.call_soon_threadsafe(settle))
+        except LedgerUnavailable as error:
+            timer.cancel()
+            self._end(batch, error)
+
+    def _end(self, batch: list[_Commit], error: LedgerUnavailable | None = None) -> None:
+        for pending, commit in batch:
+            if commit.done():
+                continue  # it had timed out
+            self._number -= 1
+            failure = error or pending.error
+            if failure is None:
+                commit.set_result(None)
+            else:
+                commit.set_exception(failure)
 
 
 class _Lane:
@@ -338,6 +292,14 @@ def _environ(scope: Scope) -> WSGIEnvironment:
             key = f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+def _refused(refused: RefusedAnswer) -> Answer:
+    headers = {**SECURITY_HEADERS, "Content-Type": "application/json"}
+    if refused.retry_after_s is not None:
+        headers["Retry-After"] = str(refused.retry_after_s)
+    body = json.dumps({"error": refused.sentence}).encode() + b"\n"
+    return refused.status, _lower(headers.items()), body
 
 
 def _lower(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

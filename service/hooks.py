@@ -13,20 +13,29 @@ needed; of such a delivery only entities, Ids, size and a digest are stored.
 import hmac
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ledger.clock import Clock
-from ledger.intake import BEARER, Arrival, GroupWriter, Origin
+from ledger.group_writer import GroupWriter
+from ledger.intake import BEARER, Arrival, Origin
 from schemas.entity import Entity, followed_entity
 from schemas.errors import BadSignature, FieldErrors, TooLarge, Unreadable
 from schemas.notification import MAX_BYTES, Statements, parse_hook, parse_relay
 from schemas.reasons import Refusal
 from schemas.settings import Settings
 from service.signature import claimed_digest, verify
+
+# What `service.front` puts into a request's environment: the complete body, and a function that is
+# called with the arrival instead of waiting for its commit; the answer is sent after the commit.
+BODY = "coursebell.body"
+DEFER = "coursebell.defer"
+SMALL = (
+    8 * 1024
+)  # bytes; such a body has fewer rows than one transaction takes, and is read at once
 
 HOOKS = "/hooks/"
 RELAY = "/hooks/relay"
@@ -66,27 +75,27 @@ def hook_routes(settings: Settings, writer: GroupWriter, clock: Clock) -> Bluepr
     routes = Blueprint("hooks", __name__)
     receiver = _Receiver(writer, clock)
 
-    def nexudus(parse: Callable[[bytes], Statements]) -> tuple[Response, int]:
+    def nexudus(parse: Callable[[bytes], Statements]) -> Response:
         body = _body()
         form = verify(body, request.environ.get(_SIGNATURE), settings.hook_secrets)
         return receiver.keep(_Proven(body, form, Origin.HOOK, settings.hook_secrets[0]), parse)
 
     @routes.post(COURSE_MEMBERS)
-    def course_members() -> tuple[Response, int]:
+    def course_members() -> Response:
         return nexudus(lambda body: parse_hook(body, Entity.COURSE_MEMBER, recognise=False))
 
     @routes.post(COMPLETED_LESSONS)
-    def course_completed_lessons() -> tuple[Response, int]:
+    def course_completed_lessons() -> Response:
         return nexudus(lambda body: parse_hook(body, Entity.COMPLETED_LESSON, recognise=False))
 
     @routes.post(NEXUDUS)
-    def any_entity() -> tuple[Response, int]:
+    def any_entity() -> Response:
         named = request.args.get("resource")
         entity = None if named is None else followed_entity(named)
         return nexudus(lambda body: parse_hook(body, entity, recognise=named is None))
 
     @routes.post(RELAY)
-    def relay() -> tuple[Response, int]:
+    def relay() -> Response:
         check_bearer(request.environ.get(_AUTHORIZATION), settings.relay_tokens)
         proven = _Proven(_body(), BEARER, Origin.RELAY, settings.relay_tokens[0])
         return receiver.keep(proven, parse_relay)
@@ -128,56 +137,73 @@ class _Receiver:
         self._clock = clock
         self._one_large = threading.Lock()
 
-    def keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> tuple[Response, int]:
+    def keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> Response:
         """Store an authentic delivery; answer 202, or 400 on the relay route if a row is bad."""
         if len(proven.body) <= _LARGE:
             return self._keep(proven, parse)
         with self._one_large:
             return self._keep(proven, parse)
 
-    def _keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> tuple[Response, int]:
+    def _keep(self, proven: _Proven, parse: Callable[[bytes], Statements]) -> Response:
+        try:
+            statements = parse(proven.body)
+        except Unreadable as error:
+            return self._keep_unreadable(proven, str(error), error.fields, Statements())
+        if statements.unreadable:
+            sentence = f"{statements.unreadable} of the rows cannot be read"
+            return self._keep_unreadable(proven, sentence, statements.errors, statements)
+        self._store(self._arrival(proven, statements))
+        return _accepted(statements)
+
+    def _arrival(
+        self, proven: _Proven, statements: Statements, error: str | None = None
+    ) -> Arrival:
         body = proven.body
         # Keyed, so that a door code in an otherwise known body cannot be found by brute force.
         digest = hmac.digest(proven.key.encode("utf-8", "surrogatepass"), body, "sha256").hex()
-        arrival = Arrival(
-            self._clock.now(), request.path, proven.origin, proven.form, None, len(body), digest
+        return Arrival(
+            received_at=self._clock.now(),
+            route=request.path,
+            origin=proven.origin,
+            signature_form=proven.form,
+            body=body if statements.is_plain and error is None else None,
+            size=len(body),
+            digest=digest,
+            notifications=tuple(statements.notifications),
+            error=error,
         )
-        try:
-            statements = parse(body)
-        except Unreadable as error:
-            return self._keep_unreadable(arrival, str(error), error.fields, Statements())
-        if statements.unreadable:
-            sentence = f"{statements.unreadable} of the rows cannot be read"
-            return self._keep_unreadable(arrival, sentence, statements.errors, statements)
-        self._writer.keep(
-            replace(
-                arrival,
-                body=body if statements.is_plain else None,
-                notifications=tuple(statements.notifications),
-            )
-        )
-        accepted = len(statements.notifications)
-        _log.info("delivery.kept", route=request.path, form=proven.form, accepted=accepted)
-        return jsonify(accepted=accepted), 202
+
+    def _store(self, arrival: Arrival) -> None:
+        defer = request.environ.get(DEFER)
+        if defer is None:
+            self._writer.keep(arrival)
+        else:
+            defer(arrival)
 
     def _keep_unreadable(
-        self, arrival: Arrival, sentence: str, errors: FieldErrors, statements: Statements
-    ) -> tuple[Response, int]:
-        notifications = tuple(statements.notifications)
-        accepted = len(notifications)
+        self, proven: _Proven, sentence: str, errors: FieldErrors, statements: Statements
+    ) -> Response:
         error = f"{sentence}: {_known_names_only(errors)}"[:_LONGEST_ERROR]
-        self._writer.keep(replace(arrival, error=error, notifications=notifications))
+        self._store(self._arrival(proven, statements, error))
+        accepted = len(statements.notifications)
         _log.warning(
             "delivery.unreadable",
-            route=arrival.route,
-            origin=arrival.origin.value,
+            route=request.path,
+            origin=proven.origin.value,
             accepted=accepted,
             unreadable=statements.unreadable,
         )
-        if arrival.origin is Origin.RELAY:
+        if proven.origin is Origin.RELAY:
             fields = {str(place): found for place, found in errors.items()}
-            return jsonify(error=sentence, accepted=accepted, fields=fields), 400
-        return jsonify(accepted=accepted), 202
+            answer = jsonify(error=sentence, accepted=accepted, fields=fields)
+            answer.status_code = 400
+            return answer
+        return _accepted(statements)
+
+
+def _accepted(statements: Statements) -> Response:
+    body = f'{{"accepted":{len(statements.notifications)}}}\n'
+    return Response(body, 202, mimetype="application/json")
 
 
 def _known_names_only(errors: FieldErrors) -> FieldErrors:
@@ -193,6 +219,9 @@ def _known_names_only(errors: FieldErrors) -> FieldErrors:
 
 
 def _body() -> bytes:
+    body: bytes | None = request.environ.get(BODY)
+    if body is not None:
+        return body
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:

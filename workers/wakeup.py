@@ -27,6 +27,7 @@ from workers.logs import RepeatedFault
 from workers.queues import QUEUES, WORK, queue_of
 
 _PAUSE_AFTER_FAILURE_S = 5.0
+_PAUSE_S = 0.05  # between two publications; wake-ups in between are merged
 _TIMEOUT_S = 0.5
 _PREFIX = "coursebell:"
 # A task counts as waiting until a worker starts it. A worker takes a few messages from the queue
@@ -166,8 +167,9 @@ class Wakeup:
     def wake(self, *tasks: str) -> None:
         """Ask for these tasks to be started soon. Never waits and never raises."""
         with self._changed:
-            self._wanted.update(tasks)
-            self._changed.notify()
+            if not self._wanted.issuperset(tasks):
+                self._wanted.update(tasks)
+                self._changed.notify()
 
     def task_started(self, task: str) -> None:
         """Note that a worker starts this task, so that work due from now on needs a new message.
@@ -199,6 +201,8 @@ class Wakeup:
                 if not wanted:
                     return
             self._send(wanted)
+            with self._changed:
+                self._changed.wait_for(lambda: self._ending, _PAUSE_S)
 
     def _send(self, tasks: Iterable[str]) -> None:
         if self._clock.monotonic() < self._paused_until:

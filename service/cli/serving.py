@@ -34,7 +34,7 @@ from service.cli.common import (
     wait_for_ledger,
     warn_of_weak_secrets,
 )
-from service.cli.listening import free_address, reserve
+from service.cli.listening import Address, free_address, reserve
 from workers.app import named_broker
 from workers.context import read_rules
 from workers.local.programs import python_program
@@ -75,11 +75,17 @@ def serve() -> None:
     check_secret_key(settings, signs=False)
     warn_of_weak_secrets(settings, "COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS")
     set_up_logs("web")
+    with reserved:
+        run_web_server(address, "service.rsgi:front")
+
+
+def run_web_server(address: Address, target: str) -> None:
+    """Run the web server whose application is `target`, as module:name, until it is stopped."""
     # The process that Granian starts must not import from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     listen = address.listen
     server = Granian(
-        "service.rsgi:front",
+        target,
         address=listen.host,
         port=listen.port,
         interface=Interfaces.RSGI,
@@ -101,9 +107,8 @@ def serve() -> None:
             "web.listening", host=listen.host, port=listen.port, resolved=address.resolved
         )
     )
-    with reserved:
-        # Granian's own loader would put the working folder first on the import path.
-        server.serve(target_loader=resolve_name)
+    # Granian's own loader would put the working folder first on the import path.
+    server.serve(target_loader=resolve_name)
 
 
 def _most_connections() -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
+from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
-from ledger.intake import MAX_RETRY_S, GroupWriter, Origin, store_notifications
+from ledger.group_writer import MAX_RETRY_S, GroupWriter
+from ledger.intake import Origin, store_notifications
 from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
 from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups, notifications
@@ -21,6 +23,7 @@ from schemas.errors import LedgerUnavailable
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import NOW, arrival, at, at_once, claim, keep, rows
+from tests.doubles.still_clock import StillClock
 from tests.servers.programs import wait_until
 
 
@@ -227,6 +230,23 @@ def test_closing_writes_what_is_queued(ledger_engine: Engine) -> None:
         thread.join(30)
     writer.close()
     assert len(rows(ledger_engine, deliveries)) == 29
+
+
+def test_stored_deliveries_are_logged_with_one_line_a_second(ledger_engine: Engine) -> None:
+    clock = StillClock()
+    clock.seconds = 100.0
+    with capture_logs() as logs:
+        writer = GroupWriter(ledger_engine, lambda: None, clock)
+        for number in range(1, 30):
+            writer.keep(arrival(number, 100 + number))
+        writer.close()
+    lines = [line for line in logs if line["event"] == "deliveries.kept"]
+    # The first delivery at once, and the others when the writer is idle or closed.
+    assert lines[0]["deliveries"] == 1
+    assert sum(line["deliveries"] for line in lines) == 29
+    assert sum(line["notifications"] for line in lines) == 58
+    assert lines[0]["routes"] == {"/hooks/nexudus": 1}
+    assert len(lines) < 29
 
 
 def test_a_closed_writer_refuses_at_once(ledger_engine: Engine) -> None:

@@ -71,9 +71,13 @@ class Databases:
 
 
 class PostgresServer:
-    """One server with a data folder of its own. As a context manager it ends with the block."""
+    """One server with a data folder of its own. As a context manager it ends with the block.
 
-    def __init__(self, binaries: Binaries) -> None:
+    Only with `is_durable` does a commit survive a power cut.
+    """
+
+    def __init__(self, binaries: Binaries, *, is_durable: bool = False) -> None:
+        self._is_durable = is_durable
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._password = secrets.token_hex(16)
         self._program: subprocess.Popen[bytes] | None = None
@@ -183,8 +187,10 @@ class PostgresServer:
         """Start the server and wait until it answers. False when the port was taken."""
         command = [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(port)]
         command += ["-k", str(self.folder)]
-        # Tests need no power-cut safety.
-        for setting in (f"listen_addresses={ADDRESS}", "fsync=off", "full_page_writes=off"):
+        settings = [f"listen_addresses={ADDRESS}"]
+        if not self._is_durable:  # tests need no power-cut safety, measurements do
+            settings += ["fsync=off", "full_page_writes=off"]
+        for setting in settings:
             command += ["-c", setting]
         log = self.folder / "log"
         with log.open("wb") as output:

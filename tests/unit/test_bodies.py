@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import Overloaded, TooLarge, TooSlow
-from service.front import Bodies, BodyLimits
+from service.bodies import Bodies, BodyLimits
 
 LONG_S = 60.0  # longer than a test may take
 LIMITS = BodyLimits(largest=10, deadline_s=LONG_S, most_waiting=3, most_held=25, most_dropped=100)
