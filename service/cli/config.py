@@ -212,7 +212,9 @@ def _print_next_steps(
         )
     where = "the file" if file == STANDARD_OUTPUT else file
     click.echo(
-        f"Next: fill in the Nexudus user, the mail server and the zone in {where}.", err=True
+        f"Next: fill in the Nexudus user, the mail server and the zone in {where}, and remove the #"
+        " at the start of each of these lines.",
+        err=True,
     )
     if file != STANDARD_OUTPUT:
         path = shlex.quote(file if "/" in file else f"./{file}")
