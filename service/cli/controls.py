@@ -1,6 +1,5 @@
 """`coursebell mode`, `held`, `release` and `skip`: an operator's decisions about sending."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -42,6 +41,7 @@ from service.cli.outcomes import (
     SendingOutcomes,
     count_lines,
     counted,
+    due_lines,
     number_of,
     outcomes_by_sending,
 )
@@ -59,8 +59,8 @@ def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
     """Show or change the mode: observe or sending.
 
     Observe holds emails, sending sends them. Before it changes to sending, it counts the held and
-    waiting emails that would be sent, and asks if there are any. Without a terminal it needs --yes
-    if any would be sent at once.
+    waiting emails that would be sent, and asks if there are any; without a terminal it then needs
+    --yes.
     """
     settings = settings_now()
     numbers = None
@@ -113,10 +113,11 @@ def _confirm_sending(
             numbers["held"][reason] = numbers["held"].get(reason, 0) + number
     for line in _lines(outcomes, numbers):
         click.echo(line, err=as_json)
-    sent, sent_now = numbers["now"] | numbers["later"], numbers["now"]
-    if sent_now and not yes:
+    sent = numbers["now"] | numbers["later"]
+    if sent and not yes:
         needs_confirmation("coursebell mode sending --yes")
-    if sent and not yes and sys.stdin.isatty() and not is_confirmed("Start sending?"):
+        if is_confirmed("Start sending?"):
+            return numbers
         click.echo("Nothing was changed: the mode is still observe.", err=True)
         raise SystemExit(NOT_DONE)
     return numbers
@@ -201,14 +202,25 @@ def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_js
 
     Each is checked again before it is sent: enrolment, address, quiet hours, daily limit.
     """
-    with opened_ledger(settings_now()) as engine:
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
         with reading(engine) as connection:
             mode = sending_of(connection).mode
         if mode is not Mode.SENDING:
             click.echo("Nothing was released: in observe mode no email is sent.", err=True)
             click.echo("First: coursebell mode sending", err=True)
             raise SystemExit(NOT_DONE)
-        _decide(engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json)
+        setup = make_send_setup(settings)
+        done = _decide(
+            engine, "release", release_held, action_ids, reason, yes=yes, as_json=as_json
+        )
+        if not done or as_json:
+            return
+        with reading(engine) as connection:
+            lines = due_lines(connection, setup, done, command_clock().now())
+        click.echo(f"{_number(done)} released{':' if lines else ', due now.'}")
+        for line in lines:
+            click.echo(line)
 
 
 @click.command()
@@ -219,7 +231,9 @@ def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_js
 def skip(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json: bool) -> None:
     """Drop held emails for good, by ID or by reason."""
     with opened_ledger(settings_now()) as engine:
-        _decide(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
+        done = _decide(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
+    if done and not as_json:
+        click.echo(f"{_number(done)} skipped.")
 
 
 def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
@@ -231,7 +245,8 @@ def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
     *,
     yes: bool,
     as_json: bool,
-) -> None:
+) -> list[int]:
+    """Decide about the chosen emails after asking; return the IDs of those decided."""
     if bool(action_ids) == (reason is not None):
         raise click.UsageError("Give the IDs of held emails (`coursebell held`), or --reason.")
     which = f"--reason {reason}" if reason else " ".join(str(one) for one in action_ids)
@@ -247,14 +262,12 @@ def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
     with writing(engine) as connection:
         ids = [action.action_id for action in chosen]
         done = decide(connection, ids, who_decides(), command_clock().now())
-    past = "released" if word == "release" else "skipped"
     if as_json:
-        print_json({past: done})
-    elif done or not reason:
-        due = ", due now" if word == "release" else ""
-        click.echo(f"{_number(done)} {past}{due}.")
-    else:
-        click.echo(f"No email is held for {reason}.")
+        print_json({"released" if word == "release" else "skipped": done})
+    elif not done:
+        which = "those IDs" if reason is None else reason
+        click.echo(f"No email is held for {which}.")
+    return done
 
 
 def _chosen(engine: Engine, action_ids: tuple[int, ...], reason: str | None) -> list[HeldAction]:

@@ -13,6 +13,8 @@ from service.cli.common import local
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
+_MOST_IDS = 10  # on a line; of more emails only the number is printed
+
 
 @dataclass(frozen=True, slots=True)
 class SendingOutcomes:
@@ -53,6 +55,31 @@ def outcome_text(expected: Expected, now: datetime) -> str:
         return f"is sent at {local(expected.sent_at)} at the earliest{why}"
     ends = "stays held" if _is_held(expected) else "is not sent"
     return ends if outcome is None or outcome.reason is None else _with(ends, outcome.reason)
+
+
+def due_lines(
+    connection: Connection, setup: SendSetup, action_ids: Sequence[int], now: datetime
+) -> list[str]:
+    """Return when these emails are sent, or why not, a line for each answer.
+
+    Empty if all are sent at once.
+    """
+    wanted = read_actions(connection, action_ids)
+    started_at = sending_of(connection).started_at
+    ids: dict[str, list[int]] = {}
+    all_now = True
+    for one in forecast(connection, setup, wanted, now, started_at):
+        all_now = all_now and goes_now(one, now)
+        ids.setdefault(outcome_text(one, now), []).append(one.action.action_id)
+    if all_now:
+        return []
+    return [f"  {_some(found)}: {text}" for text, found in ids.items()]
+
+
+def _some(action_ids: Sequence[int]) -> str:
+    if len(action_ids) > _MOST_IDS:
+        return f"{len(action_ids)} emails"
+    return f"email {', '.join(map(str, action_ids))}"
 
 
 def kept_text(reason: Reason) -> str:

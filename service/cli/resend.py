@@ -33,7 +33,9 @@ from service.cli.common import (
     show_addresses,
     who_decides,
 )
+from service.cli.outcomes import due_lines
 from service.cli.why import STATES
+from workers.context import make_send_setup
 
 NOT_DONE = 1
 _DAYS = 7  # how far back --failed looks without --since
@@ -105,9 +107,11 @@ def resend(  # noqa: PLR0913 - one argument for each option
     arguments = _arguments(action_ids, failed, since, checked=checked)
     reason = None if failed is None else Reason(failed)
     since = since or command_clock().now() - timedelta(days=_DAYS)
-    with opened_ledger(settings_now()) as engine:
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
         if not dry_run:
             _check_mode(engine)
+        setup = make_send_setup(settings)
         if not (yes or dry_run):
             needs_confirmation(f"coursebell resend {arguments} --yes")
         with reading(engine) as connection:
@@ -127,7 +131,9 @@ def resend(  # noqa: PLR0913 - one argument for each option
             done = send_again(
                 connection, ids, who_decides(), command_clock().now(), checked=checked
             )
-    _print_result(chosen, done, reason, since, as_json=as_json)
+        with reading(engine) as connection:
+            lines = due_lines(connection, setup, list(done.values()), command_clock().now())
+    _print_result(chosen, done, lines, reason, since, as_json=as_json)
 
 
 def _arguments(
@@ -204,9 +210,10 @@ def _print_dry_run(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -
     click.echo(f"{_number(len(chosen))} would be sent again. Nothing was changed.")
 
 
-def _print_result(
+def _print_result(  # noqa: PLR0913 - what was chosen and done, and how to print it
     chosen: Sequence[EmailView],
     done: dict[int, int],
+    due: Sequence[str],
     reason: Reason | None,
     since: datetime,
     *,
@@ -216,7 +223,10 @@ def _print_result(
         print_json({"resent": [{"id": old, "new_id": new} for old, new in done.items()]})
     elif done:
         ids = ", ".join(f"{old} as {new}" for old, new in done.items())
-        click.echo(f"{_number(len(done))} will be sent again, due now: {ids}.")
+        when = "" if due else ", due now"
+        click.echo(f"{_number(len(done))} will be sent again{when}: {ids}.")
+        for line in due:
+            click.echo(line)
     elif not chosen and reason is not None:
         click.echo(f"No email that failed for {reason} since {local(since)} can be sent again.")
     left = [str(email.action_id) for email in chosen if email.action_id not in done]

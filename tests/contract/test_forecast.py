@@ -17,8 +17,9 @@ from ledger.controls import begin_with
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.tables import actions
 from schemas.actions import ActionState, Mode
-from schemas.reasons import Reason
+from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import CourseMember
+from service.cli.common import local
 from service.cli.main import commands
 from service.cli.outcomes import SendingOutcomes, counted, outcomes_by_sending
 from tests.builders.records import NOON
@@ -136,9 +137,11 @@ class Desk:
 
     space: Space
 
-    def run(self, *words: str, typed: bytes | None = None) -> Result:
+    def run(
+        self, *words: str, typed: bytes | None = None, clock: HandClock | None = None
+    ) -> Result:
         answers = None if typed is None else Terminal(typed)
-        return CliRunner().invoke(commands, words, input=answers)
+        return CliRunner().invoke(commands, words, input=answers, obj=clock)
 
     def as_json(self, *words: str) -> dict[str, Any]:
         result = self.run(*words, "--json")
@@ -188,7 +191,45 @@ def test_emails_are_counted_and_confirmed_before_sending_begins(desk: Desk) -> N
     assert {state for state, _ in desk.space.outcomes()} == {"waiting"}
 
 
-def test_scripts_need_yes_only_if_an_email_would_be_sent_at_once(desk: Desk) -> None:
+@pytest.fixture
+def night(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    """Give the rules quiet hours, and return a clock that stands in them."""
+    (tmp_path / "rules.yaml").write_text(NO_GATHERING, encoding="utf-8")
+    monkeypatch.setenv("COURSEBELL_ZONE", "UTC")
+    tomorrow = desk.space.clock.now() + timedelta(days=1)
+    return HandClock(tomorrow.replace(hour=2, minute=0, second=0, microsecond=0))
+
+
+def test_release_and_resend_say_when_an_email_is_sent_if_it_is_night(
+    desk: Desk, night: HandClock
+) -> None:
+    desk.observed(1)
+    desk.space.choose(Mode.SENDING)
+    with writing(desk.space.engine) as connection:
+        held = {"state": ActionState.HELD, "reason": Reason.FLOOD_GUARD}
+        connection.execute(update(actions).values(held))
+    morning = local(night.now().replace(hour=8))
+    released = desk.run("release", "1", "--yes", clock=night)
+    sentence = EXPLANATIONS[Reason.QUIET_HOURS].sentence
+    line = f"is sent at {morning} at the earliest: {sentence} [quiet-hours]\n"
+    assert released.output == f"1 email released:\n  email 1: {line}"
+    with writing(desk.space.engine) as connection:
+        failed = {"state": ActionState.FAILED, "finished_at": night.now()}
+        connection.execute(update(actions).values(failed))
+    again = desk.run("resend", "1", "--yes", clock=night)
+    assert again.output == f"1 email will be sent again: 1 as 2.\n  email 2: {line}"
+
+
+def test_emails_that_are_sent_later_need_a_confirmation_too(desk: Desk, night: HandClock) -> None:
+    desk.observed(1)
+    unasked = desk.run("mode", "sending", clock=night)
+    assert unasked.exit_code == 3
+    assert "  1 email is sent later, quiet-hours: " in unasked.output
+    assert "coursebell mode sending --yes" in unasked.stderr
+    assert desk.as_json("mode")["mode"] == "observe"
+
+
+def test_scripts_need_yes_only_if_an_email_would_be_sent(desk: Desk) -> None:
     desk.space.choose(Mode.OBSERVE)
     nothing = desk.run("mode", "sending")
     assert nothing.exit_code == 0

@@ -59,6 +59,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)
     monkeypatch.setenv("COURSEBELL_MAIL_FROM", "Rita <rita@example.org>")
+    monkeypatch.setenv("COURSEBELL_RULES", str(RULES))  # no quiet hours
     yield Desk(Space(engine, rules, HandClock(SYSTEM_CLOCK.now())), tmp_path)
     engine.dispose()
 
