@@ -160,22 +160,23 @@ def completion_planned_at(
     return moment
 
 
+_SUPERSEDE = (
+    update(actions)
+    .where(
+        actions.c.event_kind == EventKind.LESSON_COMPLETED,
+        _IS_THEIRS,
+        actions.c.state.in_((ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)),
+    )
+    .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED)
+)
+
+
 def supersede_lessons(
     connection: Connection, course_id: int, coworker_id: int, now: datetime
 ) -> int:
     """Skip the lesson actions of this person and course that have not started; return how many."""
-    waiting = (ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)
-    done = connection.execute(
-        update(actions)
-        .where(
-            actions.c.event_kind == EventKind.LESSON_COMPLETED,
-            actions.c.course_id == course_id,
-            actions.c.coworker_id == coworker_id,
-            actions.c.state.in_(waiting),
-        )
-        .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED, finished_at=now)
-    )
-    return done.rowcount
+    values = {"course": course_id, "coworker": coworker_id, "finished_at": now}
+    return connection.execute(_SUPERSEDE, values).rowcount
 
 
 # An action that may have been performed counts as performed.

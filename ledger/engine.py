@@ -7,8 +7,10 @@ transaction that writes begins as a writer, because a reader cannot become one u
 with "database is locked" whatever the busy timeout. Open engines after a fork.
 """
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +54,8 @@ _SERVER_PATIENCE = {
     "tcp_user_timeout": 30_000,
 }
 BUSY_TIMEOUT_MS = 5_000  # how long a SQLite writer waits for another
+_ATTEMPT_MS = 3  # in which SQLite makes three attempts to begin a transaction
+_TURN = "coursebell_turn"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0  # between two attempts of `repeat_write`
 
 
@@ -77,6 +81,7 @@ def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> En
         poolclass=QueuePool,
         pool_size=8,
         connect_args={"timeout": busy_timeout_ms / 1000, "check_same_thread": False},
+        execution_options={_TURN: WriteTurn(busy_timeout_ms)},
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
@@ -123,8 +128,53 @@ def _set_pragmas(connection: Any, _: Any) -> None:  # noqa: ANN401 - the driver'
 
 
 def _begin(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("coursebell_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("coursebell_writes", False):
+        options[_TURN].begin(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+class WriteTurn:
+    """Lets one thread of this process at a time begin to write to a SQLite file.
+
+    SQLite has no queue: a writer that has to wait sleeps for up to 100 ms between two attempts, and
+    threads that come later overtake it. Here threads wait for each other without sleeping, and
+    attempts against other processes are at most 2 ms apart.
+    """
+
+    def __init__(self, busy_timeout_ms: int) -> None:
+        self._busy_timeout_ms = busy_timeout_ms
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for the turn. After too long a wait go ahead: SQLite's own error then says why."""
+        is_taken = self._lock.acquire(timeout=self._busy_timeout_ms / 1000)
+        try:
+            yield
+        finally:
+            if is_taken:
+                self._lock.release()
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction that writes, waiting for other processes."""
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise TypeError("only connections to SQLite take turns")
+        driver.execute(f"PRAGMA busy_timeout = {_ATTEMPT_MS}")
+        try:
+            for _ in range(self._busy_timeout_ms // _ATTEMPT_MS):
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        break
+                else:
+                    return
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {self._busy_timeout_ms}")
 
 
 @contextmanager
@@ -134,7 +184,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         LedgerUnavailable: the database could not be opened, written or committed.
     """
-    with _translated(), engine.connect() as bare:
+    turn = engine.get_execution_options().get(_TURN)
+    with _translated(), turn.take() if turn else nullcontext(), engine.connect() as bare:
         connection = bare.execution_options(coursebell_writes=True)
         with connection.begin():
             yield connection

@@ -100,10 +100,16 @@ def take_lease(
 
 def is_leased(connection: Connection, name: str, now: datetime, *, lease_s: float) -> bool:
     """Return whether any process holds a lease of this length."""
-    held = select(leases.c.name).where(
+    return lease_holder(connection, name, now, lease_s=lease_s) is not None
+
+
+def lease_holder(connection: Connection, name: str, now: datetime, *, lease_s: float) -> str | None:
+    """Return which process holds a lease of this length; None if no process does."""
+    held = select(leases.c.holder).where(
         leases.c.name == name, not_(is_lease_over(leases.c.until, now, lease_s))
     )
-    return connection.scalar(held) is not None
+    holder: str | None = connection.scalar(held)
+    return holder
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:

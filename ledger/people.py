@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -98,12 +98,22 @@ def require_fresh_read(connection: Connection, coworker_id: int) -> None:
 
 
 _PERSON_OF = select(people).where(people.c.coworker_id == bindparam("this"))
+_PERSONS_OF = select(people).where(people.c.coworker_id.in_(bindparam("these", expanding=True)))
 
 
 def person_of(connection: Connection, coworker_id: int) -> Person | None:
     """Return one person; None if unknown."""
     row = connection.execute(_PERSON_OF, {"this": coworker_id}).first()
     return None if row is None else _person(row)
+
+
+def persons_of(connection: Connection, coworker_ids: Iterable[int]) -> dict[int, Person]:
+    """Return these people by Id; unknown ones are omitted."""
+    found: dict[int, Person] = {}
+    for some in chunks(coworker_ids):
+        rows = connection.execute(_PERSONS_OF, {"these": some})
+        found.update({row.coworker_id: _person(row) for row in rows})
+    return found
 
 
 def present_people(connection: Connection, most: int) -> list[int]:

@@ -8,7 +8,7 @@ started, or was imported, carries the reason why no email is sent about it.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -42,6 +42,11 @@ WAS_SEEN = records.c.seen_at.is_not(None)  # by a list, or decided on
 IS_HERE = records.c.gone_at.is_(None)
 
 
+@lru_cache(maxsize=4096)
+def _loaded(entity: Entity, values: tuple[tuple[str, Any], ...]) -> Record:
+    return load_record(entity, dict(values))
+
+
 @dataclass(frozen=True)
 class StoredRecord:
     """The last version of a record that was read by Id. `gone_at`: when it no longer existed.
@@ -59,7 +64,8 @@ class StoredRecord:
     @cached_property
     def record(self) -> Record:
         """The record itself. Loaded on first use, as comparisons read many and use few."""
-        return load_record(self.entity, self.values)
+        # A loaded record is immutable, and the same courses and lessons are used all the time.
+        return _loaded(self.entity, tuple(self.values.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,13 +297,13 @@ def _is_known(one: SeenVersion, known: Row[Any] | None) -> bool:
 _last_notification = (
     select(func.max(notifications.c.id))
     .where(
-        notifications.c.entity == bindparam("kind"), notifications.c.record_id == bindparam("this")
+        notifications.c.entity == records.c.entity,
+        notifications.c.record_id == records.c.record_id,
     )
     .scalar_subquery()
 )
-_IS_ANSWERED = select(records.c.record_id).where(
-    _IS_THIS, records.c.decided_upto >= _last_notification, IS_HERE
-)
+_ANSWERED = select(records.c.record_id).where(records.c.decided_upto >= _last_notification, IS_HERE)
+_IS_ANSWERED, _ANSWERED_AMONG = _ANSWERED.where(_IS_THIS), _ANSWERED.where(_IS_AMONG)
 
 
 def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
@@ -305,9 +311,18 @@ def is_answered(connection: Connection, entity: Entity, record_id: int) -> bool:
     return connection.scalar(_IS_ANSWERED, {"kind": entity, "this": record_id}) is not None
 
 
+def answered_among(connection: Connection, entity: Entity, record_ids: Collection[int]) -> set[int]:
+    """Return which of these records were read and decided on since their last notification."""
+    found: set[int] = set()
+    for some in chunks(record_ids):
+        found.update(connection.scalars(_ANSWERED_AMONG, {"kind": entity, "these": some}))
+    return found
+
+
 def record_of(connection: Connection, entity: Entity, record_id: int) -> StoredRecord | None:
     """Return one record, even if gone; None if it was never read."""
-    return records_of(connection, entity, [record_id]).get(record_id)
+    row = connection.execute(_STORED_ONE, {"kind": entity, "this": record_id}).first()
+    return None if row is None else stored_in(row)
 
 
 _STORED: Select[Any] = select(
@@ -315,6 +330,7 @@ _STORED: Select[Any] = select(
     records.c.decided_upto,
     *(records.c[name] for name in REFERENCES),
 ).where(records.c.entity == bindparam("kind"), WAS_READ)
+_STORED_ONE = _STORED.where(records.c.record_id == bindparam("this"))
 _STORED_AMONG = _STORED.where(records.c.record_id.in_(bindparam("these", expanding=True)))
 
 

@@ -27,7 +27,7 @@ from workers.shared_state import children_of
 from workers.source.auth import credentials_of
 from workers.source.budget import Budget
 from workers.source.client import MissingRights, Source, Sources
-from workers.source.limits import Budgeting
+from workers.source.limits import Budgeting, read_limits, threads_for
 from workers.sync.backfill import backfill_gap
 from workers.sync.rows import SyncContext
 from workers.sync.webhooks import WebhookHealth
@@ -111,6 +111,7 @@ def make_context(
             settings.lease_s,
             locks,
             is_stopping,
+            threads_for(read_limits(settings.nexudus_limits)),
         ),
         DeliveryTools(engine, setup, clock, settings.lease_s, locks, is_stopping),
         Wakeup(settings.broker_url, clock),

@@ -18,20 +18,25 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """The lease of one row. `keep` is cheap enough to be called before every request."""
+    """The lease of one row. `keep` is cheap enough to be called before every request.
 
-    def __init__(self, renew: Renew, clock: Clock, lease_s: float) -> None:
+    `taken_at` is when it was last taken or renewed; None: unknown, so the first call renews it.
+    """
+
+    def __init__(
+        self, renew: Renew, clock: Clock, lease_s: float, taken_at: datetime | None = None
+    ) -> None:
         self._renew = renew
         self._clock = clock
         self._every = timedelta(seconds=lease_s / 3)
-        self._renewed_at: datetime | None = None
+        self._renewed_at = taken_at
 
     def renewed(self) -> None:
         """Note that the lease was just taken or renewed elsewhere."""
         self._renewed_at = self._clock.now()
 
     def keep(self) -> None:
-        """Renew the lease on the first call, and whenever a third of it has passed.
+        """Renew the lease whenever a third of it has passed.
 
         Raises:
             LeaseLost: it was lost.
@@ -58,16 +63,18 @@ class KeyedLock:
         self._locks: dict[Hashable, threading.Lock] = {}
 
     @contextmanager
-    def hold(self, key: Hashable, keep: Callable[[], None]) -> Iterator[None]:
-        """Hold this key's lock. `keep` is called while waiting, and may raise.
+    def hold(self, key: Hashable, keep: Callable[[], None]) -> Iterator[bool]:
+        """Hold this key's lock; yield whether that took a wait.
 
-        After a wait, look first whether another thread has read the record meanwhile.
+        `keep` is called while waiting, and may raise. After a wait, look first whether another
+        thread has read the record meanwhile.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
-        while not lock.acquire(timeout=_KEEP_EVERY_S):
+        has_waited = not lock.acquire(blocking=False)
+        while has_waited and not lock.acquire(timeout=_KEEP_EVERY_S):
             keep()
         try:
-            yield
+            yield has_waited
         finally:
             lock.release()

@@ -7,14 +7,15 @@ broker, a lost message or a lost worker costs a delay and nothing else.
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from ledger.checks import is_baseline_due
 from ledger.clock import Clock
-from ledger.engine import Engine, writing
-from ledger.heartbeats import release_lease, take_lease
+from ledger.engine import Engine, reading, writing
+from ledger.heartbeats import lease_holder, release_lease, take_lease
 from ledger.lookups import next_lookup_at
 from ledger.outbox import next_action_at
 from ledger.revision import RevisionWatch
@@ -37,11 +38,12 @@ TICK_S = 1.0
 SWEEP_EVERY = 15  # ticks; it also proves that workers respond, so more often than needed
 BASELINE_EVERY = 15  # ticks; until the first poll has ended
 RETAIN_EVERY = 3600  # ticks
-PROBE_EVERY = 600  # ticks; usually finds that the last probe is recent enough
+PROBE_EVERY = 60  # ticks; usually finds that the last probe is recent enough
 HOOKS_CHECK_EVERY = 300  # ticks; usually finds that the webhooks were checked recently
 RECONCILE_EVERY = 300  # ticks; usually finds that it is not night
 _LEASE = "clock"
 _LEASE_S = 5.0
+_RENEW_AFTER = timedelta(seconds=2)
 
 _log = structlog.get_logger("clock")
 
@@ -71,6 +73,7 @@ class Scheduler:
         self._heartbeats = [Heartbeat(engine, kind, clock, data_folder) for kind in kinds]
         self._watch = RevisionWatch(engine, clock)
         self._ticks = 0
+        self._leased_at: datetime | None = None
         self._rhythm = {
             OUTBOX_SWEEP: (SWEEP_EVERY, 0),
             LEDGER_RETAIN: (RETAIN_EVERY, 0),
@@ -113,9 +116,9 @@ class Scheduler:
         for heartbeat in self._heartbeats:
             heartbeat.beat()
         now = self._clock.now()
-        with writing(self._engine) as connection:
-            if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
-                return []
+        if not self._has_lease(now):
+            return []
+        with reading(self._engine) as connection:
             lookup_at = next_lookup_at(connection, now, lease_s=self._lease_s)
             action_at = next_action_at(connection, now, lease_s=self._lease_s)
             wants_baseline = (
@@ -134,3 +137,18 @@ class Scheduler:
         self._ticks += 1
         self._wakeup.wake(*due)
         return due
+
+    def _has_lease(self, now: datetime) -> bool:
+        """Return whether this scheduler may act. Writes only when the lease must be renewed."""
+        if self._leased_at is not None and timedelta() <= now - self._leased_at < _RENEW_AFTER:
+            return True
+        self._leased_at = None
+        with reading(self._engine) as connection:
+            holder = lease_holder(connection, _LEASE, now, lease_s=_LEASE_S)
+        if holder not in {None, self._holder}:
+            return False
+        with writing(self._engine) as connection:
+            if not take_lease(connection, _LEASE, self._holder, now, lease_s=_LEASE_S):
+                return False
+        self._leased_at = now
+        return True

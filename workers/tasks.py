@@ -29,7 +29,7 @@ from workers.queues import (
     SOURCE_RECONCILE,
 )
 from workers.source.limits import Patience, Urgency
-from workers.source.reads import probe_all
+from workers.source.reads import is_probe_due, probe_all
 from workers.sync.backfill import backfill_gap
 from workers.sync.poll import poll_all, refresh_catalogue
 from workers.sync.reconcile import is_nightly_due, nightly
@@ -69,11 +69,16 @@ def _upkeep_task(name: str) -> Callable[[Callable[[WorkerProcess], None]], Calla
 def drain_lookups() -> None:
     """Read the records that are due, batch after batch."""
     child = this_process()
+    tools = child.context
 
     def batch() -> int:
-        claimed, planned = drain_batch(child.context.lookup_context)
+        claimed, planned = drain_batch(tools.lookup_context)
         if planned:
-            child.context.wakeup.wake(ACTION_PERFORM)
+            tools.wakeup.wake(ACTION_PERFORM)
+        if claimed:
+            tools.wakeup.wake(LOOKUP_DRAIN)  # another child may help
+        if claimed and is_probe_due(tools.engine, tools.clock.now()):
+            tools.wakeup.wake(SOURCE_PROBE)
         return claimed
 
     _until_done(batch, LOOKUP_DRAIN)

@@ -1,23 +1,28 @@
 """How few requests the source gets, and that nothing is lost because of that."""
 
+import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event, select
 
 from ledger.credentials import Proof, proofs, store_proof
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.records import mark_gone
 from ledger.tables import lookups
+from schemas.actions import LookupState
 from schemas.entity import Entity
 from schemas.errors import SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
 from tests.contract.ledger_rig import BOTH
-from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from tests.contract.study_rig import LESSONS, SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
-from workers.source.reads import IN_BURSTS, TOO_FEW, probe_all
+from workers.source.reads import IN_BURSTS, TOO_FEW, is_probe_due, probe_all
+
+_PATIENCE_S = 30.0
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
@@ -278,6 +283,59 @@ def test_a_probe_is_repeated_after_a_while_and_not_before(space: Space) -> None:
     space.clock.time += timedelta(days=8)
     probe_all(space.engine, space.source, space.clock.now())
     assert asked(space)["several CourseMember"] == 1
+
+
+def test_a_probe_is_due_as_soon_as_five_records_of_a_kind_are_known(space: Space) -> None:
+    studying(space, 1, 2, 3, 4)
+    assert not is_probe_due(space.engine, space.clock.now())
+    studying(space, 5)
+    assert is_probe_due(space.engine, space.clock.now())
+    probe_all(space.engine, space.source, space.clock.now())
+    assert not is_probe_due(space.engine, space.clock.now())
+    space.clock.time += timedelta(days=6)
+    assert not is_probe_due(space.engine, space.clock.now()), "it holds for a week"
+
+
+def test_a_probe_that_found_too_few_records_is_repeated_after_a_minute(space: Space) -> None:
+    probe_all(space.engine, space.source, space.clock.now())
+    studying(space, 1, 2, 3, 4, 5)
+    assert not is_probe_due(space.engine, space.clock.now())
+    space.clock.time += timedelta(minutes=1)
+    assert is_probe_due(space.engine, space.clock.now())
+    found = probe_all(space.engine, space.source, space.clock.now())
+    assert found[Entity.COURSE_MEMBER].holds
+
+
+def test_lessons_of_one_person_that_are_read_at_the_same_time_are_listed_once(
+    space: Space,
+) -> None:
+    [member] = studying(space, 1)
+    lessons = space.finish(member, *LESSONS)
+    together = threading.Barrier(len(lessons))
+
+    def arrive() -> None:
+        together.wait(_PATIENCE_S)
+
+    space.source.when_asked(Entity.COMPLETED_LESSON.value, arrive)
+    asked(space)
+    drain_batch(replace(space.lookup_context, threads=len(lessons)))
+    found = asked(space)
+    assert (found[Entity.COMPLETED_LESSON.value], found["completions_of"]) == (len(lessons), 1)
+    with reading(space.engine) as connection:
+        states = connection.scalars(select(lookups.c.state)).all()
+    assert set(states) == {LookupState.DONE}
+
+
+def test_looking_for_due_lookups_writes_nothing_when_there_are_none(space: Space) -> None:
+    studying(space, 1)
+    begun: list[bool] = []
+
+    def note(connection: Connection) -> None:
+        begun.append(bool(connection.get_execution_options().get("coursebell_writes")))
+
+    event.listen(space.engine, "begin", note)
+    assert drain_batch(space.lookup_context) == (0, 0)
+    assert begun == [False]
 
 
 def test_an_old_proof_is_not_used(space: Space) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.settings.table import limits
-from workers.source.limits import Limits, Urgency, Window, read_limits
+from workers.source.limits import Limits, Urgency, Window, read_limits, threads_for
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK
 UNITS = ("second", "minute", "hour", "day")
@@ -82,3 +82,10 @@ def test_whatever_the_setting_allows_is_read_and_never_more_is_allowed(
         assert 1 <= window.room(WORK) <= window.room(PERSON) == window.most
     for amount, unit in written:
         assert unit != "second" or read.pace_ms * amount >= 1000
+
+
+def test_as_many_threads_ask_as_the_narrowest_limit_lets_through() -> None:
+    # More would wait for each other until their patience ends.
+    assert threads_for(read_limits("10/second;120/minute;5000/hour;200000/day")) == 4
+    assert threads_for(read_limits("100/second;1000000/hour")) == 5
+    assert threads_for(read_limits("100000000/day")) == 32

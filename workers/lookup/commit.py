@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.actions import completion_planned_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
-from ledger.engine import Connection, Engine, lock_decisions, writing
+from ledger.engine import Connection
 from ledger.events import (
     known_keys,
     note_reason,
@@ -20,7 +20,8 @@ from ledger.intake import Origin, store_notifications
 from ledger.listings import accept_listing
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, mark_person_gone, person_of
-from ledger.records import accept_record, mark_decided, mark_gone, record_of
+from ledger.records import accept_records, mark_decided, mark_gone, record_of
+from schemas.actions import Plan
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.notification import Notification
@@ -41,49 +42,64 @@ _FIRST = {EventKind.COURSE_COMPLETED: 0}
 
 @dataclass(frozen=True, slots=True)
 class DecideContext:
-    """The rules to decide by; `zone` is for members whose own is unknown."""
+    """The rules to decide by; `zone` is for members whose own is unknown.
+
+    `watching_since` is when sending began or, before that, when we started.
+    """
 
     rules: Rules
     zone: ZoneInfo
+    watching_since: datetime | None = None
 
 
-def commit_lookup(
-    engine: Engine, claim: Claim, findings: Findings, deciding: DecideContext, now: datetime
+def store_lookup(
+    connection: Connection,
+    claim: Claim,
+    findings: Findings,
+    deciding: DecideContext,
+    now: datetime,
 ) -> int:
-    """Commit a lookup's findings and its end; return how many actions were planned.
+    """Store a lookup's findings and its end; return how many actions were planned.
+
+    The caller holds `ledger.engine.lock_decisions`.
 
     Raises:
-        LeaseLost: another worker has this lookup now.
-        LedgerUnavailable: nothing was committed.
+        LeaseLost: another worker has this lookup now, so nothing may be committed.
     """
-    with writing(engine) as connection:
-        lock_decisions(connection)
-        is_gone = (claim.entity, claim.record_id) in findings.gone
-        reason = Reason.RECORD_GONE if is_gone else None
-        if not finish_lookup(connection, claim, now, reason):
+    if findings.is_answered:
+        if not finish_lookup(connection, claim, now):
             raise LeaseLost
-        before = _enrolment_before(connection, findings)
-        keep_findings(connection, findings, now)
-        deciding = replace(deciding, zone=_zone_of(connection, findings, deciding.zone))
-        events = _events(findings, before, deciding)
-        events += events_of_gone(connection, findings.gone, now)
-        old = known_keys(connection, [event.key for event in events])
-        records = [event.record for event in events if event.record is not None]
-        whose = (claim.entity, claim.record_id)
-        reviewed = under_review(connection, [whose, *records])
-        _mark_decided(connection, findings)
-        history = History(
-            suppressed_among(connection, records),
-            requested_by_person(connection, records),
-            suppressed_event_ids(connection, old),
-            reviewed,
-            whose in reviewed,
-        )
-        new = [event for event in events if event.key not in old or history.is_decided_again(event)]
-        return sum(
-            _decide(connection, event, history, findings, deciding, now)
-            for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
-        )
+        return 0
+    is_gone = (claim.entity, claim.record_id) in findings.gone
+    reason = Reason.RECORD_GONE if is_gone else None
+    if not finish_lookup(connection, claim, now, reason):
+        raise LeaseLost
+    before = _enrolment_before(connection, findings)
+    keep_findings(connection, findings, now)
+    events = _events(findings, before, deciding)
+    events += events_of_gone(connection, findings.gone, now)
+    old = known_keys(connection, [event.key for event in events])
+    records = [event.record for event in events if event.record is not None]
+    whose = (claim.entity, claim.record_id)
+    reviewed = under_review(connection, [whose, *records])
+    _mark_decided(connection, findings)
+    history = History(
+        suppressed_among(connection, records),
+        requested_by_person(connection, records),
+        suppressed_event_ids(connection, old),
+        reviewed,
+        whose in reviewed,
+    )
+    new = [event for event in events if event.key not in old or history.is_decided_again(event)]
+    if not new:
+        return 0
+    zone = _zone_of(connection, findings, deciding.zone)
+    since = sending_of(connection).watching_since
+    deciding = replace(deciding, zone=zone, watching_since=since)
+    return sum(
+        _decide(connection, event, history, findings, deciding, now)
+        for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
+    )
 
 
 def keep_findings(connection: Connection, findings: Findings, now: datetime) -> bool:
@@ -94,8 +110,9 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
     A record's age counts from before the request, since it may have changed right after.
     """
     asked_at, lacking = findings.asked_at, False
-    for entity, record in findings.records:
-        accept_record(connection, entity, record, asked_at)
+    for entity in {entity: None for entity, _ in findings.records}:
+        read = [record for kind, record in findings.records if kind is entity]
+        accept_records(connection, entity, read, asked_at)
     for entity, parent, records in findings.listings:
         # Other workers may have stored records that this list does not have yet.
         sure_before = asked_at - LONGEST_LOOKUP
@@ -172,31 +189,48 @@ def _decide(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
 ) -> int:
     suppressed = history.suppressed_reason(event)  # compares the source's times, before `not_ahead`
     event = not_ahead(event, now)
-    event_id = history.kept.get(event.key) or store_event(connection, event, now)
+    plans = _plans(connection, event, history, findings, deciding, suppressed)
+    reason = plans if isinstance(plans, Reason) else None
+    event_id = history.kept.get(event.key)
     if event_id is None:
-        return 0
-    if suppressed is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
-        note_reason(connection, event_id, suppressed or Reason.KIND_OFF)
-        return 0
-    lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
-    plans = plans_for(
-        event,
-        DecisionContext(
-            deciding.rules,
-            deciding.zone,
-            Subject(findings.enrolment, findings.course, lesson),
-            completion_planned_at(connection, event.course_id, event.coworker_id),
-            sending_of(connection).watching_since,
-            history.is_asked_for(event),
-            history.held_for(event),
-        ),
-    )
+        event_id = store_event(connection, event, now, reason)
+        if event_id is None:
+            return 0
+    else:
+        note_reason(connection, event_id, reason)
     if isinstance(plans, Reason):
-        note_reason(connection, event_id, plans)
         return 0
-    note_reason(connection, event_id, None)
     for plan in plans:
         plan_action(connection, plan, event_id, now)
     if event.kind is EventKind.COURSE_COMPLETED:
         supersede_lessons(connection, event.course_id, event.coworker_id, now)
     return len(plans)
+
+
+def _plans(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
+    connection: Connection,
+    event: Event,
+    history: History,
+    findings: Findings,
+    deciding: DecideContext,
+    suppressed: Reason | None,
+) -> list[Plan] | Reason:
+    """Return the actions to plan for an event, or the reason why there are none."""
+    if suppressed is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
+        return suppressed or Reason.KIND_OFF
+    lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
+    finished_at = None
+    if event.kind is EventKind.LESSON_COMPLETED:
+        finished_at = completion_planned_at(connection, event.course_id, event.coworker_id)
+    return plans_for(
+        event,
+        DecisionContext(
+            deciding.rules,
+            deciding.zone,
+            Subject(findings.enrolment, findings.course, lesson),
+            finished_at,
+            deciding.watching_since,
+            history.is_asked_for(event),
+            history.held_for(event),
+        ),
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ledger.engine import reading
-from ledger.people import person_of
+from ledger.people import persons_of
+from ledger.records import present_among
 from schemas.entity import Entity
 from schemas.records import CompletedLesson, CourseMember, Record
 from workers.lookup.read import CACHED, Reader
@@ -80,8 +81,7 @@ class Prefetch:
         """Read what lookups of these records will need. Raises as `Source.fetch`."""
         by_entity: dict[Entity, set[int]] = {}
         for entity, record_id in wanted:
-            if not self.reader.is_answered(entity, record_id):
-                by_entity.setdefault(entity, set()).add(record_id)
+            by_entity.setdefault(entity, set()).add(record_id)
         for entity, record_ids in by_entity.items():
             self._read(entity, record_ids)
         completed = [
@@ -136,23 +136,33 @@ class Prefetch:
                 {number: list(mine.values()) for number, mine in found.items()}
             )
 
-    def _members(self, record_ids: Iterable[int]) -> list[CourseMember]:
-        found = []
-        for record_id in record_ids:
-            record = self.prefetched.records.get((Entity.COURSE_MEMBER, record_id))
-            record = record or self.reader.known(Entity.COURSE_MEMBER, record_id, CACHED)
-            if isinstance(record, CourseMember):
-                found.append(record)
-        return found
+    def _members(self, record_ids: Collection[int]) -> list[CourseMember]:
+        known = self._known(Entity.COURSE_MEMBER, record_ids)
+        found = (
+            self.prefetched.records.get((Entity.COURSE_MEMBER, record_id)) or known.get(record_id)
+            for record_id in record_ids
+        )
+        return [record for record in found if isinstance(record, CourseMember)]
 
-    def _unknown(self, entity: Entity, record_ids: Iterable[int]) -> list[int]:
-        return [one for one in record_ids if self.reader.known(entity, one, CACHED) is None]
+    def _unknown(self, entity: Entity, record_ids: Collection[int]) -> list[int]:
+        known = self._known(entity, record_ids)
+        return [one for one in record_ids if one not in known]
 
-    def _unknown_people(self, coworker_ids: Iterable[int]) -> list[int]:
-        found = []
+    def _known(self, entity: Entity, record_ids: Collection[int]) -> dict[int, Record]:
+        """Return those of these records that the ledger has, fresh enough."""
         with reading(self.reader.engine) as connection:
-            for coworker_id in coworker_ids:
-                known = person_of(connection, coworker_id)
-                if known is None or not self.reader.is_fresh(known.fetched_at, CACHED):
-                    found.append(coworker_id)
-        return found
+            stored = present_among(connection, entity, record_ids)
+        return {
+            number: one.record
+            for number, one in stored.items()
+            if self.reader.is_fresh(one.fetched_at, CACHED)
+        }
+
+    def _unknown_people(self, coworker_ids: Collection[int]) -> list[int]:
+        with reading(self.reader.engine) as connection:
+            known = persons_of(connection, coworker_ids)
+        return [
+            one
+            for one in coworker_ids
+            if one not in known or not self.reader.is_fresh(known[one].fetched_at, CACHED)
+        ]

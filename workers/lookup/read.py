@@ -6,14 +6,16 @@ sections, time zones) is stored as soon as it is read.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
 from ledger.engine import Connection, Engine, lock_decisions, reading, writing
+from ledger.intake import newest_notification
 from ledger.listings import accept_listing, listed_at
+from ledger.lookups import Claim
 from ledger.people import person_of
 from ledger.records import (
     StoredRecord,
@@ -28,6 +30,8 @@ from schemas.entity import Entity
 from schemas.errors import NotThereYet, SourceRefused
 from schemas.events import Event
 from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson, Record, Section
+from schemas.rules import Rules
+from workers.decide.completion import closed_among, progress
 from workers.decide.events import EnrolmentRef, from_gone_completion, from_gone_enrolment
 from workers.leases import KeyedLock
 from workers.source.client import Gone
@@ -43,7 +47,8 @@ class Findings:
 
     `records` are to be stored, `listings` are complete below a parent (column name and Id), `gone`
     no longer exist, `people` come with the name of their time zone. `decided` are the records that
-    need no lookup for notifications up to `upto`. The rest is what deciding needs.
+    need no lookup for notifications up to `upto`. With `is_answered`, the record was decided on
+    with others, and nothing is to be stored. The rest is what deciding needs.
     """
 
     asked_at: datetime
@@ -53,6 +58,7 @@ class Findings:
     gone: list[tuple[Entity, int]] = field(default_factory=list)
     people: list[tuple[Coworker, str | None]] = field(default_factory=list)
     decided: list[tuple[Entity, int]] = field(default_factory=list)
+    is_answered: bool = False
     enrolment: CourseMember | None = None
     course: Course | None = None
     lessons: Sequence[Lesson] = ()
@@ -112,9 +118,16 @@ _log = structlog.get_logger("lookup")
 LONGEST_LOOKUP = timedelta(minutes=3)  # from the first request of a lookup to its commit
 
 
+# What the lookups of one batch read of courses and their lists, and when.
+Recent = dict[tuple[Entity, int], tuple[datetime, Sequence[Record]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Reads for one lookup or action; what it learns gathers in `findings`.
+
+    `recent` is shared by the lookups of one batch. `turns` holds locks until this lookup is
+    committed.
 
     `before_asking` is called before each request to the source. It renews the lease, so that a slow
     source never makes two workers do the same work. Unless `is_settled`, a record that is missing
@@ -128,11 +141,24 @@ class Reader:
     before_asking: Callable[[], None]
     locks: KeyedLock
     is_settled: bool = True
+    recent: Recent = field(default_factory=dict)
+    turns: ExitStack = field(default_factory=ExitStack)
 
-    def is_answered(self, entity: Entity, record_id: int) -> bool:
-        """Return whether it was decided on with others, after its last notification."""
+    def begin(self, entity: Entity, record_id: int) -> bool:
+        """Begin the lookup of a record; return whether it was decided on since it was notified."""
         with reading(self.engine) as connection:
-            return is_answered(connection, entity, record_id)
+            if not self.findings.upto:
+                self.findings.upto = newest_notification(connection)
+            self.findings.is_answered = is_answered(connection, entity, record_id)
+        return self.findings.is_answered
+
+    def take_turn(self, course_member_id: int) -> bool:
+        """Keep other threads from looking up the same enrolment; return whether that took a wait.
+
+        After a wait, what this lookup is for may have been decided on with others.
+        """
+        turn = self.locked(Entity.COURSE_MEMBER, course_member_id)
+        return self.turns.enter_context(turn)
 
     def enrolment(self, course_member_id: int, oldest: timedelta) -> CourseMember | None:
         """Read an enrolment; None if it is gone."""
@@ -182,9 +208,22 @@ class Reader:
 
     def course(self, course_id: int, oldest: timedelta) -> None:
         """Read a course."""
+        key = (Entity.COURSE, course_id)
+        found = self._recent(key, oldest)
+        if found is not None:
+            [record] = found
+            self.findings.course = record if isinstance(record, Course) else None
+            return
         with self.locked(Entity.COURSE, course_id):
-            record = self.known(Entity.COURSE, course_id, oldest) or self._read_course(course_id)
-        self.findings.course = record if isinstance(record, Course) else None
+            with reading(self.engine) as connection:
+                stored = record_of(connection, Entity.COURSE, course_id)
+            known, when = self._usable(stored, oldest), self.findings.asked_at
+            if known is not None and stored is not None:
+                when = stored.fetched_at
+            course = known or self._read_course(course_id)
+        if course is not None:
+            self.recent[key] = (when, [course])
+        self.findings.course = course if isinstance(course, Course) else None
 
     def _read_course(self, course_id: int) -> Record | None:
         found = self._asked(Entity.COURSE, course_id, seen=False)
@@ -218,7 +257,10 @@ class Reader:
         oldest: timedelta,
         ask: Callable[[int], Sequence[Record]],
     ) -> Sequence[Record]:
-        parent = ("course_id", course_id)
+        parent, key = ("course_id", course_id), (entity, course_id)
+        recent = self._recent(key, oldest)
+        if recent is not None:
+            return recent
         with self.locked(entity, course_id):
             found = self._listed(entity, parent, oldest)
             if found is None:
@@ -228,9 +270,14 @@ class Reader:
                 with writing(self.engine) as connection:
                     lock_decisions(connection)
                     accept_listing(connection, entity, parent, found, asked_at, asked_at=asked_at)
+                self.recent[key] = (asked_at, found)
             return found
 
-    def locked(self, entity: Entity, record_id: int) -> AbstractContextManager[None]:
+    def _recent(self, key: tuple[Entity, int], oldest: timedelta) -> Sequence[Record] | None:
+        when, found = self.recent.get(key, (None, ()))
+        return found if when is not None and self.is_fresh(when, oldest) else None
+
+    def locked(self, entity: Entity, record_id: int) -> AbstractContextManager[bool]:
         """Keep other threads of this process from reading the same meanwhile."""
         return self.locks.hold((entity, record_id), self.before_asking)
 
@@ -272,8 +319,75 @@ class Reader:
     def _listed(
         self, entity: Entity, parent: tuple[str, int], oldest: timedelta
     ) -> Sequence[Record] | None:
+        if not oldest:
+            return None
         with reading(self.engine) as connection:
             when = listed_at(connection, entity, parent[1])
             if when is not None and self.is_fresh(when, oldest):
-                return present_below(connection, entity, parent)
+                found = present_below(connection, entity, parent)
+                self.recent[entity, parent[1]] = (when, found)
+                return found
         return None
+
+
+NOW = timedelta()  # no stored version is fresh enough: ask the source
+
+
+def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
+    """Read what deciding about this record needs: other records, as fresh as each must be.
+
+    Raises as `Source.fetch`.
+    """
+    findings = reader.findings
+    if reader.begin(claim.entity, claim.record_id):
+        return findings  # decided already, with another lesson of this person
+    if claim.entity is Entity.COURSE_MEMBER:
+        enrolment = reader.enrolment(claim.record_id, NOW)
+    else:
+        enrolment = _read_lesson(claim, reader)
+    findings.decided += [(entity, record.record_id) for entity, record in findings.records]
+    if enrolment is None:
+        return findings
+    reader.course(enrolment.course_id, CACHED)
+    reader.person(enrolment.coworker_id, CACHED)
+    if claim.entity is Entity.COMPLETED_LESSON:
+        reader.lessons(enrolment.course_id, CACHED)
+        done_ids = {completion.lesson_id for completion in findings.completions}
+        closed = closed_among(findings.sections)
+        if progress(findings.lessons, done_ids, rules.counts, closed).finished:
+            # A finish is announced once and cannot be taken back, so the list must be fresh.
+            reader.lessons(enrolment.course_id, FRESH)
+    return findings
+
+
+def _read_lesson(claim: Claim, reader: Reader) -> CourseMember | None:
+    findings = reader.findings
+    completed = reader.completed_lesson(claim.record_id)
+    if completed is None:
+        whose = reader.enrolment_of_gone(claim.record_id)
+        if whose is not None:
+            reader.enrolment(whose, FRESH)  # the enrolment may be gone too
+            findings.enrolment = None
+        return None
+    if reader.take_turn(completed.course_member_id) and reader.begin(claim.entity, claim.record_id):
+        return None
+    enrolment = reader.enrolment(completed.course_member_id, CACHED)
+    if enrolment is None:
+        return None
+    reader.completions(completed.course_member_id, NOW)
+    row = next((one for one in findings.completions if one.record_id == completed.record_id), None)
+    if row is None and not reader.is_settled:
+        # The list lags, so it may also lack other lessons, and with them the end of the course, for
+        # which no other notification would come.
+        raise NotThereYet("the list does not have this lesson yet")
+    if row is None:
+        # It can be read by its Id, so it exists even if the list never shows it.
+        findings.completions = [*findings.completions, completed]
+    elif row == completed:
+        # The list shows this one as it is by Id, so the others on it need no requests of their own.
+        findings.decided += _ids(findings.completions)
+    return enrolment
+
+
+def _ids(completions: Sequence[CompletedLesson]) -> list[tuple[Entity, int]]:
+    return [(Entity.COMPLETED_LESSON, one.record_id) for one in completions]

@@ -17,12 +17,12 @@ from email.utils import format_datetime
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidURL
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -47,6 +47,13 @@ MAX_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
 _PIECE = 64 * 1024
 
 
+_COMMON = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": "coursebell",
+}
+
+
 class Transport:
     """The open connections to the source. Use one per thread, made after a fork.
 
@@ -61,17 +68,14 @@ class Transport:
         self._deadline = Deadline()
         # Its warnings about unreadable headers quote the URL with its query.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
-        self._session = _Session()
-        # Proxies and .netrc of the machine must not decide where credentials go.
-        self._session.trust_env = False
-        # Only the token identifies us.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _DeadlineAdapter(self._deadline, authorities))
+        self._is_usable = False
+        # Without a session, proxies and .netrc of the machine do not decide where credentials go,
+        # no cookie is kept, and no redirect is followed.
+        self._adapter = _DeadlineAdapter(self._deadline, authorities)
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._session.close()
+        self._adapter.close()
 
     def get(self, path: str, query: Mapping[str, str], token: str) -> Answer:
         """Return the answer to a GET below /api.
@@ -104,36 +108,37 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | bytes | None = None,
     ) -> Answer:
-        common = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": "coursebell",
-        }
         self._deadline.start(self._whole_s)
         try:
-            with self._session.request(
-                method,
-                f"{self._base_url}/api/{path}",
-                headers={**common, **headers},
-                timeout=(CONNECT_S, READ_S),
-                allow_redirects=False,
-                stream=True,
-                params=params,
-                data=body,
-            ) as response:
+            request = self._prepared(method, path, {**_COMMON, **headers}, params, body)
+            timeout = (CONNECT_S, READ_S)
+            with self._adapter.send(request, stream=True, timeout=timeout) as response:
                 return _whole(response)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise SourceUnavailable(f"no answer from the source: {_cause_of(error)}") from None
 
+    def _prepared(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        body: Mapping[str, str] | bytes | None,
+    ) -> requests.PreparedRequest:
+        """Return a request for the adapter.
 
-class _Session(requests.Session):
-    """A session that ignores the target of a redirect.
-
-    The library would read the redirect's whole body, without a limit, and parse its target.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of `requests`
-        return None
+        Most requests read one record, and the library would take longer to prepare and merge one of
+        those than to exchange it.
+        """
+        url = f"{self._base_url}/api/{path}"
+        if params or body is not None or not self._is_usable:
+            prepared = requests.Request(method, url, headers, params=params, data=body).prepare()
+            self._is_usable = True  # the address can be parsed
+            return prepared
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url = method, url
+        prepared.headers, prepared.hooks = CaseInsensitiveDict(headers), {"response": []}
+        return prepared
 
 
 def _whole(response: requests.Response) -> Answer:

@@ -119,6 +119,21 @@ def read_limits(written: str) -> Limits:
     return Limits(pace_ms, tuple(sorted(smallest.values(), key=lambda one: one.seconds)))
 
 
+_FEWEST_THREADS, _MOST_THREADS = 4, 32
+_REQUESTS_OF_A_THREAD = 20  # in a second, if the source answers in 50 ms
+
+
+def threads_for(limits: Limits) -> int:
+    """Return how many threads can use up these limits, from 4 to 32.
+
+    More would only wait for each other, and their lookups would run out of patience.
+    """
+    rates = [one.most / one.seconds for one in limits.windows]
+    rates += [1000 / limits.pace_ms] if limits.pace_ms else []
+    wanted = math.ceil(min(rates) / _REQUESTS_OF_A_THREAD) if rates else _MOST_THREADS
+    return min(max(wanted, _FEWEST_THREADS), _MOST_THREADS)
+
+
 _ESTIMATED_FROM_S = 86_400
 _SOON_S = 0.02  # another process was faster, and probably would be on an immediate retry
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.credentials import Proof, proofs, store_proof
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.people import present_people
 from ledger.record_queries import last_read_ids
 from schemas.entity import Entity
@@ -95,7 +95,7 @@ IN_BURSTS = (Entity.COMPLETED_LESSON, Entity.COURSE_MEMBER, Entity.COWORKER, Ent
 TRIED = 5  # records of each kind
 _FEWEST = 2
 _AGAIN = {True: timedelta(days=7), False: timedelta(days=1)}  # by whether the last one held
-_TOO_FEW_AGAIN = timedelta(hours=1)
+_TOO_FEW_AGAIN = timedelta(minutes=1)
 TOO_FEW = "too few records are known yet"
 
 
@@ -110,13 +110,29 @@ def probe_all(
     with reading(engine) as connection:
         known = proofs(connection)
     for entity in IN_BURSTS:
-        last = known.get(entity)
-        if not anew and last is not None and is_within(last.probed_at, now, _wait(last)):
+        if not anew and not _is_due(known.get(entity), now):
             continue
         known[entity] = _probe(engine, source, entity, now)
         with writing(engine) as connection:
             store_proof(connection, entity, known[entity])
     return known
+
+
+def is_probe_due(engine: Engine, now: datetime) -> bool:
+    """Return whether a kind of record can be probed that was not, or not for long.
+
+    That is as soon as enough of its records are known, so that a burst soon takes fewer requests.
+    """
+    with reading(engine) as connection:
+        known = proofs(connection)
+        return any(
+            _is_due(known.get(entity), now) and len(_known_ids(connection, entity)) >= TRIED
+            for entity in IN_BURSTS
+        )
+
+
+def _is_due(last: Proof | None, now: datetime) -> bool:
+    return last is None or not is_within(last.probed_at, now, _wait(last))
 
 
 def _wait(last: Proof) -> timedelta:
@@ -125,10 +141,7 @@ def _wait(last: Proof) -> timedelta:
 
 def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) -> Proof:
     with reading(engine) as connection:
-        if entity is Entity.COWORKER:
-            ids = present_people(connection, TRIED)
-        else:
-            ids = last_read_ids(connection, entity, TRIED)
+        ids = _known_ids(connection, entity)
     try:
         # A record may change between two requests, so a difference counts only if it persists.
         found = _compared(source, entity, ids) or _compared(source, entity, ids)
@@ -142,6 +155,12 @@ def _probe(engine: Engine, source: BurstReads, entity: Entity, now: datetime) ->
         return Proof(holds=False, sentence=TOO_FEW, probed_at=now)
     sentence = f"{found} rows were equal to their records in every field we read"
     return Proof(holds=True, sentence=sentence, probed_at=now)
+
+
+def _known_ids(connection: Connection, entity: Entity) -> list[int]:
+    if entity is Entity.COWORKER:
+        return present_people(connection, TRIED)
+    return last_read_ids(connection, entity, TRIED)
 
 
 def _compared(source: BurstReads, entity: Entity, ids: Sequence[int]) -> int | None:
