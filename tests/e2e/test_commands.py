@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -41,23 +40,13 @@ TOKEN = "a-token-of-some-length"
 
 @contextlib.contextmanager
 def command(*words: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[Program]:
-    """Start a command: a new interpreter for those that start others, else a fork."""
+    """Start a command, and end it with Ctrl-C if it still runs."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
     stated = {**clean, **(environment or {})}
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("wb"))
-        process: Program
-        if words[0] in {"up", "demo"}:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "service", *words],
-                env=stated,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        else:
-            process = forking.start("service", *words, env=stated, stdout=output, stderr=output)
-        stack.enter_context(process)
+    with (
+        log.open("wb") as output,
+        forking.start("service", *words, env=stated, stdout=output, stderr=output) as process,
+    ):
         try:
             yield process
         finally:

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.house.source_tree import ROOT
+from tests.servers import forking
 from tests.servers.postgres import address
 from tests.servers.programs import PATIENCE_S, wait_until
 from workers.local.server import free_port
@@ -88,6 +89,10 @@ def asked(port: int, path: str) -> dict[str, Any]:
     return found
 
 
+def serves(port: int) -> bool:
+    return bool(asked(port, "/readyz?for=web").get("ready", False))
+
+
 def running(port: int, manager: subprocess.Popen[bytes]) -> Callable[[], bool]:
     def condition() -> bool:
         assert manager.poll() is None, "honcho ended"
@@ -132,10 +137,9 @@ def test_migrate_first_and_then_two_web_processes_each_on_its_own_port(
     )
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
     port, log = free_port(), tmp_path / "honcho.log"
-    words = ("--port", str(port), "--concurrency", "web=2", "web", "worker", "clock")
-    with started(log, platform, *words) as manager:
-        wait_until(running(port, manager), "everything running")
-        wait_until(lambda: asked(port + 1, "/readyz?for=web").get("ready", False), "the second web")
+    with started(log, platform, "--port", str(port), "--concurrency", "web=2", "web"):
+        wait_until(lambda: serves(port), "the first web process")
+        wait_until(lambda: serves(port + 1), "the second")
     assert "web.2" in log.read_text()
 
 
@@ -143,14 +147,7 @@ def test_a_database_of_another_program_is_not_changed(
     postgres_database_url: str, platform: dict[str, str]
 ) -> None:
     def migrate(**ours: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COURSEBELL, "migrate"],
-            env=platform | ours,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return forking.run("service", "migrate", env=platform | ours, timeout=60)
 
     with psycopg.connect(address(postgres_database_url), autocommit=True) as connection:
         connection.execute("CREATE TABLE shop_orders (id int)")
