@@ -34,7 +34,7 @@ from service.cli.why import why
 from tests.doubles.fake_source import FakeSource
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries
-from workers.context import read_rules
+from workers.rules_file import read_rules
 from workers.source.records import Changed, Changes
 from workers.sync.certificate import certify
 from workers.sync.evidence import window_of

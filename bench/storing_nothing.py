@@ -13,7 +13,7 @@ from schemas.notification import MAX_BYTES
 from service.app import make_web
 from service.bodies import BodyLimits
 from service.cli.listening import free_address
-from service.cli.serving import run_web_server
+from service.cli.serve import run_web_server
 from service.front import RequestGate
 from workers.environment import load
 from workers.logs import set_up_logs

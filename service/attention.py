@@ -24,8 +24,8 @@ from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
 from service.monitoring import MonitoringNow, loss_line, unusual_line
-from workers.context import read_rules
 from workers.decide.monitoring import Signal
+from workers.rules_file import read_rules
 
 READY = "ok"  # the value of a part of `/readyz` that has no problem
 MAIL = "mail"

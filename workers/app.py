@@ -13,10 +13,9 @@ from celery import Celery, Task, signals
 from celery.exceptions import SecurityWarning
 
 from ledger.clock import SYSTEM_CLOCK
-from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from workers import tasks
-from workers.broker import IN_MEMORY, celery_broker, visibility_timeout_s
+from workers.broker import IN_MEMORY, celery_broker, named_broker, visibility_timeout_s
 from workers.context import read_shared_config
 from workers.heartbeat import EVERY_S
 from workers.logs import set_up_logs
@@ -101,24 +100,6 @@ def make_worker_app(settings: Settings, *, heartbeat_every_s: float = EVERY_S) -
     ends.connect(_end, weak=False)
     _connect_signals(settings, shared, broker_url)
     return app
-
-
-def named_broker(settings: Settings) -> str:
-    """Return the broker's address from the settings.
-
-    Raises:
-        ConfigurationError: it is not set, so no message could reach a worker.
-    """
-    if settings.broker_url is None:
-        raise ConfigurationError(
-            [
-                (
-                    "COURSEBELL_BROKER_URL: not set, and a worker needs a broker; set it, or run "
-                    "`coursebell up`, which starts one"
-                )
-            ]
-        )
-    return settings.broker_url
 
 
 def run_worker(app: Celery) -> int:

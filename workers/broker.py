@@ -20,10 +20,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from redis import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.settings.broker_address import BrokerTls, broker_address
@@ -47,37 +43,12 @@ def celery_broker(url: str) -> dict[str, Any]:
     written = f"redis://{login}{host}:{address.port}/{address.database}"
     if address.tls is None:
         return {"broker_url": written}
-    return {"broker_url": written, "broker_use_ssl": _tls_options(address.tls)}
+    return {"broker_url": written, "broker_use_ssl": tls_options(address.tls)}
 
 
 def visibility_timeout_s(url: str) -> int:
     """Return after how many seconds a message that a worker never acknowledged comes back."""
     return broker_address(url).visibility_timeout_s or _VISIBILITY_TIMEOUT_S
-
-
-def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
-    """Return a connection pool whose every step times out after `timeout_s`.
-
-    The server may have closed a kept connection, so a command is tried once more.
-    """
-    address = broker_address(url)
-    options: dict[str, Any] = {
-        "db": address.database,
-        "username": address.username,
-        "password": address.password,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "retry": Retry(NoBackoff(), 1),
-    }
-    if address.socket_path is not None:
-        kind: type[Any] = UnixDomainSocketConnection
-        options |= {"path": address.socket_path}
-    else:
-        kind = Connection if address.tls is None else SSLConnection
-        options |= {"host": address.host, "port": address.port}
-    if address.tls is not None:
-        options |= _tls_options(address.tls)
-    return ConnectionPool(connection_class=kind, **options)
 
 
 def unusable_files(url: str) -> list[str]:
@@ -104,7 +75,8 @@ def unusable_files(url: str) -> list[str]:
     return mistakes
 
 
-def _tls_options(tls: BrokerTls) -> dict[str, Any]:
+def tls_options(tls: BrokerTls) -> dict[str, Any]:
+    """Return the arguments for TLS, which Redis and Celery name the same."""
     return {
         "ssl_cert_reqs": tls.certificate,
         "ssl_check_hostname": tls.check_hostname,
@@ -172,6 +144,24 @@ class BrokerUrlFile:
 def broker_url_now(settings: Settings) -> str | None:
     """Return the broker's address: from the settings, or of a running `coursebell up`."""
     return settings.broker_url or _read(Path(settings.data_dir) / FILE)
+
+
+def named_broker(settings: Settings) -> str:
+    """Return the broker's address from the settings.
+
+    Raises:
+        ConfigurationError: it is not set, so no message could reach a worker.
+    """
+    if settings.broker_url is None:
+        raise ConfigurationError(
+            [
+                (
+                    "COURSEBELL_BROKER_URL: not set, and a worker needs a broker; set it, or run "
+                    "`coursebell up`, which starts one"
+                )
+            ]
+        )
+    return settings.broker_url
 
 
 def _read(path: Path) -> str | None:

@@ -22,9 +22,10 @@ from kombu.exceptions import ChannelError
 from redis import Redis, RedisError
 
 from ledger.clock import Clock
-from workers.broker import IN_MEMORY, celery_broker, redis_pool
+from workers.broker import IN_MEMORY, celery_broker
 from workers.logs import RepeatedFault
 from workers.queues import QUEUES, WORK, queue_of
+from workers.redis_pool import redis_pool
 
 _PAUSE_AFTER_FAILURE_S = 5.0
 _PAUSE_S = 0.05  # between two publications; wake-ups in between are merged
@@ -228,14 +229,3 @@ class Wakeup:
         if self._publisher is not None:
             self._publisher.close()
         self._broker_url, self._publisher = broker_url, _Publisher(broker_url)
-
-
-def broker_answers(broker_url: str) -> bool:
-    """Return whether the broker answers a PING within half a second."""
-    pool = redis_pool(broker_url, timeout_s=_TIMEOUT_S)
-    try:
-        return bool(Redis(connection_pool=pool).ping())
-    except (RedisError, OSError):
-        return False
-    finally:
-        pool.disconnect()

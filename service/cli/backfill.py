@@ -24,7 +24,6 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
-    open_sync,
     print_json,
     printable,
     reporting_outages,
@@ -41,6 +40,7 @@ from service.cli.people import (
     matching_people,
     print_candidates,
 )
+from service.cli.source_access import open_sync
 from workers.context import make_lookup_context, make_send_setup
 from workers.source.limits import Urgency
 from workers.sync.backfill import (

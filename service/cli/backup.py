@@ -25,7 +25,7 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.restore import stopped
-from workers.context import SECRET_KEY_FILE
+from workers.secret_key import SECRET_KEY_FILE
 
 FAILED = 1
 

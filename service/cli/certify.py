@@ -21,14 +21,15 @@ from service.cli.common import (
     as_json,
     check_secret_key,
     command_clock,
-    open_sync,
     print_json,
     printable,
     reporting_outages,
     settings_now,
     with_own_broker,
 )
-from workers.context import read_rules, secret_key
+from service.cli.source_access import open_sync
+from workers.rules_file import read_rules
+from workers.secret_key import secret_key
 from workers.sync import certificate
 from workers.sync.document import (
     Document,

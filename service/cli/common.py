@@ -4,9 +4,11 @@ import getpass
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,11 +23,14 @@ from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.settings import Settings, weak_secrets
 from workers.broker import broker_url_now
-from workers.context import checked_secret_key, has_secret_key, make_budget, make_sources
 from workers.environment import load
+from workers.secret_key import checked_secret_key, has_secret_key
 from workers.streams import shows_unicode
-from workers.sync.rows import SyncContext
 
+AS_ROOT = (
+    "Coursebell is running as root, which it does not need; run it as its own user, as"
+    " deploy/install.sh sets it up."
+)
 LEDGER_PATIENCE_S = 60.0  # `coursebell migrate` takes seconds on a large ledger
 _RETRY_EVERY_S = 0.5
 
@@ -73,21 +78,6 @@ def opened_ledger(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def open_sync(settings: Settings) -> Iterator[SyncContext]:
-    """Open the ledger and the source client, within the limits that all processes share.
-
-    Raises as `opened_ledger`.
-    """
-    clock = command_clock()
-    with (
-        opened_ledger(settings) as engine,
-        closing(make_budget(settings, clock)) as budget,
-        closing(make_sources(settings, engine, clock, budget)) as sources,
-    ):
-        yield SyncContext(engine, sources.lend, clock)
 
 
 def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S) -> None:
@@ -282,3 +272,11 @@ def reporting_outages(what: str, consequence: str = "") -> Iterator[None]:
 def reason_given(error: Exception) -> str:
     """Return the source's error as a text without a full stop at its end."""
     return at_nexudus(error).rstrip(". ")
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

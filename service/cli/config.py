@@ -29,7 +29,7 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.main import Commands
-from workers.context import secret_key
+from workers.secret_key import secret_key
 
 
 @click.group(cls=Commands)

@@ -17,8 +17,8 @@ import click
 
 from schemas.errors import CoursebellError
 from schemas.settings import PLATFORM_NAMES, PREFIX
-from service.cli.common import command_clock
-from service.cli.serving import prepare_ledger, stop_on_signals
+from service.cli.common import command_clock, stop_on_signals
+from service.cli.migrate import prepare_ledger
 from service.cli.up import STOP_ORDER, broker_follower, running_broker, start_programs
 from workers.broker import BrokerUrlFile
 from workers.environment import load

@@ -84,17 +84,17 @@ UNREAD = 141  # the shell's exit code for a program that wrote to a closed pipe
 # The module and attribute of each command, and the first sentence of its help.
 _PLACES = {
     "up": ("service.cli.up:up", "Run everything on this machine until Ctrl-C."),
-    "serve": ("service.cli.serving:serve", "Run the web server: hooks and health."),
-    "worker": ("service.cli.serving:worker", "Run the workers that read records, decide and send."),
+    "serve": ("service.cli.serve:serve", "Run the web server: hooks and health."),
+    "worker": ("service.cli.worker:worker", "Run the workers that read records, decide and send."),
     "scheduler": (
-        "service.cli.serving:scheduler",
+        "service.cli.scheduler:scheduler",
         "Run the scheduler that wakes workers when work is due.",
     ),
     "clock": (
-        "service.cli.serving:clock",
+        "service.cli.scheduler:clock",
         "Run the scheduler; an alias of `coursebell scheduler`.",
     ),
-    "migrate": ("service.cli.serving:migrate", "Create or update the ledger's tables."),
+    "migrate": ("service.cli.migrate:migrate", "Create or update the ledger's tables."),
     "demo": ("service.cli.demo:demo", "Play a short course story and show the emails it causes."),
     "doctor": (
         "service.cli.doctor:doctor",

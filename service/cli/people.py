@@ -12,14 +12,8 @@ from schemas.errors import SourceError
 from schemas.fields import MAX_ID
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
-from service.cli.common import (
-    command_clock,
-    open_sync,
-    printable,
-    reason_given,
-    shortened,
-    with_own_broker,
-)
+from service.cli.common import command_clock, printable, reason_given, shortened, with_own_broker
+from service.cli.source_access import open_sync
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import enrolled_coworkers
 

@@ -22,13 +22,13 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
-    open_sync,
     print_json,
     printable,
     reporting_outages,
     settings_now,
     with_own_broker,
 )
+from service.cli.source_access import open_sync
 from service.cli.why import explained
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Comparison, Difference, DifferenceKind, Scope, compare

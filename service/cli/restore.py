@@ -49,9 +49,9 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.up import held, lock_files
-from workers.context import SECRET_KEY_FILE, has_secret_key, secret_key
 from workers.heartbeat import EVERY_S, SILENT_AFTER_S, exclusive_lock, read_last_alive
 from workers.local.programs import private_folder
+from workers.secret_key import SECRET_KEY_FILE, has_secret_key, secret_key
 
 NOT_DONE = 1
 _FILE = click.Path(dir_okay=False, path_type=Path)

@@ -26,9 +26,9 @@ from service.cli.common import (
     settings_now,
     shortened,
     show_addresses,
+    stop_on_signals,
 )
 from service.cli.config import may_replace, write_private
-from service.cli.serving import stop_on_signals
 from service.cli.why import STATES, explained
 from workers.actions.base import Printable, plain
 from workers.context import make_send_setup

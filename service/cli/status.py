@@ -26,8 +26,8 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
-from service.health import readiness
 from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
+from service.readiness import readiness
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
 _MONITORING_CODES = frozenset({"check", "silence", "lost"})  # `monitoring_lines` prints these

@@ -13,15 +13,22 @@ from ledger.engine import ledger_file, reading
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from service.cli.common import check_secret_key, local, opened_ledger, settings_now
+from service.cli.common import (
+    AS_ROOT,
+    check_secret_key,
+    local,
+    opened_ledger,
+    settings_now,
+    stop_on_signals,
+)
 from service.cli.listening import Address, announcement, free_address
-from service.cli.serving import AS_ROOT, check_platform, prepare_ledger, stop_on_signals
+from service.cli.migrate import check_platform, prepare_ledger
 from workers.broker import BrokerUrlFile, choose_broker
-from workers.context import read_rules
 from workers.local.programs import RestartPolicy, python_program
 from workers.local.server import RunningBroker, start_broker
 from workers.local.supervisor import ChildCommand, FailingFile, FailingProgram, Supervisor
 from workers.queues import WITHOUT_BROKER
+from workers.rules_file import read_rules
 
 # Commands of ours, started in this order.
 PROGRAMS = (("serve",), ("worker",), ("clock",))

@@ -12,8 +12,8 @@ from ledger.migrate import migrate
 from schemas.settings import Settings, load_settings
 from tests.contract.study_rig import Space
 from workers.actions.registry import make_actions
-from workers.context import read_rules
 from workers.deliver.context import DeliveryTools
+from workers.rules_file import read_rules
 
 
 class SpaceWithEveryKind(Space):

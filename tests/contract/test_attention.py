@@ -27,7 +27,7 @@ from schemas.settings import load_settings
 from service.app import make_web
 from service.attention import Need, needs_of
 from service.cli.status import status
-from service.health import readiness
+from service.readiness import readiness
 from tests.contract.ledger_rig import (
     ANA,
     BOTH,

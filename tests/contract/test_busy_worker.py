@@ -17,7 +17,7 @@ from ledger.engine import Engine, open_engine, reading
 from ledger.heartbeats import last_heartbeats
 from ledger.tables import heartbeats
 from schemas.settings import Settings, load_settings
-from service.health import readiness
+from service.readiness import readiness
 from tests.contract.ledger_rig import arrival, keep, rows
 from tests.servers import forking
 from tests.servers.programs import wait_until

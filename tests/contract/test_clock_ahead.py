@@ -34,7 +34,7 @@ from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.settings import load_settings
 from service.attention import clock_warnings
-from service.health import readiness
+from service.readiness import readiness
 from tests.builders.records import COURSE_ID, NOON, lesson
 from tests.contract.ledger_rig import BOTH, LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock

@@ -18,8 +18,8 @@ from service.cli.main import commands
 from tests.contract.ledger_rig import NOW, at, at_once, rows
 from tests.servers import forking
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.context import checked_secret_key, secret_key
 from workers.local.server import free_port
+from workers.secret_key import checked_secret_key, secret_key
 
 OURS, ANOTHER = "a" * 40, "b" * 40
 REFUSED = "not the secret key that the ledger belongs to"

@@ -13,7 +13,7 @@ from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import load_settings
-from service.health import readiness
+from service.readiness import readiness
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.study_rig import SHIPPED, Space, rules_of

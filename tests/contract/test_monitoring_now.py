@@ -12,8 +12,8 @@ from schemas.entity import FOLLOWED, Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.settings import Settings, load_settings
-from service.health import readiness
 from service.monitoring import monitoring_lines, monitoring_now, monitoring_plain
+from service.readiness import readiness
 from tests.builders.records import completed_lesson, course, course_member
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py

@@ -16,7 +16,7 @@ from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from schemas.reasons import Reason
 from schemas.settings import load_settings
-from service.health import readiness, web_readiness
+from service.readiness import readiness, web_readiness
 from tests.contract.ledger_rig import NOW, arrival, at, claim, keep, rows
 from tests.servers.ready_ledgers import sqlite_copy
 

@@ -20,8 +20,9 @@ from ledger.records import mark_gone
 from ledger.tables import checks, lookups, notifications, people, records
 from schemas.actions import Mode
 from schemas.entity import Entity
-from service.cli.common import open_sync, opened_ledger, settings_now
+from service.cli.common import opened_ledger, settings_now
 from service.cli.main import commands
+from service.cli.source_access import open_sync
 from tests.contract.ledger_rig import BOTH
 from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of

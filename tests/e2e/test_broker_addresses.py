@@ -28,8 +28,9 @@ from workers.broker import choose_broker
 from workers.environment import load
 from workers.local.server import free_port
 from workers.queues import LOOKUP_DRAIN, WORK
+from workers.redis_pool import broker_answers
 from workers.source.budget import Budget
-from workers.wakeup import broker_answers, make_publisher
+from workers.wakeup import make_publisher
 
 USER, PASSWORD = "ana", "o/d:d@%2F#?"
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}@"

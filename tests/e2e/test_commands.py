@@ -22,7 +22,7 @@ from ledger.people import accept_person
 from schemas.actions import Outcome
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Coworker
-from service.cli.serving import prepare_ledger
+from service.cli.migrate import prepare_ledger
 from service.cli.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living

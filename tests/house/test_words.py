@@ -36,6 +36,10 @@ SMALLER_MODULES = {
     "service/rsgi.py": "the program of the web process, which works when it is imported",
     "service/__main__.py": "the program: it must clean the environment before anything is loaded",
     "workers/actions/registry.py": "the one line that registers a kind of action",
+    "workers/redis_pool.py": "only what connects to the broker imports redis, which takes long",
+    "workers/rules_file.py": "what reads rules imports it, without the worker's context",
+    "service/cli/source_access.py": "the commands that ask Nexudus import the source client by it",
+    "service/cli/scheduler.py": "a command, and a program that imports only what it needs",
     "workers/queues.py": "names that processes of different versions share",
     "sandbox/__main__.py": "the program `python -m sandbox`",
 }

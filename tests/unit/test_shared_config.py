@@ -7,7 +7,8 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from workers.context import read_rules, secret_key
+from workers.rules_file import read_rules
+from workers.secret_key import secret_key
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 

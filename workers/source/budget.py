@@ -13,7 +13,7 @@ from redis import Redis, RedisError
 
 from ledger.clock import Clock
 from schemas.errors import SourceThrottled
-from workers.broker import redis_pool
+from workers.redis_pool import redis_pool
 from workers.source.limits import (
     BudgetState,
     Counting,

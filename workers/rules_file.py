@@ -1,0 +1,34 @@
+"""Reads the rules file: the one of the settings, or the one that Coursebell brings along."""
+
+from pathlib import Path
+
+from schemas.errors import ConfigurationError
+from schemas.rules import Rules, load_rules, rules_text
+from schemas.settings import Settings
+from workers.actions.registry import kinds_for_rules
+
+# Beside the packages in a working tree, inside one of them once installed.
+_SHIPPED_RULES = (
+    Path(__file__).parent.parent / "schemas" / "rules.yaml",
+    Path(__file__).parent.parent / "rules.yaml",
+)
+
+
+def read_rules(settings: Settings) -> Rules:
+    """Return the rules in force.
+
+    Raises:
+        ConfigurationError: every mistake in them, or that the file cannot be read.
+    """
+    path = Path(settings.rules) if settings.rules else _shipped_rules()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        why = (error.strerror or "the system refuses it").lower()
+        raise ConfigurationError([f"COURSEBELL_RULES: cannot read {path}: {why}"]) from None
+    text = rules_text(content, str(path))
+    return load_rules(text, str(path), actions=kinds_for_rules())
+
+
+def _shipped_rules() -> Path:
+    return next((path for path in _SHIPPED_RULES if path.exists()), _SHIPPED_RULES[0])
