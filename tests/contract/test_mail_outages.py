@@ -1,6 +1,6 @@
 """Outages of email: they use up no attempts, one worker retries, and how they end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.heartbeats import take_lease
-from ledger.outages import OUTAGE_REASONS, Outage, outages_now, retry_outages_now
+from ledger.outages import OUTAGE_REASONS, Outage, note_outage, outages_now, retry_outages_now
 from ledger.tables import attempts
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
@@ -99,6 +99,18 @@ def test_during_an_outage_one_email_is_tried_at_growing_intervals(space: Space) 
     assert space.mailer.asked == 4
     tried = {row.action_id for row in rows(space.engine, attempts)}
     assert len(tried) == 3
+
+
+def test_a_failure_that_was_already_under_way_does_not_move_the_next_try(space: Space) -> None:
+    def fail(moment: datetime) -> None:
+        with writing(space.engine) as connection:
+            note_outage(connection, "email", Reason.MAIL_BUSY, "", moment, lambda tries: 60 * tries)
+
+    fail(NOON)
+    fail(NOON + timedelta(seconds=30))
+    found = outage(space)
+    assert found is not None
+    assert (found.until, found.tries) == (NOON + timedelta(seconds=60), 1)
 
 
 def test_emails_that_wait_for_the_end_of_an_outage_are_not_overdue(space: Space) -> None:

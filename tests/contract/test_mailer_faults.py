@@ -162,6 +162,17 @@ def test_an_answer_within_the_text_stops_it_before_the_final_dot() -> None:
     assert server.texts == []
 
 
+def test_a_server_that_leaves_while_the_mark_is_committed_gets_no_final_dot() -> None:
+    with ScriptedSmtp() as server:
+        checkpoints = Checkpoints(before_commit=server.hang_up)
+        with pytest.raises(ChannelUnavailable) as raised:
+            Mailer(server_at(server.port)).deliver(
+                an_email(), sender=SENDER, recipient=ANA, checkpoints=checkpoints
+            )
+    assert raised.value.reason is Reason.MAIL_INTERRUPTED
+    assert server.texts == []
+
+
 @pytest.mark.parametrize("sign", [b"421 4.3.2 shutting down\r\n", b""])
 def test_an_answer_or_a_disconnect_within_the_text_is_noticed_before_the_final_dot(
     sign: bytes,

@@ -7,20 +7,26 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
-from ledger.lookups import begin_lookup, claim_lookups
+from ledger.intake import Origin, store_notifications
+from ledger.lookups import Claim, begin_lookup, claim_lookups
 from ledger.people import address_hash, store_choice
+from ledger.records import note_seen
+from ledger.tables import records
 from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown, SourceRefused
+from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import Record
 from tests.builders.records import NOON, lesson
-from tests.contract.ledger_rig import BOTH, at_once
+from tests.contract.ledger_rig import BOTH, at_once, rows
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
+from workers.sync.rows import version_of_record
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
@@ -420,3 +426,41 @@ def test_a_lesson_added_since_the_list_was_read_keeps_the_course_open(space: Spa
     space.work()
     space.later(hours=4)
     assert "You finished Freelance Finance" not in space.subjects
+
+
+def test_a_notification_after_an_import_without_emails_sends_none(space: Space) -> None:
+    member = space.enrol(1, reported=False)
+    seen = [version_of_record(Entity.COURSE_MEMBER, member)]
+    with writing(space.engine) as connection:
+        note_seen(connection, Entity.COURSE_MEMBER, seen, space.clock.now(), Reason.IMPORTED)
+        said = [Notification(Entity.COURSE_MEMBER, member.record_id)]
+        store_notifications(connection, said, Origin.BACKFILL, space.clock.now())
+    space.work()
+    assert space.reasons("enrolled") == [Reason.IMPORTED]
+    space.clock.time += timedelta(hours=1)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+    assert space.lookups() == [("done", None)]
+    assert space.reasons("enrolled") == [Reason.IMPORTED]
+    assert space.outcomes() == []
+
+
+def test_a_worker_that_loses_its_lease_while_it_reads_commits_nothing(space: Space) -> None:
+    taken: list[Claim] = []
+
+    def take() -> None:
+        if not taken:
+            later = space.clock.now() + timedelta(hours=1)
+            with writing(space.engine) as connection:
+                taken.extend(claim_lookups(connection, later, "another", lease_s=60, most=1))
+
+    space.enrol(1)
+    space.source.when_asked(Entity.COWORKER.value, take)
+    with capture_logs() as logs:
+        drain_batch(space.lookup_context)
+    assert [one.record_id for one in taken] == [9001]
+    assert [line["outcome"] for line in logs if line["event"] == "lookup.ended"] == ["overtaken"]
+    assert space.lookups() == [("leased", None)]
+    assert space.reasons("enrolled") == []
+    decided_on = [row for row in rows(space.engine, records) if row.entity == Entity.COURSE_MEMBER]
+    assert decided_on == []

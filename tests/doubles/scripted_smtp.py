@@ -40,6 +40,7 @@ class ScriptedSmtp:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
+        self._client: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -55,12 +56,18 @@ class ScriptedSmtp:
         self._listening.close()
         self._thread.join()
 
+    def hang_up(self) -> None:
+        """Close the present connection, whatever the client is doing."""
+        assert self._client is not None
+        self._client.shutdown(socket.SHUT_RDWR)
+
     def _serve(self) -> None:
         while True:
             try:
                 client, _ = self._listening.accept()
             except OSError:
                 return
+            self._client = client
             with client, client.makefile("rb") as lines:
                 try:
                     self._talk(client, lines)

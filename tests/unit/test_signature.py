@@ -111,6 +111,14 @@ def test_only_64_hex_digits_are_a_signature(claimed: str) -> None:
     assert caught.value.refusal is Refusal.MALFORMED_SIGNATURE
 
 
+@pytest.mark.parametrize("place", [0, 8, 32, 63])
+def test_one_wrong_digit_anywhere_is_a_wrong_signature(place: int) -> None:
+    right = signed(SENT)
+    wrong = "0" if right[place] != "0" else "1"
+    with pytest.raises(BadSignature, match="does not match"):
+        verify(SENT.encode(), right[:place] + wrong + right[place + 1 :], (SECRET,))
+
+
 @pytest.mark.parametrize("claimed", [None, "", " \t"])
 def test_a_missing_signature_is_distinguished_from_a_wrong_one(claimed: str | None) -> None:
     with pytest.raises(BadSignature, match="missing") as missing:
