@@ -264,6 +264,17 @@ def settle_action(
     return True
 
 
+def is_settled_as(connection: Connection, action_id: int, outcome: Outcome) -> bool:
+    """Return whether the action already ended so, as after a commit whose answer was lost."""
+    receipt = outcome.detail if outcome.state == ActionState.DONE else None
+    found = connection.execute(
+        select(actions.c.state, actions.c.reason, actions.c.receipt).where(
+            actions.c.id == action_id, actions.c.lease_token.is_(None)
+        )
+    ).one_or_none()
+    return found is not None and tuple(found) == (outcome.state, outcome.reason, receipt)
+
+
 def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: datetime) -> None:
     """Add one row to the history of an action."""
     connection.execute(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from ledger.engine import Engine, open_engine, writing
+from ledger.engine import Connection, Engine, open_engine, writing
 from ledger.outbox import expire_handovers
-from ledger.tables import actions, people
+from ledger.tables import actions, attempts, people
 from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from tests.contract.ledger_rig import rows
@@ -109,6 +111,30 @@ def test_a_receipt_is_stored_although_the_ledger_is_busy_for_a_while(impatient: 
         worker.start()
         wait_until(lambda: any(line["event"] == "receipt.again" for line in logs), "a try failed")
     worker.join()
+    assert space.outcomes() == [("done", None)]
+
+
+def test_a_sent_email_is_logged_as_done_although_the_answer_to_the_commit_was_lost(
+    space: Space,
+) -> None:
+    armed: list[str] = []
+
+    def lose_the_answer(connection: Connection) -> None:
+        if armed:
+            armed.clear()
+            committing = connection.connection.dbapi_connection
+            assert committing is not None
+            committing.commit()
+            raise OperationalError("COMMIT", None, OSError("the connection was lost"))
+
+    event.listen(space.engine, "commit", lose_the_answer)
+    space.enrol(1)
+    space.mailer.at_end = lambda: armed.append("for the receipt")
+    with capture_logs() as logs:
+        space.work()
+    assert [line["event"] for line in logs if line["event"] == "receipt.again"] != []
+    assert [line["outcome"] for line in logs if line["event"] == "action.ended"] == ["done"]
+    assert [row.outcome for row in rows(space.engine, attempts)] == ["done"]
     assert space.outcomes() == [("done", None)]
 
 

@@ -9,7 +9,14 @@ import structlog
 
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
-from ledger.outbox import ClaimedAction, commit_action, count_attempts, fails_alone, settle_action
+from ledger.outbox import (
+    ClaimedAction,
+    commit_action,
+    count_attempts,
+    fails_alone,
+    is_settled_as,
+    settle_action,
+)
 from schemas.actions import ActionState, Outcome
 from schemas.errors import (
     ChannelUnavailable,
@@ -119,6 +126,8 @@ def _settle(
         if outage is None and outcome.state in _ANSWERED:
             is_over = end_outage(connection, claimed.kind, now)
         settled = settle_action(connection, claimed, outcome, now)
+        if not settled:
+            settled = is_settled_as(connection, claimed.action_id, outcome)
     if outage is not None and is_new:
         _log.error(
             "mail.stopped",

@@ -1,7 +1,8 @@
 """The request budget for the source: one for all processes, stored on the broker.
 
 While the broker is unreachable, each process uses its share of the limits and tries the broker
-again every few seconds. No request leaves without a limit.
+again every few seconds. Every request for records is counted; sign-ins are not, since they are rare
+and `workers.source.auth` limits them itself.
 """
 
 import threading

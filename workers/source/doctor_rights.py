@@ -38,9 +38,6 @@ NEEDS: tuple[Need, ...] = (
     Need(Entity.SECTION, (LIST, READ)),
     Need(Entity.COURSE, (LIST, READ)),
     Need(Entity.COWORKER, (READ,)),
-    Need(Entity.BUSINESS, (READ,), "the language of a location stays unknown"),
-    Need(Entity.USER, (READ,), "the language a member chose stays unknown"),
-    Need(Entity.LANGUAGE, (READ,), "the names of languages stay unknown"),
     Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for all members"),
     Need(Entity.WEB_HOOK, (LIST, READ), "a webhook that Nexudus switched off goes unnoticed"),
 )
@@ -52,11 +49,6 @@ _NAMES_ANOTHER: Mapping[str, Entity] = {
     "CourseId": Entity.COURSE,
     "SectionId": Entity.SECTION,
     "CoworkerId": Entity.COWORKER,
-    "BusinessId": Entity.BUSINESS,
-    "InvoicingBusinessId": Entity.BUSINESS,
-    "UserId": Entity.USER,
-    "PreferredLanguageId": Entity.LANGUAGE,
-    "SpaceWebsiteLanguageId": Entity.LANGUAGE,
 }
 _NONE_YET = (
     "Nothing if Nexudus has none yet. Otherwise link our Nexudus user to the locations that have "
