@@ -118,8 +118,12 @@ class Text(fields.String):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        return text.replace("\x00", " ").encode("utf-8", "replace").decode()
+        return clean_text(super()._deserialize(value, attr, data, **kwargs))
+
+
+def clean_text(text: str) -> str:
+    """Return a text as PostgreSQL can store it."""
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode()
 
 
 class CoworkerKindField(fields.Field[CoworkerKind]):

@@ -5,6 +5,8 @@ Only the fields we use are loaded: a coworker record also has PINs and bank data
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError
@@ -42,6 +44,7 @@ from schemas.records.people import (
     User,
     UserSchema,
 )
+from schemas.records.plain import Loader, NotPlain, loader_of
 
 __all__ = [
     "ACTION_NAMES",
@@ -102,6 +105,11 @@ def load_record(entity: Entity, fields: object) -> Record:
     """
     if not isinstance(fields, Mapping):
         raise RecordUnreadable(f"{entity}: not a JSON object", {"_schema": ["Not an object."]})
+    load = _plain_loader(entity)
+    if load is not None:
+        with suppress(NotPlain):
+            plain: Record = load(fields)
+            return plain
     try:
         record: Record = SCHEMAS[entity].load(fields)
     except ValidationError as error:
@@ -109,6 +117,11 @@ def load_record(entity: Entity, fields: object) -> Record:
         names = ", ".join(sorted(str(name) for name in found))
         raise RecordUnreadable(f"{entity}: unreadable field {names}", found) from None
     return record
+
+
+@cache
+def _plain_loader(entity: Entity) -> Loader | None:
+    return loader_of(SCHEMAS[entity])
 
 
 def is_whole(entity: Entity, row: Mapping[str, object]) -> bool:

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import fields as marshmallow_fields
 
-from schemas.entity import Entity
+from schemas.entity import FOLLOWED, Entity
 from schemas.errors import RecordUnreadable
 from schemas.fields import CoworkerKindField, Flag, MaybeId, RecordId, SourceTime, Text
 from schemas.records import SCHEMAS, Record, dump_record, load_record
 from schemas.records.answers import Page, load_page
+from schemas.records.plain import NotPlain, loader_of
+from tests.builders.records import completed_lesson, course_member
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8) | st.just("\x00")
 TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.isoformat())
@@ -122,6 +124,29 @@ def test_any_json_is_a_record_or_is_refused_by_the_names_of_fields(
         assert found.__suppress_context__
     else:
         assert load_record(entity, dump_record(entity, found)) == found
+
+
+@pytest.mark.parametrize("entity", Entity)
+@settings(deadline=None)
+@given(sent=st.data())
+def test_a_record_loaded_without_its_schema_is_the_one_the_schema_loads(
+    entity: Entity, sent: st.DataObject
+) -> None:
+    fields = sent.draw(right_objects(entity) | changed_objects(entity))
+    load = loader_of(SCHEMAS[entity])
+    if load is not None:
+        with contextlib.suppress(NotPlain):
+            record = load(fields)
+            assert record == SCHEMAS[entity].load(fields)
+            assert repr(record) == repr(SCHEMAS[entity].load(fields))  # True is not 1
+
+
+@pytest.mark.parametrize("entity", FOLLOWED)
+def test_what_the_ledger_stores_is_loaded_without_its_schema(entity: Entity) -> None:
+    record = course_member() if entity is Entity.COURSE_MEMBER else completed_lesson(7, 8)
+    load = loader_of(SCHEMAS[entity])
+    assert load is not None
+    assert load(dump_record(entity, record)) == record
 
 
 @settings(deadline=None)
