@@ -24,6 +24,7 @@ from ledger.engine import chunks
 from ledger.records import (
     IS_HERE,
     REFERENCES,
+    STORED,
     WAS_READ,
     WAS_SEEN,
     SeenVersion,
@@ -230,16 +231,22 @@ class KnownRecord:
         return Reason(finished.reason) if finished is not None and finished.reason else None
 
 
+_KNOWN_BY = (
+    *STORED,
+    *("seen_at", "suppressed_reason", "changed_at", "decided_digest"),
+)
+
+
 def known_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, KnownRecord]:
     """Return what is known of these records, gone ones included; unknown ones are left out."""
     lookup_of = {
         row.record_id: LookupStatus(row.state, row.reason)
-        for row in _rows(connection, lookups, entity, record_ids)
+        for row in _rows(connection, lookups, entity, record_ids, ("state", "reason"))
     }
     found = {record_id: KnownRecord(lookup=one) for record_id, one in lookup_of.items()}
-    for row in _rows(connection, records, entity, record_ids):
+    for row in _rows(connection, records, entity, record_ids, _KNOWN_BY):
         seen = None
         if row.seen_at is not None:
             seen = SeenState(
@@ -254,6 +261,17 @@ def known_among(
     return found
 
 
+def ids_below(
+    connection: Connection, entity: Entity, column: str, parent_ids: Collection[int]
+) -> set[int]:
+    """Return the Ids of the read records that refer to one of these in `column`, gone or not."""
+    found: set[int] = set()
+    for some in chunks(parent_ids):
+        is_below = and_(records.c.entity == entity, WAS_READ, records.c[column].in_(some))
+        found |= set(connection.scalars(select(records.c.record_id).where(is_below)))
+    return found
+
+
 def records_below(
     connection: Connection, entity: Entity, column: str, parent_ids: Collection[int]
 ) -> dict[int, StoredRecord]:
@@ -264,12 +282,15 @@ def records_below(
     return found
 
 
-def records_created(
+def created_between(
     connection: Connection, entity: Entity, since: datetime, until: datetime
-) -> dict[int, StoredRecord]:
-    """Return the records created then, or up to a day before or after, that are not gone."""
+) -> set[int]:
+    """Return the Ids of the records created then, or up to a day before or after, not gone."""
     created, day = records.c.source_created_at, timedelta(days=1)
-    return stored_where(connection, entity, IS_HERE & created.between(since - day, until + day))
+    wanted = select(records.c.record_id).where(
+        records.c.entity == entity, IS_HERE, created.between(since - day, until + day)
+    )
+    return set(connection.scalars(wanted))
 
 
 def count_created(connection: Connection, entity: Entity, since: datetime, until: datetime) -> int:
@@ -327,10 +348,15 @@ def courses_of_enrolments(connection: Connection) -> dict[int, int]:
 
 
 def _rows(
-    connection: Connection, table: Table, entity: Entity, record_ids: Collection[int]
+    connection: Connection,
+    table: Table,
+    entity: Entity,
+    record_ids: Collection[int],
+    names: Sequence[str],
 ) -> Iterator[Row[Any]]:
+    columns = (table.c.record_id, *(table.c[name] for name in names))
     for some in chunks(record_ids):
-        wanted = select(table).where(table.c.entity == entity, table.c.record_id.in_(some))
+        wanted = select(*columns).where(table.c.entity == entity, table.c.record_id.in_(some))
         yield from connection.execute(wanted)
 
 

@@ -33,6 +33,7 @@ from schemas.records import Record, dump_record, load_record
 
 # What a record refers to: columns of their own, so that queries can use them.
 REFERENCES = ("course_id", "coworker_id", "course_member_id", "lesson_id")
+STORED = ("entity", "record", "fetched_at", "gone_at", "decided_upto", *REFERENCES)
 # Longer than any lookup takes plus any clock difference, so that a slow lookup cannot restore an
 # older version.
 _FAR = timedelta(hours=1)

@@ -68,7 +68,12 @@ class References:
     @classmethod
     def of(cls, holder: object) -> Self:
         """Return the references of a record or row, taken from its attributes of these names."""
-        return cls(*(getattr(holder, name, None) for name in cls.__slots__))
+        return cls(
+            getattr(holder, "course_id", None),
+            getattr(holder, "coworker_id", None),
+            getattr(holder, "course_member_id", None),
+            getattr(holder, "lesson_id", None),
+        )
 
     def contradict(self, others: "References") -> bool:
         """Return whether both have a value for some field, and the values differ."""

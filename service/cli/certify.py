@@ -6,6 +6,8 @@
 import logging
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +42,7 @@ from workers.sync.document import (
     signed_page,
     verify,
 )
-from workers.sync.evidence import Window, window_of
+from workers.sync.evidence import Progress, Window, window_of
 
 DIFFERS = 1
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -135,10 +137,22 @@ def _made(settings: Settings, window: Window) -> Document:
     with (
         open_sync(settings) as sync,
         reporting_outages("The certificate could not be made", "There is no result."),
+        _shown_progress() as progress,
     ):
-        found = certificate.certify(sync, window, rules)
+        found = certificate.certify(sync, window, rules, progress)
     maker = Issuer(settings.nexudus_url, version("coursebell"), rules.digest, command_clock().now())
     return signed(document_of(found, maker), secret_key(settings))
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Progress]:
+    """Yield what shows the progress, on standard error and only on a terminal."""
+    is_hidden = not sys.stderr.isatty()
+    with click.progressbar(
+        length=100, label="Certifying", file=sys.stderr, hidden=is_hidden
+    ) as bar:
+        yield lambda share: bar.update(round(100 * share) - bar.pos)
+        bar.update(100 - bar.pos)
 
 
 def _write(path: Path, page: str) -> None:

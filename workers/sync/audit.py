@@ -97,7 +97,9 @@ class Audit:
         if not linked and event.reason is None:
             self._unlinked.add(event.key)
             self._report(event, FindingKind.NO_OUTCOME)
-        for action_id in sorted(linked - self.evidence.effects.keys() - self._missing):
+        # Not `linked - effects.keys()`: that reads all keys for each event.
+        lost = {one for one in linked if one not in self.evidence.effects}
+        for action_id in sorted(lost - self._missing):
             self._missing.add(action_id)
             self._report(event, FindingKind.NO_ACTION, f"Action {action_id} is missing here")
 
@@ -146,7 +148,8 @@ class Audit:
         there, events = self.evidence.event_ids, self.evidence.events
         linked = self.chains.events.get(effect.action_id, set())
         first_key = event_key_of(effect.key)
-        missing = len(linked - there) - self._explained(effect, first_key)
+        lost = len(linked - there)
+        missing = lost - self._explained(effect, first_key) if lost else 0
         for _ in range(missing):
             yield f"Action {effect.action_id} is about an event that is missing here"
         first = events.get(first_key)

@@ -13,7 +13,7 @@ from schemas.entity import FOLLOWED, Entity
 from schemas.rules import Rules
 from workers.source.limits import Patience, Urgency
 from workers.sync.audit import Audit
-from workers.sync.evidence import Evidence, Window, gather
+from workers.sync.evidence import GATHERED, Evidence, Progress, Window, gather
 from workers.sync.listing import WORDS, ListRow, clean, row_of_record
 from workers.sync.row_outcomes import (
     EventLinks,
@@ -102,7 +102,9 @@ class Certificate:
         return not self.findings and self.closes
 
 
-def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
+def certify(
+    sync: SyncContext, window: Window, rules: Rules, progress: Progress = lambda _: None
+) -> Certificate:
     """Return the certificate of this window. Only lists are read, and nothing is written.
 
     Raises:
@@ -110,7 +112,9 @@ def certify(sync: SyncContext, window: Window, rules: Rules) -> Certificate:
         LedgerUnavailable: the ledger could not be read.
     """
     patience = Patience(Urgency.WORK, sync.clock.monotonic() + _FOR_S, lambda: None)
-    return assemble(*gather(sync, window, rules, patience))
+    found = gather(sync, window, rules, patience, progress)
+    progress(GATHERED)
+    return assemble(*found)
 
 
 def assemble(rows: Sequence[ListRow], evidence: Evidence) -> Certificate:

@@ -3,7 +3,7 @@
 The source is read first, so that changes made meanwhile are in the ledger by the time it is read.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -24,11 +24,12 @@ from ledger.outcomes import (
 from ledger.record_queries import (
     KnownRecord,
     count_created,
+    created_between,
+    ids_below,
     known_among,
     records_below,
-    records_created,
 )
-from ledger.records import StoredRecord
+from ledger.records import StoredRecord, records_of
 from ledger.retention import ATTEMPTS
 from schemas.actions import event_key_of
 from schemas.entity import FOLLOWED, Entity, References
@@ -149,8 +150,13 @@ class Evidence:
         return None if found is None else found.stored
 
 
+# Called with how much of a certificate is done, from 0 to 1.
+Progress = Callable[[float], None]
+_LISTED, _RECORDS_READ, _EVENTS_READ, GATHERED = 0.5, 0.65, 0.8, 0.9
+
+
 def gather(
-    sync: SyncContext, window: Window, rules: Rules, patience: Patience
+    sync: SyncContext, window: Window, rules: Rules, patience: Patience, progress: Progress
 ) -> tuple[list[ListRow], Evidence]:
     """Return the source's rows of this window and what the ledger has about it.
 
@@ -161,9 +167,9 @@ def gather(
     """
     began_at = sync.clock.now()
     with sync.source(patience) as source:
-        listed = listed_in(source, window)
+        listed = listed_in(source, window, progress)
         with reading(sync.engine) as connection:
-            found = _Gathering(connection, listed, window).gather(began_at, rules)
+            found = _Gathering(connection, listed, window, progress).gather(began_at, rules)
         return listed.rows, _named(source, listed, found, sync.clock.now())
 
 
@@ -179,7 +185,7 @@ class ListedRows:
     stated: dict[Entity, int] = field(default_factory=dict)
 
 
-def listed_in(source: BurstReads, window: Window) -> ListedRows:
+def listed_in(source: BurstReads, window: Window, progress: Progress) -> ListedRows:
     """Return what was created at the source in the window and exists now.
 
     Raises:
@@ -188,12 +194,14 @@ def listed_in(source: BurstReads, window: Window) -> ListedRows:
         Otherwise as `Source.created_between`.
     """
     found = ListedRows()
-    for entity in FOLLOWED:
+    for place, entity in enumerate(FOLLOWED):
         listing, met = Listing(entity), dict[int, ListRow]()
         for page in source.created_between(entity, window.since, window.until):
             for row in listing.take(page):
                 if met.setdefault(row.record_id, row) != row:
                     raise SourceUnavailable(f"the list of {entity} changed while it was read")
+            share = min(1.0, len(met) / listing.stated) if listing.stated else 0.0
+            progress(_LISTED * (place + share) / len(FOLLOWED))
         if listing.stated is not None and listing.stated != len(met):
             raise SourceUnavailable(
                 f"the list of {entity} has a total of {listing.stated} rows, and shows {len(met)}"
@@ -242,12 +250,16 @@ class _Gathering:
     connection: Connection
     listed: ListedRows
     window: Window
+    progress: Progress
     known: dict[Ref, KnownRecord] = field(default_factory=dict)
     events: dict[str, LedgerEvent] = field(default_factory=dict)
 
     def gather(self, began_at: datetime, rules: Rules) -> Evidence:
+        self.progress(_LISTED)
         self._records()
+        self.progress(_RECORDS_READ)
         outcomes = self._events()
+        self.progress(_EVENTS_READ)
         lessons = [one for one in self.events.values() if one.kind == EventKind.LESSON_COMPLETED]
         self._completions({one.course_member_id for one in lessons})
         since, until = self.window.since, self.window.until
@@ -259,7 +271,7 @@ class _Gathering:
             self.events,
             outcomes.effects,
             frozenset(outcomes.links),
-            frozenset(existing_events(self.connection, {link.event_id for link in outcomes.links})),
+            self._existing({link.event_id for link in outcomes.links}),
             self._names(outcomes),
             first_lessons(self.connection, {one.coworker_id for one in lessons}),
             self._course_lessons({one.course_id for one in lessons}, rules),
@@ -274,23 +286,25 @@ class _Gathering:
     def _records(self) -> None:
         for entity in FOLLOWED:
             ids = [row.record_id for row in self.listed.rows if row.entity is entity]
-            created = records_created(self.connection, entity, self.window.since, self.window.until)
-            self._keep(entity, created)
             self._know(entity, ids)
+            since, until = self.window.since, self.window.until
+            self._keep(entity, created_between(self.connection, entity, since, until))
 
     def _know(self, entity: Entity, record_ids: Collection[int]) -> None:
         found = known_among(self.connection, entity, record_ids)
         self.known |= {(entity, record_id): one for record_id, one in found.items()}
 
-    def _keep(self, entity: Entity, found: Mapping[int, StoredRecord]) -> None:
-        for record_id, one in found.items():
-            self.known.setdefault((entity, record_id), KnownRecord(stored=one))
+    def _keep(self, entity: Entity, record_ids: Collection[int]) -> None:
+        """Read those of these records that are not known yet."""
+        new = [one for one in record_ids if (entity, one) not in self.known]
+        for record_id, one in records_of(self.connection, entity, new).items():
+            self.known[entity, record_id] = KnownRecord(stored=one)
 
     def _events(self) -> Outcomes:
         """Read the events of the window, those of its rows, and those that these led to."""
         connection, window = self.connection, self.window
-        self.events |= events_by_key(connection, self._keys())
         self.events |= events_between(connection, window.since, window.until)
+        self.events |= events_by_key(connection, self._keys() - self.events.keys())
         ids = [one.event_id for one in self.events.values()]
         outcomes = outcomes_of(connection, ids, window.since, window.until)
         keys = {event_key_of(one.key) for one in outcomes.effects.values()}
@@ -299,6 +313,10 @@ class _Gathering:
             keys.add(course_completed_key(one.course_id, one.coworker_id))
         self.events |= events_by_key(connection, keys - self.events.keys())
         return outcomes
+
+    def _existing(self, event_ids: set[int]) -> frozenset[int]:
+        read = {one.event_id for one in self.events.values()} & event_ids
+        return frozenset(read | existing_events(self.connection, event_ids - read))
 
     def _keys(self) -> set[str]:
         keys = set()
@@ -317,7 +335,7 @@ class _Gathering:
         """Read every completion of these enrolments, also those that are gone."""
         entity = Entity.COMPLETED_LESSON
         self._keep(
-            entity, records_below(self.connection, entity, "course_member_id", course_member_ids)
+            entity, ids_below(self.connection, entity, "course_member_id", course_member_ids)
         )
 
     def _names(self, outcomes: Outcomes) -> Names:

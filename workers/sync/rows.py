@@ -23,6 +23,7 @@ from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import Record
+from schemas.records.plain import read_value
 from workers.source.reads import Lend
 from workers.source.records import CHANGED_BY, Changed, Changes, Row
 
@@ -128,7 +129,7 @@ def _seen(
 
 def _read(field: fields.Field[Any], value: object) -> object:
     with suppress(ValidationError):
-        return field.deserialize(value)
+        return read_value(field, value)
     return None
 
 
