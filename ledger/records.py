@@ -326,11 +326,9 @@ def record_of(connection: Connection, entity: Entity, record_id: int) -> StoredR
     return None if row is None else stored_in(row)
 
 
-_STORED: Select[Any] = select(
-    *(records.c[name] for name in ("entity", "record_id", "record", "fetched_at", "gone_at")),
-    records.c.decided_upto,
-    *(records.c[name] for name in REFERENCES),
-).where(records.c.entity == bindparam("kind"), WAS_READ)
+_STORED: Select[Any] = select(records.c.record_id, *(records.c[name] for name in STORED)).where(
+    records.c.entity == bindparam("kind"), WAS_READ
+)
 _STORED_ONE = _STORED.where(records.c.record_id == bindparam("this"))
 _STORED_AMONG = _STORED.where(records.c.record_id.in_(bindparam("these", expanding=True)))
 

@@ -10,7 +10,13 @@ from zoneinfo import ZoneInfo
 from ledger.checks import CheckKind, Run, last_run, open_run
 from ledger.engine import Connection
 from ledger.intake import Origin
-from ledger.monitoring import ReportCounts, activity_by_hour, last_happened_at, reports_by_location
+from ledger.monitoring import (
+    ReportCounts,
+    activity_by_hour,
+    busy_since,
+    last_happened_at,
+    reports_by_location,
+)
 from schemas.entity import FOLLOWED, Entity
 from schemas.reasons import EXPLANATIONS
 from schemas.settings import Settings
@@ -30,6 +36,8 @@ _COUNTED_FOR = timedelta(days=7)
 _LATELY = timedelta(hours=24)
 _SLOW = timedelta(minutes=30)  # a relay may poll only every quarter of an hour
 _IN_HOURS_FROM = 120  # minutes
+_ENOUGH_EVENTS = 20_000  # to learn habits from, if they cover `_BUSY_HISTORY`
+_BUSY_HISTORY = timedelta(weeks=3)
 
 WORDS = {Entity.COURSE_MEMBER: "enrolments", Entity.COMPLETED_LESSON: "finished lessons"}
 _BY = {
@@ -108,7 +116,7 @@ def check_part(
 def monitoring_now(connection: Connection, settings: Settings, now: datetime) -> MonitoringNow:
     """Return whether changes at Nexudus still reach us."""
     last_at = last_happened_at(connection, now)
-    sittings = {} if last_at is None else activity_by_hour(connection, last_at - HISTORY)
+    sittings = {} if last_at is None else _sittings(connection, last_at)
     reports = reports_by_location(connection, now - _COUNTED_FOR, now - _LATELY, now - _SLOW)
     return MonitoringNow(
         _polls(connection, settings, now),
@@ -116,6 +124,15 @@ def monitoring_now(connection: Connection, settings: Settings, now: datetime) ->
         tuple(reports),
         tuple(loss for loss in map(judge_reports, reports) if loss is not None),
     )
+
+
+def _sittings(connection: Connection, last_at: datetime) -> dict[datetime, int]:
+    """Count sittings for as long as habits need: eight weeks, or three where there are many."""
+    busy = busy_since(connection, last_at, _ENOUGH_EVENTS)
+    since = last_at - HISTORY
+    if busy is not None:
+        since = max(since, min(busy, last_at - _BUSY_HISTORY))
+    return activity_by_hour(connection, since)
 
 
 def monitoring_lines(found: MonitoringNow, settings: Settings, now: datetime) -> list[str]:

@@ -94,6 +94,15 @@ class Week:
                 bare.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]  # it is connected
 
 
+def test_the_progress_of_a_certificate_rises(lived: Week) -> None:
+    shares: list[float] = []
+    window = window_of(FIRST, LAST, LISBON, lived.space.clock.now())
+    certify(lived.sync, window, lived.space.rules, shares.append)
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 4
+    assert 0 < shares[0] < shares[-1] < 1
+
+
 Removed = list[tuple[Table, dict[str, Any]]]
 
 

@@ -150,8 +150,7 @@ class Evidence:
         return None if found is None else found.stored
 
 
-# Called with how much of a certificate is done, from 0 to 1.
-Progress = Callable[[float], None]
+Progress = Callable[[float], None]  # called with how much is done, from 0 to 1
 _LISTED, _RECORDS_READ, _EVENTS_READ, GATHERED = 0.5, 0.65, 0.8, 0.9
 
 
@@ -185,7 +184,9 @@ class ListedRows:
     stated: dict[Entity, int] = field(default_factory=dict)
 
 
-def listed_in(source: BurstReads, window: Window, progress: Progress) -> ListedRows:
+def listed_in(
+    source: BurstReads, window: Window, progress: Progress = lambda _: None
+) -> ListedRows:
     """Return what was created at the source in the window and exists now.
 
     Raises:
