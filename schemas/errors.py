@@ -206,7 +206,7 @@ class ConfigurationError(CoursebellError):
     `closing` is what to print after them.
     """
 
-    closing = "Nothing was started. `coursebell config show` lists every setting."
+    closing = "Correct this, then try again. To see every setting: coursebell config show"
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))

@@ -10,14 +10,15 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
 from ledger.controls import accept_key, count_choices
 from ledger.engine import reading, writing
-from schemas.settings import SETTINGS, describe
+from schemas.errors import ConfigurationError
+from schemas.settings import SETTINGS, SettingLine, describe
 from service.cli.common import (
     as_json,
     command_clock,
@@ -28,7 +29,9 @@ from service.cli.common import (
     settings_now,
     who_decides,
 )
-from service.cli.main import Commands
+from service.cli.main import WRONG_USAGE, Commands
+from workers.environment import load
+from workers.rules_file import read_rules
 from workers.secret_key import secret_key
 
 
@@ -40,18 +43,59 @@ def config() -> None:
 @config.command()
 @as_json
 def show(*, as_json: bool) -> None:
-    """Show every setting with its value and origin. Secrets are not printed."""
-    lines = describe(settings_now(), os.environ)
+    """Show every setting with its value and origin. Secrets are not printed.
+
+    Settings that cannot be used are marked, and the exit code is then 2.
+    """
+    lines, mistakes = _settings_lines(os.environ)
     if as_json:
         print_json([asdict(line) for line in lines])
-        return
-    width = max(len(line.name) for line in lines)
-    for line in lines:
-        unquoted = ", quotes around it were removed" if line.unquoted else ""
-        click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted})")
-    for line in lines:
-        if line.warning is not None:
-            click.echo(f"! {line.warning}")
+    else:
+        width = max(len(line.name) for line in lines)
+        for line in lines:
+            unquoted = ", quotes around it were removed" if line.unquoted else ""
+            click.echo(f"{line.name:<{width}}  {line.value}  ({line.origin}{unquoted})")
+        for line in lines:
+            if line.warning is not None:
+                click.echo(f"! {line.warning}")
+    for mistake in mistakes:
+        click.echo(f"! {mistake}", err=as_json)
+    if mistakes:
+        raise SystemExit(WRONG_USAGE)
+
+
+def _settings_lines(environ: Mapping[str, str]) -> tuple[list[SettingLine], list[str]]:
+    """Return a line for each setting, and the mistakes of those that cannot be used.
+
+    Each mistake about a setting begins with its name.
+    """
+    mistakes: list[str] = []
+    wrong: set[str] = set()
+    usable = dict(environ)
+    try:
+        settings = load(environ)
+    except ConfigurationError as error:
+        mistakes += error.mistakes
+        wrong = {mistake.partition(":")[0] for mistake in mistakes}
+        wrong |= {name.removesuffix("_FILE") for name in wrong}
+        usable = {
+            name: text
+            for name, text in environ.items()
+            if not {ascii(name)[1:-1], name.removesuffix("_FILE")} & wrong
+        }
+        settings = load(usable)
+    try:
+        read_rules(settings)
+    except ConfigurationError as error:
+        mistakes += error.mistakes
+        wrong.add("COURSEBELL_RULES")
+    lines = [
+        replace(line, value="cannot be used", origin="see below", read=False)
+        if line.name in wrong
+        else line
+        for line in describe(settings, usable)
+    ]
+    return lines, mistakes
 
 
 @config.command("accept-key")

@@ -39,6 +39,7 @@ from service.signature import verify
 from workers.actions.email.action import EmailAction
 from workers.actions.email.checkup import mail_checks
 from workers.context import make_budget, make_sources
+from workers.rules_file import read_rules
 from workers.source.doctor import CheckUp, check_up
 
 BROKEN = 1
@@ -101,7 +102,7 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
             refused = refused_since(connection, command_clock().now() - REFUSALS_SHOWN_FOR)
             warnings = rule_warnings(connection, settings)
         yield from _refused(refused)
-        yield from _rules(warnings)
+        yield from _rules(settings, warnings)
     yield from _mail(settings, mail_to, engine)
 
 
@@ -203,7 +204,13 @@ def _refused(refused: Sequence[Refused]) -> Iterator[Check]:
         yield Check(Topic.SIGNATURE, name, verdict, f"{one.found}{over}", fix)
 
 
-def _rules(warnings: Sequence[str]) -> Iterator[Check]:
+def _rules(settings: Settings, warnings: Sequence[str]) -> Iterator[Check]:
+    try:
+        read_rules(settings)
+    except ConfigurationError as error:
+        fix = "Correct it before the next start; running processes keep the rules they loaded."
+        yield from (Topic.RULES.problem("file", mistake, fix) for mistake in error.mistakes)
+        return
     name = "names"
     if not warnings:
         found = "every name in the rules matches a course listed so far"

@@ -22,6 +22,7 @@ from ledger.people import accept_person
 from schemas.actions import Outcome
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Coworker
+from schemas.settings import SETTINGS
 from service.cli.migrate import prepare_ledger
 from service.cli.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
@@ -237,7 +238,48 @@ def test_wrong_settings_are_all_named_and_nothing_starts(tmp_path: Path) -> None
             assert name in said
         assert "hush" not in said
         assert "Traceback" not in said
+        assert "config show" in said
+        assert "Nothing was started" not in said
     assert not (tmp_path / "var").exists()
+
+
+def test_config_show_lists_every_setting_and_marks_those_that_cannot_be_used(
+    tmp_path: Path,
+) -> None:
+    rules = tmp_path / "mine.yaml"
+    rules.write_text("version: 1\nrules:\n  - name: welcome\n    evnt: enrolled\n")
+    environment = {
+        "COURSEBELL_DATABASE_URL": f"mysql://nobody:{HUSH}@example.org/x",
+        "COURSEBELL_NEXUDUS_PASSWORD_FILE": str(tmp_path / "none"),
+        "COURSEBELL_MODUS": "sending",
+        "COURSEBELL_ZONE": "Europe/Berlin",
+        "COURSEBELL_RULES": str(rules),
+        "PORT": "many",
+    }
+    log = tmp_path / "config.log"
+    with command("config", "show", log=log, environment=environment) as process:
+        assert process.wait(timeout=60) == 2
+    shown = {line.split()[0]: line for line in log.read_text().splitlines() if line[0] != "!"}
+    assert len(shown) == len(SETTINGS)
+    assert shown["COURSEBELL_ZONE"].endswith("  Europe/Berlin  (environment)")
+    for name in ("DATABASE_URL", "NEXUDUS_PASSWORD", "RULES"):
+        assert shown[f"COURSEBELL_{name}"].endswith("  cannot be used  (see below)")
+    for mistake in (
+        "COURSEBELL_DATABASE_URL: ",
+        "COURSEBELL_NEXUDUS_PASSWORD_FILE: ",
+        "COURSEBELL_MODUS: there is no such setting",
+        "PORT: ",
+        f"{rules}:4:5: rules[0].evnt",
+    ):
+        assert f"! {mistake}" in log.read_text()
+    assert HUSH not in log.read_text()
+    environment = {"COURSEBELL_RULES": str(tmp_path / "none.yaml")}
+    with command("config", "show", "--json", log=log, environment=environment) as process:
+        assert process.wait(timeout=60) == 2
+    document, _, mistakes = log.read_text().partition("\n]\n")
+    unread = [line["name"] for line in json.loads(f"{document}]") if not line["read"]]
+    assert unread == ["COURSEBELL_RULES"]
+    assert mistakes.startswith("! COURSEBELL_RULES: cannot read")
 
 
 def test_a_wrong_rules_file_is_named_with_line_and_key(tmp_path: Path) -> None:
@@ -277,6 +319,14 @@ def test_why_reports_an_unknown_person_and_status_counts(tmp_path: Path) -> None
         doctor = json.loads(house.run("doctor", "--json").stdout)["checks"]
         assert [one["found"] for one in doctor if one["name"] == "short"] == [WEAK_TOKEN]
         assert _says(house, "tail", "--no-follow") == ""
+        house.environment["COURSEBELL_RULES"] = str(tmp_path / "typo.yaml")
+        (tmp_path / "typo.yaml").write_text("version: 1\nruls: []\n")
+        [rules] = [
+            one
+            for one in json.loads(house.run("doctor", "--json").stdout)["checks"]
+            if "typo.yaml:2:" in one["found"]
+        ]
+        assert rules["verdict"] == "problem"
 
 
 def test_tail_prints_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_output(
