@@ -18,7 +18,7 @@ from ledger.monitoring import (
     reports_by_location,
 )
 from schemas.entity import FOLLOWED, Entity
-from schemas.reasons import EXPLANATIONS
+from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
 from workers.decide.monitoring import (
     HISTORY,
@@ -138,8 +138,11 @@ def _sittings(connection: Connection, last_at: datetime) -> dict[datetime, int]:
 def monitoring_lines(found: MonitoringNow, settings: Settings, now: datetime) -> list[str]:
     """Return lines for people; those about what needs a person begin with an exclamation mark."""
     lines = [f"{_polled(found, settings, now)}; {_last_change(found.silence, now)}"]
+    said: set[Reason] = set()
     for poll in found.polls:
-        if poll.problem is not None:
+        reason = None if poll.under_way is None else poll.under_way.reason
+        if poll.problem is not None and reason not in said:
+            said |= set() if reason is None else {reason}
             mark = " " if poll.trouble is PollTrouble.STUMBLED else "!"
             lines.append(f"{mark} check: {poll.problem}")
     if found.silence.signal is Signal.STALE:
@@ -193,7 +196,7 @@ def _polled(found: MonitoringNow, settings: Settings, now: datetime) -> str:
     if len(ended) == len(found.polls):
         return f"last poll {_length(now - min(ended))} ago"
     for one in found.polls:
-        if one.last is None and one.under_way is not None:
+        if one.last is None and one.under_way is not None and one.trouble is None:
             of = f" of {one.under_way.total}" if one.under_way.total else ""
             return f"first poll under way: {one.under_way.rows}{of} {WORDS[one.entity]} read"
     return "no poll yet"

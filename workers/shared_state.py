@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -89,6 +90,8 @@ class SharedState:
                 while self._is_action_running() and time.monotonic() < give_up_at:
                     time.sleep(_LOOK_EVERY_S)
             if callable(before):
+                # Celery writes there what another Ctrl-C would do, which is not true here.
+                setattr(sys, "__stdout__", None)  # noqa: B010 - typed as final
                 before(came, frame)
 
         signal.signal(number, stop)

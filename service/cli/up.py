@@ -1,21 +1,24 @@
 """`coursebell up`: runs everything on one machine: broker, web server, workers and scheduler."""
 
 import fcntl
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from ledger.controls import sending_of
+from ledger.credentials import sign_in_of
 from ledger.engine import ledger_file, reading
 from schemas.actions import Mode
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, CoursebellError
 from schemas.settings import Settings
 from service.cli.common import (
     AS_ROOT,
     check_secret_key,
+    command_clock,
     local,
     opened_ledger,
     settings_now,
@@ -41,6 +44,11 @@ MEANWHILE = {
     "worker": f"{_STORED} but nothing is read and no email is sent until it runs.",
     "clock": f"{_STORED} but work that becomes due is not started until it runs.",
 }
+_LOOK_EVERY_S = 2.0
+_REFUSED = (
+    "Nexudus refuses the sign-in, so nothing can be read. Check COURSEBELL_NEXUDUS_USERNAME and"
+    " COURSEBELL_NEXUDUS_PASSWORD, then restart. `coursebell doctor` shows the answer of Nexudus."
+)
 STOP_ORDER = ("clock", "worker", "serve")  # the scheduler first, so that it wakes no workers
 
 
@@ -70,11 +78,13 @@ def _run(settings: Settings, address: Address) -> None:
         check_secret_key(settings, signs=True)
         start_programs(supervisor, broker, os.environ, log_dir=None)
         announce = announcement(address, click.echo, then=opening_lines(settings))
+        tell_refusal = refusal_notice(settings, _say)
         follow = broker_follower(supervisor, broker, broker_address, os.environ, log_dir=None)
 
         def watch() -> None:
             if announce():
                 supervisor.finish_startup()
+                tell_refusal()
             failing.update(_failing(supervisor, broker))
 
         try:
@@ -118,6 +128,36 @@ def opening_lines(settings: Settings) -> list[str]:
     else:
         next_step = "watch it with `coursebell tail`. To send: `coursebell mode sending`"
     return [f"Mode: {mode}; {effect}.", mail, f"Next: {next_step}"]
+
+
+def refusal_notice(settings: Settings, say: Callable[[str], None]) -> Callable[[], None]:
+    """Return a function to call repeatedly, which says once if Nexudus refuses the sign-in.
+
+    It stops looking once a sign-in has succeeded. A refusal of an earlier start does not count,
+    since the password may have been corrected.
+    """
+    clock = command_clock()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        before = sign_in_of(connection)
+    next_look_at = [clock.monotonic()]
+
+    def tell() -> None:
+        if clock.monotonic() < next_look_at[-1]:
+            return
+        next_look_at[-1] = clock.monotonic() + _LOOK_EVERY_S
+        with (
+            suppress(CoursebellError),
+            opened_ledger(settings) as engine,
+            reading(engine) as connection,
+        ):
+            found = sign_in_of(connection)
+            if found.version != before.version:
+                next_look_at[-1] = math.inf
+            elif found.refused_until not in {None, before.refused_until}:
+                next_look_at[-1] = math.inf
+                say(_REFUSED)
+
+    return tell
 
 
 def lock_files(settings: Settings) -> list[Path]:

@@ -104,6 +104,30 @@ def test_up_runs_everything_restarts_what_dies_and_leaves_nothing_behind(tmp_pat
     assert "\nNext: set COURSEBELL_NEXUDUS_USERNAME" in output
 
 
+def test_up_says_that_nexudus_refuses_the_sign_in_and_ctrl_c_prints_nothing_of_celery(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "up.log"
+    wrong = {"COURSEBELL_NEXUDUS_PASSWORD": "wrong", "COURSEBELL_CHECK_EVERY_S": "60"}
+    with (
+        living(tmp_path, **wrong) as house,
+        command("up", log=log, environment=house.environment) as process,
+    ):
+        refused = "\nNexudus refuses the sign-in, so nothing can be read. Check COURSEBELL_NEXUDUS_"
+        wait_until(lambda: refused in log.read_text(), "the refusal in a sentence")
+        wait_until(lambda: "! check: " in house.run("status").stdout, "the refusal in the status")
+        status = house.run("status").stdout
+        assert "first poll under way" not in status
+        assert status.count("check: the poll of") == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    output = log.read_text()
+    assert output.count(refused) == 1
+    assert output.endswith("Stopped.\n")
+    assert "Ctrl+C" not in output
+    assert "MainProcess" not in output
+
+
 def _child(process: Program, name: str) -> psutil.Process | None:
     """Return the child of `up` that runs this program, once its start has come so far."""
     for one in psutil.Process(process.pid).children():
