@@ -109,7 +109,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ACTIVE_MEANWHILE: Explanation("They came back before the reminder was due", "nobody"),
     Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
     Reason.KIND_OFF: Explanation("No rule acts on this", "operator"),
-    Reason.RECORD_GONE: Explanation("Deleted in Nexudus before we could send it", "nobody"),
+    Reason.RECORD_GONE: Explanation("Nexudus does not have this record, or no longer", "nobody"),
     Reason.NOT_THERE_YET: Explanation(
         "Nexudus reported it and does not show it yet; looking again", "nobody"
     ),
