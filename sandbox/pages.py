@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from sandbox.misbehaviour.catalogue import DEFAULT_BEHAVIOUR, SWITCHES, switch_named
@@ -19,6 +20,7 @@ _SHOWN_DELIVERIES = 12
 _SHOWN_MAILS = 8
 _SHOWN_PROGRESS = 100
 _BAD_REQUEST = 400
+_NOT_FOUND = 404
 _SEE_OTHER = 303
 _SUCCESS = 2  # the first digit of a 2xx status
 
@@ -60,13 +62,16 @@ class Pages:
         """Show the choices, the progress, the emails and the deliveries."""
         tenant, report = self.stage.tenant, self.stage.sender.report()
         result, mails = request.args.get("said", ""), self.stage.mailbox.mails()
+        people = tenant.rows(Entity.COWORKER)
+        chosen = [row for row in people if row["Id"] == request.args.get("coworker", type=int)]
         members = sorted(tenant.rows(Entity.COURSE_MEMBER), key=lambda row: -row["Id"])
         return render_template(
             "front.html",
-            people=_options(tenant.rows(Entity.COWORKER), request.args.get("coworker", type=int)),
+            people=_options(people, request.args.get("coworker", type=int)),
             courses=_options(tenant.rows(Entity.COURSE), request.args.get("course", type=int)),
             result=_RESULTS.get(result),
             is_refusal=result in _REFUSALS,
+            no_email=next(map(_why_no_email, chosen), None),
             progress=[_progress(tenant, member) for member in members[:_SHOWN_PROGRESS]],
             mails=mails[: -_SHOWN_MAILS - 1 : -1],
             mail_count=len(mails),
@@ -203,6 +208,22 @@ def _label(row: Record) -> str:
     ]
     remark = ", ".join(text for text in remarks if text)
     return f"{row['FullName']} ({remark})" if remark else str(row["FullName"])
+
+
+def _why_no_email(coworker: Record) -> str | None:
+    """Return why Coursebell sends this person nothing, or None."""
+    if not coworker["Active"]:
+        return "inactive"
+    if coworker["Archived"]:
+        return "archived"
+    return None if coworker["Email"] else "without an email address"
+
+
+def not_found(error: HTTPException) -> tuple[str, int] | HTTPException:
+    """Return the page for an address that does not exist; of the API, the error as it is."""
+    if request.path.startswith(("/api/", "/sandbox/")):
+        return error
+    return render_template("not_found.html"), _NOT_FOUND
 
 
 def _progress(tenant: Tenant, member: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sandbox.control import Control
 from sandbox.mailbox import Mailbox
 from sandbox.mailserver import MailServer
 from sandbox.misbehaviour.board import DEFAULT_SEED, Board
-from sandbox.pages import Pages
+from sandbox.pages import Pages, not_found
 from sandbox.sender import Sender, Target
 from sandbox.server import LOOPBACK, listen
 from sandbox.stage import Stage
@@ -80,6 +80,7 @@ def web_application(stage: Stage) -> Flask:
     site.after_request(_add_headers)
     for part in (Api(stage), Control(stage), Pages(stage)):
         site.register_blueprint(part.routes())
+    site.register_error_handler(404, not_found)
     return site
 
 

@@ -35,6 +35,18 @@ def test_a_learner_walks_through_a_course_by_buttons(silent_sandbox: Running) ->
     assert "already finished this course" in _press(silent_sandbox, "finish-course")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("Tomasz", "without an email address"), ("Ada", "inactive"), ("Priya", "archived")],
+)
+def test_the_page_says_why_a_person_gets_no_email(
+    silent_sandbox: Running, name: str, reason: str
+) -> None:
+    enrolled = _press(silent_sandbox, "enrol", name=name)
+    assert f"No email follows, because this person is {reason}; " in enrolled
+    assert "No email follows" not in _press(silent_sandbox, "enrol", name="Joël")
+
+
 def test_a_button_leads_to_a_delivery(sandbox: Running, receiver: Receiver) -> None:
     _press(sandbox, "enrol", name="ليلى")
     until(lambda: len(receiver.received) == 1)
@@ -90,7 +102,10 @@ def test_an_email_is_listed_and_read_without_its_markup_taking_effect(
     assert "You did it &amp; &lt;i&gt;more&lt;/i&gt;" in page
     assert 'href="https://example.org/p/1"' in page
     assert "javascript:" not in page
-    assert silent_sandbox.get("/mailbox/2").status_code == 404
+    missing = silent_sandbox.get("/mailbox/2")
+    assert missing.status_code == 404
+    assert "There is no such page" in missing.text
+    assert 'href="/mailbox"' in missing.text
 
 
 def test_nothing_is_loaded_from_elsewhere(silent_sandbox: Running) -> None:
