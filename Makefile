@@ -17,10 +17,11 @@ setup: $(STAMP) $(OLDEST_PIP)  ## install everything into .venv, from the hash-p
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Coursebell needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.lock
-	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/pip --disable-pip-version-check check
+	@echo "Installing Coursebell and what it needs into $(VENV); this takes about a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/pip --disable-pip-version-check check
 	@touch $@
 
 $(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
