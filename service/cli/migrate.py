@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -10,7 +12,7 @@ from ledger.engine import open_engine, writing
 from ledger.migrate import migrate as bring_up_to_date
 from ledger.revision import has_only_other_tables, newest_revision
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings, platform_sources
+from schemas.settings import SETTINGS, Settings, platform_sources
 from service.cli.common import (
     as_json,
     command_clock,
@@ -18,6 +20,10 @@ from service.cli.common import (
     settings_now,
     stop_on_signals,
 )
+
+_DEFAULT_DATA_DIR = next(doc.default for doc in SETTINGS if doc.name == "COURSEBELL_DATA_DIR")
+# At least one of these is in every data folder of ours.
+_OUR_FILES = ("coursebell*", "secret_key", "up.lock", "running.lock", "last_alive")
 
 
 @click.command()
@@ -32,6 +38,7 @@ def migrate(*, stay: bool, as_json: bool) -> None:
     """Create or update the ledger's tables."""
     stop = stop_on_signals() if stay else None
     settings = settings_now()
+    check_ledger_folder(settings)
     check_platform(settings, os.environ)
     revision = prepare_ledger(settings)
     if as_json:
@@ -43,6 +50,32 @@ def migrate(*, stay: bool, as_json: bool) -> None:
         click.echo(f"The ledger is at revision {revision}{note}.")
     if stop is not None:
         stop.wait()
+
+
+def check_ledger_folder(settings: Settings) -> None:
+    """Check that the default data folder does not hold only files of other programs.
+
+    The default is relative, so started in / it is the system's own /var.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    folder = Path(settings.data_dir)
+    if settings.data_dir != _DEFAULT_DATA_DIR or not folder.is_dir():
+        return
+    with suppress(OSError):
+        is_empty = next(folder.iterdir(), None) is None
+        if is_empty or any(next(folder.glob(ours), None) for ours in _OUR_FILES):
+            return
+    raise ConfigurationError(
+        [
+            (
+                f"COURSEBELL_DATA_DIR: not set, and its default, {settings.data_dir}, is"
+                f" {folder.absolute()} here, which holds files of other programs; set it to a"
+                " folder of its own, or start Coursebell in the folder where you installed it"
+            )
+        ]
+    )
 
 
 def check_platform(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ from service.cli.common import (
     stop_on_signals,
 )
 from service.cli.listening import Address, announcement, free_address
-from service.cli.migrate import check_platform, prepare_ledger
+from service.cli.migrate import check_ledger_folder, check_platform, prepare_ledger
 from workers.broker import BrokerUrlFile, choose_broker
 from workers.local.programs import RestartPolicy, python_program
 from workers.local.server import RunningBroker, start_broker
@@ -57,6 +57,7 @@ def up() -> None:
     """Run everything on this machine until Ctrl-C."""
     settings = settings_now()
     read_rules(settings)
+    check_ledger_folder(settings)
     check_platform(settings, os.environ)
     with ExitStack() as stack:
         for lock in lock_files(settings):

@@ -20,10 +20,11 @@ from ledger.migrate import migrate
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
 from schemas.actions import Outcome
+from schemas.errors import ConfigurationError
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import Coworker
 from schemas.settings import SETTINGS
-from service.cli.migrate import prepare_ledger
+from service.cli.migrate import check_ledger_folder, prepare_ledger
 from service.cli.up import opening_lines
 from tests.contract.ledger_rig import ANA, LEASE_S, LESSON, NOW, at, lesson_done, planned
 from tests.e2e.house import House, living
@@ -304,6 +305,22 @@ def test_config_show_lists_every_setting_and_marks_those_that_cannot_be_used(
     unread = [line["name"] for line in json.loads(f"{document}]") if not line["read"]]
     assert unread == ["COURSEBELL_RULES"]
     assert mistakes.startswith("! COURSEBELL_RULES: cannot read")
+
+
+def test_the_default_data_folder_is_refused_if_it_holds_only_files_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var" / "lib").mkdir(parents=True)
+    with pytest.raises(
+        ConfigurationError, match=f"{tmp_path}/var here, which holds files of other"
+    ):
+        check_ledger_folder(load({}))
+    check_ledger_folder(load({"COURSEBELL_DATA_DIR": str(tmp_path / "var")}))
+    (tmp_path / "var" / "secret_key").touch()
+    check_ledger_folder(load({}))
+    monkeypatch.chdir(tmp_path / "var" / "lib")
+    check_ledger_folder(load({}))
 
 
 def test_a_wrong_rules_file_is_named_with_line_and_key(tmp_path: Path) -> None:
