@@ -128,6 +128,9 @@ def demo(*, stay: bool) -> None:
         environment = demo_environment(folder)
         settings = load(environment)
         address = BrokerUrlFile(folder)
+        click.echo(
+            "Starting Coursebell, a stand-in for Nexudus and a mailbox, which takes seconds."
+        )
         with (
             running_broker(settings, address, click.echo) as broker,
             Supervisor(lambda line: click.echo(line, err=True)) as supervisor,
@@ -139,9 +142,7 @@ def demo(*, stay: bool) -> None:
                 click.echo(f"Its mailbox with the emails: {stage.mailbox}")
                 play(stage, click.echo, stop)
             if stage is not None and stay and not stop.is_set():
-                click.echo("\nTo inspect it from another shell:")
-                for words in (("status",), ("tail",), ("why", first_address(stage))):
-                    click.echo(f"  {command_line(folder, *words)}")
+                _print_hints(write_script(folder, environment), first_address(stage))
                 click.echo(f"\nStill running: act on {stage.page} and watch. Ctrl-C stops it.")
                 follow = broker_follower(supervisor, broker, address, environment, log_dir=folder)
                 supervisor.finish_startup()
@@ -152,18 +153,33 @@ def demo(*, stay: bool) -> None:
     click.echo("Stopped. Nothing is left running.")
 
 
-def command_line(folder: Path, *words: str) -> str:
-    """Return a shell line that runs one of our commands on the demo in this folder.
+def _print_hints(script: Path, address: str) -> None:
+    start = shlex.join(["sh", str(script)])
+    click.echo("\nTo inspect it from another shell:")
+    for words in ("status", "tail", f"why {shlex.quote(address)}", "show 1"):
+        click.echo(f"  {start} {words}")
+    click.echo(f"For `coursebell` in what these print, also use: {start}")
 
-    It unsets the settings of this process's environment, which point elsewhere.
+
+def write_script(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Write a shell script into the folder that runs any command on this demo; return its path.
+
+    The script has every setting of the demo and drops those of the shell that runs it, so that a
+    command cannot reach another Nexudus, mail server or ledger by accident.
     """
-    inherited = sorted(
-        name for name in os.environ if name.startswith(PREFIX) or name in PLATFORM_NAMES
-    )
-    unset = [word for name in inherited for word in ("-u", name)]
     program = Path(sys.argv[0]).absolute()
     ours = [str(program)] if program.name == "coursebell" else python_program("service")
-    return shlex.join(["env", *unset, f"COURSEBELL_DATA_DIR={folder}", *ours, *words])
+    settings = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+    lines = (
+        "# Runs a command on the demo, with its settings instead of yours.",
+        f"unset {' '.join(PLATFORM_NAMES)} $(env | sed -n 's/^\\({PREFIX}[A-Z_]*\\)=.*/\\1/p')",
+        *(f"export {name}={shlex.quote(text)}" for name, text in settings.items()),
+        f'exec {shlex.join(ours)} "$@"',
+    )
+    script = folder / "coursebell"
+    script.touch(mode=0o600)
+    script.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return script
 
 
 def demo_environment(folder: Path) -> dict[str, str]:
@@ -181,10 +197,10 @@ def demo_environment(folder: Path) -> dict[str, str]:
         "COURSEBELL_NEXUDUS_PASSWORD": clock.random_bytes(12).hex(),
         "COURSEBELL_HOOK_SECRETS": clock.random_bytes(24).hex(),
         "COURSEBELL_SMTP_URL": f"smtp://127.0.0.1:{free_port()}?tls=none",
-        "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
-        "COURSEBELL_COURSE_URL": "https://harbour-works.example/courses/{course_id}",
+        "COURSEBELL_MAIL_FROM": "Noor de Vries, Werkhof Coworking <courses@example.org>",
+        "COURSEBELL_COURSE_URL": "https://werkhof.example/courses/{course_id}",
         "COURSEBELL_LESSON_URL": (
-            "https://harbour-works.example/courses/{course_id}/lessons/{lesson_unique_id}"
+            "https://werkhof.example/courses/{course_id}/lessons/{lesson_unique_id}"
         ),
         "COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}",
         "COURSEBELL_MODE": "sending",

@@ -38,6 +38,20 @@ from workers.local.server import free_port
 HUSH = "a-password"
 WEAK_TOKEN = "COURSEBELL_RELAY_TOKENS: it has fewer than 16 characters"
 TOKEN = "a-token-of-some-length"
+# Python runs this as `sitecustomize`: it records the host of each lookup and connection.
+_RECORD_CONNECTIONS = """
+import os, sys
+def record(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    with open(os.environ["CONNECTIONS_FILE"], "a") as file:
+        file.write(f"{host}\\n")
+sys.addaudithook(record)
+"""
 
 
 @contextlib.contextmanager
@@ -192,12 +206,13 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
     log = tmp_path / "demo.log"
     # What the shell has for something else reaches neither the demo nor the lines it prints.
     elsewhere = {
+        "COURSEBELL_NEXUDUS_URL": "https://nexudus.invalid",
         "COURSEBELL_DATABASE_URL": f"sqlite:///{tmp_path}/elsewhere.db",
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
     }
     with command("demo", log=log, environment=elsewhere) as process:
         wait_until(lambda: "Still running" in log.read_text(), "the end of the demo")
-        _check_lines_to_paste(log.read_text(), elsewhere)
+        _check_lines_to_paste(log.read_text(), tmp_path, elsewhere)
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 5
         spoken_aloud = {word for one in family for word in one.cmdline()}
@@ -211,6 +226,8 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         "You finished Freelance Finance",
     ):
         assert output.count(f"Subject: {subject}") == 1
+    assert output.startswith("Starting Coursebell, a stand-in for Nexudus and a mailbox")
+    assert "https://werkhof.example/courses/" in output
     wait_until(lambda: not any(is_alive(one.pid) for one in family), "all of them gone")
 
 
@@ -410,16 +427,24 @@ def test_config_show_says_where_each_setting_came_from(tmp_path: Path) -> None:
     assert all(line["read"] for line in json.loads(log.read_text()))
 
 
-def _check_lines_to_paste(output: str, environment: dict[str, str]) -> None:
-    status, tail, why = [line for line in output.splitlines() if line.startswith("  env ")]
+def _check_lines_to_paste(output: str, folder: Path, environment: dict[str, str]) -> None:
+    status, tail, why, show = [line for line in output.splitlines() if line.startswith("  sh ")]
+    start = status.removesuffix(" status")
+    assert f"also use: {start.strip()}\n" in output
+    (folder / "sitecustomize.py").write_text(_RECORD_CONNECTIONS)
+    connections = folder / "connections.txt"
+    recorded = {"PYTHONPATH": str(folder), "CONNECTIONS_FILE": str(connections)}
     for line, words in (
         (status, ("sending: 3 sent", "! ")),
         (f"{tail} --no-follow", ("<--", "Traceback")),
         (why, ("You finished Freelance Finance", "Traceback")),
+        (show, ("Noor de Vries, Werkhof Coworking", "not set")),
+        (f"{start} doctor", ("No problem was found", "not set; no email")),
+        (f"{start} backfill --since 1h --dry-run", ("known here already", "Traceback")),
     ):
         done = subprocess.run(
             ["/bin/sh", "-c", line],
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **recorded},
             capture_output=True,
             text=True,
             check=True,
@@ -427,6 +452,8 @@ def _check_lines_to_paste(output: str, environment: dict[str, str]) -> None:
         )
         assert words[0] in done.stdout
         assert words[1] not in done.stdout
+    reached = set(connections.read_text().split())
+    assert reached == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize(
