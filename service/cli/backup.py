@@ -19,6 +19,8 @@ from schemas.settings.addresses import database_url
 from service.cli.common import (
     as_json,
     command_clock,
+    number_of_emails,
+    number_of_people,
     opened_ledger,
     print_json,
     settings_now,
@@ -64,7 +66,9 @@ def backup(target: str, *, as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{file}: {made.people} people, {made.sent} emails sent; checked.")
+    click.echo(
+        f"{file}: {number_of_people(made.people)}, {number_of_emails(made.sent)} sent; checked."
+    )
     if key is not None:
         click.echo("It includes the secret key. Store it where only you can read it.")
     elif settings.secret_key is not None:

@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, frozenset[str]] = {
 }
 HEADS = ("enrolled", "lessons", "here", *COLUMNS, "events", "sent")
 _ALWAYS = frozenset({"enrolled", "lessons", "here"})
+_NOTHING = "Nothing to compare: Nexudus has no enrolment and no finished lesson of these days."
 _FIRST = 14  # width of the day column with the blanks around it
 
 
@@ -143,7 +144,9 @@ def _reasons(reasons: Document) -> Iterator[str]:
 def _end(document: Document) -> Iterator[str]:
     found = document["differences"]
     if not found:
-        yield f"Differences: none. {_closing_of(document)}"
+        totals = row_of(document["totals"])
+        is_empty = not totals["enrolled"] and not totals["lessons"]
+        yield _NOTHING if is_empty else f"Differences: none. {_closing_of(document)}"
         return
     yield f"Differences: {len(found)}"
     for one in found[:_MOST_SHOWN]:
@@ -229,6 +232,7 @@ def page_of(document: Document) -> str:
         totals=row_of(document["totals"]),
         explained={word: _sentence(word) for word in document["reasons"]},
         closing=_closing_of(document),
+        nothing=_NOTHING,
         unchecked=_unchecked_attempts(document) if document["attempts_kept_since"] else "",
         steps=_next_steps(document),
         plain=json.dumps(document, sort_keys=True, ensure_ascii=True),

@@ -21,6 +21,7 @@ from ledger.engine import Engine, ledger_file, open_engine
 from ledger.revision import check_revision
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
+from schemas.fields import MAX_ID
 from schemas.settings import Settings, weak_secrets
 from workers.broker import broker_url_now
 from workers.environment import load
@@ -181,6 +182,47 @@ def printable(line: str) -> str:
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
     )
+
+
+def number_of_people(count: int) -> str:
+    """Return `1 person`, or `5 people`."""
+    return "1 person" if count == 1 else f"{count} people"
+
+
+def number_of_emails(count: int) -> str:
+    """Return `1 email`, or `5 emails`."""
+    return "1 email" if count == 1 else f"{count} emails"
+
+
+class EmailId(click.IntRange):
+    """An argument that takes the ID of an email."""
+
+    name = "email ID"
+
+    def __init__(self) -> None:
+        """Take the IDs that an email can have."""
+        super().__init__(1, MAX_ID)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature: text, or an already converted value
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401 - same
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none; the message says which commands print IDs.
+        """
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(
+                f"{value!r} is not the ID of an email, which is a number; these print IDs:"
+                " coursebell held, coursebell why, coursebell tail",
+                param,
+                ctx,
+            )
 
 
 NEEDS_YES = 3

@@ -20,10 +20,10 @@ from ledger.interventions import (
 )
 from schemas.actions import ActionState, Mode
 from schemas.errors import ConfigurationError
-from schemas.fields import MAX_ID
 from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from schemas.settings import Settings
 from service.cli.common import (
+    EmailId,
     as_json,
     command_clock,
     is_confirmed,
@@ -152,12 +152,12 @@ def _check_can_send(settings: Settings) -> None:
 
 _NEXT = "To send or drop them: coursebell release, coursebell skip, with IDs or --reason"
 _NEXT_IN_OBSERVE = (
-    "To read one: coursebell show, with its ID. To send emails: coursebell mode sending, which "
-    "counts them and asks first. To drop some: coursebell skip, with IDs or --reason"
+    "To read one: coursebell show, with its ID. To start sending: coursebell mode sending; it "
+    "first counts what would be sent, and asks. To drop some: coursebell skip, with IDs or --reason"
 )
 
 _Decide = Callable[[Connection, Collection[int], str, datetime], list[int]]
-_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, MAX_ID))
+_ids = click.argument("action_ids", metavar="[ID]...", nargs=-1, type=EmailId())
 _reason = click.option(
     "--reason",
     type=click.Choice([reason.value for reason in HOLD_REASONS]),

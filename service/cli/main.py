@@ -6,6 +6,7 @@ So the list of commands has its summaries from a table here.
 
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -25,6 +26,15 @@ class Commands(click.Group):
         """Return the summary of one of the commands."""
         command = self.get_command(ctx, name)
         return "" if command is None else command.get_short_help_str(limit=_NO_LIMIT)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that these words name. A mistyped name fails with the nearest one."""
+        if args and args[0] not in self.list_commands(ctx):
+            for near in get_close_matches(args[0], self.list_commands(ctx), n=1):
+                ctx.fail(f"No such command {args[0]!r}; did you mean {near}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the section of commands."""

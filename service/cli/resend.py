@@ -16,9 +16,9 @@ from ledger.interventions import (
 )
 from ledger.queries import EmailView
 from schemas.actions import ActionState, Mode
-from schemas.fields import MAX_ID
 from schemas.reasons import Reason
 from service.cli.common import (
+    EmailId,
     Moment,
     as_json,
     command_clock,
@@ -61,7 +61,7 @@ _REFUSALS = {
 
 
 @click.command()
-@click.argument("action_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, MAX_ID))
+@click.argument("action_ids", metavar="[ID]...", nargs=-1, type=EmailId())
 @click.option(
     "--failed",
     type=click.Choice([reason.value for reason in Reason]),

@@ -43,6 +43,8 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
+    number_of_emails,
+    number_of_people,
     opened_ledger,
     print_json,
     settings_now,
@@ -138,7 +140,9 @@ def _restore(settings: Settings, file: Path, *, yes: bool, as_json: bool) -> Non
             }
         )
         return
-    click.echo(f"Restored: {contents.people} people, {contents.sent} emails sent.")
+    click.echo(
+        f"Restored: {number_of_people(contents.people)}, {number_of_emails(contents.sent)} sent."
+    )
     if done.kept is not None:
         click.echo(f"The replaced ledger is now {done.kept}")
     click.echo(_KEYS[done.key])
@@ -269,7 +273,8 @@ def _print_next(held: int, since: datetime | None) -> None:
 
 def _explained(settings: Settings, file: Path, contents: Contents) -> Iterator[str]:
     made = "an unknown time" if contents.made_at is None else local(contents.made_at)
-    yield f"{file} is from {made}: {contents.people} people, {contents.sent} emails sent."
+    people, emails = number_of_people(contents.people), number_of_emails(contents.sent)
+    yield f"{file} is from {made}: {people}, {emails} sent."
     target = ledger_file(settings.database_url)
     if target is not None and target.exists():
         yield f"It replaces the ledger at {target}, which is kept beside it under another name."

@@ -13,9 +13,9 @@ from ledger.controls import sending_of
 from ledger.engine import reading
 from ledger.queries import EmailView, Entry, emails_of, entries_since, last_detail, newest_entries
 from schemas.actions import ActionState, Mode
-from schemas.fields import MAX_ID
 from schemas.reasons import EXPLANATIONS
 from service.cli.common import (
+    EmailId,
     as_json,
     command_clock,
     local,
@@ -50,7 +50,7 @@ _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.UNKNOWN
 
 
 @click.command()
-@click.argument("action_id", metavar="ID", type=click.IntRange(1, MAX_ID))
+@click.argument("action_id", metavar="ID", type=EmailId())
 @click.option(
     "--html",
     metavar="FILE",
@@ -216,6 +216,7 @@ def _plain(
 
 
 _EVERY_S = 1.0
+_STATES_BY_WORD = {state.value: words for state, words in STATES.items()}
 
 
 @click.command()
@@ -237,7 +238,8 @@ def tail(*, lines: int, follow: bool, as_json: bool) -> None:
         # There are that many of events and of emails each; show only the last of both together.
         found = found[max(0, len(found) - lines) :]
         if follow:
-            click.echo("Ready. (Ctrl-C to stop)", err=True)
+            zone = command_clock().now().astimezone().tzname()
+            click.echo(f"Ready. Times are in {zone}. (Ctrl-C to stop)", err=True)
         while True:
             for line in found:
                 print_json_line(asdict(line)) if as_json else click.echo(printable(_one_line(line)))
@@ -254,7 +256,8 @@ def _one_line(line: Entry) -> str:
         reason = f"  no email: {explained(line.reason)}" if line.reason else ""
         return f"{at}  -->  {line.what.replace('_', ' '):<20} {who:<16}{reason}"
     reason = f": {explained(line.reason)}" if line.reason else ""
-    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.action_id}  {line.outcome}{reason}"
+    outcome = _STATES_BY_WORD.get(line.outcome or "", line.outcome)
+    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.action_id}  {outcome}{reason}"
 
 
 def _short_name(name: str | None) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -362,6 +363,18 @@ def test_an_unreachable_ledger_exits_with_a_sentence_and_4(tmp_path: Path) -> No
     assert "hush" not in log.read_text()
 
 
+def test_a_mistyped_command_and_email_id_are_answered_with_what_is_right(tmp_path: Path) -> None:
+    log = tmp_path / "out.log"
+    for words, answer in (
+        (("shwo",), "No such command 'shwo'; did you mean show?"),
+        (("show", "x"), "'x' is not the ID of an email, which is a number; these print IDs:"),
+        (("skip", "0"), "'0' is not the ID of an email"),
+    ):
+        with command(*words, log=log) as process:
+            assert process.wait(timeout=60) == 2
+        assert answer in log.read_text()
+
+
 def test_why_reports_an_unknown_person_and_status_counts(tmp_path: Path) -> None:
     with living(tmp_path) as house:
         stranger = house.run("why", "nobody@example.org")
@@ -397,11 +410,11 @@ def test_tail_prints_the_last_lines_with_reasons_and_ends_on_ctrl_c_without_outp
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     ready, first, second = log.read_text().splitlines()
-    assert ready == "Ready. (Ctrl-C to stop)"
+    assert re.fullmatch(r"Ready\. Times are in \S+\. \(Ctrl-C to stop\)", ready)
     assert first.endswith("no email: No rule acts on this [kind-off]")
     assert "Ana M." in first
     gathering = EXPLANATIONS[Reason.GATHERING].sentence
-    assert second.endswith(f"waiting: {gathering} [gathering]")
+    assert second.endswith(f"Waiting: {gathering} [gathering]")
 
 
 @pytest.mark.parametrize(("lines", "code", "printed"), [("-1", 2, 0), ("0", 0, 0), ("9", 0, 3)])

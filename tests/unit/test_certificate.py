@@ -44,6 +44,7 @@ WINDOW = Window(
     ZoneInfo("UTC"),
 )
 LATER = NOON + timedelta(days=2)
+ISSUER = Issuer("https://example.org", "1", "abc", NOON)
 KEY = "a secret of this house"
 MEMBER = course_member()
 REF = (Entity.COURSE_MEMBER, MEMBER.record_id)
@@ -427,7 +428,18 @@ def test_emails_counted_on_other_days_are_mentioned() -> None:
     document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))
     text = "\n".join(lines_of(document))
     assert "Emails about these days that count on other days: 1" in text
-    assert "1 about these days\ncounts on another day" in page_of(signed(document, KEY))
+    page = page_of(signed(document, KEY))
+    assert "Of the emails about these days, 1 counts on another day." in page
+    none = document_of(certified([ROW], here_with(happened(), effect("done"))), ISSUER)
+    assert "Of the emails about these days" not in page_of(signed(none, KEY))
+
+
+def test_days_without_any_row_are_not_presented_as_success() -> None:
+    document = document_of(certified([], replace(HERE, listed=frozenset())), ISSUER)
+    assert "Nothing to compare: Nexudus has no enrolment" in list(lines_of(document))[-1]
+    page = page_of(signed(document, KEY))
+    assert '<p class="answer empty">Nothing to compare: ' in page
+    assert "Differences: none" not in page
 
 
 def test_an_email_that_only_waits_for_its_time_is_reported_as_planned() -> None:
