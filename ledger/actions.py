@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
+from ledger.attempts import note_attempt
 from ledger.engine import Insert, insert_for, insert_into
 from ledger.heartbeats import last_gap_end
-from ledger.outbox import note_attempt
 from ledger.tables import action_events, actions, copies
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome, Plan
 from schemas.events import EventKind

@@ -2,10 +2,11 @@
 
 An outage of a kind of action is one row that every worker sees. Until its time, no action of that
 kind is claimed; then one is tried. If it is delivered or answered at all, the outage ends for all.
-For the source, outages are the lookups waiting for one reason.
+For the source, outages are the lookups waiting for one reason; and while several actions in a row
+could not read what they need, a row of its own delays the reads of all actions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,13 +57,55 @@ class Outage:
     answer: str
 
 
+_SOURCE = "source.read"  # in place of a kind of action; kinds are names of folders
+_OF_SOURCE = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_REFUSED)
+
+
 def outages_now(connection: Connection) -> dict[str, Outage]:
     """Return the current outages, by kind of action."""
+    found = _rows(connection)
+    found.pop(_SOURCE, None)
+    return found
+
+
+def source_pause(connection: Connection) -> Outage | None:
+    """Return until when no action reads the source, as earlier ones failed; None if any may."""
+    return _rows(connection).get(_SOURCE)
+
+
+def _rows(connection: Connection) -> dict[str, Outage]:
     rows = connection.execute(select(outages))
     return {
         row.kind: Outage(row.kind, Reason(row.reason), row.since, row.until, row.tries, row.answer)
         for row in rows
     }
+
+
+def pause_source(
+    connection: Connection,
+    reason: Reason,
+    answer: str,
+    now: datetime,
+    wait_s: Callable[[int], float],
+) -> Outage:
+    """Note that an action could not read the source; return until when the others wait.
+
+    `wait_s` gives the seconds to wait after so many failures in a row.
+    """
+    outage, _ = note_outage(connection, _SOURCE, reason, answer, now, wait_s)
+    return outage
+
+
+def end_source_pause(connection: Connection, now: datetime, *, least: int) -> None:
+    """Let actions read the source again, since one just did.
+
+    After at least `least` failures in a row, make those due that wait for this.
+    """
+    failures = connection.scalar(
+        delete(outages).where(outages.c.kind == _SOURCE).returning(outages.c.tries)
+    )
+    if failures is not None and failures >= least:
+        _make_actions_due(connection, _OF_SOURCE, now)
 
 
 def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
@@ -80,7 +123,7 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
 
     Returns the outage, and whether it is a new one: it was not there, or had another reason.
     """
-    known = outages_now(connection).get(kind)
+    known = _rows(connection).get(kind)
     is_new = known is None or known.reason is not reason
     tries = 1 if known is None else known.tries + (known.until <= now)
     until = now + timedelta(seconds=wait_s(tries))
@@ -124,16 +167,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
 def retry_outages_now(connection: Connection, now: datetime) -> None:
     """Let workers retry at once, since settings or the mail server may have been fixed."""
     connection.execute(update(outages).where(outages.c.until > now).values(until=now))
-    waiting = (
-        select(actions.c.id)
-        .where(
-            WAITING_ACTIONS,
-            actions.c.reason.in_(OUTAGE_REASONS),
-            actions.c.due_at > now,
-        )
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(update(actions).where(actions.c.id.in_(waiting)).values(due_at=now))
+    _make_actions_due(connection, OUTAGE_REASONS, now)
 
 
 MOST_COUNTED = 1_000  # so that a large backlog costs no more than a small one
@@ -209,18 +243,9 @@ def retry_refused(connection: Connection, now: datetime) -> int:
 
 
 def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
-    # Skips rows that another worker has locked, so that two transactions never deadlock; that
-    # worker sets their due time.
-    waiting_actions = (
-        select(actions.c.id)
-        .where(
-            WAITING_ACTIONS,
-            actions.c.reason == reason,
-            actions.c.due_at > now,
-        )
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(update(actions).where(actions.c.id.in_(waiting_actions)).values(due_at=now))
+    is_source = outages.c.kind == _SOURCE
+    connection.execute(delete(outages).where(is_source, outages.c.reason == reason))
+    _make_actions_due(connection, (reason,), now)
     waiting_lookups = (
         select(lookups.c.id)
         .where(
@@ -234,3 +259,18 @@ def _make_due(connection: Connection, reason: Reason, now: datetime) -> int:
         update(lookups).where(lookups.c.id.in_(waiting_lookups)).values(due_at=now)
     )
     return again.rowcount
+
+
+def _make_actions_due(connection: Connection, reasons: Iterable[Reason], now: datetime) -> None:
+    # Skips rows that another worker has locked, so that two transactions never deadlock; that
+    # worker sets their due time.
+    waiting = (
+        select(actions.c.id)
+        .where(
+            WAITING_ACTIONS,
+            actions.c.reason.in_(reasons),
+            actions.c.due_at > now,
+        )
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(update(actions).where(actions.c.id.in_(waiting)).values(due_at=now))

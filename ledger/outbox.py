@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
 
+from ledger.attempts import count_attempts, note_attempt, note_wait
 from ledger.engine import chunks
 from ledger.skew import is_lease_over
 from ledger.tables import (
@@ -18,7 +19,6 @@ from ledger.tables import (
     UNFINISHED_ACTIONS,
     action_events,
     actions,
-    attempts,
 )
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
 from schemas.events import EventKind
@@ -30,6 +30,7 @@ class ClaimedAction:
     """One action that is ours until its lease ends. `attempts` counts earlier attempts.
 
     `asked`: a person requested it. `released_at`: when a person last released it from a hold.
+    `reason` is why it had to wait, if it had.
     """
 
     action_id: int
@@ -48,6 +49,7 @@ class ClaimedAction:
     token: str
     asked: bool = False
     released_at: datetime | None = None
+    reason: Reason | None = None
 
 
 def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
@@ -103,6 +105,7 @@ def _claimed(row: Row[Any], token: str) -> ClaimedAction:
         token,
         row.asked,
         row.released_at,
+        None if row.reason is None else Reason(row.reason),
     )
 
 
@@ -238,6 +241,28 @@ def settle_action(
 
     A worker that was only slow may still replace `unknown` with the real outcome.
     """
+    if not _settle(connection, claimed, outcome, now):
+        return False
+    note_attempt(connection, claimed.action_id, outcome, now)
+    return True
+
+
+def defer_action(
+    connection: Connection, claimed: ClaimedAction, outcome: Outcome, now: datetime, *, tried: bool
+) -> bool:
+    """Let the action wait before its hand-over. Returns False if it is no longer ours.
+
+    Its history gets one row for each reason, however often it is `tried`.
+    """
+    if not _settle(connection, claimed, outcome, now):
+        return False
+    note_wait(connection, claimed.action_id, outcome, now, tried=tried)
+    return True
+
+
+def _settle(
+    connection: Connection, claimed: ClaimedAction, outcome: Outcome, now: datetime
+) -> bool:
     ours = (*OPEN_ACTIONS, ActionState.PERFORMING, ActionState.UNKNOWN)
     final = outcome.state in _FINAL
     done = connection.execute(
@@ -258,10 +283,7 @@ def settle_action(
             receipt=outcome.detail if outcome.state == ActionState.DONE else None,
         )
     )
-    if done.rowcount != 1:
-        return False
-    note_attempt(connection, claimed.action_id, outcome, now)
-    return True
+    return done.rowcount == 1
 
 
 def is_settled_as(connection: Connection, action_id: int, outcome: Outcome) -> bool:
@@ -273,53 +295,6 @@ def is_settled_as(connection: Connection, action_id: int, outcome: Outcome) -> b
         )
     ).one_or_none()
     return found is not None and tuple(found) == (outcome.state, outcome.reason, receipt)
-
-
-def note_attempt(connection: Connection, action_id: int, outcome: Outcome, now: datetime) -> None:
-    """Add one row to the history of an action."""
-    connection.execute(
-        insert(attempts).values(
-            action_id=action_id,
-            at=now,
-            outcome=outcome.state,
-            reason=outcome.reason,
-            detail=outcome.detail,
-        )
-    )
-
-
-def count_attempts(connection: Connection, action_id: int, reasons: Collection[Reason]) -> int:
-    """Count the attempts at this action that ended with one of these reasons."""
-    count = connection.scalar(
-        select(func.count())
-        .select_from(attempts)
-        .where(attempts.c.action_id == action_id, attempts.c.reason.in_(reasons))
-    )
-    return count or 0
-
-
-def fails_alone(
-    connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
-) -> bool:
-    """Return whether `least` attempts ended with these reasons while others of its kind succeeded.
-
-    Then the cause is this action, not the receiving server.
-    """
-    row = connection.execute(
-        select(func.count(), func.min(attempts.c.at)).where(
-            attempts.c.action_id == action_id, attempts.c.reason.in_(reasons)
-        )
-    ).one()
-    number, since = row
-    if number < least:
-        return False
-    own_kind = select(actions.c.kind).where(actions.c.id == action_id).scalar_subquery()
-    others = select(actions.c.id).where(
-        actions.c.kind == own_kind,
-        actions.c.state == ActionState.DONE,
-        actions.c.finished_at > since,
-    )
-    return connection.scalar(others.limit(1)) is not None
 
 
 @dataclass(frozen=True, slots=True)

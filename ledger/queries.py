@@ -204,12 +204,13 @@ def last_detail(connection: Connection, action_id: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One attempt in the history of an action."""
+    """One row in the history of an action: one attempt, or `tries` for one reason, since `at`."""
 
     at: datetime
     outcome: str
     reason: str | None
     detail: str | None
+    tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ def _actions_by_event(
         .order_by(attempts.c.id)
     ):
         tries.setdefault(row.action_id, []).append(
-            AttemptView(row.at, row.outcome, row.reason, row.detail)
+            AttemptView(row.at, row.outcome, row.reason, row.detail, row.tries)
         )
     by_event: dict[int, list[ActionView]] = {}
     for row in rows:

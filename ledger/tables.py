@@ -266,7 +266,7 @@ action_events = Table(
     Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
 )
 
-# One try to perform an action.
+# One try to perform an action, or all tries in a row after which it waits for one reason.
 attempts = Table(
     "attempts",
     metadata,
@@ -276,6 +276,8 @@ attempts = Table(
     word("outcome", nullable=False),  # the state it led to
     word("reason"),
     Column("detail", Text),  # receipt or the server's answer, without addresses
+    # How many tries this row stands for, the first at `at`; 0: it waits without a try.
+    Column("tries", Integer, nullable=False, server_default=text("1")),
 )
 
 # The action as prepared, kept 90 days: what was or would have been sent.

@@ -34,6 +34,16 @@ _TRANSIENT_OUTAGES = frozenset(
     }
 )
 
+# Several actions in a row that cannot read the source delay the reads of all; fewer may each have a
+# cause of its own.
+SOURCE_FAILS_AFTER = 3
+# The first failures of an action wait as long as the fifth of a lookup, which is more urgent.
+_LESS_URGENT = 4
+
+# An action waits for a lookup a quarter of the time that has been due, within these limits. The
+# longest is below `workers.lookup.read.LONGEST_LOOKUP`, so what the lookup read is still fresh.
+_AFTER_LOOKUP_S, _AFTER_LOOKUP_LONGEST_S = 2.0, 60.0
+
 # A person has to fix a refusal. Rare retries notice the fix, and lock no account.
 _REFUSED_S = 900.0
 _REFUSED_LONGEST_S = 6 * 3600.0
@@ -62,6 +72,8 @@ LONGEST_WAITS: Mapping[Reason, timedelta] = {
         Reason.NEXUDUS_BUSY: _SOURCE_S,
         Reason.NOT_THERE_YET: _SOURCE_S,
         Reason.RECORD_STUCK: _SOURCE_S,
+        Reason.UNREADABLE: _MOST_JITTER * max(_SEND_WAITS_S),
+        Reason.INTERNAL_ERROR: _MOST_JITTER * max(_SEND_WAITS_S),
         Reason.NEXUDUS_REFUSED: _MOST_JITTER * _REFUSED_LONGEST_S,
         # Until the end of the night, or the next morning; a day may have 25 hours.
         Reason.QUIET_HOURS: 25 * 3_600.0,
@@ -104,6 +116,23 @@ def outage_wait_s(reason: Reason, failures: int) -> float:
     return min(first_s * 2.0 ** min(failures - 1, 20), longest_s)
 
 
+def source_pause_s(reason: Reason, failures: int) -> float:
+    """Return how long no action reads the source after this many failures of actions in a row."""
+    if failures < SOURCE_FAILS_AFTER:
+        return 0.0
+    if reason is Reason.NEXUDUS_REFUSED:
+        return _REFUSED_S
+    grown = _OUTAGE_FIRST_S * 2.0 ** min(failures - SOURCE_FAILS_AFTER, 20)
+    return min(grown, _OUTAGE_LONGEST_S)
+
+
+def after_lookup_at(now: datetime, due_at: datetime) -> datetime:
+    """Return when to check again whether a lookup is done that is or was due at `due_at`."""
+    share_s = (now - due_at).total_seconds() / 4
+    wait_s = min(max(share_s, _AFTER_LOOKUP_S), _AFTER_LOOKUP_LONGEST_S)
+    return max(now, due_at) + timedelta(seconds=wait_s)
+
+
 def _jittered(wait_s: float, chance: float) -> float:
     return wait_s * (0.75 + 0.5 * chance)
 
@@ -127,11 +156,22 @@ def back_off_after(error: SourceError, tries: int, now: datetime, *, chance: flo
     # A wait that the source stated is no failure, and need not grow.
     counts = asked_s is None
     until = lookup_again_at(now, tries if counts else 1, retry_after_s=asked_s, chance=chance)
-    return BackOff(_reason(error), until, counts)
+    return BackOff(source_reason(error), until, counts)
 
 
-def _reason(error: SourceError) -> Reason:
+def action_back_off_after(
+    error: SourceError, tries: int, now: datetime, *, chance: float
+) -> BackOff:
+    """Return how long an action waits after its `tries`-th try failed with this error."""
+    later = 0 if isinstance(error, SourceRefused) else _LESS_URGENT
+    return back_off_after(error, tries + later, now, chance=chance)
+
+
+def source_reason(error: SourceError) -> Reason:
+    """Return why something waits after this error, if it is tried again."""
     match error:
+        case SourceRefused():
+            return Reason.NEXUDUS_REFUSED
         case SourceThrottled():
             return Reason.NEXUDUS_BUSY
         case RecordStuck():

@@ -10,7 +10,7 @@ from ledger.controls import Sending, sending_of
 from ledger.engine import Engine, reading
 from ledger.hooks import hook_alarms
 from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
-from ledger.outages import Outage, SourceOutage, outages_now, source_outages
+from ledger.outages import Outage, SourceOutage, outages_now, source_outages, source_pause
 from ledger.queries import Totals, count_totals
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
@@ -28,6 +28,7 @@ from service.cli.common import (
 )
 from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
 from service.readiness import readiness
+from workers.retries import SOURCE_FAILS_AFTER
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
 _MONITORING_CODES = frozenset({"check", "silence", "lost"})  # `monitoring_lines` prints these
@@ -44,6 +45,7 @@ class _Snapshot:
     alarms: list[str]
     refused: list[Refused]
     outages: dict[str, Outage]
+    source_pause: Outage | None
     parts: dict[str, str]
     needs: list[Need]
     warnings: list[str]
@@ -81,6 +83,7 @@ def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
             hook_alarms(connection),
             refused_since(connection, now - REFUSALS_SHOWN_FOR),
             outages_now(connection),
+            source_pause(connection),
             parts,
             needs_of(connection, parts, now, monitoring),
             rule_warnings(connection, settings),
@@ -97,6 +100,7 @@ def _plain(found: _Snapshot) -> dict[str, object]:
         "hooks": found.alarms,
         "refused": found.refused,
         "outages": found.outages,
+        "source_pause": found.source_pause,
         "parts": found.parts,
     }
 
@@ -116,6 +120,12 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
         yield (
             f"  {outage.unread}, {outage.reason}: {outage.last_error}; "
             f"next try {local(outage.next_at)}"
+        )
+    pause = found.source_pause
+    if pause is not None and pause.tries >= SOURCE_FAILS_AFTER:
+        yield (
+            f"  emails wait for Nexudus since {local(pause.since)}, {pause.reason}: "
+            f"{pause.answer}; tried {pause.tries} times, next try {local(pause.until)}"
         )
     if "broker" not in found.parts:
         yield "  there is no broker: worker and scheduler are one process"

@@ -69,6 +69,7 @@ STATES = {
     ActionState.FAILED: "Failed",
     ActionState.UNKNOWN: "Unknown",
 }
+_REPEATED = 2  # tries after which the number is shown
 _NOT_KEPT = (
     f"Deleted: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}."
 )
@@ -315,11 +316,19 @@ def _action_line(action: ActionView) -> str:
     if action.state == ActionState.DONE and action.finished_at:
         return f"{line} at {local(action.finished_at)}: {action.receipt}"
     if action.reason:
-        line += f": {explained(action.reason)}"
+        line += f": {explained(action.reason)}{_since(action)}"
     if action.state in {ActionState.WAITING, ActionState.PLANNED}:
         line += f". Next checked at {local(action.due_at)}"
     details = [one.detail for one in action.tries if one.detail]
     return f"{line} ({details[-1]})" if details else line
+
+
+def _since(action: ActionView) -> str:
+    """Return since when an action waits for a reason that was met again, and how often."""
+    last = action.tries[-1] if action.tries else None
+    if last is None or last.reason != action.reason or last.tries < _REPEATED:
+        return ""
+    return f" (since {local(last.at)}, tried {last.tries} times)"
 
 
 def explained(reason: str) -> str:

@@ -33,6 +33,7 @@ MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
     "actions": {"asked": False, "released_at": None, "committed_at": None, "resend_of": None},
+    "attempts": {"tries": 1},
     "deliveries": {"size": None, "digest": None},
 }
 NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals")
@@ -176,6 +177,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0012", "0012"),
         ("0013", "0013"),
         ("0014", "0013"),
+        ("0015", "0013"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

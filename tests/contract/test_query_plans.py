@@ -17,6 +17,7 @@ from ledger.actions import (
     sent_times,
     supersede_lessons,
 )
+from ledger.attempts import count_attempts, fails_alone, source_wait
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.events import (
@@ -28,13 +29,11 @@ from ledger.events import (
 )
 from ledger.intake import newest_notification
 from ledger.interventions import held_by_reason
-from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.lookups import claim_lookups, next_lookup_at, open_lookups
 from ledger.outages import retry_outages_now, retry_refused, retry_unanswered, source_outages
 from ledger.outbox import (
     claim_actions,
-    count_attempts,
     expire_handovers,
-    fails_alone,
     next_action_at,
 )
 from ledger.queries import undecided
@@ -105,6 +104,8 @@ HOT: dict[str, Statement] = {
     "asked by a person": lambda it: requested_by_person(it, RECORDS),
     "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
+    "open look-ups of an enrolment": lambda it: open_lookups(it, MANY),
+    "since when an action waits": lambda it: source_wait(it, MANY),
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),
     "emails to a person": lambda it: sent_times(it, ANA, NOW, kind="email", but=7),

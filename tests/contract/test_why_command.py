@@ -195,6 +195,25 @@ def test_it_says_what_sending_would_do_with_held_emails(space: Space) -> None:
     assert "After `coursebell mode sending`" not in run("1").stdout
 
 
+def test_it_says_since_when_nexudus_has_been_down_and_how_often_an_email_was_tried(
+    space: Space,
+) -> None:
+    space.choose(Mode.SENDING)
+    space.clock.time += timedelta(minutes=1)
+    space.enrol(1)
+    space.look_up()
+    space.source.be_slow()
+    for minutes in (2, 2, 3):
+        space.later(minutes=minutes)
+    assert "[nexudus-down] (since " in run("1").stdout
+    assert "tried 3 times" in run("1").stdout
+    [plain] = as_json("1")
+    assert [one["tries"] for one in plain["events"][0]["actions"][0]["tries"]] == [3]
+    shown = CliRunner().invoke(commands, ["status"]).stdout
+    assert "emails wait for Nexudus since " in shown
+    assert "tried 3 times" in shown
+
+
 ADDRESS = "joel.nunez@example.org"
 
 

@@ -103,6 +103,10 @@ class FakeSource:
         """Answer something for this record that does not fit our schema."""
         self._broken.add((entity, record_id))
 
+    def mend_record(self, entity: Entity, record_id: int) -> None:
+        """End what `break_record` began."""
+        self._broken.discard((entity, record_id))
+
     def be_slow(self) -> None:
         """Answer nothing in time from now on, as during an outage."""
         self._trouble = SourceUnavailable("the source did not finish its answer in time")

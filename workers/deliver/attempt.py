@@ -1,22 +1,20 @@
 """Performs one claimed action: reads its records again, checks, prepares and sends it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.actions import store_copy
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, store_notifications
-from ledger.outbox import ClaimedAction, begin_action, release_action, settle_action
+from ledger.outbox import ClaimedAction, begin_action, release_action
 from ledger.records import present_among, record_of
 from schemas.actions import ActionState, Outcome
 from schemas.entity import Entity
 from schemas.errors import (
     DeliveryRefused,
     LedgerUnavailable,
-    RecordUnreadable,
     SourceError,
-    SourceRefused,
 )
 from schemas.notification import Notification
 from schemas.reasons import Reason
@@ -25,10 +23,19 @@ from workers.actions.base import Action, ActionContext, Prepared
 from workers.decide.send_check import check_send
 from workers.deliver.context import DeliveryTools, LoadedContext, Stopping, load_context
 from workers.deliver.settle import refused, send
+from workers.deliver.waits import (
+    end_probe,
+    release_probe,
+    settle_source_error,
+    settle_wait,
+    unproven,
+    wait_before_reading,
+    wait_for_lookups,
+)
 from workers.leases import LeaseLost
 from workers.lookup.commit import keep_findings
 from workers.lookup.read import CACHED, FRESH, Findings, Reader
-from workers.retries import LOOK_PATIENCE_S, back_off_after
+from workers.retries import LOOK_PATIENCE_S
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import Lend
 from workers.sync.rows import version_of_record
@@ -37,11 +44,12 @@ from workers.sync.rows import version_of_record
 def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     """Update the ledger with what the source has about this action's person and course.
 
-    Returns whether the source has a change that was not decided on yet: the person completed
-    another lesson or was approved just now, or a list lacks a record it had. That record is looked
-    up at once, and the action waits, since the change may add to it or cancel it.
+    A change that was not decided on yet is looked up: the person completed another lesson or was
+    approved just now, or a list lacks a record it had. The action waits for that lookup, since the
+    change may add to it or cancel it.
 
-    Raises as `Source.fetch`, and `LedgerUnavailable` and `LeaseLost`.
+    Returns whether the enrolment still exists. Raises as `Source.fetch`, and `LedgerUnavailable`
+    and `LeaseLost`.
     """
     reader.enrolment(claimed.course_member_id, FRESH)
     reader.person(claimed.coworker_id, FRESH)
@@ -61,11 +69,12 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
             for entity, record in findings.records
             if Notification(entity, record.record_id) not in undecided
         ]
-        lacking = keep_findings(connection, findings, findings.asked_at)
+        keep_findings(connection, findings, findings.asked_at)
         gone = [Notification(*one) for one in findings.gone if one[0] is Entity.COURSE_MEMBER]
         store_notifications(connection, undecided + gone, Origin.CHECK, findings.asked_at)
-    # Without an enrolment the action is not performed, so it need not wait.
-    return not gone and (lacking or bool(undecided))
+        has_read = findings.records or findings.listings or findings.people or findings.gone
+        end_probe(connection, claimed, findings.asked_at, has_read=bool(has_read))
+    return not gone
 
 
 def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
@@ -94,7 +103,7 @@ def _new_completions(connection: Connection, findings: Findings) -> list[Notific
     return [Notification(Entity.COMPLETED_LESSON, one) for one in sorted(listed - known.keys())]
 
 
-_LOOKUP_TAKES = timedelta(seconds=15)
+_MOMENT = timedelta(seconds=15)
 _MOST_DRAFTS = 3  # an action whose context keeps changing waits a moment
 
 
@@ -125,16 +134,12 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
             lease.keep()
 
         keep()
-        patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
-        with lend(patience) as source:
-            reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.locks)
-            has_changes = refresh(reader, claimed)
-        keep()
-        begun = _wait_for_lookup(tools, claimed) if has_changes else _begin(tools, claimed)
+        begun = _read_and_begin(tools, lend, claimed, keep)
     except SourceError as error:
-        begun = _settle(tools, claimed, _after_source_error(tools, claimed, error))
+        begun = settle_source_error(tools, claimed, error)
     except Stopping:
         with writing(tools.engine) as connection:
+            release_probe(connection, claimed)
             release_action(connection, claimed)
         return None
     except LeaseLost:
@@ -151,14 +156,28 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
         return None
 
 
-def _wait_for_lookup(tools: DeliveryTools, claimed: ClaimedAction) -> Outcome | None:
-    """Let the action wait for a lookup, since the source has changes not decided on yet."""
-    soon = tools.clock.now() + _LOOKUP_TAKES
-    return _settle(tools, claimed, Outcome.waiting(soon, Reason.GATHERING))
+def _read_and_begin(
+    tools: DeliveryTools, lend: Lend, claimed: ClaimedAction, keep: Callable[[], None]
+) -> Prepared | Outcome | None:
+    """Read what the action depends on, check and prepare it; see `_begin`. Raises as `refresh`."""
+    waits = wait_before_reading(tools, claimed)
+    if waits is not None:
+        return _settle(tools, claimed, waits)
+    patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
+    with lend(patience) as source:
+        reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.locks)
+        is_enrolled = refresh(reader, claimed)
+    keep()
+    return _begin(tools, claimed, is_enrolled=is_enrolled)
 
 
-def _begin(tools: DeliveryTools, claimed: ClaimedAction) -> Prepared | Outcome | None:
-    """Check and prepare the action; commit `performing`, or the outcome instead."""
+def _begin(
+    tools: DeliveryTools, claimed: ClaimedAction, *, is_enrolled: bool
+) -> Prepared | Outcome | None:
+    """Check and prepare the action; commit `performing`, or the outcome instead.
+
+    It waits for lookups, unless its enrolment was just found to be gone (`is_enrolled`).
+    """
     now = tools.clock.now()
     draft = None
     with reading(tools.engine) as connection:
@@ -169,12 +188,19 @@ def _begin(tools: DeliveryTools, claimed: ClaimedAction) -> Prepared | Outcome |
         with writing(tools.engine) as connection:
             lock_decisions(connection)
             loaded = load_context(connection, claimed, tools.setup, now)
+            waits = wait_for_lookups(connection, claimed, now) if is_enrolled else None
+            if waits is not None:
+                return _settled(connection, claimed, waits, now)
+            if is_enrolled and loaded.missing:
+                waits = unproven(connection, tools, claimed, loaded.missing)
+            if waits is not None:
+                return _settled(connection, claimed, waits, now, tried=True)
             outcome = check_send(loaded.send)
             if not _is_prepared(outcome):
                 return _settled(connection, claimed, outcome, now)
             if draft is not None and draft.context == loaded.action:
                 return _decided(connection, tools, claimed, loaded, draft.result, outcome)
-    return _wait_for_lookup(tools, claimed)
+    return _settle(tools, claimed, Outcome.waiting(now + _MOMENT, Reason.GATHERING))
 
 
 def _is_prepared(outcome: Outcome | None) -> bool:
@@ -204,9 +230,14 @@ def _decided(  # noqa: PLR0913, PLR0917 - independent inputs of one commit
 
 
 def _settled(
-    connection: Connection, claimed: ClaimedAction, outcome: Outcome | None, now: datetime
+    connection: Connection,
+    claimed: ClaimedAction,
+    outcome: Outcome | None,
+    now: datetime,
+    *,
+    tried: bool = False,
 ) -> Outcome | None:
-    if outcome is None or not settle_action(connection, claimed, outcome, now):
+    if outcome is None or not settle_wait(connection, claimed, outcome, now, tried=tried):
         return None
     return outcome
 
@@ -224,18 +255,6 @@ def prepare(
         return refused(error, action.reasons)
 
 
-def _after_source_error(
-    tools: DeliveryTools, claimed: ClaimedAction, error: SourceError
-) -> Outcome:
-    if isinstance(error, RecordUnreadable):
-        return Outcome.failed(Reason.UNREADABLE, str(error))
-    # An action is less urgent than a lookup; refusals grow slowly enough by themselves.
-    tries = claimed.attempts + (1 if isinstance(error, SourceRefused) else 5)
-    wait = back_off_after(error, tries, tools.clock.now(), chance=tools.clock.random())
-    return Outcome.waiting(wait.until, wait.reason, str(error))
-
-
 def _settle(tools: DeliveryTools, claimed: ClaimedAction, outcome: Outcome) -> Outcome | None:
     with writing(tools.engine) as connection:
-        settled = settle_action(connection, claimed, outcome, tools.clock.now())
-    return outcome if settled else None
+        return _settled(connection, claimed, outcome, tools.clock.now())

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.actions import planned_nearby, sent_times
+from ledger.attempts import SOURCE_REASONS, source_wait
 from ledger.clock import Clock
 from ledger.controls import sending_of
 from ledger.engine import Connection, Engine, writing
@@ -50,12 +51,13 @@ class LoadedContext:
     """What is true of an action: for the send check, and for preparing it.
 
     `action` is None if a record is gone. `event_count` counts all events of the action in the
-    ledger, also those that no longer hold.
+    ledger, also those that no longer hold: those about the `missing` lessons.
     """
 
     send: SendContext
     action: ActionContext | None
     event_count: int
+    missing: frozenset[int]
 
 
 def not_stopping() -> bool:
@@ -124,7 +126,8 @@ def load_context(
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
         )
-    return LoadedContext(send, action, len(linked))
+    missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
+    return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))
 
 
 def _send_context(
@@ -142,6 +145,9 @@ def _send_context(
     hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
     kind = setup.actions.get(claimed.kind)
+    waited = (
+        source_wait(connection, claimed.action_id) if claimed.reason in SOURCE_REASONS else None
+    )
     return SendContext(
         now=now,
         zone=own_zone(person.zone if person else None, setup.zone),
@@ -154,7 +160,8 @@ def _send_context(
         needs=kind.needs if kind else PersonNeeds(),
         events=events,
         planned_at=claimed.planned_at,
-        due_at=claimed.due_at,
+        # An outage of the source makes an email old, as any other time we cannot work.
+        due_at=min(claimed.due_at, waited.since) if waited else claimed.due_at,
         enrolment=enrolment if isinstance(enrolment, CourseMember) else None,
         course=course if isinstance(course, Course) else None,
         person=person,

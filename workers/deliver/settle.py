@@ -7,16 +7,10 @@ receipt afterwards.
 
 import structlog
 
+from ledger.attempts import count_attempts, fails_alone
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
-from ledger.outbox import (
-    ClaimedAction,
-    commit_action,
-    count_attempts,
-    fails_alone,
-    is_settled_as,
-    settle_action,
-)
+from ledger.outbox import ClaimedAction, commit_action, is_settled_as, settle_action
 from schemas.actions import ActionState, Outcome
 from schemas.errors import (
     ChannelUnavailable,
