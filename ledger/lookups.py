@@ -222,7 +222,8 @@ def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLook
             row.lesson_id,
         )
         for statement in (of_enrolment, of_lessons)
-        for row in connection.execute(statement.order_by(lookups.c.record_id))
+        # Not ordered by the database: SQLite would read all lookups of the kind in that order.
+        for row in sorted(connection.execute(statement), key=lambda row: row.record_id)
     ]
 
 

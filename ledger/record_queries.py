@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -83,17 +83,17 @@ def enrolments_before_start(connection: Connection, coworker_id: int) -> list[Ea
         events.c.kind == EventKind.ENROLLED,
     )
     rows = connection.execute(
-        select(records.c.record_id, records.c.course_id, records.c.created_at)
-        .where(
+        select(records.c.record_id, records.c.course_id, records.c.created_at).where(
             records.c.entity == Entity.COURSE_MEMBER,
             records.c.coworker_id == coworker_id,
             records.c.suppressed_reason == Reason.BEFORE_START,
             IS_HERE,
             ~was_found,
         )
-        .order_by(records.c.created_at, records.c.record_id)
     )
-    return [EarlierEnrolment(*row) for row in rows]
+    # Not ordered by the database: SQLite would read all enrolments by the index of that order.
+    found = [EarlierEnrolment(*row) for row in rows]
+    return sorted(found, key=lambda one: (one.created_at or _NEVER, one.course_member_id))
 
 
 def with_changed_names(
@@ -169,6 +169,7 @@ def _names_of_members() -> Select[tuple[int, str]]:
     )
 
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _IN_ONE_GO = 5_000  # rows that are in memory at once
 _FINISHED = (LookupState.DONE, LookupState.FAILED)
 

@@ -356,13 +356,14 @@ def present_below(connection: Connection, entity: Entity, parent: tuple[str, int
     """Return the records of `entity` below `parent` that were read and are not gone, by Id."""
     column, parent_id = parent
     rows = connection.execute(_stored_below(column), {"kind": entity, "parent": parent_id})
-    return [stored_in(row).record for row in rows]
+    # Not ordered by the database: SQLite would read all records of the kind in that order.
+    return [stored_in(row).record for row in sorted(rows, key=lambda row: row.record_id)]
 
 
 @cache
 def _stored_below(column: str) -> Select[Any]:
     is_below = records.c[column] == bindparam("parent")
-    return _STORED.where(is_below, IS_HERE).order_by(records.c.record_id)
+    return _STORED.where(is_below, IS_HERE)
 
 
 def stored_where(
