@@ -4,13 +4,14 @@ from pathlib import Path
 
 from tests.e2e.house import open_house
 
+LIMITS = "10/second;120/minute;5000/hour;200000/day"  # the defaults; other tests lift them
 PEOPLE = ("Joël", "Zoë", "Mara", "Siobhán", "ليلى", "נועה")
 
 
 def test_02_with_the_real_limits_everything_arrives_and_hardly_anything_is_refused(
     tmp_path: Path,
 ) -> None:
-    with open_house(tmp_path) as house:
+    with open_house(tmp_path, COURSEBELL_NEXUDUS_LIMITS=LIMITS) as house:
         house.sandbox.post("/sandbox/misbehaviours", name="quota", on=True)
         for person in PEOPLE:
             member = house.sandbox.enrol(person, "Freelance Finance")
