@@ -124,7 +124,7 @@ def test_in_observe_mode_every_listed_email_can_be_shown(desk: Desk) -> None:
     assert "To:         Person 1 <p***@example.org>" in head
     assert "Subject:    You're in: Freelance Finance" in head
     assert "Next:       To send it: coursebell mode sending, then coursebell release 1" in head
-    assert "To send emails: coursebell mode sending" in desk.run("held").stdout
+    assert "coursebell mode sending; it first counts what would be sent" in desk.run("held").stdout
     assert text.startswith("Hello Person,\n")
     for words in (("why", "1"), ("tail", "--no-follow")):
         assert "  1  held" in desk.run(*words).stdout.lower()
