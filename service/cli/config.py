@@ -59,7 +59,7 @@ def show(*, as_json: bool) -> None:
             if line.warning is not None:
                 click.echo(f"! {line.warning}")
     for mistake in mistakes:
-        click.echo(f"! {mistake}", err=as_json)
+        click.echo(f"! {mistake}", err=True)
     if mistakes:
         raise SystemExit(WRONG_USAGE)
 
