@@ -48,7 +48,7 @@ def open_store() -> sqlite3.Connection:
     return store
 
 
-@app.task(name=TASK)  # type: ignore[untyped-decorator, unused-ignore]
+@app.task(name=TASK)  # type: ignore[untyped-decorator, unused-ignore]  # Celery's types depend on what is installed
 def changed(record_id: int) -> None:
     """Read one completed lesson and store it."""
     if not hasattr(_mine, "web"):
