@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import set_value, value_of
@@ -104,3 +105,29 @@ def test_the_writer_works_on_after_a_failure(ledger_engine: Engine) -> None:
     assert writer.write(("a", 0), setting("a")) == "a"
     with writing(ledger_engine) as connection:
         assert value_of(connection, "a") == "a"
+
+
+def test_no_change_is_made_again_when_the_answer_to_a_commit_was_lost(
+    ledger_engine: Engine,
+) -> None:
+    made: list[str] = []
+
+    def counted(name: str) -> Callable[[Connection], str]:
+        def change(connection: Connection) -> str:
+            made.append(name)
+            return setting(name)(connection)
+
+        return change
+
+    def lose_the_answer(connection: Connection) -> None:
+        if len(made) == len(names):
+            committing = connection.connection.dbapi_connection
+            assert committing is not None
+            committing.commit()
+            raise OperationalError("COMMIT", None, OSError("the connection was lost"))
+
+    names = ["a", "b"]
+    event.listen(ledger_engine, "commit", lose_the_answer)
+    found = while_one_commits(JointWriter(ledger_engine), *map(counted, names))
+    assert all(isinstance(one, LedgerUnavailable) for one in found)
+    assert made == names
