@@ -328,12 +328,17 @@ def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it co
     )
 
 
-def return_lookup(connection: Connection, claim: Claim, until: datetime, reason: Reason) -> bool:
-    """Return a lookup that was not started, without counting an attempt."""
+def return_lookup(
+    connection: Connection, claim: Claim, until: datetime, reason: Reason | None
+) -> bool:
+    """Return a lookup that was not performed, without counting an attempt or a lost worker.
+
+    Without a reason to wait it is due.
+    """
     return _settle(
         connection,
         claim,
-        state=LookupState.WAITING,
+        state=LookupState.DUE if reason is None else LookupState.WAITING,
         due_at=until,
         reason=reason,
         attempts=claim.attempts - 1,

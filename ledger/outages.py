@@ -21,7 +21,7 @@ from ledger.tables import (
     outages,
     sign_ins,
 )
-from schemas.reasons import Reason
+from schemas.reasons import EXPLANATIONS, Reason
 
 # An action with one of these reasons waits for the end of an outage, not for its own time.
 OUTAGE_REASONS = frozenset(
@@ -177,6 +177,7 @@ MOST_COUNTED = 1_000  # so that a large backlog costs no more than a small one
 class SourceOutage:
     """Why records cannot be read, since when, and the error of the one that is tried next.
 
+    `last_error` is the sentence of the reason if that record was not tried.
     `count` is how many records wait for this reason, `MOST_COUNTED` if at least as many do.
     """
 
@@ -184,7 +185,7 @@ class SourceOutage:
     count: int
     since: datetime
     next_at: datetime
-    last_error: str | None
+    last_error: str
 
     @property
     def unread(self) -> str:
@@ -222,7 +223,8 @@ def _source_outage(connection: Connection, reason: Reason) -> SourceOutage:
         .order_by(lookups.c.due_at)
         .limit(1)
     ).one()
-    return SourceOutage(reason, row.number, row.since, row.due_at, row.last_error)
+    why = row.last_error or EXPLANATIONS[reason].sentence
+    return SourceOutage(reason, row.number, row.since, row.due_at, why)
 
 
 def retry_unanswered(connection: Connection, now: datetime) -> int:

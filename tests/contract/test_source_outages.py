@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from ledger.engine import Engine, reading, writing
 from ledger.outages import MOST_COUNTED, SourceOutage, source_outages
 from ledger.tables import lookups
 from schemas.actions import LookupState
-from schemas.reasons import Reason
+from schemas.reasons import EXPLANATIONS, Reason
 from tests.contract.ledger_rig import NOW, at
 
 
@@ -57,3 +57,11 @@ def test_a_backlog_is_counted_up_to_a_limit(ledger_engine: Engine, count: int, u
     with reading(ledger_engine) as connection:
         [outage] = source_outages(connection)
     assert (outage.unread, outage.since) == (unread, at(1 - count))
+
+
+def test_a_record_that_was_not_tried_has_the_sentence_of_its_reason(ledger_engine: Engine) -> None:
+    wait(ledger_engine, Reason.NEXUDUS_BUSY, 1)
+    with writing(ledger_engine) as connection:
+        connection.execute(update(lookups).values(last_error=None))
+        [outage] = source_outages(connection)
+    assert outage.last_error == EXPLANATIONS[Reason.NEXUDUS_BUSY].sentence

@@ -3,10 +3,13 @@
 See `tests.contract.study_rig`. Noon of the rig is noon in Lisbon.
 """
 
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
@@ -26,6 +29,7 @@ from tests.builders.records import NOON, lesson
 from tests.contract.ledger_rig import BOTH, at_once, rows
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
+from workers.retries import MOST_LOST_LEASES
 from workers.sync.rows import version_of_record
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
@@ -390,6 +394,40 @@ def test_only_a_started_lookup_counts_towards_the_five_lost_workers(space: Space
         space.clock.time += timedelta(minutes=2)
     space.work()
     assert space.lookups() == [("failed", "internal-error")] + [("done", None)] * 9
+
+
+def test_a_worker_that_stops_returns_lookups_as_due_and_blames_nobody(space: Space) -> None:
+    space.enrol(1)
+    drain_batch(replace(space.lookup_context, is_stopping=lambda: True))
+    assert space.lookups() == [("due", None)]
+    space.work()
+    assert space.lookups() == [("done", None)]
+
+
+def test_a_ledger_that_is_often_busy_at_the_commit_fails_no_lookup(space: Space) -> None:
+    stored: list[str] = []
+    is_busy = True
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO records"):
+            stored.append(statement)
+
+    def refuse(_: object) -> None:
+        if is_busy and stored:
+            stored.clear()
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise OperationalError("COMMIT", None, error)
+
+    event.listen(space.engine, "before_cursor_execute", note)
+    event.listen(space.engine, "commit", refuse)
+    space.enrol(1)
+    for _ in range(2 + MOST_LOST_LEASES):
+        space.later(minutes=2)
+        assert space.lookups() == [("due", None)]
+    is_busy = False
+    space.later(minutes=2)
+    assert space.lookups() == [("done", None)]
 
 
 def test_a_notification_makes_a_waiting_lookup_due_after_an_outage(space: Space) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from ledger.clock import Clock
 from ledger.credentials import proved
-from ledger.engine import Connection, Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, repeat_write, writing
 from ledger.heartbeats import take_lease
 from ledger.intake import newest_notification
 from ledger.joint_writer import JointWriter, Written
@@ -55,6 +55,7 @@ from workers.source.reads import Lend, SourceReads
 
 BATCH = 20  # lookups, if few are performed at a time
 FEWEST_THREADS = 4
+_LEDGER_PAUSE = timedelta(seconds=30)  # before a lookup that could not be stored is read again
 _PREFETCH_S = 20.0  # what is not prefetched by then is read one by one
 _SETTLES_WITHIN = timedelta(seconds=15)  # by then a notified record can be read
 _WAKE_EVERY_S = 60.0
@@ -180,11 +181,8 @@ def _one(batch: _Batch, claim: Claim) -> int:
     is_over = batch.back_off_until is not None or tools.clock.monotonic() > batch.end
     if is_over or tools.is_stopping():
         until = batch.back_off_until or tools.clock.now()
-        reason = claim.reason or Reason.NEXUDUS_BUSY
-        try:
-            batch.write(claim, lambda connection: return_lookup(connection, claim, until, reason))
-        except LedgerUnavailable:
-            _log.warning("lookup.unreturned", record_id=claim.record_id)
+        is_busy = batch.back_off_until is not None
+        _returned(batch, claim, until, claim.reason or (Reason.NEXUDUS_BUSY if is_busy else None))
         return 0
     result = _perform(batch, claim)
     if result.back_off_until is not None:
@@ -199,9 +197,27 @@ def _perform(batch: _Batch, claim: Claim) -> LookupResult:
     except LeaseLost:
         result = LookupResult("overtaken")
     except LedgerUnavailable:
-        result = LookupResult("ledger-unavailable")  # it is claimed again when its lease ends
+        result = LookupResult("ledger-unavailable")
+        _returned(batch, claim, batch.tools.clock.now() + _LEDGER_PAUSE, claim.reason)
     _log_end(claim, result)
     return result
+
+
+def _returned(batch: _Batch, claim: Claim, until: datetime, reason: Reason | None) -> None:
+    """Return a lookup that was not performed, or else leave it to the end of its lease."""
+
+    def write() -> bool:
+        return batch.write(claim, lambda change: return_lookup(change, claim, until, reason))
+
+    try:
+        # Retried, as a lease that ends counts as a lost worker, and several of them as a fault.
+        repeat_write(write, clock=batch.tools.clock, give_up_at=batch.end, on_failure=_log_retry)
+    except LedgerUnavailable:
+        _log.warning("lookup.unreturned", record_id=claim.record_id)
+
+
+def _log_retry(error: LedgerUnavailable) -> None:
+    _log.info("lookup.again", error=str(error))
 
 
 def _log_end(claim: Claim, result: LookupResult) -> None:
