@@ -26,6 +26,7 @@ from pathlib import Path
 import requests
 from sqlalchemy import func, select
 
+from bench.figures import InvalidMeasurementError, Spread
 from bench.load import Answers
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
@@ -54,10 +55,6 @@ _HANDWRITTEN = {
 }
 
 
-class InvalidMeasurementError(Exception):
-    """An answer was not 202, or an accepted delivery has no row."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One receiver in one round."""
@@ -67,20 +64,6 @@ class Measured:
     p50_ms: float
     p99_ms: float
     cpu_us: float  # of the server's processes, for each request
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A figure over the rounds."""
-
-    median: float
-    lowest: float
-    highest: float
-
-    def __str__(self) -> str:
-        """Return it as text."""
-        digits = 2 if self.median < 20 else 0  # noqa: PLR2004 - a ratio, not a rate
-        return f"{self.median:,.{digits}f} ({self.lowest:,.{digits}f}-{self.highest:,.{digits}f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +237,7 @@ def _check_rows(server: _Server) -> None:
 def _compared(rounds: int, measured: Mapping[str, Sequence[Measured]]) -> Comparison:
     def spreads(figure: str) -> dict[str, Spread]:
         return {
-            name: _spread([getattr(one, figure) for one in found])
+            name: Spread.of([getattr(one, figure) for one in found])
             for name, found in measured.items()
         }
 
@@ -264,14 +247,14 @@ def _compared(rounds: int, measured: Mapping[str, Sequence[Measured]]) -> Compar
 
     def rate(ours: Sequence[Measured], theirs: Sequence[Measured]) -> Spread:
         pairs = zip(ours, theirs, strict=True)
-        return _spread([own.per_second / other.per_second for own, other in pairs])
+        return Spread.of([own.per_second / other.per_second for own, other in pairs])
 
     pairs = zip(sqlite, fastest, strict=True)
     ratios = {
         "requests/s, SQLite / best hand-written": rate(sqlite, best),
         "requests/s, PostgreSQL / best hand-written": rate(postgres, best),
         "requests/s, SQLite / storing nothing": rate(sqlite, nothing),
-        "p99, SQLite / best hand-written": _spread([own.p99_ms / other for own, other in pairs]),
+        "p99, SQLite / best hand-written": Spread.of([own.p99_ms / other for own, other in pairs]),
     }
     return Comparison(
         rounds,
@@ -286,10 +269,6 @@ def _compared(rounds: int, measured: Mapping[str, Sequence[Measured]]) -> Compar
 def _by_round(measured: Mapping[str, Sequence[Measured]]) -> Iterator[tuple[Measured, ...]]:
     """Yield the hand-written receivers' figures, round by round."""
     return zip(*(measured[name] for name in _HANDWRITTEN), strict=True)
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.median(values), min(values), max(values))
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ import argparse
 import os
 import random
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import requests
 from celery import Celery
 
+from bench.figures import Spread
 from bench.source_economy import say
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
@@ -83,20 +83,6 @@ class WorkerRun:
     def reads_each(self) -> float:
         """Return the requests for each event."""
         return self.reads / self.events
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The median and the extremes of one figure over the rounds."""
-
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, figures: Sequence[float]) -> "Spread":
-        """Return the spread of these figures."""
-        return cls(statistics.median(figures), min(figures), max(figures))
 
 
 @dataclass(slots=True)
@@ -328,16 +314,12 @@ def show(figures: WorkerFigures) -> None:
         )
     for name in (COURSEBELL, SEVERAL):
         if name in figures.runs and PREFORK_2 in figures.runs:
-            say(f"  {name} / {PREFORK_2}: {_written(figures.ratio(name, PREFORK_2))}")
+            say(f"  {name} / {PREFORK_2}: {figures.ratio(name, PREFORK_2)}")
         if name in figures.runs and PREFORK_16 in figures.runs and THREADS_32 in figures.runs:
             best = figures.ratio(name, PREFORK_16, THREADS_32)
-            say(f"  {name} / best of {PREFORK_16} and {THREADS_32}: {_written(best)}")
+            say(f"  {name} / best of {PREFORK_16} and {THREADS_32}: {best}")
     for error in figures.errors():
         say(f"  INVALID: {error}")
-
-
-def _written(spread: Spread) -> str:
-    return f"{spread.median:.2f} ({spread.least:.2f}-{spread.most:.2f})"
 
 
 def main() -> int:
