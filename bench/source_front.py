@@ -3,7 +3,8 @@
 `python -m bench.source_front URL MILLISECONDS` prints the address at which it listens. It asks the
 sandbox at URL once for each GET and keeps the answer, so that rounds of a measurement do not
 measure the sandbox. `GET /stats` returns how many GETs it answered, and how many of them asked for
-several records; `POST /reset` sets both to zero.
+several records; `POST /reset` sets both to zero. `POST /fill` with a JSON list of targets asks for
+those that are not kept yet.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 import requests
 
 _ENDS = b"\r\n\r\n"
+_OF_CONNECTION = {"host", "content-length"}  # the library sets its own
 
 
 class Front:
@@ -46,6 +48,10 @@ class Front:
         if target == b"/reset":
             self._reads = self._several = 0
             return _reply(200, "{}")
+        if target == b"/fill":
+            for one in json.loads(body):
+                self._kept[one.encode()] = self._ask(b"GET", one.encode(), fields, b"")
+            return _reply(200, "{}")
         if method != b"GET":
             return self._ask(method, target, fields, body)
         self._reads += 1
@@ -57,7 +63,7 @@ class Front:
 
     def _ask(self, method: bytes, target: bytes, fields: bytes, body: bytes) -> bytes:
         lines = (line.split(": ", 1) for line in fields.decode().split("\r\n") if ": " in line)
-        headers = {name: value for name, value in lines if name.lower() != "host"}
+        headers = {name: value for name, value in lines if name.lower() not in _OF_CONNECTION}
         address = self._upstream + target.decode()
         answer = self._web.request(method.decode(), address, headers=headers, data=body, timeout=30)
         return _reply(answer.status_code, answer.text)

@@ -10,6 +10,7 @@ import zlib
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 import trustme
@@ -274,6 +275,17 @@ def test_a_trusted_certificate_is_accepted(tls: ssl.SSLContext, authorities: str
     talk = saying(OK, b"Content-Length: 2\r\n\r\n{}")
     with talking(talk, tls) as server:
         assert ask(here(server, "https"), authorities=authorities).body == b"{}"
+
+
+def test_the_file_of_authorities_is_read_once_for_all_threads(
+    tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    with talking(saying(OK, b"Content-Length: 2\r\n\r\n{}"), tls) as server:
+        assert ask(here(server, "https"), authorities=str(file)).body == b"{}"
+        file.unlink()
+        assert ask(here(server, "https"), authorities=str(file)).body == b"{}"
 
 
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: ssl.SSLContext) -> None:

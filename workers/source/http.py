@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead
 from typing import Any, cast
@@ -302,24 +302,40 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _DeadlineTlsConnection
 
 
+@cache
+def _tls_context(authorities: str) -> ssl.SSLContext:
+    """Return the TLS settings for this file of certificates, shared by all connections.
+
+    Reading the file takes about 40 ms, which is too much for each thread.
+    """
+    context = create_urllib3_context()
+    context.sslsocket_class = DeadlineTlsSocket
+    context.load_verify_locations(authorities)
+    return context
+
+
 class _DeadlineAdapter(HTTPAdapter):
     """Connects for `requests`, with the deadline and without retries."""
 
     def __init__(self, deadline: Deadline, authorities: str | None) -> None:
         self._deadline = deadline
-        self._context = create_urllib3_context()
-        self._context.sslsocket_class = DeadlineTlsSocket
-        self._context.load_verify_locations(authorities or DEFAULT_CA_BUNDLE_PATH)
+        self._authorities = authorities or DEFAULT_CA_BUNDLE_PATH
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, *_: object, **__: object) -> None:
         """Make the pools; called by `requests`."""
-        self.poolmanager = PoolManager(connections, maxsize=maxsize, ssl_context=self._context)
+        self.poolmanager = PoolManager(connections, maxsize=maxsize)
         # The pools pass further arguments to each connection.
         self.poolmanager.pool_classes_by_scheme = {
             "http": partial(_Pool, deadline=self._deadline),
-            "https": partial(_TlsPool, deadline=self._deadline),
+            "https": self._tls_pool,
         }
+
+    def _tls_pool(self, *arguments: Any, **options: Any) -> _TlsPool:  # noqa: ANN401 - passed on as they come
+        context = _tls_context(self._authorities)
+        return _TlsPool(
+            *arguments, **{**options, "ssl_context": context, "deadline": self._deadline}
+        )
 
 
 # --- Why there was no answer ----------------------------------------------------------------------
