@@ -7,10 +7,10 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops kills bench check format lock image
+.PHONY: help setup demo test stops kills bench bench-quick bench-source check format lock image
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(OLDEST_PIP)  ## install everything into .venv, from the hash-pinned lock
 
@@ -41,7 +41,14 @@ stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about
 kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and count what was lost or repeated (about ten minutes)
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/endurance/kills.py
 
-bench: $(STAMP)  ## measure requests to Nexudus, and speed (about ten minutes)
+RUNS ?= 1
+bench: $(STAMP)  ## measure speed and write docs/performance.md (about ten minutes; RUNS=3 repeats it)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m bench --runs $(RUNS)
+
+bench-quick: $(STAMP)  ## compare receiver and workers with the published ratios (about two minutes)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m bench --quick
+
+bench-source: $(STAMP)  ## measure the requests to Nexudus (about ten minutes)
 	@$(BIN)/python -m bench.source_economy
 	@$(BIN)/python -m bench.baseline
 

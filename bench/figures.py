@@ -58,11 +58,6 @@ class Goal:
         """Tell whether the value reaches the goal."""
         return value <= self.bound if self.less_is_better else value >= self.bound
 
-    def is_half_reached(self, value: float) -> bool:
-        """Tell whether the value is at least half as good as the goal."""
-        half = self.bound * 2 if self.less_is_better else self.bound / 2
-        return Goal(half, self.less_is_better).is_reached(value)
-
     def __str__(self) -> str:
         """Return it as text: `at least 4`."""
         return f"{'at most' if self.less_is_better else 'at least'} {self.bound:g}"
@@ -74,7 +69,7 @@ class Row:
 
     part: str
     name: str
-    unit: str  # "", "ms", "s" or "µs"; a ratio has none
+    unit: str  # "/s", "s", "ms" or "µs"; a ratio has none
     found: Spread
     goal: Goal | None = None
 

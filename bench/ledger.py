@@ -6,7 +6,6 @@ the start of a process.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import click
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from bench.figures import Spread
 from bench.ledger_fill import fill_study, fill_waiting
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, open_engine, reading, writing
@@ -52,15 +52,12 @@ class Figure:
 
     engine: str
     name: str
-    median_ms: float
-    least_ms: float
-    most_ms: float
+    found: Spread  # in milliseconds
 
     @property
     def line(self) -> str:
         """The figure in one line."""
-        spread = f"({self.least_ms:,.1f}-{self.most_ms:,.1f})"
-        return f"{self.engine:<11} {self.name:<44} {self.median_ms:>10,.1f} ms {spread}"
+        return f"{self.engine:<11} {self.name:<44} {self.found} ms"
 
 
 def measure(
@@ -184,7 +181,7 @@ def _figure(engine_name: str, name: str, ask: Callable[[], object], rounds: int)
         began = time.perf_counter()
         ask()
         took.append(1000 * (time.perf_counter() - began))
-    return Figure(engine_name, name, statistics.median(took), min(took), max(took))
+    return Figure(engine_name, name, Spread.of(took))
 
 
 Empty = Callable[[], AbstractContextManager[str]]

@@ -48,6 +48,10 @@ _WARM_UP_S = 1.0
 _BIN = Path(sys.executable).parent
 
 SQLITE, POSTGRESQL, NOTHING = "Coursebell, SQLite", "Coursebell, PostgreSQL", "storing nothing"
+SQLITE_BESIDE_BEST = "requests/s, SQLite ÷ best hand-written"
+POSTGRESQL_BESIDE_BEST = "requests/s, PostgreSQL ÷ best hand-written"
+SQLITE_BESIDE_NOTHING = "requests/s, SQLite ÷ storing nothing"
+P99_BESIDE_BEST = "99th percentile of the answer time, SQLite ÷ best hand-written"
 _HANDWRITTEN = {
     "hand-written, gunicorn gthread 8": ("gunicorn", 8),
     "hand-written, gunicorn gthread 64": ("gunicorn", 64),
@@ -251,10 +255,10 @@ def _compared(rounds: int, measured: Mapping[str, Sequence[Measured]]) -> Compar
 
     pairs = zip(sqlite, fastest, strict=True)
     ratios = {
-        "requests/s, SQLite / best hand-written": rate(sqlite, best),
-        "requests/s, PostgreSQL / best hand-written": rate(postgres, best),
-        "requests/s, SQLite / storing nothing": rate(sqlite, nothing),
-        "p99, SQLite / best hand-written": Spread.of([own.p99_ms / other for own, other in pairs]),
+        SQLITE_BESIDE_BEST: rate(sqlite, best),
+        POSTGRESQL_BESIDE_BEST: rate(postgres, best),
+        SQLITE_BESIDE_NOTHING: rate(sqlite, nothing),
+        P99_BESIDE_BEST: Spread.of([own.p99_ms / other for own, other in pairs]),
     }
     return Comparison(
         rounds,

@@ -2,14 +2,15 @@
 
 `python -m bench.source_front URL MILLISECONDS` prints the address at which it listens. It asks the
 sandbox at URL once for each GET and keeps the answer, so that rounds of a measurement do not
-measure the sandbox. `GET /stats` returns how many GETs it answered, and how many of them asked for
-several records; `POST /reset` sets both to zero. `POST /fill` with a JSON list of targets asks for
-those that are not kept yet.
+measure the sandbox. `GET /stats` returns how many GETs it answered, how many of them asked for
+several records, and the Unix time of the first of those; `POST /reset` sets them back. `POST /fill`
+with a JSON list of targets asks for those that are not kept yet.
 """
 
 import asyncio
 import json
 import sys
+import time
 
 import requests
 
@@ -27,6 +28,7 @@ class Front:
         self._web.trust_env = False
         self._kept: dict[bytes, bytes] = {}
         self._reads = self._several = 0
+        self._first_several_at: float | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, one after another."""
@@ -44,9 +46,12 @@ class Front:
 
     async def _answer(self, method: bytes, target: bytes, fields: bytes, body: bytes) -> bytes:
         if target == b"/stats":
-            return _reply(200, json.dumps({"reads": self._reads, "several": self._several}))
+            counts = {"reads": self._reads, "several": self._several}
+            first = {"first_several_at": self._first_several_at}
+            return _reply(200, json.dumps(counts | first))
         if target == b"/reset":
             self._reads = self._several = 0
+            self._first_several_at = None
             return _reply(200, "{}")
         if target == b"/fill":
             for one in json.loads(body):
@@ -55,7 +60,9 @@ class Front:
         if method != b"GET":
             return self._ask(method, target, fields, body)
         self._reads += 1
-        self._several += b"?id=" in target
+        if b"?id=" in target:
+            self._several += 1
+            self._first_several_at = self._first_several_at or time.time()
         if target not in self._kept:
             self._kept[target] = self._ask(method, target, fields, body)
         await asyncio.sleep(self._latency_s)

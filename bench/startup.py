@@ -6,7 +6,6 @@
 import argparse
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from bench.figures import InvalidMeasurementError, Spread
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, started
 from workers.local.server import free_port
 
@@ -32,26 +32,19 @@ class StartupFigure:
     """The seconds that one kind of start took, in several rounds."""
 
     name: str
-    median_s: float
-    fastest_s: float
-    slowest_s: float
+    found: Spread  # in seconds
 
     @property
     def line(self) -> str:
         """Return the figure as a line of text."""
-        span = f"{self.fastest_s:.2f}-{self.slowest_s:.2f}"
-        return f"{self.name}: {self.median_s:.2f} s ({span})"
-
-
-class StartFailed(Exception):
-    """A program did not start, so there is no figure."""
+        return f"{self.name}: {self.found} s"
 
 
 def measure(*, rounds: int = ROUNDS) -> list[StartupFigure]:
     """Return the time of each kind of start, with the rounds of all kinds interleaved.
 
     Raises:
-        StartFailed: a program ended with an error, or was not ready within two minutes.
+        InvalidMeasurementError: a program ended with an error, or was not ready within two minutes.
     """
     taken: dict[str, list[float]] = {}
     with (
@@ -77,10 +70,7 @@ def measure(*, rounds: int = ROUNDS) -> list[StartupFigure]:
                 taken.setdefault(name, []).append(time.monotonic() - began)
             folder = Path(place) / f"up-{number}"
             taken.setdefault("up until ready", []).append(_up(environment, folder))
-    return [
-        StartupFigure(name, statistics.median(times), min(times), max(times))
-        for name, times in taken.items()
-    ]
+    return [StartupFigure(name, Spread.of(times)) for name, times in taken.items()]
 
 
 def _command(*words: str) -> list[str]:
@@ -92,7 +82,7 @@ def _run(environment: Mapping[str, str], *words: str, fine: tuple[int, ...] = (0
         _command(*words), env=environment, stdout=subprocess.DEVNULL, check=False
     )
     if done.returncode not in fine:
-        raise StartFailed(f"coursebell {' '.join(words)} exited with {done.returncode}")
+        raise InvalidMeasurementError(f"coursebell {' '.join(words)} exited with {done.returncode}")
 
 
 def _up(environment: Mapping[str, str], folder: Path) -> float:
@@ -109,9 +99,9 @@ def _up(environment: Mapping[str, str], folder: Path) -> float:
         try:
             while not _is_ready(f"http://{listen}/readyz"):
                 if program.poll() is not None:
-                    raise StartFailed(f"coursebell up exited with {program.returncode}")
+                    raise InvalidMeasurementError(f"coursebell up exited with {program.returncode}")
                 if time.monotonic() - began > _PATIENCE_S:
-                    raise StartFailed("coursebell up was not ready in time")
+                    raise InvalidMeasurementError("coursebell up was not ready in time")
                 time.sleep(_LOOK_EVERY_S)
             return time.monotonic() - began
         finally:

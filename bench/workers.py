@@ -74,6 +74,7 @@ class WorkerRun:
     cpu_s: float
     reads: int
     reads_of_several: int
+    first_several_s: float | None = None  # from the first wake-up to the first such read
     error: str | None = None
 
     @property
@@ -116,8 +117,10 @@ class WorkerFigures:
 
 
 COURSEBELL, SEVERAL = "coursebell", "coursebell, several by Id"
+NEW_LEDGER = "coursebell, new ledger"  # on which it finds out whether several can be read by Id
 PREFORK_2, PREFORK_16, THREADS_32 = "prefork -c 2", "prefork -c 16", "threads -c 32"
-EVERY = (COURSEBELL, SEVERAL, PREFORK_2, PREFORK_16, THREADS_32)
+_PROVED = {COURSEBELL: False, SEVERAL: True, NEW_LEDGER: None}
+EVERY = (COURSEBELL, SEVERAL, NEW_LEDGER, PREFORK_2, PREFORK_16, THREADS_32)
 
 
 class Place:
@@ -133,8 +136,8 @@ class Place:
         """Run one worker by name until every event is done."""
         requests.post(f"{self.source_url}/reset", timeout=10)
         with tempfile.TemporaryDirectory(prefix="coursebell-bench-") as folder:
-            if name in {COURSEBELL, SEVERAL}:
-                return self._coursebell(Path(folder), may_read_several=name == SEVERAL)
+            if name in _PROVED:
+                return self._coursebell(Path(folder), may_read_several=_PROVED[name])
             return self._handwritten(Path(folder), name)
 
     def fill(self) -> None:
@@ -154,7 +157,7 @@ class Place:
         random.Random(7).shuffle(ids)  # noqa: S311 - chance, not secrecy
         return ids
 
-    def _coursebell(self, folder: Path, *, may_read_several: bool) -> WorkerRun:
+    def _coursebell(self, folder: Path, *, may_read_several: bool | None) -> WorkerRun:
         settings = {
             "COURSEBELL_DATA_DIR": str(folder),
             "COURSEBELL_BROKER_URL": self.broker_url,
@@ -171,8 +174,9 @@ class Place:
         sentence = "as the measurement asks for"
         with writing(engine) as connection:
             begin_with(connection, Mode.OBSERVE, now, SYSTEM_CLOCK.new_id())
-            for entity in IN_BURSTS:
-                store_proof(connection, entity, Proof(may_read_several, sentence, now))
+            if may_read_several is not None:
+                for entity in IN_BURSTS:
+                    store_proof(connection, entity, Proof(may_read_several, sentence, now))
         store = sqlite3.connect(file, isolation_level=None)
         with ExitStack() as stack:
             stack.callback(engine.dispose)
@@ -192,7 +196,7 @@ class Place:
             took_s, cpu_s = stopwatch.read()
             done = _count(store, "lookups WHERE state = 'done' AND reason IS NULL")
             events = _count(store, "events WHERE kind = 'lesson_completed'")
-            return self._result(took_s, cpu_s, min(done, events), len(changes))
+            return self._result(stopwatch, took_s, cpu_s, min(done, events), len(changes))
 
     def _handwritten(self, folder: Path, name: str) -> WorkerRun:
         pool, _, children = name.split()
@@ -228,12 +232,20 @@ class Place:
                     app.send_task("record.changed", (one,), queue="bench", producer=producer)
             _wait(worker, lambda: _count(store, "lessons"), len(changed_ids))
             took_s, cpu_s = stopwatch.read()
-            return self._result(took_s, cpu_s, _count(store, "lessons"), len(changed_ids))
+            return self._result(
+                stopwatch, took_s, cpu_s, _count(store, "lessons"), len(changed_ids)
+            )
 
-    def _result(self, took_s: float, cpu_s: float, done: int, expected: int) -> WorkerRun:
+    def _result(
+        self, stopwatch: "_Stopwatch", took_s: float, cpu_s: float, done: int, expected: int
+    ) -> WorkerRun:
         counted = requests.get(f"{self.source_url}/stats", timeout=10).json()
         error = None if done == expected else f"{done} of {expected} events were done"
-        return WorkerRun(expected, took_s, cpu_s, counted["reads"], counted["several"], error)
+        first_at = counted["first_several_at"]
+        first_s = None if first_at is None else first_at - stopwatch.began_at
+        return WorkerRun(
+            expected, took_s, cpu_s, counted["reads"], counted["several"], first_s, error
+        )
 
 
 _SETTLED = "state IN ('done', 'failed') OR state = 'waiting' AND reason IS NOT 'nexudus-busy'"
@@ -320,15 +332,16 @@ def _wait_until_quiet(worker: subprocess.Popen[bytes]) -> None:
 
 
 class _Stopwatch:
-    """Measures time and the CPU time of a process tree."""
+    """Measures time and the CPU time of a process tree. `began_at`: a Unix time."""
 
     def __init__(self, worker: subprocess.Popen[bytes]) -> None:
         self._pid = worker.pid
-        self._began_at, self._began_cpu = time.monotonic(), _cpu_s(worker.pid)
+        self.began_at = time.time()
+        self._began, self._began_cpu = time.monotonic(), _cpu_s(worker.pid)
 
     def read(self) -> tuple[float, float]:
         """Return the seconds and the CPU seconds since the start."""
-        return time.monotonic() - self._began_at, _cpu_s(self._pid) - self._began_cpu
+        return time.monotonic() - self._began, _cpu_s(self._pid) - self._began_cpu
 
 
 def _cpu_s(pid: int) -> float:

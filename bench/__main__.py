@@ -1,0 +1,66 @@
+"""Measure the receiver, the workers, a large ledger and cold starts.
+
+`python -m bench` measures everything and writes docs/performance.md. With `--quick` it measures
+only the receiver and the workers, for two minutes, writes nothing, and fails if a ratio is worse
+than half of the published one. Traffic stays on this machine.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from bench.figures import InvalidMeasurementError, Row, over_runs
+from bench.performance import FULL, PARTS, QUICK, RECEIVER, WORKER, measure
+from bench.report import PAGE, circumstances, worse_than_half, write_report
+
+_DOCS = Path(__file__).parent.parent / "docs"
+
+
+def main() -> int:
+    """Measure, print, and write the page or compare with it."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--runs", type=int, default=1, help="repeat everything this many times")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the servers too
+    began = time.monotonic()
+    try:
+        worse = _quick() if asked.quick else _full(asked.runs)
+    except InvalidMeasurementError as error:
+        sys.stderr.write(f"INVALID, so nothing counts: {error}\n")
+        return 1
+    _say(f"Took {time.monotonic() - began:.0f} s.")
+    return 1 if worse else 0
+
+
+def _full(runs: int) -> bool:
+    about = circumstances(runs)
+    measured = [[_shown(row) for row in measure(PARTS, FULL)] for _ in range(runs)]
+    write_report(_DOCS, about, over_runs(measured))
+    _say(f"Written to docs/{PAGE}.")
+    return False
+
+
+def _quick() -> bool:
+    rows = [_shown(row) for row in measure((RECEIVER, WORKER), QUICK)]
+    worse = list(worse_than_half(_DOCS, rows))
+    for sentence in worse:
+        _say(f"WORSE THAN HALF: {sentence}")
+    return bool(worse)
+
+
+def _shown(row: Row) -> Row:
+    goal = f", goal {row.goal}" if row.goal else ""
+    _say(f"{row.part}: {row.name}: {row.found} {row.unit}{goal}")
+    return row
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
