@@ -23,25 +23,12 @@ _FILE = "_FILE"
 _LARGEST_FILE = 64 * 1024  # bytes; no setting is longer, and a wrong path may never end
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return every setting in this environment, `NAME_FILE` replaced by `NAME` and the file's text.
-
-    Where ours is unset, a platform's `PORT`, `DATABASE_URL` or `REDIS_URL` takes its place
-    (`from_platform`). One newline at the file's end is dropped. Unknown names stay, so that
-    `load_settings` can report them. An empty text counts as unset, also for `NAME_FILE`.
-
-    Raises:
-        ConfigurationError: with one sentence for each file that cannot be read and each setting
-            that is given both ways.
-    """
-    found, mistakes = _read(environ)
-    if mistakes:
-        raise ConfigurationError(mistakes)
-    return found
-
-
 def load(environ: Mapping[str, str]) -> Settings:
     """Read the files and load the settings, once, at the start of a process.
+
+    The text of the file that `NAME_FILE` names takes the place of `NAME`, without one newline at
+    its end. Where ours is unset, a platform's `PORT`, `DATABASE_URL` or `REDIS_URL` takes its place
+    (`from_platform`). An empty text counts as unset, also for `NAME_FILE`.
 
     Raises:
         ConfigurationError: with the mistakes of both steps together, or with each certificate

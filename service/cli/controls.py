@@ -29,6 +29,7 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
+    number_of_emails,
     opened_ledger,
     print_json,
     printable,
@@ -218,7 +219,7 @@ def release(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_js
             return
         with reading(engine) as connection:
             lines = due_lines(connection, setup, done, command_clock().now())
-        click.echo(f"{_number(done)} released{':' if lines else ', due now.'}")
+        click.echo(f"{number_of_emails(len(done))} released{':' if lines else ', due now.'}")
         for line in lines:
             click.echo(line)
 
@@ -233,7 +234,7 @@ def skip(action_ids: tuple[int, ...], *, reason: str | None, yes: bool, as_json:
     with opened_ledger(settings_now()) as engine:
         done = _decide(engine, "skip", skip_held, action_ids, reason, yes=yes, as_json=as_json)
     if done and not as_json:
-        click.echo(f"{_number(done)} skipped.")
+        click.echo(f"{number_of_emails(len(done))} skipped.")
 
 
 def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
@@ -256,7 +257,7 @@ def _decide(  # noqa: PLR0913 - what, which, and how to ask and print
     if chosen and not yes:
         for line in (*_held_lines(chosen, whole=False), *_warnings(engine, chosen, word)):
             click.echo(printable(line), err=True)
-        if not is_confirmed(f"{word.capitalize()} {_number(chosen)}?"):
+        if not is_confirmed(f"{word.capitalize()} {number_of_emails(len(chosen))}?"):
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(NOT_DONE)
     with writing(engine) as connection:
@@ -299,8 +300,9 @@ def _warnings(engine: Engine, chosen: Sequence[HeldAction], word: str) -> Iterat
     if unsure:
         since = "before" if gap.began_at is None else f"between {local(gap.began_at)} and"
         yield (
-            f"{_number(unsure)} may have been sent already, {since} {local(gap.ended_at)}, when "
-            "the ledger was restored. A member who received one will receive it twice."
+            f"{number_of_emails(len(unsure))} may have been sent already, {since}"
+            f" {local(gap.ended_at)}, when the ledger was restored."
+            " A member who received one will receive it twice."
         )
 
 
@@ -317,10 +319,6 @@ def _held_lines(found: Sequence[HeldAction], *, whole: bool) -> Iterator[str]:
                     f"  {action.action_id}  {local(action.happened_at)}  {person}"
                     f"{f' <{address}>' if address else ''}  {about}"
                 )
-
-
-def _number(emails: Sequence[object]) -> str:
-    return "1 email" if len(emails) == 1 else f"{len(emails)} emails"
 
 
 def _plain(action: HeldAction, *, whole: bool) -> dict[str, object]:

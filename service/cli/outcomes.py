@@ -9,7 +9,7 @@ from ledger.engine import Connection
 from ledger.outbox import open_actions, read_actions
 from schemas.actions import ActionState
 from schemas.reasons import EXPLANATIONS, Reason
-from service.cli.common import local
+from service.cli.common import local, number_of_emails
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
 
@@ -120,7 +120,7 @@ def number_of(expected: Iterable[Expected]) -> str:
     """Return how many emails would be sent, and to how many people."""
     sent = [one for one in expected if one.is_sent]
     people = len({one.action.coworker_id for one in sent})
-    emails = "1 email" if len(sent) == 1 else f"{len(sent)} emails"
+    emails = number_of_emails(len(sent))
     return f"{emails} to {people} people" if people > 1 else emails
 
 

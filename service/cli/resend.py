@@ -25,6 +25,7 @@ from service.cli.common import (
     is_confirmed,
     local,
     needs_confirmation,
+    number_of_emails,
     opened_ledger,
     print_json,
     printable,
@@ -181,9 +182,9 @@ def _confirm(chosen: Sequence[EmailView], *, whole: bool) -> None:
     if arrived:
         was, who = ("was", "Its recipient") if arrived == 1 else ("were", "Their recipients")
         again = f"{who} will get it a second time."
-        click.echo(f"{_number(arrived)} {was} already sent. {again}", err=True)
+        click.echo(f"{number_of_emails(arrived)} {was} already sent. {again}", err=True)
     click.echo("Addresses are read again from Nexudus before sending.", err=True)
-    if not is_confirmed(f"Send {_number(len(chosen))} again?"):
+    if not is_confirmed(f"Send {number_of_emails(len(chosen))} again?"):
         click.echo("Nothing was changed.", err=True)
         raise SystemExit(NOT_DONE)
 
@@ -207,7 +208,7 @@ def _print_dry_run(chosen: Sequence[EmailView], *, as_json: bool, whole: bool) -
         return
     for line in _lines(chosen, whole=whole):
         click.echo(printable(line))
-    click.echo(f"{_number(len(chosen))} would be sent again. Nothing was changed.")
+    click.echo(f"{number_of_emails(len(chosen))} would be sent again. Nothing was changed.")
 
 
 def _print_result(  # noqa: PLR0913 - what was chosen and done, and how to print it
@@ -224,7 +225,7 @@ def _print_result(  # noqa: PLR0913 - what was chosen and done, and how to print
     elif done:
         ids = ", ".join(f"{old} as {new}" for old, new in done.items())
         when = "" if due else ", due now"
-        click.echo(f"{_number(len(done))} will be sent again{when}: {ids}.")
+        click.echo(f"{number_of_emails(len(done))} will be sent again{when}: {ids}.")
         for line in due:
             click.echo(line)
     elif not chosen and reason is not None:
@@ -248,7 +249,3 @@ def _plain(email: EmailView, *, whole: bool) -> dict[str, object]:
         "subject": email.title,
         "finished_at": email.finished_at,
     }
-
-
-def _number(count: int) -> str:
-    return "1 email" if count == 1 else f"{count} emails"

@@ -39,7 +39,8 @@ from workers.sync.certificate import Certificate, certify
 from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
 from workers.sync.row_outcomes import Finding, FindingKind, RowOutcome
-from workers.sync.rows import SyncContext, version_of_record
+from workers.sync.rows import SyncContext
+from workers.versions import version_of_record
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 

@@ -3,6 +3,7 @@
 import re
 import smtplib
 import socket
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -22,6 +23,7 @@ from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, Scri
 from workers.actions.base import Checkpoints
 from workers.actions.email.connection import SmtpTimeouts
 from workers.actions.email.smtp import Mailer, has_something_to_read
+from workers.leases import LeaseLost
 
 SENDER = "courses@harbour.example"
 ANA = "ana@people.example"
@@ -244,40 +246,42 @@ def test_a_login_that_is_not_offered_names_the_setting() -> None:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
 
 
-def test_a_batch_resets_between_emails_and_reopens_a_doubtful_connection() -> None:
+@pytest.mark.parametrize(
+    ("script", "last"),
+    [
+        ({}, "QUIT"),
+        ({"RCPT": b"550 no such person"}, "QUIT"),
+        ({"DOT": b"I am a teapot"}, "DATA"),
+        ({"DATA": HANG_UP}, "DATA"),
+    ],
+)
+def test_a_session_ends_with_quit_unless_it_is_in_doubt(
+    script: dict[str, bytes], last: str
+) -> None:
+    with ScriptedSmtp(script) as server:
+        with suppress(DeliveryRefused, DeliveryUnknown, DeliveryUnavailable):
+            deliver_to(server)
+        assert server.commands[-1].split()[0].upper() == last
+
+
+def test_a_lease_that_is_lost_after_the_receipt_does_not_lose_the_receipt() -> None:
+    at_the_end: list[None] = []
+
+    def keep() -> None:
+        if at_the_end:
+            raise LeaseLost
+
+    checkpoints = Checkpoints(keep, lambda: at_the_end.append(None))
     with ScriptedSmtp() as server:
-        with Mailer(server_at(server.port)).connected() as line:
-            line.deliver(an_email("1"), sender=SENDER, recipient=ANA)
-            line.deliver(an_email("2"), sender=SENDER, recipient=ANA)
-            server.script["RSET"] = HANG_UP
-            line.deliver(an_email("3"), sender=SENDER, recipient=ANA)
-            server.script.pop("RSET")
-            server.script["DOT"] = b"I am a teapot"
-            with pytest.raises(DeliveryUnknown):
-                line.deliver(an_email("4"), sender=SENDER, recipient=ANA)
-            server.script.pop("DOT")
-            line.deliver(an_email("5"), sender=SENDER, recipient=ANA)
-        verbs = [command.split()[0] for command in server.commands]
-    one = ["MAIL", "RCPT", "DATA"]
-    assert [verb.upper() for verb in verbs if verb.upper() != "EHLO"] == [
-        *("CONNECTED", *one, "RSET", *one, "RSET"),
-        *("CONNECTED", *one, "RSET", *one),
-        *("CONNECTED", *one, "QUIT"),
-    ]
-    assert len(server.texts) == 5
+        mailer = Mailer(server_at(server.port))
+        receipt = mailer.deliver(an_email(), sender=SENDER, recipient=ANA, checkpoints=checkpoints)
+    assert receipt == "250 2.0.0 queued as SCRIPTED"
 
 
 def test_ehlo_has_a_full_name_or_our_address() -> None:
     with ScriptedSmtp() as server:
         deliver_to(server)
     assert re.fullmatch(r"ehlo (\[127\.0\.0\.1\]|[^ .]+\.[^ ]+)", server.commands[1])
-
-
-def test_an_empty_batch_does_not_connect() -> None:
-    with ScriptedSmtp() as server:
-        with Mailer(server_at(server.port)).connected():
-            pass
-        assert server.commands == []
 
 
 def test_a_receipt_is_not_lost_when_quit_fails() -> None:

@@ -15,7 +15,8 @@ from schemas.reasons import Reason
 from schemas.records import CourseMember
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from workers.sync.poll import poll_all
-from workers.sync.rows import SyncContext, note_changes, version_of_record
+from workers.sync.rows import SyncContext, note_changes
+from workers.versions import version_of_record
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 

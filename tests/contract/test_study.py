@@ -30,7 +30,7 @@ from tests.contract.ledger_rig import BOTH, at_once, rows
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.lookup.claim import drain_batch
 from workers.retries import MOST_LOST_LEASES
-from workers.sync.rows import version_of_record
+from workers.versions import version_of_record
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 

@@ -1,13 +1,12 @@
 """A mailer that keeps what it is given. tests/contract/test_mailer.py holds it to the real one."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 
 from workers.actions.base import Checkpoints
 from workers.actions.email.answers import EnvelopeAddress, Step, quotable, refusal
-from workers.actions.email.smtp import NO_CHECKPOINTS, MailTransport, wire_form
+from workers.actions.email.smtp import NO_CHECKPOINTS, wire_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,3 @@ class CatchingMailer:
         content = wire_form(message, utf8=utf8)
         self.caught.append(CaughtMail(str(from_address), str(to_address), content, message))
         return quotable(250, f"2.0.0 caught as {len(self.caught)}")
-
-    @contextlib.contextmanager
-    def connected(self) -> Iterator[MailTransport]:
-        """Catch several emails; there is no connection to share."""
-        yield self

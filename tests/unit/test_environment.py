@@ -6,7 +6,7 @@ import pytest
 
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError
-from workers.environment import load, read_environment
+from workers.environment import load
 
 UNREADABLE = "expected a file that can be read"
 
@@ -23,7 +23,6 @@ def kept(folder: Path, content: bytes) -> str:
         (b"s3cret-s3cret", "s3cret-s3cret"),
         (b"s3cret-s3cret\n", "s3cret-s3cret"),
         (b"s3cret-s3cret\r\n", "s3cret-s3cret"),
-        (b"s3cret-s3cret\n\n", "s3cret-s3cret\n"),
         (b"\xef\xbb\xbfs3cret", "s3cret"),
         (b" s3cret ", " s3cret "),
     ],
@@ -31,13 +30,24 @@ def kept(folder: Path, content: bytes) -> str:
 def test_a_files_text_takes_the_settings_place_less_one_newline(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
-    environ = {"COURSEBELL_NEXUDUS_PASSWORD_FILE": kept(tmp_path, content), "PATH": "/bin"}
-    assert read_environment(environ) == {"COURSEBELL_NEXUDUS_PASSWORD": expected}
+    environ = {
+        "COURSEBELL_NEXUDUS_USERNAME": "api@example.org",
+        "COURSEBELL_NEXUDUS_PASSWORD_FILE": kept(tmp_path, content),
+        "PATH": "/bin",
+    }
+    assert load(environ).nexudus_password == expected
 
 
-def test_unknown_names_stay_for_the_loader_to_report(tmp_path: Path) -> None:
-    path = kept(tmp_path, b"x")
-    assert read_environment({"COURSEBELL_MOOD_FILE": path}) == {"COURSEBELL_MOOD_FILE": path}
+def test_only_one_newline_is_taken_from_the_end(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="expected one line of text"):
+        load({"COURSEBELL_NEXUDUS_PASSWORD_FILE": kept(tmp_path, b"s3cret-s3cret\n\n")})
+
+
+def test_a_file_for_an_unknown_name_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as unknown:
+        load({"COURSEBELL_MOOD_FILE": kept(tmp_path, b"x")})
+    [mistake] = unknown.value.mistakes
+    assert mistake.startswith("COURSEBELL_MOOD_FILE: there is no such setting")
 
 
 def test_an_empty_name_is_unset_both_ways(tmp_path: Path) -> None:
@@ -77,9 +87,6 @@ def test_mistakes_of_reading_and_of_loading_are_reported_together(tmp_path: Path
         "COURSEBELL_MODE: expected observe or sending",
         "COURSEBELL_WORKRES: there is no such setting; did you mean COURSEBELL_WORKERS?",
     ]
-    with pytest.raises(ConfigurationError) as first:
-        read_environment(environ)
-    assert first.value.mistakes == reading
 
 
 def test_mistakes_of_reading_alone_stop_the_loading_too(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from workers.lookup.read import CACHED, FRESH, Findings, Reader
 from workers.retries import LOOK_PATIENCE_S
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import Lend
-from workers.sync.rows import version_of_record
+from workers.versions import version_of_record
 
 
 def refresh(reader: Reader, claimed: ClaimedAction) -> bool:

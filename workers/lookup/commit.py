@@ -33,7 +33,7 @@ from workers.decide.events import History, from_completions, from_enrolment
 from workers.decide.rules import DecisionContext, Subject, plans_for
 from workers.leases import LeaseLost
 from workers.lookup.read import LONGEST_LOOKUP, Findings, events_of_gone
-from workers.sync.rows import version_of_record
+from workers.versions import version_of_record
 from workers.zones import own_zone
 
 # The end of a course is decided first, since it replaces the email about its last lesson.

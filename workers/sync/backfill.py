@@ -35,14 +35,8 @@ from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes
 from workers.sync.listing import Candidates, Search, SearchResult
-from workers.sync.rows import (
-    ListCursor,
-    SyncContext,
-    interleave,
-    reached_by,
-    version_of_record,
-    version_of_row,
-)
+from workers.sync.rows import ListCursor, SyncContext, interleave, reached_by
+from workers.versions import version_of_record, version_of_row
 
 _POLL_STATES_S = 0.2  # while a worker reads some of it
 _UNREAD = (LookupState.DUE, LookupState.LEASED, LookupState.WAITING)

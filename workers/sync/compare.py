@@ -28,7 +28,8 @@ from workers.sync.listing import (
     row_of_record,
 )
 from workers.sync.poll import EARLIEST
-from workers.sync.rows import SyncContext, version_of_record
+from workers.sync.rows import SyncContext
+from workers.versions import version_of_record
 
 _FEW = 10  # as many may be deleted in any space within a day
 _SMALL_SHARE = 0.05

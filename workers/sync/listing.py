@@ -26,7 +26,8 @@ from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Recor
 from schemas.text import one_line
 from workers.source.records import Changed, Changes, Row
 from workers.sync.poll import reason_of
-from workers.sync.rows import SyncContext, version_of_row
+from workers.sync.rows import SyncContext
+from workers.versions import version_of_row
 
 Ref = tuple[Entity, int]  # a record at the source
 

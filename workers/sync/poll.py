@@ -42,15 +42,8 @@ from workers.source.client import whole_record
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes, Row
-from workers.sync.rows import (
-    ListProgress,
-    SyncContext,
-    note_changes,
-    request_lookups,
-    version_of_record,
-    version_of_row,
-    versions_of,
-)
+from workers.sync.rows import ListProgress, SyncContext, note_changes, request_lookups
+from workers.versions import version_of_record, version_of_row, versions_of
 
 _NEVER_FRESH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 

@@ -65,15 +65,11 @@ class SmtpConnection(smtplib.SMTP):
         self._on_answer = on_answer
         self._verb = "CONNECT"
         self.before_step = before_step
-        self.start_session()
+        self._deadline.piece_s = timeouts.answer_s
+        self._deadline.start(timeouts.session_s)
         # Pass a name: the default asks the name service, which may be slow.
         super().__init__(server.host, server.port, "localhost")
         self.local_hostname = self._own_name()
-
-    def start_session(self) -> None:
-        """Start the time that one email may take."""
-        self._deadline.piece_s = self._timeouts.answer_s
-        self._deadline.start(self._timeouts.session_s)
 
     def start_end(self) -> None:
         """Start the time for the answer to the final dot."""

@@ -33,13 +33,12 @@ from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_
 _YES = range(200, 300)
 _CONTINUE = range(300, 400)
 _NO = range(400, 600)
-_OK = 250
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 NO_CHECKPOINTS = Checkpoints()
 
 
 class MailTransport(Protocol):
-    """Something that delivers emails one after the other."""
+    """Something that delivers emails."""
 
     def deliver(
         self,
@@ -92,9 +91,16 @@ class Mailer:
             DeliveryRefused: this email was refused; `detail` is the answer without addresses.
             DeliveryUnknown: the connection was lost after the final dot; it may have been sent.
         """
-        with self.connected() as transport:
-            return transport.deliver(
-                message, sender=sender, recipient=recipient, checkpoints=checkpoints
+        from_address = _sender_address(sender)
+        to_address = EnvelopeAddress.parse(recipient)
+        body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
+        with self._session(checkpoints.before_step) as connection:
+            return transmit(
+                connection,
+                body,
+                sender=from_address,
+                recipient=to_address,
+                before_commit=checkpoints.before_commit,
             )
 
     def probe(self) -> None:
@@ -103,81 +109,31 @@ class Mailer:
         Raises:
             ChannelUnavailable: one of these failed.
         """
-        connection = self._open(no_op)
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            connection.quit()
-        connection.close()
+        with self._session(no_op):
+            pass
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[MailTransport]:
-        """Yield a transport for several emails over one connection, opened for the first."""
-        session = _Session(self._open)
-        try:
-            yield session
-        finally:
-            session.close()
-
-    def _open(self, before_step: Callable[[], None]) -> SmtpConnection:
-        return open_connection(
+    def _session(self, before_step: Callable[[], None]) -> Iterator[SmtpConnection]:
+        """Open a connection, and end it politely if the session is intact."""
+        connection = open_connection(
             self._server, self._context, self._timeouts, before_step, self._on_answer
         )
-
-
-class _Session:
-    """One connection for several emails, reopened when in doubt. For one thread."""
-
-    def __init__(self, connect: Callable[[Callable[[], None]], SmtpConnection]) -> None:
-        self._connect = connect
-        self._connection: SmtpConnection | None = None
-
-    def deliver(
-        self,
-        message: EmailMessage,
-        *,
-        sender: str,
-        recipient: str,
-        checkpoints: Checkpoints = NO_CHECKPOINTS,
-    ) -> str:
-        """Send one email; see `Mailer.deliver`."""
-        from_address = _sender_address(sender)
-        to_address = EnvelopeAddress.parse(recipient)
-        body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
-        connection = self._ready(checkpoints.before_step)
         try:
-            receipt = transmit(
-                connection,
-                body,
-                sender=from_address,
-                recipient=to_address,
-                before_commit=checkpoints.before_commit,
-            )
+            yield connection
         except DeliveryRefused:
-            self._connection = connection  # the session is intact; RSET comes before the next email
+            _quit(connection)
             raise
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return receipt
-
-    def close(self) -> None:
-        """Disconnect. Acknowledged emails stay so, whatever the server answers now."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(OSError, smtplib.SMTPException):
-                connection.quit()
+        else:
+            _quit(connection)
+        finally:
             connection.close()
 
-    def _ready(self, before_step: Callable[[], None]) -> SmtpConnection:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.before_step = before_step
-            connection.start_session()
-            with contextlib.suppress(OSError, smtplib.SMTPException):
-                if connection.rset()[0] == _OK:
-                    return connection
-            connection.close()
-        return self._connect(before_step)
+
+def _quit(connection: SmtpConnection) -> None:
+    """Say goodbye. Whatever fails now, an email that was acknowledged stays so."""
+    connection.before_step = no_op
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        connection.quit()
 
 
 def _sender_address(sender: str) -> EnvelopeAddress:
