@@ -58,10 +58,13 @@ _COPY = b"Well done. " * 100
 _DIGEST = "d" * 32
 
 
-def fill_study(engine: Engine, wanted: int, now: datetime) -> None:
+def fill_study(
+    engine: Engine, wanted: int, now: datetime, *, polls_for: timedelta = _CHECKS_FOR
+) -> None:
     """Migrate an empty database and fill it with about `wanted` events until shortly before `now`.
 
-    A month of them was sent without trouble, except for a few emails and lookups.
+    A month of them was sent without trouble, except for a few emails and lookups. `polls_for` is
+    the time of which polls are stored.
     """
     migrate(engine)
     with writing(engine) as connection:
@@ -70,7 +73,7 @@ def fill_study(engine: Engine, wanted: int, now: datetime) -> None:
         begin_with(connection, Mode.SENDING, now - SPAN, "bench")
         _bulk(connection, events, _events(wanted, now))
         connection.execute(insert(records), list(_structure(now - SPAN)))
-        _bulk(connection, checks, _checks(now))
+        _bulk(connection, checks, _checks(now, polls_for))
         for table, values, where in _following(connection.dialect.name, now):
             wanted_rows = select(*(value.label(name) for name, value in values.items()))
             connection.execute(insert(table).from_select(list(values), wanted_rows.where(*where)))
@@ -158,10 +161,10 @@ def _structure(at: datetime) -> Iterator[dict[str, object]]:
             }
 
 
-def _checks(now: datetime) -> Iterator[Mapping[str, object]]:
+def _checks(now: datetime, kept_for: timedelta) -> Iterator[Mapping[str, object]]:
     """Yield the polls of the time for which they are kept."""
-    for number in range(int(_CHECKS_FOR / _CHECK_EVERY)):
-        at = now - _CHECKS_FOR + number * _CHECK_EVERY
+    for number in range(int(kept_for / _CHECK_EVERY)):
+        at = now - kept_for + number * _CHECK_EVERY
         for place, entity in enumerate(FOLLOWED):
             yield {
                 "id": 1 + number * len(FOLLOWED) + place,
