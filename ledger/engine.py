@@ -11,11 +11,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -23,6 +24,9 @@ from sqlalchemy.pool import QueuePool
 from ledger.clock import Clock
 from ledger.faults import POSTGRESQL, unavailable
 from schemas.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 __all__ = [
     "Connection",
@@ -279,7 +283,7 @@ def lock_decisions(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0xC0075E})
 
 
-Insert = postgresql.Insert | sqlite.Insert
+Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 
 _AT_ONCE = 500
 
@@ -291,9 +295,14 @@ def insert_into(connection: Connection, table: Table) -> Insert:
 
 def insert_for(dialect: str, table: Table) -> Insert:
     """Return an INSERT in this dialect, with `on_conflict_do_update`."""
-    if dialect == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return _insert_of(dialect)(table)
+
+
+@cache
+def _insert_of(dialect: str) -> "Callable[[Table], Insert]":
+    """Return a dialect's `insert`. Only the dialect in use is imported, since each takes long."""
+    insert: Callable[[Table], Insert] = resolve_name(f"sqlalchemy.dialects.{dialect}:insert")
+    return insert
 
 
 def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:

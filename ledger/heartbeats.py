@@ -30,6 +30,8 @@ from schemas.actions import OPEN_ACTIONS
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
+NO_BROKER = "no-broker"  # the kind of a process that runs workers and scheduler
+SILENT_AFTER_S = 60.0  # without a heartbeat for this long, a kind of process counts as dead
 _FORGOTTEN_AFTER = timedelta(days=1)  # a process silent for so long was removed on purpose
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import registry
 
 from ledger.tables import deliveries, lookups, notifications
 from schemas.actions import LookupState
@@ -174,7 +174,7 @@ class _Insert:
 
     def for_arrays(self) -> str:
         """Return the statement for PostgreSQL, which takes one array a column."""
-        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives no types
+        dialect = registry.load("postgresql")()  # imported here: only PostgreSQL needs it
         kinds = [self.table.c[name].type.compile(dialect) for name in self.columns]
         arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
         return f"{self._head()} SELECT * FROM unnest({arrays}) {self.conflict}"  # noqa: S608 - no value is part of the text

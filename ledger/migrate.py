@@ -1,18 +1,15 @@
-"""Runs the migrations of the ledger's tables. Only what migrates imports this and Alembic.
+"""Makes the ledger's tables, or brings them up to date. Alembic is imported only if it has work.
 
 Each migration states `oldest_code`: the oldest revision whose code may use the tables after it. It
 is stored in the table `revisions`, where `ledger.revision` reads it.
 """
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
+from pkgutil import resolve_name
+
 from sqlalchemy import Engine, text
 
-from ledger.engine import reading, writing
-from ledger.revision import MIGRATIONS, newer_revision_in, newest_revision
-from ledger.tables import metadata
+from ledger.engine import writing
+from ledger.revision import newest_revision, usable_revision_in
 
 _MIGRATION_LOCK = 0xC0DE
 
@@ -30,22 +27,8 @@ def migrate(engine: Engine) -> str:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        newer = newer_revision_in(connection)
-        if newer is not None:
-            return newer
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        usable = usable_revision_in(connection)
+        if usable is not None:
+            return usable
+        resolve_name("ledger.upgrade:upgrade")(connection)
     return newest_revision()
-
-
-def differences(engine: Engine) -> list[object]:
-    """Return the differences between the database and `ledger.tables`."""
-    with reading(engine) as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return config

@@ -79,8 +79,8 @@ def check_revision(engine: Engine) -> None:
             _check_newer(connection, revision)
 
 
-def newer_revision_in(connection: Connection) -> str | None:
-    """Return the ledger's revision if it is newer than this code; None if it may be migrated.
+def usable_revision_in(connection: Connection) -> str | None:
+    """Return the ledger's revision if this code can use it; None if it must be migrated first.
 
     Raises:
         ConfigurationError: this code must not use the database.
@@ -89,9 +89,10 @@ def newer_revision_in(connection: Connection) -> str | None:
     if revision is None:
         return None
     _check_not_moved(connection)
-    if revision <= newest_revision():
+    if revision < newest_revision():
         return None
-    _check_newer(connection, revision)
+    if revision > newest_revision():
+        _check_newer(connection, revision)
     return revision
 
 

@@ -9,6 +9,7 @@ Nexudus, the broker or the mail server does not take the web process out of serv
 from collections.abc import Mapping
 from datetime import datetime
 
+import structlog
 from flask import Blueprint, Response, jsonify, request
 
 from ledger.clock import Clock
@@ -18,6 +19,8 @@ from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
 from service.attention import READY, needs_of
 from service.readiness import readiness, web_readiness
+
+_log = structlog.get_logger("health")
 
 
 def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint:
@@ -34,17 +37,28 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
         match request.args.getlist("for"):
             case []:
                 now = clock.now()
-                parts = readiness(settings, engine, now, with_errors=False, started_at=started_at)
+                parts = readiness(
+                    settings,
+                    engine,
+                    now,
+                    with_errors=False,
+                    started_at=started_at,
+                    on_unreadable=_log_error,
+                )
                 is_readable = parts.get("ledger") == READY
                 more = _for_operators(engine, parts, now) if is_readable else {}
             case ["web"]:
-                parts, more = web_readiness(engine), {}
+                parts, more = web_readiness(engine, on_unreadable=_log_error), {}
             case _:
                 return jsonify(error="expected for=web, or no parameter"), 400
         ready = all(part == READY for part in parts.values())
         return jsonify(ready=ready, parts=parts, **more), 200 if ready else 503
 
     return routes
+
+
+def _log_error(error: LedgerUnavailable) -> None:
+    _log.error("web.unready", error=str(error))
 
 
 def _for_operators(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, object]:

@@ -1,14 +1,13 @@
 """The condition of each part of an installation, for `/readyz` and `coursebell status`."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-
-import structlog
 
 from ledger.controls import sending_of
 from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import Engine, check_writable, reading
-from ledger.heartbeats import heartbeats_ahead, last_heartbeats
+from ledger.heartbeats import NO_BROKER, SILENT_AFTER_S, heartbeats_ahead, last_heartbeats
 from ledger.lookups import next_lookup_at
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages
 from ledger.outbox import next_action_at
@@ -19,19 +18,15 @@ from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
 from service.attention import READY
 from service.monitoring import check_part
-from workers.actions.email.action import EmailAction
-from workers.broker import broker_url_now
-from workers.heartbeat import NO_BROKER, SILENT_AFTER_S
+from workers.actions import email
+from workers.broker import broker_answers, broker_url_now
 from workers.local.supervisor import FailingProgram, failing_programs
-from workers.redis_pool import broker_answers
 
 LATE_AFTER = timedelta(minutes=15)  # work overdue for longer means that no worker processes it
 _PARTS = {"serve": "web"}  # programs of `coursebell up` whose part has another name
 _COMMANDS = {"clock": "scheduler"}  # processes whose command has another name
 _TRY_MAIL = "`coursebell doctor --mail ADDRESS` tries each step"
 _UNWRITABLE = "cannot be read or written now; the log has the reason"
-
-_log = structlog.get_logger("health")
 
 # A problem with a single record is reported by `status`, not here.
 _NO_ANSWER = {
@@ -40,29 +35,37 @@ _NO_ANSWER = {
 }
 
 
-def web_readiness(engine: Engine) -> dict[str, str]:
+def _ignore(_: LedgerUnavailable) -> None:
+    """Do nothing about an error that the result shows."""
+
+
+def web_readiness(
+    engine: Engine, *, on_unreadable: Callable[[LedgerUnavailable], None] = _ignore
+) -> dict[str, str]:
     """Return whether a delivery could be stored now: "ok", or one fixed sentence.
 
-    The route is public, so the database's own error goes to the log only.
+    The route is public, so `on_unreadable` alone gets the database's own error.
     """
     try:
         return {"ledger": _store(engine)}
     except LedgerUnavailable as error:
-        _log.error("web.unready", error=str(error))
+        on_unreadable(error)
         return {"ledger": _UNWRITABLE}
 
 
-def readiness(
+def readiness(  # noqa: PLR0913 - what differs for strangers is named
     settings: Settings,
     engine: Engine,
     now: datetime,
     *,
     with_errors: bool = True,
     started_at: datetime | None = None,
+    on_unreadable: Callable[[LedgerUnavailable], None] = _ignore,
 ) -> dict[str, str]:
     """Return the condition of each part: "ok", or one sentence on what is wrong and what to do.
 
-    `with_errors` adds error texts of Nexudus and the database, which must not reach strangers.
+    `with_errors` adds error texts of Nexudus and the database, which must not reach strangers;
+    without it, `on_unreadable` gets the database's own error.
     `started_at` is when this process started, if the others may be starting with it. Read-only.
     """
     broker_url = broker_url_now(settings)
@@ -75,7 +78,7 @@ def readiness(
         if with_errors:
             parts["ledger"] = f"{error}. {error.next_step}"
         else:
-            _log.error("web.unready", error=str(error))
+            on_unreadable(error)
             parts["ledger"] = _UNWRITABLE
     for name, failing in failing_programs(Path(settings.data_dir)).items():
         if name != "broker" or parts.get("broker", "ok") != "ok":
@@ -231,7 +234,7 @@ def _ledger_parts(
         "ledger": ledger,
         "nexudus": _nexudus(sign_in, username, unread, now, with_errors=with_errors),
         "check": check,
-        "mail": _mail(mode, outages.get(EmailAction.kind)),
+        "mail": _mail(mode, outages.get(email.KIND)),
     }
     for kind in ("worker", "clock"):
         is_ahead = kind in ahead

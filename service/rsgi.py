@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workers.celery_environment import remove_celery_variables
 
+gc.disable()  # until the end of this module; importing leaves nothing to collect
 remove_celery_variables(os.environ)  # Celery reads its variables while it is imported
 
 from schemas.notification import MAX_BYTES  # noqa: E402 - only after that line
@@ -23,3 +24,4 @@ front = RequestGate(make_web(_settings), BodyLimits(MAX_BYTES))
 # What exists now stays until the process ends, so the garbage collector need not visit it again.
 gc.collect()
 gc.freeze()
+gc.enable()

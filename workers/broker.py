@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -22,7 +23,7 @@ from urllib.parse import quote
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from schemas.settings.broker_address import BrokerTls, broker_address
+from schemas.settings.broker_address import BrokerAddress, BrokerTls, broker_address
 
 IN_MEMORY = "memory://"  # Celery inside one process; not allowed in settings
 _VISIBILITY_TIMEOUT_S = 900  # longer than a task may take, so nothing is delivered twice
@@ -84,6 +85,73 @@ def tls_options(tls: BrokerTls) -> dict[str, Any]:
         "ssl_certfile": tls.certificate_file,
         "ssl_keyfile": tls.key_file,
     }
+
+
+_ANSWER_WAIT_S = 0.5  # for each step
+_VERIFICATION = {
+    "required": ssl.CERT_REQUIRED,
+    "optional": ssl.CERT_OPTIONAL,
+    "none": ssl.CERT_NONE,
+}
+
+
+def broker_answers(url: str) -> bool:
+    """Return whether the broker accepts our login, has our database, and answers a PING.
+
+    Commands ask this, and to import the redis library takes them longer than the rest.
+    """
+    address = broker_address(url)
+    commands, expected = [["SELECT", str(address.database)], ["PING"]], b"+OK\r\n+PONG\r\n"
+    if address.password is not None:
+        login = [address.username] if address.username is not None else []
+        commands.insert(0, ["AUTH", *login, address.password])
+        expected = b"+OK\r\n" + expected
+    answer = b""
+    try:
+        with _connection(address) as connection:
+            connection.sendall(b"".join(map(_encoded, commands)))
+            while len(answer) < len(expected) and expected.startswith(answer):
+                piece = connection.recv(len(expected) - len(answer))
+                if not piece:
+                    break
+                answer += piece
+    except (OSError, ValueError):
+        return False
+    return answer == expected
+
+
+def _connection(address: BrokerAddress) -> socket.socket:
+    if address.socket_path is not None:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_ANSWER_WAIT_S)
+        try:
+            connection.connect(address.socket_path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    plain = socket.create_connection((address.host, address.port), timeout=_ANSWER_WAIT_S)
+    if address.tls is None:
+        return plain
+    with plain:
+        return _tls_context(address.tls).wrap_socket(plain, server_hostname=address.host)
+
+
+def _tls_context(tls: BrokerTls) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if tls.ca_file is not None:
+        context.load_verify_locations(tls.ca_file)
+    context.check_hostname = tls.check_hostname
+    context.verify_mode = _VERIFICATION[tls.certificate]
+    if tls.certificate_file is not None:
+        context.load_cert_chain(tls.certificate_file, tls.key_file)
+    return context
+
+
+def _encoded(words: list[str]) -> bytes:
+    """Return a command in Redis's protocol."""
+    parts = [word.encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(it), it) for it in parts)
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -55,6 +55,14 @@ def is_read_by_celery(name: str) -> bool:
     return name.startswith(_PREFIXES) or name in _NAMES
 
 
+def let_actions_finish(environ: MutableMapping[str, str]) -> None:
+    """Let SIGTERM finish the email being sent, and return a task that takes too long.
+
+    Call it before Celery is imported, which then treats SIGTERM as SIGQUIT, a soft shutdown.
+    """
+    environ["REMAP_SIGTERM"] = "SIGQUIT"
+
+
 def remove_celery_variables(environ: MutableMapping[str, str]) -> None:
     """Remove every variable that Celery reads. Call it before Celery is imported."""
     for name in [name for name in environ if is_read_by_celery(name)]:

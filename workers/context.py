@@ -9,19 +9,16 @@ from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine
 from schemas.rules import Rules
 from schemas.settings import Settings
-from workers.actions.registry import make_actions
-from workers.broker import IN_MEMORY
+from workers.actions.registry import action_classes, make_actions
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
 from workers.lookup.claim import LookupContext
 from workers.lookup.commit import DecideContext
 from workers.rules_file import read_rules
-from workers.secret_key import has_secret_key, secret_key
-from workers.shared_state import children_of
-from workers.source.auth import credentials_of
-from workers.source.budget import Budget
-from workers.source.client import MissingRights, Source, Sources
-from workers.source.limits import Budgeting, read_limits, threads_for
+from workers.secret_key import secret_key
+from workers.source.budget import Budget, make_budget
+from workers.source.client import Sources, make_sources
+from workers.source.limits import read_limits, threads_for
 from workers.sync.backfill import backfill_gap
 from workers.sync.rows import SyncContext
 from workers.sync.webhooks import WebhookHealth
@@ -64,6 +61,7 @@ def read_shared_config(settings: Settings) -> SharedConfig:
     Raises:
         ConfigurationError: every mistake in the rules, or a file that cannot be read or written.
     """
+    action_classes()  # imported here once, for all processes that are forked later
     return SharedConfig(read_rules(settings), secret_key(settings))
 
 
@@ -117,17 +115,6 @@ def make_context(
     )
 
 
-def make_send_setup(settings: Settings) -> SendSetup:
-    """Return the set-up for forecasts: the rules as they are now, and the kinds of action.
-
-    Raises:
-        ConfigurationError: every mistake in the rules, or that a file cannot be read.
-    """
-    # Without a key no member has made a choice yet. No key is created here.
-    key = secret_key(settings) if has_secret_key(settings) else ""
-    return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
-
-
 def make_lookup_context(settings: Settings, sync: SyncContext, rules: Rules) -> LookupContext:
     """Return the lookup context that a command uses, the same as a worker's."""
     return LookupContext(
@@ -136,19 +123,4 @@ def make_lookup_context(settings: Settings, sync: SyncContext, rules: Rules) -> 
         DecideContext(rules, ZoneInfo(settings.zone)),
         sync.clock,
         settings.lease_s,
-    )
-
-
-def make_budget(settings: Settings, clock: Clock) -> Budget:
-    """Return this process's share of the source's limits."""
-    # Without a broker the limits are divided among the children and one command.
-    programs = 1 if settings.broker_url == IN_MEMORY else children_of(settings.workers)
-    return Budget(settings.nexudus_limits, settings.broker_url, shares=programs + 1, clock=clock)
-
-
-def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
-    """Return what lends connections to the source."""
-    credentials, denials = credentials_of(settings), MissingRights(clock)
-    return Sources(
-        lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)
     )

@@ -142,8 +142,6 @@ def exclusive_lock(folder: Path) -> Iterator[bool]:
 
 
 EVERY_S = 5.0
-NO_BROKER = "no-broker"  # the kind of a process that runs workers and scheduler
-SILENT_AFTER_S = 60.0  # without a heartbeat for this long, a kind of process counts as dead
 
 _heartbeat_log = structlog.get_logger("heartbeat")
 

@@ -5,8 +5,6 @@ from typing import Any
 from redis import (
     Connection,
     ConnectionPool,
-    Redis,
-    RedisError,
     SSLConnection,
     UnixDomainSocketConnection,
 )
@@ -15,8 +13,6 @@ from redis.retry import Retry
 
 from schemas.settings.broker_address import broker_address
 from workers.broker import tls_options
-
-_TIMEOUT_S = 0.5
 
 
 def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
@@ -42,14 +38,3 @@ def redis_pool(url: str, *, timeout_s: float) -> ConnectionPool:
     if address.tls is not None:
         options |= tls_options(address.tls)
     return ConnectionPool(connection_class=kind, **options)
-
-
-def broker_answers(broker_url: str) -> bool:
-    """Return whether the broker answers a PING within half a second."""
-    pool = redis_pool(broker_url, timeout_s=_TIMEOUT_S)
-    try:
-        return bool(Redis(connection_pool=pool).ping())
-    except (RedisError, OSError):
-        return False
-    finally:
-        pool.disconnect()

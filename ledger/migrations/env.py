@@ -1,4 +1,4 @@
-"""Entry point of Alembic: runs the migrations on the connection that `ledger.migrate` provides."""
+"""Entry point of Alembic: runs the migrations on the connection that `ledger.upgrade` provides."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime

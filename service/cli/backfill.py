@@ -41,7 +41,8 @@ from service.cli.people import (
     print_candidates,
 )
 from service.cli.source_access import open_sync
-from workers.context import make_lookup_context, make_send_setup
+from workers.context import make_lookup_context
+from workers.deliver.forecast import make_send_setup
 from workers.source.limits import Urgency
 from workers.sync.backfill import (
     REVIEWED,

@@ -47,7 +47,7 @@ from service.cli.outcomes import (
     outcomes_by_sending,
 )
 from service.cli.why import STATES
-from workers.context import make_send_setup
+from workers.deliver.forecast import make_send_setup
 
 NOT_DONE = 1
 

@@ -36,10 +36,11 @@ from service.cli.common import (
     with_own_broker,
 )
 from service.signature import verify
-from workers.actions.email.action import EmailAction
+from workers.actions import email
 from workers.actions.email.checkup import mail_checks
-from workers.context import make_budget, make_sources
 from workers.rules_file import read_rules
+from workers.source.budget import make_budget
+from workers.source.client import make_sources
 from workers.source.doctor import CheckUp, check_up
 
 BROKEN = 1
@@ -226,7 +227,7 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
     if engine is not None:
         with reading(engine) as connection:
             mode = sending_of(connection).mode
-            outage = outages_now(connection).get(EmailAction.kind)
+            outage = outages_now(connection).get(email.KIND)
     succeeded = True
     for check in mail_checks(settings, mail_to, command_clock(), must_work=mode is Mode.SENDING):
         succeeded = succeeded and check.verdict is not Verdict.PROBLEM

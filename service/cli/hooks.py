@@ -34,7 +34,8 @@ from service.cli.common import (
     with_own_broker,
 )
 from service.cli.main import Commands
-from workers.context import make_budget, make_sources
+from workers.source.budget import make_budget
+from workers.source.client import make_sources
 from workers.source.limits import Patience, Urgency
 from workers.source.webhooks import (
     NewHook,

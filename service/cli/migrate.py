@@ -1,4 +1,4 @@
-"""`coursebell migrate`, and making the ledger ready: the part of the command line with Alembic."""
+"""`coursebell migrate`, and making the ledger ready."""
 
 import os
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ from service.cli.common import (
 )
 from service.cli.outcomes import due_lines
 from service.cli.why import STATES
-from workers.context import make_send_setup
+from workers.deliver.forecast import make_send_setup
 
 NOT_DONE = 1
 _DAYS = 7  # how far back --failed looks without --since

@@ -31,7 +31,13 @@ from ledger.engine import (
     reading,
     writing,
 )
-from ledger.heartbeats import Gap, heartbeats_ahead, last_heartbeats, open_gap
+from ledger.heartbeats import (
+    SILENT_AFTER_S,
+    Gap,
+    heartbeats_ahead,
+    last_heartbeats,
+    open_gap,
+)
 from ledger.migrate import migrate
 from ledger.revision import current_revision
 from schemas.errors import BackupUnusable, ConfigurationError
@@ -51,7 +57,7 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.up import held, lock_files
-from workers.heartbeat import EVERY_S, SILENT_AFTER_S, exclusive_lock, read_last_alive
+from workers.heartbeat import EVERY_S, exclusive_lock, read_last_alive
 from workers.local.programs import private_folder
 from workers.secret_key import SECRET_KEY_FILE, has_secret_key, secret_key
 

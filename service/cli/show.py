@@ -31,9 +31,8 @@ from service.cli.common import (
 from service.cli.config import may_replace, write_private
 from service.cli.why import STATES, explained
 from workers.actions.base import Printable, plain
-from workers.context import make_send_setup
 from workers.deliver.context import SendSetup
-from workers.deliver.forecast import Preview, preview
+from workers.deliver.forecast import Preview, make_send_setup, preview
 
 NOT_SHOWN = 1
 

@@ -5,7 +5,8 @@ from contextlib import closing, contextmanager
 
 from schemas.settings import Settings
 from service.cli.common import command_clock, opened_ledger
-from workers.context import make_budget, make_sources
+from workers.source.budget import make_budget
+from workers.source.client import make_sources
 from workers.sync.rows import SyncContext
 
 

@@ -44,7 +44,7 @@ from service.cli.people import (
     print_candidates,
     unknown_address,
 )
-from workers.context import make_send_setup
+from workers.deliver.forecast import make_send_setup
 
 NOBODY = 1
 _NOT_AT_NEXUDUS = "Nexudus has no course member with exactly this address either."

@@ -1,14 +1,23 @@
-"""`coursebell worker`: the worker processes."""
+"""`coursebell worker`: the worker processes.
+
+With `--without-broker` it runs workers and scheduler in one process, which needs no broker.
+"""
 
 import os
+import signal
+import threading
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import click
+import structlog
 
-from ledger.engine import writing
+from ledger.engine import open_engine, writing
+from ledger.heartbeats import NO_BROKER
 from ledger.hooks import check_hooks_soon
 from ledger.outages import retry_outages_now, retry_refused
-from schemas.errors import ConfigurationError, LedgerUnavailable
+from schemas.errors import ConfigurationError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from service.cli.common import (
     AS_ROOT,
@@ -19,10 +28,14 @@ from service.cli.common import (
     wait_for_ledger,
     warn_of_weak_secrets,
 )
-from workers.broker import named_broker
-from workers.local.programs import python_program
+from workers.app import make_worker_app, run_worker
+from workers.broker import IN_MEMORY, named_broker
 from workers.queues import WITHOUT_BROKER
 from workers.rules_file import read_rules
+from workers.scheduler import Scheduler
+from workers.wakeup import Wakeup
+
+_log = structlog.get_logger("clock")
 
 
 @click.command()
@@ -52,9 +65,9 @@ def worker(*, without_broker: bool) -> None:
         retry_refused(connection, command_clock().now())
         check_hooks_soon(connection, command_clock().now())
         retry_outages_now(connection, command_clock().now())
-    # A new interpreter, so that the children are forked from one without the web server's modules.
-    argv = python_program("workers.entry", *([WITHOUT_BROKER] if without_broker else []))
-    os.execv(argv[0], argv)  # noqa: S606 - no shell reads it
+    if without_broker:
+        raise SystemExit(_work_without_broker(replace(settings, broker_url=IN_MEMORY)))
+    raise SystemExit(run_worker(make_worker_app(settings)))
 
 
 def _check_without_broker(settings: Settings) -> None:
@@ -62,3 +75,37 @@ def _check_without_broker(settings: Settings) -> None:
         raise ConfigurationError(
             [f"COURSEBELL_BROKER_URL: cannot be used with {WITHOUT_BROKER}; remove one of them"]
         )
+
+
+def _work_without_broker(settings: Settings) -> int:
+    """Run the workers in this thread and the scheduler in another; return the exit code."""
+    app = make_worker_app(settings)
+    clock = command_clock()
+    stop, failed = threading.Event(), threading.Event()
+    engine, wakeup = open_engine(settings.database_url), Wakeup(settings.broker_url, clock)
+    scheduler = Scheduler(
+        engine,
+        wakeup,
+        clock,
+        check_every_s=settings.check_every_s,
+        lease_s=settings.lease_s,
+        kinds=("clock", NO_BROKER),
+        data_folder=Path(settings.data_dir),
+    )
+
+    def tick() -> None:
+        try:
+            scheduler.run(stop)
+        except Exception as error:  # noqa: BLE001 - workers without a scheduler would do nothing
+            _log.error("clock.fault", error=frames_of(error))
+            failed.set()
+            signal.raise_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=tick, name="clock", daemon=True)
+    thread.start()
+    code = run_worker(app)
+    stop.set()
+    thread.join()
+    wakeup.close()
+    engine.dispose()
+    return 1 if failed.is_set() else code

@@ -13,7 +13,7 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
 from ledger.credentials import SignIn, store_sign_in
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.heartbeats import record_heartbeat
+from ledger.heartbeats import NO_BROKER, record_heartbeat
 from ledger.interventions import send_again
 from ledger.lookups import fail_lookup
 from ledger.monitoring import count_refusals
@@ -43,7 +43,6 @@ from tests.contract.ledger_rig import (
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.heartbeat import NO_BROKER
 from workers.queues import SOURCE_CHECK
 from workers.scheduler import BASELINE_EVERY, Scheduler
 from workers.wakeup import Wakeup

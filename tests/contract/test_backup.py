@@ -27,9 +27,9 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, value_of
 from ledger.engine import Connection, Engine, open_file, reading, writing
 from ledger.heartbeats import last_gap, last_heartbeats, record_heartbeat
-from ledger.migrate import differences
 from ledger.tables import Instant, checks, deliveries, lookups, metadata, tallies
 from ledger.tallies import tallies_of
+from ledger.upgrade import differences
 from schemas.actions import Mode
 from schemas.errors import BackupUnusable, LedgerUnavailable
 from tests.contract.ledger_rig import NOW, arrival, keep, rows

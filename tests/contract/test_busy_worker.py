@@ -14,7 +14,7 @@ import redis
 
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine, reading
-from ledger.heartbeats import last_heartbeats
+from ledger.heartbeats import SILENT_AFTER_S, last_heartbeats
 from ledger.tables import heartbeats
 from schemas.settings import Settings, load_settings
 from service.readiness import readiness
@@ -22,7 +22,7 @@ from tests.contract.ledger_rig import arrival, keep, rows
 from tests.servers import forking
 from tests.servers.programs import wait_until
 from tests.servers.ready_ledgers import sqlite_copy
-from workers.heartbeat import SILENT_AFTER_S, BusyHeartbeats, Heartbeat
+from workers.heartbeat import BusyHeartbeats, Heartbeat
 from workers.queues import ACTION_PERFORM, LOOKUP_DRAIN, OUTBOX_SWEEP, QUEUES
 from workers.source.budget import Budget
 from workers.source.limits import Patience, Urgency

@@ -17,12 +17,13 @@ from sqlalchemy import Column, MetaData, Table, select, text
 
 from ledger.actions import copy_of
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.migrate import differences, migrate
+from ledger.migrate import migrate
 from ledger.outbox import expire_handovers
 from ledger.record_queries import name_of_member, update_names, with_changed_names
 from ledger.records import SeenVersion, unknown_among
 from ledger.revision import check_revision, current_revision, newest_revision
 from ledger.tables import records
+from ledger.upgrade import differences
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
 from tests.contract.ledger_rig import ROOT, arrival, keep, planned

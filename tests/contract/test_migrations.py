@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from ledger.engine import Engine, open_engine, writing
-from ledger.migrate import differences, migrate
+from ledger.migrate import migrate
 from ledger.revision import current_revision, newest_revision
+from ledger.upgrade import differences
 from tests.contract.ledger_rig import ROOT, arrival, at_once, keep, processes_at_once
 
 

@@ -11,8 +11,9 @@ from sqlalchemy import text
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.lookups import claim_lookups
-from ledger.migrate import differences, migrate
+from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups
+from ledger.upgrade import differences
 from tests.contract.ledger_rig import LEASE_S, NOW, arrival, at_once, keep, rows
 from tests.servers.pooler import pgbouncer, pgbouncer_found, stand_in
 from tests.servers.postgres import address

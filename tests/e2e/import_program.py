@@ -14,7 +14,7 @@ import warnings
 
 OURS = ("service", "workers", "ledger", "schemas", "sandbox")
 # Loaded by path, by other programs, with their own surroundings.
-NOT_IMPORTED = ("ledger.migrations", "service.rsgi", "workers.entry")
+NOT_IMPORTED = ("ledger.migrations", "service.rsgi")
 
 
 def modules() -> list[str]:

@@ -24,11 +24,10 @@ from tests.doubles.tls_front import tls_front
 from tests.e2e.house import open_house
 from tests.servers.programs import wait_until
 from workers.app import make_worker_app
-from workers.broker import choose_broker
+from workers.broker import broker_answers, choose_broker
 from workers.environment import load
 from workers.local.server import free_port
 from workers.queues import LOOKUP_DRAIN, WORK
-from workers.redis_pool import broker_answers
 from workers.source.budget import Budget
 from workers.wakeup import make_publisher
 

@@ -148,8 +148,7 @@ def _child(process: Program, name: str) -> psutil.Process | None:
     """Return the child of `up` that runs this program, once its start has come so far."""
     for one in psutil.Process(process.pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            words = one.cmdline()
-            if name in words or (name == "worker" and "workers.entry" in words):
+            if name in one.cmdline():
                 return one
     return None
 

@@ -7,8 +7,8 @@ import pytest
 from schemas.rules import load_rules
 from schemas.settings import load_settings
 from tests.house.source_tree import ROOT
-from workers.actions.email.letter import TEMPLATES
-from workers.actions.registry import KINDS, kinds_for_rules
+from workers.actions.email import TEMPLATES
+from workers.actions.registry import KINDS, action_classes, kinds_for_rules
 from workers.context import make_context, read_shared_config
 
 FOLDER = ROOT / "workers" / "actions"
@@ -16,8 +16,12 @@ SHIPPED = ("rules.yaml", "service/cli/demo-rules.yaml")
 
 
 def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == {
-        one.kind for one in KINDS
+    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == KINDS.keys()
+
+
+def test_every_kind_of_action_is_registered_by_its_own_name() -> None:
+    assert {name: action.kind for name, action in action_classes().items()} == {
+        name: name for name in KINDS
     }
 
 

@@ -7,7 +7,7 @@ from tests.servers.forking import modules_to_load
 
 # They run when they are imported, or belong to Alembic, so each is loaded where it is needed.
 RUN_WHEN_IMPORTED = {
-    *("service.__main__", "sandbox.__main__", "service.rsgi", "workers.entry"),
+    *("service.__main__", "sandbox.__main__", "service.rsgi"),
     "ledger.migrations",
 }
 

@@ -34,7 +34,6 @@ _BEGINNINGS = {
     "service/app.py",
     "workers/app.py",
     "workers/worker_process.py",
-    "workers/entry.py",
     "workers/context.py",
 }
 

@@ -3,7 +3,6 @@
 Importing takes over a second of CPU for each process, and few tests are about it. A fork is a
 process like any other, with its own session, environment, folder, streams and signals, and can be
 killed. Where a variable is set that only a new interpreter reads (PYTHON…), one is started.
-A program that replaces itself by another Python program of ours does so without importing it again;
 e2e/test_procfile_run.py runs `coursebell worker` as it is.
 """
 
@@ -26,35 +25,24 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, Self
 
 import ledger
 import sandbox
 import schemas
 import service
 import workers
+from workers.celery_environment import let_actions_finish
 from workers.queues import WITHOUT_BROKER
 
 ROOT = Path(__file__).parents[2]
 # Every module of these is loaded before the first fork, except those that run a program.
 _PACKAGES = (service, workers, ledger, schemas, sandbox)
-_PROGRAMS = re.compile(r"\.__main__$|^service\.rsgi$|^workers\.entry$|^ledger\.migrations\b")
+_PROGRAMS = re.compile(r"\.__main__$|^service\.rsgi$|^ledger\.migrations\b")
 _OF_TESTS = ("tests.contract.ledger_rig",)
-# `coursebell worker` sets this before Celery is imported, and nothing else uses what reads it.
-_READ_BY_CELERY = {"REMAP_SIGTERM": "SIGQUIT"}
 _LARGEST_REQUEST = 1 << 18
 _MOST_FILES = 256
-_execv = os.execv
 _READ_AT_START = frozenset({"PYTHONIOENCODING", "PYTHONUTF8", "PYTHONPATH", "PYTHONWARNINGS"})
-
-
-class _ReplacedError(BaseException):
-    """What `os.execv` raises in a fork, for a program of ours that is loaded already."""
-
-    def __init__(self, module: str, words: list[str]) -> None:
-        super().__init__(module)
-        self.module = module
-        self.words = words
 
 
 class Forked:
@@ -116,7 +104,9 @@ def start(  # noqa: PLR0913 - as many as of a process
 
     Without `stdin` there is nothing to read.
     """
-    if any(env.get(name) != os.environ.get(name) for name in _READ_AT_START):
+    is_new = any(env.get(name) != os.environ.get(name) for name in _READ_AT_START)
+    # Celery reads what SIGTERM does when it is imported, and without a broker that is different.
+    if is_new or WITHOUT_BROKER in words:
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
             env=env,
@@ -233,42 +223,17 @@ def _become(streams: list[int], environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    _open_streams()
-
-
-def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - same
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - same
 
 
-def _replace(path: str, argv: list[str]) -> NoReturn:
-    """Stand in for `os.execv`: the same process continues as the other program."""
-    *interpreter, module = argv[:4]
-    if interpreter != [sys.executable, "-P", "-m"] or WITHOUT_BROKER in argv:
-        _execv(path, argv)
-    raise _ReplacedError(module, argv[4:])
-
-
-def _run(module: str, words: list[str]) -> None:
-    """Be this program, and then the one by which it replaces itself."""
-    os.execv = _replace  # type: ignore[assignment]  # it is called with strings only
-    try:
-        sys.argv = [module, *words]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except _ReplacedError as other:
-        following = other
-    else:
-        return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    _open_streams()
-    sys.argv = [following.module, *following.words]
-    runpy.run_module(following.module, run_name="__main__", alter_sys=True)
-
-
 if __name__ == "__main__":
-    os.environ.update(_READ_BY_CELERY)
+    let_actions_finish(os.environ)  # as for `coursebell worker`; nothing else is affected
+    gc.disable()
     for name in modules_to_load():
         importlib.import_module(name)
-    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    gc.enable()
+    program, words_of_it = _serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.argv = [program, *words_of_it]
+    runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -11,9 +11,9 @@ import pytest
 
 from schemas.entity import CompletionType
 from schemas.text import cut_at_word, one_line
+from workers.actions.email import TEMPLATES
 from workers.actions.email import letter as compose
 from workers.actions.email.letter import (
-    TEMPLATES,
     LessonLine,
     Letter,
     LetterFacts,

@@ -19,8 +19,9 @@ from tests.builders.records import (
 from tests.builders.rules import COUNTS
 from tests.builders.send_context import person
 from workers.actions.base import ActionContext, Prepared
+from workers.actions.email import TEMPLATES
 from workers.actions.email.action import EmailAction, Letterhead
-from workers.actions.email.letter import TEMPLATES, Letters
+from workers.actions.email.letter import Letters
 from workers.actions.email.message import read_message
 from workers.decide.completion import progress
 from workers.decide.events import from_completions, from_enrolment

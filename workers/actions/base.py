@@ -5,7 +5,7 @@ A kind is a subclass of `Action` in a folder of its own, plus one line in
 """
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Self
@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from ledger.actions import Copy
 from ledger.people import Person
 from schemas.actions import PersonNeeds
-from schemas.events import Event, EventKind
+from schemas.events import Event
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
 from schemas.settings import Settings
@@ -126,8 +126,6 @@ class Action(abc.ABC):
     needs: ClassVar[PersonNeeds] = PersonNeeds()
     """What it needs of the person it is about. Checked just before each attempt."""
     reasons: ClassVar[DeliveryReasons] = DeliveryReasons()
-    templates: ClassVar[Mapping[str, frozenset[EventKind]]] = {}
-    """The templates that rules must choose from, with the events each can be about."""
 
     @classmethod
     @abc.abstractmethod

@@ -8,6 +8,7 @@ shown as it was last read.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from ledger.actions import Copy, copy_of
 from ledger.engine import Connection
@@ -21,10 +22,25 @@ from ledger.retention import COPIES
 from schemas.actions import ActionState, Mode, Outcome
 from schemas.entity import Entity
 from schemas.records import Course
+from schemas.settings import Settings
 from workers.actions.base import Prepared
+from workers.actions.registry import make_actions
 from workers.decide.send_check import SendContext, check_send
 from workers.deliver.attempt import prepare
 from workers.deliver.context import SendSetup, load_context
+from workers.rules_file import read_rules
+from workers.secret_key import has_secret_key, secret_key
+
+
+def make_send_setup(settings: Settings) -> SendSetup:
+    """Return the set-up for forecasts: the rules as they are now, and the kinds of action.
+
+    Raises:
+        ConfigurationError: every mistake in the rules, or that a file cannot be read.
+    """
+    # Without a key no member has made a choice yet. No key is created here.
+    key = secret_key(settings) if has_secret_key(settings) else ""
+    return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from schemas.errors import ConfigurationError
-from workers.broker import IN_MEMORY, BrokerChoice, BrokerKind
+from workers.broker import IN_MEMORY, BrokerChoice, BrokerKind, broker_answers
 from workers.local.programs import (
     RestartCounter,
     RestartPolicy,
@@ -94,8 +94,6 @@ ADDRESS = "127.0.0.1"
 START_WAIT_S = 10.0  # a server on a busy machine needs well under one
 STOP_WAIT_S = 5.0
 LOOK_EVERY_S = 0.02
-ANSWER_WAIT_S = 0.25  # over loopback; a slower server is asked again
-GREETING = b"+OK\r\n+PONG\r\n"  # the answers to AUTH and PING
 PORT_TAKEN = (
     "Address already in use",
     "Failed listening on port",
@@ -170,7 +168,7 @@ class BrokerServer:
         try:
             code = self.program.wait(wait_s)
         except subprocess.TimeoutExpired:
-            if _answers(self.port, self.password):
+            if broker_answers(self.url):
                 return True
             if time.monotonic() < self._give_up_at:
                 return False
@@ -192,22 +190,6 @@ class BrokerServer:
         program, self.program = self.program, None
         if program is not None:
             stop_program(program, wait_s=wait_s)
-
-
-def _answers(port: int, password: str) -> bool:
-    """Return whether the server at this port accepts our password."""
-    try:
-        with socket.create_connection((ADDRESS, port), timeout=ANSWER_WAIT_S) as connection:
-            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-            answer = b""
-            while len(answer) < len(GREETING):
-                piece = connection.recv(len(GREETING) - len(answer))
-                if not piece:
-                    break
-                answer += piece
-    except OSError:
-        return False
-    return answer == GREETING
 
 
 PORT_TRIES = 5  # another program may take a free port before we use it

@@ -14,7 +14,10 @@ from redis import Redis, RedisError
 
 from ledger.clock import Clock
 from schemas.errors import SourceThrottled
+from schemas.settings import Settings
+from workers.broker import IN_MEMORY
 from workers.redis_pool import redis_pool
+from workers.shared_state import children_of
 from workers.source.limits import (
     BudgetState,
     Counting,
@@ -333,3 +336,10 @@ def _wait(clock: Clock, wait_s: float, patience: Patience, kept_at: float) -> fl
             kept_at = now
         clock.sleep(max(0.0, min(end - now, kept_at + _SLICE_S - now)))
     return kept_at
+
+
+def make_budget(settings: Settings, clock: Clock) -> Budget:
+    """Return this process's share of the source's limits."""
+    # Without a broker the limits are divided among the children and one command.
+    programs = 1 if settings.broker_url == IN_MEMORY else children_of(settings.workers)
+    return Budget(settings.nexudus_limits, settings.broker_url, shares=programs + 1, clock=clock)

@@ -27,8 +27,9 @@ from schemas.errors import (
     SourceUnavailable,
 )
 from schemas.records import Record, is_whole, load_record
+from schemas.settings import Settings
 from workers.source.answers import Answer, Missing, read_answer, read_written
-from workers.source.auth import Credentials, Tokens
+from workers.source.auth import Credentials, Tokens, credentials_of
 from workers.source.http import Transport
 from workers.source.limits import Budgeting, Patience, Urgency
 from workers.source.records import Changes, ListRange, Lists, Row
@@ -349,3 +350,11 @@ class Sources:
         with self._lock:
             while self._free:
                 self._free.pop().close()
+
+
+def make_sources(settings: Settings, engine: Engine, clock: Clock, budget: Budgeting) -> Sources:
+    """Return what lends connections to the source."""
+    credentials, denials = credentials_of(settings), MissingRights(clock)
+    return Sources(
+        lambda: Source(settings.nexudus_url, engine, credentials, clock, budget, denials)
+    )

@@ -1,1 +1,21 @@
-"""The email action: composes a letter, turns it into a message, and sends it by SMTP."""
+"""The action `email`: its name, and its templates.
+
+A program that only checks rules imports this, without what composes and sends emails.
+"""
+
+from collections.abc import Mapping
+
+from schemas.events import EventKind
+
+KIND = "email"
+
+# The folders of `templates/`, each with the events it can be about. A test compares the names with
+# the folders, so that nothing is read at import, and another composes every pair.
+TEMPLATES: Mapping[str, frozenset[EventKind]] = {
+    "welcome": frozenset({EventKind.ENROLLED}),
+    "lesson-finished": frozenset(
+        # Each of these events names a lesson that was finished.
+        {EventKind.LESSON_COMPLETED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED}
+    ),
+    "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
+}

@@ -22,7 +22,8 @@ from workers.actions.base import (
     Prepared,
     Printable,
 )
-from workers.actions.email.letter import TEMPLATES, LessonLine, LetterFacts, Letters, TemplateGap
+from workers.actions.email import KIND
+from workers.actions.email.letter import LessonLine, LetterFacts, Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, make_message, read_message
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
@@ -51,7 +52,7 @@ class Letterhead:
 class EmailAction(Action):
     """Prepares and sends emails. Not repeatable: members would notice a second email."""
 
-    kind = "email"
+    kind = KIND
     repeatable = False
     needs = PersonNeeds(address=True, stream=True)
     reasons = DeliveryReasons(
@@ -59,7 +60,6 @@ class EmailAction(Action):
         refused=Reason.MAIL_REJECTED,
         maybe_own=frozenset({Reason.MAIL_INTERRUPTED, Reason.MAIL_SENDER, Reason.MAIL_RELAY}),
     )
-    templates = TEMPLATES
 
     def __init__(self, letters: Letters, mailer: MailTransport | None, head: Letterhead) -> None:
         self._letters = letters

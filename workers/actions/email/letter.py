@@ -11,7 +11,6 @@ share the frame and style around the HTML.
 import hashlib
 import re
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,20 +20,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from schemas.entity import CompletionType
 from schemas.errors import DeliveryRefused
-from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.text import around, cut_at_word, greeting_name, one_line
-
-# The folders of `templates/`, each with the events it can be about. A test compares the names with
-# the folders, so that nothing is read at import, and another composes every pair.
-TEMPLATES: Mapping[str, frozenset[EventKind]] = {
-    "welcome": frozenset({EventKind.ENROLLED}),
-    "lesson-finished": frozenset(
-        # Each of these events names a lesson that was finished.
-        {EventKind.LESSON_COMPLETED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED}
-    ),
-    "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
-}
+from workers.actions.email import TEMPLATES
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 _FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")
