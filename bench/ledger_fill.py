@@ -1,13 +1,12 @@
-"""Fill a ledger with months of study, or with lookups that wait, within a minute or two.
+"""Fill a ledger with months of study, or with lookups that wait, within a minute.
 
-Events are written by the driver's own bulk way; the database makes everything else from them. The
-rows have the values that a running service would have stored: keys, states, reasons, and versions
-that load as records.
+The database itself makes the events, and everything else from them. The rows have the values that
+a running service would have stored: keys, states, reasons, and versions that load as records.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -21,11 +20,12 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    text,
+    true,
 )
 
+from bench.bulk import filling, insert_all, instant, numbers
 from ledger.controls import begin_with
-from ledger.engine import Engine, writing
+from ledger.engine import Engine
 from ledger.migrate import migrate
 from ledger.tables import (
     action_events,
@@ -56,6 +56,9 @@ _DONE, _WAITING = 100_000_000, 900_000_000
 _BODY = b'[{"Id": 123456789, "CourseMemberId": 987654321, "CourseLessonId": 123456}]'
 _COPY = b"Well done. " * 100
 _DIGEST = "d" * 32
+_HOUR_S = 3_600
+
+Values = Mapping[str, ColumnElement[Any]]
 
 
 def fill_study(
@@ -67,75 +70,85 @@ def fill_study(
     the time of which polls are stored.
     """
     migrate(engine)
-    with writing(engine) as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA cache_size = -500000")
+    with filling(engine) as connection:
         begin_with(connection, Mode.SENDING, now - SPAN, "bench")
-        _bulk(connection, events, _events(wanted, now))
+        _insert(connection, events, _events(connection, wanted, now))
         connection.execute(insert(records), list(_structure(now - SPAN)))
-        _bulk(connection, checks, _checks(now, polls_for))
+        insert_all(connection, checks, _checks(now, polls_for))
         for table, values, where in _following(connection.dialect.name, now):
-            wanted_rows = select(*(value.label(name) for name, value in values.items()))
-            connection.execute(insert(table).from_select(list(values), wanted_rows.where(*where)))
-        _end(connection)
+            _insert(connection, table, values, *where)
 
 
 def fill_waiting(engine: Engine, wanted: int, now: datetime) -> None:
     """Add lookups that wait because the source is down; they are due within an hour of `now`."""
     migrate(engine)
-    hour_s = 3_600
-    with writing(engine) as connection:
-        _bulk(
-            connection,
-            lookups,
-            (
-                {
-                    "entity": Entity.COMPLETED_LESSON,
-                    "record_id": _WAITING + number,
-                    "state": LookupState.WAITING,
-                    "due_at": now + timedelta(seconds=60 + number % hour_s),
-                    "asked_at": now - timedelta(seconds=number % hour_s),
-                    "asked": 1,
-                    "reason": Reason.NEXUDUS_DOWN,
-                    "last_error": "no answer in time",
-                    "attempts": 3,
-                    "lost_leases": 0,
-                }
-                for number in range(wanted)
-            ),
-        )
-        _end(connection)
-
-
-def _events(wanted: int, now: datetime) -> Iterator[Mapping[str, object]]:
-    """Yield enrolments, spread evenly, each with its finished lessons, in the order of time."""
-    until = (now - timedelta(minutes=30)).replace(microsecond=0)  # so that it has settled
-    enrolments = round(wanted / (LESSONS + 1) * (1 + LESSONS * _PACE / 2 / SPAN))
-    every = SPAN / enrolments
-    studied = sorted(
-        (until - SPAN + place * every + number * _PACE, place, number)
-        for place in range(enrolments)
-        for number in range(LESSONS + 1)
-        if place * every + number * _PACE < SPAN
-    )
-    for event_id, (at, place, number) in enumerate(studied, 1):
-        course_id, coworker_id = _COURSE + place % COURSES, _PERSON + place // ENROLMENTS_EACH
-        lesson_id = _LESSON + place % COURSES * 100 + number if number else None
-        member_id = _MEMBER + place
-        yield {
-            "id": event_id,
-            "key": lesson_completed_key(member_id, lesson_id)
-            if lesson_id
-            else enrolled_key(course_id, coworker_id),
-            "kind": EventKind.LESSON_COMPLETED if number else EventKind.ENROLLED,
-            "happened_at": at.replace(microsecond=0),
-            "found_at": at + timedelta(seconds=2),
-            "course_id": course_id,
-            "coworker_id": coworker_id,
-            "course_member_id": member_id,
-            "lesson_id": lesson_id,
-            "reason": None if number else Reason.KIND_OFF,
+    with filling(engine) as connection:
+        number = numbers(wanted).c.n
+        place, now_s = number % _HOUR_S, int(now.timestamp())
+        values: Values = {
+            "entity": literal(Entity.COMPLETED_LESSON.value),
+            "record_id": _WAITING + number,
+            "state": literal(LookupState.WAITING.value),
+            "due_at": instant(connection, now_s + 60 + place),
+            "asked_at": instant(connection, now_s - place),
+            "asked": literal(1),
+            "reason": literal(Reason.NEXUDUS_DOWN.value),
+            "last_error": literal("no answer in time"),
+            "attempts": literal(3),
+            "lost_leases": literal(0),
         }
+        _insert(connection, lookups, values)
+
+
+def _insert(
+    connection: Connection, table: Table, values: Values, *where: ColumnElement[bool]
+) -> None:
+    """Insert the rows that a query returns."""
+    rows = select(*(value.label(name) for name, value in values.items())).where(*where)
+    connection.execute(insert(table).from_select(list(values), rows))
+
+
+def _events(connection: Connection, wanted: int, now: datetime) -> Values:
+    """Return enrolments, spread evenly, each with its finished lessons, in the order of time."""
+    until = now - timedelta(minutes=30)  # so that it has settled
+    enrolments = round(wanted / (LESSONS + 1) * (1 + LESSONS * _PACE / 2 / SPAN))
+    places, lessons = numbers(enrolments), numbers(LESSONS + 1)
+    each, one = places.c.n, lessons.c.n
+    after_s = each * int(SPAN.total_seconds()) // enrolments + one * int(_PACE.total_seconds())
+    studied = (
+        select(
+            func.row_number().over(order_by=(after_s, each, one)).label("id"),
+            (int((until - SPAN).timestamp()) + after_s).label("at_s"),
+            (_COURSE + each % COURSES).label("course_id"),
+            (_PERSON + each // ENROLMENTS_EACH).label("coworker_id"),
+            (_MEMBER + each).label("course_member_id"),
+            case((one > 0, _LESSON + each % COURSES * 100 + one)).label("lesson_id"),
+        )
+        .select_from(places.join(lessons, true()))
+        .where(after_s < int(SPAN.total_seconds()))
+        .subquery()
+        .c
+    )
+    is_lesson = studied.lesson_id.is_not(None)
+    finished = _key(lesson_completed_key, studied.course_member_id, studied.lesson_id)
+    enrolled = _key(enrolled_key, studied.course_id, studied.coworker_id)
+    same = ("id", "course_id", "coworker_id", "course_member_id", "lesson_id")
+    return {
+        **{name: studied[name] for name in same},
+        "key": case((is_lesson, finished), else_=enrolled),
+        "kind": case((is_lesson, EventKind.LESSON_COMPLETED), else_=EventKind.ENROLLED),
+        "happened_at": instant(connection, studied.at_s),
+        "found_at": instant(connection, studied.at_s + 2),
+        "reason": case((~is_lesson, Reason.KIND_OFF.value)),
+    }
+
+
+def _key(
+    key_of: Callable[[int, int], str], one: ColumnElement[int], other: ColumnElement[int]
+) -> ColumnElement[str]:
+    """Return the key of an event about these two Ids."""
+    begin = key_of(0, 0).removesuffix("0:0")
+    return literal(begin) + cast(one, String) + ":" + cast(other, String)
 
 
 def _structure(at: datetime) -> Iterator[dict[str, object]]:
@@ -176,7 +189,7 @@ def _checks(now: datetime, kept_for: timedelta) -> Iterator[Mapping[str, object]
             }
 
 
-Rows = tuple[Table, Mapping[str, ColumnElement[Any]], tuple[ColumnElement[bool], ...]]
+Rows = tuple[Table, Values, tuple[ColumnElement[bool], ...]]
 
 
 def _following(dialect: str, now: datetime) -> Iterator[Rows]:
@@ -344,42 +357,3 @@ def _copy() -> dict[str, ColumnElement[Any]]:
         "body": literal(_COPY),
         "media_type": literal("message/rfc822"),
     }
-
-
-def _bulk(connection: Connection, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
-    """Insert rows with the same keys, past SQLAlchemy, which takes longer than the database."""
-    rows = iter(rows)
-    first = next(rows, None)
-    if first is None:
-        return
-    names = ", ".join(first)
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        statement = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(first))})"  # noqa: S608 - our own names
-        driver.execute(statement, _as_text(first))
-        driver.executemany(statement, map(_as_text, rows))
-        return
-    with driver.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-        copy.write_row(tuple(first.values()))
-        for row in rows:
-            copy.write_row(tuple(row.values()))
-
-
-def _as_text(row: Mapping[str, object]) -> list[object]:
-    """Return the values with times as SQLAlchemy stores them in SQLite."""
-    return [
-        value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-        if isinstance(value, datetime)
-        else value
-        for value in row.values()
-    ]
-
-
-def _end(connection: Connection) -> None:
-    """Set what PostgreSQL does by itself for rows inserted otherwise: next ids and statistics."""
-    if connection.dialect.name == "postgresql":
-        for table in (deliveries, notifications, lookups, events, actions, attempts, checks):
-            newest = select(func.max(table.c.id)).scalar_subquery()
-            sequence = func.pg_get_serial_sequence(table.name, "id")
-            connection.execute(select(func.setval(sequence, newest)))
-        connection.execute(text("ANALYZE"))
