@@ -7,16 +7,20 @@ a test in them that depends on the engine carries `pytest.mark.engines(*BOTH)` i
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Dialect, event
 
 from ledger.engine import Engine, open_engine
 from tests.contract.ledger_rig import BOTH
 from tests.servers.postgres import Databases
-from tests.servers.ready_ledgers import migrated, sqlite_copy
+from tests.servers.ready_ledgers import ReadyPostgres, sqlite_copy
+
+_DIALECTS: dict[str, Dialect] = {}  # by name; a compiled statement is found by it
+_COMPILED: dict[Any, Any] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,29 +50,33 @@ def ledger_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path)
     if engine_name == "sqlite":
         yield sqlite_copy(tmp_path / "ledger.db")
         return
-    databases: Databases = request.getfixturevalue("databases")
-    name, url = databases.create(request.getfixturevalue("postgres_template"))
-    yield url
-    databases.drop(name)
+    ready: ReadyPostgres = request.getfixturevalue("ready_postgres")
+    with ready.lend() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def postgres_template(databases: Databases) -> Iterator[str]:
-    """Name a migrated database that others are copies of."""
-    name, url = databases.create()
-    migrated(url)
-    yield name
-    databases.drop(name)
+def ready_postgres(databases: Databases) -> Iterator[ReadyPostgres]:
+    """Lend migrated databases."""
+    with closing(ReadyPostgres(databases)) as ready:
+        yield ready
 
 
 @pytest.fixture
 def ledger_engine(ledger_url: str) -> Iterator[Engine]:
     """Give a migrated ledger."""
     engine = open_engine(ledger_url)
+    _share_statements(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _be_quick)
     yield engine
     engine.dispose()
+
+
+def _share_statements(engine: Engine) -> None:
+    """Let the engines of all tests compile each statement once, as the one of a process does."""
+    engine.dialect = _DIALECTS.setdefault(engine.dialect.name, engine.dialect)
+    engine.update_execution_options(compiled_cache=_COMPILED)
 
 
 def _be_quick(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection

@@ -47,8 +47,9 @@ def _letters() -> Letters:
     return Letters()
 
 
+@functools.cache
 def rules_of(text: str) -> Rules:
-    """Load rules as the service would."""
+    """Load rules as the service would; they cannot be changed."""
     return load_rules(text, "rules.yaml", actions=kinds_for_rules())
 
 

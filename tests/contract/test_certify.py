@@ -33,8 +33,7 @@ from service.cli.certificate_view import row_of
 from tests.builders.records import lesson
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
-from tests.servers.postgres import Databases
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import ReadyPostgres, sqlite_copy
 from workers.sync.certificate import Certificate, certify
 from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
@@ -116,9 +115,8 @@ def lived(
         if engine_name == "sqlite":
             url = sqlite_copy(tmp_path_factory.mktemp("week") / "ledger.db")
         else:
-            databases: Databases = request.getfixturevalue("databases")
-            name, url = databases.create(request.getfixturevalue("postgres_template"))
-            stack.callback(databases.drop, name)
+            ready: ReadyPostgres = request.getfixturevalue("ready_postgres")
+            url = stack.enter_context(ready.lend())
         engine = open_engine(url)
         stack.callback(engine.dispose)
         yield a_week(engine)
