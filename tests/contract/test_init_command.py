@@ -4,13 +4,12 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from schemas.settings import SETTINGS
-from tests.house.source_tree import ROOT
+from tests.servers import forking
 from workers.environment import load
 
 FRESH = ["COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS", "COURSEBELL_SECRET_KEY"]
@@ -20,15 +19,14 @@ def run_init(
     *words: str, folder: Path, environment: dict[str, str] | None = None, stdin: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "service", "init", *words],
+    return forking.run(
+        "service",
+        "init",
+        *words,
         cwd=folder,
-        env={**clean, "PYTHONPATH": str(ROOT), **(environment or {})},
-        stdin=subprocess.DEVNULL if stdin is None else stdin,
-        capture_output=True,
-        text=True,
+        env={**clean, **(environment or {})},
+        stdin=stdin,
         timeout=60,
-        check=False,
     )
 
 

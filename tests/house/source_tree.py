@@ -1,6 +1,7 @@
 """Shared by the repository tests: the source files, the pages, and the command line."""
 
 import ast
+import functools
 import os
 import re
 import tomllib
@@ -48,12 +49,14 @@ def source_texts() -> Iterator[tuple[Path, str]]:
         yield path, (ROOT / path).read_text(encoding="utf-8", errors="replace")
 
 
-def modules() -> Iterator[tuple[str, ast.Module, str]]:
-    """Give every module of the packages: its path, its tree, its text."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            text = path.read_text(encoding="utf-8")
-            yield str(path.relative_to(ROOT)), ast.parse(text), text
+@functools.cache
+def modules() -> tuple[tuple[str, ast.Module, str], ...]:
+    """Return every module of the packages: its path, its tree, its text."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    return tuple(
+        (str(path.relative_to(ROOT)), ast.parse(text), text) for path, text in texts.items()
+    )
 
 
 def pip_installs() -> Iterator[tuple[Path, list[str]]]:

@@ -75,6 +75,7 @@ class Player:
     _to_tell: list[tuple[datetime, int, ChangeDelivery]] = field(default_factory=list)
     _numbers: "count[int]" = field(default_factory=count)
     _check_at: datetime | None = None
+    _due: tuple[datetime | None, ...] = ()  # when work is due next, after what was done
 
     def play(self, deeds: Iterable[Deed]) -> Played:
         """Play the deeds, and continue until nothing is left to do."""
@@ -85,26 +86,26 @@ class Player:
             if self.check is not None:
                 # The baseline finds an empty tenant, before anything happens.
                 self._check_at = BEGINS
-            while (moment := self._next(context, left)) is not None:
+            while (moment := self._next(left)) is not None:
                 assert moment <= latest, "something is due for ever"
                 self._go_to(moment)
                 while left and left[-1].at <= moment:
                     self._changed(actors.play(left.pop()))
                 self._deliver()
                 self._check(context)
-                work_off(context, self._clock.now())
+                self._due = work_off(context, self._clock.now())
             if self.next_day is not None:
                 self._go_to(self._clock.now() + timedelta(days=1))
                 self.next_day(context)
                 work_off(context, self._clock.now())
             return self._result(context, number)
 
-    def _next(self, context: Context, left: list[Deed]) -> datetime | None:
+    def _next(self, left: list[Deed]) -> datetime | None:
         asked = (
             left[-1].at if left else None,
             self._to_tell[0][0] if self._to_tell else None,
             self._check_at,
-            *due(context, self._clock.now()),
+            *self._due,
         )
         return min((moment for moment in asked if moment is not None), default=None)
 
@@ -174,8 +175,8 @@ class Player:
         )
 
 
-def work_off(context: Context, now: datetime) -> None:
-    """Do all that is due now, as workers do."""
+def work_off(context: Context, now: datetime) -> tuple[datetime | None, ...]:
+    """Do all that is due now, as workers do; return when the next lookup and action are due."""
     lookup_context = context.lookup_context
     for _ in range(_MOST_ROUNDS):
         lookup_at, action_at = due(context, now)
@@ -184,7 +185,7 @@ def work_off(context: Context, now: datetime) -> None:
         elif action_at is not None and action_at <= now:
             perform_batch(context.delivery, lookup_context.source)
         else:
-            return
+            return lookup_at, action_at
     raise AssertionError("the work never ends")
 
 

@@ -126,11 +126,16 @@ def start(  # noqa: PLR0913 - as many as of a process
 
 
 def run(
-    module: str, *words: str, env: Mapping[str, str], cwd: Path = ROOT, timeout: float
+    module: str,
+    *words: str,
+    env: Mapping[str, str],
+    cwd: Path = ROOT,
+    stdin: int | None = None,
+    timeout: float,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it printed. Raises `subprocess.TimeoutExpired`."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        program = start(module, *words, env=env, cwd=cwd, stdout=output, stderr=errors)
+        program = start(module, *words, env=env, cwd=cwd, stdin=stdin, stdout=output, stderr=errors)
         try:
             code = program.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -36,10 +36,11 @@ def command_line(pid: int) -> str:
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds; fail with a sentence when it does not in good time."""
-    give_up_at, pause_s = time.monotonic() + PATIENCE_S, 0.01
+    begun_at, pause_s = time.monotonic(), 0.01
     while not condition():
-        if time.monotonic() > give_up_at:
+        waited_s = time.monotonic() - begun_at
+        if waited_s > PATIENCE_S:
             raise AssertionError(f"Not in {PATIENCE_S:g} s: {what}.")
-        # Rarer when it takes longer: to ask costs a start of a program some of the CPU it needs.
+        # The longer it takes, the rarer: asking uses CPU that the programs need.
         time.sleep(pause_s)
-        pause_s = min(0.1, pause_s * 1.2)
+        pause_s = min(pause_s * 1.2, max(0.1, waited_s / 50))
