@@ -74,21 +74,22 @@ def begin_with(connection: Connection, mode: Mode, now: datetime, client_id: str
         _keep_first(connection, "sending_started_at", now.isoformat(), now)
 
 
-_CONTROL = select(controls).where(controls.c.name == bindparam("this"))
+_OF_SENDING = select(controls).where(
+    controls.c.name.in_(("mode", "sending_started_at", "client_id"))
+)
 
 
 def sending_of(connection: Connection) -> Sending:
     """Return the current mode; `observe` for an empty ledger."""
-    row = connection.execute(_CONTROL, {"this": "mode"}).first()
-    started = value_of(connection, "sending_started_at")
-    if row is None:
+    found = {row.name: row for row in connection.execute(_OF_SENDING)}
+    mode, began, started = (found.get(name) for name in ("mode", "client_id", "sending_started_at"))
+    if mode is None:
         return Sending(Mode.OBSERVE, None, None, "nobody")
-    began = connection.execute(_CONTROL, {"this": "client_id"}).first()
     return Sending(
-        Mode(json.loads(row.value)),
-        None if started is None else datetime.fromisoformat(started),
-        row.changed_at,
-        row.changed_by,
+        Mode(json.loads(mode.value)),
+        None if started is None else datetime.fromisoformat(json.loads(started.value)),
+        mode.changed_at,
+        mode.changed_by,
         None if began is None else began.changed_at,
     )
 

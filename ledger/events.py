@@ -5,17 +5,29 @@ A notification from outside lifts that.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningInsert
 
-from ledger.engine import chunks, insert_for
+from ledger.engine import insert_for
 from ledger.tables import action_events, events, notifications, records
-from schemas.entity import Entity
+from schemas.entity import FOLLOWED, Entity
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 
@@ -39,127 +51,137 @@ _lifted = select(notifications.c.id).where(
     notifications.c.origin.in_(_FROM_OUTSIDE),
     notifications.c.id > records.c.suppressed_after,
 )
+
+
+def _is_wanted(table: Table) -> ColumnElement[bool]:
+    """Match rows about these records. Takes the values of `_wanted`."""
+    return or_(
+        *(
+            and_(table.c.entity == entity, table.c.record_id.in_(bindparam(entity, expanding=True)))
+            for entity in FOLLOWED
+        )
+    )
+
+
+def _wanted(wanted: Iterable[tuple[Entity, int]]) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = {entity: [] for entity in FOLLOWED}
+    for entity, record_id in wanted:
+        if entity in grouped:  # nothing is suppressed or requested of another kind
+            grouped[entity].append(record_id)
+    return grouped
+
+
 _SUPPRESSED_AMONG = select(
-    records.c.record_id, records.c.suppressed_reason, records.c.suppressed_upto
+    records.c.entity,
+    records.c.record_id,
+    records.c.suppressed_reason,
+    records.c.suppressed_upto,
 ).where(
-    records.c.entity == bindparam("kind"),
-    records.c.record_id.in_(_these),
+    _is_wanted(records),
     records.c.suppressed_reason.is_not(None),
     records.c.suppressed_upto.is_not(None),
     ~_lifted.exists(),
 )
-_NOTIFIED_AMONG = select(notifications.c.record_id).where(
-    notifications.c.entity == bindparam("kind"), notifications.c.record_id.in_(_these)
-)
-_REQUESTED_AMONG = _NOTIFIED_AMONG.where(notifications.c.origin == "person")
 _is_decided = and_(
     records.c.entity == notifications.c.entity,
     records.c.record_id == notifications.c.record_id,
     records.c.decided_upto >= notifications.c.id,
 )
-_REVIEWED_AMONG = _NOTIFIED_AMONG.where(
-    notifications.c.origin == "review", ~exists().where(_is_decided)
+_REQUESTED_AMONG = select(
+    notifications.c.entity, notifications.c.record_id, notifications.c.origin
+).where(
+    _is_wanted(notifications),
+    or_(
+        notifications.c.origin == "person",
+        and_(notifications.c.origin == "review", ~exists().where(_is_decided)),
+    ),
 )
 
 
 def suppressed_among(
     connection: Connection, wanted: Iterable[tuple[Entity, int]]
 ) -> Mapping[tuple[Entity, int], Suppression]:
-    """Return which of these records are suppressed, and until when.
+    """Return which of these enrolments and completions are suppressed, and until when.
 
     A later notification of a record from outside lifts its suppression.
     """
-    found: dict[tuple[Entity, int], Suppression] = {}
-    for entity, record_ids in _by_entity(wanted).items():
-        rows = connection.execute(_SUPPRESSED_AMONG, {"kind": entity, "these": record_ids})
-        for row in rows:
-            found[entity, row.record_id] = Suppression(
-                Reason(row.suppressed_reason), row.suppressed_upto
-            )
-    return found
+    return {
+        (Entity(row.entity), row.record_id): Suppression(
+            Reason(row.suppressed_reason), row.suppressed_upto
+        )
+        for row in connection.execute(_SUPPRESSED_AMONG, _wanted(wanted))
+    }
 
 
-def requested_by_person(
-    connection: Connection, wanted: Iterable[tuple[Entity, int]]
-) -> set[tuple[Entity, int]]:
-    """Return the records a person requested, for which emails are sent in any case."""
-    found: set[tuple[Entity, int]] = set()
-    for entity, record_ids in _by_entity(wanted).items():
-        rows = connection.scalars(_REQUESTED_AMONG, {"kind": entity, "these": record_ids})
-        found |= {(entity, record_id) for record_id in rows}
-    return found
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Records that were requested by a command.
 
-
-def under_review(
-    connection: Connection, wanted: Iterable[tuple[Entity, int]]
-) -> set[tuple[Entity, int]]:
-    """Return the records requested for review and not decided on since.
-
-    Emails about them are held until a person releases them.
+    For those `by_person`, emails are sent in any case. Emails about those `for_review` are held
+    until a person releases them; they were not decided on since.
     """
-    found: set[tuple[Entity, int]] = set()
-    for entity, record_ids in _by_entity(wanted).items():
-        for some in chunks(record_ids):
-            rows = connection.scalars(_REVIEWED_AMONG, {"kind": entity, "these": some})
-            found |= {(entity, record_id) for record_id in rows}
-    return found
+
+    by_person: AbstractSet[tuple[Entity, int]]
+    for_review: AbstractSet[tuple[Entity, int]]
 
 
-def _by_entity(wanted: Iterable[tuple[Entity, int]]) -> dict[Entity, list[int]]:
-    grouped: dict[Entity, list[int]] = {}
-    for entity, record_id in wanted:
-        grouped.setdefault(entity, []).append(record_id)
-    return grouped
+def requested_among(connection: Connection, wanted: Iterable[tuple[Entity, int]]) -> Requested:
+    """Return which of these enrolments and completions were requested by a command."""
+    rows = connection.execute(_REQUESTED_AMONG, _wanted(wanted)).all()
+    found = [(row.origin, (Entity(row.entity), row.record_id)) for row in rows]
+    return Requested(
+        {record for origin, record in found if origin == "person"},
+        {record for origin, record in found if origin == "review"},
+    )
 
 
 _SUPPRESSED = (Reason.BEFORE_START, Reason.IMPORTED)
 
 
-_KNOWN_KEYS = select(events.c.key).where(events.c.key.in_(_these))
-_SUPPRESSED_IDS = select(events.c.key, events.c.id).where(
-    events.c.key.in_(_these), events.c.reason.in_(_SUPPRESSED)
-)
+_KNOWN = select(events.c.key, events.c.id, events.c.reason).where(events.c.key.in_(_these))
 
 
-def known_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
-    """Return those of `keys` whose events are stored."""
-    return set(connection.scalars(_KNOWN_KEYS, {"these": list(keys)}))
+def known_events(connection: Connection, keys: Iterable[str]) -> dict[str, int | None]:
+    """Return those of `keys` whose events are stored.
 
-
-def suppressed_event_ids(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Return the ids, by key, of stored events that led to no action because of their time."""
-    wanted = list(keys)
-    rows = connection.execute(_SUPPRESSED_IDS, {"these": wanted}) if wanted else ()
-    return {row.key: row.id for row in rows}
+    Each comes with the event's id if it led to no action because of its time, else with None.
+    """
+    rows = connection.execute(_KNOWN, {"these": list(keys)})
+    return {row.key: row.id if row.reason in _SUPPRESSED else None for row in rows}
 
 
 @cache
-def _storing(dialect: str) -> ReturningInsert[int]:
+def _storing(dialect: str) -> ReturningInsert[tuple[str, int]]:
     statement = insert_for(dialect, events)
     unless_known = statement.on_conflict_do_nothing(index_elements=[events.c.key])
-    return unless_known.returning(events.c.id)
+    return unless_known.returning(events.c.key, events.c.id)
 
 
-def store_event(
-    connection: Connection, event: Event, now: datetime, reason: Reason | None = None
-) -> int | None:
-    """Store an event and return its id; None if its key is stored already.
+def store_events(
+    connection: Connection, found: Iterable[tuple[Event, Reason | None]], now: datetime
+) -> dict[str, int]:
+    """Store events, each with the reason why it leads to no action; return their ids by key.
 
-    `reason` is why it leads to no action.
+    Those whose keys are stored already are omitted.
     """
-    values = {
-        "key": event.key,
-        "kind": event.kind,
-        "happened_at": event.happened_at,
-        "found_at": now,
-        "course_id": event.course_id,
-        "coworker_id": event.coworker_id,
-        "course_member_id": event.course_member_id,
-        "lesson_id": event.lesson_id,
-        "reason": reason,
-    }
-    event_id: int | None = connection.scalar(_storing(connection.dialect.name), values)
-    return event_id
+    rows = [
+        {
+            "key": event.key,
+            "kind": event.kind,
+            "happened_at": event.happened_at,
+            "found_at": now,
+            "course_id": event.course_id,
+            "coworker_id": event.coworker_id,
+            "course_member_id": event.course_member_id,
+            "lesson_id": event.lesson_id,
+            "reason": reason,
+        }
+        for event, reason in found
+    ]
+    if not rows:
+        return {}
+    stored = connection.execute(_storing(connection.dialect.name), rows)
+    return {row.key: row.id for row in stored}
 
 
 _NOTE_REASON = update(events).where(events.c.id == bindparam("this"))

@@ -32,7 +32,7 @@ def accept_listing(  # noqa: PLR0913 - what, below whom, and the two times that 
     """
     column, parent_id = parent
     listed = list(found)
-    accept_records(connection, entity, listed, now)
+    accept_records(connection, ((entity, record) for record in listed), now)
     values = {
         "kind": entity,
         "parent": parent_id,

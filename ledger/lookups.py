@@ -3,15 +3,14 @@
 A lookup ends as done, waiting, returned or failed.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
     Update,
@@ -20,20 +19,20 @@ from sqlalchemy import (
     case,
     func,
     null,
+    or_,
     select,
     union_all,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from ledger.engine import chunks
-from ledger.skew import is_lease_over
+from ledger.skew import latest_lease
 from ledger.tables import (
     DUE_LOOKUPS,
     LEASED_LOOKUPS,
     WAITING_LOOKUPS,
     Instant,
     lookups,
-    records,
 )
 from schemas.actions import LookupState
 from schemas.entity import Entity
@@ -70,20 +69,28 @@ def _ours(claim: Claim) -> dict[str, object]:
     return {"this": claim.lookup_id, "mine": claim.token}
 
 
-def _is_lost(now: datetime, lease_s: float) -> ColumnElement[bool]:
-    return and_(LEASED_LOOKUPS, is_lease_over(lookups.c.lease_until, now, lease_s))
+# Statements of frequent operations are built once: building one costs more than running it.
+_now = bindparam("now", type_=Instant)
+_IS_LOST = and_(
+    LEASED_LOOKUPS,
+    or_(
+        lookups.c.lease_until <= _now,
+        lookups.c.lease_until > bindparam("latest", type_=Instant),
+    ),
+)
 
 
-def _due(now: datetime, lease_s: float, most: int) -> Select[tuple[int]]:
+def _due() -> Select[tuple[int]]:
     """Return the ids of due lookups and of those whose lease was lost, the longest overdue first.
 
     Each state is a range of its own index: an OR of them would read every row that waits.
     """
     states = (
-        (DUE_LOOKUPS, lookups.c.due_at <= now),
-        (WAITING_LOOKUPS, lookups.c.due_at <= now),
-        (_is_lost(now, lease_s),),
+        (DUE_LOOKUPS, lookups.c.due_at <= _now),
+        (WAITING_LOOKUPS, lookups.c.due_at <= _now),
+        (_IS_LOST,),
     )
+    most = bindparam("most", type_=Integer)
     each = (
         select(lookups.c.id, lookups.c.due_at)
         .where(*where)
@@ -97,6 +104,28 @@ def _due(now: datetime, lease_s: float, most: int) -> Select[tuple[int]]:
     return select(found.c.id).order_by(found.c.due_at).limit(most)
 
 
+_CLAIM = (
+    update(lookups)
+    .where(lookups.c.id.in_(_due()))
+    .values(
+        state=LookupState.LEASED,
+        lease_until=bindparam("until", type_=Instant),
+        lease_token=bindparam("token"),
+        leased_asked=lookups.c.asked,
+        attempts=lookups.c.attempts + 1,
+    )
+    .returning(
+        lookups.c.id,
+        lookups.c.entity,
+        lookups.c.record_id,
+        lookups.c.attempts,
+        lookups.c.asked_at,
+        lookups.c.lost_leases,
+        lookups.c.reason,
+    )
+)
+
+
 def claim_lookups(
     connection: Connection, now: datetime, token: str, *, lease_s: float, most: int
 ) -> list[Claim]:
@@ -104,26 +133,14 @@ def claim_lookups(
 
     `token` is new and identifies the lease holder.
     """
-    rows = connection.execute(
-        update(lookups)
-        .where(lookups.c.id.in_(_due(now, lease_s, most)))
-        .values(
-            state=LookupState.LEASED,
-            lease_until=now + timedelta(seconds=lease_s),
-            lease_token=token,
-            leased_asked=lookups.c.asked,
-            attempts=lookups.c.attempts + 1,
-        )
-        .returning(
-            lookups.c.id,
-            lookups.c.entity,
-            lookups.c.record_id,
-            lookups.c.attempts,
-            lookups.c.asked_at,
-            lookups.c.lost_leases,
-            lookups.c.reason,
-        )
-    ).all()
+    values = {
+        "now": now,
+        "latest": latest_lease(now, lease_s),
+        "most": most,
+        "until": now + timedelta(seconds=lease_s),
+        "token": token,
+    }
+    rows = connection.execute(_CLAIM, values).all()
     return [_claim(row, token) for row in sorted(rows, key=lambda row: row.id)]
 
 
@@ -134,97 +151,52 @@ def _claim(row: Row[Any], token: str) -> Claim:
     return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token, reason)
 
 
-_BEGIN = _SET.values(lost_leases=lookups.c.lost_leases + 1)
+# Several lookups of one batch, which have one token. Rows are locked in the order in which all
+# transactions write them, so that none deadlock.
+_AMONG = (
+    select(lookups.c.id)
+    .where(
+        lookups.c.id.in_(bindparam("these", expanding=True)),
+        lookups.c.lease_token == bindparam("mine"),
+        lookups.c.state == LookupState.LEASED,
+    )
+    .order_by(lookups.c.entity, lookups.c.record_id)
+    .with_for_update()
+)
+_SET_AMONG = update(lookups).where(lookups.c.id.in_(_AMONG))
+_BEGIN = _SET_AMONG.values(
+    lost_leases=lookups.c.lost_leases + 1, lease_until=bindparam("until", type_=Instant)
+).returning(lookups.c.id)
 
 
-def begin_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
-    """Mark this lookup as started and extend its lease. Returns False if it is no longer ours.
+def begin_lookups(
+    connection: Connection, claims: Iterable[Claim], now: datetime, *, lease_s: float
+) -> set[int]:
+    """Mark these lookups of one batch as started, extend their leases, and return their ids.
 
-    Until it is settled, it counts as one more lost worker.
+    Those that are no longer ours are omitted. Until a lookup is settled, it counts as one more lost
+    worker.
     """
-    return _renewed(connection, _BEGIN, claim, now, lease_s)
+    return _among(connection, _BEGIN, claims, {"until": now + timedelta(seconds=lease_s)})
+
+
+def _among(
+    connection: Connection,
+    statement: ReturningUpdate[int],
+    claims: Iterable[Claim],
+    values: Mapping[str, object],
+) -> set[int]:
+    by_id = {claim.lookup_id: claim for claim in claims}
+    if not by_id:
+        return set()
+    whose = {"these": sorted(by_id), "mine": next(iter(by_id.values())).token}
+    return set(connection.scalars(statement, whose | dict(values)))
 
 
 def renew_lookup(connection: Connection, claim: Claim, now: datetime, *, lease_s: float) -> bool:
     """Extend the lease. Returns False if it was lost: another worker may have the lookup."""
-    return _renewed(connection, _SET, claim, now, lease_s)
-
-
-def states_among(
-    connection: Connection, records: Iterable[tuple[Entity, int]]
-) -> dict[LookupState, int]:
-    """Count the lookups of these records by state."""
-    by_entity: dict[Entity, list[int]] = {}
-    for entity, record_id in records:
-        by_entity.setdefault(entity, []).append(record_id)
-    found: Counter[LookupState] = Counter()
-    for entity, record_ids in by_entity.items():
-        for some in chunks(record_ids):
-            rows = connection.execute(
-                select(lookups.c.state, func.count().label("number"))
-                .where(lookups.c.entity == entity, lookups.c.record_id.in_(some))
-                .group_by(lookups.c.state)
-            )
-            found.update({LookupState(row.state): row.number for row in rows})
-    return dict(found)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLookup:
-    """A lookup of an enrolment or of one of its lessons that is not done.
-
-    `reason` is why it last had to wait or failed. `lesson_id` is set if the record is a completion
-    that a list lacked: only reading it by its Id shows whether it is gone.
-    """
-
-    entity: Entity
-    record_id: int
-    state: LookupState
-    due_at: datetime
-    reason: Reason | None
-    lesson_id: int | None
-
-
-def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLookup]:
-    """Return the lookups of an enrolment and of its lessons that are unfinished or failed."""
-    lesson = Entity.COMPLETED_LESSON
-    columns = (
-        *(lookups.c.entity, lookups.c.record_id, lookups.c.state, lookups.c.due_at),
-        lookups.c.reason,
-    )
-    is_open = lookups.c.state != LookupState.DONE
-    missing = case((records.c.gone_at.is_not(None), records.c.lesson_id))
-    of_enrolment = select(*columns, null().label("lesson_id")).where(
-        lookups.c.entity == Entity.COURSE_MEMBER,
-        lookups.c.record_id == course_member_id,
-        is_open,
-    )
-    of_lessons = (
-        select(*columns, missing.label("lesson_id"))
-        .join(
-            records,
-            and_(records.c.entity == lookups.c.entity, records.c.record_id == lookups.c.record_id),
-        )
-        .where(
-            records.c.entity == lesson,
-            records.c.course_member_id == course_member_id,
-            lookups.c.entity == lesson,
-            is_open,
-        )
-    )
-    return [
-        OpenLookup(
-            Entity(row.entity),
-            row.record_id,
-            LookupState(row.state),
-            row.due_at,
-            None if row.reason is None else Reason(row.reason),
-            row.lesson_id,
-        )
-        for statement in (of_enrolment, of_lessons)
-        # Not ordered by the database: SQLite would read all lookups of the kind in that order.
-        for row in sorted(connection.execute(statement), key=lambda row: row.record_id)
-    ]
+    values = {"lease_until": now + timedelta(seconds=lease_s)}
+    return connection.execute(_SET, _ours(claim) | values).rowcount == 1
 
 
 def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: float) -> int:
@@ -244,11 +216,14 @@ def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: f
     return done.rowcount
 
 
-def _renewed(
-    connection: Connection, statement: Update, claim: Claim, now: datetime, lease_s: float
-) -> bool:
-    values = {"lease_until": now + timedelta(seconds=lease_s)}
-    return connection.execute(statement, _ours(claim) | values).rowcount == 1
+_NEXT = tuple(
+    select(func.min(column)).where(state)
+    for column, state in (
+        (lookups.c.due_at, DUE_LOOKUPS),
+        (lookups.c.due_at, WAITING_LOOKUPS),
+        (lookups.c.lease_until, _IS_LOST),
+    )
+)
 
 
 def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> datetime | None:
@@ -256,27 +231,28 @@ def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> 
 
     `lease_s` is how long workers claim lookups.
     """
-    moments = [
-        connection.scalar(select(func.min(column)).where(state))
-        for column, state in (
-            (lookups.c.due_at, DUE_LOOKUPS),
-            (lookups.c.due_at, WAITING_LOOKUPS),
-            (lookups.c.lease_until, _is_lost(now, lease_s)),
-        )
-    ]
-    if moments[2] is not None:
-        moments[2] = min(moments[2], now)
-    return min((moment for moment in moments if moment is not None), default=None)
+    values = {"now": now, "latest": latest_lease(now, lease_s)}
+    due_at, again_at, lost_at = (connection.scalar(statement, values) for statement in _NEXT)
+    if lost_at is not None:
+        lost_at = min(lost_at, now)
+    return min((moment for moment in (due_at, again_at, lost_at) if moment), default=None)
 
 
 # A notification of the record arrived while it was being read.
 _NOTIFIED_MEANWHILE = lookups.c.asked > lookups.c.leased_asked
 
 
-_FINISH = _SET.values(
-    state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
-    asked_at=case((_NOTIFIED_MEANWHILE, bindparam("now", type_=Instant)), else_=lookups.c.asked_at),
-)
+_DONE: dict[str, Any] = {
+    "state": case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
+    "asked_at": case((_NOTIFIED_MEANWHILE, _now), else_=lookups.c.asked_at),
+}
+_FINISH = _SET.values(_DONE)
+_FINISH_AMONG = _SET_AMONG.values(
+    **_DONE,
+    due_at=_now,
+    **dict.fromkeys(("attempts", "lost_leases"), 0),
+    **dict.fromkeys(("reason", "last_error", "lease_until", "lease_token"), null()),
+).returning(lookups.c.id)
 _FAIL = _SET.values(
     state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.FAILED),
     attempts=case((_NOTIFIED_MEANWHILE, 0), else_=lookups.c.attempts),
@@ -302,6 +278,14 @@ def finish_lookup(
         reason=reason,
         last_error=None,
     )
+
+
+def finish_lookups(connection: Connection, claims: Iterable[Claim], now: datetime) -> set[int]:
+    """End these lookups of one batch as `finish_lookup` does; return the ids of those still ours.
+
+    Their records were decided on with others, so nothing else is to be committed about them.
+    """
+    return _among(connection, _FINISH_AMONG, claims, {"now": now})
 
 
 def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it counts

@@ -95,13 +95,13 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
 
     A version dated far in the future does not count as newer.
     """
-    accept_records(connection, entity, [record], now)
+    accept_records(connection, [(entity, record)], now)
 
 
 def accept_records(
-    connection: Connection, entity: Entity, found: Iterable[Record], now: datetime
+    connection: Connection, found: Iterable[tuple[Entity, Record]], now: datetime
 ) -> None:
-    """Store these records of one kind as `accept_record` does."""
+    """Store these records as `accept_record` does."""
     rows = [
         {
             "entity": entity,
@@ -114,7 +114,7 @@ def accept_records(
             "far": now + _FAR,
         }
         | {name: getattr(record, name, None) for name in REFERENCES}
-        for record in found
+        for entity, record in found
     ]
     if rows:
         connection.execute(_accepting(connection.dialect.name), rows)
@@ -154,7 +154,7 @@ def mark_gone(connection: Connection, entity: Entity, record_id: int, now: datet
 _upto = bindparam("upto", type_=records.c.decided_upto.type)
 _MARK_DECIDED = (
     update(records)
-    .where(_IS_AMONG)
+    .where(_IS_THIS)
     .values(
         decided_upto=case((records.c.decided_upto > _upto, records.c.decided_upto), else_=_upto)
     )
@@ -163,8 +163,7 @@ _MARK_DECIDED = (
 
 def mark_decided(
     connection: Connection,
-    entity: Entity,
-    versions: Sequence[SeenVersion],
+    versions: Sequence[tuple[Entity, SeenVersion]],
     upto: int,
     fetched_at: datetime,
 ) -> None:
@@ -173,9 +172,15 @@ def mark_decided(
     They were read after notification `upto`, and so are at least as new as all notifications up to
     it: see `is_answered`. If a newer version was accepted meanwhile, that one remains undecided.
     """
-    for some in chunks(one.record_id for one in versions):
-        connection.execute(_MARK_DECIDED, {"kind": entity, "these": some, "upto": upto})
-    _note(connection, entity, versions, fetched_at, "decided_digest")
+    if versions:
+        connection.execute(
+            _MARK_DECIDED,
+            [
+                {"kind": entity, "this": record_id, "upto": upto}
+                for entity, record_id in sorted({(kind, one.record_id) for kind, one in versions})
+            ],
+        )
+    _note(connection, versions, fetched_at, "decided_digest")
 
 
 def note_seen(
@@ -190,13 +195,12 @@ def note_seen(
     With `suppressed`, no email is sent about anything that happened to them until now. A record
     marked as gone stays gone: a list may be stale.
     """
-    _note(connection, entity, versions, now, "seen_digest", suppressed)
+    _note(connection, ((entity, one) for one in versions), now, "seen_digest", suppressed)
 
 
-def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
+def _note(
     connection: Connection,
-    entity: Entity,
-    versions: Iterable[SeenVersion],
+    versions: Iterable[tuple[Entity, SeenVersion]],
     now: datetime,
     digest: str,
     suppressed: Reason | None = None,
@@ -205,7 +209,7 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
     # does not.
     is_import = suppressed not in {None, Reason.BEFORE_START}
     after = newest_notification(connection) if is_import else 0
-    by_id = {one.record_id: one for one in versions}
+    by_record = {(entity, one.record_id): one for entity, one in versions}
     rows = [
         {
             "entity": entity,
@@ -220,7 +224,7 @@ def _note(  # noqa: PLR0913, PLR0917 - what, when, and as what
             "suppressed_after": after,
         }
         | {name: getattr(one, name) for name in REFERENCES}
-        for _, one in sorted(by_id.items())
+        for (entity, _), one in sorted(by_record.items(), key=lambda item: item[0])
     ]
     if rows:
         statement = _noting(connection.dialect.name, digest, is_suppressed=suppressed is not None)

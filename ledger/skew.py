@@ -37,8 +37,12 @@ def is_lease_over(
     until: SQLColumnExpression[Any], now: datetime, lease_s: float
 ) -> ColumnElement[bool]:
     """Return the condition that a lease of `lease_s` seconds ended, or a clock ahead took it."""
-    latest = now + timedelta(seconds=lease_s) + TOLERANCE
-    return or_(until <= now, until > latest)
+    return or_(until <= now, until > latest_lease(now, lease_s))
+
+
+def latest_lease(now: datetime, lease_s: float) -> datetime:
+    """Return the latest time until which a lease taken by `now` can last, whatever the clock."""
+    return now + timedelta(seconds=lease_s) + TOLERANCE
 
 
 def clock_ahead(connection: Connection, now: datetime) -> timedelta | None:

@@ -12,7 +12,7 @@ from schemas.settings import Settings
 from workers.actions.registry import action_classes, make_actions
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
-from workers.lookup.claim import LookupContext
+from workers.lookup.batch import LookupContext
 from workers.lookup.commit import DecideContext
 from workers.rules_file import read_rules
 from workers.secret_key import secret_key

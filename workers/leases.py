@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from ledger.clock import Clock
 
@@ -56,11 +57,15 @@ _KEEP_EVERY_S = 0.5  # while waiting
 
 
 class KeyedLock:
-    """One lock per key, for the threads of this process."""
+    """One lock per key, for the threads of this process. A lock nobody holds takes no memory."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[Hashable, threading.Lock] = {}
+        self._locks: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        """Return how many locks are held or waited for."""
+        return len(self._locks)
 
     @contextmanager
     def hold(self, key: Hashable, keep: Callable[[], None]) -> Iterator[bool]:

@@ -71,12 +71,13 @@ def drain_lookups() -> None:
     child = this_process()
     tools = child.context
 
+    def another_may_help() -> None:
+        tools.wakeup.wake(LOOKUP_DRAIN)
+
     def batch() -> int:
-        claimed, planned = drain_batch(tools.lookup_context)
+        claimed, planned = drain_batch(tools.lookup_context, another_may_help)
         if planned:
             tools.wakeup.wake(ACTION_PERFORM)
-        if claimed:
-            tools.wakeup.wake(LOOKUP_DRAIN)  # another child may help
         if claimed and is_probe_due(tools.engine, tools.clock.now()):
             tools.wakeup.wake(SOURCE_PROBE)
         return claimed

@@ -49,7 +49,7 @@ _log = structlog.get_logger("lookup")
 
 def zone_name(
     engine: Engine,
-    time_zone_id: int | None,
+    time_zone_id: int,
     asked_at: datetime,
     ask: Callable[[], Sequence[Record]],
 ) -> str | None:
@@ -58,8 +58,6 @@ def zone_name(
     An email does not fail without it: the default zone is used then. The permission to read time
     zones may be missing, and the list's address is not published (contract, section 2.6).
     """
-    if time_zone_id is None:
-        return None
     with reading(engine) as connection:
         when = listed_at(connection, Entity.TIME_ZONE, _ALL)
     if when is None or not -STEADY < asked_at - when < STEADY:

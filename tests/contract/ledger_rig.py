@@ -15,7 +15,7 @@ from sqlalchemy import Table, select
 from ledger.actions import plan_action
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
-from ledger.events import store_event
+from ledger.events import store_events
 from ledger.intake import Arrival, Origin, store_arrivals
 from ledger.lookups import Claim, claim_lookups
 from ledger.outbox import ClaimedAction, claim_actions
@@ -138,7 +138,7 @@ def decide(engine: Engine, event: Event, plan: Plan, now: datetime = NOW) -> int
     """Store an event and plan its action as a worker would; None if the event was known."""
     with writing(engine) as connection:
         lock_decisions(connection)
-        event_id = store_event(connection, event, now)
+        event_id = store_events(connection, [(event, None)], now).get(event.key)
         if event_id is not None:
             plan_action(connection, plan, event_id, now)
         return event_id

@@ -32,7 +32,8 @@ from workers.actions.email.letter import Letters
 from workers.actions.registry import kinds_for_rules
 from workers.deliver.claim import perform_batch
 from workers.deliver.context import DeliveryTools, SendSetup
-from workers.lookup.claim import LookupContext, drain_batch
+from workers.lookup.batch import LookupContext
+from workers.lookup.claim import drain_batch
 from workers.lookup.commit import DecideContext
 from workers.source.limits import Patience
 

@@ -19,7 +19,7 @@ from schemas.records import CompletedLesson, CourseMember
 from tests.builders.records import course, lesson
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LESSONS, SHIPPED, Space, coworker, rules_of
-from workers.lookup.claim import drain_batch
+from workers.lookup.claim import BATCH, drain_batch
 from workers.source.reads import IN_BURSTS, TOO_FEW, is_probe_due, probe_all
 
 _PATIENCE_S = 30.0
@@ -116,6 +116,39 @@ def test_a_list_that_differs_from_the_record_by_id_does_not_settle_the_neighbour
     asked(space)
     space.later(seconds=2)
     assert asked(space)["CourseCompletedLesson"] == 1
+
+
+def test_lookups_of_a_batch_that_another_one_answered_need_no_request(space: Space) -> None:
+    [member] = studying(space, 1)
+    space.finish(member, 1, 2, 3)
+    asked(space)
+    drain_batch(replace(space.lookup_context, threads=1))
+    assert asked(space)["CourseCompletedLesson"] == 1
+    assert {state for state, _ in space.lookups()} == {"done"}
+
+
+def test_another_worker_is_called_for_help_before_a_full_batch_is_read(space: Space) -> None:
+    calls: list[int] = []
+    for number in range(1, BATCH + 2):
+        space.enrol(number)
+    for _ in range(2):  # the second batch has one lookup
+        drain_batch(space.lookup_context, lambda: calls.append(len(space.source.asked)))
+    assert calls == [0]
+
+
+def test_a_lost_worker_counts_for_fewer_lookups_than_twice_its_threads(space: Space) -> None:
+    begun: list[int] = []
+
+    def look() -> None:
+        with reading(space.engine) as connection:
+            begun.append(sum(connection.scalars(select(lookups.c.lost_leases))))
+
+    for number in range(1, 8):
+        space.enrol(number)
+    space.source.when_asked(Entity.COURSE_MEMBER.value, look)
+    drain_batch(replace(space.lookup_context, threads=2))
+    assert len(begun) == 7
+    assert max(begun) <= 3
 
 
 def test_a_neighbour_that_is_gone_meanwhile_is_read_by_id(space: Space) -> None:

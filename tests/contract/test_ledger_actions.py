@@ -19,8 +19,8 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, lock_decisions, reading, writing
 from ledger.events import (
     events_of_action,
-    known_keys,
-    store_event,
+    known_events,
+    store_events,
 )
 from ledger.outbox import (
     ClaimedAction,
@@ -124,8 +124,8 @@ def test_an_event_is_stored_only_once(ledger_engine: Engine) -> None:
     assert first is not None
     assert decide(ledger_engine, event, plan_for(event, rule="another")) is None
     with reading(ledger_engine) as connection:
-        assert known_keys(connection, [event.key, "another"]) == {event.key}
-        assert known_keys(connection, []) == set()
+        assert known_events(connection, [event.key, "another"]) == {event.key: None}
+        assert known_events(connection, []) == {}
     assert [one.rule for one in rows(ledger_engine, actions)] == ["congratulate-lesson"]
 
 
@@ -150,8 +150,7 @@ def test_two_rules_plan_two_actions_for_one_event(ledger_engine: Engine) -> None
     event = lesson_done()
     with writing(ledger_engine) as connection:
         lock_decisions(connection)
-        event_id = store_event(connection, event, NOW)
-        assert event_id is not None
+        [event_id] = store_events(connection, [(event, None)], NOW).values()
         plan_action(connection, plan_for(event, rule="one"), event_id, NOW)
         plan_action(connection, plan_for(event, rule="two"), event_id, NOW)
     assert {one.rule for one in claim_due(ledger_engine, NOW)} == {"one", "two"}
@@ -285,8 +284,7 @@ def test_processes_that_claim_at_once_never_get_the_same_action(
     with writing(ledger_engine) as connection:
         for number in range(60):
             event = lesson_done(LESSON + number, datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
-            event_id = store_event(connection, event, NOW)
-            assert event_id is not None
+            [event_id] = store_events(connection, [(event, None)], NOW).values()
             plan_action(connection, plan_for(event), event_id, NOW)
     printed = processes_at_once(3, "tests.contract.ledger_program", ledger_url, "actions")
     taken = [one for line in printed for one in json.loads(line)]

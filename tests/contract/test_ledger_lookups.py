@@ -10,9 +10,10 @@ from sqlalchemy import Connection, text, update
 from ledger.engine import Engine, writing
 from ledger.lookups import (
     Claim,
-    begin_lookup,
+    begin_lookups,
     fail_lookup,
     finish_lookup,
+    finish_lookups,
     next_lookup_at,
     postpone_lookup,
     renew_lookup,
@@ -38,6 +39,7 @@ Settle = Callable[[Connection, Claim], bool]
 
 SETTLES: dict[str, Settle] = {
     "finish": lambda connection, one: finish_lookup(connection, one, at(1)),
+    "finish together": lambda connection, one: bool(finish_lookups(connection, [one], at(1))),
     "fail": lambda connection, one: fail_lookup(connection, one, Reason.UNREADABLE, "Id"),
     "return": lambda connection, one: return_lookup(connection, one, at(9), Reason.NEXUDUS_BUSY),
     "postpone": lambda connection, one: postpone_lookup(
@@ -116,7 +118,7 @@ def test_processes_that_claim_at_once_never_get_the_same_lookup(
 
 def begin(engine: Engine, one: Claim, now: datetime) -> bool:
     with writing(engine) as connection:
-        return begin_lookup(connection, one, now, lease_s=LEASE_S)
+        return begin_lookups(connection, [one], now, lease_s=LEASE_S) == {one.lookup_id}
 
 
 def test_a_lease_that_ended_is_taken_by_the_next_and_counted_if_it_was_begun(
@@ -131,6 +133,25 @@ def test_a_lease_that_ended_is_taken_by_the_next_and_counted_if_it_was_begun(
     assert begin(ledger_engine, second, at(LEASE_S))
     [third] = claim(ledger_engine, at(2 * LEASE_S))
     assert (third.lost_leases, third.attempts) == (1, 3)
+
+
+def test_of_several_lookups_those_that_are_still_ours_are_begun_and_ended(
+    ledger_engine: Engine,
+) -> None:
+    keep(ledger_engine, arrival(7, 8, 9))
+    first, lost, last = claim(ledger_engine)
+    with writing(ledger_engine) as connection:
+        assert begin_lookups(connection, [], NOW, lease_s=LEASE_S) == set()
+        connection.execute(
+            update(lookups).where(lookups.c.id == lost.lookup_id).values(lease_token="another")
+        )
+        ours = {first.lookup_id, last.lookup_id}
+        assert begin_lookups(connection, [first, lost, last], NOW, lease_s=LEASE_S) == ours
+        # A notification that arrived meanwhile makes its lookup due again.
+        connection.execute(update(lookups).where(lookups.c.record_id == 9).values(asked=9))
+        assert finish_lookups(connection, [first, lost, last], at(1)) == ours
+    found = [(one.state, one.lost_leases, one.lease_token) for one in rows(ledger_engine, lookups)]
+    assert found == [("done", 0, None), ("leased", 0, "another"), ("due", 0, None)]
 
 
 def renew(engine: Engine, one: Claim, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.engine import Engine, reading, writing
-from ledger.events import store_event
+from ledger.events import store_events
 from ledger.intake import Origin, store_notifications
 from ledger.monitoring import ReportCounts, activity_by_hour, last_happened_at, reports_by_location
 from ledger.records import SeenVersion, accept_record, note_seen
@@ -28,7 +28,7 @@ def happened(
 ) -> None:
     with writing(engine) as connection:
         event = Event(kind, f"{kind}:{member}:{lesson}", at, 1234, 77, member, lesson)
-        store_event(connection, event, at)
+        store_events(connection, [(event, None)], at)
 
 
 def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from ledger.actions import Copy, store_copy
 from ledger.engine import Engine, reading, writing
-from ledger.events import note_reason, store_event
+from ledger.events import note_reason, store_events
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
 from ledger.queries import Bookmark, count_totals, entries_since, history_of, newest_entries
@@ -63,8 +63,7 @@ def test_a_history_has_the_events_and_their_outcomes(ledger_engine: Engine) -> N
     action_id = sent_one(ledger_engine)
     late = lesson_done(LESSON + 1, at(-60))
     with writing(ledger_engine) as connection:
-        event_id = store_event(connection, late, at(9))
-        assert event_id is not None
+        [event_id] = store_events(connection, [(late, None)], at(9)).values()
         note_reason(connection, event_id, Reason.KIND_OFF)
     decide(ledger_engine, lesson_done(coworker_id=JOEL), plan_for(lesson_done(coworker_id=JOEL)))
     with reading(ledger_engine) as connection:
@@ -100,8 +99,7 @@ def test_totals_count_everything(ledger_engine: Engine) -> None:
     gathering = lesson_done(LESSON + 3)
     decide(ledger_engine, gathering, plan_for(gathering, rule="other", gather_s=60))
     with writing(ledger_engine) as connection:
-        event_id = store_event(connection, without, NOW)
-        assert event_id is not None
+        [event_id] = store_events(connection, [(without, None)], NOW).values()
         note_reason(connection, event_id, Reason.BEFORE_START)
     with reading(ledger_engine) as connection:
         counted = count_totals(connection, NOW)

@@ -288,7 +288,7 @@ def decide(engine: Engine, record: CourseMember, digest: str, read_at: datetime,
     with writing(engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, record, read_at)
         version = shown(record, digest)
-        mark_decided(connection, Entity.COURSE_MEMBER, [version], upto, read_at)
+        mark_decided(connection, [(Entity.COURSE_MEMBER, version)], upto, read_at)
 
 
 def changes(engine: Engine, *versions: SeenVersion) -> list[str]:

@@ -22,14 +22,14 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.events import (
     events_of_action,
-    known_keys,
-    requested_by_person,
+    known_events,
+    requested_among,
     suppressed_among,
-    suppressed_event_ids,
 )
 from ledger.intake import newest_notification
 from ledger.interventions import held_by_reason
-from ledger.lookups import claim_lookups, next_lookup_at, open_lookups
+from ledger.lookups import claim_lookups, next_lookup_at
+from ledger.open_lookups import open_lookups
 from ledger.outages import retry_outages_now, retry_refused, retry_unanswered, source_outages
 from ledger.outbox import (
     claim_actions,
@@ -98,10 +98,9 @@ HOT: dict[str, Statement] = {
     "plan an action": plan_one_that_gathers,
     "was the end announced": lambda it: completion_planned_at(it, COURSE, ANA),
     "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
-    "known events": lambda it: known_keys(it, ["one", "two"]),
-    "quiet events": lambda it: suppressed_event_ids(it, ["one", "two"]),
+    "known events": lambda it: known_events(it, ["one", "two"]),
     "quiet records": lambda it: suppressed_among(it, RECORDS),
-    "asked by a person": lambda it: requested_by_person(it, RECORDS),
+    "requested by a command": lambda it: requested_among(it, RECORDS),
     "the newest notification": newest_notification,
     "is a record answered": lambda it: is_answered(it, DONE, 7),
     "open lookups of an enrolment": lambda it: open_lookups(it, MANY),

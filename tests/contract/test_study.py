@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.intake import Origin, store_notifications
-from ledger.lookups import Claim, begin_lookup, claim_lookups
+from ledger.lookups import Claim, begin_lookups, claim_lookups
 from ledger.people import address_hash, store_choice
 from ledger.records import note_seen
 from ledger.tables import records
@@ -390,7 +390,7 @@ def test_only_a_started_lookup_counts_towards_the_five_lost_workers(space: Space
             claims = claim_lookups(
                 connection, space.clock.now(), SYSTEM_CLOCK.new_id(), lease_s=60, most=20
             )
-            assert begin_lookup(connection, claims[0], space.clock.now(), lease_s=60)
+            assert begin_lookups(connection, claims[:1], space.clock.now(), lease_s=60)
         space.clock.time += timedelta(minutes=2)
     space.work()
     assert space.lookups() == [("failed", "internal-error")] + [("done", None)] * 9

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from ledger.engine import open_engine, writing
-from ledger.events import note_reason, store_event
+from ledger.events import note_reason, store_events
 from ledger.migrate import migrate
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
@@ -511,8 +511,8 @@ def _lived_a_little(folder: Path) -> dict[str, str]:
     migrate(engine)
     with writing(engine) as connection:
         accept_person(connection, Coworker(ANA, NOW, None, "Ana Müller", None), NOW)
-        event_id = store_event(connection, lesson_done(LESSON + 1), at(5))
-        assert event_id is not None
+        found = [(lesson_done(LESSON + 1), None)]
+        [event_id] = store_events(connection, found, at(5)).values()
         note_reason(connection, event_id, Reason.KIND_OFF)
     action = planned(engine)
     with writing(engine) as connection:

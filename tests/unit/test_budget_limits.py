@@ -88,4 +88,4 @@ def test_as_many_threads_ask_as_the_narrowest_limit_lets_through() -> None:
     # More would wait for each other until their patience ends.
     assert threads_for(read_limits("10/second;120/minute;5000/hour;200000/day")) == 4
     assert threads_for(read_limits("100/second;1000000/hour")) == 5
-    assert threads_for(read_limits("100000000/day")) == 32
+    assert threads_for(read_limits("100000000/day")) == 16

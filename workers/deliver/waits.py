@@ -12,7 +12,7 @@ from ledger.attempts import SOURCE_REASONS, source_wait
 from ledger.engine import Connection, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.intake import Origin, store_notifications
-from ledger.lookups import OpenLookup, open_lookups
+from ledger.open_lookups import OpenLookup, open_lookups
 from ledger.outages import end_source_pause, pause_source, source_pause
 from ledger.outbox import ClaimedAction, defer_action, settle_action
 from schemas.actions import ActionState, LookupState, Outcome

@@ -4,28 +4,24 @@ One wake-up can serve many records, and a slow answer delays only its own thread
 lookup is recorded as its outcome instead of raised.
 """
 
-import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 
 import structlog
 
-from ledger.clock import Clock
 from ledger.credentials import proved
-from ledger.engine import Connection, Engine, reading, repeat_write, writing
+from ledger.engine import reading, repeat_write, writing
 from ledger.heartbeats import take_lease
 from ledger.intake import newest_notification
-from ledger.joint_writer import JointWriter, Written
+from ledger.joint_writer import JointWriter
 from ledger.lookups import (
     Claim,
-    begin_lookup,
+    begin_lookups,
     claim_lookups,
     fail_lookup,
-    finish_lookup,
     next_lookup_at,
     postpone_lookup,
     renew_batch,
@@ -33,7 +29,6 @@ from ledger.lookups import (
     return_lookup,
 )
 from ledger.outages import retry_unanswered
-from ledger.records import answered_among
 from schemas.entity import Entity
 from schemas.errors import (
     CoursebellError,
@@ -44,90 +39,50 @@ from schemas.errors import (
     frames_of,
 )
 from schemas.reasons import Reason
-from workers.leases import KeyedLock, Lease, LeaseLost
-from workers.lookup.commit import DecideContext, store_lookup
+from workers.leases import Lease, LeaseLost
+from workers.lookup.batch import Batch, LookupContext, LookupResult, log_end
+from workers.lookup.commit import store_lookup
 from workers.lookup.prefetch import FEWEST, Prefetch, PrefetchedRecords, PrefetchedSource
-from workers.lookup.read import Findings, Reader, Recent, read_for_lookup
+from workers.lookup.read import Findings, Reader, read_for_lookup
 from workers.retries import BATCH_S, LOOK_PATIENCE_S, MOST_LOST_LEASES, back_off_after
 from workers.source.client import MOST_IDS
 from workers.source.limits import Patience, Urgency
-from workers.source.reads import Lend, SourceReads
+from workers.source.reads import SourceReads
 
 BATCH = 20  # lookups, if few are performed at a time
-FEWEST_THREADS = 4
 _LEDGER_PAUSE = timedelta(seconds=30)  # before a lookup that could not be stored is read again
 _PREFETCH_S = 20.0  # what is not prefetched by then is read one by one
 _SETTLES_WITHIN = timedelta(seconds=15)  # by then a notified record can be read
 _WAKE_EVERY_S = 60.0
 
-# Outcomes of a lookup that a person should look at.
-_FOR_A_PERSON = {Reason.NEXUDUS_REFUSED, Reason.UNREADABLE, Reason.INTERNAL_ERROR}
-
 _log = structlog.get_logger("lookup")
 
 
-@dataclass(frozen=True, slots=True)
-class LookupContext:
-    """What lookups are performed with. `source` lends a connection, for one thread at a time.
+def drain_batch(
+    tools: LookupContext, when_full: Callable[[], None] = lambda: None
+) -> tuple[int, int]:
+    """Perform one batch; return how many lookups were claimed and how many actions planned.
 
-    No lookup is started once `is_stopping` returns True. `threads` is how many lookups are
-    performed at a time.
+    `when_full` is called before the work begins if as many were claimed as a batch takes, since
+    others may be due.
     """
-
-    engine: Engine
-    source: Lend
-    deciding: DecideContext
-    clock: Clock
-    lease_s: float
-    locks: KeyedLock = field(default_factory=KeyedLock)
-    is_stopping: Callable[[], bool] = lambda: False
-    threads: int = FEWEST_THREADS
-
-
-@dataclass(slots=True)
-class LookupResult:
-    """How one lookup ended: a word for the log, and how many actions were planned.
-
-    `back_off_until` is set when the source, or our share of its limits, asks for a pause.
-    """
-
-    outcome: str
-    planned: int = 0
-    back_off_until: datetime | None = None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What the lookups of one batch share."""
-
-    tools: LookupContext
-    writer: JointWriter
-    end: float  # clock.monotonic() at which the batch should be over
-    prefetched: PrefetchedRecords | None = None
-    recent: Recent = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    back_off_until: datetime | None = None  # the source must not be asked before
-
-    def back_off(self, until: datetime) -> None:
-        """Start no lookup before this time."""
-        with self.lock:
-            self.back_off_until = max(self.back_off_until or until, until)
-
-    def write(self, claim: Claim, change: Callable[[Connection], Written]) -> Written:
-        """Write about one lookup, together with what other threads write. Raises as `write`."""
-        return self.writer.write((claim.entity.value, claim.record_id), change)
-
-
-def drain_batch(tools: LookupContext) -> tuple[int, int]:
-    """Perform one batch; return how many lookups were claimed and how many actions planned."""
-    claims, in_bursts = _claimed(tools)
+    claims, in_bursts, most = _claimed(tools)
     if not claims:
         return 0, 0
-    batch = _Batch(tools, JointWriter(tools.engine), tools.clock.monotonic() + BATCH_S)
-    healthy = _unanswered(batch, [claim for claim in claims if not claim.lost_leases])
-    batch.prefetched = _prefetch(batch, healthy, in_bursts)
-    with ThreadPoolExecutor(tools.threads) as pool:
-        planned = list(pool.map(partial(_one, batch), _spread(healthy, tools.threads)))
+    if len(claims) == most:
+        when_full()
+    end = tools.clock.monotonic() + BATCH_S
+    batch = Batch(
+        tools,
+        JointWriter(tools.engine),
+        end,
+        deque(_spread([claim for claim in claims if not claim.lost_leases], tools.threads)),
+    )
+    batch.end_answered()
+    batch.prefetched = _prefetch(batch, in_bursts)
+    threads = min(tools.threads, len(batch.waiting))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        planned = list(pool.map(lambda _: _until_done(batch), range(threads)))
     # Workers were lost while they processed these. They run alone and last, so that no others are
     # lost with them.
     batch.prefetched = None
@@ -135,52 +90,35 @@ def drain_batch(tools: LookupContext) -> tuple[int, int]:
     return len(claims), sum(planned)
 
 
-def _claimed(tools: LookupContext) -> tuple[list[Claim], frozenset[Entity]]:
-    """Claim a batch; return it, and the kinds of record that are read several at a time."""
+def _until_done(batch: Batch) -> int:
+    """Perform lookups in this thread until none is left; return how many actions were planned."""
+    planned = 0
+    while (claim := batch.next_claim()) is not None:
+        planned += _one(batch, claim)
+    return planned
+
+
+def _claimed(tools: LookupContext) -> tuple[list[Claim], frozenset[Entity], int]:
+    """Claim a batch.
+
+    Returns it, the kinds of record that are read several at a time, and the size of a full batch.
+    """
     now = tools.clock.now()
     with reading(tools.engine) as connection:
         due_at = next_lookup_at(connection, now, lease_s=tools.lease_s)
         if due_at is None or due_at > now:
-            return [], frozenset()
+            return [], frozenset(), 0
         in_bursts = proved(connection, now)
     most = MOST_IDS if in_bursts else max(BATCH, 3 * tools.threads)
     token = tools.clock.new_id()
     with writing(tools.engine) as connection:
-        return claim_lookups(connection, now, token, lease_s=tools.lease_s, most=most), in_bursts
+        claims = claim_lookups(connection, now, token, lease_s=tools.lease_s, most=most)
+    return claims, in_bursts, most
 
 
-def _unanswered(batch: _Batch, claims: list[Claim]) -> list[Claim]:
-    """End the lookups whose records were decided on with others; return the rest."""
-    answered: set[tuple[Entity, int]] = set()
-    with reading(batch.tools.engine) as connection:
-        for entity in {claim.entity for claim in claims}:
-            record_ids = [claim.record_id for claim in claims if claim.entity is entity]
-            found = answered_among(connection, entity, record_ids)
-            answered |= {(entity, record_id) for record_id in found}
-    done = [claim for claim in claims if (claim.entity, claim.record_id) in answered]
-    if not done:
-        return claims
-    now = batch.tools.clock.now()
-    try:
-        with writing(batch.tools.engine) as connection:
-            ended = [finish_lookup(connection, claim, now) for claim in _in_order(done)]
-    except LedgerUnavailable:
-        return claims  # each ends, or meets the error again, by itself
-    for claim, is_ended in zip(_in_order(done), ended, strict=True):
-        _log_end(claim, LookupResult("done" if is_ended else "overtaken"))
-    return [claim for claim in claims if (claim.entity, claim.record_id) not in answered]
-
-
-def _in_order(claims: Sequence[Claim]) -> list[Claim]:
-    """Return claims in the order in which all transactions write, so that none deadlock."""
-    return sorted(claims, key=lambda claim: (claim.entity.value, claim.record_id))
-
-
-def _one(batch: _Batch, claim: Claim) -> int:
-    tools = batch.tools
-    is_over = batch.back_off_until is not None or tools.clock.monotonic() > batch.end
-    if is_over or tools.is_stopping():
-        until = batch.back_off_until or tools.clock.now()
+def _one(batch: Batch, claim: Claim) -> int:
+    if batch.is_over:
+        until = batch.back_off_until or batch.tools.clock.now()
         is_busy = batch.back_off_until is not None
         _returned(batch, claim, until, claim.reason or (Reason.NEXUDUS_BUSY if is_busy else None))
         return 0
@@ -190,7 +128,7 @@ def _one(batch: _Batch, claim: Claim) -> int:
     return result.planned
 
 
-def _perform(batch: _Batch, claim: Claim) -> LookupResult:
+def _perform(batch: Batch, claim: Claim) -> LookupResult:
     """Perform one lookup and log how it ended."""
     try:
         result = _performed(batch, claim)
@@ -199,11 +137,11 @@ def _perform(batch: _Batch, claim: Claim) -> LookupResult:
     except LedgerUnavailable:
         result = LookupResult("ledger-unavailable")
         _returned(batch, claim, batch.tools.clock.now() + _LEDGER_PAUSE, claim.reason)
-    _log_end(claim, result)
+    log_end(claim, result)
     return result
 
 
-def _returned(batch: _Batch, claim: Claim, until: datetime, reason: Reason | None) -> None:
+def _returned(batch: Batch, claim: Claim, until: datetime, reason: Reason | None) -> None:
     """Return a lookup that was not performed, or else leave it to the end of its lease."""
 
     def write() -> bool:
@@ -220,19 +158,7 @@ def _log_retry(error: LedgerUnavailable) -> None:
     _log.info("lookup.again", error=str(error))
 
 
-def _log_end(claim: Claim, result: LookupResult) -> None:
-    log = _log.warning if result.outcome in _FOR_A_PERSON else _log.info
-    log(
-        "lookup.ended",
-        entity=claim.entity.value,
-        record_id=claim.record_id,
-        outcome=result.outcome,
-        attempts=claim.attempts,
-        planned=result.planned,
-    )
-
-
-def _performed(batch: _Batch, claim: Claim) -> LookupResult:
+def _performed(batch: Batch, claim: Claim) -> LookupResult:
     if claim.lost_leases >= MOST_LOST_LEASES:
         return _failed(batch, claim, Reason.INTERNAL_ERROR, "it ended several workers")
     try:
@@ -252,7 +178,7 @@ def _performed(batch: _Batch, claim: Claim) -> LookupResult:
     return LookupResult("done", planned)
 
 
-def _read_and_stored(batch: _Batch, claim: Claim) -> tuple[int, bool]:
+def _read_and_stored(batch: Batch, claim: Claim) -> tuple[int, bool]:
     """Return how many actions were planned, and whether the source was asked for a record."""
     tools = batch.tools
     lease = _begin(batch, claim)
@@ -269,11 +195,12 @@ def _read_and_stored(batch: _Batch, claim: Claim) -> tuple[int, bool]:
 
 
 def _reader(
-    batch: _Batch, claim: Claim, source: SourceReads, lease: Lease, turns: ExitStack
+    batch: Batch, claim: Claim, source: SourceReads, lease: Lease, turns: ExitStack
 ) -> Reader:
     tools, prefetched = batch.tools, batch.prefetched
     now = tools.clock.now()
-    findings = Findings(now)
+    # Its group was just checked for records decided on; others check by themselves.
+    findings = Findings(now, batch.upto if batch.is_begun(claim) else 0)
     if prefetched is not None:
         findings = Findings(prefetched.asked_at, prefetched.upto)
         source = PrefetchedSource(source, prefetched)
@@ -283,8 +210,8 @@ def _reader(
     )
 
 
-def _begin(batch: _Batch, claim: Claim) -> Lease:
-    """Mark a lookup as started and renew its lease."""
+def _begin(batch: Batch, claim: Claim) -> Lease:
+    """Return the lease of a lookup, and begin the lookup unless its group was begun."""
     tools, now = batch.tools, batch.tools.clock.now()
 
     def renewed() -> bool:
@@ -293,8 +220,8 @@ def _begin(batch: _Batch, claim: Claim) -> Lease:
             claim, lambda change: renew_lookup(change, claim, now, lease_s=tools.lease_s)
         )
 
-    if not batch.write(
-        claim, lambda change: begin_lookup(change, claim, now, lease_s=tools.lease_s)
+    if not batch.is_begun(claim) and not batch.write(
+        claim, lambda change: begin_lookups(change, [claim], now, lease_s=tools.lease_s)
     ):
         raise LeaseLost
     return Lease(renewed, tools.clock, tools.lease_s, taken_at=now)
@@ -311,7 +238,7 @@ def _end_outage(tools: LookupContext, claim: Claim) -> None:
             retry_unanswered(connection, now)
 
 
-def _postponed(batch: _Batch, claim: Claim, error: SourceError) -> LookupResult:
+def _postponed(batch: Batch, claim: Claim, error: SourceError) -> LookupResult:
     now = batch.tools.clock.now()
     wait = back_off_after(error, claim.attempts, now, chance=batch.tools.clock.random())
     why = str(error)
@@ -328,7 +255,7 @@ def _postponed(batch: _Batch, claim: Claim, error: SourceError) -> LookupResult:
     )
 
 
-def _failed(batch: _Batch, claim: Claim, reason: Reason, error: str) -> LookupResult:
+def _failed(batch: Batch, claim: Claim, reason: Reason, error: str) -> LookupResult:
     batch.write(claim, lambda change: fail_lookup(change, claim, reason, error))
     return LookupResult(reason)
 
@@ -343,10 +270,9 @@ def _spread(claims: list[Claim], threads: int) -> list[Claim]:
     return [claim for first in range(step) for claim in claims[first::step]]
 
 
-def _prefetch(
-    batch: _Batch, claims: list[Claim], in_bursts: frozenset[Entity]
-) -> PrefetchedRecords | None:
+def _prefetch(batch: Batch, in_bursts: frozenset[Entity]) -> PrefetchedRecords | None:
     """Read for the whole batch what few requests can read."""
+    claims = batch.waiting
     if not in_bursts or len(claims) < FEWEST:
         return None
     tools, now = batch.tools, batch.tools.clock.now()

@@ -1,5 +1,6 @@
 """Commits what a lookup found: records, events and planned actions, together or not at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -8,19 +9,17 @@ from ledger.actions import completion_planned_at, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection
 from ledger.events import (
-    known_keys,
+    known_events,
     note_reason,
-    requested_by_person,
-    store_event,
+    requested_among,
+    store_events,
     suppressed_among,
-    suppressed_event_ids,
-    under_review,
 )
 from ledger.intake import Origin, store_notifications
 from ledger.listings import accept_listing
 from ledger.lookups import Claim, finish_lookup
 from ledger.people import accept_person, mark_person_gone, person_of
-from ledger.records import accept_records, mark_decided, mark_gone, record_of
+from ledger.records import accept_records, mark_decided, mark_gone, record_of, references_of
 from schemas.actions import Plan
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
@@ -29,15 +28,19 @@ from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
 from workers.decide.completion import closed_among
-from workers.decide.events import History, from_completions, from_enrolment
+from workers.decide.events import (
+    EnrolmentRef,
+    History,
+    from_completions,
+    from_enrolment,
+    from_gone_completion,
+    from_gone_enrolment,
+)
 from workers.decide.rules import DecisionContext, Subject, plans_for
 from workers.leases import LeaseLost
-from workers.lookup.read import LONGEST_LOOKUP, Findings, events_of_gone
+from workers.lookup.read import LONGEST_LOOKUP, Findings, completion_of
 from workers.versions import version_of_record
 from workers.zones import own_zone
-
-# The end of a course is decided first, since it replaces the email about its last lesson.
-_FIRST = {EventKind.COURSE_COMPLETED: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,18 @@ def store_lookup(
     before = _enrolment_before(connection, findings)
     keep_findings(connection, findings, now)
     events = _events(findings, before, deciding)
-    events += events_of_gone(connection, findings.gone, now)
-    old = known_keys(connection, [event.key for event in events])
+    events += _events_of_gone(connection, findings.gone, now)
+    old = known_events(connection, [event.key for event in events])
     records = [event.record for event in events if event.record is not None]
     whose = (claim.entity, claim.record_id)
-    reviewed = under_review(connection, [whose, *records])
+    requested = requested_among(connection, [whose, *records])
     _mark_decided(connection, findings)
     history = History(
         suppressed_among(connection, records),
-        requested_by_person(connection, records),
-        suppressed_event_ids(connection, old),
-        reviewed,
-        whose in reviewed,
+        requested.by_person,
+        {key: event_id for key, event_id in old.items() if event_id is not None},
+        requested.for_review,
+        whose in requested.for_review,
     )
     new = [event for event in events if event.key not in old or history.is_decided_again(event)]
     if not new:
@@ -96,9 +99,13 @@ def store_lookup(
     zone = _zone_of(connection, findings, deciding.zone)
     since = sending_of(connection).watching_since
     deciding = replace(deciding, zone=zone, watching_since=since)
+    # The end of a course is decided first, since it replaces the email about its last lesson.
+    ends = [event for event in new if event.kind is EventKind.COURSE_COMPLETED]
+    others = [event for event in new if event.kind is not EventKind.COURSE_COMPLETED]
     return sum(
-        _decide(connection, event, history, findings, deciding, now)
-        for event in sorted(new, key=lambda event: _FIRST.get(event.kind, 1))
+        _decide(connection, some, history, findings, deciding, now)
+        for some in (ends, others)
+        if some
     )
 
 
@@ -110,9 +117,20 @@ def keep_findings(connection: Connection, findings: Findings, now: datetime) -> 
     A record's age counts from before the request, since it may have changed right after.
     """
     asked_at, lacking = findings.asked_at, False
-    for entity in {entity: None for entity, _ in findings.records}:
-        read = [record for kind, record in findings.records if kind is entity]
-        accept_records(connection, entity, read, asked_at)
+    listed = {
+        (entity, record.record_id): record
+        for entity, _, records in findings.listings
+        for record in records
+    }
+    accept_records(
+        connection,
+        [
+            (entity, record)
+            for entity, record in findings.records
+            if listed.get((entity, record.record_id)) != record
+        ],
+        asked_at,
+    )
     for entity, parent, records in findings.listings:
         # Other workers may have stored records that this list does not have yet.
         sure_before = asked_at - LONGEST_LOOKUP
@@ -140,13 +158,12 @@ def _mark_decided(connection: Connection, findings: Findings) -> None:
     read = findings.records + [
         (entity, record) for entity, _, found in findings.listings for record in found
     ]
-    for entity in FOLLOWED:
-        versions = [
-            version_of_record(kind, record)
-            for kind, record in read
-            if kind is entity and (kind, record.record_id) in decided
-        ]
-        mark_decided(connection, entity, versions, findings.upto, findings.asked_at)
+    versions = [
+        (entity, version_of_record(entity, record))
+        for entity, record in read
+        if entity in FOLLOWED and (entity, record.record_id) in decided
+    ]
+    mark_decided(connection, versions, findings.upto, findings.asked_at)
 
 
 def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
@@ -179,50 +196,108 @@ def _events(
     )
 
 
+def _events_of_gone(
+    connection: Connection, gone: list[tuple[Entity, int]], found_at: datetime
+) -> list[Event]:
+    """Return the events of enrolments and completions that are gone.
+
+    A completion that went with its enrolment has no event of its own; nor has a record never seen.
+    """
+    found = []
+    for entity, record_id in gone:
+        if entity is Entity.COURSE_MEMBER:
+            member = _member(connection, record_id)
+            if member is not None:
+                found.append(from_gone_enrolment(member, found_at))
+        elif entity is Entity.COMPLETED_LESSON:
+            enrolment_id, lesson_id = completion_of(connection, record_id)
+            member = None if enrolment_id is None else _member(connection, enrolment_id)
+            went = (Entity.COURSE_MEMBER, enrolment_id) in gone or _is_gone(
+                connection, enrolment_id
+            )
+            if member is not None and not went:
+                found.append(from_gone_completion(record_id, lesson_id, member, found_at))
+    return found
+
+
+def _member(connection: Connection, record_id: int) -> EnrolmentRef | None:
+    known = references_of(connection, Entity.COURSE_MEMBER, record_id)
+    if known.course_id is None or known.coworker_id is None:
+        return None
+    return EnrolmentRef(record_id, known.course_id, known.coworker_id)
+
+
+def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
+    if course_member_id is None:
+        return False
+    known = record_of(connection, Entity.COURSE_MEMBER, course_member_id)
+    return known is not None and known.gone_at is not None
+
+
 def _decide(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
     connection: Connection,
-    event: Event,
+    events: Sequence[Event],
     history: History,
     findings: Findings,
     deciding: DecideContext,
     now: datetime,
 ) -> int:
-    suppressed = history.suppressed_reason(event)  # compares the source's times, before `not_ahead`
-    event = not_ahead(event, now)
-    plans = _plans(connection, event, history, findings, deciding, suppressed)
-    reason = plans if isinstance(plans, Reason) else None
-    event_id = history.kept.get(event.key)
-    if event_id is None:
-        event_id = store_event(connection, event, now, reason)
-        if event_id is None:
-            return 0
-    else:
-        note_reason(connection, event_id, reason)
-    if isinstance(plans, Reason):
-        return 0
-    for plan in plans:
-        plan_action(connection, plan, event_id, now)
-    if event.kind is EventKind.COURSE_COMPLETED:
-        supersede_lessons(connection, event.course_id, event.coworker_id, now)
-    return len(plans)
+    """Store these events and plan their actions; return how many were planned."""
+    finished_at = _finished_at(connection, events)
+    decided = [
+        # A suppression compares the source's times, before `not_ahead`.
+        _plans(not_ahead(event, now), history, findings, deciding, reason, finished_at)
+        for event, reason in ((one, history.suppressed_reason(one)) for one in events)
+    ]
+    event_ids = {**history.kept, **_store_events(connection, decided, history, now)}
+    planned = 0
+    for event, plans in decided:
+        if isinstance(plans, Reason) or event.key not in event_ids:
+            continue
+        for plan in plans:
+            plan_action(connection, plan, event_ids[event.key], now)
+        planned += len(plans)
+        if event.kind is EventKind.COURSE_COMPLETED:
+            supersede_lessons(connection, event.course_id, event.coworker_id, now)
+    return planned
+
+
+def _finished_at(connection: Connection, events: Sequence[Event]) -> datetime | None:
+    """Return when the course of these lessons was completed, if an action announces that."""
+    lesson = next((one for one in events if one.kind is EventKind.LESSON_COMPLETED), None)
+    if lesson is None:
+        return None
+    return completion_planned_at(connection, lesson.course_id, lesson.coworker_id)
+
+
+_Decided = tuple[Event, list[Plan] | Reason]
+
+
+def _store_events(
+    connection: Connection, decided: Sequence[_Decided], history: History, now: datetime
+) -> dict[str, int]:
+    """Store these events, or why one that was stored still leads to nothing; return ids by key."""
+    reasons = [(event, plans if isinstance(plans, Reason) else None) for event, plans in decided]
+    for event, reason in reasons:
+        if event.key in history.kept:
+            note_reason(connection, history.kept[event.key], reason)
+    fresh = [(event, reason) for event, reason in reasons if event.key not in history.kept]
+    return store_events(connection, fresh, now)
 
 
 def _plans(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
-    connection: Connection,
     event: Event,
     history: History,
     findings: Findings,
     deciding: DecideContext,
     suppressed: Reason | None,
-) -> list[Plan] | Reason:
-    """Return the actions to plan for an event, or the reason why there are none."""
+    finished_at: datetime | None,
+) -> _Decided:
+    """Return the event with the actions to plan for it, or with the reason why there are none."""
     if suppressed is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
-        return suppressed or Reason.KIND_OFF
+        return event, suppressed or Reason.KIND_OFF
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
-    finished_at = None
-    if event.kind is EventKind.LESSON_COMPLETED:
-        finished_at = completion_planned_at(connection, event.course_id, event.coworker_id)
-    return plans_for(
+    return event, plans_for(
         event,
         DecisionContext(
             deciding.rules,

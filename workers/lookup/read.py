@@ -28,11 +28,9 @@ from ledger.records import (
 )
 from schemas.entity import Entity
 from schemas.errors import NotThereYet, SourceRefused
-from schemas.events import Event
 from schemas.records import CompletedLesson, Course, CourseMember, Coworker, Lesson, Record, Section
 from schemas.rules import Rules
 from workers.decide.completion import closed_among, progress
-from workers.decide.events import EnrolmentRef, from_gone_completion, from_gone_enrolment
 from workers.leases import KeyedLock
 from workers.source.client import Gone
 from workers.source.reads import SourceReads
@@ -66,48 +64,10 @@ class Findings:
     completions: Sequence[CompletedLesson] = ()
 
 
-def events_of_gone(
-    connection: Connection, gone: list[tuple[Entity, int]], found_at: datetime
-) -> list[Event]:
-    """Return the events of enrolments and completions that are gone.
-
-    A completion that went with its enrolment has no event of its own; nor has a record never seen.
-    """
-    found = []
-    for entity, record_id in gone:
-        if entity is Entity.COURSE_MEMBER:
-            member = _member(connection, record_id)
-            if member is not None:
-                found.append(from_gone_enrolment(member, found_at))
-        elif entity is Entity.COMPLETED_LESSON:
-            enrolment_id, lesson_id = completion_of(connection, record_id)
-            member = None if enrolment_id is None else _member(connection, enrolment_id)
-            went = (Entity.COURSE_MEMBER, enrolment_id) in gone or _is_gone(
-                connection, enrolment_id
-            )
-            if member is not None and not went:
-                found.append(from_gone_completion(record_id, lesson_id, member, found_at))
-    return found
-
-
 def completion_of(connection: Connection, record_id: int) -> tuple[int | None, int | None]:
     """Return the Ids of the enrolment and of the lesson that a completion was of."""
     known = references_of(connection, Entity.COMPLETED_LESSON, record_id)
     return known.course_member_id, known.lesson_id
-
-
-def _member(connection: Connection, record_id: int) -> EnrolmentRef | None:
-    known = references_of(connection, Entity.COURSE_MEMBER, record_id)
-    if known.course_id is None or known.coworker_id is None:
-        return None
-    return EnrolmentRef(record_id, known.course_id, known.coworker_id)
-
-
-def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
-    if course_member_id is None:
-        return False
-    known = record_of(connection, Entity.COURSE_MEMBER, course_member_id)
-    return known is not None and known.gone_at is not None
 
 
 FRESH = timedelta(seconds=60)  # the most an email's facts may age
@@ -118,8 +78,15 @@ _log = structlog.get_logger("lookup")
 LONGEST_LOOKUP = timedelta(minutes=3)  # from the first request of a lookup to its commit
 
 
-# What the lookups of one batch read of courses and their lists, and when.
-Recent = dict[tuple[Entity, int], tuple[datetime, Sequence[Record]]]
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What the lookups of one batch share.
+
+    `found` are courses and their lists, and when they were read; `zones` are names by Id.
+    """
+
+    found: dict[tuple[Entity, int], tuple[datetime, Sequence[Record]]] = field(default_factory=dict)
+    zones: dict[int, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +108,11 @@ class Reader:
     before_asking: Callable[[], None]
     locks: KeyedLock
     is_settled: bool = True
-    recent: Recent = field(default_factory=dict)
+    recent: Recent = field(default_factory=Recent)
     turns: ExitStack = field(default_factory=ExitStack)
 
     def begin(self, entity: Entity, record_id: int) -> bool:
-        """Begin the lookup of a record; return whether it was decided on since it was notified."""
+        """Return whether a record was decided on since it was notified, so needs no lookup."""
         with reading(self.engine) as connection:
             if not self.findings.upto:
                 self.findings.upto = newest_notification(connection)
@@ -192,7 +159,7 @@ class Reader:
             known = person_of(connection, coworker_id)
         if known is not None and self.is_fresh(known.fetched_at, oldest):
             return
-        found = self._asked(Entity.COWORKER, coworker_id, seen=known is not None)
+        found = self._asked(Entity.COWORKER, coworker_id, lambda _: known is not None)
         if isinstance(found, Coworker):
             self.findings.people.append((found, self._zone_of(found)))
         else:
@@ -203,8 +170,13 @@ class Reader:
             self.before_asking()
             return self.source.all_of(Entity.TIME_ZONE)
 
-        with self.locked(Entity.TIME_ZONE, 0):
-            return zone_name(self.engine, coworker.time_zone_id, self.findings.asked_at, ask)
+        number, names = coworker.time_zone_id, self.recent.zones
+        if number is None:
+            return None
+        if number not in names:
+            with self.locked(Entity.TIME_ZONE, 0):
+                names[number] = zone_name(self.engine, number, self.findings.asked_at, ask)
+        return names[number]
 
     def course(self, course_id: int, oldest: timedelta) -> None:
         """Read a course."""
@@ -222,11 +194,11 @@ class Reader:
                 when = stored.fetched_at
             course = known or self._read_course(course_id)
         if course is not None:
-            self.recent[key] = (when, [course])
+            self.recent.found[key] = (when, [course])
         self.findings.course = course if isinstance(course, Course) else None
 
     def _read_course(self, course_id: int) -> Record | None:
-        found = self._asked(Entity.COURSE, course_id, seen=False)
+        found = self._asked(Entity.COURSE, course_id, lambda _: False)
         asked_at = self.findings.asked_at
         with writing(self.engine) as connection:
             if isinstance(found, Gone):
@@ -262,7 +234,9 @@ class Reader:
         if recent is not None:
             return recent
         with self.locked(entity, course_id):
-            found = self._listed(entity, parent, oldest)
+            found = self._recent(key, oldest)  # another thread may have read it meanwhile
+            if found is None:
+                found = self._listed(entity, parent, oldest)
             if found is None:
                 self.before_asking()
                 found = ask(course_id)
@@ -270,11 +244,11 @@ class Reader:
                 with writing(self.engine) as connection:
                     lock_decisions(connection)
                     accept_listing(connection, entity, parent, found, asked_at, asked_at=asked_at)
-                self.recent[key] = (asked_at, found)
+                self.recent.found[key] = (asked_at, found)
             return found
 
     def _recent(self, key: tuple[Entity, int], oldest: timedelta) -> Sequence[Record] | None:
-        when, found = self.recent.get(key, (None, ()))
+        when, found = self.recent.found.get(key, (None, ()))
         return found if when is not None and self.is_fresh(when, oldest) else None
 
     def locked(self, entity: Entity, record_id: int) -> AbstractContextManager[bool]:
@@ -297,23 +271,27 @@ class Reader:
         return None
 
     def _enrolment_record(self, entity: Entity, record_id: int, oldest: timedelta) -> Record | None:
-        with reading(self.engine) as connection:
-            stored = record_of(connection, entity, record_id)
-        known = self._usable(stored, oldest)
+        known = self.known(entity, record_id, oldest) if oldest else None
         if known is not None:
             return known
-        found = self._asked(entity, record_id, seen=stored is not None)
+        found = self._asked(
+            entity, record_id, lambda ledger: record_of(ledger, entity, record_id) is not None
+        )
         if isinstance(found, Gone):
             self.findings.gone.append((entity, record_id))
             return None
         self.findings.records.append((entity, found))
         return found
 
-    def _asked(self, entity: Entity, record_id: int, *, seen: bool) -> Record | Gone:
+    def _asked(
+        self, entity: Entity, record_id: int, was_seen: Callable[[Connection], bool]
+    ) -> Record | Gone:
         self.before_asking()
         found = self.source.fetch(entity, record_id)
-        if isinstance(found, Gone) and not seen and not self.is_settled:
-            raise NotThereYet(f"{entity} cannot be read yet")
+        if isinstance(found, Gone) and not self.is_settled:
+            with reading(self.engine) as connection:
+                if not was_seen(connection):
+                    raise NotThereYet(f"{entity} cannot be read yet")
         return found
 
     def _listed(
@@ -325,7 +303,7 @@ class Reader:
             when = listed_at(connection, entity, parent[1])
             if when is not None and self.is_fresh(when, oldest):
                 found = present_below(connection, entity, parent)
-                self.recent[entity, parent[1]] = (when, found)
+                self.recent.found[entity, parent[1]] = (when, found)
                 return found
         return None
 
@@ -339,7 +317,7 @@ def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
     Raises as `Source.fetch`.
     """
     findings = reader.findings
-    if reader.begin(claim.entity, claim.record_id):
+    if not findings.upto and reader.begin(claim.entity, claim.record_id):
         return findings  # decided already, with another lesson of this person
     if claim.entity is Entity.COURSE_MEMBER:
         enrolment = reader.enrolment(claim.record_id, NOW)

@@ -119,12 +119,12 @@ def read_limits(written: str) -> Limits:
     return Limits(pace_ms, tuple(sorted(smallest.values(), key=lambda one: one.seconds)))
 
 
-_FEWEST_THREADS, _MOST_THREADS = 4, 32
+_FEWEST_THREADS, _MOST_THREADS = 4, 16
 _REQUESTS_OF_A_THREAD = 20  # in a second, if the source answers in 50 ms
 
 
 def threads_for(limits: Limits) -> int:
-    """Return how many threads can use up these limits, from 4 to 32.
+    """Return how many threads can use up these limits, from 4 to 16.
 
     More would only wait for each other, and their lookups would run out of patience.
     """

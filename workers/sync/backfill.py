@@ -19,7 +19,7 @@ from ledger.engine import Connection, Engine, chunks, reading, writing
 from ledger.events import suppressed_among
 from ledger.intake import Origin
 from ledger.interventions import held_for_enrolments
-from ledger.lookups import states_among
+from ledger.open_lookups import states_among
 from ledger.outbox import read_actions
 from ledger.people import require_fresh_read
 from ledger.records import SeenVersion, unknown_among
@@ -30,7 +30,8 @@ from schemas.reasons import Reason
 from schemas.records import Record, dump_record
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast
-from workers.lookup.claim import LookupContext, drain_batch
+from workers.lookup.batch import LookupContext
+from workers.lookup.claim import drain_batch
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import BurstReads
 from workers.source.records import Changed, Changes

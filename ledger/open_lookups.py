@@ -1,0 +1,91 @@
+"""Queries of lookups that are not done: of named records, or of an enrolment and its lessons."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, case, func, null, select
+
+from ledger.engine import chunks
+from ledger.tables import lookups, records
+from schemas.actions import LookupState
+from schemas.entity import Entity
+from schemas.reasons import Reason
+
+
+def states_among(
+    connection: Connection, records: Iterable[tuple[Entity, int]]
+) -> dict[LookupState, int]:
+    """Count the lookups of these records by state."""
+    by_entity: dict[Entity, list[int]] = {}
+    for entity, record_id in records:
+        by_entity.setdefault(entity, []).append(record_id)
+    found: Counter[LookupState] = Counter()
+    for entity, record_ids in by_entity.items():
+        for some in chunks(record_ids):
+            rows = connection.execute(
+                select(lookups.c.state, func.count().label("number"))
+                .where(lookups.c.entity == entity, lookups.c.record_id.in_(some))
+                .group_by(lookups.c.state)
+            )
+            found.update({LookupState(row.state): row.number for row in rows})
+    return dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLookup:
+    """A lookup of an enrolment or of one of its lessons that is not done.
+
+    `reason` is why it last had to wait or failed. `lesson_id` is set if the record is a completion
+    that a list lacked: only reading it by its Id shows whether it is gone.
+    """
+
+    entity: Entity
+    record_id: int
+    state: LookupState
+    due_at: datetime
+    reason: Reason | None
+    lesson_id: int | None
+
+
+def open_lookups(connection: Connection, course_member_id: int) -> list[OpenLookup]:
+    """Return the lookups of an enrolment and of its lessons that are unfinished or failed."""
+    lesson = Entity.COMPLETED_LESSON
+    columns = (
+        *(lookups.c.entity, lookups.c.record_id, lookups.c.state, lookups.c.due_at),
+        lookups.c.reason,
+    )
+    is_open = lookups.c.state != LookupState.DONE
+    missing = case((records.c.gone_at.is_not(None), records.c.lesson_id))
+    of_enrolment = select(*columns, null().label("lesson_id")).where(
+        lookups.c.entity == Entity.COURSE_MEMBER,
+        lookups.c.record_id == course_member_id,
+        is_open,
+    )
+    of_lessons = (
+        select(*columns, missing.label("lesson_id"))
+        .join(
+            records,
+            and_(records.c.entity == lookups.c.entity, records.c.record_id == lookups.c.record_id),
+        )
+        .where(
+            records.c.entity == lesson,
+            records.c.course_member_id == course_member_id,
+            lookups.c.entity == lesson,
+            is_open,
+        )
+    )
+    return [
+        OpenLookup(
+            Entity(row.entity),
+            row.record_id,
+            LookupState(row.state),
+            row.due_at,
+            None if row.reason is None else Reason(row.reason),
+            row.lesson_id,
+        )
+        for statement in (of_enrolment, of_lessons)
+        # Not ordered by the database: SQLite would read all lookups of the kind in that order.
+        for row in sorted(connection.execute(statement), key=lambda row: row.record_id)
+    ]
