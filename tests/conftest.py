@@ -4,10 +4,11 @@ A server that was given by URL is used as it is; else one is started here, and n
 is left afterwards.
 """
 
+import gc
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
     for name in PLATFORM_NAMES:
         os.environ.pop(name, None)  # the shell may have them for another application
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without collecting garbage: nearly all that is made then stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -9,18 +9,13 @@ a test in them that depends on the engine carries `pytest.mark.engines(*BOTH)` i
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, event
 
-from ledger.engine import Engine, open_engine
+from ledger.engine import Engine
 from tests.contract.ledger_rig import BOTH
 from tests.servers.postgres import Databases
-from tests.servers.ready_ledgers import ReadyPostgres, sqlite_copy
-
-_DIALECTS: dict[str, Dialect] = {}  # by name; a compiled statement is found by it
-_COMPILED: dict[Any, Any] = {}
+from tests.servers.ready_ledgers import ReadyPostgres, quick_engine, sqlite_copy
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,20 +60,6 @@ def ready_postgres(databases: Databases) -> Iterator[ReadyPostgres]:
 @pytest.fixture
 def ledger_engine(ledger_url: str) -> Iterator[Engine]:
     """Give a migrated ledger."""
-    engine = open_engine(ledger_url)
-    _share_statements(engine)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _be_quick)
+    engine = quick_engine(ledger_url)
     yield engine
     engine.dispose()
-
-
-def _share_statements(engine: Engine) -> None:
-    """Let the engines of all tests compile each statement once, as the one of a process does."""
-    engine.dialect = _DIALECTS.setdefault(engine.dialect.name, engine.dialect)
-    engine.update_execution_options(compiled_cache=_COMPILED)
-
-
-def _be_quick(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
-    # These tests are not about power cuts; tests/contract/test_ledger_engine.py is.
-    connection.execute("PRAGMA synchronous = OFF")

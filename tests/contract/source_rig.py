@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import begin_with
-from ledger.engine import Engine, open_engine, writing
+from ledger.engine import Engine, writing
 from schemas.actions import Mode
 from tests.contract.ledger_rig import NOW
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 from workers.source.auth import Credentials
 from workers.source.client import Source
 
@@ -78,7 +78,7 @@ def line_to(base_url: str, engine: Engine) -> Iterator[Line]:
 @contextmanager
 def sqlite_ledger(folder: Path) -> Iterator[Engine]:
     """Give a migrated ledger in a file."""
-    engine = open_engine(sqlite_copy(folder / "source.db"))
+    engine = quick_engine(sqlite_copy(folder / "source.db"))
     yield engine
     engine.dispose()
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from ledger.actions import copy_of
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, change_mode
-from ledger.engine import Engine, open_engine, reading, writing
+from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
 from ledger.tables import actions, lookups, notifications
 from schemas.actions import Mode
@@ -21,7 +21,7 @@ from service.cli.main import commands, main
 from tests.contract.study_rig import coworker
 from tests.doubles.terminal import Terminal
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     sign_in = ("--username", USERNAME, "--password", PASSWORD)
-    engine = open_engine(sqlite_copy(tmp_path / "coursebell.db"))
+    engine = quick_engine(sqlite_copy(tmp_path / "coursebell.db"))
     with writing(engine) as connection:
         begin_with(
             connection, Mode.OBSERVE, SYSTEM_CLOCK.now() - timedelta(days=2), SYSTEM_CLOCK.new_id()

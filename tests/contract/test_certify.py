@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, update
 
-from ledger.engine import Connection, Engine, open_engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
 from ledger.interventions import send_again
 from ledger.records import note_seen
 from ledger.tables import (
@@ -33,7 +33,7 @@ from service.cli.certificate_view import row_of
 from tests.builders.records import lesson
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
-from tests.servers.ready_ledgers import ReadyPostgres, sqlite_copy
+from tests.servers.ready_ledgers import ReadyPostgres, quick_engine, sqlite_copy
 from workers.sync.certificate import Certificate, certify
 from workers.sync.document import Issuer, document_of
 from workers.sync.evidence import window_of
@@ -117,7 +117,7 @@ def lived(
         else:
             ready: ReadyPostgres = request.getfixturevalue("ready_postgres")
             url = stack.enter_context(ready.lend())
-        engine = open_engine(url)
+        engine = quick_engine(url)
         stack.callback(engine.dispose)
         yield a_week(engine)
 

@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from service.cli.main import commands, main
 from tests.contract.source_rig import HandClock, tell_the_truth
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 from workers.context import make_context, read_shared_config
 from workers.deliver.claim import perform_batch
 from workers.environment import load
@@ -62,7 +62,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studied]:
 
 
 def _decide_on(notified: list[Notification], settings: Settings) -> None:
-    engine = open_engine(sqlite_copy(Path(settings.data_dir) / "ledger.db"))
+    engine = quick_engine(sqlite_copy(Path(settings.data_dir) / "ledger.db"))
     with writing(engine) as connection:
         begin_with(connection, Mode.OBSERVE, THEN - timedelta(days=30), SYSTEM_CLOCK.new_id())
         store_notifications(connection, notified, Origin.RELAY, THEN)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.engine import Engine, open_engine, reading, writing
+from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import take_lease
 from ledger.outages import OUTAGE_REASONS, Outage, note_outage, outages_now, retry_outages_now
 from ledger.tables import attempts
@@ -17,7 +17,7 @@ from service.readiness import readiness
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, rows
 from tests.contract.study_rig import SHIPPED, Space, rules_of
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 from workers.deliver.claim import perform_batch
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
@@ -62,7 +62,7 @@ def test_a_fault_of_server_or_settings_holds_all_email_and_uses_up_no_attempt(sp
 
 def test_every_such_fault_holds_all_email(tmp_path: Path) -> None:
     for reason in sorted(OUTAGE_REASONS):
-        engine = open_engine(sqlite_copy(tmp_path / f"{reason}.db"))
+        engine = quick_engine(sqlite_copy(tmp_path / f"{reason}.db"))
         space = Space(engine, rules_of(PATIENT))
         stopped = ChannelUnavailable(reason, "a sentence", answer="a short answer")
         space.mailer.fail_next(stopped)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledger.clock import SYSTEM_CLOCK
-from ledger.engine import open_engine, writing
+from ledger.engine import writing
 from ledger.records import mark_gone
 from ledger.retention import delete_old
 from ledger.tables import actions, copies, people
@@ -24,7 +24,7 @@ from tests.builders.records import COURSE_ID
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import Space, rules_of
 from tests.e2e.house import RULES
-from tests.servers.ready_ledgers import sqlite_copy
+from tests.servers.ready_ledgers import quick_engine, sqlite_copy
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     url = sqlite_copy(tmp_path / "ledger.db")
-    engine = open_engine(url)
+    engine = quick_engine(url)
     rules = rules_of(RULES.read_text(encoding="utf-8"))
     monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)

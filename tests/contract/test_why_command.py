@@ -27,6 +27,7 @@ from tests.contract.ledger_rig import BOTH
 from tests.contract.source_rig import HandClock, answer
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
+from tests.servers.ready_ledgers import quick_engine
 from workers.sync.poll import poll_all
 from workers.sync.rows import SyncContext
 
@@ -46,7 +47,7 @@ def space(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         "RULES": str(tmp_path / "rules.yaml"),
     }.items():
         monkeypatch.setenv(f"COURSEBELL_{name}", text)
-    engine = open_engine(ledger_url)
+    engine = quick_engine(ledger_url)
     with writing(engine) as connection:
         begin_with(
             connection, Mode.OBSERVE, SYSTEM_CLOCK.now() - timedelta(days=30), SYSTEM_CLOCK.new_id()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from sqlalchemy import event
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from ledger.clock import SYSTEM_CLOCK
@@ -26,6 +25,7 @@ from service.app import make_web
 from tests.contract.source_rig import HandClock
 from tests.month.month_world import BEGINS, write_world
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, started
+from tests.servers.ready_ledgers import make_quick
 from workers.context import Context, make_context, read_shared_config
 
 HOOK_SECRET = "an-ascii-hook-secret"
@@ -68,8 +68,8 @@ class Ground:
         settings = self._settings(ledger)
         web = make_web(settings, clock=clock)
         context = make_context(settings, read_shared_config(settings), clock=clock)
-        for engine in (web.engine, context.engine):
-            event.listen(engine, "connect", _be_quick)
+        for engine in (web.engine, context.engine):  # a month has thousands of commits
+            make_quick(engine)
         self.door.app = web.app
         try:
             yield context
@@ -120,11 +120,6 @@ def ground_in(folder: Path) -> Iterator[Ground]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def _be_quick(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
-    # A month has thousands of commits, and nothing here is about power cuts.
-    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _make_ledger(path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import Dialect, event
 
-from ledger.engine import open_engine
+from ledger.engine import Engine, open_engine
 from ledger.migrate import migrate
 from ledger.tables import metadata
 from tests.servers.postgres import Databases, address
@@ -28,6 +29,8 @@ _TABLES = [str(table.name) for table in reversed(metadata.sorted_tables)]
 _TABLES = [*(name for name in _TABLES if name not in _LAST), *_LAST]
 _SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
 _END_WAIT_S = 10.0
+_DIALECTS: dict[str, Dialect] = {}  # by name; a compiled statement is found by its dialect
+_COMPILED: dict[Any, Any] = {}
 # All that a test may alter but rows, and whether the planner has statistics of rows.
 _SHAPE = r"""
     SELECT md5(string_agg(line, ',' ORDER BY line)) FROM (
@@ -76,6 +79,25 @@ def _migrated_file() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     migrated(f"sqlite:///{folder / 'ledger.db'}")
     return folder / "ledger.db"
+
+
+def quick_engine(url: str) -> Engine:
+    """Open a ledger for a test that is not about compiled statements or power cuts."""
+    engine = open_engine(url)
+    make_quick(engine)
+    return engine
+
+
+def make_quick(engine: Engine) -> None:
+    """Let an engine wait for no disk, and compile no statement that another one has compiled."""
+    engine.dialect = _DIALECTS.setdefault(engine.dialect.name, engine.dialect)
+    engine.update_execution_options(compiled_cache=_COMPILED)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _wait_for_no_disk)
+
+
+def _wait_for_no_disk(connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's connection
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 @dataclass(frozen=True, slots=True)
