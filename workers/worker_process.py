@@ -13,6 +13,7 @@ from schemas.settings import Settings
 from workers.context import Context, SharedConfig, make_context
 from workers.heartbeat import EVERY_S, BusyHeartbeats, Heartbeat
 from workers.shared_state import SharedState
+from workers.zones import iana_zone
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not initialise exits
 _LOOK_EVERY_S = 0.5  # at whether the worker is stopping
@@ -94,6 +95,7 @@ def initialise_process(
         LedgerUnavailable: the ledger's file cannot be created.
     """
     close_process()
+    iana_zone("UTC")  # reads the table of zones now, so that no lookup waits for it
     context = make_context(settings, shared_config, clock=clock, is_stopping=shared.is_stopping)
     folder, every_s = Path(settings.data_dir), heartbeat_every_s
     heartbeat = Heartbeat(context.engine, "worker", clock, folder, every_s=every_s)

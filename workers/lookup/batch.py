@@ -24,7 +24,7 @@ from schemas.reasons import Reason
 from workers.leases import KeyedLock
 from workers.lookup.commit import DecideContext
 from workers.lookup.prefetch import PrefetchedRecords
-from workers.lookup.read import Recent
+from workers.lookup.read import Recent, Zones
 from workers.source.reads import Lend
 
 FEWEST_THREADS = 4
@@ -40,7 +40,7 @@ class LookupContext:
     """What lookups are performed with. `source` lends a connection, for one thread at a time.
 
     No lookup is started once `is_stopping` returns True. `threads` is how many lookups are
-    performed at a time.
+    performed at a time. `zones` are the time zones that earlier batches needed.
     """
 
     engine: Engine
@@ -51,6 +51,7 @@ class LookupContext:
     locks: KeyedLock = field(default_factory=KeyedLock)
     is_stopping: Callable[[], bool] = lambda: False
     threads: int = FEWEST_THREADS
+    zones: Zones = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ from workers.leases import Lease, LeaseLost
 from workers.lookup.batch import Batch, LookupContext, LookupResult, log_end
 from workers.lookup.commit import store_lookup
 from workers.lookup.prefetch import FEWEST, Prefetch, PrefetchedRecords, PrefetchedSource
-from workers.lookup.read import Findings, Reader, read_for_lookup
+from workers.lookup.read import Findings, Reader, Recent, read_for_lookup
 from workers.retries import BATCH_S, LOOK_PATIENCE_S, MOST_LOST_LEASES, back_off_after
 from workers.source.client import MOST_IDS
 from workers.source.limits import Patience, Urgency
@@ -77,6 +77,7 @@ def drain_batch(
         JointWriter(tools.engine),
         end,
         deque(_spread([claim for claim in claims if not claim.lost_leases], tools.threads)),
+        recent=Recent(zones=tools.zones),
     )
     batch.end_answered()
     batch.prefetched = _prefetch(batch, in_bursts)

@@ -78,15 +78,18 @@ _log = structlog.get_logger("lookup")
 LONGEST_LOOKUP = timedelta(minutes=3)  # from the first request of a lookup to its commit
 
 
+Zones = dict[int, tuple[datetime, str | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What the lookups of one batch share.
+    """What the lookups of one batch share: courses and their lists, and when they were read.
 
-    `found` are courses and their lists, and when they were read; `zones` are names by Id.
+    `zones` are the names of time zones by Id, and when they were determined.
     """
 
     found: dict[tuple[Entity, int], tuple[datetime, Sequence[Record]]] = field(default_factory=dict)
-    zones: dict[int, str | None] = field(default_factory=dict)
+    zones: Zones = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +173,15 @@ class Reader:
             self.before_asking()
             return self.source.all_of(Entity.TIME_ZONE)
 
-        number, names = coworker.time_zone_id, self.recent.zones
+        number, now = coworker.time_zone_id, self.findings.asked_at
         if number is None:
             return None
-        if number not in names:
+        when, name = self.recent.zones.get(number, (None, None))
+        if when is None or not self.is_fresh(when, CACHED):
             with self.locked(Entity.TIME_ZONE, 0):
-                names[number] = zone_name(self.engine, number, self.findings.asked_at, ask)
-        return names[number]
+                name = zone_name(self.engine, number, now, ask)
+            self.recent.zones[number] = now, name
+        return name
 
     def course(self, course_id: int, oldest: timedelta) -> None:
         """Read a course."""
