@@ -118,10 +118,14 @@ def _make_private(path: Path) -> None:
 
 
 def _limit_waiting(connection: Connection) -> None:
-    """Limit waits in this transaction only; session settings would leak to others in a pool."""
+    """Limit waits in this transaction only; session settings would leak to others in a pool.
+
+    Compiling queries takes longer than the slowest of them, so the server does not do it.
+    """
     connection.exec_driver_sql(
         "SELECT set_config('lock_timeout', '20s', true),"
-        " set_config('idle_in_transaction_session_timeout', '60s', true)"
+        " set_config('idle_in_transaction_session_timeout', '60s', true),"
+        " set_config('jit', 'off', true)"
     )
 
 

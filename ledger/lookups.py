@@ -216,12 +216,14 @@ def renew_batch(connection: Connection, token: str, now: datetime, *, lease_s: f
     return done.rowcount
 
 
-_NEXT = tuple(
-    select(func.min(column)).where(state)
-    for column, state in (
-        (lookups.c.due_at, DUE_LOOKUPS),
-        (lookups.c.due_at, WAITING_LOOKUPS),
-        (lookups.c.lease_until, _IS_LOST),
+_NEXT = select(
+    *(
+        select(func.min(column)).where(state).scalar_subquery()
+        for column, state in (
+            (lookups.c.due_at, DUE_LOOKUPS),
+            (lookups.c.due_at, WAITING_LOOKUPS),
+            (lookups.c.lease_until, _IS_LOST),
+        )
     )
 )
 
@@ -232,7 +234,7 @@ def next_lookup_at(connection: Connection, now: datetime, *, lease_s: float) -> 
     `lease_s` is how long workers claim lookups.
     """
     values = {"now": now, "latest": latest_lease(now, lease_s)}
-    due_at, again_at, lost_at = (connection.scalar(statement, values) for statement in _NEXT)
+    due_at, again_at, lost_at = connection.execute(_NEXT, values).one()
     if lost_at is not None:
         lost_at = min(lost_at, now)
     return min((moment for moment in (due_at, again_at, lost_at) if moment), default=None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from ledger.engine import insert_into
 from ledger.tables import (
@@ -200,31 +200,35 @@ def source_outages(connection: Connection) -> list[SourceOutage]:
     found: list[SourceOutage] = []
     while True:
         last = found[-1].reason if found else ""
-        reason = connection.scalar(
-            select(func.min(lookups.c.reason)).where(WAITING_LOOKUPS, lookups.c.reason > last)
-        )
+        reason = connection.scalar(_NEXT_REASON, {"last": last})
         if reason is None:
             return found
         found.append(_source_outage(connection, Reason(reason)))
 
 
 def _source_outage(connection: Connection, reason: Reason) -> SourceOutage:
-    waits = and_(WAITING_LOOKUPS, lookups.c.reason == reason)
-    some = select(lookups.c.id).where(waits).limit(MOST_COUNTED).subquery()
-    since = select(func.min(lookups.c.asked_at)).where(waits)
-    row = connection.execute(
-        select(
-            select(func.count()).select_from(some).scalar_subquery().label("number"),
-            since.scalar_subquery().label("since"),
-            lookups.c.due_at,
-            lookups.c.last_error,
-        )
-        .where(waits)
-        .order_by(lookups.c.due_at)
-        .limit(1)
-    ).one()
+    row = connection.execute(_WAITING_FOR, {"why": reason}).one()
     why = row.last_error or EXPLANATIONS[reason].sentence
     return SourceOutage(reason, row.number, row.since, row.due_at, why)
+
+
+# Built once, as they are asked each second.
+_NEXT_REASON = select(func.min(lookups.c.reason)).where(
+    WAITING_LOOKUPS, lookups.c.reason > bindparam("last")
+)
+_WAITS = and_(WAITING_LOOKUPS, lookups.c.reason == bindparam("why"))
+_SOME = select(lookups.c.id).where(_WAITS).limit(MOST_COUNTED).subquery()
+_WAITING_FOR = (
+    select(
+        select(func.count()).select_from(_SOME).scalar_subquery().label("number"),
+        select(func.min(lookups.c.asked_at)).where(_WAITS).scalar_subquery().label("since"),
+        lookups.c.due_at,
+        lookups.c.last_error,
+    )
+    .where(_WAITS)
+    .order_by(lookups.c.due_at)
+    .limit(1)
+)
 
 
 def retry_unanswered(connection: Connection, now: datetime) -> int:

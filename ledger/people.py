@@ -9,7 +9,20 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    and_,
+    bindparam,
+    cast,
+    collate,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from ledger.engine import Insert, chunks, insert_for, insert_into
 from ledger.tables import Instant, choices, people
@@ -139,21 +152,23 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
             select(people).where(people.c.email_key == wanted).order_by(people.c.coworker_id)
         )
         return [_person(row) for row in rows]
-    found = _people_who(connection, lambda _, address: folded(address) == wanted)
+    where = may_contain(connection, people.c.email, wanted)
+    found = _people_who(connection, where, lambda _, address: folded(address) == wanted)
     return _people_of(connection, [coworker_id for coworker_id, _ in found])
 
 
 def people_by_name(connection: Connection, part: str) -> list[Person]:
     """Return up to 20 people with this in their name, or in their address before the @.
 
-    Compared by `folded`, and not in the database: SQLite folds ASCII only, PostgreSQL by locale,
-    and no index helps with a substring.
+    Compared by `folded`. The database leaves out most names that do not match.
     """
     wanted = folded(part)
     if not wanted:
         return []
+    may_fit = (may_contain(connection, one, wanted) for one in (people.c.full_name, people.c.email))
     found = _people_who(
         connection,
+        or_(*may_fit),
         lambda name, address: (
             wanted in folded(name) or wanted in folded((address or "").rpartition("@")[0])
         ),
@@ -165,20 +180,41 @@ def people_by_name(connection: Connection, part: str) -> list[Person]:
 def people_by_address_part(connection: Connection, part: str) -> list[Person]:
     """Return up to 20 people with this anywhere in their address, compared by `folded`."""
     wanted = folded(part)
-    found = _people_who(connection, lambda _, address: wanted in folded(address or ""))
+    where = may_contain(connection, people.c.email, wanted)
+    found = _people_who(connection, where, lambda _, address: wanted in folded(address or ""))
     found.sort(key=lambda one: (folded(one[1]), one[0]))
     return _people_of(connection, [coworker_id for coworker_id, _ in found[:_MOST_FOUND]])
 
 
+def may_contain(
+    connection: Connection, column: ColumnElement[Any], wanted: str
+) -> ColumnElement[bool]:
+    """Return a condition that is true of every text whose folded form contains `wanted`.
+
+    It is also true of other texts, so compare those by `folded`: SQLite folds ASCII only, and
+    PostgreSQL by locale, so texts with other characters all meet it.
+    """
+    is_sqlite = connection.dialect.name == "sqlite"
+    octets = func.length(cast(column, LargeBinary)) if is_sqlite else func.octet_length(column)
+    has_others = octets > func.length(column)
+    if not wanted.isascii():
+        return has_others
+    lower = func.lower(column if is_sqlite else collate(column, "C"))
+    return or_(
+        has_others, and_(*(lower.contains(word, autoescape=True) for word in wanted.split()))
+    )
+
+
 def _people_who(
-    connection: Connection, fits: Callable[[str, str | None], bool]
+    connection: Connection, where: ColumnElement[bool], fits: Callable[[str, str | None], bool]
 ) -> list[tuple[int, str]]:
     """Return Id and name of the people whose name and address match, by Id.
 
-    Reads all names and addresses, a thousand at a time.
+    Reads the names and addresses that meet `where`, a thousand at a time.
     """
     rows = connection.execute(
         select(people.c.coworker_id, people.c.full_name, people.c.email)
+        .where(where)
         .order_by(people.c.coworker_id)
         .execution_options(yield_per=1_000)
     )

@@ -1,4 +1,4 @@
-"""Read-only queries for commands and pages: activity, emails, a person's history, totals."""
+"""Read-only queries for commands and pages: emails, a person's history, totals."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -23,78 +23,10 @@ from ledger.tables import (
     people,
     records,
 )
-from ledger.tables import people as people_table
 from ledger.tallies import tallies_of
 from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity
 from schemas.reasons import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of recent activity: an event that was found, or an attempt at an action.
-
-    `action_id` is None for an event.
-    """
-
-    at: datetime
-    what: str
-    name: str | None
-    rule: str | None
-    outcome: str | None
-    reason: str | None
-    action_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bookmark:
-    """How far a reader has got."""
-
-    event_id: int
-    attempt_id: int
-
-
-def newest_entries(connection: Connection, back: int) -> Bookmark:
-    """Return a bookmark `back` rows before the end of events and of attempts."""
-    event_id = connection.scalar(select(func.max(events.c.id))) or 0
-    attempt_id = connection.scalar(select(func.max(attempts.c.id))) or 0
-    return Bookmark(max(0, event_id - back), max(0, attempt_id - back))
-
-
-def entries_since(connection: Connection, mark: Bookmark) -> tuple[list[Entry], Bookmark]:
-    """Return the activity since the bookmark, the earliest first, and the next bookmark."""
-    found = connection.execute(
-        select(events.c.id, events.c.found_at, events.c.kind, events.c.reason)
-        .add_columns(people_table.c.full_name)
-        .outerjoin(people_table, people_table.c.coworker_id == events.c.coworker_id)
-        .where(events.c.id > mark.event_id)
-        .order_by(events.c.id)
-    ).all()
-    tried = connection.execute(
-        select(attempts.c.id, attempts.c.at, attempts.c.outcome, attempts.c.reason)
-        .add_columns(people_table.c.full_name, actions.c.rule, attempts.c.action_id)
-        .join(actions, actions.c.id == attempts.c.action_id)
-        .outerjoin(people_table, people_table.c.coworker_id == actions.c.coworker_id)
-        .where(attempts.c.id > mark.attempt_id)
-        .order_by(attempts.c.id)
-    ).all()
-    lines = [
-        Entry(row.found_at, row.kind, row.full_name, None, None, row.reason) for row in found
-    ] + [
-        Entry(
-            row.at,
-            "action",
-            row.full_name,
-            row.rule,
-            row.outcome,
-            row.reason,
-            row.action_id,
-        )
-        for row in tried
-    ]
-    return sorted(lines, key=lambda line: line.at), Bookmark(
-        found[-1].id if found else mark.event_id, tried[-1].id if tried else mark.attempt_id
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from ledger.engine import chunks
+from ledger.people import may_contain
 from ledger.records import (
     IS_HERE,
     REFERENCES,
@@ -32,7 +33,7 @@ from ledger.records import (
     stored_in,
     stored_where,
 )
-from ledger.tables import events, lookups, records
+from ledger.tables import NAMED_RECORDS, events, lookups, records
 from schemas.actions import LookupState
 from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.events import EventKind
@@ -135,14 +136,16 @@ def members_by_name(connection: Connection, part: str) -> list[ListedMember]:
     """Return all members of enrolments whose name contains this, by Id.
 
     Members whose enrolments are all gone are included only if they have an event. Names are
-    compared by `folded`; all are read, since no index helps with a substring.
+    compared by `folded`.
     """
     wanted = folded(part)
     if not wanted:
         return []
     happened = exists().where(events.c.coworker_id == records.c.coworker_id)
     rows = connection.execute(
-        _names_of_members().where(or_(IS_HERE, happened)).execution_options(yield_per=1_000)
+        _names_of_members()
+        .where(may_contain(connection, records.c.full_name, wanted), or_(IS_HERE, happened))
+        .execution_options(yield_per=1_000)
     )
     found = {row.coworker_id: row.full_name for row in rows if wanted in folded(row.full_name)}
     return [ListedMember(*one) for one in found.items()]
@@ -163,7 +166,7 @@ def _names_of_members() -> Select[tuple[int, str]]:
         .where(
             records.c.entity == Entity.COURSE_MEMBER,
             records.c.coworker_id.is_not(None),
-            records.c.full_name.is_not(None),
+            NAMED_RECORDS,
         )
         .order_by(records.c.coworker_id, records.c.full_name)
     )

@@ -76,6 +76,7 @@ FAILED_LOOKUPS = text("state = 'failed'")
 UNREADABLE_DELIVERIES = text("error IS NOT NULL")
 OPEN_CHECKS = text("ended_at IS NULL")
 RELAYED_DELIVERIES = text("signature_form = 'bearer'")
+NAMED_RECORDS = text("full_name IS NOT NULL")
 
 
 def partial_index(name: str, *columns: str, where: TextClause) -> Index:
@@ -111,7 +112,7 @@ notifications = Table(
     word("origin", nullable=False),  # hook, relay, check, backfill, person, review
     word("entity"),  # None: a kind we do not follow
     Column("record_id", BigInteger, nullable=False),
-    Index("notifications_of_record", "entity", "record_id", "id"),
+    Index("notifications_of_record", "entity", "record_id", "id", "origin"),
 )
 
 # The need to read one record; repeats merge into one row.
@@ -178,6 +179,10 @@ records = Table(
     Index("records_of_coworker", "entity", "coworker_id"),
     Index("records_created", "entity", "created_at"),
     Index("records_source_created", "entity", "source_created_at"),
+    # Has all that a search by name reads.
+    partial_index(
+        *("records_named", "entity", "coworker_id", "full_name", "gone_at"), where=NAMED_RECORDS
+    ),
 )
 
 # When a list was last read in full: the lessons of a course, the completions of an enrolment.

@@ -17,6 +17,18 @@ INSERT INTO tallies (name, state, reason, number)
 SELECT name, state, reason, sum(number) FROM gone GROUP BY 1, 2, 3 HAVING sum(number) <> 0
 """
 
+_KEPT = {  # the changes of each table that a trigger counts
+    "deliveries": ("insert", "delete"),
+    "notifications": ("insert", "delete"),
+    "events": ("insert", "delete", "update"),
+    "lookups": ("insert", "delete", "update"),
+    "actions": ("insert", "delete", "update"),
+}
+_TRIGGERS = {
+    "sqlite": "SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal",
+}
+
 Tally = dict[str, dict[str, int]]  # numbers by state, then by reason ("" for none)
 
 
@@ -39,3 +51,12 @@ def fold_tallies(connection: Connection) -> None:
     """Merge the rows that PostgreSQL appended. Call it every few seconds."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(_FOLD))
+
+
+def missing_triggers(connection: Connection) -> set[tuple[str, str]]:
+    """Return the triggers that should keep the totals and do not exist: table and name."""
+    wanted = {
+        (table, f"tally_{table}_{change}") for table, changes in _KEPT.items() for change in changes
+    }
+    rows = connection.exec_driver_sql(_TRIGGERS[connection.dialect.name])
+    return wanted - {(table, name) for table, name in rows}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from ledger.engine import reading
 from ledger.revision import MIGRATIONS
 from ledger.tables import metadata
+from ledger.tallies import missing_triggers
 
 
 def upgrade(connection: Connection) -> None:
@@ -20,6 +21,13 @@ def upgrade(connection: Connection) -> None:
 
 
 def differences(engine: Engine) -> list[object]:
-    """Return the differences between the database and `ledger.tables`."""
+    """Return the differences between the database and `ledger.tables`, and missing triggers.
+
+    Alembic does not know triggers, and SQLite drops those of a table that a batch migration
+    replaces.
+    """
     with reading(engine) as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+        found: list[object] = list(
+            compare_metadata(MigrationContext.configure(connection), metadata)
+        )
+        return [*found, *sorted(missing_triggers(connection))]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from ledger.activity import Entry, entries_since, newest_entries
 from ledger.controls import sending_of
 from ledger.engine import reading
-from ledger.queries import EmailView, Entry, emails_of, entries_since, last_detail, newest_entries
+from ledger.queries import EmailView, emails_of, last_detail
 from schemas.actions import ActionState, Mode
 from schemas.reasons import EXPLANATIONS
 from service.cli.common import (

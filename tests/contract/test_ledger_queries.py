@@ -1,11 +1,14 @@
 """What operators read in the ledger: one person's history, totals, and recent activity."""
 
+import pytest
+
 from ledger.actions import Copy, store_copy
+from ledger.activity import Bookmark, Entry, entries_since, newest_entries
 from ledger.engine import Engine, reading, writing
 from ledger.events import note_reason, store_events
 from ledger.outbox import begin_action, settle_action
 from ledger.people import accept_person
-from ledger.queries import Bookmark, count_totals, entries_since, history_of, newest_entries
+from ledger.queries import count_totals, history_of
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from schemas.records import Coworker
@@ -134,3 +137,43 @@ def test_activity_is_listed_once_with_names(ledger_engine: Engine) -> None:
         [line], _ = entries_since(connection, mark)
         assert len(entries_since(connection, newest_entries(connection, 1))[0]) == 2
     assert (line.name, line.what) == (None, "lesson_completed")
+
+
+@pytest.mark.engines("postgres")  # which assigns ids before it commits
+def test_activity_committed_after_later_activity_was_read_is_still_listed(
+    ledger_engine: Engine,
+) -> None:
+    late, later = lesson_done(), lesson_done(coworker_id=JOEL)
+    mark, read = Bookmark(0, 0), list[Entry]()
+    with writing(ledger_engine) as under_way:
+        store_events(under_way, [(late, None)], NOW)
+        decide(ledger_engine, later, plan_for(later))
+        for _ in range(3):
+            with reading(ledger_engine) as connection:
+                found, mark = entries_since(connection, mark)
+                read += found
+        with reading(ledger_engine) as connection:
+            other = newest_entries(connection, 0)
+    assert [one.what for one in read] == [later.kind]
+    for reader in (mark, other):
+        with reading(ledger_engine) as connection:
+            [line], after = entries_since(connection, reader)
+            assert entries_since(connection, after)[0] == []
+        assert line.at == NOW
+
+
+@pytest.mark.engines("postgres")
+def test_ids_that_nobody_has_are_not_looked_for_any_longer(ledger_engine: Engine) -> None:
+    lost = lesson_done()
+    with writing(ledger_engine) as connection:
+        store_events(connection, [(lost, None)], NOW)
+        connection.rollback()
+    decide(ledger_engine, lost, plan_for(lost))
+    mark, sizes = Bookmark(0, 0), list[int]()
+    for _ in range(4):
+        with reading(ledger_engine) as connection:
+            _, mark = entries_since(connection, mark)
+        sizes.append(len(mark.missing_events))
+        with writing(ledger_engine) as connection:  # which uses up a transaction id
+            note_reason(connection, mark.event_id, Reason.BEFORE_START)
+    assert (sizes[0], sizes[-1]) == (1, 0)

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import text
 
 from ledger.engine import Engine, open_engine, writing
@@ -40,6 +42,17 @@ def test_a_missing_column_is_a_difference(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         connection.execute(text("ALTER TABLE lookups DROP COLUMN last_error"))
     assert differences(ledger_engine) != []
+
+
+def test_a_trigger_that_a_replaced_table_lost_is_a_difference(ledger_engine: Engine) -> None:
+    with writing(ledger_engine) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        if connection.dialect.name == "sqlite":  # the table is copied, and the old one dropped
+            with operations.batch_alter_table("lookups", recreate="always"):
+                pass
+        else:
+            operations.execute("DROP TRIGGER tally_lookups_insert ON lookups")
+    assert ("lookups", "tally_lookups_insert") in differences(ledger_engine)
 
 
 def test_processes_that_migrate_at_once_make_the_tables_once(empty_database_url: str) -> None:
