@@ -3,13 +3,25 @@
 An interrupted run stays open, and the next process resumes it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, TextClause, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    TextClause,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
 from ledger.tables import OPEN_CHECKS, checks
 from schemas.entity import FOLLOWED, Entity
@@ -28,6 +40,12 @@ class CheckKind(StrEnum):
 
 _OWN_CHECKS = (CheckKind.CHECK, CheckKind.BASELINE)
 _MAY_PASS = (None, Reason.NEXUDUS_DOWN, Reason.NEXUDUS_BUSY)
+_Condition = ColumnElement[bool] | TextClause
+_ENDED = checks.c.ended_at.is_not(None)
+_ABOUT: Mapping[Entity | None, ColumnElement[bool]] = {
+    None: checks.c.entity.is_(None),
+    **{entity: checks.c.entity == entity for entity in Entity},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +135,14 @@ def open_run(
     connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
 ) -> Run | None:
     """Return the newest run of these kinds that has not ended."""
-    return _newest(connection, kinds, entity, OPEN_CHECKS)
+    return _newest(connection, kinds, _ABOUT[entity], OPEN_CHECKS)
 
 
 def last_run(
     connection: Connection, kinds: Collection[CheckKind], entity: Entity | None
 ) -> Run | None:
     """Return the run of these kinds that ended last."""
-    return _newest(connection, kinds, entity, checks.c.ended_at.is_not(None))
+    return _newest(connection, kinds, _ABOUT[entity], _ENDED)
 
 
 def is_baseline_due(connection: Connection) -> bool:
@@ -161,22 +179,29 @@ def outdated_checks(before: datetime) -> ColumnElement[bool]:
     return (checks.c.begun_at < before) & checks.c.id.not_in(kept)
 
 
-def _newest(
-    connection: Connection,
-    kinds: Collection[CheckKind],
-    entity: Entity | None,
-    where: ColumnElement[bool] | TextClause,
-) -> Run | None:
-    # By id, since runs of a clock that was ahead would remain the newest by time. One query for
-    # each kind, as each finds its run at the end of an index.
-    about = checks.c.entity.is_(None) if entity is None else checks.c.entity == entity
-    newest = (
-        select(checks).where(checks.c.kind == kind, about, where).order_by(checks.c.id.desc())
+def _newest(connection: Connection, kinds: Collection[CheckKind], *where: _Condition) -> Run | None:
+    row = connection.execute(_newest_of(tuple(kinds), where)).first()
+    return None if row is None else _run(row)
+
+
+@cache
+def _newest_of(kinds: tuple[CheckKind, ...], where: tuple[_Condition, ...]) -> Select[Any]:
+    """Return a query for the newest run of these kinds.
+
+    By id, since runs of a clock that was ahead would remain the newest by time. The run of each
+    kind is found at the end of an index.
+    """
+    each = (
+        select(checks.c.id)
+        .where(checks.c.kind == kind, *where)
+        .order_by(checks.c.id.desc())
+        .limit(1)
+        .subquery()
         for kind in kinds
     )
-    found = [connection.execute(one.limit(1)).first() for one in newest]
-    row = max((row for row in found if row is not None), key=lambda row: row.id, default=None)
-    return None if row is None else _run(row)
+    ids = union_all(*map(select, each)).subquery()
+    newest = select(func.max(ids.c.id)).scalar_subquery()
+    return select(checks).where(checks.c.id == newest)
 
 
 def _run(row: Row[Any]) -> Run:

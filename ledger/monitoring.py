@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
+    Subquery,
     case,
     cast,
     exists,
@@ -232,32 +233,8 @@ def _place(course: object) -> tuple[str, int | None]:
 
 
 def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
-    """Return a query with the origin that counts for each record: a hook, a relay, or the first.
-
-    `offset(0)` keeps SQLite from merging the nested queries and finding everything twice.
-    """
-    record, member, one = records.alias("record"), records.alias("member"), notifications
-    is_hook, is_relay = (one.c.origin == origin for origin in (Origin.HOOK, Origin.RELAY))
-    # All others rank by their ids: the lowest is the first. One index has all that this reads.
-    best = select(func.min(case((is_hook, _HOOK), (is_relay, _RELAY), else_=one.c.id))).where(
-        one.c.entity == record.c.entity, one.c.record_id == record.c.record_id
-    )
-    member_id = case(
-        (record.c.entity == Entity.COURSE_MEMBER, record.c.record_id),
-        else_=record.c.course_member_id,
-    )
-    made_at = record.c.source_created_at
-    each = (
-        select(
-            record.c.entity,
-            best.scalar_subquery().label("best"),
-            (made_at >= lately).label("is_late"),
-            member_id.label("member_id"),
-        )
-        .where(record.c.entity.in_(FOLLOWED), made_at >= since, made_at < until)
-        .offset(0)
-        .subquery()
-    )
+    """Return a query that counts these records by who reported them and by course."""
+    each, one, member = _by_report(since, lately, until), notifications, records.alias("member")
     named = (
         select(
             *(each.c.entity, each.c.is_late, each.c.member_id),
@@ -271,20 +248,42 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
         .offset(0)
         .subquery()
     )
-    by_member = (
-        select(*named.c, func.count().label("number")).group_by(*named.c).offset(0).subquery()
+    found = select(*named.c, func.count().label("number")).group_by(*named.c).offset(0).subquery().c
+    course_id = select(member.c.course_id).where(
+        member.c.entity == Entity.COURSE_MEMBER, member.c.record_id == found.member_id
     )
-    course_id = (
-        select(member.c.course_id)
-        .where(member.c.entity == Entity.COURSE_MEMBER, member.c.record_id == by_member.c.member_id)
-        .scalar_subquery()
-    )
-    found = by_member.c
-    each_course = (
+    of_course = (
         select(found.entity, found.is_late, found.reported_by, found.number)
-        .add_columns(course_id.label("course_id"))
+        .add_columns(course_id.scalar_subquery().label("course_id"))
         .offset(0)
         .subquery()
     )
-    kept = [each_course.c[name] for name in ("entity", "is_late", "reported_by", "course_id")]
-    return select(*kept, func.sum(each_course.c.number).label("number")).group_by(*kept)
+    kept = [of_course.c[name] for name in ("entity", "is_late", "reported_by", "course_id")]
+    return select(*kept, func.sum(of_course.c.number).label("number")).group_by(*kept)
+
+
+def _by_report(since: datetime, lately: datetime, until: datetime) -> Subquery:
+    """Return each record and the best of its reports: a hook's, a relay's, or else the first.
+
+    `offset(0)`, here and above, keeps SQLite from merging the nested queries and finding everything
+    twice.
+    """
+    record, one = records.alias("record"), notifications
+    is_hook, is_relay = (one.c.origin == origin for origin in (Origin.HOOK, Origin.RELAY))
+    # All others rank by their ids: the lowest is the first. One index has all that this reads.
+    best = select(func.min(case((is_hook, _HOOK), (is_relay, _RELAY), else_=one.c.id))).where(
+        one.c.entity == record.c.entity, one.c.record_id == record.c.record_id
+    )
+    member_id = case(
+        (record.c.entity == Entity.COURSE_MEMBER, record.c.record_id),
+        else_=record.c.course_member_id,
+    )
+    made_at = record.c.source_created_at
+    found = select(
+        record.c.entity,
+        best.scalar_subquery().label("best"),
+        (made_at >= lately).label("is_late"),
+        member_id.label("member_id"),
+    )
+    is_wanted = (record.c.entity.in_(FOLLOWED), made_at >= since, made_at < until)
+    return found.where(*is_wanted).offset(0).subquery()

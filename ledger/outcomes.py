@@ -59,7 +59,12 @@ class LedgerAction:
 
 # The columns in the order of the fields above.
 _HAPPENED = ("id", *(name for name in LedgerEvent.__dataclass_fields__ if name != "event_id"))
-_EFFECT = tuple(name for name in LedgerAction.__dataclass_fields__ if name in actions.c)
+_OTHERWISE = {"action_id": actions.c.id, "has_receipt": actions.c.receipt.is_not(None)}
+_EFFECT = tuple(
+    _OTHERWISE[name] if name in _OTHERWISE else actions.c[name]
+    for name in LedgerAction.__dataclass_fields__
+    if name != "tries"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def events_by_key(connection: Connection, keys: Collection[str]) -> dict[str, Le
 
 
 def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, LedgerEvent]:
-    rows = connection.execute(select(*(events.c[name] for name in _HAPPENED)).where(where))
+    rows = connection.execute(select(*(events.c[name] for name in _HAPPENED)).where(where)).all()
     return {row.key: LedgerEvent(*row) for row in rows}
 
 
@@ -154,30 +159,18 @@ def _within(table: Table, since: datetime, until: datetime) -> ColumnElement[boo
 def _links(connection: Connection, where: ColumnElement[bool]) -> set[Link]:
     return {
         Link(row.event_id, row.action_id)
-        for row in connection.execute(select(action_events).where(where))
+        for row in connection.execute(select(action_events).where(where)).all()
     }
 
 
 def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, LedgerAction]:
     tries: dict[int, list[tuple[str, str | None]]] = {}
-    for row in connection.execute(
+    tried = connection.execute(
         select(attempts.c.action_id, attempts.c.outcome, attempts.c.reason)
         .where(attempts.c.action_id.in_(action_ids))
         .order_by(attempts.c.id)
-    ):
-        tries.setdefault(row.action_id, []).append((row.outcome, row.reason))
-    has_receipt = actions.c.receipt.is_not(None).label("has_receipt")
-    rows = connection.execute(
-        select(actions.c.id, *(actions.c[name] for name in _EFFECT), has_receipt).where(
-            actions.c.id.in_(action_ids)
-        )
-    )
-    return {
-        row.id: LedgerAction(
-            action_id=row.id,
-            has_receipt=row.has_receipt,
-            tries=tuple(tries.get(row.id, ())),
-            **{name: getattr(row, name) for name in _EFFECT},
-        )
-        for row in rows
-    }
+    ).all()
+    for action_id, outcome, reason in tried:
+        tries.setdefault(action_id, []).append((outcome, reason))
+    rows = connection.execute(select(*_EFFECT).where(actions.c.id.in_(action_ids))).all()
+    return {row[0]: LedgerAction(*(*row, tuple(tries.get(row[0], ())))) for row in rows}

@@ -361,7 +361,7 @@ def _rows(
     columns = (table.c.record_id, *(table.c[name] for name in names))
     for some in chunks(record_ids):
         wanted = select(*columns).where(table.c.entity == entity, table.c.record_id.in_(some))
-        yield from connection.execute(wanted)
+        yield from connection.execute(wanted).all()
 
 
 def _streamed(connection: Connection, statement: Any) -> Iterator[Row[Any]]:  # noqa: ANN401 - a Select of any columns

@@ -343,7 +343,7 @@ def records_of(
     """Return these records by Id, gone ones included; those never read are omitted."""
     found: dict[int, StoredRecord] = {}
     for some in chunks(record_ids):
-        rows = connection.execute(_STORED_AMONG, {"kind": entity, "these": some})
+        rows = connection.execute(_STORED_AMONG, {"kind": entity, "these": some}).all()
         found.update({row.record_id: stored_in(row) for row in rows})
     return found
 

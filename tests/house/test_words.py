@@ -30,7 +30,6 @@ SMALLER_MODULES = {
     "ledger/clock.py": "time, chance and new ids: every package takes them from here",
     "ledger/migrate.py": "what makes a ledger ready imports it, without Alembic",
     "ledger/upgrade.py": "only what has something to migrate imports Alembic, which takes long",
-    "ledger/tallies.py": "totals that triggers keep: one query and one statement",
     "ledger/migrations/env.py": "Alembic looks for it by this name",
     "schemas/rules/__init__.py": "what others may use of the rules",
     "schemas/settings/__init__.py": "what others may use of the settings",

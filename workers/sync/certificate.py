@@ -4,8 +4,10 @@ Each row and each event gets exactly one outcome, and then they are counted. Sum
 counts show that none was left out: the totals of the source's lists, and counts by the database.
 """
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -112,9 +114,22 @@ def certify(
         LedgerUnavailable: the ledger could not be read.
     """
     patience = Patience(Urgency.WORK, sync.clock.monotonic() + _FOR_S, lambda: None)
-    found = gather(sync, window, rules, patience, progress)
-    progress(GATHERED)
-    return assemble(*found)
+    with _without_collector():
+        found = gather(sync, window, rules, patience, progress)
+        progress(GATHERED)
+        return assemble(*found)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would visit millions of objects that all stay in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def assemble(rows: Sequence[ListRow], evidence: Evidence) -> Certificate:
