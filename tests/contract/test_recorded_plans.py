@@ -7,6 +7,7 @@ So a new query takes part by itself. Commands that read everything on purpose ar
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import Engine as AnyEngine
 
 from bench.ledger_fill import fill_study, fill_waiting
+from ledger.activity import entries_since, newest_entries
 from ledger.clock import SYSTEM_CLOCK
-from ledger.engine import Engine, writing
+from ledger.engine import Engine, reading, writing
 from ledger.tables import metadata
 from schemas.settings import load_settings
 from service.app import make_web
@@ -116,11 +118,20 @@ def commands(_: Engine, url: str, folder: Path) -> None:
         assert "Finished" in runner.invoke(why, [who]).output
 
 
+def follow(engine: Engine, _: str, __: Path) -> None:
+    """Read recent activity, as `tail` does each second."""
+    with reading(engine) as connection:
+        found, mark = entries_since(connection, newest_entries(connection, 10))
+        entries_since(connection, replace(mark, missing_events={1: None}, missing_attempts={1: 1}))
+    assert len(found) > 10
+
+
 DONE: dict[str, Callable[[Engine, str, Path], None]] = {
     "requests": requests,
     "lookups and deliveries": work,
     "a tick of the scheduler": tick,
     "status and why": commands,
+    "tail": follow,
 }
 
 
