@@ -6,6 +6,7 @@ The packages are copied from the environment that the tests run in, which holds 
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -76,15 +77,23 @@ def locked_names() -> list[str]:
 
 def _copy(distribution: importlib.metadata.Distribution, packages: Path) -> None:
     for file in distribution.files or ():
-        source = Path(str(distribution.locate_file(file)))
-        if ".." in file.parts or not source.exists():
-            continue  # a script, which nothing here runs, or a cache that was never written
-        target = packages / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copy2(source, target)
+        if ".." in file.parts:
+            continue  # a script, which nothing here runs
+        _link(Path(str(distribution.locate_file(file))), packages / file)
+        if file.suffix == ".py":
+            # Compiled already by the tests; not every installer lists these files.
+            compiled = Path(importlib.util.cache_from_source(str(file)))
+            _link(Path(str(distribution.locate_file(compiled))), packages / compiled)
+
+
+def _link(source: Path, target: Path) -> None:
+    if not source.exists() or target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _run(module: str, *words: str) -> None:

@@ -5,6 +5,7 @@ Run it with `-I` in the environment to look into. Modules that cannot be importe
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import io
@@ -33,6 +34,7 @@ def modules() -> list[str]:
 
 
 def main() -> None:
+    gc.disable()  # importing leaves nothing to collect
     warnings.simplefilter("ignore")
     missing: dict[str, list[str]] = {}
     imported = []

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -233,12 +234,33 @@ def _become(streams: list[int], environment: Mapping[str, str]) -> None:
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - same
 
 
+def _run(module: str, words: list[str]) -> None:
+    """Be this program to its end.
+
+    What an interpreter takes apart at its end is left as it is: all that was loaded before the fork
+    would be copied for it, which takes longer than most commands.
+    """
+    sys.argv = [module, *words]
+    code: object = None
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    if code is not None and not isinstance(code, int):
+        sys.exit(str(code))
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # noqa: SLF001 - as `multiprocessing` ends its forks
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
 if __name__ == "__main__":
     let_actions_finish(os.environ)  # as for `coursebell worker`; nothing else is affected
     gc.disable()
     for name in modules_to_load():
         importlib.import_module(name)
     gc.enable()
-    program, words_of_it = _serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.argv = [program, *words_of_it]
-    runpy.run_module(program, run_name="__main__", alter_sys=True)
+    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
