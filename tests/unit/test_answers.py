@@ -200,7 +200,11 @@ def test_text_that_fits_no_declared_charset_is_unusable(charset: str) -> None:
         read_answer(answer(200, declared(charset), b'{"FullName": "\xff\xfe\xeb"'))
 
 
-@given(st.integers(100, 599), st.dictionaries(st.text(), st.text()), st.binary())
+@given(
+    st.integers(100, 599),
+    st.dictionaries(st.sampled_from(["content-type", "retry-after", "date", "x"]), st.text()),
+    st.binary(),
+)
 def test_any_answer_has_a_meaning(status: int, headers: dict[str, str], body: bytes) -> None:
     try:
         read_answer(Answer(status, headers, body))

@@ -15,13 +15,13 @@ WINDOWS_NAMES = sorted(get_global("windows_zone_mapping"))
 LISBON = ZoneInfo("Europe/Lisbon")
 
 
-@pytest.mark.parametrize("name", WINDOWS_NAMES)
-def test_every_windows_name_leads_to_a_zone_that_tzdata_has(name: str) -> None:
-    zone = iana_zone(name)
-    assert zone is not None
-    shipped = files("tzdata").joinpath("zoneinfo", *zone.key.split("/"))
-    assert shipped.read_bytes().startswith(b"TZif")
-    assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() is not None
+def test_every_windows_name_leads_to_a_zone_that_tzdata_has() -> None:
+    for name in WINDOWS_NAMES:
+        zone = iana_zone(name)
+        assert zone is not None, name
+        shipped = files("tzdata").joinpath("zoneinfo", *zone.key.split("/"))
+        assert shipped.read_bytes().startswith(b"TZif"), name
+        assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() is not None, name
 
 
 @pytest.mark.parametrize(
