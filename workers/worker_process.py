@@ -1,5 +1,6 @@
 """What one worker process holds: made in the child after the fork, and never shared."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from workers.zones import iana_zone
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a child that could not initialise exits
 _LOOK_EVERY_S = 0.5  # at whether the worker is stopping
 MOST_PAUSE_S = _LONGEST_PAUSE_S + _LOOK_EVERY_S
+SWITCH_INTERVAL_S = 0.0005  # between two threads that compute
 LONGEST_TASK_S = 300  # a task that takes longer hangs
 
 _log = structlog.get_logger("worker")
@@ -95,6 +97,9 @@ def initialise_process(
         LedgerUnavailable: the ledger's file cannot be created.
     """
     close_process()
+    # The thread that writes to the ledger loses its turn with each statement. With Python's
+    # default of 5 ms, all writers would wait for threads that only compute.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     iana_zone("UTC")  # reads the table of zones now, so that no lookup waits for it
     context = make_context(settings, shared_config, clock=clock, is_stopping=shared.is_stopping)
     folder, every_s = Path(settings.data_dir), heartbeat_every_s

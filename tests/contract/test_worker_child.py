@@ -1,5 +1,6 @@
 """One worker child is ready, or exits with the reason; each task checks it first."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from tests.doubles.still_clock import StillClock
 from tests.servers.ready_ledgers import sqlite_copy
 from workers.context import SharedConfig, read_shared_config
 from workers.shared_state import SharedState
-from workers.worker_process import close_process, initialise_process, start_process, this_process
+from workers.worker_process import (
+    SWITCH_INTERVAL_S,
+    close_process,
+    initialise_process,
+    start_process,
+    this_process,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +45,15 @@ def test_a_task_first_records_a_heartbeat(settings: Settings) -> None:
     initialise_process(settings, read_shared_config(settings), SharedState(1))
     child = this_process()
     assert [row.kind for row in rows(child.context.engine, heartbeats)] == ["worker"]
+
+
+def test_a_writer_soon_gets_its_turn_back_from_threads_that_compute(settings: Settings) -> None:
+    before = sys.getswitchinterval()
+    try:
+        initialise_process(settings, read_shared_config(settings), SharedState(1))
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Settings) -> None:
