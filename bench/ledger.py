@@ -94,10 +94,10 @@ def _asked_of_waiting(engine: Engine, now: datetime) -> dict[str, Callable[[], o
     """Return what is asked of the ledger each second, by name. `claim` takes rows due later."""
     later = now + timedelta(hours=2)
 
-    def claim(at: datetime) -> object:
+    def claim(at: datetime, most: int = _BATCH) -> object:
         with writing(engine) as connection:
             token = SYSTEM_CLOCK.new_id()
-            found = claim_lookups(connection, at, token, lease_s=_LEASE_S, most=_BATCH)
+            found = claim_lookups(connection, at, token, lease_s=_LEASE_S, most=most)
             connection.rollback()
             return found
 
@@ -106,6 +106,7 @@ def _asked_of_waiting(engine: Engine, now: datetime) -> dict[str, Callable[[], o
             return query(connection, now, **options) if options else query(connection)
 
     return {
+        "claim of 1": lambda: claim(later, 1),
         "claim of 100": lambda: claim(later),
         "empty claim": lambda: claim(now),
         "when a lookup is due": lambda: read(next_lookup_at, lease_s=_LEASE_S),
@@ -224,9 +225,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--waiting", type=int, nargs="*", default=WAITING)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    for figure in measure(events=asked.events, rounds=asked.rounds):
+    waiting = tuple(asked.waiting)
+    for figure in measure(events=asked.events, waiting=waiting, rounds=asked.rounds):
         click.echo(figure.line)
 
 
