@@ -31,10 +31,10 @@ _SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
 _END_WAIT_S = 10.0
 _DIALECTS: dict[str, Dialect] = {}  # by name; a compiled statement is found by its dialect
 _COMPILED: dict[Any, Any] = {}
-# All that a test may alter but rows, and whether the planner has statistics of rows.
+# All that a test may alter but rows, and what the planner knows of their number.
 _SHAPE = r"""
     SELECT md5(string_agg(line, ',' ORDER BY line)) FROM (
-      SELECT concat_ws(' ', oid, xmin, reltuples > 0) FROM pg_class
+      SELECT concat_ws(' ', oid, xmin, reltuples) FROM pg_class
        WHERE relnamespace = 'public'::regnamespace
       UNION ALL SELECT concat_ws(' ', attrelid, attnum, a.xmin)
         FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
