@@ -32,6 +32,7 @@ from schemas.records import Coworker
 from schemas.text import folded
 
 _MOST_FOUND = 20
+_LONGEST_KEY = 320  # characters; PostgreSQL refuses index entries of 2,700 bytes
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,7 +68,7 @@ def accept_person(
         "first_name": coworker.first_name,
         "kind": None if coworker.kind is None else coworker.kind.name.lower(),
         "email": email,
-        "email_key": None if email is None else folded(email),
+        "email_key": None if email is None else folded(email)[:_LONGEST_KEY],
         "active": coworker.active and not coworker.archived,
         "fetched_at": now,
         "gone_at": None,
@@ -149,9 +150,11 @@ def people_by_email(connection: Connection, email: str) -> list[Person]:
     wanted = folded(email)
     if email.isascii():
         rows = connection.execute(
-            select(people).where(people.c.email_key == wanted).order_by(people.c.coworker_id)
+            select(people)
+            .where(people.c.email_key == wanted[:_LONGEST_KEY])
+            .order_by(people.c.coworker_id)
         )
-        return [_person(row) for row in rows]
+        return [_person(row) for row in rows if folded(row.email) == wanted]
     where = may_contain(connection, people.c.email, wanted)
     found = _people_who(connection, where, lambda _, address: folded(address) == wanted)
     return _people_of(connection, [coworker_id for coworker_id, _ in found])

@@ -75,7 +75,8 @@ class SeenVersion:
 
     `digest` covers the fields that decisions depend on. `is_whole`: the row omits none of them, so
     the digest equals the record's own. `changed_at` is the time by which lists are filtered.
-    `full_name` is the member's; only enrolments have it.
+    `full_name` is the member's; only enrolments have it. It is short, since
+    it is part of an index.
     """
 
     record_id: int

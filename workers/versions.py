@@ -20,6 +20,7 @@ from schemas.records import Record
 from schemas.records.plain import read_value
 from workers.source.records import CHANGED_BY, Changed, Row
 
+_LONGEST_NAME = 200  # characters; PostgreSQL refuses index entries of 2,700 bytes
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
 
 # For each attribute of a record: the field of a row, and how it is parsed.
@@ -71,7 +72,7 @@ def _seen(
         _digest(values),
         is_whole=None not in values.values(),
         **{kept: values[kept] for kept in _KEPT if kept in values},
-        full_name=(name.strip() or None) if isinstance(name, str) else None,
+        full_name=(name.strip()[:_LONGEST_NAME] or None) if isinstance(name, str) else None,
     )
 
 

@@ -1,5 +1,7 @@
 """People and what they chose."""
 
+import random
+import string
 from dataclasses import replace
 from typing import Literal
 from unicodedata import normalize
@@ -247,3 +249,12 @@ def test_an_address_hash_is_the_same_in_any_case_and_form_and_depends_on_the_key
     assert address_hash("weiß@people.example", "key") != address_hash("weiss@people.example", "key")
     assert address_hash("ana@people.example", "another") != HASH
     assert "ana" not in HASH
+
+
+def test_an_address_longer_than_an_index_entry_is_stored_and_found(ledger_engine: Engine) -> None:
+    long = "".join(random.Random(7).choices(string.ascii_lowercase, k=6_000))  # noqa: S311 - no secret
+    with writing(ledger_engine) as connection:
+        accept_person(connection, replace(COWORKER, email=f"{long}@example.com"), NOW)
+    with reading(ledger_engine) as connection:
+        assert len(people_by_email(connection, f"{long.upper()}@example.com")) == 1
+        assert people_by_email(connection, f"{long}@example.org") == []

@@ -1,5 +1,7 @@
 """Records: the newest version stays, what is gone stays known, and lists add what they show."""
 
+import random
+import string
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -26,6 +28,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember, Lesson, Record, dump_record, load_record
 from tests.contract.ledger_rig import ANA, COURSE, MEMBER, NOW, at, at_once, minutes
+from workers.versions import version_of_row
 
 ENROLMENT = CourseMember(
     record_id=MEMBER,
@@ -366,3 +369,13 @@ def test_a_read_does_not_clear_what_a_list_showed(ledger_engine: Engine) -> None
         [before] = enrolments_before_start(connection, ANA)
     assert (before.course_member_id, before.created_at) == (MEMBER, ENROLMENT.created_at)
     assert changes(ledger_engine, shown(ENROLMENT, "one")) == []
+
+
+def test_of_a_name_longer_than_an_index_entry_the_beginning_is_kept(ledger_engine: Engine) -> None:
+    long = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # noqa: S311 - no secret
+    row = {"CoworkerId": ANA, "CoworkerFullName": long}
+    with writing(ledger_engine) as connection:
+        seen = [version_of_row(Entity.COURSE_MEMBER, MEMBER, NOW, row)]
+        note_seen(connection, Entity.COURSE_MEMBER, seen, NOW)
+    with reading(ledger_engine) as connection:
+        assert name_of_member(connection, ANA) == long[:200]

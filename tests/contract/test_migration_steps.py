@@ -3,7 +3,9 @@
 What is filled is read from the database itself, so that each table of that time takes part.
 """
 
+import random
 import re
+import string
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,6 +200,22 @@ def test_an_email_being_handed_over_during_an_upgrade_is_not_repeated(first_ledg
             connection, MOMENT + timedelta(days=1), lease_s=60, repeatable=set()
         )
     assert (expired.repeated, expired.unknown) == (0, 1)
+
+
+def test_names_longer_than_an_index_entry_are_cut(empty_database_url: str) -> None:
+    engine = open_engine(empty_database_url)
+    step(engine, "upgrade", "0015")
+    long = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # noqa: S311 - no secret
+    with writing(engine) as connection:
+        rows = [
+            NOTHING | {"entity": MEMBER, "record_id": number, "full_name": name}
+            for number, name in ((1, long), (2, "Zoë"))
+        ]
+        connection.execute(tables_of(engine)["records"].insert(), rows)
+    migrate(engine)
+    names = {row["record_id"]: row["full_name"] for row in rows_of(engine)["records"]}
+    assert names == {1: long[:200], 2: "Zoë"}
+    engine.dispose()
 
 
 def test_the_version_read_and_the_version_listed_become_one_row(

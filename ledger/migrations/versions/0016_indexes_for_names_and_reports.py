@@ -1,6 +1,7 @@
 """Indexes that have all that a search by name and the count of reports read.
 
-Reads notifications and records once; nothing else changes.
+Reads notifications and records once, and cuts names of more than 200 characters; nothing else
+changes.
 
 Revision ID: 0016
 Revises: 0015
@@ -22,6 +23,10 @@ def upgrade() -> None:
     op.drop_index("notifications_of_record", table_name="notifications")
     columns = ["entity", "record_id", "id", "origin"]
     op.create_index("notifications_of_record", "notifications", columns)
+    # PostgreSQL refuses index entries of 2,700 bytes.
+    op.execute(
+        "UPDATE records SET full_name = substr(full_name, 1, 200) WHERE length(full_name) > 200"
+    )
     columns = ["entity", "coworker_id", "full_name", "gone_at"]
     op.create_index(
         "records_named", "records", columns, sqlite_where=_NAMED, postgresql_where=_NAMED
