@@ -101,7 +101,9 @@ def _due() -> Select[tuple[int]]:
         for where in states
     )
     found = union_all(*map(select, each)).subquery()
-    return select(found.c.id).order_by(found.c.due_at).limit(most)
+    chosen = select(found.c.id).order_by(found.c.due_at).limit(most)
+    # PostgreSQL may run a subquery once for each row, and would then claim more.
+    return select(chosen.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql").c.id)
 
 
 _CLAIM = (

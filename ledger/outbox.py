@@ -77,10 +77,13 @@ def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
         .order_by(actions.c.due_at, actions.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
+        # PostgreSQL may run a subquery once for each row, and would then claim more.
+        .cte("chosen")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     rows = connection.execute(
         update(actions)
-        .where(actions.c.id.in_(chosen))
+        .where(actions.c.id.in_(select(chosen.c.id)))
         .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
         .returning(actions)
     ).all()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from sqlalchemy import text
 
 from ledger.actions import (
     Copy,
@@ -529,6 +530,19 @@ def test_the_longest_overdue_are_claimed_first(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
         found = claim_actions(connection, NOW, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
     assert {one.due_at for one in found} == {at(-4), at(-3)}
+
+
+def test_no_more_are_claimed_than_requested_whatever_the_query_plan(ledger_engine: Engine) -> None:
+    for number in range(5):
+        event = lesson_done(LESSON + number)
+        decide(ledger_engine, event, plan_for(event))
+    with writing(ledger_engine) as connection:
+        if ledger_engine.dialect.name == "postgresql":
+            # So that it joins by a nested loop, as it does when it takes a table for tiny.
+            for plan in ("hashagg", "hashjoin", "mergejoin", "sort", "material", "memoize"):
+                connection.execute(text(f"SET LOCAL enable_{plan} = off"))
+        found = claim_actions(connection, NOW, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
+        assert len(found) == 2
 
 
 def test_the_copy_of_an_action_is_the_last_one_written(ledger_engine: Engine) -> None:
