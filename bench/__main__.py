@@ -44,11 +44,24 @@ def _full(runs: int) -> bool:
 
 
 def _quick() -> bool:
-    rows = [_shown(row) for row in measure((RECEIVER, WORKER), QUICK)]
-    worse = list(worse_than_half(_DOCS, rows))
-    for sentence in worse:
-        _say(f"WORSE THAN HALF: {sentence}")
-    return bool(worse)
+    """Measure, and once more if a ratio is worse than half: a busy minute is no regression."""
+    suspects: set[str] | None = None
+    for is_last in (False, True):
+        try:
+            rows = [_shown(row) for row in measure((RECEIVER, WORKER), QUICK)]
+        except InvalidMeasurementError as error:
+            if is_last:
+                raise
+            _say(f"INVALID, once more: {error}")
+            continue
+        found = worse_than_half(_DOCS, rows)
+        worse = {name for name in found if suspects is None or name in suspects}
+        for name in worse:
+            _say(f"WORSE THAN HALF: {name}: {found[name]}")
+        if not worse:
+            return False
+        suspects = worse
+    return True
 
 
 def _shown(row: Row) -> Row:

@@ -41,7 +41,7 @@ from workers.sync.evidence import window_of
 from workers.sync.rows import SyncContext
 
 EVENTS = 1_100_000
-WAITING = (10_000, 100_000, 1_000_000)
+WAITING = (10_000, 1_000_000)
 _LEASE_S, _BATCH, _PAGE = 60.0, 100, 1_000
 _CERTIFIED = timedelta(days=30)
 

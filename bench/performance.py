@@ -74,7 +74,7 @@ class Effort:
     start_rounds: int
 
 
-FULL = Effort(5, 3, 1000, 3, WAITING, EVENTS, 5, 5)
+FULL = Effort(5, 3, 1000, 2, WAITING, EVENTS, 3, 5)
 QUICK = Effort(3, 1, 300, 1, (), 0, 0, 0)
 
 

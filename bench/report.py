@@ -89,14 +89,15 @@ def write_report(folder: Path, about: Circumstances, rows: Sequence[Row]) -> Non
     (folder / DATA).write_text(text + "\n", encoding="utf-8")
 
 
-def worse_than_half(folder: Path, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a sentence for each ratio that is worse than half of the published one.
+def worse_than_half(folder: Path, rows: Sequence[Row]) -> dict[str, str]:
+    """Return each ratio that is worse than half of the published one, with both.
 
     Raises:
         InvalidMeasurementError: a ratio is not published.
     """
     data = json.loads((folder / DATA).read_text(encoding="utf-8"))
     published = {(row["part"], row["name"]): row["found"]["median"] for row in data["rows"]}
+    worse: dict[str, str] = {}
     for row in rows:
         if row.unit or row.goal is None:
             continue
@@ -105,7 +106,8 @@ def worse_than_half(folder: Path, rows: Sequence[Row]) -> Iterator[str]:
             raise InvalidMeasurementError(f"{DATA} has no figure with the name {row.name!r}")
         floor = Goal(known * (2 if row.goal.less_is_better else 0.5), row.goal.less_is_better)
         if not floor.is_reached(row.found.median):
-            yield f"{row.name}: {row.found}; published {known:.2f}, so {floor}"
+            worse[row.name] = f"{row.found}; published {known:.2f}, so {floor}"
+    return worse
 
 
 def _tables(about: Circumstances, rows: Sequence[Row]) -> Iterator[str]:
