@@ -42,7 +42,7 @@ kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and coun
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/endurance/kills.py
 
 RUNS ?= 1
-bench: $(STAMP)  ## measure speed and write docs/performance.md (about ten minutes; RUNS=3 repeats it)
+bench: $(STAMP)  ## measure speed and write docs/performance.md (about twelve minutes; RUNS=3 repeats it)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m bench --runs $(RUNS)
 
 bench-quick: $(STAMP)  ## compare receiver and workers with the published ratios (about two minutes)
