@@ -35,7 +35,7 @@ from tests.doubles.fake_source import FakeSource
 from tests.servers.postgres import Databases, PostgresServer
 from tests.servers.postgres_found import found_binaries
 from workers.rules_file import read_rules
-from workers.source.records import Changed, Changes
+from workers.source.lists import Changed, Changes
 from workers.sync.certificate import certify
 from workers.sync.evidence import window_of
 from workers.sync.rows import SyncContext

@@ -30,10 +30,10 @@ from bench.figures import Spread
 from bench.source_economy import say
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
-from ledger.credentials import Proof, store_proof
 from ledger.engine import open_engine, writing
 from ledger.intake import Origin, store_notifications
 from ledger.migrate import migrate
+from ledger.source_state import Proof, store_proof
 from sandbox.world import CROWD_COMPLETION_ID
 from schemas.actions import Mode
 from schemas.entity import PATHS, Entity

@@ -119,7 +119,7 @@ _NAMES = f"'{_STORED.name}', '{lookups.name}'"
 _THERE = {
     "sqlite": f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({_NAMES})",  # noqa: S608 - our own names
     "postgresql": (
-        f"SELECT relname FROM pg_class WHERE relname IN ({_NAMES})"  # noqa: S608 - same
+        f"SELECT relname FROM pg_class WHERE relname IN ({_NAMES})"  # noqa: S608 - our own names
         " AND relkind IN ('r', 'p') AND pg_table_is_visible(oid)"
     ),
 }

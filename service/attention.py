@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ledger.credentials import catalogue_of
 from ledger.engine import Connection
 from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
@@ -17,6 +16,7 @@ from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
 from ledger.queries import Undecided, undecided
 from ledger.skew import clock_ahead
+from ledger.source_state import catalogue_of
 from schemas.actions import ActionState
 from schemas.errors import ConfigurationError
 from schemas.events import TOLERANCE

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ledger.controls import sending_of
-from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import Engine, check_writable, reading
 from ledger.heartbeats import NO_BROKER, SILENT_AFTER_S, heartbeats_ahead, last_heartbeats
 from ledger.lookups import next_lookup_at
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages
 from ledger.outbox import next_action_at
 from ledger.revision import check_revision
+from ledger.source_state import SignIn, sign_in_of
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, Reason

@@ -13,7 +13,7 @@ from workers.actions.registry import action_classes, make_actions
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
 from workers.lookup.batch import LookupContext
-from workers.lookup.commit import DecideContext
+from workers.lookup.commit import DecisionSetup
 from workers.rules_file import read_rules
 from workers.secret_key import secret_key
 from workers.source.budget import Budget, make_budget
@@ -91,7 +91,7 @@ def make_context(
         LookupContext(
             engine,
             sources.lend,
-            DecideContext(rules, zone),
+            DecisionSetup(rules, zone),
             clock,
             settings.lease_s,
             locks,
@@ -120,7 +120,7 @@ def make_lookup_context(settings: Settings, sync: SyncContext, rules: Rules) -> 
     return LookupContext(
         sync.engine,
         sync.source,
-        DecideContext(rules, ZoneInfo(settings.zone)),
+        DecisionSetup(rules, ZoneInfo(settings.zone)),
         sync.clock,
         settings.lease_s,
     )

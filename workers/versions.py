@@ -18,7 +18,7 @@ from schemas.entity import Entity
 from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.records import Record
 from schemas.records.plain import read_value
-from workers.source.records import CHANGED_BY, Changed, Row
+from workers.source.lists import CHANGED_BY, Changed, Row
 
 _LONGEST_NAME = 200  # characters; PostgreSQL refuses index entries of 2,700 bytes
 _ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()

@@ -53,7 +53,7 @@ from workers.sync.backfill import (
     read_found,
     review,
 )
-from workers.sync.listing import FoundRow, SearchResult
+from workers.sync.listed_rows import FoundRow, SearchResult
 from workers.sync.rows import SyncContext
 
 NOBODY = 1

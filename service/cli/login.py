@@ -9,7 +9,7 @@ from datetime import datetime
 
 import click
 
-from ledger.credentials import SignIn
+from ledger.source_state import SignIn
 from schemas.errors import ConfigurationError, SourceRefused, Transient
 from schemas.settings import Settings
 from service.cli.common import (

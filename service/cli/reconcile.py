@@ -32,7 +32,7 @@ from service.cli.source_access import open_sync
 from service.cli.why import explained
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Comparison, Difference, DifferenceKind, Scope, compare
-from workers.sync.listing import counted
+from workers.sync.listed_rows import counted
 from workers.sync.reconcile import MOST_GONE, ReconcileMode, request_differences
 from workers.sync.rows import SyncContext
 

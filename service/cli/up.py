@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from ledger.controls import sending_of
-from ledger.credentials import sign_in_of
 from ledger.engine import ledger_file, reading
+from ledger.source_state import sign_in_of
 from schemas.actions import Mode
 from schemas.errors import ConfigurationError, CoursebellError
 from schemas.settings import Settings

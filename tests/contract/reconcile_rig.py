@@ -8,7 +8,7 @@ from schemas.entity import Entity
 from tests.contract.study_rig import Space
 from tests.doubles.fake_source import FakeSource
 from workers.source.limits import Patience, Urgency
-from workers.source.records import Changes
+from workers.source.lists import Changes
 from workers.sync.compare import Comparison, Scope, compare
 from workers.sync.reconcile import ReconcileMode, request_differences
 from workers.sync.rows import SyncContext

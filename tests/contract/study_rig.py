@@ -34,7 +34,7 @@ from workers.deliver.claim import perform_batch
 from workers.deliver.context import DeliveryTools, SendSetup
 from workers.lookup.batch import LookupContext
 from workers.lookup.claim import drain_batch
-from workers.lookup.commit import DecideContext
+from workers.lookup.commit import DecisionSetup
 from workers.source.limits import Patience
 
 LISBON = ZoneInfo("Europe/Lisbon")
@@ -80,7 +80,7 @@ class Space:
     @property
     def lookup_context(self) -> LookupContext:
         return LookupContext(
-            self.engine, self.lend, DecideContext(self.rules, LISBON), self.clock, 60
+            self.engine, self.lend, DecisionSetup(self.rules, LISBON), self.clock, 60
         )
 
     @property

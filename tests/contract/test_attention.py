@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 from ledger.checks import CheckKind, begin_check, end_check, fail_check, open_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
-from ledger.credentials import SignIn, store_sign_in
 from ledger.engine import Engine, open_engine, reading, writing
 from ledger.heartbeats import NO_BROKER, record_heartbeat
 from ledger.interventions import send_again
@@ -20,6 +19,7 @@ from ledger.monitoring import count_refusals
 from ledger.outages import note_outage
 from ledger.outbox import settle_action
 from ledger.people import accept_person
+from ledger.source_state import SignIn, store_sign_in
 from schemas.actions import ActionState, Mode, Outcome
 from schemas.entity import FOLLOWED
 from schemas.reasons import Reason, Refusal

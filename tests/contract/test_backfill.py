@@ -23,7 +23,7 @@ from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from tests.doubles.fake_source import FakeSource
 from workers.deliver.forecast import Expected
 from workers.source.limits import Patience, Urgency
-from workers.source.records import Changes
+from workers.source.lists import Changes
 from workers.sync.backfill import (
     REVIEWED,
     REVIEWED_WITH_OLD,
@@ -35,7 +35,7 @@ from workers.sync.backfill import (
     read_found,
     review,
 )
-from workers.sync.listing import SearchResult
+from workers.sync.listed_rows import SearchResult
 from workers.sync.poll import poll, poll_all
 from workers.sync.rows import SyncContext
 

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from ledger.checks import CheckKind, begin_check, end_check, last_run
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, sending_of
-from ledger.credentials import SignIn, store_sign_in
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import (
     LastHeartbeat,
@@ -27,6 +26,7 @@ from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
 from ledger.outbox import begin_action, claim_actions, commit_action, next_action_at
 from ledger.skew import clock_ahead
+from ledger.source_state import SignIn, store_sign_in
 from ledger.tables import actions, lookups, outages
 from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity

@@ -12,10 +12,10 @@ import pytest
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with
-from ledger.credentials import proofs, sign_in_of, store_sign_in
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
 from ledger.records import accept_record
+from ledger.source_state import proofs, sign_in_of, store_sign_in
 from schemas.actions import Mode
 from schemas.checkup import Check, Topic, Verdict
 from schemas.entity import Entity

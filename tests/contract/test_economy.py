@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, select
 
-from ledger.credentials import Proof, proofs, store_proof
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.records import mark_gone
+from ledger.source_state import Proof, proofs, store_proof
 from ledger.tables import lookups
 from schemas.actions import LookupState
 from schemas.entity import Entity

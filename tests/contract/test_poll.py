@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from ledger.checks import CheckKind, Run, last_run, open_run
-from ledger.credentials import catalogue_of
 from ledger.engine import Engine, reading, writing
 from ledger.events import suppressed_among
 from ledger.heartbeats import take_lease
 from ledger.intake import Origin, store_notifications
+from ledger.source_state import catalogue_of
 from schemas.actions import Mode
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import (

@@ -18,7 +18,7 @@ from tests.contract.source_rig import Line, line_to, reads, sqlite_ledger
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
 from workers.source.client import Source
 from workers.source.limits import Patience
-from workers.source.records import Changes
+from workers.source.lists import Changes
 from workers.sync.poll import PollResult, poll_all
 from workers.sync.rows import SyncContext
 

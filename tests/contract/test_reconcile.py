@@ -25,7 +25,7 @@ from tests.contract.reconcile_rig import (
 )
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
 from workers.sync.compare import Compared, Comparison, Difference, DifferenceKind, Scope
-from workers.sync.listing import ListRow
+from workers.sync.listed_rows import ListRow
 from workers.sync.poll import poll_all
 from workers.sync.reconcile import (
     MOST_GONE,

@@ -20,7 +20,7 @@ from tests.contract.reconcile_rig import ListingSource, compared, sync
 from tests.contract.study_rig import LESSONS, SHIPPED, Space, rules_of
 from workers.lookup.claim import drain_batch
 from workers.sync.compare import Comparison, Difference, DifferenceKind
-from workers.sync.listing import Candidates, ListRow, Search
+from workers.sync.listed_rows import Candidates, ListRow, Search
 from workers.sync.reconcile import ReconcileMode, nightly, request_differences
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import begin_with, client_id_of
-from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import take_lease
+from ledger.source_state import SignIn, sign_in_of, store_sign_in
 from schemas.actions import Mode
 from schemas.errors import SourceRefused, SourceUnavailable
 from tests.contract.ledger_rig import BOTH, NOW, at_once

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.controls import client_id_of
-from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Engine, reading, writing
+from ledger.source_state import SignIn, sign_in_of, store_sign_in
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable
 from schemas.records import Course

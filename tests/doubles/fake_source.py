@@ -25,7 +25,7 @@ from schemas.records import (
     dump_record,
 )
 from workers.source.client import Gone
-from workers.source.records import Changed, Changes, Row
+from workers.source.lists import Changed, Changes, Row
 
 
 class FakeSource:

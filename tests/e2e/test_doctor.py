@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.credentials import sign_in_of
 from ledger.engine import open_engine, reading
+from ledger.source_state import sign_in_of
 from tests.e2e.house import HOOK_SECRET, RELAY_TOKEN, House, open_house
 from workers.local.server import free_port
 

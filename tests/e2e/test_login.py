@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import open_engine, reading
+from ledger.source_state import SignIn, sign_in_of
 from tests.contract.token_rig import INVALID, SigningIn, signing_in
 from tests.servers import forking
 from tests.servers.ready_ledgers import sqlite_copy

@@ -18,8 +18,8 @@ from schemas.events import enrolled_key, enrolment_requested_key, lesson_complet
 from schemas.records import CompletedLesson, CourseMember, dump_record
 from service.cli.certificate_view import HEADS, lines_of, page_of
 from tests.builders.records import NOON, completed_lesson, course_member
+from workers.source.lists import Changed, Changes
 from workers.source.reads import BurstReads
-from workers.source.records import Changed, Changes
 from workers.sync.audit import missing_trace
 from workers.sync.certificate import Certificate, assemble
 from workers.sync.document import (
@@ -33,7 +33,7 @@ from workers.sync.document import (
     verify,
 )
 from workers.sync.evidence import Evidence, LedgerCounts, Window, listed_in
-from workers.sync.listing import ListRow, Member, Names, Place
+from workers.sync.listed_rows import ListRow, Member, Names, Place
 from workers.sync.row_outcomes import FindingKind, RowOutcome
 
 WINDOW = Window(

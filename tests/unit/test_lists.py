@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceRefused, SourceUnavailable
 from workers.source.answers import Missing
-from workers.source.records import Lists, Row
+from workers.source.lists import Lists, Row
 
 NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 FILTER = "from_CourseMember_UpdatedOn"

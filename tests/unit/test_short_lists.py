@@ -4,7 +4,7 @@ import pytest
 
 from schemas.entity import Entity
 from workers.sync.compare import doubt_about
-from workers.sync.listing import Listing, counted
+from workers.sync.listed_rows import Listing, counted
 
 MEMBER = Entity.COURSE_MEMBER
 

@@ -22,7 +22,7 @@ from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from schemas.reasons import Reason
 from workers.leases import KeyedLock
-from workers.lookup.commit import DecideContext
+from workers.lookup.commit import DecisionSetup
 from workers.lookup.prefetch import PrefetchedRecords
 from workers.lookup.read import Recent, Zones
 from workers.source.reads import Lend
@@ -45,7 +45,7 @@ class LookupContext:
 
     engine: Engine
     source: Lend
-    deciding: DecideContext
+    deciding: DecisionSetup
     clock: Clock
     lease_s: float
     locks: KeyedLock = field(default_factory=KeyedLock)

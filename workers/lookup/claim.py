@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ledger.credentials import proved
 from ledger.engine import reading, repeat_write, writing
 from ledger.heartbeats import take_lease
 from ledger.intake import newest_notification
@@ -29,6 +28,7 @@ from ledger.lookups import (
     return_lookup,
 )
 from ledger.outages import retry_unanswered
+from ledger.source_state import proved
 from schemas.entity import Entity
 from schemas.errors import (
     CoursebellError,

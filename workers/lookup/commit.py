@@ -44,7 +44,7 @@ from workers.zones import own_zone
 
 
 @dataclass(frozen=True, slots=True)
-class DecideContext:
+class DecisionSetup:
     """The rules to decide by; `zone` is for members whose own is unknown.
 
     `watching_since` is when sending began or, before that, when we started.
@@ -59,7 +59,7 @@ def store_lookup(
     connection: Connection,
     claim: Claim,
     findings: Findings,
-    deciding: DecideContext,
+    deciding: DecisionSetup,
     now: datetime,
 ) -> int:
     """Store a lookup's findings and its end; return how many actions were planned.
@@ -183,7 +183,7 @@ def _zone_of(connection: Connection, findings: Findings, otherwise: ZoneInfo) ->
 
 
 def _events(
-    findings: Findings, before: CourseMember | None, deciding: DecideContext
+    findings: Findings, before: CourseMember | None, deciding: DecisionSetup
 ) -> list[Event]:
     if findings.enrolment is None:
         return []
@@ -239,7 +239,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
     events: Sequence[Event],
     history: History,
     findings: Findings,
-    deciding: DecideContext,
+    deciding: DecisionSetup,
     now: datetime,
 ) -> int:
     """Store these events and plan their actions; return how many were planned."""
@@ -289,7 +289,7 @@ def _plans(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
     event: Event,
     history: History,
     findings: Findings,
-    deciding: DecideContext,
+    deciding: DecisionSetup,
     suppressed: Reason | None,
     finished_at: datetime | None,
 ) -> _Decided:

@@ -16,8 +16,8 @@ from schemas.entity import Entity
 from schemas.records import CompletedLesson, CourseMember, Record
 from workers.lookup.read import CACHED, Reader
 from workers.source.client import MOST_IDS, Gone, whole_record
+from workers.source.lists import PAGE_SIZE
 from workers.source.reads import BurstReads, SourceReads
-from workers.source.records import PAGE_SIZE
 
 FEWEST = 3  # fewer records cost as much one by one
 _MOST_PAGES = 10  # of a list of completions; more would delay the burst

@@ -17,10 +17,10 @@ import structlog
 
 from ledger.clock import Clock
 from ledger.controls import client_id_of
-from ledger.credentials import SignIn, sign_in_of, store_sign_in
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.heartbeats import is_leased, release_lease, take_lease
 from ledger.outages import retry_refused
+from ledger.source_state import SignIn, sign_in_of, store_sign_in
 from schemas.errors import RecordUnreadable, SignInRefused, SourceRefused, SourceUnavailable
 from schemas.events import TOLERANCE, is_ahead
 from schemas.records.answers import Token, load_token

@@ -111,7 +111,7 @@ end
 class _Storage(RedisStorage):
     """Counts on the broker. The library's own class also imports `valkey`, which takes 0.1 s."""
 
-    DEPENDENCIES = {"redis": None}  # noqa: RUF012 - as in the library
+    DEPENDENCIES = {"redis": None}  # noqa: RUF012 - limits declares it so
 
 
 class SharedBudget:

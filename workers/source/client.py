@@ -16,8 +16,8 @@ from http import HTTPStatus
 import structlog
 
 from ledger.clock import Clock
-from ledger.credentials import SignIn
 from ledger.engine import Engine
+from ledger.source_state import SignIn
 from schemas.entity import OTHER_PATHS, PATHS, Entity
 from schemas.errors import (
     RecordStuck,
@@ -32,7 +32,7 @@ from workers.source.answers import Answer, Missing, read_answer, read_written
 from workers.source.auth import Credentials, Tokens, credentials_of
 from workers.source.http import Transport
 from workers.source.limits import Budgeting, Patience, Urgency
-from workers.source.records import Changes, ListRange, Lists, Row
+from workers.source.lists import Changes, ListRange, Lists, Row
 
 _DENIED_FOR_S = 3600.0
 _SHORTEST_BACK_OFF_S = 1.0  # at least, when the source throttles us

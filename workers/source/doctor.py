@@ -10,10 +10,10 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ledger.clock import Clock
-from ledger.credentials import Proof
 from ledger.engine import Engine, reading
 from ledger.people import present_people
 from ledger.record_queries import last_read_ids
+from ledger.source_state import Proof
 from schemas.checkup import AGAIN, Check, Topic, Verdict, duration, to_the_minute
 from schemas.entity import Entity
 from schemas.errors import frames_of

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from ledger.clock import Clock
-from ledger.credentials import SignIn, sign_in_of
 from ledger.engine import Engine, reading
+from ledger.source_state import SignIn, sign_in_of
 from schemas.checkup import AGAIN, Check, Topic, at_nexudus, duration, to_the_minute
 from schemas.entity import PATHS, Entity
 from schemas.errors import CoursebellError, SourceRefused, SourceThrottled, SourceUnavailable

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ledger.credentials import Proof, proofs, store_proof
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.people import present_people
 from ledger.record_queries import last_read_ids
+from ledger.source_state import Proof, proofs, store_proof
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
 from schemas.events import is_within
@@ -24,7 +24,7 @@ from schemas.records import Coworker, Record
 from schemas.text import folded
 from workers.source.client import Gone, whole_record
 from workers.source.limits import Patience
-from workers.source.records import Changes, Row
+from workers.source.lists import Changes, Row
 
 
 class SourceReads(Protocol):

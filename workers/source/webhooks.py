@@ -18,7 +18,7 @@ from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused, SourceU
 from schemas.records import WebHook, course_actions
 from workers.source.answers import Missing, WriteDenied, origin
 from workers.source.client import Source, whole_record
-from workers.source.records import ApiReads, Row
+from workers.source.lists import ApiReads, Row
 
 MANY_FAILURES = 5  # at ten in a row the source switches a webhook off (contract, 5.4)
 

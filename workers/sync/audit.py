@@ -15,7 +15,7 @@ from schemas.events import EventKind, course_completed_key, course_started_key
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
 from workers.sync.evidence import Evidence
-from workers.sync.listing import ListRow
+from workers.sync.listed_rows import ListRow
 from workers.sync.row_outcomes import EventLinks, Finding, FindingKind, finding
 
 _ENROLMENTS = frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_REQUESTED})

@@ -33,9 +33,9 @@ from workers.deliver.forecast import Expected, forecast
 from workers.lookup.batch import LookupContext
 from workers.lookup.claim import drain_batch
 from workers.source.limits import Patience, Urgency
+from workers.source.lists import Changed, Changes
 from workers.source.reads import BurstReads
-from workers.source.records import Changed, Changes
-from workers.sync.listing import Candidates, Search, SearchResult
+from workers.sync.listed_rows import Candidates, Search, SearchResult
 from workers.sync.rows import ListCursor, SyncContext, interleave, reached_by
 from workers.versions import version_of_record, version_of_row
 

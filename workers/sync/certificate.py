@@ -16,7 +16,7 @@ from schemas.rules import Rules
 from workers.source.limits import Patience, Urgency
 from workers.sync.audit import Audit
 from workers.sync.evidence import GATHERED, Evidence, Progress, Window, gather
-from workers.sync.listing import WORDS, ListRow, clean, row_of_record
+from workers.sync.listed_rows import WORDS, ListRow, clean, row_of_record
 from workers.sync.row_outcomes import (
     EventLinks,
     Finding,

@@ -16,8 +16,8 @@ from ledger.records import SeenVersion, unknown_among
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.reasons import Reason
 from workers.source.limits import Patience
-from workers.source.records import Changes
-from workers.sync.listing import (
+from workers.source.lists import Changes
+from workers.sync.listed_rows import (
     WORDS,
     Listing,
     ListRow,

@@ -47,7 +47,7 @@ from schemas.rules import Rules
 from workers.decide.completion import closed_among, counting_lessons
 from workers.source.limits import Patience
 from workers.source.reads import BurstReads
-from workers.sync.listing import (
+from workers.sync.listed_rows import (
     Listing,
     ListRow,
     Member,

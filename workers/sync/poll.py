@@ -25,12 +25,12 @@ from ledger.checks import (
     open_run,
 )
 from ledger.clock import Clock
-from ledger.credentials import catalogue_of, store_catalogue
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.intake import Origin
 from ledger.record_queries import count_seen
 from ledger.records import SeenVersion, accept_record, note_seen, present_among, unknown_among
+from ledger.source_state import catalogue_of, store_catalogue
 from schemas.entity import FOLLOWED, Entity
 from schemas.errors import RecordUnreadable, SourceError, SourceRefused, SourceThrottled
 from schemas.events import is_ahead
@@ -40,8 +40,8 @@ from schemas.rules import Catalogue, Rules, names_in
 from workers.leases import Lease, LeaseLost
 from workers.source.client import whole_record
 from workers.source.limits import Patience, Urgency
+from workers.source.lists import Changed, Changes, Row
 from workers.source.reads import BurstReads
-from workers.source.records import Changed, Changes, Row
 from workers.sync.rows import ListProgress, SyncContext, note_changes, request_lookups
 from workers.versions import version_of_record, version_of_row, versions_of
 

@@ -30,7 +30,7 @@ from schemas.reasons import Reason
 from workers.leases import Lease, LeaseLost
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Comparison, DifferenceKind, Scope, compare
-from workers.sync.listing import ListRow
+from workers.sync.listed_rows import ListRow
 from workers.sync.poll import reason_of
 from workers.sync.rows import SyncContext, note_changes, request_lookups
 

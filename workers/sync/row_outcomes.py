@@ -15,7 +15,7 @@ from schemas.events import enrolled_key, enrolment_requested_key, lesson_complet
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
 from workers.sync.evidence import Evidence, event_keys
-from workers.sync.listing import ListRow, Member, Place, clean
+from workers.sync.listed_rows import ListRow, Member, Place, clean
 
 _SAME_MOMENT = timedelta(seconds=1)  # times come with and without fractions (contract, section 2.9)
 

@@ -11,8 +11,8 @@ from ledger.records import SeenVersion, note_seen
 from schemas.entity import Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
+from workers.source.lists import Changes
 from workers.source.reads import Lend
-from workers.source.records import Changes
 
 
 @dataclass(frozen=True, slots=True)

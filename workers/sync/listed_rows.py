@@ -24,7 +24,7 @@ from schemas.errors import SourceError
 from schemas.notification import Notification
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Record
 from schemas.text import one_line
-from workers.source.records import Changed, Changes, Row
+from workers.source.lists import Changed, Changes, Row
 from workers.sync.poll import reason_of
 from workers.sync.rows import SyncContext
 from workers.versions import version_of_row
