@@ -25,6 +25,7 @@ _ALLOWED = {
     "workers/shared_state.py": "waits in a signal handler for real processes to finish",
     "workers/source/http.py": "limits how long real sockets may take",
     "workers/source/limits.py": "compares with `limits`, which reads the system's time",
+    "workers/source/shared_budget.py": "compares with `limits`, which reads the system's time",
     "workers/secret_key.py": "makes the secret key of an installation, once",
 }
 # Where a process begins, and may choose the system's clock. All others are given one.

@@ -9,14 +9,13 @@ import threading
 from dataclasses import dataclass
 
 import structlog
-from limits.storage import MemoryStorage, RedisStorage
-from redis import Redis, RedisError
+from limits.storage import MemoryStorage
+from redis import RedisError
 
 from ledger.clock import Clock
 from schemas.errors import SourceThrottled
 from schemas.settings import Settings
 from workers.broker import IN_MEMORY
-from workers.redis_pool import redis_pool
 from workers.shared_state import children_of
 from workers.source.limits import (
     BudgetState,
@@ -27,6 +26,7 @@ from workers.source.limits import (
     Usage,
     read_limits,
 )
+from workers.source.shared_budget import SharedBudget
 
 
 class LocalBudget:
@@ -74,96 +74,6 @@ class LocalBudget:
         if for_person:
             self._person_until = now + 2 * self._pace_s + 0.1
         return max(self._next_at - now, 0.001)
-
-
-_PREFIX = "coursebell:"  # the same as global_keyprefix of the tasks
-_PATIENCE_S = 0.5
-
-# One atomic script, so that two processes cannot both be first. It returns the rest of a back-off
-# and the wait for the pace, in milliseconds; 0 is now. A waiting person sets a mark that expires
-# after a moment, and work lets the person go first.
-_GATE = """
-local calm = math.max(redis.call('pttl', KEYS[1]), 0)
-if calm > 0 then
-  return {calm, calm}
-end
-local pace = tonumber(ARGV[1])
-local for_person = ARGV[2] == 'person'
-if for_person or redis.call('exists', KEYS[2]) == 0 then
-  if pace == 0 or redis.call('set', KEYS[3], 1, 'NX', 'PX', pace) then
-    if for_person then redis.call('del', KEYS[2]) end
-    return {0, 0}
-  end
-end
-if for_person then
-  redis.call('set', KEYS[2], 1, 'PX', 2 * pace + 100)
-end
-return {0, math.max(redis.call('pttl', KEYS[3]), 20)}
-"""
-# A shorter back-off never shortens a longer one. (PEXPIRE has GT only from Redis 7 on.)
-_BACK_OFF = """
-if redis.call('pttl', KEYS[1]) < tonumber(ARGV[1]) then
-  redis.call('set', KEYS[1], 1, 'PX', ARGV[1])
-end
-"""
-
-
-class _Storage(RedisStorage):
-    """Counts on the broker. The library's own class also imports `valkey`, which takes 0.1 s."""
-
-    DEPENDENCIES = {"redis": None}  # noqa: RUF012 - limits declares it so
-
-
-class SharedBudget:
-    """The budget on the broker for all processes. Connects with the first request."""
-
-    def __init__(self, limits: Limits, broker_url: str, space: str) -> None:
-        place = _PREFIX + space
-        # A command may be sent twice; that counts one request too many, which is harmless.
-        self._pool = redis_pool(broker_url, timeout_s=_PATIENCE_S)
-        client = Redis(connection_pool=self._pool)
-        self._client = client
-        self._gate = client.register_script(_GATE)
-        self._back_off = client.register_script(_BACK_OFF)
-        self._back_off_key, self._person_key, self._pace_key = (
-            f"{place}{name}" for name in ("calm", "person", "pace")
-        )
-        self._pace_ms = limits.pace_ms
-        # The storage gets the connections and not the URL, which may hold a password.
-        storage = _Storage("redis://", connection_pool=self._pool, key_prefix=place[:-1])
-        self._counting = Counting(limits.windows, storage)
-
-    def attempt(self, urgency: Urgency) -> tuple[float, float]:
-        """Take one request if it may leave now.
-
-        Returns after how many seconds to retry (0.0 if taken), and how many of these are a
-        back-off. Windows are checked before the pace and counted after it, so that a request that
-        has to wait uses nothing.
-        """
-        wait_s = self._counting.wait_s(urgency)
-        if wait_s > 0:
-            return wait_s, 0.0
-        keys = [self._back_off_key, self._person_key, self._pace_key]
-        back_off_ms, wait_ms = self._gate(keys=keys, args=[self._pace_ms, urgency.value])
-        if wait_ms > 0:
-            return wait_ms / 1000, back_off_ms / 1000
-        return self._counting.hit(urgency), 0.0
-
-    def back_off(self, seconds: float) -> None:
-        """Stop all requests for so many seconds, or longer if a longer back-off is in force."""
-        self._back_off(keys=[self._back_off_key], args=[round(seconds * 1000)])
-
-    def back_off_s(self) -> float:
-        """Return the rest of the back-off in seconds."""
-        return max(0.0, float(self._client.pttl(self._back_off_key)) / 1000)
-
-    def usage(self) -> tuple[Usage, ...]:
-        """Return how much of each window all processes used."""
-        return self._counting.usage()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._pool.disconnect()
 
 
 LONGEST_BACK_OFF_S = 3600.0  # a longer Retry-After is capped

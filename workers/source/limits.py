@@ -70,6 +70,7 @@ _MARGIN = Fraction(11, 10)  # of the pace
 _MARGIN_S = 1  # of each window; it also allows for machines whose clocks differ
 _RESERVED = 30  # one in so many is kept for people
 _SMALLEST_SHARED = 20  # smaller limits have no reserve
+_ESTIMATED_FROM_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Window:
     written: str  # as in the setting
     seconds: int  # somewhat more than the unit has
     most: int
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether two counters estimate it, since a list of all times would be too long."""
+        return self.seconds >= _ESTIMATED_FROM_S
 
     def room(self, urgency: Urgency) -> int:
         """Return how many requests may leave; a small part is reserved for people."""
@@ -134,7 +140,6 @@ def threads_for(limits: Limits) -> int:
     return min(max(wanted, _FEWEST_THREADS), _MOST_THREADS)
 
 
-_ESTIMATED_FROM_S = 86_400
 _SOON_S = 0.02  # another process was faster, and probably would be on an immediate retry
 
 
@@ -157,8 +162,7 @@ class Counting:
         moving = MovingWindowRateLimiter(storage)
         sliding = SlidingWindowCounterRateLimiter(storage)
         self._counted = tuple(
-            (window, sliding if window.seconds >= _ESTIMATED_FROM_S else moving)
-            for window in windows
+            (window, sliding if window.is_estimated else moving) for window in windows
         )
 
     def wait_s(self, urgency: Urgency) -> float:
