@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -28,30 +27,13 @@ from ledger.engine import Insert, chunks, insert_for, insert_into
 from ledger.tables import Instant, choices, people
 from schemas.entity import CoworkerKind
 from schemas.events import TOLERANCE
+from schemas.person import Person
 from schemas.records import Coworker
 from schemas.text import folded
 
 _MOST_FOUND = 20
 _LONGEST_KEY = 320  # characters; PostgreSQL refuses index entries of 2,700 bytes
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A member. `email` is None when the profile has none.
-
-    `zone` is the IANA name of their time zone, or None if unknown.
-    """
-
-    coworker_id: int
-    full_name: str
-    first_name: str | None
-    kind: CoworkerKind | None
-    email: str | None
-    active: bool
-    fetched_at: datetime
-    gone_at: datetime | None
-    zone: str | None = None
 
 
 def accept_person(

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import click
 
 from ledger.engine import Connection
-from ledger.people import Person, people_by_address_part, people_by_email, people_by_name, person_of
+from ledger.people import people_by_address_part, people_by_email, people_by_name, person_of
 from ledger.record_queries import members_by_name, name_of_member
 from schemas.errors import SourceError
 from schemas.fields import MAX_ID
+from schemas.person import Person
 from schemas.settings import Settings
 from schemas.text import folded, is_one_line
 from service.cli.common import command_clock, printable, reason_given, shortened, with_own_broker

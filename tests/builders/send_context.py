@@ -3,9 +3,9 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.people import Person
 from schemas.actions import Mode
 from schemas.entity import CoworkerKind
+from schemas.person import Person
 from tests.builders.records import COWORKER_ID, NOON, course, course_member
 from tests.builders.rules import event, rule
 from workers.actions.email.action import EmailAction

@@ -11,7 +11,6 @@ from sqlalchemy import update
 
 from ledger.engine import Engine, reading, writing
 from ledger.people import (
-    Person,
     accept_person,
     address_hash,
     choices_of,
@@ -23,6 +22,7 @@ from ledger.people import (
 )
 from ledger.tables import people
 from schemas.entity import CoworkerKind
+from schemas.person import Person
 from schemas.records import Coworker
 from tests.contract.ledger_rig import ANA, JOEL, NOW, at
 

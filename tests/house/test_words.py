@@ -33,6 +33,7 @@ SMALLER_MODULES = {
     "ledger/migrations/env.py": "Alembic looks for it by this name",
     "schemas/rules/__init__.py": "what others may use of the rules",
     "schemas/settings/__init__.py": "what others may use of the settings",
+    "schemas/person.py": "the ledger keeps it, decisions and actions take it; none imports another",
     "service/rsgi.py": "the program of the web process, which works when it is imported",
     "service/__main__.py": "the program: it must clean the environment before anything is loaded",
     "workers/actions/email/__init__.py": "what a program that only checks rules needs of emails",

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 from ledger.actions import Copy
-from ledger.people import Person
 from schemas.actions import PersonNeeds
 from schemas.events import Event
+from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
 from schemas.settings import Settings

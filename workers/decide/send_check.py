@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ledger.people import Person
 from schemas.actions import Mode, Outcome, PersonNeeds
 from schemas.events import Event, EventKind
+from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rule, Stream

@@ -1,0 +1,260 @@
+"""Plays events against rules in memory: which actions are performed when, and why others are not.
+
+It applies the decisions that workers apply, in the order in which workers apply them, on a clock of
+its own. Nothing fails in it and nothing takes time: each action is performed the moment it may be.
+A simulation plays what the ledger knows; tests play made-up histories. Pure.
+"""
+
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan
+from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
+from schemas.person import Person
+from schemas.reasons import Reason
+from schemas.records import Course, CourseMember
+from schemas.rules import Rules
+from workers.decide.rules import DecisionContext, Subject, plans_for
+from workers.decide.send_check import SendContext, check_send
+
+_WEEK = timedelta(days=7)
+_ENDED = (ActionState.DONE, ActionState.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event as it was found. `why_not` is why it leads to nothing whatever the rules say."""
+
+    event: Event
+    found_at: datetime
+    subject: Subject
+    zone: ZoneInfo
+    asked: bool = False
+    why_not: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is true of one enrolment and its member at one moment. What is gone is None."""
+
+    mode: Mode
+    sending_started_at: datetime | None
+    zone: ZoneInfo
+    enrolment: CourseMember | None
+    course: Course | None
+    person: Person | None
+    choices: Mapping[str, bool] = field(default_factory=dict)
+    reopened: frozenset[int] = frozenset()  # Ids of lessons that count as not finished again
+
+
+@dataclass(slots=True, eq=False)
+class PlayedAction:
+    """One action of a play, with everything that was decided about it, the earliest first."""
+
+    plan: Plan
+    events: list[Event]
+    planned_at: datetime
+    due_at: datetime
+    state: ActionState
+    reason: Reason | None
+    number: int  # of the order in which actions were planned
+    released_at: datetime | None = None
+    decided: list[tuple[datetime, Outcome]] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be performed without a person."""
+        return self.state in OPEN_ACTIONS
+
+
+class Play:
+    """Events go in by the time they were found; actions come out as they are settled.
+
+    `ask` returns the circumstances of an action at a moment. `needs` says by kind of action what it
+    needs of a person.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        ask: Callable[[PlayedAction, datetime], Circumstances],
+        needs: Mapping[str, PersonNeeds],
+        watching_since: datetime | None = None,
+    ) -> None:
+        self._rules = rules
+        self._ask = ask
+        self._needs = needs
+        self._watching_since = watching_since
+        # When it is checked, when it was due, and its number: the order in which workers claim.
+        self._due: list[tuple[datetime, datetime, int, PlayedAction]] = []
+        self._superseded: list[PlayedAction] = []  # since the last `advance`
+        self._number = 0
+        self._unsettled: defaultdict[int, list[PlayedAction]] = defaultdict(list)  # by coworker
+        self._performed: defaultdict[tuple[int, str], list[datetime]] = defaultdict(list)
+        self._planned_at: list[datetime] = []  # of actions that were not skipped, in order
+        self._finished_at: dict[tuple[int, int], datetime] = {}
+
+    def find(self, found: Sequence[Found]) -> list[tuple[Event, list[PlayedAction] | Reason]]:
+        """Decide on events that were found together, after `advance` to that moment.
+
+        Returns for each event what it planned or joined, or why it led to nothing.
+        """
+        # The end of a course is decided first, since it replaces the email about its last lesson.
+        ends = [one for one in found if one.event.kind is EventKind.COURSE_COMPLETED]
+        others = [one for one in found if one.event.kind is not EventKind.COURSE_COMPLETED]
+        return [self._decide(one) for one in (*ends, *others)]
+
+    def advance(self, until: datetime) -> Iterator[PlayedAction]:
+        """Move the clock, and yield each action that is performed, skipped or held on the way.
+
+        First come those that `find` superseded since the last time.
+        """
+        yield from self._superseded
+        self._superseded.clear()
+        while self._due and self._due[0][0] <= until:
+            now, due_at, _, action = heapq.heappop(self._due)
+            if not action.is_open or action.due_at != due_at:
+                continue  # it was superseded, or is due at another time
+            outcome = check_send(self._context(action, now)) or Outcome.done("")
+            self._settle(action, outcome, now)
+            if outcome.state not in OPEN_ACTIONS:
+                yield action
+
+    def release(self, action: PlayedAction, now: datetime) -> None:
+        """Let a held action be checked again now, as an operator's release does."""
+        action.state, action.reason, action.released_at = ActionState.WAITING, None, now
+        self._schedule(action, now, now)
+
+    def unsettled(self) -> list[PlayedAction]:
+        """Return the actions that wait or are held, in the order they were planned."""
+        found = (one for these in self._unsettled.values() for one in these)
+        return sorted(found, key=lambda one: one.number)
+
+    def _decide(self, found: Found) -> tuple[Event, list[PlayedAction] | Reason]:
+        event = not_ahead(found.event, found.found_at)
+        if found.why_not is not None or event.kind in ABOUT_GONE:
+            return event, found.why_not or Reason.KIND_OFF
+        whose = (event.course_id, event.coworker_id)
+        plans = plans_for(
+            event,
+            DecisionContext(
+                self._rules,
+                found.zone,
+                found.subject,
+                self._finished_at.get(whose),
+                self._watching_since,
+                found.asked,
+            ),
+        )
+        if isinstance(plans, Reason):
+            return event, plans
+        if event.kind is EventKind.COURSE_COMPLETED:
+            self._finished_at[whose] = max(
+                event.happened_at, self._finished_at.get(whose, event.happened_at)
+            )
+        planned = [self._join_or_plan(plan, event, found.found_at) for plan in plans]
+        if event.kind is EventKind.COURSE_COMPLETED:
+            self._supersede(event, found.found_at)
+        return event, planned
+
+    def _join_or_plan(self, plan: Plan, event: Event, now: datetime) -> PlayedAction:
+        action = self._gathering(plan)
+        if action is not None:
+            action.events.append(event)
+            first = min(action.plan.happened_at, plan.happened_at)
+            latest = first + ((plan.gather_until or first) - plan.happened_at)
+            action.plan = replace(
+                action.plan, happened_at=first, asked=plan.asked or action.plan.asked
+            )
+            if action.reason is Reason.GATHERING:
+                self._schedule(action, min(plan.due_at, latest), now)
+            return action
+        gathers = plan.gather_until is not None
+        action = PlayedAction(
+            plan,
+            [event],
+            now,
+            plan.due_at,
+            ActionState.WAITING if gathers else ActionState.PLANNED,
+            Reason.GATHERING if gathers else None,
+            self._number,
+        )
+        self._number += 1
+        self._unsettled[plan.coworker_id].append(action)
+        insort(self._planned_at, now)
+        self._schedule(action, plan.due_at, now)
+        return action
+
+    def _gathering(self, plan: Plan) -> PlayedAction | None:
+        if plan.gather_until is None:
+            return None
+        longest = plan.gather_until - plan.happened_at
+        alike = [
+            one
+            for one in self._unsettled[plan.coworker_id]
+            if one.is_open
+            and one.plan.rule == plan.rule
+            and one.plan.course_member_id == plan.course_member_id
+            and plan.happened_at - longest <= one.plan.happened_at <= plan.gather_until
+        ]
+        return max(alike, key=lambda one: one.plan.happened_at, default=None)
+
+    def _supersede(self, event: Event, now: datetime) -> None:
+        for action in list(self._unsettled[event.coworker_id]):
+            is_lesson = action.plan.event_kind is EventKind.LESSON_COMPLETED
+            can_be = action.is_open or action.state is ActionState.HELD
+            if is_lesson and can_be and action.plan.course_id == event.course_id:
+                self._settle(action, Outcome.skipped(Reason.SUPERSEDED), now)
+                self._superseded.append(action)
+
+    def _context(self, action: PlayedAction, now: datetime) -> SendContext:
+        true_now = self._ask(action, now)
+        rule = self._rules.by_name(action.plan.rule)
+        flood = rule.timing.flood if rule else None
+        window = timedelta(seconds=flood.window_s if flood else 0)
+        performed = self._performed[action.plan.coworker_id, action.plan.kind]
+        events = sorted(action.events, key=lambda one: one.happened_at)
+        return SendContext(
+            now=now,
+            zone=true_now.zone,
+            mode=true_now.mode,
+            sending_started_at=true_now.sending_started_at,
+            rule=rule,
+            needs=self._needs.get(action.plan.kind, PersonNeeds()),
+            events=[one for one in events if one.lesson_id not in true_now.reopened],
+            planned_at=action.planned_at,
+            due_at=action.due_at,
+            enrolment=true_now.enrolment,
+            course=true_now.course,
+            person=true_now.person,
+            choices=true_now.choices,
+            sent_at=[moment for moment in performed if moment > now - _WEEK],
+            planned_nearby=self._nearby(action.planned_at, window),
+            asked=action.plan.asked,
+            released_at=action.released_at,
+        )
+
+    def _nearby(self, moment: datetime, window: timedelta) -> int:
+        first = bisect_left(self._planned_at, moment - window)
+        return bisect_right(self._planned_at, moment + window) - first
+
+    def _settle(self, action: PlayedAction, outcome: Outcome, now: datetime) -> None:
+        action.state, action.reason = outcome.state, outcome.reason
+        action.decided.append((now, outcome))
+        if outcome.state is ActionState.WAITING:
+            self._schedule(action, outcome.until or action.due_at, now)
+        elif outcome.state is ActionState.DONE:
+            self._performed[action.plan.coworker_id, action.plan.kind].append(now)
+        elif outcome.state is ActionState.SKIPPED:
+            del self._planned_at[bisect_left(self._planned_at, action.planned_at)]
+        if outcome.state in _ENDED:
+            self._unsettled[action.plan.coworker_id].remove(action)
+
+    def _schedule(self, action: PlayedAction, due_at: datetime, now: datetime) -> None:
+        action.due_at = due_at
+        heapq.heappush(self._due, (max(due_at, now), due_at, action.number, action))
