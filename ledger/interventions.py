@@ -1,7 +1,7 @@
 """What operators do to actions (hold, release, skip, resend), and the log of decisions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,17 +12,15 @@ from ledger.engine import chunks, insert_into, lock_decisions
 from ledger.people import require_fresh_read
 from ledger.queries import EmailView, emails_of, emails_where
 from ledger.tables import (
+    FAILED_LOOKUPS,
     UNDECIDED_ACTIONS,
     action_events,
     actions,
     attempts,
     control_log,
-    copies,
-    people,
-    records,
+    lookups,
 )
-from schemas.actions import ActionState, resend_key
-from schemas.entity import Entity
+from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, resend_key
 from schemas.reasons import Reason
 
 AUTOMATIC = "coursebell"  # in place of a person, for automatic decisions
@@ -52,27 +50,6 @@ def decisions(connection: Connection) -> list[Decision]:
     return [Decision(row.at, row.who, row.what, row.detail or {}) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class HeldAction:
-    """One held action. `course`, `person`, `email` and `title` are None where unknown.
-
-    `title` is from the copy rendered when it was held.
-    """
-
-    action_id: int
-    reason: Reason
-    rule: str
-    event_kind: str
-    happened_at: datetime
-    planned_at: datetime
-    coworker_id: int
-    course_id: int
-    person: str | None = field(repr=False)
-    email: str | None = field(repr=False)
-    course: str | None
-    title: str | None = field(repr=False)
-
-
 def hold_actions(
     connection: Connection, reason: Reason, where: ColumnElement[bool], now: datetime
 ) -> list[int]:
@@ -81,7 +58,7 @@ def hold_actions(
     values = {"state": ActionState.HELD, "reason": reason, "lease_until": None, "lease_token": None}
     for some in chunks(held):
         connection.execute(update(actions).where(actions.c.id.in_(some)).values(**values))
-    _note(connection, held, now, ActionState.HELD, reason)
+    note_each(connection, held, now, ActionState.HELD, reason)
     return held
 
 
@@ -94,38 +71,6 @@ def held_by_reason(connection: Connection) -> dict[Reason, int]:
         .order_by(actions.c.reason)
     )
     return {Reason(row.reason): row.number for row in rows}
-
-
-def held_actions(connection: Connection, reason: Reason | None = None) -> list[HeldAction]:
-    """Return the held actions, or those held for one reason, in the order they were planned."""
-    is_course = and_(records.c.entity == Entity.COURSE, records.c.record_id == actions.c.course_id)
-    wanted = (
-        select(actions, people.c.full_name, people.c.email, records.c.record, copies.c.title)
-        .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
-        .outerjoin(records, is_course)
-        .outerjoin(copies, copies.c.action_id == actions.c.id)
-        .where(UNDECIDED_ACTIONS, actions.c.state == ActionState.HELD)
-        .order_by(actions.c.id)
-    )
-    if reason is not None:
-        wanted = wanted.where(actions.c.reason == reason)
-    return [
-        HeldAction(
-            row.id,
-            Reason(row.reason),
-            row.rule,
-            row.event_kind,
-            row.happened_at,
-            row.planned_at,
-            row.coworker_id,
-            row.course_id,
-            row.full_name,
-            row.email,
-            None if row.record is None else row.record.get("Title"),
-            row.title,
-        )
-        for row in connection.execute(wanted)
-    ]
 
 
 def held_for_enrolments(
@@ -180,6 +125,61 @@ def skip_held(
     return _decide(connection, action_ids, "skip", changes, who, now)
 
 
+def hold_open(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Hold emails that wait, until a person releases or skips them; return the ids of those held.
+
+    The decision is logged. One that is being handed over is not held.
+    """
+    held: list[int] = []
+    for some in chunks(action_ids):
+        waits = and_(actions.c.id.in_(some), actions.c.state.in_(OPEN_ACTIONS))
+        held += hold_actions(connection, Reason.ON_HOLD, waits, now)
+    if held:
+        log_decision(connection, "hold", who, now, {"action_ids": sorted(held)})
+    return sorted(held)
+
+
+def close_ended(
+    connection: Connection, action_ids: Collection[int], who: str, now: datetime
+) -> list[int]:
+    """Close failed and unknown emails, so that they need no one any more; return their ids.
+
+    State and reason stay: an unknown one may have been sent, and counts for limits. The decision is
+    logged.
+    """
+    closed: list[int] = []
+    for some in chunks(action_ids):
+        is_open = and_(
+            actions.c.id.in_(some),
+            actions.c.state.in_((ActionState.FAILED, ActionState.UNKNOWN)),
+            actions.c.closed_at.is_(None),
+        )
+        closed += connection.scalars(
+            update(actions).where(is_open).values(closed_at=now).returning(actions.c.id)
+        )
+    if closed:
+        log_decision(connection, "close", who, now, {"action_ids": sorted(closed)})
+    return sorted(closed)
+
+
+def close_lookups(connection: Connection, reason: Reason | None, who: str, now: datetime) -> int:
+    """Close failed lookups, all or those with one reason; return how many.
+
+    Each keeps its reason, and a new notification makes it due again. The decision is logged.
+    """
+    wanted = and_(FAILED_LOOKUPS, lookups.c.state == LookupState.FAILED)
+    if reason is not None:
+        wanted = and_(wanted, lookups.c.reason == reason)
+    number = connection.execute(
+        update(lookups).where(wanted).values(state=LookupState.DONE)
+    ).rowcount
+    if number:
+        log_decision(connection, "close", who, now, {"lookups": number, "reason": reason})
+    return number
+
+
 def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
     connection: Connection,
     action_ids: Collection[int],
@@ -199,7 +199,7 @@ def _decide(  # noqa: PLR0913, PLR0917 - a decision: which, what, who, when
         done |= {action_id: before[action_id][1] for action_id in changed}
     for reason in sorted({reason for reason in done.values() if reason}):
         ids = sorted(one for one, why in done.items() if why is reason)
-        _note(connection, ids, now, changes["state"], reason, f"{what} by {who}")
+        note_each(connection, ids, now, changes["state"], reason, f"{what} by {who}")
         log_decision(connection, what, who, now, {"reason": reason, "action_ids": ids})
     return sorted(done)
 
@@ -213,7 +213,7 @@ def _locked(connection: Connection, where: ColumnElement[bool]) -> list[int]:
     return list(connection.scalars(wanted))
 
 
-def _note(  # noqa: PLR0913, PLR0917 - one attempt of each action
+def note_each(  # noqa: PLR0913, PLR0917 - one attempt of each action
     connection: Connection,
     action_ids: Sequence[int],
     now: datetime,
@@ -221,6 +221,7 @@ def _note(  # noqa: PLR0913, PLR0917 - one attempt of each action
     reason: Reason,
     detail: str | None = None,
 ) -> None:
+    """Add a line to the history of each of these actions."""
     line = {"at": now, "outcome": outcome, "reason": reason, "detail": detail}
     if action_ids:
         connection.execute(insert(attempts), [line | {"action_id": one} for one in action_ids])
@@ -301,6 +302,7 @@ def candidates_for(
             actions.c.reason == reason,
             actions.c.state.in_(ended),
             actions.c.finished_at >= since,
+            actions.c.closed_at.is_(None),
             ~repeated.exists(),
         ),
     )

@@ -71,6 +71,61 @@ def emails_of(connection: Connection, action_ids: Collection[int]) -> list[Email
     ]
 
 
+# Emails in these states wait, without a person.
+_OPEN = (ActionState.PLANNED, ActionState.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class EmailFilter:
+    """Which emails an operator means; what is given must all match. Without ids: all emails."""
+
+    action_ids: tuple[int, ...] = ()
+    reason: Reason | None = None
+    rule: str | None = None
+    course_id: int | None = None
+    coworker_id: int | None = None
+
+
+def filtered_emails(
+    connection: Connection, wanted: EmailFilter, states: Collection[ActionState]
+) -> list[EmailView]:
+    """Return the emails in one of these states that an operator means, as they were planned.
+
+    Failed and unknown ones that were resent, or that a person closed, are left out.
+    """
+    again = actions.alias("later")
+    is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    needs_person = and_(actions.c.closed_at.is_(None), ~is_sent_again)
+    found: list[int] = []
+    for state in states:
+        # The condition of the index is repeated, so that only few rows are read.
+        indexed = UNFINISHED_ACTIONS if state in _OPEN else UNDECIDED_ACTIONS
+        conditions: list[Any] = [indexed, actions.c.state == state]
+        if state not in {*_OPEN, ActionState.HELD}:
+            conditions.append(needs_person)
+        for column, value in (
+            (actions.c.reason, wanted.reason),
+            (actions.c.rule, wanted.rule),
+            (actions.c.course_id, wanted.course_id),
+            (actions.c.coworker_id, wanted.coworker_id),
+        ):
+            if value is not None:
+                conditions.append(column == value)
+        if wanted.action_ids:
+            conditions.append(actions.c.id.in_(wanted.action_ids))
+        found += connection.scalars(select(actions.c.id).where(*conditions))
+    return sorted(emails_of(connection, found), key=lambda one: one.action_id)
+
+
+def rules_in_use(connection: Connection) -> set[str]:
+    """Return the names of the rules of emails that wait or may need a person."""
+    of_some = (
+        select(actions.c.rule).where(condition).distinct()
+        for condition in (UNFINISHED_ACTIONS, UNDECIDED_ACTIONS)
+    )
+    return {name for each in of_some for name in connection.scalars(each)}
+
+
 def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[EmailView]:
     """Return the emails that match a condition on `actions`, in the order they were planned."""
     again = actions.alias("again")
@@ -263,12 +318,13 @@ class Undecided:
 
 
 def undecided(connection: Connection) -> Undecided:
-    """Count what may need a person. Emails that were resent no longer count."""
+    """Count what may need a person. Emails that were resent or closed no longer count."""
     again = actions.alias("again")
     is_sent_again = select(again.c.id).where(again.c.resend_of == actions.c.id).exists()
+    is_open = actions.c.closed_at.is_(None)
     ended = _by_state(connection, lookups, FAILED_LOOKUPS)
     return Undecided(
-        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again),
+        _by_state(connection, actions, UNDECIDED_ACTIONS, ~is_sent_again, is_open),
         ended.get(LookupState.FAILED, {}),
     )
 

@@ -159,6 +159,16 @@ def name_of_member(connection: Connection, coworker_id: int) -> str | None:
     return None if row is None else str(row.full_name)
 
 
+def course_titles(connection: Connection) -> dict[int, str]:
+    """Return the titles of all courses that were read, by Id."""
+    rows = connection.execute(
+        select(records.c.record_id, records.c.record).where(
+            records.c.entity == Entity.COURSE, records.c.record.is_not(None)
+        )
+    )
+    return {row.record_id: str(row.record.get("Title")) for row in rows}
+
+
 def _names_of_members() -> Select[tuple[int, str]]:
     return (
         select(records.c.coworker_id, records.c.full_name)

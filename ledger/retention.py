@@ -45,6 +45,7 @@ from ledger.tables import (
     lookups,
     notifications,
     outages,
+    pauses,
     people,
     records,
     refusals,
@@ -151,6 +152,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
         people, "emails and `coursebell why` need name and address; one row for each person"
     ),
     KeptForever(choices, "an opt-out never expires"),
+    KeptForever(pauses, "one row for each pause; who paused and when can be looked up later"),
     KeptForever(control_log, "decisions can be looked up later"),
     KeptForever(gaps, "emails that may have been sent before a restore must not be sent again"),
     KeptForever(controls, "one row for each switch"),

@@ -251,6 +251,8 @@ actions = Table(
     Column("committed_at", Instant),
     Column("finished_at", Instant),
     Column("receipt", Text),
+    # When a person closed it although it failed or is unknown, so that it needs no one any more.
+    Column("closed_at", Instant),
     partial_index("actions_due", "due_at", where=UNFINISHED_ACTIONS),
     partial_index("actions_due_of_kind", "kind", "due_at", where=PENDING_ACTIONS),
     partial_index("actions_waiting", "reason", "due_at", where=WAITING_ACTIONS),
@@ -352,6 +354,8 @@ checks = Table(
 )
 
 
+OPEN_PAUSES = text("ended_at IS NULL")
+
 # Settings that operators changed, and state of the service; by whom and when.
 controls = Table(
     "controls",
@@ -421,8 +425,24 @@ control_log = Table(
     id_column(),
     Column("at", Instant, nullable=False),
     word("who", nullable=False),
-    word("what", nullable=False),  # mode, release, skip, resend, restore
+    word("what", nullable=False),  # mode, pause, release, skip, resend, restore
     Column("detail", JSON),  # without names and addresses
+)
+
+# A time during which emails are held: all, or those of a rule, about a course or to a person.
+pauses = Table(
+    "pauses",
+    metadata,
+    id_column(),
+    word("scope", nullable=False),  # all, rule, course, person
+    Column("target", String(64)),  # a rule's name or an Id; None: all
+    Column("until", Instant),  # None: until it is ended
+    Column("note", Text),
+    Column("made_at", Instant, nullable=False),
+    word("made_by", nullable=False),
+    Column("ended_at", Instant),
+    word("ended_by"),
+    partial_index("pauses_open", "id", where=OPEN_PAUSES),
 )
 
 # A period the ledger knows nothing about, because it was restored from an older copy.

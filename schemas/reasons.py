@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CAP_DAY = "cap-day"
     CAP_WEEK = "cap-week"
     PAUSED = "paused"
+    ON_HOLD = "on-hold"
     FLOOD_GUARD = "flood-guard"
     TOO_OLD = "too-old"
     RESTORED = "restored"
@@ -81,6 +82,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CAP_DAY: Explanation("They reached the limit of emails for one day", "nobody"),
     Reason.CAP_WEEK: Explanation("They reached the limit of emails for seven days", "nobody"),
     Reason.PAUSED: Explanation("Sending is paused", "operator"),
+    Reason.ON_HOLD: Explanation("Held by an operator", "operator"),
     Reason.FLOOD_GUARD: Explanation(
         "Many emails at once look like an import; check before they go", "operator"
     ),
@@ -179,6 +181,8 @@ HOLD_REASONS = (
     Reason.OBSERVE,
     Reason.BEFORE_START,
     Reason.IMPORTED,
+    Reason.PAUSED,
+    Reason.ON_HOLD,
 )
 
 

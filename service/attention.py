@@ -14,7 +14,10 @@ from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
 from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
+from ledger.pauses import Pause, PauseScope, open_pauses
+from ledger.people import person_of
 from ledger.queries import Undecided, undecided
+from ledger.record_queries import course_titles, name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
 from schemas.actions import ActionState
@@ -32,7 +35,8 @@ MAIL = "mail"
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
 # Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
-_HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START})
+_HELD_ON_PURPOSE = frozenset({Reason.OBSERVE, Reason.BEFORE_START, Reason.PAUSED, Reason.ON_HOLD})
+_LONG_PAUSE = timedelta(days=1)  # a pause without an end that is older may be forgotten
 _PARTS = {
     "ledger": "the ledger",
     "broker": "the broker",
@@ -75,6 +79,7 @@ def needs_of(
         *_part_needs(connection, parts),
         *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
+        *_pause_needs(connection, now),
         *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
     ]
@@ -123,6 +128,36 @@ def outage_line(outage: Outage) -> str:
         f"no {outage.kind} can be sent since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
         f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {outage.until:%H:%M} UTC"
     )
+
+
+def pause_line(connection: Connection, one: Pause) -> str:
+    """Return in words what a pause holds, by whom, since when, until when and why."""
+    ends = "until it is resumed" if one.until is None else f"until {one.until:%Y-%m-%d %H:%M} UTC"
+    note = f" ({one.note})" if one.note else ""
+    label = pause_label(connection, one.scope, one.target)
+    return f"{label} paused by {one.made_by} since {one.made_at:%Y-%m-%d %H:%M} UTC, {ends}{note}"
+
+
+def pause_label(connection: Connection, scope: PauseScope, target: str | None) -> str:
+    """Return in words what such a pause holds, such as `emails to Ana Ribeiro`."""
+    match scope:
+        case PauseScope.RULE:
+            return f"emails of the rule {target}"
+        case PauseScope.COURSE:
+            title = course_titles(connection).get(int(target or 0))
+            return f"emails about {title or f'course {target}'}"
+        case PauseScope.PERSON:
+            person = person_of(connection, int(target or 0))
+            name = person.full_name if person else name_of_member(connection, int(target or 0))
+            return f"emails to {name or f'coworker {target}'}"
+    return "all emails"
+
+
+def _pause_needs(connection: Connection, now: datetime) -> Iterator[Need]:
+    for one in open_pauses(connection):
+        if one.until is None and one.made_at < now - _LONG_PAUSE:
+            says = f"{pause_line(connection, one)}: `coursebell resume {one.pause_id}` ends it"
+            yield Need("paused", "a pause that lasts", says)
 
 
 def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Need]:

@@ -137,7 +137,9 @@ _PLACES = {
         "service.cli.hooks:hooks",
         "List, enable and register the webhooks that call Coursebell.",
     ),
-    "mode": ("service.cli.controls:mode", "Show or change the mode: observe or sending."),
+    "mode": ("service.cli.mode:mode", "Show or change the mode: observe or sending."),
+    "pause": ("service.cli.pauses:pause", "Hold all emails, or some, until you resume."),
+    "resume": ("service.cli.pauses:resume", "End a pause, and send what waited if still right."),
     "status": (
         "service.cli.status:status",
         "Show what needs a person, what was sent, and what waits and why.",
@@ -149,11 +151,12 @@ _PLACES = {
     "tail": ("service.cli.show:tail", "Show events and the emails about them as they happen."),
     "show": ("service.cli.show:show", "Show an email as text, as it was sent or would be."),
     "held": (
-        "service.cli.controls:held",
+        "service.cli.held:held",
         "List the held emails that wait for a decision, and why.",
     ),
-    "release": ("service.cli.controls:release", "Send held emails, by ID or by reason."),
-    "skip": ("service.cli.controls:skip", "Drop held emails for good, by ID or by reason."),
+    "hold": ("service.cli.held:hold", "Hold emails that wait, until you release or skip them."),
+    "release": ("service.cli.held:release", "Send held emails, by ID or by reason."),
+    "skip": ("service.cli.held:skip", "Drop held emails for good, by ID or by reason."),
     "resend": (
         "service.cli.resend:resend",
         "Send emails again, by ID or all that failed for one reason.",

@@ -11,11 +11,12 @@ from ledger.engine import Engine, reading
 from ledger.hooks import hook_alarms
 from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages, source_pause
+from ledger.pauses import Pause, open_pauses
 from ledger.queries import Totals, count_totals
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
-from service.attention import Need, needs_of, outage_line, rule_warnings
+from service.attention import Need, needs_of, outage_line, pause_line, rule_warnings
 from service.cli.common import (
     as_json,
     command_clock,
@@ -49,6 +50,7 @@ class _Snapshot:
     parts: dict[str, str]
     needs: list[Need]
     warnings: list[str]
+    pauses: list[tuple[Pause, str]]
 
 
 @click.command()
@@ -87,6 +89,7 @@ def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
             parts,
             needs_of(connection, parts, now, monitoring),
             rule_warnings(connection, settings),
+            [(one, pause_line(connection, one)) for one in open_pauses(connection)],
         )
 
 
@@ -102,6 +105,7 @@ def _plain(found: _Snapshot) -> dict[str, object]:
         "outages": found.outages,
         "source_pause": found.source_pause,
         "parts": found.parts,
+        "pauses": [one for one, _ in found.pauses],
     }
 
 
@@ -110,6 +114,8 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
     labels = dict.fromkeys(need.label for need in found.needs)
     yield f"Needs attention: {'; '.join(labels)}." if labels else "Nothing needs attention."
     yield _one_line(found.sending.mode, found.counted)
+    for one, line in found.pauses:
+        yield f"  {line}; to end it: coursebell resume {one.pause_id}"
     yield from monitoring_lines(found.monitoring, settings, now)
     yield from (f"! {need.says}" for need in found.needs if need.code not in _MONITORING_CODES)
     yield from (f"  warning: {warning}" for warning in found.warnings)

@@ -1,7 +1,7 @@
 """`coursebell why`: one person's events, the emails about them, and why any was not sent."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -10,11 +10,12 @@ import structlog
 
 from ledger.controls import sending_of
 from ledger.engine import Connection, reading
+from ledger.pauses import open_pauses, pause_of
 from ledger.queries import ActionView, EventView, history_of
 from ledger.record_queries import EarlierEnrolment, enrolments_before_start
 from ledger.records import record_of
 from ledger.retention import ATTEMPTS, COPIES
-from schemas.actions import ActionState, Mode
+from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
@@ -97,6 +98,7 @@ class PersonHistory:
     events: list[TitledEvent]
     earlier: list[tuple[EarlierEnrolment, str]]
     with_sending: dict[int, str]
+    paused: frozenset[int] = frozenset()  # emails that wait and will be held by a pause
 
 
 @click.command()
@@ -171,7 +173,8 @@ def _histories(
         person = known.get(coworker_id)
         was_read = person is not None and person.was_read
         if was_read or events or earlier:
-            found.append(PersonHistory(coworker_id, person, events, earlier, with_sending))
+            paused = _paused(connection, coworker_id, events)
+            found.append(PersonHistory(coworker_id, person, events, earlier, with_sending, paused))
     return found
 
 
@@ -198,6 +201,24 @@ def _outcomes_with_sending(
     return {action_id: text for action_id, text in found.items() if action_id in observed}
 
 
+def _paused(connection: Connection, coworker_id: int, events: list[TitledEvent]) -> frozenset[int]:
+    """Return the emails that wait and that an open pause will hold once they are due."""
+    these, now = open_pauses(connection), command_clock().now()
+    return frozenset(
+        action.action_id
+        for titled in events
+        for action in titled.event.actions
+        if action.state in OPEN_ACTIONS
+        and pause_of(
+            these,
+            now,
+            rule=action.rule,
+            course_id=titled.event.course_id or 0,
+            coworker_id=coworker_id,
+        )
+    )
+
+
 def _history_lines(one: PersonHistory, *, whole: bool) -> Iterator[str]:
     yield _heading(one, whole=whole)
     if one.person is not None and one.person.just_asked and not one.events and not one.earlier:
@@ -210,7 +231,7 @@ def _history_lines(one: PersonHistory, *, whole: bool) -> Iterator[str]:
         yield f"  {when}Enrolled  ({title})"
         yield "    Before Coursebell was installed; no email was due"
     for titled in one.events:
-        for line in _lines(titled, one.with_sending):
+        for line in _lines(titled, one.with_sending, one.paused):
             yield f"  {line}"
     if _has_deleted_parts(one.events, command_clock().now()):
         yield f"  {_NOT_KEPT}"
@@ -294,7 +315,9 @@ def _lesson(connection: Connection, event: EventView) -> str | None:
     return f"lesson {event.lesson_id}"
 
 
-def _lines(titled: TitledEvent, with_sending: Mapping[int, str]) -> list[str]:
+def _lines(
+    titled: TitledEvent, with_sending: Mapping[int, str], paused: Collection[int]
+) -> list[str]:
     event = titled.event
     what = _WORDS[EventKind(event.kind)]
     about = f"{what} {titled.lesson}" if titled.lesson else what
@@ -306,6 +329,8 @@ def _lines(titled: TitledEvent, with_sending: Mapping[int, str]) -> list[str]:
         if action.action_id in with_sending:
             text = with_sending[action.action_id]
             lines.append(f"      After `coursebell mode sending` it {text}")
+        if action.action_id in paused:
+            lines.append(f"      It will be held: {explained(Reason.PAUSED)}")
     return lines
 
 

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine
+from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH
+from tests.contract.source_rig import HandClock
+from tests.contract.study_rig import Space, rules_of
+from tests.e2e.house import RULES
 from tests.servers.postgres import Databases
 from tests.servers.ready_ledgers import ReadyPostgres, quick_engine, sqlite_copy
 
@@ -62,4 +67,18 @@ def ledger_engine(ledger_url: str) -> Iterator[Engine]:
     """Give a migrated ledger."""
     engine = quick_engine(ledger_url)
     yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """Lend a desk, with a ledger in SQLite and a clock that can be moved."""
+    url = sqlite_copy(tmp_path / "ledger.db")
+    engine = quick_engine(url)
+    rules = rules_of(RULES.read_text(encoding="utf-8"))
+    monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)
+    monkeypatch.setenv("COURSEBELL_MAIL_FROM", "Rita <rita@example.org>")
+    monkeypatch.setenv("COURSEBELL_RULES", str(RULES))  # no quiet hours
+    yield Desk(Space(engine, rules, HandClock(SYSTEM_CLOCK.now())), tmp_path)
     engine.dispose()

@@ -35,11 +35,17 @@ from workers.actions.email.message import MESSAGE, read_message
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
     "people": {"zone": None},
-    "actions": {"asked": False, "released_at": None, "committed_at": None, "resend_of": None},
+    "actions": {
+        "asked": False,
+        "released_at": None,
+        "committed_at": None,
+        "resend_of": None,
+        "closed_at": None,
+    },
     "attempts": {"tries": 1},
     "deliveries": {"size": None, "digest": None},
 }
-NEW_TABLES = ("checks", "control_log", "gaps", "outages", "refusals")
+NEW_TABLES = ("checks", "control_log", "gaps", "outages", "pauses", "refusals")
 
 MEMBER = Entity.COURSE_MEMBER
 NOTHING = dict.fromkeys(column.name for column in records.columns)
@@ -182,6 +188,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0014", "0013"),
         ("0015", "0013"),
         ("0016", "0013"),
+        ("0017", "0017"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

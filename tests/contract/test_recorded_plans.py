@@ -35,7 +35,7 @@ TOKEN = "a-relay-token-for-this-test-only"
 EVENTS, WAITING = 1_500, 1_500
 # They do not grow with what happens: one row for each setting, process, reason or hour.
 BOUNDED = {
-    *("controls", "gaps", "heartbeats", "leases", "outages", "refusals", "revisions"),
+    *("controls", "gaps", "heartbeats", "leases", "outages", "pauses", "refusals", "revisions"),
     *("sign_ins", "tallies"),
 }
 GROWING = metadata.tables.keys() - BOUNDED

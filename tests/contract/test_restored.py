@@ -13,11 +13,12 @@ from sqlalchemy import TextClause, text
 
 from ledger.backup import make_backup, open_restored_gap, opened_file, put_into, stage
 from ledger.engine import Engine, open_engine, reading, writing
-from ledger.interventions import decisions, held_actions, held_by_reason, release_held, skip_held
+from ledger.interventions import decisions, held_by_reason, release_held, skip_held
 from ledger.migrate import migrate
 from ledger.outages import retry_refused
 from ledger.outcomes import outcomes_of
-from schemas.actions import Mode
+from ledger.queries import EmailFilter, filtered_emails
+from schemas.actions import ActionState, Mode
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson
@@ -75,7 +76,9 @@ class Restorable(Space):
             ids = [
                 action.action_id
                 for reason in reasons or (Reason.RESTORED,)
-                for action in held_actions(connection, reason)
+                for action in filtered_emails(
+                    connection, EmailFilter(reason=reason), [ActionState.HELD]
+                )
             ]
             return len(function(connection, ids, "Rita", self.clock.now()))
 
@@ -225,7 +228,8 @@ def test_two_operators_who_release_the_same_emails_at_once_send_each_once(
     space.restore()
     space.work()
     with reading(space.engine) as connection:  # both list what is held, then both decide
-        ids = [action.action_id for action in held_actions(connection)]
+        held = filtered_emails(connection, EmailFilter(), [ActionState.HELD])
+        ids = [action.action_id for action in held]
     assert len(ids) == 1
     for expected in (ids, []):
         with writing(space.engine) as connection:

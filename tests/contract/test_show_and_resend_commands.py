@@ -1,15 +1,7 @@
 """`show` and `resend` as a person gives them, about a space with real rules and emails."""
 
-import json
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
-
-import pytest
-from click.testing import CliRunner, Result
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import writing
@@ -19,49 +11,8 @@ from ledger.tables import actions, copies, people
 from schemas.actions import Mode
 from schemas.entity import Entity
 from schemas.reasons import EXPLANATIONS, Reason
-from service.cli.main import commands
 from tests.builders.records import COURSE_ID
-from tests.contract.source_rig import HandClock
-from tests.contract.study_rig import Space, rules_of
-from tests.e2e.house import RULES
-from tests.servers.ready_ledgers import quick_engine, sqlite_copy
-
-
-@dataclass
-class Desk:
-    """A space whose clock is right, and from where a person gives commands about it."""
-
-    space: Space
-    folder: Path
-
-    def run(self, *words: str, answer: str | None = None) -> Result:
-        return CliRunner().invoke(commands, words, input=answer)
-
-    def refuse(self, *numbers: int) -> None:
-        """Let people enrol whose addresses the mail server refuses."""
-        for number in numbers:
-            self.space.mailer.answer(f"person{number}@example.org", "550 5.1.1 no such person")
-            self.space.enrol(number)
-            self.space.work()
-
-    def as_json(self, *words: str) -> dict[str, Any]:
-        result = self.run(*words, "--json")
-        assert result.exit_code == 0, result.output
-        found: dict[str, Any] = json.loads(result.stdout)
-        return found
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    url = sqlite_copy(tmp_path / "ledger.db")
-    engine = quick_engine(url)
-    rules = rules_of(RULES.read_text(encoding="utf-8"))
-    monkeypatch.setenv("COURSEBELL_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COURSEBELL_DATABASE_URL", url)
-    monkeypatch.setenv("COURSEBELL_MAIL_FROM", "Rita <rita@example.org>")
-    monkeypatch.setenv("COURSEBELL_RULES", str(RULES))  # no quiet hours
-    yield Desk(Space(engine, rules, HandClock(SYSTEM_CLOCK.now())), tmp_path)
-    engine.dispose()
+from tests.contract.desk_rig import Desk
 
 
 def test_the_command_lists_whom_it_would_email_about_what_and_asks(desk: Desk) -> None:

@@ -53,6 +53,7 @@ class SendContext:
     asked: bool = False
     released_at: datetime | None = None
     restored_at: datetime | None = None
+    is_paused: bool = False
 
 
 def check_send(context: SendContext) -> Outcome | None:
@@ -109,6 +110,10 @@ def _since_start(context: SendContext, _: Rule) -> Outcome | None:
     if started is not None and _latest(context) < started and not wished:
         return Outcome.skipped(Reason.BEFORE_START)
     return None
+
+
+def _not_paused(context: SendContext, _: Rule) -> Outcome | None:
+    return Outcome.held(Reason.PAUSED) if context.is_paused else None
 
 
 def _not_sent_before_restore(context: SendContext, rule: Rule) -> Outcome | None:
@@ -187,6 +192,7 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _still_applies,
     _not_opted_out,
     _since_start,
+    _not_paused,
     _not_sent_before_restore,
     _mode,
     _recent_enough,

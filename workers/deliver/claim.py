@@ -1,12 +1,15 @@
 """Performs due actions one by one, and settles those whose worker was lost."""
 
+from datetime import datetime
+
 import structlog
 
 from ledger.controls import correct_start
-from ledger.engine import writing
+from ledger.engine import lock_decisions, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.outages import outages_now
 from ledger.outbox import ClaimedAction, claim_actions, expire_handovers
+from ledger.pauses import end_due_pauses, is_pause_due
 from ledger.skew import end_far_waits
 from ledger.tallies import fold_tallies
 from schemas.actions import Outcome
@@ -78,7 +81,7 @@ def _end_probe(tools: DeliveryTools, holder: str) -> None:
 def sweep(tools: DeliveryTools) -> int:
     """Settle actions whose worker was lost; return how many.
 
-    Also correct times that were written while a clock was ahead.
+    Also end pauses, and correct times that were written while a clock was ahead.
     """
     now = tools.clock.now()
     repeatable = {kind for kind, action in tools.actions.items() if action.repeatable}
@@ -87,12 +90,15 @@ def sweep(tools: DeliveryTools) -> int:
         ended = end_far_waits(connection, now, LONGEST_WAITS)
         corrected = correct_start(connection, now)
         fold_tallies(connection)
+    resumed = _end_pauses(tools, now)
     if settled.repeated:
         _log.warning("handover.repeated", count=settled.repeated)
     if settled.unknown:
         _log.error("handover.unknown", count=settled.unknown)
     if ended:
         _log.warning("clock.waits-ended", count=ended)
+    if resumed:
+        _log.info("pause.ended", count=resumed)
     if corrected is not None:
         _log.warning(
             "clock.start-corrected",
@@ -101,6 +107,16 @@ def sweep(tools: DeliveryTools) -> int:
             "wanted, ask for them with `coursebell backfill`.",
         )
     return settled.repeated + settled.unknown
+
+
+def _end_pauses(tools: DeliveryTools, now: datetime) -> int:
+    """End the pauses whose end has come; return how many. Writes only if there are any."""
+    with reading(tools.engine) as connection:
+        if not is_pause_due(connection, now):
+            return 0
+    with writing(tools.engine) as connection:
+        lock_decisions(connection)
+        return end_due_pauses(connection, now)
 
 
 def _one(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> None:

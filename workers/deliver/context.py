@@ -6,6 +6,7 @@ What comes from the source was read before that: see `workers.deliver.attempt`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from ledger.actions import planned_nearby, sent_times
@@ -16,6 +17,7 @@ from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
 from ledger.heartbeats import gap_ended_by
 from ledger.outbox import ClaimedAction, renew_action
+from ledger.pauses import open_pauses, pause_of
 from ledger.people import address_hash, choices_of, person_of
 from ledger.records import present_below, record_of
 from schemas.actions import PersonNeeds
@@ -29,6 +31,8 @@ from workers.decide.send_check import SendContext
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
+KindT = TypeVar("KindT")
+
 _WEEK = timedelta(days=7)
 _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventKind.COURSE_STARTED}
 
@@ -37,13 +41,15 @@ _ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventK
 class SendSetup:
     """What every send check uses: rules, default zone, the key of address hashes, kinds of action.
 
-    `zone` is for people whose own is unknown.
+    `zone` is for people whose own is unknown. `ended_pauses` are the ids of pauses that a forecast
+    takes as ended.
     """
 
     rules: Rules
     zone: ZoneInfo
     secret_key: str
     actions: Mapping[str, Action]
+    ended_pauses: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +143,14 @@ def _send_context(
     events: list[Event],
     now: datetime,
 ) -> SendContext:
-    enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id)
-    course = _present(connection, Entity.COURSE, claimed.course_id)
+    enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id, CourseMember)
+    course = _present(connection, Entity.COURSE, claimed.course_id, Course)
     person = person_of(connection, claimed.coworker_id)
     rule = setup.rules.by_name(claimed.rule)
     flood = rule.timing.flood if rule else None
     hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
     kind = setup.actions.get(claimed.kind)
-    waited = (
-        source_wait(connection, claimed.action_id) if claimed.reason in SOURCE_REASONS else None
-    )
     return SendContext(
         now=now,
         zone=own_zone(person.zone if person else None, setup.zone),
@@ -161,9 +164,9 @@ def _send_context(
         events=events,
         planned_at=claimed.planned_at,
         # An outage of the source makes an email old, as any other time we cannot work.
-        due_at=min(claimed.due_at, waited.since) if waited else claimed.due_at,
-        enrolment=enrolment if isinstance(enrolment, CourseMember) else None,
-        course=course if isinstance(course, Course) else None,
+        due_at=_due_since(connection, claimed),
+        enrolment=enrolment,
+        course=course,
         person=person,
         choices=choices_of(connection, hashed),
         sent_at=sent_times(
@@ -176,16 +179,37 @@ def _send_context(
         planned_nearby=planned_nearby(
             connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
         ),
+        is_paused=_is_paused(connection, claimed, setup, now),
     )
+
+
+def _due_since(connection: Connection, claimed: ClaimedAction) -> datetime:
+    """Return since when the action is due, however often it waited for the source since."""
+    if claimed.reason not in SOURCE_REASONS:
+        return claimed.due_at
+    waited = source_wait(connection, claimed.action_id)
+    return min(claimed.due_at, waited.since) if waited else claimed.due_at
+
+
+def _is_paused(
+    connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
+) -> bool:
+    these = [one for one in open_pauses(connection) if one.pause_id not in setup.ended_pauses]
+    whose = {"course_id": claimed.course_id, "coworker_id": claimed.coworker_id}
+    return pause_of(these, now, rule=claimed.rule, **whose) is not None
 
 
 def _holds(event: Event, done_ids: set[int]) -> bool:
     return event.kind not in _ABOUT_LESSONS or event.lesson_id in done_ids
 
 
-def _present(connection: Connection, entity: Entity, record_id: int) -> object | None:
+def _present(
+    connection: Connection, entity: Entity, record_id: int, kind: type[KindT]
+) -> KindT | None:
     known = record_of(connection, entity, record_id)
-    return None if known is None or known.gone_at is not None else known.record
+    if known is None or known.gone_at is not None or not isinstance(known.record, kind):
+        return None
+    return known.record
 
 
 def _lessons(connection: Connection, course_id: int) -> list[Lesson]:

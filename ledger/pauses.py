@@ -1,0 +1,194 @@
+"""Pauses: times during which emails are held, all or some, until a person or a date ends them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    false,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from ledger.engine import chunks
+from ledger.interventions import AUTOMATIC, log_decision, note_each
+from ledger.tables import OPEN_PAUSES, UNDECIDED_ACTIONS, UNFINISHED_ACTIONS, actions, pauses
+from schemas.actions import OPEN_ACTIONS, ActionState
+from schemas.reasons import Reason
+
+
+class PauseScope(StrEnum):
+    """What a pause holds."""
+
+    ALL = "all"
+    RULE = "rule"
+    COURSE = "course"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One pause. `target` is a rule's name, or the Id of a course or coworker; None for all."""
+
+    pause_id: int
+    scope: PauseScope
+    target: str | None
+    until: datetime | None
+    note: str | None
+    made_at: datetime
+    made_by: str
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether its end has come."""
+        return self.until is not None and self.until <= now
+
+
+_OPEN = select(pauses).where(OPEN_PAUSES).order_by(pauses.c.id)
+
+
+def open_pauses(connection: Connection) -> list[Pause]:
+    """Return the pauses that nobody ended, the oldest first; the end of some may have come."""
+    return [_pause(row) for row in connection.execute(_OPEN)]
+
+
+def begin_pause(  # noqa: PLR0913 - what, until when, why, who and when
+    connection: Connection,
+    scope: PauseScope,
+    target: str | None,
+    *,
+    until: datetime | None,
+    note: str | None,
+    who: str,
+    now: datetime,
+) -> Pause:
+    """Begin a pause and log it. One with the same target that is open is replaced.
+
+    The caller holds `ledger.engine.lock_decisions`, so an email that is decided at this moment was
+    decided before, or sees the pause.
+    """
+    same = and_(OPEN_PAUSES, pauses.c.scope == scope, pauses.c.target.is_not_distinct_from(target))
+    connection.execute(update(pauses).where(same).values(ended_at=now, ended_by=who[:64]))
+    values = {"scope": scope, "target": target, "until": until, "note": note}
+    row = connection.execute(
+        insert(pauses).values(**values, made_at=now, made_by=who[:64]).returning(pauses)
+    ).one()
+    detail = {"pause_id": row.id, "scope": scope, "note": note}
+    if scope is not PauseScope.PERSON:
+        detail["target"] = target
+    if until is not None:
+        detail["until"] = until.isoformat()
+    log_decision(connection, "pause", who, now, detail)
+    return _pause(row)
+
+
+def held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:
+    """Return the ids of held emails that no pause would hold any more if these had ended."""
+    remaining = [one for one in open_pauses(connection) if one not in ended]
+    return list(connection.scalars(_held(ended, remaining)))
+
+
+def open_among(connection: Connection, pause: Pause) -> int:
+    """Return how many emails wait that this pause will hold once they are due."""
+    waits = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS), _matching(pause))
+    return len(connection.scalars(select(actions.c.id).where(waits)).all())
+
+
+def end_pauses(
+    connection: Connection, ended: Collection[Pause], who: str, now: datetime
+) -> list[int]:
+    """End these pauses and log it; return the ids of the emails that no pause holds any more.
+
+    These wait again, due as before, and are checked again. The caller holds
+    `ledger.engine.lock_decisions`.
+    """
+    ids = [one.pause_id for one in ended]
+    stopped = connection.scalars(
+        update(pauses)
+        .where(OPEN_PAUSES, pauses.c.id.in_(ids))
+        .values(ended_at=now, ended_by=who[:64])
+        .returning(pauses.c.id)
+    ).all()
+    # Locked in the order of ids, so that concurrent decisions never deadlock.
+    wanted = _held(ended, open_pauses(connection)).with_for_update()
+    freed = list(connection.scalars(wanted))
+    for some in chunks(freed):
+        connection.execute(
+            update(actions)
+            .where(actions.c.id.in_(some), actions.c.state == ActionState.HELD)
+            .values(state=ActionState.WAITING, reason=None)
+        )
+    note_each(connection, freed, now, ActionState.WAITING, Reason.PAUSED, f"resumed by {who}")
+    if stopped:
+        detail = {"pause_ids": sorted(stopped), "action_ids": freed}
+        log_decision(connection, "resume", who, now, detail)
+    return freed
+
+
+def end_due_pauses(connection: Connection, now: datetime) -> int:
+    """End the pauses whose end has come; return how many. The caller holds `lock_decisions`."""
+    due = [one for one in open_pauses(connection) if one.is_over(now)]
+    if due:
+        end_pauses(connection, due, AUTOMATIC, now)
+    return len(due)
+
+
+def is_pause_due(connection: Connection, now: datetime) -> bool:
+    """Return whether the end of a pause has come."""
+    return any(one.is_over(now) for one in open_pauses(connection))
+
+
+def _held(ended: Collection[Pause], remaining: Collection[Pause]) -> Select[Any]:
+    """Select the held emails that match a pause that ended and none that remains."""
+    is_paused = and_(
+        UNDECIDED_ACTIONS,
+        actions.c.state == ActionState.HELD,
+        actions.c.reason == Reason.PAUSED,
+    )
+    freed = and_(is_paused, _matching_any(ended), ~_matching_any(remaining))
+    return select(actions.c.id).where(freed).order_by(actions.c.id)
+
+
+def _matching_any(these: Collection[Pause]) -> ColumnElement[bool]:
+    return or_(false(), *map(_matching, these))
+
+
+def _matching(pause: Pause) -> ColumnElement[bool]:
+    match pause.scope:
+        case PauseScope.RULE:
+            return actions.c.rule == pause.target
+        case PauseScope.COURSE:
+            return actions.c.course_id == int(pause.target or 0)
+        case PauseScope.PERSON:
+            return actions.c.coworker_id == int(pause.target or 0)
+    return true()
+
+
+def pause_of(
+    these: Collection[Pause], now: datetime, *, rule: str, course_id: int, coworker_id: int
+) -> Pause | None:
+    """Return the first of these pauses that holds such an email now, or None."""
+    whose = {
+        PauseScope.ALL: None,
+        PauseScope.RULE: rule,
+        PauseScope.COURSE: str(course_id),
+        PauseScope.PERSON: str(coworker_id),
+    }
+    return next(
+        (one for one in these if one.target == whose[one.scope] and not one.is_over(now)), None
+    )
+
+
+def _pause(row: Row[Any]) -> Pause:
+    return Pause(
+        row.id, PauseScope(row.scope), row.target, row.until, row.note, row.made_at, row.made_by
+    )

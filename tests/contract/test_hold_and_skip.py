@@ -1,0 +1,84 @@
+"""Emails that an operator holds, releases, skips or closes, one by one or by a filter."""
+
+import pytest
+
+from ledger.engine import reading
+from ledger.queries import undecided
+from tests.contract.desk_rig import Desk
+
+pytestmark = pytest.mark.engines("sqlite")
+ON_HOLD, SENT = ("held", "on-hold"), ("done", None)
+
+
+def test_an_email_that_waits_can_be_held_and_released(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    [held] = desk.as_json("hold", "--person", "1", "--yes")["held"]
+    desk.space.work()
+    assert desk.space.outcomes_by_person("welcome") == {1: ON_HOLD, 2: SENT}
+    assert desk.as_json("release", "--rule", "welcome", "--yes") == {"released": [held]}
+    desk.space.later(minutes=5)
+    assert desk.space.outcomes() == [SENT, SENT]
+
+
+def test_half_of_what_is_held_is_released_and_half_skipped(desk: Desk) -> None:
+    for number in (1, 2, 3, 4):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    desk.run("hold", "--course", "Freelance Finance", "--yes")
+    listed = desk.run("held")
+    assert "4 held, on-hold: Held by an operator" in listed.stdout
+    assert "  next: coursebell release --reason on-hold" in listed.stdout
+    dry = desk.run("release", "1", "2", "--dry-run")
+    assert "2 emails would be released. Nothing was changed." in dry.stdout
+    assert "  1  " in dry.stdout
+    assert desk.space.outcomes() == [ON_HOLD] * 4
+    desk.run("release", "1", "2", "--yes")
+    assert desk.run("skip", "--reason", "on-hold", "--yes").stdout == "2 emails skipped.\n"
+    desk.space.later(minutes=5)
+    assert desk.space.outcomes() == [SENT, SENT, ("skipped", "on-hold"), ("skipped", "on-hold")]
+
+
+def test_filters_must_all_match(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    desk.run("hold", "--rule", "welcome", "--yes")
+    found = desk.as_json("held", "--person", "2", "--reason", "on-hold")
+    assert [one["coworker_id"] for one in found["actions"]] == [2]
+    assert desk.as_json("held", "--person", "2", "--reason", "too-old")["actions"] == []
+
+
+def test_a_failed_email_is_closed_and_keeps_its_state(desk: Desk) -> None:
+    desk.refuse(1)
+    assert "1 email failed" in desk.run("status").stdout.splitlines()[0]
+    assert desk.run("skip", "--rule", "welcome", "--yes").stdout.startswith("No email is held")
+    assert desk.run("skip", "--reason", "mail-rejected", "--yes").stdout == "1 email skipped.\n"
+    assert "1 email failed" not in desk.run("status").stdout.splitlines()[0]
+    assert desk.space.outcomes() == [("failed", "mail-rejected")]
+    with reading(desk.space.engine) as connection:
+        assert undecided(connection).actions == {}
+    nothing = desk.run("resend", "--failed", "mail-rejected", "--dry-run").stdout
+    assert nothing == "0 emails would be sent again. Nothing was changed.\n"
+    assert desk.as_json("resend", "1", "--yes")["resent"] == [{"id": 1, "new_id": 2}]
+
+
+def test_which_emails_must_be_said(desk: Desk) -> None:
+    for command in ("hold", "release", "skip"):
+        refused = desk.run(command, "--yes")
+        assert refused.exit_code == 2, command
+    assert "Say which: IDs of emails" in refused.stderr
+
+
+def test_an_id_that_cannot_be_held_changes_nothing(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.space.enrol(number)
+    desk.space.look_up()
+    refused = desk.run("hold", "1", "77", "--yes")
+    assert refused.exit_code == 1
+    assert "Email 77 does not wait: there is no such email." in refused.stderr
+    desk.space.work()
+    assert desk.space.outcomes() == [SENT, SENT]
+    late = desk.run("hold", "1", "--yes")
+    assert "Email 1 does not wait: it is sent." in late.stderr
