@@ -4,7 +4,7 @@ An event may join an action that is still gathering. An action about a completed
 those about its lessons. A copy is an action's body as prepared: what was or would have been sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -143,28 +143,33 @@ def _planning(dialect: str) -> ReturningInsert[int]:
     return unless_known.returning(actions.c.id)
 
 
-_IS_THEIRS = and_(
-    actions.c.course_id == bindparam("course"), actions.c.coworker_id == bindparam("coworker")
-)
-_COMPLETION_PLANNED_AT = select(func.max(actions.c.happened_at)).where(
-    actions.c.event_kind == EventKind.COURSE_COMPLETED, _IS_THEIRS
+_COMPLETIONS_PLANNED = (
+    select(actions.c.course_id, actions.c.coworker_id, func.max(actions.c.happened_at))
+    .where(
+        actions.c.event_kind == EventKind.COURSE_COMPLETED,
+        actions.c.coworker_id.in_(bindparam("coworkers", expanding=True)),
+    )
+    .group_by(actions.c.course_id, actions.c.coworker_id)
 )
 
 
-def completion_planned_at(
-    connection: Connection, course_id: int, coworker_id: int
-) -> datetime | None:
-    """Return when the course was completed, if an action about that was planned; else None."""
-    whose = {"course": course_id, "coworker": coworker_id}
-    moment: datetime | None = connection.scalar(_COMPLETION_PLANNED_AT, whose)
-    return moment
+def completions_planned(
+    connection: Connection, coworker_ids: Iterable[int]
+) -> dict[tuple[int, int], datetime]:
+    """Return when these people completed courses, if an action about that was planned.
+
+    By course and person.
+    """
+    rows = connection.execute(_COMPLETIONS_PLANNED, {"coworkers": sorted(set(coworker_ids))})
+    return {(course_id, coworker_id): moment for course_id, coworker_id, moment in rows}
 
 
 _SUPERSEDE = (
     update(actions)
     .where(
         actions.c.event_kind == EventKind.LESSON_COMPLETED,
-        _IS_THEIRS,
+        actions.c.course_id == bindparam("course"),
+        actions.c.coworker_id == bindparam("coworker"),
         actions.c.state.in_((ActionState.PLANNED, ActionState.WAITING, ActionState.HELD)),
     )
     .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED)

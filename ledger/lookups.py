@@ -250,12 +250,12 @@ _DONE: dict[str, Any] = {
     "state": case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.DONE),
     "asked_at": case((_NOTIFIED_MEANWHILE, _now), else_=lookups.c.asked_at),
 }
-_FINISH = _SET.values(_DONE)
 _FINISH_AMONG = _SET_AMONG.values(
     **_DONE,
     due_at=_now,
+    reason=case((lookups.c.id.in_(bindparam("gone", expanding=True)), Reason.RECORD_GONE)),
     **dict.fromkeys(("attempts", "lost_leases"), 0),
-    **dict.fromkeys(("reason", "last_error", "lease_until", "lease_token"), null()),
+    **dict.fromkeys(("last_error", "lease_until", "lease_token"), null()),
 ).returning(lookups.c.id)
 _FAIL = _SET.values(
     state=case((_NOTIFIED_MEANWHILE, LookupState.DUE), else_=LookupState.FAILED),
@@ -263,33 +263,15 @@ _FAIL = _SET.values(
 )
 
 
-def finish_lookup(
-    connection: Connection, claim: Claim, now: datetime, reason: Reason | None = None
-) -> bool:
-    """End a lookup as done, or as due again if a notification arrived meanwhile.
+def finish_lookups(
+    connection: Connection, claims: Iterable[Claim], now: datetime, gone: Iterable[int] = ()
+) -> set[int]:
+    """End lookups of one batch as done, or as due again if a notification arrived meanwhile.
 
-    `reason` is why nothing was found: the record is gone.
-
-    Returns False if the lease was lost: then nothing of this work may be committed.
+    `gone` are the ids of those that found no record. Returns the ids of those that are still ours:
+    nothing may be committed about the others, whose leases were lost.
     """
-    return _settle(
-        connection,
-        claim,
-        _FINISH,
-        now=now,
-        due_at=now,
-        attempts=0,
-        reason=reason,
-        last_error=None,
-    )
-
-
-def finish_lookups(connection: Connection, claims: Iterable[Claim], now: datetime) -> set[int]:
-    """End these lookups of one batch as `finish_lookup` does; return the ids of those still ours.
-
-    Their records were decided on with others, so nothing else is to be committed about them.
-    """
-    return _among(connection, _FINISH_AMONG, claims, {"now": now})
+    return _among(connection, _FINISH_AMONG, claims, {"now": now, "gone": sorted(gone)})
 
 
 def postpone_lookup(  # noqa: PLR0913 - what, until when, why, and whether it counts

@@ -44,8 +44,27 @@ def accept_person(
     `zone` is the IANA name for the coworker's `time_zone_id`. If there is such an id and `zone` is
     None, it could not be resolved now, and the stored zone is kept.
     """
+    accept_people(connection, [(coworker, zone, now)])
+
+
+def accept_people(
+    connection: Connection, several: Iterable[tuple[Coworker, str | None, datetime]]
+) -> None:
+    """Store these coworkers, each with its zone and time, as `accept_person` does."""
+    by_columns: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for one in several:
+        values = _values(*one)
+        by_columns.setdefault(frozenset(values), []).append(values)
+    for columns, rows in by_columns.items():
+        statement = _accepting(connection.dialect.name, columns - {"coworker_id", "ahead"})
+        connection.execute(statement, rows)
+
+
+def _values(coworker: Coworker, zone: str | None, now: datetime) -> dict[str, Any]:
     email = (coworker.email or "").strip() or None
     values: dict[str, Any] = {
+        "coworker_id": coworker.record_id,
+        "ahead": now + TOLERANCE,
         "full_name": coworker.full_name,
         "first_name": coworker.first_name,
         "kind": None if coworker.kind is None else coworker.kind.name.lower(),
@@ -57,9 +76,7 @@ def accept_person(
     }
     if zone is not None or coworker.time_zone_id is None:
         values["zone"] = zone
-    statement = _accepting(connection.dialect.name, frozenset(values))
-    whose = {"coworker_id": coworker.record_id, "ahead": now + TOLERANCE}
-    connection.execute(statement, whose | values)
+    return values
 
 
 @cache

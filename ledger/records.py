@@ -96,13 +96,13 @@ def accept_record(connection: Connection, entity: Entity, record: Record, now: d
 
     A version dated far in the future does not count as newer.
     """
-    accept_records(connection, [(entity, record)], now)
+    accept_records(connection, [(entity, record, now)])
 
 
 def accept_records(
-    connection: Connection, found: Iterable[tuple[Entity, Record]], now: datetime
+    connection: Connection, found: Iterable[tuple[Entity, Record, datetime]]
 ) -> None:
-    """Store these records as `accept_record` does."""
+    """Store these records, each with the time before it was requested, as `accept_record` does."""
     rows = [
         {
             "entity": entity,
@@ -110,12 +110,12 @@ def accept_records(
             "record": dump_record(entity, record),
             "updated_at": record.updated_at,
             "source_created_at": getattr(record, "created_at", None),
-            "fetched_at": now,
+            "fetched_at": asked_at,
             "gone_at": None,
-            "far": now + _FAR,
+            "far": asked_at + _FAR,
         }
         | {name: getattr(record, name, None) for name in REFERENCES}
-        for entity, record in found
+        for entity, record, asked_at in found
     ]
     if rows:
         connection.execute(_accepting(connection.dialect.name), rows)
@@ -163,25 +163,26 @@ _MARK_DECIDED = (
 
 
 def mark_decided(
-    connection: Connection,
-    versions: Sequence[tuple[Entity, SeenVersion]],
-    upto: int,
-    fetched_at: datetime,
+    connection: Connection, versions: Iterable[tuple[Entity, SeenVersion, int, datetime]]
 ) -> None:
-    """Mark these versions, accepted with `fetched_at`, as decided on.
+    """Mark these versions as decided on.
 
-    They were read after notification `upto`, and so are at least as new as all notifications up to
-    it: see `is_answered`. If a newer version was accepted meanwhile, that one remains undecided.
+    Each comes with the newest notification before it was read, and the time it was accepted with:
+    it is at least as new as all notifications up to that one (see `is_answered`). If a newer
+    version was accepted meanwhile, that one remains undecided.
     """
-    if versions:
-        connection.execute(
-            _MARK_DECIDED,
-            [
-                {"kind": entity, "this": record_id, "upto": upto}
-                for entity, record_id in sorted({(kind, one.record_id) for kind, one in versions})
-            ],
-        )
-    _note(connection, versions, fetched_at, "decided_digest")
+    by_record = {(found[0], found[1].record_id): found for found in versions}
+    if not by_record:
+        return
+    ordered = [by_record[key] for key in sorted(by_record)]
+    connection.execute(
+        _MARK_DECIDED,
+        [{"kind": kind, "this": one.record_id, "upto": upto} for kind, one, upto, _ in ordered],
+    )
+    connection.execute(
+        _noting(connection.dialect.name, "decided_digest", is_suppressed=False),
+        [_noted(kind, one, fetched_at, "decided_digest") for kind, one, _, fetched_at in ordered],
+    )
 
 
 def note_seen(
@@ -196,40 +197,37 @@ def note_seen(
     With `suppressed`, no email is sent about anything that happened to them until now. A record
     marked as gone stays gone: a list may be stale.
     """
-    _note(connection, ((entity, one) for one in versions), now, "seen_digest", suppressed)
-
-
-def _note(
-    connection: Connection,
-    versions: Iterable[tuple[Entity, SeenVersion]],
-    now: datetime,
-    digest: str,
-    suppressed: Reason | None = None,
-) -> None:
     # A notification from before the baseline still leads to an email; one from before an import
     # does not.
     is_import = suppressed not in {None, Reason.BEFORE_START}
     after = newest_notification(connection) if is_import else 0
-    by_record = {(entity, one.record_id): one for entity, one in versions}
+    by_id = {one.record_id: one for one in versions}
     rows = [
-        {
-            "entity": entity,
-            "record_id": one.record_id,
-            "changed_at": one.changed_at,
-            digest: one.digest,
-            "seen_at": now,
-            "created_at": None if one.created_at is None else min(one.created_at, now),
-            "full_name": one.full_name,
+        _noted(entity, one, now, "seen_digest")
+        | {
             "suppressed_reason": suppressed,
             "suppressed_upto": None if suppressed is None else one.changed_at,
             "suppressed_after": after,
         }
-        | {name: getattr(one, name) for name in REFERENCES}
-        for (entity, _), one in sorted(by_record.items(), key=lambda item: item[0])
+        for _, one in sorted(by_id.items())
     ]
     if rows:
-        statement = _noting(connection.dialect.name, digest, is_suppressed=suppressed is not None)
+        is_suppressed = suppressed is not None
+        statement = _noting(connection.dialect.name, "seen_digest", is_suppressed=is_suppressed)
         connection.execute(statement, rows)
+
+
+def _noted(entity: Entity, one: SeenVersion, now: datetime, digest: str) -> dict[str, object]:
+    """Return the row of a version that was seen or decided on."""
+    return {
+        "entity": entity,
+        "record_id": one.record_id,
+        "changed_at": one.changed_at,
+        digest: one.digest,
+        "seen_at": now,
+        "created_at": None if one.created_at is None else min(one.created_at, now),
+        "full_name": one.full_name,
+    } | {name: getattr(one, name) for name in REFERENCES}
 
 
 @cache

@@ -14,9 +14,10 @@ from sqlalchemy import Table, select
 
 from ledger.actions import plan_action
 from ledger.clock import SYSTEM_CLOCK
-from ledger.engine import Engine, lock_decisions, reading, writing
+from ledger.engine import Connection, Engine, lock_decisions, reading, writing
 from ledger.events import store_events
 from ledger.intake import Arrival, Origin, store_arrivals
+from ledger.joint_writer import JointWriter
 from ledger.lookups import Claim, claim_lookups
 from ledger.outbox import ClaimedAction, claim_actions
 from schemas.actions import Plan
@@ -25,6 +26,7 @@ from schemas.events import Event, EventKind, lesson_completed_key
 from schemas.notification import Notification
 from tests.servers import forking
 from tests.servers.forking import Program
+from tests.servers.programs import wait_until
 
 BOTH = ("sqlite", "postgres")  # the engines, as `pytest.mark.engines` names them
 NOW = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
@@ -193,3 +195,27 @@ def processes_at_once(count: int, module: str, url: str, *arguments: str) -> lis
         errors.seek(0)
         assert codes == [0] * count, errors.read().decode()
         return found
+
+
+def while_one_commits(
+    writer: JointWriter, *writes: Callable[[JointWriter], object]
+) -> list[object]:
+    """Write from a thread for each of these, all while the writer is busy with another."""
+    is_busy = threading.Event()
+
+    def first(_: Connection) -> None:
+        is_busy.set()
+        wait_until(lambda: len(writer) == len(writes), "the others gather")
+
+    def written(write: Callable[[JointWriter], object]) -> object:
+        try:
+            return write(writer)
+        except Exception as error:  # noqa: BLE001 - the test compares how each ended
+            return error
+
+    with ThreadPoolExecutor(len(writes) + 1) as pool:
+        busy = pool.submit(writer.write, ("first", 0), first)
+        assert is_busy.wait(PATIENCE_S)
+        found = [pool.submit(written, write) for write in writes]
+        busy.result(PATIENCE_S)
+        return [one.result(PATIENCE_S) for one in found]

@@ -21,7 +21,7 @@ from ledger.heartbeats import (
 )
 from ledger.hooks import Watch, store_watch
 from ledger.interventions import decisions
-from ledger.listings import accept_listing
+from ledger.listings import Listing, accept_listings
 from ledger.lookups import claim_lookups, next_lookup_at
 from ledger.outages import note_outage
 from ledger.outbox import begin_action, claim_actions, commit_action, next_action_at
@@ -339,8 +339,9 @@ def test_a_record_missing_from_a_list_is_gone_even_if_it_was_read_in_the_future(
     entity, parent, records = Entity.LESSON, ("course_id", COURSE_ID), [lesson(1), lesson(2)]
     with writing(ledger_engine) as connection:
         later = NOW + A_DAY
-        accept_listing(connection, entity, parent, records, later, asked_at=later)
-        assert accept_listing(connection, entity, parent, records[:1], NOW, asked_at=NOW) == [2]
+        accept_listings(connection, [Listing(entity, parent, records, later, later)])
+        one_less = Listing(entity, parent, records[:1], NOW, NOW)
+        assert accept_listings(connection, [one_less]) == [(entity, 2)]
 
 
 def no_transport() -> NoReturn:

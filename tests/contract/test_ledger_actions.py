@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from ledger.actions import (
     Copy,
-    completion_planned_at,
+    completions_planned,
     copy_of,
     plan_action,
     store_copy,
@@ -500,12 +500,12 @@ def test_the_completion_of_a_course_itself_is_not_superseded(ledger_engine: Engi
     key = course_completed_key(COURSE, ANA)
     end = Event(EventKind.COURSE_COMPLETED, key, at(3), COURSE, ANA, MEMBER, LESSON)
     with reading(ledger_engine) as connection:
-        assert completion_planned_at(connection, COURSE, ANA) is None
+        assert completions_planned(connection, [ANA, JOEL]) == {}
     decide(ledger_engine, end, plan_for(end, rule="congratulate-course"))
     assert supersede(ledger_engine) == 0
     with reading(ledger_engine) as connection:
-        assert completion_planned_at(connection, COURSE, ANA) == at(3)
-        assert completion_planned_at(connection, COURSE, JOEL) is None
+        assert completions_planned(connection, [ANA, JOEL]) == {(COURSE, ANA): at(3)}
+        assert completions_planned(connection, [JOEL]) == {}
 
 
 def test_the_next_due_time_ignores_claimed_actions(ledger_engine: Engine) -> None:

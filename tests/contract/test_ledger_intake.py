@@ -14,7 +14,7 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, open_engine, reading, writing
 from ledger.group_writer import MAX_RETRY_S, GroupWriter
 from ledger.intake import Origin, store_notifications
-from ledger.lookups import fail_lookup, finish_lookup, postpone_lookup
+from ledger.lookups import fail_lookup, finish_lookups, postpone_lookup
 from ledger.migrate import migrate
 from ledger.tables import deliveries, lookups, notifications
 from schemas.actions import LookupState
@@ -105,11 +105,11 @@ def test_a_record_notified_while_it_is_read_becomes_due_again(ledger_engine: Eng
     keep(ledger_engine, arrival(7, received_at=at(1)))
     assert claim(ledger_engine, at(1)) == []
     with writing(ledger_engine) as connection:
-        assert finish_lookup(connection, first, at(2))
+        assert finish_lookups(connection, [first], at(2))
     [again] = claim(ledger_engine, at(2))
     assert (again.record_id, again.attempts, again.asked_at) == (7, 1, at(2))
     with writing(ledger_engine) as connection:
-        assert finish_lookup(connection, again, at(3))
+        assert finish_lookups(connection, [again], at(3))
     assert claim(ledger_engine, at(9)) == []
 
 
@@ -130,7 +130,7 @@ def test_a_finished_lookup_becomes_due_when_its_record_changes(ledger_engine: En
     keep(ledger_engine, arrival(7, 8))
     done, failed = claim(ledger_engine)
     with writing(ledger_engine) as connection:
-        finish_lookup(connection, done, at(1))
+        finish_lookups(connection, [done], at(1))
         fail_lookup(connection, failed, Reason.UNREADABLE, "no CourseId")
     assert claim(ledger_engine, at(60)) == []
     keep(ledger_engine, arrival(7, 8, received_at=at(90)))

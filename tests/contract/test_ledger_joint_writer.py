@@ -1,9 +1,7 @@
 """Changes of several threads that are committed together, each with its own fate."""
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import event
@@ -14,16 +12,7 @@ from ledger.controls import set_value, value_of
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.joint_writer import JointWriter
 from schemas.errors import LedgerUnavailable
-
-_PATIENCE_S = 30.0
-_THREADS = 8
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
+from tests.contract.ledger_rig import while_one_commits
 
 
 def setting(name: str) -> Callable[[Connection], str]:
@@ -39,40 +28,24 @@ def failing(connection: Connection) -> None:
     raise KeyError("mine")
 
 
+def changes(*these: Callable[[Connection], object]) -> list[Callable[[JointWriter], object]]:
+    """Return writes of these changes, in this order."""
+    return [
+        partial(JointWriter.write, order=("change", number), change=change)
+        for number, change in enumerate(these)
+    ]
+
+
 def values(engine: Engine, *names: str) -> list[str | None]:
     with reading(engine) as connection:
         return [value_of(connection, name) for name in names]
-
-
-def while_one_commits(
-    writer: JointWriter, *changes: Callable[[Connection], object]
-) -> list[object]:
-    """Write these changes from a thread each, all while the writer is busy with another."""
-    is_busy = threading.Event()
-
-    def first(_: Connection) -> None:
-        is_busy.set()
-        until(lambda: len(writer) == len(changes))
-
-    def written(change: Callable[[Connection], object], number: int) -> object:
-        try:
-            return writer.write(("change", number), change)
-        except (KeyError, LedgerUnavailable) as error:
-            return error
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        busy = pool.submit(writer.write, ("first", 0), first)
-        assert is_busy.wait(_PATIENCE_S)
-        found = [pool.submit(written, change, n) for n, change in enumerate(changes)]
-        busy.result(_PATIENCE_S)
-        return [one.result(_PATIENCE_S) for one in found]
 
 
 def test_what_gathers_during_a_commit_is_committed_together(ledger_engine: Engine) -> None:
     commits: list[Connection] = []
     event.listen(ledger_engine, "commit", commits.append)
     names = ["a", "b", "c", "d"]
-    assert while_one_commits(JointWriter(ledger_engine), *map(setting, names)) == names
+    assert while_one_commits(JointWriter(ledger_engine), *changes(*map(setting, names))) == names
     assert len(commits) == 2, "one of the first change, and one of all others"
     assert values(ledger_engine, *names) == names
 
@@ -81,7 +54,7 @@ def test_a_change_that_fails_raises_in_its_own_thread_and_undoes_no_other(
     ledger_engine: Engine,
 ) -> None:
     writer = JointWriter(ledger_engine)
-    first, error, last = while_one_commits(writer, setting("a"), failing, setting("b"))
+    first, error, last = while_one_commits(writer, *changes(setting("a"), failing, setting("b")))
     assert (first, last) == ("a", "b")
     assert isinstance(error, KeyError)
     assert values(ledger_engine, "a", "failing", "b") == ["a", None, "b"]
@@ -93,7 +66,7 @@ def test_all_changes_fail_while_the_ledger_is_unavailable(ledger_engine: Engine)
         connection.exec_driver_sql("ROLLBACK")
         raise LedgerUnavailable("the disk is full")
 
-    found = while_one_commits(JointWriter(ledger_engine), broken, setting("a"))
+    found = while_one_commits(JointWriter(ledger_engine), *changes(broken, setting("a")))
     assert all(isinstance(one, LedgerUnavailable) for one in found)
     assert values(ledger_engine, "a") == [None]
 
@@ -128,6 +101,6 @@ def test_no_change_is_made_again_when_the_answer_to_a_commit_was_lost(
 
     names = ["a", "b"]
     event.listen(ledger_engine, "commit", lose_the_answer)
-    found = while_one_commits(JointWriter(ledger_engine), *map(counted, names))
+    found = while_one_commits(JointWriter(ledger_engine), *changes(*map(counted, names)))
     assert all(isinstance(one, LedgerUnavailable) for one in found)
     assert made == names

@@ -12,7 +12,6 @@ from ledger.lookups import (
     Claim,
     begin_lookups,
     fail_lookup,
-    finish_lookup,
     finish_lookups,
     next_lookup_at,
     postpone_lookup,
@@ -38,8 +37,7 @@ from tests.contract.ledger_rig import (
 Settle = Callable[[Connection, Claim], bool]
 
 SETTLES: dict[str, Settle] = {
-    "finish": lambda connection, one: finish_lookup(connection, one, at(1)),
-    "finish together": lambda connection, one: bool(finish_lookups(connection, [one], at(1))),
+    "finish": lambda connection, one: bool(finish_lookups(connection, [one], at(1))),
     "fail": lambda connection, one: fail_lookup(connection, one, Reason.UNREADABLE, "Id"),
     "return": lambda connection, one: return_lookup(connection, one, at(9), Reason.NEXUDUS_BUSY),
     "postpone": lambda connection, one: postpone_lookup(

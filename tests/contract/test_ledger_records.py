@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ledger.engine import Engine, reading, writing
 from ledger.intake import Origin, store_notifications
-from ledger.listings import accept_listing, listed_at
+from ledger.listings import Listing, accept_listings, listed_at
 from ledger.record_queries import count_seen, enrolments_before_start, name_of_member
 from ledger.records import (
     SeenVersion,
@@ -85,14 +85,9 @@ def accept_list(
     member: int = MEMBER,
 ) -> None:
     with writing(engine) as connection:
-        accept_listing(
-            connection,
-            Entity.COMPLETED_LESSON,
-            ("course_member_id", member),
-            records,
-            now,
-            asked_at=asked_at or now,
-        )
+        parent = ("course_member_id", member)
+        listing = Listing(Entity.COMPLETED_LESSON, parent, records, now, asked_at or now)
+        accept_listings(connection, [listing])
 
 
 def gone(engine: Engine, record_id: int, now: datetime) -> None:
@@ -209,12 +204,11 @@ def test_a_list_says_nothing_about_the_records_of_another_parent(ledger_engine: 
 
 def test_a_list_says_nothing_about_records_of_another_kind(ledger_engine: Engine) -> None:
     with writing(ledger_engine) as connection:
-        accept_listing(
-            connection, Entity.LESSON, ("course_id", COURSE), [a_lesson(5)], NOW, asked_at=NOW
-        )
+        parent = ("course_id", COURSE)
+        accept_listings(connection, [Listing(Entity.LESSON, parent, [a_lesson(5)], NOW, NOW)])
     accept(ledger_engine, ENROLMENT)
     with writing(ledger_engine) as connection:
-        accept_listing(connection, Entity.LESSON, ("course_id", COURSE), [], at(1), asked_at=at(1))
+        accept_listings(connection, [Listing(Entity.LESSON, parent, [], at(1), at(1))])
         assert present_below(connection, Entity.LESSON, ("course_id", COURSE)) == []
     found = enrolment(ledger_engine)
     assert found is not None
@@ -291,7 +285,7 @@ def decide(engine: Engine, record: CourseMember, digest: str, read_at: datetime,
     with writing(engine) as connection:
         accept_record(connection, Entity.COURSE_MEMBER, record, read_at)
         version = shown(record, digest)
-        mark_decided(connection, [(Entity.COURSE_MEMBER, version)], upto, read_at)
+        mark_decided(connection, [(Entity.COURSE_MEMBER, version, upto, read_at)])
 
 
 def changes(engine: Engine, *versions: SeenVersion) -> list[str]:

@@ -14,7 +14,7 @@ from ledger.actions import Copy, store_copy
 from ledger.checks import CheckKind, begin_check, end_check
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Connection, Engine, reading, writing
-from ledger.lookups import claim_lookups, finish_lookup
+from ledger.lookups import claim_lookups, finish_lookups
 from ledger.monitoring import count_refusals
 from ledger.outbox import claim_actions, settle_action
 from ledger.retention import (
@@ -82,7 +82,7 @@ def settle_all(engine: Engine, now: datetime) -> None:
     """Look up and perform all that is due."""
     for claimed in claim(engine, now, most=1000):
         with writing(engine) as connection:
-            finish_lookup(connection, claimed, now)
+            finish_lookups(connection, [claimed], now)
     with writing(engine) as connection:
         for action in claim_actions(
             connection, now, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1000
@@ -227,7 +227,7 @@ def test_unfinished_work_keeps_its_history(ledger_engine: Engine) -> None:
         [action] = claim_actions(connection, NOON, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=1)
         settle_action(connection, action, Outcome.held(Reason.OBSERVE), NOON)
         [first, _] = claim_lookups(connection, NOON, SYSTEM_CLOCK.new_id(), lease_s=LEASE_S, most=2)
-        finish_lookup(connection, first, NOON)
+        finish_lookups(connection, [first], NOON)
     delete_old(ledger_engine, NOW)
     assert count(ledger_engine, attempts) == 1
     # The second record is still to be read.

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, event, insert, select, text
 
 from ledger.actions import (
-    completion_planned_at,
+    completions_planned,
     plan_action,
     planned_nearby,
     sent_times,
@@ -96,7 +96,7 @@ HOT: dict[str, Statement] = {
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
     "what was cut off": lambda it: expire_handovers(it, NOW, lease_s=60, repeatable=set()),
     "plan an action": plan_one_that_gathers,
-    "was the end announced": lambda it: completion_planned_at(it, COURSE, ANA),
+    "was the end announced": lambda it: completions_planned(it, [ANA]),
     "supersede lessons": lambda it: supersede_lessons(it, COURSE, ANA, NOW),
     "known events": lambda it: known_events(it, ["one", "two"]),
     "quiet records": lambda it: suppressed_among(it, RECORDS),

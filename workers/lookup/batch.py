@@ -22,9 +22,9 @@ from schemas.entity import Entity
 from schemas.errors import LedgerUnavailable
 from schemas.reasons import Reason
 from workers.leases import KeyedLock
-from workers.lookup.commit import DecisionSetup
+from workers.lookup.commit import DecisionSetup, FoundLookup, store_lookups
 from workers.lookup.prefetch import PrefetchedRecords
-from workers.lookup.read import Recent, Zones
+from workers.lookup.read import Findings, Recent, Zones
 from workers.source.reads import Lend
 
 FEWEST_THREADS = 4
@@ -113,6 +113,18 @@ class Batch:
     def write(self, claim: Claim, change: Callable[[Connection], Written]) -> Written:
         """Write about one lookup, together with what other threads write. Raises as `write`."""
         return self.writer.write((claim.entity.value, claim.record_id), change)
+
+    def store(self, claim: Claim, findings: Findings) -> int | None:
+        """Store what a lookup found, together with what others found; see `store_lookups`.
+
+        Raises:
+            LedgerUnavailable: nothing was committed.
+        """
+        order = (claim.entity.value, claim.record_id)
+        return self.writer.write_together(order, FoundLookup(claim, findings), self._store)
+
+    def _store(self, connection: Connection, found: Sequence[FoundLookup]) -> list[int | None]:
+        return store_lookups(connection, found, self.tools.deciding, self.tools.clock.now())
 
     def is_begun(self, claim: Claim) -> bool:
         """Return whether this lookup was begun with its group."""

@@ -41,7 +41,6 @@ from schemas.errors import (
 from schemas.reasons import Reason
 from workers.leases import Lease, LeaseLost
 from workers.lookup.batch import Batch, LookupContext, LookupResult, log_end
-from workers.lookup.commit import store_lookup
 from workers.lookup.prefetch import FEWEST, Prefetch, PrefetchedRecords, PrefetchedSource
 from workers.lookup.read import Findings, Reader, Recent, read_for_lookup
 from workers.retries import BATCH_S, LOOK_PATIENCE_S, MOST_LOST_LEASES, back_off_after
@@ -188,10 +187,9 @@ def _read_and_stored(batch: Batch, claim: Claim) -> tuple[int, bool]:
         with tools.source(patience) as source:
             reader = _reader(batch, claim, source, lease, turns)
             findings = read_for_lookup(claim, reader, tools.deciding.rules)
-        now = tools.clock.now()
-        planned = batch.write(
-            claim, lambda change: store_lookup(change, claim, findings, tools.deciding, now)
-        )
+        planned = batch.store(claim, findings)
+    if planned is None:
+        raise LeaseLost
     return planned, bool(findings.records)
 
 

@@ -1,11 +1,11 @@
 """Commits what a lookup found: records, events and planned actions, together or not at all."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ledger.actions import completion_planned_at, plan_action, supersede_lessons
+from ledger.actions import completions_planned, plan_action, supersede_lessons
 from ledger.controls import sending_of
 from ledger.engine import Connection
 from ledger.events import (
@@ -16,10 +16,17 @@ from ledger.events import (
     suppressed_among,
 )
 from ledger.intake import Origin, store_notifications
-from ledger.listings import accept_listing
-from ledger.lookups import Claim, finish_lookup
-from ledger.people import accept_person, mark_person_gone, person_of
-from ledger.records import accept_records, mark_decided, mark_gone, record_of, references_of
+from ledger.listings import Listing, accept_listings
+from ledger.lookups import Claim, finish_lookups
+from ledger.people import accept_people, mark_person_gone, persons_of
+from ledger.records import (
+    accept_records,
+    mark_decided,
+    mark_gone,
+    record_of,
+    records_of,
+    references_of,
+)
 from schemas.actions import Plan
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
@@ -37,7 +44,6 @@ from workers.decide.events import (
     from_gone_enrolment,
 )
 from workers.decide.rules import DecisionContext, Subject, plans_for
-from workers.leases import LeaseLost
 from workers.lookup.read import LONGEST_LOOKUP, Findings, completion_of
 from workers.versions import version_of_record
 from workers.zones import own_zone
@@ -55,139 +61,177 @@ class DecisionSetup:
     watching_since: datetime | None = None
 
 
-def store_lookup(
-    connection: Connection,
-    claim: Claim,
-    findings: Findings,
-    deciding: DecisionSetup,
-    now: datetime,
-) -> int:
-    """Store a lookup's findings and its end; return how many actions were planned.
+@dataclass(frozen=True, slots=True)
+class FoundLookup:
+    """A lookup, and what it read."""
 
-    The caller holds `ledger.engine.lock_decisions`.
+    claim: Claim
+    findings: Findings
 
-    Raises:
-        LeaseLost: another worker has this lookup now, so nothing may be committed.
+    @property
+    def key(self) -> tuple[Entity, int]:
+        """The record that was looked up."""
+        return self.claim.entity, self.claim.record_id
+
+
+@dataclass(slots=True)
+class _Decision:
+    """What one lookup decides on: the new events, and how many actions it planned."""
+
+    findings: Findings
+    history: History
+    new: list[Event]
+    planned: int = 0
+
+
+def store_lookups(
+    connection: Connection, found: Sequence[FoundLookup], deciding: DecisionSetup, now: datetime
+) -> list[int | None]:
+    """Store the findings and the ends of several lookups of one batch, with few statements.
+
+    Returns how many actions were planned for each. None: another worker has this lookup now, so
+    nothing of it was stored. The caller holds `ledger.engine.lock_decisions`.
     """
-    if findings.is_answered:
-        if not finish_lookup(connection, claim, now):
-            raise LeaseLost
-        return 0
-    is_gone = (claim.entity, claim.record_id) in findings.gone
-    reason = Reason.RECORD_GONE if is_gone else None
-    if not finish_lookup(connection, claim, now, reason):
-        raise LeaseLost
-    before = _enrolment_before(connection, findings)
-    keep_findings(connection, findings, now)
-    events = _events(findings, before, deciding)
-    events += _events_of_gone(connection, findings.gone, now)
-    old = known_events(connection, [event.key for event in events])
-    records = [event.record for event in events if event.record is not None]
-    whose = (claim.entity, claim.record_id)
-    requested = requested_among(connection, [whose, *records])
-    _mark_decided(connection, findings)
-    history = History(
-        suppressed_among(connection, records),
-        requested.by_person,
-        {key: event_id for key, event_id in old.items() if event_id is not None},
-        requested.for_review,
-        whose in requested.for_review,
-    )
-    new = [event for event in events if event.key not in old or history.is_decided_again(event)]
-    if not new:
-        return 0
-    zone = _zone_of(connection, findings, deciding.zone)
-    since = sending_of(connection).watching_since
-    deciding = replace(deciding, zone=zone, watching_since=since)
-    # The end of a course is decided first, since it replaces the email about its last lesson.
-    ends = [event for event in new if event.kind is EventKind.COURSE_COMPLETED]
-    others = [event for event in new if event.kind is not EventKind.COURSE_COMPLETED]
-    return sum(
-        _decide(connection, some, history, findings, deciding, now)
-        for some in (ends, others)
-        if some
-    )
+    gone = [one.claim.lookup_id for one in found if one.key in one.findings.gone]
+    ours = finish_lookups(connection, [one.claim for one in found], now, gone)
+    planned = dict.fromkeys(ours, 0)
+    rest = [one for one in found if one.claim.lookup_id in ours and not one.findings.is_answered]
+    while rest:
+        some, rest = _independent(rest)
+        planned |= _store(connection, some, deciding, now)
+    return [planned.get(one.claim.lookup_id) for one in found]
 
 
-def keep_findings(connection: Connection, findings: Findings, now: datetime) -> bool:
+def _independent(found: Sequence[FoundLookup]) -> tuple[list[FoundLookup], list[FoundLookup]]:
+    """Return lookups that do not affect each other, the first one included, and the others.
+
+    What one stores about an enrolment or a person decides what the next one about it does. One that
+    found a record gone is stored alone.
+    """
+    some: list[FoundLookup] = []
+    others: list[FoundLookup] = []
+    touched: set[tuple[Entity, int]] = set()
+    for one in found:
+        touches = _touched(one)
+        is_alone = bool(one.findings.gone or (some and some[0].findings.gone))
+        (others if some and (is_alone or touched & touches) else some).append(one)
+        touched |= touches
+    return some, others
+
+
+def _touched(one: FoundLookup) -> set[tuple[Entity, int]]:
+    findings, enrolment = one.findings, one.findings.enrolment
+    touched = {one.key} | {(entity, record.record_id) for entity, record in findings.records}
+    touched |= {(Entity.COURSE_MEMBER, parent[1]) for _, parent, _ in findings.listings}
+    if enrolment is not None:
+        touched.add((Entity.COURSE_MEMBER, enrolment.record_id))
+        touched.add((Entity.COWORKER, enrolment.coworker_id))
+    return touched
+
+
+def _store(
+    connection: Connection, found: Sequence[FoundLookup], deciding: DecisionSetup, now: datetime
+) -> dict[int, int]:
+    """Store what these lookups found and decide; return how many actions each planned, by id."""
+    read = [one.findings for one in found]
+    before = _enrolments_before(connection, read)
+    keep_all(connection, read, now)
+    events = [
+        _events(findings, before, deciding) + _events_of_gone(connection, findings.gone, now)
+        for findings in read
+    ]
+    every = [event for some in events for event in some]
+    old = known_events(connection, [event.key for event in every])
+    records = [event.record for event in every if event.record is not None]
+    requested = requested_among(connection, [*(one.key for one in found), *records])
+    _mark_decided(connection, read)
+    suppressed = suppressed_among(connection, records)
+    kept = {key: event_id for key, event_id in old.items() if event_id is not None}
+    decisions = []
+    for one, some in zip(found, events, strict=True):
+        is_reviewed = one.key in requested.for_review
+        history = History(suppressed, requested.by_person, kept, requested.for_review, is_reviewed)
+        new = [event for event in some if event.key not in old or history.is_decided_again(event)]
+        decisions.append(_Decision(one.findings, history, new))
+    _decide_all(connection, [one for one in decisions if one.new], deciding, now)
+    ids = (one.claim.lookup_id for one in found)
+    return {number: one.planned for number, one in zip(ids, decisions, strict=True)}
+
+
+def keep_findings(connection: Connection, findings: Findings, now: datetime) -> None:
     """Store every record that was read, and mark those that are gone.
 
-    Returns whether a list lacks records it had before; these are then looked up by Id.
-
-    A record's age counts from before the request, since it may have changed right after.
+    Records that a list lacks although it had them before are then looked up by Id. A record's age
+    counts from before the request, since it may have changed right after.
     """
-    asked_at, lacking = findings.asked_at, False
-    listed = {
-        (entity, record.record_id): record
-        for entity, _, records in findings.listings
-        for record in records
-    }
+    keep_all(connection, [findings], now)
+
+
+def keep_all(connection: Connection, several: Sequence[Findings], now: datetime) -> None:
+    """Store several findings as `keep_findings` does."""
+    listings = [
+        # Other workers may have stored records that this list does not have yet.
+        Listing(*listed, one.asked_at, one.asked_at - LONGEST_LOOKUP)
+        for one in several
+        for listed in one.listings
+    ]
+    listed = {(one.entity, record.record_id): record for one in listings for record in one.found}
     accept_records(
         connection,
         [
-            (entity, record)
-            for entity, record in findings.records
+            (entity, record, one.asked_at)
+            for one in several
+            for entity, record in one.records
             if listed.get((entity, record.record_id)) != record
         ],
-        asked_at,
     )
-    for entity, parent, records in findings.listings:
-        # Other workers may have stored records that this list does not have yet.
-        sure_before = asked_at - LONGEST_LOOKUP
-        missing = accept_listing(
-            connection, entity, parent, records, asked_at, asked_at=sure_before
-        )
-        if entity in FOLLOWED:
-            # A list may be wrong for a moment; reading by Id shows whether a record was deleted.
-            missed = [Notification(entity, record_id) for record_id in missing]
-            store_notifications(connection, missed, Origin.CHECK, now)
-            lacking = lacking or bool(missing)
-    for coworker, zone in findings.people:
-        accept_person(connection, coworker, asked_at, zone)
-    for entity, record_id in findings.gone:
+    missing = accept_listings(connection, listings)
+    # A list may be wrong for a moment; reading by Id shows whether a record was deleted.
+    missed = [Notification(*one) for one in missing if one[0] in FOLLOWED]
+    store_notifications(connection, missed, Origin.CHECK, now)
+    accept_people(connection, [(*found, one.asked_at) for one in several for found in one.people])
+    for entity, record_id in (gone for one in several for gone in one.gone):
         if entity is Entity.COWORKER:
             mark_person_gone(connection, record_id, now)
         else:
             mark_gone(connection, entity, record_id, now)
-    return lacking
 
 
-def _mark_decided(connection: Connection, findings: Findings) -> None:
-    """Note which versions this lookup decides on, so that none of them is read again for that."""
-    decided = set(findings.decided)
-    read = findings.records + [
-        (entity, record) for entity, _, found in findings.listings for record in found
-    ]
-    versions = [
-        (entity, version_of_record(entity, record))
-        for entity, record in read
-        if entity in FOLLOWED and (entity, record.record_id) in decided
-    ]
-    mark_decided(connection, versions, findings.upto, findings.asked_at)
+def _mark_decided(connection: Connection, several: Sequence[Findings]) -> None:
+    """Note which versions are decided on, so that none of them is read again for that."""
+    versions = []
+    for findings in several:
+        decided = set(findings.decided)
+        read = findings.records + [
+            (entity, record) for entity, _, found in findings.listings for record in found
+        ]
+        versions += [
+            (entity, version_of_record(entity, record), findings.upto, findings.asked_at)
+            for entity, record in read
+            if entity in FOLLOWED and (entity, record.record_id) in decided
+        ]
+    mark_decided(connection, versions)
 
 
-def _enrolment_before(connection: Connection, findings: Findings) -> CourseMember | None:
-    if findings.enrolment is None:
-        return None
-    known = record_of(connection, Entity.COURSE_MEMBER, findings.enrolment.record_id)
-    record = None if known is None else known.record
-    return record if isinstance(record, CourseMember) else None
-
-
-def _zone_of(connection: Connection, findings: Findings, otherwise: ZoneInfo) -> ZoneInfo:
-    """Return the time zone of the enrolled person, or `otherwise` if unknown."""
-    if findings.enrolment is None:
-        return otherwise
-    person = person_of(connection, findings.enrolment.coworker_id)
-    return own_zone(person.zone if person else None, otherwise)
+def _enrolments_before(
+    connection: Connection, several: Sequence[Findings]
+) -> dict[int, CourseMember]:
+    """Return the stored versions of the enrolments that were read."""
+    ids = [one.enrolment.record_id for one in several if one.enrolment is not None]
+    stored = {
+        record_id: one.record
+        for record_id, one in records_of(connection, Entity.COURSE_MEMBER, ids).items()
+    }
+    return {number: one for number, one in stored.items() if isinstance(one, CourseMember)}
 
 
 def _events(
-    findings: Findings, before: CourseMember | None, deciding: DecisionSetup
+    findings: Findings, before: Mapping[int, CourseMember], deciding: DecisionSetup
 ) -> list[Event]:
     if findings.enrolment is None:
         return []
-    return from_enrolment(before, findings.enrolment) + from_completions(
+    enrolment_before = before.get(findings.enrolment.record_id)
+    return from_enrolment(enrolment_before, findings.enrolment) + from_completions(
         findings.enrolment,
         findings.completions,
         findings.lessons,
@@ -234,77 +278,87 @@ def _is_gone(connection: Connection, course_member_id: int | None) -> bool:
     return known is not None and known.gone_at is not None
 
 
-def _decide(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
+def _decide_all(
+    connection: Connection, decisions: Sequence[_Decision], deciding: DecisionSetup, now: datetime
+) -> None:
+    """Store the new events and plan their actions."""
+    if not decisions:
+        return
+    since = sending_of(connection).watching_since
+    enrolments = [one.findings.enrolment for one in decisions]
+    people = persons_of(connection, [one.coworker_id for one in enrolments if one is not None])
+    chosen = []
+    for one, enrolment in zip(decisions, enrolments, strict=True):
+        person = None if enrolment is None else people.get(enrolment.coworker_id)
+        zone = own_zone(person.zone if person else None, deciding.zone)
+        setup = DecisionSetup(deciding.rules, zone, since)
+        chosen += [(one, setup, event) for event in one.new]
+    # The end of a course is decided first, since it replaces the email about its last lesson.
+    for is_end in (True, False):
+        some = [one for one in chosen if (one[2].kind is EventKind.COURSE_COMPLETED) is is_end]
+        _decide(connection, some, now)
+
+
+def _decide(
     connection: Connection,
-    events: Sequence[Event],
-    history: History,
-    findings: Findings,
-    deciding: DecisionSetup,
+    chosen: Sequence[tuple[_Decision, DecisionSetup, Event]],
     now: datetime,
-) -> int:
-    """Store these events and plan their actions; return how many were planned."""
-    finished_at = _finished_at(connection, events)
-    decided = [
+) -> None:
+    if not chosen:
+        return
+    finishing = [one.coworker_id for _, _, one in chosen if one.kind is EventKind.LESSON_COMPLETED]
+    finished = completions_planned(connection, finishing) if finishing else {}
+    decided = []
+    for one, setup, event in chosen:
+        finished_at = finished.get((event.course_id, event.coworker_id))
         # A suppression compares the source's times, before `not_ahead`.
-        _plans(not_ahead(event, now), history, findings, deciding, reason, finished_at)
-        for event, reason in ((one, history.suppressed_reason(one)) for one in events)
-    ]
-    event_ids = {**history.kept, **_store_events(connection, decided, history, now)}
-    planned = 0
-    for event, plans in decided:
+        reason = one.history.suppressed_reason(event)
+        shown = not_ahead(event, now)
+        decided.append((one, shown, reason or _plans(shown, one, setup, finished_at)))
+    event_ids = _store_events(connection, decided, now)
+    for one, event, plans in decided:
         if isinstance(plans, Reason) or event.key not in event_ids:
             continue
         for plan in plans:
             plan_action(connection, plan, event_ids[event.key], now)
-        planned += len(plans)
+        one.planned += len(plans)
         if event.kind is EventKind.COURSE_COMPLETED:
             supersede_lessons(connection, event.course_id, event.coworker_id, now)
-    return planned
-
-
-def _finished_at(connection: Connection, events: Sequence[Event]) -> datetime | None:
-    """Return when the course of these lessons was completed, if an action announces that."""
-    lesson = next((one for one in events if one.kind is EventKind.LESSON_COMPLETED), None)
-    if lesson is None:
-        return None
-    return completion_planned_at(connection, lesson.course_id, lesson.coworker_id)
-
-
-_Decided = tuple[Event, list[Plan] | Reason]
 
 
 def _store_events(
-    connection: Connection, decided: Sequence[_Decided], history: History, now: datetime
+    connection: Connection,
+    decided: Sequence[tuple[_Decision, Event, list[Plan] | Reason]],
+    now: datetime,
 ) -> dict[str, int]:
     """Store these events, or why one that was stored still leads to nothing; return ids by key."""
-    reasons = [(event, plans if isinstance(plans, Reason) else None) for event, plans in decided]
-    for event, reason in reasons:
-        if event.key in history.kept:
-            note_reason(connection, history.kept[event.key], reason)
-    fresh = [(event, reason) for event, reason in reasons if event.key not in history.kept]
-    return store_events(connection, fresh, now)
+    event_ids, fresh = {}, []
+    for one, event, plans in decided:
+        reason, kept = plans if isinstance(plans, Reason) else None, one.history.kept
+        if event.key in kept:
+            note_reason(connection, kept[event.key], reason)
+            event_ids[event.key] = kept[event.key]
+        else:
+            fresh.append((event, reason))
+    return event_ids | store_events(connection, fresh, now)
 
 
-def _plans(  # noqa: PLR0913, PLR0917 - independent inputs of one decision
-    event: Event,
-    history: History,
-    findings: Findings,
-    deciding: DecisionSetup,
-    suppressed: Reason | None,
-    finished_at: datetime | None,
-) -> _Decided:
-    """Return the event with the actions to plan for it, or with the reason why there are none."""
-    if suppressed is not None or event.kind in ABOUT_GONE or findings.enrolment is None:
-        return event, suppressed or Reason.KIND_OFF
+def _plans(
+    event: Event, decision: _Decision, setup: DecisionSetup, finished_at: datetime | None
+) -> list[Plan] | Reason:
+    """Return the actions to plan for an event, or the reason why there are none."""
+    findings, history = decision.findings, decision.history
+    if event.kind in ABOUT_GONE or findings.enrolment is None:
+        return Reason.KIND_OFF
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
-    return event, plans_for(
+    return plans_for(
         event,
         DecisionContext(
-            deciding.rules,
-            deciding.zone,
+            setup.rules,
+            setup.zone,
             Subject(findings.enrolment, findings.course, lesson),
             finished_at,
-            deciding.watching_since,
+            setup.watching_since,
             history.is_asked_for(event),
             history.held_for(event),
         ),

@@ -14,7 +14,7 @@ import structlog
 
 from ledger.engine import Connection, Engine, lock_decisions, reading, writing
 from ledger.intake import newest_notification
-from ledger.listings import accept_listing, listed_at
+from ledger.listings import Listing, accept_listings, listed_at
 from ledger.lookups import Claim
 from ledger.people import person_of
 from ledger.records import (
@@ -248,7 +248,9 @@ class Reader:
                 asked_at = self.findings.asked_at
                 with writing(self.engine) as connection:
                     lock_decisions(connection)
-                    accept_listing(connection, entity, parent, found, asked_at, asked_at=asked_at)
+                    accept_listings(
+                        connection, [Listing(entity, parent, found, asked_at, asked_at)]
+                    )
                 self.recent.found[key] = (asked_at, found)
             return found
 
