@@ -185,6 +185,7 @@ def supersede_lessons(
 
 
 # An action that may have been performed counts as performed.
+_REMINDER = "reminder"  # the stream that needs consent
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
 
@@ -203,6 +204,28 @@ def sent_times(
     # One being delivered counts as now, however long ago it was due.
     moments = (row.finished_at or row.lease_until or row.due_at for row in rows)
     return [moment for moment in moments if moment > since]
+
+
+def reminders_sent(
+    connection: Connection, coworker_id: int, *, but: int
+) -> list[tuple[datetime, int]]:
+    """Return when each reminder was sent to a person, and about which enrolment, except `but`."""
+    rows = connection.execute(
+        select(
+            actions.c.finished_at,
+            actions.c.lease_until,
+            actions.c.due_at,
+            actions.c.course_member_id,
+        ).where(
+            actions.c.coworker_id == coworker_id,
+            actions.c.state.in_(_COUNTED),
+            actions.c.stream == _REMINDER,
+            actions.c.id != but,
+        )
+    )
+    return [
+        (row.finished_at or row.lease_until or row.due_at, row.course_member_id) for row in rows
+    ]
 
 
 def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:

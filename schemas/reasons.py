@@ -15,8 +15,11 @@ class Reason(StrEnum):
 
     GATHERING = "gathering"
     QUIET_HOURS = "quiet-hours"
+    SEND_WINDOW = "send-window"
+    HOLIDAY = "holiday"
     CAP_DAY = "cap-day"
     CAP_WEEK = "cap-week"
+    REMINDER_LIMIT = "reminder-limit"
     PAUSED = "paused"
     ON_HOLD = "on-hold"
     FLOOD_GUARD = "flood-guard"
@@ -79,8 +82,13 @@ class Explanation:
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GATHERING: Explanation("Waiting for more lessons of the same sitting", "nobody"),
     Reason.QUIET_HOURS: Explanation("It is night where they are", "nobody"),
+    Reason.SEND_WINDOW: Explanation("It is outside the hours set for this email", "nobody"),
+    Reason.HOLIDAY: Explanation("It is a day on which nothing is sent", "nobody"),
     Reason.CAP_DAY: Explanation("They reached the limit of emails for one day", "nobody"),
     Reason.CAP_WEEK: Explanation("They reached the limit of emails for seven days", "nobody"),
+    Reason.REMINDER_LIMIT: Explanation(
+        "They got the most reminders for one enrolment already", "nobody"
+    ),
     Reason.PAUSED: Explanation("Sending is paused", "operator"),
     Reason.ON_HOLD: Explanation("Held by an operator", "operator"),
     Reason.FLOOD_GUARD: Explanation(

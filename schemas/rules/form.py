@@ -6,7 +6,7 @@ keys of one rule are here too; checks between rules are in `loading`.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import time
+from datetime import date, time
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
 
@@ -15,7 +15,7 @@ from marshmallow import ValidationError, fields, validates_schema
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import ABOUT_GONE, EventKind
 from schemas.fields import InternalSchema
-from schemas.rules.model import Flood, QuietHours, Stream, Timing, Where
+from schemas.rules.model import Flood, QuietHours, SendWindow, Stream, Timing, Where
 from schemas.text import Text, one_of
 
 Parsed = TypeVar("Parsed")
@@ -27,6 +27,9 @@ _LONGEST_S = 366 * 86_400
 _LONGEST_QUIET_MIN = 20 * 60  # so at least four hours a day remain to send in
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
+_WINDOW = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 
@@ -64,6 +67,42 @@ def parse_flood(text: str) -> Flood:
         return Flood(parse_cap(count), parse_duration_s(window))
     except ValidationError:
         raise ValidationError("expected a number per duration such as 25/10m, or none") from None
+
+
+def parse_send(text: str) -> SendWindow:
+    """Return the window of `09:00-18:00 mon-fri` or `09:00-18:00`."""
+    hours, _, days = text.partition(" ")
+    written = _WINDOW.fullmatch(hours)
+    start, end = (written[1], written[2]) if written else ("0", "0")
+    if not written or (end != "24:00" and start >= end):
+        raise ValidationError("expected hours of one day such as 09:00-18:00 mon-fri, or none")
+    return SendWindow(_clock(start), _clock(end), _parse_days(days.strip() or "mon-sun"))
+
+
+def _clock(text: str) -> time:
+    hour, minute = text.split(":")
+    return time(int(hour) % 24, int(minute))
+
+
+def _parse_days(text: str) -> frozenset[int]:
+    days: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if first not in _DAYS or (last or first) not in _DAYS:
+            raise ValidationError(
+                f"expected days such as mon-fri or mon,wed, of {', '.join(_DAYS)}"
+            )
+        begin, end = _DAYS.index(first), _DAYS.index(last or first)
+        days |= {(begin + more) % 7 for more in range((end - begin) % 7 + 1)}
+    return frozenset(days)
+
+
+def parse_date(text: str) -> date:
+    """Return the day of `2026-12-25`."""
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError:
+        raise ValidationError("expected a date such as 2026-12-25") from None
 
 
 def parse_cap(text: str) -> int:
@@ -173,6 +212,11 @@ class TimingSchema(FormSchema):
     cap_per_week = Text(or_none(parse_cap))
     stale_after = Text(or_none(parse_duration_s), attribute="stale_after_s")
     flood = Text(or_none(parse_flood))
+    send = Text(or_none(parse_send))
+    holidays = OneOrMany(parse_date)
+    spread = Text(or_none(parse_duration_s), attribute="spread_s")
+    reminders_per_week = Text(or_none(parse_cap))
+    reminders_per_enrolment = Text(or_none(parse_cap))
 
 
 class CompletionSchema(FormSchema):

@@ -8,7 +8,7 @@ than what it seems to mean.
 import hashlib
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from schemas.rules.form import (
     TimingSchema,
     WhereSchema,
 )
-from schemas.rules.model import Rule, Rules, Timing
+from schemas.rules.model import REMINDER_WINDOW, Rule, Rules, Stream, Timing
 from schemas.text import closest
 
 Path = tuple[str | int, ...]
@@ -250,8 +250,11 @@ def load_rules(
     whole, rules = _loaded_keys(tree, RuleSchema(actions))
     if tree.mistakes:
         raise ConfigurationError([one.as_line(file_name) for one in sorted(set(tree.mistakes))])
+    made = tuple(_rule(one, whole["timing"]) for one in rules)
+    if mistakes := sorted(set(_without_time(tree, made))):
+        raise ConfigurationError([one.as_line(file_name) for one in mistakes])
     return Rules(
-        rules=tuple(_rule(one, whole["timing"]) for one in rules),
+        rules=made,
         counts=frozenset(whole["completion"]["counts"]),
         digest=hashlib.sha256(encoded).hexdigest()[:_DIGEST_LENGTH],
     )
@@ -280,7 +283,19 @@ def _rule(keys: Mapping[str, Any], timing: Timing) -> Rule:
     """Return the rule; its own timing overrides the file's."""
     own = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
     rest = {key: value for key, value in keys.items() if key not in _TIMING_KEYS}
+    if rest["stream"] is Stream.REMINDER and timing.send is None:
+        own.setdefault("send", REMINDER_WINDOW)
     return Rule(timing=replace(timing, **own), **rest)
+
+
+def _without_time(tree: Tree, rules: Sequence[Rule]) -> Iterator[Mistake]:
+    """Find rules whose emails could never be sent: the quiet hours cover the whole window."""
+    for index, rule in enumerate(rules):
+        if not rule.timing.leaves_time():
+            own = ("rules", index, "send"), ("rules", index, "quiet_hours"), ("timing", "send")
+            path = next((one for one in own if one in tree.places), ("rules", index))
+            message = "this leaves no time to send in; the quiet hours cover the whole window"
+            yield mistake_at(tree.places[path], path, message)
 
 
 def _rules_in(tree: Tree) -> Iterator[tuple[Path, Any]]:

@@ -6,7 +6,7 @@ without timing.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 from enum import StrEnum
 
 from schemas.entity import CompletionType, CoworkerKind, Visibility
@@ -28,6 +28,12 @@ class QuietHours:
     start: time
     end: time
 
+    def covers(self, clock: time) -> bool:
+        """Return whether this time of day is quiet; the start is, the end is not."""
+        if self.start > self.end:
+            return clock >= self.start or clock < self.end
+        return self.start <= clock < self.end
+
 
 @dataclass(frozen=True, slots=True)
 class Flood:
@@ -38,14 +44,51 @@ class Flood:
 
 
 @dataclass(frozen=True, slots=True)
+class SendWindow:
+    """From `start` until before `end` on these days of the week, on the person's wall clock.
+
+    Monday is 0. An `end` of midnight is the end of the day.
+    """
+
+    start: time
+    end: time
+    days: frozenset[int]
+
+    def is_open(self, clock: time) -> bool:
+        """Return whether this time of a day that counts is inside."""
+        return self.start <= clock and (self.end == time() or clock < self.end)
+
+
+# For reminders, unless a rule or the file says otherwise.
+REMINDER_WINDOW = SendWindow(time(9), time(17), frozenset(range(5)))
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
-    """When emails may be sent, and how many. None is no limit."""
+    """When emails may be sent, and how many. None is no limit.
+
+    `spread_s` is over how long emails are spread that all waited for the same moment. The last two
+    apply to rules of the stream `reminder` only.
+    """
 
     quiet_hours: QuietHours | None = QuietHours(time(20), time(8))
     cap_per_day: int | None = 2
     cap_per_week: int | None = 4
     stale_after_s: int | None = 48 * 3_600
     flood: Flood | None = Flood(25, 600)
+    send: SendWindow | None = None
+    holidays: tuple[date, ...] = ()
+    spread_s: int | None = 45 * 60
+    reminders_per_week: int | None = 1
+    reminders_per_enrolment: int | None = 2
+
+    def leaves_time(self) -> bool:
+        """Return whether there is a minute of the week in which an email may be sent."""
+        return any(
+            (self.send is None or self.send.is_open(clock))
+            and (self.quiet_hours is None or not self.quiet_hours.covers(clock))
+            for clock in (time(hour, minute) for hour in range(24) for minute in range(60))
+        )
 
 
 @dataclass(frozen=True, slots=True)

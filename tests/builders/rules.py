@@ -21,7 +21,7 @@ def event(
 
 
 def rule(**different: Any) -> Rule:  # noqa: ANN401 - any field of the rule
-    """Build an email rule about each finished lesson, with the default timing."""
+    """Build an email rule about each finished lesson, with the default timing, not spread."""
     fields: dict[str, Any] = {
         "name": "congratulate-lesson",
         "event": EventKind.LESSON_COMPLETED,
@@ -31,7 +31,7 @@ def rule(**different: Any) -> Rule:  # noqa: ANN401 - any field of the rule
         "delay_s": 0,
         "gather_s": None,
         "gather_at_most_s": None,
-        "timing": Timing(),
+        "timing": Timing(spread_s=None),
         "where": Where(),
         "enabled": True,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from ledger.tables import actions
 from schemas.actions import ActionState, Mode
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.records import CourseMember
+from schemas.rules import Timing
 from service.cli.common import local
 from service.cli.main import commands
 from service.cli.outcomes import SendingOutcomes, counted, outcomes_by_sending
@@ -26,6 +28,7 @@ from tests.builders.records import NOON
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import SHIPPED, Space, rules_of
 from tests.doubles.terminal import Terminal
+from workers.decide.timing import spread
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
@@ -208,7 +211,7 @@ def test_release_and_resend_say_when_an_email_is_sent_if_it_is_night(
     with writing(desk.space.engine) as connection:
         held = {"state": ActionState.HELD, "reason": Reason.FLOOD_GUARD}
         connection.execute(update(actions).values(held))
-    morning = local(night.now().replace(hour=8))
+    morning = local(spread(night.now().replace(hour=8), Timing(), ZoneInfo("UTC"), 1))
     released = desk.run("release", "1", "--yes", clock=night)
     sentence = EXPLANATIONS[Reason.QUIET_HOURS].sentence
     line = f"is sent at {morning} at the earliest: {sentence} [quiet-hours]\n"

@@ -44,5 +44,5 @@ def test_a_history_leads_to_these_emails(case: dict[str, Any]) -> None:
 
 def test_every_case_has_a_name_of_its_own() -> None:
     names = [name for name, _ in CASES]
-    assert len(names) >= 120
+    assert len(names) >= 150
     assert len(set(names)) == len(names)

@@ -310,7 +310,7 @@ def test_gathering_quiet_hours_and_days_are_those_where_the_person_is() -> None:
         NOON + 11 * HOUR, Reason.QUIET_HOURS
     )
     # Two emails of the same day in London, and of two days in Tokyo.
-    awake = rule(timing=Timing(quiet_hours=None))
+    awake = rule(timing=Timing(quiet_hours=None, spread_s=None))
     sent_at = [NOON, NOON + 2 * HOUR]
     later = NOON + 6 * HOUR
     assert check_send(send_context(rule=awake, sent_at=sent_at, now=later)) == Outcome.waiting(

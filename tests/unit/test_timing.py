@@ -1,19 +1,22 @@
 """When emails may go: gathering, quiet hours and caps, on the wall clock where the person is."""
 
-from datetime import UTC, datetime, time, timedelta
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas.rules import QuietHours, Rule, Timing
+from schemas.rules import QuietHours, Rule, SendWindow, Timing
 from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
 from workers.decide.timing import (
     day_cap_until,
     gather_due,
     gather_until,
+    opens_at,
     quiet_until,
+    spread,
     week_cap_until,
 )
 
@@ -335,30 +338,30 @@ def test_without_a_daily_cap_nothing_waits(timing: Timing) -> None:
 def test_the_weekly_cap_waits_until_the_person_is_below_it() -> None:
     now = at("15:00")
     sent = [now - timedelta(days=days) for days in (1, 2, 6, 5)]
-    assert week_cap_until(now, sent, rule()) == now + timedelta(days=1)
-    assert week_cap_until(now, sent[:3], rule()) is None
+    assert week_cap_until(now, sent, 4) == now + timedelta(days=1)
+    assert week_cap_until(now, sent[:3], 4) is None
 
 
 def test_a_week_is_any_seven_days_and_not_a_moment_more() -> None:
     now = at("15:00")
     within = [now - timedelta(days=1)] * 3
     week = timedelta(days=7)
-    assert week_cap_until(now, [*within, now - week], rule()) is None
-    assert week_cap_until(now, [*within, now - week + MINUTE], rule()) == now + MINUTE
+    assert week_cap_until(now, [*within, now - week], 4) is None
+    assert week_cap_until(now, [*within, now - week + MINUTE], 4) == now + MINUTE
 
 
 def test_above_the_weekly_cap_the_wait_ends_when_one_more_is_allowed() -> None:
     now = at("15:00")
     sent = [now - timedelta(days=days) for days in (6, 5, 4, 3, 2, 1)]
-    until = week_cap_until(now, sent, rule())
+    until = week_cap_until(now, sent, 4)
     assert until == now + timedelta(days=3)
-    assert week_cap_until(until, sent, rule()) is None
-    assert week_cap_until(until - MINUTE, sent, rule()) == until
+    assert week_cap_until(until, sent, 4) is None
+    assert week_cap_until(until - MINUTE, sent, 4) == until
 
 
 def test_a_week_may_have_no_cap() -> None:
     now = at("15:00")
-    assert week_cap_until(now, [now] * 99, rule(timing=Timing(cap_per_week=None))) is None
+    assert week_cap_until(now, [now] * 99, None) is None
 
 
 def test_a_rule_that_does_not_gather_waits_for_nothing() -> None:
@@ -372,3 +375,61 @@ def test_moments_stay_in_utc() -> None:
     assert until is not None
     assert tomorrow is not None
     assert all(moment.tzinfo is UTC for moment in (early, until, tomorrow))
+
+
+CLOCKS = st.builds(time, st.integers(0, 23), st.sampled_from([0, 1, 30, 59]))
+ZONES = st.sampled_from(
+    [
+        *("Europe/London", "Australia/Lord_Howe", "Asia/Kathmandu", "Asia/Tehran"),
+        *("America/Sao_Paulo", "Africa/Casablanca", "Pacific/Apia", "America/St_Johns"),
+    ]
+).map(ZoneInfo)
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(  # noqa: DTZ001 - UTC follows
+    lambda moment: moment.replace(tzinfo=UTC, microsecond=0)
+)
+
+
+@st.composite
+def timings(draw: st.DrawFn) -> Timing:
+    """Make a timing in which some minute of the week is left to send in."""
+    start, end = sorted(draw(st.sets(CLOCKS, min_size=2, max_size=2)))
+    window = SendWindow(start, end, draw(st.frozensets(st.integers(0, 6), min_size=1)))
+    quiet = QuietHours(
+        *draw(st.permutations(sorted(draw(st.sets(CLOCKS, min_size=2, max_size=2)))))
+    )
+    timing = Timing(
+        quiet_hours=draw(st.sampled_from([None, quiet])),
+        send=draw(st.sampled_from([None, window])),
+        holidays=tuple(draw(st.lists(st.dates(date(2026, 1, 1), date(2027, 12, 31)), max_size=4))),
+        spread_s=draw(st.sampled_from([None, 60, 2_700, 86_400])),
+    )
+    assume(timing.leaves_time())
+    return timing
+
+
+@given(MOMENTS, timings(), ZONES, st.integers(1, 2**31))
+def test_an_email_that_must_wait_gets_a_moment_at_which_it_may_go(
+    moment: datetime, timing: Timing, zone: ZoneInfo, coworker_id: int
+) -> None:
+    opens = opens_at(moment, timing, zone, coworker_id)
+    at = moment if opens is None else opens[0]
+    local = at.astimezone(zone)
+    assert at >= moment
+    assert at - moment <= timedelta(days=8 + len(timing.holidays) * 7)
+    assert local.date() not in timing.holidays
+    assert timing.quiet_hours is None or not timing.quiet_hours.covers(local.time())
+    assert timing.send is None or (
+        local.weekday() in timing.send.days and timing.send.is_open(local.time())
+    )
+    assert opens_at(at, timing, zone, coworker_id) is None
+
+
+def test_the_spread_is_the_same_for_a_person_and_different_for_others() -> None:
+    timing = Timing(spread_s=2_700)
+    eight = at("08:00")
+    moments = [spread(eight, timing, LONDON, coworker_id) for coworker_id in range(1, 201)]
+    assert moments == [spread(eight, timing, LONDON, one) for one in range(1, 201)]
+    assert all(eight <= moment < eight + timedelta(minutes=45) for moment in moments)
+    quarters = Counter((moment - eight) // timedelta(minutes=15) for moment in moments)
+    assert set(quarters) == {0, 1, 2}
+    assert min(quarters.values()) > 40

@@ -18,9 +18,9 @@ from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
-from schemas.rules import Rules
+from schemas.rules import Rules, Stream
 from workers.decide.rules import DecisionContext, Subject, plans_for
-from workers.decide.send_check import SendContext, check_send
+from workers.decide.send_check import SendContext, SentReminder, check_send
 
 _WEEK = timedelta(days=7)
 _ENDED = (ActionState.DONE, ActionState.SKIPPED)
@@ -96,6 +96,7 @@ class Play:
         self._number = 0
         self._unsettled: defaultdict[int, list[PlayedAction]] = defaultdict(list)  # by coworker
         self._performed: defaultdict[tuple[int, str], list[datetime]] = defaultdict(list)
+        self._reminders: defaultdict[int, list[SentReminder]] = defaultdict(list)
         self._planned_at: list[datetime] = []  # of actions that were not skipped, in order
         self._finished_at: dict[tuple[int, int], datetime] = {}
 
@@ -237,6 +238,7 @@ class Play:
             planned_nearby=self._nearby(action.planned_at, window),
             asked=action.plan.asked,
             released_at=action.released_at,
+            reminders=self._reminders[action.plan.coworker_id],
         )
 
     def _nearby(self, moment: datetime, window: timedelta) -> int:
@@ -250,6 +252,9 @@ class Play:
             self._schedule(action, outcome.until or action.due_at, now)
         elif outcome.state is ActionState.DONE:
             self._performed[action.plan.coworker_id, action.plan.kind].append(now)
+            if action.plan.stream == Stream.REMINDER:
+                sent = SentReminder(now, action.plan.course_member_id)
+                self._reminders[action.plan.coworker_id].append(sent)
         elif outcome.state is ActionState.SKIPPED:
             del self._planned_at[bisect_left(self._planned_at, action.planned_at)]
         if outcome.state in _ENDED:

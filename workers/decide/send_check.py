@@ -16,12 +16,20 @@ from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rule, Stream
-from workers.decide.timing import day_cap_until, gather_due, quiet_until, week_cap_until
+from workers.decide.timing import day_cap_until, gather_due, opens_at, spread, week_cap_until
 
 # These count towards the weekly cap but are not stopped by it: they come once per course.
 _BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
 # This long after a restore, our polls have certainly listed what changed before it.
 _CAUGHT_UP_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SentReminder:
+    """A reminder that a person got or may have got, and about which enrolment."""
+
+    sent_at: datetime
+    course_member_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class SendContext:
     counts the actions planned within the rule's flood window of this one; `asked` says that an
     operator asked for it. `released_at` is when an operator last released it after it was held,
     `restored_at` when the ledger was last restored from a backup before this was planned.
+    `reminders` are all that this person ever got; they are needed only for a reminder.
     """
 
     now: datetime
@@ -54,6 +63,7 @@ class SendContext:
     released_at: datetime | None = None
     restored_at: datetime | None = None
     is_paused: bool = False
+    reminders: Sequence[SentReminder] = ()
 
 
 def check_send(context: SendContext) -> Outcome | None:
@@ -167,20 +177,38 @@ def _gathered(context: SendContext, rule: Rule) -> Outcome | None:
     return Outcome.waiting(due, Reason.GATHERING) if due > context.now else None
 
 
-def _outside_quiet_hours(context: SendContext, rule: Rule) -> Outcome | None:
-    quiet = rule.timing.quiet_hours
-    until = None if quiet is None else quiet_until(context.now, quiet, context.zone)
-    return None if until is None else Outcome.waiting(until, Reason.QUIET_HOURS)
+def _within_reminder_limit(context: SendContext, rule: Rule) -> Outcome | None:
+    most = rule.timing.reminders_per_enrolment
+    if rule.stream != Stream.REMINDER or most is None or context.enrolment is None:
+        return None
+    whose = context.enrolment.record_id
+    had = sum(one.course_member_id == whose for one in context.reminders)
+    return Outcome.skipped(Reason.REMINDER_LIMIT) if had >= most else None
+
+
+def _at_a_time_to_send(context: SendContext, rule: Rule) -> Outcome | None:
+    opens = opens_at(context.now, rule.timing, context.zone, _coworker_id(context))
+    return None if opens is None else Outcome.waiting(*opens)
 
 
 def _below_caps(context: SendContext, rule: Rule) -> Outcome | None:
     tomorrow = day_cap_until(context.now, context.sent_at, rule, context.zone)
     if tomorrow is not None:
-        return Outcome.waiting(tomorrow, Reason.CAP_DAY)
+        until = spread(tomorrow, rule.timing, context.zone, _coworker_id(context))
+        return Outcome.waiting(until, Reason.CAP_DAY)
+    if rule.stream == Stream.REMINDER:
+        reminded = [one.sent_at for one in context.reminders]
+        later = week_cap_until(context.now, reminded, rule.timing.reminders_per_week)
+        if later is not None:
+            return Outcome.waiting(later, Reason.CAP_WEEK)
     if context.events[0].kind in _BEYOND_WEEK_CAP:
         return None
-    later = week_cap_until(context.now, context.sent_at, rule)
+    later = week_cap_until(context.now, context.sent_at, rule.timing.cap_per_week)
     return None if later is None else Outcome.waiting(later, Reason.CAP_WEEK)
+
+
+def _coworker_id(context: SendContext) -> int:
+    return context.person.coworker_id if context.person else 0
 
 
 def _latest(context: SendContext) -> datetime:
@@ -191,6 +219,7 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _records_exist,
     _still_applies,
     _not_opted_out,
+    _within_reminder_limit,
     _since_start,
     _not_paused,
     _not_sent_before_restore,
@@ -198,6 +227,6 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _recent_enough,
     _within_flood_limit,
     _gathered,
-    _outside_quiet_hours,
+    _at_a_time_to_send,
     _below_caps,
 )

@@ -3,16 +3,20 @@
 Quiet hours and calendar days follow the wall clock where the person is.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.events import Event
-from schemas.rules import QuietHours, Rule
+from schemas.reasons import Reason
+from schemas.rules import QuietHours, Rule, Timing
 
 _BEFORE_QUIET = timedelta(minutes=1)
 _NO_END = timedelta(days=366)
 _WEEK = timedelta(days=7)
+_INSTANT = timedelta(seconds=1)
+_MOST_CHANGES = 1_000  # of being closed and open in a row; holidays may follow each other
 _MORNING = time(8)  # when a capped email may go, if no quiet hours are set
 
 
@@ -38,16 +42,74 @@ def gather_until(first: datetime, rule: Rule) -> datetime:
     return first + (_NO_END if at_most is None else timedelta(seconds=at_most))
 
 
+def opens_at(
+    moment: datetime, timing: Timing, zone: ZoneInfo, coworker_id: int
+) -> tuple[datetime, Reason] | None:
+    """Return when an email may go that may not at `moment`, and why not; None if it may.
+
+    That is the first moment outside quiet hours and holidays and inside the window, plus this
+    person's part of the time over which emails are spread.
+    """
+    closed = _closed_until(moment, timing, zone)
+    if closed is None:
+        return None
+    reason, at = closed[1], moment
+    for _ in range(_MOST_CHANGES):
+        if closed is None:
+            break
+        at, closed = closed[0], _closed_until(closed[0], timing, zone)
+    return spread(at, timing, zone, coworker_id), reason
+
+
+def spread(moment: datetime, timing: Timing, zone: ZoneInfo, coworker_id: int) -> datetime:
+    """Return a moment somewhat later, always the same for one person, at which emails may go."""
+    if timing.spread_s is None:
+        return moment
+    digest = hashlib.sha256(str(coworker_id).encode()).digest()
+    offset = int.from_bytes(digest[:8]) % timing.spread_s
+    while offset and _closed_until(moment + timedelta(seconds=offset), timing, zone):
+        offset //= 2
+    return moment + timedelta(seconds=offset)
+
+
+def _closed_until(
+    moment: datetime, timing: Timing, zone: ZoneInfo
+) -> tuple[datetime, Reason] | None:
+    """Return the end of what forbids emails at `moment`, and what it is; None if nothing does."""
+    local = moment.astimezone(zone)
+    if local.date() in timing.holidays:
+        return _midnight_after(local, moment), Reason.HOLIDAY
+    quiet = timing.quiet_hours
+    until = None if quiet is None else quiet_until(moment, quiet, zone)
+    if until is not None:
+        return until, Reason.QUIET_HOURS
+    window = timing.send
+    if window is None:
+        return None
+    is_day = local.weekday() in window.days
+    if is_day and window.is_open(local.time()):
+        return None
+    if is_day and local.time() < window.start:
+        opening = datetime.combine(local.date(), window.start, zone)
+        # In an hour that the clock repeats, the window may open before this reading of it.
+        return max(opening.astimezone(moment.tzinfo), moment + _INSTANT), Reason.SEND_WINDOW
+    return _midnight_after(local, moment), Reason.SEND_WINDOW
+
+
+def _midnight_after(local: datetime, moment: datetime) -> datetime:
+    """Return the beginning of the next day; where the clock skips midnight, the first after it."""
+    next_day = local.date() + timedelta(days=1)
+    begins = datetime.combine(next_day, time(), local.tzinfo).astimezone(moment.tzinfo)
+    return max(begins, moment + _INSTANT)
+
+
 def quiet_until(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetime | None:
     """Return the end of the quiet hours that `moment` is in, or None."""
     local = moment.astimezone(zone)
     clock = local.time()
-    crosses = quiet.start > quiet.end
-    inside = (
-        (clock >= quiet.start or clock < quiet.end) if crosses else quiet.start <= clock < quiet.end
-    )
-    if not inside:
+    if not quiet.covers(clock):
         return None
+    crosses = quiet.start > quiet.end
     day = local.date() + timedelta(days=1 if crosses and clock >= quiet.start else 0)
     # In an hour that the clock repeats, the end is in the same pass as the moment.
     end = quiet.end.replace(fold=local.fold)
@@ -80,9 +142,8 @@ def day_cap_until(
     return datetime.combine(today + timedelta(days=1), morning, zone).astimezone(now.tzinfo)
 
 
-def week_cap_until(now: datetime, sent_at: Sequence[datetime], rule: Rule) -> datetime | None:
-    """Return when the person is below the weekly cap again, or None if below it now."""
-    cap = rule.timing.cap_per_week
+def week_cap_until(now: datetime, sent_at: Sequence[datetime], cap: int | None) -> datetime | None:
+    """Return when the person is below this limit for seven days again, or None if below it now."""
     recent = sorted(moment for moment in sent_at if moment > now - _WEEK)
     if cap is None or len(recent) < cap:
         return None

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from ledger.actions import planned_nearby, sent_times
+from ledger.actions import planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
 from ledger.clock import Clock
 from ledger.controls import sending_of
@@ -24,10 +24,10 @@ from schemas.actions import PersonNeeds
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
-from schemas.rules import Rules
+from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
-from workers.decide.send_check import SendContext
+from workers.decide.send_check import SendContext, SentReminder
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
@@ -180,7 +180,17 @@ def _send_context(
             connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
         ),
         is_paused=_is_paused(connection, claimed, setup, now),
+        reminders=_reminders(connection, claimed, rule),
     )
+
+
+def _reminders(
+    connection: Connection, claimed: ClaimedAction, rule: Rule | None
+) -> list[SentReminder]:
+    if rule is None or rule.stream is not Stream.REMINDER:
+        return []
+    found = reminders_sent(connection, claimed.coworker_id, but=claimed.action_id)
+    return [SentReminder(*one) for one in found]
 
 
 def _due_since(connection: Connection, claimed: ClaimedAction) -> datetime:
