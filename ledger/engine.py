@@ -16,7 +16,23 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    any_,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -29,9 +45,11 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
 __all__ = [
+    "MANY_AT_ONCE",
     "Connection",
     "Engine",
     "Insert",
+    "among",
     "check_writable",
     "chunks",
     "insert_for",
@@ -290,6 +308,7 @@ def lock_decisions(connection: Connection) -> None:
 Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 
 _AT_ONCE = 500
+MANY_AT_ONCE = 1_000  # values of one list for `among`; with more PostgreSQL reads the whole table
 
 
 def insert_into(connection: Connection, table: Table) -> Insert:
@@ -309,7 +328,19 @@ def _insert_of(dialect: str) -> "Callable[[Table], Insert]":
     return insert
 
 
-def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any], most: int = _AT_ONCE) -> Iterator[list[Any]]:
     """Yield these values sorted, without repeats, as many at a time as one statement takes."""
     whole = sorted(set(values))
-    return (whole[first : first + _AT_ONCE] for first in range(0, len(whole), _AT_ONCE))
+    return (whole[first : first + most] for first in range(0, len(whole), most))
+
+
+def among(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
+    """Return the condition that `column` is in the list given as parameter `these`.
+
+    The list is one parameter, so that a statement has the same text, and the same plan, for a list
+    of any length.
+    """
+    if dialect == "sqlite":
+        each = func.json_each(bindparam("these", type_=JSON)).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == any_(bindparam("these", type_=ARRAY(column.type)))

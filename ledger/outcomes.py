@@ -3,20 +3,19 @@
 Links to missing rows are included: the certificate reports them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
-from ledger.engine import chunks
+from ledger.engine import MANY_AT_ONCE, among, chunks
 from ledger.tables import action_events, actions, attempts, events
 from schemas.events import EventKind
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEvent:
+class LedgerEvent(NamedTuple):
     """One event. `reason`: why it led to no action."""
 
     event_id: int
@@ -36,8 +35,7 @@ class LedgerEvent:
         return self.happened_at == self.found_at
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerAction:
+class LedgerAction(NamedTuple):
     """One action. `tries`: outcome and reason of each attempt."""
 
     action_id: int
@@ -58,17 +56,16 @@ class LedgerAction:
 
 
 # The columns in the order of the fields above.
-_HAPPENED = ("id", *(name for name in LedgerEvent.__dataclass_fields__ if name != "event_id"))
+_HAPPENED = ("id", *(name for name in LedgerEvent._fields if name != "event_id"))
 _OTHERWISE = {"action_id": actions.c.id, "has_receipt": actions.c.receipt.is_not(None)}
 _EFFECT = tuple(
     _OTHERWISE[name] if name in _OTHERWISE else actions.c[name]
-    for name in LedgerAction.__dataclass_fields__
+    for name in LedgerAction._fields
     if name != "tries"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """Which event an action is about; either may be missing."""
 
     event_id: int
@@ -93,14 +90,17 @@ def events_between(
 def events_by_key(connection: Connection, keys: Collection[str]) -> dict[str, LedgerEvent]:
     """Return the events with these keys, by key."""
     found: dict[str, LedgerEvent] = {}
-    for some in chunks(keys):
-        found.update(_happened(connection, events.c.key.in_(some)))
+    for some in chunks(keys, MANY_AT_ONCE):
+        found.update(_happened(connection, among(connection.dialect.name, events.c.key), some))
     return found
 
 
-def _happened(connection: Connection, where: ColumnElement[bool]) -> dict[str, LedgerEvent]:
-    rows = connection.execute(select(*(events.c[name] for name in _HAPPENED)).where(where)).all()
-    return {row.key: LedgerEvent(*row) for row in rows}
+def _happened(
+    connection: Connection, where: ColumnElement[bool], these: Sequence[str] = ()
+) -> dict[str, LedgerEvent]:
+    wanted = select(*(events.c[name] for name in _HAPPENED)).where(where)
+    rows = connection.execute(wanted, {"these": these} if these else {}).all()
+    return {row[1]: LedgerEvent._make(row) for row in rows}
 
 
 def first_lessons(
@@ -108,12 +108,16 @@ def first_lessons(
 ) -> dict[tuple[int, int], datetime]:
     """Return when each of these people first completed a lesson, by course and person."""
     found: dict[tuple[int, int], datetime] = {}
-    for some in chunks(coworker_ids):
-        rows = connection.execute(
-            select(events.c.course_id, events.c.coworker_id, func.min(events.c.happened_at))
-            .where(events.c.kind == EventKind.LESSON_COMPLETED, events.c.coworker_id.in_(some))
-            .group_by(events.c.course_id, events.c.coworker_id)
+    wanted = (
+        select(events.c.course_id, events.c.coworker_id, func.min(events.c.happened_at))
+        .where(
+            events.c.kind == EventKind.LESSON_COMPLETED,
+            among(connection.dialect.name, events.c.coworker_id),
         )
+        .group_by(events.c.course_id, events.c.coworker_id)
+    )
+    for some in chunks(coworker_ids, MANY_AT_ONCE):
+        rows = connection.execute(wanted, {"these": some})
         found.update({(row[0], row[1]): row[2] for row in rows})
     return found
 
@@ -123,12 +127,12 @@ def outcomes_of(
 ) -> Outcomes:
     """Return the actions about these events, and all whose first event was in the window."""
     found = Outcomes()
-    for some in chunks(event_ids):
-        found.links |= _links(connection, action_events.c.event_id.in_(some))
+    for some in chunks(event_ids, MANY_AT_ONCE):
+        found.links |= _links(connection, action_events.c.event_id, some)
     wanted = {link.action_id for link in found.links}
     wanted |= set(connection.scalars(select(actions.c.id).where(_within(actions, since, until))))
-    for some in chunks(wanted):
-        found.links |= _links(connection, action_events.c.action_id.in_(some))
+    for some in chunks(wanted, MANY_AT_ONCE):
+        found.links |= _links(connection, action_events.c.action_id, some)
         found.effects |= _effects(connection, some)
     return found
 
@@ -136,8 +140,9 @@ def outcomes_of(
 def existing_events(connection: Connection, event_ids: Collection[int]) -> set[int]:
     """Return which of these event ids exist."""
     found: set[int] = set()
-    for some in chunks(event_ids):
-        found |= set(connection.scalars(select(events.c.id).where(events.c.id.in_(some))))
+    wanted = select(events.c.id).where(among(connection.dialect.name, events.c.id))
+    for some in chunks(event_ids, MANY_AT_ONCE):
+        found |= set(connection.scalars(wanted, {"these": some}))
     return found
 
 
@@ -156,21 +161,25 @@ def _within(table: Table, since: datetime, until: datetime) -> ColumnElement[boo
     return (table.c.happened_at >= since) & (table.c.happened_at < until)
 
 
-def _links(connection: Connection, where: ColumnElement[bool]) -> set[Link]:
-    return {
-        Link(row.event_id, row.action_id)
-        for row in connection.execute(select(action_events).where(where)).all()
-    }
+def _links(connection: Connection, column: Column[Any], these: list[int]) -> set[Link]:
+    wanted = select(action_events.c.event_id, action_events.c.action_id)
+    rows = connection.execute(
+        wanted.where(among(connection.dialect.name, column)), {"these": these}
+    ).all()
+    return set(map(Link._make, rows))
 
 
-def _effects(connection: Connection, action_ids: list[Any]) -> dict[int, LedgerAction]:
-    tries: dict[int, list[tuple[str, str | None]]] = {}
+def _effects(connection: Connection, action_ids: list[int]) -> dict[int, LedgerAction]:
+    tries: dict[int, tuple[tuple[str, str | None], ...]] = {}
+    these = {"these": action_ids}
     tried = connection.execute(
         select(attempts.c.action_id, attempts.c.outcome, attempts.c.reason)
-        .where(attempts.c.action_id.in_(action_ids))
-        .order_by(attempts.c.id)
+        .where(among(connection.dialect.name, attempts.c.action_id))
+        .order_by(attempts.c.id),
+        these,
     ).all()
     for action_id, outcome, reason in tried:
-        tries.setdefault(action_id, []).append((outcome, reason))
-    rows = connection.execute(select(*_EFFECT).where(actions.c.id.in_(action_ids))).all()
-    return {row[0]: LedgerAction(*(*row, tuple(tries.get(row[0], ())))) for row in rows}
+        tries[action_id] = (*tries.get(action_id, ()), (outcome, reason))
+    wanted = select(*_EFFECT).where(among(connection.dialect.name, actions.c.id))
+    rows = connection.execute(wanted, these).all()
+    return {row[0]: LedgerAction._make((*row, tries.get(row[0], ()))) for row in rows}

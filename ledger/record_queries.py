@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -20,17 +20,15 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.engine import chunks
+from ledger.engine import MANY_AT_ONCE, among, chunks
 from ledger.people import may_contain
 from ledger.records import (
     IS_HERE,
     REFERENCES,
-    STORED,
     WAS_READ,
     WAS_SEEN,
     SeenVersion,
     StoredRecord,
-    stored_in,
     stored_where,
 )
 from ledger.tables import NAMED_RECORDS, events, lookups, records
@@ -187,8 +185,7 @@ _IN_ONE_GO = 5_000  # rows that are in memory at once
 _FINISHED = (LookupState.DONE, LookupState.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenState:
+class SeenState(NamedTuple):
     """What lists showed of a record. `suppressed_reason`: why no email is sent about it."""
 
     suppressed_reason: str | None = None
@@ -198,16 +195,14 @@ class SeenState:
     decided_digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LookupStatus:
+class LookupStatus(NamedTuple):
     """The state of a lookup, and why it waits or failed."""
 
     state: str
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRecord:
+class KnownRecord(NamedTuple):
     """Everything the ledger knows about one record."""
 
     seen: SeenState | None = None
@@ -246,7 +241,7 @@ class KnownRecord:
 
 
 _KNOWN_BY = (
-    *STORED,
+    *("record", "fetched_at", "gone_at", "decided_upto", *REFERENCES),
     *("seen_at", "suppressed_reason", "changed_at", "decided_digest"),
 )
 
@@ -255,24 +250,27 @@ def known_among(
     connection: Connection, entity: Entity, record_ids: Collection[int]
 ) -> dict[int, KnownRecord]:
     """Return what is known of these records, gone ones included; unknown ones are left out."""
+    found: dict[int, KnownRecord] = {}
+    statuses: dict[tuple[str, str | None], LookupStatus] = {}
     lookup_of = {
-        row.record_id: LookupStatus(row.state, row.reason)
-        for row in _rows(connection, lookups, entity, record_ids, ("state", "reason"))
+        record_id: statuses.setdefault((state, reason), LookupStatus(state, reason))
+        for record_id, state, reason in _rows(
+            connection, lookups, entity, record_ids, ("state", "reason")
+        )
     }
-    found = {record_id: KnownRecord(lookup=one) for record_id, one in lookup_of.items()}
     for row in _rows(connection, records, entity, record_ids, _KNOWN_BY):
-        seen = None
-        if row.seen_at is not None:
-            seen = SeenState(
-                row.suppressed_reason,
-                row.gone_at,
-                References.of(row),
-                row.changed_at,
-                row.decided_digest,
-            )
-        stored = None if row.fetched_at is None else stored_in(row)
-        found[row.record_id] = KnownRecord(seen, stored, lookup_of.get(row.record_id))
-    return found
+        record_id, values, fetched_at, gone_at, decided_upto, *ids, seen_at, why, at, digest = row
+        references = References._make(ids)
+        found[record_id] = KnownRecord(
+            None if seen_at is None else SeenState(why, gone_at, references, at, digest),
+            None
+            if fetched_at is None
+            else StoredRecord(
+                entity, values, fetched_at, gone_at, decided_upto is not None, references
+            ),
+            lookup_of.pop(record_id, None),
+        )
+    return found | {record_id: KnownRecord(lookup=one) for record_id, one in lookup_of.items()}
 
 
 def ids_below(
@@ -280,9 +278,12 @@ def ids_below(
 ) -> set[int]:
     """Return the Ids of the read records that refer to one of these in `column`, gone or not."""
     found: set[int] = set()
-    for some in chunks(parent_ids):
-        is_below = and_(records.c.entity == entity, WAS_READ, records.c[column].in_(some))
-        found |= set(connection.scalars(select(records.c.record_id).where(is_below)))
+    is_below = and_(
+        records.c.entity == entity, WAS_READ, among(connection.dialect.name, records.c[column])
+    )
+    wanted = select(records.c.record_id).where(is_below)
+    for some in chunks(parent_ids, MANY_AT_ONCE):
+        found |= set(connection.scalars(wanted, {"these": some}))
     return found
 
 
@@ -367,11 +368,13 @@ def _rows(
     entity: Entity,
     record_ids: Collection[int],
     names: Sequence[str],
-) -> Iterator[Row[Any]]:
+) -> Iterator[Sequence[Any]]:
     columns = (table.c.record_id, *(table.c[name] for name in names))
-    for some in chunks(record_ids):
-        wanted = select(*columns).where(table.c.entity == entity, table.c.record_id.in_(some))
-        yield from connection.execute(wanted).all()
+    wanted = select(*columns).where(
+        table.c.entity == entity, among(connection.dialect.name, table.c.record_id)
+    )
+    for some in chunks(record_ids, MANY_AT_ONCE):
+        yield from connection.execute(wanted, {"these": some}).all()
 
 
 def _streamed(connection: Connection, statement: Any) -> Iterator[Row[Any]]:  # noqa: ANN401 - a Select of any columns

@@ -3,9 +3,8 @@
 The actions of webhooks are in `schemas.records.answers`.
 """
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 
 class Entity(StrEnum):
@@ -56,8 +55,7 @@ def followed_entity(name: str) -> Entity | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(NamedTuple):
     """The Ids of what a record refers to; None where it is unknown or there is none."""
 
     course_id: int | None = None
@@ -77,12 +75,13 @@ class References:
 
     def contradict(self, others: "References") -> bool:
         """Return whether both have a value for some field, and the values differ."""
-        pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
-        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+        return self != others and any(
+            None not in pair and pair[0] != pair[1] for pair in zip(self, others, strict=True)
+        )
 
     def or_else(self, others: "References") -> "References":
         """Return these references, completed from `others` where they are unknown."""
-        pairs = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
+        pairs = zip(self, others, strict=True)
         return References(*(theirs if ours is None else ours for ours, theirs in pairs))
 
 

@@ -6,25 +6,26 @@ these few fields of each row, since a baseline reads hundreds of thousands of ro
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from ledger.records import SeenVersion
 from schemas.entity import Entity
 from schemas.fields import Flag, RecordId, SourceTime, Text
 from schemas.records import Record
-from schemas.records.plain import read_value
+from schemas.records.plain import reader_of
 from workers.source.lists import CHANGED_BY, Changed, Row
 
 _LONGEST_NAME = 200  # characters; PostgreSQL refuses index entries of 2,700 bytes
-_ID, _TIME, _FLAG, _TEXT = RecordId(), SourceTime(), Flag(), Text()
+_Reader = Callable[[object], Any]
+_ID, _TIME = reader_of(RecordId()), reader_of(SourceTime())
+_FLAG, _TEXT = reader_of(Flag()), reader_of(Text())
 
 # For each attribute of a record: the field of a row, and how it is parsed.
-_DECISIVE: Mapping[Entity, Mapping[str, tuple[str, fields.Field[Any]]]] = {
+_DECISIVE: Mapping[Entity, Mapping[str, tuple[str, _Reader]]] = {
     Entity.COURSE_MEMBER: {
         "created_at": ("CreatedOn", _TIME),
         "course_id": ("CourseId", _ID),
@@ -53,7 +54,7 @@ def version_of_record(entity: Entity, record: Record) -> SeenVersion:
 
 def version_of_row(entity: Entity, record_id: int, at: datetime, row: Row) -> SeenVersion:
     """Return the version of a row of a list; `at` is its time of change. Rows may be partial."""
-    values = {name: _read(field, row.get(key)) for name, (key, field) in _DECISIVE[entity].items()}
+    values = {name: _read(read, row.get(key)) for name, (key, read) in _DECISIVE[entity].items()}
     name = _read(_TEXT, row.get(_NAMES[entity][1])) if entity in _NAMES else None
     return _seen(record_id, at, values, name)
 
@@ -76,16 +77,17 @@ def _seen(
     )
 
 
-def _read(field: fields.Field[Any], value: object) -> object:
-    with suppress(ValidationError):
-        return read_value(field, value)
-    return None
+def _read(read: _Reader, value: object) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
 
 
 def _digest(values: Mapping[str, Any]) -> str:
     # Seconds: a list may leave out the fractions that a record has (contract, section 2.9).
-    texts = (
-        value.replace(microsecond=0).isoformat() if isinstance(value, datetime) else str(value)
+    texts = [
+        value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
         for value in values.values()
-    )
+    ]
     return hashlib.sha256("|".join(texts).encode()).hexdigest()[:32]

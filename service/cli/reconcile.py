@@ -5,7 +5,6 @@ It only plans lookups; the workers read the records and decide.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 import click
@@ -149,7 +148,7 @@ def _plain(one: Difference) -> dict[str, object]:
         "course": row.course,
         "lesson": row.lesson,
         "reason": one.reason,
-        **asdict(row.references),
+        **row.references._asdict(),
     }
 
 

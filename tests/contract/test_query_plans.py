@@ -36,7 +36,9 @@ from ledger.outbox import (
     expire_handovers,
     next_action_at,
 )
+from ledger.outcomes import events_by_key, first_lessons, outcomes_of
 from ledger.queries import undecided
+from ledger.record_queries import ids_below, known_among
 from ledger.records import is_answered, present_below
 from ledger.skew import end_far_waits
 from ledger.tables import (
@@ -118,6 +120,11 @@ HOT: dict[str, Statement] = {
     "try the mail server now": lambda it: retry_outages_now(it, NOW),
     "what a person may have to look at": undecided,
     "how many are held": held_by_reason,
+    "what is known of records": lambda it: known_among(it, DONE, [7, 8]),
+    "the records below others": lambda it: ids_below(it, DONE, "course_member_id", [7, 8]),
+    "the events of these keys": lambda it: events_by_key(it, ["one", "two"]),
+    "what came of events": lambda it: outcomes_of(it, [7, 8], NOW, NOW + HOUR),
+    "the first lessons of people": lambda it: first_lessons(it, [ANA]),
 }
 
 

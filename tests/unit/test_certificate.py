@@ -284,7 +284,7 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
         for one in (second, first)
     ]
     key = lesson_completed_key(first.course_member_id, 7)
-    event = replace(happened(key, "kind-off"), lesson_id=7)
+    event = happened(key, "kind-off")._replace(lesson_id=7)
     here = replace(
         HERE,
         listed=frozenset(row.ref for row in rows),
@@ -312,16 +312,16 @@ def test_of_two_completions_of_one_lesson_the_later_is_a_repeat() -> None:
     ("action", "is_missing"),
     [
         (effect("done"), False),
-        (replace(effect("done"), tries=()), True),
-        (replace(effect("done"), has_receipt=False), True),
-        (replace(effect("done"), attempts=2), True),
-        (replace(effect("skipped", "superseded"), tries=()), False),
-        (replace(effect("skipped", "blocked"), tries=()), True),
-        (replace(effect("waiting", "gathering"), tries=()), False),
-        (replace(effect("waiting", "cap-day"), tries=()), True),
+        (effect("done")._replace(tries=()), True),
+        (effect("done")._replace(has_receipt=False), True),
+        (effect("done")._replace(attempts=2), True),
+        (effect("skipped", "superseded")._replace(tries=()), False),
+        (effect("skipped", "blocked")._replace(tries=()), True),
+        (effect("waiting", "gathering")._replace(tries=()), False),
+        (effect("waiting", "cap-day")._replace(tries=()), True),
         (effect("waiting", "observe", ("held", "observe")), False),
-        (replace(effect("performing"), attempts=1, tries=()), False),
-        (replace(effect("held", "flood-guard"), tries=()), True),
+        (effect("performing")._replace(attempts=1, tries=()), False),
+        (effect("held", "flood-guard")._replace(tries=()), True),
     ],
 )
 def test_an_action_needs_the_attempts_that_its_state_implies(
@@ -332,7 +332,7 @@ def test_an_action_needs_the_attempts_that_its_state_implies(
 
 
 def test_attempts_that_were_deleted_for_their_age_are_not_missed() -> None:
-    old = replace(effect("done"), tries=())
+    old = effect("done")._replace(tries=())
     a_year_later = replace(here_with(happened(), old), began_at=NOON + timedelta(days=366))
     made = certified([ROW], a_year_later)
     assert made.is_clean
@@ -422,7 +422,7 @@ def test_tables_are_as_wide_as_the_terminal_and_leave_out_nothing_but_zeros(
 
 
 def test_emails_counted_on_other_days_are_mentioned() -> None:
-    before = replace(effect("done"), happened_at=NOON - timedelta(days=1))
+    before = effect("done")._replace(happened_at=NOON - timedelta(days=1))
     made = certified([ROW], here_with(happened(), before))
     assert made.carried_over == 1
     document = document_of(made, Issuer("https://example.org", "1", "abc", NOON))

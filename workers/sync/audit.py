@@ -93,13 +93,13 @@ class Audit:
             self._report(event, FindingKind.NO_RECORD)
 
     def _outcome(self, event: LedgerEvent) -> None:
-        linked = self.chains.actions.get(event.event_id, set())
+        linked = self.chains.actions.get(event.event_id, ())
         if not linked and event.reason is None:
             self._unlinked.add(event.key)
             self._report(event, FindingKind.NO_OUTCOME)
-        # Not `linked - effects.keys()`: that reads all keys for each event.
-        lost = {one for one in linked if one not in self.evidence.effects}
-        for action_id in sorted(lost - self._missing):
+        for action_id in linked:
+            if action_id in self.evidence.effects or action_id in self._missing:
+                continue
             self._missing.add(action_id)
             self._report(event, FindingKind.NO_ACTION, f"Action {action_id} is missing here")
 
@@ -134,9 +134,11 @@ class Audit:
         """Return whether this lesson certainly completed the course as it was at that time."""
         school = self.evidence.course_lessons.get(event.course_id)
         done = self._done.get(event.course_member_id, {})
-        moments = [] if school is None else [done.get(one.record_id) for one in school.counting]
+        if school is None or len(done) < len(school.counting):
+            return False
+        moments = [done.get(one.record_id) for one in school.counting]
         ends = [moment for moment in moments if moment is not None]
-        if school is None or not ends or len(ends) < len(moments):
+        if not ends or len(ends) < len(moments):
             return False
         effects, rules = self.chains.effects(event), self.evidence.rules
         same_rules = bool(effects) and all(one.rules_version == rules for one in effects)
@@ -146,16 +148,16 @@ class Audit:
     def _causes(self, effect: LedgerAction) -> Iterator[str]:
         """Yield what is missing among the events of an action."""
         there, events = self.evidence.event_ids, self.evidence.events
-        linked = self.chains.events.get(effect.action_id, set())
+        linked = self.chains.events.get(effect.action_id, ())
         first_key = event_key_of(effect.key)
-        lost = len(linked - there)
+        lost = sum(one not in there for one in linked)
         missing = lost - self._explained(effect, first_key) if lost else 0
         for _ in range(missing):
             yield f"Action {effect.action_id} is about an event that is missing here"
         first = events.get(first_key)
         if missing > 0 or first_key in self.reported or first_key in self._unlinked:
             return
-        if first is None and linked <= there:
+        if first is None and not lost:
             yield f"Action {effect.action_id} was planned for an event that is missing here"
         elif first is not None and first.event_id not in linked:
             yield f"Action {effect.action_id} is not linked to the event it was planned for"
@@ -185,8 +187,8 @@ def missing_trace(effect: LedgerAction, *, traced_since: datetime) -> str | None
     A missing line shows only by the action's final state and number of attempts. Attempts of
     actions planned before `traced_since` may have been deleted by retention.
     """
-    outcomes = {outcome for outcome, _ in effect.tries}
-    reasons = {reason for _, reason in effect.tries}
+    outcomes = [outcome for outcome, _ in effect.tries]
+    reasons = [reason for _, reason in effect.tries]
     state = ActionState(effect.state)
     if state is ActionState.DONE and not effect.has_receipt:
         return f"Action {effect.action_id} was sent, but its receipt is missing here"

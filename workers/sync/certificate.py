@@ -217,7 +217,7 @@ class _Tables:
                 self.carried_over += 1
 
     def _of_row(self, row: ListRow) -> Line:
-        return self._line(self.evidence.names.whose(row).course_id, row.at)
+        return self._line(self.evidence.names.course_of(row), row.at)
 
     def _line(self, course_id: int | None, at: datetime) -> Line:
         day = self.evidence.window.day(at)

@@ -38,9 +38,6 @@ from schemas.events import (
     EventKind,
     course_completed_key,
     course_started_key,
-    enrolled_key,
-    enrolment_requested_key,
-    lesson_completed_key,
 )
 from schemas.records import Course, Lesson, Section
 from schemas.rules import Rules
@@ -53,6 +50,8 @@ from workers.sync.listed_rows import (
     Member,
     Names,
     Ref,
+    event_keys,
+    event_keys_of,
     members_of,
     names_among,
     places_of,
@@ -199,7 +198,8 @@ def listed_in(
         listing, met = Listing(entity), dict[int, ListRow]()
         for page in source.created_between(entity, window.since, window.until):
             for row in listing.take(page):
-                if met.setdefault(row.record_id, row) != row:
+                known = met.setdefault(row.record_id, row)
+                if known is not row and known != row:
                     raise SourceUnavailable(f"the list of {entity} changed while it was read")
             share = min(1.0, len(met) / listing.stated) if listing.stated else 0.0
             progress(_LISTED * (place + share) / len(FOLLOWED))
@@ -320,16 +320,16 @@ class _Gathering:
         return frozenset(read | existing_events(self.connection, event_ids - read))
 
     def _keys(self) -> set[str]:
-        keys = set()
+        keys = set[str]()
         rows = {row.ref for row in self.listed.rows}
         for row in self.listed.rows:
-            keys |= event_keys(row)
+            keys.update(event_keys(row))
         for ref, one in self.known.items():
             record = None if one.stored is None else one.stored.record
             if ref not in rows and not self.window.holds(getattr(record, "created_at", None)):
                 continue  # of another day, read because its neighbours are
             if record is not None:
-                keys |= event_keys(ListRow(*ref, self.window.since, References.of(record)))
+                keys.update(event_keys_of(*ref, References.of(record)))
         return keys
 
     def _completions(self, course_member_ids: Collection[int]) -> None:
@@ -341,12 +341,16 @@ class _Gathering:
 
     def _names(self, outcomes: Outcomes) -> Names:
         """Return the names of everything referred to."""
-        meant = [row.references for row in self.listed.rows]
-        meant += [References.of(one) for one in self.events.values()]
+        meant = {row.references for row in self.listed.rows}
+        meant |= {
+            References(one.course_id, one.coworker_id, one.course_member_id, one.lesson_id)
+            for one in self.events.values()
+        }
         kept = [one.stored for one in self.known.values() if one.stored is not None]
         ids = {one.course_member_id for one in meant}
         ids |= {one.references.course_member_id for one in kept}
-        meant += [References(coworker_id=one.coworker_id) for one in outcomes.effects.values()]
+        coworkers = {one.coworker_id for one in outcomes.effects.values()}
+        meant |= {References(coworker_id=one) for one in coworkers}
         wanted = {(Entity.COURSE_MEMBER, one) for one in ids if one is not None}
         self._know(Entity.COURSE_MEMBER, [one for _, one in wanted - self.known.keys()])
         enrolments = {
@@ -378,19 +382,6 @@ class _Gathering:
             )
             found[course_id] = CourseLessons(tuple(counting), max(_changes(kept)))
         return found
-
-
-def event_keys(row: ListRow) -> set[str]:
-    """Return the keys of the events that a row may lead to."""
-    ids = row.references
-    if row.entity is Entity.COMPLETED_LESSON:
-        if ids.course_member_id is None or ids.lesson_id is None:
-            return set()
-        return {lesson_completed_key(ids.course_member_id, ids.lesson_id)}
-    keys = {enrolment_requested_key(row.record_id)}
-    if ids.course_id is not None and ids.coworker_id is not None:
-        keys.add(enrolled_key(ids.course_id, ids.coworker_id))
-    return keys
 
 
 def _changes(kept: Iterable[StoredRecord]) -> Iterable[datetime]:

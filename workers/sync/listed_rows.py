@@ -21,6 +21,7 @@ from ledger.record_queries import KnownRecord, changed_at
 from ledger.records import SeenVersion, note_seen, records_of
 from schemas.entity import NO_REFERENCES, Entity, References
 from schemas.errors import SourceError
+from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
 from schemas.notification import Notification
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Record
 from schemas.text import one_line
@@ -96,9 +97,29 @@ def row_of_record(
             return found
 
 
+def event_keys(row: ListRow) -> tuple[str, ...]:
+    """Return the keys of the events that a row may lead to."""
+    return event_keys_of(row.entity, row.record_id, row.references)
+
+
+def event_keys_of(entity: Entity, record_id: int, ids: References) -> tuple[str, ...]:
+    """Return the keys of the events that a record with these references may lead to."""
+    if entity is Entity.COMPLETED_LESSON:
+        if ids.course_member_id is None or ids.lesson_id is None:
+            return ()
+        return (lesson_completed_key(ids.course_member_id, ids.lesson_id),)
+    requested = enrolment_requested_key(record_id)
+    if ids.course_id is None or ids.coworker_id is None:
+        return (requested,)
+    return requested, enrolled_key(ids.course_id, ids.coworker_id)
+
+
 def _text(changed: Changed, *names: str) -> str | None:
-    found = (changed.row.get(name) for name in names)
-    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), None)
+    for name in names:
+        found = changed.row.get(name)
+        if isinstance(found, str) and (text := found.strip()):
+            return text
+    return None
 
 
 @dataclass(slots=True)
@@ -154,6 +175,14 @@ class Names:
         """Return the references of a row, with course and person taken from its enrolment."""
         member = self.members.get(row.enrolment_id or 0)
         return row.references if member is None else row.references.or_else(References.of(member))
+
+    def course_of(self, row: ListRow) -> int | None:
+        """Return the course of a row, from its enrolment where the row has none."""
+        course_id = row.references.course_id
+        if course_id is not None:
+            return course_id
+        member = self.members.get(row.enrolment_id or 0)
+        return None if member is None else member.course_id
 
 
 def names_among(

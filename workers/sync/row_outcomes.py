@@ -1,10 +1,10 @@
 """Gives each row of the source exactly one outcome, and reports what is wrong with it. Pure."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from ledger.outcomes import LedgerAction, LedgerEvent
 from ledger.record_queries import KnownRecord
@@ -14,9 +14,10 @@ from schemas.entity import Entity, References
 from schemas.events import enrolled_key, enrolment_requested_key, lesson_completed_key
 from schemas.reasons import Reason
 from schemas.records import CompletedLesson, CourseMember
-from workers.sync.evidence import Evidence, event_keys
-from workers.sync.listed_rows import ListRow, Member, Place, clean
+from workers.sync.evidence import Evidence
+from workers.sync.listed_rows import ListRow, Member, Place, clean, event_keys
 
+_UNKNOWN = KnownRecord()
 _SAME_MOMENT = timedelta(seconds=1)  # times come with and without fractions (contract, section 2.9)
 
 
@@ -61,7 +62,7 @@ _DETAILS: Mapping[FindingKind, str] = {
     FindingKind.NO_OUTCOME: "It has neither an action nor a reason",
 }
 
-_OUTCOMES: Mapping[ActionState, RowOutcome] = {
+_OUTCOMES: Mapping[str, RowOutcome] = {
     ActionState.DONE: RowOutcome.WRITTEN,
     ActionState.SKIPPED: RowOutcome.SKIPPED,
     ActionState.WAITING: RowOutcome.WAITING,
@@ -150,7 +151,7 @@ def location_of(place: Place) -> str:
 
 def outcome_of_effect(effect: LedgerAction) -> RowOutcome:
     """Return the outcome of an action."""
-    return _OUTCOMES[ActionState(effect.state)]
+    return _OUTCOMES[effect.state]
 
 
 @dataclass(slots=True)
@@ -158,21 +159,28 @@ class EventLinks:
     """The links between events and actions, both ways, also to those that are missing."""
 
     evidence: Evidence
-    actions: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    events: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    actions: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    events: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    _outcomes: dict[int, tuple[RowOutcome, str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for link in self.evidence.links:
-            self.actions[link.event_id].add(link.action_id)
-            self.events[link.action_id].add(link.event_id)
+        for event_id, action_id in sorted(self.evidence.links):
+            self.actions[event_id] = (*self.actions.get(event_id, ()), action_id)
+            self.events[action_id] = (*self.events.get(action_id, ()), event_id)
 
     def effects(self, event: LedgerEvent) -> list[LedgerAction]:
         """Return the actions about an event that exist."""
-        ids, found = sorted(self.actions.get(event.event_id, ())), self.evidence.effects
-        return [found[one] for one in ids if one in found]
+        found = self.evidence.effects
+        return [found[one] for one in self.actions.get(event.event_id, ()) if one in found]
 
     def outcome(self, event: LedgerEvent) -> tuple[RowOutcome, str | None]:
         """Return the outcome of an event, and its reason."""
+        known = self._outcomes.get(event.event_id)
+        if known is None:
+            known = self._outcomes[event.event_id] = self._outcome(event)
+        return known
+
+    def _outcome(self, event: LedgerEvent) -> tuple[RowOutcome, str | None]:
         outcomes = [(outcome_of_effect(effect), effect.reason) for effect in self.effects(event)]
         if outcomes:
             return min(outcomes, key=lambda outcome: _WEIGHT.index(outcome[0]))
@@ -181,8 +189,7 @@ class EventLinks:
         return RowOutcome.UNWRITTEN, event.reason
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedRow:
+class JudgedRow(NamedTuple):
     """A row and its outcome. `event` is the one it led to, if any."""
 
     row: ListRow
@@ -205,17 +212,15 @@ class RowJudge:
     def all(self, rows: Iterable[ListRow]) -> list[JudgedRow]:
         """Return each row with its outcome."""
         in_order = sorted(rows, key=lambda row: (row.at, row.entity, row.record_id))
-        for row in in_order:
-            stored = self.evidence.stored(row.ref)
-            record = None if stored is None else stored.record
+        known = [self.evidence.known.get(row.ref, _UNKNOWN) for row in in_order]
+        for row, one in zip(in_order, known, strict=True):
+            record = None if one.stored is None else one.stored.record
             shows_none = isinstance(record, CourseMember) and (
                 record.blocked or not record.approved
             )
             for key in () if shows_none else event_keys(row):
                 self._firsts.setdefault(key, row.record_id)
-        return [
-            self._judged(row, self.evidence.known.get(row.ref, KnownRecord())) for row in in_order
-        ]
+        return list(map(self._judged, in_order, known))
 
     def _judged(self, row: ListRow, known: KnownRecord) -> JudgedRow:
         if known.lookup is not None and known.has_failed:
