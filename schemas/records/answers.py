@@ -44,6 +44,10 @@ def load_page(answer: object) -> Page:
     Raises:
         RecordUnreadable: it is not the envelope of a list.
     """
+    match answer:  # as nearly all are; marshmallow decides about all others
+        case {"Records": list(rows), "HasNextPage": bool(has_next), "TotalItems": int(total)}:
+            if all(type(row) is dict for row in rows):
+                return Page(rows, has_next, total)
     try:
         page: Page = _PAGE.load(answer)  # type: ignore[arg-type]  # refused when no mapping
     except (ValidationError, TypeError, AttributeError):

@@ -123,6 +123,18 @@ def _known(field: Any) -> _Reader:  # noqa: ANN401 - a MaybeKnown, whose enum ha
     return lambda value: members.get(_number(value))
 
 
+def _member(field: Any) -> _Reader:  # noqa: ANN401 - an Enum by value, whose enum has no type
+    members = {member.value: member for member in field.enum}
+
+    def read(value: object) -> object:
+        member = members.get(_number(value))
+        if member is None:
+            raise NotPlain
+        return member
+
+    return read
+
+
 def _kind(value: object) -> CoworkerKind:
     try:
         return CoworkerKind(_number(value))
@@ -142,5 +154,6 @@ _READERS: Mapping[type, Callable[[Any], _Reader]] = {
     Text: _always(_text),
     SourceTime: _always(_time),
     MaybeKnown: _known,
+    fields.Enum: _member,
     CoworkerKindField: _always(_kind),
 }

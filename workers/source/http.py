@@ -10,7 +10,6 @@ import json
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -18,6 +17,7 @@ from functools import cache, partial
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -39,10 +39,17 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from schemas.errors import SourceRefused, SourceUnavailable
 from workers.source.answers import Answer
+from workers.source.deadline import (
+    READ_S,
+    Deadline,
+    DeadlineSocket,
+    DeadlineTlsSocket,
+    connect_within,
+    wrap_within,
+)
 
 WHOLE_S = 30.0  # for one exchange
 CONNECT_S = 5.0  # to each address of a name; also for the TLS handshake
-READ_S = 20.0  # between two pieces
 MAX_BYTES = 5 * 1024 * 1024  # of an answer, unpacked
 _PIECE = 64 * 1024
 
@@ -127,16 +134,16 @@ class Transport:
     ) -> requests.PreparedRequest:
         """Return a request for the adapter.
 
-        Most requests read one record, and the library would take longer to prepare and merge one of
-        those than to exchange it.
+        Most requests read records, and the library would take longer to prepare one of those than
+        to exchange it.
         """
         url = f"{self._base_url}/api/{path}"
-        if params or body is not None or not self._is_usable:
+        if body is not None or not self._is_usable:
             prepared = requests.Request(method, url, headers, params=params, data=body).prepare()
             self._is_usable = True  # the address can be parsed
             return prepared
         prepared = requests.PreparedRequest()
-        prepared.method, prepared.url = method, url
+        prepared.method, prepared.url = method, f"{url}?{urlencode(params)}" if params else url
         prepared.headers, prepared.hooks = CaseInsensitiveDict(headers), {"response": []}
         return prepared
 
@@ -149,117 +156,14 @@ def _whole(response: requests.Response) -> Answer:
         body += piece
         if len(body) > MAX_BYTES:
             raise SourceRefused(f"the source's answer is over {MAX_BYTES} bytes")
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    # A recipient adds a missing Date (RFC 9110, 6.6.1), which a Retry-After may be compared with.
-    headers.setdefault("date", format_datetime(datetime.now(UTC), usegmt=True))
+    headers = {name.lower(): response.headers[name] for name in response.headers}
+    if "date" not in headers:
+        # A recipient adds it (RFC 9110, 6.6.1); a Retry-After may be compared with it.
+        headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
     return Answer(response.status_code, headers, bytes(body))
 
 
-# --- The deadline of an exchange ------------------------------------------------------------------
-
-
-class Deadline:
-    """When the current exchange must end. Shared by all connections of one thread.
-
-    `piece_s` is the longest wait for the next piece.
-    """
-
-    def __init__(self, piece_s: float = READ_S) -> None:
-        self.piece_s = piece_s
-        self._ends_at = 0.0
-
-    def start(self, whole_s: float) -> None:
-        """Start an exchange that may take so many seconds."""
-        self._ends_at = time.monotonic() + whole_s
-
-    def left_s(self, most_s: float) -> float:
-        """Return the seconds that are left, at most `most_s`.
-
-        Raises:
-            TimeoutError: none are left.
-        """
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the exchange exceeded its time limit")
-        return min(left, most_s)
-
-
-class DeadlineSocket(socket.socket):
-    """A socket that limits each read and write to the time left for the exchange."""
-
-    deadline: Deadline
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Read within the time left."""
-        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
-        return super().recv_into(*arguments, **options)
-
-    def sendall(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on as they come
-        """Write everything within the time left."""
-        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
-        super().sendall(*arguments, **options)
-
-
-class DeadlineTlsSocket(ssl.SSLSocket):
-    """A TLS socket that limits each read and write to the time left for the exchange."""
-
-    deadline: Deadline
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Read within the time left."""
-        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
-        return super().recv_into(*arguments, **options)
-
-    def send(self, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on as they come
-        """Write one record within the time left; `sendall` calls it for each."""
-        self.settimeout(self.deadline.left_s(self.deadline.piece_s))
-        return super().send(*arguments, **options)
-
-
-def connect_within(deadline: Deadline, host: str, port: int, each_s: float) -> DeadlineSocket:
-    """Connect to the first address of a host that answers, trying each for `each_s` seconds.
-
-    Raises:
-        OSError: none answers.
-    """
-    refusal: OSError = OSError("a name without an address")
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in found:
-        try:
-            reached = DeadlineSocket(family, kind, protocol)
-        except OSError as error:
-            refusal = error  # this machine does not support this kind of address
-            continue
-        try:
-            reached.settimeout(deadline.left_s(each_s))
-            reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reached.connect(address)
-        except OSError as error:
-            refusal = error
-            reached.close()
-            continue
-        reached.deadline = deadline
-        return reached
-    raise refusal
-
-
-def wrap_within(
-    deadline: Deadline, plain: DeadlineSocket, context: ssl.SSLContext, host: str, most_s: float
-) -> DeadlineTlsSocket:
-    """Do the TLS handshake on a new connection, in at most `most_s` seconds.
-
-    Raises:
-        OSError, ValueError: it failed; the connection is closed.
-    """
-    try:
-        plain.settimeout(deadline.left_s(most_s))
-        encrypted = context.wrap_socket(plain, server_hostname=host.strip("[]"))
-    except (OSError, ValueError):
-        plain.close()
-        raise
-    found = cast("DeadlineTlsSocket", encrypted)
-    found.deadline = deadline
-    return found
+# --- Connections that observe the deadline of an exchange -----------------------------------------
 
 
 class _DeadlineConnection(HTTPConnection):
@@ -320,7 +224,30 @@ class _DeadlineAdapter(HTTPAdapter):
     def __init__(self, deadline: Deadline, authorities: str | None) -> None:
         self._deadline = deadline
         self._authorities = authorities or DEFAULT_CA_BUNDLE_PATH
+        self._pool: HTTPConnectionPool | None = None
         super().__init__(max_retries=0)
+
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        *arguments: Any,  # noqa: ANN401 - passed on as they come
+        **options: Any,  # noqa: ANN401 - passed on as they come
+    ) -> HTTPConnectionPool:
+        """Return the pool; called by `requests`. All requests go to the same address."""
+        if self._pool is None:
+            found = super().get_connection_with_tls_context(request, *arguments, **options)
+            self._pool = cast("HTTPConnectionPool", found)
+        return self._pool
+
+    def request_url(self, request: requests.PreparedRequest, _: object) -> str:
+        """Return what is requested of the server; called by `requests`. There is no proxy."""
+        return request.path_url
+
+    def build_response(self, _: object, resp: Any) -> requests.Response:  # noqa: ANN401 - as in requests
+        """Return the response; called by `requests`. It stores no cookies and has no history."""
+        response = requests.Response()
+        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
+        return response
 
     def init_poolmanager(self, connections: int, maxsize: int, *_: object, **__: object) -> None:
         """Make the pools; called by `requests`."""

@@ -18,7 +18,7 @@ from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
 from workers.actions.base import no_op
 from workers.actions.email.answers import SEE_URL, quotable
-from workers.source.http import Deadline, DeadlineTlsSocket, connect_within
+from workers.source.deadline import Deadline, DeadlineTlsSocket, connect_within
 
 _YES = range(200, 300)
 _REFUSED = range(500, 600)
