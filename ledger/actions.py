@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     func,
     not_,
+    or_,
     select,
     true,
     update,
@@ -185,6 +186,7 @@ def supersede_lessons(
 
 
 # An action that may have been performed counts as performed.
+_LATER_STEPS = "%/step-%"  # keys of later steps of sequences; see `schemas.actions.action_key`
 _REMINDER = "reminder"  # the stream that needs consent
 _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 
@@ -231,15 +233,20 @@ def reminders_sent(
 def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
     """Return how many actions were planned within `window` before or after `planned_at`.
 
-    Resends do not count: they do not indicate an import.
+    Resends do not count, nor do later steps of a sequence: they do not indicate an import. What a
+    person skipped as part of one does count.
     """
     count: int | None = connection.scalar(
         select(func.count())
         .select_from(actions)
         .where(
             actions.c.planned_at.between(planned_at - window, planned_at + window),
-            actions.c.state != ActionState.SKIPPED,
+            or_(
+                actions.c.state != ActionState.SKIPPED,
+                actions.c.reason == Reason.FLOOD_GUARD,
+            ),
             actions.c.resend_of.is_(None),
+            actions.c.key.not_like(_LATER_STEPS),
         )
     )
     return count or 0

@@ -37,6 +37,7 @@ class Origin(StrEnum):
     BACKFILL = "backfill"
     PERSON = "person"  # a request that includes what happened before sending started
     REVIEW = "review"  # a request whose emails are held for a person
+    TIMER = "timer"  # a timer of ours is due
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from ledger.tables import (
     revisions,
     sign_ins,
     tallies,
+    timers,
 )
 from schemas.actions import LookupState
 
@@ -152,6 +153,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
         people, "emails and `coursebell why` need name and address; one row for each person"
     ),
     KeptForever(choices, "an opt-out never expires"),
+    KeptForever(timers, "the key of a timer lets its event happen only once"),
     KeptForever(pauses, "one row for each pause; who paused and when can be looked up later"),
     KeptForever(control_log, "decisions can be looked up later"),
     KeptForever(gaps, "emails that may have been sent before a restore must not be sent again"),

@@ -226,6 +226,29 @@ events = Table(
     Index("events_happened", "happened_at"),
 )
 
+WAITING_TIMERS = text("state = 'waiting'")
+
+# An event to come, which no change at the source will show.
+timers = Table(
+    "timers",
+    metadata,
+    id_column(),
+    Column("key", String(160), nullable=False, unique=True),  # of the event
+    word("kind", nullable=False),
+    Column("step_s", BigInteger),  # the length of an absence
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False),
+    Column("course_member_id", BigInteger, nullable=False, index=True),
+    Column("lesson_id", BigInteger),
+    Column("due_at", Instant, nullable=False),
+    word("state", nullable=False),  # waiting, fired, cancelled
+    word("reason"),  # why it was cancelled
+    Column("made_at", Instant, nullable=False),
+    Column("asked_at", Instant),  # when its enrolment was last asked for because it was due
+    Column("ended_at", Instant),
+    partial_index("timers_due", "due_at", where=WAITING_TIMERS),
+)
+
 # One planned effect: the outbox.
 actions = Table(
     "actions",

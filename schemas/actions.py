@@ -47,6 +47,7 @@ class Mode(StrEnum):
 
 # The key of an action is that of its rule, a slash and that of its event; a repeated one adds this.
 _RESEND = "/resend-"
+_STEP = "/step-"  # and this, if it is not the first of a sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,22 @@ def resend_key(key: str) -> str:
     return f"{first}{_RESEND}{int(number or 0) + 1}"
 
 
+def action_key(rule: str, event_key: str, step: int = 0) -> str:
+    """Return the permanent key of the action that a rule plans for an event.
+
+    `step` counts from 0, for a rule that is a sequence.
+    """
+    return f"{rule}/{event_key}{f'{_STEP}{step}' if step else ''}"
+
+
 def event_key_of(key: str) -> str:
     """Return the key of the event that an action was planned for, from the action's own key."""
-    return key.partition(_RESEND)[0].partition("/")[2]
+    return key.partition(_RESEND)[0].partition(_STEP)[0].partition("/")[2]
+
+
+def step_of(key: str) -> int:
+    """Return which step of its sequence an action is, from its key; 0 is the first or only one."""
+    return int(key.partition(_RESEND)[0].partition(_STEP)[2] or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,22 @@ class EventKind(StrEnum):
     COURSE_COMPLETED = "course_completed"
     UNENROLLED = "unenrolled"
     LESSON_REOPENED = "lesson_reopened"
+    ENROLMENT_APPROVED = "enrolment_approved"
+    ENROLMENT_BLOCKED = "enrolment_blocked"
+    ENROLMENT_UNBLOCKED = "enrolment_unblocked"
+    NOT_STARTED = "not_started"
+    STALLED = "stalled"
+    LESSON_AVAILABLE = "lesson_available"
 
 
 # Events whose record no longer exists; rules cannot name these.
 ABOUT_GONE = frozenset({EventKind.UNENROLLED, EventKind.LESSON_REOPENED})
+
+
+# Events that something did not happen, each after one or several lengths of time (steps).
+ABSENCES = frozenset({EventKind.NOT_STARTED, EventKind.STALLED})
+# Events that no change at the source shows: they happen when a timer is due.
+TIMED = ABSENCES | {EventKind.LESSON_AVAILABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class Event:
 
     `happened_at` is the source's time of it, aware UTC; a delete has none, so there it is when it
     was found. The ledger keeps no time later than when it was found: see `not_ahead`. `record` is
-    the record that shows it, by kind and Id.
+    the record that shows it, by kind and Id. `step_s` is how long an absence lasted, in seconds.
     """
 
     kind: EventKind
@@ -57,6 +69,24 @@ class Event:
     course_member_id: int
     lesson_id: int | None = None
     record: tuple[Entity, int] | None = field(default=None, compare=False)
+    step_s: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """An event to come: it happens at `due_at` unless something happens before.
+
+    `key` is the event's. `step_s` is the length of an absence, in seconds; None for others.
+    """
+
+    kind: EventKind
+    key: str
+    due_at: datetime
+    course_id: int
+    coworker_id: int
+    course_member_id: int
+    lesson_id: int | None = None
+    step_s: int | None = None
 
 
 def not_ahead(event: Event, found_at: datetime) -> Event:
@@ -97,3 +127,18 @@ def unenrolled_key(course_member_id: int) -> str:
 def lesson_reopened_key(completed_lesson_id: int) -> str:
     """Once per record of a completed lesson."""
     return f"{EventKind.LESSON_REOPENED}:{completed_lesson_id}"
+
+
+def enrolment_changed_key(kind: EventKind, course_member_id: int, changed_at: datetime) -> str:
+    """Once per change of an enrolment record: approved, blocked or unblocked."""
+    return f"{kind}:{course_member_id}:{int(changed_at.timestamp())}"
+
+
+def absence_key(kind: EventKind, course_member_id: int, step_s: int) -> str:
+    """Once per enrolment record and step."""
+    return f"{kind}:{course_member_id}:{step_s}"
+
+
+def lesson_available_key(course_member_id: int, lesson_id: int) -> str:
+    """Once per enrolment record and lesson."""
+    return f"{EventKind.LESSON_AVAILABLE}:{course_member_id}:{lesson_id}"

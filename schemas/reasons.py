@@ -41,6 +41,7 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
     ACTIVE_MEANWHILE = "active-meanwhile"
     COMPLETED_MEANWHILE = "completed-meanwhile"
+    CHANGED_MEANWHILE = "changed-meanwhile"
     KIND_OFF = "kind-off"
     RECORD_GONE = "record-gone"
     NOT_THERE_YET = "not-there-yet"
@@ -118,6 +119,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.SUPERSEDED: Explanation("They finished the course, so one email covers both", "nobody"),
     Reason.ACTIVE_MEANWHILE: Explanation("They came back before the reminder was due", "nobody"),
     Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
+    Reason.CHANGED_MEANWHILE: Explanation("It changed back before the email was due", "nobody"),
     Reason.KIND_OFF: Explanation("No rule acts on this", "operator"),
     Reason.RECORD_GONE: Explanation("Nexudus does not have this record, or no longer", "nobody"),
     Reason.NOT_THERE_YET: Explanation(

@@ -47,6 +47,7 @@ _BY = {
     Origin.BACKFILL: "by backfill",
     Origin.PERSON: "by a person",
     Origin.REVIEW: "by backfill",
+    Origin.TIMER: "by a timer",
 }
 _LOST = {Origin.HOOK: "hooks", Origin.RELAY: "relay calls"}
 

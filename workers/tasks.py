@@ -18,6 +18,7 @@ from ledger.retention import delete_old
 from schemas.errors import SourceRefused, Transient
 from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.claim import drain_batch
+from workers.lookup.timers import ask_for_timers
 from workers.queues import (
     ACTION_PERFORM,
     HOOKS_CHECK,
@@ -101,7 +102,9 @@ def perform_actions() -> None:
 def sweep_outbox() -> None:
     """Settle what a lost worker left behind, and wake workers for tasks that never started."""
     child = this_process()
-    sweep(child.context.delivery)
+    tools = child.context.delivery
+    sweep(tools)
+    ask_for_timers(tools.engine, tools.setup.rules, tools.clock.now())
     child.heartbeat.beat()
     child.context.wakeup.wake(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())
 

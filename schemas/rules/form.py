@@ -1,187 +1,38 @@
-"""The schemas of the rules file: its keys, and the parsers of their values.
+"""The schemas of the rules file: its keys, and the checks between the keys of one rule.
 
-Each parser takes one text and raises `ValidationError` with what was expected. Checks between the
-keys of one rule are here too; checks between rules are in `loading`.
+Checks between rules are in `loading`.
 """
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import date, time
-from enum import Enum
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from schemas.entity import CompletionType, CoworkerKind, Visibility
-from schemas.events import ABOUT_GONE, EventKind
+from schemas.entity import CompletionType
+from schemas.events import ABOUT_GONE, ABSENCES, TIMED, EventKind
 from schemas.fields import InternalSchema
-from schemas.rules.model import Flood, QuietHours, SendWindow, Stream, Timing, Where
+from schemas.rules.model import SequenceStep, Stream, Timing, Until, Where
+from schemas.rules.values import (
+    COMPLETION_TYPES,
+    COWORKER_TYPES,
+    VISIBILITIES,
+    OneOrMany,
+    choice,
+    member_of,
+    or_none,
+    parse_cap,
+    parse_date,
+    parse_duration_s,
+    parse_flood,
+    parse_name,
+    parse_quiet_hours,
+    parse_send,
+    parse_step_s,
+    parse_words,
+)
 from schemas.text import Text, one_of
 
-Parsed = TypeVar("Parsed")
-Word = TypeVar("Word", bound=Enum)
-
-NOTHING = "none"  # switches off a limit
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LONGEST_S = 366 * 86_400
-_LONGEST_QUIET_MIN = 20 * 60  # so at least four hours a day remain to send in
-_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
-_WINDOW = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_COUNT = re.compile(r"[1-9][0-9]{0,5}")
-_NAME = re.compile(r"[a-z0-9-]{1,60}")
-
-COMPLETION_TYPES = {member.name.lower(): member for member in CompletionType}
-COWORKER_TYPES = {member.name.lower(): member for member in CoworkerKind}
-VISIBILITIES = {member.name.lower(): member for member in Visibility}
-
-
-def parse_duration_s(text: str) -> int:
-    """Return the seconds of `30s`, `30m`, `3h` or `7d`."""
-    written = _DURATION.fullmatch(text)
-    seconds = int(written[1]) * _UNITS_S[written[2]] if written else 0
-    if not 0 < seconds <= _LONGEST_S:
-        raise ValidationError("expected a duration such as 30s, 30m, 3h or 7d, at most 366d")
-    return seconds
-
-
-def parse_quiet_hours(text: str) -> QuietHours:
-    """Return the hours of `20:00-08:00`; they may cross midnight."""
-    written = _HOURS.fullmatch(text)
-    if not written:
-        raise ValidationError("expected hours such as 20:00-08:00, or none")
-    start = time(int(written[1]), int(written[2]))
-    end = time(int(written[3]), int(written[4]))
-    minutes = (end.hour * 60 + end.minute - start.hour * 60 - start.minute) % (24 * 60)
-    if not 0 < minutes <= _LONGEST_QUIET_MIN:
-        raise ValidationError("expected more than 0 and at most 20 hours, or none")
-    return QuietHours(start, end)
-
-
-def parse_flood(text: str) -> Flood:
-    """Return the count and the window of `25/10m`."""
-    count, _, window = text.partition("/")
-    try:
-        return Flood(parse_cap(count), parse_duration_s(window))
-    except ValidationError:
-        raise ValidationError("expected a number per duration such as 25/10m, or none") from None
-
-
-def parse_send(text: str) -> SendWindow:
-    """Return the window of `09:00-18:00 mon-fri` or `09:00-18:00`."""
-    hours, _, days = text.partition(" ")
-    written = _WINDOW.fullmatch(hours)
-    start, end = (written[1], written[2]) if written else ("0", "0")
-    if not written or (end != "24:00" and start >= end):
-        raise ValidationError("expected hours of one day such as 09:00-18:00 mon-fri, or none")
-    return SendWindow(_clock(start), _clock(end), _parse_days(days.strip() or "mon-sun"))
-
-
-def _clock(text: str) -> time:
-    hour, minute = text.split(":")
-    return time(int(hour) % 24, int(minute))
-
-
-def _parse_days(text: str) -> frozenset[int]:
-    days: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first not in _DAYS or (last or first) not in _DAYS:
-            raise ValidationError(
-                f"expected days such as mon-fri or mon,wed, of {', '.join(_DAYS)}"
-            )
-        begin, end = _DAYS.index(first), _DAYS.index(last or first)
-        days |= {(begin + more) % 7 for more in range((end - begin) % 7 + 1)}
-    return frozenset(days)
-
-
-def parse_date(text: str) -> date:
-    """Return the day of `2026-12-25`."""
-    try:
-        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
-    except ValueError:
-        raise ValidationError("expected a date such as 2026-12-25") from None
-
-
-def parse_cap(text: str) -> int:
-    """Return a whole number of emails, at least 1."""
-    if not _COUNT.fullmatch(text):
-        raise ValidationError("expected a whole number from 1 to 999999, or none")
-    return int(text)
-
-
-def parse_name(text: str) -> str:
-    """Return the name of a rule."""
-    if not _NAME.fullmatch(text):
-        raise ValidationError("expected 1 to 60 of a-z, 0-9 and -")
-    return text
-
-
-def parse_words(text: str) -> str:
-    """Return any text that is not empty."""
-    if not text.strip():
-        raise ValidationError("expected a value; remove the line if there is none")
-    return text.strip()
-
-
-def choice(choices: Mapping[str, Parsed]) -> Callable[[str], Parsed]:
-    """Return a parser for one of these words."""
-    expected = f"expected {one_of(choices)}"
-
-    def parse(text: str) -> Parsed:
-        if text not in choices:
-            raise ValidationError(expected)
-        return choices[text]
-
-    return parse
-
-
-def member_of(kind: type[Word]) -> Callable[[str], Word]:
-    """Return a parser for the values of an enumeration; it returns the member."""
-    return choice({str(member.value): member for member in kind})
-
-
-def or_none(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
-    """Return a parser that also takes the word `none`."""
-    return lambda text: None if text == NOTHING else parse(text)
-
-
-class OneOrMany(fields.Field[tuple[Any, ...]]):
-    """One value or a list of values, each parsed by `parse`. Loads into a tuple without repeats."""
-
-    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:  # noqa: ANN401 - marshmallow's own options
-        super().__init__(**options)
-        self.item = Text(parse)
-
-    def _deserialize(
-        self,
-        value: Any,  # noqa: ANN401 - marshmallow's own signature
-        attr: str | None,  # noqa: ARG002 - same
-        data: Mapping[str, Any] | None,  # noqa: ARG002 - same
-        **_: Any,  # noqa: ANN401 - same
-    ) -> tuple[Any, ...]:
-        if isinstance(value, str):
-            return (self.item.deserialize(value),)
-        if not isinstance(value, list) or not value:
-            raise ValidationError("expected one value or a list of values")
-        return tuple(dict.fromkeys(self._each(value)))
-
-    def _each(self, values: Iterable[Any]) -> list[Any]:
-        loaded: list[Any] = []
-        errors: dict[int, Any] = {}
-        for index, value in enumerate(values):
-            try:
-                loaded.append(self.item.deserialize(value))
-            except ValidationError as error:
-                errors[index] = error.messages
-        if errors:
-            # Nested errors are keyed by index, as in marshmallow's own List.
-            raise ValidationError(errors)
-        return loaded
-
-
+_DEFAULT_AFTER_S = {EventKind.NOT_STARTED: (7 * 86_400,), EventKind.STALLED: (14 * 86_400,)}
 _A_MAPPING = "expected keys with values; remove the line if there are none"
 _REQUIRED = {"required": "this key is missing"}
 # The kinds of action by name, each with its templates and the events they can be about.
@@ -247,8 +98,11 @@ class RuleSchema(TimingSchema):
     name = Text(parse_name, required=True, error_messages=_REQUIRED)
     event = Text(choice(_EVENTS), required=True, error_messages=_REQUIRED)
     action = Text(parse_words, required=True, error_messages=_REQUIRED)
-    template = Text(parse_words, load_default=None)
-    stream = Text(member_of(Stream), load_default=Stream.SERVICE)
+    template = OneOrMany(parse_words, repeats=True, load_default=None)
+    after = OneOrMany(parse_duration_s, attribute="after_s", load_default=())
+    steps = OneOrMany(parse_step_s, attribute="steps_s", load_default=())
+    until = Text(member_of(Until), load_default=None)
+    stream = Text(member_of(Stream), load_default=None)
     delay = Text(parse_duration_s, attribute="delay_s", load_default=0)
     gather = Text(or_none(parse_duration_s), attribute="gather_s", load_default=None)
     gather_at_most = Text(parse_duration_s, attribute="gather_at_most_s", load_default=None)
@@ -263,20 +117,16 @@ class RuleSchema(TimingSchema):
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
         """Check that the action exists, and that the template belongs to it and fits the event."""
         errors: dict[str, Any] = {}
-        action, template, event = rule.get("action"), rule.get("template"), rule.get("event")
+        action, event = rule.get("action"), rule.get("event")
         if action is not None and action not in self.actions:
             errors["action"] = [f"expected {one_of(sorted(self.actions))}"]
         templates = self._templates_of(action)
-        if template is not None and not templates:
-            errors["template"] = [f"the action {action} has no templates; remove this line"]
-        elif template is not None and template not in templates:
-            errors["template"] = [f"expected {one_of(sorted(templates))}"]
-        elif template is not None and event is not None and event not in templates[template]:
-            fitting = sorted(name for name, events in templates.items() if event in events)
-            choice = one_of(fitting) if fitting else "another event, as no template fits this one"
-            errors["template"] = [f"it does not fit the event {event}; expected {choice}"]
+        for template in rule.get("template") or ():
+            wrong = _wrong_template(template, templates, action, event)
+            if wrong is not None:
+                errors.setdefault("template", [wrong])
         # None means that it was omitted; absent means that its value was already refused.
-        if self.actions.get(action or "") and "template" in rule and template is None:
+        if self.actions.get(action or "") and "template" in rule and rule["template"] is None:
             errors["template"] = [f"this key is missing; the action {action} needs it"]
         if errors:
             raise ValidationError(errors)
@@ -286,6 +136,44 @@ class RuleSchema(TimingSchema):
         if action is not None and action in self.actions:
             return self.actions[action]
         return {name: events for one in self.actions.values() for name, events in one.items()}
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_steps(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
+        """Check the keys of sequences and of absences."""
+        errors: dict[str, Any] = {}
+        event, steps = rule.get("event"), rule.get("steps_s") or ()
+        if rule.get("after_s") and event is not None and event not in ABSENCES:
+            errors["after"] = [f"expected only with the events {one_of(sorted(ABSENCES))}"]
+        if event in TIMED and rule.get("stream") is Stream.SERVICE:
+            errors["stream"] = ["expected reminder: this event is about what they did not do"]
+        if steps and event in TIMED:
+            errors["steps"] = ["expected only with other events; use after"]
+        elif steps and list(steps) != sorted(steps):
+            errors["steps"] = ["expected lengths that grow, such as 0d, 3d, 7d"]
+        if steps and (rule.get("gather_s") is not None or rule.get("delay_s")):
+            errors["steps"] = ["expected only without gather and delay"]
+        if len(rule.get("template") or ()) not in {0, 1, len(steps)}:
+            expected = f"one, or one for each of the {len(steps)} steps" if steps else "one"
+            errors.setdefault("template", [f"expected {expected}"])
+        if rule.get("until") is not None and not steps:
+            errors["until"] = ["expected only together with steps"]
+        if errors:
+            raise ValidationError(errors)
+
+    @post_load
+    def name_steps(self, rule: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: ANN401 - marshmallow's own signature
+        """Put each step together with its template, and fill in what follows from the event."""
+        templates = rule.pop("template") or (None,)
+        steps_s = rule.pop("steps_s")
+        if len(templates) == 1:
+            templates *= max(1, len(steps_s))
+        steps = zip(steps_s, templates, strict=True) if steps_s else ()
+        rule["template"] = templates[0]
+        rule["steps"] = tuple(SequenceStep(*one) for one in steps)
+        if rule["stream"] is None:
+            rule["stream"] = Stream.REMINDER if rule["event"] in TIMED else Stream.SERVICE
+        rule["after_s"] = rule["after_s"] or _DEFAULT_AFTER_S.get(rule["event"], ())
+        return rule
 
     @validates_schema(skip_on_field_errors=False)
     def check_lesson_keys(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
@@ -307,6 +195,24 @@ class RuleSchema(TimingSchema):
                 errors["where"] = {"completion_type": only}
         if errors:
             raise ValidationError(errors)
+
+
+def _wrong_template(
+    template: str,
+    templates: Mapping[str, Collection[EventKind]],
+    action: str | None,
+    event: EventKind | None,
+) -> str | None:
+    """Return what is wrong with the template of a rule, or None."""
+    if not templates:
+        return f"the action {action} has no templates; remove this line"
+    if template not in templates:
+        return f"expected {one_of(sorted(templates))}"
+    if event is None or event in templates[template]:
+        return None
+    fitting = sorted(name for name, events in templates.items() if event in events)
+    choice = one_of(fitting) if fitting else "another event, as no template fits this one"
+    return f"it does not fit the event {event}; expected {choice}"
 
 
 class FileSchema(FormSchema):

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from enum import StrEnum
 
 from schemas.entity import CompletionType, CoworkerKind, Visibility
-from schemas.events import EventKind
+from schemas.events import TIMED, EventKind
 from schemas.text import folded, nearest
 
 
@@ -107,10 +107,27 @@ class Where:
     completion_type: tuple[CompletionType, ...] = ()
 
 
+class Until(StrEnum):
+    """What ends a sequence early."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """One email of a sequence: how long after the event it is due, and its template."""
+
+    after_s: int
+    template: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. `timing` is the file's, with this rule's overrides applied.
 
+    `after_s` are the lengths of an absence that it is about. `steps` are the emails of a sequence,
+    which `until` ends early; without, there is one email.
     `gather_s` is how long to wait after each event for more that share its email; None for one
     email each. `gather_at_most_s` is the longest wait in total; None for no limit.
     """
@@ -126,6 +143,9 @@ class Rule:
     timing: Timing
     where: Where
     enabled: bool
+    after_s: tuple[int, ...] = ()
+    steps: tuple[SequenceStep, ...] = ()
+    until: Until | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +159,14 @@ class Rules:
     def for_event(self, kind: EventKind) -> tuple[Rule, ...]:
         """Return the enabled rules about this kind of event, in the file's order."""
         return tuple(rule for rule in self.rules if rule.enabled and rule.event is kind)
+
+    def timed(self) -> dict[EventKind, frozenset[int]]:
+        """Return the events that enabled rules wait for, by kind, with the lengths of absences."""
+        found: dict[EventKind, frozenset[int]] = {}
+        for rule in self.rules:
+            if rule.enabled and rule.event in TIMED:
+                found[rule.event] = found.get(rule.event, frozenset()) | set(rule.after_s)
+        return found
 
     def by_name(self, name: str) -> Rule | None:
         """Return the rule of that name, enabled or not, or None if there is none."""

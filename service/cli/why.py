@@ -59,6 +59,12 @@ _WORDS = {
     EventKind.COURSE_COMPLETED: "Finished the course",
     EventKind.UNENROLLED: "Is no longer enrolled",
     EventKind.LESSON_REOPENED: "A lesson counts as not finished again",
+    EventKind.ENROLMENT_APPROVED: "Was approved",
+    EventKind.ENROLMENT_BLOCKED: "Was blocked",
+    EventKind.ENROLMENT_UNBLOCKED: "Is no longer blocked",
+    EventKind.NOT_STARTED: "Has not started",
+    EventKind.STALLED: "Has been away",
+    EventKind.LESSON_AVAILABLE: "A lesson opened",
 }
 STATES = {
     ActionState.DONE: "Sent",

@@ -6,18 +6,20 @@ A history has one line for each thing that happens, with its time on the busines
     3 Mar 14:15 Ana finishes lesson 2, found 4 Mar 08:30
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import ActionState
-from schemas.events import Event
+from schemas.events import Event, EventKind, Timer
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Lesson
 from schemas.rules import Rules
 from tests.builders.space import Member, Space, Step, clock, step_of
 from workers.actions.email.action import EmailAction
+from workers.decide.absence import Study, judge, timers_of
+from workers.decide.completion import progress
 from workers.decide.events import (
     EnrolmentRef,
     from_completions,
@@ -27,6 +29,7 @@ from workers.decide.events import (
 )
 from workers.decide.play import Circumstances, Found, Play, PlayedAction
 from workers.decide.rules import Subject
+from workers.decide.send_check import StudyState
 
 _PATIENCE = timedelta(days=60)
 
@@ -43,6 +46,7 @@ class Stage:
         self._space = Space(people)
         self._known: set[str] = set()
         self._play = Play(rules, self._ask, {"email": EmailAction.needs})
+        self._timers: dict[str, Timer | None] = {}  # None: it happened, or was cancelled
         self._lines: list[tuple[datetime, str]] = []
 
     def play(self, history: str) -> list[str]:
@@ -55,13 +59,13 @@ class Stage:
         moments += [(step.found_at, 1, step) for step in steps]
         concerned: dict[Step, tuple[str, str] | None] = {}
         for moment, is_found, step in sorted(moments, key=lambda one: (one[0], one[1])):
-            self._advance(moment)
+            self._pass(moment)
             if not is_found:
                 concerned[step] = self._space.happen(step)
                 self._release(step)
             elif (whose := concerned[step]) is not None:
                 self._find(step, *whose)
-        self._advance(max(step.found_at for step in steps) + _PATIENCE)
+        self._pass(max(step.found_at for step in steps) + _PATIENCE)
         for action in self._play.unsettled():
             if action.is_open:
                 self._write(action.due_at, f"{self._email_of(action)} still waits: {action.reason}")
@@ -83,7 +87,9 @@ class Stage:
         if enrolment is None:
             return  # a person who is not on this course
         detected = self._detected(member, title, step.found_at)
-        events = [one for one in detected if one.key not in self._known]
+        shown = list(detected)
+        shown += self._timed(member, title, shown, step.found_at)
+        events = [one for one in shown if one.key not in self._known]
         self._known |= {one.key for one in events}
         zone, place = self._zone_of(self._space.person(name)), self._space.course(title)
         found = [
@@ -96,6 +102,46 @@ class Stage:
                 self._write(step.found_at, f"{name}: {_about(event)} leads to nothing: {plans}")
         if member.enrolment is not None:
             member.before = member.enrolment
+
+    def _timed(
+        self, member: Member, title: str, shown: Sequence[Event], now: datetime
+    ) -> list[Event]:
+        """Update the timers of an enrolment; return the events that happen now."""
+        if member.enrolment is None:
+            return []
+        lessons = self._space.lessons[self._space.course(title).record_id]
+        done = [one for one in member.done if one.lesson_id not in member.reopened]
+        ids = {one.lesson_id for one in done}
+        given = [one.happened_at for one in shown if one.kind is EventKind.ENROLLED]
+        is_finished = progress(lessons, ids, self._rules.counts).finished
+        begun_at = given[0] if given else member.enrolment.created_at
+        study = Study(member.enrolment, begun_at, done, lessons, (), is_finished)
+        timed, happened = self._rules.timed(), []
+        for key, timer in list(self._timers.items()):
+            if timer is None or timer.course_member_id != member.enrolment.record_id:
+                continue
+            result = judge(timer, study, timed, now)
+            self._timers[key] = result if isinstance(result, Timer) else None
+            happened += [result] if isinstance(result, Event) else []
+        for timer in timers_of(study, timed):
+            if timer.due_at > now:
+                self._timers.setdefault(timer.key, timer)
+        return happened
+
+    def _pass(self, until: datetime) -> None:
+        """Move the clock, and look at enrolments again whose timers are due on the way."""
+        while True:
+            due = [one for one in self._timers.values() if one and one.due_at <= until]
+            timer = min(due, key=lambda one: (one.due_at, one.key), default=None)
+            if timer is None:
+                break
+            self._advance(timer.due_at)
+            whose = next((w for w, m in self._space.members.items() if _is_of(timer, m)), None)
+            if whose is None or self._space.member(*whose).enrolment is None:
+                self._timers[timer.key] = None  # the enrolment is gone
+            else:
+                self._find(Step(timer.due_at, timer.due_at, ""), *whose)
+        self._advance(until)
 
     def _detected(self, member: Member, title: str, now: datetime) -> Iterator[Event]:
         if member.enrolment is None:
@@ -139,7 +185,18 @@ class Stage:
             space.person(name),
             space.choices.get(name, {}),
             frozenset(member.reopened),
+            self._study(member, title),
         )
+
+    def _study(self, member: Member, title: str) -> StudyState:
+        done = [one for one in member.done if one.lesson_id not in member.reopened]
+        lessons = self._space.lessons[self._space.course(title).record_id]
+        ids = frozenset(one.lesson_id for one in done)
+        moments = [one.created_at for one in done]
+        if member.enrolment and member.enrolment.last_access_at:
+            moments.append(member.enrolment.last_access_at)
+        is_finished = progress(lessons, ids, self._rules.counts).finished
+        return StudyState(ids, max(moments, default=None), is_finished)
 
     def _advance(self, until: datetime) -> None:
         for action in self._play.advance(until):
@@ -176,3 +233,8 @@ def _numbers(lessons: list[int]) -> str:
 
 def _about(event: Event) -> str:
     return str(event.kind) if event.lesson_id is None else f"{event.kind} {event.lesson_id}"
+
+
+def _is_of(timer: Timer, member: Member) -> bool:
+    enrolment = member.enrolment or member.before
+    return enrolment is not None and enrolment.record_id == timer.course_member_id

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas.actions import Mode
-from schemas.entity import CompletionType, CoworkerKind, Visibility
+from schemas.entity import CompletionType, CoworkerKind, UnlockType, Visibility
 from schemas.person import Person
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson
 from tests.builders.records import course, course_member, lesson
@@ -160,6 +160,10 @@ class Space:
             )
         )
 
+    def visit(self, step: Step, words: Words) -> None:
+        """Note that a person opened the course, as Nexudus does."""
+        self.change_enrolment(step, words, last_access_at=step.at)
+
     def reopen(self, _: Step, words: Words) -> None:
         """Delete a completed lesson."""
         self.member(words["who"], words["title"]).reopened.add(int(words["number"]))
@@ -191,6 +195,11 @@ class Space:
         lessons = self.lessons[self.course(words["title"]).record_id]
         at = int(words["number"]) - 1
         lessons[at] = replace(lessons[at], **changes)
+
+    def time_lesson(self, step: Step, words: Words) -> None:
+        """Let a lesson open some days after the enrolment."""
+        days = int(words["days"])
+        self.change_lesson(step, words, unlock_type=UnlockType.TIMED, unlock_after_days=days)
 
     def cut_lessons(self, _: Step, words: Words) -> None:
         """Keep only the first lessons of a course."""
@@ -228,6 +237,7 @@ _CHANGES: list[tuple[re.Pattern[str], _Change]] = [
         (rf"(?P<who>\w+) is in team (?P<team>\w+){_TITLE}", Space.join_team),
         (r"(?P<who>\w+) leaves(?: (?P<title>[A-Z][\w ]*?))?", Space.leave),
         (rf"(?P<who>\w+) finishes lesson (?P<number>\d+){_TITLE}", Space.finish),
+        (rf"(?P<who>\w+) opens the course{_TITLE}", Space.visit),
         (rf"(?P<who>\w+)'s lesson (?P<number>\d+){_TITLE} is reopened", Space.reopen),
         (r"(?P<who>\w+) has no address", _with(Space.change_person, email=None)),
         (r"(?P<who>\w+) is inactive", _with(Space.change_person, active=False)),
@@ -249,6 +259,10 @@ _CHANGES: list[tuple[re.Pattern[str], _Change]] = [
         (
             rf"lesson (?P<number>\d+){_TITLE} is switched off",
             _with(Space.change_lesson, active=False),
+        ),
+        (
+            rf"lesson (?P<number>\d+){_TITLE} opens after (?P<days>\d+) days",
+            Space.time_lesson,
         ),
         (
             rf"lesson (?P<number>\d+){_TITLE} is not tracked",

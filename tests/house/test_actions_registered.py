@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.rules import load_rules
+from schemas.rules import Rule, load_rules
 from schemas.settings import load_settings
 from tests.house.source_tree import ROOT
 from workers.actions.email import TEMPLATES
@@ -44,8 +44,25 @@ def test_every_folder_of_templates_is_registered() -> None:
 
 
 @pytest.mark.parametrize("shipped", SHIPPED)
-def test_the_rules_we_ship_are_right_and_use_every_template(shipped: str) -> None:
+def test_the_rules_we_ship_are_right_and_on(shipped: str) -> None:
     text = (ROOT / shipped).read_text(encoding="utf-8")
     rules = load_rules(text, shipped, actions=kinds_for_rules())
-    assert {rule.template for rule in rules.rules} == set(TEMPLATES)
+    assert {rule.template for rule in rules.rules} == {
+        "welcome",
+        "lesson-finished",
+        "course-finished",
+    }
     assert all(rule.enabled for rule in rules.rules)
+
+
+def test_the_examples_in_the_comments_are_right_and_use_the_other_templates() -> None:
+    text = (ROOT / "rules.yaml").read_text(encoding="utf-8")
+    examples = "\n".join(line[2:] for line in text.splitlines() if line.startswith("#   "))
+    rules = load_rules(f"{text}\n{examples}\n", "rules.yaml", actions=kinds_for_rules())
+    found = {template for rule in rules.rules for template in templates_of(rule)}
+    assert found == set(TEMPLATES)
+    assert len(rules.rules) == 8
+
+
+def templates_of(rule: Rule) -> set[str | None]:
+    return {rule.template, *(step.template for step in rule.steps)}

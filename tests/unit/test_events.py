@@ -80,16 +80,41 @@ def found(*done: tuple[int, int]) -> list[Event]:
 LATER = {"updated_at": NOON + 5 * HOUR}
 
 
+def changed(kind: EventKind) -> Event:
+    at = NOON + 5 * HOUR
+    key = f"{kind}:{COURSE_MEMBER_ID}:{int(at.timestamp())}"
+    return Event(kind, key, at, COURSE_ID, COWORKER_ID, COURSE_MEMBER_ID)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "events"),
     [
         (None, course_member(**LATER), [enrolled()]),
         (course_member(), course_member(**LATER), [enrolled()]),  # the same event again
         # What waited for approval happened when it was approved, however long that took.
-        (course_member(approved=False), course_member(**LATER), [enrolled(5)]),
-        (course_member(blocked=True), course_member(**LATER), [enrolled()]),
+        (
+            course_member(approved=False),
+            course_member(**LATER),
+            [enrolled(5), changed(EventKind.ENROLMENT_APPROVED)],
+        ),
+        (
+            course_member(blocked=True),
+            course_member(**LATER),
+            [enrolled(), changed(EventKind.ENROLMENT_UNBLOCKED)],
+        ),
         (None, course_member(blocked=True), []),
-        (course_member(), course_member(blocked=True), []),
+        (
+            course_member(),
+            course_member(blocked=True, **LATER),
+            [changed(EventKind.ENROLMENT_BLOCKED)],
+        ),
+        (course_member(blocked=True), course_member(blocked=True, **LATER), []),
+        (
+            course_member(approved=False, blocked=True),
+            course_member(blocked=True, **LATER),
+            [changed(EventKind.ENROLMENT_APPROVED)],
+        ),
+        (course_member(**LATER), course_member(blocked=True), []),  # an older version, read late
         (None, course_member(blocked=True, approved=False), []),
     ],
     ids=[
@@ -99,6 +124,9 @@ LATER = {"updated_at": NOON + 5 * HOUR}
         "let in again",
         "blocked",
         "blocked since",
+        "blocked still",
+        "approved while blocked",
+        "blocked long ago",
         "blocked and waiting",
     ],
 )

@@ -24,8 +24,8 @@ from schemas.rules import (
     Where,
     load_rules,
 )
-from schemas.rules.form import OneOrMany, choice, member_of, or_none, parse_cap
 from schemas.rules.loading import MAX_FILE_BYTES
+from schemas.rules.values import OneOrMany, choice, member_of, or_none, parse_cap
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 TEMPLATES = {
@@ -370,7 +370,8 @@ WHOLE = [
         "3:12: rules[0].name: expected 1 to 60 of a-z, 0-9 and -",
         (
             "3:24: rules[0].event: expected enrolled, enrolment_requested, course_started,"
-            " lesson_completed or course_completed"
+            " lesson_completed, course_completed, enrolment_approved, enrolment_blocked,"
+            " enrolment_unblocked, not_started, stalled or lesson_available"
         ),
         "3:43: rules[0].action: expected email or webhook",
     ),

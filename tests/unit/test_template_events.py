@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.errors import ConfigurationError
-from schemas.events import ABOUT_GONE, Event, EventKind
+from schemas.events import ABOUT_GONE, ABSENCES, Event, EventKind
 from schemas.rules import load_rules
 from tests.builders.records import (
     COURSE_MEMBER_ID,
@@ -16,7 +16,7 @@ from tests.builders.records import (
     course_member,
     lesson,
 )
-from tests.builders.rules import COUNTS
+from tests.builders.rules import COUNTS, event
 from tests.builders.send_context import person
 from workers.actions.base import ActionContext, Prepared
 from workers.actions.email import TEMPLATES
@@ -36,6 +36,11 @@ HAPPENED = [
     *from_completions(
         course_member(), [completed_lesson(1, 1), completed_lesson(2, 2)], LESSONS, COUNTS
     ),
+    *from_enrolment(course_member(approved=False), course_member())[1:],
+    *from_enrolment(course_member(), course_member(blocked=True)),
+    *from_enrolment(course_member(blocked=True), course_member())[1:],
+    *(event(kind, lesson_id=None) for kind in sorted(ABSENCES)),
+    event(EventKind.LESSON_AVAILABLE),
 ]
 FITTING = [
     (template, kind) for template in sorted(TEMPLATES) for kind in sorted(TEMPLATES[template])

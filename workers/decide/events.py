@@ -16,6 +16,7 @@ from schemas.events import (
     course_completed_key,
     course_started_key,
     enrolled_key,
+    enrolment_changed_key,
     enrolment_requested_key,
     lesson_completed_key,
     lesson_reopened_key,
@@ -36,34 +37,42 @@ class EnrolmentRef:
 
 
 def from_enrolment(before: CourseMember | None, now: CourseMember) -> list[Event]:
-    """Return the events that an enrolment's record shows.
+    """Return the events that an enrolment's record shows, compared with the version before.
 
-    An enrolment that waited for approval counts from the change that approved it.
+    An enrolment that waited for approval counts from the change that approved it. A version that is
+    older than the one before shows no change.
     """
+    found = _changes(before, now)
     if now.blocked:
-        return []
-    whose = (now.course_id, now.coworker_id, now.record_id)
-    shown_by = (Entity.COURSE_MEMBER, now.record_id)
+        return found
     waited = before is not None and not before.approved
     if now.approved:
-        return [
-            Event(
-                EventKind.ENROLLED,
-                enrolled_key(now.course_id, now.coworker_id),
-                now.updated_at if waited else now.created_at,
-                *whose,
-                record=shown_by,
-            )
-        ]
+        key = enrolled_key(now.course_id, now.coworker_id)
+        at = now.updated_at if waited else now.created_at
+        return [_of_enrolment(EventKind.ENROLLED, key, at, now), *found]
+    key = enrolment_requested_key(now.record_id)
+    return [_of_enrolment(EventKind.ENROLMENT_REQUESTED, key, now.created_at, now), *found]
+
+
+def _changes(before: CourseMember | None, now: CourseMember) -> list[Event]:
+    if before is None or now.updated_at < before.updated_at:
+        return []
+    kinds = []
+    if now.approved and not before.approved:
+        kinds.append(EventKind.ENROLMENT_APPROVED)
+    if now.blocked != before.blocked:
+        kinds.append(EventKind.ENROLMENT_BLOCKED if now.blocked else EventKind.ENROLMENT_UNBLOCKED)
     return [
-        Event(
-            EventKind.ENROLMENT_REQUESTED,
-            enrolment_requested_key(now.record_id),
-            now.created_at,
-            *whose,
-            record=shown_by,
+        _of_enrolment(
+            kind, enrolment_changed_key(kind, now.record_id, now.updated_at), now.updated_at, now
         )
+        for kind in kinds
     ]
+
+
+def _of_enrolment(kind: EventKind, key: str, at: datetime, enrolment: CourseMember) -> Event:
+    whose = (enrolment.course_id, enrolment.coworker_id, enrolment.record_id)
+    return Event(kind, key, at, *whose, record=(Entity.COURSE_MEMBER, enrolment.record_id))
 
 
 def from_completions(

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan
+from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan, step_of
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rules, Stream
 from workers.decide.rules import DecisionContext, Subject, plans_for
-from workers.decide.send_check import SendContext, SentReminder, check_send
+from workers.decide.send_check import SendContext, SentReminder, StudyState, check_send
 
 _WEEK = timedelta(days=7)
 _ENDED = (ActionState.DONE, ActionState.SKIPPED)
@@ -50,6 +50,8 @@ class Circumstances:
     person: Person | None
     choices: Mapping[str, bool] = field(default_factory=dict)
     reopened: frozenset[int] = frozenset()  # Ids of lessons that count as not finished again
+    study: StudyState = field(default_factory=StudyState)
+    is_paused: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -187,7 +189,8 @@ class Play:
         )
         self._number += 1
         self._unsettled[plan.coworker_id].append(action)
-        insort(self._planned_at, now)
+        if not step_of(plan.key):
+            insort(self._planned_at, now)
         self._schedule(action, plan.due_at, now)
         return action
 
@@ -237,7 +240,10 @@ class Play:
             sent_at=[moment for moment in performed if moment > now - _WEEK],
             planned_nearby=self._nearby(action.planned_at, window),
             asked=action.plan.asked,
+            is_paused=true_now.is_paused,
             released_at=action.released_at,
+            step=step_of(action.plan.key),
+            study=true_now.study,
             reminders=self._reminders[action.plan.coworker_id],
         )
 
@@ -255,7 +261,7 @@ class Play:
             if action.plan.stream == Stream.REMINDER:
                 sent = SentReminder(now, action.plan.course_member_id)
                 self._reminders[action.plan.coworker_id].append(sent)
-        elif outcome.state is ActionState.SKIPPED:
+        elif outcome.state is ActionState.SKIPPED and not step_of(action.plan.key):
             del self._planned_at[bisect_left(self._planned_at, action.planned_at)]
         if outcome.state in _ENDED:
             self._unsettled[action.plan.coworker_id].remove(action)

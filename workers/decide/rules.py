@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.actions import Plan
+from schemas.actions import Plan, action_key
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
-from schemas.rules import Rule, Rules, Where
+from schemas.rules import Rule, Rules, SequenceStep, Where
 from schemas.text import folded
 from workers.decide.timing import gather_due, gather_until
 
@@ -106,7 +106,9 @@ def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
     if event.kind == EventKind.ENROLMENT_REQUESTED and not known.rules.for_event(event.kind):
         return Reason.NOT_APPROVED
     fitting = [
-        rule for rule in known.rules.for_event(event.kind) if holds(rule.where, known.subject)
+        rule
+        for rule in known.rules.for_event(event.kind)
+        if event.step_s in {None, *rule.after_s} and holds(rule.where, known.subject)
     ]
     if not fitting:
         return Reason.KIND_OFF
@@ -120,23 +122,29 @@ def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
         and event.happened_at <= finished_at
     ):
         return Reason.SUPERSEDED
-    return [_plan(event, rule, known) for rule in fitting]
+    return [
+        _plan(event, rule, known, number, step)
+        for rule in fitting
+        for number, step in enumerate(rule.steps or (SequenceStep(rule.delay_s, rule.template),))
+    ]
 
 
-def _plan(event: Event, rule: Rule, known: DecisionContext) -> Plan:
+def _plan(
+    event: Event, rule: Rule, known: DecisionContext, number: int, step: SequenceStep
+) -> Plan:
     gathers = rule.gather_s is not None
     due_at = (
         gather_due([event], rule, known.zone)
         if gathers
-        else event.happened_at + timedelta(seconds=rule.delay_s)
+        else event.happened_at + timedelta(seconds=step.after_s)
     )
     return Plan(
-        key=f"{rule.name}/{event.key}",
+        key=action_key(rule.name, event.key, number),
         kind=rule.action,
         rule=rule.name,
         rules_version=known.rules.digest,
         event_kind=event.kind,
-        template=rule.template,
+        template=step.template,
         stream=rule.stream,
         course_id=event.course_id,
         coworker_id=event.coworker_id,

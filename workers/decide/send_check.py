@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import Mode, Outcome, PersonNeeds
-from schemas.events import Event, EventKind
+from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
-from schemas.rules import Rule, Stream
+from schemas.rules import Rule, Stream, Until
 from workers.decide.timing import day_cap_until, gather_due, opens_at, spread, week_cap_until
 
 # These count towards the weekly cap but are not stopped by it: they come once per course.
@@ -33,6 +33,18 @@ class SentReminder:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyState:
+    """How far a member is: the Ids of the lessons done, when they were last active, if finished."""
+
+    done: frozenset[int] = frozenset()
+    last_active_at: datetime | None = None
+    is_finished: bool = False
+
+
+_NO_STUDY = StudyState()
+
+
+@dataclass(frozen=True, slots=True)
 class SendContext:
     """What is true just before an action. A record that is gone is None.
 
@@ -42,6 +54,7 @@ class SendContext:
     operator asked for it. `released_at` is when an operator last released it after it was held,
     `restored_at` when the ledger was last restored from a backup before this was planned.
     `reminders` are all that this person ever got; they are needed only for a reminder.
+    `step` is which email of a sequence this is.
     """
 
     now: datetime
@@ -63,6 +76,8 @@ class SendContext:
     released_at: datetime | None = None
     restored_at: datetime | None = None
     is_paused: bool = False
+    step: int = 0
+    study: StudyState = _NO_STUDY
     reminders: Sequence[SentReminder] = ()
 
 
@@ -85,11 +100,17 @@ def _records_exist(context: SendContext, _: Rule) -> Outcome | None:
 
 def _still_applies(context: SendContext, _: Rule) -> Outcome | None:
     enrolment, course, person = context.enrolment, context.course, context.person
-    asks_approval = context.events[0].kind == EventKind.ENROLMENT_REQUESTED
+    kind = context.events[0].kind
+    asks_approval = kind == EventKind.ENROLMENT_REQUESTED
+    about_block = kind == EventKind.ENROLMENT_BLOCKED
     objections = (
-        (enrolment is not None and enrolment.blocked, Reason.BLOCKED),
+        (enrolment is not None and enrolment.blocked and not about_block, Reason.BLOCKED),
         (
-            enrolment is not None and not enrolment.approved and not asks_approval,
+            enrolment is not None and about_block and not enrolment.blocked,
+            Reason.CHANGED_MEANWHILE,
+        ),
+        (
+            enrolment is not None and not enrolment.approved and not (asks_approval or about_block),
             Reason.NOT_APPROVED,
         ),
         (course is not None and not course.active, Reason.COURSE_INACTIVE),
@@ -97,6 +118,24 @@ def _still_applies(context: SendContext, _: Rule) -> Outcome | None:
         (
             context.needs.address and person is not None and person.email is None,
             Reason.NO_EMAIL,
+        ),
+    )
+    return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
+
+
+def _still_absent(context: SendContext, rule: Rule) -> Outcome | None:
+    """Skip a reminder, or a later step of a sequence, if the member came back or finished."""
+    event, study = context.events[0], context.study
+    until = rule.until if context.step else None
+    came_back = study.last_active_at is not None and study.last_active_at > event.happened_at
+    objections = (
+        (study.is_finished and (event.kind in ABSENCES or until), Reason.COMPLETED_MEANWHILE),
+        (event.kind in ABSENCES and came_back, Reason.ACTIVE_MEANWHILE),
+        (event.kind is EventKind.NOT_STARTED and study.done, Reason.ACTIVE_MEANWHILE),
+        (until is Until.STARTED and study.done, Reason.ACTIVE_MEANWHILE),
+        (
+            event.kind is EventKind.LESSON_AVAILABLE and event.lesson_id in study.done,
+            Reason.ACTIVE_MEANWHILE,
         ),
     )
     return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
@@ -218,6 +257,7 @@ def _latest(context: SendContext) -> datetime:
 _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _records_exist,
     _still_applies,
+    _still_absent,
     _not_opted_out,
     _within_reminder_limit,
     _since_start,

@@ -3,8 +3,8 @@
 What comes from the source was read before that: see `workers.deliver.attempt`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -20,14 +20,14 @@ from ledger.outbox import ClaimedAction, renew_action
 from ledger.pauses import open_pauses, pause_of
 from ledger.people import address_hash, choices_of, person_of
 from ledger.records import present_below, record_of
-from schemas.actions import PersonNeeds
+from schemas.actions import PersonNeeds, step_of
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
 from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
-from workers.decide.send_check import SendContext, SentReminder
+from workers.decide.send_check import SendContext, SentReminder, StudyState
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
@@ -115,7 +115,9 @@ def load_context(
     done_ids = {one.lesson_id for one in completions}
     linked = events_of_action(connection, claimed.action_id)
     events = [event for event in linked if _holds(event, done_ids)]
+    state = progress(lessons, done_ids, setup.rules.counts, closed)
     send = _send_context(connection, claimed, setup, events, now)
+    send = replace(send, study=_study_of(send.enrolment, completions, is_finished=state.finished))
     action = None
     if send.enrolment and send.course and send.person and events:
         counting = counting_lessons(lessons, setup.rules.counts, closed)
@@ -127,7 +129,7 @@ def load_context(
             course=send.course,
             person=send.person,
             lessons=tuple(lessons),
-            progress=progress(lessons, done_ids, setup.rules.counts, closed),
+            progress=state,
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
@@ -180,6 +182,7 @@ def _send_context(
             connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
         ),
         is_paused=_is_paused(connection, claimed, setup, now),
+        step=step_of(claimed.key),
         reminders=_reminders(connection, claimed, rule),
     )
 
@@ -199,6 +202,16 @@ def _due_since(connection: Connection, claimed: ClaimedAction) -> datetime:
         return claimed.due_at
     waited = source_wait(connection, claimed.action_id)
     return min(claimed.due_at, waited.since) if waited else claimed.due_at
+
+
+def _study_of(
+    enrolment: CourseMember | None, completions: Sequence[CompletedLesson], *, is_finished: bool
+) -> StudyState:
+    moments = [one.created_at for one in completions]
+    if enrolment is not None and enrolment.last_access_at is not None:
+        moments.append(enrolment.last_access_at)
+    done = frozenset(one.lesson_id for one in completions)
+    return StudyState(done, max(moments, default=None), is_finished)
 
 
 def _is_paused(

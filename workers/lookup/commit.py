@@ -45,6 +45,7 @@ from workers.decide.events import (
 )
 from workers.decide.rules import DecisionContext, Subject, plans_for
 from workers.lookup.read import LONGEST_LOOKUP, Findings, completion_of
+from workers.lookup.timers import timed_events
 from workers.versions import version_of_record
 from workers.zones import own_zone
 
@@ -140,6 +141,8 @@ def _store(
         _events(findings, before, deciding) + _events_of_gone(connection, findings.gone, now)
         for findings in read
     ]
+    timed = timed_events(connection, read, events, deciding.rules, now)
+    events = [[*some, *others] for some, others in zip(events, timed, strict=True)]
     every = [event for some in events for event in some]
     old = known_events(connection, [event.key for event in every])
     records = [event.record for event in every if event.record is not None]

@@ -323,11 +323,14 @@ def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
 
     Raises as `Source.fetch`.
     """
-    findings = reader.findings
+    findings, waits = reader.findings, bool(rules.timed())
     if not findings.upto and reader.begin(claim.entity, claim.record_id):
         return findings  # decided already, with another lesson of this person
     if claim.entity is Entity.COURSE_MEMBER:
         enrolment = reader.enrolment(claim.record_id, NOW)
+        if enrolment is not None and waits:
+            reader.take_turn(claim.record_id)
+            reader.completions(claim.record_id, NOW)
     else:
         enrolment = _read_lesson(claim, reader)
     findings.decided += [(entity, record.record_id) for entity, record in findings.records]
@@ -335,7 +338,7 @@ def read_for_lookup(claim: Claim, reader: Reader, rules: Rules) -> Findings:
         return findings
     reader.course(enrolment.course_id, CACHED)
     reader.person(enrolment.coworker_id, CACHED)
-    if claim.entity is Entity.COMPLETED_LESSON:
+    if waits or claim.entity is Entity.COMPLETED_LESSON:
         reader.lessons(enrolment.course_id, CACHED)
         done_ids = {completion.lesson_id for completion in findings.completions}
         closed = closed_among(findings.sections)

@@ -12,10 +12,14 @@ KIND = "email"
 # The folders of `templates/`, each with the events it can be about. A test compares the names with
 # the folders, so that nothing is read at import, and another composes every pair.
 TEMPLATES: Mapping[str, frozenset[EventKind]] = {
-    "welcome": frozenset({EventKind.ENROLLED}),
+    "welcome": frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_APPROVED}),
     "lesson-finished": frozenset(
         # Each of these events names a lesson that was finished.
         {EventKind.LESSON_COMPLETED, EventKind.COURSE_STARTED, EventKind.COURSE_COMPLETED}
     ),
     "course-finished": frozenset({EventKind.COURSE_COMPLETED}),
+    # The first may also be a later step of a sequence that begins with the enrolment.
+    "not-started": frozenset({EventKind.NOT_STARTED, EventKind.ENROLLED}),
+    "stalled": frozenset({EventKind.STALLED}),
+    "lesson-available": frozenset({EventKind.LESSON_AVAILABLE}),
 }

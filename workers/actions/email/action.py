@@ -9,7 +9,6 @@ from ledger.actions import Copy
 from schemas.actions import PersonNeeds
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
-from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.records import Lesson
 from schemas.settings import MailAddress, Settings
@@ -127,7 +126,7 @@ class EmailAction(Action):
     def _facts(self, context: ActionContext) -> LetterFacts:
         about = {event.lesson_id for event in context.events}
         lessons = [one for one in in_order(context.lessons) if one.record_id in about]
-        welcome = context.events[0].kind is EventKind.ENROLLED
+        welcome = context.template == "welcome"
         zone = own_zone(context.person.zone, self._head.zone)
         link_to = context.first_lesson if welcome else context.progress.next_lesson
         return LetterFacts(

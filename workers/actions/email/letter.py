@@ -25,6 +25,7 @@ from schemas.text import around, cut_at_word, greeting_name, one_line
 from workers.actions.email import TEMPLATES
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+_ABOUT_LESSONS = frozenset({"lesson-finished", "lesson-available"})
 _FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")
 _SHARED = ("frame.html", "parts.html", "sign_off.txt")
 _MAX_PREVIEW = 110  # characters; inboxes show fewer
@@ -208,7 +209,7 @@ def _variables(facts: LetterFacts) -> dict[str, Any]:
     or if a link is not a web address.
     """
     lessons = [_required(line.title, "a lesson's title") for line in facts.lessons]
-    if facts.template == "lesson-finished" and not lessons:
+    if facts.template in _ABOUT_LESSONS and not lessons:
         raise TemplateGap("the letter is about lessons and has none")
     shown = lessons if len(lessons) <= _MOST_TITLES else lessons[: _MOST_TITLES - 1]
     started_on, finished_on = facts.started_on, facts.finished_on
