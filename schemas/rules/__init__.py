@@ -7,6 +7,7 @@ applies the rules.
 from schemas.rules.loading import load_rules, rules_text
 from schemas.rules.model import (
     Catalogue,
+    CourseRules,
     Flood,
     QuietHours,
     Rule,
@@ -17,12 +18,14 @@ from schemas.rules.model import (
     Timing,
     Until,
     Where,
+    is_named,
     names_in,
     unknown_names,
 )
 
 __all__ = [
     "Catalogue",
+    "CourseRules",
     "Flood",
     "QuietHours",
     "Rule",
@@ -33,6 +36,7 @@ __all__ = [
     "Timing",
     "Until",
     "Where",
+    "is_named",
     "load_rules",
     "names_in",
     "rules_text",

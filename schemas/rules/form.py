@@ -25,6 +25,7 @@ from schemas.rules.values import (
     parse_duration_s,
     parse_flood,
     parse_name,
+    parse_percent,
     parse_quiet_hours,
     parse_send,
     parse_step_s,
@@ -76,8 +77,8 @@ class CompletionSchema(FormSchema):
     counts = OneOrMany(choice(_COUNTABLE), required=True, error_messages=_REQUIRED)
 
 
-class WhereSchema(FormSchema):
-    """Conditions of a rule."""
+class ConditionsSchema(FormSchema):
+    """Conditions: of a rule, or those that must not match."""
 
     record_class = Where
 
@@ -88,6 +89,23 @@ class WhereSchema(FormSchema):
     coworker_type = OneOrMany(choice(COWORKER_TYPES))
     visibility = OneOrMany(choice(VISIBILITIES))
     completion_type = OneOrMany(choice(COMPLETION_TYPES))
+    host = OneOrMany(parse_words)
+    completion = Text(parse_percent)
+
+
+class WhereSchema(ConditionsSchema):
+    """Conditions of a rule."""
+
+    excluded = fields.Nested(ConditionsSchema, data_key="not")
+
+
+class CourseRulesSchema(TimingSchema):
+    """What differs for some courses."""
+
+    record_class = dict
+
+    course = OneOrMany(parse_words, required=True, error_messages=_REQUIRED)
+    off = OneOrMany(parse_name, load_default=())
 
 
 class RuleSchema(TimingSchema):
@@ -191,8 +209,11 @@ class RuleSchema(TimingSchema):
             only = [f"expected only with the event {EventKind.LESSON_COMPLETED}"]
             if rule.get("gather_s") is not None:
                 errors["gather"] = only
-            if isinstance(where := rule.get("where"), Where) and where.completion_type:
+            where = rule.get("where")
+            if isinstance(where, Where) and where.completion_type:
                 errors["where"] = {"completion_type": only}
+            if isinstance(where, Where) and where.excluded and where.excluded.completion_type:
+                errors["where"] = {"not": {"completion_type": only}}
         if errors:
             raise ValidationError(errors)
 
@@ -224,6 +245,11 @@ class FileSchema(FormSchema):
     timing = fields.Nested(TimingSchema, load_default=Timing())
     completion = fields.Nested(
         CompletionSchema, load_default={"counts": tuple(_COUNTABLE.values())}
+    )
+    courses = fields.List(
+        fields.Nested(CourseRulesSchema),
+        load_default=(),
+        error_messages={"invalid": "expected a list"},
     )
     rules = fields.List(
         fields.Raw(), required=True, error_messages={"invalid": "expected a list", **_REQUIRED}

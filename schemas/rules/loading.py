@@ -28,14 +28,15 @@ from yaml.reader import ReaderError
 from schemas.errors import ConfigurationError
 from schemas.rules.form import (
     CompletionSchema,
+    CourseRulesSchema,
     FileSchema,
     Kinds,
     RuleSchema,
     TimingSchema,
     WhereSchema,
 )
-from schemas.rules.model import REMINDER_WINDOW, Rule, Rules, Stream, Timing
-from schemas.text import closest
+from schemas.rules.model import REMINDER_WINDOW, CourseRules, Rule, Rules, Stream, Timing
+from schemas.text import closest, folded
 
 Path = tuple[str | int, ...]
 
@@ -202,6 +203,7 @@ _UNKNOWN_KEY = "Unknown field."  # marshmallow's message
 _ABOUT_ALL = "_schema"  # marshmallow's key for errors about a whole mapping
 _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
+_COURSE_FORM = CourseRulesSchema()
 _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
 
 
@@ -256,6 +258,7 @@ def load_rules(
     return Rules(
         rules=made,
         counts=frozenset(whole["completion"]["counts"]),
+        courses=tuple(_course_rules(one) for one in whole["courses"]),
         digest=hashlib.sha256(encoded).hexdigest()[:_DIGEST_LENGTH],
     )
 
@@ -276,6 +279,7 @@ def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dic
         except ValidationError as error:
             tree.mistakes += _located(error.messages_dict, path, form, tree)
     tree.mistakes += _repeated_names(tree)
+    tree.mistakes += _wrong_courses(tree)
     return whole, rules
 
 
@@ -283,9 +287,43 @@ def _rule(keys: Mapping[str, Any], timing: Timing) -> Rule:
     """Return the rule; its own timing overrides the file's."""
     own = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
     rest = {key: value for key, value in keys.items() if key not in _TIMING_KEYS}
+    own_timing = frozenset(own)
     if rest["stream"] is Stream.REMINDER and timing.send is None:
         own.setdefault("send", REMINDER_WINDOW)
-    return Rule(timing=replace(timing, **own), **rest)
+    return Rule(timing=replace(timing, **own), own_timing=own_timing, **rest)
+
+
+def _course_rules(keys: Mapping[str, Any]) -> CourseRules:
+    timing = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
+    return CourseRules(keys["course"], keys["off"], timing)
+
+
+def _wrong_courses(tree: Tree) -> Iterator[Mistake]:
+    """Find courses that are named twice, and rules that are switched off and do not exist."""
+    listed = tree.content.get("courses") if isinstance(tree.content, dict) else None
+    known = {rule.get("name") for _, rule in _rules_in(tree) if isinstance(rule, dict)}
+    seen: set[str] = set()
+    for index, keys in enumerate(listed if isinstance(listed, list) else ()):
+        for key, at, name in _names_of(keys, index):
+            if key == "off" and name not in known:
+                closest_name = closest(name, [one for one in known if isinstance(one, str)])
+                yield mistake_at(_place(at, tree), at, f"there is no such rule{closest_name}")
+            elif key == "course" and folded(name) in seen:
+                yield mistake_at(_place(at, tree), at, "this course is named above already")
+            elif key == "course":
+                seen.add(folded(name))
+
+
+def _names_of(keys: Any, index: int) -> Iterator[tuple[str, Path, str]]:  # noqa: ANN401 - what the file has
+    """Yield the courses and the rules that one entry of `courses` names, with their places."""
+    for key in ("course", "off") if isinstance(keys, dict) else ():
+        at: Path = ("courses", index, key)
+        value = keys.get(key)
+        if isinstance(value, str):
+            yield key, at, value
+        for place, name in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(name, str):
+                yield key, (*at, place), name
 
 
 def _without_time(tree: Tree, rules: Sequence[Rule]) -> Iterator[Mistake]:
@@ -348,6 +386,8 @@ def _keys_at(path: Path, form: Schema) -> Mapping[str, Any]:
             return _TIMING_FORM.fields
         case ("completion",):
             return _COMPLETION_FORM.fields
-        case (*_, "where"):
+        case (*_, "where") | (*_, "where", "not"):
             return _WHERE_FORM.fields
+        case ("courses", int()):
+            return _COURSE_FORM.fields
     return form.fields

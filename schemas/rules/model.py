@@ -5,9 +5,10 @@ without timing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from enum import StrEnum
+from typing import Any
 
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import TIMED, EventKind
@@ -96,6 +97,8 @@ class Where:
     """Conditions of a rule; all must hold. A condition holds if it is empty or one value matches.
 
     Names and Ids are as written in the file; courses and locations may be given by either.
+    `completion` is from how many to how many percent of the lessons that count are done. None of
+    the conditions in `excluded` (`not` in the file) may match.
     """
 
     course: tuple[str, ...] = ()
@@ -105,6 +108,9 @@ class Where:
     coworker_type: tuple[CoworkerKind, ...] = ()
     visibility: tuple[Visibility, ...] = ()
     completion_type: tuple[CompletionType, ...] = ()
+    host: tuple[str, ...] = ()
+    completion: tuple[int, int] | None = None
+    excluded: "Where | None" = None
 
 
 class Until(StrEnum):
@@ -126,6 +132,8 @@ class SequenceStep:
 class Rule:
     """One rule. `timing` is the file's, with this rule's overrides applied.
 
+    `own_timing` are the names of the timing keys that the rule itself sets.
+
     `after_s` are the lengths of an absence that it is about. `steps` are the emails of a sequence,
     which `until` ends early; without, there is one email.
     `gather_s` is how long to wait after each event for more that share its email; None for one
@@ -146,6 +154,28 @@ class Rule:
     after_s: tuple[int, ...] = ()
     steps: tuple[SequenceStep, ...] = ()
     until: Until | None = None
+    own_timing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CourseRules:
+    """What differs for some courses: rules that are off, and timing for all rules.
+
+    `course` are Ids or titles, `timing` has values by the names of fields of `Timing`.
+    """
+
+    course: tuple[str, ...]
+    off: tuple[str, ...]
+    timing: Mapping[str, Any]
+
+    def is_about(self, course_id: int, title: str | None) -> bool:
+        """Return whether this course is one of them."""
+        return is_named(self.course, course_id, title)
+
+
+def is_named(wanted: tuple[str, ...], record_id: int, name: str | None) -> bool:
+    """Return whether a record with this Id and name is among those written in the file."""
+    return bool({str(record_id), folded(name)} & {folded(one) for one in wanted})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +185,20 @@ class Rules:
     rules: tuple[Rule, ...]
     counts: frozenset[CompletionType]
     digest: str
+    courses: tuple[CourseRules, ...] = ()
 
     def for_event(self, kind: EventKind) -> tuple[Rule, ...]:
         """Return the enabled rules about this kind of event, in the file's order."""
         return tuple(rule for rule in self.rules if rule.enabled and rule.event is kind)
+
+    def for_course(self, rule: Rule, course_id: int, title: str | None) -> Rule:
+        """Return the rule as it applies to this course."""
+        found = next((one for one in self.courses if one.is_about(course_id, title)), None)
+        if found is None:
+            return rule
+        values = {key: value for key, value in found.timing.items() if key not in rule.own_timing}
+        is_on = rule.enabled and rule.name not in found.off
+        return replace(rule, timing=replace(rule.timing, **values), enabled=is_on)
 
     def timed(self) -> dict[EventKind, frozenset[int]]:
         """Return the events that enabled rules wait for, by kind, with the lengths of absences."""
@@ -190,7 +230,8 @@ class Catalogue:
 def names_in(where: Where) -> list[tuple[str, str]]:
     """Return, by condition, the names that can be compared with the courses of the source."""
     keys = {"course": where.course, "group": where.group, "location": where.location}
-    return [(key, name) for key, names in keys.items() for name in names]
+    found = [(key, name) for key, names in keys.items() for name in names]
+    return found + (names_in(where.excluded) if where.excluded else [])
 
 
 def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
@@ -213,6 +254,12 @@ def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
                 hint = f"; did you mean {meant}?" if meant else ""
                 called = f"has the Id or the name {name}" if name.isdigit() else f"is called {name}"
                 yield f"rule {rule.name}: no {key} at Nexudus {called}{hint}"
+    ids, names = known["course"]
+    for name in (name for one in rules.courses for name in one.course):
+        if not _is_known(name, ids, names):
+            meant = nearest(name, [one for one in names if one])
+            hint = f"; did you mean {meant}?" if meant else ""
+            yield f"courses: no course at Nexudus has the Id or title {name}{hint}"
 
 
 def _is_known(name: str, ids: Collection[int], names: Collection[str | None]) -> bool:

@@ -28,6 +28,8 @@ _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][
 _WINDOW = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PERCENT = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
+_ALL = 100  # percent
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 
@@ -106,6 +108,15 @@ def parse_date(text: str) -> date:
         return date.fromisoformat(text if _DATE.fullmatch(text) else "")
     except ValueError:
         raise ValidationError("expected a date such as 2026-12-25") from None
+
+
+def parse_percent(text: str) -> tuple[int, int]:
+    """Return the range of `50-99`, or of `100`: percent of the lessons that count."""
+    written = _PERCENT.fullmatch(text)
+    least, most = (int(written[1]), int(written[2] or written[1])) if written else (1, 0)
+    if not 0 <= least <= most <= _ALL:
+        raise ValidationError("expected percent such as 100 or 50-99")
+    return least, most
 
 
 def parse_cap(text: str) -> int:

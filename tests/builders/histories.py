@@ -92,8 +92,12 @@ class Stage:
         events = [one for one in shown if one.key not in self._known]
         self._known |= {one.key for one in events}
         zone, place = self._zone_of(self._space.person(name)), self._space.course(title)
+        done = {one.lesson_id for one in member.done} - member.reopened
+        how_far = progress(self._space.lessons[place.record_id], done, self._rules.counts)
         found = [
-            Found(one, step.found_at, Subject(enrolment, place, self._lesson_of(one)), zone)
+            Found(
+                one, step.found_at, Subject(enrolment, place, self._lesson_of(one), how_far), zone
+            )
             for one in events
         ]
         for event, plans in self._play.find(found):

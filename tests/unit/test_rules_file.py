@@ -83,12 +83,14 @@ def test_the_shipped_file_has_three_rules_that_are_on() -> None:
 def test_the_example_in_the_shipped_files_comments_is_a_good_rule() -> None:
     text = SHIPPED.read_text("utf-8")
     _, _, example = text.partition("#   - name: congratulate-founders")
+    example, _, _ = example.partition("#\n# What differs for some courses")
     lines = ["#   - name: congratulate-founders", *example.splitlines()[1:]]
     rule = load(HEAD + "\n".join(line.removeprefix("# ") for line in lines)).rules[0]
     assert rule.delay_s == 3_600
     assert rule.timing.quiet_hours is None
     assert rule.where.location == ("77", "Harbour Works")
     assert rule.where.coworker_type == (CoworkerKind.INDIVIDUAL,)
+    assert rule.where.excluded == Where(team=("Team Green",))
 
 
 def test_a_file_without_timing_and_completion_has_those_of_the_shipped_file() -> None:
@@ -526,3 +528,67 @@ def test_the_shipped_file_with_any_hole_or_patch_gives_rules_or_mistakes(
     start = data.draw(st.integers(0, len(text)))
     length = data.draw(st.integers(0, 40))
     told_or_loaded(text[:start] + data.draw(PIECES | st.text(max_size=5)) + text[start + length :])
+
+
+@pytest.mark.parametrize(
+    ("lines", "mistake"),
+    [
+        ("courses: [{course: A}, {course: [b, a]}]", "4:37: courses[1].course[1]: this course is"),
+        ("courses: [{course: A, off: hallo}]", "4:28: courses[0].off: there is no such rule; did"),
+        ("courses: [{course: A, quiet: none}]", "4:23: courses[0].quiet: there is no such key"),
+        ("courses: [{off: hello}]", "4:11: courses[0].course: this key is missing"),
+        ("timing: {send: 18:00-09:00}", "4:16: timing.send: expected hours of one day such as"),
+        ("timing: {send: 09:00-18:00 mon-fry}", "4:16: timing.send: expected days such as mon-fri"),
+        ("timing: {holidays: 2026-02-30}", "4:20: timing.holidays: expected a date such as"),
+        (
+            'timing: {send: "09:00-10:00", quiet_hours: "08:00-11:00"}',
+            "4:16: timing.send: this leaves no time to send in",
+        ),
+    ],
+)
+def test_a_mistake_in_what_differs_by_course_or_day_has_its_place(lines: str, mistake: str) -> None:
+    text = HEAD + f"  - {{name: hello, event: enrolled, action: webhook}}\n{lines}\n"
+    with pytest.raises(ConfigurationError) as raised:
+        load_rules(text, "mine.yaml", actions=ACTIONS)
+    assert raised.value.mistakes[0].startswith(f"mine.yaml:{mistake}"), raised.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("keys", "mistake"),
+    [
+        ("event: enrolled, after: 7d", "after: expected only with the events not_started or"),
+        ("event: stalled, stream: service", "stream: expected reminder"),
+        ("event: stalled, steps: [1d, 2d]", "steps: expected only with other events; use after"),
+        ("event: enrolled, steps: [2d, 1d]", "steps: expected lengths that grow"),
+        ("event: enrolled, steps: 1d, delay: 1h", "steps: expected only without gather and delay"),
+        ("event: enrolled, until: started", "until: expected only together with steps"),
+        ("event: enrolled, steps: [0d, 1x]", "steps[1]: expected a duration such as"),
+        ("event: enrolled, where: {completion: 60-50}", "where.completion: expected percent"),
+        ("event: enrolled, where: {not: {course: ''}}", "where.not.course: expected a value"),
+        ("event: enrolled, where: {not: {curse: A}}", "where.not.curse: there is no such key"),
+    ],
+)
+def test_a_mistake_in_a_sequence_or_condition_says_what_was_expected(
+    keys: str, mistake: str
+) -> None:
+    text = HEAD + f"  - {{name: hello, action: webhook, {keys}}}\n"
+    with pytest.raises(ConfigurationError) as raised:
+        load_rules(text, "mine.yaml", actions=ACTIONS)
+    assert any(f"rules[0].{mistake}" in one for one in raised.value.mistakes), raised.value.mistakes
+
+
+def test_templates_of_a_sequence_are_as_many_as_its_steps() -> None:
+    def load(templates: str) -> Rules:
+        rule = (
+            f"{{name: a, event: enrolled, action: email, steps: [0d, 3d], template: {templates}}}"
+        )
+        return load_rules(HEAD + f"  - {rule}\n", "mine.yaml", actions=ACTIONS)
+
+    [one] = load("welcome").rules
+    assert [(step.after_s, step.template) for step in one.steps] == [
+        (0, "welcome"),
+        (259_200, "welcome"),
+    ]
+    with pytest.raises(ConfigurationError) as raised:
+        load("[welcome, welcome, welcome]")
+    assert "expected one, or one for each of the 2 steps" in raised.value.mistakes[0]

@@ -219,6 +219,9 @@ class Play:
     def _context(self, action: PlayedAction, now: datetime) -> SendContext:
         true_now = self._ask(action, now)
         rule = self._rules.by_name(action.plan.rule)
+        if rule is not None and true_now.course is not None:
+            place = true_now.course
+            rule = self._rules.for_course(rule, place.record_id, place.title)
         flood = rule.timing.flood if rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
         performed = self._performed[action.plan.coworker_id, action.plan.kind]

@@ -3,7 +3,7 @@
 A rule's `where` is a table with one small condition per key; all must hold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -12,8 +12,9 @@ from schemas.actions import Plan, action_key
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
-from schemas.rules import Rule, Rules, SequenceStep, Where
+from schemas.rules import Rule, Rules, SequenceStep, Where, is_named
 from schemas.text import folded
+from workers.decide.completion import Progress
 from workers.decide.timing import gather_due, gather_until
 
 
@@ -24,16 +25,28 @@ class Subject:
     enrolment: CourseMember
     course: Course | None
     lesson: Lesson | None
+    progress: Progress | None = None
+
+    @property
+    def title(self) -> str | None:
+        """The title of the course, if it is known."""
+        return self.course.title if self.course else self.enrolment.course_title
 
 
 def holds(where: Where, subject: Subject) -> bool:
-    """Return whether every given condition holds for this subject."""
-    return all(condition(where, subject) for condition in _CONDITIONS)
+    """Return whether every given condition holds for this subject, and no excluded one does."""
+    excluded = where.excluded
+    return all(condition(where, subject) for condition in _CONDITIONS.values()) and not (
+        excluded
+        and any(
+            getattr(excluded, name) and condition(excluded, subject)
+            for name, condition in _CONDITIONS.items()
+        )
+    )
 
 
 def _course(where: Where, subject: Subject) -> bool:
-    title = subject.course.title if subject.course else subject.enrolment.course_title
-    return _named(where.course, subject.enrolment.course_id, title)
+    return _named(where.course, subject.enrolment.course_id, subject.title)
 
 
 def _location(where: Where, subject: Subject) -> bool:
@@ -67,19 +80,35 @@ def _completion_type(where: Where, subject: Subject) -> bool:
     return not where.completion_type or kind in where.completion_type
 
 
+def _host(where: Where, subject: Subject) -> bool:
+    name = subject.course.host_name if subject.course else None
+    return not where.host or folded(name) in {folded(one) for one in where.host}
+
+
+def _completion(where: Where, subject: Subject) -> bool:
+    if where.completion is None:
+        return True
+    least, most = where.completion
+    done = subject.progress
+    return done is not None and done.total > 0 and least <= 100 * done.done // done.total <= most
+
+
 def _named(wanted: tuple[str, ...], record_id: int, name: str | None) -> bool:
-    return not wanted or bool({str(record_id), folded(name)} & {folded(one) for one in wanted})
+    return not wanted or is_named(wanted, record_id, name)
 
 
-_CONDITIONS: tuple[Callable[[Where, Subject], bool], ...] = (
-    _course,
-    _location,
-    _group,
-    _team,
-    _coworker_type,
-    _visibility,
-    _completion_type,
-)
+# By the names of the fields of `Where`.
+_CONDITIONS: Mapping[str, Callable[[Where, Subject], bool]] = {
+    "course": _course,
+    "location": _location,
+    "group": _group,
+    "team": _team,
+    "coworker_type": _coworker_type,
+    "visibility": _visibility,
+    "completion_type": _completion_type,
+    "host": _host,
+    "completion": _completion,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +134,13 @@ def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
     """Return the actions to plan for `event`, or the reason why there are none."""
     if event.kind == EventKind.ENROLMENT_REQUESTED and not known.rules.for_event(event.kind):
         return Reason.NOT_APPROVED
-    fitting = [
-        rule
+    title = known.subject.title
+    about = [
+        known.rules.for_course(rule, event.course_id, title)
         for rule in known.rules.for_event(event.kind)
         if event.step_s in {None, *rule.after_s} and holds(rule.where, known.subject)
     ]
+    fitting = [rule for rule in about if rule.enabled]
     if not fitting:
         return Reason.KIND_OFF
     since = None if known.asked else known.watching_since

@@ -148,7 +148,7 @@ def _send_context(
     enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id, CourseMember)
     course = _present(connection, Entity.COURSE, claimed.course_id, Course)
     person = person_of(connection, claimed.coworker_id)
-    rule = setup.rules.by_name(claimed.rule)
+    rule = _rule_of(claimed, setup, course)
     flood = rule.timing.flood if rule else None
     hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
@@ -212,6 +212,13 @@ def _study_of(
         moments.append(enrolment.last_access_at)
     done = frozenset(one.lesson_id for one in completions)
     return StudyState(done, max(moments, default=None), is_finished)
+
+
+def _rule_of(claimed: ClaimedAction, setup: SendSetup, course: Course | None) -> Rule | None:
+    rule = setup.rules.by_name(claimed.rule)
+    if rule is None:
+        return None
+    return setup.rules.for_course(rule, claimed.course_id, course.title if course else None)
 
 
 def _is_paused(

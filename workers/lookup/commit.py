@@ -34,7 +34,7 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
-from workers.decide.completion import closed_among
+from workers.decide.completion import Progress, closed_among, progress
 from workers.decide.events import (
     EnrolmentRef,
     History,
@@ -82,6 +82,7 @@ class _Decision:
     findings: Findings
     history: History
     new: list[Event]
+    progress: Progress | None = None  # None if the lessons were not read
     planned: int = 0
 
 
@@ -155,7 +156,7 @@ def _store(
         is_reviewed = one.key in requested.for_review
         history = History(suppressed, requested.by_person, kept, requested.for_review, is_reviewed)
         new = [event for event in some if event.key not in old or history.is_decided_again(event)]
-        decisions.append(_Decision(one.findings, history, new))
+        decisions.append(_Decision(one.findings, history, new, _progress(one.findings, deciding)))
     _decide_all(connection, [one for one in decisions if one.new], deciding, now)
     ids = (one.claim.lookup_id for one in found)
     return {number: one.planned for number, one in zip(ids, decisions, strict=True)}
@@ -226,6 +227,14 @@ def _enrolments_before(
         for record_id, one in records_of(connection, Entity.COURSE_MEMBER, ids).items()
     }
     return {number: one for number, one in stored.items() if isinstance(one, CourseMember)}
+
+
+def _progress(findings: Findings, deciding: DecisionSetup) -> Progress | None:
+    if not findings.lessons:
+        return None
+    done_ids = {one.lesson_id for one in findings.completions}
+    closed = closed_among(findings.sections)
+    return progress(findings.lessons, done_ids, deciding.rules.counts, closed)
 
 
 def _events(
@@ -359,7 +368,7 @@ def _plans(
         DecisionContext(
             setup.rules,
             setup.zone,
-            Subject(findings.enrolment, findings.course, lesson),
+            Subject(findings.enrolment, findings.course, lesson, decision.progress),
             finished_at,
             setup.watching_since,
             history.is_asked_for(event),
