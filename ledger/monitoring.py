@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Dialect,
     Select,
     String,
     Subquery,
@@ -114,6 +115,14 @@ def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -
 
 UNKNOWN_LOCATION = "unknown"
 _HOOK, _RELAY = -2, -1  # rank before every id
+_AN_HOUR = datetime(2000, 1, 1, tzinfo=UTC)  # the beginning of one, to count from
+# Numbers of origins: databases group by numbers faster than by text.
+_NUMBERS = {Origin.HOOK: _HOOK, Origin.RELAY: _RELAY} | {
+    origin: number
+    for number, origin in enumerate(Origin)
+    if origin not in {Origin.HOOK, Origin.RELAY}
+}
+_ORIGINS = {number: origin for origin, number in _NUMBERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +147,11 @@ def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
     """
     is_sqlite = connection.dialect.name == "sqlite"
     happened = select(
-        _hour_of(events.c.happened_at, is_sqlite=is_sqlite).label("hour"),
+        _hour_of(events.c.happened_at, connection.dialect).label("hour"),
         events.c.course_member_id,
     ).where(events.c.happened_at >= since, events.c.kind.not_in(ABOUT_GONE))
     seen = select(
-        _hour_of(records.c.created_at, is_sqlite=is_sqlite).label("hour"),
+        _hour_of(records.c.created_at, connection.dialect).label("hour"),
         func.coalesce(records.c.course_member_id, records.c.record_id),
     ).where(records.c.entity.in_(FOLLOWED), records.c.created_at >= since)
     both = union(happened, seen).subquery()
@@ -158,12 +167,14 @@ def activity_by_hour(connection: Connection, since: datetime) -> dict[datetime, 
     }
 
 
-def _hour_of(column: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[Any]:
+def _hour_of(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
     """Return the beginning of the hour, in UTC."""
-    if is_sqlite:
+    if dialect.name == "sqlite":
         # The stored text, up to the hour: many times faster than to parse it as a time.
         return func.substr(cast(column, String), 1, 13)
-    return func.date_trunc("hour", column, "UTC")
+    if (dialect.server_version_info or ()) >= (14,):
+        return func.date_bin(timedelta(hours=1), column, _AN_HOUR)
+    return func.date_trunc("hour", column, "UTC")  # takes twice as long
 
 
 def busy_since(connection: Connection, upto: datetime, number: int) -> datetime | None:
@@ -211,17 +222,17 @@ def reports_by_location(
     rows = connection.execute(_reports(since, lately, until)).all()
     course_ids = {row.course_id for row in rows if row.course_id is not None}
     courses = present_among(connection, Entity.COURSE, sorted(course_ids))
-    counted: dict[tuple[str, str, int], dict[bool, dict[Origin, int]]] = {}
+    counted: dict[tuple[str, Entity, int], dict[bool, dict[Origin, int]]] = {}
     for row in rows:
         known = courses.get(row.course_id)
         place = _place(None if known is None else known.record)
-        by_time = counted.setdefault((place[0], row.entity, place[1] or 0), {})
+        entity = Entity.COURSE_MEMBER if row.is_enrolment else Entity.COMPLETED_LESSON
+        by_time = counted.setdefault((place[0], entity, place[1] or 0), {})
         by_origin = by_time.setdefault(bool(row.is_late), {})
-        by_origin[Origin(row.reported_by)] = by_origin.get(Origin(row.reported_by), 0) + int(
-            row.number
-        )
+        origin = _ORIGINS[row.reported_by]
+        by_origin[origin] = by_origin.get(origin, 0) + int(row.number)
     return [
-        ReportCounts(number or None, name, Entity(entity), by.get(False, {}), by.get(True, {}))
+        ReportCounts(number or None, name, entity, by.get(False, {}), by.get(True, {}))
         for (name, entity, number), by in sorted(counted.items())
     ]
 
@@ -237,11 +248,13 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
     each, one, member = _by_report(since, lately, until), notifications, records.alias("member")
     named = (
         select(
-            *(each.c.entity, each.c.is_late, each.c.member_id),
+            *(each.c.is_enrolment, each.c.is_late, each.c.member_id),
             case(
-                (each.c.best == _HOOK, Origin.HOOK.value),
-                (each.c.best == _RELAY, Origin.RELAY.value),
-                else_=select(one.c.origin).where(one.c.id == each.c.best).scalar_subquery(),
+                (each.c.best < 0, each.c.best),
+                else_=case(
+                    {origin.value: number for origin, number in _NUMBERS.items()},
+                    value=select(one.c.origin).where(one.c.id == each.c.best).scalar_subquery(),
+                ),
             ).label("reported_by"),
         )
         .where(each.c.best.is_not(None))
@@ -253,12 +266,12 @@ def _reports(since: datetime, lately: datetime, until: datetime) -> Select[Any]:
         member.c.entity == Entity.COURSE_MEMBER, member.c.record_id == found.member_id
     )
     of_course = (
-        select(found.entity, found.is_late, found.reported_by, found.number)
+        select(found.is_enrolment, found.is_late, found.reported_by, found.number)
         .add_columns(course_id.scalar_subquery().label("course_id"))
         .offset(0)
         .subquery()
     )
-    kept = [of_course.c[name] for name in ("entity", "is_late", "reported_by", "course_id")]
+    kept = [of_course.c[name] for name in ("is_enrolment", "is_late", "reported_by", "course_id")]
     return select(*kept, func.sum(of_course.c.number).label("number")).group_by(*kept)
 
 
@@ -280,7 +293,7 @@ def _by_report(since: datetime, lately: datetime, until: datetime) -> Subquery:
     )
     made_at = record.c.source_created_at
     found = select(
-        record.c.entity,
+        (record.c.entity == Entity.COURSE_MEMBER).label("is_enrolment"),
         best.scalar_subquery().label("best"),
         (made_at >= lately).label("is_late"),
         member_id.label("member_id"),

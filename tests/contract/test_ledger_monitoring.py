@@ -43,6 +43,18 @@ def test_a_sitting_counts_once_an_hour_however_many_lessons_it_has(ledger_engine
         assert last_happened_at(connection, NOW) == NOON + HOUR
 
 
+def test_hours_are_the_same_on_older_servers(
+    ledger_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minutes in (0, 59, 60):
+        at = NOON + timedelta(minutes=minutes)
+        happened(ledger_engine, EventKind.LESSON_COMPLETED, at, member=minutes)
+    with reading(ledger_engine) as connection:
+        newer = activity_by_hour(connection, NOON)
+        monkeypatch.setattr(ledger_engine.dialect, "server_version_info", (13, 0))
+        assert newer == activity_by_hour(connection, NOON) == {NOON: 2, NOON + HOUR: 1}
+
+
 def test_records_that_polls_only_saw_count_as_activity_once(ledger_engine: Engine) -> None:
     at = NOON + timedelta(minutes=5, microseconds=7)
     happened(ledger_engine, EventKind.LESSON_COMPLETED, at, member=1)
