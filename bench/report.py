@@ -106,7 +106,10 @@ def worse_than_half(folder: Path, rows: Sequence[Row]) -> dict[str, str]:
             raise InvalidMeasurementError(f"{DATA} has no figure with the name {row.name!r}")
         floor = Goal(known * (2 if row.goal.less_is_better else 0.5), row.goal.less_is_better)
         if not floor.is_reached(row.found.median):
-            worse[row.name] = f"{row.found}; published {known:.2f}, so {floor}"
+            missed = abs(row.found.median / floor.bound - 1)
+            worse[row.name] = (
+                f"{row.found} misses {floor} by {missed:.0%}; published is {known:.2f}"
+            )
     return worse
 
 

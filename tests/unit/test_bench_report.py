@@ -82,6 +82,14 @@ def test_a_ratio_may_be_half_as_good_as_published_and_other_figures_do_not_count
     assert list(found) == ([row.name] if worse else [])
 
 
+def test_a_ratio_that_is_worse_says_by_how_much(folder: Path) -> None:
+    found = worse_than_half(folder, [with_median(RATIO, 1.5), with_median(LATENCY, 0.9)])
+    assert found == {
+        RATIO.name: "1.50 (1.50-1.50) misses at least 2 by 25%; published is 4.00",
+        LATENCY.name: "0.90 (0.90-0.90) misses at most 0.6 by 50%; published is 0.30",
+    }
+
+
 def test_a_ratio_that_is_not_published_is_an_error(folder: Path) -> None:
     unknown = Row(WORKER, "lookups/s beside others", "", Spread(1, 1, 1), Goal(1))
     with pytest.raises(InvalidMeasurementError, match="no figure with the name"):
