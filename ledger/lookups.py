@@ -6,6 +6,7 @@ A lookup ends as done, waiting, returned or failed.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -143,14 +144,14 @@ def claim_lookups(
         "token": token,
     }
     rows = connection.execute(_CLAIM, values).all()
-    return [_claim(row, token) for row in sorted(rows, key=lambda row: row.id)]
+    return [_claim(row, token) for row in sorted(rows, key=itemgetter(0))]
 
 
 def _claim(row: Row[Any], token: str) -> Claim:
-    entity = Entity(row.entity)
-    lost = row.lost_leases
-    reason = None if row.reason is None else Reason(row.reason)
-    return Claim(row.id, entity, row.record_id, row.attempts, row.asked_at, lost, token, reason)
+    # A batch has up to a hundred: reading columns by name would take longer than all else here.
+    lookup_id, entity, record_id, attempts, asked_at, lost, written = tuple(row)
+    reason = None if written is None else Reason(written)
+    return Claim(lookup_id, Entity(entity), record_id, attempts, asked_at, lost, token, reason)
 
 
 # Several lookups of one batch, which have one token. Rows are locked in the order in which all
