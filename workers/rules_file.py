@@ -20,12 +20,25 @@ def read_rules(settings: Settings) -> Rules:
     Raises:
         ConfigurationError: every mistake in them, or that the file cannot be read.
     """
-    path = Path(settings.rules) if settings.rules else _shipped_rules()
+    return read_rules_at(rules_path(settings), "COURSEBELL_RULES")
+
+
+def rules_path(settings: Settings) -> Path:
+    """Return where the rules in force are."""
+    return Path(settings.rules) if settings.rules else _shipped_rules()
+
+
+def read_rules_at(path: Path, named_by: str) -> Rules:
+    """Return the rules in this file; `named_by` is the setting or option that names it.
+
+    Raises:
+        ConfigurationError: every mistake in them, or that the file cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         why = (error.strerror or "the system refuses it").lower()
-        raise ConfigurationError([f"COURSEBELL_RULES: cannot read {path}: {why}"]) from None
+        raise ConfigurationError([f"{named_by}: cannot read {path}: {why}"]) from None
     text = rules_text(content, str(path))
     return load_rules(text, str(path), actions=kinds_for_rules())
 

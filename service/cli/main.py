@@ -161,6 +161,11 @@ _PLACES = {
         "service.cli.resend:resend",
         "Send emails again, by ID or all that failed for one reason.",
     ),
+    "rules": ("service.cli.rules:rules", "Check a rules file, and show what it would change."),
+    "simulate": (
+        "service.cli.simulate:simulate",
+        "Play the past, or one event, by given rules; nothing is sent.",
+    ),
     "reconcile": (
         "service.cli.reconcile:reconcile",
         "Compare all enrolments and finished lessons with Nexudus.",

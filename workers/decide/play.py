@@ -128,6 +128,10 @@ class Play:
             if outcome.state not in OPEN_ACTIONS:
                 yield action
 
+    def count_as_sent(self, coworker_id: int, kind: str, moments: Sequence[datetime]) -> None:
+        """Let actions performed before this play count for the limits of a person."""
+        self._performed[coworker_id, kind] += sorted(moments)
+
     def release(self, action: PlayedAction, now: datetime) -> None:
         """Let a held action be checked again now, as an operator's release does."""
         action.state, action.reason, action.released_at = ActionState.WAITING, None, now

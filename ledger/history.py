@@ -1,0 +1,119 @@
+"""Reads what happened, in the order in which it was found, to play it again by other rules."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from ledger.engine import chunks
+from ledger.records import present_below
+from ledger.tables import actions, choices, events, records
+from schemas.actions import ActionState
+from schemas.entity import Entity
+from schemas.events import ABSENCES, Event, EventKind
+from schemas.reasons import Reason
+from schemas.records import CourseMember
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event as it was found; `reason` is why it led to no action then, if it did not."""
+
+    event_id: int
+    event: Event
+    found_at: datetime
+    reason: Reason | None
+
+
+def events_after(
+    connection: Connection, since: datetime, after: tuple[datetime, int] | None, most: int
+) -> list[StoredEvent]:
+    """Return the next events found from `since` on, in the order in which they were found.
+
+    `after` is when the last one read was found, and its id.
+    """
+    is_next = (
+        events.c.found_at >= since
+        if after is None
+        else or_(
+            events.c.found_at > after[0],
+            and_(events.c.found_at == after[0], events.c.id > after[1]),
+        )
+    )
+    rows = connection.execute(
+        select(events).where(is_next).order_by(events.c.found_at, events.c.id).limit(most)
+    )
+    return [
+        StoredEvent(
+            row.id,
+            Event(
+                EventKind(row.kind),
+                row.key,
+                row.happened_at,
+                row.course_id,
+                row.coworker_id,
+                row.course_member_id,
+                row.lesson_id,
+                step_s=int(row.key.rpartition(":")[2]) if row.kind in ABSENCES else None,
+            ),
+            row.found_at,
+            None if row.reason is None else Reason(row.reason),
+        )
+        for row in rows
+    ]
+
+
+def count_events_since(connection: Connection, since: datetime) -> int:
+    """Return how many events were found from `since` on."""
+    found = select(func.count()).select_from(events).where(events.c.found_at >= since)
+    return connection.scalar(found) or 0
+
+
+def completions_of(
+    connection: Connection, course_member_ids: Collection[int]
+) -> dict[int, list[tuple[datetime, int]]]:
+    """Return when these members finished which lessons, by enrolment; gone ones are omitted."""
+    found: dict[int, list[tuple[datetime, int]]] = {}
+    for some in chunks(course_member_ids):
+        rows = connection.execute(
+            select(records.c.course_member_id, records.c.created_at, records.c.lesson_id).where(
+                records.c.entity == Entity.COMPLETED_LESSON,
+                records.c.course_member_id.in_(some),
+                records.c.gone_at.is_(None),
+                records.c.created_at.is_not(None),
+                records.c.lesson_id.is_not(None),
+            )
+        )
+        for row in rows:
+            found.setdefault(row.course_member_id, []).append((row.created_at, row.lesson_id))
+    return found
+
+
+def all_choices(connection: Connection) -> dict[str, dict[str, bool]]:
+    """Return what all addresses chose, by hash and stream."""
+    found: dict[str, dict[str, bool]] = {}
+    for row in connection.execute(select(choices)):
+        found.setdefault(row.address_hash, {})[row.stream] = row.choice == "yes"
+    return found
+
+
+def sent_keys(connection: Connection, since: datetime) -> set[str]:
+    """Return the keys of the actions that were planned from `since` on and were or may be sent."""
+    was_sent = actions.c.state.in_((ActionState.DONE, ActionState.UNKNOWN))
+    rows = connection.scalars(
+        select(actions.c.key).where(
+            actions.c.planned_at >= since, was_sent, actions.c.resend_of.is_(None)
+        )
+    )
+    return set(rows)
+
+
+def enrolments_of(
+    connection: Connection, coworker_id: int, course_id: int | None
+) -> list[CourseMember]:
+    """Return the enrolments of a person that were read and are not gone, on one or all courses."""
+    found = present_below(connection, Entity.COURSE_MEMBER, ("coworker_id", coworker_id))
+    return [
+        one for one in found if isinstance(one, CourseMember) and course_id in {None, one.course_id}
+    ]

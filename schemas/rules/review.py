@@ -1,0 +1,77 @@
+"""Finds what is allowed in a rules file and is probably not meant."""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from schemas.rules.model import Rule, Rules, Where
+from schemas.text import folded
+
+_NAMES = ("course", "group", "team", "location", "host")
+_WORDS = ("coworker_type", "visibility", "completion_type")
+
+
+def doubtful_rules(rules: Rules) -> Iterator[str]:
+    """Yield a sentence for each rule that never applies, and for each two that would both write."""
+    enabled = [rule for rule in rules.rules if rule.enabled]
+    for rule in enabled:
+        for key in _contradictions(rule.where):
+            yield (
+                f"rule {rule.name}: it never applies, because everything in where.{key} is also "
+                f"in where.not.{key}"
+            )
+        off = _off_everywhere(rule, rules)
+        if off is not None:
+            yield f"rule {rule.name}: it never applies, because it is off for the course {off}"
+    for one, other in combinations(enabled, 2):
+        if _may_both_write(one, other):
+            yield (
+                f"rules {one.name} and {other.name}: both act on {one.event}, so a member may get "
+                "two emails about it; `where` can tell them apart"
+            )
+
+
+def _contradictions(where: Where) -> Iterator[str]:
+    excluded = where.excluded
+    for key in (*_NAMES, *_WORDS) if excluded else ():
+        wanted, refused = _values(where, key), _values(excluded, key)
+        if wanted and wanted <= refused:
+            yield key
+
+
+def _values(where: Where | None, key: str) -> set[object]:
+    values = getattr(where, key)
+    return {folded(one) if key in _NAMES else one for one in values}
+
+
+def _off_everywhere(rule: Rule, rules: Rules) -> str | None:
+    """Return a course of a rule that is for some courses only, if it is off for all of these."""
+    off = {folded(c) for one in rules.courses if rule.name in one.off for c in one.course}
+    wanted = [folded(one) for one in rule.where.course]
+    return rule.where.course[0] if wanted and all(one in off for one in wanted) else None
+
+
+def _may_both_write(one: Rule, other: Rule) -> bool:
+    if one.event is not other.event or one.action != other.action:
+        return False
+    if one.after_s and other.after_s and not set(one.after_s) & set(other.after_s):
+        return False
+    return not any(_are_apart(one.where, other.where, key) for key in (*_NAMES, *_WORDS)) and not (
+        _are_ranges_apart(one.where, other.where)
+    )
+
+
+def _are_apart(one: Where, other: Where, key: str) -> bool:
+    """Return whether no member can match both in this key. A member may be in several teams."""
+    mine, theirs = _values(one, key), _values(other, key)
+    if key != "team" and mine and theirs and not mine & theirs:
+        return True
+    return any(
+        wanted and against.excluded is not None and wanted <= _values(against.excluded, key)
+        for wanted, against in ((mine, other), (theirs, one))
+    )
+
+
+def _are_ranges_apart(one: Where, other: Where) -> bool:
+    if one.completion is None or other.completion is None:
+        return False
+    return one.completion[1] < other.completion[0] or other.completion[1] < one.completion[0]

@@ -1,0 +1,166 @@
+"""`coursebell simulate`: plays the past, or one imagined event, by given rules. Nothing is sent."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from ledger.engine import reading
+from schemas.actions import ActionState
+from schemas.events import ABOUT_GONE, TIMED, EventKind
+from schemas.reasons import EXPLANATIONS, Reason
+from service.cli.common import (
+    Moment,
+    as_json,
+    command_clock,
+    local,
+    number_of_emails,
+    number_of_people,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+)
+from service.cli.selection import NOT_DONE, known_course, known_person
+from workers.deliver.forecast import make_send_setup
+from workers.deliver.simulation import SENT, Imagined, Simulation, imagine
+from workers.deliver.simulation import simulate as play_past
+from workers.rules_file import read_rules_at
+
+_SINCE = timedelta(days=90)
+_MOST_LISTED = 20
+_KINDS = [one.value for one in EventKind if one not in {*ABOUT_GONE, *TIMED}]
+
+
+@click.command()
+@click.option("--rules", "file", type=click.Path(path_type=Path), help="Rules to play by.")
+@click.option("--since", type=Moment(), help="From when on, such as 90d.  [default: 90d]")
+@click.option("--event", type=click.Choice(_KINDS), metavar="EVENT", help="Instead: one event.")
+@click.option("--person", metavar="WHO", help="Whom the event is about: address, Id or name.")
+@click.option("--course", metavar="COURSE", help="Its course, by Id or title.")
+@as_json
+def simulate(  # noqa: PLR0913 - one argument for each option
+    *,
+    file: Path | None,
+    since: datetime | None,
+    event: str | None,
+    person: str | None,
+    course: str | None,
+    as_json: bool,
+) -> None:
+    """Play the past, or one event, by given rules; nothing is sent.
+
+    Without --event it plays what was found since then and compares with what was sent. With --event
+    it says what would follow if that happened to this person now. Records are those of today, and
+    Nexudus is not asked.
+    """
+    if (event is None) != (person is None):
+        raise click.UsageError("--event and --person go together.")
+    settings, now = settings_now(), command_clock().now()
+    with opened_ledger(settings) as engine:
+        setup = make_send_setup(settings)
+        if file is not None:
+            setup = replace(setup, rules=read_rules_at(file, "--rules"))
+        if event is not None and person is not None:
+            with reading(engine) as connection:
+                coworker_id = known_person(connection, person)
+                course_id = None if course is None else known_course(connection, course)
+            imagined = imagine(engine, setup, EventKind(event), coworker_id, course_id, now)
+            _print_imagined(imagined, as_json=as_json)
+            return
+        with shown_progress("Simulating") as progressed:
+            result = play_past(engine, setup, since or now - _SINCE, now, progressed)
+        if as_json:
+            print_json(plain_simulation(result))
+            return
+        for line in simulation_lines(result, differences=True):
+            click.echo(printable(line))
+        for line in _difference_lines(result):
+            click.echo(printable(line))
+
+
+@contextmanager
+def shown_progress(label: str) -> Iterator[Callable[[float], None]]:
+    """Yield what shows the progress, on standard error and only on a terminal."""
+    is_hidden = not sys.stderr.isatty()
+    with click.progressbar(length=100, label=label, file=sys.stderr, hidden=is_hidden) as bar:
+        yield lambda share: bar.update(round(100 * share) - bar.pos)
+        bar.update(100 - bar.pos)
+
+
+def simulation_lines(found: Simulation, *, differences: bool) -> Iterator[str]:
+    """Yield the result in words and numbers."""
+    sent = sum(counts[SENT] for counts in found.by_rule.values())
+    yield (
+        f"{found.played} events since {local(found.since)}: {number_of_emails(sent)} to "
+        f"{number_of_people(len(found.people))}"
+    )
+    for rule, counts in sorted(found.by_rule.items()):
+        others = ", ".join(
+            f"{number} {why}" for why, number in sorted(counts.items()) if why != SENT
+        )
+        yield f"  {rule}: {counts[SENT]} sent{f', not sent: {others}' if others else ''}"
+    if found.waited:
+        waited = ", ".join(f"{number} {why}" for why, number in sorted(found.waited.items()))
+        yield f"  waited on the way: {waited}"
+    if found.by_day:
+        day, number = max(found.by_day.items(), key=lambda one: (one[1], one[0]))
+        yield f"  busiest day: {day} with {number_of_emails(number)}"
+    if found.busiest:
+        yield f"  most to one person: {max(found.busiest.values())}"
+    if differences:
+        yield (
+            f"Compared with what was sent: {number_of_emails(found.number_added)} more, "
+            f"{number_of_emails(found.number_missing)} fewer"
+        )
+
+
+def _difference_lines(found: Simulation) -> Iterator[str]:
+    for sign, keys, number in (
+        ("+", found.added, found.number_added),
+        ("-", found.missing, found.number_missing),
+    ):
+        for key in keys[:_MOST_LISTED]:
+            yield f"  {sign} {key}"
+        if number > _MOST_LISTED:
+            yield f"  {sign} and {number - _MOST_LISTED} more"
+
+
+def plain_simulation(found: Simulation) -> dict[str, object]:
+    """Return the result for programs."""
+    return {
+        "since": found.since,
+        "events": found.played,
+        "by_rule": {rule: dict(counts) for rule, counts in found.by_rule.items()},
+        "people": len(found.people),
+        "events_without_action": dict(found.events),
+        "waited": dict(found.waited),
+        "by_day": dict(found.by_day),
+        "more_than_sent": {"number": found.number_added, "first": found.added},
+        "fewer_than_sent": {"number": found.number_missing, "first": found.missing},
+    }
+
+
+def _print_imagined(found: Imagined | None, *, as_json: bool) -> None:
+    if found is None:
+        click.echo(
+            "That person has no such enrolment here, or more than one; give --course.", err=True
+        )
+        raise SystemExit(NOT_DONE)
+    if as_json:
+        print_json(found)
+        return
+    if found.reason is not None:
+        click.echo(f"No email: {_explained(found.reason)}")
+    for one in found.emails:
+        why = "" if one.reason is None else f": {_explained(one.reason)}"
+        ends = {ActionState.DONE: f"sent at {local(one.at)}", ActionState.HELD: "held"}
+        click.echo(f"{one.rule}: {ends.get(one.state, 'not sent')}{why}")
+
+
+def _explained(reason: Reason) -> str:
+    return f"{EXPLANATIONS[reason].sentence} [{reason}]"

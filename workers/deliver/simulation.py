@@ -1,0 +1,320 @@
+"""Plays the history in the ledger by given rules: who would have got which email, and why not.
+
+The events are those that were found then; whether rules act on them, and when, is decided anew. The
+records are those of today: who is blocked now counts as blocked throughout. Absences that no rule
+asked for then are not in the history. Nothing is written, and Nexudus is not asked.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from ledger.actions import sent_times
+from ledger.engine import Engine, reading
+from ledger.history import (
+    StoredEvent,
+    all_choices,
+    completions_of,
+    count_events_since,
+    enrolments_of,
+    events_after,
+    sent_keys,
+)
+from ledger.people import address_hash, persons_of
+from ledger.records import StoredRecord, present_below, records_of
+from schemas.actions import ActionState, Mode
+from schemas.entity import Entity
+from schemas.events import Event, EventKind
+from schemas.person import Person
+from schemas.reasons import Reason
+from schemas.records import Course, CourseMember, Lesson, Section
+from schemas.rules import Rules
+from workers.actions.email import KIND as EMAIL
+from workers.decide.completion import closed_among, counting_lessons, progress
+from workers.decide.play import Circumstances, Found, Play, PlayedAction
+from workers.decide.rules import Subject
+from workers.decide.send_check import StudyState
+from workers.deliver.context import SendSetup
+from workers.zones import own_zone
+
+KindT = TypeVar("KindT")
+
+_AT_ONCE = 1_000  # events
+_WEEK = timedelta(days=7)
+_MOST_SHOWN = 50  # differences of one kind
+_AFTER_LAST = timedelta(days=31)
+# What was found for these reasons led to nothing, whatever the rules were.
+_WHATEVER = frozenset({Reason.BEFORE_START, Reason.IMPORTED})
+SENT = "sent"
+
+
+@dataclass(slots=True)
+class Simulation:
+    """The result. Numbers are by rule, then by `sent` or the reason why not.
+
+    `events` are those that led to nothing, by reason. `added` would have been sent and were not,
+    `missing` were sent and would not have been: how many, and the first of them.
+    """
+
+    since: datetime
+    until: datetime
+    played: int = 0
+    by_rule: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    people: set[int] = field(default_factory=set)
+    events: Counter[str] = field(default_factory=Counter)
+    by_day: Counter[str] = field(default_factory=Counter)
+    waited: Counter[str] = field(default_factory=Counter)
+    busiest: Counter[int] = field(default_factory=Counter)
+    added: list[str] = field(default_factory=list)
+    number_added: int = 0
+    missing: list[str] = field(default_factory=list)
+    number_missing: int = 0
+
+
+def simulate(
+    engine: Engine,
+    setup: SendSetup,
+    since: datetime,
+    now: datetime,
+    progressed: Callable[[float], None] = lambda _: None,
+) -> Simulation:
+    """Play the events found from `since` on by the rules of this set-up.
+
+    `progressed` is called with the share done, 0 to 1. Raises `LedgerUnavailable`.
+    """
+    past, rules = _Past(engine, setup), setup.rules
+    needs = {name: action.needs for name, action in setup.actions.items()}
+    play = Play(rules, past.circumstances, needs)
+    result = Simulation(since, now)
+    with reading(engine) as connection:
+        total = count_events_since(connection, since)
+        were_sent = sent_keys(connection, since)
+    for group in _groups(engine, since):
+        for action in play.advance(group[0].found_at):
+            _note(result, action, were_sent)
+        for event, plans in play.find(past.found(group, rules)):
+            if isinstance(plans, Reason):
+                result.events[f"{event.kind}: {plans}"] += 1
+        result.played += len(group)
+        progressed(min(1.0, result.played / max(1, total)))
+    for action in play.advance(now + _AFTER_LAST):
+        _note(result, action, were_sent)
+    for action in play.unsettled():
+        if action.is_open:
+            result.by_rule[action.plan.rule][str(action.reason)] += 1
+    result.number_missing = len(were_sent)
+    result.missing = sorted(were_sent)[:_MOST_SHOWN]
+    return result
+
+
+def _groups(engine: Engine, since: datetime) -> Iterator[list[StoredEvent]]:
+    """Yield the events that were found together, in the order of time."""
+    after: tuple[datetime, int] | None = None
+    rest: list[StoredEvent] = []
+    while True:
+        with reading(engine) as connection:
+            some = events_after(connection, since, after, _AT_ONCE)
+        if not some:
+            break
+        after = (some[-1].found_at, some[-1].event_id)
+        groups = [list(one) for _, one in groupby([*rest, *some], key=_together)]
+        yield from groups[:-1]
+        rest = groups[-1]
+    if rest:
+        yield rest
+
+
+def _together(one: StoredEvent) -> tuple[datetime, int]:
+    return one.found_at, one.event.course_member_id
+
+
+def _note(result: Simulation, action: PlayedAction, were_sent: set[str]) -> None:
+    plan, at = action.plan, action.decided[-1][0]
+    is_sent = action.state is ActionState.DONE
+    result.by_rule[plan.rule][SENT if is_sent else str(action.reason)] += 1
+    for _, outcome in action.decided:
+        if outcome.state is ActionState.WAITING:
+            result.waited[str(outcome.reason)] += 1
+    was_sent = plan.key in were_sent
+    if is_sent or action.state is ActionState.HELD:
+        were_sent.discard(plan.key)  # what is held is not missing: a person decides
+    if not is_sent:
+        return
+    result.people.add(plan.coworker_id)
+    result.busiest[plan.coworker_id] += 1
+    result.by_day[f"{at:%Y-%m-%d}"] += 1
+    if not was_sent:
+        result.number_added += 1
+        if len(result.added) < _MOST_SHOWN:
+            result.added.append(plan.key)
+
+
+@dataclass(frozen=True, slots=True)
+class ImaginedEmail:
+    """What would become of one email: sent at `at`, or held or not sent then for this reason.
+
+    Of a sent one, `reason` is what it had to wait for, if it had to.
+    """
+
+    rule: str
+    state: ActionState
+    at: datetime
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """What would follow from an imagined event: emails, or the reason why there is none."""
+
+    reason: Reason | None
+    emails: tuple[ImaginedEmail, ...] = ()
+
+
+def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
+    engine: Engine,
+    setup: SendSetup,
+    kind: EventKind,
+    coworker_id: int,
+    course_id: int | None,
+    now: datetime,
+) -> Imagined | None:
+    """Return what would follow if this happened to a person now; None if it is unclear where.
+
+    The person's emails of the last week count for the limits. Raises `LedgerUnavailable`.
+    """
+    with reading(engine) as connection:
+        places = enrolments_of(connection, coworker_id, course_id)
+        if len(places) != 1:
+            return None
+        sent = sent_times(connection, coworker_id, now - _WEEK, kind=EMAIL, but=0)
+    [member] = places
+    event = Event(
+        kind, f"{kind}:imagined", now, member.course_id, coworker_id, member.record_id, None
+    )
+    past = _Past(engine, setup)
+    needs = {name: action.needs for name, action in setup.actions.items()}
+    play = Play(setup.rules, past.circumstances, needs)
+    play.count_as_sent(coworker_id, EMAIL, sent)
+    [(_, plans)] = play.find(past.found([StoredEvent(0, event, now, None)], setup.rules))
+    if isinstance(plans, Reason):
+        return Imagined(plans)
+    for _ in play.advance(now + timedelta(days=400)):
+        pass
+    return Imagined(None, tuple(_imagined(one) for one in plans))
+
+
+def _imagined(action: PlayedAction) -> ImaginedEmail:
+    at, outcome = action.decided[-1]
+    waits = [one.reason for _, one in action.decided if one.state is ActionState.WAITING]
+    reason = outcome.reason or (waits[0] if waits else None)
+    return ImaginedEmail(action.plan.rule, action.state, at, reason)
+
+
+class _Past:
+    """What the ledger has about the people and courses of a history, each read once."""
+
+    def __init__(self, engine: Engine, setup: SendSetup) -> None:
+        self._engine = engine
+        self._setup = setup
+        self._enrolments: dict[int, CourseMember | None] = {}
+        self._people: dict[int, Person | None] = {}
+        self._courses: dict[int, Course | None] = {}
+        self._lessons: dict[int, tuple[list[Lesson], frozenset[int]]] = {}
+        self._completions: dict[int, list[tuple[datetime, int]]] = {}
+        self._hashes: dict[int, str] = {}
+        with reading(engine) as connection:
+            self._choices = all_choices(connection)
+
+    def found(self, group: Sequence[StoredEvent], rules: Rules) -> list[Found]:
+        """Return these events as a play needs them; those of unknown enrolments are left out."""
+        first = group[0].event
+        self._load(first.course_member_id, first.coworker_id, first.course_id)
+        enrolment = self._enrolments[first.course_member_id]
+        if enrolment is None:
+            return []
+        course, (lessons, closed) = self._courses[first.course_id], self._lessons[first.course_id]
+        done = self._done(first.course_member_id, group[0].found_at)
+        how_far = progress(lessons, done, rules.counts, closed) if lessons else None
+        by_id = {one.record_id: one for one in lessons}
+        return [
+            Found(
+                one.event,
+                one.found_at,
+                Subject(enrolment, course, by_id.get(one.event.lesson_id or 0), how_far),
+                self._zone(first.coworker_id),
+                why_not=one.reason if one.reason in _WHATEVER else None,
+            )
+            for one in group
+        ]
+
+    def circumstances(self, action: PlayedAction, now: datetime) -> Circumstances:
+        """Return what is true of an action: records of today, and lessons finished until then."""
+        plan = action.plan
+        self._load(plan.course_member_id, plan.coworker_id, plan.course_id)
+        person = self._people[plan.coworker_id]
+        lessons, closed = self._lessons[plan.course_id]
+        done = self._done(plan.course_member_id, now)
+        counting = counting_lessons(lessons, self._setup.rules.counts, closed)
+        moments = [at for at, _ in self._completions[plan.course_member_id] if at <= now]
+        return Circumstances(
+            Mode.SENDING,
+            None,
+            self._zone(plan.coworker_id),
+            self._enrolments[plan.course_member_id],
+            self._courses[plan.course_id],
+            person,
+            self._choices.get(self._hashes.get(plan.coworker_id, ""), {}),
+            study=StudyState(
+                frozenset(done),
+                max(moments, default=None),
+                bool(counting) and all(one.record_id in done for one in counting),
+            ),
+        )
+
+    def _done(self, course_member_id: int, now: datetime) -> set[int]:
+        found = self._completions[course_member_id]
+        return {lesson_id for at, lesson_id in found if at <= now}
+
+    def _zone(self, coworker_id: int) -> ZoneInfo:
+        person = self._people[coworker_id]
+        return own_zone(person.zone if person else None, self._setup.zone)
+
+    def _load(self, course_member_id: int, coworker_id: int, course_id: int) -> None:
+        """Read what is not known yet of this enrolment, person and course."""
+        is_new = course_member_id not in self._enrolments
+        if not is_new and coworker_id in self._people and course_id in self._courses:
+            return
+        with reading(self._engine) as connection:
+            if is_new:
+                member = records_of(connection, Entity.COURSE_MEMBER, [course_member_id])
+                self._enrolments[course_member_id] = _here(member, CourseMember)
+                found = completions_of(connection, [course_member_id])
+                self._completions[course_member_id] = found.get(course_member_id, [])
+            if coworker_id not in self._people:
+                person = persons_of(connection, [coworker_id]).get(coworker_id)
+                self._people[coworker_id] = person
+                if person is not None and person.email:
+                    key = self._setup.secret_key
+                    self._hashes[coworker_id] = address_hash(person.email, key)
+            if course_id not in self._courses:
+                place = records_of(connection, Entity.COURSE, [course_id])
+                self._courses[course_id] = _here(place, Course)
+                below = ("course_id", course_id)
+                lessons = present_below(connection, Entity.LESSON, below)
+                sections = present_below(connection, Entity.SECTION, below)
+                self._lessons[course_id] = (
+                    [one for one in lessons if isinstance(one, Lesson)],
+                    closed_among(one for one in sections if isinstance(one, Section)),
+                )
+
+
+def _here(found: Mapping[int, StoredRecord], kind: type[KindT]) -> KindT | None:
+    """Return the record that was read, unless it is gone."""
+    for one in found.values():
+        if one.gone_at is None and isinstance(one.record, kind):
+            return one.record
+    return None
