@@ -115,6 +115,11 @@ class WorkerFigures:
         rounds = zip(self.runs[name], *(self.runs[other] for other in others), strict=True)
         return Spread.of([mine.per_s / max(one.per_s for one in rest) for mine, *rest in rounds])
 
+    def cost_ratio(self, name: str, other: str) -> Spread:
+        """Return the CPU for each event divided by that of another, round by round."""
+        rounds = zip(self.runs[name], self.runs[other], strict=True)
+        return Spread.of([mine.cpu_ms / one.cpu_ms for mine, one in rounds])
+
 
 COURSEBELL, SEVERAL = "coursebell", "coursebell, several by Id"
 NEW_LEDGER = "coursebell, new ledger"  # on which it finds out whether several can be read by Id
