@@ -12,22 +12,26 @@ _WORDS = ("coworker_type", "visibility", "completion_type")
 
 def doubtful_rules(rules: Rules) -> Iterator[str]:
     """Yield a sentence for each rule that never applies, and for each two that would both write."""
-    enabled = [rule for rule in rules.rules if rule.enabled]
-    for rule in enabled:
-        for key in _contradictions(rule.where):
-            yield (
-                f"rule {rule.name}: it never applies, because everything in where.{key} is also "
-                f"in where.not.{key}"
-            )
-        off = _off_everywhere(rule, rules)
-        if off is not None:
-            yield f"rule {rule.name}: it never applies, because it is off for the course {off}"
-    for one, other in combinations(enabled, 2):
-        if _may_both_write(one, other):
+    applying = []
+    for rule in (rule for rule in rules.rules if rule.enabled):
+        reasons = list(_reasons_never(rule, rules))
+        yield from (f"rule {rule.name}: it never applies, because {reason}" for reason in reasons)
+        if not reasons:
+            applying.append(rule)
+    for one, other in combinations(applying, 2):
+        apart = _is_off(one, other.where, rules) or _is_off(other, one.where, rules)
+        if not apart and _may_both_write(one, other):
             yield (
                 f"rules {one.name} and {other.name}: both act on {one.event}, so a member may get "
                 "two emails about it; `where` can tell them apart"
             )
+
+
+def _reasons_never(rule: Rule, rules: Rules) -> Iterator[str]:
+    for key in _contradictions(rule.where):
+        yield f"everything in where.{key} is also in where.not.{key}"
+    if _is_off(rule, rule.where, rules):
+        yield f"it is off for the course {rule.where.course[0]}"
 
 
 def _contradictions(where: Where) -> Iterator[str]:
@@ -43,11 +47,10 @@ def _values(where: Where | None, key: str) -> set[object]:
     return {folded(one) if key in _NAMES else one for one in values}
 
 
-def _off_everywhere(rule: Rule, rules: Rules) -> str | None:
-    """Return a course of a rule that is for some courses only, if it is off for all of these."""
+def _is_off(rule: Rule, where: Where, rules: Rules) -> bool:
+    """Return whether `where` is for some courses only, and `rule` is off for all of these."""
     off = {folded(c) for one in rules.courses if rule.name in one.off for c in one.course}
-    wanted = [folded(one) for one in rule.where.course]
-    return rule.where.course[0] if wanted and all(one in off for one in wanted) else None
+    return bool(where.course) and all(folded(one) in off for one in where.course)
 
 
 def _may_both_write(one: Rule, other: Rule) -> bool:

@@ -96,6 +96,23 @@ def test_rules_for_different_members_are_no_warning(
     assert checked["warnings"] == []
 
 
+def test_only_rules_that_both_apply_to_a_course_are_said_to_both_write(
+    desk: Desk, tmp_path: Path
+) -> None:
+    own = WELCOME.replace("name: welcome", "name: own").replace("}", ", where: {course: Sales}}")
+    text = FILE + WELCOME + own
+    instead = desk.as_json(
+        "rules", "check", write(tmp_path, text + "courses: [{course: Sales, off: welcome}]\n")
+    )
+    assert instead["warnings"] == []
+    never = desk.as_json(
+        "rules", "check", write(tmp_path, text + "courses: [{course: Sales, off: own}]\n")
+    )
+    assert never["warnings"] == [
+        "rule own: it never applies, because it is off for the course Sales"
+    ]
+
+
 def test_a_plan_says_what_changes_for_waiting_emails_and_in_the_past(
     desk: Desk, tmp_path: Path
 ) -> None:
