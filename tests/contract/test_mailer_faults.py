@@ -199,8 +199,9 @@ def test_a_closed_port_is_transient() -> None:
 def test_tls_with_an_unencrypted_server_names_the_setting() -> None:
     with ScriptedSmtp() as server:
         mailer = Mailer(server_at(server.port, TlsMode.IMPLICIT))
-        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL"):
+        with pytest.raises(ChannelUnavailable, match="COURSEBELL_SMTP_URL") as raised:
             mailer.deliver(an_email(), sender=SENDER, recipient=ANA)
+    assert raised.value.reason is Reason.MAIL_TLS
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from schemas.entity import CompletionType
+from schemas.reasons import Reason
 from schemas.text import cut_at_word, one_line
 from workers.actions.email import TEMPLATES
 from workers.actions.email import letter as compose
@@ -412,8 +413,9 @@ def test_the_direction_follows_the_readers_language(language: str, expected: str
     ],
 )
 def test_essential_facts_are_required(facts: LetterFacts) -> None:
-    with pytest.raises(TemplateGap):
+    with pytest.raises(TemplateGap) as raised:
         compose_letter(facts)
+    assert raised.value.reason is Reason.TEMPLATE_ERROR
 
 
 @pytest.mark.parametrize("gap", ["{{ nobody }}", "{{ host }}", "{{ 1 / }}", "{{ course.nothing }}"])

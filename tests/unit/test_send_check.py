@@ -295,6 +295,13 @@ def test_permanent_obstacles_come_before_holds_and_holds_before_waits() -> None:
     assert states == sorted(states, key=ordered.index)
 
 
+def test_an_action_about_a_block_is_for_members_who_still_are_blocked() -> None:
+    about = {"events": [event(EventKind.ENROLMENT_BLOCKED, lesson_id=None)]}
+    assert check_send(send_context(enrolment=course_member(blocked=True), **about)) is None
+    let_in = check_send(send_context(**about))
+    assert let_in == Outcome.skipped(Reason.CHANGED_MEANWHILE)
+
+
 EVENING_IN_TOKYO = NOON - 70 * MINUTE  # 19:50; in London it is 10:50
 TOKYO = ZoneInfo("Asia/Tokyo")
 

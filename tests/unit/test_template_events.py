@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ChannelUnavailable, ConfigurationError
 from schemas.events import ABOUT_GONE, ABSENCES, Event, EventKind
+from schemas.reasons import Reason
 from schemas.rules import load_rules
 from tests.builders.records import (
     COURSE_MEMBER_ID,
@@ -23,6 +24,7 @@ from workers.actions.email import TEMPLATES
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.letter import Letters
 from workers.actions.email.message import read_message
+from workers.actions.email.smtp import NO_CHECKPOINTS
 from workers.decide.completion import progress
 from workers.decide.events import from_completions, from_enrolment
 
@@ -112,3 +114,10 @@ def test_any_other_template_is_a_mistake_with_its_line(template: str, kind: Even
     fitting = [name for name, fit in FITTING if fit is kind]
     assert all(name in said.partition("expected ")[2] for name in fitting)
     assert ("another event" in said) == (not fitting)
+
+
+def test_without_a_mail_server_an_email_can_be_composed_and_not_sent() -> None:
+    prepared = written("welcome", event_of(EventKind.ENROLLED))
+    with pytest.raises(ChannelUnavailable) as raised:
+        prepared.send(NO_CHECKPOINTS)
+    assert raised.value.reason is Reason.MAIL_NOT_SET
