@@ -295,6 +295,8 @@ def _why_not(found: tuple[ActionState, Reason | None] | None, act: _Act) -> str:
     if found is None:
         return f"{ends}: there is no such email"
     state, why = found
+    if state in act.states:
+        return "does not match the other options"
     return f"{ends}: it is {STATES[state].lower()}{f' ({why})' if why else ''}"
 
 

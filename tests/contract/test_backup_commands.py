@@ -261,7 +261,10 @@ def test_ids_that_are_not_held_are_reported_and_nothing_is_changed(desk: Desk, w
     assert "77 is not held: there is no such email." in refused.stderr
     assert desk.states() == [("held", "restored"), ("skipped", "too-old")]
     assert desk.run(word, "--yes").exit_code == 2
-    assert desk.run(word, "1", "--reason", "restored", "--yes").exit_code == 2
+    other = desk.run(word, "1", "--reason", "too-old", "--yes")
+    assert other.exit_code == 1
+    assert "Email 1 does not match the other options." in other.stderr
+    assert desk.states() == [("held", "restored"), ("skipped", "too-old")]
 
 
 def test_in_observe_mode_nothing_is_released(desk: Desk) -> None:
