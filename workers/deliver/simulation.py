@@ -6,7 +6,7 @@ asked for then are not in the history. Nothing is written, and Nexudus is not as
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -14,7 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from ledger.actions import sent_times
-from ledger.engine import Engine, reading
+from ledger.engine import Connection, Engine, reading
 from ledger.history import (
     StoredEvent,
     all_choices,
@@ -93,7 +93,7 @@ def simulate(
     with reading(engine) as connection:
         total = count_events_since(connection, since)
         were_sent = sent_keys(connection, since)
-    for group in _groups(engine, since):
+    for group in _groups(engine, since, past.load):
         for action in play.advance(group[0].found_at):
             _note(result, action, were_sent)
         for event, plans in play.find(past.found(group, rules)):
@@ -111,8 +111,10 @@ def simulate(
     return result
 
 
-def _groups(engine: Engine, since: datetime) -> Iterator[list[StoredEvent]]:
-    """Yield the events that were found together, in the order of time."""
+def _groups(
+    engine: Engine, since: datetime, load: Callable[[Sequence[Event]], None]
+) -> Iterator[list[StoredEvent]]:
+    """Yield the events that were found together, in the order of time; `load` gets more at once."""
     after: tuple[datetime, int] | None = None
     rest: list[StoredEvent] = []
     while True:
@@ -121,6 +123,7 @@ def _groups(engine: Engine, since: datetime) -> Iterator[list[StoredEvent]]:
         if not some:
             break
         after = (some[-1].found_at, some[-1].event_id)
+        load([one.event for one in some])
         groups = [list(one) for _, one in groupby([*rest, *some], key=_together)]
         yield from groups[:-1]
         rest = groups[-1]
@@ -199,6 +202,7 @@ def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
     needs = {name: action.needs for name, action in setup.actions.items()}
     play = Play(setup.rules, past.circumstances, needs)
     play.count_as_sent(coworker_id, EMAIL, sent)
+    past.load([event])
     [(_, plans)] = play.find(past.found([StoredEvent(0, event, now, None)], setup.rules))
     if isinstance(plans, Reason):
         return Imagined(plans)
@@ -232,7 +236,6 @@ class _Past:
     def found(self, group: Sequence[StoredEvent], rules: Rules) -> list[Found]:
         """Return these events as a play needs them; those of unknown enrolments are left out."""
         first = group[0].event
-        self._load(first.course_member_id, first.coworker_id, first.course_id)
         enrolment = self._enrolments[first.course_member_id]
         if enrolment is None:
             return []
@@ -254,7 +257,6 @@ class _Past:
     def circumstances(self, action: PlayedAction, now: datetime) -> Circumstances:
         """Return what is true of an action: records of today, and lessons finished until then."""
         plan = action.plan
-        self._load(plan.course_member_id, plan.coworker_id, plan.course_id)
         person = self._people[plan.coworker_id]
         lessons, closed = self._lessons[plan.course_id]
         done = self._done(plan.course_member_id, now)
@@ -283,38 +285,41 @@ class _Past:
         person = self._people[coworker_id]
         return own_zone(person.zone if person else None, self._setup.zone)
 
-    def _load(self, course_member_id: int, coworker_id: int, course_id: int) -> None:
-        """Read what is not known yet of this enrolment, person and course."""
-        is_new = course_member_id not in self._enrolments
-        if not is_new and coworker_id in self._people and course_id in self._courses:
+    def load(self, events: Sequence[Event]) -> None:
+        """Read what is not known yet of the enrolments, people and courses of these events."""
+        members = {one.course_member_id for one in events} - self._enrolments.keys()
+        people = {one.coworker_id for one in events} - self._people.keys()
+        courses = {one.course_id for one in events} - self._courses.keys()
+        if not (members or people or courses):
             return
         with reading(self._engine) as connection:
-            if is_new:
-                member = records_of(connection, Entity.COURSE_MEMBER, [course_member_id])
-                self._enrolments[course_member_id] = _here(member, CourseMember)
-                found = completions_of(connection, [course_member_id])
-                self._completions[course_member_id] = found.get(course_member_id, [])
-            if coworker_id not in self._people:
-                person = persons_of(connection, [coworker_id]).get(coworker_id)
-                self._people[coworker_id] = person
-                if person is not None and person.email:
-                    key = self._setup.secret_key
-                    self._hashes[coworker_id] = address_hash(person.email, key)
-            if course_id not in self._courses:
-                place = records_of(connection, Entity.COURSE, [course_id])
-                self._courses[course_id] = _here(place, Course)
-                below = ("course_id", course_id)
-                lessons = present_below(connection, Entity.LESSON, below)
-                sections = present_below(connection, Entity.SECTION, below)
-                self._lessons[course_id] = (
-                    [one for one in lessons if isinstance(one, Lesson)],
-                    closed_among(one for one in sections if isinstance(one, Section)),
-                )
+            enrolments = records_of(connection, Entity.COURSE_MEMBER, members)
+            finished = completions_of(connection, members)
+            persons = persons_of(connection, people)
+            places = records_of(connection, Entity.COURSE, courses)
+            below = {one: _lessons_of(connection, one) for one in courses}
+        for one in members:
+            self._enrolments[one] = _here(enrolments.get(one), CourseMember)
+            self._completions[one] = finished.get(one, [])
+        for one in people:
+            person = self._people[one] = persons.get(one)
+            if person is not None and person.email and self._choices:
+                self._hashes[one] = address_hash(person.email, self._setup.secret_key)
+        for one in courses:
+            self._courses[one] = _here(places.get(one), Course)
+            self._lessons[one] = below[one]
 
 
-def _here(found: Mapping[int, StoredRecord], kind: type[KindT]) -> KindT | None:
+def _lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], frozenset[int]]:
+    below = ("course_id", course_id)
+    lessons = present_below(connection, Entity.LESSON, below)
+    sections = present_below(connection, Entity.SECTION, below)
+    closed = closed_among(one for one in sections if isinstance(one, Section))
+    return [one for one in lessons if isinstance(one, Lesson)], closed
+
+
+def _here(found: StoredRecord | None, kind: type[KindT]) -> KindT | None:
     """Return the record that was read, unless it is gone."""
-    for one in found.values():
-        if one.gone_at is None and isinstance(one.record, kind):
-            return one.record
-    return None
+    if found is None or found.gone_at is not None or not isinstance(found.record, kind):
+        return None
+    return found.record
