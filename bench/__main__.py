@@ -60,10 +60,10 @@ def _has_worsened(part: str) -> bool:
     for is_last in (False, True):
         try:
             rows = [_shown(row) for row in measure((part,), QUICK)]
-        except InvalidMeasurementError as error:
+        except Exception as error:  # whatever failed to start or to answer: once more
             if is_last:
                 raise
-            _say(f"INVALID, once more: {error}")
+            _say(f"INVALID, once more: {type(error).__name__}: {error}")
             continue
         found = worse_than_half(_DOCS, rows)
         worse = {name for name in found if suspects is None or name in suspects}
