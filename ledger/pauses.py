@@ -82,7 +82,8 @@ def begin_pause(  # noqa: PLR0913 - what, until when, why, who and when
     row = connection.execute(
         insert(pauses).values(**values, made_at=now, made_by=who[:64]).returning(pauses)
     ).one()
-    detail = {"pause_id": row.id, "scope": scope, "note": note}
+    # Neither the note nor the person: the log has no names, and the pause has both.
+    detail = {"pause_id": row.id, "scope": scope}
     if scope is not PauseScope.PERSON:
         detail["target"] = target
     if until is not None:

@@ -82,6 +82,11 @@ BARE: dict[str, Any] = {
     "course_url": None,
     "lesson_url": None,
 }
+REMINDERS = [
+    replace(WELCOME, template="not-started", next_lesson="What you keep"),
+    replace(LESSON, template="stalled"),
+    replace(LESSON, template="lesson-available"),
+]
 EVERY = [
     WELCOME,
     LESSON,
@@ -90,6 +95,9 @@ EVERY = [
     FINISHED,
     *(replace(facts, **BARE) for facts in (WELCOME, LESSON, FINISHED)),
     *(replace(facts, course=LONG, host=LONG) for facts in (WELCOME, LESSON, FINISHED)),
+    *REMINDERS,
+    *(replace(facts, **BARE) for facts in REMINDERS),
+    *(replace(facts, course=LONG, next_lesson=LONG, lessons=lines(LONG)) for facts in REMINDERS),
     replace(LESSON, course=HEBREW, lessons=lines(HEBREW), next_lesson=HEBREW, language="he"),
     replace(LESSON, lessons=lines(*[LONG] * 9), course=LONG, next_lesson=LONG, first_name=LONG),
 ]
