@@ -120,6 +120,25 @@ def test_a_group_is_stored_as_its_lookups_would_be_one_by_one(ledger_engine: Eng
     assert sum(one or 0 for one in planned) > 0
 
 
+def test_a_completion_and_then_its_enrolment_are_found_gone_in_this_order(
+    ledger_engine: Engine,
+) -> None:
+    found = begun(ledger_engine)
+    with writing(ledger_engine) as connection:
+        lock_decisions(connection)
+        together(connection, found)
+    deleted = [(DONE, 501), (MEMBER, 9001)]
+    keep(ledger_engine, *(arrival(one, entity=kind, received_at=LATER) for kind, one in deleted))
+    claims = sorted(claim(ledger_engine, LATER), key=lambda one: (one.entity, one.record_id))
+    gone = [
+        FoundLookup(one, Findings(LATER, upto=200, gone=[(one.entity, one.record_id)]))
+        for one in claims
+    ]
+    assert [one.key for one in gone] == deleted
+    planned, holds = result_of(ledger_engine, together, gone)
+    assert (planned, holds) == result_of(ledger_engine, one_by_one, gone)
+
+
 def test_a_lookup_that_another_worker_took_stores_nothing(ledger_engine: Engine) -> None:
     found = begun(ledger_engine)
     late = NOON + timedelta(hours=1)
