@@ -28,7 +28,7 @@ from ledger.attempts import note_attempt
 from ledger.engine import Insert, insert_for, insert_into
 from ledger.heartbeats import last_gap_end
 from ledger.tables import action_events, actions, copies
-from schemas.actions import OPEN_ACTIONS, ActionState, Outcome, Plan
+from schemas.actions import OPEN_ACTIONS, ActionState, Outcome, Plan, step_of
 from schemas.events import EventKind
 from schemas.reasons import Reason
 
@@ -44,9 +44,11 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
     if action_id is None:
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
+        # An event has one link for each rule; each later email of a sequence needs its own.
+        name = f"step:{action_id}" if step_of(plan.key) else plan.rule
         connection.execute(
             _linking(connection.dialect.name),
-            {"event_id": event_id, "rule": plan.rule, "action_id": action_id},
+            {"event_id": event_id, "rule": name, "action_id": action_id},
         )
 
 

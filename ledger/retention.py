@@ -144,7 +144,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
     KeptForever(events, "the key of an event lets it be decided on only once"),
     KeptForever(actions, "the key of an action lets its email go out only once"),
-    KeptForever(action_events, "an event leads to one email of each rule"),
+    KeptForever(action_events, "an event leads to one email of each rule and step"),
     KeptForever(
         records, "changes are found by comparing with the last version; one row per record"
     ),

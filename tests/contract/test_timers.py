@@ -158,3 +158,18 @@ def test_a_timer_that_is_due_is_asked_for_once_while_nexudus_is_down(space: Spac
     assert ask_for_timers(space.engine, space.rules, now) == 1
     assert ask_for_timers(space.engine, space.rules, now) == 0
     assert ask_for_timers(space.engine, space.rules, now + timedelta(hours=6)) == 1
+
+
+def test_a_member_who_comes_back_while_the_reminder_waits_gets_none(ledger_engine: Engine) -> None:
+    text = REMINDERS.replace("quiet_hours: none", 'quiet_hours: "11:00-18:00"')
+    space = Space(ledger_engine, rules_of(text))
+    agree(space, 1)
+    member = space.enrol(1)
+    tick(space)
+    space.clock.time += timedelta(days=7)
+    tick(space)
+    assert space.outcomes() == [("waiting", "quiet-hours")]
+    space.clock.time += timedelta(hours=1)
+    space.change(member, last_access_at=space.clock.now())
+    space.later(hours=8)
+    assert space.outcomes() == [("skipped", "active-meanwhile")]
