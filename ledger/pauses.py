@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     and_,
     false,
+    func,
     insert,
     or_,
     select,
@@ -101,7 +102,7 @@ def held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:
 def open_among(connection: Connection, pause: Pause) -> int:
     """Return how many emails wait that this pause will hold once they are due."""
     waits = and_(UNFINISHED_ACTIONS, actions.c.state.in_(OPEN_ACTIONS), _matching(pause))
-    return len(connection.scalars(select(actions.c.id).where(waits)).all())
+    return connection.scalar(select(func.count()).select_from(actions).where(waits)) or 0
 
 
 def end_pauses(

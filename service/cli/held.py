@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -206,16 +207,14 @@ def _skip_lookups(given: Mapping[str, Any], *, as_json: bool, yes: bool) -> None
         click.echo(f"{number} {what} closed. A new notification reads a record again.")
 
 
+@dataclass(frozen=True, slots=True)
 class _Act:
     """One of the commands: its word, what it did, which states it is for, and what it calls."""
 
-    def __init__(
-        self, word: str, done: str, states: Collection[ActionState], decide: _Decide
-    ) -> None:
-        self.word = word
-        self.done = done
-        self.states = states
-        self.decide = decide
+    word: str
+    done: str
+    states: Collection[ActionState]
+    decide: _Decide
 
 
 def _decide(
@@ -286,7 +285,9 @@ def _chosen(engine: Engine, wanted: EmailFilter, act: _Act) -> list[EmailView]:
             "them is paused. To end the pause: coursebell resume",
             err=True,
         )
-        return [email for email in found if email.reason is not Reason.PAUSED]
+        found = [email for email in found if email.reason is not Reason.PAUSED]
+        if not found:
+            raise SystemExit(NOT_DONE)
     return found
 
 

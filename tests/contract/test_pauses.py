@@ -117,6 +117,29 @@ def test_a_pause_ends_by_itself_when_its_time_comes(space: Space) -> None:
     assert log[-2:] == [("pause", "Rita"), ("resume", "coursebell")]
 
 
+@pytest.mark.engines(*BOTH)
+def test_a_pause_that_begins_while_a_worker_reads_its_records_holds_the_email(
+    space: Space,
+) -> None:
+    space.enrol(1)
+    space.look_up()
+    space.source.when_asked("CourseMember", lambda: pause(space))
+    space.later(minutes=2)
+    assert space.outcomes() == [PAUSED]
+    assert space.subjects == []
+
+
+@pytest.mark.engines(*BOTH)
+def test_an_email_that_is_being_handed_over_still_goes(space: Space) -> None:
+    space.enrol(1)
+    space.look_up()
+    made: list[Pause] = []
+    space.mailer.meanwhile(lambda: made.append(pause(space)))
+    space.work()
+    assert len(made) == 1
+    assert space.outcomes() == [SENT]
+
+
 def test_what_became_too_old_during_a_pause_is_held_for_a_person(space: Space) -> None:
     made = pause(space)
     space.enrol(1)
@@ -196,6 +219,7 @@ def test_a_paused_email_is_released_only_by_a_resume(desk: Desk) -> None:
     desk.space.enrol(1)
     desk.space.work()
     refused = desk.run("release", "1", "--yes")
+    assert (refused.exit_code, refused.stdout) == (1, "")
     assert "To end the pause: coursebell resume" in refused.stderr
     assert desk.space.outcomes() == [PAUSED]
 
