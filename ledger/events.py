@@ -15,6 +15,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Row,
     Table,
     and_,
     bindparam,
@@ -25,10 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from ledger.engine import insert_for
+from ledger.engine import chunks, insert_for
 from ledger.tables import action_events, events, notifications, records
 from schemas.entity import FOLLOWED, Entity
-from schemas.events import Event, EventKind
+from schemas.events import ABSENCES, Event, EventKind, enrolled_key, step_in
 from schemas.reasons import Reason
 
 # Origins whose notifications lift a suppression.
@@ -200,15 +201,36 @@ def events_of_action(connection: Connection, action_id: int) -> list[Event]:
         .where(action_events.c.action_id == action_id)
         .order_by(events.c.happened_at, events.c.id)
     )
-    return [
-        Event(
-            EventKind(row.kind),
-            row.key,
-            row.happened_at,
-            row.course_id,
-            row.coworker_id,
-            row.course_member_id,
-            row.lesson_id,
+    return [event_in(row) for row in rows]
+
+
+def event_in(row: Row[Any]) -> Event:
+    """Return the event that a row of `events` holds."""
+    kind = EventKind(row.kind)
+    return Event(
+        kind,
+        row.key,
+        row.happened_at,
+        row.course_id,
+        row.coworker_id,
+        row.course_member_id,
+        row.lesson_id,
+        step_s=step_in(row.key) if kind in ABSENCES else None,
+    )
+
+
+def enrolled_times(
+    connection: Connection, enrolments: Iterable[tuple[int, int]]
+) -> dict[int, datetime]:
+    """Return when places were given, by Id of the enrolment; `enrolments` are course and member.
+
+    Of a member who enrolled anew, that of the first enrolment is known.
+    """
+    keys = [enrolled_key(course_id, coworker_id) for course_id, coworker_id in enrolments]
+    return {
+        row.course_member_id: row.happened_at
+        for some in chunks(keys)
+        for row in connection.execute(
+            select(events.c.course_member_id, events.c.happened_at).where(events.c.key.in_(some))
         )
-        for row in rows
-    ]
+    }

@@ -7,11 +7,12 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, func, or_, select
 
 from ledger.engine import chunks
+from ledger.events import event_in
 from ledger.records import present_below
 from ledger.tables import actions, choices, events, records
 from schemas.actions import ActionState
 from schemas.entity import Entity
-from schemas.events import ABSENCES, Event, EventKind
+from schemas.events import Event
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 
@@ -47,16 +48,7 @@ def events_after(
     return [
         StoredEvent(
             row.id,
-            Event(
-                EventKind(row.kind),
-                row.key,
-                row.happened_at,
-                row.course_id,
-                row.coworker_id,
-                row.course_member_id,
-                row.lesson_id,
-                step_s=int(row.key.rpartition(":")[2]) if row.kind in ABSENCES else None,
-            ),
+            event_in(row),
             row.found_at,
             None if row.reason is None else Reason(row.reason),
         )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from ledger.engine import chunks, insert_into
 from ledger.tables import WAITING_TIMERS, records, timers
@@ -13,6 +13,9 @@ from schemas.events import EventKind, Timer
 from schemas.reasons import Reason
 
 WAITING, FIRED, CANCELLED = "waiting", "fired", "cancelled"
+_IS_UNWANTED = and_(
+    timers.c.state == CANCELLED, func.coalesce(timers.c.reason, "") == Reason.KIND_OFF
+)
 # A lookup that was asked for is not lost; this only covers one that ended without deciding.
 _ASK_AGAIN_AFTER = timedelta(hours=6)
 
@@ -20,10 +23,15 @@ _ASK_AGAIN_AFTER = timedelta(hours=6)
 def timers_among(
     connection: Connection, course_member_ids: Collection[int]
 ) -> dict[int, dict[str, tuple[Timer, bool]]]:
-    """Return the timers of these enrolments by key, and whether each still waits."""
+    """Return the timers of these enrolments by key, and whether each still waits.
+
+    Those that ended because no rule asked for them are left out: a rule may ask again.
+    """
     found: dict[int, dict[str, tuple[Timer, bool]]] = {}
     for some in chunks(course_member_ids):
-        rows = connection.execute(select(timers).where(timers.c.course_member_id.in_(some)))
+        rows = connection.execute(
+            select(timers).where(timers.c.course_member_id.in_(some), ~_IS_UNWANTED)
+        )
         for row in rows:
             of_one = found.setdefault(row.course_member_id, {})
             of_one[row.key] = (_timer(row), row.state == WAITING)
@@ -44,7 +52,7 @@ def _timer(row: Row[Any]) -> Timer:
 
 
 def set_timers(connection: Connection, new: Sequence[Timer], now: datetime) -> None:
-    """Store new timers; one whose key was ever stored is left as it is."""
+    """Store new timers. One whose key was ever stored waits again only if no rule asked for it."""
     rows = [
         {
             "key": one.key,
@@ -60,8 +68,18 @@ def set_timers(connection: Connection, new: Sequence[Timer], now: datetime) -> N
         }
         for one in new
     ]
-    if rows:
-        connection.execute(insert_into(connection, timers).on_conflict_do_nothing(), rows)
+    if not rows:
+        return
+    statement = insert_into(connection, timers)
+    again = {name: statement.excluded[name] for name in ("due_at", "state", "made_at")}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[timers.c.key],
+            set_=again | {"reason": None, "asked_at": None, "ended_at": None},
+            where=_IS_UNWANTED,
+        ),
+        rows,
+    )
 
 
 def move_timer(connection: Connection, key: str, due_at: datetime) -> None:
@@ -94,7 +112,7 @@ def cancel_all_timers(connection: Connection, reason: Reason, now: datetime) -> 
     connection.execute(update(timers).where(timers.c.state == WAITING).values(**values))
 
 
-def _waits(key: str) -> Any:  # noqa: ANN401 - a condition
+def _waits(key: str) -> ColumnElement[bool]:
     return and_(timers.c.key == key, timers.c.state == WAITING)
 
 

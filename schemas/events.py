@@ -139,6 +139,11 @@ def absence_key(kind: EventKind, course_member_id: int, step_s: int) -> str:
     return f"{kind}:{course_member_id}:{step_s}"
 
 
+def step_in(key: str) -> int:
+    """Return how long the absence lasted, in seconds, from the key of its event."""
+    return int(key.rpartition(":")[2])
+
+
 def lesson_available_key(course_member_id: int, lesson_id: int) -> str:
     """Once per enrolment record and lesson."""
     return f"{EventKind.LESSON_AVAILABLE}:{course_member_id}:{lesson_id}"

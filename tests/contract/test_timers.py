@@ -173,3 +173,57 @@ def test_a_member_who_comes_back_while_the_reminder_waits_gets_none(ledger_engin
     space.change(member, last_access_at=space.clock.now())
     space.later(hours=8)
     assert space.outcomes() == [("skipped", "active-meanwhile")]
+
+
+def test_rules_that_remind_again_bring_back_what_is_still_to_come(space: Space) -> None:
+    agree(space, 1)
+    space.enrol(1)
+    tick(space)
+    reminding, space.rules = space.rules, rules_of(NONE)
+    tick(space)
+    assert {state for _, _, state, _ in kept(space)} == {"cancelled"}
+    space.clock.time += timedelta(days=8)
+    space.rules = reminding
+    for _ in range(3):
+        tick(space)
+    assert kept(space) == [
+        ("not_started", 7, "cancelled", "kind-off"),
+        ("not_started", 21, "waiting", None),
+    ]
+    space.later(days=13)
+    tick(space)
+    assert len(space.subjects) == 1
+
+
+def test_a_reminder_that_was_sent_is_not_brought_back_by_other_rules(space: Space) -> None:
+    agree(space, 1)
+    space.enrol(1)
+    tick(space)
+    space.later(days=7)
+    tick(space)
+    reminding, space.rules = space.rules, rules_of(NONE)
+    tick(space)
+    space.rules = reminding
+    for _ in range(3):
+        tick(space)
+    assert kept(space)[0] == ("not_started", 7, "fired", None)
+    assert len(space.subjects) == 1
+
+
+def test_rules_that_begin_to_remind_count_from_the_approval(space: Space) -> None:
+    reminding, space.rules = space.rules, rules_of(NONE)
+    member = space.enrol(1, approved=False)
+    tick(space)
+    space.clock.time += timedelta(days=4)
+    space.change(member, approved=True)
+    tick(space)
+    approved_at = space.clock.now()
+    space.clock.time += timedelta(days=1)
+    space.rules = reminding
+    for _ in range(3):
+        tick(space)
+    with reading(space.engine) as connection:
+        due = connection.scalars(
+            timers.select().with_only_columns(timers.c.due_at).order_by(timers.c.due_at)
+        ).all()
+    assert due == [approved_at + timedelta(days=7), approved_at + timedelta(days=21)]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from ledger.controls import set_value, value_of
 from ledger.engine import Connection, Engine, reading, writing
+from ledger.events import enrolled_times
 from ledger.intake import Origin, store_notifications
 from ledger.interventions import AUTOMATIC
 from ledger.timers import (
@@ -54,25 +55,29 @@ def timed_events(
         for entity, record_id in findings.gone:
             if entity is Entity.COURSE_MEMBER:
                 cancel_timers(connection, record_id, Reason.RECORD_GONE, now)
-    ids = [one.enrolment.record_id for one in several if one.enrolment is not None]
-    known = timers_among(connection, ids) if timed else {}
+    enrolments = [one.enrolment for one in several if one.enrolment is not None] if timed else []
+    known = timers_among(connection, [one.record_id for one in enrolments])
+    given = enrolled_times(connection, [(one.course_id, one.coworker_id) for one in enrolments])
     found: list[list[Event]] = []
     for findings, events in zip(several, shown, strict=True):
-        study = _study_of(findings, events, rules) if timed else None
+        study = _study_of(findings, events, given, rules) if timed else None
         kept = known.get(study.enrolment.record_id, {}) if study else {}
         found.append([] if study is None else _updated(connection, study, kept, timed, now))
     return found
 
 
-def _study_of(findings: Findings, events: Sequence[Event], rules: Rules) -> Study | None:
+def _study_of(
+    findings: Findings, events: Sequence[Event], given: Mapping[int, datetime], rules: Rules
+) -> Study | None:
     enrolment = findings.enrolment
     if enrolment is None:
         return None
     closed = closed_among(findings.sections)
     done_ids = {one.lesson_id for one in findings.completions}
     is_finished = progress(findings.lessons, done_ids, rules.counts, closed).finished
-    given = [one.happened_at for one in events if one.kind is EventKind.ENROLLED]
-    enrolled_at = given[0] if given else enrolment.created_at
+    shown = [one.happened_at for one in events if one.kind is EventKind.ENROLLED]
+    # Only the first time it is found, the record itself shows when a place was given that waited.
+    enrolled_at = given.get(enrolment.record_id) or (shown or [enrolment.created_at])[0]
     return Study(
         enrolment, enrolled_at, findings.completions, findings.lessons, closed, is_finished
     )
