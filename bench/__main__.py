@@ -60,7 +60,7 @@ def _has_worsened(part: str) -> bool:
     for is_last in (False, True):
         try:
             rows = [_shown(row) for row in measure((part,), QUICK)]
-        except Exception as error:  # whatever failed to start or to answer: once more
+        except Exception as error:  # a server may fail in many ways on a busy machine; raised below
             if is_last:
                 raise
             _say(f"INVALID, once more: {type(error).__name__}: {error}")

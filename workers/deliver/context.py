@@ -19,7 +19,7 @@ from ledger.heartbeats import gap_ended_by
 from ledger.outbox import ClaimedAction, renew_action
 from ledger.pauses import open_pauses, pause_of
 from ledger.people import address_hash, choices_of, person_of
-from ledger.records import present_below, record_of
+from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import PersonNeeds, step_of
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -145,11 +145,11 @@ def _send_context(
     events: list[Event],
     now: datetime,
 ) -> SendContext:
-    enrolment = _present(connection, Entity.COURSE_MEMBER, claimed.course_member_id, CourseMember)
-    course = _present(connection, Entity.COURSE, claimed.course_id, Course)
+    member = record_of(connection, Entity.COURSE_MEMBER, claimed.course_member_id)
+    place = record_of(connection, Entity.COURSE, claimed.course_id)
+    enrolment, course = still_there(member, CourseMember), still_there(place, Course)
     person = person_of(connection, claimed.coworker_id)
     rule = _rule_of(claimed, setup, course)
-    flood = rule.timing.flood if rule else None
     hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
     kind = setup.actions.get(claimed.kind)
@@ -178,13 +178,16 @@ def _send_context(
             kind=claimed.kind,
             but=claimed.action_id,
         ),
-        planned_nearby=planned_nearby(
-            connection, claimed.planned_at, timedelta(seconds=flood.window_s if flood else 0)
-        ),
+        planned_nearby=planned_nearby(connection, claimed.planned_at, _flood_window(rule)),
         is_paused=_is_paused(connection, claimed, setup, now),
         step=step_of(claimed.key),
         reminders=_reminders(connection, claimed, rule),
     )
+
+
+def _flood_window(rule: Rule | None) -> timedelta:
+    flood = rule.timing.flood if rule else None
+    return timedelta(seconds=flood.window_s if flood else 0)
 
 
 def _reminders(
@@ -233,10 +236,8 @@ def _holds(event: Event, done_ids: set[int]) -> bool:
     return event.kind not in _ABOUT_LESSONS or event.lesson_id in done_ids
 
 
-def _present(
-    connection: Connection, entity: Entity, record_id: int, kind: type[KindT]
-) -> KindT | None:
-    known = record_of(connection, entity, record_id)
+def still_there(known: StoredRecord | None, kind: type[KindT]) -> KindT | None:
+    """Return the record that was read last, unless it was never read or is gone."""
     if known is None or known.gone_at is not None or not isinstance(known.record, kind):
         return None
     return known.record

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from ledger.actions import sent_times
@@ -25,7 +24,7 @@ from ledger.history import (
     sent_keys,
 )
 from ledger.people import address_hash, persons_of
-from ledger.records import StoredRecord, present_below, records_of
+from ledger.records import present_below, records_of
 from schemas.actions import ActionState, Mode
 from schemas.entity import Entity
 from schemas.events import Event, EventKind
@@ -38,10 +37,8 @@ from workers.decide.completion import closed_among, counting_lessons, progress
 from workers.decide.play import Circumstances, Found, Play, PlayedAction
 from workers.decide.rules import Subject
 from workers.decide.send_check import StudyState
-from workers.deliver.context import SendSetup
+from workers.deliver.context import SendSetup, still_there
 from workers.zones import own_zone
-
-KindT = TypeVar("KindT")
 
 _AT_ONCE = 1_000  # events
 _WEEK = timedelta(days=7)
@@ -299,14 +296,14 @@ class _Past:
             places = records_of(connection, Entity.COURSE, courses)
             below = {one: _lessons_of(connection, one) for one in courses}
         for one in members:
-            self._enrolments[one] = _here(enrolments.get(one), CourseMember)
+            self._enrolments[one] = still_there(enrolments.get(one), CourseMember)
             self._completions[one] = finished.get(one, [])
         for one in people:
             person = self._people[one] = persons.get(one)
             if person is not None and person.email and self._choices:
                 self._hashes[one] = address_hash(person.email, self._setup.secret_key)
         for one in courses:
-            self._courses[one] = _here(places.get(one), Course)
+            self._courses[one] = still_there(places.get(one), Course)
             self._lessons[one] = below[one]
 
 
@@ -316,10 +313,3 @@ def _lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], f
     sections = present_below(connection, Entity.SECTION, below)
     closed = closed_among(one for one in sections if isinstance(one, Section))
     return [one for one in lessons if isinstance(one, Lesson)], closed
-
-
-def _here(found: StoredRecord | None, kind: type[KindT]) -> KindT | None:
-    """Return the record that was read, unless it is gone."""
-    if found is None or found.gone_at is not None or not isinstance(found.record, kind):
-        return None
-    return found.record

@@ -156,7 +156,7 @@ def _store(
         is_reviewed = one.key in requested.for_review
         history = History(suppressed, requested.by_person, kept, requested.for_review, is_reviewed)
         new = [event for event in some if event.key not in old or history.is_decided_again(event)]
-        decisions.append(_Decision(one.findings, history, new, _progress(one.findings, deciding)))
+        decisions.append(_Decision(one.findings, history, new))
     _decide_all(connection, [one for one in decisions if one.new], deciding, now)
     ids = (one.claim.lookup_id for one in found)
     return {number: one.planned for number, one in zip(ids, decisions, strict=True)}
@@ -304,6 +304,7 @@ def _decide_all(
         person = None if enrolment is None else people.get(enrolment.coworker_id)
         zone = own_zone(person.zone if person else None, deciding.zone)
         setup = DecisionSetup(deciding.rules, zone, since)
+        one.progress = _progress(one.findings, deciding)
         chosen += [(one, setup, event) for event in one.new]
     # The end of a course is decided first, since it replaces the email about its last lesson.
     for is_end in (True, False):
