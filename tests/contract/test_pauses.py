@@ -123,8 +123,10 @@ def test_a_pause_that_begins_while_a_worker_reads_its_records_holds_the_email(
 ) -> None:
     space.enrol(1)
     space.look_up()
-    space.source.when_asked("CourseMember", lambda: pause(space))
+    made: list[Pause] = []
+    space.source.when_asked("CourseMember", lambda: made.append(pause(space)))
     space.later(minutes=2)
+    assert len(made) == 1
     assert space.outcomes() == [PAUSED]
     assert space.subjects == []
 
