@@ -75,8 +75,9 @@ class Until(click.ParamType[datetime]):
         try:
             ahead = _AHEAD.fullmatch(text)
             if ahead is not None:
-                return now + int(ahead[1]) * _UNITS[ahead[2]]
-            moment = datetime.fromisoformat(text)
+                moment = now + int(ahead[1]) * _UNITS[ahead[2]]
+            else:
+                moment = datetime.fromisoformat(text)
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=ZoneInfo(settings_now().zone))
             moment = moment.astimezone(UTC)

@@ -246,7 +246,7 @@ def test_a_pause_of_something_unknown_names_the_nearest(
 
 def test_a_pause_of_two_things_or_until_the_past_is_refused(desk: Desk) -> None:
     assert desk.run("pause", "--all", "--rule", "welcome").exit_code == 2
-    for past in ("2020-01-01", "yesterday"):
+    for past in ("2020-01-01", "yesterday", "0d"):
         assert desk.run("pause", "--all", "--until", past).exit_code == 2
 
 
