@@ -80,7 +80,11 @@ def drain_lookups() -> None:
         if planned:
             tools.wakeup.wake(ACTION_PERFORM)
         if claimed and is_probe_due(tools.engine, tools.clock.now()):
-            tools.wakeup.wake(SOURCE_PROBE)
+            # Now, because all children may have batches for a while, and the rest of a backlog
+            # takes fewer requests after it.
+            with child.shared.upkeep_slot(SOURCE_PROBE) as is_free:
+                if is_free:
+                    _probe(child)
         return claimed
 
     _until_done(batch, LOOKUP_DRAIN)
@@ -128,6 +132,10 @@ def retain_ledger(child: WorkerProcess) -> None:
 @_upkeep_task(SOURCE_PROBE)
 def probe_source(child: WorkerProcess) -> None:
     """Test from time to time whether this tenant lets us read several records with one request."""
+    _probe(child)
+
+
+def _probe(child: WorkerProcess) -> None:
     tools = child.context
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + _PROBE_S, lambda: None)
     try:

@@ -2,19 +2,29 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ledger.controls import check_key
-from ledger.engine import open_engine
-from ledger.tables import heartbeats
+from ledger.engine import open_engine, reading, writing
+from ledger.intake import Origin, store_notifications
+from ledger.source_state import proofs
+from ledger.tables import heartbeats, lookups
+from sandbox.world import CROWD_COMPLETION_ID
+from schemas.actions import LookupState
+from schemas.entity import Entity
 from schemas.errors import ConfigurationError
+from schemas.notification import Notification
 from schemas.settings import Settings, load_settings
 from tests.contract.ledger_rig import NOW, rows
 from tests.doubles.still_clock import StillClock
+from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, running
 from tests.servers.ready_ledgers import sqlite_copy
+from workers import tasks
 from workers.context import SharedConfig, read_shared_config
+from workers.lookup.claim import BATCH
 from workers.shared_state import SharedState
 from workers.worker_process import (
     SWITCH_INTERVAL_S,
@@ -66,6 +76,39 @@ def test_a_task_is_refused_where_the_ledger_belongs_to_another_key(settings: Set
         this_process()
     assert rows(engine, heartbeats) == []
     engine.dispose()
+
+
+def test_a_child_with_a_backlog_finds_out_itself_that_several_records_can_be_read_at_once(
+    tmp_path: Path,
+) -> None:
+    seed = tmp_path / "seed.yaml"
+    seed.write_text(f"crowd: {{people: 8, courses: 5, enrolments: 20, completions: {3 * BATCH}}}\n")
+    sign_in = ("--username", USERNAME, "--password", PASSWORD)
+    with running("--no-deliver", *sign_in, "--seed", str(seed)) as nexudus:
+        settings = load_settings(
+            {
+                "COURSEBELL_DATA_DIR": str(tmp_path),
+                "COURSEBELL_DATABASE_URL": sqlite_copy(tmp_path / "ledger.db"),
+                "COURSEBELL_NEXUDUS_URL": nexudus.addresses["api"],
+                "COURSEBELL_NEXUDUS_USERNAME": USERNAME,
+                "COURSEBELL_NEXUDUS_PASSWORD": PASSWORD,
+                "COURSEBELL_NEXUDUS_LIMITS": "1000000/day",
+            }
+        )
+        initialise_process(settings, read_shared_config(settings), SharedState(1))
+        engine = this_process().context.engine
+        finished = [
+            Notification(Entity.COMPLETED_LESSON, CROWD_COMPLETION_ID + number)
+            for number in range(3 * BATCH)
+        ]
+        with writing(engine) as connection:
+            store_notifications(connection, finished, Origin.RELAY, datetime.now(UTC))
+        tasks.drain_lookups()
+    assert {row.state for row in rows(engine, lookups)} == {LookupState.DONE}
+    with reading(engine) as connection:
+        known = proofs(connection)
+    assert known[Entity.COMPLETED_LESSON].holds
+    assert known[Entity.COURSE_MEMBER].holds
 
 
 def test_a_child_that_cannot_start_exits_after_a_growing_pause_and_is_logged_once(
