@@ -7,7 +7,7 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops kills bench bench-quick bench-source check format lock image
+.PHONY: help setup demo test stops kills agree bench bench-quick bench-source check format lock image
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about
 
 kills: $(STAMP)  ## kill processes at random, 200 times on each engine, and count what was lost or repeated (about ten minutes)
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/endurance/kills.py
+
+COUNT ?= 100000
+FIRST ?= 0
+agree: $(STAMP)  ## compare the decisions with those of a second decider on 100,000 random histories (about twenty minutes)
+	@PYTHONDONTWRITEBYTECODE= nice -n 10 $(BIN)/python -m tests.endurance.agree --count $(COUNT) --first $(FIRST)
 
 RUNS ?= 1
 bench: $(STAMP)  ## measure speed and write docs/performance.md (about twelve minutes; RUNS=3 repeats it)

@@ -25,12 +25,15 @@ def timers_among(
 ) -> dict[int, dict[str, tuple[Timer, bool]]]:
     """Return the timers of these enrolments by key, and whether each still waits.
 
-    Those that ended because no rule asked for them are left out: a rule may ask again.
+    They are in the order in which they were made. Those that ended because no rule asked for them
+    are left out: a rule may ask again.
     """
     found: dict[int, dict[str, tuple[Timer, bool]]] = {}
     for some in chunks(course_member_ids):
         rows = connection.execute(
-            select(timers).where(timers.c.course_member_id.in_(some), ~_IS_UNWANTED)
+            select(timers)
+            .where(timers.c.course_member_id.in_(some), ~_IS_UNWANTED)
+            .order_by(timers.c.id)
         )
         for row in rows:
             of_one = found.setdefault(row.course_member_id, {})

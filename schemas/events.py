@@ -46,6 +46,10 @@ class EventKind(StrEnum):
 ABOUT_GONE = frozenset({EventKind.UNENROLLED, EventKind.LESSON_REOPENED})
 
 
+# Events that hold only while their lesson is finished.
+ABOUT_LESSONS = frozenset(
+    {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventKind.COURSE_STARTED}
+)
 # Events that something did not happen, each after one or several lengths of time (steps).
 ABSENCES = frozenset({EventKind.NOT_STARTED, EventKind.STALLED})
 # Events that no change at the source shows: they happen when a timer is due.

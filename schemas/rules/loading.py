@@ -8,7 +8,7 @@ than what it seems to mean.
 import hashlib
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -252,15 +252,16 @@ def load_rules(
     whole, rules = _loaded_keys(tree, RuleSchema(actions))
     if tree.mistakes:
         raise ConfigurationError([one.as_line(file_name) for one in sorted(set(tree.mistakes))])
-    made = tuple(_rule(one, whole["timing"]) for one in rules)
-    if mistakes := sorted(set(_without_time(tree, made))):
-        raise ConfigurationError([one.as_line(file_name) for one in mistakes])
-    return Rules(
-        rules=made,
+    has_window = ("timing", "send") in tree.places
+    made = Rules(
+        rules=tuple(_rule(one, whole["timing"], has_window=has_window) for one in rules),
         counts=frozenset(whole["completion"]["counts"]),
         courses=tuple(_course_rules(one) for one in whole["courses"]),
         digest=hashlib.sha256(encoded).hexdigest()[:_DIGEST_LENGTH],
     )
+    if mistakes := sorted(set(_without_time(tree, made))):
+        raise ConfigurationError([one.as_line(file_name) for one in mistakes])
+    return made
 
 
 def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -283,12 +284,12 @@ def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dic
     return whole, rules
 
 
-def _rule(keys: Mapping[str, Any], timing: Timing) -> Rule:
-    """Return the rule; its own timing overrides the file's."""
+def _rule(keys: Mapping[str, Any], timing: Timing, *, has_window: bool) -> Rule:
+    """Return the rule; its own timing overrides the file's, which may say `send: none`."""
     own = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
     rest = {key: value for key, value in keys.items() if key not in _TIMING_KEYS}
     own_timing = frozenset(own)
-    if rest["stream"] is Stream.REMINDER and timing.send is None:
+    if rest["stream"] is Stream.REMINDER and not has_window:
         own.setdefault("send", REMINDER_WINDOW)
     return Rule(timing=replace(timing, **own), own_timing=own_timing, **rest)
 
@@ -326,13 +327,19 @@ def _names_of(keys: Any, index: int) -> Iterator[tuple[str, Path, str]]:  # noqa
                 yield key, (*at, place), name
 
 
-def _without_time(tree: Tree, rules: Sequence[Rule]) -> Iterator[Mistake]:
+def _without_time(tree: Tree, made: Rules) -> Iterator[Mistake]:
     """Find rules whose emails could never be sent: the quiet hours cover the whole window."""
-    for index, rule in enumerate(rules):
-        if not rule.timing.leaves_time():
-            own = ("rules", index, "send"), ("rules", index, "quiet_hours"), ("timing", "send")
-            path = next((one for one in own if one in tree.places), ("rules", index))
-            message = "this leaves no time to send in; the quiet hours cover the whole window"
+    for index, rule in enumerate(made.rules):
+        cases: list[tuple[Path, str, Rule]] = [(("rules", index), "", rule)]
+        for number, entry in enumerate(made.courses):
+            there = made.for_course(rule, 0, entry.course[0])
+            cases += [(("courses", number), f" for {rule.name}", there)] * there.enabled
+        for at, words, _ in [one for one in cases if not one[-1].timing.leaves_time()][:1]:
+            own = (*at, "send"), (*at, "quiet_hours"), ("timing", "send")
+            path = next((one for one in own if one in tree.places), at)
+            message = (
+                f"this leaves no time to send in{words}; the quiet hours cover the whole window"
+            )
             yield mistake_at(tree.places[path], path, message)
 
 

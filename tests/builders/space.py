@@ -59,11 +59,15 @@ def clock(moment: datetime, zone: ZoneInfo) -> str:
 
 @dataclass(slots=True)
 class Member:
-    """One person in one course. `before` is the enrolment that Coursebell decided on last."""
+    """One person in one course. `before` is the enrolment that Coursebell decided on last.
+
+    `gone` are completions that were deleted, when the lessons `reopened` were reopened.
+    """
 
     enrolment: CourseMember | None = None
     before: CourseMember | None = None
     done: list[CompletedLesson] = field(default_factory=list)
+    gone: list[CompletedLesson] = field(default_factory=list)
     reopened: set[int] = field(default_factory=set)
 
 
@@ -116,6 +120,13 @@ class Space:
         """Return a person in a course."""
         return self.members.setdefault((name, title), Member())
 
+    def whose(self, enrolment_id: int) -> tuple[str, str] | None:
+        """Return the person and the course of an enrolment, unless it is gone."""
+        for whose, member in self.members.items():
+            if member.enrolment is not None and member.enrolment.record_id == enrolment_id:
+                return whose
+        return None
+
     def _new_id(self) -> int:
         self._records += 1
         return self._records
@@ -124,7 +135,7 @@ class Space:
         """Enrol a person anew."""
         member, someone = self.member(words["who"], words["title"]), self.person(words["who"])
         place = self.course(words["title"])
-        member.done, member.reopened = [], set()
+        member.done, member.gone, member.reopened = [], [], set()
         member.enrolment = course_member(
             record_id=self._new_id(),
             created_at=step.at,
@@ -166,7 +177,10 @@ class Space:
 
     def reopen(self, _: Step, words: Words) -> None:
         """Delete a completed lesson."""
-        self.member(words["who"], words["title"]).reopened.add(int(words["number"]))
+        member, number = self.member(words["who"], words["title"]), int(words["number"])
+        member.gone += [one for one in member.done if one.lesson_id == number]
+        member.done = [one for one in member.done if one.lesson_id != number]
+        member.reopened.add(number)
 
     def change_person(self, _: Step, words: Words, **changes: Any) -> None:  # noqa: ANN401 - any field of the record
         """Change a profile."""

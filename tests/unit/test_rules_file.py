@@ -544,6 +544,10 @@ def test_the_shipped_file_with_any_hole_or_patch_gives_rules_or_mistakes(
             'timing: {send: "09:00-10:00", quiet_hours: "08:00-11:00"}',
             "4:16: timing.send: this leaves no time to send in",
         ),
+        (
+            'courses: [{course: A, quiet_hours: "08:00-23:00"}]\ntiming: {send: "09:00-10:00"}',
+            "4:36: courses[0].quiet_hours: this leaves no time to send in for hello; the quiet",
+        ),
     ],
 )
 def test_a_mistake_in_what_differs_by_course_or_day_has_its_place(lines: str, mistake: str) -> None:

@@ -135,10 +135,13 @@ def _cancelled_by(
 
 
 def _due_now(timer: Timer, study: Study, now: datetime) -> datetime:
-    """Return when the timer is due, as things are now. A blocked member is left in peace."""
+    """Return when the timer is due, as things are now; never earlier than before.
+
+    While a member is blocked or not approved, it is put off.
+    """
     due_at = timer.due_at
     if timer.kind is EventKind.STALLED:
-        due_at = study.last_active_at + timedelta(seconds=timer.step_s or 0)
+        due_at = max(due_at, study.last_active_at + timedelta(seconds=timer.step_s or 0))
     elif timer.kind is EventKind.LESSON_AVAILABLE:
         due_at = max(due_at, study.opens_at(timer.lesson_id) or due_at)
     looked_at = study.enrolment.last_access_at

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan, step_of
-from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
+from schemas.events import ABOUT_GONE, ABOUT_LESSONS, Event, EventKind, not_ahead
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
@@ -78,7 +78,7 @@ class Play:
     """Events go in by the time they were found; actions come out as they are settled.
 
     `ask` returns the circumstances of an action at a moment. `needs` says by kind of action what it
-    needs of a person.
+    needs of a person. What happened before `watching_since` leads to nothing; it may be changed.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Play:
         self._rules = rules
         self._ask = ask
         self._needs = needs
-        self._watching_since = watching_since
+        self.watching_since = watching_since
         # When it is checked, when it was due, and its number: the order in which workers claim.
         self._due: list[tuple[datetime, datetime, int, PlayedAction]] = []
         self._superseded: list[PlayedAction] = []  # since the last `advance`
@@ -154,7 +154,7 @@ class Play:
                 found.zone,
                 found.subject,
                 self._finished_at.get(whose),
-                self._watching_since,
+                self.watching_since,
                 found.asked,
             ),
         )
@@ -229,7 +229,12 @@ class Play:
         flood = rule.timing.flood if rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
         performed = self._performed[action.plan.coworker_id, action.plan.kind]
-        events = sorted(action.events, key=lambda one: one.happened_at)
+        gone = true_now.reopened
+        holding = [
+            one
+            for one in sorted(action.events, key=lambda one: one.happened_at)
+            if one.kind not in ABOUT_LESSONS or one.lesson_id not in gone
+        ]
         return SendContext(
             now=now,
             zone=true_now.zone,
@@ -237,7 +242,7 @@ class Play:
             sending_started_at=true_now.sending_started_at,
             rule=rule,
             needs=self._needs.get(action.plan.kind, PersonNeeds()),
-            events=[one for one in events if one.lesson_id not in true_now.reopened],
+            events=holding,
             planned_at=action.planned_at,
             due_at=action.due_at,
             enrolment=true_now.enrolment,

@@ -22,7 +22,7 @@ from ledger.people import address_hash, choices_of, person_of
 from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import PersonNeeds, step_of
 from schemas.entity import Entity
-from schemas.events import Event, EventKind
+from schemas.events import ABOUT_LESSONS, Event
 from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
 from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import Action, ActionContext
@@ -34,7 +34,6 @@ from workers.zones import own_zone
 KindT = TypeVar("KindT")
 
 _WEEK = timedelta(days=7)
-_ABOUT_LESSONS = {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventKind.COURSE_STARTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,7 @@ def _is_paused(
 
 
 def _holds(event: Event, done_ids: set[int]) -> bool:
-    return event.kind not in _ABOUT_LESSONS or event.lesson_id in done_ids
+    return event.kind not in ABOUT_LESSONS or event.lesson_id in done_ids
 
 
 def still_there(known: StoredRecord | None, kind: type[KindT]) -> KindT | None:

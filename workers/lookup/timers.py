@@ -60,14 +60,18 @@ def timed_events(
     given = enrolled_times(connection, [(one.course_id, one.coworker_id) for one in enrolments])
     found: list[list[Event]] = []
     for findings, events in zip(several, shown, strict=True):
-        study = _study_of(findings, events, given, rules) if timed else None
+        study = _study_of(findings, events, given, rules, now) if timed else None
         kept = known.get(study.enrolment.record_id, {}) if study else {}
         found.append([] if study is None else _updated(connection, study, kept, timed, now))
     return found
 
 
 def _study_of(
-    findings: Findings, events: Sequence[Event], given: Mapping[int, datetime], rules: Rules
+    findings: Findings,
+    events: Sequence[Event],
+    given: Mapping[int, datetime],
+    rules: Rules,
+    now: datetime,
 ) -> Study | None:
     enrolment = findings.enrolment
     if enrolment is None:
@@ -77,7 +81,8 @@ def _study_of(
     is_finished = progress(findings.lessons, done_ids, rules.counts, closed).finished
     shown = [one.happened_at for one in events if one.kind is EventKind.ENROLLED]
     # Only the first time it is found, the record itself shows when a place was given that waited.
-    enrolled_at = given.get(enrolment.record_id) or (shown or [enrolment.created_at])[0]
+    shown_at = (shown or [enrolment.created_at])[0]
+    enrolled_at = given.get(enrolment.record_id) or min(shown_at, now)
     return Study(
         enrolment, enrolled_at, findings.completions, findings.lessons, closed, is_finished
     )

@@ -1,0 +1,32 @@
+"""A second decider, written from docs/rules.md, decides as Coursebell does.
+
+`make agree` compares both on many more random histories.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.endurance.agree import difference
+from tests.second_decider import SecondDecider
+
+CASES = Path(__file__).parent / "decide_cases"
+SHIPPED = Path(__file__).parents[2] / "rules.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_second_decider_decides_the_cases_as_they_say(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    for case in content["cases"]:
+        rules = case.get("rules", content["rules"])
+        text = SHIPPED.read_text() if rules == "shipped" else rules
+        zone, people = case.get("zone", "Europe/London"), case.get("people", {})
+        found = SecondDecider(text, zone, people).play(case["history"])
+        assert found == case["result"].splitlines(), case["name"]
+
+
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_both_decide_alike_on_random_histories(first: int) -> None:
+    for seed in range(first, first + 100):
+        assert not difference(seed)
