@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,11 @@ _LESSONS = {"lesson_completed", "course_started", "course_completed"}  # about t
 _LONG, _NEVER = timedelta(days=366), datetime.min.replace(tzinfo=UTC)
 Objections = Iterator[tuple[bool, str]]
 Waits = Iterator[tuple[str, datetime]]
+
+
+@lru_cache(maxsize=8)
+def _file(rules: str) -> Any:  # noqa: ANN401
+    return yaml.load(rules, Loader=yaml.BaseLoader)  # noqa: S506 - every value is a text
 
 
 def _span(text: str) -> timedelta:
@@ -263,7 +269,7 @@ class SecondDecider(Playback):
 
     def __init__(self, rules: str, zone: str, people: Mapping[str, str]) -> None:
         super().__init__(zone, people)
-        file = yaml.load(rules, Loader=yaml.BaseLoader)  # noqa: S506 - every value is a text
+        file = _file(rules)
         self._rules = [Rule(one, file) for one in file["rules"]]
         counts = file.get("completion", {}).get("counts", ["visited", "button", "video"])
         self._counts = set(_values(counts))

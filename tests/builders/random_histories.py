@@ -4,7 +4,7 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,7 @@ _ZONES = (
     "Pacific/Honolulu",
     "Pacific/Kiritimati",
 )
+_HISTORIES_PER_FILE = 4  # reading a file takes longer than playing a history
 _COURSES = ("Freelance Finance", "Sales")
 _PEOPLE = ("Ana", "Ben", "Cem")
 _PAUSES_S = (0, 1, 59, 300, 1200, 1800, 3600, 7200, 18_000, 43_200, 86_400, 259_200, 604_800)
@@ -42,20 +43,31 @@ class RandomCase:
 
     def load(self) -> Rules:
         """Load the rules. Raises `ConfigurationError` if they are refused."""
-        return load_rules(self.rules, "rules.yaml", actions=kinds_for_rules())
+        return _loaded(self.rules)
 
 
 def random_case(seed: int) -> RandomCase:
-    """Return the case of this seed; its rules are not refused."""
+    """Return the case of this seed. Four in a row have the same rules."""
+    chance = random.Random(f"history {seed}")  # noqa: S311 - nothing secret
+    people = {name: chance.choice(_ZONES) for name in _PEOPLE if chance.random() < 0.5}
+    zone = chance.choice(_ZONES)
+    history = _History(chance, chance.choice([zone, *people.values()])).write()
+    return RandomCase(_rules(seed // _HISTORIES_PER_FILE), zone, people, history)
+
+
+@lru_cache(maxsize=8)
+def _loaded(rules: str) -> Rules:
+    return load_rules(rules, "rules.yaml", actions=kinds_for_rules())
+
+
+@lru_cache(maxsize=8)
+def _rules(seed: int) -> str:
+    """Return random rules that are not refused."""
     for draw in count():
-        chance = random.Random(f"{seed} {draw}")  # noqa: S311 - nothing secret
-        people = {name: chance.choice(_ZONES) for name in _PEOPLE if chance.random() < 0.5}
-        zone, rules = chance.choice(_ZONES), _Rules(chance).write()
-        changing = chance.choice([zone, *people.values()])
-        case = RandomCase(rules, zone, people, _History(chance, changing).write())
+        text = _Rules(random.Random(f"rules {seed} {draw}")).write()  # noqa: S311 - nothing secret
         with suppress(ConfigurationError):
-            case.load()
-            return case
+            _loaded(text)
+            return text
     raise AssertionError
 
 
