@@ -177,7 +177,7 @@ class Truth:
     def matches(self, where: Mapping[str, Any], number: int | None) -> list[bool]:
         """Return for each line of conditions whether it matches an event about this lesson."""
         course, enrolment = self.course, self.enrolment
-        facts = {
+        facts: dict[str, list[Any]] = {
             "course": [course.record_id, course.title],
             "group": [course.group_name],
             "location": [course.business_id, course.business_name],

@@ -105,7 +105,7 @@ class Stage(Playback):
     def _next_timer(self) -> tuple[datetime, int, str] | None:
         timers = [one for one in self._timers.values() if one]
         timer = min(timers, key=lambda one: one.due_at, default=None)
-        return timer and (timer.due_at, timer.course_member_id, timer.key)
+        return (timer.due_at, timer.course_member_id, timer.key) if timer else None
 
     def _drop_timer(self, key: str) -> None:
         self._timers[key] = None

@@ -353,8 +353,14 @@ class _History:
             self._do(f"{name} is {words}{self._of(course, 'on')}")
 
     def _change_person(self) -> None:
-        words = ("has no address", "is inactive", "wants no emails", "wants no service emails")
-        words += ("agrees to reminders",) * 3 + (f"moves to {self._chance.choice(_ZONES)}",) * 4
+        words = [
+            "has no address",
+            "is inactive",
+            "wants no emails",
+            "wants no service emails",
+            *["agrees to reminders"] * 3,
+            *[f"moves to {self._chance.choice(_ZONES)}"] * 4,
+        ]
         self._say(f"{self._one()[0]} {self._chance.choice(words)}")
 
     def _change_course(self) -> None:
