@@ -27,7 +27,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from ledger.attempts import note_attempt
 from ledger.engine import Insert, insert_for, insert_into
 from ledger.heartbeats import last_gap_end
-from ledger.tables import action_events, actions, copies
+from ledger.tables import PERFORMING_ACTIONS, action_events, actions, copies
 from schemas.actions import OPEN_ACTIONS, ActionState, Outcome, Plan, step_of
 from schemas.events import EventKind
 from schemas.reasons import Reason
@@ -230,6 +230,26 @@ def reminders_sent(
     return [
         (row.finished_at or row.lease_until or row.due_at, row.course_member_id) for row in rows
     ]
+
+
+def count_sent(connection: Connection, rule: str, since: datetime, *, but: int) -> int:
+    """Return how many actions of a rule were performed since then, except `but`.
+
+    One that is being performed counts, so that of two workers only one takes the last place. What
+    an operator released or resent does not count.
+    """
+    others = and_(actions.c.rule == rule, actions.c.released_at.is_(None), actions.c.id != but)
+    number = select(func.count()).select_from(actions)
+    ended = number.where(
+        actions.c.finished_at >= since,
+        actions.c.state.in_((ActionState.DONE, ActionState.UNKNOWN)),
+        others,
+    )
+    underway = number.where(PERFORMING_ACTIONS, others)
+    total: int | None = connection.scalar(
+        select(ended.scalar_subquery() + underway.scalar_subquery())
+    )
+    return total or 0
 
 
 def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:

@@ -10,6 +10,7 @@ could be guessed.
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -199,6 +200,41 @@ def _keep_first(connection: Connection, name: str, value: str, now: datetime) ->
         name=name, value=json.dumps(value), changed_at=now, changed_by="settings"
     )
     connection.execute(statement.on_conflict_do_nothing(index_elements=[controls.c.name]))
+
+
+_FORECAST = "accepted_forecast"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedForecast:
+    """The forecast that brakes are measured against, and who accepted it when.
+
+    `per_day` is by rule how many emails it sends on its busiest day; `digest` is that of the rules
+    it was made with.
+    """
+
+    per_day: Mapping[str, int]
+    digest: str
+    accepted_at: datetime
+    accepted_by: str
+
+
+def accept_forecast(
+    connection: Connection, per_day: Mapping[str, int], digest: str, who: str, now: datetime
+) -> None:
+    """Store the forecast, replacing the one before, and log the decision."""
+    forecast = {"per_day": dict(per_day), "digest": digest}
+    set_value(connection, _FORECAST, json.dumps(forecast), who, now)
+    log_decision(connection, "accept-forecast", who, now, forecast)
+
+
+def accepted_forecast(connection: Connection) -> AcceptedForecast | None:
+    """Return the accepted forecast, or None if there is none."""
+    row = connection.execute(select(controls).where(controls.c.name == _FORECAST)).one_or_none()
+    if row is None:
+        return None
+    forecast = json.loads(json.loads(row.value))
+    return AcceptedForecast(forecast["per_day"], forecast["digest"], row.changed_at, row.changed_by)
 
 
 _NAME = "secret_key_fingerprint"

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     PAUSED = "paused"
     ON_HOLD = "on-hold"
     FLOOD_GUARD = "flood-guard"
+    OVER_FORECAST = "over-forecast"
     TOO_OLD = "too-old"
     RESTORED = "restored"
     OBSERVE = "observe"
@@ -94,6 +95,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ON_HOLD: Explanation("Held by an operator", "operator"),
     Reason.FLOOD_GUARD: Explanation(
         "Many emails at once look like an import; check before they go", "operator"
+    ),
+    Reason.OVER_FORECAST: Explanation(
+        "This rule sent more today than was forecast; check before more go", "operator"
     ),
     Reason.TOO_OLD: Explanation(
         "It happened too long ago to email about without asking", "operator"
@@ -186,6 +190,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
 # For these an action is held until an operator releases or skips it.
 HOLD_REASONS = (
     Reason.FLOOD_GUARD,
+    Reason.OVER_FORECAST,
     Reason.TOO_OLD,
     Reason.RESTORED,
     Reason.OBSERVE,

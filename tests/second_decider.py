@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,7 +27,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LENGTHS = {"not_started": "7d", "stalled": "14d", "lesson_available": []}
 _DEFAULTS = {"quiet_hours": "20:00-08:00", "holidays": [], "spread": "45m", "cap_per_day": "2"}
 _DEFAULTS |= {"cap_per_week": "4", "reminders_per_week": "1", "reminders_per_enrolment": "2"}
-_DEFAULTS |= {"stale_after": "48h", "flood": "25/10m"}
+_DEFAULTS |= {"stale_after": "48h", "flood": "25/10m", "brake": "none"}
 _DAY, _WEEK, _LATELY = timedelta(days=1), timedelta(days=7), timedelta(days=5)
 _LESSONS = {"lesson_completed", "course_started", "course_completed"}  # about these
 _LONG, _NEVER = timedelta(days=366), datetime.min.replace(tzinfo=UTC)
@@ -202,6 +203,7 @@ class Rule:
 
     def __init__(self, written: Mapping[str, Any], file: Mapping[str, Any]) -> None:
         self._written, self._file, self.event = written, file, str(written["event"])
+        self.name = str(written["name"])
         self.is_enabled = written.get("enabled") != "false"
         self.gather, self.delay = self.span("gather"), self.span("delay")
         stream = "reminder" if self.event in _LENGTHS else "service"
@@ -234,7 +236,7 @@ class Rule:
         return self.is_enabled and self.event == event.kind and is_long
 
     def applies(self, event: Event, truth: Truth) -> bool:
-        is_off = self._written["name"] in _values(self._of_course(truth.course).get("off", []))
+        is_off = self.name in _values(self._of_course(truth.course).get("off", []))
         where = dict(self._written.get("where", {}))
         excluded = truth.matches(where.pop("not", {}), event.number)
         return not is_off and all(truth.matches(where, event.number)) and not any(excluded)
@@ -265,10 +267,20 @@ class Email:
 
 
 class SecondDecider(Playback):
-    """Plays a history by the text of a rules file."""
+    """Plays a history by the text of a rules file.
 
-    def __init__(self, rules: str, zone: str, people: Mapping[str, str]) -> None:
+    `forecast` is the accepted one: emails on the busiest day, by the name of the rule.
+    """
+
+    def __init__(
+        self,
+        rules: str,
+        zone: str,
+        people: Mapping[str, str],
+        forecast: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__(zone, people)
+        self._forecast = forecast or {}
         file = _file(rules)
         self._rules = [Rule(one, file) for one in file["rules"]]
         counts = file.get("completion", {}).get("counts", ["visited", "button", "video"])
@@ -445,6 +457,8 @@ class SecondDecider(Playback):
                 yield from [("held", reason, now)] * applies
             for reason, until in self._waits(email, true, now):
                 yield "waiting", reason, until
+            if self._is_beyond_forecast(email, now):
+                yield "held", "over-forecast", now
         else:
             yield "skipped", "record-gone", now
 
@@ -500,6 +514,15 @@ class SecondDecider(Playback):
             near = [one for one in self._emails if one.state != "skipped" and not one.step]
             near = [one for one in near if abs(one.planned_at - planned_at) <= _span(span)]
             yield len(near) > int(number), "flood-guard"
+
+    def _is_beyond_forecast(self, email: Email, now: datetime) -> bool:
+        brake, busiest_day = self._timing(email).text("brake"), self._forecast.get(email.rule.name)
+        if not brake or busiest_day is None or email.is_released:
+            return False
+        sent = [one for one in self._emails if one.rule is email.rule and one.state == "sent"]
+        days = [one.done_at.astimezone(self._zone).date() for one in sent if not one.is_released]
+        most = Fraction(brake.removesuffix("x")) * busiest_day
+        return days.count(now.astimezone(self._zone).date()) >= max(5, most // 1)
 
     def _waits(self, email: Email, true: list[Event], now: datetime) -> Waits:
         timing, rule, name = self._timing(email), email.rule, email.first.name

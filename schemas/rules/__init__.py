@@ -22,7 +22,7 @@ from schemas.rules.model import (
     names_in,
     unknown_names,
 )
-from schemas.rules.review import doubtful_rules
+from schemas.rules.review import doubtful_brakes, doubtful_rules
 
 __all__ = [
     "Catalogue",
@@ -37,6 +37,7 @@ __all__ = [
     "Timing",
     "Until",
     "Where",
+    "doubtful_brakes",
     "doubtful_rules",
     "is_named",
     "load_rules",

@@ -20,6 +20,7 @@ from schemas.rules.values import (
     choice,
     member_of,
     or_none,
+    parse_brake,
     parse_cap,
     parse_date,
     parse_duration_s,
@@ -67,6 +68,7 @@ class TimingSchema(FormSchema):
     send = Text(or_none(parse_send))
     holidays = OneOrMany(parse_date)
     spread = Text(or_none(parse_duration_s), attribute="spread_s")
+    brake = Text(or_none(parse_brake))
     reminders_per_week = Text(or_none(parse_cap))
     reminders_per_enrolment = Text(or_none(parse_cap))
 

@@ -7,6 +7,7 @@ without timing.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -68,8 +69,9 @@ REMINDER_WINDOW = SendWindow(time(9), time(17), frozenset(range(5)))
 class Timing:
     """When emails may be sent, and how many. None is no limit.
 
-    `spread_s` is over how long emails are spread that all waited for the same moment. The last two
-    apply to rules of the stream `reminder` only.
+    `spread_s` is over how long emails are spread that all waited for the same moment. `brake` times
+    the busiest day of the accepted forecast is how many emails a rule may send on one day. The last
+    two apply to rules of the stream `reminder` only.
     """
 
     quiet_hours: QuietHours | None = QuietHours(time(20), time(8))
@@ -80,6 +82,7 @@ class Timing:
     send: SendWindow | None = None
     holidays: tuple[date, ...] = ()
     spread_s: int | None = 45 * 60
+    brake: Decimal | None = None
     reminders_per_week: int | None = 1
     reminders_per_enrolment: int | None = 2
 
@@ -199,6 +202,16 @@ class Rules:
         values = {key: value for key, value in found.timing.items() if key not in rule.own_timing}
         is_on = rule.enabled and rule.name not in found.off
         return replace(rule, timing=replace(rule.timing, **values), enabled=is_on)
+
+    def braked(self) -> tuple[str, ...]:
+        """Return the names of the enabled rules with a brake, for all courses or for some."""
+        by_course = any(one.timing.get("brake") for one in self.courses)
+        return tuple(
+            rule.name
+            for rule in self.rules
+            if rule.enabled
+            and (rule.timing.brake or (by_course and "brake" not in rule.own_timing))
+        )
 
     def timed(self) -> dict[EventKind, frozenset[int]]:
         """Return the events that enabled rules wait for, by kind, with the lengths of absences."""

@@ -1,6 +1,6 @@
 """Finds what is allowed in a rules file and is probably not meant."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 
 from schemas.rules.model import Rule, Rules, Where
@@ -25,6 +25,29 @@ def doubtful_rules(rules: Rules) -> Iterator[str]:
                 f"rules {one.name} and {other.name}: both act on {one.event}, so a member may get "
                 "two emails about it; `where` can tell them apart"
             )
+
+
+def doubtful_brakes(
+    rules: Rules, forecast: Collection[str] | None, digest: str | None
+) -> Iterator[str]:
+    """Yield a sentence for each brake that holds nothing, and if the forecast is of other rules.
+
+    `forecast` are the names of the rules that the accepted forecast is about, None if there is no
+    such forecast. `digest` is that of the rules it was made with.
+    """
+    next_step = "coursebell simulate --accept"
+    braked = rules.braked()
+    for name in braked:
+        if forecast is None or name not in forecast:
+            yield (
+                f"rule {name}: its brake holds nothing, because no forecast of this rule was "
+                f"accepted; `{next_step}` makes one"
+            )
+    if digest not in {None, rules.digest} and any(name in (forecast or ()) for name in braked):
+        yield (
+            f"brake: the accepted forecast was made with other rules ({digest}) and still applies; "
+            f"`{next_step}` makes a new one"
+        )
 
 
 def _reasons_never(rule: Rule, rules: Rules) -> Iterator[str]:

@@ -6,6 +6,7 @@ Each takes one text and raises `ValidationError` with what was expected.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PERCENT = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 _ALL = 100  # percent
+_BRAKE = re.compile(r"([1-9][0-9]{0,2}(?:\.[0-9])?)x")
+_MOST_TIMES = 100
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 
@@ -124,6 +127,15 @@ def parse_cap(text: str) -> int:
     if not _COUNT.fullmatch(text):
         raise ValidationError("expected a whole number from 1 to 999999, or none")
     return int(text)
+
+
+def parse_brake(text: str) -> Decimal:
+    """Return the number of `2x` or `1.5x`."""
+    written = _BRAKE.fullmatch(text)
+    times = Decimal(written[1]) if written else Decimal()
+    if not 1 <= times <= _MOST_TIMES:
+        raise ValidationError("expected a number from 1x to 100x, such as 2x or 1.5x, or none")
+    return times
 
 
 def parse_name(text: str) -> str:

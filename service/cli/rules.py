@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ledger.controls import sending_of
+from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Engine, reading
 from ledger.interventions import states_of
 from ledger.outbox import ClaimedAction, open_actions, read_actions
@@ -16,7 +16,7 @@ from ledger.queries import EmailFilter, filtered_emails
 from ledger.source_state import catalogue_of
 from schemas.actions import ActionState
 from schemas.errors import LedgerNotReady
-from schemas.rules import Rules, doubtful_rules, unknown_names
+from schemas.rules import Rules, doubtful_brakes, doubtful_rules, unknown_names
 from schemas.settings import Settings
 from service.cli.common import (
     Moment,
@@ -59,7 +59,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
 
     Every mistake has its line. Without FILE the rules in force are checked. A mistake exits with 2;
     a warning does not change the exit code. Names of courses, groups and locations are compared
-    with the list that the poll read last.
+    with the list that the poll read last, brakes with the accepted forecast.
     """
     settings = settings_now()
     path, found = _read(settings, file)
@@ -67,6 +67,12 @@ def check(file: Path | None, *, as_json: bool) -> None:
     try:
         with opened_ledger(settings) as engine, reading(engine) as connection:
             warnings += unknown_names(found, catalogue_of(connection))
+            accepted = accepted_forecast(connection)
+        warnings += doubtful_brakes(
+            found,
+            accepted.per_day.keys() if accepted else None,
+            accepted.digest if accepted else None,
+        )
     except LedgerNotReady:
         pass  # a rules file can be checked before anything is installed
     enabled = sum(rule.enabled for rule in found.rules)

@@ -1,7 +1,8 @@
 """`coursebell simulate`: plays the past, or one imagined event, by given rules. Nothing is sent."""
 
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,25 +10,32 @@ from pathlib import Path
 
 import click
 
-from ledger.engine import reading
+from ledger.controls import accept_forecast
+from ledger.engine import Engine, reading, writing
 from schemas.actions import ActionState
 from schemas.events import ABOUT_GONE, TIMED, EventKind
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.rules import Rules
 from service.cli.common import (
     Moment,
     as_json,
     command_clock,
+    is_confirmed,
     local,
+    needs_confirmation,
     number_of_emails,
     number_of_people,
     opened_ledger,
     print_json,
     printable,
     settings_now,
+    who_decides,
 )
 from service.cli.selection import NOT_DONE, known_course, known_person
+from workers.decide.timing import most_per_day
+from workers.deliver.context import SendSetup
 from workers.deliver.forecast import make_send_setup
-from workers.deliver.simulation import SENT, Imagined, Simulation, imagine
+from workers.deliver.simulation import SENT, Simulation, imagine
 from workers.deliver.simulation import simulate as play_past
 from workers.rules_file import read_rules_at
 
@@ -42,6 +50,8 @@ _KINDS = [one.value for one in EventKind if one not in {*ABOUT_GONE, *TIMED}]
 @click.option("--event", type=click.Choice(_KINDS), metavar="EVENT", help="Instead: one event.")
 @click.option("--person", metavar="WHO", help="Whom the event is about: address, Id or name.")
 @click.option("--course", metavar="COURSE", help="Its course, by Id or title.")
+@click.option("--accept", is_flag=True, help="Accept the result as the forecast of brakes.")
+@click.option("--yes", is_flag=True, help="With --accept: do not ask for confirmation.")
 @as_json
 def simulate(  # noqa: PLR0913 - one argument for each option
     *,
@@ -50,6 +60,8 @@ def simulate(  # noqa: PLR0913 - one argument for each option
     event: str | None,
     person: str | None,
     course: str | None,
+    accept: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Play the past, or one event, by given rules; nothing is sent.
@@ -57,30 +69,85 @@ def simulate(  # noqa: PLR0913 - one argument for each option
     Without --event it plays what was found since then and compares with what was sent. With --event
     it says what would follow if that happened to this person now. Records are those of today, and
     Nexudus is not asked.
+
+    --accept stores how many emails each rule sends on its busiest day. A rule with a brake, such as
+    2x, then holds what goes beyond twice that on one day.
     """
     if (event is None) != (person is None):
         raise click.UsageError("--event and --person go together.")
+    _check_accept(file, since, event, accept=accept, yes=yes)
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine:
         setup = make_send_setup(settings)
         if file is not None:
             setup = replace(setup, rules=read_rules_at(file, "--rules"))
         if event is not None and person is not None:
-            with reading(engine) as connection:
-                coworker_id = known_person(connection, person)
-                course_id = None if course is None else known_course(connection, course)
-            imagined = imagine(engine, setup, EventKind(event), coworker_id, course_id, now)
-            _print_imagined(imagined, as_json=as_json)
+            _imagine(engine, setup, EventKind(event), person, course, now, as_json=as_json)
             return
         with shown_progress("Simulating") as progressed:
-            result = play_past(engine, setup, since or now - _SINCE, now, progressed)
-        if as_json:
-            print_json(plain_simulation(result))
-            return
-        for line in simulation_lines(result, differences=True):
-            click.echo(printable(line))
-        for line in _difference_lines(result):
-            click.echo(printable(line))
+            result = play_past(
+                engine, setup, since or now - _SINCE, now, progressed, with_brakes=not accept
+            )
+        if not as_json:
+            for line in (*simulation_lines(result, differences=True), *_difference_lines(result)):
+                click.echo(printable(line))
+        accepted: dict[str, object] = {}
+        if accept:
+            accepted = _accept(engine, setup.rules, result, yes=yes, to_stderr=as_json)
+    if as_json:
+        print_json(plain_simulation(result) | accepted)
+
+
+def _check_accept(
+    file: Path | None, since: datetime | None, event: str | None, *, accept: bool, yes: bool
+) -> None:
+    """Refuse options that do not go together, and --accept where nobody can be asked."""
+    if accept and event is not None:
+        raise click.UsageError("--accept is for the past, without --event.")
+    if yes and not accept:
+        raise click.UsageError("--yes goes with --accept.")
+    if accept and not yes:
+        words = [] if file is None else ["--rules", shlex.quote(str(file))]
+        words += [] if since is None else ["--since", since.isoformat(timespec="seconds")]
+        needs_confirmation(" ".join(["coursebell simulate", *words, "--accept --yes"]))
+
+
+def _accept(
+    engine: Engine, rules: Rules, result: Simulation, *, yes: bool, to_stderr: bool
+) -> dict[str, object]:
+    """Store the busiest day of each rule as the accepted forecast, after asking; return it.
+
+    Raises:
+        SystemExit: the answer was no.
+    """
+    per_day = {
+        rule.name: busiest[1] if (busiest := result.busiest_day(rule.name)) else 0
+        for rule in rules.rules
+        if rule.enabled
+    }
+    for line in _forecast_lines(rules, per_day):
+        click.echo(line, err=to_stderr)
+    if not yes and not is_confirmed("Accept this as the forecast?"):
+        click.echo("Nothing was changed.", err=True)
+        raise SystemExit(NOT_DONE)
+    with writing(engine) as connection:
+        accept_forecast(connection, per_day, rules.digest, who_decides(), command_clock().now())
+    click.echo("Accepted; brakes use this forecast from now on.", err=to_stderr)
+    return {"accepted": {"per_day": per_day, "rules": rules.digest}}
+
+
+def _forecast_lines(rules: Rules, per_day: Mapping[str, int]) -> Iterator[str]:
+    yield "Forecast of the busiest day:"
+    for rule in rules.rules:
+        if rule.name not in per_day:
+            continue
+        number, brake = per_day[rule.name], rule.timing.brake
+        if brake is not None:
+            most = most_per_day(brake, number)
+            held = f"with brake {brake}x, more than {most} on one day are held"
+        else:
+            held = "a brake for some courses" if rule.name in rules.braked() else "no brake"
+        yield f"  {rule.name}: {number_of_emails(number)}; {held}"
 
 
 @contextmanager
@@ -103,7 +170,10 @@ def simulation_lines(found: Simulation, *, differences: bool) -> Iterator[str]:
         others = ", ".join(
             f"{number} {why}" for why, number in sorted(counts.items()) if why != SENT
         )
-        yield f"  {rule}: {counts[SENT]} sent{f', not sent: {others}' if others else ''}"
+        not_sent = f", not sent: {others}" if others else ""
+        busiest = found.busiest_day(rule)
+        most = f"; busiest day: {busiest[0]} with {busiest[1]}" if busiest else ""
+        yield f"  {rule}: {counts[SENT]} sent{not_sent}{most}"
     if found.waited:
         waited = ", ".join(f"{number} {why}" for why, number in sorted(found.waited.items()))
         yield f"  waited on the way: {waited}"
@@ -140,12 +210,27 @@ def plain_simulation(found: Simulation) -> dict[str, object]:
         "events_without_action": dict(found.events),
         "waited": dict(found.waited),
         "by_day": dict(found.by_day),
+        "by_rule_and_day": {rule: dict(days) for rule, days in found.by_rule_and_day.items()},
         "more_than_sent": {"number": found.number_added, "first": found.added},
         "fewer_than_sent": {"number": found.number_missing, "first": found.missing},
     }
 
 
-def _print_imagined(found: Imagined | None, *, as_json: bool) -> None:
+def _imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, where and when
+    engine: Engine,
+    setup: SendSetup,
+    kind: EventKind,
+    person: str,
+    course: str | None,
+    now: datetime,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what would follow if this happened to a person now."""
+    with reading(engine) as connection:
+        coworker_id = known_person(connection, person)
+        course_id = None if course is None else known_course(connection, course)
+    found = imagine(engine, setup, kind, coworker_id, course_id, now)
     if found is None:
         click.echo(
             "That person has no such enrolment here, or more than one; give --course.", err=True

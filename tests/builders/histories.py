@@ -27,19 +27,29 @@ from workers.decide.events import (
     from_gone_completion,
     from_gone_enrolment,
 )
-from workers.decide.play import Circumstances, Found, Play, PlayedAction
+from workers.decide.play import Circumstances, Forecast, Found, Play, PlayedAction
 from workers.decide.rules import Subject
 from workers.decide.send_check import StudyState
 
 
 class Stage(Playback):
-    """Plays a history by rules, with the code that decides for Coursebell."""
+    """Plays a history by rules, with the code that decides for Coursebell.
 
-    def __init__(self, rules: Rules, zone: str, people: Mapping[str, str]) -> None:
+    `forecast` is the accepted one: emails on the busiest day, by rule.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        zone: str,
+        people: Mapping[str, str],
+        forecast: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__(zone, people)
         self._rules = rules
         self._known: set[str] = set()
-        self._play = Play(rules, self._ask, {"email": EmailAction.needs})
+        accepted = None if forecast is None else Forecast(forecast, self._zone)
+        self._play = Play(rules, self._ask, {"email": EmailAction.needs}, forecast=accepted)
         self._timers: dict[str, Timer | None] = {}  # None: it happened, or was cancelled
         self._enrolled_at: dict[int, datetime] = {}  # by the Id of the enrolment
 

@@ -1,12 +1,14 @@
-"""Emails that may have been received count for caps and for the flood guard."""
+"""Emails that may have been received count for caps, for brakes and for the flood guard."""
 
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
-from ledger.actions import planned_nearby, sent_times
+from ledger.actions import count_sent, planned_nearby, sent_times
 from ledger.engine import Engine, reading, writing
 from ledger.outbox import begin_action, commit_action, expire_handovers, settle_action
+from ledger.tables import actions
 from schemas.actions import Outcome
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import (
@@ -64,11 +66,34 @@ def test_an_email_that_was_not_sent_does_not_count(ledger_engine: Engine, outcom
     with writing(ledger_engine) as connection:
         settle_action(connection, one, outcome, at(2))
     assert sent(ledger_engine) == []
+    assert of_rule(ledger_engine) == 0
 
 
 def test_a_planned_email_does_not_count(ledger_engine: Engine) -> None:
     planned(ledger_engine)
     assert sent(ledger_engine) == []
+
+
+def of_rule(engine: Engine, rule: str = "one", *, since: datetime = LAST_WEEK, but: int = 0) -> int:
+    with reading(engine) as connection:
+        return count_sent(connection, rule, since, but=but)
+
+
+def test_emails_of_a_rule_count_from_when_their_hand_over_begins(ledger_engine: Engine) -> None:
+    one = planned(ledger_engine)
+    assert of_rule(ledger_engine) == 0
+    with writing(ledger_engine) as connection:
+        begin_action(connection, one, at(1), lease_s=LEASE_S, events=1)
+    assert of_rule(ledger_engine, since=minutes(60)) == 1
+    with writing(ledger_engine) as connection:
+        settle_action(connection, one, Outcome.done("250"), at(2))
+    assert of_rule(ledger_engine) == of_rule(ledger_engine, since=at(2)) == 1
+    assert of_rule(ledger_engine, since=at(3)) == 0
+    assert of_rule(ledger_engine, but=one.action_id) == 0
+    assert of_rule(ledger_engine, "another") == 0
+    with writing(ledger_engine) as connection:
+        connection.execute(update(actions).values(released_at=at(1)))
+    assert of_rule(ledger_engine) == 0
 
 
 def test_an_email_being_handed_over_counts_as_sent_now(
@@ -88,6 +113,7 @@ def test_an_unknown_email_counts_as_sent(ledger_engine: Engine) -> None:
         commit_action(connection, one, at(2), lease_s=LEASE_S)
         expire_handovers(connection, at(100), lease_s=60, repeatable=set())
     assert sent(ledger_engine) == [at(100)]
+    assert of_rule(ledger_engine) == 1
 
 
 def test_emails_planned_around_the_same_time_are_counted_without_skipped_ones(

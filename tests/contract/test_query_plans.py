@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, insert, select, text
 
 from ledger.actions import (
     completions_planned,
+    count_sent,
     plan_action,
     planned_nearby,
     sent_times,
@@ -110,6 +111,7 @@ HOT: dict[str, Statement] = {
     "lessons of an enrolment": lambda it: present_below(it, DONE, ("course_member_id", MANY)),
     "events of an action": lambda it: events_of_action(it, 7),
     "emails to a person": lambda it: sent_times(it, ANA, NOW, kind="email", but=7),
+    "emails of a rule today": lambda it: count_sent(it, "welcome", LATEST - HOUR, but=7),
     "planned nearby": lambda it: planned_nearby(it, NOW, HOUR),
     "tries of an action": lambda it: count_attempts(it, 7, {Reason.MAIL_TEMPORARY}),
     "is it this action": lambda it: fails_alone(it, MANY, {Reason.MAIL_TEMPORARY}, least=1),

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine as AnyEngine
 from bench.ledger_fill import fill_study, fill_waiting
 from ledger.activity import entries_since, newest_entries
 from ledger.clock import SYSTEM_CLOCK
+from ledger.controls import accept_forecast
 from ledger.engine import Engine, reading, writing
 from ledger.tables import metadata
 from schemas.settings import load_settings
@@ -90,7 +91,10 @@ def requests(_: Engine, url: str, folder: Path) -> None:
 
 def work(engine: Engine, _: str, __: Path) -> None:
     """Look up an enrolment and finished lessons, send the emails, and sweep."""
-    space = Space(engine, rules_of(SHIPPED))
+    space = Space(engine, rules_of(SHIPPED.replace("spread: 45m", "spread: 45m\n  brake: 2x")))
+    with writing(engine) as connection:
+        busiest = {rule.name: 9 for rule in space.rules.rules}
+        accept_forecast(connection, busiest, space.rules.digest, "Rita", NOON)
     ana = space.enrol(1)
     space.work()
     space.later(minutes=10)

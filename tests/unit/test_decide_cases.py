@@ -1,6 +1,7 @@
 """Histories in plain words with the emails they lead to, read from `decide_cases`.
 
-Each file says which rules its cases play by: `shipped`, or the rules themselves.
+Each file says which rules its cases play by (`shipped`, or the rules themselves), and may have an
+accepted forecast: how many emails each rule sends on its busiest day.
 """
 
 from pathlib import Path
@@ -21,10 +22,7 @@ def _read() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for path in sorted(FOLDER.glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
-        found += [
-            (f"{path.stem}: {case['name']}", {"rules": content["rules"], **case})
-            for case in content["cases"]
-        ]
+        found += [(f"{path.stem}: {case['name']}", content | case) for case in content["cases"]]
     return found
 
 
@@ -38,7 +36,8 @@ def _rules(text: str) -> Rules:
 
 @pytest.mark.parametrize("case", [case for _, case in CASES], ids=[name for name, _ in CASES])
 def test_a_history_leads_to_these_emails(case: dict[str, Any]) -> None:
-    stage = Stage(_rules(case["rules"]), case.get("zone", "Europe/London"), case.get("people", {}))
+    zone, people = case.get("zone", "Europe/London"), case.get("people", {})
+    stage = Stage(_rules(case["rules"]), zone, people, case.get("forecast"))
     assert stage.play(case["history"]) == case["result"].splitlines()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from datetime import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ DURATION = "expected a duration such as 30s, 30m, 3h or 7d, at most 366d"
 KEYS = "expected keys with values; remove the line if there are none"
 NO_KEY = "there is no such key"
 CAP = "expected a whole number from 1 to 999999, or none"
+BRAKE = "expected a number from 1x to 100x, such as 2x or 1.5x, or none"
 FLOOD = "expected a number per duration such as 25/10m, or none"
 ONLY_LESSON = "expected only with the event lesson_completed"
 ONE_LINE = "expected one line of text without control characters"
@@ -239,6 +241,24 @@ def test_other_durations_are_refused(text: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1x", "1"), ("1.5x", "1.5"), ("100x", "100"), ("99.9x", "99.9"), ("none", None)],
+)
+def test_a_brake_is_a_number_of_times(text: str, expected: str | None) -> None:
+    times = None if expected is None else Decimal(expected)
+    assert load(f"timing: {{brake: 9x}}\n{RULE}    brake: {text}\n").rules[0].timing.brake == times
+
+
+def test_the_rules_with_a_brake_are_found_by_name() -> None:
+    by_course = "courses: [{course: A, brake: 2x}]\n"
+    assert load(RULE).braked() == ()
+    assert load("timing: {brake: 2x}\n" + RULE).braked() == ("a",)
+    assert load(by_course + RULE).braked() == ("a",)
+    assert load(by_course + RULE + "    brake: none\n").braked() == ()
+    assert load("timing: {brake: 2x}\n" + RULE + "    enabled: false\n").braked() == ()
+
+
 def test_only_enabled_rules_are_found_by_event_and_all_by_name() -> None:
     rules = load(RULE + "    enabled: false\n" + RULE.removeprefix(HEAD).replace(": a\n", ": b\n"))
     assert [rule.name for rule in rules.for_event(EventKind.LESSON_COMPLETED)] == ["b"]
@@ -290,6 +310,12 @@ IN_RULE = [
     ("cap_per_week: two", "6:19: rules[0].cap_per_week: " + CAP),
     ("flood: 25", "6:12: rules[0].flood: " + FLOOD),
     ("flood: none/10m", "6:12: rules[0].flood: " + FLOOD),
+    ("brake: 2", "6:12: rules[0].brake: " + BRAKE),
+    ("brake: 0.9x", "6:12: rules[0].brake: " + BRAKE),
+    ("brake: 100.1x", "6:12: rules[0].brake: " + BRAKE),
+    ("brake: 1.55x", "6:12: rules[0].brake: " + BRAKE),
+    ("brake: 02x", "6:12: rules[0].brake: " + BRAKE),
+    ("brake: [2x]", "6:12: rules[0].brake: expected a single value"),
     ("stale_after: ~", "6:18: rules[0].stale_after: " + DURATION),
     ("where:", "6:11: rules[0].where: " + KEYS),
     ("where: [a]", "6:12: rules[0].where: " + KEYS),
@@ -537,6 +563,8 @@ def test_the_shipped_file_with_any_hole_or_patch_gives_rules_or_mistakes(
         ("courses: [{course: A, off: hallo}]", "4:28: courses[0].off: there is no such rule; did"),
         ("courses: [{course: A, quiet: none}]", "4:23: courses[0].quiet: there is no such key"),
         ("courses: [{off: hello}]", "4:11: courses[0].course: this key is missing"),
+        ("timing: {brake: x}", "4:17: timing.brake: expected a number from 1x to 100x"),
+        ("courses: [{course: A, brake: -2x}]", "4:30: courses[0].brake: expected a number from 1x"),
         ("timing: {send: 18:00-09:00}", "4:16: timing.send: expected hours of one day such as"),
         ("timing: {send: 09:00-18:00 mon-fry}", "4:16: timing.send: expected days such as mon-fri"),
         ("timing: {holidays: 2026-02-30}", "4:20: timing.holidays: expected a date such as"),

@@ -22,7 +22,8 @@ def test_the_second_decider_decides_the_cases_as_they_say(path: Path) -> None:
         rules = case.get("rules", content["rules"])
         text = SHIPPED.read_text() if rules == "shipped" else rules
         zone, people = case.get("zone", "Europe/London"), case.get("people", {})
-        found = SecondDecider(text, zone, people).play(case["history"])
+        forecast = case.get("forecast", content.get("forecast"))
+        found = SecondDecider(text, zone, people, forecast).play(case["history"])
         assert found == case["result"].splitlines(), case["name"]
 
 

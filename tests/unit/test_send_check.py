@@ -1,6 +1,7 @@
 """Whether an action may be performed now: every check, passing and failing."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = NOON + 10 * HOUR  # ten in the evening
 MORNING = NOON + 20 * HOUR  # eight
 REMINDER = rule(stream=Stream.REMINDER)
+BRAKED = rule(timing=Timing(brake=Decimal(2)))
 SMALL_FLOOD = rule(timing=Timing(flood=Flood(3, 600)))
 WELCOME = event(EventKind.ENROLLED, lesson_id=None)
 REQUEST = event(EventKind.ENROLMENT_REQUESTED, lesson_id=None)
@@ -99,6 +101,16 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
     "one email today": {"sent_at": [NOON - HOUR]},
     "two emails yesterday": {"sent_at": [NOON - DAY] * 2},
     "three emails this week": {"sent_at": THREE_THIS_WEEK},
+    "fewer than the brake allows": {"rule": BRAKED, "forecast_per_day": 3, "sent_today": 5},
+    "five that are always allowed": {"rule": BRAKED, "forecast_per_day": 0, "sent_today": 4},
+    "a brake without a forecast": {"rule": BRAKED, "sent_today": 999},
+    "a forecast without a brake": {"forecast_per_day": 3, "sent_today": 999},
+    "released beyond the forecast": {
+        "rule": BRAKED,
+        "forecast_per_day": 3,
+        "sent_today": 999,
+        "released_at": NOON,
+    },
     "no cap": {"rule": rule(timing=ANY_TIME), "sent_at": [NOON] * 99},
     "a welcome goes beyond the week's cap": {"events": [WELCOME], "sent_at": FOUR_THIS_WEEK},
     "the end of a course goes beyond it too": {"events": [FINISH], "sent_at": FOUR_THIS_WEEK},
@@ -159,6 +171,18 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
         Outcome.held(Reason.TOO_OLD),
     ),
     "a flood": ({"rule": SMALL_FLOOD, "planned_nearby": 4}, Outcome.held(Reason.FLOOD_GUARD)),
+    "as many as the brake allows": (
+        {"rule": BRAKED, "forecast_per_day": 3, "sent_today": 6},
+        Outcome.held(Reason.OVER_FORECAST),
+    ),
+    "beyond the five that are always allowed": (
+        {"rule": BRAKED, "forecast_per_day": 0, "sent_today": 5},
+        Outcome.held(Reason.OVER_FORECAST),
+    ),
+    "asked for, beyond the forecast": (
+        {"rule": BRAKED, "forecast_per_day": 3, "sent_today": 6, "asked": True},
+        Outcome.held(Reason.OVER_FORECAST),
+    ),
     "still gathering": (
         {"rule": gathering_rule(), "events": [event(at=NOON - MINUTE)]},
         Outcome.waiting(NOON + 29 * MINUTE, Reason.GATHERING),
@@ -241,7 +265,7 @@ def test_an_email_of_the_evening_is_ready_before_quiet_hours() -> None:
     assert check_send(send_context(rule=by, events=events, now=last_minute)) is None
 
 
-_REMINDING = gathering_rule(stream=Stream.REMINDER)
+_REMINDING = gathering_rule(stream=Stream.REMINDER, timing=Timing(spread_s=None, brake=Decimal(2)))
 _ALL_WRONG: dict[str, Any] = {
     "rule": gathering_rule(stream=Stream.REMINDER, enabled=False),
     "events": [],
@@ -256,6 +280,8 @@ _ALL_WRONG: dict[str, Any] = {
     "planned_nearby": 9_999,
     "now": NIGHT,
     "sent_at": [MORNING - MINUTE] * 4,
+    "forecast_per_day": 3,
+    "sent_today": 6,
 }
 # Each reason in its turn, and what puts right what it objects to.
 _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
@@ -278,10 +304,13 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.QUIET_HOURS, {"now": MORNING}),
     (Reason.CAP_DAY, {"sent_at": FOUR_THIS_WEEK}),
     (Reason.CAP_WEEK, {"sent_at": []}),
+    (Reason.OVER_FORECAST, {"sent_today": 5}),
 ]
 
 
-def test_permanent_obstacles_come_before_holds_and_holds_before_waits() -> None:
+def test_permanent_obstacles_come_before_holds_and_holds_before_waits_and_the_brake_is_last() -> (
+    None
+):
     state = dict(_ALL_WRONG)
     states = []
     for reason, fix in _IN_ORDER:
@@ -292,7 +321,8 @@ def test_permanent_obstacles_come_before_holds_and_holds_before_waits() -> None:
         state |= fix
     assert check_send(send_context(**state)) is None
     ordered = [ActionState.SKIPPED, ActionState.HELD, ActionState.WAITING]
-    assert states == sorted(states, key=ordered.index)
+    assert states[:-1] == sorted(states[:-1], key=ordered.index)
+    assert states[-1] is ActionState.HELD
 
 
 def test_an_action_about_a_block_is_for_members_who_still_are_blocked() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from schemas.rules import QuietHours, Rule, SendWindow, Timing
 from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
 from workers.decide.timing import (
+    day_began,
     day_cap_until,
     gather_due,
     gather_until,
+    most_per_day,
     opens_at,
     quiet_until,
     spread,
@@ -433,3 +436,33 @@ def test_the_spread_is_the_same_for_a_person_and_different_for_others() -> None:
     quarters = Counter((moment - eight) // timedelta(minutes=15) for moment in moments)
     assert set(quarters) == {0, 1, 2}
     assert min(quarters.values()) > 40
+
+
+@pytest.mark.parametrize(
+    ("brake", "busiest_day", "most"),
+    [("2", 3, 6), ("1", 7, 7), ("1.5", 7, 10), ("1.1", 70, 77), ("100", 999, 99_900)],
+)
+def test_a_brake_counts_whole_emails(brake: str, busiest_day: int, most: int) -> None:
+    assert most_per_day(Decimal(brake), busiest_day) == most
+
+
+@pytest.mark.parametrize("busiest_day", [0, 1, 2])
+def test_five_emails_a_day_are_always_allowed(busiest_day: int) -> None:
+    assert most_per_day(Decimal(2), busiest_day) == 5
+
+
+@pytest.mark.parametrize(
+    ("zone", "month", "day", "began"),
+    [
+        ("Europe/London", 7, 14, datetime(2026, 7, 13, 23, tzinfo=UTC)),
+        ("Africa/Cairo", 4, 24, datetime(2026, 4, 23, 22, tzinfo=UTC)),  # 00:00 becomes 01:00
+        ("America/Havana", 11, 1, datetime(2026, 11, 1, 4, tzinfo=UTC)),  # 01:00 becomes 00:00
+    ],
+)
+def test_a_day_begins_at_midnight_also_where_the_clock_changes_then(
+    zone: str, month: int, day: int, began: datetime
+) -> None:
+    here = ZoneInfo(zone)
+    assert day_began(at("12:00", day, month, here), here) == began
+    assert day_began(began, here) == began
+    assert day_began(began - timedelta(seconds=1), here) < began

@@ -7,10 +7,10 @@ A simulation plays what the ledger knows; tests play made-up histories. Pure.
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan, step_of
@@ -74,11 +74,20 @@ class PlayedAction:
         return self.state in OPEN_ACTIONS
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How many emails each rule sends on its busiest day, and in which zone days are counted."""
+
+    per_day: Mapping[str, int]
+    zone: ZoneInfo
+
+
 class Play:
     """Events go in by the time they were found; actions come out as they are settled.
 
     `ask` returns the circumstances of an action at a moment. `needs` says by kind of action what it
     needs of a person. What happened before `watching_since` leads to nothing; it may be changed.
+    Without a `forecast` the brakes of rules hold nothing.
     """
 
     def __init__(
@@ -87,8 +96,11 @@ class Play:
         ask: Callable[[PlayedAction, datetime], Circumstances],
         needs: Mapping[str, PersonNeeds],
         watching_since: datetime | None = None,
+        forecast: Forecast | None = None,
     ) -> None:
         self._rules = rules
+        self._forecast = forecast or Forecast({}, ZoneInfo("UTC"))
+        self._sent_on: Counter[tuple[str, date]] = Counter()  # by rule and day of the forecast
         self._ask = ask
         self._needs = needs
         self.watching_since = watching_since
@@ -131,6 +143,10 @@ class Play:
     def count_as_sent(self, coworker_id: int, kind: str, moments: Sequence[datetime]) -> None:
         """Let actions performed before this play count for the limits of a person."""
         self._performed[coworker_id, kind] += sorted(moments)
+
+    def count_as_sent_by(self, rule: str, number: int, now: datetime) -> None:
+        """Let emails that a rule sent before this play count on the day of `now`."""
+        self._sent_on[rule, self._day_of(now)] += number
 
     def release(self, action: PlayedAction, now: datetime) -> None:
         """Let a held action be checked again now, as an operator's release does."""
@@ -257,7 +273,12 @@ class Play:
             step=step_of(action.plan.key),
             study=true_now.study,
             reminders=self._reminders[action.plan.coworker_id],
+            forecast_per_day=self._forecast.per_day.get(action.plan.rule),
+            sent_today=self._sent_on[action.plan.rule, self._day_of(now)],
         )
+
+    def _day_of(self, moment: datetime) -> date:
+        return moment.astimezone(self._forecast.zone).date()
 
     def _nearby(self, moment: datetime, window: timedelta) -> int:
         first = bisect_left(self._planned_at, moment - window)
@@ -270,6 +291,8 @@ class Play:
             self._schedule(action, outcome.until or action.due_at, now)
         elif outcome.state is ActionState.DONE:
             self._performed[action.plan.coworker_id, action.plan.kind].append(now)
+            if action.released_at is None:
+                self.count_as_sent_by(action.plan.rule, 1, now)
             if action.plan.stream == Stream.REMINDER:
                 sent = SentReminder(now, action.plan.course_member_id)
                 self._reminders[action.plan.coworker_id].append(sent)

@@ -1,8 +1,8 @@
 """Decides whether an action may be performed now. Asked again just before each attempt.
 
 The checks run in a fixed order: first what rules the action out for good, then what needs a
-person's decision, then what only needs time. The first that objects gives the outcome and its
-reason.
+person's decision, then what only needs time. The brake of a rule is last, because it counts only
+emails that would be sent now. The first check that objects gives the outcome and its reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,14 @@ from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rule, Stream, Until
-from workers.decide.timing import day_cap_until, gather_due, opens_at, spread, week_cap_until
+from workers.decide.timing import (
+    day_cap_until,
+    gather_due,
+    most_per_day,
+    opens_at,
+    spread,
+    week_cap_until,
+)
 
 # These count towards the weekly cap but are not stopped by it: they come once per course.
 _BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
@@ -55,6 +62,10 @@ class SendContext:
     `restored_at` when the ledger was last restored from a backup before this was planned.
     `reminders` are all that this person ever got; they are needed only for a reminder.
     `step` is which email of a sequence this is.
+    `forecast_per_day` is how many emails the rule sends on its busiest day by the accepted
+    forecast, or None without one; `sent_today` is how many others it sent on this day in
+    COURSEBELL_ZONE, without those an operator released. Both are needed only for a rule with a
+    brake.
     """
 
     now: datetime
@@ -79,6 +90,8 @@ class SendContext:
     step: int = 0
     study: StudyState = _NO_STUDY
     reminders: Sequence[SentReminder] = ()
+    forecast_per_day: int | None = None
+    sent_today: int = 0
 
 
 def check_send(context: SendContext) -> Outcome | None:
@@ -246,6 +259,14 @@ def _below_caps(context: SendContext, rule: Rule) -> Outcome | None:
     return None if later is None else Outcome.waiting(later, Reason.CAP_WEEK)
 
 
+def _within_forecast(context: SendContext, rule: Rule) -> Outcome | None:
+    brake, busiest_day = rule.timing.brake, context.forecast_per_day
+    if brake is None or busiest_day is None or context.released_at is not None:
+        return None
+    is_beyond = context.sent_today >= most_per_day(brake, busiest_day)
+    return Outcome.held(Reason.OVER_FORECAST) if is_beyond else None
+
+
 def _coworker_id(context: SendContext) -> int:
     return context.person.coworker_id if context.person else 0
 
@@ -269,4 +290,5 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _gathered,
     _at_a_time_to_send,
     _below_caps,
+    _within_forecast,
 )

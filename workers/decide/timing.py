@@ -6,6 +6,7 @@ Quiet hours and calendar days follow the wall clock where the person is.
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from schemas.events import Event
@@ -17,6 +18,7 @@ _NO_END = timedelta(days=366)
 _WEEK = timedelta(days=7)
 _INSTANT = timedelta(seconds=1)
 _MOST_CHANGES = 1_000  # of being closed and open in a row; holidays may follow each other
+_ALWAYS_ALLOWED = 5  # emails of a rule on one day, whatever its forecast is
 _MORNING = time(8)  # when a capped email may go, if no quiet hours are set
 
 
@@ -148,3 +150,16 @@ def week_cap_until(now: datetime, sent_at: Sequence[datetime], cap: int | None) 
     if cap is None or len(recent) < cap:
         return None
     return recent[len(recent) - cap] + _WEEK
+
+
+def day_began(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the beginning of the day of `now` in this zone."""
+    return datetime.combine(now.astimezone(zone).date(), time(), zone).astimezone(now.tzinfo)
+
+
+def most_per_day(brake: Decimal, busiest_day: int) -> int:
+    """Return how many emails a rule with this brake may send on one day.
+
+    `busiest_day` is how many it sends on its busiest day by the accepted forecast.
+    """
+    return max(_ALWAYS_ALLOWED, int(brake * busiest_day))

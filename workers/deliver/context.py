@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from ledger.actions import planned_nearby, reminders_sent, sent_times
+from ledger.actions import count_sent, planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
 from ledger.clock import Clock
-from ledger.controls import sending_of
+from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
 from ledger.heartbeats import gap_ended_by
@@ -28,6 +28,7 @@ from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
 from workers.decide.send_check import SendContext, SentReminder, StudyState
+from workers.decide.timing import day_began
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
@@ -116,7 +117,13 @@ def load_context(
     events = [event for event in linked if _holds(event, done_ids)]
     state = progress(lessons, done_ids, setup.rules.counts, closed)
     send = _send_context(connection, claimed, setup, events, now)
-    send = replace(send, study=_study_of(send.enrolment, completions, is_finished=state.finished))
+    forecast_per_day, sent_today = _forecast_and_sent(connection, claimed, send.rule, setup, now)
+    send = replace(
+        send,
+        study=_study_of(send.enrolment, completions, is_finished=state.finished),
+        forecast_per_day=forecast_per_day,
+        sent_today=sent_today,
+    )
     action = None
     if send.enrolment and send.course and send.person and events:
         counting = counting_lessons(lessons, setup.rules.counts, closed)
@@ -196,6 +203,24 @@ def _reminders(
         return []
     found = reminders_sent(connection, claimed.coworker_id, but=claimed.action_id)
     return [SentReminder(*one) for one in found]
+
+
+def _forecast_and_sent(
+    connection: Connection,
+    claimed: ClaimedAction,
+    rule: Rule | None,
+    setup: SendSetup,
+    now: datetime,
+) -> tuple[int | None, int]:
+    """Return what a brake compares: the rule's forecast per day, and what it sent today."""
+    if rule is None or rule.timing.brake is None:
+        return None, 0
+    accepted = accepted_forecast(connection)
+    per_day = accepted.per_day.get(rule.name) if accepted else None
+    if per_day is None:
+        return None, 0
+    today = day_began(now, setup.zone)
+    return per_day, count_sent(connection, rule.name, today, but=claimed.action_id)
 
 
 def _due_since(connection: Connection, claimed: ClaimedAction) -> datetime:

@@ -5,9 +5,10 @@ asked, and a worker reads once more before it sends, so a record that changed th
 shown as it was last read.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.actions import Copy, copy_of
@@ -82,23 +83,32 @@ class Expected:
 class _Earlier:
     """What earlier actions of one forecast change for later ones."""
 
+    zone: ZoneInfo  # in which days are counted
     sent_at: dict[int, list[datetime]] = field(default_factory=dict)  # by coworker
+    sent_on: Counter[tuple[str, date]] = field(default_factory=Counter)  # by rule and day
     skipped: list[datetime] = field(default_factory=list)  # when each was planned
 
     def applied_to(self, context: SendContext, coworker_id: int) -> SendContext:
         flood = context.rule.timing.flood if context.rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
+        rule = context.rule.name if context.rule else ""
         fewer = sum(abs(one - context.planned_at) <= window for one in self.skipped)
         return replace(
             context,
             sent_at=[*context.sent_at, *self.sent_at.get(coworker_id, ())],
             planned_nearby=context.planned_nearby - fewer,
+            sent_today=context.sent_today + self.sent_on[rule, self.day_of(context.now)],
         )
+
+    def day_of(self, moment: datetime) -> date:
+        return moment.astimezone(self.zone).date()
 
     def note(self, expected: Expected) -> None:
         action, outcome = expected.action, expected.outcome
         if outcome is None:
             self.sent_at.setdefault(action.coworker_id, []).append(expected.at)
+            if action.released_at is None:
+                self.sent_on[action.rule, self.day_of(expected.at)] += 1
         elif outcome.state is ActionState.SKIPPED:
             self.skipped.append(action.planned_at)
 
@@ -114,7 +124,7 @@ def forecast(
 
     `started_at` is when sending began. Later ones are judged by what is known now.
     """
-    earlier = _Earlier()
+    earlier = _Earlier(setup.zone)
     found = []
     for action in wanted:
         at = max(now, action.due_at)

@@ -9,10 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from ledger.actions import sent_times
+from ledger.actions import count_sent, sent_times
+from ledger.controls import accepted_forecast
 from ledger.engine import Connection, Engine, reading
 from ledger.history import (
     StoredEvent,
@@ -34,9 +36,10 @@ from schemas.records import Course, CourseMember, Lesson, Section
 from schemas.rules import Rules
 from workers.actions.email import KIND as EMAIL
 from workers.decide.completion import closed_among, counting_lessons, progress
-from workers.decide.play import Circumstances, Found, Play, PlayedAction
+from workers.decide.play import Circumstances, Forecast, Found, Play, PlayedAction
 from workers.decide.rules import Subject
 from workers.decide.send_check import StudyState
+from workers.decide.timing import day_began
 from workers.deliver.context import SendSetup, still_there
 from workers.zones import own_zone
 
@@ -53,8 +56,9 @@ SENT = "sent"
 class Simulation:
     """The result. Numbers are by rule, then by `sent` or the reason why not.
 
-    `events` are those that led to nothing, by reason. `added` would have been sent and were not,
-    `missing` were sent and would not have been: how many, and the first of them.
+    `by_day` and `by_rule_and_day` have the sent ones, by days in COURSEBELL_ZONE. `events` are
+    those that led to nothing, by reason. `added` would have been sent and were not, `missing` were
+    sent and would not have been: how many, and the first of them.
     """
 
     since: datetime
@@ -64,6 +68,9 @@ class Simulation:
     people: set[int] = field(default_factory=set)
     events: Counter[str] = field(default_factory=Counter)
     by_day: Counter[str] = field(default_factory=Counter)
+    by_rule_and_day: defaultdict[str, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
     waited: Counter[str] = field(default_factory=Counter)
     busiest: Counter[int] = field(default_factory=Counter)
     added: list[str] = field(default_factory=list)
@@ -71,35 +78,45 @@ class Simulation:
     missing: list[str] = field(default_factory=list)
     number_missing: int = 0
 
+    def busiest_day(self, rule: str) -> tuple[str, int] | None:
+        """Return on which day a rule sent most, the last of several, and how many; or None."""
+        days = self.by_rule_and_day.get(rule, Counter())
+        return max(days.items(), key=lambda one: (one[1], one[0]), default=None)
 
-def simulate(
+
+def simulate(  # noqa: PLR0913 - what to play, since when and how
     engine: Engine,
     setup: SendSetup,
     since: datetime,
     now: datetime,
     progressed: Callable[[float], None] = lambda _: None,
+    *,
+    with_brakes: bool = True,
 ) -> Simulation:
     """Play the events found from `since` on by the rules of this set-up.
 
-    `progressed` is called with the share done, 0 to 1. Raises `LedgerUnavailable`.
+    `progressed` is called with the share done, 0 to 1. `with_brakes`: the accepted forecast
+    applies. Raises `LedgerUnavailable`.
     """
     past, rules = _Past(engine, setup), setup.rules
     needs = {name: action.needs for name, action in setup.actions.items()}
-    play = Play(rules, past.circumstances, needs)
     result = Simulation(since, now)
     with reading(engine) as connection:
         total = count_events_since(connection, since)
         were_sent = sent_keys(connection, since)
+        forecast = _forecast_now(connection, setup.zone) if with_brakes else None
+    play = Play(rules, past.circumstances, needs, forecast=forecast)
+    note = partial(_note, result, were_sent, setup.zone)
     for group in _groups(engine, since, past.load):
         for action in play.advance(group[0].found_at):
-            _note(result, action, were_sent)
+            note(action)
         for event, plans in play.find(past.found(group, rules)):
             if isinstance(plans, Reason):
                 result.events[f"{event.kind}: {plans}"] += 1
         result.played += len(group)
         progressed(min(1.0, result.played / max(1, total)))
     for action in play.advance(now + _AFTER_LAST):
-        _note(result, action, were_sent)
+        note(action)
     for action in play.unsettled():
         if action.is_open:
             result.by_rule[action.plan.rule][str(action.reason)] += 1
@@ -132,7 +149,12 @@ def _together(one: StoredEvent) -> tuple[datetime, int]:
     return one.found_at, one.event.course_member_id
 
 
-def _note(result: Simulation, action: PlayedAction, were_sent: set[str]) -> None:
+def _forecast_now(connection: Connection, zone: ZoneInfo) -> Forecast | None:
+    accepted = accepted_forecast(connection)
+    return None if accepted is None else Forecast(accepted.per_day, zone)
+
+
+def _note(result: Simulation, were_sent: set[str], zone: ZoneInfo, action: PlayedAction) -> None:
     plan, at = action.plan, action.decided[-1][0]
     is_sent = action.state is ActionState.DONE
     result.by_rule[plan.rule][SENT if is_sent else str(action.reason)] += 1
@@ -146,7 +168,9 @@ def _note(result: Simulation, action: PlayedAction, were_sent: set[str]) -> None
         return
     result.people.add(plan.coworker_id)
     result.busiest[plan.coworker_id] += 1
-    result.by_day[f"{at:%Y-%m-%d}"] += 1
+    day = f"{at.astimezone(zone):%Y-%m-%d}"
+    result.by_day[day] += 1
+    result.by_rule_and_day[plan.rule][day] += 1
     if not was_sent:
         result.number_added += 1
         if len(result.added) < _MOST_SHOWN:
@@ -184,21 +208,29 @@ def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
 ) -> Imagined | None:
     """Return what would follow if this happened to a person now; None if it is unclear where.
 
-    The person's emails of the last week count for the limits. Raises `LedgerUnavailable`.
+    The person's emails of the last week count for the limits, and all emails of today for brakes.
+    Raises `LedgerUnavailable`.
     """
     with reading(engine) as connection:
         places = enrolments_of(connection, coworker_id, course_id)
         if len(places) != 1:
             return None
         sent = sent_times(connection, coworker_id, now - _WEEK, kind=EMAIL, but=0)
+        forecast = _forecast_now(connection, setup.zone)
+        today = day_began(now, setup.zone)
+        by_rule = {
+            name: count_sent(connection, name, today, but=0) for name in setup.rules.braked()
+        }
     [member] = places
     event = Event(
         kind, f"{kind}:imagined", now, member.course_id, coworker_id, member.record_id, None
     )
     past = _Past(engine, setup)
     needs = {name: action.needs for name, action in setup.actions.items()}
-    play = Play(setup.rules, past.circumstances, needs)
+    play = Play(setup.rules, past.circumstances, needs, forecast=forecast)
     play.count_as_sent(coworker_id, EMAIL, sent)
+    for name, number in by_rule.items():
+        play.count_as_sent_by(name, number, now)
     past.load([event])
     [(_, plans)] = play.find(past.found([StoredEvent(0, event, now, None)], setup.rules))
     if isinstance(plans, Reason):
