@@ -44,9 +44,10 @@ def log_decision(
     connection.execute(insert(control_log).values(**row))
 
 
-def decisions(connection: Connection) -> list[Decision]:
-    """Return the log, the oldest entry first."""
-    rows = connection.execute(select(control_log).order_by(control_log.c.id))
+def decisions(connection: Connection, since: datetime | None = None) -> list[Decision]:
+    """Return the log, or what was decided since then, the oldest entry first."""
+    wanted = select(control_log).order_by(control_log.c.id)
+    rows = connection.execute(wanted if since is None else wanted.where(control_log.c.at >= since))
     return [Decision(row.at, row.who, row.what, row.detail or {}) for row in rows]
 
 

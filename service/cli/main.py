@@ -161,6 +161,7 @@ _PLACES = {
         "service.cli.resend:resend",
         "Send emails again, by ID or all that failed for one reason.",
     ),
+    "log": ("service.cli.log:log", "Show who changed the mode, paused, released or skipped."),
     "rules": ("service.cli.rules:rules", "Check a rules file, and show what it would change."),
     "simulate": (
         "service.cli.simulate:simulate",

@@ -1,0 +1,104 @@
+"""`coursebell log`: who decided what, and when."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ledger.engine import reading
+from ledger.interventions import Decision, decisions
+from service.cli.common import (
+    Moment,
+    as_json,
+    local,
+    number_of_emails,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+)
+
+_MOST_IDS = 10  # on a line
+
+
+@click.command()
+@click.option("--since", type=Moment(), help="Only from then on, such as 7d.  [default: all]")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
+@as_json
+def log(*, since: datetime | None, last: int | None, as_json: bool) -> None:
+    """Show who changed the mode, paused, released or skipped.
+
+    Also who held, closed, resent or restored, and when.
+    The log holds numbers of emails and Ids of courses, no names and no addresses of members.
+    """
+    settings = settings_now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        found = decisions(connection, since)
+    if last is not None:
+        found = found[-last:]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("Nothing was decided in that time.")
+    for one in found:
+        click.echo(printable(f"{local(one.at)}  {one.who}  {_sentence(one)}"))
+
+
+def _sentence(one: Decision) -> str:
+    words = _SENTENCES.get(one.what)
+    return one.what if words is None else words(one.detail)
+
+
+def _emails(verb: str) -> Callable[[Mapping[str, Any]], str]:
+    def sentence(detail: Mapping[str, Any]) -> str:
+        if "lookups" in detail:
+            number = detail["lookups"]
+            return f"{verb} {number} failed lookup{'' if number == 1 else 's'}"
+        ids = detail.get("action_ids", ())
+        reason = f" held for {detail['reason']}" if detail.get("reason") else ""
+        return f"{verb} {number_of_emails(len(ids))}{reason}{_listed(ids)}"
+
+    return sentence
+
+
+def _listed(ids: Sequence[int]) -> str:
+    if not ids:
+        return ""
+    rest = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return f": {', '.join(str(one) for one in ids[:_MOST_IDS])}{rest}"
+
+
+def _paused(detail: Mapping[str, Any]) -> str:
+    scope, target = detail["scope"], detail.get("target")
+    what = "everything" if scope == "all" else f"one {scope}" if target is None else scope
+    until = detail.get("until")
+    ends = "" if until is None else f" until {local(datetime.fromisoformat(until))}"
+    return f"paused {what}{'' if target is None else f' {target}'}{ends}"
+
+
+def _resumed(detail: Mapping[str, Any]) -> str:
+    number = len(detail.get("pause_ids", ()))
+    ids = detail.get("action_ids", ())
+    pauses = "a pause" if number == 1 else f"{number} pauses"
+    return f"ended {pauses}; {number_of_emails(len(ids))} no longer held{_listed(ids)}"
+
+
+def _restored(detail: Mapping[str, Any]) -> str:
+    held = number_of_emails(detail.get("held", 0))
+    return f"restored the ledger from a backup; {held} held, as they may have been sent"
+
+
+_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "start": lambda _: "began to watch",
+    "mode": lambda detail: f"changed the mode to {detail['mode']}",
+    "pause": _paused,
+    "resume": _resumed,
+    "hold": _emails("held"),
+    "release": _emails("released"),
+    "skip": _emails("skipped"),
+    "close": _emails("closed"),
+    "resend": _emails("resent"),
+    "restore": _restored,
+}
