@@ -95,6 +95,17 @@ def enrolments_before_start(connection: Connection, coworker_id: int) -> list[Ea
     return sorted(found, key=lambda one: (one.created_at or _NEVER, one.course_member_id))
 
 
+def enrolments_of(
+    connection: Connection, coworker_id: int, course_id: int | None = None
+) -> list[int]:
+    """Return the Ids of one person's enrolments, gone ones included; with a course, those in it."""
+    wanted = select(records.c.record_id, records.c.course_id).where(
+        records.c.entity == Entity.COURSE_MEMBER, records.c.coworker_id == coworker_id
+    )
+    rows = connection.execute(wanted)
+    return sorted(row.record_id for row in rows if course_id in {None, row.course_id})
+
+
 def with_changed_names(
     connection: Connection, entity: Entity, versions: Sequence[SeenVersion]
 ) -> list[SeenVersion]:

@@ -36,6 +36,7 @@ from ledger.tables import (
     control_log,
     controls,
     copies,
+    decisions,
     deliveries,
     events,
     gaps,
@@ -59,6 +60,7 @@ from schemas.actions import LookupState
 BODIES = timedelta(days=30)
 REFUSALS = timedelta(days=30)
 COPIES = timedelta(days=90)
+DECISIONS = timedelta(days=90)
 NOTIFICATIONS = timedelta(days=90)
 CHECKS = timedelta(days=90)
 ATTEMPTS = timedelta(days=365)
@@ -139,6 +141,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(lookups, NOTIFICATIONS, _old_lookups),
     KeptFor(attempts, ATTEMPTS, _old_attempts),
     KeptFor(copies, COPIES, lambda before: copies.c.written_at < before),
+    KeptFor(decisions, DECISIONS, lambda before: decisions.c.decided_at < before),
     KeptFor(checks, CHECKS, outdated_checks),
     KeptFor(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
     KeptFor(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),

@@ -226,6 +226,16 @@ events = Table(
     Index("events_happened", "happened_at"),
 )
 
+# Which rules were tried on an event, and what their conditions saw; kept 90 days.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("event_id", Id, ForeignKey("events.id"), primary_key=True, autoincrement=False),
+    Column("decided_at", Instant, nullable=False, index=True),
+    word("rules_version", nullable=False),
+    Column("tried", JSON, nullable=False),  # see `schemas.trace`
+)
+
 WAITING_TIMERS = text("state = 'waiting'")
 
 # An event to come, which no change at the source will show.

@@ -37,9 +37,9 @@ from service.cli.common import (
     show_addresses,
     who_decides,
 )
+from service.cli.history_lines import STATES
 from service.cli.outcomes import due_lines
 from service.cli.selection import NOT_DONE, arguments_of, filter_from, filter_options
-from service.cli.why import STATES
 from workers.deliver.forecast import make_send_setup
 
 _HELD = (ActionState.HELD,)

@@ -27,8 +27,8 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
+from service.cli.history_lines import explained
 from service.cli.source_access import open_sync
-from service.cli.why import explained
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Comparison, Difference, DifferenceKind, Scope, compare
 from workers.sync.listed_rows import counted

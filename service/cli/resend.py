@@ -34,8 +34,8 @@ from service.cli.common import (
     show_addresses,
     who_decides,
 )
+from service.cli.history_lines import STATES
 from service.cli.outcomes import due_lines
-from service.cli.why import STATES
 from workers.deliver.forecast import make_send_setup
 
 NOT_DONE = 1

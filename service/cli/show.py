@@ -30,7 +30,7 @@ from service.cli.common import (
     stop_on_signals,
 )
 from service.cli.config import may_replace, write_private
-from service.cli.why import STATES, explained
+from service.cli.history_lines import STATES, explained
 from workers.actions.base import Printable, plain
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Preview, make_send_setup, preview

@@ -20,6 +20,7 @@ from tests.builders.space import Member
 from workers.actions.email.action import EmailAction
 from workers.decide.absence import Study, judge, timers_of
 from workers.decide.completion import progress
+from workers.decide.conditions import Subject
 from workers.decide.events import (
     EnrolmentRef,
     from_completions,
@@ -28,7 +29,6 @@ from workers.decide.events import (
     from_gone_enrolment,
 )
 from workers.decide.play import Circumstances, Forecast, Found, Play, PlayedAction
-from workers.decide.rules import Subject
 from workers.decide.send_check import StudyState
 
 

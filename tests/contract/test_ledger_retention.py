@@ -13,6 +13,7 @@ from sqlalchemy import Table, event, func, insert, select
 from ledger.actions import Copy, store_copy
 from ledger.checks import CheckKind, begin_check, end_check
 from ledger.clock import SYSTEM_CLOCK
+from ledger.decisions import store_decisions
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookups
 from ledger.monitoring import count_refusals
@@ -39,6 +40,7 @@ from ledger.tables import (
 from schemas.actions import Outcome
 from schemas.entity import Entity
 from schemas.reasons import Reason, Refusal
+from schemas.trace import TriedRule
 from service.cli.certificate_view import lines_of
 from service.cli.main import commands
 from tests.builders.records import NOON
@@ -96,7 +98,10 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
     keep(engine, *(arrival(first + one, received_at=at) for one in range(number)))
     for one in range(number):
         found = lesson_done(LESSON + first + one, at)
-        decide(engine, found, plan_for(found), at)
+        event_id = decide(engine, found, plan_for(found), at)
+        assert event_id is not None
+        with writing(engine) as connection:
+            store_decisions(connection, {event_id: ("a-version", (TriedRule("one", True),))}, at)  # noqa: FBT003 - a row
     settle_all(engine, at)
     with writing(engine) as connection:
         for one in range(number):
@@ -143,6 +148,7 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
             "lookups",
             "attempts",
             "copies",
+            "decisions",
             "checks",
             "refusals",
             "heartbeats",

@@ -45,7 +45,16 @@ SINCE_0001: dict[str, dict[str, object]] = {
     "attempts": {"tries": 1},
     "deliveries": {"size": None, "digest": None},
 }
-NEW_TABLES = ("checks", "control_log", "gaps", "outages", "pauses", "refusals", "timers")
+NEW_TABLES = (
+    "checks",
+    "control_log",
+    "gaps",
+    "outages",
+    "decisions",
+    "pauses",
+    "refusals",
+    "timers",
+)
 
 MEMBER = Entity.COURSE_MEMBER
 NOTHING = dict.fromkeys(column.name for column in records.columns)
@@ -190,6 +199,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0016", "0013"),
         ("0017", "0017"),
         ("0018", "0017"),
+        ("0019", "0017"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

@@ -62,7 +62,7 @@ def test_characters_that_a_terminal_cannot_show_are_substituted(
 ) -> None:
     done = run(environment, "why", "7", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode(encoding) == f"{shown}  j***@example.org\n"
+    assert done.stdout.decode(encoding).splitlines()[0] == f"{shown}  j***@example.org"
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "ascii"])

@@ -1,12 +1,16 @@
 """Whether a rule's `where` holds: each key alone, and all of them together."""
 
+import json
+
 import pytest
 
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.records import Course, Lesson
 from schemas.rules import Where
+from schemas.trace import CheckedCondition, TriedRule, dump_tried, load_tried
 from tests.builders.records import course, course_member, lesson
-from workers.decide.rules import Subject, holds
+from workers.decide.completion import Progress
+from workers.decide.conditions import Subject, checked, holds
 
 USUAL_COURSE = course()
 USUAL_LESSON = lesson(1)
@@ -129,3 +133,61 @@ def test_every_condition_must_hold() -> None:
         subject(team_names="Red", done=lesson(1, completion_type=CompletionType.VIDEO)),
     ):
         assert not holds(fitting, wrong)
+
+
+def test_a_trace_has_each_given_condition_with_what_it_wants_and_what_it_saw() -> None:
+    where = Where(
+        course=("Pricing", "1234"),
+        coworker_type=(CoworkerKind.COMPANY,),
+        visibility=(Visibility.PUBLIC,),
+        completion_type=(CompletionType.VIDEO,),
+        host=("Rita",),
+        completion=(50, 99),
+        excluded=Where(team=("Blue",), group=("Basics",)),
+    )
+    about = Subject(
+        course_member(coworker_kind=CoworkerKind.INDIVIDUAL, team_names="Red, Blue"),
+        course(visibility=Visibility.PUBLIC, host_name=None, group_name="Advanced"),
+        lesson(1, completion_type=CompletionType.BUTTON),
+        Progress(1, 2, finished=False, next_lesson=None),
+    )
+    found = checked(where, about)
+    assert [(one.name, one.wanted, one.saw, one.holds) for one in found if not one.is_excluded] == [
+        ("course", ("Pricing", "1234"), "Freelance Finance", True),
+        ("coworker_type", ("company",), "individual", False),
+        ("visibility", ("public",), "public", True),
+        ("completion_type", ("video",), "button", False),
+        ("host", ("Rita",), None, False),
+        ("completion", ("50-99",), "50", True),
+    ]
+    assert [(one.name, one.saw, one.holds) for one in found if one.is_excluded] == [
+        ("group", "Advanced", True),
+        ("team", "Red, Blue", False),
+    ]
+    assert not holds(where, about)
+    tried = (TriedRule("a-rule", True, found), TriedRule("another", False))  # noqa: FBT003 - a row
+    assert load_tried(json.loads(json.dumps(dump_tried(tried)))) == tried
+
+
+def test_a_value_that_is_not_there_is_traced_as_none() -> None:
+    every = Where(
+        course=("x",),
+        location=("x",),
+        group=("x",),
+        team=("x",),
+        coworker_type=(CoworkerKind.COMPANY,),
+        visibility=(Visibility.PAID,),
+        completion_type=(CompletionType.VIDEO,),
+        host=("x",),
+        completion=(0, 100),
+    )
+    nothing = Subject(
+        course_member(course_title=None, team_names=None, coworker_kind=None), None, None
+    )
+    found = checked(every, nothing)
+    assert {one.saw for one in found} == {None}
+    assert not any(one.holds for one in found)
+    assert all(
+        one.holds and isinstance(one, CheckedCondition)
+        for one in checked(Where(excluded=every), nothing)
+    )

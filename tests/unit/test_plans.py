@@ -21,7 +21,8 @@ from tests.builders.records import (
     lesson,
 )
 from tests.builders.rules import event, gathering_rule, rule, rules
-from workers.decide.rules import DecisionContext, Subject, plans_for
+from workers.decide.conditions import Subject
+from workers.decide.rules import DecisionContext, plans_for
 
 LONDON = ZoneInfo("Europe/London")
 SUBJECT = Subject(course_member(), course(), lesson(1))

@@ -19,7 +19,8 @@ from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember
 from schemas.rules import Rules, Stream
-from workers.decide.rules import DecisionContext, Subject, plans_for
+from workers.decide.conditions import Subject
+from workers.decide.rules import DecisionContext, plans_for
 from workers.decide.send_check import SendContext, SentReminder, StudyState, check_send
 
 _WEEK = timedelta(days=7)

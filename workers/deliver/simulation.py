@@ -36,8 +36,8 @@ from schemas.records import Course, CourseMember, Lesson, Section
 from schemas.rules import Rules
 from workers.actions.email import KIND as EMAIL
 from workers.decide.completion import closed_among, counting_lessons, progress
+from workers.decide.conditions import Subject
 from workers.decide.play import Circumstances, Forecast, Found, Play, PlayedAction
-from workers.decide.rules import Subject
 from workers.decide.send_check import StudyState
 from workers.decide.timing import day_began
 from workers.deliver.context import SendSetup, still_there

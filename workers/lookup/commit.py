@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.actions import completions_planned, plan_action, supersede_lessons
 from ledger.controls import sending_of
+from ledger.decisions import store_decisions
 from ledger.engine import Connection
 from ledger.events import (
     known_events,
@@ -34,7 +35,9 @@ from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.records import CourseMember
 from schemas.rules import Rules
+from schemas.trace import TriedRule
 from workers.decide.completion import Progress, closed_among, progress
+from workers.decide.conditions import Subject
 from workers.decide.events import (
     EnrolmentRef,
     History,
@@ -43,7 +46,7 @@ from workers.decide.events import (
     from_gone_completion,
     from_gone_enrolment,
 )
-from workers.decide.rules import DecisionContext, Subject, plans_for
+from workers.decide.rules import DecisionContext, plans_for, tried_rules
 from workers.lookup.read import LONGEST_LOOKUP, Findings, completion_of
 from workers.lookup.timers import timed_events
 from workers.versions import version_of_record
@@ -321,14 +324,17 @@ def _decide(
         return
     finishing = [one.coworker_id for _, _, one in chosen if one.kind is EventKind.LESSON_COMPLETED]
     finished = completions_planned(connection, finishing) if finishing else {}
-    decided = []
+    decided, traces = [], {}
     for one, setup, event in chosen:
         finished_at = finished.get((event.course_id, event.coworker_id))
         # A suppression compares the source's times, before `not_ahead`.
         reason = one.history.suppressed_reason(event)
         shown = not_ahead(event, now)
-        decided.append((one, shown, reason or _plans(shown, one, setup, finished_at)))
+        plans, tried = (reason, ()) if reason else _plans(shown, one, setup, finished_at)
+        decided.append((one, shown, plans))
+        traces[event.key] = (setup.rules.digest, tried)
     event_ids = _store_events(connection, decided, now)
+    store_decisions(connection, {event_ids[key]: traces[key] for key in event_ids}, now)
     for one, event, plans in decided:
         if isinstance(plans, Reason) or event.key not in event_ids:
             continue
@@ -358,21 +364,19 @@ def _store_events(
 
 def _plans(
     event: Event, decision: _Decision, setup: DecisionSetup, finished_at: datetime | None
-) -> list[Plan] | Reason:
-    """Return the actions to plan for an event, or the reason why there are none."""
+) -> tuple[list[Plan] | Reason, tuple[TriedRule, ...]]:
+    """Return the actions to plan for an event, or why there are none; and the rules tried."""
     findings, history = decision.findings, decision.history
     if event.kind in ABOUT_GONE or findings.enrolment is None:
-        return Reason.KIND_OFF
+        return Reason.KIND_OFF, ()
     lesson = next((one for one in findings.lessons if one.record_id == event.lesson_id), None)
-    return plans_for(
-        event,
-        DecisionContext(
-            setup.rules,
-            setup.zone,
-            Subject(findings.enrolment, findings.course, lesson, decision.progress),
-            finished_at,
-            setup.watching_since,
-            history.is_asked_for(event),
-            history.held_for(event),
-        ),
+    known = DecisionContext(
+        setup.rules,
+        setup.zone,
+        Subject(findings.enrolment, findings.course, lesson, decision.progress),
+        finished_at,
+        setup.watching_since,
+        history.is_asked_for(event),
+        history.held_for(event),
     )
+    return plans_for(event, known), tried_rules(event, known)

@@ -244,7 +244,7 @@ class _KindComparison:
             if one.is_under_way:
                 self.under_way += 1
             else:
-                row = _row_here(self.entity, record_id, one)
+                row = row_here(self.entity, record_id, one)
                 self.found[record_id] = Difference(DifferenceKind.GONE, row, one.reason)
 
     def _named(self, connection: Connection) -> Iterator[Difference]:
@@ -319,7 +319,7 @@ def _way(row: ListRow, here: KnownRecord, *, is_unknown: bool) -> DifferenceKind
     return DifferenceKind.DIFFERENT if is_unknown or never_read or refers_elsewhere else None
 
 
-def _row_here(entity: Entity, record_id: int, known: KnownRecord) -> ListRow:
+def row_here(entity: Entity, record_id: int, known: KnownRecord) -> ListRow:
     """Return the row of a record that the ledger has and no list shows."""
     at = None if known.seen is None else known.seen.changed_at
     if known.stored is not None:

@@ -1,0 +1,223 @@
+"""What `coursebell why` prints about one person: an answer, then the story, then the trace."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from ledger.decisions import RuleTrace
+from ledger.open_lookups import OpenLookup
+from ledger.queries import ActionView
+from ledger.retention import ATTEMPTS, COPIES, DECISIONS
+from schemas.actions import ActionState, LookupState
+from schemas.entity import Entity
+from schemas.events import EventKind
+from schemas.reasons import EXPLANATIONS, Reason
+from schemas.trace import CheckedCondition, TriedRule
+from service.cli.common import local, shortened
+from service.cli.history import PersonHistory, TitledEvent
+
+_WORDS = {
+    EventKind.ENROLLED: "Enrolled",
+    EventKind.ENROLMENT_REQUESTED: "Asked to join, waiting for approval",
+    EventKind.COURSE_STARTED: "Started the course",
+    EventKind.LESSON_COMPLETED: "Finished",
+    EventKind.COURSE_COMPLETED: "Finished the course",
+    EventKind.UNENROLLED: "Is no longer enrolled",
+    EventKind.LESSON_REOPENED: "A lesson counts as not finished again",
+    EventKind.ENROLMENT_APPROVED: "Was approved",
+    EventKind.ENROLMENT_BLOCKED: "Was blocked",
+    EventKind.ENROLMENT_UNBLOCKED: "Is no longer blocked",
+    EventKind.NOT_STARTED: "Has not started",
+    EventKind.STALLED: "Has been away",
+    EventKind.LESSON_AVAILABLE: "A lesson opened",
+}
+STATES = {
+    ActionState.DONE: "Sent",
+    ActionState.SKIPPED: "Not sent on purpose",
+    ActionState.WAITING: "Waiting",
+    ActionState.PLANNED: "Planned",
+    ActionState.PERFORMING: "Being sent",
+    ActionState.HELD: "Held for a person",
+    ActionState.FAILED: "Failed",
+    ActionState.UNKNOWN: "Unknown",
+}
+_REPEATED = 2  # tries after which the number is shown
+_NOT_KEPT = (
+    f"Deleted: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}, "
+    f"traces of decisions after {DECISIONS.days}."
+)
+_READS = {
+    Entity.COURSE_MEMBER: "An enrolment",
+    Entity.COMPLETED_LESSON: "A finished lesson",
+}
+
+
+def explained(reason: str) -> str:
+    """Return the reason's sentence and its code."""
+    return f"{EXPLANATIONS[Reason(reason)].sentence} [{reason}]"
+
+
+def history_lines(one: PersonHistory, now: datetime, *, whole: bool, traced: bool) -> Iterator[str]:
+    """Yield the lines about one person. `whole`: with the whole address.
+
+    The trace is that of the last event, or with `traced` that of every event.
+    """
+    yield _heading(one, whole=whole)
+    yield f"  {answer(one)}"
+    for enrolment, title in one.earlier:
+        when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
+        yield f"  {when}Enrolled  ({title})"
+        yield "    Before Coursebell was installed; no email was due"
+    for titled in one.events:
+        for line in _event_lines(titled, one.with_sending, one.paused):
+            yield f"  {line}"
+        if traced or titled is one.events[-1]:
+            for line in _trace_lines(one.traces.get(titled.event.event_id)):
+                yield f"      {line}"
+    for lookup in one.unread:
+        yield f"  {_unread_line(lookup)}"
+    if _has_deleted_parts(one.events, now):
+        yield f"  {_NOT_KEPT}"
+
+
+def _heading(one: PersonHistory, *, whole: bool) -> str:
+    if one.person is None:
+        return f"Coworker {one.coworker_id}, whose name and address were not read yet"
+    if not one.person.was_read:
+        return f"{one.person.full_name}  (coworker {one.coworker_id}; address not read yet)"
+    address = one.person.email if whole else shortened(one.person.email)
+    return f"{one.person.full_name}  {address or '(no email address in Nexudus)'}"
+
+
+def answer(one: PersonHistory) -> str:
+    """Return in one sentence what came of the last event, or why there is none."""
+    if not one.events:
+        return _nothing_found(one)
+    last = one.events[-1]
+    when = local(last.event.happened_at)
+    what = f"The last thing known is from {when}: {_what(last)}."
+    if not last.event.actions:
+        why = last.event.reason
+        return f"{what} No email was planned{'' if why is None else f': {explained(why)}'}."
+    return f"{what} {_outcome(last.event.actions[-1])}"
+
+
+def _nothing_found(one: PersonHistory) -> str:
+    if one.unread:
+        return "A change was reported and is not read yet, so nothing was decided."
+    if one.person is not None and one.person.just_asked and not one.earlier:
+        return (
+            "Enrolled in Nexudus, not known here yet. To read it now: "
+            f"coursebell backfill --person {one.coworker_id}"
+        )
+    if one.earlier:
+        return "Enrolled before Coursebell was installed, and nothing is known since then."
+    if one.listed_at is None:
+        return "Nexudus has not reported anything about this, and was not listed successfully yet."
+    return (
+        "Nexudus has not reported anything about this, and the list of finished lessons of "
+        f"{local(one.listed_at)} had nothing new."
+    )
+
+
+def _outcome(action: ActionView) -> str:
+    why = "" if action.reason is None else f": {explained(action.reason)}"
+    number = action.action_id
+    match ActionState(action.state):
+        case ActionState.DONE:
+            at = "" if action.finished_at is None else f" at {local(action.finished_at)}"
+            return f"Email {number} about it was sent{at}."
+        case ActionState.PLANNED | ActionState.WAITING | ActionState.PERFORMING:
+            return f"Email {number} about it waits until {local(action.due_at)}{why}."
+        case ActionState.HELD:
+            return f"Email {number} about it is held{why}. To send it: coursebell release {number}"
+        case ActionState.SKIPPED:
+            return f"Email {number} about it was not sent, on purpose{why}."
+        case ActionState.FAILED:
+            return f"Email {number} about it failed{why}. To send it: coursebell resend {number}"
+        case ActionState.UNKNOWN:
+            return f"Nobody knows whether email {number} about it was sent{why}."
+
+
+def _what(titled: TitledEvent) -> str:
+    what = _WORDS[EventKind(titled.event.kind)]
+    about = f"{what} {titled.lesson}" if titled.lesson else what
+    return f"{about} ({titled.course})"
+
+
+def _event_lines(
+    titled: TitledEvent, with_sending: Mapping[int, str], paused: Collection[int]
+) -> list[str]:
+    event = titled.event
+    what = _WORDS[EventKind(event.kind)]
+    about = f"{what} {titled.lesson}" if titled.lesson else what
+    lines = [f"{local(event.happened_at)}  {about}  ({titled.course})"]
+    if event.reason:
+        lines.append(f"    No email: {explained(event.reason)}")
+    for action in event.actions:
+        lines.append(f"    {_action_line(action)}")
+        if action.action_id in with_sending:
+            text = with_sending[action.action_id]
+            lines.append(f"      After `coursebell mode sending` it {text}")
+        if action.action_id in paused:
+            lines.append(f"      It will be held: {explained(Reason.PAUSED)}")
+    return lines
+
+
+def _action_line(action: ActionView) -> str:
+    state = STATES[ActionState(action.state)]
+    subject = f' "{action.title}"' if action.title else f" ({action.template or action.rule})"
+    line = f"{action.action_id}  {state}{subject}"
+    if action.state == ActionState.DONE and action.finished_at:
+        return f"{line} at {local(action.finished_at)}: {action.receipt}"
+    if action.reason:
+        line += f": {explained(action.reason)}{_since(action)}"
+    if action.state in {ActionState.WAITING, ActionState.PLANNED}:
+        line += f". Next checked at {local(action.due_at)}"
+    details = [one.detail for one in action.tries if one.detail]
+    return f"{line} ({details[-1]})" if details else line
+
+
+def _since(action: ActionView) -> str:
+    """Return since when an action waits for a reason that was met again, and how often."""
+    last = action.tries[-1] if action.tries else None
+    if last is None or last.reason != action.reason or last.tries < _REPEATED:
+        return ""
+    return f" (since {local(last.at)}, tried {last.tries} times)"
+
+
+def _trace_lines(trace: RuleTrace | None) -> Iterator[str]:
+    if trace is None:
+        return
+    yield f"Decided at {local(trace.decided_at)} by version {trace.rules_version[:8]} of the rules:"
+    for one in trace.tried:
+        yield f"  rule {one.rule}: {_verdict(one)}"
+        for each in one.conditions:
+            yield f"    {_condition_line(each)}"
+
+
+def _verdict(one: TriedRule) -> str:
+    if not one.is_on:
+        return "off"
+    return "fits" if one.fits else "does not fit"
+
+
+def _condition_line(one: CheckedCondition) -> str:
+    name = f"not {one.name}" if one.is_excluded else one.name
+    saw = "nothing" if one.saw is None else one.saw
+    return f"{name} {', '.join(one.wanted)}: {'yes' if one.holds else 'no'}, it was {saw}"
+
+
+def _unread_line(lookup: OpenLookup) -> str:
+    record = f"{_READS.get(lookup.entity, 'A record')} (Id {lookup.record_id})"
+    why = "" if lookup.reason is None else f": {explained(lookup.reason)}"
+    if lookup.state is LookupState.FAILED:
+        return f"{record} was reported and could not be read{why}"
+    return f"{record} was reported; it is read at {local(lookup.due_at)}{why}"
+
+
+def _has_deleted_parts(events: list[TitledEvent], now: datetime) -> bool:
+    return any(
+        action.finished_at is not None and action.finished_at < now - COPIES
+        for titled in events
+        for action in titled.event.actions
+    )
