@@ -80,7 +80,7 @@ def test_what_is_released_does_not_count(space: Space) -> None:
 
 @pytest.mark.engines(*BOTH)
 def test_the_next_day_in_the_zone_of_the_business_is_free_again(space: Space) -> None:
-    space.at(NOON.replace(hour=23, minute=59))  # in Lisbon, too
+    space.at(NOON.replace(month=7, hour=22, minute=59))  # 23:59 in Lisbon
     enrol(space, 1, 7)
     space.work()
     assert ends(space) == {SENT: 6, HELD: 1}
