@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, and_, delete, select
 
 from ledger.engine import reading, writing
-from ledger.tables import action_events, events, records
+from ledger.tables import action_events, decisions, events, records
 from schemas.entity import Entity
 from tests.month.month_rig import work_off
 from tests.month.month_world import BEGINS
@@ -98,5 +98,6 @@ def _remove(connection: Connection) -> list[tuple[Entity, int]]:
         )
     )
     connection.execute(delete(action_events).where(action_events.c.event_id.in_(decided)))
+    connection.execute(delete(decisions).where(decisions.c.event_id.in_(decided)))
     connection.execute(delete(events).where(events.c.id.in_(decided)))
     return [(Entity.COMPLETED_LESSON, row.record_id) for row in (*first, *last)]
