@@ -29,7 +29,7 @@ _MOST_IDS = 10  # on a line
 def log(*, since: datetime | None, last: int | None, as_json: bool) -> None:
     """Show who changed the mode, paused, released or skipped.
 
-    Also who held, closed, resent or restored, and when.
+    Also who held, closed, resent, restored or accepted a forecast, and when.
     The log holds numbers of emails and Ids of courses, no names and no addresses of members.
     """
     settings = settings_now()
@@ -90,6 +90,11 @@ def _restored(detail: Mapping[str, Any]) -> str:
     return f"restored the ledger from a backup; {held} held, as they may have been sent"
 
 
+def _accepted(detail: Mapping[str, Any]) -> str:
+    rules = ", ".join(f"{rule} {number}" for rule, number in detail["per_day"].items())
+    return f"accepted a forecast of emails on the busiest day: {rules or 'no rule'}"
+
+
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "start": lambda _: "began to watch",
     "mode": lambda detail: f"changed the mode to {detail['mode']}",
@@ -101,4 +106,5 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "close": _emails("closed"),
     "resend": _emails("resent"),
     "restore": _restored,
+    "accept-forecast": _accepted,
 }

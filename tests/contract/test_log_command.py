@@ -33,12 +33,14 @@ def test_every_kind_of_decision_is_in_the_log(desk: Desk) -> None:
     desk.run("resume", "2", "3", "--yes")
     desk.refuse(4)
     desk.run("resend", "--failed", "mail-rejected", "--yes")
+    desk.run("simulate", "--accept", "--yes")
     desk.run("mode", "observe")
     with writing(desk.space.engine) as connection:
         now = desk.space.clock.now()
         log_decision(connection, "something new", "rita", now, {"number": 3})
         log_decision(connection, "close", "rita", now, {"lookups": 2, "reason": None})
         log_decision(connection, "restore", "rita", now, {"held": 1})
+    per_day = "welcome 4, congratulate-lesson 0, congratulate-course 0"
     assert sentences(desk) == [
         "paused everything until 2099-01-01 12:00:00 UTC",
         "ended a pause; 1 email no longer held: 1",
@@ -49,6 +51,7 @@ def test_every_kind_of_decision_is_in_the_log(desk: Desk) -> None:
         "paused one person",
         "ended 2 pauses; 0 emails no longer held",
         "resent 1 email: 4",
+        f"accepted a forecast of emails on the busiest day: {per_day}",
         "changed the mode to observe",
         "something new",
         "closed 2 failed lookups",
