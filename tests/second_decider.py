@@ -96,14 +96,16 @@ class Timing:
         is_open = self._window[0] <= self._minute(moment) < self._window[1]
         return None if is_open and self.day(moment).weekday() in self._weekdays else "send-window"
 
-    def opening(self, after: datetime) -> datetime:
-        """Return the first moment after this one at which nothing objects."""
-        walls, day = {0, self._window[0], self._quiet[1]}, self.day(after)
-        while True:
-            for moment in sorted(self._at(day, wall, after) for wall in walls):
-                if moment > after and not self.objection(moment):
-                    return moment
-            day += _DAY
+    def opening(self, at: datetime) -> datetime:
+        """Return when nothing objects, going from the end of one objection to that of the next."""
+        while reason := self.objection(at):
+            is_early = self.day(at).weekday() in self._weekdays
+            is_early = is_early and self._minute(at) < self._window[0]
+            ends = {"quiet-hours": self._quiet[1], "send-window": self._window[0] * is_early}
+            days = (self.day(at), self.day(at) + _DAY)
+            moments = [self._at(day, ends.get(reason, 0), at) for day in days]
+            at = next(moment for moment in moments if moment > at)
+        return at
 
     def morning(self, now: datetime) -> datetime:
         wall = self._quiet[1] if self.text("quiet_hours") else 8 * 60
@@ -121,16 +123,21 @@ class Timing:
     def evening(self, moment: datetime) -> datetime:
         """Return one minute before the quiet hours begin in which this moment is."""
         day = self.day(moment) - _DAY * (self._minute(moment) < self._quiet[0])
-        return self._at(day, self._quiet[0], _NEVER) - timedelta(minutes=1)
+        begins = [one for one in self._readings(day, self._quiet[0]) if one <= moment]
+        return max(begins) - timedelta(minutes=1)
 
     def _minute(self, moment: datetime) -> int:
         local = moment.astimezone(self._zone)
         return local.hour * 60 + local.minute
 
+    def _readings(self, day: date, minute: int) -> tuple[datetime, datetime]:
+        """Return the two moments at which a clock shows this while it is changed, or one twice."""
+        wall = datetime.combine(day, time(minute // 60, minute % 60), self._zone)
+        return wall.astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
+
     def _at(self, day: date, minute: int, begun: datetime) -> datetime:
         """Return when the clock shows this; of two moments the second, if the first is past."""
-        wall = datetime.combine(day, time(minute // 60, minute % 60), self._zone)
-        first, second = (wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+        first, second = self._readings(day, minute)
         return second if first <= begun < second else first
 
 

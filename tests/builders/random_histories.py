@@ -132,7 +132,7 @@ class _Rules:
                 "none",
                 "none",
             ),
-            "holidays": ("2026-03-09", "[2026-03-30, 2026-03-31, 2026-10-26]", "[2026-04-24]"),
+            "holidays": (self._holidays(), self._holidays(), "2026-03-09"),
             "spread": ("none", "none", "45m", "30s", "3h"),
             "cap_per_day": ("none", "1", "2", "3"),
             "cap_per_week": ("none", "1", "2", "4"),
@@ -144,6 +144,12 @@ class _Rules:
             choices["reminders_per_enrolment"] = ("none", "1", "2", "3")
         keys = [key for key in choices if self._is(share)]
         return ", ".join(f"{key}: {self._chance.choice(choices[key])}" for key in keys)
+
+    def _holidays(self) -> str:
+        """Write a third of the days of some months."""
+        first = datetime(2026, self._chance.randint(1, 8), 1, tzinfo=UTC)
+        days = sorted(self._chance.sample(range(120), 40))
+        return f"[{', '.join(f'{first + timedelta(days=day):%Y-%m-%d}' for day in days)}]"
 
     def _rule(self, number: int) -> str:
         pick = self._chance.choice
@@ -237,9 +243,10 @@ class _History:
         self._enrolled: set[tuple[str, str]] = set()
         self._lines: list[str] = []
         start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=chance.randint(0, 300))
-        changes = _clock_changes(zone)
+        self._change, changes = start, _clock_changes(zone)
         if changes and chance.random() < 0.6:
-            start = chance.choice(changes) - timedelta(hours=chance.randint(1, 40))
+            self._change = chance.choice(changes)
+            start = self._change - timedelta(hours=chance.randint(1, 40))
         self._now = start + timedelta(minutes=chance.randint(0, 120))
 
     def _is(self, probability: float) -> bool:
@@ -248,9 +255,9 @@ class _History:
     def write(self) -> str:
         for name in _PEOPLE:
             self._introduce(name)
-        if self._is(0.4):
+        if self._is(0.7):
             for course in _COURSES:
-                number = self._chance.choice((1, 2, 2, 3, 4))
+                number = self._chance.choice((1, 2, 2, 3, 3, 4))
                 self._say(f"the course{self._of(course)} has {number} lessons")
         for _ in range(self._chance.choice((0, 0, 0, 1, 2))):
             self._change_lesson()
@@ -298,13 +305,16 @@ class _History:
         self._now += timedelta(seconds=pause)
         if self._is(0.2):
             self._now += timedelta(seconds=self._chance.randint(0, 3 * pause + 60))
+        if self._now < self._change and self._is(0.2):
+            at = self._change + timedelta(minutes=self._chance.randint(-90, 90))
+            self._now = max(self._now, at)
         if self._now > datetime(2026, 12, 1, tzinfo=UTC):
             return
         if not self._enrolled or self._is(0.2):
             self._enrol()
             return
         chances = (
-            (30, self._finish),
+            (40, self._finish),
             (6, self._visit),
             (6, self._reopen),
             (8, self._change_enrolment),
@@ -330,7 +340,7 @@ class _History:
     def _finish(self) -> None:
         name, course = self._one()
         for _ in range(self._chance.choice((1, 1, 1, 2, 3))):
-            number = self._chance.choice((1, 1, 2, 2, 3, 4, 8))
+            number = self._chance.choice((1, 1, 1, 2, 2, 2, 3, 3, 4, 8))
             self._do(f"{name} finishes lesson {number}{self._of(course, 'of')}")
             self._now += timedelta(seconds=self._chance.choice((0, 60, 600, 1500)))
 

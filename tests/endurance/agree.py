@@ -57,7 +57,7 @@ def _shrunk(case: RandomCase) -> RandomCase:
 
 def _smaller(case: RandomCase) -> Iterator[RandomCase]:
     history, rules = case.history.split("\n"), case.rules.split("\n")
-    for index in range(len(history)):
+    for index in range(len(history)) if len(history) > 1 else ():
         yield replace(case, history="\n".join(history[:index] + history[index + 1 :]))
     for index, line in enumerate(rules):
         if line.startswith("  - "):

@@ -122,13 +122,13 @@ def _quiet_began(moment: datetime, quiet: QuietHours, zone: ZoneInfo) -> datetim
     local = moment.astimezone(zone)
     crosses_back = quiet.start > quiet.end and local.time() < quiet.start
     day = local.date() - timedelta(days=1 if crosses_back else 0)
-    # In an hour that the clock repeats, quiet hours begin twice. In one that it skips, the second
-    # reading is the earlier moment, and not quiet yet.
-    first, second = (
+    # In an hour that the clock repeats, quiet hours begin twice. Of an hour that it skips, one
+    # reading is too early and the other may be later than this moment.
+    readings = (
         datetime.combine(day, quiet.start.replace(fold=fold), zone).astimezone(moment.tzinfo)
         for fold in (0, 1)
     )
-    return second if second <= moment else first
+    return max(one for one in readings if one <= moment)
 
 
 def day_cap_until(
