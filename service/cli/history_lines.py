@@ -129,13 +129,18 @@ def _outcome(action: ActionView) -> str:
         case ActionState.PLANNED | ActionState.WAITING | ActionState.PERFORMING:
             return f"Email {number} about it waits until {local(action.due_at)}{why}."
         case ActionState.HELD:
-            return f"Email {number} about it is held{why}. To send it: coursebell release {number}"
+            is_paused = action.reason == Reason.PAUSED
+            command = "coursebell resume" if is_paused else f"coursebell release {number}"
+            return f"Email {number} about it is held{why}. To send it: {command}"
         case ActionState.SKIPPED:
             return f"Email {number} about it was not sent, on purpose{why}."
         case ActionState.FAILED:
             return f"Email {number} about it failed{why}. To send it: coursebell resend {number}"
         case ActionState.UNKNOWN:
-            return f"Nobody knows whether email {number} about it was sent{why}."
+            return (
+                f"It is not known whether email {number} about it was sent{why}. "
+                f"To see what the mail server said: coursebell show {number}"
+            )
 
 
 def _what(titled: TitledEvent) -> str:

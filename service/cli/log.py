@@ -41,7 +41,7 @@ def log(*, since: datetime | None, last: int | None, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        click.echo("Nothing was decided in that time.")
+        click.echo("Nothing was decided yet." if since is None else "Nothing was decided since.")
     for one in found:
         click.echo(printable(f"{local(one.at)}  {one.who}  {_sentence(one)}"))
 
@@ -106,5 +106,6 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "close": _emails("closed"),
     "resend": _emails("resent"),
     "restore": _restored,
+    "move": lambda _: "moved the ledger to another database",
     "accept-forecast": _accepted,
 }

@@ -18,6 +18,7 @@ def sentences(desk: Desk, *words: str) -> list[str]:
 
 
 def test_every_kind_of_decision_is_in_the_log(desk: Desk) -> None:
+    assert desk.run("log").stdout == "Nothing was decided yet.\n"
     desk.run("pause", "--all", "--until", "2099-01-01 12:00")
     desk.space.enrol(1)
     desk.space.work()
@@ -81,4 +82,4 @@ def test_the_log_can_begin_later(desk: Desk) -> None:
     later = tomorrow - timedelta(hours=1)
     assert sentences(desk, "--since", later.isoformat()) == ["changed the mode to sending"]
     past = desk.run("log", "--since", "2099-01-01")
-    assert past.stdout == "Nothing was decided in that time.\n"
+    assert past.stdout == "Nothing was decided since.\n"

@@ -263,3 +263,17 @@ def test_why_says_that_a_waiting_email_will_be_held(desk: Desk) -> None:
     desk.space.look_up()
     desk.run("pause", "--person", "1")
     assert "It will be held: Sending is paused [paused]" in desk.run("why", "1").stdout
+
+
+def test_why_names_the_command_that_sends_a_paused_email(desk: Desk) -> None:
+    desk.run("pause", "--all")
+    desk.space.enrol(1)
+    desk.space.work()
+    answer = desk.run("why", "1").stdout.splitlines()[1]
+    assert answer.endswith("[paused]. To send it: coursebell resume")
+    desk.run("resume", "--yes")
+    desk.space.enrol(2)
+    desk.space.look_up()
+    desk.run("hold", "2", "--yes")
+    answer = desk.run("why", "2").stdout.splitlines()[1]
+    assert answer.endswith("[on-hold]. To send it: coursebell release 2")
