@@ -98,6 +98,7 @@ class Control:
             "POST /approve": self._approve,
             "POST /finish-lesson": self._finish_lesson,
             "POST /finish-course": self._finish_course,
+            "POST /message": self._message,
             "POST /change": self._change,
             "POST /delete": self._delete,
             "POST /deliver": self._deliver,
@@ -125,8 +126,7 @@ class Control:
         }
         for line, view in table.items():
             method, path = line.split()
-            name = line.replace(".", " ")  # the name of a route must not contain a dot
-            routes.add_url_rule(path, name, view, methods=[method])
+            routes.add_url_rule(path, line.replace(".", " "), view, methods=[method])  # no dots
         return routes
 
     def _people(self) -> list[dict[str, Any]]:
@@ -178,6 +178,17 @@ class Control:
             "completed_lesson_ids": [row["Id"] for row in done],
             "lesson_ids": [row["CourseLessonId"] for row in done],
         }
+
+    def _message(self) -> dict[str, Any]:
+        """Add a message that Nexudus sent to a person, perhaps as a reminder, or got from one."""
+        fields = read_fields()
+        coworker_id, at = fields.get("coworker_id", int), fields.time("at")
+        incoming = fields.get("incoming", bool, default=False)
+        reminder = fields.get("reminder", bool, default=False)
+        written = self.stage.tenant.write_message(
+            coworker_id, incoming=incoming, reminder=reminder, at=at
+        )
+        return {"message_id": written["Id"]}
 
     def _change(self) -> dict[str, Any]:
         fields = read_fields()

@@ -2,8 +2,8 @@
 
 What tells one record from another comes in as an entry of a seed file (see `world`); the rest is
 the same for all. A coworker's real record has some 200 fields, among them door codes, bank details
-and other systems' keys. A few of these are here, marked with `MARKED_SECRET`, so that a test can
-search for them wherever they must not be kept.
+and other systems' keys. A few of these are here, and so are the subject and body of a message, all
+marked with `MARKED_SECRET`, so that a test can search for them wherever they must not be kept.
 """
 
 import hashlib
@@ -262,6 +262,23 @@ def completed_lesson(record_id: int, at: datetime, lesson: Record, member: Recor
         "CourseMemberCoworkerCompanyName": member["CoworkerCompanyName"],
         "CourseMemberCoworkerTeamNames": member["CoworkerTeamNames"],
         **common(Entity.COMPLETED_LESSON, record_id, at, f"#{record_id}"),
+    }
+
+
+def message(
+    record_id: int, at: datetime, coworker: Record, *, incoming: bool, reminder: bool
+) -> Record:
+    """Return a message between the source and a coworker (contract, section 9a, N3)."""
+    return {
+        "CoworkerId": coworker["Id"],
+        "CoworkerFullName": coworker["FullName"],
+        "Subject": f"{MARKED_SECRET} subject",
+        "Body": f"<p>{MARKED_SECRET} body</p>",
+        "IsNewMessage": True,
+        "Incoming": incoming,
+        "ReminderUniqueId": _guid(f"reminder/{record_id}") if reminder else None,
+        **_empty("MessageId EmailAccountId"),
+        **common(Entity.MESSAGE, record_id, at, f"#{record_id}"),
     }
 
 

@@ -27,6 +27,7 @@ RELATIONS: Mapping[Entity, tuple[str, ...]] = {
     Entity.COMPLETED_LESSON: ("CourseMemberId", "CourseLessonId"),
     Entity.LESSON: ("CourseId",),
     Entity.SECTION: ("CourseId",),
+    Entity.MESSAGE: ("CoworkerId",),
 }
 
 
@@ -233,6 +234,19 @@ class Tenant:
             changed = records.after_lesson(member, lesson, moment)
             self._tables[Entity.COURSE_MEMBER].put(changed)
             return completed, changed
+
+    def write_message(
+        self, coworker_id: int, *, incoming: bool, reminder: bool, at: datetime | None = None
+    ) -> Record:
+        """Add a message to a person, or with `incoming` from one, dated now or `at`."""
+        with self._lock:
+            coworker = self._must_find(Entity.COWORKER, coworker_id)
+            moment = at or self._clock()
+            written = records.message(
+                self.new_id(), moment, coworker, incoming=incoming, reminder=reminder
+            )
+            self.add(Entity.MESSAGE, written)
+            return written
 
     def add(self, entity: Entity, record: Record) -> None:
         """Add a new record."""

@@ -21,6 +21,7 @@ class Entity(StrEnum):
     LANGUAGE = "Language"
     TIME_ZONE = "SimpleTimeZone"
     WEB_HOOK = "WebHook"
+    MESSAGE = "CoworkerMessage"  # between Nexudus and one coworker
 
 
 # Path below /api (contract, sections 2 and 3); that of time zones is not published and follows the
@@ -37,6 +38,7 @@ PATHS: dict[Entity, str] = {
     Entity.LANGUAGE: "sys/languages",
     Entity.TIME_ZONE: "sys/simpletimezones",
     Entity.WEB_HOOK: "sys/webhooks",
+    Entity.MESSAGE: "spaces/coworkermessages",
 }
 
 # Another path, which one document gives (contract, section 2.6).

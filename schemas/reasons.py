@@ -20,6 +20,7 @@ class Reason(StrEnum):
     CAP_DAY = "cap-day"
     CAP_WEEK = "cap-week"
     REMINDER_LIMIT = "reminder-limit"
+    NEXUDUS_REMINDED = "nexudus-reminded"
     PAUSED = "paused"
     ON_HOLD = "on-hold"
     FLOOD_GUARD = "flood-guard"
@@ -90,6 +91,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CAP_WEEK: Explanation("They reached the limit of emails for seven days", "nobody"),
     Reason.REMINDER_LIMIT: Explanation(
         "They got the most reminders for one enrolment already", "nobody"
+    ),
+    Reason.NEXUDUS_REMINDED: Explanation(
+        "Nexudus itself sent them a reminder in the last seven days", "nobody"
     ),
     Reason.PAUSED: Explanation("Sending is paused", "operator"),
     Reason.ON_HOLD: Explanation("Held by an operator", "operator"),

@@ -28,6 +28,7 @@ _LENGTHS = {"not_started": "7d", "stalled": "14d", "lesson_available": []}
 _DEFAULTS = {"quiet_hours": "20:00-08:00", "holidays": [], "spread": "45m", "cap_per_day": "2"}
 _DEFAULTS |= {"cap_per_week": "4", "reminders_per_week": "1", "reminders_per_enrolment": "2"}
 _DEFAULTS |= {"stale_after": "48h", "flood": "25/10m", "brake": "none"}
+_DEFAULTS |= {"count_nexudus": "false"}
 _DAY, _WEEK, _LATELY = timedelta(days=1), timedelta(days=7), timedelta(days=5)
 _LESSONS = {"lesson_completed", "course_started", "course_completed"}  # about these
 _LONG, _NEVER = timedelta(days=366), datetime.min.replace(tzinfo=UTC)
@@ -466,6 +467,7 @@ class SecondDecider(Playback):
                 yield "waiting", reason, until
             if self._is_beyond_forecast(email, now):
                 yield "held", "over-forecast", now
+            yield from self._because_of_nexudus(email, now)
         else:
             yield "skipped", "record-gone", now
 
@@ -538,13 +540,35 @@ class SecondDecider(Playback):
             yield "gathering", due_at
         if reason := timing.objection(now):
             yield reason, timing.spread(timing.opening(now), whose)
-        sent = self._sent(name)
-        today = [one for one in sent if timing.day(one.done_at) == timing.day(now)]
+        sent = [(one.done_at, one.rule.is_reminder) for one in self._sent(name)]
+        yield from self._limits(email, sent, now)
+
+    def _limits(self, email: Email, sent: list[tuple[datetime, bool]], now: datetime) -> Waits:
+        """Yield the limits that were reached; `sent` says when, and whether it was a reminder."""
+        timing, rule = self._timing(email), email.rule
+        whose = self._space.person(email.first.name).coworker_id
+        today = [at for at, _ in sent if timing.day(at) == timing.day(now)]
         if timing.is_reached("cap_per_day", len(today)):
             yield "cap-day", timing.spread(timing.morning(now), whose)
-        week = [one for one in sent if one.done_at > now - _WEEK]
-        reminders = [one for one in week if one.rule.is_reminder and rule.is_reminder]
-        week = [] if rule.event in {"enrolled", "course_completed"} else week
+        recent = sorted(one for one in sent if one[0] > now - _WEEK)
+        reminders = [at for at, is_reminder in recent if is_reminder and rule.is_reminder]
+        is_beyond = rule.event in {"enrolled", "course_completed"}
+        week = [] if is_beyond else [at for at, _ in recent]
         for key, some in (("reminders_per_week", reminders), ("cap_per_week", week)):
             if timing.is_reached(key, len(some)):
-                yield "cap-week", some[len(some) - int(timing.text(key))].done_at + _WEEK
+                yield "cap-week", some[len(some) - int(timing.text(key))] + _WEEK
+
+    def _because_of_nexudus(
+        self, email: Email, now: datetime
+    ) -> Iterator[tuple[str, str, datetime]]:
+        rule, name = email.rule, email.first.name
+        if not rule.is_reminder or self._timing(email).text("count_nexudus") != "true":
+            return
+        messages = self._space.messages.get(name, [])
+        written = [(one.created_at, bool(one.reminder_id)) for one in messages]
+        written = [one for one in written if one[0] > now - _WEEK]
+        if rule.event in {"not_started", "stalled"} and any(is_one for _, is_one in written):
+            yield "skipped", "nexudus-reminded", now
+        sent = [(one.done_at, one.rule.is_reminder) for one in self._sent(name)]
+        for reason, until in self._limits(email, sent + written, now):
+            yield "waiting", reason, until

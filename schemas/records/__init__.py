@@ -39,6 +39,8 @@ from schemas.records.people import (
     CoworkerSchema,
     Language,
     LanguageSchema,
+    Message,
+    MessageSchema,
     TimeZone,
     TimeZoneSchema,
     User,
@@ -55,6 +57,7 @@ __all__ = [
     "Coworker",
     "Language",
     "Lesson",
+    "Message",
     "Record",
     "Section",
     "TimeZone",
@@ -79,6 +82,7 @@ Record = (
     | Language
     | TimeZone
     | WebHook
+    | Message
 )
 
 SCHEMAS: dict[Entity, Schema] = {
@@ -93,6 +97,7 @@ SCHEMAS: dict[Entity, Schema] = {
     Entity.LANGUAGE: LanguageSchema(),
     Entity.TIME_ZONE: TimeZoneSchema(),
     Entity.WEB_HOOK: WebHookSchema(),
+    Entity.MESSAGE: MessageSchema(),
 }
 
 

@@ -1,8 +1,8 @@
 """Customers, with what is needed to email them (contract, section 2.6).
 
-A coworker's full record has some 200 properties, among them access PINs and bank data, and a user's
-record has the account's address. These have no field here, so they cannot be stored, logged or
-printed.
+A coworker's full record has some 200 properties, among them access PINs and bank data, a user's
+record has the account's address, and a message has a subject and a body. These have no field here,
+so they cannot be stored, logged or printed.
 """
 
 from dataclasses import dataclass
@@ -149,3 +149,36 @@ class BusinessSchema(SourceSchema):
     language_id = optional_id("SpaceWebsiteLanguageId")
     culture = optional_text("SpaceWebsiteLanguageCulture")
     suspended = Flag(data_key="Suspended", load_default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message between the source and a coworker (contract, section 9a, N3), without its text.
+
+    `incoming`: the coworker sent it. `reminder_id` names the source's own reminder that led to it.
+    """
+
+    record_id: int
+    created_at: datetime
+    updated_at: datetime
+    coworker_id: int
+    incoming: bool = False
+    reminder_id: str | None = None
+
+    @property
+    def is_reminder(self) -> bool:
+        """Whether a reminder of the source led to it. .NET writes zeros for an id never set."""
+        return bool((self.reminder_id or "").strip("{0-}"))
+
+
+class MessageSchema(SourceSchema):
+    """Loads a CoworkerMessage, read by Id or as a row of a list."""
+
+    record_class = Message
+
+    record_id = RecordId(data_key="Id", required=True)
+    created_at = SourceTime(data_key="CreatedOn", required=True)
+    updated_at = SourceTime(data_key="UpdatedOn", required=True)
+    coworker_id = RecordId(data_key="CoworkerId", required=True)
+    incoming = Flag(data_key="Incoming", load_default=False)
+    reminder_id = optional_text("ReminderUniqueId")

@@ -37,6 +37,7 @@ from schemas.text import Text, one_of
 _DEFAULT_AFTER_S = {EventKind.NOT_STARTED: (7 * 86_400,), EventKind.STALLED: (14 * 86_400,)}
 _A_MAPPING = "expected keys with values; remove the line if there are none"
 _REQUIRED = {"required": "this key is missing"}
+_FLAG = {"true": True, "false": False}
 # The kinds of action by name, each with its templates and the events they can be about.
 Kinds = Mapping[str, Mapping[str, Collection[EventKind]]]
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
@@ -71,6 +72,7 @@ class TimingSchema(FormSchema):
     brake = Text(or_none(parse_brake))
     reminders_per_week = Text(or_none(parse_cap))
     reminders_per_enrolment = Text(or_none(parse_cap))
+    count_nexudus = Text(choice(_FLAG))
 
 
 class CompletionSchema(FormSchema):
@@ -127,7 +129,7 @@ class RuleSchema(TimingSchema):
     gather = Text(or_none(parse_duration_s), attribute="gather_s", load_default=None)
     gather_at_most = Text(parse_duration_s, attribute="gather_at_most_s", load_default=None)
     where = fields.Nested(WhereSchema, load_default=Where())
-    enabled = Text(choice({"true": True, "false": False}), load_default=True)
+    enabled = Text(choice(_FLAG), load_default=True)
 
     def __init__(self, actions: Kinds) -> None:
         super().__init__()

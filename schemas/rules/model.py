@@ -71,7 +71,8 @@ class Timing:
 
     `spread_s` is over how long emails are spread that all waited for the same moment. `brake` times
     the busiest day of the accepted forecast is how many emails a rule may send on one day. The last
-    two apply to rules of the stream `reminder` only.
+    three apply to rules of the stream `reminder` only; with `count_nexudus` the messages that
+    Nexudus itself sent to the person count towards the limits.
     """
 
     quiet_hours: QuietHours | None = QuietHours(time(20), time(8))
@@ -85,6 +86,7 @@ class Timing:
     brake: Decimal | None = None
     reminders_per_week: int | None = 1
     reminders_per_enrolment: int | None = 2
+    count_nexudus: bool = False
 
     def leaves_time(self) -> bool:
         """Return whether there is a minute of the week in which an email may be sent."""
@@ -220,6 +222,15 @@ class Rules:
             if rule.enabled and rule.event in TIMED:
                 found[rule.event] = found.get(rule.event, frozenset()) | set(rule.after_s)
         return found
+
+    def counts_nexudus(self) -> bool:
+        """Return whether messages of Nexudus count for an enabled reminder, in some course."""
+        in_a_course = any(one.timing.get("count_nexudus") for one in self.courses)
+        return any(
+            rule.timing.count_nexudus or (in_a_course and "count_nexudus" not in rule.own_timing)
+            for rule in self.rules
+            if rule.enabled and rule.stream is Stream.REMINDER
+        )
 
     def by_name(self, name: str) -> Rule | None:
         """Return the rule of that name, enabled or not, or None if there is none."""

@@ -93,7 +93,8 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     if engine is not None:
         sources = make_sources(settings, engine, command_clock(), budget)
         stack.enter_context(closing(sources))
-    yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources))
+    counts = _counts_nexudus(settings)
+    yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources, counts))
     yield from signature_checks(settings.hook_secrets)
     for weak in weak_secrets(settings):
         found = f"{weak.setting}: {weak.found}"
@@ -105,6 +106,14 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         yield from _refused(refused)
         yield from _rules(settings, warnings)
     yield from _mail(settings, mail_to, engine)
+
+
+def _counts_nexudus(settings: Settings) -> bool:
+    """Return whether a rule counts what Nexudus itself sends; mistakes are reported by `_rules`."""
+    try:
+        return read_rules(settings).counts_nexudus()
+    except ConfigurationError:
+        return False
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Engine | None, Check]:

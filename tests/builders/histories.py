@@ -164,6 +164,7 @@ class Stage(Playback):
             space.choices.get(name, {}),
             frozenset(member.reopened),
             self._study(member, title),
+            messages=space.messages.get(name, []),
         )
 
     def _study(self, member: Member, title: str) -> StudyState:

@@ -142,6 +142,7 @@ class _Rules:
         if reminders:
             choices["reminders_per_week"] = ("none", "1", "2")
             choices["reminders_per_enrolment"] = ("none", "1", "2", "3")
+            choices["count_nexudus"] = ("true", "true", "false")
         keys = [key for key in choices if self._is(share)]
         return ", ".join(f"{key}: {self._chance.choice(choices[key])}" for key in keys)
 
@@ -323,6 +324,7 @@ class _History:
             (3, self._change_lesson),
             (4, self._change_mode),
             (6, self._release),
+            (6, self._nexudus),
         )
         weights, acts = zip(*chances, strict=True)
         self._chance.choices(acts, weights)[0]()
@@ -385,6 +387,10 @@ class _History:
 
     def _change_mode(self) -> None:
         self._say(self._chance.choice(("sending begins", "sending ends")))
+
+    def _nexudus(self) -> None:
+        words = self._chance.choice(("writes to", "writes to", "reminds"))
+        self._say(f"Nexudus {words} {self._one()[0]}")
 
     def _release(self) -> None:
         self._say(f"{self._one()[0]}'s held emails are released")

@@ -174,6 +174,21 @@ def web_hook_json(**different: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSO
     return _COMMON | fields | different
 
 
+def message_json(**different: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """Build a CoworkerMessage, with a subject and a body, which must never be kept."""
+    fields: dict[str, Any] = {
+        "CoworkerId": 77,
+        "CoworkerFullName": "Ana López",
+        "Subject": "Your door code",
+        "Body": "<p>It is 4711.</p>",
+        "IsNewMessage": True,
+        "Incoming": False,
+        "MessageId": None,
+        "ReminderUniqueId": None,
+    }
+    return _COMMON | fields | different
+
+
 BUILDERS: dict[Entity, Callable[..., dict[str, Any]]] = {
     Entity.COURSE_MEMBER: course_member_json,
     Entity.COMPLETED_LESSON: completed_lesson_json,
@@ -186,4 +201,5 @@ BUILDERS: dict[Entity, Callable[..., dict[str, Any]]] = {
     Entity.LANGUAGE: language_json,
     Entity.TIME_ZONE: time_zone_json,
     Entity.WEB_HOOK: web_hook_json,
+    Entity.MESSAGE: message_json,
 }

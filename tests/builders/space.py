@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from schemas.actions import Mode
 from schemas.entity import CompletionType, CoworkerKind, UnlockType, Visibility
 from schemas.person import Person
-from schemas.records import CompletedLesson, Course, CourseMember, Lesson
+from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Message
 from tests.builders.records import course, course_member, lesson
 from tests.builders.send_context import person
 
@@ -80,6 +80,7 @@ class Space:
         self.lessons: dict[int, list[Lesson]] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.choices: dict[str, dict[str, bool]] = {}
+        self.messages: dict[str, list[Message]] = {}  # from Nexudus itself
         self.mode = Mode.SENDING
         self.sending_since: datetime | None = None
         self._zones = zones
@@ -199,6 +200,13 @@ class Space:
         """Store what a person wants."""
         self.choices.setdefault(words["who"], {})[stream] = choice
 
+    def write(self, step: Step, words: Words, *, reminder: bool) -> None:
+        """Let Nexudus itself write to a person."""
+        whose = self.person(words["who"]).coworker_id
+        about = "4c5d" if reminder else None
+        written = Message(self._new_id(), step.at, step.at, whose, reminder_id=about)
+        self.messages.setdefault(words["who"], []).append(written)
+
     def change_course(self, _: Step, words: Words, **changes: Any) -> None:  # noqa: ANN401 - any field of the record
         """Change a course."""
         place = self.course(words["title"])
@@ -266,6 +274,8 @@ _CHANGES: list[tuple[re.Pattern[str], _Change]] = [
             r"(?P<who>\w+) agrees to reminders",
             _with(Space.choose, stream="reminder", choice=True),
         ),
+        (r"Nexudus writes to (?P<who>\w+)", _with(Space.write, reminder=False)),
+        (r"Nexudus reminds (?P<who>\w+)", _with(Space.write, reminder=True)),
         (rf"{_ABOUT} is switched off", _with(Space.change_course, active=False)),
         (rf"{_ABOUT} is switched on", _with(Space.change_course, active=True)),
         (rf"{_ABOUT} is private", _with(Space.change_course, visibility=Visibility.PRIVATE)),

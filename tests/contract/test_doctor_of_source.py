@@ -43,6 +43,7 @@ class Doctor:
     sandbox: Running
     engine: Engine | None
     clock: HandClock
+    counts_nexudus: bool = False
 
     def checks(self, **settings: str) -> dict[str, Check]:
         """Return what was found, by name; a name that comes twice is by topic too."""
@@ -61,7 +62,10 @@ class Doctor:
                 sources = Sources(
                     lambda: Source(stated.nexudus_url, engine, user, self.clock, budget)
                 )
-            found = list(check_up(CheckUp(stated, budget, self.clock, self.engine, sources)))
+            place = CheckUp(
+                stated, budget, self.clock, self.engine, sources, counts_nexudus=self.counts_nexudus
+            )
+            found = list(check_up(place))
             if sources is not None:
                 sources.close()
         return {check.name: check for check in found}
@@ -156,6 +160,21 @@ def test_a_missing_optional_role_is_a_note_that_says_what_is_lost(doctor: Doctor
         assert lines[0].name in (lines[0].fix or "")
     misbehave(doctor.sandbox, "missing-right", entity="SimpleTimeZone")
     assert doctor.checks()["time zones"].verdict is Verdict.NOTE
+
+
+def test_the_role_to_list_messages_is_checked_only_if_a_rule_counts_them(doctor: Doctor) -> None:
+    name = role(Entity.MESSAGE, LIST)
+    misbehave(doctor.sandbox, "missing-right", entity="CoworkerMessage")
+    assert name not in doctor.checks()
+    counting = replace(doctor, counts_nexudus=True)
+    missing = counting.checks()[name]
+    assert missing.verdict is Verdict.PROBLEM
+    assert "without it reminders with `count_nexudus` in the rules wait" in missing.found
+    assert name in (missing.fix or "")
+    misbehave(doctor.sandbox, "missing-right", on=False)
+    assert counting.checks()[name].verdict is Verdict.NOTE, "there is none yet"
+    doctor.sandbox.post("/sandbox/message", coworker_id=doctor.sandbox.person("Joël"))
+    assert counting.checks()[name].verdict is Verdict.OK
 
 
 def test_without_a_list_reading_is_tried_with_ids_from_the_ledger(doctor: Doctor) -> None:

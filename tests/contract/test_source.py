@@ -3,6 +3,7 @@
 import gzip
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,17 @@ from tests.contract.source_rig import (
 )
 from tests.doubles.open_gate import OpenGate
 from tests.sandbox.sandbox_rig import PASSWORD, USERNAME, Running, running
-from workers.source.client import Gone, Source
+from workers.source.client import MOST_MESSAGES, Gone, Source
 from workers.source.http import MAX_BYTES, Transport
 from workers.source.limits import Patience
 
 MEMBERS = f"/api/{PATHS[Entity.COURSE_MEMBER]}"
 LESSONS = f"/api/{PATHS[Entity.LESSON]}"
 COMPLETED = f"/api/{PATHS[Entity.COMPLETED_LESSON]}"
+MESSAGES = f"/api/{PATHS[Entity.MESSAGE]}"
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 PAGE = "<!DOCTYPE html><html><body>Sorry</body></html>"
+NOON, SECOND = datetime(2026, 3, 3, 12, tzinfo=UTC), timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -301,6 +304,42 @@ def test_a_partial_row_is_read_by_its_id_and_left_out_when_it_is_gone(
     assert isinstance(found, Lesson)
     assert found.record_id == lesson_id
     assert reads(sandbox) == {LESSONS: 1, f"{LESSONS}/7": 1, f"{LESSONS}/{lesson_id}": 1}
+
+
+@pytest.fixture
+def joel(sandbox: Running) -> int:
+    return sandbox.person("Joël")
+
+
+def test_messages_cost_one_request_however_many_there_are_and_whatever_rows_omit(
+    source: Source, sandbox: Running, joel: int
+) -> None:
+    written = [
+        sandbox.post("/sandbox/message", coworker_id=joel, at=(NOON + n * SECOND).isoformat())
+        for n in range(MOST_MESSAGES + 3)
+    ]
+    sandbox.post(
+        "/sandbox/misbehaviours",
+        name="partial-rows",
+        entity="CoworkerMessage",
+        fields="Incoming,ReminderUniqueId,Subject,Body",
+    )
+    found = source.messages_to(joel, NOON - SECOND)
+    newest = [one["message_id"] for one in reversed(written)][:MOST_MESSAGES]
+    assert [one.record_id for one in found] == newest
+    assert reads(sandbox) == {MESSAGES: 1}
+
+
+def test_messages_of_others_are_refused_after_one_request(
+    source: Source, sandbox: Running, joel: int
+) -> None:
+    for name in ("Joël", "Zoë"):
+        sandbox.post("/sandbox/message", coworker_id=sandbox.person(name))
+    sandbox.post("/sandbox/misbehaviours", name="ignore-filters", entity="CoworkerMessage")
+    sandbox.post("/sandbox/misbehaviours", name="never-ending-list", entity="CoworkerMessage")
+    with pytest.raises(SourceRefused, match="ignored the filter Coworker"):
+        source.messages_to(joel, NOON)
+    assert reads(sandbox) == {MESSAGES: 1}
 
 
 def test_after_an_error_the_same_client_works_again(

@@ -1,7 +1,7 @@
 """The source client over HTTP and its double: the same cases on both."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from schemas.records import (
     Coworker,
     Language,
     Lesson,
+    Message,
     Record,
     Section,
     TimeZone,
@@ -44,6 +45,7 @@ CLASSES: dict[Entity, type[object]] = {
     Entity.LANGUAGE: Language,
     Entity.TIME_ZONE: TimeZone,
     Entity.WEB_HOOK: WebHook,
+    Entity.MESSAGE: Message,
 }
 FEW = (
     Entity.SECTION,
@@ -53,6 +55,8 @@ FEW = (
     Entity.TIME_ZONE,
     Entity.WEB_HOOK,
 )
+NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
 
 
 class World(Protocol):
@@ -62,6 +66,9 @@ class World(Protocol):
 
     def ids(self) -> dict[Entity, int]: ...
     def finish_lesson(self) -> int: ...
+    def write(
+        self, at: datetime, *, name: str = ..., incoming: bool = ..., reminder: bool = ...
+    ) -> int: ...
     def approve(self, *, approved: bool) -> None: ...
     def delete(self, entity: Entity, record_id: int) -> None: ...
     def break_record(self, entity: Entity, record_id: int) -> None: ...
@@ -79,6 +86,7 @@ class HttpWorld:
         self._sandbox = sandbox
         self._member = sandbox.enrol("Joël", "Finance")
         self._first = self.finish_lesson()
+        self._message = self.write(NOON)
         self._few = {entity: source.all_of(entity)[0].record_id for entity in FEW}
 
     def ids(self) -> dict[Entity, int]:
@@ -91,12 +99,20 @@ class HttpWorld:
             Entity.LESSON: finance["lessons"][0]["id"],
             Entity.COURSE: finance["id"],
             Entity.COWORKER: self._sandbox.person("Joël"),
+            Entity.MESSAGE: self._message,
             **self._few,
         }
 
     def finish_lesson(self) -> int:
         done = self._sandbox.post("/sandbox/finish-lesson", course_member_id=self._member)
         return int(done["completed_lesson_id"])
+
+    def write(
+        self, at: datetime, *, name: str = "Joël", incoming: bool = False, reminder: bool = False
+    ) -> int:
+        whose = {"coworker_id": self._sandbox.person(name), "at": at.isoformat()}
+        kind = {"incoming": incoming, "reminder": reminder}
+        return int(self._sandbox.post("/sandbox/message", **whose, **kind)["message_id"])
 
     def approve(self, *, approved: bool) -> None:
         self._change(Entity.COURSE_MEMBER, self._member, {"Approved": approved})
@@ -132,15 +148,16 @@ class MemoryWorld:
         self.source: BurstReads = self._fake
         self._tenant = Tenant()
         self._course = self._tenant.rows(Entity.COURSE)[0]["Id"]
-        people = self._tenant.rows(Entity.COWORKER)
-        [self._person] = [row["Id"] for row in people if "Joël" in row["FullName"]]
+        self._person = self._coworker_id("Joël")
         self._member = self._tenant.enrol(self._course, self._person, approved=True)["Id"]
         self._first = self.finish_lesson()
+        self._message = self.write(NOON)
 
     def ids(self) -> dict[Entity, int]:
         return {
             Entity.COURSE_MEMBER: self._member,
             Entity.COMPLETED_LESSON: self._first,
+            Entity.MESSAGE: self._message,
             Entity.LESSON: self._tenant.lessons_of(self._course)[0]["Id"],
             Entity.COURSE: self._course,
             Entity.COWORKER: self._person,
@@ -151,6 +168,14 @@ class MemoryWorld:
         completed, _ = self._tenant.finish_lesson(self._member)
         self._tell()
         return int(completed["Id"])
+
+    def write(
+        self, at: datetime, *, name: str = "Joël", incoming: bool = False, reminder: bool = False
+    ) -> int:
+        whose = self._coworker_id(name)
+        written = self._tenant.write_message(whose, incoming=incoming, reminder=reminder, at=at)
+        self._tell()
+        return int(written["Id"])
 
     def approve(self, *, approved: bool) -> None:
         self._tenant.change(Entity.COURSE_MEMBER, self._member, {"Approved": approved})
@@ -173,6 +198,11 @@ class MemoryWorld:
 
     def recover(self) -> None:
         self._fake.recover()
+
+    def _coworker_id(self, name: str) -> int:
+        people = self._tenant.rows(Entity.COWORKER)
+        [found] = [row["Id"] for row in people if name in row["FullName"]]
+        return int(found)
 
     def _tell(self) -> None:
         for entity in Entity:
@@ -316,6 +346,20 @@ def test_the_enrolments_of_a_person_are_those_and_no_others(world: World) -> Non
     assert world.source.enrolments_of(4_242) == []
 
 
+def test_messages_to_a_person_are_those_of_the_source_after_a_moment_the_newest_first(
+    world: World,
+) -> None:
+    joel, first = world.ids()[Entity.COWORKER], world.ids()[Entity.MESSAGE]
+    world.write(NOON - WEEK)
+    world.write(NOON - timedelta(hours=2), incoming=True)
+    world.write(NOON - timedelta(hours=3), name="Zoë")
+    second = world.write(NOON - WEEK + timedelta(seconds=1), reminder=True)
+    found = world.source.messages_to(joel, NOON - WEEK)
+    assert [(one.record_id, one.is_reminder) for one in found] == [(first, False), (second, True)]
+    assert world.source.messages_to(joel, NOON) == []
+    assert world.source.messages_to(4_242, NOON - WEEK) == []
+
+
 def test_an_address_finds_the_few_with_enrolments_who_have_it(world: World) -> None:
     person = world.source.fetch(Entity.COWORKER, world.ids()[Entity.COWORKER])
     assert isinstance(person, Coworker)
@@ -331,6 +375,7 @@ def ask_everything(world: World, error: type[Exception]) -> list[BaseException]:
         lambda: world.source.fetch(Entity.COURSE, ids[Entity.COURSE]),
         lambda: world.source.lessons_of(ids[Entity.COURSE]),
         lambda: world.source.completions_of(ids[Entity.COURSE_MEMBER]),
+        lambda: world.source.messages_to(ids[Entity.COWORKER], NOON),
     ):
         with pytest.raises(error) as caught:
             ask()
@@ -376,6 +421,9 @@ def test_a_list_with_a_record_that_does_not_fit_is_unreadable(world: World) -> N
     world.break_record(Entity.COMPLETED_LESSON, world.ids()[Entity.COMPLETED_LESSON])
     with pytest.raises(RecordUnreadable):
         world.source.completions_of(world.ids()[Entity.COURSE_MEMBER])
+    world.break_record(Entity.MESSAGE, world.ids()[Entity.MESSAGE])
+    with pytest.raises(RecordUnreadable):
+        world.source.messages_to(world.ids()[Entity.COWORKER], NOON - WEEK)
 
 
 def test_the_double_counts_requests_and_fails_as_configured() -> None:

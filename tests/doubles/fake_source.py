@@ -20,6 +20,7 @@ from schemas.records import (
     CourseMember,
     Coworker,
     Lesson,
+    Message,
     Record,
     Section,
     dump_record,
@@ -209,6 +210,21 @@ class FakeSource:
             if isinstance(one, Coworker) and one.email == email and one.record_id in enrolled
         ]
         return sorted(found)[:most]
+
+    def messages_to(self, coworker_id: int, since: datetime) -> list[Message]:
+        """Return what the source sent to a person after a moment; see `Source.messages_to`."""
+        self._ask("messages_to", coworker_id)
+        found = [
+            one
+            for one in self._records.values()
+            if isinstance(one, Message)
+            and one.coworker_id == coworker_id
+            and not one.incoming
+            and one.created_at > since
+        ]
+        for one in found:
+            self._whole(Entity.MESSAGE, one)
+        return sorted(found, key=lambda one: one.created_at, reverse=True)
 
     def completions_of(self, course_member_id: int) -> list[Record]:
         """Return every completed lesson of an enrolment; see `Source.completions_of`."""

@@ -2,8 +2,9 @@
 
 import pytest
 
+from sandbox.records import MARKED_SECRET
 from schemas.entity import PATHS, Entity
-from schemas.records import Section, TimeZone, User, WebHook, load_record
+from schemas.records import Message, Section, TimeZone, User, WebHook, load_record
 from tests.sandbox.sandbox_rig import Receiver, Running, until
 from tests.sandbox.switch_rig import COURSES, COWORKERS, rows
 
@@ -12,11 +13,38 @@ def test_every_kind_is_read_by_id_and_in_a_list(sandbox: Running) -> None:
     sandbox.sign_in()
     member = sandbox.enrol("Joël", "Finance")
     sandbox.post("/sandbox/finish-lesson", course_member_id=member)
+    sandbox.post("/sandbox/message", coworker_id=sandbox.person("Joël"))
     for entity in Entity:
         first, *_ = rows(sandbox, f"/api/{PATHS[entity]}")
         whole = sandbox.get(f"/api/{PATHS[entity]}/{first['Id']}").json()
         assert load_record(entity, whole).record_id == first["Id"]
         assert set(first) <= set(whole)
+
+
+def test_messages_are_listed_by_person_and_from_a_time_with_what_was_said(shared: Running) -> None:
+    joel, zoe = shared.person("Joël"), shared.person("Zoë")
+    written = {
+        at: shared.post("/sandbox/message", coworker_id=who, at=f"2026-03-0{at}T09:00Z", **more)
+        for at, who, more in (
+            (1, joel, {}),
+            (2, joel, {"reminder": True}),
+            (3, zoe, {}),
+            (4, joel, {"incoming": True}),
+        )
+    }
+    found = rows(
+        shared,
+        f"/api/{PATHS[Entity.MESSAGE]}",
+        CoworkerMessage_Coworker=joel,
+        from_CoworkerMessage_CreatedOn="2026-03-02T09:00",
+        orderBy="CreatedOn",
+        dir=-1,
+    )
+    assert [row["Id"] for row in found] == [written[at]["message_id"] for at in (4, 2)]
+    loaded = [load_record(Entity.MESSAGE, row) for row in found]
+    kinds = [(one.incoming, one.is_reminder) for one in loaded if isinstance(one, Message)]
+    assert kinds == [(True, False), (False, True)]
+    assert all(MARKED_SECRET in row["Subject"] and MARKED_SECRET in row["Body"] for row in found)
 
 
 def test_lessons_in_a_section_taken_out_do_not_count(shared: Running) -> None:

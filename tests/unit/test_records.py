@@ -22,6 +22,7 @@ IDS = {
     Entity.LANGUAGE: ["Id"],
     Entity.TIME_ZONE: ["Id"],
     Entity.WEB_HOOK: ["Id", "BusinessId"],
+    Entity.MESSAGE: ["Id", "CoworkerId"],
 }
 OTHER_REQUIRED = {
     Entity.COURSE_MEMBER: ["CreatedOn", "UpdatedOn", "Approved", "Blocked"],
@@ -35,6 +36,7 @@ OTHER_REQUIRED = {
     Entity.LANGUAGE: ["UpdatedOn"],
     Entity.TIME_ZONE: ["UpdatedOn", "Name"],
     Entity.WEB_HOOK: ["UpdatedOn", "Action", "Active"],
+    Entity.MESSAGE: ["CreatedOn", "UpdatedOn"],
 }
 # None when missing, null or empty
 OPTIONAL = {
@@ -89,6 +91,7 @@ OPTIONAL = {
         "LastError": "last_error",
         "LastTrigger": "last_trigger_at",
     },
+    Entity.MESSAGE: {"ReminderUniqueId": "reminder_id"},
 }
 # Something else than None when missing
 DEFAULTS: dict[Entity, dict[str, tuple[str, object]]] = {
@@ -105,6 +108,7 @@ DEFAULTS: dict[Entity, dict[str, tuple[str, object]]] = {
     Entity.BUSINESS: {"Suspended": ("suspended", False)},
     Entity.USER: {"Active": ("active", True)},
     Entity.WEB_HOOK: {"ErrorCount": ("error_count", 0)},
+    Entity.MESSAGE: {"Incoming": ("incoming", False)},
 }
 FLAGS = [
     (Entity.COURSE_MEMBER, "Approved"),
@@ -117,6 +121,7 @@ FLAGS = [
     (Entity.BUSINESS, "Suspended"),
     (Entity.USER, "Active"),
     (Entity.WEB_HOOK, "Active"),
+    (Entity.MESSAGE, "Incoming"),
 ]
 NUMBERS_OR_NULL = [
     (Entity.LESSON, "SectionDisplayOrder"),

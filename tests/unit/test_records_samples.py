@@ -116,6 +116,11 @@ READ: list[tuple[str, str, dict[str, Any]]] = [
     ("web_hook", "help_desk", {"action": 45, "last_trigger_at": None}),
     ("web_hook", "unknown_action", {"action": 91}),
     ("web_hook", "sparse", {"name": None, "url": None, "error_count": 0, "last_error": None}),
+    ("message", "everyday", {"coworker_id": 1416000601, "created_at": MOMENT, "incoming": False}),
+    ("message", "everyday", {"reminder_id": None, "is_reminder": False}),
+    ("message", "reminder", {"is_reminder": True}),
+    ("message", "zeros_for_no_reminder", {"is_reminder": False, "incoming": True}),
+    ("message", "sparse", {"incoming": False, "reminder_id": None, "is_reminder": False}),
 ]
 # The documented examples have an Id of 0 where a record has one; no record can be fetched by that.
 REFUSED = [
@@ -225,6 +230,7 @@ def test_a_printed_webhook_shows_neither_its_address_nor_its_error(case: str) ->
     [
         ("coworker", ["4711", "GB00", "sesame"]),
         ("user", ["Noor", "noor.adeyemi@example.org"]),
+        ("message", ["Noor", "Invoice", "sesame"]),
     ],
 )
 def test_only_listed_fields_are_kept(kind: str, secrets: list[str]) -> None:

@@ -134,6 +134,45 @@ def test_a_rule_may_override_some_of_the_files_timing() -> None:
     )
 
 
+REMINDER = "{name: a, event: stalled, action: webhook}"
+REMINDING = "{name: a, event: stalled, action: webhook, count_nexudus: true}"
+SERVICE = "{name: a, event: enrolled, action: webhook, count_nexudus: true}"
+QUIET = "{name: a, event: stalled, action: webhook, count_nexudus: false}"
+OFF = "{name: a, event: stalled, action: webhook, count_nexudus: true, enabled: false}"
+IN_TIMING = "timing: {count_nexudus: true}"
+IN_A_COURSE = "courses: [{course: 7, count_nexudus: true}]"
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "counts"),
+    [
+        (REMINDER, "", False),
+        (REMINDING, "", True),
+        (REMINDER, IN_TIMING, True),
+        (REMINDER, IN_A_COURSE, True),
+        (QUIET, IN_TIMING, False),
+        (QUIET, IN_A_COURSE, False),
+        (SERVICE, IN_A_COURSE, False),
+        (OFF, IN_TIMING, False),
+    ],
+)
+def test_what_nexudus_sends_counts_where_an_enabled_reminder_says_so(
+    rule: str, line: str, *, counts: bool
+) -> None:
+    assert load(f"{HEAD}  - {rule}\n{line}\n").counts_nexudus() is counts
+
+
+def test_a_course_and_a_rule_may_say_whether_what_nexudus_sends_counts() -> None:
+    rules = load(f"{HEAD}  - {REMINDER}\n{IN_A_COURSE}\n")
+    [rule] = rules.rules
+    assert not rule.timing.count_nexudus
+    assert rules.for_course(rule, 7, None).timing.count_nexudus
+    assert not rules.for_course(rule, 8, None).timing.count_nexudus
+    assert mistakes_of(f"{HEAD}  - {REMINDER}\ntiming: {{count_nexudus: yes}}\n") == [
+        "rules.yaml:4:25: timing.count_nexudus: expected true or false"
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "attribute", "expected"),
     [

@@ -10,11 +10,12 @@ import pytest
 from schemas.actions import ActionState, Mode, Outcome, PersonNeeds
 from schemas.events import EventKind
 from schemas.reasons import Reason
+from schemas.records import Message
 from schemas.rules import Flood, Stream, Timing
-from tests.builders.records import NOON, course, course_member
+from tests.builders.records import COWORKER_ID, NOON, course, course_member
 from tests.builders.rules import ANY_TIME, event, gathering_rule, rule
 from tests.builders.send_context import person, send_context
-from workers.decide.send_check import check_send
+from workers.decide.send_check import SentReminder, check_send, needs_messages
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = NOON + 10 * HOUR  # ten in the evening
@@ -330,6 +331,110 @@ def test_an_action_about_a_block_is_for_members_who_still_are_blocked() -> None:
     assert check_send(send_context(enrolment=course_member(blocked=True), **about)) is None
     let_in = check_send(send_context(**about))
     assert let_in == Outcome.skipped(Reason.CHANGED_MEANWHILE)
+
+
+COUNTING = rule(
+    stream=Stream.REMINDER, timing=Timing(spread_s=None, count_nexudus=True, reminders_per_week=2)
+)
+ABSENT = event(EventKind.STALLED, lesson_id=None)
+COUNTED: dict[str, Any] = {"rule": COUNTING, "choices": {"reminder": True}}
+
+
+def message(at: datetime, *, reminder: bool = False) -> Message:
+    """Build what Nexudus itself sent to the usual person."""
+    return Message(1, at, at, COWORKER_ID, reminder_id="3b0c" if reminder else None)
+
+
+REMINDED = message(NOON - DAY, reminder=True)
+COUNTED_CASES: dict[str, tuple[dict[str, Any], Outcome | None]] = {
+    "nothing was sent": ({"messages": []}, None),
+    "it was not read": ({"messages": None}, None),
+    "one message today": ({"messages": [message(NOON - HOUR)]}, None),
+    "two messages today": (
+        {"messages": [message(NOON - HOUR), message(NOON - 2 * HOUR)]},
+        Outcome.waiting(MORNING, Reason.CAP_DAY, "counting what Nexudus itself sent"),
+    ),
+    "one of ours and one message today": (
+        {"messages": [message(NOON - HOUR)], "sent_at": [NOON - HOUR]},
+        Outcome.waiting(MORNING, Reason.CAP_DAY, "counting what Nexudus itself sent"),
+    ),
+    "two of ours today, whatever Nexudus sent": (
+        {"messages": [REMINDED], "events": [ABSENT], "sent_at": [NOON - HOUR] * 2},
+        Outcome.waiting(MORNING, Reason.CAP_DAY),
+    ),
+    "three of ours and one message this week": (
+        {"messages": [message(NOON - DAY)], "sent_at": THREE_THIS_WEEK},
+        Outcome.waiting(NOON + 3 * DAY, Reason.CAP_WEEK, "counting what Nexudus itself sent"),
+    ),
+    "three of ours this week and one message before": (
+        {"messages": [message(NOON - 7 * DAY)], "sent_at": THREE_THIS_WEEK},
+        None,
+    ),
+    "two reminders of Nexudus": (
+        {"messages": [REMINDED, message(NOON - 2 * DAY, reminder=True)]},
+        Outcome.waiting(NOON + 5 * DAY, Reason.CAP_WEEK, "counting what Nexudus itself sent"),
+    ),
+    "a reminder of each": (
+        {"messages": [REMINDED], "reminders": [SentReminder(NOON - 3 * DAY, 5)]},
+        Outcome.waiting(NOON + 4 * DAY, Reason.CAP_WEEK, "counting what Nexudus itself sent"),
+    ),
+    "a reminder of ours and a message that is none": (
+        {"messages": [message(NOON - DAY)], "reminders": [SentReminder(NOON - 3 * DAY, 5)]},
+        None,
+    ),
+    "a message ahead of our clock": (
+        {"messages": [message(NOON + 9 * DAY)], "sent_at": [NOON - HOUR]},
+        Outcome.waiting(MORNING, Reason.CAP_DAY, "counting what Nexudus itself sent"),
+    ),
+    "an absence after a reminder of Nexudus": (
+        {"messages": [REMINDED], "events": [ABSENT]},
+        Outcome.skipped(Reason.NEXUDUS_REMINDED),
+    ),
+    "an absence after that and more than enough messages": (
+        {"messages": [REMINDED, *[message(NOON)] * 9], "events": [ABSENT]},
+        Outcome.skipped(Reason.NEXUDUS_REMINDED),
+    ),
+    "an absence seven days after a reminder of Nexudus": (
+        {"messages": [message(NOON - 7 * DAY, reminder=True)], "events": [ABSENT]},
+        None,
+    ),
+    "an absence after another message": (
+        {"messages": [message(NOON - DAY)], "events": [ABSENT]},
+        None,
+    ),
+    "an absence, and the rule does not count Nexudus": (
+        {
+            "messages": [REMINDED, *[message(NOON)] * 9],
+            "events": [ABSENT],
+            "rule": rule(stream=Stream.REMINDER),
+        },
+        None,
+    ),
+    "no reminder": (
+        {
+            "messages": [REMINDED, *[message(NOON)] * 9],
+            "rule": rule(timing=Timing(count_nexudus=True)),
+        },
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("different", "outcome"), COUNTED_CASES.values(), ids=list(COUNTED_CASES.keys())
+)
+def test_what_nexudus_itself_sent_counts_for_reminders(
+    different: dict[str, Any], outcome: Outcome | None
+) -> None:
+    assert check_send(send_context(**COUNTED | different)) == outcome
+
+
+def test_messages_are_needed_once_for_reminders_that_count_them() -> None:
+    assert needs_messages(send_context(**COUNTED))
+    assert not needs_messages(send_context(**COUNTED, messages=[]))
+    assert not needs_messages(send_context(rule=REMINDER))
+    assert not needs_messages(send_context(rule=rule(timing=Timing(count_nexudus=True))))
+    assert not needs_messages(send_context(rule=None))
 
 
 EVENING_IN_TOKYO = NOON - 70 * MINUTE  # 19:50; in London it is 10:50

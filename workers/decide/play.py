@@ -17,7 +17,7 @@ from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeed
 from schemas.events import ABOUT_GONE, ABOUT_LESSONS, Event, EventKind, not_ahead
 from schemas.person import Person
 from schemas.reasons import Reason
-from schemas.records import Course, CourseMember
+from schemas.records import Course, CourseMember, Message
 from schemas.rules import Rules, Stream
 from workers.decide.conditions import Subject
 from workers.decide.rules import DecisionContext, plans_for
@@ -53,6 +53,7 @@ class Circumstances:
     reopened: frozenset[int] = frozenset()  # Ids of lessons that count as not finished again
     study: StudyState = field(default_factory=StudyState)
     is_paused: bool = False
+    messages: Sequence[Message] | None = None  # from Nexudus itself; a simulation has none
 
 
 @dataclass(slots=True, eq=False)
@@ -276,6 +277,7 @@ class Play:
             reminders=self._reminders[action.plan.coworker_id],
             forecast_per_day=self._forecast.per_day.get(action.plan.rule),
             sent_today=self._sent_on[action.plan.rule, self._day_of(now)],
+            messages=true_now.messages,
         )
 
     def _day_of(self, moment: datetime) -> date:

@@ -6,7 +6,7 @@ emails that would be sent now. The first check that objects gives the outcome an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from schemas.actions import Mode, Outcome, PersonNeeds
 from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
-from schemas.records import Course, CourseMember
+from schemas.records import Course, CourseMember, Message
 from schemas.rules import Rule, Stream, Until
 from workers.decide.timing import (
     day_cap_until,
@@ -29,6 +29,7 @@ from workers.decide.timing import (
 _BEYOND_WEEK_CAP = {EventKind.ENROLLED, EventKind.COURSE_COMPLETED}
 # This long after a restore, our polls have certainly listed what changed before it.
 _CAUGHT_UP_AFTER = timedelta(days=1)
+_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class SendContext:
     `forecast_per_day` is how many emails the rule sends on its busiest day by the accepted
     forecast, or None without one; `sent_today` is how many others it sent on this day in
     COURSEBELL_ZONE, without those an operator released. Both are needed only for a rule with a
-    brake.
+    brake. `messages` are what Nexudus itself sent to the person in the last week; None if that was
+    not read: see `needs_messages`.
     """
 
     now: datetime
@@ -92,6 +94,7 @@ class SendContext:
     reminders: Sequence[SentReminder] = ()
     forecast_per_day: int | None = None
     sent_today: int = 0
+    messages: Sequence[Message] | None = None
 
 
 def check_send(context: SendContext) -> Outcome | None:
@@ -103,6 +106,18 @@ def check_send(context: SendContext) -> Outcome | None:
         if outcome is not None:
             return outcome
     return None
+
+
+def needs_messages(context: SendContext) -> bool:
+    """Return whether messages of Nexudus itself count for this action and were not read yet.
+
+    They are read only if `check_send` has no objection without them.
+    """
+    return context.messages is None and context.rule is not None and _counts_nexudus(context.rule)
+
+
+def _counts_nexudus(rule: Rule) -> bool:
+    return rule.stream == Stream.REMINDER and rule.timing.count_nexudus
 
 
 def _records_exist(context: SendContext, _: Rule) -> Outcome | None:
@@ -244,18 +259,48 @@ def _at_a_time_to_send(context: SendContext, rule: Rule) -> Outcome | None:
 
 
 def _below_caps(context: SendContext, rule: Rule) -> Outcome | None:
-    tomorrow = day_cap_until(context.now, context.sent_at, rule, context.zone)
+    reminded = [one.sent_at for one in context.reminders]
+    return _cap_reached(context, rule, context.sent_at, reminded)
+
+
+def _not_reminded_by_nexudus(context: SendContext, rule: Rule) -> Outcome | None:
+    is_absence = context.events[0].kind in ABSENCES
+    was_reminded = any(one.is_reminder for one in _messages(context, rule))
+    return Outcome.skipped(Reason.NEXUDUS_REMINDED) if is_absence and was_reminded else None
+
+
+def _below_caps_with_nexudus(context: SendContext, rule: Rule) -> Outcome | None:
+    """Apply the caps again, with the messages of Nexudus; its reminders count as reminders."""
+    messages = _messages(context, rule)
+    # A time ahead of our clock counts as now, so that no wait is longer than a cap.
+    written = [(min(one.created_at, context.now), one.is_reminder) for one in messages]
+    sent_at = [*context.sent_at, *(at for at, _ in written)]
+    reminded = [one.sent_at for one in context.reminders]
+    reminded += [at for at, is_reminder in written if is_reminder]
+    reached = _cap_reached(context, rule, sent_at, reminded) if messages else None
+    return None if reached is None else replace(reached, detail="counting what Nexudus itself sent")
+
+
+def _messages(context: SendContext, rule: Rule) -> list[Message]:
+    """Return the messages of Nexudus that count for this action."""
+    found = (context.messages or ()) if _counts_nexudus(rule) else ()
+    return [one for one in found if one.created_at > context.now - _WEEK]
+
+
+def _cap_reached(
+    context: SendContext, rule: Rule, sent_at: Sequence[datetime], reminded: Sequence[datetime]
+) -> Outcome | None:
+    tomorrow = day_cap_until(context.now, sent_at, rule, context.zone)
     if tomorrow is not None:
         until = spread(tomorrow, rule.timing, context.zone, _coworker_id(context))
         return Outcome.waiting(until, Reason.CAP_DAY)
     if rule.stream == Stream.REMINDER:
-        reminded = [one.sent_at for one in context.reminders]
         later = week_cap_until(context.now, reminded, rule.timing.reminders_per_week)
         if later is not None:
             return Outcome.waiting(later, Reason.CAP_WEEK)
     if context.events[0].kind in _BEYOND_WEEK_CAP:
         return None
-    later = week_cap_until(context.now, context.sent_at, rule.timing.cap_per_week)
+    later = week_cap_until(context.now, sent_at, rule.timing.cap_per_week)
     return None if later is None else Outcome.waiting(later, Reason.CAP_WEEK)
 
 
@@ -291,4 +336,7 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _at_a_time_to_send,
     _below_caps,
     _within_forecast,
+    # What these need is read only if nothing above objects.
+    _not_reminded_by_nexudus,
+    _below_caps_with_nexudus,
 )

@@ -1,6 +1,6 @@
 """Performs one claimed action: reads its records again, checks, prepares and sends it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,9 +18,9 @@ from schemas.errors import (
 )
 from schemas.notification import Notification
 from schemas.reasons import Reason
-from schemas.records import Record
+from schemas.records import Message, Record
 from workers.actions.base import Action, ActionContext, Prepared
-from workers.decide.send_check import check_send
+from workers.decide.send_check import check_send, needs_messages
 from workers.deliver.context import DeliveryTools, LoadedContext, Stopping, load_context
 from workers.deliver.settle import refused, send
 from workers.deliver.waits import (
@@ -105,6 +105,7 @@ def _new_completions(connection: Connection, findings: Findings) -> list[Notific
 
 _MOMENT = timedelta(seconds=15)
 _MOST_DRAFTS = 3  # an action whose context keeps changing waits a moment
+_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ class _Draft:
 
     context: ActionContext | None
     result: Prepared | Outcome
+
+
+class _NeedsMessages:
+    """Nothing objects so far, and what Nexudus itself sent to the person has to be read."""
 
 
 def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome | None:
@@ -168,26 +173,42 @@ def _read_and_begin(
         reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.locks)
         is_enrolled = refresh(reader, claimed)
     keep()
-    return _begin(tools, claimed, is_enrolled=is_enrolled)
+    begun = _begin(tools, claimed, None, is_enrolled=is_enrolled)
+    if not isinstance(begun, _NeedsMessages):
+        return begun
+    try:
+        with lend(patience) as source:
+            messages = source.messages_to(claimed.coworker_id, tools.clock.now() - _WEEK)
+    except SourceError as error:
+        # Only reminders need this, so the emails of other streams do not wait for it.
+        return settle_source_error(tools, claimed, error, pauses_others=False)
+    keep()
+    begun = _begin(tools, claimed, messages, is_enrolled=is_enrolled)
+    return None if isinstance(begun, _NeedsMessages) else begun
 
 
 def _begin(
-    tools: DeliveryTools, claimed: ClaimedAction, *, is_enrolled: bool
-) -> Prepared | Outcome | None:
+    tools: DeliveryTools,
+    claimed: ClaimedAction,
+    messages: Sequence[Message] | None,
+    *,
+    is_enrolled: bool,
+) -> Prepared | Outcome | _NeedsMessages | None:
     """Check and prepare the action; commit `performing`, or the outcome instead.
 
-    It waits for lookups, unless its enrolment was just found to be gone (`is_enrolled`).
+    It waits for lookups, unless its enrolment was just found to be gone (`is_enrolled`). Nothing is
+    committed if it would be sent and `messages`, which count for it, were not read.
     """
     now = tools.clock.now()
     draft = None
     with reading(tools.engine) as connection:
-        loaded = load_context(connection, claimed, tools.setup, now)
+        loaded = load_context(connection, claimed, tools.setup, now, messages)
     for _ in range(_MOST_DRAFTS):
         if _is_prepared(check_send(loaded.send)):
             draft = _Draft(loaded.action, prepare(tools.actions, claimed.kind, loaded.action))
         with writing(tools.engine) as connection:
             lock_decisions(connection)
-            loaded = load_context(connection, claimed, tools.setup, now)
+            loaded = load_context(connection, claimed, tools.setup, now, messages)
             waits = wait_for_lookups(connection, claimed, now) if is_enrolled else None
             if waits is not None:
                 return _settled(connection, claimed, waits, now)
@@ -199,6 +220,9 @@ def _begin(
             if not _is_prepared(outcome):
                 return _settled(connection, claimed, outcome, now)
             if draft is not None and draft.context == loaded.action:
+                is_sent = outcome is None and isinstance(draft.result, Prepared)
+                if is_sent and needs_messages(loaded.send):
+                    return _NeedsMessages()
                 return _decided(connection, tools, claimed, loaded, draft.result, outcome)
     return _settle(tools, claimed, Outcome.waiting(now + _MOMENT, Reason.GATHERING))
 

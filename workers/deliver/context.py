@@ -23,7 +23,7 @@ from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import PersonNeeds, step_of
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event
-from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Section
+from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Message, Section
 from schemas.rules import Rule, Rules, Stream
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
@@ -106,9 +106,13 @@ class DeliveryTools:
 
 
 def load_context(
-    connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
+    connection: Connection,
+    claimed: ClaimedAction,
+    setup: SendSetup,
+    now: datetime,
+    messages: Sequence[Message] | None = None,
 ) -> LoadedContext:
-    """Return what is true of this action now."""
+    """Return what is true of this action now; `messages` as in `SendContext`."""
     lessons = _lessons(connection, claimed.course_id)
     closed = _closed_sections(connection, claimed.course_id)
     completions = _completions(connection, claimed.course_member_id)
@@ -123,6 +127,7 @@ def load_context(
         study=_study_of(send.enrolment, completions, is_finished=state.finished),
         forecast_per_day=forecast_per_day,
         sent_today=sent_today,
+        messages=messages,
     )
     action = None
     if send.enrolment and send.course and send.person and events:

@@ -139,30 +139,36 @@ def _tries(connection: Connection, claimed: ClaimedAction, reason: Reason) -> in
 
 
 def settle_source_error(
-    tools: DeliveryTools, claimed: ClaimedAction, error: SourceError
+    tools: DeliveryTools, claimed: ClaimedAction, error: SourceError, *, pauses_others: bool = True
 ) -> Outcome | None:
     """Record that what this action needs could not be read; return how it ended, None if not ours.
 
-    It is tried again. After several such failures in a row, all actions pause.
+    It is tried again. After several such failures in a row all actions pause, unless
+    `pauses_others` is off: the others need nothing of what could not be read.
     """
     with writing(tools.engine) as connection:
         release_lease(connection, _PROBE, claimed.token)
         if isinstance(error, RecordUnreadable):
             outcome = _try_again(connection, tools, claimed, Reason.UNREADABLE, str(error))
         else:
-            outcome = _back_off(connection, tools, claimed, error)
+            outcome = _back_off(connection, tools, claimed, error, pauses_others=pauses_others)
         settled = settle_wait(connection, claimed, outcome, tools.clock.now(), tried=True)
     return outcome if settled else None
 
 
 def _back_off(
-    connection: Connection, tools: DeliveryTools, claimed: ClaimedAction, error: SourceError
+    connection: Connection,
+    tools: DeliveryTools,
+    claimed: ClaimedAction,
+    error: SourceError,
+    *,
+    pauses_others: bool,
 ) -> Outcome:
     now = tools.clock.now()
     tries = 1 + _tries(connection, claimed, source_reason(error))
     wait = action_back_off_after(error, tries, now, chance=tools.clock.random())
     until = wait.until
-    is_own = isinstance(error, RecordStuck)
+    is_own = isinstance(error, RecordStuck) or not pauses_others
     if isinstance(error, SourceUnavailable | SourceRefused) and not is_own:
         pause = pause_source(
             connection,

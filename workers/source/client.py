@@ -26,7 +26,7 @@ from schemas.errors import (
     SourceThrottled,
     SourceUnavailable,
 )
-from schemas.records import Record, is_whole, load_record
+from schemas.records import Message, Record, is_whole, load_record
 from schemas.settings import Settings
 from workers.source.answers import Answer, Missing, read_answer, read_written
 from workers.source.auth import Credentials, Tokens, credentials_of
@@ -168,6 +168,7 @@ def _kind(path: str) -> str:
 
 
 MOST_IDS = 100  # in one request; ASP.NET accepts queries of about 2,000 characters
+MOST_MESSAGES = 100  # their bodies may come with them, and an answer is limited to `MAX_BYTES`
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,26 @@ class Source:
     def enrolments_of(self, coworker_id: int) -> list[Record]:
         """Return every enrolment of a person. Raises as `fetch`."""
         return self._below(Entity.COURSE_MEMBER, "Coworker", "CoworkerId", coworker_id)
+
+    def messages_to(self, coworker_id: int, since: datetime) -> list[Message]:
+        """Return what the source itself sent to a person after `since`, with one request.
+
+        These are the newest, at most `MOST_MESSAGES` with those that the person sent, which are
+        left out. What a row omits counts as not set, so that no second request is needed.
+
+        Raises:
+            SourceRefused: the filter was ignored. Otherwise as `fetch`.
+        """
+        kind = Entity.MESSAGE
+        rows = self.lists.newest_below(
+            kind, "Coworker", "CoworkerId", coworker_id, since, MOST_MESSAGES
+        )
+        found = (load_record(kind, row) for row in rows)
+        return [
+            one
+            for one in found
+            if isinstance(one, Message) and not one.incoming and one.created_at > since
+        ]
 
     def enrolled_with(self, email: str, most: int) -> list[int]:
         """Return the Ids of at most `most` coworkers with enrolments who may have this address.

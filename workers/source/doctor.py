@@ -23,7 +23,15 @@ from workers.source.answers import origin, short
 from workers.source.auth import credentials_of
 from workers.source.budget import Budget
 from workers.source.client import Source, Sources
-from workers.source.doctor_rights import Questions, Reply, ReplyKind, Rights, patience
+from workers.source.doctor_rights import (
+    MESSAGES,
+    NEEDS,
+    Questions,
+    Reply,
+    ReplyKind,
+    Rights,
+    patience,
+)
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
 from workers.source.limits import BudgetState
 from workers.source.reads import probe_all
@@ -39,13 +47,17 @@ _SHOWN_ZONES = 3
 
 @dataclass(frozen=True, slots=True)
 class CheckUp:
-    """What is checked, and with what. `engine` and `sources` are None if there is no ledger."""
+    """What is checked, and with what. `engine` and `sources` are None if there is no ledger.
+
+    `counts_nexudus`: a rule counts what Nexudus itself sends, which takes a role of its own.
+    """
 
     settings: Settings
     budget: Budget
     clock: Clock
     engine: Engine | None = None
     sources: Sources | None = None
+    counts_nexudus: bool = False
 
 
 def check_up(place: CheckUp) -> Iterator[Check]:
@@ -79,7 +91,8 @@ def check_up(place: CheckUp) -> Iterator[Check]:
 def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check]:
     """Yield the checks that need a sign-in."""
     questions = Questions(source, place.clock)
-    rights = Rights(questions, partial(_known_id, engine))
+    needs = (*NEEDS, MESSAGES) if place.counts_nexudus else NEEDS
+    rights = Rights(questions, partial(_known_id, engine), needs)
     yield from _caught(Topic.RIGHTS, "roles", rights.checks)
     yield from _caught(Topic.LIMITS, "requests", lambda: _limits(place))
     public_url = place.settings.public_url

@@ -4,7 +4,7 @@ A role is an entity's name with -List or -Read (contract, section 7); each is tr
 read, only Ids are kept, to read records of other kinds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -24,11 +24,15 @@ LIST, READ = "List", "Read"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How to request a kind of record. `without`: what is lost without it; None if required."""
+    """How to request a kind of record. `without`: what is lost without it, if not everything is.
+
+    A role that is missing is a problem, unless it `is_optional`.
+    """
 
     entity: Entity
     ways: tuple[str, ...]
     without: str | None = None
+    is_optional: bool = False
 
 
 NEEDS: tuple[Need, ...] = (
@@ -38,8 +42,17 @@ NEEDS: tuple[Need, ...] = (
     Need(Entity.SECTION, (LIST, READ)),
     Need(Entity.COURSE, (LIST, READ)),
     Need(Entity.COWORKER, (READ,)),
-    Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for all members"),
-    Need(Entity.WEB_HOOK, (LIST, READ), "a webhook that Nexudus switched off goes unnoticed"),
+    Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for all members", is_optional=True),
+    Need(
+        Entity.WEB_HOOK,
+        (LIST, READ),
+        "a webhook that Nexudus switched off goes unnoticed",
+        is_optional=True,
+    ),
+)
+# Only where a rule counts what Nexudus itself sends; nobody else needs to give this role.
+MESSAGES = Need(
+    Entity.MESSAGE, (LIST,), "reminders with `count_nexudus` in the rules wait, and only those"
 )
 
 # Fields that have the Id of another record, so that one can be read without a list.
@@ -126,20 +139,29 @@ def role(entity: Entity, way: str) -> str:
 
 
 class Rights:
-    """Tries every role. `known` returns the Id of a record of this kind from the ledger, if any."""
+    """Tries the role of each need.
 
-    def __init__(self, questions: Questions, known: Callable[[Entity], int | None]) -> None:
+    `known` returns the Id of a record of this kind from the ledger, if any.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        known: Callable[[Entity], int | None],
+        needs: Sequence[Need] = NEEDS,
+    ) -> None:
         self._questions = questions
         self._known = known
+        self._needs = needs
         self._ids: dict[Entity, int] = {}
         self._tried: set[ReplyKind] = set()
 
     def checks(self) -> list[Check]:
         """Return one line for each role, and one before them if every request was refused."""
         # All lists first: their rows name the records that are read afterwards.
-        lists = {need.entity: self._list(need) for need in NEEDS if LIST in need.ways}
+        lists = {need.entity: self._list(need) for need in self._needs if LIST in need.ways}
         lines: list[Check] = []
-        for need in NEEDS:
+        for need in self._needs:
             if LIST in need.ways:
                 lines.append(lists[need.entity])
             if READ in need.ways:
@@ -191,7 +213,8 @@ class Rights:
 
     def _id_of(self, entity: Entity) -> int | None:
         found = self._ids.get(entity) or self._known(entity)
-        if found is None and not any(need.entity is entity and LIST in need.ways for need in NEEDS):
+        is_listed = any(need.entity is entity and LIST in need.ways for need in self._needs)
+        if found is None and not is_listed:
             self._page_of(entity)  # we do not need this list, but it may be allowed
             found = self._ids.get(entity)
         return found
@@ -225,6 +248,7 @@ def _refused(need: Need, name: str, reply: Reply) -> Check:
 
 
 def _broken(need: Need, name: str, found: str, fix: str) -> Check:
-    if need.without is None:
-        return Topic.RIGHTS.problem(name, found, fix)
-    return Topic.RIGHTS.note(name, f"{found}; without it {need.without}", fix)
+    lost = f"; without it {need.without}" if need.without else ""
+    if need.is_optional:
+        return Topic.RIGHTS.note(name, f"{found}{lost}", fix)
+    return Topic.RIGHTS.problem(name, f"{found}{lost}", fix)

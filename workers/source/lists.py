@@ -177,9 +177,23 @@ class Lists:
             SourceRefused: the filter was ignored. Otherwise as `whole`.
         """
         rows = self.whole(entity, {f"{entity}_{relation}": str(wanted)})
-        if any(row.get(field) != wanted for row in rows):
-            raise SourceRefused(f"the list of {entity} ignored the filter {relation}")
-        return rows
+        return _only(rows, entity, relation, field, wanted)
+
+    def newest_below(  # noqa: PLR0913, PLR0917 - as `below`, since when and how many
+        self, entity: Entity, relation: str, field: str, wanted: int, since: datetime, size: int
+    ) -> list[Row]:
+        """Return at most `size` rows below a parent, the newest first, with one request.
+
+        They were created since `since`, or shortly before: the filter has a resolution of minutes,
+        and a source may ignore it. Raises as `below`.
+        """
+        query = {
+            f"{entity}_{relation}": str(wanted),
+            f"from_{entity}_{_CREATED}": _in_minutes(since),
+            "orderBy": _CREATED,
+            "dir": "-1",
+        }
+        return _only(self.first(entity, query, size), entity, relation, field, wanted)
 
     def first(self, entity: Entity, query: Mapping[str, str], size: int) -> list[Row]:
         """Return the first rows, at most `size`. They are not checked against the filter.
@@ -283,6 +297,13 @@ class Lists:
         if isinstance(answer, Missing):
             raise SourceUnavailable(f"there was no answer for the list of {entity}")
         return load_page(answer)
+
+
+def _only(rows: list[Row], entity: Entity, relation: str, field: str, wanted: int) -> list[Row]:
+    """Return the rows; raise `SourceRefused` if one belongs to another parent."""
+    if any(row.get(field) != wanted for row in rows):
+        raise SourceRefused(f"the list of {entity} ignored the filter {relation}")
+    return rows
 
 
 def _in_minutes(moment: datetime) -> str:

@@ -20,7 +20,7 @@ from ledger.source_state import Proof, proofs, store_proof
 from schemas.entity import Entity
 from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
 from schemas.events import is_within
-from schemas.records import Coworker, Record
+from schemas.records import Coworker, Message, Record
 from schemas.text import folded
 from workers.source.client import Gone, whole_record
 from workers.source.limits import Patience
@@ -65,6 +65,9 @@ class BurstReads(SourceReads, Protocol):
 
     def enrolled_with(self, email: str, most: int) -> Sequence[int]:
         """Return the Ids of a few coworkers with enrolments who may have this address."""
+
+    def messages_to(self, coworker_id: int, since: datetime) -> Sequence[Message]:
+        """Return what the source itself sent to a person after a moment, with one request."""
 
 
 # Lends a client of the source.
