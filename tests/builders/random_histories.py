@@ -266,6 +266,8 @@ class _History:
             self._continue()
         if not self._enrolled:
             self._enrol()
+        for _ in range(self._chance.choice((0, 0, 0, 12))):
+            self._nexudus()
         return "\n".join(self._lines)
 
     def _introduce(self, name: str) -> None:
@@ -389,8 +391,10 @@ class _History:
         self._say(self._chance.choice(("sending begins", "sending ends")))
 
     def _nexudus(self) -> None:
+        """Let Nexudus itself write to a member now, or later, when reminders may be due."""
         words = self._chance.choice(("writes to", "writes to", "reminds"))
-        self._say(f"Nexudus {words} {self._one()[0]}")
+        later = timedelta(hours=self._chance.choice((0, self._chance.randint(0, 500))))
+        self._lines.append(f"{self._written(self._now + later)} Nexudus {words} {self._one()[0]}")
 
     def _release(self) -> None:
         self._say(f"{self._one()[0]}'s held emails are released")

@@ -63,6 +63,8 @@ def test_as_json_it_is_one_document_with_the_documented_keys(house: House) -> No
     assert said["broken"] is False
     assert all(one.keys() == {"name", "verdict", "found", "fix"} for one in said["checks"])
     assert {one["verdict"] for one in said["checks"]} <= {"ok", "note"}
+    roles = {one["name"] for one in said["checks"]}
+    assert "CoworkerMessage-List" not in roles, "no rule here counts what Nexudus itself sends"
 
 
 def test_a_problem_exits_with_1_and_its_fix_is_below_it(house: House) -> None:
