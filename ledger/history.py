@@ -10,7 +10,7 @@ from ledger.engine import chunks
 from ledger.events import event_in
 from ledger.records import present_below
 from ledger.tables import actions, choices, events, records
-from schemas.actions import ActionState
+from schemas.actions import ActionState, first_key
 from schemas.entity import Entity
 from schemas.events import Event
 from schemas.reasons import Reason
@@ -90,15 +90,31 @@ def all_choices(connection: Connection) -> dict[str, dict[str, bool]]:
     return found
 
 
-def sent_keys(connection: Connection, since: datetime) -> set[str]:
-    """Return the keys of the actions that were planned from `since` on and were or may be sent."""
+@dataclass(frozen=True, slots=True)
+class KeyedEmail:
+    """An email by its permanent key: of which rule, to whom, and about which course."""
+
+    key: str
+    rule: str
+    coworker_id: int
+    course_id: int
+
+
+def sent_emails(connection: Connection, since: datetime) -> dict[str, KeyedEmail]:
+    """Return by key the emails that were planned from `since` on and were or may be sent.
+
+    One that was resent counts under its first key.
+    """
+    columns = (actions.c.key, actions.c.rule, actions.c.coworker_id, actions.c.course_id)
+    planned = actions.c.planned_at >= since
     was_sent = actions.c.state.in_((ActionState.DONE, ActionState.UNKNOWN))
-    rows = connection.scalars(
-        select(actions.c.key).where(
-            actions.c.planned_at >= since, was_sent, actions.c.resend_of.is_(None)
-        )
-    )
-    return set(rows)
+    rows = connection.execute(select(*columns, actions.c.resend_of).where(planned, was_sent)).all()
+    resent = {first_key(row.key) for row in rows if row.resend_of is not None}
+    found = {row.key: KeyedEmail(*row[:4]) for row in rows if row.resend_of is None}
+    for some in chunks(resent - found.keys()):
+        first = connection.execute(select(*columns).where(planned, actions.c.key.in_(some)))
+        found |= {row.key: KeyedEmail(*row) for row in first}
+    return found
 
 
 def enrolments_of(

@@ -88,6 +88,11 @@ class PersonNeeds:
     stream: bool = False
 
 
+def first_key(key: str) -> str:
+    """Return the key of the action that the one with this key repeats first; else its own."""
+    return key.partition(_RESEND)[0]
+
+
 def resend_key(key: str) -> str:
     """Return the permanent key of the action that repeats the one with this key.
 

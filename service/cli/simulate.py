@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +12,10 @@ from pathlib import Path
 import click
 
 from ledger.controls import accept_forecast
-from ledger.engine import Engine, reading, writing
+from ledger.engine import Connection, Engine, reading, writing
+from ledger.history import KeyedEmail
+from ledger.people import names_of
+from ledger.record_queries import course_titles
 from schemas.actions import ActionState
 from schemas.events import ABOUT_GONE, TIMED, EventKind
 from schemas.reasons import EXPLANATIONS, Reason
@@ -89,7 +93,9 @@ def simulate(  # noqa: PLR0913 - one argument for each option
                 engine, setup, since or now - _SINCE, now, progressed, with_brakes=not accept
             )
         if not as_json:
-            for line in (*simulation_lines(result, differences=True), *_difference_lines(result)):
+            with reading(engine) as connection:
+                listed = list(_difference_lines(connection, result))
+            for line in (*simulation_lines(result, differences=True), *listed):
                 click.echo(printable(line))
         accepted: dict[str, object] = {}
         if accept:
@@ -184,20 +190,26 @@ def simulation_lines(found: Simulation, *, differences: bool) -> Iterator[str]:
         yield f"  most to one person: {max(found.busiest.values())}"
     if differences:
         yield (
-            f"Compared with what was sent: {number_of_emails(found.number_added)} more, "
-            f"{number_of_emails(found.number_missing)} fewer"
+            f"Compared with what was sent: {number_of_emails(found.added_by_rule.total())} more, "
+            f"{number_of_emails(found.missing_by_rule.total())} fewer"
         )
 
 
-def _difference_lines(found: Simulation) -> Iterator[str]:
-    for sign, keys, number in (
-        ("+", found.added, found.number_added),
-        ("-", found.missing, found.number_missing),
+def _difference_lines(connection: Connection, found: Simulation) -> Iterator[str]:
+    names = names_of(connection, {one.coworker_id for one in (*found.added, *found.missing)})
+    titles = course_titles(connection)
+    for sign, emails, by_rule in (
+        ("+", found.added, found.added_by_rule),
+        ("-", found.missing, found.missing_by_rule),
     ):
-        for key in keys[:_MOST_LISTED]:
-            yield f"  {sign} {key}"
-        if number > _MOST_LISTED:
-            yield f"  {sign} and {number - _MOST_LISTED} more"
+        for rule, number in sorted(by_rule.items()):
+            yield f"  {sign} {rule}: {number_of_emails(number)}"
+        for one in emails[:_MOST_LISTED]:
+            whom = names.get(one.coworker_id, f"coworker {one.coworker_id}")
+            title = titles.get(one.course_id, f"course {one.course_id}")
+            yield f"    {sign} {one.rule}: {whom}  ({title})"
+        if by_rule.total() > _MOST_LISTED:
+            yield f"    {sign} and {by_rule.total() - _MOST_LISTED} more"
 
 
 def plain_simulation(found: Simulation) -> dict[str, object]:
@@ -211,8 +223,16 @@ def plain_simulation(found: Simulation) -> dict[str, object]:
         "waited": dict(found.waited),
         "by_day": dict(found.by_day),
         "by_rule_and_day": {rule: dict(days) for rule, days in found.by_rule_and_day.items()},
-        "more_than_sent": {"number": found.number_added, "first": found.added},
-        "fewer_than_sent": {"number": found.number_missing, "first": found.missing},
+        "more_than_sent": _plain_differences(found.added, found.added_by_rule),
+        "fewer_than_sent": _plain_differences(found.missing, found.missing_by_rule),
+    }
+
+
+def _plain_differences(emails: Sequence[KeyedEmail], by_rule: Counter[str]) -> dict[str, object]:
+    return {
+        "number": by_rule.total(),
+        "by_rule": dict(by_rule),
+        "first": [one.key for one in emails],
     }
 
 

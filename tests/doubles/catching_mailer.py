@@ -35,6 +35,10 @@ class CatchingMailer:
         """From now on, answer this recipient with a server's line, such as `550 no such person`."""
         self._answers[recipient] = line
 
+    def accept(self, recipient: str) -> None:
+        """From now on, take emails to this recipient again."""
+        self._answers.pop(recipient, None)
+
     def fail_next(self, *errors: Exception) -> None:
         """Raise these, one for each delivery to come, before anything is caught."""
         self._errors.extend(errors)

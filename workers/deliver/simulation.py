@@ -17,13 +17,14 @@ from ledger.actions import count_sent, sent_times
 from ledger.controls import accepted_forecast
 from ledger.engine import Connection, Engine, reading
 from ledger.history import (
+    KeyedEmail,
     StoredEvent,
     all_choices,
     completions_of,
     count_events_since,
     enrolments_of,
     events_after,
-    sent_keys,
+    sent_emails,
 )
 from ledger.people import address_hash, persons_of
 from ledger.records import present_below, records_of
@@ -58,7 +59,7 @@ class Simulation:
 
     `by_day` and `by_rule_and_day` have the sent ones, by days in COURSEBELL_ZONE. `events` are
     those that led to nothing, by reason. `added` would have been sent and were not, `missing` were
-    sent and would not have been: how many, and the first of them.
+    sent and would not have been: the first of them, and all by rule.
     """
 
     since: datetime
@@ -73,10 +74,10 @@ class Simulation:
     )
     waited: Counter[str] = field(default_factory=Counter)
     busiest: Counter[int] = field(default_factory=Counter)
-    added: list[str] = field(default_factory=list)
-    number_added: int = 0
-    missing: list[str] = field(default_factory=list)
-    number_missing: int = 0
+    added: list[KeyedEmail] = field(default_factory=list)
+    added_by_rule: Counter[str] = field(default_factory=Counter)
+    missing: list[KeyedEmail] = field(default_factory=list)
+    missing_by_rule: Counter[str] = field(default_factory=Counter)
 
     def busiest_day(self, rule: str) -> tuple[str, int] | None:
         """Return on which day a rule sent most, the last of several, and how many; or None."""
@@ -103,7 +104,7 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     result = Simulation(since, now)
     with reading(engine) as connection:
         total = count_events_since(connection, since)
-        were_sent = sent_keys(connection, since)
+        were_sent = sent_emails(connection, since)
         forecast = _forecast_now(connection, setup.zone) if with_brakes else None
     play = Play(rules, past.circumstances, needs, forecast=forecast)
     note = partial(_note, result, were_sent, setup.zone)
@@ -120,8 +121,8 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     for action in play.unsettled():
         if action.is_open:
             result.by_rule[action.plan.rule][str(action.reason)] += 1
-    result.number_missing = len(were_sent)
-    result.missing = sorted(were_sent)[:_MOST_SHOWN]
+    result.missing_by_rule = Counter(one.rule for one in were_sent.values())
+    result.missing = [were_sent[key] for key in sorted(were_sent)[:_MOST_SHOWN]]
     return result
 
 
@@ -154,7 +155,9 @@ def _forecast_now(connection: Connection, zone: ZoneInfo) -> Forecast | None:
     return None if accepted is None else Forecast(accepted.per_day, zone)
 
 
-def _note(result: Simulation, were_sent: set[str], zone: ZoneInfo, action: PlayedAction) -> None:
+def _note(
+    result: Simulation, were_sent: dict[str, KeyedEmail], zone: ZoneInfo, action: PlayedAction
+) -> None:
     plan, at = action.plan, action.decided[-1][0]
     is_sent = action.state is ActionState.DONE
     result.by_rule[plan.rule][SENT if is_sent else str(action.reason)] += 1
@@ -163,7 +166,7 @@ def _note(result: Simulation, were_sent: set[str], zone: ZoneInfo, action: Playe
             result.waited[str(outcome.reason)] += 1
     was_sent = plan.key in were_sent
     if is_sent or action.state is ActionState.HELD:
-        were_sent.discard(plan.key)  # what is held is not missing: a person decides
+        were_sent.pop(plan.key, None)  # what is held is not missing: a person decides
     if not is_sent:
         return
     result.people.add(plan.coworker_id)
@@ -172,9 +175,10 @@ def _note(result: Simulation, were_sent: set[str], zone: ZoneInfo, action: Playe
     result.by_day[day] += 1
     result.by_rule_and_day[plan.rule][day] += 1
     if not was_sent:
-        result.number_added += 1
+        result.added_by_rule[plan.rule] += 1
         if len(result.added) < _MOST_SHOWN:
-            result.added.append(plan.key)
+            email = KeyedEmail(plan.key, plan.rule, plan.coworker_id, plan.course_id)
+            result.added.append(email)
 
 
 @dataclass(frozen=True, slots=True)
