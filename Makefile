@@ -31,9 +31,9 @@ $(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
 demo: $(STAMP)  ## run the demo, with a stand-in Nexudus and a mailbox
 	@exec $(BIN)/coursebell demo
 
-# Most tests wait for other processes half of the time, so four run at once on two cores.
+# Most tests wait for other processes half of the time, so five run at once on two cores.
 test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
 	@COURSEBELL_TEST_STOPS=20 $(BIN)/python -m pytest -q -k stopped_while_it_sends tests/e2e/test_planned_stops.py
@@ -50,7 +50,7 @@ RUNS ?= 1
 bench: $(STAMP)  ## measure speed and write docs/performance.md (about twelve minutes; RUNS=3 repeats it)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m bench --runs $(RUNS)
 
-bench-quick: $(STAMP)  ## compare receiver and workers with the published ratios (about two minutes)
+bench-quick: $(STAMP)  ## compare receiver and workers with the published ratios (about 90 seconds)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m bench --quick
 
 bench-source: $(STAMP)  ## measure the requests to Nexudus (about ten minutes)

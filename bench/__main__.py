@@ -1,7 +1,7 @@
 """Measure the receiver, the workers, a large ledger and cold starts.
 
 `python -m bench` measures everything and writes docs/performance.md. With `--quick` it measures
-only the receiver and the CPU time of the workers, for two minutes, and writes nothing. It measures
+only the receiver and the CPU time of the workers, for 90 seconds, and writes nothing. It measures
 a part once more if a ratio is worse than half of the published one, and fails if that ratio is
 worse again. Traffic stays on this machine.
 """
