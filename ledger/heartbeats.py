@@ -26,7 +26,7 @@ from ledger.engine import insert_into, lock_decisions
 from ledger.interventions import AUTOMATIC, hold_actions, log_decision
 from ledger.skew import is_lease_over
 from ledger.tables import actions, gaps, heartbeats, leases
-from schemas.actions import OPEN_ACTIONS
+from schemas.actions import OPEN_ACTIONS, ActionState
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 
@@ -154,10 +154,13 @@ def open_gap(connection: Connection, gap: Gap, who: str) -> int:
     gap = replace(gap, ended_at=max(at for at in traces if at is not None))
     row = {"began_at": gap.began_at, "ended_at": gap.ended_at, "cause": gap.cause}
     connection.execute(insert(gaps).values(**row))
-    may_be_sent = and_(
+    # A pause may have ended in the gap, which nobody decides on for each email.
+    waited = or_(
         actions.c.state.in_(OPEN_ACTIONS),
-        or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME)),
+        and_(actions.c.state == ActionState.HELD, actions.c.reason == Reason.PAUSED),
     )
+    is_due = or_(actions.c.due_at <= gap.ended_at, actions.c.reason.in_(_DUE_ANY_TIME))
+    may_be_sent = and_(waited, is_due)
     held = len(hold_actions(connection, Reason.RESTORED, may_be_sent, gap.ended_at))
     began_at = None if gap.began_at is None else gap.began_at.isoformat()
     detail = {"cause": gap.cause, "began_at": began_at, "held": held}

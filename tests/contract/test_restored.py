@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from ledger.backup import make_backup, open_restored_gap, opened_file, put_into, stage
-from ledger.engine import Engine, open_engine, reading, writing
+from ledger.engine import Engine, lock_decisions, open_engine, reading, writing
 from ledger.interventions import decisions, held_by_reason, release_held, skip_held
 from ledger.migrate import migrate
 from ledger.outages import retry_refused
 from ledger.outcomes import outcomes_of
+from ledger.pauses import PauseScope, begin_pause
 from ledger.queries import EmailFilter, filtered_emails
 from schemas.actions import ActionState, Mode
 from schemas.entity import Entity
@@ -25,7 +26,9 @@ from schemas.records import CompletedLesson
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH, decide, lesson_done, plan_for
 from tests.contract.study_rig import SHIPPED, Space, rules_of
+from tests.contract.test_timers import REMINDERS, agree, tick
 from tests.servers.programs import wait_until
+from workers.deliver.claim import sweep
 from workers.lookup.claim import drain_batch
 from workers.sync.audit import missing_trace
 
@@ -398,6 +401,60 @@ def test_emails_held_in_observe_mode_may_have_been_sent_by_the_lost_ledger(
     space.work()
     assert sum(space.sent().values()) == 1
     assert space.held() == {Reason.RESTORED: 1}
+
+
+@pytest.mark.engines(*BOTH)
+def test_emails_held_by_a_pause_may_have_been_sent_by_the_lost_ledger(space: Restorable) -> None:
+    now = space.clock.now()
+    with writing(space.engine) as connection:
+        lock_decisions(connection)
+        begin_pause(
+            connection,
+            PauseScope.ALL,
+            None,
+            until=now + timedelta(hours=1),
+            note=None,
+            who="Rita",
+            now=now,
+        )
+    space.enrol(1)
+    space.work()
+    assert space.held() == {Reason.PAUSED: 1}
+    space.back_up()
+    space.later(minutes=61)
+    sweep(space.delivery)
+    space.work()
+    assert sum(space.sent().values()) == 1
+    assert space.restore() == 1
+    sweep(space.delivery)
+    space.later(minutes=10)
+    assert sum(space.sent().values()) == 1
+    assert space.held() == {Reason.RESTORED: 1}
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_reminder_that_the_lost_ledger_may_have_sent_is_not_sent_later(
+    ledger_engine: Engine, tmp_path: Path
+) -> None:
+    space = Restorable(ledger_engine, tmp_path, REMINDERS)
+    agree(space, 1)
+    member = space.enrol(1)
+    tick(space)
+    space.later(days=1)
+    space.finish(member, 1)
+    tick(space)
+    space.back_up()
+    space.later(days=14)
+    tick(space)
+    assert space.subjects == ["Where you left off in Freelance Finance"]
+    space.later(days=1)
+    space.finish(member, 2)
+    tick(space)
+    space.restore()
+    tick(space)
+    space.later(days=14)
+    tick(space)
+    assert space.subjects == ["Where you left off in Freelance Finance"]
 
 
 @pytest.mark.engines(*BOTH)

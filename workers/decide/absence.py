@@ -113,9 +113,14 @@ def judge(
     due_at = _due_now(timer, study, now)
     if due_at > now:
         return replace(timer, due_at=due_at)
+    return event_of(timer, due_at)
+
+
+def event_of(timer: Timer, happened_at: datetime) -> Event:
+    """Return the event that a timer is for."""
     whose = (timer.course_id, timer.coworker_id, timer.course_member_id)
     return Event(
-        timer.kind, timer.key, due_at, *whose, lesson_id=timer.lesson_id, step_s=timer.step_s
+        timer.kind, timer.key, happened_at, *whose, lesson_id=timer.lesson_id, step_s=timer.step_s
     )
 
 

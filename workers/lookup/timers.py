@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from ledger.controls import set_value, value_of
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.events import enrolled_times
+from ledger.heartbeats import last_gap_end
 from ledger.intake import Origin, store_notifications
 from ledger.interventions import AUTOMATIC
 from ledger.timers import (
@@ -25,7 +26,7 @@ from schemas.events import Event, EventKind, Timer
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.rules import Rules
-from workers.decide.absence import Study, judge, timers_of
+from workers.decide.absence import Study, event_of, judge, timers_of
 from workers.decide.completion import closed_among, progress
 from workers.lookup.read import Findings
 
@@ -58,11 +59,15 @@ def timed_events(
     enrolments = [one.enrolment for one in several if one.enrolment is not None] if timed else []
     known = timers_among(connection, [one.record_id for one in enrolments])
     given = enrolled_times(connection, [(one.course_id, one.coworker_id) for one in enrolments])
+    restored_at = last_gap_end(connection) if known else None
     found: list[list[Event]] = []
     for findings, events in zip(several, shown, strict=True):
         study = _study_of(findings, events, given, rules, now) if timed else None
         kept = known.get(study.enrolment.record_id, {}) if study else {}
-        found.append([] if study is None else _updated(connection, study, kept, timed, now))
+        happened = (
+            [] if study is None else _updated(connection, study, kept, timed, now, restored_at)
+        )
+        found.append(happened)
     return found
 
 
@@ -88,18 +93,22 @@ def _study_of(
     )
 
 
-def _updated(
+def _updated(  # noqa: PLR0913, PLR0917 - what was read, what is known, and when
     connection: Connection,
     study: Study,
     kept: Mapping[str, tuple[Timer, bool]],
     timed: Timed,
     now: datetime,
+    restored_at: datetime | None,
 ) -> list[Event]:
     happened = []
     for timer, waits in kept.values():
         if not waits:
             continue
         result = judge(timer, study, timed, now)
+        if isinstance(result, Timer) and restored_at is not None and timer.due_at <= restored_at:
+            # It may have happened before the ledger was restored, so it must not happen later.
+            result = event_of(timer, timer.due_at)
         if isinstance(result, Event):
             end_timer(connection, timer.key, None, now)
             happened.append(result)
