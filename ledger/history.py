@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, select
 
 from ledger.engine import chunks
 from ledger.events import event_in
@@ -27,24 +27,20 @@ class StoredEvent:
     reason: Reason | None
 
 
-def events_after(
-    connection: Connection, since: datetime, after: tuple[datetime, int] | None, most: int
-) -> list[StoredEvent]:
-    """Return the next events found from `since` on, in the order in which they were found.
+def first_event_since(connection: Connection, since: datetime) -> int:
+    """Return the id of the first event that was found from `since` on, or 0."""
+    return connection.scalar(select(func.min(events.c.id)).where(events.c.found_at >= since)) or 0
 
-    `after` is when the last one read was found, and its id.
+
+def events_after(
+    connection: Connection, since: datetime, after: int, most: int
+) -> list[StoredEvent]:
+    """Return the next events found from `since` on, in the order in which they were stored.
+
+    `after` is the id of the last one read.
     """
-    is_next = (
-        events.c.found_at >= since
-        if after is None
-        else or_(
-            events.c.found_at > after[0],
-            and_(events.c.found_at == after[0], events.c.id > after[1]),
-        )
-    )
-    rows = connection.execute(
-        select(events).where(is_next).order_by(events.c.found_at, events.c.id).limit(most)
-    )
+    is_next = and_(events.c.id > after, events.c.found_at >= since)
+    rows = connection.execute(select(events).where(is_next).order_by(events.c.id).limit(most))
     return [
         StoredEvent(
             row.id,

@@ -202,7 +202,10 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class ActionView:
-    """One action: its state, its reason and its history. `title` is its copy's."""
+    """One action: its state, its reason and its history. `title` is its copy's.
+
+    `was_resent`: a later one repeats it.
+    """
 
     action_id: int
     rule: str
@@ -214,6 +217,7 @@ class ActionView:
     receipt: str | None
     title: str | None = field(repr=False)
     tries: tuple[AttemptView, ...]
+    was_resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +278,7 @@ def _actions_by_event(
         tries.setdefault(row.action_id, []).append(
             AttemptView(row.at, row.outcome, row.reason, row.detail, row.tries)
         )
+    resent = {row.resend_of for row in rows}
     by_event: dict[int, list[ActionView]] = {}
     for row in rows:
         view = ActionView(
@@ -287,6 +292,7 @@ def _actions_by_event(
             row.receipt,
             row.title,
             tuple(tries.get(row.id, ())),
+            row.id in resent,
         )
         by_event.setdefault(row.event_id, []).append(view)
     return by_event

@@ -28,14 +28,14 @@ def doubtful_rules(rules: Rules) -> Iterator[str]:
 
 
 def doubtful_brakes(
-    rules: Rules, forecast: Collection[str] | None, digest: str | None
+    rules: Rules, forecast: Collection[str] | None, digest: str | None, next_step: str
 ) -> Iterator[str]:
     """Yield a sentence for each brake that holds nothing, and if the forecast is of other rules.
 
     `forecast` are the names of the rules that the accepted forecast is about, None if there is no
-    such forecast. `digest` is that of the rules it was made with.
+    such forecast. `digest` is that of the rules it was made with, `next_step` the command that
+    accepts a forecast of these rules.
     """
-    next_step = "coursebell simulate --accept"
     braked = rules.braked()
     for name in braked:
         if forecast is None or name not in forecast:

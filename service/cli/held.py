@@ -19,7 +19,7 @@ from ledger.interventions import (
     skip_held,
     states_of,
 )
-from ledger.queries import EmailFilter, EmailView, filtered_emails
+from ledger.queries import EmailFilter, EmailView, filtered_emails, undecided
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from service.cli.common import (
@@ -57,6 +57,8 @@ _NEXT_FOR = {
 _WAIT_REASONS = (
     Reason.GATHERING,
     Reason.QUIET_HOURS,
+    Reason.SEND_WINDOW,
+    Reason.HOLIDAY,
     Reason.CAP_DAY,
     Reason.CAP_WEEK,
     Reason.NEXUDUS_DOWN,
@@ -156,7 +158,7 @@ def release(*, dry_run: bool, yes: bool, as_json: bool, **given: Any) -> None:  
 
 
 @click.command()
-@filter_options(*HOLD_REASONS, *_END_REASONS)
+@filter_options(*HOLD_REASONS, *_END_REASONS, Reason.RECORD_STUCK)
 @click.option("--lookups", is_flag=True, help="Instead: records that could not be read.")
 @_dry_run
 @_yes
@@ -168,7 +170,7 @@ def skip(*, lookups: bool, dry_run: bool, yes: bool, as_json: bool, **given: Any
     it.
     """
     if lookups:
-        _skip_lookups(given, as_json=as_json, yes=yes)
+        _skip_lookups(given, dry_run=dry_run, as_json=as_json, yes=yes)
         return
     act = _Act("skip", "skipped", _skippable(given), _skip_or_close)
     done = _decide(act, given, dry_run=dry_run, yes=yes, as_json=as_json)
@@ -189,10 +191,20 @@ def _skip_or_close(
     return sorted([*skipped, *close_ended(connection, action_ids, who, now)])
 
 
-def _skip_lookups(given: Mapping[str, Any], *, as_json: bool, yes: bool) -> None:
+def _skip_lookups(given: Mapping[str, Any], *, dry_run: bool, as_json: bool, yes: bool) -> None:
     if any(value for name, value in given.items() if name != "reason"):
         raise click.UsageError("With --lookups only --reason can be given.")
     reason = None if given["reason"] is None else Reason(given["reason"])
+    if dry_run:
+        with opened_ledger(settings_now()) as engine, reading(engine) as connection:
+            by_reason = undecided(connection).lookups
+        number = sum(by_reason.values()) if reason is None else by_reason.get(reason, 0)
+        if as_json:
+            print_json({"lookups": number})
+        else:
+            what = "record" if number == 1 else "records"
+            click.echo(f"Would close {number} {what}. Nothing was changed.")
+        return
     if not yes:
         needs_confirmation("coursebell skip --lookups --yes")
         if not is_confirmed("Close the records that could not be read?"):
@@ -302,9 +314,16 @@ def _why_not(found: tuple[ActionState, Reason | None] | None, act: _Act) -> str:
 
 
 def _warnings(engine: Engine, chosen: Sequence[EmailView], word: str) -> Iterator[str]:
+    if word != "release":
+        return
     with reading(engine) as connection:
-        gap = last_gap(connection)
-    if gap is None or word != "release":
+        yield from restore_warnings(connection, chosen)
+
+
+def restore_warnings(connection: Connection, chosen: Sequence[EmailView]) -> Iterator[str]:
+    """Yield a warning if some of these may have been sent before the ledger was restored."""
+    gap = last_gap(connection)
+    if gap is None:
         return
     unsure = [
         one for one in chosen if one.reason is Reason.RESTORED or one.planned_at < gap.ended_at

@@ -71,6 +71,7 @@ class PersonHistory:
     unread: tuple[OpenLookup, ...] = ()
     traces: Mapping[int, RuleTrace] = field(default_factory=dict)
     listed_at: datetime | None = None
+    mode: Mode = Mode.SENDING
 
 
 def person_history(
@@ -103,6 +104,7 @@ def person_history(
         tuple(one for each in enrolments for one in open_lookups(connection, each)),
         decisions_of(connection, [one.event.event_id for one in events]),
         None if listed is None or listed.reason is not None else listed.begun_at,
+        sending_of(connection).mode,
     )
 
 

@@ -7,12 +7,12 @@ from ledger.decisions import RuleTrace
 from ledger.open_lookups import OpenLookup
 from ledger.queries import ActionView
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
-from schemas.actions import ActionState, LookupState
+from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.trace import CheckedCondition, TriedRule
-from service.cli.common import local, shortened
+from service.cli.common import local, number_of_emails, shortened
 from service.cli.history import PersonHistory, TitledEvent
 
 _WORDS = {
@@ -40,6 +40,12 @@ STATES = {
     ActionState.FAILED: "Failed",
     ActionState.UNKNOWN: "Unknown",
 }
+# In this order one email of several about an event is named in the answer.
+_BY_URGENCY = (
+    *(ActionState.FAILED, ActionState.UNKNOWN, ActionState.HELD, ActionState.DONE),
+    *(ActionState.PERFORMING, ActionState.WAITING, ActionState.PLANNED, ActionState.SKIPPED),
+)
+_SETTLED = len(_BY_URGENCY)
 _REPEATED = 2  # tries after which the number is shown
 _NOT_KEPT = (
     f"Deleted: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}, "
@@ -98,7 +104,16 @@ def answer(one: PersonHistory) -> str:
     if not last.event.actions:
         why = last.event.reason
         return f"{what} No email was planned{'' if why is None else f': {explained(why)}'}."
-    return f"{what} {_outcome(last.event.actions[-1])}"
+    action = min(last.event.actions, key=_urgency)
+    waiting = [one for one in last.event.actions if one.state in OPEN_ACTIONS and one != action]
+    more = f" {number_of_emails(len(waiting))} more about it to come." if waiting else ""
+    return f"{what} {_outcome(action, one)}{more}"
+
+
+def _urgency(action: ActionView) -> tuple[int, int]:
+    """Return what the answer is about: what needs a person, then what was sent, then the rest."""
+    state = ActionState(action.state)
+    return (_SETTLED if action.was_resent else _BY_URGENCY.index(state)), -action.action_id
 
 
 def _nothing_found(one: PersonHistory) -> str:
@@ -119,28 +134,39 @@ def _nothing_found(one: PersonHistory) -> str:
     )
 
 
-def _outcome(action: ActionView) -> str:
+def _outcome(action: ActionView, one: PersonHistory) -> str:
     why = "" if action.reason is None else f": {explained(action.reason)}"
-    number = action.action_id
-    match ActionState(action.state):
-        case ActionState.DONE:
-            at = "" if action.finished_at is None else f" at {local(action.finished_at)}"
-            return f"Email {number} about it was sent{at}."
-        case ActionState.PLANNED | ActionState.WAITING | ActionState.PERFORMING:
-            return f"Email {number} about it waits until {local(action.due_at)}{why}."
-        case ActionState.HELD:
-            is_paused = action.reason == Reason.PAUSED
-            command = "coursebell resume" if is_paused else f"coursebell release {number}"
-            return f"Email {number} about it is held{why}. To send it: {command}"
-        case ActionState.SKIPPED:
-            return f"Email {number} about it was not sent, on purpose{why}."
-        case ActionState.FAILED:
-            return f"Email {number} about it failed{why}. To send it: coursebell resend {number}"
-        case ActionState.UNKNOWN:
-            return (
-                f"It is not known whether email {number} about it was sent{why}. "
-                f"To see what the mail server said: coursebell show {number}"
-            )
+    number, state = action.action_id, ActionState(action.state)
+    at = "" if action.finished_at is None else f" at {local(action.finished_at)}"
+    to_send = f"To send it: {_sending_command(action, one)}"
+    if number in one.paused and state is not ActionState.PERFORMING:
+        ends = (
+            f"waits, and will be held: {explained(Reason.PAUSED)}. "
+            "To end the pause: coursebell resume"
+        )
+    else:
+        ends = {
+            ActionState.DONE: f"was sent{at}.",
+            ActionState.PERFORMING: "is being sent.",
+            ActionState.PLANNED: f"waits until {local(action.due_at)}{why}.",
+            ActionState.WAITING: f"waits until {local(action.due_at)}{why}.",
+            ActionState.HELD: f"is held{why}. {to_send}",
+            ActionState.SKIPPED: f"was not sent, on purpose{why}.",
+            ActionState.FAILED: f"failed{why}. {to_send}",
+            ActionState.UNKNOWN: (
+                f"may have been sent or not{why}. To see more: coursebell show {number}"
+            ),
+        }[state]
+    return f"Email {number} about it {ends}"
+
+
+def _sending_command(action: ActionView, one: PersonHistory) -> str:
+    if one.mode is not Mode.SENDING:
+        return "coursebell mode sending"
+    if action.state == ActionState.FAILED:
+        return f"coursebell resend {action.action_id}"
+    is_paused = action.reason == Reason.PAUSED
+    return "coursebell resume" if is_paused else f"coursebell release {action.action_id}"
 
 
 def _what(titled: TitledEvent) -> str:

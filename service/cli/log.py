@@ -71,18 +71,20 @@ def _listed(ids: Sequence[int]) -> str:
 
 
 def _paused(detail: Mapping[str, Any]) -> str:
+    number = detail["pause_id"]
     scope, target = detail["scope"], detail.get("target")
     what = "everything" if scope == "all" else f"one {scope}" if target is None else scope
     until = detail.get("until")
     ends = "" if until is None else f" until {local(datetime.fromisoformat(until))}"
-    return f"paused {what}{'' if target is None else f' {target}'}{ends}"
+    return f"paused {what}{'' if target is None else f' {target}'}{ends} (pause {number})"
 
 
 def _resumed(detail: Mapping[str, Any]) -> str:
-    number = len(detail.get("pause_ids", ()))
+    numbers = detail.get("pause_ids", ())
     ids = detail.get("action_ids", ())
-    pauses = "a pause" if number == 1 else f"{number} pauses"
-    return f"ended {pauses}; {number_of_emails(len(ids))} no longer held{_listed(ids)}"
+    pauses = "pause" if len(numbers) == 1 else "pauses"
+    freed = f"{number_of_emails(len(ids))} no longer held{_listed(ids)}"
+    return f"ended {pauses} {', '.join(map(str, numbers))}; {freed}"
 
 
 def _restored(detail: Mapping[str, Any]) -> str:
@@ -96,7 +98,7 @@ def _accepted(detail: Mapping[str, Any]) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "start": lambda _: "began to watch",
+    "start": lambda _: "moved the start of sending to that moment, as it was in the future",
     "mode": lambda detail: f"changed the mode to {detail['mode']}",
     "pause": _paused,
     "resume": _resumed,

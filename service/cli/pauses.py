@@ -94,7 +94,7 @@ class Until(click.ParamType[datetime]):
 @click.option("--all", "everything", is_flag=True, help="All emails.")
 @scope_options
 @click.option("--until", type=Until(), help="When it ends by itself, such as 2d or 2026-12-01.")
-@click.option("--note", default=None, help="Why; shown to others and kept in the log.")
+@click.option("--note", default=None, help="Why; shown to others, and kept.")
 @click.option("--dry-run", is_flag=True, help="Only count the emails that would wait.")
 @as_json
 def pause(

@@ -34,6 +34,7 @@ from service.cli.common import (
     show_addresses,
     who_decides,
 )
+from service.cli.held import restore_warnings
 from service.cli.history_lines import STATES
 from service.cli.outcomes import due_lines
 from workers.deliver.forecast import make_send_setup
@@ -124,6 +125,10 @@ def resend(  # noqa: PLR0913 - one argument for each option
         chosen = _chosen(found, is_by_id=reason is None)
         if dry_run:
             _print_dry_run(chosen, as_json=as_json, whole=show_addresses)
+        with reading(engine) as connection:
+            for warning in restore_warnings(connection, chosen):
+                click.echo(warning, err=True)
+        if dry_run:
             return
         if chosen and not yes:
             _confirm(chosen, whole=show_addresses)

@@ -271,8 +271,8 @@ def _declare(settings: Settings, since: datetime | None, *, yes: bool, as_json: 
 def _print_next(held: int, since: datetime | None) -> None:
     after = "" if since is None else f" after {local(since)}"
     click.echo(
-        f"{held} emails are held now. Others that may have been sent{after} are held once polls"
-        " find their records again."
+        f"{number_of_emails(held)} {'is' if held == 1 else 'are'} held now. Others that may have "
+        f"been sent{after} are held once polls find their records again."
     )
     click.echo("Next: start Coursebell, wait some minutes, then: coursebell held --reason restored")
 

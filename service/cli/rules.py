@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -72,6 +73,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
             found,
             accepted.per_day.keys() if accepted else None,
             accepted.digest if accepted else None,
+            f"coursebell simulate{'' if file is None else f' --rules {quote(str(file))}'} --accept",
         )
     except LedgerNotReady:
         pass  # a rules file can be checked before anything is installed
@@ -151,9 +153,13 @@ def _changes(engine: Engine, old: SendSetup, new: SendSetup, now: datetime) -> l
     with reading(engine) as connection:
         held = filtered_emails(connection, EmailFilter(), [ActionState.HELD])
         ids = [*open_actions(connection), *(one.action_id for one in held)]
-        wanted = read_actions(connection, ids)
-        started_at = sending_of(connection).started_at
         states = states_of(connection, ids)
+        wanted = [
+            # Held ones are asked about as if they were released.
+            replace(one, released_at=now) if states[one.action_id][0] is ActionState.HELD else one
+            for one in read_actions(connection, ids)
+        ]
+        started_at = sending_of(connection).started_at
         results = [
             {
                 one.action.action_id: one

@@ -1,5 +1,6 @@
 """Options that say which emails, courses, rules and people a command is about."""
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -69,12 +70,8 @@ def arguments_of(given: dict[str, Any]) -> str:
     options = ("reason", "rule", "course", "person")
     ids = [str(one) for one in given["action_ids"]]
     used = [name for name in options if given[name] is not None]
-    words = [f"--{name} {_quoted(given[name])}" for name in used]
+    words = [f"--{name} {shlex.quote(given[name])}" for name in used]
     return " ".join([*ids, *words])
-
-
-def _quoted(word: str) -> str:
-    return f"'{word}'" if " " in word else word
 
 
 def known_rule(connection: Connection, settings: Settings, name: str) -> str:

@@ -1,10 +1,21 @@
 """Emails that an operator holds, releases, skips or closes, one by one or by a filter."""
 
+import re
+import shlex
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
-from ledger.engine import reading
+from ledger.engine import lock_decisions, reading, writing
+from ledger.heartbeats import Gap, open_gap
 from ledger.queries import undecided
+from ledger.tables import lookups
+from schemas.actions import LookupState
+from schemas.entity import Entity
+from service.cli.selection import arguments_of
 from tests.contract.desk_rig import Desk
+from tests.contract.ledger_rig import rows
 
 pytestmark = pytest.mark.engines("sqlite")
 ON_HOLD, SENT = ("held", "on-hold"), ("done", None)
@@ -82,3 +93,52 @@ def test_an_id_that_cannot_be_held_changes_nothing(desk: Desk) -> None:
     assert desk.space.outcomes() == [SENT, SENT]
     late = desk.run("hold", "1", "--yes")
     assert "Email 1 does not wait: it is sent." in late.stderr
+
+
+def test_a_dry_run_closes_no_record_that_could_not_be_read(desk: Desk) -> None:
+    member = desk.space.enrol(1)
+    desk.space.source.break_record(Entity.COURSE_MEMBER, member.record_id)
+    for _ in range(12):
+        desk.space.later(hours=12)
+    before = states(desk)
+    assert LookupState.FAILED in before
+    assert desk.run("skip", "--lookups", "--dry-run", "--yes").stdout == (
+        "Would close 1 record. Nothing was changed.\n"
+    )
+    assert states(desk) == before
+    desk.run("skip", "--lookups", "--yes")
+    assert LookupState.FAILED not in states(desk)
+
+
+def states(desk: Desk) -> list[str]:
+    return [row.state for row in rows(desk.space.engine, lookups)]
+
+
+def test_emails_that_wait_can_be_chosen_by_every_reason_to_wait_that_the_docs_name(
+    desk: Desk,
+) -> None:
+    page = Path("docs/rules.md").read_text(encoding="utf-8")
+    waits = [line for line in page.splitlines() if line.startswith("|") and "| waits |" in line]
+    reasons = {code for line in waits for code in re.findall("`([a-z-]+)`", line.split("|")[3])}
+    assert {"gathering", "quiet-hours", "send-window", "holiday", "cap-day"} <= reasons
+    for reason in reasons:
+        assert desk.run("hold", "--reason", reason, "--dry-run").exit_code != 2, reason
+
+
+def test_an_email_that_may_have_been_resent_before_a_restore_is_resent_with_a_warning(
+    desk: Desk,
+) -> None:
+    desk.refuse(1)
+    assert "may have been sent already" not in desk.run("resend", "1", "--dry-run").stderr
+    now = desk.space.clock.now() + timedelta(minutes=1)
+    with writing(desk.space.engine) as connection:
+        lock_decisions(connection)
+        open_gap(connection, Gap(None, now, "a test"), "rita")
+    shown = desk.run("resend", "1", "--dry-run")
+    assert "1 email may have been sent already" in shown.stderr
+
+
+def test_printed_commands_can_be_typed_whatever_a_title_contains() -> None:
+    for title in ("Don't Panic", "R&D", "Money; now", "Ton & Drehscheibe"):
+        given = {"action_ids": (7,), "reason": None, "rule": None, "course": title, "person": None}
+        assert shlex.split(arguments_of(given)) == ["7", "--course", title]

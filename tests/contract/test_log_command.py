@@ -43,14 +43,14 @@ def test_every_kind_of_decision_is_in_the_log(desk: Desk) -> None:
         log_decision(connection, "restore", "rita", now, {"held": 1})
     per_day = "welcome 4, congratulate-lesson 0, congratulate-course 0"
     assert sentences(desk) == [
-        "paused everything until 2099-01-01 12:00:00 UTC",
-        "ended a pause; 1 email no longer held: 1",
+        "paused everything until 2099-01-01 12:00:00 UTC (pause 1)",
+        "ended pause 1; 1 email no longer held: 1",
         "held 2 emails: 2, 3",
         "released 1 email held for on-hold: 2",
         "skipped 1 email held for on-hold: 3",
-        f"paused course {COURSE_ID}",
-        "paused one person",
-        "ended 2 pauses; 0 emails no longer held",
+        f"paused course {COURSE_ID} (pause 2)",
+        "paused one person (pause 3)",
+        "ended pauses 2, 3; 0 emails no longer held",
         "resent 1 email: 4",
         f"accepted a forecast of emails on the busiest day: {per_day}",
         "changed the mode to observe",

@@ -277,3 +277,27 @@ def test_why_names_the_command_that_sends_a_paused_email(desk: Desk) -> None:
     desk.run("hold", "2", "--yes")
     answer = desk.run("why", "2").stdout.splitlines()[1]
     assert answer.endswith("[on-hold]. To send it: coursebell release 2")
+
+
+def test_in_observe_mode_a_pause_changes_nothing(desk: Desk) -> None:
+    desk.run("mode", "observe")
+    desk.space.enrol(1)
+    desk.space.work()
+    desk.run("pause", "--all")
+    desk.space.enrol(2)
+    desk.space.work()
+    assert desk.space.outcomes() == [("held", "observe")] * 2
+
+
+def test_why_says_that_a_pause_will_hold_what_waits_and_names_what_is_possible(desk: Desk) -> None:
+    desk.space.enrol(1)
+    desk.space.look_up()
+    desk.run("pause", "--all")
+    answer = desk.run("why", "1").stdout.splitlines()[1]
+    assert "waits, and will be held: Sending is paused [paused]." in answer
+    assert answer.endswith("To end the pause: coursebell resume")
+    desk.run("resume", "--yes")
+    desk.run("mode", "observe")
+    desk.space.work()
+    answer = desk.run("why", "1").stdout.splitlines()[1]
+    assert answer.endswith("[observe]. To send it: coursebell mode sending")

@@ -8,6 +8,7 @@ from ledger.engine import reading
 from ledger.tables import actions, attempts, control_log, events, notifications
 from schemas.errors import ConfigurationError
 from tests.contract.desk_rig import Desk
+from tests.contract.study_rig import rules_of
 from tests.e2e.house import RULES
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -163,6 +164,53 @@ def test_the_past_is_played_by_other_rules_and_compared_with_what_was_sent(
     assert "    + hello: Person 1  (Freelance Finance)" in lines
     assert "  - congratulate-lesson: 1 email" in lines
     assert rows(desk) == before
+
+
+def test_a_plan_compares_what_a_release_would_do_with_held_emails(
+    desk: Desk, tmp_path: Path
+) -> None:
+    flooded = FILE + WELCOME.replace("}", ", flood: 1/10m}")
+    desk.space.rules = rules_of(flooded)
+    for number in (1, 2, 3):
+        desk.space.enrol(number)
+    desk.space.work()
+    assert desk.space.outcomes() == [("held", "flood-guard")] * 3
+    planned = desk.run("rules", "plan", write(tmp_path, FILE + WELCOME))
+    assert planned.stdout.startswith("No email that waits or is held would be treated in another")
+
+
+def test_an_imagined_event_meets_the_pause_and_the_mode_of_now(desk: Desk) -> None:
+    desk.space.enrol(1)
+    desk.space.work()
+    imagine = ("simulate", "--event", "course_completed", "--person", "1")
+    desk.run("pause", "--all")
+    assert desk.run(*imagine).stdout.startswith("congratulate-course: held: Sending is paused")
+    desk.run("mode", "observe")
+    assert "[observe]" in desk.run(*imagine).stdout
+
+
+def test_an_imagined_lesson_is_the_next_that_is_not_finished(desk: Desk, tmp_path: Path) -> None:
+    member = desk.space.enrol(1)
+    desk.space.finish(member, 1)
+    desk.space.work()
+    desk.space.later(hours=5)
+    by_button = write(
+        tmp_path,
+        f"{FILE}  - {{name: button, event: lesson_completed, action: email,"
+        " template: lesson-finished, where: {completion_type: [visited, button, video]}}\n",
+    )
+    words = ("simulate", "--event", "lesson_completed", "--person", "1", "--rules", by_button)
+    assert desk.run(*words).stdout.startswith("button: sent at ")
+
+
+def test_a_brake_without_a_forecast_names_the_command_that_accepts_one_for_this_file(
+    desk: Desk, tmp_path: Path
+) -> None:
+    braked = write(tmp_path, FILE + WELCOME.replace("}", ", brake: 2x}"))
+    [warning] = desk.as_json("rules", "check", braked)["warnings"]
+    assert f"`coursebell simulate --rules {braked} --accept` makes one" in warning
+    desk.run("simulate", "--rules", braked, "--accept", "--yes")
+    assert desk.as_json("rules", "check", braked)["warnings"] == []
 
 
 def test_an_email_that_was_resent_counts_as_sent(desk: Desk) -> None:

@@ -1,8 +1,9 @@
 """Decides whether an action may be performed now. Asked again just before each attempt.
 
 The checks run in a fixed order: first what rules the action out for good, then what needs a
-person's decision, then what only needs time. The brake of a rule is last, because it counts only
-emails that would be sent now. The first check that objects gives the outcome and its reason.
+person's decision, then what only needs time, then the brake of a rule, because it counts only
+emails that would be sent now. What needs a request to the source is last. The first check that
+objects gives the outcome and its reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -327,9 +328,9 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _not_opted_out,
     _within_reminder_limit,
     _since_start,
+    _mode,
     _not_paused,
     _not_sent_before_restore,
-    _mode,
     _recent_enough,
     _within_flood_limit,
     _gathered,

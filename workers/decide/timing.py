@@ -92,7 +92,7 @@ def _closed_until(
     if is_day and window.is_open(local.time()):
         return None
     if is_day and local.time() < window.start:
-        opening = datetime.combine(local.date(), window.start, zone)
+        opening = datetime.combine(local.date(), window.start.replace(fold=local.fold), zone)
         # In an hour that the clock repeats, the window may open before this reading of it.
         return max(opening.astimezone(moment.tzinfo), moment + _INSTANT), Reason.SEND_WINDOW
     return _midnight_after(local, moment), Reason.SEND_WINDOW

@@ -14,7 +14,7 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, sent_times
-from ledger.controls import accepted_forecast
+from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Connection, Engine, reading
 from ledger.history import (
     KeyedEmail,
@@ -24,13 +24,15 @@ from ledger.history import (
     count_events_since,
     enrolments_of,
     events_after,
+    first_event_since,
     sent_emails,
 )
+from ledger.pauses import Pause, open_pauses, pause_of
 from ledger.people import address_hash, persons_of
 from ledger.records import present_below, records_of
 from schemas.actions import ActionState, Mode
 from schemas.entity import Entity
-from schemas.events import Event, EventKind
+from schemas.events import ABOUT_LESSONS, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson, Section
@@ -130,14 +132,15 @@ def _groups(
     engine: Engine, since: datetime, load: Callable[[Sequence[Event]], None]
 ) -> Iterator[list[StoredEvent]]:
     """Yield the events that were found together, in the order of time; `load` gets more at once."""
-    after: tuple[datetime, int] | None = None
     rest: list[StoredEvent] = []
+    with reading(engine) as connection:
+        after = first_event_since(connection, since) - 1
     while True:
         with reading(engine) as connection:
             some = events_after(connection, since, after, _AT_ONCE)
         if not some:
             break
-        after = (some[-1].found_at, some[-1].event_id)
+        after = some[-1].event_id
         load([one.event for one in some])
         groups = [list(one) for _, one in groupby([*rest, *some], key=_together)]
         yield from groups[:-1]
@@ -225,17 +228,18 @@ def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
         by_rule = {
             name: count_sent(connection, name, today, but=0) for name in setup.rules.braked()
         }
+        mode, pauses = sending_of(connection).mode, open_pauses(connection)
     [member] = places
-    event = Event(
-        kind, f"{kind}:imagined", now, member.course_id, coworker_id, member.record_id, None
-    )
-    past = _Past(engine, setup)
+    past = _Past(engine, setup, mode, pauses)
+    whose = (member.course_id, coworker_id, member.record_id)
+    past.load([Event(kind, "", now, *whose, None)])
+    lesson_id = past.next_lesson(member, now) if kind in ABOUT_LESSONS else None
+    event = Event(kind, f"{kind}:imagined", now, *whose, lesson_id)
     needs = {name: action.needs for name, action in setup.actions.items()}
     play = Play(setup.rules, past.circumstances, needs, forecast=forecast)
     play.count_as_sent(coworker_id, EMAIL, sent)
     for name, number in by_rule.items():
         play.count_as_sent_by(name, number, now)
-    past.load([event])
     [(_, plans)] = play.find(past.found([StoredEvent(0, event, now, None)], setup.rules))
     if isinstance(plans, Reason):
         return Imagined(plans)
@@ -254,9 +258,17 @@ def _imagined(action: PlayedAction) -> ImaginedEmail:
 class _Past:
     """What the ledger has about the people and courses of a history, each read once."""
 
-    def __init__(self, engine: Engine, setup: SendSetup) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        setup: SendSetup,
+        mode: Mode = Mode.SENDING,
+        pauses: Sequence[Pause] = (),
+    ) -> None:
         self._engine = engine
         self._setup = setup
+        self._mode = mode
+        self._pauses = pauses
         self._enrolments: dict[int, CourseMember | None] = {}
         self._people: dict[int, Person | None] = {}
         self._courses: dict[int, Course | None] = {}
@@ -295,8 +307,9 @@ class _Past:
         done = self._done(plan.course_member_id, now)
         counting = counting_lessons(lessons, self._setup.rules.counts, closed)
         moments = [at for at, _ in self._completions[plan.course_member_id] if at <= now]
+        whose = {"course_id": plan.course_id, "coworker_id": plan.coworker_id}
         return Circumstances(
-            Mode.SENDING,
+            self._mode,
             None,
             self._zone(plan.coworker_id),
             self._enrolments[plan.course_member_id],
@@ -308,7 +321,16 @@ class _Past:
                 max(moments, default=None),
                 bool(counting) and all(one.record_id in done for one in counting),
             ),
+            is_paused=pause_of(self._pauses, now, rule=plan.rule, **whose) is not None,
         )
+
+    def next_lesson(self, member: CourseMember, now: datetime) -> int | None:
+        """Return the lesson that a member would finish next: the first that is not finished."""
+        lessons, closed = self._lessons[member.course_id]
+        done = self._done(member.record_id, now)
+        counting = counting_lessons(lessons, self._setup.rules.counts, closed)
+        left = [one for one in counting if one.record_id not in done]
+        return (left or counting)[0].record_id if counting else None
 
     def _done(self, course_member_id: int, now: datetime) -> set[int]:
         found = self._completions[course_member_id]
