@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -123,6 +125,22 @@ def test_honcho_start_alone_makes_the_ledger_and_runs_everything(
     assert "DATABASE_URL is used instead" in log.read_text()
 
 
+def two_free_ports() -> int:
+    """Return a free port after which the next is free too.
+
+    Other tests get theirs from the system, which hands out none of these.
+    """
+    for first in random.sample(range(20_000, 30_000, 2), 100):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("0.0.0.0", first))  # noqa: S104 - where the web processes listen
+                other.bind(("0.0.0.0", first + 1))  # noqa: S104 - same
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no two ports in a row are free")
+
+
 def test_migrate_first_and_then_two_web_processes_each_on_its_own_port(
     tmp_path: Path, platform: dict[str, str]
 ) -> None:
@@ -136,7 +154,7 @@ def test_migrate_first_and_then_two_web_processes_each_on_its_own_port(
         timeout=60,
     )
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
-    port, log = free_port(), tmp_path / "honcho.log"
+    port, log = two_free_ports(), tmp_path / "honcho.log"
     with started(log, platform, "--port", str(port), "--concurrency", "web=2", "web"):
         wait_until(lambda: serves(port), "the first web process")
         wait_until(lambda: serves(port + 1), "the second")
