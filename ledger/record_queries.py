@@ -95,7 +95,7 @@ def enrolments_before_start(connection: Connection, coworker_id: int) -> list[Ea
     return sorted(found, key=lambda one: (one.created_at or _NEVER, one.course_member_id))
 
 
-def enrolments_of(
+def enrolment_ids_of(
     connection: Connection, coworker_id: int, course_id: int | None = None
 ) -> list[int]:
     """Return the Ids of one person's enrolments, gone ones included; with a course, those in it."""

@@ -37,7 +37,7 @@ Waits = Iterator[tuple[str, datetime]]
 
 
 @lru_cache(maxsize=8)
-def _file(rules: str) -> Any:  # noqa: ANN401
+def _file(rules: str) -> Any:  # noqa: ANN401 - whatever a rules file holds
     return yaml.load(rules, Loader=yaml.BaseLoader)  # noqa: S506 - every value is a text
 
 

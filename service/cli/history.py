@@ -11,7 +11,7 @@ from ledger.engine import Connection
 from ledger.open_lookups import OpenLookup, open_lookups
 from ledger.pauses import open_pauses, pause_of
 from ledger.queries import EventView, history_of
-from ledger.record_queries import EarlierEnrolment, enrolments_before_start, enrolments_of
+from ledger.record_queries import EarlierEnrolment, enrolment_ids_of, enrolments_before_start
 from ledger.records import record_of
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.entity import Entity
@@ -92,7 +92,7 @@ def person_history(
         for one in before
         if wanted.course_id in {None, one.course_id} and wanted.lesson is None
     ]
-    enrolments = enrolments_of(connection, coworker_id, wanted.course_id)
+    enrolments = enrolment_ids_of(connection, coworker_id, wanted.course_id)
     listed = last_run(connection, _LISTING, Entity.COMPLETED_LESSON)
     return PersonHistory(
         coworker_id,

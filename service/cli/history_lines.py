@@ -100,12 +100,13 @@ def answer(one: PersonHistory) -> str:
         return _nothing_found(one)
     last = one.events[-1]
     when = local(last.event.happened_at)
-    what = f"The last thing known is from {when}: {_what(last)}."
+    what = f"The last thing known is from {when}: {_what(last)} ({last.course})."
     if not last.event.actions:
         why = last.event.reason
         return f"{what} No email was planned{'' if why is None else f': {explained(why)}'}."
     action = min(last.event.actions, key=_urgency)
-    waiting = [one for one in last.event.actions if one.state in OPEN_ACTIONS and one != action]
+    others = (each for each in last.event.actions if each != action)
+    waiting = [each for each in others if each.state in OPEN_ACTIONS]
     more = f" {number_of_emails(len(waiting))} more about it to come." if waiting else ""
     return f"{what} {_outcome(action, one)}{more}"
 
@@ -171,17 +172,14 @@ def _sending_command(action: ActionView, one: PersonHistory) -> str:
 
 def _what(titled: TitledEvent) -> str:
     what = _WORDS[EventKind(titled.event.kind)]
-    about = f"{what} {titled.lesson}" if titled.lesson else what
-    return f"{about} ({titled.course})"
+    return f"{what} {titled.lesson}" if titled.lesson else what
 
 
 def _event_lines(
     titled: TitledEvent, with_sending: Mapping[int, str], paused: Collection[int]
 ) -> list[str]:
     event = titled.event
-    what = _WORDS[EventKind(event.kind)]
-    about = f"{what} {titled.lesson}" if titled.lesson else what
-    lines = [f"{local(event.happened_at)}  {about}  ({titled.course})"]
+    lines = [f"{local(event.happened_at)}  {_what(titled)}  ({titled.course})"]
     if event.reason:
         lines.append(f"    No email: {explained(event.reason)}")
     for action in event.actions:

@@ -464,6 +464,10 @@ def test_with_ask_it_says_what_differs_from_nexudus_now(nexudus: Running) -> Non
         assert (differs["way"], differs["entity"]) == ("missing", "CourseCompletedLesson")
         after = [rows(sync.engine, table) for table in metadata.sorted_tables]
         assert after == before, "asking changes nothing"
+        nexudus.post("/sandbox/delete", entity="CourseMember", id=member)
+        first, gone, _ = asked_lines(str(joel))
+        assert first.startswith("Nexudus has 0 enrolments and 0 finished lessons. It differs")
+        assert gone.endswith(": it is known here, and Nexudus no longer has it")
 
 
 def test_with_ask_it_exits_with_4_if_nexudus_cannot_be_asked(nexudus: Running) -> None:

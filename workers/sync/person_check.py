@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ledger.engine import Connection, reading
-from ledger.record_queries import KnownRecord, enrolments_of, known_among, records_below
+from ledger.record_queries import KnownRecord, enrolment_ids_of, known_among, records_below
 from schemas.entity import Entity
 from schemas.records import Record
 from workers.source.limits import Patience
@@ -62,7 +62,7 @@ def check_person(sync: SyncContext, coworker_id: int, patience: Patience) -> Per
 
 
 def _here(connection: Connection, coworker_id: int) -> Mapping[Entity, set[int]]:
-    members = set(enrolments_of(connection, coworker_id))
+    members = set(enrolment_ids_of(connection, coworker_id))
     below = records_below(connection, Entity.COMPLETED_LESSON, "course_member_id", members)
     return {Entity.COURSE_MEMBER: members, Entity.COMPLETED_LESSON: set(below)}
 
