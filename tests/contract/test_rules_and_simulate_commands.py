@@ -167,9 +167,12 @@ def test_the_past_is_played_by_other_rules_and_compared_with_what_was_sent(
 
 
 def test_a_plan_compares_what_a_release_would_do_with_held_emails(
-    desk: Desk, tmp_path: Path
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flooded = FILE + WELCOME.replace("}", ", flood: 1/10m}")
+    in_force = tmp_path / "in-force.yaml"
+    in_force.write_text(flooded, encoding="utf-8")
+    monkeypatch.setenv("COURSEBELL_RULES", str(in_force))
     desk.space.rules = rules_of(flooded)
     for number in (1, 2, 3):
         desk.space.enrol(number)

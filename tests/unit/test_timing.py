@@ -466,3 +466,14 @@ def test_a_day_begins_at_midnight_also_where_the_clock_changes_then(
     assert day_began(at("12:00", day, month, here), here) == began
     assert day_began(began, here) == began
     assert day_began(began - timedelta(seconds=1), here) < began
+
+
+def test_a_window_that_opens_within_a_repeated_hour_is_open_when_it_is_said_to_open() -> None:
+    zone = ZoneInfo("Europe/Lisbon")  # 02:00 becomes 01:00 again at 01:00 UTC
+    quiet = QuietHours(time(1, 30), time(2))
+    window = SendWindow(time(1, 30), time(4), frozenset(range(7)))
+    timing = Timing(quiet_hours=quiet, send=window, spread_s=None)
+    opens = opens_at(datetime(2026, 10, 25, 1, 4, tzinfo=UTC), timing, zone, 1)
+    assert opens is not None
+    assert opens[0] == datetime(2026, 10, 25, 2, 0, tzinfo=UTC)
+    assert opens_at(opens[0], timing, zone, 1) is None
