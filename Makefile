@@ -7,7 +7,7 @@ OLDEST_PIP := $(VENV)/oldest-pip
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops kills agree bench bench-quick bench-source check format lock image
+.PHONY: help setup demo test stops kills agree bench bench-quick bench-source check format messages lock image
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,13 @@ check: $(STAMP)  ## format, lint, types, import order
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+
+LANGUAGE ?=
+messages: $(STAMP)  ## collect the texts of emails and pages for translators (LANGUAGE=fi adds one)
+	@$(BIN)/pybabel -q extract --no-default-keywords -k gettext -k ngettext:1,2 -k phrase -k plural:1,2 --no-wrap \
+	  --add-location=file --project=Coursebell --copyright-holder="The Coursebell authors" -o workers/locales/coursebell.pot workers service
+	@test -z "$(LANGUAGE)" || $(BIN)/pybabel -q init -D coursebell -i workers/locales/coursebell.pot -d workers/locales -l $(LANGUAGE)
+	@$(BIN)/pybabel -q update -D coursebell -i workers/locales/coursebell.pot -d workers/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
 
 lock:  ## renew the lock files (maintainers; needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

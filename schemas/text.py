@@ -175,11 +175,17 @@ def _before_a_whole_character(text: str, end: int) -> int:
 # otherwise a link or address typed as a name would be sent to the owner of the mailbox.
 _NO_NAME = re.compile(r"[0-9/:@]|\.\w{2}|www\.", re.IGNORECASE)
 _LONGEST_NAME = 40
+_LONGEST_INITIALS = 3  # characters; "JP" is not shouted
 
 
 def greeting_name(first_name: str | None, full_name: str) -> str | None:
-    """Return the first name if it looks like one and is part of the full name; else None."""
+    """Return the first name if it looks like one and is part of the full name; else None.
+
+    One in capitals is written as names are.
+    """
     name, whole = one_line(first_name), one_line(full_name)
-    if not name or len(name) > _LONGEST_NAME or _NO_NAME.search(name):
+    if not any(map(str.isalpha, name)) or len(name) > _LONGEST_NAME or _NO_NAME.search(name):
         return None
-    return name if f" {folded(name)} " in f" {folded(whole)} " else None
+    if f" {folded(name)} " not in f" {folded(whole)} ":
+        return None
+    return name.title() if len(name) > _LONGEST_INITIALS and name.isupper() else name

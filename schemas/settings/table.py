@@ -27,6 +27,8 @@ MIN_SECRET_LENGTH = 8  # characters; shorter ones can be guessed
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _LIMIT = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
 _LIMITS = re.compile(rf"{_LIMIT}(;{_LIMIT})*")
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+_MAX_POSTAL_ADDRESS = 300  # characters
 _A_DAY_S = 86_400
 _AN_HOUR_S = 3_600
 _MOST_WORKERS = 64
@@ -122,6 +124,20 @@ def limits(text: str) -> str:
     """Return the requests per unit of time, separated by semicolons."""
     if not _LIMITS.fullmatch(text):
         raise ValidationError("expected limits such as 10/second;120/minute;5000/hour;200000/day")
+    return text
+
+
+def colour(text: str) -> str:
+    """Return a colour such as #0E6655, in upper case."""
+    if not _COLOUR.fullmatch(text):
+        raise ValidationError("expected a colour such as #0E6655")
+    return text.upper()
+
+
+def postal_address(text: str) -> str:
+    """Return a postal address on one line."""
+    if len(text) > _MAX_POSTAL_ADDRESS:
+        raise ValidationError(f"expected at most {_MAX_POSTAL_ADDRESS} characters")
     return text
 
 
@@ -232,6 +248,34 @@ class Settings:
     )
     mail_reply_to: MailAddress | None = setting(
         addresses.mail_address, "Where replies to emails go, if not to the sender."
+    )
+    mail_signs_as_host: bool = setting(
+        flag,
+        "Whether emails are signed by the host of the course as well, true or false; ask the hosts"
+        " first.",
+        default="false",
+    )
+    mail_reads_replies: bool = setting(
+        flag,
+        "Whether emails invite the member to reply, true or false; only if a person reads replies.",
+        default="false",
+    )
+    space_name: str | None = setting(
+        plain, "The name of the space in emails, if not the one that Nexudus has."
+    )
+    space_logo: str | None = setting(
+        addresses.web_address,
+        "The address of the space's logo, shown 40 pixels high at the top of emails; best with a"
+        " transparent background.",
+    )
+    space_colour: str = setting(
+        colour,
+        "The colour of buttons in emails, as #RRGGBB; one on which white text cannot be read is"
+        " made darker.",
+        default="#0E6655",
+    )
+    space_address: str | None = setting(
+        postal_address, "The postal address at the end of emails, on one line."
     )
     rules: str | None = setting(
         plain, "The path of the rules file; if unset, the one shipped with Coursebell."

@@ -97,7 +97,8 @@ def tracked(*patterns: str) -> set[str]:
     [
         "ledger/migrations/versions/*.py",
         "ledger/migrations/env.py",
-        "workers/actions/email/templates/**/*",
+        "workers/actions/email/*.html",
+        "workers/locales/**/*.po",
         "sandbox/templates/**/*",
         "sandbox/static/**/*",
         "sandbox/world.yaml",

@@ -76,7 +76,7 @@ def test_in_observe_mode_every_listed_email_can_be_shown(desk: Desk) -> None:
     assert "Subject:    You're in: Freelance Finance" in head
     assert "Next:       To send it: coursebell mode sending, then coursebell release 1" in head
     assert "coursebell mode sending; it first counts what would be sent" in desk.run("held").stdout
-    assert text.startswith("Hello Person,\n")
+    assert text.startswith("You're in: Freelance Finance\n\nHello Person,\n")
     for words in (("why", "1"), ("tail", "--no-follow")):
         assert "  1  held" in desk.run(*words).stdout.lower()
 

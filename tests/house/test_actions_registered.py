@@ -1,4 +1,4 @@
-"""A kind of action is a folder, a word and an object; a template is a folder with all its files."""
+"""A kind of action is a folder, a word and an object."""
 
 from pathlib import Path
 
@@ -30,17 +30,6 @@ def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
     context = make_context(settings, read_shared_config(settings))
     context.close()
     assert context.delivery.actions.keys() == kinds_for_rules().keys()
-
-
-@pytest.mark.parametrize("template", sorted(TEMPLATES))
-def test_every_template_has_a_subject_a_text_and_a_page(template: str) -> None:
-    files = {path.name for path in (FOLDER / "email" / "templates" / template).iterdir()}
-    assert files >= {"subject.txt", "body.txt", "body.html"}
-
-
-def test_every_folder_of_templates_is_registered() -> None:
-    folders = {path.parent.name for path in FOLDER.glob("email/templates/*/subject.txt")}
-    assert folders == set(TEMPLATES)
 
 
 @pytest.mark.parametrize("shipped", SHIPPED)

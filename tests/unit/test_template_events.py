@@ -99,6 +99,8 @@ def test_a_template_is_accepted_and_composed_for_each_event_it_fits(
     copy = written(template, event_of(kind)).copy
     message = read_message(copy.body)
     assert "Freelance Finance" in message.text
+    assert "Freelance Finance" in message.html
+    assert "None" not in message.text
     assert copy.title
     assert message.html
 

@@ -1,5 +1,6 @@
 """The action `email`: composes a letter from what is true now, and sends it as a message."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Self
@@ -22,7 +23,9 @@ from workers.actions.base import (
     Printable,
 )
 from workers.actions.email import KIND
-from workers.actions.email.letter import LessonLine, LetterFacts, Letters, TemplateGap
+from workers.actions.email.branding import Branding
+from workers.actions.email.content import LessonLine, LetterFacts
+from workers.actions.email.letter import Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, make_message, read_message
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
@@ -70,7 +73,7 @@ class EmailAction(Action):
     def from_settings(cls, settings: Settings) -> Self:
         """Return the action as workers use it."""
         return cls(
-            Letters(),
+            Letters(Branding.from_settings(settings)),
             None if settings.smtp is None else Mailer(settings.smtp),
             Letterhead(
                 settings.mail_from,
@@ -126,9 +129,7 @@ class EmailAction(Action):
     def _facts(self, context: ActionContext) -> LetterFacts:
         about = {event.lesson_id for event in context.events}
         lessons = [one for one in in_order(context.lessons) if one.record_id in about]
-        welcome = context.template == "welcome"
         zone = own_zone(context.person.zone, self._head.zone)
-        link_to = context.first_lesson if welcome else context.progress.next_lesson
         return LetterFacts(
             template=context.template or "",
             full_name=context.person.full_name,
@@ -148,7 +149,7 @@ class EmailAction(Action):
             started_on=_day(context.started_at, zone),
             finished_on=_day(context.events[-1].happened_at, zone),
             course_url=self._course_url(context),
-            lesson_url=self._lesson_url(context, link_to),
+            lesson_url=self._lesson_url(context, _suggested(context, lessons)),
         )
 
     def _course_url(self, context: ActionContext) -> str | None:
@@ -164,6 +165,15 @@ class EmailAction(Action):
             lesson_id=lesson.record_id,
             lesson_unique_id=lesson.unique_id or "",
         )
+
+
+def _suggested(context: ActionContext, about: Sequence[Lesson]) -> Lesson | None:
+    """Return the lesson that an email leads to."""
+    if context.template == "welcome":
+        return context.first_lesson
+    if context.template == "lesson-available":
+        return about[0] if about else None
+    return context.progress.next_lesson
 
 
 def _written(sender: MailAddress | None) -> str | None:

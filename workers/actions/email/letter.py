@@ -1,98 +1,64 @@
-"""Composes the text of an email from facts and our templates, and nothing else.
+"""Composes an email from facts: cleans them, chooses the language, and fills the frame.
 
-A fact that is unknown is None, and the sentence that needs it is left out. A letter that lacks an
-essential fact is not written.
+What each email says is in `content`. A fact that is unknown is None, and the sentence that needs it
+is left out. An email that lacks an essential fact is not written.
 
-The HTML is written by hand instead of with MJML: the short letters need 4 KB of markup, and MJML's
-output has no language, headings or dark colours. Each template is a folder of four files; they
-share the frame and style around the HTML.
+The HTML is written by hand instead of with MJML: the short emails need 5 KB of markup, and MJML's
+output has no language, headings or dark colours.
 """
 
 import hashlib
 import re
 import textwrap
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from schemas.entity import CompletionType
 from schemas.errors import DeliveryRefused
 from schemas.reasons import Reason
-from schemas.text import around, cut_at_word, greeting_name, one_line
-from workers.actions.email import TEMPLATES
+from schemas.text import MAX_SUBJECT_LENGTH, cut_at_word, greeting_name, one_line
+from workers import languages
+from workers.actions.email import TEMPLATES, content
+from workers.actions.email.branding import Branding, accent_of
+from workers.actions.email.content import (
+    Button,
+    Content,
+    LetterFacts,
+    Paragraph,
+    Part,
+    ProgressBar,
+    content_of,
+)
+from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
+from workers.languages import Language, language_for
 
-_TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+_FOLDER = Path(__file__).parent
+_FRAME = "frame.html"
+_PLAIN = Branding()
 _ABOUT_LESSONS = frozenset({"lesson-finished", "lesson-available"})
-_FILES = ("subject.txt", "preview.txt", "body.txt", "body.html")
-_SHARED = ("frame.html", "parts.html", "sign_off.txt")
 _MAX_PREVIEW = 110  # characters; inboxes show fewer
 _COLUMNS = 72
-# `strftime` would use the machine's language.
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
-)
-TEXT_LANGUAGE = "en"  # the templates' language, whatever the reader's
-_RIGHT_TO_LEFT = frozenset({"ar", "he", "iw"})
-_MOST_TITLES = 6  # in one list; if there are more, the first five are named
 _MAX_SUMMARY = 240  # characters of the course's summary
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
+_BLOCK = re.compile(r"<(?=/?(?:br|div|h[1-6]|li|ol|p|td|tr|ul)\b)", re.IGNORECASE)
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|&(#\d+|#x[0-9a-fA-F]+|\w+);")
 
 
 class TemplateGap(DeliveryRefused):
-    """A letter lacks an essential fact, or its template is broken; it is not written."""
+    """An email lacks an essential fact, so it is not written."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Reason.TEMPLATE_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
-class LessonLine:
-    """One lesson that a letter is about."""
-
-    title: str
-    completion_type: CompletionType
-
-
-@dataclass(frozen=True, slots=True)
-class LetterFacts:
-    """Everything a letter may say. Texts are as the source has them; composing cleans them.
-
-    `first_name` is the source's guess (GuessedFirstName). `lessons` are those this letter is about,
-    in display order. `done` and `total` count lessons of the course; `started_on` and `finished_on`
-    are days where the person is. `lesson_url` leads to `next_lesson`; in a welcome, to
-    `first_lesson`. `language` is the reader's; texts exist in English only, so far.
-    """
-
-    template: str
-    full_name: str
-    first_name: str | None
-    is_individual: bool
-    course: str
-    course_summary: str | None
-    host: str | None
-    space: str | None
-    lessons: tuple[LessonLine, ...]
-    done: int
-    total: int
-    first_lesson: str | None
-    next_lesson: str | None
-    started_on: date | None
-    finished_on: date | None
-    course_url: str | None
-    lesson_url: str | None
-    language: str = "en"
-
-
-@dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter ready to be addressed.
+    """An email ready to be addressed.
 
-    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of the
-    template files used: it changes when, and only when, one of them does.
+    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of the text
+    and its translation: it changes when, and only when, one of them does.
     """
 
     subject: str
@@ -102,151 +68,173 @@ class Letter:
     wording: str
 
 
-class Letters:
-    """The templates, read once and kept. Safe to share between threads."""
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What surrounds the content of an email."""
 
-    def __init__(self, folder: Path = _TEMPLATE_FOLDER) -> None:
-        self._folder = folder
-        self._environment = Environment(
-            loader=FileSystemLoader(folder),
-            autoescape=select_autoescape(enabled_extensions=("html",), default=False),
+    greeting: Phrase
+    signature: tuple[Phrase, ...]
+    why: Phrase
+    choose: Phrase
+    preferences_url: str | None
+    address: Phrase | None
+
+
+class Letters:
+    """Composes emails of one space. Safe to share between threads."""
+
+    def __init__(self, branding: Branding = _PLAIN) -> None:
+        self._branding = branding
+        self._accent = accent_of(branding.colour)
+        environment = Environment(
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
             undefined=StrictUndefined,
-            finalize=_refuse_none,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {
-            "around": around,
-            "cut": cut_at_word,
-            "day": _day,
-            "stop": _stop,
-        }
+        self._frame = environment.get_template(_FRAME)
 
     def compose(self, facts: LetterFacts) -> Letter:
-        """Return the letter for these facts; the same facts give the same letter.
+        """Return the email for these facts; the same facts give the same email.
 
         Raises:
-            TemplateGap: there is no such template, an essential fact is missing, or the template
-                uses something undefined.
+            TemplateGap: there is no such template, or an essential fact is missing.
         """
         if facts.template not in TEMPLATES:
             raise TemplateGap("there is no template of that name")
-        known = _variables(facts)
-        known["subject"] = self._line(facts.template, "subject.txt", known)
-        known["preview"] = cut_at_word(
-            self._line(facts.template, "preview.txt", known), _MAX_PREVIEW
+        known = self._cleaned(facts)
+        language = language_for(*facts.languages)
+        write = Writer(language)
+        said = content_of(known, write)
+        frame = _frame(known, self._branding, write)
+        subject = one_line(said.subject.subject(MAX_SUBJECT_LENGTH))
+        preview = cut_at_word(as_text(said.preview), _MAX_PREVIEW)
+        html = self._frame.render(
+            language=language,
+            subject=subject,
+            preview=preview,
+            content=said,
+            frame=frame,
+            accent=self._accent,
+            logo_url=self._branding.logo_url,
+            space=known.space,
         )
-        return Letter(
-            subject=known["subject"],
-            preview=known["preview"],
-            text=_wrapped(self._fill(facts.template, "body.txt", known)),
-            html=self._fill(facts.template, "body.html", known).strip() + "\n",
-            wording=self.wording(facts.template),
+        return Letter(subject, preview, _text(said, frame), html.strip() + "\n", wording(language))
+
+    def _cleaned(self, facts: LetterFacts) -> LetterFacts:
+        """Return the facts with all foreign text cleaned, and what does not add up left out.
+
+        Raises `TemplateGap` if the course or a lesson has no title, if an email about lessons has
+        none, or if a link is not a web address.
+        """
+        lessons = tuple(
+            replace(one, title=_required(one.title, "a lesson's title")) for one in facts.lessons
+        )
+        if facts.template in _ABOUT_LESSONS and not lessons:
+            raise TemplateGap("the email is about lessons and has none")
+        started_on, finished_on = facts.started_on, facts.finished_on
+        if started_on and finished_on and started_on > finished_on:
+            started_on = None  # enrolled again after finishing, so that day is misleading
+        adds_up = 0 <= facts.done <= facts.total
+        return replace(
+            facts,
+            full_name=one_line(facts.full_name),
+            course=_required(facts.course, "the course's title"),
+            course_summary=cut_at_word(one_line(_plain(facts.course_summary)), _MAX_SUMMARY)
+            or None,
+            host=one_line(facts.host) or None,
+            space=one_line(self._branding.name or facts.space) or None,
+            lessons=lessons,
+            done=facts.done if adds_up else 0,
+            total=facts.total if adds_up else 0,
+            first_lesson=one_line(facts.first_lesson) or None,
+            next_lesson=one_line(facts.next_lesson) or None,
+            next_course=one_line(facts.next_course) or None,
+            started_on=started_on,
+            course_url=_address(facts.course_url),
+            lesson_url=_address(facts.lesson_url),
+            next_course_url=_address(facts.next_course_url),
+            preferences_url=_address(facts.preferences_url),
+            signs_as_host=self._branding.signs_as_host,
+            reads_replies=self._branding.reads_replies,
         )
 
-    def wording(self, template: str) -> str:
-        """Return the digest of the files that make up a template."""
-        digest = hashlib.sha256()
-        for name in (*(f"{template}/{file}" for file in _FILES), *_SHARED):
-            body = (self._folder / name).read_bytes()
-            digest.update(f"{name} {len(body)}\n".encode() + body)
-        return digest.hexdigest()[:12]
 
-    def _line(self, template: str, file: str, known: dict[str, Any]) -> str:
-        return " ".join(self._fill(template, file, known).split())
-
-    def _fill(self, template: str, file: str, known: dict[str, Any]) -> str:
-        try:
-            return self._environment.get_template(f"{template}/{file}").render(known)
-        except TemplateError as error:
-            raise TemplateGap(f"the template {template}/{file} has an error: {error}") from error
+def wording(language: Language) -> str:
+    """Return the digest of the text of all emails in a language."""
+    files = [_FOLDER / _FRAME, Path(content.__file__)]
+    if language.code != languages.ENGLISH:
+        files.append(languages.FOLDER / language.code / languages.CATALOGUE)
+    digest = hashlib.sha256()
+    for path in files:
+        body = path.read_bytes()
+        digest.update(f"{path.name} {len(body)}\n".encode() + body)
+    return digest.hexdigest()[:12]
 
 
-def _refuse_none(value: object) -> object:
-    if value is None:
-        raise TemplateGap("a template prints an undefined variable")
-    return value
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-
-
-def _stop(title: str) -> str:
-    """Return the full stop after a title that ends a sentence, unless the title ends with one."""
-    return "" if title.endswith((".", "!", "?", "…")) else "."
-
-
-def _wrapped(text: str) -> str:
-    """Lay out plain text: blank lines separate paragraphs; list items and links start a line."""
-    paragraphs = [p for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
-    return "\n\n".join(map(_paragraph, paragraphs)) + "\n"
-
-
-def _paragraph(text: str) -> str:
-    lines: list[str] = []
-    for line in (" ".join(line.split()) for line in text.splitlines()):
-        if lines and not line.startswith(("- ", "http")):
-            lines[-1] += f" {line}"
-        else:
-            lines.append(line)
-    return "\n".join(
-        textwrap.fill(
-            line,
-            _COLUMNS,
-            break_long_words=False,
-            break_on_hyphens=False,
-            subsequent_indent="  " if line.startswith("- ") else "",
+def _frame(facts: LetterFacts, branding: Branding, write: Writer) -> _Frame:
+    name = facts.first_name if facts.is_individual else facts.full_name
+    greeted = greeting_name(name, facts.full_name)
+    host = [write.quote(facts.host)] if facts.host and branding.signs_as_host else []
+    space = [write.quote(facts.space)] if facts.space else []
+    return _Frame(
+        write.phrase("Hello {name},", name=Foreign(greeted)) if greeted else write.phrase("Hello,"),
+        (*host, *space),
+        write.phrase(
+            "You get this email because you are enrolled on a course at {space}.",
+            space=Foreign(facts.space),
         )
-        for line in lines
+        if facts.space
+        else write.phrase("You get this email because you are enrolled on this course."),
+        write.phrase("Choose which emails you get"),
+        facts.preferences_url,
+        write.quote(branding.address) if branding.address else None,
     )
 
 
-def _variables(facts: LetterFacts) -> dict[str, Any]:
-    """Return the variables of every template, with all foreign text cleaned.
-
-    Raises `TemplateGap` if the course or a lesson has no title, if a lesson letter has no lesson,
-    or if a link is not a web address.
-    """
-    lessons = [_required(line.title, "a lesson's title") for line in facts.lessons]
-    if facts.template in _ABOUT_LESSONS and not lessons:
-        raise TemplateGap("the letter is about lessons and has none")
-    shown = lessons if len(lessons) <= _MOST_TITLES else lessons[: _MOST_TITLES - 1]
-    started_on, finished_on = facts.started_on, facts.finished_on
-    if started_on and finished_on and started_on > finished_on:
-        started_on = None  # enrolled again after finishing, so that day is misleading
-    counted = 0 <= facts.done <= facts.total and facts.total > 0
-    return {
-        "lang": TEXT_LANGUAGE,
-        "dir": direction(facts.language),
-        "greeting_name": greeting_name(facts.first_name, facts.full_name)
-        if facts.is_individual
-        else None,
-        "course": _required(facts.course, "the course's title"),
-        "summary": cut_at_word(one_line(facts.course_summary), _MAX_SUMMARY) or None,
-        "host": one_line(facts.host) or None,
-        "space": one_line(facts.space) or None,
-        "lessons": lessons,
-        "shown": shown,
-        "hidden": len(lessons) - len(shown),
-        "only_visited": all(
-            line.completion_type is CompletionType.VISITED for line in facts.lessons
-        ),
-        "done": facts.done if counted else None,
-        "total": facts.total if counted else None,
-        "first_lesson": one_line(facts.first_lesson) or None,
-        "next_lesson": one_line(facts.next_lesson) or None,
-        "started_on": started_on,
-        "finished_on": finished_on,
-        "course_url": _address(facts.course_url),
-        "lesson_url": _address(facts.lesson_url),
-    }
+def _text(said: Content, frame: _Frame) -> str:
+    """Return an email as plain text: paragraphs with a blank line between, links on lines alone."""
+    blocks = [_line(said.heading.text()), _line(frame.greeting.text())]
+    blocks += [_block(part) for part in said.parts]
+    blocks.append("\n".join(_line(one.text()) for one in frame.signature))
+    foot = [frame.why.text()]
+    foot += [frame.address.text()] if frame.address else []
+    blocks.append("\n".join(map(_line, foot)))
+    if frame.preferences_url:
+        blocks.append(_link(frame.choose, frame.preferences_url))
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def direction(language: str) -> str:
-    """Return the writing direction of a language code such as `he` or `ar-EG`: `rtl` or `ltr`."""
-    primary = re.split("[-_]", language.strip().lower(), maxsplit=1)[0]
-    return "rtl" if primary in _RIGHT_TO_LEFT else "ltr"
+def _block(part: Part) -> str:
+    if isinstance(part, Paragraph):
+        return _line(as_text(part.phrases))
+    if isinstance(part, ProgressBar):
+        return _line(part.words.text())
+    if isinstance(part, Button):
+        return _link(part.words, part.url)
+    return "\n".join(_line(f"- {item.text()}", indent="  ") for item in part.items)
+
+
+def _link(words: Phrase, url: str) -> str:
+    return f"{_line(words.text())}:\n{url}"
+
+
+def _line(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        _COLUMNS,
+        break_long_words=False,
+        break_on_hyphens=False,
+        subsequent_indent=indent,
+    )
+
+
+def _plain(text: str | None) -> str:
+    """Return a text without markup, if it has any: a summary may be written in an HTML editor."""
+    if not text or not _MARKUP.search(text):
+        return text or ""
+    return Markup(_BLOCK.sub(" <", text)).striptags()  # noqa: S704 - stripped, and escaped later
 
 
 def _required(text: str, what: str) -> str:

@@ -1,0 +1,358 @@
+"""What each email says: a function for each template, in the language of the member.
+
+The sentences are English and are translated through `Writer.phrase`. A sentence is left out if the
+fact that it needs is unknown. `Letters` puts the content into the frame that all emails share.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import ClassVar
+
+from schemas.entity import CompletionType
+from workers.actions.email.phrases import Foreign, Phrase, Writer
+
+_MOST_TITLES = 6  # in one list; if there are more, the first five are named
+
+
+@dataclass(frozen=True, slots=True)
+class LessonLine:
+    """One lesson that an email is about."""
+
+    title: str
+    completion_type: CompletionType
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFacts:
+    """Everything an email may say. Texts are as the source has them; `Letters` cleans them.
+
+    `languages` are the codes of those the member may read, the best first. `first_name` is the
+    source's guess (GuessedFirstName). `lessons` are those this email is about, in display order.
+    `done` and `total` count lessons of the course; `started_on` and `finished_on` are days where
+    the member is. `lesson_url` leads to the lesson that the email suggests: the first in a welcome,
+    the one that opened in `lesson-available`, else the next. `next_course` is the one to take after
+    a finished one, `next_course_url` its address. `preferences_url` is where the member chooses
+    which emails they get.
+    """
+
+    template: str
+    full_name: str
+    first_name: str | None
+    is_individual: bool
+    course: str
+    course_summary: str | None
+    host: str | None
+    space: str | None
+    lessons: tuple[LessonLine, ...]
+    done: int
+    total: int
+    first_lesson: str | None
+    next_lesson: str | None
+    started_on: date | None
+    finished_on: date | None
+    course_url: str | None
+    lesson_url: str | None
+    languages: tuple[str, ...] = ()
+    next_course: str | None = None
+    next_course_url: str | None = None
+    preferences_url: str | None = None
+    signs_as_host: bool = False
+    reads_replies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Sentences that belong together."""
+
+    kind: ClassVar[str] = "paragraph"
+    phrases: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TitleList:
+    """A list of titles."""
+
+    kind: ClassVar[str] = "list"
+    items: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressBar:
+    """How many of all lessons are done, as a bar and in words."""
+
+    kind: ClassVar[str] = "progress"
+    done: int
+    total: int
+    words: Phrase
+
+    @property
+    def percent(self) -> int:
+        """How much of the bar is filled."""
+        return 100 * self.done // self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """The one next step."""
+
+    kind: ClassVar[str] = "button"
+    words: Phrase
+    url: str
+
+
+Part = Paragraph | TitleList | ProgressBar | Button
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What one email says. `preview` is the line that an inbox shows beside the subject."""
+
+    subject: Phrase
+    heading: Phrase
+    preview: tuple[Phrase, ...]
+    parts: tuple[Part, ...]
+
+
+def content_of(facts: LetterFacts, write: Writer) -> Content:
+    """Return what the email with these facts says. Its template is one of `CONTENTS`."""
+    return CONTENTS[facts.template](facts, write)
+
+
+def _welcome(facts: LetterFacts, write: Writer) -> Content:
+    title = write.phrase("You're in: {course}", course=Foreign(facts.course))
+    size = _size(facts, write)
+    start = (
+        [
+            write.phrase(
+                "The course begins with {lesson}.", lesson=Foreign(facts.first_lesson, strong=True)
+            )
+        ]
+        if facts.first_lesson
+        else []
+    )
+    host = [write.phrase("Your host is {host}.", host=Foreign(facts.host))] if facts.host else []
+    help_offered = (
+        [write.phrase("If you get stuck, reply to this email. A person will read it.")]
+        if facts.reads_replies
+        else []
+    )
+    ready = write.phrase("Your place is ready. You can start whenever it suits you.")
+    return Content(
+        title,
+        title,
+        tuple(size + start) or (ready,),
+        _parts(
+            Paragraph((ready,)),
+            Paragraph((write.quote(facts.course_summary),)) if facts.course_summary else None,
+            Paragraph((*size, *start, *host)),
+            _button(facts, write, write.phrase("Start the first lesson")),
+            Paragraph(tuple(help_offered)),
+        ),
+    )
+
+
+def _lesson_finished(facts: LetterFacts, write: Writer) -> Content:
+    course, count = Foreign(facts.course), len(facts.lessons)
+    about: list[Part]
+    only_visited = all(one.completion_type is CompletionType.VISITED for one in facts.lessons)
+    if count > 1:
+        title = write.plural(
+            "{number} lesson done in {course}",
+            "{number} lessons done in {course}",
+            count,
+            course=course,
+        )
+        been, done = write.phrase("You have been through:"), write.phrase("You finished:")
+        about = [Paragraph((been if only_visited else done,)), _titles(facts, write)]
+    else:
+        lesson = Foreign(facts.lessons[0].title)
+        been = write.phrase("You've been through {lesson}", lesson=lesson)
+        title = been if only_visited else write.phrase("You finished {lesson}", lesson=lesson)
+        praise = () if only_visited else (write.phrase("Well done."),)
+        where = write.phrase("This lesson is part of {course}.", course=course)
+        about = [Paragraph((*praise, where))]
+    next_step = _next_step(facts, write)
+    return Content(
+        title,
+        title,
+        (next_step,),
+        _parts(
+            *about,
+            _progress(facts, write),
+            Paragraph((next_step,)),
+            _button(facts, write, write.phrase("Continue with the next lesson")),
+        ),
+    )
+
+
+def _course_finished(facts: LetterFacts, write: Writer) -> Content:
+    title = write.phrase("You finished {course}", course=Foreign(facts.course))
+    praise = [write.phrase("Well done."), *_completed(facts, write)]
+    thanks = [
+        write.phrase("{host} thanks you for taking this course.", host=Foreign(facts.host))
+        if facts.host and facts.signs_as_host
+        else write.phrase("Thank you for taking this course.")
+    ]
+    if facts.reads_replies:
+        thanks.append(write.phrase("Would you tell us how it was? Just reply to this email."))
+    return Content(
+        title,
+        title,
+        tuple(praise[:2]),
+        _parts(Paragraph(tuple(praise)), Paragraph(tuple(thanks)), *_onward(facts, write)),
+    )
+
+
+def _completed(facts: LetterFacts, write: Writer) -> Iterator[Phrase]:
+    """Yield how many lessons were completed, and when."""
+    if facts.total:
+        yield write.plural(
+            "You completed its one lesson.",
+            "You completed every lesson, {number} in all.",
+            facts.total,
+        )
+    started, finished = facts.started_on, facts.finished_on
+    if started and finished and started < finished:
+        yield write.phrase(
+            "You started on {start} and finished on {end}.",
+            start=write.day(started),
+            end=write.day(finished),
+        )
+    elif finished:
+        yield write.phrase("You finished on {end}.", end=write.day(finished))
+
+
+def _onward(facts: LetterFacts, write: Writer) -> Iterator[Part]:
+    """Yield what leads from a finished course to the next one."""
+    if facts.next_course:
+        course = Foreign(facts.next_course, strong=True)
+        yield Paragraph(
+            (write.phrase("If you would like to learn more, {course} comes next.", course=course),)
+        )
+        if facts.next_course_url:
+            yield Button(write.phrase("Look at the next course"), facts.next_course_url)
+
+
+def _not_started(facts: LetterFacts, write: Writer) -> Content:
+    title = write.phrase("Your first lesson in {course} is ready", course=Foreign(facts.course))
+    ready = write.phrase("Your place is ready. You can start whenever it suits you.")
+    first = (
+        [
+            write.phrase(
+                "The course begins with {lesson}.", lesson=Foreign(facts.next_lesson, strong=True)
+            )
+        ]
+        if facts.next_lesson
+        else []
+    )
+    size = _size(facts, write)
+    return Content(
+        title,
+        title,
+        tuple(size + first) or (ready,),
+        _parts(
+            Paragraph((ready,)),
+            Paragraph((*size, *first)),
+            _button(facts, write, write.phrase("Start the first lesson")),
+        ),
+    )
+
+
+def _stalled(facts: LetterFacts, write: Writer) -> Content:
+    title = write.phrase("Where you left off in {course}", course=Foreign(facts.course))
+    invitation = write.phrase("You can continue whenever it suits you.")
+    next_step = [_next_step(facts, write)] if facts.next_lesson else []
+    return Content(
+        title,
+        title,
+        tuple(next_step) or (invitation,),
+        _parts(
+            Paragraph((invitation,)),
+            _progress(facts, write),
+            Paragraph(tuple(next_step)),
+            _button(facts, write, write.phrase("Continue with the next lesson")),
+        ),
+    )
+
+
+def _lesson_available(facts: LetterFacts, write: Writer) -> Content:
+    title = write.phrase("Now open: {lesson}", lesson=Foreign(facts.lessons[0].title))
+    where = write.phrase(
+        "This lesson of {course} has opened for you.", course=Foreign(facts.course)
+    )
+    return Content(
+        title,
+        title,
+        (where,),
+        _parts(
+            Paragraph((where,)),
+            _progress(facts, write),
+            _button(facts, write, write.phrase("Open the lesson")),
+        ),
+    )
+
+
+# The templates that rules may name.
+CONTENTS: Mapping[str, Callable[[LetterFacts, Writer], Content]] = {
+    "welcome": _welcome,
+    "lesson-finished": _lesson_finished,
+    "course-finished": _course_finished,
+    "not-started": _not_started,
+    "stalled": _stalled,
+    "lesson-available": _lesson_available,
+}
+
+
+def _parts(*parts: Part | None) -> tuple[Part, ...]:
+    """Return the parts that say something."""
+    return tuple(
+        one
+        for one in parts
+        if one is not None and not (isinstance(one, Paragraph) and not one.phrases)
+    )
+
+
+def _size(facts: LetterFacts, write: Writer) -> list[Phrase]:
+    if not facts.total:
+        return []
+    return [write.plural("There is one lesson.", "There are {number} lessons.", facts.total)]
+
+
+def _titles(facts: LetterFacts, write: Writer) -> TitleList:
+    titles = [one.title for one in facts.lessons]
+    shown = titles if len(titles) <= _MOST_TITLES else titles[: _MOST_TITLES - 1]
+    more = len(titles) - len(shown)
+    rest = [write.plural("and {number} more", "and {number} more", more)] if more else []
+    return TitleList((*map(write.quote, shown), *rest))
+
+
+def _progress(facts: LetterFacts, write: Writer) -> ProgressBar | None:
+    if not facts.total:
+        return None
+    words = write.plural(
+        "{done} of {number} lesson",
+        "{done} of {number} lessons",
+        facts.total,
+        done=write.number(facts.done),
+    )
+    return ProgressBar(facts.done, facts.total, words)
+
+
+def _next_step(facts: LetterFacts, write: Writer) -> Phrase:
+    if facts.next_lesson:
+        return write.phrase("Next is {lesson}.", lesson=Foreign(facts.next_lesson, strong=True))
+    if facts.total and facts.done == facts.total:
+        return write.phrase("That was the last lesson.")
+    return write.phrase("That was the last lesson that is open for now.")
+
+
+def _button(facts: LetterFacts, write: Writer, to_lesson: Phrase) -> Button | None:
+    """Return the button to the lesson that the email suggests, or else to the course."""
+    has_lesson = {
+        "welcome": facts.first_lesson,
+        "lesson-available": facts.lessons[0].title if facts.lessons else None,
+    }.get(facts.template, facts.next_lesson)
+    if facts.lesson_url and has_lesson:
+        return Button(to_lesson, facts.lesson_url)
+    return Button(write.phrase("Open the course"), facts.course_url) if facts.course_url else None

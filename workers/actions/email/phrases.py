@@ -1,0 +1,139 @@
+"""Sentences of an email, each with what other people wrote in it, as text or as HTML.
+
+A title or a name may be in another language and direction than the email. It is isolated, so that
+neither changes how the other is read, and in HTML it is marked with its language where its script
+tells.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from babel.dates import format_date
+from babel.numbers import format_decimal
+from markupsafe import Markup, escape
+
+from schemas.text import cut_at_word
+from workers.languages import Language
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_ENDS = frozenset(".!?\u2026\u3002\uff01\uff1f\u061f")
+_STOPS = frozenset(".\u3002")
+_ISOLATE, _POP = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
+_RIGHT_TO_LEFT = frozenset({"R", "AL"})
+_SHORTEST_CUT = 12  # characters of a title that a subject shows at least
+# Scripts that tell the language of a title well enough for a screen reader, by the beginning of
+# their characters' names.
+_SCRIPTS = {"ARABIC": "ar", "HEBREW": "he", "HIRAGANA": "ja", "KATAKANA": "ja"}
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """One line that other people wrote, such as a title or a name. `strong` prints it bold."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A sentence in a language, with `{name}` where values belong.
+
+    A full stop is left out after a title that ends with a mark of its own.
+    """
+
+    language: Language
+    pattern: str
+    values: Mapping[str, str | Foreign] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Return the sentence as plain text."""
+        return self._filled(self.pattern, self._as_text)
+
+    def html(self) -> Markup:
+        """Return the sentence as HTML."""
+        return Markup(self._filled(escape(self.pattern), self._as_html))  # noqa: S704 - all escaped
+
+    def subject(self, room: int) -> str:
+        """Return the sentence as text of at most `room` characters, with its titles cut."""
+        texts = [one.text for one in self.values.values() if isinstance(one, Foreign)]
+        spare = room - (len(self.text()) - sum(map(len, texts)))
+        share = max(spare // max(1, len(texts)), _SHORTEST_CUT)
+        cut = {
+            name: Foreign(cut_at_word(one.text, share)) if isinstance(one, Foreign) else one
+            for name, one in self.values.items()
+        }
+        return cut_at_word(Phrase(self.language, self.pattern, cut).text(), room)
+
+    def _filled(self, pattern: str, written: Callable[[str | Foreign], str]) -> str:
+        parts, end = [], 0
+        for place in _PLACE.finditer(pattern):
+            one = self.values[place[1]]
+            parts += [pattern[end : place.start()], written(one)]
+            end = place.end()
+            ends_itself = isinstance(one, Foreign) and one.text[-1:] in _ENDS
+            if ends_itself and pattern[end : end + 1] in _STOPS:
+                end += 1
+        return "".join([*parts, pattern[end:]])
+
+    def _as_text(self, value: str | Foreign) -> str:
+        if isinstance(value, str):
+            return value
+        is_other = _runs_otherwise(value.text, self.language.direction)
+        return f"{_ISOLATE}{value.text}{_POP}" if is_other else value.text
+
+    def _as_html(self, value: str | Foreign) -> str:
+        if isinstance(value, str):
+            return escape(value)
+        spoken = _language_of(value.text)
+        lang = f' lang="{spoken}"' if spoken not in {None, self.language.code} else ""
+        style = ' style="font-weight:600;"' if value.strong else ""
+        return f"<bdi{lang}{style}>{escape(value.text)}</bdi>"
+
+
+class Writer:
+    """Writes sentences, numbers and days in one language."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+
+    def phrase(self, sentence: str, **values: str | Foreign) -> Phrase:
+        """Return the translation of an English sentence, with these values for its places."""
+        return Phrase(self.language, self.language.gettext(sentence), values)
+
+    def plural(self, one: str, several: str, count: int, **values: str | Foreign) -> Phrase:
+        """Return the translation of a sentence about so many things; `{number}` is how many."""
+        pattern = self.language.ngettext(one, several, count)
+        return Phrase(self.language, pattern, {"number": self.number(count), **values})
+
+    def quote(self, text: str) -> Phrase:
+        """Return what other people wrote as a sentence of its own."""
+        return Phrase(self.language, "{text}", {"text": Foreign(text)})
+
+    def number(self, number: int) -> str:
+        """Return a number as it is written in this language."""
+        return format_decimal(number, locale=self.language.locale)
+
+    def day(self, day: date) -> str:
+        """Return a day with its month in words and its year."""
+        return format_date(day, format="long", locale=self.language.locale)
+
+
+def as_text(phrases: Iterable[Phrase]) -> str:
+    """Return sentences as one line of plain text."""
+    return " ".join(phrase.text() for phrase in phrases)
+
+
+def _runs_otherwise(text: str, direction: str) -> bool:
+    """Return whether a text has letters of the other direction."""
+    found = {unicodedata.bidirectional(character) for character in text}
+    return "L" in found if direction == "rtl" else bool(found & _RIGHT_TO_LEFT)
+
+
+def _language_of(text: str) -> str | None:
+    """Return the language that the script of the first letter of a text tells, if it tells one."""
+    letter = next((one for one in text if one.isalpha()), "")
+    script = unicodedata.name(letter, "").partition(" ")[0] if letter else ""
+    return _SCRIPTS.get(script)

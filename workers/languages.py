@@ -1,0 +1,92 @@
+"""The languages in which Coursebell writes to members, with their translations.
+
+A language is a folder of `locales/` with a gettext catalogue. English needs none: it is the
+language of the code. The catalogues are read as translators write them, so nothing is compiled.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+from babel import Locale, UnknownLocaleError
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+FOLDER = Path(__file__).parent / "locales"
+CATALOGUE = Path("LC_MESSAGES") / "coursebell.po"
+ENGLISH = "en"
+# Older and narrower codes of languages that we have.
+_ALIASES = {"iw": "he", "nb": "no", "nn": "no"}
+_REGION = re.compile("[a-z]{2}")
+_REGIONS = {"en": "GB"}  # where a code says none
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language. `locale` formats its dates and numbers; `direction` is `ltr` or `rtl`."""
+
+    code: str
+    locale: Locale
+    direction: str
+    translations: NullTranslations
+
+    def gettext(self, text: str) -> str:
+        """Return the translation of a text, or the text itself if there is none."""
+        return self.translations.gettext(text)
+
+    def ngettext(self, one: str, several: str, number: int) -> str:
+        """Return the translation of a text about so many things."""
+        return self.translations.ngettext(one, several, number)
+
+
+@cache
+def language_codes() -> tuple[str, ...]:
+    """Return the codes of all languages, English first."""
+    found = (path.parent.parent.name for path in FOLDER.glob(f"*/{CATALOGUE}"))
+    return (ENGLISH, *sorted(found))
+
+
+def language_for(*wanted: str | None) -> Language:
+    """Return the language of the first of these codes that we have, or else English.
+
+    A code is one such as `pt`, `pt-BR` or `pt_BR`. The region decides only how dates and numbers
+    are written.
+    """
+    for code in filter(None, wanted):
+        primary, *rest = re.split("[-_]", code.strip().lower())
+        primary = _ALIASES.get(primary, primary)
+        if primary in language_codes():
+            region = rest[-1].upper() if rest and _REGION.fullmatch(rest[-1]) else None
+            return _language(primary, region)
+    return _language(ENGLISH, None)
+
+
+@lru_cache(maxsize=100)
+def _language(code: str, region: str | None) -> Language:
+    locale = _locale(code, region)
+    return Language(code, locale, locale.text_direction, _translations(code))
+
+
+def _locale(code: str, region: str | None) -> Locale:
+    regions = (region, _REGIONS.get(code))
+    for one in filter(None, regions):
+        try:
+            return Locale(code, one)
+        except UnknownLocaleError:
+            continue
+    return Locale(code)
+
+
+@cache
+def _translations(code: str) -> NullTranslations:
+    if code == ENGLISH:
+        return NullTranslations()
+    with (FOLDER / code / CATALOGUE).open("rb") as file:
+        catalogue = read_po(file, locale=code)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return GNUTranslations(compiled)
