@@ -220,17 +220,28 @@ def event_in(row: Row[Any]) -> Event:
 
 
 def enrolled_times(
-    connection: Connection, enrolments: Iterable[tuple[int, int]]
+    connection: Connection, enrolments: Iterable[tuple[int, int, int]]
 ) -> dict[int, datetime]:
-    """Return when places were given, by Id of the enrolment; `enrolments` are course and member.
+    """Return when places were given, by Id of the enrolment.
 
-    Of a member who enrolled anew, that of the first enrolment is known.
+    `enrolments` are course, member and Id. Of a member who enrolled anew, the time of a later
+    enrolment is known if it waited for approval.
     """
-    keys = [enrolled_key(course_id, coworker_id) for course_id, coworker_id in enrolments]
-    return {
+    wanted = list(enrolments)
+    keys = [enrolled_key(course_id, coworker_id) for course_id, coworker_id, _ in wanted]
+    of_enrolment = select(events.c.course_member_id, events.c.happened_at)
+    found = {
         row.course_member_id: row.happened_at
         for some in chunks(keys)
-        for row in connection.execute(
-            select(events.c.course_member_id, events.c.happened_at).where(events.c.key.in_(some))
-        )
+        for row in connection.execute(of_enrolment.where(events.c.key.in_(some)))
     }
+    again = {coworker_id for _, coworker_id, record_id in wanted if record_id not in found}
+    for some in chunks(again):
+        rows = connection.execute(
+            of_enrolment.where(
+                events.c.coworker_id.in_(some), events.c.kind == EventKind.ENROLMENT_APPROVED
+            ).order_by(events.c.happened_at)
+        )
+        for row in rows:
+            found.setdefault(row.course_member_id, row.happened_at)
+    return found

@@ -16,7 +16,7 @@ from ledger.outbox import ClaimedAction, open_actions, read_actions
 from ledger.queries import EmailFilter, filtered_emails
 from ledger.source_state import catalogue_of
 from schemas.actions import ActionState
-from schemas.errors import LedgerNotReady
+from schemas.errors import ConfigurationError, LedgerNotReady
 from schemas.rules import Rules, doubtful_brakes, doubtful_rules, unknown_names
 from schemas.settings import Settings
 from service.cli.common import (
@@ -39,6 +39,7 @@ from workers.rules_file import read_rules_at, rules_path
 
 _SINCE = timedelta(days=30)
 _MOST_SHOWN = 20
+_MISTAKEN = 2
 _file = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
@@ -63,7 +64,13 @@ def check(file: Path | None, *, as_json: bool) -> None:
     with the list that the poll read last, brakes with the accepted forecast.
     """
     settings = settings_now()
-    path, found = _read(settings, file)
+    try:
+        path, found = _read(settings, file)
+    except ConfigurationError as error:
+        if as_json:
+            print_json({"mistakes": error.mistakes})
+            raise SystemExit(_MISTAKEN) from None
+        raise
     warnings = list(doubtful_rules(found))
     try:
         with opened_ledger(settings) as engine, reading(engine) as connection:

@@ -1,5 +1,6 @@
 """`rules check`, `rules plan` and `simulate` as a person gives them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_every_mistake_is_said_with_its_line(desk: Desk, tmp_path: Path) -> None
         ["4:12", "rules[0].name"],
         ["4:22", "rules[0].event"],
     ]
+    checked = desk.run("rules", "check", file, "--json")
+    assert checked.exit_code == 2
+    assert json.loads(checked.stdout) == {"mistakes": refused.mistakes}
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,17 @@ def test_a_reminder_that_was_sent_is_not_brought_back_by_other_rules(space: Spac
     assert len(space.subjects) == 1
 
 
-def test_rules_that_begin_to_remind_count_from_the_approval(space: Space) -> None:
+@pytest.mark.parametrize("is_second", [False, True])
+def test_rules_that_begin_to_remind_count_from_the_approval(
+    space: Space,
+    is_second: bool,  # noqa: FBT001 - a column of the table
+) -> None:
     reminding, space.rules = space.rules, rules_of(NONE)
-    member = space.enrol(1, approved=False)
+    if is_second:
+        space.source.lose(Entity.COURSE_MEMBER, space.enrol(1).record_id)
+        space.notify(Entity.COURSE_MEMBER, 9001)
+        space.later(days=1)
+    member = space.enrol(1, record_id=9100, approved=False)
     tick(space)
     space.clock.time += timedelta(days=4)
     space.change(member, approved=True)

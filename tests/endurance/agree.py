@@ -3,10 +3,12 @@
     python -m tests.endurance.agree --count 100000 --first 0
 
 It uses one core and no network. For each history on which they differ it prints the smallest part
-that still shows it, and what each decided; then it exits with 1.
+that still shows it, and what each decided; a history that takes too long counts as one. If there is
+any, it exits with 1.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from tests.second_decider import SecondDecider
 
 _SHOWN = 10  # differences, then it stops
 _EVERY = 5_000  # histories, after which it reports
+_LONGEST_S = 120  # for one history, most of it for finding the smallest part
 
 
 def both(case: RandomCase) -> tuple[list[str], list[str]]:
@@ -37,6 +40,20 @@ def difference(seed: int) -> str:
     first, second = both(smallest)
     parts = (smallest.rules, smallest.history, "Coursebell:", *first, "Second:", *second)
     return "\n".join((f"seed {seed}: {smallest.zone} {smallest.people}", *parts))
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError
+
+
+def _difference_in_time(seed: int) -> str:
+    signal.alarm(_LONGEST_S)
+    try:
+        return difference(seed)
+    except TimeoutError:
+        return f"seed {seed}: it took more than {_LONGEST_S} s"
+    finally:
+        signal.alarm(0)
 
 
 def _differs(case: RandomCase) -> bool:
@@ -70,9 +87,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGALRM, _too_long)
     began, found = time.monotonic(), 0
     for number in range(1, arguments.count + 1):
-        if text := difference(arguments.first + number - 1):
+        if text := _difference_in_time(arguments.first + number - 1):
             found += 1
             sys.stdout.write(f"{text}\n\n")
         if number % _EVERY == 0 or number == arguments.count or found == _SHOWN:

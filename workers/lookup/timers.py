@@ -58,7 +58,9 @@ def timed_events(
                 cancel_timers(connection, record_id, Reason.RECORD_GONE, now)
     enrolments = [one.enrolment for one in several if one.enrolment is not None] if timed else []
     known = timers_among(connection, [one.record_id for one in enrolments])
-    given = enrolled_times(connection, [(one.course_id, one.coworker_id) for one in enrolments])
+    given = enrolled_times(
+        connection, [(one.course_id, one.coworker_id, one.record_id) for one in enrolments]
+    )
     restored_at = last_gap_end(connection) if known else None
     found: list[list[Event]] = []
     for findings, events in zip(several, shown, strict=True):
