@@ -15,9 +15,11 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
+    case,
     cast,
     collate,
     func,
+    null,
     or_,
     select,
     update,
@@ -73,6 +75,7 @@ def _values(coworker: Coworker, zone: str | None, now: datetime) -> dict[str, An
         "active": coworker.active and not coworker.archived,
         "fetched_at": now,
         "gone_at": None,
+        "user_id": coworker.user_id,
     }
     if zone is not None or coworker.time_zone_id is None:
         values["zone"] = zone
@@ -83,9 +86,13 @@ def _values(coworker: Coworker, zone: str | None, now: datetime) -> dict[str, An
 def _accepting(dialect: str, names: frozenset[str]) -> Insert:
     statement = insert_for(dialect, people)
     given = statement.excluded
+    values: dict[str, Any] = {name: given[name] for name in sorted(names)}
+    # Another account may have another language, so that one is read again.
+    is_other = people.c.user_id.is_distinct_from(given.user_id)
+    values["language_at"] = case((is_other, null()), else_=people.c.language_at)
     return statement.on_conflict_do_update(
         index_elements=[people.c.coworker_id],
-        set_={name: given[name] for name in sorted(names)},
+        set_=values,
         # A read by a clock that was ahead does not count as later.
         where=or_(
             people.c.fetched_at <= given.fetched_at,
@@ -106,7 +113,20 @@ def mark_person_gone(connection: Connection, coworker_id: int, now: datetime) ->
 def require_fresh_read(connection: Connection, coworker_id: int) -> None:
     """Make the next use of this person read them from the source, however recent the copy is."""
     connection.execute(
-        update(people).where(people.c.coworker_id == coworker_id).values(fetched_at=_NEVER)
+        update(people)
+        .where(people.c.coworker_id == coworker_id)
+        .values(fetched_at=_NEVER, language_at=None)
+    )
+
+
+def store_language(
+    connection: Connection, coworker_id: int, language: str | None, read_at: datetime
+) -> None:
+    """Store the tag of the language that this person chose, None for none, and when it was read."""
+    connection.execute(
+        update(people)
+        .where(people.c.coworker_id == coworker_id)
+        .values(language=language, language_at=read_at)
     )
 
 
@@ -282,4 +302,7 @@ def _person(row: Row[Any]) -> Person:
         row.fetched_at,
         row.gone_at,
         row.zone,
+        row.user_id,
+        row.language,
+        row.language_at,
     )

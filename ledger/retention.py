@@ -153,7 +153,8 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     ),
     KeptForever(listings, "one row for each list that was read in full"),
     KeptForever(
-        people, "emails and `coursebell why` need name and address; one row for each person"
+        people,
+        "emails and `coursebell why` need name, address and language; one row for each person",
     ),
     KeptForever(choices, "an opt-out never expires"),
     KeptForever(timers, "the key of a timer lets its event happen only once"),

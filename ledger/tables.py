@@ -192,7 +192,8 @@ records = Table(
     ),
 )
 
-# When a list was last read in full: the lessons of a course, the completions of an enrolment.
+# When a list was last read in full: the lessons of a course, the completions of an enrolment. Also
+# when a location was last requested, and (with parent 0) when portal accounts were last refused.
 listings = Table(
     "listings",
     metadata,
@@ -355,6 +356,9 @@ people = Table(
     Column("email_key", Text, index=True),  # the folded address, to find a person by it
     Column("active", Boolean, nullable=False),
     word("zone"),  # IANA name of their time zone; None: unknown
+    Column("user_id", BigInteger),  # their portal account; None: they have none
+    word("language"),  # tag of the language chosen there, such as pt-BR; None: unknown
+    Column("language_at", Instant),  # when that was read; None: never
     Column("fetched_at", Instant, nullable=False),
     Column("gone_at", Instant),
 )

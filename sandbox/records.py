@@ -48,6 +48,15 @@ LANGUAGES = {
     "de-DE": (3002, "Deutsch", 6),
     "ar": (3003, "العربية", 14),
     "he": (3004, "עברית", 15),
+    "es-ES": (3005, "Español", 2),
+    "pt-BR": (3006, "Português (Brasil)", 3),
+    "fr-FR": (3007, "Français", 4),
+    "it-IT": (3008, "Italiano", 7),
+    "ja-JP": (3009, "日本語", 16),
+    "nl-NL": (3010, "Nederlands", 8),
+    "nb-NO": (3011, "Norsk", 9),
+    "pl-PL": (3012, "Polski", 10),
+    "sv-SE": (3013, "Svenska", 11),
 }
 _HOST = {"Id": 1_416_000_002, "FullName": "Noor de Vries"}
 # Ours have no action, because Nexudus has none for courses; the third is of another receiver.

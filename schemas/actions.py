@@ -81,11 +81,12 @@ class PersonNeeds:
     """What a kind of action requires of the person it is about.
 
     `address`: a usable email address. `stream`: no opt-out from the rule's stream, and consent
-    where it needs consent.
+    where it needs consent. `language`: none is required, but theirs is read before.
     """
 
     address: bool = False
     stream: bool = False
+    language: bool = False
 
 
 def first_key(key: str) -> str:

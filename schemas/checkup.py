@@ -40,6 +40,7 @@ class Topic(StrEnum):
     SIGNATURE = "Signatures of webhooks"
     SEVERAL = "Reading several records with one request"
     ZONES = "Time zones"
+    LANGUAGES = "Languages"
     RULES = "The rules"
     MAIL = "The mail server"
 

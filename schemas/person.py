@@ -10,7 +10,9 @@ from schemas.entity import CoworkerKind
 class Person:
     """A member. `email` is None when the profile has none.
 
-    `zone` is the IANA name of their time zone, or None if unknown.
+    `zone` is the IANA name of their time zone, or None if unknown. `user_id` is their portal
+    account, or None without one. `language` is the tag of the language they chose there, such as
+    pt-BR, or None if unknown; it was read at `language_at`, or never if that is None.
     """
 
     coworker_id: int
@@ -22,3 +24,6 @@ class Person:
     fetched_at: datetime
     gone_at: datetime | None
     zone: str | None = None
+    user_id: int | None = None
+    language: str | None = None
+    language_at: datetime | None = None

@@ -189,3 +189,28 @@ def greeting_name(first_name: str | None, full_name: str) -> str | None:
     if f" {folded(name)} " not in f" {folded(whole)} ":
         return None
     return name.title() if len(name) > _LONGEST_INITIALS and name.isupper() else name
+
+
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_LONGEST_TAG = 35  # characters; RFC 5646, section 4.4.1
+_REGION, _SCRIPT = 2, 4  # letters
+
+
+def language_tag(text: str | None) -> str | None:
+    """Return the language tag that a text is, such as pt-BR for `pt_br`; None if it is none.
+
+    Written as RFC 5646 recommends (section 2.1.1). Whether there is such a language is not checked.
+    """
+    tag = (text or "").strip().replace("_", "-")
+    if len(tag) > _LONGEST_TAG or not _LANGUAGE_TAG.fullmatch(tag):
+        return None
+    language, *others = tag.split("-")
+    return "-".join([language.lower(), *map(_subtag, others)])
+
+
+def _subtag(subtag: str) -> str:
+    if not subtag.isalpha():
+        return subtag.lower()
+    if len(subtag) == _REGION:
+        return subtag.upper()
+    return subtag.capitalize() if len(subtag) == _SCRIPT else subtag.lower()

@@ -84,7 +84,8 @@ def make_context(
     sources = make_sources(settings, engine, clock, budget)
     locks = KeyedLock()
     sync = SyncContext(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
-    setup = SendSetup(rules, zone, shared_config.secret_key, make_actions(settings))
+    actions = make_actions(settings)
+    setup = SendSetup(rules, zone, shared_config.secret_key, actions, language=settings.language)
     return Context(
         engine,
         clock,

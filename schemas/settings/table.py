@@ -32,6 +32,8 @@ _MAX_POSTAL_ADDRESS = 300  # characters
 _A_DAY_S = 86_400
 _AN_HOUR_S = 3_600
 _MOST_WORKERS = 64
+# Those that Nexudus has notices in (contract, section 9a, N5).
+LANGUAGES = ("en", "es", "pt", "fr", "de", "it", "he", "ar", "ja", "nl", "no", "pl", "sv")
 
 
 def plain(text: str) -> str:
@@ -118,6 +120,13 @@ def zone(text: str) -> str:
         # A name that is a folder's or points outside the zone data raises ValueError or OSError.
         raise ValidationError("expected an IANA time zone, such as Europe/London") from None
     return text
+
+
+def language(text: str) -> str:
+    """Return the code of a language that emails are written in."""
+    if text.lower() not in LANGUAGES:
+        raise ValidationError(f"expected {one_of(LANGUAGES)}")
+    return text.lower()
 
 
 def limits(text: str) -> str:
@@ -331,6 +340,12 @@ class Settings:
         zone,
         "The time zone for quiet hours where a member's own is not known, such as Europe/London.",
         default="UTC",
+    )
+    language: str = setting(
+        language,
+        "The language of emails if neither the member's own nor that of the course's location is"
+        " one of these: en, es, pt, fr, de, it, he, ar, ja, nl, no, pl, sv.",
+        default="en",
     )
     lease_s: int = setting(
         whole_number(1, _AN_HOUR_S),

@@ -26,7 +26,7 @@ from tests.sandbox.sandbox_rig import PASSWORD, SECRET, USERNAME, Running, runni
 from workers.source.auth import Credentials, credentials_of
 from workers.source.budget import Budget
 from workers.source.client import Gone, Source, Sources
-from workers.source.doctor import CheckUp, check_up
+from workers.source.doctor import CheckUp, check_up, languages_check
 from workers.source.doctor_rights import LIST, NEEDS, READ, role
 from workers.source.doctor_sign_in import address_notes
 from workers.source.limits import BudgetState, Patience, Urgency
@@ -124,9 +124,33 @@ def test_without_problems_every_role_has_a_line_and_none_is_a_problem(
     assert found["time zones"].verdict is Verdict.OK
 
 
-def test_rights_that_no_command_or_worker_uses_are_not_checked(doctor: Doctor) -> None:
-    asked = {check.name for check in doctor.checks().values() if check.topic is Topic.RIGHTS}
-    assert not [name for name in asked if name.startswith(("Business", "User", "Language"))]
+def test_the_check_of_languages_names_the_missing_roles_and_what_is_used_instead(
+    doctor: Doctor,
+) -> None:
+    assert doctor.checks()["languages"].verdict is Verdict.OK
+    misbehave(doctor.sandbox, "missing-right", entity="User")
+    found = doctor.checks()["languages"]
+    assert found.verdict is Verdict.NOTE
+    assert found.found == (
+        "members are written to in the language of their location, because our user lacks the role"
+        " User-Read"
+    )
+    misbehave(doctor.sandbox, "missing-right", entity="Business")
+    found = doctor.checks(COURSEBELL_LANGUAGE="es")["languages"]
+    assert found.found == (
+        "members who chose none in the portal are written to in the language of COURSEBELL_LANGUAGE"
+        " (es), because our user lacks the role Business-Read"
+    )
+    both = languages_check([], {"User-Read", "Language-Read", "Business-Read"}, "en")
+    assert both.found.startswith(
+        "members are written to in the language of COURSEBELL_LANGUAGE (en)"
+    )
+    assert both.found.endswith("lacks the roles User-Read, Language-Read and Business-Read")
+    assert "give our user the roles User-Read" in (both.fix or "")
+    misbehave(doctor.sandbox, "missing-right")
+    untried = doctor.checks()["languages"]
+    assert untried.verdict is Verdict.NOTE
+    assert untried.found.endswith("if our user has the roles for that")
 
 
 def test_a_run_costs_few_requests_and_writes_nothing_there(doctor: Doctor) -> None:
@@ -150,8 +174,14 @@ def test_listing_and_reading_are_distinguished_and_the_role_is_named(
 
 
 def test_a_missing_optional_role_is_a_note_that_says_what_is_lost(doctor: Doctor) -> None:
-    for entity in ("WebHook", "SimpleTimeZone"):
-        misbehave(doctor.sandbox, "missing-right", entity=entity)
+    for entity, way in (
+        ("WebHook", "both"),
+        ("SimpleTimeZone", "both"),
+        ("User", "both"),
+        ("Language", "read"),
+        ("Business", "both"),
+    ):
+        misbehave(doctor.sandbox, "missing-right", entity=entity, way=way)
         found = doctor.checks()
         lines = [one for name, one in found.items() if name.startswith(f"{entity}-")]
         assert Verdict.PROBLEM not in {one.verdict for one in found.values()}

@@ -88,7 +88,8 @@ def test_a_neighbour_on_the_list_needs_no_request_of_its_own(space: Space) -> No
     tell_both(space, first, second)
     drain(space)
     asked(space)
-    space.later(seconds=2)
+    space.clock.time += timedelta(seconds=2)
+    drain(space)
     assert asked(space) == Counter()
     assert space.reasons("lesson_completed") == [None, None]
 

@@ -18,7 +18,9 @@ from ledger.people import (
     people_by_email,
     people_by_name,
     person_of,
+    require_fresh_read,
     store_choice,
+    store_language,
 )
 from ledger.tables import people
 from schemas.entity import CoworkerKind
@@ -143,6 +145,52 @@ def test_an_older_read_does_not_bring_the_old_zone_back(ledger_engine: Engine) -
     found = person(ledger_engine)
     assert found is not None
     assert found.zone == "Asia/Tokyo"
+
+
+def read_language(engine: Engine, language: str | None, seconds: float = 0) -> None:
+    with writing(engine) as connection:
+        store_language(connection, ANA, language, at(seconds))
+
+
+def test_the_language_of_a_person_stays_when_the_person_is_read_again(
+    ledger_engine: Engine,
+) -> None:
+    coworker = replace(COWORKER, user_id=2**40)
+    accept(ledger_engine, coworker)
+    new = person(ledger_engine)
+    assert new is not None
+    assert (new.user_id, new.language, new.language_at) == (2**40, None, None)
+    read_language(ledger_engine, "pt-BR", 1)
+    accept(ledger_engine, replace(coworker, full_name="Ana Weber"), 2)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.full_name, found.language, found.language_at) == ("Ana Weber", "pt-BR", at(1))
+    read_language(ledger_engine, None, 3)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.language, found.language_at) == (None, at(3))
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, 7), (7, 8), (7, None)])
+def test_the_language_of_another_account_is_read_again(
+    ledger_engine: Engine, first: int | None, second: int | None
+) -> None:
+    accept(ledger_engine, replace(COWORKER, user_id=first))
+    read_language(ledger_engine, "es")
+    accept(ledger_engine, replace(COWORKER, user_id=second), 5)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.user_id, found.language, found.language_at) == (second, "es", None)
+
+
+def test_whoever_must_be_read_anew_has_their_language_read_anew(ledger_engine: Engine) -> None:
+    accept(ledger_engine, COWORKER)
+    read_language(ledger_engine, "es")
+    with writing(ledger_engine) as connection:
+        require_fresh_read(connection, ANA)
+    found = person(ledger_engine)
+    assert found is not None
+    assert (found.language, found.language_at) == ("es", None)
 
 
 def test_a_zone_that_was_never_resolved_is_unknown(ledger_engine: Engine) -> None:

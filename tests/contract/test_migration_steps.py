@@ -34,7 +34,7 @@ from workers.actions.email.message import MESSAGE, read_message
 
 MOMENT = datetime(2026, 5, 4, 9, 30, 0, 123_456, tzinfo=UTC)
 SINCE_0001: dict[str, dict[str, object]] = {
-    "people": {"zone": None},
+    "people": {"zone": None, "user_id": None, "language": None, "language_at": None},
     "actions": {
         "asked": False,
         "released_at": None,
@@ -200,6 +200,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0017", "0017"),
         ("0018", "0017"),
         ("0019", "0017"),
+        ("0020", "0017"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

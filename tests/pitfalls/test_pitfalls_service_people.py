@@ -119,6 +119,17 @@ def test_27_without_a_language_the_email_is_in_the_default_one(house: House) -> 
         assert mail["subject"].startswith("You're in: ")
 
 
+def test_27_the_language_of_the_portal_account_is_known_before_an_email_is_written(
+    house: House,
+) -> None:
+    house.sandbox.enrol("Lucía", CERAMICS)
+    wait_letters(house, "lucia", CERAMICS, 1)
+    known = dict(house.rows("SELECT full_name, language FROM people"))
+    assert known["Lucía Íñiguez Peña"] == "es-ES"
+    assert known.get("Jonas Weber") is None, "without an account"
+    assert "es-ES" not in house.logs()
+
+
 def test_27_an_opt_out_is_taken_from_our_own_choices(house: House) -> None:
     key = (house.folder / "secret_key").read_text().strip()
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])

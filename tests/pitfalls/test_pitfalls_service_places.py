@@ -107,3 +107,15 @@ def test_28_a_refused_list_of_zones_delays_no_email(tmp_path: Path) -> None:
 
 def _stands(house: House, member: int) -> list[tuple[str, str | None]]:
     return house.rows(f"SELECT state, reason FROM actions WHERE course_member_id = {member}")
+
+
+def test_27_a_missing_role_for_languages_delays_no_email(tmp_path: Path) -> None:
+    with pitfall_house(tmp_path) as house:
+        switch_on(house, "missing-right", entity="User", status=403)
+        for name, address in (("Lucía", "lucia"), ("Zoë", "zoe")):
+            house.sandbox.enrol(name, FINANCE)
+            house.wait_mails(address, 1)
+        house.wait_idle()
+        assert house.rows("SELECT language FROM people") == [(None,)] * 2
+        assert house.logs().count("language.refused") == 1
+        behave(house)

@@ -81,7 +81,14 @@ def test_two_locations_have_their_own_zone_language_and_courses(shared: Running)
 
 
 @pytest.mark.parametrize(
-    ("name", "culture"), [("ليلى", "ar"), ("נועה", "he"), ("Mara", "de-DE"), ("Joël", None)]
+    ("name", "culture"),
+    [
+        ("ليلى", "ar"),
+        ("נועה", "he"),
+        ("Mara", "de-DE"),
+        ("Lucía", "es-ES"),
+        ("Joël", None),
+    ],
 )
 def test_an_account_has_a_language_or_none(shared: Running, name: str, culture: str | None) -> None:
     coworker = shared.get(f"{COWORKERS}/{shared.person(name)}").json()

@@ -88,6 +88,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         secret_key=None,
         nexudus_limits="10/second;120/minute;5000/hour;200000/day",
         zone="UTC",
+        language="en",
         lease_s=60,
         workers=2,
     )
@@ -169,6 +170,8 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
         ("COURSE_URL", "https://p.example.org/c", "course_url", "https://p.example.org/c"),
         ("NEXUDUS_LIMITS", "1/second", "nexudus_limits", "1/second"),
         ("ZONE", "Europe/London", "zone", "Europe/London"),
+        ("LANGUAGE", "PT", "language", "pt"),
+        ("LANGUAGE", "no", "language", "no"),
         ("LEASE_S", "3600", "lease_s", 3600),
         ("WORKERS", "64", "workers", 64),
     ],
@@ -284,6 +287,7 @@ ONE_LINE = "expected one line of text without control characters"
 LISTEN = "expected host:port, such as 127.0.0.1:8000 or [::1]:8000"
 LIMITS = "expected limits such as 10/second;120/minute;5000/hour;200000/day"
 ZONE = "expected an IANA time zone, such as Europe/London"
+LANGUAGE = "expected en, es, pt, fr, de, it, he, ar, ja, nl, no, pl or sv"
 KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
 WEB = "expected an address that begins with https:// or http://"
 NO_LOGIN = "expected an address without a login, ? or #"
@@ -476,6 +480,9 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("NEXUDUS_LIMITS", "10 per second", LIMITS),
         ("NEXUDUS_LIMITS", "10/second;", LIMITS),
         ("NEXUDUS_LIMITS", "0/second", LIMITS),
+        ("LANGUAGE", "pt-BR", LANGUAGE),
+        ("LANGUAGE", "Spanish", LANGUAGE),
+        ("LANGUAGE", "zh", LANGUAGE),
         ("ZONE", "Europe/Nowhere", ZONE),
         ("ZONE", "Europe", ZONE),
         ("ZONE", "../../etc/passwd", ZONE),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import folded
+from schemas.text import folded, language_tag
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,53 @@ def test_every_letter_is_equal_to_itself_in_another_case() -> None:
 
 def test_a_lone_surrogate_becomes_text_that_a_database_accepts() -> None:
     assert folded("Jos\udce9") == "jos\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("written", "tag"),
+    [
+        ("pt", "pt"),
+        ("PT", "pt"),
+        ("pt-br", "pt-BR"),
+        ("pt_BR", "pt-BR"),
+        (" es-ES\n", "es-ES"),
+        ("es-ES_tradnl", "es-ES-tradnl"),
+        ("es-419", "es-419"),
+        ("zh-hans", "zh-Hans"),
+        ("zh-Hant-tw", "zh-Hant-TW"),
+        ("nb-NO", "nb-NO"),
+        ("iw", "iw"),
+        ("fil-PH", "fil-PH"),
+    ],
+)
+def test_a_language_tag_is_cleaned_and_kept_as_it_is(written: str, tag: str) -> None:
+    assert language_tag(written) == tag
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(None, "", " ", "-", "e", "español", "English (UK)", "12", "en-", "-en", "en GB"),
+        *(
+            "e" * 300,
+            "en-" + "GB-" * 99 + "GB",
+            "<b>",
+            "en\x00",
+            "en\u200f",
+            "\u202een",
+            "\uff25\uff2e",
+        ),
+    ],
+)
+def test_what_is_no_language_tag_is_none(written: str | None) -> None:
+    assert language_tag(written) is None
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,4}", fullmatch=True))
+def test_any_text_is_a_short_tag_or_none_and_a_tag_is_cleaned_once(text: str) -> None:
+    tag = language_tag(text)
+    if tag is not None:
+        assert len(tag) <= 35
+        assert tag.isascii()
+        assert language_tag(tag) == tag
+        assert tag.lower() == text.strip().replace("_", "-").lower()

@@ -25,7 +25,9 @@ class ActionContext:
     """Everything an action may use: its permanent key, and what is true just before it.
 
     `events` are those that still hold, earliest first; `lessons` are all of the course.
-    `started_at` is when the person completed their first lesson.
+    `started_at` is when the person completed their first lesson. `languages` are tags such as
+    pt-BR, the best first: the person's own, that of the course's location, that of the settings.
+    We may have no translation for the first ones.
     """
 
     action_key: str
@@ -39,6 +41,7 @@ class ActionContext:
     first_lesson: Lesson | None
     started_at: datetime | None
     now: datetime
+    languages: tuple[str, ...] = ()
 
 
 def no_op() -> None:

@@ -22,6 +22,7 @@ from schemas.records import Message, Record
 from workers.actions.base import Action, ActionContext, Prepared
 from workers.decide.send_check import check_send, needs_messages
 from workers.deliver.context import DeliveryTools, LoadedContext, Stopping, load_context
+from workers.deliver.language import refresh_languages
 from workers.deliver.settle import refused, send
 from workers.deliver.waits import (
     end_probe,
@@ -172,6 +173,13 @@ def _read_and_begin(
     with lend(patience) as source:
         reader = Reader(tools.engine, source, Findings(tools.clock.now()), keep, tools.locks)
         is_enrolled = refresh(reader, claimed)
+        if is_enrolled and _needs_language(tools, claimed):
+            refresh_languages(
+                reader,
+                claimed.coworker_id,
+                claimed.course_id,
+                lambda connection: _would_be_prepared(connection, tools, claimed),
+            )
     keep()
     begun = _begin(tools, claimed, None, is_enrolled=is_enrolled)
     if not isinstance(begun, _NeedsMessages):
@@ -225,6 +233,18 @@ def _begin(
                     return _NeedsMessages()
                 return _decided(connection, tools, claimed, loaded, draft.result, outcome)
     return _settle(tools, claimed, Outcome.waiting(now + _MOMENT, Reason.GATHERING))
+
+
+def _needs_language(tools: DeliveryTools, claimed: ClaimedAction) -> bool:
+    kind = tools.actions.get(claimed.kind)
+    return kind is not None and kind.needs.language
+
+
+def _would_be_prepared(
+    connection: Connection, tools: DeliveryTools, claimed: ClaimedAction
+) -> bool:
+    loaded = load_context(connection, claimed, tools.setup, tools.clock.now())
+    return _is_prepared(check_send(loaded.send))
 
 
 def _is_prepared(outcome: Outcome | None) -> bool:

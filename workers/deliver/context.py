@@ -23,8 +23,18 @@ from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import PersonNeeds, step_of
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event
-from schemas.records import CompletedLesson, Course, CourseMember, Lesson, Message, Section
+from schemas.person import Person
+from schemas.records import (
+    Business,
+    CompletedLesson,
+    Course,
+    CourseMember,
+    Lesson,
+    Message,
+    Section,
+)
 from schemas.rules import Rule, Rules, Stream
+from schemas.text import language_tag
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
 from workers.decide.send_check import SendContext, SentReminder, StudyState
@@ -41,8 +51,8 @@ _WEEK = timedelta(days=7)
 class SendSetup:
     """What every send check uses: rules, default zone, the key of address hashes, kinds of action.
 
-    `zone` is for people whose own is unknown. `ended_pauses` are the ids of pauses that a forecast
-    takes as ended.
+    `zone` and `language` are for people whose own are unknown. `ended_pauses` are the ids of pauses
+    that a forecast takes as ended.
     """
 
     rules: Rules
@@ -50,6 +60,7 @@ class SendSetup:
     secret_key: str
     actions: Mapping[str, Action]
     ended_pauses: frozenset[int] = frozenset()
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,7 @@ def load_context(
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
+            languages=_languages(connection, send.person, send.course, setup.language),
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))
@@ -270,6 +282,15 @@ def still_there(known: StoredRecord | None, kind: type[KindT]) -> KindT | None:
     if known is None or known.gone_at is not None or not isinstance(known.record, kind):
         return None
     return known.record
+
+
+def _languages(
+    connection: Connection, person: Person, course: Course, otherwise: str
+) -> tuple[str, ...]:
+    """Return the tags of the languages to write in, the best first."""
+    place = still_there(record_of(connection, Entity.BUSINESS, course.business_id), Business)
+    tags = (person.language, language_tag(place.culture) if place else None, otherwise)
+    return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 
 def _lessons(connection: Connection, course_id: int) -> list[Lesson]:

@@ -41,7 +41,8 @@ def make_send_setup(settings: Settings) -> SendSetup:
     """
     # Without a key no member has made a choice yet. No key is created here.
     key = secret_key(settings) if has_secret_key(settings) else ""
-    return SendSetup(read_rules(settings), ZoneInfo(settings.zone), key, make_actions(settings))
+    rules, actions = read_rules(settings), make_actions(settings)
+    return SendSetup(rules, ZoneInfo(settings.zone), key, actions, language=settings.language)
 
 
 @dataclass(frozen=True, slots=True)

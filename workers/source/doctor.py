@@ -4,7 +4,7 @@ A step that fails does not stop the others. Without an answer or a sign-in the r
 because every request would fail for the same reason.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -26,11 +26,13 @@ from workers.source.client import Source, Sources
 from workers.source.doctor_rights import (
     MESSAGES,
     NEEDS,
+    READ,
     Questions,
     Reply,
     ReplyKind,
     Rights,
     patience,
+    role,
 )
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
 from workers.source.limits import BudgetState
@@ -39,7 +41,7 @@ from workers.source.webhooks import MANY_FAILURES, ListedWebhooks, list_webhooks
 from workers.zones import iana_zone
 
 _PROBES_S = 60.0  # for all of them together
-_REST = "rights, webhooks, several records by Id and time zones"
+_REST = "rights, webhooks, several records by Id, time zones and languages"
 _ALMOST = 0.9  # of a limit
 _WHERE = "Settings > Integrations > Webhooks"
 _SHOWN_ZONES = 3
@@ -93,7 +95,8 @@ def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check
     questions = Questions(source, place.clock)
     needs = (*NEEDS, MESSAGES) if place.counts_nexudus else NEEDS
     rights = Rights(questions, partial(_known_id, engine), needs)
-    yield from _caught(Topic.RIGHTS, "roles", rights.checks)
+    roles = _caught(Topic.RIGHTS, "roles", rights.checks)
+    yield from roles
     yield from _caught(Topic.LIMITS, "requests", lambda: _limits(place))
     public_url = place.settings.public_url
     yield from _caught(Topic.HOOKS, "webhooks", lambda: _webhooks(questions, public_url))
@@ -101,6 +104,7 @@ def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check
         Topic.SEVERAL, "several by Id", lambda: _several(questions, engine, place.clock)
     )
     yield from _caught(Topic.ZONES, "time zones", lambda: [_zones(questions)])
+    yield languages_check(roles, rights.refused, place.settings.language)
 
 
 def _caught(topic: Topic, name: str, make: Callable[[], list[Check]]) -> list[Check]:
@@ -255,3 +259,26 @@ def _zones(questions: Questions) -> Check:
     found = f"{len(unknown)} of {len(names)} are not known, such as {shown}"
     fix = "Nothing, if no member is there. Else COURSEBELL_ZONE is used for them; please report it."
     return Topic.ZONES.note(name, found, fix)
+
+
+def languages_check(roles: Iterable[Check], refused: Collection[str], otherwise: str) -> Check:
+    """Check the roles that the language of emails depends on; `refused` are those missing.
+
+    `otherwise` is the value of COURSEBELL_LANGUAGE.
+    """
+    name, location = "languages", role(Entity.BUSINESS, READ)
+    own = (role(Entity.USER, READ), role(Entity.LANGUAGE, READ))
+    missing = [one for one in (*own, location) if one in refused]
+    if not missing:
+        found = "members are written to in the language they chose, else in that of their location"
+        tried = [one.name for one in roles if one.verdict is Verdict.OK]
+        if {*own, location} <= {*tried}:
+            return Topic.LANGUAGES.ok(name, found)
+        return Topic.LANGUAGES.note(name, f"{found}, if our user has the roles for that", AGAIN)
+    whom = "members" if missing[0] in own else "members who chose none in the portal"
+    which = f"of COURSEBELL_LANGUAGE ({otherwise})" if location in missing else "of their location"
+    names = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+    lacks = f"the role{'s' * (len(missing) > 1)} {names}"
+    found = f"{whom} are written to in the language {which}, because our user lacks {lacks}"
+    fix = f"Nothing if that is the language of all. Else give our user {lacks} in Nexudus."
+    return Topic.LANGUAGES.note(name, found, fix)

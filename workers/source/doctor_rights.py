@@ -35,6 +35,7 @@ class Need:
     is_optional: bool = False
 
 
+_NO_OWN_LANGUAGE = "members are written to in the language of their location"
 NEEDS: tuple[Need, ...] = (
     Need(Entity.COURSE_MEMBER, (LIST, READ)),
     Need(Entity.COMPLETED_LESSON, (LIST, READ)),
@@ -43,6 +44,14 @@ NEEDS: tuple[Need, ...] = (
     Need(Entity.COURSE, (LIST, READ)),
     Need(Entity.COWORKER, (READ,)),
     Need(Entity.TIME_ZONE, (LIST,), "COURSEBELL_ZONE is used for all members", is_optional=True),
+    Need(Entity.USER, (READ,), _NO_OWN_LANGUAGE, is_optional=True),
+    Need(Entity.LANGUAGE, (READ,), _NO_OWN_LANGUAGE, is_optional=True),
+    Need(
+        Entity.BUSINESS,
+        (READ,),
+        "COURSEBELL_LANGUAGE is used for members whose own language is not known",
+        is_optional=True,
+    ),
     Need(
         Entity.WEB_HOOK,
         (LIST, READ),
@@ -62,6 +71,9 @@ _NAMES_ANOTHER: Mapping[str, Entity] = {
     "CourseId": Entity.COURSE,
     "SectionId": Entity.SECTION,
     "CoworkerId": Entity.COWORKER,
+    "UserId": Entity.USER,
+    "PreferredLanguageId": Entity.LANGUAGE,
+    "BusinessId": Entity.BUSINESS,
 }
 _NONE_YET = (
     "Nothing if Nexudus has none yet. Otherwise link our Nexudus user to the locations that have "
@@ -141,7 +153,8 @@ def role(entity: Entity, way: str) -> str:
 class Rights:
     """Tries the role of each need.
 
-    `known` returns the Id of a record of this kind from the ledger, if any.
+    `known` returns the Id of a record of this kind from the ledger, if any. `refused` are the names
+    of the roles that turned out to be missing.
     """
 
     def __init__(
@@ -155,6 +168,7 @@ class Rights:
         self._needs = needs
         self._ids: dict[Entity, int] = {}
         self._tried: set[ReplyKind] = set()
+        self.refused: set[str] = set()
 
     def checks(self) -> list[Check]:
         """Return one line for each role, and one before them if every request was refused."""
@@ -173,8 +187,8 @@ class Rights:
 
     def _list(self, need: Need) -> Check:
         reply, page = self._page_of(need.entity)
-        self._tried.add(reply.kind)
         name = role(need.entity, LIST)
+        self._note(name, reply.kind)
         if page is None:
             return _refused(need, name, reply)
         if not page.rows:
@@ -189,7 +203,7 @@ class Rights:
         if record_id is None:
             return Topic.RIGHTS.note(name, "no record of this kind is known to try")
         reply = self._questions.ask(f"{PATHS[need.entity]}/{record_id}")
-        self._tried.add(reply.kind)
+        self._note(name, reply.kind)
         if reply.kind is not ReplyKind.VALUE:
             return _refused(need, name, reply)
         try:
@@ -198,6 +212,11 @@ class Rights:
             return _broken(need, name, f"a record has unexpected fields: {error}", _UNLIKE)
         self._learn(need.entity, reply.value)
         return Topic.RIGHTS.ok(name, "a record was read and understood")
+
+    def _note(self, name: str, kind: ReplyKind) -> None:
+        self._tried.add(kind)
+        if kind is ReplyKind.NO_RIGHT:
+            self.refused.add(name)
 
     def _page_of(self, entity: Entity) -> tuple[Reply, Page | None]:
         reply = self._questions.ask(PATHS[entity], {"page": "1", "size": "1"})

@@ -56,7 +56,7 @@ class EmailAction(Action):
 
     kind = KIND
     repeatable = False
-    needs = PersonNeeds(address=True, stream=True)
+    needs = PersonNeeds(address=True, stream=True, language=True)
     reasons = DeliveryReasons(
         later=Reason.MAIL_TEMPORARY,
         refused=Reason.MAIL_REJECTED,
