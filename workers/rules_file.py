@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
-from schemas.rules import Rules, load_rules, rules_text
+from schemas.rules import Rules, load_rules
 from schemas.settings import Settings
+from schemas.strict_yaml import file_text
 from workers.actions.registry import kinds_for_rules
 
 # Beside the packages in a working tree, inside one of them once installed.
@@ -39,7 +40,7 @@ def read_rules_at(path: Path, named_by: str) -> Rules:
     except OSError as error:
         why = (error.strerror or "the system refuses it").lower()
         raise ConfigurationError([f"{named_by}: cannot read {path}: {why}"]) from None
-    text = rules_text(content, str(path))
+    text = file_text(content, str(path))
     return load_rules(text, str(path), actions=kinds_for_rules())
 
 

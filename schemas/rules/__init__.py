@@ -1,10 +1,10 @@
 """The rules file: which event leads to which action, when, and for whom.
 
-`rules_text` and `load_rules` take the file's content; the caller reads the file. `workers.decide`
+`load_rules` takes the text of the file; the caller reads it. `workers.decide`
 applies the rules.
 """
 
-from schemas.rules.loading import load_rules, rules_text
+from schemas.rules.loading import load_rules
 from schemas.rules.model import (
     Catalogue,
     CourseRules,
@@ -42,6 +42,5 @@ __all__ = [
     "is_named",
     "load_rules",
     "names_in",
-    "rules_text",
     "unknown_names",
 ]

@@ -286,6 +286,9 @@ class Settings:
     space_address: str | None = setting(
         postal_address, "The postal address at the end of emails, on one line."
     )
+    wording: str | None = setting(
+        plain, "The path of the wording file, with the space's own words in emails."
+    )
     rules: str | None = setting(
         plain, "The path of the rules file; if unset, the one shipped with Coursebell."
     )

@@ -25,8 +25,8 @@ from schemas.rules import (
     Where,
     load_rules,
 )
-from schemas.rules.loading import MAX_FILE_BYTES
 from schemas.rules.values import OneOrMany, choice, member_of, or_none, parse_cap
+from schemas.strict_yaml import MAX_FILE_BYTES
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
 TEMPLATES = {

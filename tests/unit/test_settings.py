@@ -77,6 +77,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         space_logo=None,
         space_colour="#0E6655",
         space_address=None,
+        wording=None,
         rules=None,
         public_url="http://127.0.0.1:8000",
         listen=Listen("127.0.0.1", 8000),

@@ -27,6 +27,7 @@ from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, make_message, read_message
+from workers.actions.email.own_words import read_wording
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
 from workers.zones import own_zone
@@ -73,7 +74,7 @@ class EmailAction(Action):
     def from_settings(cls, settings: Settings) -> Self:
         """Return the action as workers use it."""
         return cls(
-            Letters(Branding.from_settings(settings)),
+            Letters(Branding.from_settings(settings), read_wording(settings)),
             None if settings.smtp is None else Mailer(settings.smtp),
             Letterhead(
                 settings.mail_from,
@@ -135,6 +136,7 @@ class EmailAction(Action):
             full_name=context.person.full_name,
             first_name=context.person.first_name,
             is_individual=context.person.kind is not CoworkerKind.COMPANY,
+            course_id=context.course.record_id,
             course=context.course.title,
             course_summary=context.course.summary,
             host=context.course.host_name,

@@ -53,6 +53,7 @@ class LetterFacts:
     finished_on: date | None
     course_url: str | None
     lesson_url: str | None
+    course_id: int = 0
     languages: tuple[str, ...] = ()
     next_course: str | None = None
     next_course_url: str | None = None

@@ -11,6 +11,7 @@ import hashlib
 import re
 import textwrap
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,6 +20,7 @@ from markupsafe import Markup
 from schemas.errors import DeliveryRefused
 from schemas.reasons import Reason
 from schemas.text import MAX_SUBJECT_LENGTH, cut_at_word, greeting_name, one_line
+from schemas.wording import Wording
 from workers import languages
 from workers.actions.email import TEMPLATES, content
 from workers.actions.email.branding import Branding, accent_of
@@ -31,13 +33,14 @@ from workers.actions.email.content import (
     ProgressBar,
     content_of,
 )
+from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
 from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
 from workers.languages import Language, language_for
 
 _FOLDER = Path(__file__).parent
 _FRAME = "frame.html"
-_PLAIN = Branding()
-_ABOUT_LESSONS = frozenset({"lesson-finished", "lesson-available"})
+_PLAIN, _OURS = Branding(), Wording()
+_DIGEST_LENGTH = 12
 _MAX_PREVIEW = 110  # characters; inboxes show fewer
 _COLUMNS = 72
 _MAX_SUMMARY = 240  # characters of the course's summary
@@ -57,8 +60,8 @@ class TemplateGap(DeliveryRefused):
 class Letter:
     """An email ready to be addressed.
 
-    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of the text
-    and its translation: it changes when, and only when, one of them does.
+    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of the
+    text, its translation and the space's own words: it changes if, and only if, one of them does.
     """
 
     subject: str
@@ -83,8 +86,9 @@ class _Frame:
 class Letters:
     """Composes emails of one space. Safe to share between threads."""
 
-    def __init__(self, branding: Branding = _PLAIN) -> None:
+    def __init__(self, branding: Branding = _PLAIN, own: Wording = _OURS) -> None:
         self._branding = branding
+        self._own = own
         self._accent = accent_of(branding.colour)
         environment = Environment(
             loader=FileSystemLoader(_FOLDER),
@@ -106,8 +110,10 @@ class Letters:
         known = self._cleaned(facts)
         language = language_for(*facts.languages)
         write = Writer(language)
-        said = content_of(known, write)
-        frame = _frame(known, self._branding, write)
+        texts = self._own.texts(known.template, language.code, known.course_id, known.course)
+        own = OwnWords(texts, known, _greeted(known), language)
+        said = own.applied_to(content_of(known, write))
+        frame = _frame(known, self._branding, write, own)
         subject = one_line(said.subject.subject(MAX_SUBJECT_LENGTH))
         preview = cut_at_word(as_text(said.preview), _MAX_PREVIEW)
         html = self._frame.render(
@@ -120,7 +126,13 @@ class Letters:
             logo_url=self._branding.logo_url,
             space=known.space,
         )
-        return Letter(subject, preview, _text(said, frame), html.strip() + "\n", wording(language))
+        return Letter(
+            subject, preview, _text(said, frame), html.strip() + "\n", self._wording(language)
+        )
+
+    def _wording(self, language: Language) -> str:
+        ours = wording(language.code)
+        return hashlib.sha256(f"{ours} {self._own.digest}".encode()).hexdigest()[:_DIGEST_LENGTH]
 
     def _cleaned(self, facts: LetterFacts) -> LetterFacts:
         """Return the facts with all foreign text cleaned, and what does not add up left out.
@@ -131,7 +143,7 @@ class Letters:
         lessons = tuple(
             replace(one, title=_required(one.title, "a lesson's title")) for one in facts.lessons
         )
-        if facts.template in _ABOUT_LESSONS and not lessons:
+        if facts.template in ABOUT_LESSONS and not lessons:
             raise TemplateGap("the email is about lessons and has none")
         started_on, finished_on = facts.started_on, facts.finished_on
         if started_on and finished_on and started_on > finished_on:
@@ -161,26 +173,34 @@ class Letters:
         )
 
 
-def wording(language: Language) -> str:
-    """Return the digest of the text of all emails in a language."""
+@cache
+def wording(code: str) -> str:
+    """Return the digest of the text of all emails in a language, as this process read it."""
     files = [_FOLDER / _FRAME, Path(content.__file__)]
-    if language.code != languages.ENGLISH:
-        files.append(languages.FOLDER / language.code / languages.CATALOGUE)
+    if code != languages.ENGLISH:
+        files.append(languages.FOLDER / code / languages.CATALOGUE)
     digest = hashlib.sha256()
     for path in files:
         body = path.read_bytes()
         digest.update(f"{path.name} {len(body)}\n".encode() + body)
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:_DIGEST_LENGTH]
 
 
-def _frame(facts: LetterFacts, branding: Branding, write: Writer) -> _Frame:
+def _greeted(facts: LetterFacts) -> str | None:
     name = facts.first_name if facts.is_individual else facts.full_name
-    greeted = greeting_name(name, facts.full_name)
+    return greeting_name(name, facts.full_name)
+
+
+def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords) -> _Frame:
+    greeted, signature = _greeted(facts), own.phrase("signature")
+    greeting = write.phrase("Hello,")
+    if greeted:
+        greeting = write.phrase("Hello {name},", name=Foreign(greeted))
     host = [write.quote(facts.host)] if facts.host and branding.signs_as_host else []
     space = [write.quote(facts.space)] if facts.space else []
     return _Frame(
-        write.phrase("Hello {name},", name=Foreign(greeted)) if greeted else write.phrase("Hello,"),
-        (*host, *space),
+        own.phrase("greeting") or greeting,
+        (signature,) if signature else (*host, *space),
         write.phrase(
             "You get this email because you are enrolled on a course at {space}.",
             space=Foreign(facts.space),

@@ -58,7 +58,8 @@ class Phrase:
 
     def subject(self, room: int) -> str:
         """Return the sentence as text of at most `room` characters, with its titles cut."""
-        texts = [one.text for one in self.values.values() if isinstance(one, Foreign)]
+        named = [self.values[name] for name in _PLACE.findall(self.pattern)]
+        texts = [one.text for one in named if isinstance(one, Foreign)]
         spare = room - (len(self.text()) - sum(map(len, texts)))
         share = max(spare // max(1, len(texts)), _SHORTEST_CUT)
         cut = {
