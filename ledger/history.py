@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 from ledger.engine import chunks
 from ledger.events import event_in
 from ledger.records import present_below
-from ledger.tables import actions, choices, events, records
+from ledger.tables import actions, events, records
 from schemas.actions import ActionState, first_key
 from schemas.entity import Entity
 from schemas.events import Event
@@ -75,14 +75,6 @@ def completions_of(
         )
         for row in rows:
             found.setdefault(row.course_member_id, []).append((row.created_at, row.lesson_id))
-    return found
-
-
-def all_choices(connection: Connection) -> dict[str, dict[str, bool]]:
-    """Return what all addresses chose, by hash and stream."""
-    found: dict[str, dict[str, bool]] = {}
-    for row in connection.execute(select(choices)):
-        found.setdefault(row.address_hash, {})[row.stream] = row.choice == "yes"
     return found
 
 

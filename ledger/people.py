@@ -1,8 +1,5 @@
-"""People: what is needed of a coworker to email them, and what they chose."""
+"""People: what is needed of a coworker to email them."""
 
-import hashlib
-import hmac
-import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -25,8 +22,8 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.engine import Insert, chunks, insert_for, insert_into
-from ledger.tables import Instant, choices, people
+from ledger.engine import Insert, chunks, insert_for
+from ledger.tables import Instant, people
 from schemas.entity import CoworkerKind
 from schemas.events import TOLERANCE
 from schemas.person import Person
@@ -247,37 +244,6 @@ def _people_of(connection: Connection, coworker_ids: list[int]) -> list[Person]:
     """Return these people in this order."""
     found = (person_of(connection, coworker_id) for coworker_id in coworker_ids)
     return [one for one in found if one is not None]
-
-
-def choices_of(connection: Connection, hashed: str) -> dict[str, bool]:
-    """Return what this address chose: yes or no by stream (or "all")."""
-    rows = connection.execute(select(choices).where(choices.c.address_hash == hashed))
-    return {row.stream: row.choice == "yes" for row in rows}
-
-
-def store_choice(
-    connection: Connection, hashed: str, stream: str, now: datetime, *, agreed: bool
-) -> None:
-    """Store a choice for a stream, or for "all"; `hashed` is from `address_hash`."""
-    values = {"choice": "yes" if agreed else "no", "chosen_at": now}
-    statement = insert_into(connection, choices).values(
-        address_hash=hashed, stream=stream, **values
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[choices.c.address_hash, choices.c.stream], set_=values
-        )
-    )
-
-
-def address_hash(email: str, secret_key: str) -> str:
-    """Return the keyed hash under which choices are stored, so that they survive an erase.
-
-    Only case and composed or decomposed accents are ignored, less than in `folded`: a choice must
-    not apply to another mailbox.
-    """
-    address = unicodedata.normalize("NFC", email.strip()).lower()
-    return hmac.new(secret_key.encode(), address.encode(), hashlib.sha256).hexdigest()
 
 
 def names_of(connection: Connection, coworker_ids: Collection[int]) -> dict[int, str]:

@@ -363,14 +363,16 @@ people = Table(
     Column("gone_at", Instant),
 )
 
-# What a person chose. Survives an erase, so it identifies people only by a keyed hash.
+# What a person chose. Survives an erase, so it identifies people only by keyed hashes.
 choices = Table(
     "choices",
     metadata,
-    Column("address_hash", String(64), primary_key=True),
-    word("stream", primary_key=True),  # a stream, or "all"
+    Column("address_hash", String(64), primary_key=True),  # of an address, or of an Id
+    word("stream", primary_key=True),  # a stream, "all" or "snooze"
     word("choice", nullable=False),  # "no" or "yes"
     Column("chosen_at", Instant, nullable=False),
+    Column("until", Instant),  # when a snooze ends
+    word("origin"),  # page, one-click, operator
 )
 
 
@@ -469,7 +471,7 @@ control_log = Table(
     id_column(),
     Column("at", Instant, nullable=False),
     word("who", nullable=False),
-    word("what", nullable=False),  # mode, pause, release, skip, resend, restore
+    word("what", nullable=False),  # mode, pause, release, skip, resend, restore, preferences
     Column("detail", JSON),  # without names and addresses
 )
 

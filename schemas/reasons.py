@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OPTED_OUT_KIND = "opted-out-kind"
     OPTED_OUT_ALL = "opted-out-all"
     NO_CONSENT = "no-consent"
+    SNOOZED = "snoozed"
     BOUNCED_BEFORE = "bounced-before"
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
@@ -122,6 +123,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OPTED_OUT_KIND: Explanation("They switched this kind of email off", "nobody"),
     Reason.OPTED_OUT_ALL: Explanation("They asked for no course emails", "nobody"),
     Reason.NO_CONSENT: Explanation("Reminders need their consent, and there is none", "nobody"),
+    Reason.SNOOZED: Explanation("They asked for no emails for a while", "nobody"),
     Reason.BOUNCED_BEFORE: Explanation("Their address bounced before", "operator"),
     Reason.DUPLICATE: Explanation("They already got this; Nexudus reported it twice", "nobody"),
     Reason.SUPERSEDED: Explanation("They finished the course, so one email covers both", "nobody"),

@@ -63,7 +63,7 @@ Verify = Callable[[bytes, str | None, Sequence[str]], str]  # as `service.signat
 @click.option("--mail", "mail_to", metavar="ADDRESS", help="Send one test email to this address.")
 @as_json
 def doctor(*, mail_to: str | None, as_json: bool) -> None:
-    """Check Nexudus and the mail server, and show how to fix problems."""
+    """Check Nexudus and the mail server, and say how to fix problems."""
     # Log lines of the source client would repeat what the report says.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     settings = with_own_broker(settings_now())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger.checks import CheckKind, last_run
+from ledger.choices import choice_keys, choices_of
 from ledger.controls import sending_of
 from ledger.decisions import RuleTrace, decisions_of
 from ledger.engine import Connection
@@ -14,6 +15,7 @@ from ledger.queries import EventView, history_of
 from ledger.record_queries import EarlierEnrolment, enrolment_ids_of, enrolments_before_start
 from ledger.records import record_of
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
+from schemas.choices import Choices
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
@@ -25,6 +27,7 @@ from service.cli.common import command_clock
 from service.cli.outcomes import kept_text, outcome_text, outcomes_by_sending
 from service.cli.people import PersonMatch
 from workers.deliver.forecast import make_send_setup
+from workers.secret_key import has_secret_key, secret_key
 
 _LISTING = (CheckKind.CHECK, CheckKind.BASELINE, CheckKind.RECONCILE)
 
@@ -72,6 +75,7 @@ class PersonHistory:
     traces: Mapping[int, RuleTrace] = field(default_factory=dict)
     listed_at: datetime | None = None
     mode: Mode = Mode.SENDING
+    chosen: Choices = field(default_factory=Choices)
 
 
 def person_history(
@@ -105,7 +109,22 @@ def person_history(
         decisions_of(connection, [one.event.event_id for one in events]),
         None if listed is None or listed.reason is not None else listed.begun_at,
         sending_of(connection).mode,
+        _chosen(connection, settings, coworker_id, person),
     )
+
+
+def _chosen(
+    connection: Connection, settings: Settings, coworker_id: int, person: PersonMatch | None
+) -> Choices:
+    """Return what this person chose about emails; nothing if there is no key to find it by."""
+    try:
+        key = secret_key(settings) if has_secret_key(settings) else None
+    except ConfigurationError:
+        return Choices()  # `coursebell status` reports it
+    if key is None:
+        return Choices()
+    email = person.email if person else None
+    return choices_of(connection, choice_keys(key, coworker_id, email))
 
 
 def _outcomes_with_sending(

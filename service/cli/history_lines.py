@@ -8,9 +8,11 @@ from ledger.open_lookups import OpenLookup
 from ledger.queries import ActionView
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
 from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
+from schemas.choices import ALL, SNOOZE, Choices
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
+from schemas.rules import Stream
 from schemas.trace import CheckedCondition, TriedRule
 from service.cli.common import local, number_of_emails, shortened
 from service.cli.history import PersonHistory, TitledEvent
@@ -46,6 +48,12 @@ _BY_URGENCY = (
     *(ActionState.PERFORMING, ActionState.WAITING, ActionState.PLANNED, ActionState.SKIPPED),
 )
 _SETTLED = len(_BY_URGENCY)
+_CHOSEN = {
+    (ALL, False): "Wants no emails",
+    (Stream.SERVICE, False): "Wants no course emails",
+    (Stream.REMINDER, False): "Wants no reminders",
+    (Stream.REMINDER, True): "Wants reminders",
+}
 _REPEATED = 2  # tries after which the number is shown
 _NOT_KEPT = (
     f"Deleted: texts of emails after {COPIES.days} days, attempts to send after {ATTEMPTS.days}, "
@@ -69,6 +77,7 @@ def history_lines(one: PersonHistory, now: datetime, *, whole: bool, traced: boo
     """
     yield _heading(one, whole=whole)
     yield f"  {answer(one)}"
+    yield from _choice_lines(one.chosen, now)
     for enrolment, title in one.earlier:
         when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
         yield f"  {when}Enrolled  ({title})"
@@ -92,6 +101,16 @@ def _heading(one: PersonHistory, *, whole: bool) -> str:
         return f"{one.person.full_name}  (coworker {one.coworker_id}; address not read yet)"
     address = one.person.email if whole else shortened(one.person.email)
     return f"{one.person.full_name}  {address or '(no email address in Nexudus)'}"
+
+
+def _choice_lines(chosen: Choices, now: datetime) -> Iterator[str]:
+    """Yield what the person chose about emails, if anything."""
+    for name, one in chosen.made.items():
+        until = chosen.snoozed_until(now)
+        if name == SNOOZE and until is not None:
+            yield f"  Wants no emails until {local(until)} (chosen {local(one.chosen_at)})"
+        elif name != SNOOZE and (not one.agreed or name == Stream.REMINDER):
+            yield f"  {_CHOSEN[name, one.agreed]} since {local(one.chosen_at)}"
 
 
 def answer(one: PersonHistory) -> str:

@@ -29,7 +29,7 @@ _MOST_IDS = 10  # on a line
 def log(*, since: datetime | None, last: int | None, as_json: bool) -> None:
     """Show who changed the mode, paused, released or skipped.
 
-    Also who held, closed, resent, restored or accepted a forecast, and when.
+    Also who held, closed, resent, restored, accepted a forecast or changed a member's preferences.
     The log holds numbers of emails and Ids of courses, no names and no addresses of members.
     """
     settings = settings_now()
@@ -92,6 +92,17 @@ def _restored(detail: Mapping[str, Any]) -> str:
     return f"restored the ledger from a backup; {held} held, as they may have been sent"
 
 
+def _preferences(detail: Mapping[str, Any]) -> str:
+    words = [f"stopped {name}" for name in detail.get("stop", ())]
+    words += [f"allowed {name}" for name in detail.get("allow", ())]
+    until = detail.get("snooze_until")
+    if until is not None:
+        words.append(f"snoozed all until {local(datetime.fromisoformat(until))}")
+    if detail.get("ends_snooze"):
+        words.append("ended the snooze")
+    return f"changed emails to coworker {detail['coworker_id']}: {', '.join(words)}"
+
+
 def _accepted(detail: Mapping[str, Any]) -> str:
     rules = ", ".join(f"{rule} {number}" for rule, number in detail["per_day"].items())
     return f"accepted a forecast of emails on the busiest day: {rules or 'no rule'}"
@@ -110,4 +121,5 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "restore": _restored,
     "move": lambda _: "moved the ledger to another database",
     "accept-forecast": _accepted,
+    "preferences": _preferences,
 }

@@ -127,7 +127,7 @@ _PLACES = {
     "demo": ("service.cli.demo:demo", "Play a short course story and show the emails it causes."),
     "doctor": (
         "service.cli.doctor:doctor",
-        "Check Nexudus and the mail server, and show how to fix problems.",
+        "Check Nexudus and the mail server, and say how to fix problems.",
     ),
     "login": (
         "service.cli.login:login",
@@ -142,11 +142,15 @@ _PLACES = {
     "resume": ("service.cli.pauses:resume", "End a pause, and send what waited if still right."),
     "status": (
         "service.cli.status:status",
-        "Show what needs a person, what was sent, and what waits and why.",
+        "Show what needs a person, what was sent, what waits and why.",
     ),
     "why": (
         "service.cli.why:why",
         "Show what happened to a person, which emails they got, and why.",
+    ),
+    "preferences": (
+        "service.cli.preferences:preferences",
+        "Show or change which emails a member gets.",
     ),
     "tail": ("service.cli.show:tail", "Show events and the emails about them as they happen."),
     "show": ("service.cli.show:show", "Show an email as text, as it was sent or would be."),

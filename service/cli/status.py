@@ -56,7 +56,7 @@ class _Snapshot:
 @click.command()
 @as_json
 def status(*, as_json: bool) -> None:
-    """Show what needs a person, what was sent, and what waits and why.
+    """Show what needs a person, what was sent, what waits and why.
 
     The exit code is 0 if nothing needs a person, and 1 if something does.
     """

@@ -212,6 +212,7 @@ def _as_plain(one: PersonHistory, asked: _Asked | None, *, whole: bool) -> dict[
         "email": email if whole else shortened(email),
         "coworker_id": one.coworker_id,
         "answer": answer(one),
+        "chosen": {name: asdict(each) for name, each in one.chosen.made.items()},
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
         "with_sending": {str(action_id): text for action_id, text in one.with_sending.items()},
         "events": [_plain_event(each, one) for each in one.events],

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ledger.choices import address_hash, store_choices
 from ledger.engine import lock_decisions, reading, writing
 from ledger.interventions import release_held
 from ledger.pauses import PauseScope, begin_pause, end_pauses, open_pauses, pause_of
-from ledger.people import address_hash, store_choice
 from ledger.tables import action_events, actions, events
 from schemas.actions import Mode
+from schemas.choices import Choice
 from schemas.entity import Entity
 from schemas.records import CourseMember
 from tests.builders.records import COURSE_ID
@@ -108,7 +109,8 @@ class AnyHistory(RuleBasedStateMachine):
     def choose(self, number: int, stream: str, *, yes: bool) -> None:
         hashed = address_hash(f"person{number}@example.org", "a-key-for-hashes")
         with writing(self.engine) as connection:
-            store_choice(connection, hashed, stream, self.space.clock.now(), agreed=yes)
+            chosen = {stream: Choice(yes, self.space.clock.now())}
+            store_choices(connection, [hashed], chosen)
 
     @rule(scope=st.sampled_from(PauseScope), number=PEOPLE, hours=st.sampled_from([None, 5, 40]))
     def pause(self, scope: PauseScope, number: int, hours: int | None) -> None:

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from ledger.choices import address_hash, store_choices
 from ledger.engine import Engine, reading, writing
 from ledger.outages import source_pause
-from ledger.people import address_hash, store_choice
 from ledger.queries import last_detail
 from schemas.actions import Mode
+from schemas.choices import Choice
 from schemas.entity import Entity
 from schemas.errors import RecordUnreadable, SourceError, SourceRefused, SourceUnavailable
 from schemas.records import CourseMember, Message
@@ -38,7 +39,8 @@ def space(ledger_engine: Engine) -> Space:
 def choose(space: Space, address: str, *, agreed: bool = True) -> None:
     hashed = address_hash(address, "a-key-for-hashes")
     with writing(space.engine) as connection:
-        store_choice(connection, hashed, "reminder", space.clock.now(), agreed=agreed)
+        chosen = {"reminder": Choice(agreed, space.clock.now())}
+        store_choices(connection, [hashed], chosen)
 
 
 def absent(space: Space, *numbers: int) -> list[CourseMember]:

@@ -1,4 +1,4 @@
-"""People and what they chose."""
+"""People: how they are stored and found."""
 
 import random
 import string
@@ -12,14 +12,11 @@ from sqlalchemy import update
 from ledger.engine import Engine, reading, writing
 from ledger.people import (
     accept_person,
-    address_hash,
-    choices_of,
     mark_person_gone,
     people_by_email,
     people_by_name,
     person_of,
     require_fresh_read,
-    store_choice,
     store_language,
 )
 from ledger.tables import people
@@ -38,7 +35,6 @@ COWORKER = Coworker(
     first_name="Ana",
     email=" Ana.Müller@People.example ",
 )
-HASH = address_hash("ana@people.example", "key")
 
 
 def accept(engine: Engine, coworker: Coworker, seconds: float = 0, zone: str | None = None) -> None:
@@ -49,11 +45,6 @@ def accept(engine: Engine, coworker: Coworker, seconds: float = 0, zone: str | N
 def person(engine: Engine, coworker_id: int = ANA) -> Person | None:
     with reading(engine) as connection:
         return person_of(connection, coworker_id)
-
-
-def choose(engine: Engine, stream: str, *, agreed: bool, hashed: str = HASH) -> None:
-    with writing(engine) as connection:
-        store_choice(connection, hashed, stream, NOW, agreed=agreed)
 
 
 def test_a_person_read_by_a_clock_that_was_ahead_is_replaced_by_a_new_read(
@@ -278,25 +269,6 @@ def test_part_of_a_name_or_of_an_address_before_the_at_finds_people(
     accept(ledger_engine, replace(COWORKER, record_id=JOEL + 1, full_name="Nobody", email=None))
     with reading(ledger_engine) as connection:
         assert [one.coworker_id for one in people_by_name(connection, part)] == found
-
-
-def test_the_last_choice_for_a_stream_counts(ledger_engine: Engine) -> None:
-    choose(ledger_engine, "reminder", agreed=True)
-    choose(ledger_engine, "service", agreed=True)
-    choose(ledger_engine, "service", agreed=False)
-    choose(ledger_engine, "all", agreed=False, hashed="f" * 64)
-    with reading(ledger_engine) as connection:
-        assert choices_of(connection, HASH) == {"reminder": True, "service": False}
-        assert choices_of(connection, "") == {}
-
-
-def test_an_address_hash_is_the_same_in_any_case_and_form_and_depends_on_the_key() -> None:
-    assert address_hash(" ANA@People.example ", "key") == HASH
-    composed, decomposed = "José@people.example", "JOSE\u0301@people.example"
-    assert address_hash(composed, "key") == address_hash(decomposed, "key")
-    assert address_hash("weiß@people.example", "key") != address_hash("weiss@people.example", "key")
-    assert address_hash("ana@people.example", "another") != HASH
-    assert "ana" not in HASH
 
 
 def test_an_address_longer_than_an_index_entry_is_stored_and_found(ledger_engine: Engine) -> None:

@@ -44,6 +44,7 @@ SINCE_0001: dict[str, dict[str, object]] = {
     },
     "attempts": {"tries": 1},
     "deliveries": {"size": None, "digest": None},
+    "choices": {"until": None, "origin": None},
 }
 NEW_TABLES = (
     "checks",
@@ -201,6 +202,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0018", "0017"),
         ("0019", "0017"),
         ("0020", "0017"),
+        ("0021", "0017"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)

@@ -12,14 +12,15 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from ledger.choices import address_hash, store_choices
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine, writing
 from ledger.intake import Origin, store_notifications
 from ledger.lookups import Claim, begin_lookups, claim_lookups
-from ledger.people import address_hash, store_choice
 from ledger.records import note_seen
 from ledger.tables import records
 from schemas.actions import Mode
+from schemas.choices import Choice
 from schemas.entity import Entity
 from schemas.errors import ChannelUnavailable, DeliveryUnavailable, DeliveryUnknown, SourceRefused
 from schemas.notification import Notification
@@ -154,7 +155,8 @@ def test_an_email_is_checked_again_with_current_records(space: Space) -> None:
     source.have(Entity.COWORKER, coworker(6, email=None))
     with writing(space.engine) as connection:
         hashed = address_hash("person7@example.org", "a-key-for-hashes")
-        store_choice(connection, hashed, "all", space.clock.now(), agreed=False)
+        chosen = {"all": Choice(agreed=False, chosen_at=space.clock.now())}
+        store_choices(connection, [hashed], chosen)
     space.later(minutes=31)
     space.later(seconds=20)  # what an email meets first is decided on before it goes
     assert space.outcomes_by_person("congratulate-lesson") == {

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from ledger.choices import address_hash, store_choices
 from ledger.engine import Engine, reading, writing
-from ledger.people import address_hash, store_choice
 from ledger.tables import timers
+from schemas.choices import Choice
 from schemas.entity import Entity
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import Space, rules_of
@@ -49,7 +50,8 @@ def kept(space: Space) -> list[tuple[str, int, str, str | None]]:
 def agree(space: Space, number: int) -> None:
     hashed = address_hash(f"person{number}@example.org", "a-key-for-hashes")
     with writing(space.engine) as connection:
-        store_choice(connection, hashed, "reminder", space.clock.now(), agreed=True)
+        chosen = {"reminder": Choice(agreed=True, chosen_at=space.clock.now())}
+        store_choices(connection, [hashed], chosen)
 
 
 def test_a_member_who_never_starts_is_reminded_once_for_each_step(space: Space) -> None:

@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ledger.choices import address_hash, store_choices
 from ledger.engine import open_engine, writing
-from ledger.people import address_hash, store_choice
+from schemas.choices import Choice
 from schemas.entity import PATHS, Entity
 from tests.e2e.house import NEVER_KEPT, House, open_house
 from tests.servers.programs import wait_until
@@ -28,7 +29,8 @@ def agree(house: House, *names: str) -> None:
     with writing(engine) as connection:
         for name in names:
             hashed = address_hash(ADDRESSES[name], key)
-            store_choice(connection, hashed, "reminder", datetime.now(UTC), agreed=True)
+            chosen = {"reminder": Choice(agreed=True, chosen_at=datetime.now(UTC))}
+            store_choices(connection, [hashed], chosen)
     engine.dispose()
 
 

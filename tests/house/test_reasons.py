@@ -25,7 +25,7 @@ def test_the_page_has_every_reason_in_the_same_words() -> None:
 
 
 def test_the_page_says_which_reasons_are_unused() -> None:
-    source = "".join(text for path, _, text in modules() if not path.startswith("schemas/"))
+    source = "".join(text for path, _, text in modules() if path != "schemas/reasons.py")
     unused = {f"`{one.value}`" for one in Reason if f"Reason.{one.name}" not in source}
     documented = {row[0] for row in table_rows("using-it.md") if row[-1] == NOT_USED}
     assert documented == unused
@@ -38,6 +38,7 @@ ELSEWHERE = {
     Reason.PAUSED: "contract/test_pauses.py",
     Reason.ON_HOLD: "contract/test_hold_and_skip.py",
     Reason.RESTORED: "contract/test_restored.py",
+    Reason.SNOOZED: "contract/test_choices_honoured.py",
     Reason.IMPORTED: "contract/test_reconcile_import.py",
     Reason.DUPLICATE: "contract/test_certify.py",
     Reason.CHANGED_MEANWHILE: "unit/test_send_check.py",

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
+from ledger.choices import address_hash, store_choices
 from ledger.engine import open_engine, writing
-from ledger.people import address_hash, store_choice
+from schemas.choices import Choice
 from tests.e2e.house import NEVER_KEPT, House
 from tests.pitfalls.pitfall_house import (
     CALLIGRAPHY,
@@ -135,7 +136,8 @@ def test_27_an_opt_out_is_taken_from_our_own_choices(house: House) -> None:
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
     hashed = address_hash("office@kontor.example.org", key)
     with writing(engine) as connection:
-        store_choice(connection, hashed, "all", datetime.now(UTC), agreed=False)
+        chosen = {"all": Choice(agreed=False, chosen_at=datetime.now(UTC))}
+        store_choices(connection, [hashed], chosen)
     engine.dispose()
     before = len(house.mails("office"))
     member = house.sandbox.enrol("Mara", FINANCE)

@@ -1,6 +1,6 @@
 """Whether an action may be performed now: every check, passing and failing."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -99,6 +99,7 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
         "choices": {"all": False, "service": False},
     },
     "no word on reminders, where that is not asked": {"needs": PersonNeeds(), "rule": REMINDER},
+    "snoozed, where that is not asked": {"needs": PersonNeeds(), "is_snoozed": True},
     "one email today": {"sent_at": [NOON - HOUR]},
     "two emails yesterday": {"sent_at": [NOON - DAY] * 2},
     "three emails this week": {"sent_at": THREE_THIS_WEEK},
@@ -156,6 +157,15 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
     "no word on reminders": (
         {"rule": REMINDER, "choices": {"all": True, "service": True}},
         Outcome.skipped(Reason.NO_CONSENT),
+    ),
+    "snoozed": ({"is_snoozed": True}, Outcome.skipped(Reason.SNOOZED)),
+    "no to all, on a day": (
+        {"choices": {"all": False}, "chosen_on": {"all": NOON.date(), "service": date(2020, 1, 1)}},
+        Outcome.skipped(Reason.OPTED_OUT_ALL, f"since {NOON:%Y-%m-%d}"),
+    ),
+    "snoozed, on a day": (
+        {"is_snoozed": True, "chosen_on": {"snooze": NOON.date()}},
+        Outcome.skipped(Reason.SNOOZED, f"since {NOON:%Y-%m-%d}"),
     ),
     "before sending began": (
         {"sending_started_at": NOON + MINUTE},
@@ -274,6 +284,7 @@ _ALL_WRONG: dict[str, Any] = {
     "course": course(active=False),
     "person": person(active=False, email=None),
     "choices": {"all": False, "reminder": False},
+    "is_snoozed": True,
     "sending_started_at": NOON + 99 * DAY,
     "restored_at": NIGHT,
     "mode": Mode.OBSERVE,
@@ -297,6 +308,7 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.OPTED_OUT_ALL, {"choices": {"reminder": False}}),
     (Reason.OPTED_OUT_KIND, {"choices": {}}),
     (Reason.NO_CONSENT, {"choices": {"reminder": True}}),
+    (Reason.SNOOZED, {"is_snoozed": False}),
     (Reason.BEFORE_START, {"sending_started_at": NOON}),
     (Reason.OBSERVE, {"mode": Mode.SENDING}),
     (Reason.PAUSED, {"is_paused": False}),

@@ -16,6 +16,7 @@ from schemas.events import Event
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
+from schemas.rules import Stream
 from schemas.settings import Settings
 from workers.decide.completion import Progress
 
@@ -28,6 +29,7 @@ class ActionContext:
     `started_at` is when the person completed their first lesson. `languages` are tags such as
     pt-BR, the best first: the person's own, that of the course's location, that of the settings.
     We may have no translation for the first ones.
+    `stream` is that of the rule.
     """
 
     action_key: str
@@ -42,6 +44,7 @@ class ActionContext:
     started_at: datetime | None
     now: datetime
     languages: tuple[str, ...] = ()
+    stream: Stream = Stream.SERVICE
 
 
 def no_op() -> None:

@@ -53,6 +53,7 @@ class Circumstances:
     reopened: frozenset[int] = frozenset()  # Ids of lessons that count as not finished again
     study: StudyState = field(default_factory=StudyState)
     is_paused: bool = False
+    is_snoozed: bool = False
     messages: Sequence[Message] | None = None  # from Nexudus itself; a simulation has none
 
 
@@ -247,11 +248,10 @@ class Play:
         flood = rule.timing.flood if rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
         performed = self._performed[action.plan.coworker_id, action.plan.kind]
-        gone = true_now.reopened
         holding = [
             one
             for one in sorted(action.events, key=lambda one: one.happened_at)
-            if one.kind not in ABOUT_LESSONS or one.lesson_id not in gone
+            if one.kind not in ABOUT_LESSONS or one.lesson_id not in true_now.reopened
         ]
         return SendContext(
             now=now,
@@ -271,6 +271,7 @@ class Play:
             planned_nearby=self._nearby(action.planned_at, window),
             asked=action.plan.asked,
             is_paused=true_now.is_paused,
+            is_snoozed=true_now.is_snoozed,
             released_at=action.released_at,
             step=step_of(action.plan.key),
             study=true_now.study,

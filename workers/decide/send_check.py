@@ -7,11 +7,12 @@ objects gives the outcome and its reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import Mode, Outcome, PersonNeeds
+from schemas.choices import ALL, SNOOZE, objection_to
 from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -60,7 +61,8 @@ class SendContext:
     `needs` is what the action's kind needs of the person. `events` are those that still hold.
     `sent_at` are the actions of this kind about this person in the last week. `planned_nearby`
     counts the actions planned within the rule's flood window of this one; `asked` says that an
-    operator asked for it. `released_at` is when an operator last released it after it was held,
+    operator asked for it. `chosen_on` says, by stream, `all` or `snooze`, when that was chosen.
+    `released_at` is when an operator last released it after it was held,
     `restored_at` when the ledger was last restored from a backup before this was planned.
     `reminders` are all that this person ever got; they are needed only for a reminder.
     `step` is which email of a sequence this is.
@@ -90,6 +92,8 @@ class SendContext:
     released_at: datetime | None = None
     restored_at: datetime | None = None
     is_paused: bool = False
+    is_snoozed: bool = False
+    chosen_on: Mapping[str, date] = field(default_factory=dict)
     step: int = 0
     study: StudyState = _NO_STUDY
     reminders: Sequence[SentReminder] = ()
@@ -173,13 +177,26 @@ def _still_absent(context: SendContext, rule: Rule) -> Outcome | None:
 def _not_opted_out(context: SendContext, rule: Rule) -> Outcome | None:
     if not context.needs.stream:
         return None
-    if context.choices.get("all") is False:
-        return Outcome.skipped(Reason.OPTED_OUT_ALL)
-    if context.choices.get(rule.stream) is False:
-        return Outcome.skipped(Reason.OPTED_OUT_KIND)
-    if rule.stream == Stream.REMINDER and not context.choices.get(Stream.REMINDER):
-        return Outcome.skipped(Reason.NO_CONSENT)
-    return None
+    chosen_on, is_snoozed = context.chosen_on, context.is_snoozed
+    return refusal(rule.stream, context.choices, chosen_on, is_snoozed=is_snoozed)
+
+
+def refusal(
+    stream: Stream,
+    choices: Mapping[str, bool],
+    chosen_on: Mapping[str, date],
+    *,
+    is_snoozed: bool,
+) -> Outcome | None:
+    """Return the outcome for a person who does not want this now; None if they do."""
+    reason = objection_to(stream, choices)
+    if reason is None and is_snoozed:
+        reason = Reason.SNOOZED
+    if reason is None:
+        return None
+    choice = {Reason.OPTED_OUT_ALL: ALL, Reason.SNOOZED: SNOOZE}.get(reason, stream)
+    day = chosen_on.get(choice)
+    return Outcome.skipped(reason, None if day is None else f"since {day}")
 
 
 def _since_start(context: SendContext, _: Rule) -> Outcome | None:

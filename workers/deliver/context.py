@@ -5,12 +5,13 @@ What comes from the source was read before that: see `workers.deliver.attempt`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
+from ledger.choices import choice_keys, choices_of
 from ledger.clock import Clock
 from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Connection, Engine, writing
@@ -18,9 +19,10 @@ from ledger.events import events_of_action
 from ledger.heartbeats import gap_ended_by
 from ledger.outbox import ClaimedAction, renew_action
 from ledger.pauses import open_pauses, pause_of
-from ledger.people import address_hash, choices_of, person_of
+from ledger.people import person_of
 from ledger.records import StoredRecord, present_below, record_of
-from schemas.actions import PersonNeeds, step_of
+from schemas.actions import Outcome, PersonNeeds, step_of
+from schemas.choices import Choices
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event
 from schemas.person import Person
@@ -37,7 +39,7 @@ from schemas.rules import Rule, Rules, Stream
 from schemas.text import language_tag
 from workers.actions.base import Action, ActionContext
 from workers.decide.completion import closed_among, counting_lessons, progress
-from workers.decide.send_check import SendContext, SentReminder, StudyState
+from workers.decide.send_check import SendContext, SentReminder, StudyState, refusal
 from workers.decide.timing import day_began
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
@@ -156,6 +158,7 @@ def load_context(
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
             languages=_languages(connection, send.person, send.course, setup.language),
+            stream=send.rule.stream if send.rule else Stream.SERVICE,
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))
@@ -173,12 +176,12 @@ def _send_context(
     enrolment, course = still_there(member, CourseMember), still_there(place, Course)
     person = person_of(connection, claimed.coworker_id)
     rule = _rule_of(claimed, setup, course)
-    hashed = address_hash(person.email, setup.secret_key) if person and person.email else ""
     sending = sending_of(connection)
     kind = setup.actions.get(claimed.kind)
+    chosen = _choices(connection, claimed, setup, person)
     return SendContext(
         now=now,
-        zone=own_zone(person.zone if person else None, setup.zone),
+        zone=_zone_of(person, setup),
         mode=sending.mode,
         sending_started_at=sending.started_at,
         asked=claimed.asked,
@@ -193,7 +196,9 @@ def _send_context(
         enrolment=enrolment,
         course=course,
         person=person,
-        choices=choices_of(connection, hashed),
+        choices=chosen.agreed,
+        is_snoozed=chosen.snoozed_until(now) is not None,
+        chosen_on=_days_of(chosen, _zone_of(person, setup)),
         sent_at=sent_times(
             connection,
             claimed.coworker_id,
@@ -205,6 +210,41 @@ def _send_context(
         is_paused=_is_paused(connection, claimed, setup, now),
         step=step_of(claimed.key),
         reminders=_reminders(connection, claimed, rule),
+    )
+
+
+def _zone_of(person: Person | None, setup: SendSetup) -> ZoneInfo:
+    return own_zone(person.zone if person else None, setup.zone)
+
+
+def _choices(
+    connection: Connection, claimed: ClaimedAction, setup: SendSetup, person: Person | None
+) -> Choices:
+    email = person.email if person else None
+    return choices_of(connection, choice_keys(setup.secret_key, claimed.coworker_id, email))
+
+
+def _days_of(chosen: Choices, zone: ZoneInfo) -> dict[str, date]:
+    return {name: one.chosen_at.astimezone(zone).date() for name, one in chosen.made.items()}
+
+
+def refusal_now(
+    connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
+) -> Outcome | None:
+    """Return why the person no longer wants this action, or None if they do.
+
+    It reads two rows, so it can be asked just before the last step of a hand-over.
+    """
+    kind, rule = setup.actions.get(claimed.kind), setup.rules.by_name(claimed.rule)
+    if kind is None or rule is None or not kind.needs.stream:
+        return None
+    person = person_of(connection, claimed.coworker_id)
+    chosen = _choices(connection, claimed, setup, person)
+    return refusal(
+        rule.stream,
+        chosen.agreed,
+        _days_of(chosen, _zone_of(person, setup)),
+        is_snoozed=chosen.snoozed_until(now) is not None,
     )
 
 

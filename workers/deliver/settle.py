@@ -22,7 +22,7 @@ from schemas.errors import (
     frames_of,
 )
 from workers.actions.base import Checkpoints, DeliveryReasons, Prepared
-from workers.deliver.context import DeliveryTools
+from workers.deliver.context import DeliveryTools, refusal_now
 from workers.leases import LeaseLost
 from workers.retries import RECEIPT_S, outage_wait_s, send_again_at
 
@@ -32,6 +32,14 @@ _MOST_OF_ITS_OWN = 6
 _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.WAITING})
 
 _log = structlog.get_logger("action")
+
+
+class _NoLongerWanted(Exception):
+    """The person changed their mind before the last step of the hand-over, which is not taken."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Outcome | None:
@@ -62,6 +70,8 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
         result = refused(error, reasons)
     except DeliveryUnknown as error:
         result = Outcome.unknown(str(error))
+    except _NoLongerWanted as error:
+        result = error.outcome
     except (LeaseLost, LedgerUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - our own fault in the middle: the result is unknown and must not be repeated
@@ -78,9 +88,13 @@ def refused(error: DeliveryRefused, reasons: DeliveryReasons) -> Outcome:
 
 
 def _commit(tools: DeliveryTools, claimed: ClaimedAction) -> None:
-    """Write the mark. On `LeaseLost` or `LedgerUnavailable` the step is not taken."""
+    """Write the mark, unless the person no longer wants this. If it raises, no step is taken."""
+    now = tools.clock.now()
     with writing(tools.engine) as connection:
-        ours = commit_action(connection, claimed, tools.clock.now(), lease_s=tools.lease_s)
+        objection = refusal_now(connection, claimed, tools.setup, now)
+        if objection is not None:
+            raise _NoLongerWanted(objection)
+        ours = commit_action(connection, claimed, now, lease_s=tools.lease_s)
     if not ours:
         raise LeaseLost
 

@@ -14,12 +14,12 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, sent_times
+from ledger.choices import all_choices, choice_keys
 from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Connection, Engine, reading
 from ledger.history import (
     KeyedEmail,
     StoredEvent,
-    all_choices,
     completions_of,
     count_events_since,
     enrolments_of,
@@ -28,9 +28,10 @@ from ledger.history import (
     sent_emails,
 )
 from ledger.pauses import Pause, open_pauses, pause_of
-from ledger.people import address_hash, persons_of
+from ledger.people import persons_of
 from ledger.records import present_below, records_of
 from schemas.actions import ActionState, Mode
+from schemas.choices import SNOOZE, Choices, combined
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event, EventKind
 from schemas.person import Person
@@ -274,7 +275,7 @@ class _Past:
         self._courses: dict[int, Course | None] = {}
         self._lessons: dict[int, tuple[list[Lesson], frozenset[int]]] = {}
         self._completions: dict[int, list[tuple[datetime, int]]] = {}
-        self._hashes: dict[int, str] = {}
+        self._chosen: dict[int, Choices] = {}
         with reading(engine) as connection:
             self._choices = all_choices(connection)
 
@@ -303,6 +304,7 @@ class _Past:
         """Return what is true of an action: records of today, and lessons finished until then."""
         plan = action.plan
         person = self._people[plan.coworker_id]
+        chosen = self._chosen.get(plan.coworker_id, Choices())
         lessons, closed = self._lessons[plan.course_id]
         done = self._done(plan.course_member_id, now)
         counting = counting_lessons(lessons, self._setup.rules.counts, closed)
@@ -315,13 +317,14 @@ class _Past:
             self._enrolments[plan.course_member_id],
             self._courses[plan.course_id],
             person,
-            self._choices.get(self._hashes.get(plan.coworker_id, ""), {}),
+            chosen.agreed,
             study=StudyState(
                 frozenset(done),
                 max(moments, default=None),
                 bool(counting) and all(one.record_id in done for one in counting),
             ),
             is_paused=pause_of(self._pauses, now, rule=plan.rule, **whose) is not None,
+            is_snoozed=_is_snoozed(chosen, now),
         )
 
     def next_lesson(self, member: CourseMember, now: datetime) -> int | None:
@@ -358,11 +361,20 @@ class _Past:
             self._completions[one] = finished.get(one, [])
         for one in people:
             person = self._people[one] = persons.get(one)
-            if person is not None and person.email and self._choices:
-                self._hashes[one] = address_hash(person.email, self._setup.secret_key)
+            if self._choices:
+                email = person.email if person else None
+                keys = choice_keys(self._setup.secret_key, one, email)
+                made = (each for key in keys for each in self._choices.get(key, ()))
+                self._chosen[one] = combined(made)
         for one in courses:
             self._courses[one] = still_there(places.get(one), Course)
             self._lessons[one] = below[one]
+
+
+def _is_snoozed(chosen: Choices, now: datetime) -> bool:
+    snooze = chosen.made.get(SNOOZE)
+    has_begun = snooze is not None and snooze.chosen_at <= now
+    return has_begun and chosen.snoozed_until(now) is not None
 
 
 def _lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], frozenset[int]]:
