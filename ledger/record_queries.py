@@ -168,16 +168,6 @@ def name_of_member(connection: Connection, coworker_id: int) -> str | None:
     return None if row is None else str(row.full_name)
 
 
-def course_titles(connection: Connection) -> dict[int, str]:
-    """Return the titles of all courses that were read, by Id."""
-    rows = connection.execute(
-        select(records.c.record_id, records.c.record).where(
-            records.c.entity == Entity.COURSE, records.c.record.is_not(None)
-        )
-    )
-    return {row.record_id: str(row.record.get("Title")) for row in rows}
-
-
 def _names_of_members() -> Select[tuple[int, str]]:
     return (
         select(records.c.coworker_id, records.c.full_name)
@@ -363,14 +353,6 @@ def records_here(
 def changed_at(record: Record) -> datetime:
     """Return the time by which lists of changes filter this record."""
     return record.created_at if isinstance(record, CompletedLesson) else record.updated_at
-
-
-def courses_of_enrolments(connection: Connection) -> dict[int, int]:
-    """Return the course of each enrolment that was ever seen, gone ones included."""
-    every = select(records.c.record_id, records.c.course_id).where(
-        records.c.entity == Entity.COURSE_MEMBER, records.c.course_id.is_not(None)
-    )
-    return {row.record_id: row.course_id for row in _streamed(connection, every)}
 
 
 def _rows(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ledger.courses import course_titles
 from ledger.engine import Connection
 from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
@@ -17,7 +18,7 @@ from ledger.outages import Outage, outages_now
 from ledger.pauses import Pause, PauseScope, open_pauses
 from ledger.people import person_of
 from ledger.queries import Undecided, undecided
-from ledger.record_queries import course_titles, name_of_member
+from ledger.record_queries import name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
 from schemas.actions import ActionState

@@ -22,7 +22,7 @@ from schemas.fields import (
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course, without its long texts."""
+    """A course, without its long texts. `order` is its place in the portal."""
 
     record_id: int
     unique_id: str | None
@@ -35,6 +35,7 @@ class Course:
     group_name: str | None
     active: bool
     visibility: Visibility | None
+    order: int | None = None
 
 
 class CourseSchema(SourceSchema):
@@ -53,6 +54,7 @@ class CourseSchema(SourceSchema):
     group_name = optional_text("GroupName")
     active = Flag(data_key="Active", required=True)
     visibility = MaybeKnown(Visibility, data_key="Visibility")
+    order = fields.Integer(data_key="DisplayOrder", strict=True, load_default=None, allow_none=True)
 
 
 @dataclass(frozen=True, slots=True)

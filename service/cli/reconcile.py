@@ -10,8 +10,8 @@ from datetime import datetime
 import click
 import structlog
 
+from ledger.courses import courses_of_enrolments
 from ledger.engine import reading
-from ledger.record_queries import courses_of_enrolments
 from ledger.records import records_of
 from schemas.entity import Entity
 from schemas.fields import MAX_ID

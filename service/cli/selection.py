@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from ledger.courses import course_titles
 from ledger.engine import Connection
 from ledger.queries import EmailFilter, rules_in_use
-from ledger.record_queries import course_titles
 from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
 from schemas.settings import Settings

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 
 from ledger.controls import accept_forecast
+from ledger.courses import course_titles
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.history import KeyedEmail
 from ledger.people import names_of
-from ledger.record_queries import course_titles
 from schemas.actions import ActionState
 from schemas.events import ABOUT_GONE, TIMED, EventKind
 from schemas.reasons import EXPLANATIONS, Reason

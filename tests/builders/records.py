@@ -45,6 +45,7 @@ def course(**different: Any) -> Course:  # noqa: ANN401 - any field of the recor
         "group_name": "Business",
         "active": True,
         "visibility": Visibility.PUBLIC,
+        "order": 1,
     }
     return Course(**(fields | different))
 

@@ -81,6 +81,7 @@ def course_json(**different: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON 
         "Title": "Freelance Finance",
         "SummaryText": "Invoices and taxes.",
         "GroupName": "Business",
+        "DisplayOrder": 2,
         "Active": True,
         "Visibility": 1,
     }

@@ -20,6 +20,7 @@ from ledger.actions import (
 )
 from ledger.attempts import count_attempts, fails_alone, source_wait
 from ledger.clock import SYSTEM_CLOCK
+from ledger.courses import courses_of_group, courses_of_person
 from ledger.engine import Engine, writing
 from ledger.events import (
     events_of_action,
@@ -127,6 +128,8 @@ HOT: dict[str, Statement] = {
     "the events of these keys": lambda it: events_by_key(it, ["one", "two"]),
     "what came of events": lambda it: outcomes_of(it, [7, 8], NOW, NOW + HOUR),
     "the first lessons of people": lambda it: first_lessons(it, [ANA]),
+    "courses of a group": lambda it: courses_of_group(it, "Business", NOW),
+    "courses of a person": lambda it: courses_of_person(it, ANA),
 }
 
 

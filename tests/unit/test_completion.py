@@ -1,12 +1,19 @@
-"""Which lessons count, how far a member is, and which lesson comes next."""
+"""Which lessons count, how far a member is, and which lesson and course come next."""
 
 import pytest
 
-from schemas.entity import CompletionType, UnlockType
+from schemas.entity import CompletionType, UnlockType, Visibility
 from schemas.records import Lesson, Section
-from tests.builders.records import NOON, lesson
+from tests.builders.records import NOON, course, lesson
 from tests.builders.rules import COUNTS
-from workers.decide.completion import Progress, closed_among, counting_lessons, in_order, progress
+from workers.decide.completion import (
+    Progress,
+    closed_among,
+    counting_lessons,
+    in_order,
+    next_course,
+    progress,
+)
 
 ONE, TWO, THREE = lesson(1), lesson(2), lesson(3)
 
@@ -142,3 +149,55 @@ def test_a_timed_lesson_is_not_promised_as_the_next() -> None:
     assert progress([timed, TWO], {2}, COUNTS) == Progress(1, 2, finished=False, next_lesson=None)
     sequential = lesson(1, unlock_type=UnlockType.SEQUENTIAL)
     assert progress([sequential, TWO], (), COUNTS).next_lesson == sequential
+
+
+THIS = course(record_id=20, order=2)
+
+
+def next_id(*others: tuple[int, dict[str, object]], enrolled: frozenset[int] = frozenset()) -> int:
+    """Return the Id of the course after `THIS` among these; 0 for none."""
+    among = [THIS, *(course(record_id=one, **different) for one, different in others)]
+    found = next_course(THIS, among, enrolled)
+    return found.record_id if found else 0
+
+
+def test_the_next_course_is_the_nearest_later_one_in_the_portals_order() -> None:
+    assert next_id((7, {"order": 4}), (8, {"order": 3}), (9, {"order": 1})) == 8
+    assert next_id((30, {"order": 2}), (21, {"order": 2}), (19, {"order": 2})) == 21
+    assert next_id((9, {"order": 1})) == 0
+    assert next_id() == 0
+
+
+def test_a_course_that_the_person_is_on_is_passed_over() -> None:
+    others: list[tuple[int, dict[str, object]]] = [(7, {"order": 3}), (8, {"order": 4})]
+    assert next_id(*others, enrolled=frozenset({20, 7})) == 8
+    assert next_id(*others, enrolled=frozenset({20, 7, 8})) == 0
+
+
+@pytest.mark.parametrize(
+    ("different", "is_offered"),
+    [
+        ({}, True),
+        ({"visibility": Visibility.PAID}, True),
+        ({"visibility": Visibility.HIDDEN}, False),
+        ({"visibility": Visibility.PRIVATE}, False),
+        ({"visibility": None}, False),
+        ({"active": False}, False),
+        ({"group_name": "Workshops"}, False),
+        ({"group_name": None}, False),
+        ({"business_id": 501}, False),
+        ({"order": None}, False),
+    ],
+)
+def test_the_next_course_is_one_of_the_group_that_members_can_find(
+    different: dict[str, object],
+    is_offered: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert next_id((7, {"order": 3} | different)) == (7 if is_offered else 0)
+
+
+@pytest.mark.parametrize("different", [{"group_name": None}, {"group_name": ""}, {"order": None}])
+def test_a_course_without_a_group_or_a_place_has_no_next(different: dict[str, object]) -> None:
+    this = course(record_id=20, **different)
+    other = course(record_id=21, **({"order": 3} | different))
+    assert next_course(this, [this, other], frozenset()) is None

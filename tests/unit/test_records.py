@@ -65,6 +65,7 @@ OPTIONAL = {
         "HostFullName": "host_name",
         "GroupName": "group_name",
         "Visibility": "visibility",
+        "DisplayOrder": "order",
     },
     Entity.COWORKER: {
         "CoworkerType": "kind",
@@ -136,6 +137,7 @@ WHOLE_NUMBERS = [
     (Entity.LESSON, "UnlockType"),
     (Entity.LESSON, "CompletionType"),
     (Entity.COURSE, "Visibility"),
+    (Entity.COURSE, "DisplayOrder"),
     (Entity.SECTION, "UnlockType"),
     (Entity.WEB_HOOK, "Action"),
 ]

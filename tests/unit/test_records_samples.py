@@ -70,6 +70,7 @@ READ: list[tuple[str, str, dict[str, Any]]] = [
     ("lesson", "html_in_title", {"title": '<b>Prices</b> & "value"'}),
     ("lesson", "sparse", {"active": False, "section_id": None, "order": 0, "unlock_type": None}),
     ("course", "everyday", {"business_id": 1416000501, "visibility": Visibility.PUBLIC}),
+    ("course", "everyday", {"group_name": "Business", "order": 1}),
     ("course", "long_title", {"title": "P" * 132}),
     ("course", "paid", {"visibility": Visibility.PAID, "host_name": None, "group_name": None}),
     ("course", "sparse", {"active": False, "business_name": None, "visibility": None}),

@@ -1,6 +1,7 @@
 """Which template can be about which event: every pair is refused with its line, or written."""
 
 from itertools import product
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -68,8 +69,8 @@ def event_of(kind: EventKind) -> Event:
     return next(event for event in HAPPENED if event.kind is kind)
 
 
-def written(template: str, event: Event) -> Prepared:
-    return EMAIL.prepare(
+def written(template: str, event: Event, by: EmailAction = EMAIL, **more: Any) -> Prepared:  # noqa: ANN401 - any field of the context
+    return by.prepare(
         ActionContext(
             action_key=f"a/{event.key}",
             template=template,
@@ -82,6 +83,7 @@ def written(template: str, event: Event) -> Prepared:
             first_lesson=LESSONS[0],
             started_at=NOON,
             now=NOON,
+            **more,
         )
     )
 
@@ -123,3 +125,18 @@ def test_without_a_mail_server_an_email_can_be_composed_and_not_sent() -> None:
     with pytest.raises(ChannelUnavailable) as raised:
         prepared.send(NO_CHECKPOINTS)
     assert raised.value.reason is Reason.MAIL_NOT_SET
+
+
+def test_an_email_about_a_finished_course_names_the_next_one_and_leads_there() -> None:
+    portal = Letterhead(None, None, "https://portal.example.org/{course_id}", None, ZoneInfo("UTC"))
+    following = course(record_id=777, title="Pricing <b>your</b> work")
+    finished = event_of(EventKind.COURSE_COMPLETED)
+    with_next = written(
+        "course-finished", finished, EmailAction(Letters(), None, portal), next_course=following
+    )
+    message = read_message(with_next.copy.body)
+    assert "Pricing <b>your</b> work" in message.text
+    assert "https://portal.example.org/777" in message.text
+    assert "https://portal.example.org/777" in (message.html or "")
+    without = read_message(written("course-finished", finished).copy.body)
+    assert "next course" not in without.text

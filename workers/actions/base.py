@@ -28,7 +28,8 @@ class ActionContext:
     `events` are those that still hold, earliest first; `lessons` are all of the course.
     `started_at` is when the person completed their first lesson. `languages` are tags such as
     pt-BR, the best first: the person's own, that of the course's location, that of the settings.
-    We may have no translation for the first ones.
+    We may have no translation for the first ones. `next_course` is the next of its group
+    that the person can begin, if they finished this one and the ledger knows such a course.
     `stream` is that of the rule.
     """
 
@@ -45,6 +46,7 @@ class ActionContext:
     now: datetime
     languages: tuple[str, ...] = ()
     stream: Stream = Stream.SERVICE
+    next_course: Course | None = None
 
 
 def no_op() -> None:

@@ -1,4 +1,4 @@
-"""Computes which lessons count, how far a member is, and which lesson comes next.
+"""Computes which lessons count, how far a member is, and which lesson and course come next.
 
 The source does not say which lessons count. Our rule: active lessons that the portal can complete
 (by visit, button or video), unless their section is switched off. A course without any such lesson
@@ -8,8 +8,10 @@ is never finished (contract, section 8).
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.entity import CompletionType, UnlockType
-from schemas.records import Lesson, Section
+from schemas.entity import CompletionType, UnlockType, Visibility
+from schemas.records import Course, Lesson, Section
+
+_OFFERED = frozenset({Visibility.PUBLIC, Visibility.PAID})  # the others are not shown to everyone
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,26 @@ def progress(
         finished=bool(counting) and not open_lessons,
         next_lesson=reachable[0] if reachable else None,
     )
+
+
+def next_course(
+    course: Course, others: Iterable[Course], enrolled_ids: Collection[int]
+) -> Course | None:
+    """Return the course that follows this one in its group at its location, None if none does.
+
+    In the portal's order. It is one that members can find and begin: active, public or paid, and
+    without an enrolment of theirs, whatever became of it.
+    """
+    if not course.group_name or course.order is None:
+        return None
+    after = [
+        one
+        for one in others
+        if (one.group_name, one.business_id) == (course.group_name, course.business_id)
+        and one.active
+        and one.visibility in _OFFERED
+        and one.record_id not in {course.record_id, *enrolled_ids}
+        and one.order is not None
+        and (one.order, one.record_id) > (course.order, course.record_id)
+    ]
+    return min(after, key=lambda one: (one.order or 0, one.record_id), default=None)

@@ -14,6 +14,7 @@ from ledger.attempts import SOURCE_REASONS, source_wait
 from ledger.choices import choice_keys, choices_of
 from ledger.clock import Clock
 from ledger.controls import accepted_forecast, sending_of
+from ledger.courses import courses_of_group, courses_of_person
 from ledger.engine import Connection, Engine, writing
 from ledger.events import events_of_action
 from ledger.heartbeats import gap_ended_by
@@ -24,7 +25,7 @@ from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import Outcome, PersonNeeds, step_of
 from schemas.choices import Choices
 from schemas.entity import Entity
-from schemas.events import ABOUT_LESSONS, Event
+from schemas.events import ABOUT_LESSONS, Event, EventKind
 from schemas.person import Person
 from schemas.records import (
     Business,
@@ -38,7 +39,7 @@ from schemas.records import (
 from schemas.rules import Rule, Rules, Stream
 from schemas.text import language_tag
 from workers.actions.base import Action, ActionContext
-from workers.decide.completion import closed_among, counting_lessons, progress
+from workers.decide.completion import closed_among, counting_lessons, next_course, progress
 from workers.decide.send_check import SendContext, SentReminder, StudyState, refusal
 from workers.decide.timing import day_began
 from workers.leases import KeyedLock, Lease, LeaseLost
@@ -47,6 +48,7 @@ from workers.zones import own_zone
 KindT = TypeVar("KindT")
 
 _WEEK = timedelta(days=7)
+_NAMED_FOR = timedelta(days=30)  # a course that was not read for longer may be hidden by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def load_context(
             now=now,
             languages=_languages(connection, send.person, send.course, setup.language),
             stream=send.rule.stream if send.rule else Stream.SERVICE,
+            next_course=_next_course(connection, send.course, claimed.coworker_id, events, now),
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))
@@ -331,6 +334,17 @@ def _languages(
     place = still_there(record_of(connection, Entity.BUSINESS, course.business_id), Business)
     tags = (person.language, language_tag(place.culture) if place else None, otherwise)
     return tuple(dict.fromkeys(tag for tag in tags if tag))
+
+
+def _next_course(
+    connection: Connection, course: Course, coworker_id: int, events: Sequence[Event], now: datetime
+) -> Course | None:
+    """Return the course that a person who finished this one may take next."""
+    finished = any(event.kind is EventKind.COURSE_COMPLETED for event in events)
+    if not finished or not course.group_name:
+        return None
+    others = courses_of_group(connection, course.group_name, now - _NAMED_FOR)
+    return next_course(course, others, courses_of_person(connection, coworker_id))
 
 
 def _lessons(connection: Connection, course_id: int) -> list[Lesson]:

@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
+from ledger.courses import courses_of_enrolments
 from ledger.engine import Connection, reading
-from ledger.record_queries import KnownRecord, courses_of_enrolments, known_among, records_here
+from ledger.record_queries import KnownRecord, known_among, records_here
 from ledger.records import SeenVersion, unknown_among
 from schemas.entity import FOLLOWED, Entity, References
 from schemas.reasons import Reason

@@ -11,7 +11,7 @@ from schemas.actions import PersonNeeds
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
-from schemas.records import Lesson
+from schemas.records import Course, Lesson
 from schemas.settings import MailAddress, Settings
 from workers.actions.base import (
     Action,
@@ -150,14 +150,16 @@ class EmailAction(Action):
             else None,
             started_on=_day(context.started_at, zone),
             finished_on=_day(context.events[-1].happened_at, zone),
-            course_url=self._course_url(context),
+            course_url=self._course_url(context.course),
             lesson_url=self._lesson_url(context, _suggested(context, lessons)),
+            next_course=context.next_course.title if context.next_course else None,
+            next_course_url=self._course_url(context.next_course),
         )
 
-    def _course_url(self, context: ActionContext) -> str | None:
-        if self._head.course_url is None:
+    def _course_url(self, course: Course | None) -> str | None:
+        if self._head.course_url is None or course is None:
             return None
-        return self._head.course_url.format(course_id=context.course.record_id)
+        return self._head.course_url.format(course_id=course.record_id)
 
     def _lesson_url(self, context: ActionContext, lesson: Lesson | None) -> str | None:
         if self._head.lesson_url is None or lesson is None:
