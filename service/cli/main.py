@@ -166,6 +166,11 @@ _PLACES = {
         "Send emails again, by ID or all that failed for one reason.",
     ),
     "log": ("service.cli.log:log", "Show who changed the mode, paused, released or skipped."),
+    "preview": (
+        "service.cli.preview:preview",
+        "Write an email as a member would get it now; nothing is sent.",
+    ),
+    "test": ("service.cli.preview:test", "Send an email of a member, marked as a test, to you."),
     "rules": ("service.cli.rules:rules", "Check a rules file, and show what it would change."),
     "simulate": (
         "service.cli.simulate:simulate",

@@ -39,7 +39,7 @@ from service.cli.selection import NOT_DONE, known_course, known_person
 from workers.decide.timing import most_per_day
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import make_send_setup
-from workers.deliver.simulation import SENT, Simulation, imagine
+from workers.deliver.simulation import SENT, Imagined, Simulation, imagine
 from workers.deliver.simulation import simulate as play_past
 from workers.rules_file import read_rules_at
 
@@ -259,12 +259,18 @@ def _imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, where and when
     if as_json:
         print_json(found)
         return
+    for line in imagined_lines(found):
+        click.echo(line)
+
+
+def imagined_lines(found: Imagined) -> Iterator[str]:
+    """Yield what would follow from an imagined event."""
     if found.reason is not None:
-        click.echo(f"No email: {_explained(found.reason)}")
+        yield f"No email: {_explained(found.reason)}"
     for one in found.emails:
         why = "" if one.reason is None else f": {_explained(one.reason)}"
         ends = {ActionState.DONE: f"sent at {local(one.at)}", ActionState.HELD: "held"}
-        click.echo(f"{one.rule}: {ends.get(one.state, 'not sent')}{why}")
+        yield f"{one.rule}: {ends.get(one.state, 'not sent')}{why}"
 
 
 def _explained(reason: Reason) -> str:

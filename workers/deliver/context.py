@@ -159,7 +159,7 @@ def load_context(
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
-            languages=_languages(connection, send.person, send.course, setup.language),
+            languages=languages_of(connection, send.person, send.course, setup.language),
             stream=send.rule.stream if send.rule else Stream.SERVICE,
             next_course=_next_course(connection, send.course, claimed.coworker_id, events, now),
         )
@@ -327,7 +327,7 @@ def still_there(known: StoredRecord | None, kind: type[KindT]) -> KindT | None:
     return known.record
 
 
-def _languages(
+def languages_of(
     connection: Connection, person: Person, course: Course, otherwise: str
 ) -> tuple[str, ...]:
     """Return the tags of the languages to write in, the best first."""

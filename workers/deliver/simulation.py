@@ -355,7 +355,7 @@ class _Past:
             finished = completions_of(connection, members)
             persons = persons_of(connection, people)
             places = records_of(connection, Entity.COURSE, courses)
-            below = {one: _lessons_of(connection, one) for one in courses}
+            below = {one: lessons_of(connection, one) for one in courses}
         for one in members:
             self._enrolments[one] = still_there(enrolments.get(one), CourseMember)
             self._completions[one] = finished.get(one, [])
@@ -377,7 +377,8 @@ def _is_snoozed(chosen: Choices, now: datetime) -> bool:
     return has_begun and chosen.snoozed_until(now) is not None
 
 
-def _lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], frozenset[int]]:
+def lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], frozenset[int]]:
+    """Return the lessons of a course, and the Ids of its sections that are switched off."""
     below = ("course_id", course_id)
     lessons = present_below(connection, Entity.LESSON, below)
     sections = present_below(connection, Entity.SECTION, below)

@@ -1,7 +1,7 @@
 """The action `email`: composes a letter from what is true now, and sends it as a message."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -25,13 +25,14 @@ from workers.actions.base import (
 from workers.actions.email import KIND
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
-from workers.actions.email.letter import Letters, TemplateGap
+from workers.actions.email.letter import Letter, Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, make_message, read_message
 from workers.actions.email.own_words import read_wording
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.decide.completion import in_order
 from workers.zones import own_zone
 
+_DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
 # Without a sender, emails are only written, never sent.
 _NO_SENDER = MailAddress("Coursebell", "coursebell@localhost.localdomain")
 
@@ -91,11 +92,33 @@ class EmailAction(Action):
         address = context.person.email
         if address is None:
             raise TemplateGap("there is no address")
+        return self._addressed(letter, context, context.person.full_name, address)
+
+    def prepare_test(self, context: ActionContext, address: str) -> Prepared:
+        """Return the email for this context, marked as a test and sent to another address.
+
+        Its links lead nowhere, so a test never opens or changes anything of the member's.
+        """
+        facts = self._facts(context)
+        dead = replace(
+            facts,
+            course_url=facts.course_url and _DEAD_LINK,
+            lesson_url=facts.lesson_url and _DEAD_LINK,
+            next_course_url=facts.next_course_url and _DEAD_LINK,
+            preferences_url=facts.preferences_url and _DEAD_LINK,
+        )
+        letter = self._letters.compose(dead)
+        subject = f"[Test] {letter.subject}"
+        return self._addressed(replace(letter, subject=subject), context, "", address)
+
+    def _addressed(
+        self, letter: Letter, context: ActionContext, name: str, address: str
+    ) -> Prepared:
         message = make_message(
             letter,
             sender=self._sender,
             reply_to=self._head.reply_to,
-            to_name=context.person.full_name,
+            to_name=name,
             to_address=address,
             action_key=context.action_key,
             made_at=context.now,
@@ -154,6 +177,7 @@ class EmailAction(Action):
             lesson_url=self._lesson_url(context, _suggested(context, lessons)),
             next_course=context.next_course.title if context.next_course else None,
             next_course_url=self._course_url(context.next_course),
+            languages=context.languages,
         )
 
     def _course_url(self, course: Course | None) -> str | None:

@@ -1,0 +1,192 @@
+"""`coursebell preview` and `coursebell test`: an email with the real data of a member."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ledger.engine import Engine, reading
+from schemas.errors import DeliveryRefused, DeliveryUnavailable, DeliveryUnknown
+from service.cli.common import (
+    OUT_OF_REACH,
+    as_json,
+    command_clock,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+)
+from service.cli.config import write_private
+from service.cli.selection import NOT_DONE, known_course, known_person
+from service.cli.simulate import imagined_lines
+from workers.actions.base import Checkpoints, Prepared
+from workers.actions.email import KIND, TEMPLATES
+from workers.actions.email.action import EmailAction
+from workers.deliver.context import SendSetup
+from workers.deliver.example import Example, example_of
+from workers.deliver.forecast import make_send_setup
+from workers.deliver.simulation import Imagined, imagine
+from workers.languages import language_codes
+
+_template = click.argument("template", type=click.Choice(sorted(TEMPLATES)), metavar="TEMPLATE")
+_member = click.option(
+    "--as", "who", required=True, metavar="WHO", help="Whose data: address, Id or name."
+)
+_course = click.option("--course", metavar="COURSE", help="About this course, by Id or title.")
+_language = click.option(
+    "--language",
+    type=click.Choice(language_codes()),
+    metavar="CODE",
+    help="In this language instead of the member's.",
+)
+
+
+@click.command()
+@_template
+@_member
+@_course
+@_language
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write the files.  [default: ./preview]",
+)
+@as_json
+def preview(  # noqa: PLR0913 - one argument for each option
+    template: str,
+    *,
+    who: str,
+    course: str | None,
+    language: str | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Write an email as a member would get it now; nothing is sent.
+
+    TEMPLATE is one that rules may name, such as welcome. It is written as HTML, text and .eml from
+    what the ledger has of the member, without asking Nexudus, and readable only by you. It also
+    says whether and when it would go if its event happened now, and why.
+    """
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
+        setup = make_send_setup(settings)
+        example = _example(engine, setup, template, who, course, language)
+        prepared = _prepared(setup, example, None)
+        expected = _expected(engine, setup, example)
+    page = setup.actions[KIND].printable(
+        prepared.copy, to=shortened(prepared.recipient), written_at=example.context.now
+    )
+    folder = folder or Path("preview")
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / f"{template}.html": page.html or "",
+        folder / f"{template}.txt": page.text,
+        folder / f"{template}.eml": prepared.body.decode(),
+    }
+    for path, text in files.items():
+        write_private(path, text)
+    if as_json:
+        print_json(
+            {
+                "subject": prepared.title,
+                "to": shortened(prepared.recipient),
+                "files": [str(path) for path in files],
+                "rule": example.rule.name if example.rule else None,
+                "expected": expected,
+            }
+        )
+        return
+    click.echo(printable(f"Subject: {prepared.title}"))
+    click.echo(printable(f"To:      {example.context.person.full_name}"))
+    for line in _expected_lines(template, example, expected):
+        click.echo(printable(line))
+    for path in files:
+        click.echo(printable(f"Written: {path}"))
+
+
+@click.command()
+@_template
+@click.option("--to", "address", required=True, metavar="ADDRESS", help="Where to send it.")
+@_member
+@_course
+@_language
+def test(
+    template: str, *, address: str, who: str, course: str | None, language: str | None
+) -> None:
+    """Send an email of a member, marked as a test, to you.
+
+    Its subject begins with [Test], its links lead nowhere, and it does not count as sent: not for
+    limits, and not in the story of the member. The mode does not matter.
+    """
+    settings = settings_now()
+    with opened_ledger(settings) as engine:
+        setup = make_send_setup(settings)
+        example = _example(engine, setup, template, who, course, language)
+        prepared = _prepared(setup, example, address)
+    try:
+        answer = prepared.send(Checkpoints())
+    except (DeliveryUnavailable, DeliveryRefused, DeliveryUnknown) as error:
+        click.echo(f"It was not sent: {error}.", err=True)
+        click.echo(f"To find the cause: coursebell doctor --mail {address}", err=True)
+        raise SystemExit(OUT_OF_REACH) from None
+    click.echo(printable(f"Sent: {prepared.title}"))
+    click.echo(printable(f"The mail server answered: {answer}"))
+
+
+def _example(  # noqa: PLR0913, PLR0917 - which email, about whom, and in which language
+    engine: Engine,
+    setup: SendSetup,
+    template: str,
+    who: str,
+    course: str | None,
+    language: str | None,
+) -> Example:
+    clock = command_clock()
+    with reading(engine) as connection:
+        coworker_id = known_person(connection, who)
+        course_id = None if course is None else known_course(connection, course)
+        found = example_of(
+            connection, setup, template, TEMPLATES[template], coworker_id, course_id, clock.now()
+        )
+    if found is None:
+        click.echo(
+            "That person has no such enrolment here, or more than one; give --course.", err=True
+        )
+        raise SystemExit(NOT_DONE)
+    context = replace(found.context, action_key=f"example/{clock.new_id()}")
+    if language is not None:
+        context = replace(context, languages=(language,))
+    return replace(found, context=context)
+
+
+def _prepared(setup: SendSetup, example: Example, address: str | None) -> Prepared:
+    """Return the email, or as a test to another address; print why it cannot be written."""
+    action = setup.actions[KIND]
+    try:
+        if address is not None and isinstance(action, EmailAction):
+            return action.prepare_test(example.context, address)
+        return action.prepare(example.context)
+    except DeliveryRefused as error:
+        click.echo(f"This email cannot be written: {error}.", err=True)
+        raise SystemExit(NOT_DONE) from None
+
+
+def _expected(engine: Engine, setup: SendSetup, example: Example) -> Imagined | None:
+    """Return what would follow if the event happened now; None if that cannot be imagined."""
+    if not example.can_be_imagined:
+        return None
+    context = example.context
+    whose = (context.person.coworker_id, context.course.record_id)
+    return imagine(engine, setup, example.kind, *whose, context.now)
+
+
+def _expected_lines(template: str, example: Example, expected: Imagined | None) -> Iterator[str]:
+    if example.rule is None:
+        yield f"No rule that is on sends {template}."
+    elif expected is None:
+        yield f"The rule {example.rule.name} sends it once its time has come: see the rules file."
+    else:
+        yield f"If {example.kind} happened now:"
+        yield from (f"  {line}" for line in imagined_lines(expected))

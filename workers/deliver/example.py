@@ -1,0 +1,105 @@
+"""Shows what an email would say to a person now, from their real data, without planning it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.engine import Connection
+from ledger.history import completions_of, enrolments_of
+from ledger.people import person_of
+from ledger.records import record_of
+from schemas.entity import Entity
+from schemas.events import ABOUT_LESSONS, TIMED, Event, EventKind
+from schemas.records import Course, CourseMember, Lesson
+from schemas.rules import Rule, Stream
+from workers.actions.base import ActionContext
+from workers.decide.completion import counting_lessons, in_order, progress
+from workers.deliver.context import SendSetup, languages_of, still_there
+from workers.deliver.simulation import lessons_of
+
+_MOST_LESSONS = 3  # that an example of a gathered email is about
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An email as it would be prepared for a person now.
+
+    `rule` is the first rule that sends it, if one does; `kind` is the event it would be about.
+    """
+
+    context: ActionContext
+    rule: Rule | None
+    kind: EventKind
+
+    @property
+    def can_be_imagined(self) -> bool:
+        """Whether its event can be imagined to happen now: an absence cannot."""
+        return self.rule is not None and self.kind not in TIMED
+
+
+def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
+    connection: Connection,
+    setup: SendSetup,
+    template: str,
+    fits: frozenset[EventKind],
+    coworker_id: int,
+    course_id: int | None,
+    now: datetime,
+) -> Example | None:
+    """Return an example of an email of this template, which `fits` these events.
+
+    None if it is unclear which of their courses it would be about, or a record is unknown.
+    """
+    places = enrolments_of(connection, coworker_id, course_id)
+    person = person_of(connection, coworker_id)
+    if len(places) != 1 or person is None:
+        return None
+    [member] = places
+    course = still_there(record_of(connection, Entity.COURSE, member.course_id), Course)
+    if course is None:
+        return None
+    rule = next((one for one in setup.rules.rules if one.enabled and _sends(one, template)), None)
+    kind = rule.event if rule else min(fits)
+    lessons, closed = lessons_of(connection, member.course_id)
+    done = completions_of(connection, [member.record_id]).get(member.record_id, [])
+    counting = counting_lessons(lessons, setup.rules.counts, closed)
+    state = progress(lessons, {one for _, one in done}, setup.rules.counts, closed)
+    context = ActionContext(
+        action_key=f"example/{template}/{member.record_id}",
+        template=template,
+        events=_events(kind, member, lessons, done, state.next_lesson, now),
+        enrolment=member,
+        course=course,
+        person=person,
+        lessons=tuple(lessons),
+        progress=state,
+        first_lesson=counting[0] if counting else None,
+        started_at=min((at for at, _ in done), default=None),
+        now=now,
+        languages=languages_of(connection, person, course, setup.language),
+        stream=rule.stream if rule else Stream.SERVICE,
+    )
+    return Example(context, rule, kind)
+
+
+def _sends(rule: Rule, template: str) -> bool:
+    return template in {rule.template, *(step.template for step in rule.steps)}
+
+
+def _events(  # noqa: PLR0913, PLR0917 - what happened, to whom, and when
+    kind: EventKind,
+    member: CourseMember,
+    lessons: list[Lesson],
+    done: list[tuple[datetime, int]],
+    next_lesson: Lesson | None,
+    now: datetime,
+) -> tuple[Event, ...]:
+    """Return the events of an example: about the lessons finished last, or else the next one."""
+    about: list[int | None] = [None]
+    if kind in ABOUT_LESSONS or kind is EventKind.LESSON_AVAILABLE:
+        most = _MOST_LESSONS if kind is EventKind.LESSON_COMPLETED else 1
+        latest = [lesson_id for _, lesson_id in sorted(done)][-most:]
+        first = next_lesson or next(iter(in_order(lessons)), None)
+        is_to_come = kind is EventKind.LESSON_AVAILABLE or not latest
+        about = [first.record_id if first else None] if is_to_come else [*latest]
+    whose = (member.course_id, member.coworker_id, member.record_id)
+    return tuple(Event(kind, f"example {one}", now, *whose, one) for one in about)
