@@ -102,7 +102,7 @@ def compose_letter(facts: LetterFacts) -> Letter:
 
 
 def spoken(html: str) -> str:
-    inline = re.sub(r"</?(bdi|a)\b[^>]*>", "", html.partition("<h1")[2])
+    inline = re.sub(r"</?(span|a)\b[^>]*>", "", html.partition("<h1")[2])
     return " ".join(re.sub(r"<[^>]+>", " ", inline).split())
 
 
@@ -413,13 +413,32 @@ def test_titles_and_names_cannot_become_markup() -> None:
 def test_titles_and_names_keep_their_own_direction() -> None:
     letter = compose_letter(replace(LESSON, course=HEBREW, lessons=lines(HEBREW), host=HEBREW))
     for part in letter.html.partition("<h1")[2].split(HEBREW)[:-1]:
-        assert re.search(r"<bdi[^>]*>$", part)
+        assert re.search(r'<span dir="rtl"[^>]*>$', part)
 
 
 def test_a_title_in_another_script_is_marked_with_its_language() -> None:
     html = compose_letter(replace(LESSON, course=HEBREW, next_lesson=ARABIC)).html
-    assert f'<bdi lang="he">{HEBREW}</bdi>' in html
-    assert f'<bdi lang="ar" style="font-weight:600;">{ARABIC}</bdi>' in html
+    assert f'<span dir="rtl" lang="he">{HEBREW}</span>' in html
+    assert f'<span dir="rtl" lang="ar" style="font-weight:600;">{ARABIC}</span>' in html
+
+
+def test_a_title_is_marked_with_its_direction_only_if_it_is_another() -> None:
+    html = compose_letter(replace(LESSON, course="Money", next_lesson="Tax: \u05de\u05e1")).html
+    assert "part of Money." in html
+    assert '<span dir="ltr" style="font-weight:600;">Tax: \u05de\u05e1</span>' in html
+    hebrew = compose_letter(replace(LESSON, languages=("he",), course="Money!")).html
+    assert '<span dir="ltr">Money!</span>' in hebrew
+    assert "<bdi" not in html + hebrew
+
+
+def test_sentences_are_separated_as_in_the_language() -> None:
+    english, japanese = (
+        compose_letter(replace(WELCOME, languages=(code,))) for code in ("en", "ja")
+    )
+    assert "\u3002 " not in japanese.text + japanese.html + japanese.preview
+    assert japanese.preview.count("\u3002") == 2
+    assert ". The" in english.preview
+    assert ". The" in spoken(english.html)
 
 
 def test_a_title_of_the_other_direction_is_isolated_in_plain_text() -> None:

@@ -48,6 +48,11 @@ class Phrase:
     pattern: str
     values: Mapping[str, str | Foreign] = field(default_factory=dict)
 
+    @property
+    def space(self) -> str:
+        """What stands between this sentence and the next one; nothing in Japanese."""
+        return "" if self.pattern.endswith("\u3002") else " "
+
     def text(self) -> str:
         """Return the sentence as plain text."""
         return self._filled(self.pattern, self._as_text)
@@ -88,10 +93,18 @@ class Phrase:
     def _as_html(self, value: str | Foreign) -> str:
         if isinstance(value, str):
             return escape(value)
+        marks = []
+        if _runs_otherwise(value.text, self.language.direction):
+            marks.append(f'dir="{_direction_of(value.text)}"')
         spoken = _language_of(value.text)
-        lang = f' lang="{spoken}"' if spoken not in {None, self.language.code} else ""
-        style = ' style="font-weight:600;"' if value.strong else ""
-        return f"<bdi{lang}{style}>{escape(value.text)}</bdi>"
+        if spoken not in {None, self.language.code}:
+            marks.append(f'lang="{spoken}"')
+        if value.strong:
+            marks.append('style="font-weight:600;"')
+        # A span, since Gmail and Outlook remove `<bdi>`; `dir` isolates as well.
+        return (
+            f"<span {' '.join(marks)}>{escape(value.text)}</span>" if marks else escape(value.text)
+        )
 
 
 class Writer:
@@ -124,13 +137,20 @@ class Writer:
 
 def as_text(phrases: Iterable[Phrase]) -> str:
     """Return sentences as one line of plain text."""
-    return " ".join(phrase.text() for phrase in phrases)
+    return "".join(phrase.text() + phrase.space for phrase in phrases).rstrip()
 
 
 def _runs_otherwise(text: str, direction: str) -> bool:
     """Return whether a text has letters of the other direction."""
     found = {unicodedata.bidirectional(character) for character in text}
     return "L" in found if direction == "rtl" else bool(found & _RIGHT_TO_LEFT)
+
+
+def _direction_of(text: str) -> str:
+    """Return the direction of the first letter of a text that has one."""
+    found = (unicodedata.bidirectional(character) for character in text)
+    strong = next((one for one in found if one in {"L", *_RIGHT_TO_LEFT}), "L")
+    return "ltr" if strong == "L" else "rtl"
 
 
 def _language_of(text: str) -> str | None:
