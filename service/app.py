@@ -5,9 +5,8 @@ hour and reason and one log line, so that unauthenticated senders cannot make th
 grow at will.
 """
 
-import ipaddress
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,47 +28,18 @@ from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
+from service.limits import MINUTE_S, AddressLimit
+from service.pages.preferences import preference_routes
 from workers.broker import broker_url_now
 from workers.queues import LOOKUP_DRAIN
 from workers.wakeup import Wakeup
 
 PAUSE_S = 10.0  # between two writes of the counts, and between two log lines
-MOST_PER_MINUTE = 30  # refused requests from one address; more are answered 429
 RETRY_AFTER_S = 5  # sent when the server or the ledger is busy
-_MOST_ADDRESSES = 4096
-_MINUTE_S = 60
 
 _Match = tuple[Rule, dict[str, Any]]
 
 _log = structlog.get_logger("receiver")
-
-
-class AddressLimit:
-    """Counts refused requests by address, for at most `_MOST_ADDRESSES` addresses at a time.
-
-    It never refuses an authentic request: a matching signature is always accepted. So a sender
-    cannot lock Nexudus out, even from behind the same proxy.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._counts)
-
-    def count(self, address: str) -> bool:
-        """Count a refused request and return whether its address is over the limit."""
-        key, now = _network(address), self._clock.monotonic()
-        with self._lock:
-            began_at, count = self._counts.pop(key, (now, 0))
-            if now - began_at >= _MINUTE_S:
-                began_at, count = now, 0
-            self._counts[key] = began_at, count + 1
-            if len(self._counts) > _MOST_ADDRESSES:
-                self._counts.popitem(last=False)
-        return count + 1 > MOST_PER_MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +82,7 @@ class Refusals:
             self.count(error.refusal)
         if error.refusal in UNAUTHENTICATED and self._addresses.count(address):
             sentence = f"{error}; too many refused requests from this address"
-            return RefusedAnswer(429, sentence, _MINUTE_S)
+            return RefusedAnswer(429, sentence, MINUTE_S)
         is_busy = error.http_status == HTTPStatus.SERVICE_UNAVAILABLE
         retry_after_s = RETRY_AFTER_S if is_busy else None
         return RefusedAnswer(error.http_status, str(error), retry_after_s)
@@ -162,19 +132,6 @@ class Refusals:
         except Exception as error:  # noqa: BLE001 - the thread must outlive any fault
             _log.error("refusals.fault", error=frames_of(error))
         return Counter()
-
-
-def _network(address: str) -> str:
-    """Return the address, or for IPv6 the /64 network that one sender usually has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(int(parsed) >> 64)
 
 
 # On every answer, including those that `service.front` gives without the application.
@@ -265,6 +222,7 @@ def make_web(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     app.register_blueprint(hook_routes(settings, writer, clock))
     app.register_blueprint(health_routes(settings, engine, clock))
+    app.register_blueprint(preference_routes(settings, engine, clock))
     app.register_error_handler(CoursebellError, _answer_error(refusals))
     app.register_error_handler(HTTPException, _answer_http_error)
     return Web(app, settings, engine, writer, wakeup, refusals)

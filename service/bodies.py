@@ -45,8 +45,12 @@ class Bodies:
         """How many bytes of bodies are in memory."""
         return self._held
 
-    async def collect(self, chunks: AsyncIterator[bytes], declared: int | None) -> bytes:
+    async def collect(
+        self, chunks: AsyncIterator[bytes], declared: int | None, largest: int | None = None
+    ) -> bytes:
         """Return the whole body. `declared` is its Content-Length, None if it has none.
+
+        `largest` is a lower limit of size, for some routes.
 
         Raises:
             TooLarge: it is over the limit. The rest is not read; see `drop`.
@@ -56,8 +60,9 @@ class Bodies:
         """
         if declared == 0:
             return b""
-        too_large = TooLarge(f"the body has more than {self._limits.largest} bytes")
-        if declared is not None and declared > self._limits.largest:
+        largest = self._limits.largest if largest is None else largest
+        too_large = TooLarge(f"the body has more than {largest} bytes")
+        if declared is not None and declared > largest:
             raise too_large
         async with self._upload(self._limits.deadline_s) as upload:
             async for chunk in chunks:
@@ -65,7 +70,7 @@ class Bodies:
                     # This chunk arrived in the turn of the loop in which the body was dropped: its
                     # bytes are no longer counted, and the timer interrupts it only after this turn.
                     raise Overloaded(is_stop=self._stopping)
-                if len(upload.body) + len(chunk) > self._limits.largest:
+                if len(upload.body) + len(chunk) > largest:
                     raise too_large
                 upload.body += chunk
                 self._held += len(chunk)

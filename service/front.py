@@ -35,6 +35,7 @@ from schemas.errors import (
 from service.app import SECURITY_HEADERS, RefusedAnswer, Web
 from service.bodies import Bodies, BodyLimits
 from service.hooks import BODY, DEFER, HOOKS, SMALL, hook_guards
+from service.pages.preferences import LINK_PATHS, MOST_FORM_BYTES
 
 _ALIVE = "/healthz"
 _STRANGER_PAUSE_S = 0.2
@@ -53,7 +54,7 @@ class RequestGate:
     A small delivery is processed by the event loop itself, which takes a fraction of a millisecond,
     and waits for the ledger's commit without a thread. Large ones have threads. So have all other
     requests, of their own, so that a flood of them neither delays a delivery nor makes the process
-    look dead.
+    look dead; the pages of members are apart from those for monitoring.
     """
 
     def __init__(self, web: Web, limits: BodyLimits) -> None:
@@ -64,6 +65,7 @@ class RequestGate:
         self._commits = _Commits(web.writer, most=2048)
         self._hooks = _Lane("hooks", threads=4, most=64)
         self._pages = _Lane("pages", threads=4, most=64)
+        self._members = _Lane("members", threads=4, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -78,7 +80,7 @@ class RequestGate:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what the application opened. Called by the server after the last answer."""
         del loop
-        for lane in (self._hooks, self._pages, self._alive):
+        for lane in (self._hooks, self._pages, self._members, self._alive):
             lane.threads.shutdown()
         self._web.close()
 
@@ -106,7 +108,9 @@ class RequestGate:
         elif not self._has_route(environ):
             return b""  # the application answers without reading the body
         declared = environ.get("CONTENT_LENGTH")
-        return await self._bodies.collect(chunks, None if declared is None else int(declared))
+        largest = MOST_FORM_BYTES if path.startswith(LINK_PATHS) else None
+        length = None if declared is None else int(declared)
+        return await self._bodies.collect(chunks, length, largest)
 
     def _has_route(self, environ: WSGIEnvironment) -> bool:
         try:
@@ -122,13 +126,18 @@ class RequestGate:
         environ["wsgi.input"] = io.BytesIO(body)
         environ[BODY] = body
         environ["CONTENT_LENGTH"] = str(len(body))
-        lane = self._alive if environ["PATH_INFO"] == _ALIVE else self._pages
+        lane = self._lane_for(environ["PATH_INFO"])
         with self._bodies.held(body):
             if not _is_delivery(environ):
                 return await lane.run(self._answer, environ)
             if len(body) > SMALL:
                 return await self._hooks.run(self._answer, environ)
             return await self._deliver(environ)
+
+    def _lane_for(self, path: str) -> "_Lane":
+        if path.startswith(LINK_PATHS):
+            return self._members
+        return self._alive if path == _ALIVE else self._pages
 
     async def _deliver(self, environ: WSGIEnvironment) -> Answer:
         """Run the application for a small delivery, and return its answer after the commit."""

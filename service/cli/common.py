@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ledger.clock import SYSTEM_CLOCK, Clock
+from ledger.controls import has_known_key
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.revision import check_revision
 from schemas.checkup import at_nexudus
@@ -119,17 +120,20 @@ def wait_for_ledger(settings: Settings, *, patience_s: float = LEDGER_PATIENCE_S
             clock.sleep(_RETRY_EVERY_S)
 
 
-def check_secret_key(settings: Settings, *, signs: bool) -> None:
+def check_secret_key(settings: Settings, *, signs: bool, verifies: bool = False) -> None:
     """Check that the secret key is the one this ledger belongs to.
 
-    A process that does not sign needs no key; if it has one, it must be the right one. If the
-    ledger is unreachable, the workers check it once it can be read.
+    A process that signs makes a key for a ledger that has none. One that only `verifies` what
+    others signed needs the key of the ledger, if it has one. Any other needs none, but must not
+    have a wrong one. If the ledger is unreachable, processes check it once it can be read.
 
     Raises:
         ConfigurationError: the key is a different one, or missing.
     """
-    if signs or has_secret_key(settings):
+    if signs or verifies or has_secret_key(settings):
         with suppress(LedgerUnavailable), opened_ledger(settings) as engine:
+            if not (signs or has_secret_key(settings) or has_known_key(engine)):
+                return
             checked_secret_key(settings, engine, command_clock().now())
 
 

@@ -26,6 +26,7 @@ from service.cli.common import (
 from service.cli.pauses import Until
 from service.cli.people import PersonMatch, matching_people
 from service.cli.selection import known_person
+from workers.preference_links import PreferenceLinks
 from workers.secret_key import checked_secret_key
 
 _WORDS: Mapping[str, str] = {
@@ -69,6 +70,7 @@ class _Change:
 @click.option("--allow", type=_streams, multiple=True, help="Send them these; they asked for it.")
 @click.option("--snooze", type=Until(), help="Send nothing until then, such as 7d or 2026-12-01.")
 @click.option("--no-snooze", "ends_snooze", is_flag=True, help="End a snooze.")
+@click.option("--link", "with_link", is_flag=True, help="Print the address of their own page.")
 @as_json
 @show_addresses
 def preferences(  # noqa: PLR0913 - one argument for each option
@@ -78,6 +80,7 @@ def preferences(  # noqa: PLR0913 - one argument for each option
     allow: tuple[str, ...],
     snooze: datetime | None,
     ends_snooze: bool,
+    with_link: bool,
     as_json: bool,
     show_addresses: bool,
 ) -> None:
@@ -105,10 +108,14 @@ def preferences(  # noqa: PLR0913 - one argument for each option
         with reading(engine) as connection:
             person = _match(connection, coworker_id)
             found = choices_of(connection, choice_keys(key, coworker_id, person.email))
+    link = None
+    if with_link and person.email:
+        links = PreferenceLinks(settings.public_url, key)
+        link = links.page(links.owner(coworker_id, person.email))
     if as_json:
-        print_json(_plain(person, found, now, whole=show_addresses))
+        print_json(_plain(person, found, now, link, whole=show_addresses))
         return
-    for line in _lines(person, found, now, whole=show_addresses):
+    for line in _lines(person, found, now, link, whole=show_addresses):
         click.echo(printable(line))
 
 
@@ -127,7 +134,9 @@ def _logged(coworker_id: int, change: _Change) -> dict[str, object]:
     }
 
 
-def _lines(person: PersonMatch, chosen: Choices, now: datetime, *, whole: bool) -> Iterator[str]:
+def _lines(
+    person: PersonMatch, chosen: Choices, now: datetime, link: str | None, *, whole: bool
+) -> Iterator[str]:
     address = person.email if whole else shortened(person.email)
     yield f"{person.full_name}  {address or '(no email address known)'}"
     is_all_off = chosen.agreed.get(ALL) is False
@@ -137,6 +146,8 @@ def _lines(person: PersonMatch, chosen: Choices, now: datetime, *, whole: bool) 
     until = chosen.snoozed_until(now)
     if until is not None:
         yield f"  nothing until {local(until)}, {_when(chosen.made[SNOOZE])}"
+    if link is not None:
+        yield f"  Their page: {link}"
 
 
 def _since(stream: Stream, chosen: Choices, *, is_all_off: bool) -> str:
@@ -152,7 +163,7 @@ def _when(choice: Choice) -> str:
 
 
 def _plain(
-    person: PersonMatch, chosen: Choices, now: datetime, *, whole: bool
+    person: PersonMatch, chosen: Choices, now: datetime, link: str | None, *, whole: bool
 ) -> dict[str, object]:
     return {
         "coworker_id": person.coworker_id,
@@ -169,4 +180,5 @@ def _plain(
             }
             for name, one in chosen.made.items()
         },
+        **({} if link is None else {"page": link}),
     }

@@ -39,13 +39,13 @@ _log = structlog.get_logger("web")
 
 @click.command()
 def serve() -> None:
-    """Run the web server: hooks and health."""
+    """Run the web server: hooks, health and preference pages."""
     settings = settings_now()
     read_rules(settings)
     address = free_address(settings)
     reserved = reserve(address)
     wait_for_ledger(settings)
-    check_secret_key(settings, signs=False)
+    check_secret_key(settings, signs=False, verifies=True)
     warn_of_weak_secrets(settings, "COURSEBELL_HOOK_SECRETS", "COURSEBELL_RELAY_TOKENS")
     set_up_logs("web")
     with reserved:

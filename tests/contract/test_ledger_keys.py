@@ -123,8 +123,8 @@ def test_each_process_refuses_another_key_at_its_start(
     assert ANOTHER not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["worker", "certify"])
-def test_a_process_that_signs_refuses_to_make_a_new_key(
+@pytest.mark.parametrize("name", ["serve", "worker", "certify"])
+def test_a_process_that_signs_or_verifies_refuses_to_make_a_new_key(
     environment: dict[str, str], name: str
 ) -> None:
     done = run(environment, name)

@@ -10,7 +10,8 @@ from ledger.intake import BEARER
 from ledger.monitoring import Refused, count_refusals, refused_since
 from ledger.tables import refusals
 from schemas.reasons import HOOK_REFUSALS, REFUSALS, RELAY_REFUSALS, UNAUTHENTICATED, Refusal
-from service.app import MOST_PER_MINUTE, AddressLimit, Refusals
+from service.app import Refusals
+from service.limits import MOST_PER_MINUTE, AddressLimit
 from tests.contract.ledger_rig import NOW, arrival, at, keep, rows
 from tests.contract.source_rig import HandClock
 from tests.doubles.still_clock import StillClock

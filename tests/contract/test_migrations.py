@@ -103,6 +103,8 @@ def tracked(*patterns: str) -> set[str]:
         "sandbox/static/**/*",
         "sandbox/world.yaml",
         "service/cli/demo-rules.yaml",
+        "service/pages/*.html",
+        "service/pages/*.css",
     ],
 )
 def test_the_wheel_has_the_files_that_the_program_reads(

@@ -12,6 +12,7 @@ from schemas.text import folded
 from service.cli.common import local
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import rows
+from workers.preference_links import PreferenceLinks
 
 pytestmark = pytest.mark.engines("sqlite")
 KEY = "a-key-for-hashes"  # that of the space
@@ -119,3 +120,12 @@ def test_an_unknown_person_is_named_as_such(desk: Desk) -> None:
     refused = desk.run("preferences", "nobody@example.org", "--stop", "all")
     assert refused.exit_code == 1
     assert "knows no member" in refused.stderr
+
+
+def test_the_address_of_their_page_is_printed_only_on_request(desk: Desk) -> None:
+    links = PreferenceLinks("http://127.0.0.1:8000", KEY)
+    page = links.page(links.owner(1, ADDRESS))
+    assert f"  Their page: {page}" in desk.run("preferences", "1", "--link").stdout
+    assert desk.as_json("preferences", "1", "--link")["page"] == page
+    assert "/p/" not in desk.run("preferences", "1").stdout
+    assert "page" not in desk.as_json("preferences", "1")

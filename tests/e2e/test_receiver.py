@@ -15,7 +15,7 @@ import requests
 
 from schemas.checkup import Verdict
 from schemas.notification import MAX_BYTES
-from service.app import MOST_PER_MINUTE
+from service.limits import MOST_PER_MINUTE
 from tests.e2e.house import RELAY_TOKEN, House, living
 from tests.e2e.test_input import HOOKS, signed
 from tests.servers.programs import wait_until

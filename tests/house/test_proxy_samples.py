@@ -52,11 +52,27 @@ def test_caddy_gives_up() -> None:
         assert re.search(rf"{line} \d+s", CADDY), line
 
 
+@pytest.mark.parametrize(
+    ("sample", "begins"),
+    [(NGINX, r"^    location (\S+) \{"), (CADDY, r"^\t@public path (.+)$")],
+    ids=["nginx", "caddy"],
+)
+def test_only_hooks_and_the_pages_of_members_are_reachable(sample: str, begins: str) -> None:
+    text = without_comments(sample)
+    found = " ".join(re.findall(begins, text, re.MULTILINE)).replace("*", "").split()
+    assert [path for path in found if path != "/"] == ["/hooks/", "/p/", "/u/"]
+    assert re.search(r"location / \{\s*return 404;|handle \{\s*respond 404", text)
+
+
+def test_nginx_does_not_log_the_links_of_members() -> None:
+    for path in ("/p/", "/u/"):
+        assert re.search(rf"location {path} \{{\s*access_log off;", NGINX), path
+
+
 @pytest.mark.parametrize("sample", [NGINX, CADDY], ids=["nginx", "caddy"])
-def test_only_hooks_are_reachable_and_no_unused_header_is_set(sample: str) -> None:
+def test_no_unused_header_is_set_and_the_server_is_named_once(sample: str) -> None:
     text = without_comments(sample)
     assert len(re.findall(r"127\.0\.0\.1:8000", text)) == 1
-    assert re.search(r"(location|handle) /hooks/", text)
     assert "readyz" not in text
     assert not any(header in text for header in UNUSED_HEADERS)
     assert "example.org" in text

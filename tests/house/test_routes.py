@@ -9,7 +9,9 @@ from schemas.settings import load_settings
 from service.app import Web, make_web
 
 OPEN_TO_ALL = {"/healthz", "/readyz"}  # they contain no personal data
+BEHIND_LINKS = {"/p/<token>", "/u/<token>"}  # a signed link says whose page it is
 
+KEY = {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
 SECRETS = {
     "COURSEBELL_HOOK_SECRETS": "a-hook-secret-for-this-test-only",
     "COURSEBELL_RELAY_TOKENS": "a-relay-token-for-this-test-only",
@@ -18,7 +20,7 @@ SECRETS = {
 
 @pytest.fixture(params=[{}, SECRETS], ids=["nothing configured", "secrets configured"])
 def web(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Web]:
-    made = make_web(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path), **request.param}))
+    made = make_web(load_settings({"COURSEBELL_DATA_DIR": str(tmp_path), **KEY, **request.param}))
     yield made
     made.close()
 
@@ -32,7 +34,7 @@ def routes(web: Web) -> list[tuple[str, str]]:
 
 
 def test_every_route_refuses_missing_and_wrong_credentials(web: Web) -> None:
-    guarded = [one for one in routes(web) if one[1] not in OPEN_TO_ALL]
+    guarded = [one for one in routes(web) if one[1] not in OPEN_TO_ALL | BEHIND_LINKS]
     assert guarded
     client = web.app.test_client()
     wrong = {"Authorization": "Bearer wrong", "X-Nexudus-Hook-Signature": "0" * 64}
@@ -40,6 +42,18 @@ def test_every_route_refuses_missing_and_wrong_credentials(web: Web) -> None:
         for headers in ({}, wrong):
             answer = client.open(path, method=method, headers=headers, data=b'[{"Id": 1}]')
             assert answer.status_code == 401, f"{method} {path}"
+
+
+def test_a_link_that_is_not_genuine_leads_nowhere(web: Web) -> None:
+    linked = [one for one in routes(web) if one[1] in BEHIND_LINKS]
+    assert {path for _, path in linked} == BEHIND_LINKS
+    client = web.app.test_client()
+    for method, path in linked:
+        for token in ("x", "x.y", "a" * 99, "é", "%00"):
+            answer = client.open(
+                path.replace("<token>", token), method=method, data={"act": "stop"}
+            )
+            assert answer.status_code == 404, f"{method} {path} {token}"
 
 
 def test_the_list_of_open_routes_names_only_existing_routes(web: Web) -> None:

@@ -192,14 +192,14 @@ def _greeted(facts: LetterFacts) -> str | None:
 
 
 def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords) -> _Frame:
-    greeted, signature = _greeted(facts), own.phrase("signature")
+    greeted, signature = _greeted(facts), own.words("signature")
     greeting = write.phrase("Hello,")
     if greeted:
         greeting = write.phrase("Hello {name},", name=Foreign(greeted))
     host = [write.quote(facts.host)] if facts.host and branding.signs_as_host else []
     space = [write.quote(facts.space)] if facts.space else []
     return _Frame(
-        own.phrase("greeting") or greeting,
+        own.words("greeting") or greeting,
         (signature,) if signature else (*host, *space),
         write.phrase(
             "You get this email because you are enrolled on a course at {space}.",

@@ -54,7 +54,7 @@ class OwnWords:
         self._values = {place: Foreign(text) for place, text in known.items() if text}
         self._texts, self._language = texts, language
 
-    def phrase(self, part: str) -> Phrase | None:
+    def words(self, part: str) -> Phrase | None:
         """Return the own words for a part of the email, or None."""
         text = self._texts.get(part)
         if text is None or not places_in(text) <= self._values.keys():
@@ -63,7 +63,7 @@ class OwnWords:
 
     def applied_to(self, content: Content) -> Content:
         """Return the content with the own subject, opening paragraph and button."""
-        subject, opening = self.phrase("subject"), self.phrase("paragraph")
+        subject, opening = self.words("subject"), self.words("paragraph")
         parts: tuple[Part, ...] = tuple(map(self._with_own_label, content.parts))
         if opening is not None:
             parts = (Paragraph((opening,)), *parts)
@@ -72,5 +72,5 @@ class OwnWords:
         return replace(content, parts=parts)
 
     def _with_own_label(self, part: Part) -> Part:
-        label = self.phrase("button") if isinstance(part, Button) else None
+        label = self.words("button") if isinstance(part, Button) else None
         return part if label is None or not isinstance(part, Button) else replace(part, words=label)

@@ -1,0 +1,1 @@
+"""The pages that people open in a browser: one module for each, its template beside it."""

@@ -1,0 +1,121 @@
+"""Makes and reads the signed links with which members choose their emails, without a login.
+
+A link holds a coworker's Id and the keyed hash of the address it was sent to, no address and no
+name. It never expires, since a member may use an old email. It is signed with the secret key, so
+another key makes all links invalid. The page and the one-click link of each stream are signed for
+different purposes, and none can be made from another.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+
+from ledger.choices import address_hash, choice_keys
+from schemas.rules import Stream
+from schemas.settings import Settings, is_loopback
+
+PAGE, ONE_CLICK = "/p/", "/u/"
+_LONGEST = 200  # characters of a token; ours have about 95
+_HASH_BYTES = 32
+# A one-click link begins with one of these. They are in emails, so they never change.
+_CODES = {Stream.SERVICE: 1, Stream.REMINDER: 2}
+_STREAMS = {code: stream for stream, code in _CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOwner:
+    """Whose link it is: a coworker, and the hash of the address that the email went to."""
+
+    coworker_id: int
+    address_hash: str
+
+    def keys(self, secret_key: str, email: str | None) -> frozenset[str]:
+        """Return the keys of this member's choices. `email` is their address now, if known.
+
+        What is chosen with a link of an old email also counts for the address of today.
+        """
+        return choice_keys(secret_key, self.coworker_id, email) | {self.address_hash}
+
+    def has_address(self, email: str, secret_key: str) -> bool:
+        """Return whether the link was sent to this address."""
+        return address_hash(email, secret_key) == self.address_hash
+
+
+class PreferenceLinks:
+    """Makes links below `public_url`, and reads their last part, the token."""
+
+    def __init__(self, public_url: str, secret_key: str) -> None:
+        self._public_url = public_url
+        self._secret_key = secret_key
+        self._page = _signer(secret_key, "page")
+        self._one_click = _signer(secret_key, "one-click")
+
+    def owner(self, coworker_id: int, email: str) -> LinkOwner:
+        """Return the owner of links that are sent to this address."""
+        return LinkOwner(coworker_id, address_hash(email, self._secret_key))
+
+    def page(self, owner: LinkOwner) -> str:
+        """Return the address of the member's preference page."""
+        return f"{self._public_url}{PAGE}{self.page_token(owner)}"
+
+    def one_click(self, owner: LinkOwner, stream: Stream) -> str:
+        """Return the address that switches a stream off with one POST (RFC 8058)."""
+        token = _token(self._one_click, bytes([_CODES[stream]]) + _packed(owner))
+        return f"{self._public_url}{ONE_CLICK}{token}"
+
+    def page_token(self, owner: LinkOwner) -> str:
+        """Return the token of a preference page."""
+        return _token(self._page, _packed(owner))
+
+    def read_page(self, token: str) -> LinkOwner | None:
+        """Return whose preference page it is, or None if the token is not genuine."""
+        value = _value(self._page, token)
+        return None if value is None else _unpacked(value)
+
+    def read_one_click(self, token: str) -> tuple[LinkOwner, Stream] | None:
+        """Return whose emails of which stream to stop, or None if the token is not genuine."""
+        value = _value(self._one_click, token)
+        return None if value is None else (_unpacked(value[1:]), _STREAMS[value[0]])
+
+
+def reaches_members(settings: Settings) -> bool:
+    """Return whether links below COURSEBELL_PUBLIC_URL can be put into emails.
+
+    They must be https, except where Nexudus is a stand-in on this machine, as in the demo.
+    """
+    if not settings.public_url.isascii():
+        return False  # it stands in a header
+    if settings.public_url.startswith("https://"):
+        return True
+    addresses = (settings.public_url, settings.nexudus_url)
+    return all(is_loopback(urlsplit(one).hostname or "") for one in addresses)
+
+
+def _signer(secret_key: str, purpose: str) -> Signer:
+    salt = f"coursebell.preferences.{purpose}"
+    return Signer(secret_key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+
+
+def _packed(owner: LinkOwner) -> bytes:
+    number = owner.coworker_id
+    return bytes.fromhex(owner.address_hash) + number.to_bytes((number.bit_length() + 7) // 8)
+
+
+def _unpacked(value: bytes) -> LinkOwner:
+    return LinkOwner(int.from_bytes(value[_HASH_BYTES:]), value[:_HASH_BYTES].hex())
+
+
+def _token(signer: Signer, value: bytes) -> str:
+    return signer.sign(base64_encode(value)).decode("ascii")
+
+
+def _value(signer: Signer, token: str) -> bytes | None:
+    if len(token) > _LONGEST or not token.isascii():
+        return None
+    try:
+        return base64_decode(signer.unsign(token))
+    except BadData:
+        return None
