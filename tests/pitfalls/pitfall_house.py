@@ -7,13 +7,15 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.house import HOOK_SECRET, House, open_house
 from tests.servers.programs import wait_until
+from workers.languages import language_codes, language_for
 
 FINANCE = "Freelance Finance"
 CERAMICS = "Ceramics: Feuer & Glasur <Grundkurs>"
@@ -22,6 +24,7 @@ MEMBERS = "/hooks/nexudus/course-members"
 COMPLETED = "/hooks/nexudus/course-completed-lessons"
 # Limits are tested elsewhere, so no test waits for the next minute.
 PLENTY = "1000/second;100000/minute"
+WELCOME, FINISHED = "You're in: {course}", "You finished {course}"  # subjects
 _LONG_AGO = "2020-01-01 00:00:00.000000"
 
 
@@ -55,6 +58,13 @@ def letters(house: House, address: str, title: str) -> list[dict[str, Any]]:
     """Return the emails to a person about a course; a long title is cut in a subject."""
     start = " ".join(title.split())[:30]
     return [mail for mail in house.mails(address) if start in " ".join(mail["text"].split())]
+
+
+def is_titled(mail: Mapping[str, str], text: str, title: str) -> bool:
+    """Return whether an email about this course has this subject, in whichever language it is."""
+    about = f"{re.escape(title[:20])}.*"  # a long title is cut
+    texts = (re.escape(language_for(code).gettext(text)) for code in language_codes())
+    return any(re.fullmatch(one.replace(r"\{course\}", about), mail["subject"]) for one in texts)
 
 
 def wait_letters(house: House, address: str, title: str, number: int) -> list[dict[str, Any]]:

@@ -140,3 +140,19 @@ def test_an_email_about_a_finished_course_names_the_next_one_and_leads_there() -
     assert "https://portal.example.org/777" in (message.html or "")
     without = read_message(written("course-finished", finished).copy.body)
     assert "next course" not in without.text
+
+
+@pytest.mark.parametrize(
+    ("languages", "subject"),
+    [
+        (("es-UY", "de"), "Ya tienes plaza"),
+        (("zh-Hans", "de"), "Du bist dabei"),
+        (("en", "de"), "You're in"),
+        ((), "You're in"),
+    ],
+)
+def test_an_email_is_in_the_first_of_the_context_s_languages_that_we_have(
+    languages: tuple[str, ...], subject: str
+) -> None:
+    enrolled = event_of(EventKind.ENROLLED)
+    assert written("welcome", enrolled, languages=languages).copy.title.startswith(subject)
