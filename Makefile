@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLDEST_PIP := $(VENV)/oldest-pip
+BROWSER := tests/emails/node_modules/.installed
 SOURCES := service workers ledger schemas sandbox tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stops kills agree bench bench-quick bench-source check format messages lock image
+.PHONY: help setup demo test stops kills agree emails bench bench-quick bench-source check format messages lock image
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(STAMP) $(OLDEST_PIP)  ## install everything into .venv, from the hash-pinned lock
+setup: $(STAMP) $(OLDEST_PIP) $(BROWSER)  ## install everything, from the hash-pinned locks
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -28,11 +29,18 @@ $(OLDEST_PIP): tests/oldest-pip.lock | $(STAMP)
 	$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --require-hashes --upgrade --target $@ -r $<
 	@mkdir -p $@ && touch $@
 
+$(BROWSER): tests/emails/package-lock.json tests/emails/package.json tests/emails/unpack-browser.mjs
+	@npm --version >/dev/null || { echo "The check of emails needs Node.js 20 or newer, with npm."; exit 1; }
+	@echo "Installing the browser that emails are checked in: 90 MB to load, about 20 seconds."
+	@cd tests/emails && npm ci --loglevel=error
+	@node tests/emails/unpack-browser.mjs
+	@touch $@
+
 demo: $(STAMP)  ## run the demo, with a stand-in Nexudus and a mailbox
 	@exec $(BIN)/coursebell demo
 
 # Most tests wait for other processes half of the time, so five run at once on two cores.
-test: $(STAMP) $(OLDEST_PIP)  ## run every test, on real processes
+test: $(STAMP) $(OLDEST_PIP) $(BROWSER)  ## run every test, on real processes
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)
@@ -45,6 +53,9 @@ COUNT ?= 100000
 FIRST ?= 0
 agree: $(STAMP)  ## compare the decisions with those of a second decider on 100,000 random histories (about twenty minutes)
 	@PYTHONDONTWRITEBYTECODE= nice -n 10 $(BIN)/python -m tests.endurance.agree --count $(COUNT) --first $(FIRST)
+
+emails: $(STAMP) $(BROWSER)  ## check every email in every language and paint contact-sheets/ (about five minutes)
+	@$(BIN)/python -m tests.emails
 
 RUNS ?= 1
 bench: $(STAMP)  ## measure speed and write docs/performance.md (about twelve minutes; RUNS=3 repeats it)
@@ -76,6 +87,7 @@ messages: $(STAMP)  ## collect the texts of emails and pages for translators (LA
 	@$(BIN)/pybabel -q update -D coursebell -i workers/locales/coursebell.pot -d workers/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
 
 lock:  ## renew the lock files (maintainers; needs uv)
+	cd tests/emails && npm install --package-lock-only
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --no-strip-extras --quiet --extra broker --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

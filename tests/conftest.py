@@ -20,7 +20,7 @@ from tests.servers.postgres_found import found_binaries, without_postgres
 from workers.broker import choose_broker
 from workers.local.server import start_broker
 
-_LONGEST_FIRST = ("month", "e2e", "pitfalls", "contract", "sandbox", "house", "unit")
+_LONGEST_FIRST = ("month", "emails", "e2e", "pitfalls", "contract", "sandbox", "house", "unit")
 
 # Ignored in what a shell starts with `&` or `nohup`, and then in every program started by that.
 _IGNORED_IN_BACKGROUND = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)

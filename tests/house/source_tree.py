@@ -19,6 +19,7 @@ PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 
 # What is made here or filled in here, and is no part of the source.
 _NOT_SOURCE = {".git", ".venv", ".hypothesis", "var", "dist", "htmlcov", "__pycache__", "secrets"}
+_NOT_SOURCE |= {"node_modules", "contact-sheets"}
 _FILLED_IN = {"deploy/env", "deploy/.env"}
 _NOT_SOURCE_ENDS = ("_cache", ".egg-info")
 _CODE = re.compile(r"^```[\s\S]*?^```$|^(?: {4,}[^\n]*\n?)+|`[^`\n]+`", re.MULTILINE)

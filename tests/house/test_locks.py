@@ -1,5 +1,6 @@
 """The lock files: every pin has hashes, none names an address, and all fit what pyproject asks."""
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -83,3 +84,17 @@ def test_the_locks_keep_the_requested_extras() -> None:
 def test_the_deployed_versions_are_the_tested_ones() -> None:
     tested, deployed = pins(LOCKS[0]), pins(LOCKS[1])
     assert deployed.items() <= tested.items()
+
+
+def test_the_npm_lock_has_a_hash_for_each_package_and_names_no_address() -> None:
+    folder = ROOT / "tests" / "emails"
+    text = (folder / "package-lock.json").read_text(encoding="utf-8")
+    root, *packages = json.loads(text)["packages"].items()
+    assert len(packages) > 20
+    for name, package in packages:
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
+    stated = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = {name.removeprefix("node_modules/"): one["version"] for name, one in packages}
+    assert root[1]["dependencies"] == stated
+    assert stated.items() <= locked.items()

@@ -1,0 +1,124 @@
+/** Opens each page of the job in every view and prints its faults as JSON. */
+import { createRequire } from 'node:module';
+import { caniemail, getAllFeatures, rawData } from 'caniemail';
+import { job, openTab, withBrowser } from './browser.mjs';
+import { inspectPage } from './inspect-page.mjs';
+
+const AXE = createRequire(import.meta.url)('axe-core').source;
+const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa'];
+const HEADINGS = ['page-has-heading-one', 'heading-order', 'empty-heading'];
+const LANDMARKS = ['region', 'landmark-one-main']; // an email stands in a page of the program
+// Decided by inspectPage, which also sees what axe-core calls incomplete.
+const DECIDED_HERE = new Set(['color-contrast']);
+const VIEWS = [320, 600].flatMap((width) => ['light', 'dark'].map((scheme) => ({ width, scheme })));
+const CLIENTS = [
+  'gmail.desktop-webmail', 'gmail.ios', 'gmail.android',
+  'outlook.windows', 'outlook.outlook-com', 'outlook.macos', 'outlook.ios', 'outlook.android',
+  'apple-mail.macos', 'apple-mail.ios',
+];
+const MEDIA_QUERY = /@media[^{]*\{((?:[^{}]*\{[^}]*\})*)\s*\}/g;
+// Features that the lookup does not recognise, and what shows that an email uses them.
+const OVERLOOKED = {
+  '@media (prefers-color-scheme)': /@media \(prefers-color-scheme/,
+  'color-scheme CSS property': /[{;\s]color-scheme:/,
+  'color-scheme meta tag': /<meta name="color-scheme"/,
+  '!important keyword': /!important/,
+  'HTML5 doctype': /<!doctype html>/i,
+  'system-ui, ui-serif, ui-sans-serif, ui-rounded, ui-monospace': /system-ui/,
+};
+const TABS = 2;
+
+const faults = [];
+const gaps = new Map();
+let views = 0;
+
+// The lookup fails where the tables say nothing.
+function fillTables() {
+  for (const feature of rawData.data) {
+    const { stats } = feature;
+    feature.notes_by_num ??= {};
+    for (const [family, platform] of CLIENTS.map((client) => client.split('.'))) {
+      stats[family] ??= {};
+      stats[family][platform] ??= { 'not tested': 'y' };
+    }
+  }
+}
+
+function note(page, { title, support, notes }, client) {
+  const key = `${title} ${client}`;
+  if (!gaps.has(key)) {
+    gaps.set(key, { feature: title, client, support, note: (notes ?? []).join(' '), pages: new Set() });
+  }
+  gaps.get(key).pages.add(page.name);
+}
+
+function lookUp(page) {
+  // The lookup sees no rule inside a media query, so each is repeated after it.
+  const html = page.html.replace(MEDIA_QUERY, '$&$1');
+  const { issues } = caniemail({ clients: CLIENTS, html });
+  for (const [client, several] of [...issues.errors, ...issues.warnings]) {
+    for (const issue of several) note(page, issue, client);
+  }
+  for (const [client, several] of [...everyFeature.unsupported, ...everyFeature.supported]) {
+    for (const feature of several) {
+      if (feature.support !== 'full' && OVERLOOKED[feature.title]?.test(page.html)) {
+        note(page, feature, client);
+      }
+    }
+  }
+}
+
+async function runAxe(tab, page) {
+  const extra = page.is_email ? HEADINGS : [...HEADINGS, ...LANDMARKS];
+  return tab.evaluate(
+    (options) => window.axe.run(document, options),
+    {
+      runOnly: { type: 'tag', values: TAGS },
+      rules: Object.fromEntries(extra.map((rule) => [rule, { enabled: true }])),
+      resultTypes: ['violations', 'incomplete'],
+    },
+  );
+}
+
+async function look(tab, page, { width, scheme }) {
+  await tab.setViewportSize({ width, height: 800 });
+  await tab.emulateMedia({ colorScheme: scheme });
+  const { language, direction, is_email: isEmail } = page;
+  const found = await tab.evaluate(inspectPage, { language, direction, isEmail, scheme });
+  const { violations, incomplete } = await runAxe(tab, page);
+  const undecided = incomplete.filter((rule) => !DECIDED_HERE.has(rule.id));
+  for (const [rules, word] of [[violations, 'axe'], [undecided, 'axe-undecided']]) {
+    for (const rule of rules) {
+      for (const node of rule.nodes) {
+        found.push({ check: `${word} ${rule.id}`, detail: `${rule.help}: ${node.html.slice(0, 200)}` });
+      }
+    }
+  }
+  views += 1;
+  faults.push(...found.map((one) => ({ page: page.name, view: `${width} ${scheme}`, ...one })));
+}
+
+async function check(browser, page) {
+  const origin = page.url && new URL(page.url).origin;
+  const tab = await openTab(browser, origin, (url) => {
+    faults.push({ page: page.name, view: '', check: 'loads-from-elsewhere', detail: url });
+  });
+  if (page.url) await tab.goto(page.url);
+  else await tab.setContent(page.html, { waitUntil: 'load' });
+  await tab.evaluate(AXE);
+  for (const view of VIEWS) await look(tab, page, view);
+  await tab.context().close();
+  if (page.is_email) lookUp(page);
+}
+
+fillTables();
+const everyFeature = getAllFeatures(CLIENTS);
+await withBrowser(async (browser) => {
+  const waiting = [...job.pages];
+  const work = async () => {
+    for (let page; (page = waiting.shift()); ) await check(browser, page);
+  };
+  await Promise.all(Array.from({ length: TABS }, work));
+});
+const listed = [...gaps.values()].map((gap) => ({ ...gap, pages: [...gap.pages] }));
+console.log(JSON.stringify({ faults, gaps: listed, views }));

@@ -1,0 +1,179 @@
+"""Emails can be read by everyone: a sample of them, opened in a browser, has no fault.
+
+English with every person, every other language with one. `make emails` checks all.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.emails.client_support import LACKING, PARTLY, unlisted, unneeded
+from tests.emails.gate import (
+    CheckedPage,
+    GateResult,
+    NoBrowser,
+    as_page,
+    check_pages,
+    find_browser,
+    page_faults,
+)
+from tests.emails.people import (
+    ORDINARY,
+    PEOPLE,
+    EmailCase,
+    email_case,
+    every_case,
+    one_case_each,
+)
+from workers.actions.email import TEMPLATES
+from workers.languages import ENGLISH, language_codes
+
+# The sample takes half a minute on two quiet cores.
+pytestmark = pytest.mark.timeout(900)
+
+
+@functools.cache
+def sample_cases() -> tuple[EmailCase, ...]:
+    return (*every_case([ENGLISH]), *one_case_each(language_codes()[1:]))
+
+
+def _styled(style: str) -> Callable[[str], str]:
+    """Return what gives the card of an email more style."""
+    return lambda html: html.replace('class="card" style="', f'class="card" style="{style}', 1)
+
+
+def _after_heading(markup: str) -> Callable[[str], str]:
+    return lambda html: html.replace("</h1>", f"</h1>{markup}", 1)
+
+
+# What the gate must find in an email, and how the email is broken.
+BROKEN: dict[str, tuple[str, Callable[[str], str]]] = {
+    "pale text": ("contrast", _after_heading('<p style="color:#8A857B">Pale</p>')),
+    "pale text on a picture": (
+        "contrast",
+        _after_heading('<p style="background-image:linear-gradient(#FFF,#EEE)">On a picture</p>'),
+    ),
+    "no language": ("language", lambda html: html.replace(' lang="en"', "")),
+    "no direction": ("direction", lambda html: html.replace(' dir="ltr"', "")),
+    "a wide table": (
+        "sideways-scroll",
+        _after_heading('<table role="presentation" width="700"><tr><td>Wide</td></tr></table>'),
+    ),
+    "text beyond the edge": (
+        "outside",
+        _after_heading('<p style="margin-left:-80px">Begins where nobody sees it</p>'),
+    ),
+    "text that is cut": (
+        "cut-off",
+        _after_heading(
+            '<p style="width:90px;overflow:hidden;white-space:nowrap">A long line of it</p>'
+        ),
+    ),
+    "a picture without a text": (
+        "axe image-alt",
+        _after_heading('<img src="https://a.example/a.png">'),
+    ),
+    "a link without words": ("axe link-name", _after_heading('<a href="https://a.example/"></a>')),
+    "no heading": (
+        "axe page-has-heading-one",
+        lambda html: html.replace("<h1", "<p").replace("</h1>", "</p>"),
+    ),
+    "no dark colours": (
+        "not-dark",
+        lambda html: html.replace("prefers-color-scheme: dark", "print"),
+    ),
+}
+# A feature that an email program lacks, and the style that uses it.
+UNSUPPORTED = {"position": "position:fixed;", "transform": "transform:rotate(1deg);"}
+GOOD_PAGE = """<!doctype html><html lang="en" dir="ltr"><head><title>Choices</title>
+<meta name="viewport" content="width=device-width"></head>
+<body><main><h1>Choices</h1><p>Which emails do you want?</p></main></body></html>"""
+
+
+def broken_pages() -> list[CheckedPage]:
+    good = as_page(email_case(ENGLISH, "lesson-finished", "ordinary"))
+    assert good.html is not None
+    styles = {feature: _styled(style) for feature, style in UNSUPPORTED.items()}
+    ways = {**{name: change for name, (_, change) in BROKEN.items()}, **styles}
+    changed = {name: change(good.html) for name, change in ways.items()}
+    assert good.html not in changed.values()
+    return [replace(good, name=name, html=html) for name, html in changed.items()]
+
+
+@pytest.fixture(scope="module")
+def found() -> GateResult:
+    """Open the sample and the broken emails in one browser."""
+    return check_pages([*map(as_page, sample_cases()), *broken_pages()])
+
+
+@pytest.fixture(scope="module")
+def sample(found: GateResult) -> GateResult:
+    return found.of(*(case.name for case in sample_cases()))
+
+
+def test_the_sample_has_every_template_every_person_and_every_language() -> None:
+    assert set(ORDINARY) == set(TEMPLATES)
+    assert {(one.template, one.person) for one in sample_cases() if one.language == ENGLISH} == {
+        (template, person) for template in TEMPLATES for person in PEOPLE
+    }
+    assert {one.language for one in sample_cases()} == set(language_codes())
+
+
+def test_each_was_opened_in_two_widths_and_two_colour_schemes(found: GateResult) -> None:
+    assert found.views == 4 * (len(sample_cases()) + len(BROKEN) + len(UNSUPPORTED))
+
+
+def test_no_email_has_a_fault(sample: GateResult) -> None:
+    assert sample.faults == ()
+
+
+def test_no_email_needs_what_an_email_program_lacks(sample: GateResult) -> None:
+    assert unlisted(sample.gaps) == []
+
+
+def test_every_accepted_gap_is_still_needed_and_has_a_reason(sample: GateResult) -> None:
+    assert unneeded(sample.gaps) == []
+    reasons = [*(gap.reason for gap in LACKING.values()), *PARTLY.values()]
+    assert all(reason.endswith(".") and len(reason.split()) > 3 for reason in reasons)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_gate_finds_what_is_broken(found: GateResult, name: str) -> None:
+    check, _ = BROKEN[name]
+    assert check in {fault.check for fault in found.of(name).faults}
+
+
+@pytest.mark.parametrize("feature", UNSUPPORTED)
+def test_the_gate_finds_what_an_email_program_lacks(found: GateResult, feature: str) -> None:
+    assert [line for line in unlisted(found.of(feature).gaps) if f" {feature} " in line]
+
+
+def test_a_page_is_checked_by_its_file(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.html", tmp_path / "bad.html"
+    picture = '<img alt="A map" src="http://127.0.0.1:9/map.png">'
+    good.write_text(GOOD_PAGE, encoding="utf-8")
+    bad.write_text(GOOD_PAGE.replace("main>", "div>").replace("<p>", picture), encoding="utf-8")
+    assert page_faults(good) == []
+    assert {fault.check for fault in page_faults(bad)} == {
+        "axe landmark-one-main",
+        "axe region",
+        "loads-from-elsewhere",
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "machine", "advice"),
+    [
+        ({"CHROMIUM": "nowhere/chromium"}, "x86_64", "set CHROMIUM to the path"),
+        ({}, "x86_64", "make setup"),
+        ({"PATH": ""}, "aarch64", "Install Chromium"),
+    ],
+)
+def test_without_a_browser_the_gate_fails_and_says_what_to_do(
+    tmp_path: Path, environment: dict[str, str], machine: str, advice: str
+) -> None:
+    with pytest.raises(NoBrowser, match=advice):
+        find_browser(environment, tmp_path, machine)
