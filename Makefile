@@ -89,9 +89,9 @@ messages: $(STAMP)  ## collect the texts of emails and pages for translators (LA
 lock:  ## renew the lock files (maintainers; needs uv)
 	cd tests/emails && npm install --package-lock-only
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --no-strip-extras --quiet --extra broker --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra certificate --extra sandbox --extra dev -o requirements.lock pyproject.toml deploy/build.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --no-strip-extras --quiet --extra broker --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
+	  --no-strip-extras --quiet --extra broker --extra certificate --extra sandbox -o deploy/requirements.lock pyproject.toml deploy/build.in
 
 image:  ## build the container image without a registry, and try it (needs root, buildah, debootstrap)
 	@deploy/try-image.sh

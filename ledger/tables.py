@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -373,6 +374,21 @@ choices = Table(
     Column("chosen_at", Instant, nullable=False),
     Column("until", Instant),  # when a snooze ends
     word("origin"),  # page, one-click, operator
+)
+
+# A certificate of completion that was sent, as printed. The code is not stored, only its hash.
+completion_certificates = Table(
+    "completion_certificates",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    Column("course_id", BigInteger, nullable=False),
+    Column("coworker_id", BigInteger, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("course", Text, nullable=False),
+    Column("space", Text),
+    Column("finished_on", Date, nullable=False),  # where the person is
+    word("language", nullable=False),
+    Column("issued_at", Instant, nullable=False),
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pkgutil import resolve_name
 from zoneinfo import ZoneInfo
 
 from ledger.clock import SYSTEM_CLOCK, Clock
@@ -10,6 +11,7 @@ from ledger.engine import Engine, open_engine
 from schemas.rules import Rules
 from schemas.settings import Settings
 from workers.actions.registry import action_classes, make_actions
+from workers.completion_certificate.issue import PDF
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
 from workers.lookup.batch import LookupContext
@@ -62,7 +64,10 @@ def read_shared_config(settings: Settings) -> SharedConfig:
         ConfigurationError: every mistake in the rules, or a file that cannot be read or written.
     """
     action_classes()  # imported here once, for all processes that are forked later
-    return SharedConfig(read_rules(settings), secret_key(settings))
+    rules = read_rules(settings)
+    if rules.has_certificates():
+        resolve_name(PDF)
+    return SharedConfig(rules, secret_key(settings))
 
 
 def make_context(

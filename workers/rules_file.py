@@ -1,5 +1,6 @@
 """Reads the rules file: the one of the settings, or the one that Coursebell brings along."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from schemas.errors import ConfigurationError
@@ -12,6 +13,10 @@ from workers.actions.registry import kinds_for_rules
 _SHIPPED_RULES = (
     Path(__file__).parent.parent / "schemas" / "rules.yaml",
     Path(__file__).parent.parent / "rules.yaml",
+)
+_NO_CERTIFICATES = (
+    "certificates need the package typst, which is not installed; install Coursebell with its "
+    "extra `certificate`, or remove this line"
 )
 
 
@@ -41,7 +46,12 @@ def read_rules_at(path: Path, named_by: str) -> Rules:
         why = (error.strerror or "the system refuses it").lower()
         raise ConfigurationError([f"{named_by}: cannot read {path}: {why}"]) from None
     text = file_text(content, str(path))
-    return load_rules(text, str(path), actions=kinds_for_rules())
+    return load_rules(
+        text,
+        str(path),
+        actions=kinds_for_rules(),
+        no_certificates=None if find_spec("typst") else _NO_CERTIFICATES,
+    )
 
 
 def _shipped_rules() -> Path:

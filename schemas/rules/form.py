@@ -38,6 +38,7 @@ _DEFAULT_AFTER_S = {EventKind.NOT_STARTED: (7 * 86_400,), EventKind.STALLED: (14
 _A_MAPPING = "expected keys with values; remove the line if there are none"
 _REQUIRED = {"required": "this key is missing"}
 _FLAG = {"true": True, "false": False}
+_CERTIFIED = "course-finished"  # the template that a certificate of completion goes with
 # The kinds of action by name, each with its templates and the events they can be about.
 Kinds = Mapping[str, Mapping[str, Collection[EventKind]]]
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
@@ -130,10 +131,12 @@ class RuleSchema(TimingSchema):
     gather_at_most = Text(parse_duration_s, attribute="gather_at_most_s", load_default=None)
     where = fields.Nested(WhereSchema, load_default=Where())
     enabled = Text(choice(_FLAG), load_default=True)
+    certificate = Text(choice(_FLAG), load_default=False)
 
-    def __init__(self, actions: Kinds) -> None:
+    def __init__(self, actions: Kinds, no_certificates: str | None = None) -> None:
         super().__init__()
         self.actions = actions
+        self.no_certificates = no_certificates
 
     @validates_schema(skip_on_field_errors=False)
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
@@ -196,6 +199,19 @@ class RuleSchema(TimingSchema):
             rule["stream"] = Stream.REMINDER if rule["event"] in TIMED else Stream.SERVICE
         rule["after_s"] = rule["after_s"] or _DEFAULT_AFTER_S.get(rule["event"], ())
         return rule
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_certificate(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
+        """Check that a certificate can be attached to the emails of this rule."""
+        if not rule.get("certificate"):
+            return
+        event = rule.get("event", EventKind.COURSE_COMPLETED)
+        templates = set(rule.get("template") or [_CERTIFIED])
+        if event is not EventKind.COURSE_COMPLETED or templates != {_CERTIFIED}:
+            expected = f"the event {EventKind.COURSE_COMPLETED} and the template {_CERTIFIED}"
+            raise ValidationError({"certificate": [f"expected only with {expected}"]})
+        if self.no_certificates is not None:
+            raise ValidationError({"certificate": [self.no_certificates]})
 
     @validates_schema(skip_on_field_errors=False)
     def check_lesson_keys(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature

@@ -39,15 +39,13 @@ _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
 
 
 def load_rules(
-    text: str,
-    file_name: str,
-    *,
-    actions: Kinds,
+    text: str, file_name: str, *, actions: Kinds, no_certificates: str | None = None
 ) -> Rules:
     """Load rules from the text of a file.
 
     `file_name` is only used in error messages. `actions` are the kinds that rules may name, each
-    with its templates and the events that each template fits.
+    with its templates and the events that each template fits. `no_certificates` says why none may
+    send certificates.
 
     Raises:
         ConfigurationError: with every mistake, in the order of the file, each as
@@ -58,7 +56,7 @@ def load_rules(
         too_large = mistake_at(None, (), f"expected at most {MAX_FILE_BYTES // 1024} KiB")
         raise ConfigurationError([too_large.as_line(file_name)])
     tree = read_tree(text)
-    whole, rules = _loaded_keys(tree, RuleSchema(actions))
+    whole, rules = _loaded_keys(tree, RuleSchema(actions, no_certificates))
     if tree.mistakes:
         raise ConfigurationError([one.as_line(file_name) for one in sorted(set(tree.mistakes))])
     has_window = ("timing", "send") in tree.places

@@ -143,6 +143,7 @@ class Rule:
     which `until` ends early; without, there is one email.
     `gather_s` is how long to wait after each event for more that share its email; None for one
     email each. `gather_at_most_s` is the longest wait in total; None for no limit.
+    With `certificate` its emails carry a certificate of completion.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Rule:
     after_s: tuple[int, ...] = ()
     steps: tuple[SequenceStep, ...] = ()
     until: Until | None = None
+    certificate: bool = False
     own_timing: frozenset[str] = frozenset()
 
 
@@ -222,6 +224,10 @@ class Rules:
             if rule.enabled and rule.event in TIMED:
                 found[rule.event] = found.get(rule.event, frozenset()) | set(rule.after_s)
         return found
+
+    def has_certificates(self) -> bool:
+        """Return whether an enabled rule sends certificates of completion."""
+        return any(rule.certificate for rule in self.rules if rule.enabled)
 
     def counts_nexudus(self) -> bool:
         """Return whether messages of Nexudus count for an enabled reminder, in some course."""

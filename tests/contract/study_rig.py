@@ -30,6 +30,8 @@ from tests.doubles.fake_source import FakeSource
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.letter import Letters
 from workers.actions.registry import kinds_for_rules
+from workers.completion_certificate.code import CertificateLook
+from workers.completion_certificate.issue import CertificateIssuer
 from workers.deliver.claim import perform_batch
 from workers.deliver.context import DeliveryTools, SendSetup
 from workers.lookup.batch import LookupContext
@@ -40,6 +42,7 @@ from workers.source.limits import Patience
 LISBON = ZoneInfo("Europe/Lisbon")
 SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
 LESSONS = (1, 2, 3)
+LOOK = CertificateLook("https://courses.example.org", "#0E6655")
 
 
 @functools.cache
@@ -86,7 +89,8 @@ class Space:
     @property
     def delivery(self) -> DeliveryTools:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
-        email = EmailAction(_letters(), self.mailer, head)
+        issuer = CertificateIssuer("a-key-for-certificates", LOOK)
+        email = EmailAction(_letters(), self.mailer, head, issuer)
         setup = SendSetup(self.rules, LISBON, "a-key-for-hashes", {email.kind: email})
         return DeliveryTools(self.engine, setup, self.clock, 60)
 

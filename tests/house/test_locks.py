@@ -51,7 +51,10 @@ def test_no_lock_names_an_address(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [(LOCKS[0], ("broker", "sandbox", "dev")), (LOCKS[1], ("broker", "sandbox"))],
+    [
+        (LOCKS[0], ("broker", "certificate", "sandbox", "dev")),
+        (LOCKS[1], ("broker", "certificate", "sandbox")),
+    ],
 )
 def test_every_pin_satisfies_pyproject(lock: str, extras: Iterable[str]) -> None:
     pinned = pins(lock)

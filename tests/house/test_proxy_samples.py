@@ -60,12 +60,12 @@ def test_caddy_gives_up() -> None:
 def test_only_hooks_and_the_pages_of_members_are_reachable(sample: str, begins: str) -> None:
     text = without_comments(sample)
     found = " ".join(re.findall(begins, text, re.MULTILINE)).replace("*", "").split()
-    assert [path for path in found if path != "/"] == ["/hooks/", "/p/", "/u/"]
+    assert [path for path in found if path != "/"] == ["/hooks/", "/p/", "/u/", "/c/"]
     assert re.search(r"location / \{\s*return 404;|handle \{\s*respond 404", text)
 
 
 def test_nginx_does_not_log_the_links_of_members() -> None:
-    for path in ("/p/", "/u/"):
+    for path in ("/p/", "/u/", "/c/"):
         assert re.search(rf"location {path} \{{\s*access_log off;", NGINX), path
 
 

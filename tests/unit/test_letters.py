@@ -87,6 +87,7 @@ EVERY = [
     replace(LESSON, lessons=lines("One", "Two", "Three")),
     replace(LESSON, lessons=lines("Reading", by=CompletionType.VISITED)),
     FINISHED,
+    replace(FINISHED, certificate_url="https://harbour.example/c/7Q3M-0VXD-92HB-KT5A"),
     *(replace(facts, **BARE) for facts in (WELCOME, LESSON, FINISHED)),
     *(replace(facts, course=LONG, host=LONG) for facts in (WELCOME, LESSON, FINISHED)),
     *REMINDERS,
@@ -324,7 +325,7 @@ def test_plain_text_has_72_columns_and_whole_addresses(facts: LetterFacts) -> No
     assert all(len(line) <= 72 for line in text.splitlines())
     assert "\n\n\n" not in text
     for address in re.findall(r"https?://\S+", text):
-        assert address in {facts.course_url, facts.lesson_url}
+        assert address in {facts.course_url, facts.lesson_url, facts.certificate_url}
 
 
 @pytest.mark.parametrize("facts", EVERY)
@@ -582,3 +583,13 @@ def test_a_title_is_cut_at_a_word_or_else_between_whole_characters(
     text: str, room: int, cut: str
 ) -> None:
     assert cut_at_word(text, room) == cut
+
+
+def test_a_certificate_is_announced_only_where_there_is_one() -> None:
+    url = "https://harbour.example/c/7Q3M-0VXD-92HB-KT5A"
+    letter = compose_letter(replace(FINISHED, certificate_url=url))
+    assert "Your certificate of completion is attached as a PDF." in letter.text
+    assert url in letter.text.splitlines()
+    assert f'href="{url}"' in letter.html
+    plain = compose_letter(FINISHED)
+    assert "certificate" not in (plain.text + plain.html).lower()

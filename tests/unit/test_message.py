@@ -17,7 +17,14 @@ from schemas.settings import MailAddress
 from schemas.text import cut_at_word, one_line
 from workers.actions.email.answers import EnvelopeAddress
 from workers.actions.email.letter import Letter
-from workers.actions.email.message import Named, check_head, make_message, message_id
+from workers.actions.email.message import (
+    Attachment,
+    Named,
+    check_head,
+    make_message,
+    message_id,
+    read_message,
+)
 from workers.actions.email.smtp import wire_form
 
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -258,3 +265,61 @@ def test_a_time_without_a_zone_is_a_mistake_of_the_caller() -> None:
             action_key="k",
             made_at=NOON.replace(tzinfo=None),
         )
+
+
+PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
+
+
+def with_a_file(name: str = "certificate.pdf", key: str = "email:finished:12:7") -> EmailMessage:
+    return make_message(
+        a_letter(),
+        sender=RITA,
+        reply_to=None,
+        to_name="Ana Lopez",
+        to_address="ana@people.example",
+        action_key=key,
+        made_at=NOON,
+        attachment=Attachment(name, PDF),
+    )
+
+
+def test_a_file_is_attached_beside_the_text_and_unchanged() -> None:
+    content = with_a_file().as_bytes()
+    read = message_from_bytes(content, policy=default)
+    assert read.get_content_type() == "multipart/mixed"
+    text, attached = read.iter_parts()
+    assert text.get_content_type() == "multipart/alternative"
+    assert [part.get_content() for part in text.iter_parts()] == [
+        part.get_content()
+        for part in message_from_bytes(a_message().as_bytes(), policy=default).iter_parts()
+    ]
+    assert attached.get_content_type() == "application/pdf"
+    assert attached.get_content_disposition() == "attachment"
+    assert attached.get_filename() == "certificate.pdf"
+    assert attached.get_content() == PDF
+    assert not any(part.defects for part in read.walk())
+
+
+def test_a_file_leaves_the_headers_as_they_are() -> None:
+    heads = [head_lines(one.as_bytes()) for one in (with_a_file(key="k"), a_message())]
+    names = [[line.partition(b":")[0] for line in head if line[:1] != b" "] for head in heads]
+    assert names[0] == names[1]
+    assert len(heads[0]) == len(heads[1])
+
+
+def test_a_message_with_a_file_is_the_same_each_time_and_fit_for_any_server() -> None:
+    content = with_a_file().as_bytes()
+    assert content == with_a_file().as_bytes()
+    assert content.isascii()
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+    assert wire_form(with_a_file(), utf8=False).rstrip() == content.rstrip()
+    boundaries = {part.get_boundary() for part in with_a_file().walk() if part.is_multipart()}
+    assert len(boundaries) == 2
+
+
+def test_a_kept_message_names_its_file() -> None:
+    kept = read_message(with_a_file("certificate-ceramics.pdf").as_bytes())
+    assert kept.attachments == (("certificate-ceramics.pdf", len(PDF)),)
+    assert kept.text == a_letter().text
+    assert read_message(a_message().as_bytes()).attachments == ()

@@ -663,3 +663,45 @@ def test_templates_of_a_sequence_are_as_many_as_its_steps() -> None:
     with pytest.raises(ConfigurationError) as raised:
         load("[welcome, welcome, welcome]")
     assert "expected one, or one for each of the 2 steps" in raised.value.mistakes[0]
+
+
+def certifying(more: str = "", template: str = "course-finished") -> str:
+    rule = f"name: a, event: course_completed, action: email, template: {template}"
+    return HEAD + f"  - {{{rule}, certificate: true{more}}}\n"
+
+
+def test_a_rule_about_a_finished_course_may_send_certificates() -> None:
+    [rule] = load(certifying()).rules
+    assert rule.certificate
+    assert load(certifying()).has_certificates()
+    assert not load(certifying(", enabled: false")).has_certificates()
+    assert not load(SHIPPED.read_text("utf-8")).has_certificates()
+    [rule] = load(certifying(", steps: [0d, 3d]")).rules
+    assert {step.template for step in rule.steps} == {"course-finished"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "name: a, event: enrolled, action: email, template: welcome",
+        "name: a, event: lesson_completed, action: email, template: lesson-finished",
+        "name: a, event: enrolled, action: email, template: course-finished",
+        "name: a, event: lesson_completed, action: webhook",
+    ],
+)
+def test_no_other_rule_may_send_certificates(rule: str) -> None:
+    said = mistakes_of(HEAD + f"  - {{{rule}, certificate: true}}\n")
+    expected = (
+        "rules[0].certificate: expected only with the event course_completed and the template "
+        "course-finished"
+    )
+    assert any(one.startswith("rules.yaml:3:") and one.endswith(expected) for one in said)
+
+
+def test_without_what_makes_certificates_no_rule_may_send_them() -> None:
+    why = "they need a package"
+    with pytest.raises(ConfigurationError) as raised:
+        load_rules(certifying(), "rules.yaml", actions=ACTIONS, no_certificates=why)
+    [mistake] = raised.value.mistakes
+    assert mistake == f"rules.yaml:3:95: rules[0].certificate: {why}"
+    load_rules(SHIPPED.read_text("utf-8"), "rules.yaml", actions=ACTIONS, no_certificates=why)

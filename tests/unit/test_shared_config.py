@@ -1,6 +1,7 @@
 """The files a worker reads: unreadable rules and keys are reported with the cause."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,17 @@ def test_an_unusable_secret_key_is_reported_and_kept(tmp_path: Path) -> None:
 def test_the_shipped_rules_can_be_read() -> None:
     assert read_rules(load_settings({})).rules
     assert "COURSEBELL_RULES" not in os.environ
+
+
+def test_a_rule_about_certificates_is_refused_where_nothing_can_make_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yaml"
+    template = "    template: course-finished\n"
+    text = SHIPPED.read_text("utf-8").replace(template, f"{template}    certificate: true\n", 1)
+    path.write_text(text, encoding="utf-8")
+    settings = load_settings({"COURSEBELL_RULES": str(path)})
+    assert read_rules(settings).has_certificates()
+    monkeypatch.setitem(sys.modules, "typst", None)  # as if it were not installed
+    assert "rules[2].certificate: certificates need the package typst" in mistake_about(path)
+    assert not read_rules(load_settings({})).has_certificates()

@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 from ledger.actions import Copy
+from ledger.engine import Connection
 from schemas.actions import PersonNeeds
 from schemas.events import Event
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
-from schemas.rules import Stream
+from schemas.rules import Rule, Stream
 from schemas.settings import Settings
 from workers.decide.completion import Progress
 
@@ -47,10 +48,15 @@ class ActionContext:
     languages: tuple[str, ...] = ()
     stream: Stream = Stream.SERVICE
     next_course: Course | None = None
+    rule: Rule | None = None
 
 
 def no_op() -> None:
     """Do nothing: the default checkpoint."""
+
+
+def keep_nothing(connection: Connection, now: datetime) -> None:
+    """Keep nothing: the default of `Prepared.keep`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ class Prepared:
     action in lists. `body`, of type `media_type`, is kept as the copy of what was sent. `version`
     names the template or code that wrote the body.
 
+    `keep` stores what the ledger must have before it is sent. It is called in the transaction after
+    which the action is being performed.
+
     `send` performs the action once and returns the other system's receipt. It never retries. It
     raises `DeliveryUnavailable` if trying later may help, `ChannelUnavailable` if that holds for
     every action of its kind, `DeliveryRefused` for a final refusal, `DeliveryUnknown` if the action
@@ -86,6 +95,7 @@ class Prepared:
     media_type: str
     send: Callable[[Checkpoints], str]
     version: str = ""
+    keep: Callable[[Connection, datetime], None] = keep_nothing
 
     @property
     def copy(self) -> Copy:

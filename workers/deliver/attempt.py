@@ -268,6 +268,7 @@ def _decided(  # noqa: PLR0913, PLR0917 - independent inputs of one commit
         return _settled(connection, claimed, held, now)
     events, lease_s = loaded.event_count, tools.lease_s
     if begin_action(connection, claimed, now, lease_s=lease_s, events=events):
+        result.keep(connection, now)
         return result
     release_action(connection, claimed)
     return None

@@ -162,6 +162,7 @@ def load_context(
             languages=languages_of(connection, send.person, send.course, setup.language),
             stream=send.rule.stream if send.rule else Stream.SERVICE,
             next_course=_next_course(connection, send.course, claimed.coworker_id, events, now),
+            rule=send.rule,
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))

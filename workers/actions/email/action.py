@@ -1,5 +1,6 @@
 """The action `email`: composes a letter from what is true now, and sends it as a message."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -21,15 +22,18 @@ from workers.actions.base import (
     Labelled,
     Prepared,
     Printable,
+    keep_nothing,
 )
 from workers.actions.email import KIND
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, TemplateGap
-from workers.actions.email.message import MESSAGE, make_message, read_message
+from workers.actions.email.message import MESSAGE, Attachment, make_message, read_message
 from workers.actions.email.own_words import read_wording
 from workers.actions.email.smtp import Mailer, MailTransport
+from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
 from workers.decide.completion import in_order
+from workers.languages import language_for
 from workers.zones import own_zone
 
 _DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
@@ -65,8 +69,16 @@ class EmailAction(Action):
         maybe_own=frozenset({Reason.MAIL_INTERRUPTED, Reason.MAIL_SENDER, Reason.MAIL_RELAY}),
     )
 
-    def __init__(self, letters: Letters, mailer: MailTransport | None, head: Letterhead) -> None:
+    def __init__(
+        self,
+        letters: Letters,
+        mailer: MailTransport | None,
+        head: Letterhead,
+        issuer: CertificateIssuer | None = None,
+    ) -> None:
+        """Without an `issuer`, no rule may ask for certificates of completion."""
         self._letters = letters
+        self._issuer = issuer
         self._mailer = mailer
         self._head = head
         self._sender = head.sender or _NO_SENDER
@@ -84,35 +96,48 @@ class EmailAction(Action):
                 settings.lesson_url,
                 ZoneInfo(settings.zone),
             ),
+            CertificateIssuer.from_settings(settings),
         )
 
     def prepare(self, context: ActionContext) -> Prepared:
         """Return the email for this context. See `Action.prepare`."""
-        letter = self._letters.compose(self._facts(context))
+        facts = self._facts(context)
+        issued = self._certificate(context, facts)
+        if issued is not None:
+            facts = replace(facts, certificate_url=issued.address)
+        letter = self._letters.compose(facts)
         address = context.person.email
         if address is None:
             raise TemplateGap("there is no address")
-        return self._addressed(letter, context, context.person.full_name, address)
+        return self._addressed(letter, context, context.person.full_name, address, issued)
 
     def prepare_test(self, context: ActionContext, address: str) -> Prepared:
         """Return the email for this context, marked as a test and sent to another address.
 
-        Its links lead nowhere, so a test never opens or changes anything of the member's.
+        Its links lead nowhere, so a test never opens or changes anything of the member's; nor does
+        the code of its certificate.
         """
         facts = self._facts(context)
+        issued = self._certificate(context, facts, is_draft=True)
         dead = replace(
             facts,
             course_url=facts.course_url and _DEAD_LINK,
             lesson_url=facts.lesson_url and _DEAD_LINK,
             next_course_url=facts.next_course_url and _DEAD_LINK,
             preferences_url=facts.preferences_url and _DEAD_LINK,
+            certificate_url=None if issued is None else _DEAD_LINK,
         )
         letter = self._letters.compose(dead)
         subject = f"[Test] {letter.subject}"
-        return self._addressed(replace(letter, subject=subject), context, "", address)
+        return self._addressed(replace(letter, subject=subject), context, "", address, issued)
 
     def _addressed(
-        self, letter: Letter, context: ActionContext, name: str, address: str
+        self,
+        letter: Letter,
+        context: ActionContext,
+        name: str,
+        address: str,
+        issued: IssuedCertificate | None,
     ) -> Prepared:
         message = make_message(
             letter,
@@ -122,6 +147,7 @@ class EmailAction(Action):
             to_address=address,
             action_key=context.action_key,
             made_at=context.now,
+            attachment=None if issued is None else Attachment(issued.file_name, issued.pdf),
         )
 
         def send(checkpoints: Checkpoints) -> str:
@@ -135,7 +161,13 @@ class EmailAction(Action):
             )
 
         return Prepared(
-            address, letter.subject, message.as_bytes(), MESSAGE, send, version=letter.wording
+            address,
+            letter.subject,
+            message.as_bytes(),
+            MESSAGE,
+            send,
+            version=letter.wording,
+            keep=keep_nothing if issued is None else issued.keep,
         )
 
     def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
@@ -147,8 +179,19 @@ class EmailAction(Action):
             Labelled("Subject", copy.title),
             Labelled("Date", written_at),
             Labelled("Message-ID", kept.message_id),
+            Labelled("Attached", _listed(kept.attachments)),
         )
         return Printable(lines, kept.text, kept.html)
+
+    def _certificate(
+        self, context: ActionContext, facts: LetterFacts, *, is_draft: bool = False
+    ) -> IssuedCertificate | None:
+        if context.rule is None or not context.rule.certificate:
+            return None
+        if self._issuer is None or facts.finished_on is None:
+            raise TemplateGap("a certificate cannot be issued")
+        issuer = self._issuer.for_drafts() if is_draft else self._issuer
+        return issuer.issue(context, facts.finished_on, language_for(*facts.languages))
 
     def _facts(self, context: ActionContext) -> LetterFacts:
         about = {event.lesson_id for event in context.events}
@@ -206,6 +249,10 @@ def _suggested(context: ActionContext, about: Sequence[Lesson]) -> Lesson | None
 
 def _written(sender: MailAddress | None) -> str | None:
     return None if sender is None else f"{sender.name} <{sender.address}>".lstrip()
+
+
+def _listed(files: Sequence[tuple[str, int]]) -> str | None:
+    return ", ".join(f"{name} ({math.ceil(size / 1024)} KB)" for name, size in files) or None
 
 
 def _day(moment: datetime | None, zone: ZoneInfo) -> date | None:

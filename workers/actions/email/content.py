@@ -33,7 +33,7 @@ class LetterFacts:
     the member is. `lesson_url` leads to the lesson that the email suggests: the first in a welcome,
     the one that opened in `lesson-available`, else the next. `next_course` is the one to take after
     a finished one, `next_course_url` its address. `preferences_url` is where the member chooses
-    which emails they get.
+    which emails they get. `certificate_url` is where the attached certificate can be checked.
     """
 
     template: str
@@ -58,6 +58,7 @@ class LetterFacts:
     next_course: str | None = None
     next_course_url: str | None = None
     preferences_url: str | None = None
+    certificate_url: str | None = None
     signs_as_host: bool = False
     reads_replies: bool = False
 
@@ -201,7 +202,12 @@ def _course_finished(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         tuple(praise[:2]),
-        _parts(Paragraph(tuple(praise)), Paragraph(tuple(thanks)), *_onward(facts, write)),
+        _parts(
+            Paragraph(tuple(praise)),
+            *_certificate(facts, write),
+            Paragraph(tuple(thanks)),
+            *_onward(facts, write),
+        ),
     )
 
 
@@ -222,6 +228,14 @@ def _completed(facts: LetterFacts, write: Writer) -> Iterator[Phrase]:
         )
     elif finished:
         yield write.phrase("You finished on {end}.", end=write.day(finished))
+
+
+def _certificate(facts: LetterFacts, write: Writer) -> Iterator[Part]:
+    """Yield what announces an attached certificate of completion."""
+    if facts.certificate_url:
+        attached = write.phrase("Your certificate of completion is attached as a PDF.")
+        yield Paragraph((attached, write.phrase("Anyone can check it with the code on it.")))
+        yield Button(write.phrase("Check the certificate"), facts.certificate_url)
 
 
 def _onward(facts: LetterFacts, write: Writer) -> Iterator[Part]:

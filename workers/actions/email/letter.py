@@ -168,6 +168,7 @@ class Letters:
             lesson_url=_address(facts.lesson_url),
             next_course_url=_address(facts.next_course_url),
             preferences_url=_address(facts.preferences_url),
+            certificate_url=_address(facts.certificate_url),
             signs_as_host=self._branding.signs_as_host,
             reads_replies=self._branding.reads_replies,
         )

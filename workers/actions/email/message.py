@@ -1,4 +1,4 @@
-"""Builds the MIME message of a letter: two parts, and headers that are verified before sending.
+"""Builds the MIME message of a letter: text, HTML and perhaps a file; verifies its headers.
 
 The standard library's header folding is unreliable: the Python versions we support write an encoded
 newline as a real one (CVE-2024-6923, CVE-2026-1299), and 3.11.7 loses spaces and brackets of mixed
@@ -9,7 +9,7 @@ made here, and is never folded again. All headers are then read back as a mail s
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email import message_from_bytes, message_from_string
 from email.header import Header, decode_header, make_header
@@ -37,6 +37,14 @@ _MAX_NAME = 78  # characters of a person's name in a header
 _MAX_SUBJECT = 200  # composed subjects are shorter
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A PDF that an email carries. `name` is an ASCII file name."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
 def make_message(  # noqa: PLR0913 - the parts of a message head
     letter: Letter,
     *,
@@ -46,6 +54,7 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     to_address: str,
     action_key: str,
     made_at: datetime,
+    attachment: Attachment | None = None,
 ) -> EmailMessage:
     """Return the message for a letter, ready for `Mailer.deliver`.
 
@@ -78,30 +87,52 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     message.set_content(letter.text, charset="utf-8", cte="quoted-printable")
     message.add_alternative(letter.html, subtype="html", charset="utf-8", cte="quoted-printable")
     message.set_boundary(_digest(f"boundary {action_key}"))
+    if attachment is not None:
+        _attach(message, attachment, _digest(f"outer boundary {action_key}"))
     check_head(message, {**people, "Subject": subject})
     return message
 
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage:
-    """The parts of a kept message. `html` is "" if it has none."""
+    """The parts of a kept message. `html` is "" if it has none.
+
+    `attachments` are the names of attached files, each with its size in bytes.
+    """
 
     message_id: str
     text: str
     html: str
+    attachments: tuple[tuple[str, int], ...] = ()
 
 
 def read_message(body: bytes) -> KeptMessage:
     """Return the parts of a message made here, or kept by an earlier version."""
     message = message_from_bytes(body, policy=compat32)
     parts = {"text/plain": "", "text/html": ""}
+    attachments = []
     for part in message.walk():
         raw = part.get_payload(decode=True)
-        if part.get_content_type() in parts and isinstance(raw, bytes):
+        if not isinstance(raw, bytes):
+            continue
+        if part.get_content_disposition() == "attachment":
+            attachments.append((part.get_filename() or "", len(raw)))
+        elif part.get_content_type() in parts:
             parts[part.get_content_type()] = raw.decode().replace("\r\n", "\n")
     return KeptMessage(
-        _decoded(str(message["Message-ID"])), parts["text/plain"], parts["text/html"]
+        _decoded(str(message["Message-ID"])),
+        parts["text/plain"],
+        parts["text/html"],
+        tuple(attachments),
     )
+
+
+def _attach(message: EmailMessage, attachment: Attachment, boundary: str) -> None:
+    """Put a file beside the text of a message, whose own headers stay as they are."""
+    message.add_attachment(
+        attachment.content, maintype="application", subtype="pdf", filename=attachment.name
+    )
+    message.set_boundary(boundary)
 
 
 def message_id(action_key: str, sender_domain: str) -> str:

@@ -1,0 +1,1 @@
+"""Certificates of completion: their code, their text, and the PDF."""
