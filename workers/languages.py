@@ -12,11 +12,13 @@ from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
 from babel import Locale, UnknownLocaleError
+from babel.messages.catalog import Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 FOLDER = Path(__file__).parent / "locales"
 CATALOGUE = Path("LC_MESSAGES") / "coursebell.po"
+TEMPLATE = FOLDER / "coursebell.pot"  # every text of the code
 ENGLISH = "en"
 # Older and narrower codes of languages that we have.
 _ALIASES = {"iw": "he", "nb": "no", "nn": "no"}
@@ -78,6 +80,28 @@ def _locale(code: str, region: str | None) -> Locale:
         except UnknownLocaleError:
             continue
     return Locale(code)
+
+
+def untranslated(code: str, folder: Path = FOLDER) -> list[str]:
+    """Return the English texts that a language has no translation of, in their order in the code.
+
+    One that lacks some of its plural forms, or is marked as fuzzy, counts as untranslated.
+    """
+    with TEMPLATE.open("rb") as file:
+        wanted = [message for message in read_po(file) if message.id]
+    if code == ENGLISH:
+        return []
+    with (folder / code / CATALOGUE).open("rb") as file:
+        catalogue = read_po(file, locale=code)
+    texts = [one.id if isinstance(one.id, str) else one.id[0] for one in wanted]
+    return [text for text in texts if not _is_translated(catalogue.get(text))]
+
+
+def _is_translated(message: Message | None) -> bool:
+    if message is None or message.fuzzy:
+        return False
+    forms = message.string if isinstance(message.string, (tuple, list)) else [message.string]
+    return all(forms)
 
 
 @cache

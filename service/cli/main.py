@@ -171,6 +171,7 @@ _PLACES = {
         "Write an email as a member would get it now; nothing is sent.",
     ),
     "test": ("service.cli.preview:test", "Send an email of a member, marked as a test, to you."),
+    "templates": ("service.cli.templates:templates", "Check the texts of emails."),
     "rules": ("service.cli.rules:rules", "Check a rules file, and show what it would change."),
     "simulate": (
         "service.cli.simulate:simulate",
