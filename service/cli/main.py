@@ -167,11 +167,11 @@ _PLACES = {
     ),
     "log": ("service.cli.log:log", "Show who changed the mode, paused, released or skipped."),
     "preview": (
-        "service.cli.preview:preview",
+        "service.cli.emails:preview",
         "Write an email as a member would get it now; nothing is sent.",
     ),
-    "test": ("service.cli.preview:test", "Send an email of a member, marked as a test, to you."),
-    "templates": ("service.cli.templates:templates", "Check the texts of emails."),
+    "test": ("service.cli.emails:test", "Send an email of a member, marked as a test, to you."),
+    "templates": ("service.cli.emails:templates", "Check the texts of emails."),
     "rules": ("service.cli.rules:rules", "Check a rules file, and show what it would change."),
     "simulate": (
         "service.cli.simulate:simulate",

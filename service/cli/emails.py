@@ -1,4 +1,4 @@
-"""`coursebell preview` and `coursebell test`: an email with the real data of a member."""
+"""Commands about the emails themselves: `preview`, `test` and `templates`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,17 +19,20 @@ from service.cli.common import (
     shortened,
 )
 from service.cli.config import write_private
+from service.cli.main import Commands
 from service.cli.selection import NOT_DONE, known_course, known_person
 from service.cli.simulate import imagined_lines
 from workers.actions.base import Checkpoints, Prepared
 from workers.actions.email import KIND, TEMPLATES
 from workers.actions.email.action import EmailAction
+from workers.actions.email.own_words import read_wording
 from workers.deliver.context import SendSetup
 from workers.deliver.example import Example, example_of
 from workers.deliver.forecast import make_send_setup
 from workers.deliver.simulation import Imagined, imagine
-from workers.languages import language_codes
+from workers.languages import language_codes, untranslated
 
+_UNTRANSLATED = 1
 _template = click.argument("template", type=click.Choice(sorted(TEMPLATES)), metavar="TEMPLATE")
 _member = click.option(
     "--as", "who", required=True, metavar="WHO", help="Whose data: address, Id or name."
@@ -190,3 +193,35 @@ def _expected_lines(template: str, example: Example, expected: Imagined | None) 
     else:
         yield f"If {example.kind} happened now:"
         yield from (f"  {line}" for line in imagined_lines(expected))
+
+
+@click.group(cls=Commands)
+def templates() -> None:
+    """Check the texts of emails."""
+
+
+@templates.command()
+@as_json
+def check(*, as_json: bool) -> None:
+    """List the texts that a language lacks, and check the wording file.
+
+    Exits with 1 if a language lacks a text, which is then in English. A mistake in the file of
+    COURSEBELL_WORDING exits with 2 and has its line.
+    """
+    own = read_wording(settings_now())
+    missing = {code: untranslated(code) for code in language_codes()}
+    if as_json:
+        print_json({"untranslated": missing, "own_words": len(own.entries)})
+    else:
+        for code, texts in missing.items():
+            click.echo(f"{code}: {_number(len(texts))}")
+            for text in texts:
+                click.echo(printable(f"  {text}"))
+        if own.digest:
+            click.echo(f"The wording file can be used; entries: {len(own.entries)}.")
+    if any(missing.values()):
+        raise SystemExit(_UNTRANSLATED)
+
+
+def _number(missing: int) -> str:
+    return f"{missing} not translated" if missing else "complete"
