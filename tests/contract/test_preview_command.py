@@ -41,7 +41,7 @@ def test_an_email_is_written_as_the_member_would_get_it_now(studied: Desk, tmp_p
     folder = tmp_path / "preview"
     text = (folder / "lesson-finished.txt").read_text()
     assert "- Lesson 1\n- Lesson 2\n\n2 of 3 lessons\n\nNext is Lesson 3." in text
-    assert "<bdi>Lesson 1</bdi>" in (folder / "lesson-finished.html").read_text()
+    assert ">Lesson 1</" in (folder / "lesson-finished.html").read_text()
     message = message_from_bytes((folder / "lesson-finished.eml").read_bytes(), policy=policy.SMTP)
     assert message["To"] == "Person 1 <person1@example.org>"
     for path in folder.iterdir():
