@@ -4,6 +4,7 @@ An event may join an action that is still gathering. An action about a completed
 those about its lessons. A copy is an action's body as prepared: what was or would have been sent.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -44,12 +45,26 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
     if action_id is None:
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
-        # An event has one link for each rule; each later email of a sequence needs its own.
-        name = f"step:{action_id}" if step_of(plan.key) else plan.rule
+        # An event has one link for each rule and audience; each later email of a sequence needs its
+        # own.
+        name = f"step:{action_id}" if step_of(plan.key) else _link_name(plan)
         connection.execute(
             _linking(connection.dialect.name),
             {"event_id": event_id, "rule": name, "action_id": action_id},
         )
+
+
+def _link_name(plan: Plan) -> str:
+    if plan.audience is None:
+        return plan.rule
+    # A digest, since the name of a rule may take all the space.
+    digest = hashlib.sha256(f"{plan.rule} {plan.audience}".encode()).hexdigest()
+    return f"to:{digest[:32]}"
+
+
+def is_to(audience: str | None) -> ColumnElement[bool]:
+    """Match the actions that are to this audience; None is the member."""
+    return actions.c.audience.is_(None) if audience is None else actions.c.audience == audience
 
 
 @cache
@@ -69,6 +84,7 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
             # wait for the lock.
             actions.c.coworker_id == plan.coworker_id,
             actions.c.rule == plan.rule,
+            is_to(plan.audience),
             actions.c.course_member_id == plan.course_member_id,
             _is_alike(plan),
             actions.c.resend_of.is_(None),  # a resend is complete as it is
@@ -125,6 +141,7 @@ def _new_action(connection: Connection, plan: Plan, now: datetime) -> int | None
         "course_id": plan.course_id,
         "coworker_id": plan.coworker_id,
         "course_member_id": plan.course_member_id,
+        "audience": plan.audience,
         "happened_at": plan.happened_at,
         # Keeps the order, even if the clock was set back across a restore.
         "planned_at": max(now, last_gap_end(connection) or now),
@@ -147,24 +164,31 @@ def _planning(dialect: str) -> ReturningInsert[int]:
 
 
 _COMPLETIONS_PLANNED = (
-    select(actions.c.course_id, actions.c.coworker_id, func.max(actions.c.happened_at))
+    select(
+        actions.c.course_id,
+        actions.c.coworker_id,
+        actions.c.audience,
+        func.max(actions.c.happened_at).label("moment"),
+    )
     .where(
         actions.c.event_kind == EventKind.COURSE_COMPLETED,
         actions.c.coworker_id.in_(bindparam("coworkers", expanding=True)),
     )
-    .group_by(actions.c.course_id, actions.c.coworker_id)
+    .group_by(actions.c.course_id, actions.c.coworker_id, actions.c.audience)
 )
 
 
 def completions_planned(
     connection: Connection, coworker_ids: Iterable[int]
-) -> dict[tuple[int, int], datetime]:
+) -> dict[tuple[int, int], dict[str | None, datetime]]:
     """Return when these people completed courses, if an action about that was planned.
 
-    By course and person.
+    By course and person, then by whom the action is to.
     """
-    rows = connection.execute(_COMPLETIONS_PLANNED, {"coworkers": sorted(set(coworker_ids))})
-    return {(course_id, coworker_id): moment for course_id, coworker_id, moment in rows}
+    found: dict[tuple[int, int], dict[str | None, datetime]] = {}
+    for row in connection.execute(_COMPLETIONS_PLANNED, {"coworkers": sorted(set(coworker_ids))}):
+        found.setdefault((row.course_id, row.coworker_id), {})[row.audience] = row.moment
+    return found
 
 
 _SUPERSEDE = (
@@ -177,14 +201,25 @@ _SUPERSEDE = (
     )
     .values(state=ActionState.SKIPPED, reason=Reason.SUPERSEDED)
 )
+_SUPERSEDE_TO_MEMBER = _SUPERSEDE.where(is_to(None))
+_SUPERSEDE_TO_OTHERS = _SUPERSEDE.where(actions.c.audience == bindparam("whom"))
 
 
 def supersede_lessons(
-    connection: Connection, course_id: int, coworker_id: int, now: datetime
+    connection: Connection,
+    course_id: int,
+    coworker_id: int,
+    now: datetime,
+    audience: str | None = None,
 ) -> int:
-    """Skip the lesson actions of this person and course that have not started; return how many."""
-    values = {"course": course_id, "coworker": coworker_id, "finished_at": now}
-    return connection.execute(_SUPERSEDE, values).rowcount
+    """Skip the lesson actions of this person and course that have not started; return how many.
+
+    Only those to this audience.
+    """
+    values: dict[str, Any] = {"course": course_id, "coworker": coworker_id, "finished_at": now}
+    if audience is None:
+        return connection.execute(_SUPERSEDE_TO_MEMBER, values).rowcount
+    return connection.execute(_SUPERSEDE_TO_OTHERS, values | {"whom": audience}).rowcount
 
 
 # An action that may have been performed counts as performed.
@@ -196,12 +231,13 @@ _COUNTED = (ActionState.DONE, ActionState.UNKNOWN, ActionState.PERFORMING)
 def sent_times(
     connection: Connection, coworker_id: int, since: datetime, *, kind: str, but: int
 ) -> list[datetime]:
-    """Return when actions of this kind were performed for a person after `since`, except `but`."""
+    """Return when a person was sent actions of this kind after `since`, except `but`."""
     rows = connection.execute(
         select(actions.c.finished_at, actions.c.lease_until, actions.c.due_at).where(
             actions.c.coworker_id == coworker_id,
             actions.c.state.in_(_COUNTED),
             actions.c.kind == kind,
+            is_to(None),
             actions.c.id != but,
         )
     )
@@ -224,6 +260,7 @@ def reminders_sent(
             actions.c.coworker_id == coworker_id,
             actions.c.state.in_(_COUNTED),
             actions.c.stream == _REMINDER,
+            is_to(None),
             actions.c.id != but,
         )
     )
@@ -252,8 +289,13 @@ def count_sent(connection: Connection, rule: str, since: datetime, *, but: int) 
     return total or 0
 
 
-def planned_nearby(connection: Connection, planned_at: datetime, window: timedelta) -> int:
-    """Return how many actions were planned within `window` before or after `planned_at`.
+def planned_nearby(
+    connection: Connection,
+    planned_at: datetime,
+    window: timedelta,
+    audience: str | None = None,
+) -> int:
+    """Return how many actions to an audience were planned within `window` of `planned_at`.
 
     Resends do not count, nor do later steps of a sequence: they do not indicate an import. What a
     person skipped as part of one does count.
@@ -268,6 +310,7 @@ def planned_nearby(connection: Connection, planned_at: datetime, window: timedel
                 actions.c.reason == Reason.FLOOD_GUARD,
             ),
             actions.c.resend_of.is_(None),
+            is_to(audience),
             actions.c.key.not_like(_LATER_STEPS),
         )
     )

@@ -26,7 +26,7 @@ _SNAPSHOT = text(
 class Entry:
     """One line of recent activity: an event that was found, or an attempt at an action.
 
-    `action_id` is None for an event.
+    `action_id` is None for an event. `audience` is whom an action is to; None: the member, `name`.
     """
 
     at: datetime
@@ -36,6 +36,7 @@ class Entry:
     outcome: str | None
     reason: str | None
     action_id: int | None = None
+    audience: str | None = None
 
 
 # The missing ids of a table, each with the first transaction id that certainly was not assigned it;
@@ -72,7 +73,11 @@ def entries_since(connection: Connection, mark: Bookmark) -> tuple[list[Entry], 
     lines = [
         Entry(row.found_at, row.kind, row.full_name, None, None, row.reason) for row in found
     ] + [
-        Entry(row.at, "action", row.full_name, row.rule, row.outcome, row.reason, row.action_id)
+        Entry(
+            *(row.at, "action", row.full_name, row.rule, row.outcome, row.reason),
+            row.action_id,
+            row.audience,
+        )
         for row in tried
     ]
     running = _running(connection)
@@ -90,7 +95,7 @@ _EVENTS = (
 )
 _ATTEMPTS = (
     select(attempts.c.id, attempts.c.at, attempts.c.outcome, attempts.c.reason)
-    .add_columns(people.c.full_name, actions.c.rule, attempts.c.action_id)
+    .add_columns(people.c.full_name, actions.c.rule, attempts.c.action_id, actions.c.audience)
     .join(actions, actions.c.id == attempts.c.action_id)
     .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
     .order_by(attempts.c.id)

@@ -80,12 +80,13 @@ def completions_of(
 
 @dataclass(frozen=True, slots=True)
 class KeyedEmail:
-    """An email by its permanent key: of which rule, to whom, and about which course."""
+    """An email by its permanent key: of which rule, about whom and which course, and to whom."""
 
     key: str
     rule: str
     coworker_id: int
     course_id: int
+    audience: str | None = None
 
 
 def sent_emails(connection: Connection, since: datetime) -> dict[str, KeyedEmail]:
@@ -93,12 +94,13 @@ def sent_emails(connection: Connection, since: datetime) -> dict[str, KeyedEmail
 
     One that was resent counts under its first key.
     """
-    columns = (actions.c.key, actions.c.rule, actions.c.coworker_id, actions.c.course_id)
+    whom = (actions.c.coworker_id, actions.c.course_id, actions.c.audience)
+    columns = (actions.c.key, actions.c.rule, *whom)
     planned = actions.c.planned_at >= since
     was_sent = actions.c.state.in_((ActionState.DONE, ActionState.UNKNOWN))
     rows = connection.execute(select(*columns, actions.c.resend_of).where(planned, was_sent)).all()
     resent = {first_key(row.key) for row in rows if row.resend_of is not None}
-    found = {row.key: KeyedEmail(*row[:4]) for row in rows if row.resend_of is None}
+    found = {row.key: KeyedEmail(*row[:5]) for row in rows if row.resend_of is None}
     for some in chunks(resent - found.keys()):
         first = connection.execute(select(*columns).where(planned, actions.c.key.in_(some)))
         found |= {row.key: KeyedEmail(*row) for row in first}

@@ -230,7 +230,7 @@ def note_each(  # noqa: PLR0913, PLR0917 - one attempt of each action
 
 _KEPT = (
     *("kind", "rule", "rules_version", "event_kind", "template", "stream", "happened_at", "asked"),
-    *("course_id", "coworker_id", "course_member_id"),
+    *("course_id", "coworker_id", "course_member_id", "audience"),
 )
 _ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
 _MAY_HAVE_LEFT = (ActionState.DONE, ActionState.UNKNOWN)

@@ -30,7 +30,7 @@ class ClaimedAction:
     """One action that is ours until its lease ends. `attempts` counts earlier attempts.
 
     `asked`: a person requested it. `released_at`: when a person last released it from a hold.
-    `reason` is why it had to wait, if it had.
+    `reason` is why it had to wait, if it had. `audience` is whom it is to; None: the member.
     """
 
     action_id: int
@@ -50,6 +50,7 @@ class ClaimedAction:
     asked: bool = False
     released_at: datetime | None = None
     reason: Reason | None = None
+    audience: str | None = None
 
 
 def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
@@ -109,6 +110,7 @@ def _claimed(row: Row[Any], token: str) -> ClaimedAction:
         row.asked,
         row.released_at,
         None if row.reason is None else Reason(row.reason),
+        row.audience,
     )
 
 

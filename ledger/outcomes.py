@@ -36,7 +36,7 @@ class LedgerEvent(NamedTuple):
 
 
 class LedgerAction(NamedTuple):
-    """One action. `tries`: outcome and reason of each attempt."""
+    """One action. `audience` is whom it is to; None: the member. `tries`: each attempt's result."""
 
     action_id: int
     key: str
@@ -52,6 +52,7 @@ class LedgerAction(NamedTuple):
     attempts: int
     has_receipt: bool
     planned_at: datetime
+    audience: str | None = None
     tries: tuple[tuple[str, str | None], ...] = ()
 
 

@@ -35,7 +35,8 @@ class EmailView:
 
     `title` and `written_at` are the stored copy's. `resend_of` is the email that this one repeats,
     `resent_as` the one that repeats this. `is_person_gone`: Nexudus no longer has the person, or
-    the ledger does not know them.
+    the ledger does not know them. `person` and `email` are those of the member it is about;
+    `audience` is whom it is to, None if to them, and `recipient` the address of its stored copy.
     """
 
     action_id: int
@@ -60,6 +61,13 @@ class EmailView:
     written_at: datetime | None
     resend_of: int | None
     resent_as: int | None
+    audience: str | None = None
+    recipient: str | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str | None:
+        """The address it is to, as far as known."""
+        return self.email if self.audience is None else self.recipient
 
 
 def emails_of(connection: Connection, action_ids: Collection[int]) -> list[EmailView]:
@@ -139,6 +147,7 @@ def emails_where(connection: Connection, where: ColumnElement[bool]) -> list[Ema
             records.c.record,
             copies.c.title,
             copies.c.written_at,
+            copies.c.recipient,
             again.c.id.label("resent_as"),
         )
         .outerjoin(people, people.c.coworker_id == actions.c.coworker_id)
@@ -175,6 +184,8 @@ def _email_view(row: Row[Any]) -> EmailView:
         written_at=row.written_at,
         resend_of=row.resend_of,
         resent_as=row.resent_as,
+        audience=row.audience,
+        recipient=row.recipient,
     )
 
 
@@ -204,7 +215,8 @@ class AttemptView:
 class ActionView:
     """One action: its state, its reason and its history. `title` is its copy's.
 
-    `was_resent`: a later one repeats it.
+    `was_resent`: a later one repeats it. `audience` is whom it is to, None if to the person it is
+    about, and `recipient` the address of its copy.
     """
 
     action_id: int
@@ -218,6 +230,8 @@ class ActionView:
     title: str | None = field(repr=False)
     tries: tuple[AttemptView, ...]
     was_resent: bool = False
+    audience: str | None = None
+    recipient: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +277,7 @@ def _actions_by_event(
     connection: Connection, event_ids: Sequence[int]
 ) -> dict[int, list[ActionView]]:
     rows = connection.execute(
-        select(action_events.c.event_id, actions, copies.c.title)
+        select(action_events.c.event_id, actions, copies.c.title, copies.c.recipient)
         .join(actions, actions.c.id == action_events.c.action_id)
         .outerjoin(copies, copies.c.action_id == actions.c.id)
         .where(action_events.c.event_id.in_(event_ids))
@@ -293,6 +307,8 @@ def _actions_by_event(
             row.title,
             tuple(tries.get(row.id, ())),
             row.id in resent,
+            row.audience,
+            row.recipient,
         )
         by_event.setdefault(row.event_id, []).append(view)
     return by_event

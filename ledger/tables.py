@@ -275,6 +275,7 @@ actions = Table(
     word("stream", nullable=False),
     Column("course_id", BigInteger, nullable=False),
     Column("coworker_id", BigInteger, nullable=False),
+    word("audience"),  # whom it is to, see `schemas.actions.audience_of`; None: the member
     Column("course_member_id", BigInteger, nullable=False),
     Column("happened_at", Instant, nullable=False),  # of its first event
     Column("planned_at", Instant, nullable=False),

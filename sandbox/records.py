@@ -58,7 +58,7 @@ LANGUAGES = {
     "pl-PL": (3012, "Polski", 10),
     "sv-SE": (3013, "Svenska", 11),
 }
-_HOST = {"Id": 1_416_000_002, "FullName": "Noor de Vries"}
+_HOST = {"Id": 1_416_010_099, "FullName": "Noor de Vries"}  # of the built-in world
 # Ours have no action, because Nexudus has none for courses; the third is of another receiver.
 HOOK_IDS = {Entity.COURSE_MEMBER: 1_416_050_000, Entity.COMPLETED_LESSON: 1_416_050_001}
 _FOREIGN_HOOK_ID = 1_416_050_002

@@ -3,6 +3,7 @@
 Every change of a state is one compare-and-set in the ledger.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -47,7 +48,14 @@ class Mode(StrEnum):
 
 # The key of an action is that of its rule, a slash and that of its event; a repeated one adds this.
 _RESEND = "/resend-"
+_TO = "/to-"  # then comes this, if it is not to the member
 _STEP = "/step-"  # and this, if it is not the first of a sequence
+
+# Whom a rule writes to: one of these words, or an address.
+MEMBER = "member"
+HOST = "host"  # of the course
+NOTICE = "notice"  # the template of what is sent to others than the member
+_DIGEST_LENGTH = 16  # of an address; enough to distinguish those in one file
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Plan:
 
     `gather_until` is set when more events of the same kind, person and course may join: it is the
     latest time to wait for them. `asked`: a person requested it. `held_for` is set when it is held
-    from the start.
+    from the start. `audience` is whom it is to: see `audience_of`.
     """
 
     key: str
@@ -74,6 +82,7 @@ class Plan:
     gather_until: datetime | None = None
     asked: bool = False
     held_for: Reason | None = None
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +112,30 @@ def resend_key(key: str) -> str:
     return f"{first}{_RESEND}{int(number or 0) + 1}"
 
 
-def action_key(rule: str, event_key: str, step: int = 0) -> str:
+def audience_of(to: str) -> str | None:
+    """Return how the ledger names whom an action is to: None is the member.
+
+    `to` is `member`, `host` or an address. Of an address it is a digest, the same in any letter
+    case, so that the ledger holds no address.
+    """
+    if to in {MEMBER, HOST}:
+        return None if to == MEMBER else HOST
+    return hashlib.sha256(to.lower().encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def action_key(rule: str, event_key: str, step: int = 0, audience: str | None = None) -> str:
     """Return the permanent key of the action that a rule plans for an event.
 
     `step` counts from 0, for a rule that is a sequence.
     """
-    return f"{rule}/{event_key}{f'{_STEP}{step}' if step else ''}"
+    to = "" if audience is None else f"{_TO}{audience}"
+    return f"{rule}/{event_key}{to}{f'{_STEP}{step}' if step else ''}"
 
 
 def event_key_of(key: str) -> str:
     """Return the key of the event that an action was planned for, from the action's own key."""
-    return key.partition(_RESEND)[0].partition(_STEP)[0].partition("/")[2]
+    whole = key.partition(_RESEND)[0].partition(_STEP)[0].partition(_TO)[0]
+    return whole.partition("/")[2]
 
 
 def step_of(key: str) -> int:

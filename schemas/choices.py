@@ -79,11 +79,14 @@ def _strength(choice: Choice) -> tuple[bool, datetime, datetime]:
     return not choice.agreed, choice.until or choice.chosen_at, choice.chosen_at
 
 
-def objection_to(stream: Stream, agreed: Mapping[str, bool]) -> Reason | None:
-    """Return why a member with these choices gets no email of this stream; None: they get it."""
+def objection_to(stream: Stream | None, agreed: Mapping[str, bool]) -> Reason | None:
+    """Return why a person with these choices gets no email of this stream; None: they get it.
+
+    Without a stream only a no to all emails counts.
+    """
     if agreed.get(ALL) is False:
         return Reason.OPTED_OUT_ALL
-    if agreed.get(stream) is False:
+    if stream is not None and agreed.get(stream) is False:
         return Reason.OPTED_OUT_KIND
     if stream is Stream.REMINDER and not agreed.get(Stream.REMINDER):
         return Reason.NO_CONSENT

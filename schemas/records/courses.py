@@ -31,6 +31,7 @@ class Course:
     business_name: str | None
     title: str
     summary: str | None
+    host_id: int | None  # a coworker
     host_name: str | None
     group_name: str | None
     active: bool
@@ -50,6 +51,7 @@ class CourseSchema(SourceSchema):
     business_name = optional_text("BusinessName")
     title = Text(data_key="Title", required=True)
     summary = optional_text("SummaryText")
+    host_id = optional_id("HostId")  # not in records that an earlier version stored
     host_name = optional_text("HostFullName")
     group_name = optional_text("GroupName")
     active = Flag(data_key="Active", required=True)

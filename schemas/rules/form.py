@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
+from schemas.actions import MEMBER, NOTICE
 from schemas.entity import CompletionType
 from schemas.events import ABOUT_GONE, ABSENCES, TIMED, EventKind
 from schemas.fields import InternalSchema
@@ -28,6 +29,7 @@ from schemas.rules.values import (
     parse_name,
     parse_percent,
     parse_quiet_hours,
+    parse_recipient,
     parse_send,
     parse_step_s,
     parse_words,
@@ -121,6 +123,7 @@ class RuleSchema(TimingSchema):
     name = Text(parse_name, required=True, error_messages=_REQUIRED)
     event = Text(choice(_EVENTS), required=True, error_messages=_REQUIRED)
     action = Text(parse_words, required=True, error_messages=_REQUIRED)
+    to = OneOrMany(parse_recipient, load_default=(MEMBER,))
     template = OneOrMany(parse_words, repeats=True, load_default=None)
     after = OneOrMany(parse_duration_s, attribute="after_s", load_default=())
     steps = OneOrMany(parse_step_s, attribute="steps_s", load_default=())
@@ -147,7 +150,7 @@ class RuleSchema(TimingSchema):
             errors["action"] = [f"expected {one_of(sorted(self.actions))}"]
         templates = self._templates_of(action)
         for template in rule.get("template") or ():
-            wrong = _wrong_template(template, templates, action, event)
+            wrong = _wrong_template(template, templates, action, event, rule.get("to"))
             if wrong is not None:
                 errors.setdefault("template", [wrong])
         # None means that it was omitted; absent means that its value was already refused.
@@ -155,6 +158,19 @@ class RuleSchema(TimingSchema):
             errors["template"] = [f"this key is missing; the action {action} needs it"]
         if errors:
             raise ValidationError(errors)
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_to(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
+        """Check that the rule is to the member alone, or to others in a way that exists."""
+        to, action = rule.get("to") or (MEMBER,), rule.get("action")
+        if MEMBER in to and len(to) > 1:
+            raise ValidationError(
+                {"to": ["expected member alone; make a rule of its own for the others"]}
+            )
+        if MEMBER not in to and NOTICE not in self.actions.get(action or "", {NOTICE: ()}):
+            raise ValidationError(
+                {"to": [f"expected member; the action {action} reaches no others"]}
+            )
 
     def _templates_of(self, action: str | None) -> Mapping[str, Collection[EventKind]]:
         """Return the templates of a kind; those of all kinds if there is no such kind."""
@@ -243,16 +259,29 @@ def _wrong_template(
     templates: Mapping[str, Collection[EventKind]],
     action: str | None,
     event: EventKind | None,
+    to: tuple[str, ...] | None,
 ) -> str | None:
-    """Return what is wrong with the template of a rule, or None."""
+    """Return what is wrong with the template of a rule, or None.
+
+    Without `event` or `to`, which have a mistake of their own, any will do.
+    """
     if not templates:
         return f"the action {action} has no templates; remove this line"
     if template not in templates:
         return f"expected {one_of(sorted(templates))}"
-    if event is None or event in templates[template]:
+    if to is not None and MEMBER not in to:
+        is_wrong = NOTICE in templates and template != NOTICE
+        return f"expected {NOTICE}, the template for others than the member" if is_wrong else None
+    fitting = sorted(
+        name
+        for name, events in templates.items()
+        if name != NOTICE and (event is None or event in events)
+    )
+    if template in fitting or (to != (MEMBER,) and template == NOTICE):
         return None
-    fitting = sorted(name for name, events in templates.items() if event in events)
     choice = one_of(fitting) if fitting else "another event, as no template fits this one"
+    if template == NOTICE:
+        return f"{NOTICE} is for others; say whom with `to`, or expected {choice}"
     return f"it does not fit the event {event}; expected {choice}"
 
 

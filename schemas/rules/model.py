@@ -5,12 +5,13 @@ without timing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from schemas.actions import MEMBER, audience_of
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import TIMED, EventKind
 from schemas.text import folded, nearest
@@ -144,6 +145,7 @@ class Rule:
     `gather_s` is how long to wait after each event for more that share its email; None for one
     email each. `gather_at_most_s` is the longest wait in total; None for no limit.
     With `certificate` its emails carry a certificate of completion.
+    `to` is whom it writes to: `member`, or `host` and addresses.
     """
 
     name: str
@@ -162,6 +164,17 @@ class Rule:
     until: Until | None = None
     certificate: bool = False
     own_timing: frozenset[str] = frozenset()
+    to: tuple[str, ...] = field(default=(MEMBER,), repr=False)  # addresses stay out of logs
+
+    @property
+    def audiences(self) -> tuple[str | None, ...]:
+        """Whom each email is to, as `audience_of` names them, each once."""
+        return tuple(dict.fromkeys(map(audience_of, self.to)))
+
+    def address_of(self, audience: str | None) -> str | None:
+        """Return the address in the file of this audience; None if it has none."""
+        fixed = (one for one in self.to if "@" in one)
+        return next((one for one in fixed if audience_of(one) == audience), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ def doubtful_rules(rules: Rules) -> Iterator[str]:
     for one, other in combinations(applying, 2):
         apart = _is_off(one, other.where, rules) or _is_off(other, one.where, rules)
         if not apart and _may_both_write(one, other):
+            who = "a member" if None in one.audiences else "the same recipient"
             yield (
-                f"rules {one.name} and {other.name}: both act on {one.event}, so a member may get "
+                f"rules {one.name} and {other.name}: both act on {one.event}, so {who} may get "
                 "two emails about it; `where` can tell them apart"
             )
 
@@ -78,6 +79,8 @@ def _is_off(rule: Rule, where: Where, rules: Rules) -> bool:
 
 def _may_both_write(one: Rule, other: Rule) -> bool:
     if one.event is not other.event or one.action != other.action:
+        return False
+    if not set(one.audiences) & set(other.audiences):
         return False
     if one.after_s and other.after_s and not set(one.after_s) & set(other.after_s):
         return False

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
 
+from schemas.actions import HOST, MEMBER
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.rules.model import Flood, QuietHours, SendWindow
+from schemas.settings.addresses import mail_address
 from schemas.text import Text, one_of
 
 Parsed = TypeVar("Parsed")
@@ -143,6 +145,19 @@ def parse_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValidationError("expected 1 to 60 of a-z, 0-9 and -")
     return text
+
+
+def parse_recipient(text: str) -> str:
+    """Return `member`, `host`, or an address whose domain is in ASCII."""
+    if text in {MEMBER, HOST}:
+        return text
+    try:
+        found = mail_address(text)
+    except ValidationError:
+        found = None
+    if found is None or "<" in text:
+        raise ValidationError("expected member, host or an address such as desk@example.org")
+    return found.address
 
 
 def parse_words(text: str) -> str:

@@ -20,6 +20,7 @@ from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import has_known_key
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.revision import check_revision
+from schemas.actions import HOST, MEMBER
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.fields import MAX_ID
@@ -174,6 +175,19 @@ def shortened(address: str | None) -> str | None:
         return address
     name, _, domain = address.rpartition("@")
     return f"{name[:1]}***@{domain}"
+
+
+def to_others(audience: str | None, address: str | None = None) -> str:
+    """Return `, to the host` or `, to a fixed address`, with the address; "" for the member."""
+    if audience is None:
+        return ""
+    whom = "the host" if audience == HOST else "a fixed address"
+    return f", to {whom}{f' <{address}>' if address else ''}"
+
+
+def audience_word(audience: str | None) -> str:
+    """Return `member`, `host` or `address`, for programs."""
+    return MEMBER if audience is None else HOST if audience == HOST else "address"
 
 
 def local(moment: datetime) -> str:

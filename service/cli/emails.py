@@ -17,6 +17,7 @@ from service.cli.common import (
     printable,
     settings_now,
     shortened,
+    to_others,
 )
 from service.cli.config import write_private
 from service.cli.main import Commands
@@ -102,11 +103,18 @@ def preview(  # noqa: PLR0913 - one argument for each option
         )
         return
     click.echo(printable(f"Subject: {prepared.title}"))
-    click.echo(printable(f"To:      {example.context.person.full_name}"))
+    click.echo(printable(f"To:      {_named(example)}"))
     for line in _expected_lines(template, example, expected):
         click.echo(printable(line))
     for path in files:
         click.echo(printable(f"Written: {path}"))
+
+
+def _named(example: Example) -> str:
+    to = example.context.recipient
+    if to is None:
+        return example.context.person.full_name
+    return to_others(to.audience, shortened(to.address)).removeprefix(", to ")
 
 
 @click.command()

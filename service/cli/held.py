@@ -24,6 +24,7 @@ from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.reasons import EXPLANATIONS, HOLD_REASONS, Reason
 from service.cli.common import (
     as_json,
+    audience_word,
     command_clock,
     is_confirmed,
     local,
@@ -35,6 +36,7 @@ from service.cli.common import (
     settings_now,
     shortened,
     show_addresses,
+    to_others,
     who_decides,
 )
 from service.cli.history_lines import STATES
@@ -348,11 +350,12 @@ def _lines(found: Sequence[EmailView], *, whole: bool, mode: Mode) -> Iterator[s
         if state is ActionState.HELD and reason is not None and mode is Mode.SENDING:
             yield f"  next: {_NEXT_FOR.get(reason, f'coursebell release --reason {reason}')}"
         for email in emails:
-            address = email.email if whole else shortened(email.email)
+            address = email.address if whole else shortened(email.address)
             person = email.person or f"coworker {email.coworker_id}"
+            whom = to_others(email.audience)
             about = email.title or f"{email.rule}: {email.course or email.course_id}"
             yield (
-                f"  {email.action_id}  {local(email.happened_at)}  {person}"
+                f"  {email.action_id}  {local(email.happened_at)}  {person}{whom}"
                 f"{f' <{address}>' if address else ''}  {about}"
             )
 
@@ -375,7 +378,8 @@ def _plain(email: EmailView, *, whole: bool) -> dict[str, object]:
         "coworker_id": email.coworker_id,
         "course_id": email.course_id,
         "person": email.person,
-        "email": email.email if whole else shortened(email.email),
+        "to": audience_word(email.audience),
+        "email": email.address if whole else shortened(email.address),
         "course": email.course,
         "subject": email.title,
     }

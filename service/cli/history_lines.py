@@ -1,6 +1,6 @@
 """What `coursebell why` prints about one person: an answer, then the story, then the trace."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from ledger.decisions import RuleTrace
@@ -14,7 +14,7 @@ from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import Stream
 from schemas.trace import CheckedCondition, TriedRule
-from service.cli.common import local, number_of_emails, shortened
+from service.cli.common import local, number_of_emails, shortened, to_others
 from service.cli.history import PersonHistory, TitledEvent
 
 _WORDS = {
@@ -83,7 +83,7 @@ def history_lines(one: PersonHistory, now: datetime, *, whole: bool, traced: boo
         yield f"  {when}Enrolled  ({title})"
         yield "    Before Coursebell was installed; no email was due"
     for titled in one.events:
-        for line in _event_lines(titled, one.with_sending, one.paused):
+        for line in _event_lines(titled, one, whole=whole):
             yield f"  {line}"
         if traced or titled is one.events[-1]:
             for line in _trace_lines(one.traces.get(titled.event.event_id)):
@@ -123,8 +123,12 @@ def answer(one: PersonHistory) -> str:
     if not last.event.actions:
         why = last.event.reason
         return f"{what} No email was planned{'' if why is None else f': {explained(why)}'}."
-    action = min(last.event.actions, key=_urgency)
-    others = (each for each in last.event.actions if each != action)
+    own = [each for each in last.event.actions if each.audience is None]
+    if not own:
+        number = number_of_emails(len(last.event.actions))
+        return f"{what} No email to them was planned, but {number} to others."
+    action = min(own, key=_urgency)
+    others = (each for each in own if each != action)
     waiting = [each for each in others if each.state in OPEN_ACTIONS]
     more = f" {number_of_emails(len(waiting))} more about it to come." if waiting else ""
     return f"{what} {_outcome(action, one)}{more}"
@@ -194,25 +198,24 @@ def _what(titled: TitledEvent) -> str:
     return f"{what} {titled.lesson}" if titled.lesson else what
 
 
-def _event_lines(
-    titled: TitledEvent, with_sending: Mapping[int, str], paused: Collection[int]
-) -> list[str]:
+def _event_lines(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> list[str]:
     event = titled.event
     lines = [f"{local(event.happened_at)}  {_what(titled)}  ({titled.course})"]
     if event.reason:
         lines.append(f"    No email: {explained(event.reason)}")
     for action in event.actions:
-        lines.append(f"    {_action_line(action)}")
-        if action.action_id in with_sending:
-            text = with_sending[action.action_id]
+        lines.append(f"    {_action_line(action, whole=whole)}")
+        if action.action_id in one.with_sending:
+            text = one.with_sending[action.action_id]
             lines.append(f"      After `coursebell mode sending` it {text}")
-        if action.action_id in paused:
+        if action.action_id in one.paused:
             lines.append(f"      It will be held: {explained(Reason.PAUSED)}")
     return lines
 
 
-def _action_line(action: ActionView) -> str:
-    state = STATES[ActionState(action.state)]
+def _action_line(action: ActionView, *, whole: bool) -> str:
+    address = action.recipient if whole else shortened(action.recipient)
+    state = f"{STATES[ActionState(action.state)]}{to_others(action.audience, address)}"
     subject = f' "{action.title}"' if action.title else f" ({action.template or action.rule})"
     line = f"{action.action_id}  {state}{subject}"
     if action.state == ActionState.DONE and action.finished_at:

@@ -119,9 +119,16 @@ def count_lines(numbers: dict[str, dict[str, int]]) -> Iterator[str]:
 def number_of(expected: Iterable[Expected]) -> str:
     """Return how many emails would be sent, and to how many people."""
     sent = [one for one in expected if one.is_sent]
-    people = len({one.action.coworker_id for one in sent})
+    people = len({_whom(one) for one in sent})
     emails = number_of_emails(len(sent))
     return f"{emails} to {people} people" if people > 1 else emails
+
+
+def _whom(expected: Expected) -> tuple[str | None, int | str | None]:
+    """Return what tells one recipient from another."""
+    action = expected.action
+    to = action.coworker_id if action.audience is None else expected.recipient
+    return action.audience, to
 
 
 def part_of(expected: Expected, now: datetime) -> str:

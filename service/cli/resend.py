@@ -21,6 +21,7 @@ from service.cli.common import (
     EmailId,
     Moment,
     as_json,
+    audience_word,
     command_clock,
     is_confirmed,
     local,
@@ -32,6 +33,7 @@ from service.cli.common import (
     settings_now,
     shortened,
     show_addresses,
+    to_others,
     who_decides,
 )
 from service.cli.held import restore_warnings
@@ -196,8 +198,9 @@ def _confirm(chosen: Sequence[EmailView], *, whole: bool) -> None:
 
 def _lines(chosen: Sequence[EmailView], *, whole: bool) -> Iterator[str]:
     for email in chosen:
-        address = email.email if whole else shortened(email.email)
+        address = email.address if whole else shortened(email.address)
         person = email.person or f"coworker {email.coworker_id}"
+        person += to_others(email.audience)
         about = email.title or f"{email.rule}: {email.course or email.course_id}"
         ended = f"{STATES[email.state]}{f' [{email.reason}]' if email.reason else ''}"
         at = "" if email.finished_at is None else f" {local(email.finished_at)}"
@@ -248,7 +251,8 @@ def _plain(email: EmailView, *, whole: bool) -> dict[str, object]:
         "state": email.state,
         "reason": email.reason,
         "person": email.person,
-        "email": email.email if whole else shortened(email.email),
+        "to": audience_word(email.audience),
+        "email": email.address if whole else shortened(email.address),
         "course": email.course,
         "rule": email.rule,
         "subject": email.title,

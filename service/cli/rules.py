@@ -28,6 +28,7 @@ from service.cli.common import (
     print_json,
     printable,
     settings_now,
+    to_others,
 )
 from service.cli.main import Commands
 from service.cli.outcomes import outcome_text
@@ -201,6 +202,7 @@ def _change_lines(changes: Sequence[_Change]) -> Iterator[str]:
     for (rule, after), number in counts.items():
         yield f"  {number} of the rule {rule}: {after}"
     for one in changes[:_MOST_SHOWN]:
-        yield f"  {one.action.action_id}: now {one.before}; then {one.after}"
+        whom = to_others(one.action.audience)
+        yield f"  {one.action.action_id}{whom}: now {one.before}; then {one.after}"
     if len(changes) > _MOST_SHOWN:
         yield f"  and {len(changes) - _MOST_SHOWN} more"

@@ -23,7 +23,7 @@ Command = Callable[..., Any]
 _OPTIONS = (
     click.option("--rule", metavar="NAME", help="Those of this rule."),
     click.option("--course", metavar="COURSE", help="Those about this course, by Id or title."),
-    click.option("--person", metavar="WHO", help="Those to this person, by address, Id or name."),
+    click.option("--person", metavar="WHO", help="Those to or about them, by address, Id or name."),
 )
 
 

@@ -18,6 +18,7 @@ from schemas.reasons import EXPLANATIONS
 from service.cli.common import (
     EmailId,
     as_json,
+    audience_word,
     command_clock,
     local,
     opened_ledger,
@@ -28,6 +29,7 @@ from service.cli.common import (
     shortened,
     show_addresses,
     stop_on_signals,
+    to_others,
 )
 from service.cli.config import may_replace, write_private
 from service.cli.history_lines import STATES, explained
@@ -134,6 +136,7 @@ def _state_lines(
     """Yield the email's state as names and texts."""
     reason = f": {explained(email.reason)}" if email.reason else ""
     yield email.kind.capitalize(), str(email.action_id)
+    yield from _about_lines(email)
     yield "State", f"{STATES[email.state]}{reason}"
     yield "Happened", local(email.happened_at)
     yield "Planned", local(email.planned_at)
@@ -161,6 +164,13 @@ def _state_lines(
         yield "Missing", f"{missing}."
 
 
+def _about_lines(email: EmailView) -> Iterator[tuple[str, str]]:
+    """Yield about whom the email is, unless it is to them."""
+    if email.audience is not None:
+        person = email.person or f"coworker {email.coworker_id}"
+        yield "About", f"{person}{to_others(email.audience)}"
+
+
 def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
     """Yield the lines above the body, as names and texts."""
     for line in () if page is None else page.lines:
@@ -171,7 +181,10 @@ def _head(page: Printable | None) -> Iterator[tuple[str, str]]:
 
 
 def _recipient(email: EmailView, address: str, *, whole: bool) -> str:
-    return f"{email.person or ''} <{address if whole else shortened(address)}>".lstrip()
+    shown = address if whole else shortened(address)
+    if email.audience is not None:
+        return to_others(email.audience, shown).removeprefix(", to ")
+    return f"{email.person or ''} <{shown}>".lstrip()
 
 
 def _print_missing(email: EmailView, previewed: Preview) -> None:
@@ -202,6 +215,7 @@ def _plain(
         "reason": email.reason,
         "explanation": EXPLANATIONS[email.reason].sentence if email.reason else None,
         "rule": email.rule,
+        "to": audience_word(email.audience),
         "happened_at": email.happened_at,
         "planned_at": email.planned_at,
         "due_at": email.due_at,
@@ -242,11 +256,21 @@ def tail(*, lines: int, follow: bool, as_json: bool) -> None:
             click.echo(f"Ready. Times are in {zone}. (Ctrl-C to stop)", err=True)
         while True:
             for line in found:
-                print_json_line(asdict(line)) if as_json else click.echo(printable(_one_line(line)))
+                if as_json:
+                    print_json_line(_plain_entry(line))
+                else:
+                    click.echo(printable(_one_line(line)))
             if not follow or stop.wait(_EVERY_S):
                 return
             with reading(engine) as connection:
                 found, mark = entries_since(connection, mark)
+
+
+def _plain_entry(line: Entry) -> dict[str, object]:
+    """Return a line for programs; that of an email says whom it is to."""
+    found = asdict(line)
+    audience = found.pop("audience")
+    return found if line.action_id is None else found | {"to": audience_word(audience)}
 
 
 def _one_line(line: Entry) -> str:
@@ -257,7 +281,8 @@ def _one_line(line: Entry) -> str:
         return f"{at}  -->  {line.what.replace('_', ' '):<20} {who:<16}{reason}"
     reason = f": {explained(line.reason)}" if line.reason else ""
     outcome = _STATES_BY_WORD.get(line.outcome or "", line.outcome)
-    return f"{at}  <--  {line.rule:<20} {who:<16}  {line.action_id}  {outcome}{reason}"
+    whom = f"{who:<16}{to_others(line.audience)}"
+    return f"{at}  <--  {line.rule:<20} {whom}  {line.action_id}  {outcome}{reason}"
 
 
 def _short_name(name: str | None) -> str:

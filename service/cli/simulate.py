@@ -33,6 +33,7 @@ from service.cli.common import (
     print_json,
     printable,
     settings_now,
+    to_others,
     who_decides,
 )
 from service.cli.selection import NOT_DONE, known_course, known_person
@@ -168,9 +169,11 @@ def shown_progress(label: str) -> Iterator[Callable[[float], None]]:
 def simulation_lines(found: Simulation, *, differences: bool) -> Iterator[str]:
     """Yield the result in words and numbers."""
     sent = sum(counts[SENT] for counts in found.by_rule.values())
+    beside = f", and {found.to_others} to others" if found.to_others else ""
     yield (
-        f"{found.played} events since {local(found.since)}: {number_of_emails(sent)} to "
-        f"{number_of_people(len(found.people))}"
+        f"{found.played} events since {local(found.since)}: "
+        f"{number_of_emails(sent - found.to_others)} to "
+        f"{number_of_people(len(found.people))}{beside}"
     )
     for rule, counts in sorted(found.by_rule.items()):
         others = ", ".join(
@@ -206,6 +209,7 @@ def _difference_lines(connection: Connection, found: Simulation) -> Iterator[str
             yield f"  {sign} {rule}: {number_of_emails(number)}"
         for one in emails[:_MOST_LISTED]:
             whom = names.get(one.coworker_id, f"coworker {one.coworker_id}")
+            whom += to_others(one.audience)
             title = titles.get(one.course_id, f"course {one.course_id}")
             yield f"    {sign} {one.rule}: {whom}  ({title})"
         if by_rule.total() > _MOST_LISTED:
@@ -219,6 +223,7 @@ def plain_simulation(found: Simulation) -> dict[str, object]:
         "events": found.played,
         "by_rule": {rule: dict(counts) for rule, counts in found.by_rule.items()},
         "people": len(found.people),
+        "to_others": found.to_others,
         "events_without_action": dict(found.events),
         "waited": dict(found.waited),
         "by_day": dict(found.by_day),
@@ -270,7 +275,7 @@ def imagined_lines(found: Imagined) -> Iterator[str]:
     for one in found.emails:
         why = "" if one.reason is None else f": {_explained(one.reason)}"
         ends = {ActionState.DONE: f"sent at {local(one.at)}", ActionState.HELD: "held"}
-        yield f"{one.rule}: {ends.get(one.state, 'not sent')}{why}"
+        yield f"{one.rule}{to_others(one.audience)}: {ends.get(one.state, 'not sent')}{why}"
 
 
 def _explained(reason: Reason) -> str:

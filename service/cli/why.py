@@ -10,11 +10,13 @@ import structlog
 
 from ledger.engine import Connection, reading
 from ledger.queries import EventView
+from schemas.actions import MEMBER
 from schemas.errors import SourceError
 from schemas.settings import Settings
 from service.cli.common import (
     OUT_OF_REACH,
     as_json,
+    audience_word,
     command_clock,
     local,
     opened_ledger,
@@ -215,19 +217,23 @@ def _as_plain(one: PersonHistory, asked: _Asked | None, *, whole: bool) -> dict[
         "chosen": {name: asdict(each) for name, each in one.chosen.made.items()},
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
         "with_sending": {str(action_id): text for action_id, text in one.with_sending.items()},
-        "events": [_plain_event(each, one) for each in one.events],
+        "events": [_plain_event(each, one, whole=whole) for each in one.events],
         "unread": [asdict(each) for each in one.unread],
         "listed_at": one.listed_at,
         "nexudus": None if asked is None else _plain_check(asked),
     }
 
 
-def _plain_event(titled: TitledEvent, one: PersonHistory) -> dict[str, object]:
+def _plain_event(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> dict[str, object]:
     """Return an event for programs; an email's title is its `subject` there."""
     event: EventView = titled.event
     actions = [asdict(action) for action in event.actions]
     for action in actions:
         action["subject"] = action.pop("title")
+        address = action.pop("recipient")
+        action["to"] = audience_word(action.pop("audience"))
+        if action["to"] != MEMBER:
+            action["email"] = address if whole else shortened(address)
     trace = one.traces.get(event.event_id)
     return {
         "course": titled.course,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from schemas.actions import ActionState
+from schemas.actions import HOST, ActionState
 from schemas.events import Event, EventKind, Timer
 from schemas.reasons import Reason
 from schemas.records import Lesson
@@ -73,7 +73,12 @@ class Stage(Playback):
         how_far = progress(self._space.lessons[place.record_id], done, self._rules.counts)
         subject = Subject(enrolment, place, None, how_far)
         found = [
-            Found(one, now, replace(subject, lesson=self._lesson_of(one)), self._zone_of(name))
+            Found(
+                *(one, now, replace(subject, lesson=self._lesson_of(one)), self._zone),
+                zones={
+                    to: self._zone_of(whose) for to, whose in self._people_at(name, title).items()
+                },
+            )
             for one in events
         ]
         self._play.watching_since = self._space.sending_since
@@ -142,6 +147,15 @@ class Stage(Playback):
         lessons = self._space.lessons[event.course_id]
         return next((one for one in lessons if one.record_id == event.lesson_id), None)
 
+    def _people_at(self, name: str, title: str) -> dict[str | None, str]:
+        """Return the member and the host of the course, by audience."""
+        hosts = self._space.course(title).host_id
+        found: dict[str | None, str] = {None: name}
+        for who, one in self._space.people.items():
+            if one.coworker_id == hosts:
+                found[HOST] = who
+        return found
+
     def _whose(self, action: PlayedAction) -> tuple[str, str]:
         space, plan = self._space, action.plan
         name = next(n for n, one in space.people.items() if one.coworker_id == plan.coworker_id)
@@ -152,19 +166,22 @@ class Stage(Playback):
         space, (name, title) = self._space, self._whose(action)
         member = space.member(name, title)
         enrolment = member.enrolment
+        who = self._people_at(name, title)
+        to = who.get(action.plan.audience, "")  # nobody of this space, if it is an address
         if enrolment is not None and enrolment.record_id != action.plan.course_member_id:
             enrolment = None  # the member left, and enrolled anew
         return Circumstances(
             space.mode,
             space.sending_since,
-            self._zone_of(name),
+            self._zone_of(to) if to else self._zone,
             enrolment,
             space.course(title),
             space.person(name),
-            space.choices.get(name, {}),
+            space.choices.get(to, {}),
             frozenset(member.reopened),
             self._study(member, title),
             messages=space.messages.get(name, []),
+            host=space.person(who[HOST]) if HOST in who else None,
         )
 
     def _study(self, member: Member, title: str) -> StudyState:
@@ -197,7 +214,14 @@ class Stage(Playback):
         lessons = {one.lesson_id for one in action.events if one.lesson_id}
         template = action.plan.template or action.plan.rule
         is_sent = action.state is ActionState.DONE
-        return self._words(self._whose(action), template, lessons, is_sent=is_sent)
+        words = self._words(self._whose(action), template, lessons, is_sent=is_sent)
+        return f"{words}{self._to_whom(action)}"
+
+    def _to_whom(self, action: PlayedAction) -> str:
+        audience, rule = action.plan.audience, self._rules.by_name(action.plan.rule)
+        if audience is None or rule is None:
+            return ""
+        return f" to {rule.address_of(audience) or 'the host'}"
 
 
 def _about(event: Event) -> str:

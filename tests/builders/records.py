@@ -41,6 +41,7 @@ def course(**different: Any) -> Course:  # noqa: ANN401 - any field of the recor
         "business_name": "Harbour Works",
         "title": "Freelance Finance",
         "summary": None,
+        "host_id": None,
         "host_name": None,
         "group_name": "Business",
         "active": True,

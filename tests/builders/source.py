@@ -77,6 +77,7 @@ def course_json(**different: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON 
     fields: dict[str, Any] = {
         "BusinessId": 500,
         "BusinessName": "Harbour Works",
+        "HostId": 88,
         "HostFullName": "Rita Okafor",
         "Title": "Freelance Finance",
         "SummaryText": "Invoices and taxes.",

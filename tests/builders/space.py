@@ -212,6 +212,14 @@ class Space:
         place = self.course(words["title"])
         self.courses[words["title"]] = replace(place, **changes)
 
+    def host(self, _: Step, words: Words) -> None:
+        """Let a person be the host of a course."""
+        whose = self.person(words["host"])
+        place = replace(
+            self.course(words["title"]), host_id=whose.coworker_id, host_name=whose.full_name
+        )
+        self.courses[words["title"]] = place
+
     def change_lesson(self, _: Step, words: Words, **changes: Any) -> None:  # noqa: ANN401 - any field of the record
         """Change a lesson."""
         lessons = self.lessons[self.course(words["title"]).record_id]
@@ -279,6 +287,7 @@ _CHANGES: list[tuple[re.Pattern[str], _Change]] = [
         (rf"{_ABOUT} is switched off", _with(Space.change_course, active=False)),
         (rf"{_ABOUT} is switched on", _with(Space.change_course, active=True)),
         (rf"{_ABOUT} is private", _with(Space.change_course, visibility=Visibility.PRIVATE)),
+        (rf"(?P<host>\w+) hosts {_ABOUT}", Space.host),
         (rf"{_ABOUT} has (?P<number>\d+) lessons?", Space.cut_lessons),
         (
             rf"lesson (?P<number>\d+){_TITLE} is switched off",

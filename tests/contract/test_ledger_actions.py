@@ -504,7 +504,7 @@ def test_the_completion_of_a_course_itself_is_not_superseded(ledger_engine: Engi
     decide(ledger_engine, end, plan_for(end, rule="congratulate-course"))
     assert supersede(ledger_engine) == 0
     with reading(ledger_engine) as connection:
-        assert completions_planned(connection, [ANA, JOEL]) == {(COURSE, ANA): at(3)}
+        assert completions_planned(connection, [ANA, JOEL]) == {(COURSE, ANA): {None: at(3)}}
         assert completions_planned(connection, [JOEL]) == {}
 
 

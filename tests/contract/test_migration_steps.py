@@ -7,6 +7,7 @@ import random
 import re
 import string
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,27 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, Table, select, text
 
-from ledger.actions import copy_of
-from ledger.engine import Engine, open_engine, reading, writing
+from ledger.actions import copy_of, plan_action
+from ledger.engine import Engine, lock_decisions, open_engine, reading, writing
 from ledger.migrate import migrate
 from ledger.outbox import expire_handovers
 from ledger.record_queries import name_of_member, update_names, with_changed_names
 from ledger.records import SeenVersion, unknown_among
 from ledger.revision import check_revision, current_revision, newest_revision
-from ledger.tables import records
+from ledger.tables import actions, records
 from ledger.upgrade import differences
 from schemas.entity import Entity
 from schemas.errors import ConfigurationError, LedgerNotReady
-from tests.contract.ledger_rig import ROOT, arrival, keep, planned
+from tests.contract.ledger_rig import (
+    NOW,
+    ROOT,
+    arrival,
+    decide,
+    keep,
+    lesson_done,
+    plan_for,
+    planned,
+)
 from tests.servers.later_ledgers import LATER, upgrade_beyond
 from workers.actions.email.message import MESSAGE, read_message
 
@@ -41,6 +51,7 @@ SINCE_0001: dict[str, dict[str, object]] = {
         "committed_at": None,
         "resend_of": None,
         "closed_at": None,
+        "audience": None,
     },
     "attempts": {"tries": 1},
     "deliveries": {"size": None, "digest": None},
@@ -205,6 +216,7 @@ def test_migrating_a_filled_ledger_keeps_every_row(first_ledger: Engine) -> None
         ("0020", "0017"),
         ("0021", "0017"),
         ("0022", "0017"),
+        ("0023", "0023"),
     ]
     kept = {row["name"]: row["number"] for row in after.pop("tallies")}
     assert kept == dict.fromkeys(("actions", "deliveries", "events", "lookups", "notifications"), 1)
@@ -397,4 +409,28 @@ def test_a_ledger_that_is_missing_or_older_is_not_ready(
         step(engine, "upgrade", revision)
     with pytest.raises(LedgerNotReady, match="coursebell migrate"):
         check_revision(engine)
+    engine.dispose()
+
+
+def test_emails_to_others_are_skipped_before_older_code_could_send_them_to_members(
+    empty_database_url: str,
+) -> None:
+    engine = open_engine(empty_database_url)
+    migrate(engine)
+    event = lesson_done()
+    decide(engine, event, plan_for(event))
+    with writing(engine) as connection:
+        lock_decisions(connection)
+        for audience in ("host", "0123456789abcdef"):
+            plan = replace(plan_for(event, rule="tell"), key=f"tell/{audience}", audience=audience)
+            plan_action(connection, plan, 1, NOW)
+    step(engine, "downgrade", "0022")
+    found = {(row["rule"], row["state"], row["reason"]) for row in rows_of(engine)["actions"]}
+    assert found == {
+        ("congratulate-lesson", "planned", None),
+        ("tell", "skipped", "kind-off"),
+    }
+    assert migrate(engine) == newest_revision()
+    with reading(engine) as connection:
+        assert len(connection.execute(select(actions)).all()) == 3
     engine.dispose()

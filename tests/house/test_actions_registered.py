@@ -52,7 +52,7 @@ def test_the_examples_in_the_comments_are_right_and_use_the_other_templates() ->
     assert [one.off for one in rules.courses] == [("congratulate-lesson",)]
     found = {template for rule in rules.rules for template in templates_of(rule)}
     assert found == set(TEMPLATES)
-    assert len(rules.rules) == 8
+    assert len(rules.rules) == 9
 
 
 def templates_of(rule: Rule) -> set[str | None]:

@@ -24,7 +24,7 @@ MOST_LINES_OF_A_MODULE = 400
 FEWEST_LINES_OF_A_MODULE = 60
 MOST_LINES_OF_A_FUNCTION = 40
 # Larger on purpose, each with how large it may be.
-LARGER_MODULES: dict[str, int] = {"ledger/tables.py": 540}  # one list of tables
+LARGER_MODULES: dict[str, int] = {"ledger/tables.py": 541}  # one list of tables
 # Smaller on purpose, each with its reason. A module that only marks a package is not counted.
 SMALLER_MODULES = {
     "ledger/clock.py": "time, chance and new ids: every package takes them from here",

@@ -111,7 +111,7 @@ def effect(state: str, reason: str | None = None, *tries: tuple[str, str | None]
         1 if state == "done" else 0,
         state == "done",
         NOON,
-        tried,
+        tries=tried,
     )
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from schemas.entity import CompletionType
+from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.text import cut_at_word, one_line
 from workers.actions.email import TEMPLATES
 from workers.actions.email.branding import Branding, accent_of, contrast
 from workers.actions.email.content import CONTENTS, LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, TemplateGap
+from workers.actions.email.notice import Notice
+from workers.languages import language_codes
 
 LETTERS = Letters()
 PERSONAL = Letters(Branding(signs_as_host=True, reads_replies=True))
@@ -60,6 +63,14 @@ FINISHED = replace(
     started_on=date(2026, 3, 3),
     finished_on=date(2026, 4, 9),
 )
+NOTICE = replace(
+    LESSON,
+    template="notice",
+    full_name="Rita Okafor",
+    first_name="Rita",
+    finished_on=date(2026, 4, 9),
+    notice=Notice("Ana Lopez", EventKind.LESSON_COMPLETED, to_host=True),
+)
 # Everything that can be missing is missing.
 BARE: dict[str, Any] = {
     "full_name": "",
@@ -76,6 +87,12 @@ BARE: dict[str, Any] = {
     "course_url": None,
     "lesson_url": None,
 }
+NOTICES = [
+    replace(NOTICE, notice=Notice(member, kind, to_host=to_host))
+    for kind in sorted(TEMPLATES["notice"])
+    for member in ("Ana Lopez", HEBREW, "<b>Ana & Co</b>")
+    for to_host in (True, False)
+]
 REMINDERS = [
     replace(WELCOME, template="not-started", next_lesson="What you keep"),
     replace(LESSON, template="stalled"),
@@ -90,6 +107,10 @@ EVERY = [
     replace(FINISHED, certificate_url="https://harbour.example/c/7Q3M-0VXD-92HB-KT5A"),
     *(replace(facts, **BARE) for facts in (WELCOME, LESSON, FINISHED)),
     *(replace(facts, course=LONG, host=LONG) for facts in (WELCOME, LESSON, FINISHED)),
+    NOTICE,
+    *NOTICES,
+    replace(NOTICE, **BARE),
+    replace(NOTICE, course=LONG, lessons=lines(*[LONG] * 9)),
     *REMINDERS,
     *(replace(facts, **BARE) for facts in REMINDERS),
     *(replace(facts, course=LONG, next_lesson=LONG, lessons=lines(LONG)) for facts in REMINDERS),
@@ -164,6 +185,57 @@ def test_one_finished_lesson_is_named_with_progress_and_the_next_step() -> None:
     assert "5 of 8 lessons\n\nNext is Money for tax.\n\n" in letter.text
     link = "Continue with the next lesson:\nhttps://harbour.example/learn/12/lesson/3"
     assert link in letter.text
+
+
+def test_a_notice_says_what_happened_and_how_to_reach_the_member() -> None:
+    letter = compose_letter(NOTICE)
+    assert letter.subject == "Ana Lopez has finished 1 lesson of Freelance Finance"
+    assert letter.preview == "5 of 8 lessons"
+    assert letter.text == (
+        "Ana Lopez has finished 1 lesson of Freelance Finance\n"
+        "\n"
+        "Hello Rita,\n"
+        "\n"
+        "9 April 2026\n"
+        "\n"
+        "- Your first invoice\n"
+        "\n"
+        "5 of 8 lessons\n"
+        "\n"
+        "To reach Ana Lopez, open their profile in Nexudus.\n"
+        "\n"
+        "Harbour Works\n"
+        "\n"
+        "You get this email because you are the host of this course.\n"
+    )
+    assert "enrolled" not in letter.html
+    assert "you are the host of this course." in spoken(letter.html)
+    assert "Rita Okafor" not in PERSONAL.compose(NOTICE).text
+
+
+def test_a_notice_to_an_address_names_no_reader_and_says_why_it_came() -> None:
+    notice = Notice("Ana Lopez", EventKind.COURSE_COMPLETED, to_host=False)
+    letter = compose_letter(replace(NOTICE, full_name="", first_name=None, notice=notice))
+    assert letter.subject == "Ana Lopez has finished Freelance Finance"
+    assert "\n\nHello,\n\n" in letter.text
+    assert "Your first invoice" not in letter.text
+    assert "because the rules for course emails name this" in letter.text
+
+
+@pytest.mark.parametrize("notice", [None, Notice(" ", EventKind.ENROLLED, to_host=True)])
+def test_a_notice_about_no_member_is_not_written(notice: Notice | None) -> None:
+    with pytest.raises(TemplateGap, match="member"):
+        compose_letter(replace(NOTICE, notice=notice))
+
+
+@pytest.mark.parametrize("code", language_codes())
+@pytest.mark.parametrize("kind", sorted(TEMPLATES["notice"]))
+def test_a_notice_can_be_written_in_every_language(kind: EventKind, code: str) -> None:
+    notice = Notice("Ana Lopez", kind, to_host=True)
+    letter = compose_letter(replace(NOTICE, notice=notice, languages=(code,)))
+    assert "Ana Lopez" in letter.subject
+    assert "Freelance" in letter.subject
+    assert "{" not in letter.text
 
 
 def test_opening_a_page_is_not_congratulated() -> None:

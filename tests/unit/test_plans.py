@@ -35,7 +35,10 @@ def known(
     completion_planned_at: datetime | None = None,
     watching_since: datetime | None = None,
 ) -> DecisionContext:
-    return DecisionContext(rules(*these), LONDON, SUBJECT, completion_planned_at, watching_since)
+    announced_at: dict[str | None, datetime] = {}
+    if completion_planned_at is not None:
+        announced_at[None] = completion_planned_at
+    return DecisionContext(rules(*these), LONDON, SUBJECT, announced_at, watching_since)
 
 
 def test_a_rule_makes_one_complete_plan() -> None:

@@ -62,6 +62,7 @@ OPTIONAL = {
         "UniqueId": "unique_id",
         "BusinessName": "business_name",
         "SummaryText": "summary",
+        "HostId": "host_id",
         "HostFullName": "host_name",
         "GroupName": "group_name",
         "Visibility": "visibility",

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schemas.actions import HOST, NOTICE
 from schemas.errors import ChannelUnavailable, ConfigurationError
 from schemas.events import ABOUT_GONE, ABSENCES, Event, EventKind
 from schemas.reasons import Reason
@@ -20,7 +21,7 @@ from tests.builders.records import (
 )
 from tests.builders.rules import COUNTS, event
 from tests.builders.send_context import person
-from workers.actions.base import ActionContext, Prepared
+from workers.actions.base import ActionContext, Prepared, Recipient
 from workers.actions.email import TEMPLATES
 from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.letter import Letters
@@ -29,6 +30,7 @@ from workers.actions.email.smtp import NO_CHECKPOINTS
 from workers.decide.completion import progress
 from workers.decide.events import from_completions, from_enrolment
 
+RITA = Recipient(HOST, "rita@example.org", "Rita Okafor", "Rita")
 KINDS = sorted(set(EventKind) - ABOUT_GONE)
 EMAIL = EmailAction(Letters(), None, Letterhead(None, None, None, None, ZoneInfo("UTC")))
 LESSONS = (lesson(1), lesson(2))
@@ -51,9 +53,10 @@ FITTING = [
 
 
 def rule(template: str, kind: EventKind) -> str:
+    to = "    to: host\n" if template == NOTICE else ""
     return (
         "version: 1\nrules:\n  - name: a\n    action: email\n"
-        f"    event: {kind}\n    template: {template}\n"
+        f"    event: {kind}\n    template: {template}\n{to}"
     )
 
 
@@ -83,6 +86,7 @@ def written(template: str, event: Event, by: EmailAction = EMAIL, **more: Any) -
             first_lesson=LESSONS[0],
             started_at=NOON,
             now=NOON,
+            recipient=RITA if template == NOTICE else None,
             **more,
         )
     )
@@ -115,7 +119,7 @@ def test_any_other_template_is_a_mistake_with_its_line(template: str, kind: Even
     assert said.startswith(
         f"mine.yaml:6:15: rules[0].template: it does not fit the event {kind}; expected "
     )
-    fitting = [name for name, fit in FITTING if fit is kind]
+    fitting = [name for name, fit in FITTING if fit is kind and name != NOTICE]
     assert all(name in said.partition("expected ")[2] for name in fitting)
     assert ("another event" in said) == (not fitting)
 
@@ -156,3 +160,16 @@ def test_an_email_is_in_the_first_of_the_context_s_languages_that_we_have(
 ) -> None:
     enrolled = event_of(EventKind.ENROLLED)
     assert written("welcome", enrolled, languages=languages).copy.title.startswith(subject)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_notice_is_to_its_recipient_and_about_the_member(kind: EventKind) -> None:
+    prepared = written(NOTICE, event_of(kind))
+    assert prepared.recipient == "rita@example.org"
+    assert "Ana López" in prepared.title
+    text = read_message(prepared.copy.body).text
+    assert "Ana López" in text.partition("\n")[0]
+    assert "\n\nHello Rita,\n\n" in text
+    assert "Freelance Finance" in text
+    assert "you are the host" in text
+    assert "ana@example.org" not in text

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 from ledger.actions import Copy
 from ledger.engine import Connection
 from schemas.actions import PersonNeeds
+from schemas.entity import CoworkerKind
 from schemas.events import Event
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -23,15 +24,46 @@ from workers.decide.completion import Progress
 
 
 @dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom an action is to: the member it is about, or others.
+
+    `audience` is as in `schemas.actions.audience_of`. Of a fixed address nothing else is known.
+    """
+
+    audience: str | None
+    address: str | None = field(default=None, repr=False)
+    name: str = field(default="", repr=False)
+    first_name: str | None = field(default=None, repr=False)
+    kind: CoworkerKind | None = None
+    zone: str | None = None
+    language: str | None = None
+    coworker_id: int | None = None
+
+    @classmethod
+    def of(cls, audience: str | None, person: Person) -> Self:
+        """Return a person as recipient."""
+        return cls(
+            audience,
+            person.email,
+            person.full_name,
+            person.first_name,
+            person.kind,
+            person.zone,
+            person.language,
+            person.coworker_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ActionContext:
     """Everything an action may use: its permanent key, and what is true just before it.
 
     `events` are those that still hold, earliest first; `lessons` are all of the course.
     `started_at` is when the person completed their first lesson. `languages` are tags such as
-    pt-BR, the best first: the person's own, that of the course's location, that of the settings.
+    pt-BR, the best first: the recipient's own, that of the course's location, that of the settings.
     We may have no translation for the first ones. `next_course` is the next of its group
     that the person can begin, if they finished this one and the ledger knows such a course.
-    `stream` is that of the rule.
+    `stream` is that of the rule. `recipient` is whom the action is to; None: `person`.
     """
 
     action_key: str
@@ -49,6 +81,7 @@ class ActionContext:
     stream: Stream = Stream.SERVICE
     next_course: Course | None = None
     rule: Rule | None = None
+    recipient: Recipient | None = None
 
 
 def no_op() -> None:

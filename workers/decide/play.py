@@ -18,7 +18,7 @@ from schemas.events import ABOUT_GONE, ABOUT_LESSONS, Event, EventKind, not_ahea
 from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Message
-from schemas.rules import Rules, Stream
+from schemas.rules import Rule, Rules, Stream
 from workers.decide.conditions import Subject
 from workers.decide.rules import DecisionContext, plans_for
 from workers.decide.send_check import SendContext, SentReminder, StudyState, check_send
@@ -29,7 +29,10 @@ _ENDED = (ActionState.DONE, ActionState.SKIPPED)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An event as it was found. `why_not` is why it leads to nothing whatever the rules say."""
+    """An event as it was found. `why_not` is why it leads to nothing whatever the rules say.
+
+    The zones are those of `DecisionContext`.
+    """
 
     event: Event
     found_at: datetime
@@ -37,11 +40,15 @@ class Found:
     zone: ZoneInfo
     asked: bool = False
     why_not: Reason | None = None
+    zones: Mapping[str | None, ZoneInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What is true of one enrolment and its member at one moment. What is gone is None."""
+    """What is true of one enrolment and its member at one moment. What is gone is None.
+
+    `zone` and `choices` are those of the recipient of the action that was asked about.
+    """
 
     mode: Mode
     sending_started_at: datetime | None
@@ -55,6 +62,7 @@ class Circumstances:
     is_paused: bool = False
     is_snoozed: bool = False
     messages: Sequence[Message] | None = None  # from Nexudus itself; a simulation has none
+    host: Person | None = None  # of the course
 
 
 @dataclass(slots=True, eq=False)
@@ -114,8 +122,12 @@ class Play:
         self._unsettled: defaultdict[int, list[PlayedAction]] = defaultdict(list)  # by coworker
         self._performed: defaultdict[tuple[int, str], list[datetime]] = defaultdict(list)
         self._reminders: defaultdict[int, list[SentReminder]] = defaultdict(list)
-        self._planned_at: list[datetime] = []  # of actions that were not skipped, in order
-        self._finished_at: dict[tuple[int, int], datetime] = {}
+        # By audience: when actions were planned that were not skipped, in order.
+        self._planned_at: defaultdict[str | None, list[datetime]] = defaultdict(list)
+        # By course and coworker, then by audience: when an announced course was finished.
+        self._finished_at: defaultdict[tuple[int, int], dict[str | None, datetime]] = defaultdict(
+            dict
+        )
 
     def find(self, found: Sequence[Found]) -> list[tuple[Event, list[PlayedAction] | Reason]]:
         """Decide on events that were found together, after `advance` to that moment.
@@ -165,27 +177,26 @@ class Play:
         event = not_ahead(found.event, found.found_at)
         if found.why_not is not None or event.kind in ABOUT_GONE:
             return event, found.why_not or Reason.KIND_OFF
-        whose = (event.course_id, event.coworker_id)
+        announced = self._finished_at[event.course_id, event.coworker_id]
         plans = plans_for(
             event,
             DecisionContext(
                 self._rules,
                 found.zone,
                 found.subject,
-                self._finished_at.get(whose),
+                announced,
                 self.watching_since,
                 found.asked,
+                zones=found.zones,
             ),
         )
         if isinstance(plans, Reason):
             return event, plans
-        if event.kind is EventKind.COURSE_COMPLETED:
-            self._finished_at[whose] = max(
-                event.happened_at, self._finished_at.get(whose, event.happened_at)
-            )
         planned = [self._join_or_plan(plan, event, found.found_at) for plan in plans]
         if event.kind is EventKind.COURSE_COMPLETED:
-            self._supersede(event, found.found_at)
+            for to in dict.fromkeys(plan.audience for plan in plans):
+                announced[to] = max(event.happened_at, announced.get(to, event.happened_at))
+                self._supersede(event, to, found.found_at)
         return event, planned
 
     def _join_or_plan(self, plan: Plan, event: Event, now: datetime) -> PlayedAction:
@@ -213,7 +224,7 @@ class Play:
         self._number += 1
         self._unsettled[plan.coworker_id].append(action)
         if not step_of(plan.key):
-            insort(self._planned_at, now)
+            insort(self._planned_at[plan.audience], now)
         self._schedule(action, plan.due_at, now)
         return action
 
@@ -226,25 +237,25 @@ class Play:
             for one in self._unsettled[plan.coworker_id]
             if one.is_open
             and one.plan.rule == plan.rule
+            and one.plan.audience == plan.audience
             and one.plan.course_member_id == plan.course_member_id
             and plan.happened_at - longest <= one.plan.happened_at <= plan.gather_until
         ]
         return max(alike, key=lambda one: one.plan.happened_at, default=None)
 
-    def _supersede(self, event: Event, now: datetime) -> None:
+    def _supersede(self, event: Event, audience: str | None, now: datetime) -> None:
         for action in list(self._unsettled[event.coworker_id]):
-            is_lesson = action.plan.event_kind is EventKind.LESSON_COMPLETED
+            plan = action.plan
+            is_lesson = plan.event_kind is EventKind.LESSON_COMPLETED
             can_be = action.is_open or action.state is ActionState.HELD
-            if is_lesson and can_be and action.plan.course_id == event.course_id:
+            is_same = plan.course_id == event.course_id and plan.audience == audience
+            if is_lesson and can_be and is_same:
                 self._settle(action, Outcome.skipped(Reason.SUPERSEDED), now)
                 self._superseded.append(action)
 
     def _context(self, action: PlayedAction, now: datetime) -> SendContext:
         true_now = self._ask(action, now)
-        rule = self._rules.by_name(action.plan.rule)
-        if rule is not None and true_now.course is not None:
-            place = true_now.course
-            rule = self._rules.for_course(rule, place.record_id, place.title)
+        rule = self._rule_of(action, true_now.course)
         flood = rule.timing.flood if rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
         performed = self._performed[action.plan.coworker_id, action.plan.kind]
@@ -268,7 +279,7 @@ class Play:
             person=true_now.person,
             choices=true_now.choices,
             sent_at=[moment for moment in performed if moment > now - _WEEK],
-            planned_nearby=self._nearby(action.planned_at, window),
+            planned_nearby=self._nearby(action, window),
             asked=action.plan.asked,
             is_paused=true_now.is_paused,
             is_snoozed=true_now.is_snoozed,
@@ -279,14 +290,22 @@ class Play:
             forecast_per_day=self._forecast.per_day.get(action.plan.rule),
             sent_today=self._sent_on[action.plan.rule, self._day_of(now)],
             messages=true_now.messages,
+            audience=action.plan.audience,
+            host=true_now.host,
         )
+
+    def _rule_of(self, action: PlayedAction, place: Course | None) -> Rule | None:
+        rule = self._rules.by_name(action.plan.rule)
+        if rule is None or place is None:
+            return rule
+        return self._rules.for_course(rule, place.record_id, place.title)
 
     def _day_of(self, moment: datetime) -> date:
         return moment.astimezone(self._forecast.zone).date()
 
-    def _nearby(self, moment: datetime, window: timedelta) -> int:
-        first = bisect_left(self._planned_at, moment - window)
-        return bisect_right(self._planned_at, moment + window) - first
+    def _nearby(self, action: PlayedAction, window: timedelta) -> int:
+        moment, alike = action.planned_at, self._planned_at[action.plan.audience]
+        return bisect_right(alike, moment + window) - bisect_left(alike, moment - window)
 
     def _settle(self, action: PlayedAction, outcome: Outcome, now: datetime) -> None:
         action.state, action.reason = outcome.state, outcome.reason
@@ -294,16 +313,21 @@ class Play:
         if outcome.state is ActionState.WAITING:
             self._schedule(action, outcome.until or action.due_at, now)
         elif outcome.state is ActionState.DONE:
-            self._performed[action.plan.coworker_id, action.plan.kind].append(now)
             if action.released_at is None:
                 self.count_as_sent_by(action.plan.rule, 1, now)
-            if action.plan.stream == Stream.REMINDER:
-                sent = SentReminder(now, action.plan.course_member_id)
-                self._reminders[action.plan.coworker_id].append(sent)
+            if action.plan.audience is None:
+                self._count_to_member(action.plan, now)
         elif outcome.state is ActionState.SKIPPED and not step_of(action.plan.key):
-            del self._planned_at[bisect_left(self._planned_at, action.planned_at)]
+            alike = self._planned_at[action.plan.audience]
+            del alike[bisect_left(alike, action.planned_at)]
         if outcome.state in _ENDED:
             self._unsettled[action.plan.coworker_id].remove(action)
+
+    def _count_to_member(self, plan: Plan, now: datetime) -> None:
+        self._performed[plan.coworker_id, plan.kind].append(now)
+        if plan.stream == Stream.REMINDER:
+            sent = SentReminder(now, plan.course_member_id)
+            self._reminders[plan.coworker_id].append(sent)
 
     def _schedule(self, action: PlayedAction, due_at: datetime, now: datetime) -> None:
         action.due_at = due_at

@@ -1,7 +1,7 @@
 """Applies the rules to an event: which actions to plan, or why none."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,19 +18,27 @@ from workers.decide.timing import gather_due, gather_until
 class DecisionContext:
     """What is known when an event is decided on.
 
-    `completion_planned_at` is when this person finished this course, if an action announces it.
+    `announced_at` is when this person finished this course, by the audience that an action
+    announces it to: see `schemas.actions.audience_of`.
     `watching_since` is when sending began or, before that, when we started. `asked` means that an
     operator asked for it, whenever it happened. `held_for` is why emails are held as soon as
-    planned, if they are.
+    planned, if they are. `zones` are those of recipients, by audience; that of others is `zone`.
     """
 
     rules: Rules
     zone: ZoneInfo
     subject: Subject
-    completion_planned_at: datetime | None = None
+    announced_at: Mapping[str | None, datetime] = field(default_factory=dict)
     watching_since: datetime | None = None
     asked: bool = False
     held_for: Reason | None = None
+    zones: Mapping[str | None, ZoneInfo] = field(default_factory=dict)
+
+    def covers(self, event: Event, audience: str | None) -> bool:
+        """Return whether this audience learns of a lesson with the end of the course."""
+        at = self.announced_at.get(audience)
+        is_lesson = event.kind == EventKind.LESSON_COMPLETED
+        return is_lesson and at is not None and event.happened_at <= at
 
 
 def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
@@ -44,18 +52,14 @@ def plans_for(event: Event, known: DecisionContext) -> list[Plan] | Reason:
     since = None if known.asked else known.watching_since
     if since is not None and event.happened_at < since:
         return Reason.BEFORE_START
-    finished_at = known.completion_planned_at
-    if (
-        event.kind == EventKind.LESSON_COMPLETED
-        and finished_at is not None
-        and event.happened_at <= finished_at
-    ):
-        return Reason.SUPERSEDED
-    return [
-        _plan(event, rule, known, number, step)
+    plans = [
+        _plan(event, rule, known, number, step, audience)
         for rule in fitting
         for number, step in enumerate(rule.steps or (SequenceStep(rule.delay_s, rule.template),))
+        for audience in rule.audiences
+        if not known.covers(event, audience)
     ]
+    return plans or Reason.SUPERSEDED
 
 
 def tried_rules(event: Event, known: DecisionContext) -> tuple[TriedRule, ...]:
@@ -73,17 +77,22 @@ def _rules_for(event: Event, known: DecisionContext) -> Iterator[Rule]:
             yield known.rules.for_course(rule, event.course_id, known.subject.title)
 
 
-def _plan(
-    event: Event, rule: Rule, known: DecisionContext, number: int, step: SequenceStep
+def _plan(  # noqa: PLR0913, PLR0917 - one plan: of what, by which rule, and to whom
+    event: Event,
+    rule: Rule,
+    known: DecisionContext,
+    number: int,
+    step: SequenceStep,
+    audience: str | None,
 ) -> Plan:
     gathers = rule.gather_s is not None
     due_at = (
-        gather_due([event], rule, known.zone)
+        gather_due([event], rule, known.zones.get(audience, known.zone))
         if gathers
         else event.happened_at + timedelta(seconds=step.after_s)
     )
     return Plan(
-        key=action_key(rule.name, event.key, number),
+        key=action_key(rule.name, event.key, number, audience),
         kind=rule.action,
         rule=rule.name,
         rules_version=known.rules.digest,
@@ -98,4 +107,5 @@ def _plan(
         gather_until=gather_until(event.happened_at, rule) if gathers else None,
         asked=known.asked,
         held_for=known.held_for,
+        audience=audience,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.actions import Mode, Outcome, PersonNeeds
+from schemas.actions import HOST, Mode, Outcome, PersonNeeds
 from schemas.choices import ALL, SNOOZE, objection_to
 from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
@@ -71,6 +71,8 @@ class SendContext:
     COURSEBELL_ZONE, without those an operator released. Both are needed only for a rule with a
     brake. `messages` are what Nexudus itself sent to the person in the last week; None if that was
     not read: see `needs_messages`.
+    `audience` is whom the action is to (see `schemas.actions.audience_of`), `host` the host of the
+    course; `zone` and `choices` are those of the recipient. `person` is the member it is about.
     """
 
     now: datetime
@@ -100,13 +102,17 @@ class SendContext:
     forecast_per_day: int | None = None
     sent_today: int = 0
     messages: Sequence[Message] | None = None
+    audience: str | None = None
+    host: Person | None = None
 
 
 def check_send(context: SendContext) -> Outcome | None:
     """Return why the action may not be performed now, or None if it may."""
     if context.rule is None or not context.rule.enabled:
         return Outcome.skipped(Reason.KIND_OFF)
-    for check in _CHECKS:
+    if context.audience not in context.rule.audiences:
+        return Outcome.skipped(Reason.KIND_OFF)
+    for check in _CHECKS if context.audience is None else _CHECKS_FOR_OTHERS:
         outcome = check(context, context.rule)
         if outcome is not None:
             return outcome
@@ -118,7 +124,9 @@ def needs_messages(context: SendContext) -> bool:
 
     They are read only if `check_send` has no objection without them.
     """
-    return context.messages is None and context.rule is not None and _counts_nexudus(context.rule)
+    if context.rule is None or context.audience is not None:
+        return False
+    return context.messages is None and _counts_nexudus(context.rule)
 
 
 def _counts_nexudus(rule: Rule) -> bool:
@@ -148,12 +156,17 @@ def _still_applies(context: SendContext, _: Rule) -> Outcome | None:
         ),
         (course is not None and not course.active, Reason.COURSE_INACTIVE),
         (person is not None and not person.active, Reason.MEMBER_INACTIVE),
-        (
-            context.needs.address and person is not None and person.email is None,
-            Reason.NO_EMAIL,
-        ),
+        (context.needs.address and not _has_address(context), Reason.NO_EMAIL),
     )
     return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
+
+
+def _has_address(context: SendContext) -> bool:
+    """Return whether the recipient can be written to; a fixed address always can."""
+    if context.audience not in {None, HOST}:
+        return True
+    to = context.person if context.audience is None else context.host
+    return to is not None and to.gone_at is None and to.active and to.email is not None
 
 
 def _still_absent(context: SendContext, rule: Rule) -> Outcome | None:
@@ -178,11 +191,13 @@ def _not_opted_out(context: SendContext, rule: Rule) -> Outcome | None:
     if not context.needs.stream:
         return None
     chosen_on, is_snoozed = context.chosen_on, context.is_snoozed
-    return refusal(rule.stream, context.choices, chosen_on, is_snoozed=is_snoozed)
+    # A notice belongs to no stream that its recipient could choose.
+    stream = rule.stream if context.audience is None else None
+    return refusal(stream, context.choices, chosen_on, is_snoozed=is_snoozed)
 
 
 def refusal(
-    stream: Stream,
+    stream: Stream | None,
     choices: Mapping[str, bool],
     chosen_on: Mapping[str, date],
     *,
@@ -194,7 +209,7 @@ def refusal(
         reason = Reason.SNOOZED
     if reason is None:
         return None
-    choice = {Reason.OPTED_OUT_ALL: ALL, Reason.SNOOZED: SNOOZE}.get(reason, stream)
+    choice = {Reason.OPTED_OUT_ALL: ALL, Reason.SNOOZED: SNOOZE}.get(reason, stream or ALL)
     day = chosen_on.get(choice)
     return Outcome.skipped(reason, None if day is None else f"since {day}")
 
@@ -272,7 +287,7 @@ def _within_reminder_limit(context: SendContext, rule: Rule) -> Outcome | None:
 
 
 def _at_a_time_to_send(context: SendContext, rule: Rule) -> Outcome | None:
-    opens = opens_at(context.now, rule.timing, context.zone, _coworker_id(context))
+    opens = opens_at(context.now, rule.timing, context.zone, _recipient_id(context))
     return None if opens is None else Outcome.waiting(*opens)
 
 
@@ -310,7 +325,7 @@ def _cap_reached(
 ) -> Outcome | None:
     tomorrow = day_cap_until(context.now, sent_at, rule, context.zone)
     if tomorrow is not None:
-        until = spread(tomorrow, rule.timing, context.zone, _coworker_id(context))
+        until = spread(tomorrow, rule.timing, context.zone, _recipient_id(context))
         return Outcome.waiting(until, Reason.CAP_DAY)
     if rule.stream == Stream.REMINDER:
         later = week_cap_until(context.now, reminded, rule.timing.reminders_per_week)
@@ -330,8 +345,9 @@ def _within_forecast(context: SendContext, rule: Rule) -> Outcome | None:
     return Outcome.held(Reason.OVER_FORECAST) if is_beyond else None
 
 
-def _coworker_id(context: SendContext) -> int:
-    return context.person.coworker_id if context.person else 0
+def _recipient_id(context: SendContext) -> int:
+    whose = {None: context.person, HOST: context.host}.get(context.audience)
+    return whose.coworker_id if whose else 0
 
 
 def _latest(context: SendContext) -> datetime:
@@ -358,3 +374,11 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _not_reminded_by_nexudus,
     _below_caps_with_nexudus,
 )
+# These are about the member as a recipient.
+_OF_MEMBER = (
+    _within_reminder_limit,
+    _below_caps,
+    _not_reminded_by_nexudus,
+    _below_caps_with_nexudus,
+)
+_CHECKS_FOR_OTHERS = tuple(check for check in _CHECKS if check not in _OF_MEMBER)

@@ -9,7 +9,7 @@ from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.intake import Origin, store_notifications
 from ledger.outbox import ClaimedAction, begin_action, release_action
 from ledger.records import present_among, record_of
-from schemas.actions import ActionState, Outcome
+from schemas.actions import HOST, ActionState, Outcome
 from schemas.entity import Entity
 from schemas.errors import (
     DeliveryRefused,
@@ -35,7 +35,7 @@ from workers.deliver.waits import (
 )
 from workers.leases import LeaseLost
 from workers.lookup.commit import keep_findings
-from workers.lookup.read import CACHED, FRESH, Findings, Reader
+from workers.lookup.read import CACHED, FRESH, NOW, Findings, Reader
 from workers.retries import LOOK_PATIENCE_S
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import Lend
@@ -55,6 +55,8 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
     reader.enrolment(claimed.course_member_id, FRESH)
     reader.person(claimed.coworker_id, FRESH)
     reader.course(claimed.course_id, CACHED)
+    if claimed.audience == HOST:
+        _read_host(reader, claimed)
     reader.lessons(claimed.course_id, CACHED)
     reader.completions(claimed.course_member_id, FRESH)
     findings = reader.findings
@@ -76,6 +78,17 @@ def refresh(reader: Reader, claimed: ClaimedAction) -> bool:
         has_read = findings.records or findings.listings or findings.people or findings.gone
         end_probe(connection, claimed, findings.asked_at, has_read=bool(has_read))
     return not gone
+
+
+def _read_host(reader: Reader, claimed: ClaimedAction) -> None:
+    """Read the host of a course, if it has one."""
+    if reader.findings.course is not None and reader.findings.course.host_id is None:
+        # A record that an earlier version stored may lack it.
+        reader.course(claimed.course_id, NOW)
+    course = reader.findings.course
+    host_id = course.host_id if course else None
+    if host_id is not None and host_id != claimed.coworker_id:  # who was just read
+        reader.person(host_id, FRESH)
 
 
 def _changed_enrolments(connection: Connection, findings: Findings) -> list[Notification]:
@@ -176,7 +189,7 @@ def _read_and_begin(
         if is_enrolled and _needs_language(tools, claimed):
             refresh_languages(
                 reader,
-                claimed.coworker_id,
+                _recipient_id(claimed, reader),
                 claimed.course_id,
                 lambda connection: _would_be_prepared(connection, tools, claimed),
             )
@@ -233,6 +246,14 @@ def _begin(
                     return _NeedsMessages()
                 return _decided(connection, tools, claimed, loaded, draft.result, outcome)
     return _settle(tools, claimed, Outcome.waiting(now + _MOMENT, Reason.GATHERING))
+
+
+def _recipient_id(claimed: ClaimedAction, reader: Reader) -> int:
+    """Return the coworker Id of the recipient; 0: nobody at the source, or unknown."""
+    if claimed.audience is None:
+        return claimed.coworker_id
+    course = reader.findings.course
+    return (course.host_id or 0) if course and claimed.audience == HOST else 0
 
 
 def _needs_language(tools: DeliveryTools, claimed: ClaimedAction) -> bool:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
-from ledger.choices import choice_keys, choices_of
+from ledger.choices import choices_of
 from ledger.clock import Clock
 from ledger.controls import accepted_forecast, sending_of
 from ledger.courses import courses_of_group, courses_of_person
@@ -23,10 +23,8 @@ from ledger.pauses import open_pauses, pause_of
 from ledger.people import person_of
 from ledger.records import StoredRecord, present_below, record_of
 from schemas.actions import Outcome, PersonNeeds, step_of
-from schemas.choices import Choices
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event, EventKind
-from schemas.person import Person
 from schemas.records import (
     Business,
     CompletedLesson,
@@ -38,10 +36,11 @@ from schemas.records import (
 )
 from schemas.rules import Rule, Rules, Stream
 from schemas.text import language_tag
-from workers.actions.base import Action, ActionContext
+from workers.actions.base import Action, ActionContext, Recipient
 from workers.decide.completion import closed_among, counting_lessons, next_course, progress
 from workers.decide.send_check import SendContext, SentReminder, StudyState, refusal
 from workers.decide.timing import day_began
+from workers.deliver.recipients import host_of, keys_of, recipient_now, recipient_of
 from workers.leases import KeyedLock, Lease, LeaseLost
 from workers.zones import own_zone
 
@@ -147,6 +146,7 @@ def load_context(
     action = None
     if send.enrolment and send.course and send.person and events:
         counting = counting_lessons(lessons, setup.rules.counts, closed)
+        to = recipient_of(claimed.audience, send.person, send.host, send.rule)
         action = ActionContext(
             action_key=claimed.key,
             template=claimed.template,
@@ -159,10 +159,11 @@ def load_context(
             first_lesson=counting[0] if counting else None,
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
-            languages=languages_of(connection, send.person, send.course, setup.language),
+            languages=languages_of(connection, to.language, send.course, setup.language),
             stream=send.rule.stream if send.rule else Stream.SERVICE,
             next_course=_next_course(connection, send.course, claimed.coworker_id, events, now),
             rule=send.rule,
+            recipient=to,
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))
@@ -182,10 +183,12 @@ def _send_context(
     rule = _rule_of(claimed, setup, course)
     sending = sending_of(connection)
     kind = setup.actions.get(claimed.kind)
-    chosen = _choices(connection, claimed, setup, person)
+    host = host_of(connection, claimed, place)
+    to = recipient_of(claimed.audience, person, host, rule)
+    wishes = _wishes(connection, to, setup, now)
     return SendContext(
         now=now,
-        zone=_zone_of(person, setup),
+        zone=own_zone(to.zone, setup.zone),
         mode=sending.mode,
         sending_started_at=sending.started_at,
         asked=claimed.asked,
@@ -200,61 +203,65 @@ def _send_context(
         enrolment=enrolment,
         course=course,
         person=person,
-        choices=chosen.agreed,
-        is_snoozed=chosen.snoozed_until(now) is not None,
-        chosen_on=_days_of(chosen, _zone_of(person, setup)),
-        sent_at=sent_times(
-            connection,
-            claimed.coworker_id,
-            now - _WEEK,
-            kind=claimed.kind,
-            but=claimed.action_id,
-        ),
-        planned_nearby=planned_nearby(connection, claimed.planned_at, _flood_window(rule)),
+        choices=wishes.choices,
+        is_snoozed=wishes.is_snoozed,
+        chosen_on=wishes.chosen_on,
+        sent_at=_sent_times(connection, claimed, now),
+        planned_nearby=_planned_nearby(connection, claimed, rule),
         is_paused=_is_paused(connection, claimed, setup, now),
         step=step_of(claimed.key),
         reminders=_reminders(connection, claimed, rule),
+        audience=claimed.audience,
+        host=host,
     )
 
 
-def _zone_of(person: Person | None, setup: SendSetup) -> ZoneInfo:
-    return own_zone(person.zone if person else None, setup.zone)
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What a recipient chose, as `SendContext` has it."""
+
+    choices: dict[str, bool]
+    is_snoozed: bool
+    chosen_on: dict[str, date]
 
 
-def _choices(
-    connection: Connection, claimed: ClaimedAction, setup: SendSetup, person: Person | None
-) -> Choices:
-    email = person.email if person else None
-    return choices_of(connection, choice_keys(setup.secret_key, claimed.coworker_id, email))
-
-
-def _days_of(chosen: Choices, zone: ZoneInfo) -> dict[str, date]:
-    return {name: one.chosen_at.astimezone(zone).date() for name, one in chosen.made.items()}
+def _wishes(connection: Connection, to: Recipient, setup: SendSetup, now: datetime) -> _Wishes:
+    chosen, zone = (
+        choices_of(connection, keys_of(to, setup.secret_key)),
+        own_zone(to.zone, setup.zone),
+    )
+    days = {name: one.chosen_at.astimezone(zone).date() for name, one in chosen.made.items()}
+    return _Wishes(chosen.agreed, chosen.snoozed_until(now) is not None, days)
 
 
 def refusal_now(
     connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
 ) -> Outcome | None:
-    """Return why the person no longer wants this action, or None if they do.
+    """Return why the recipient no longer wants this action, or None if they do.
 
-    It reads two rows, so it can be asked just before the last step of a hand-over.
+    It reads a few rows, so it can be asked just before the last step of a hand-over.
     """
     kind, rule = setup.actions.get(claimed.kind), setup.rules.by_name(claimed.rule)
     if kind is None or rule is None or not kind.needs.stream:
         return None
-    person = person_of(connection, claimed.coworker_id)
-    chosen = _choices(connection, claimed, setup, person)
+    wishes = _wishes(connection, recipient_now(connection, claimed, rule), setup, now)
     return refusal(
-        rule.stream,
-        chosen.agreed,
-        _days_of(chosen, _zone_of(person, setup)),
-        is_snoozed=chosen.snoozed_until(now) is not None,
+        rule.stream if claimed.audience is None else None,
+        wishes.choices,
+        wishes.chosen_on,
+        is_snoozed=wishes.is_snoozed,
     )
 
 
-def _flood_window(rule: Rule | None) -> timedelta:
+def _sent_times(connection: Connection, claimed: ClaimedAction, now: datetime) -> list[datetime]:
+    week_ago, kind = now - _WEEK, claimed.kind
+    return sent_times(connection, claimed.coworker_id, week_ago, kind=kind, but=claimed.action_id)
+
+
+def _planned_nearby(connection: Connection, claimed: ClaimedAction, rule: Rule | None) -> int:
     flood = rule.timing.flood if rule else None
-    return timedelta(seconds=flood.window_s if flood else 0)
+    window = timedelta(seconds=flood.window_s if flood else 0)
+    return planned_nearby(connection, claimed.planned_at, window, claimed.audience)
 
 
 def _reminders(
@@ -329,11 +336,11 @@ def still_there(known: StoredRecord | None, kind: type[KindT]) -> KindT | None:
 
 
 def languages_of(
-    connection: Connection, person: Person, course: Course, otherwise: str
+    connection: Connection, own: str | None, course: Course, otherwise: str
 ) -> tuple[str, ...]:
     """Return the tags of the languages to write in, the best first."""
     place = still_there(record_of(connection, Entity.BUSINESS, course.business_id), Business)
-    tags = (person.language, language_tag(place.culture) if place else None, otherwise)
+    tags = (own, language_tag(place.culture) if place else None, otherwise)
     return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 

@@ -7,16 +7,19 @@ from ledger.engine import Connection
 from ledger.history import completions_of, enrolments_of
 from ledger.people import person_of
 from ledger.records import record_of
+from schemas.actions import HOST, NOTICE
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, TIMED, Event, EventKind
 from schemas.records import Course, CourseMember, Lesson
 from schemas.rules import Rule, Stream
-from workers.actions.base import ActionContext
+from workers.actions.base import ActionContext, Recipient
 from workers.decide.completion import counting_lessons, in_order, progress
 from workers.deliver.context import SendSetup, languages_of, still_there
-from workers.deliver.simulation import lessons_of
+from workers.deliver.past import lessons_of
+from workers.deliver.recipients import recipient_of
 
 _MOST_LESSONS = 3  # that an example of a gathered email is about
+_UNKNOWN_ADDRESS = "host@example.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     lessons, closed = lessons_of(connection, member.course_id)
     done = completions_of(connection, [member.record_id]).get(member.record_id, [])
     counting = counting_lessons(lessons, setup.rules.counts, closed)
+    to = _other_recipient(connection, rule, course) if template == NOTICE else None
     state = progress(lessons, {one for _, one in done}, setup.rules.counts, closed)
     context = ActionContext(
         action_key=f"example/{template}/{member.record_id}",
@@ -75,10 +79,20 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
         first_lesson=counting[0] if counting else None,
         started_at=min((at for at, _ in done), default=None),
         now=now,
-        languages=languages_of(connection, person, course, setup.language),
+        languages=languages_of(connection, (to or person).language, course, setup.language),
         stream=rule.stream if rule else Stream.SERVICE,
+        recipient=to,
     )
     return Example(context, rule, kind)
+
+
+def _other_recipient(connection: Connection, rule: Rule | None, course: Course) -> Recipient:
+    """Return whom a notice would be to; a host who was never read has an invented address."""
+    audience = rule.audiences[0] if rule else HOST
+    host = None if course.host_id is None else person_of(connection, course.host_id)
+    if audience == HOST and host is None:
+        return Recipient(HOST, _UNKNOWN_ADDRESS, course.host_name or "")
+    return recipient_of(audience, None, host, rule)
 
 
 def _sends(rule: Rule, template: str) -> bool:

@@ -20,7 +20,7 @@ from ledger.people import person_of
 from ledger.queries import EmailView
 from ledger.records import record_of
 from ledger.retention import COPIES
-from schemas.actions import ActionState, Mode, Outcome
+from schemas.actions import HOST, ActionState, Mode, Outcome
 from schemas.entity import Entity
 from schemas.records import Course
 from schemas.settings import Settings
@@ -29,6 +29,7 @@ from workers.actions.registry import make_actions
 from workers.decide.send_check import SendContext, check_send
 from workers.deliver.attempt import prepare
 from workers.deliver.context import SendSetup, load_context
+from workers.deliver.recipients import assumed_host
 from workers.rules_file import read_rules
 from workers.secret_key import has_secret_key, secret_key
 
@@ -87,13 +88,15 @@ class _Earlier:
     zone: ZoneInfo  # in which days are counted
     sent_at: dict[int, list[datetime]] = field(default_factory=dict)  # by coworker
     sent_on: Counter[tuple[str, date]] = field(default_factory=Counter)  # by rule and day
-    skipped: list[datetime] = field(default_factory=list)  # when each was planned
+    # By audience: when each was planned.
+    skipped: dict[str | None, list[datetime]] = field(default_factory=dict)
 
     def applied_to(self, context: SendContext, coworker_id: int) -> SendContext:
         flood = context.rule.timing.flood if context.rule else None
         window = timedelta(seconds=flood.window_s if flood else 0)
         rule = context.rule.name if context.rule else ""
-        fewer = sum(abs(one - context.planned_at) <= window for one in self.skipped)
+        skipped = self.skipped.get(context.audience, ())
+        fewer = sum(abs(one - context.planned_at) <= window for one in skipped)
         return replace(
             context,
             sent_at=[*context.sent_at, *self.sent_at.get(coworker_id, ())],
@@ -107,11 +110,12 @@ class _Earlier:
     def note(self, expected: Expected) -> None:
         action, outcome = expected.action, expected.outcome
         if outcome is None:
-            self.sent_at.setdefault(action.coworker_id, []).append(expected.at)
+            if action.audience is None:
+                self.sent_at.setdefault(action.coworker_id, []).append(expected.at)
             if action.released_at is None:
                 self.sent_on[action.rule, self.day_of(expected.at)] += 1
         elif outcome.state is ActionState.SKIPPED:
-            self.skipped.append(action.planned_at)
+            self.skipped.setdefault(action.audience, []).append(action.planned_at)
 
 
 def forecast(
@@ -132,9 +136,12 @@ def forecast(
         loaded = load_context(connection, action, setup, at)
         context = earlier.applied_to(loaded.send, action.coworker_id)
         context = replace(context, mode=Mode.SENDING, sending_started_at=started_at)
+        is_unread = context.audience == HOST and context.host is None
+        if is_unread:
+            context = replace(context, host=assumed_host(context.course))
         outcome = check_send(context)
         prepared: Prepared | Outcome | None = None
-        if outcome is None or outcome.state is not ActionState.SKIPPED:
+        if not is_unread and (outcome is None or outcome.state is not ActionState.SKIPPED):
             prepared = prepare(setup.actions, action.kind, loaded.action)
         if isinstance(prepared, Outcome):
             # A waiting action is prepared when it is due, and ends the same way.

@@ -14,45 +14,31 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, sent_times
-from ledger.choices import all_choices, choice_keys
 from ledger.controls import accepted_forecast, sending_of
 from ledger.engine import Connection, Engine, reading
 from ledger.history import (
     KeyedEmail,
     StoredEvent,
-    completions_of,
     count_events_since,
     enrolments_of,
     events_after,
     first_event_since,
     sent_emails,
 )
-from ledger.pauses import Pause, open_pauses, pause_of
-from ledger.people import persons_of
-from ledger.records import present_below, records_of
-from schemas.actions import ActionState, Mode
-from schemas.choices import SNOOZE, Choices, combined
-from schemas.entity import Entity
+from ledger.pauses import open_pauses
+from schemas.actions import ActionState
 from schemas.events import ABOUT_LESSONS, Event, EventKind
-from schemas.person import Person
 from schemas.reasons import Reason
-from schemas.records import Course, CourseMember, Lesson, Section
-from schemas.rules import Rules
 from workers.actions.email import KIND as EMAIL
-from workers.decide.completion import closed_among, counting_lessons, progress
-from workers.decide.conditions import Subject
-from workers.decide.play import Circumstances, Forecast, Found, Play, PlayedAction
-from workers.decide.send_check import StudyState
+from workers.decide.play import Forecast, Play, PlayedAction
 from workers.decide.timing import day_began
-from workers.deliver.context import SendSetup, still_there
-from workers.zones import own_zone
+from workers.deliver.context import SendSetup
+from workers.deliver.past import Past
 
 _AT_ONCE = 1_000  # events
 _WEEK = timedelta(days=7)
 _MOST_SHOWN = 50  # differences of one kind
 _AFTER_LAST = timedelta(days=31)
-# What was found for these reasons led to nothing, whatever the rules were.
-_WHATEVER = frozenset({Reason.BEFORE_START, Reason.IMPORTED})
 SENT = "sent"
 
 
@@ -60,7 +46,8 @@ SENT = "sent"
 class Simulation:
     """The result. Numbers are by rule, then by `sent` or the reason why not.
 
-    `by_day` and `by_rule_and_day` have the sent ones, by days in COURSEBELL_ZONE. `events` are
+    `by_day` and `by_rule_and_day` have the sent ones, by days in COURSEBELL_ZONE. `people` and
+    `busiest` are members who were sent some, `to_others` how many others were sent. `events` are
     those that led to nothing, by reason. `added` would have been sent and were not, `missing` were
     sent and would not have been: the first of them, and all by rule.
     """
@@ -70,6 +57,7 @@ class Simulation:
     played: int = 0
     by_rule: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     people: set[int] = field(default_factory=set)
+    to_others: int = 0
     events: Counter[str] = field(default_factory=Counter)
     by_day: Counter[str] = field(default_factory=Counter)
     by_rule_and_day: defaultdict[str, Counter[str]] = field(
@@ -102,7 +90,7 @@ def simulate(  # noqa: PLR0913 - what to play, since when and how
     `progressed` is called with the share done, 0 to 1. `with_brakes`: the accepted forecast
     applies. Raises `LedgerUnavailable`.
     """
-    past, rules = _Past(engine, setup), setup.rules
+    past, rules = Past(engine, setup), setup.rules
     needs = {name: action.needs for name, action in setup.actions.items()}
     result = Simulation(since, now)
     with reading(engine) as connection:
@@ -173,29 +161,33 @@ def _note(
         were_sent.pop(plan.key, None)  # what is held is not missing: a person decides
     if not is_sent:
         return
-    result.people.add(plan.coworker_id)
-    result.busiest[plan.coworker_id] += 1
+    if plan.audience is None:
+        result.people.add(plan.coworker_id)
+        result.busiest[plan.coworker_id] += 1
+    else:
+        result.to_others += 1
     day = f"{at.astimezone(zone):%Y-%m-%d}"
     result.by_day[day] += 1
     result.by_rule_and_day[plan.rule][day] += 1
     if not was_sent:
         result.added_by_rule[plan.rule] += 1
         if len(result.added) < _MOST_SHOWN:
-            email = KeyedEmail(plan.key, plan.rule, plan.coworker_id, plan.course_id)
-            result.added.append(email)
+            whom = (plan.coworker_id, plan.course_id, plan.audience)
+            result.added.append(KeyedEmail(plan.key, plan.rule, *whom))
 
 
 @dataclass(frozen=True, slots=True)
 class ImaginedEmail:
     """What would become of one email: sent at `at`, or held or not sent then for this reason.
 
-    Of a sent one, `reason` is what it had to wait for, if it had to.
+    Of a sent one, `reason` is what it had to wait for, if it had to. `audience` is whom it is to.
     """
 
     rule: str
     state: ActionState
     at: datetime
     reason: Reason | None
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +223,7 @@ def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
         }
         mode, pauses = sending_of(connection).mode, open_pauses(connection)
     [member] = places
-    past = _Past(engine, setup, mode, pauses)
+    past = Past(engine, setup, mode, pauses)
     whose = (member.course_id, coworker_id, member.record_id)
     past.load([Event(kind, "", now, *whose, None)])
     lesson_id = past.next_lesson(member, now) if kind in ABOUT_LESSONS else None
@@ -253,134 +245,4 @@ def _imagined(action: PlayedAction) -> ImaginedEmail:
     at, outcome = action.decided[-1]
     waits = [one.reason for _, one in action.decided if one.state is ActionState.WAITING]
     reason = outcome.reason or (waits[0] if waits else None)
-    return ImaginedEmail(action.plan.rule, action.state, at, reason)
-
-
-class _Past:
-    """What the ledger has about the people and courses of a history, each read once."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        setup: SendSetup,
-        mode: Mode = Mode.SENDING,
-        pauses: Sequence[Pause] = (),
-    ) -> None:
-        self._engine = engine
-        self._setup = setup
-        self._mode = mode
-        self._pauses = pauses
-        self._enrolments: dict[int, CourseMember | None] = {}
-        self._people: dict[int, Person | None] = {}
-        self._courses: dict[int, Course | None] = {}
-        self._lessons: dict[int, tuple[list[Lesson], frozenset[int]]] = {}
-        self._completions: dict[int, list[tuple[datetime, int]]] = {}
-        self._chosen: dict[int, Choices] = {}
-        with reading(engine) as connection:
-            self._choices = all_choices(connection)
-
-    def found(self, group: Sequence[StoredEvent], rules: Rules) -> list[Found]:
-        """Return these events as a play needs them; those of unknown enrolments are left out."""
-        first = group[0].event
-        enrolment = self._enrolments[first.course_member_id]
-        if enrolment is None:
-            return []
-        course, (lessons, closed) = self._courses[first.course_id], self._lessons[first.course_id]
-        done = self._done(first.course_member_id, group[0].found_at)
-        how_far = progress(lessons, done, rules.counts, closed) if lessons else None
-        by_id = {one.record_id: one for one in lessons}
-        return [
-            Found(
-                one.event,
-                one.found_at,
-                Subject(enrolment, course, by_id.get(one.event.lesson_id or 0), how_far),
-                self._zone(first.coworker_id),
-                why_not=one.reason if one.reason in _WHATEVER else None,
-            )
-            for one in group
-        ]
-
-    def circumstances(self, action: PlayedAction, now: datetime) -> Circumstances:
-        """Return what is true of an action: records of today, and lessons finished until then."""
-        plan = action.plan
-        person = self._people[plan.coworker_id]
-        chosen = self._chosen.get(plan.coworker_id, Choices())
-        lessons, closed = self._lessons[plan.course_id]
-        done = self._done(plan.course_member_id, now)
-        counting = counting_lessons(lessons, self._setup.rules.counts, closed)
-        moments = [at for at, _ in self._completions[plan.course_member_id] if at <= now]
-        whose = {"course_id": plan.course_id, "coworker_id": plan.coworker_id}
-        return Circumstances(
-            self._mode,
-            None,
-            self._zone(plan.coworker_id),
-            self._enrolments[plan.course_member_id],
-            self._courses[plan.course_id],
-            person,
-            chosen.agreed,
-            study=StudyState(
-                frozenset(done),
-                max(moments, default=None),
-                bool(counting) and all(one.record_id in done for one in counting),
-            ),
-            is_paused=pause_of(self._pauses, now, rule=plan.rule, **whose) is not None,
-            is_snoozed=_is_snoozed(chosen, now),
-        )
-
-    def next_lesson(self, member: CourseMember, now: datetime) -> int | None:
-        """Return the lesson that a member would finish next: the first that is not finished."""
-        lessons, closed = self._lessons[member.course_id]
-        done = self._done(member.record_id, now)
-        counting = counting_lessons(lessons, self._setup.rules.counts, closed)
-        left = [one for one in counting if one.record_id not in done]
-        return (left or counting)[0].record_id if counting else None
-
-    def _done(self, course_member_id: int, now: datetime) -> set[int]:
-        found = self._completions[course_member_id]
-        return {lesson_id for at, lesson_id in found if at <= now}
-
-    def _zone(self, coworker_id: int) -> ZoneInfo:
-        person = self._people[coworker_id]
-        return own_zone(person.zone if person else None, self._setup.zone)
-
-    def load(self, events: Sequence[Event]) -> None:
-        """Read what is not known yet of the enrolments, people and courses of these events."""
-        members = {one.course_member_id for one in events} - self._enrolments.keys()
-        people = {one.coworker_id for one in events} - self._people.keys()
-        courses = {one.course_id for one in events} - self._courses.keys()
-        if not (members or people or courses):
-            return
-        with reading(self._engine) as connection:
-            enrolments = records_of(connection, Entity.COURSE_MEMBER, members)
-            finished = completions_of(connection, members)
-            persons = persons_of(connection, people)
-            places = records_of(connection, Entity.COURSE, courses)
-            below = {one: lessons_of(connection, one) for one in courses}
-        for one in members:
-            self._enrolments[one] = still_there(enrolments.get(one), CourseMember)
-            self._completions[one] = finished.get(one, [])
-        for one in people:
-            person = self._people[one] = persons.get(one)
-            if self._choices:
-                email = person.email if person else None
-                keys = choice_keys(self._setup.secret_key, one, email)
-                made = (each for key in keys for each in self._choices.get(key, ()))
-                self._chosen[one] = combined(made)
-        for one in courses:
-            self._courses[one] = still_there(places.get(one), Course)
-            self._lessons[one] = below[one]
-
-
-def _is_snoozed(chosen: Choices, now: datetime) -> bool:
-    snooze = chosen.made.get(SNOOZE)
-    has_begun = snooze is not None and snooze.chosen_at <= now
-    return has_begun and chosen.snoozed_until(now) is not None
-
-
-def lessons_of(connection: Connection, course_id: int) -> tuple[list[Lesson], frozenset[int]]:
-    """Return the lessons of a course, and the Ids of its sections that are switched off."""
-    below = ("course_id", course_id)
-    lessons = present_below(connection, Entity.LESSON, below)
-    sections = present_below(connection, Entity.SECTION, below)
-    closed = closed_among(one for one in sections if isinstance(one, Section))
-    return [one for one in lessons if isinstance(one, Lesson)], closed
+    return ImaginedEmail(action.plan.rule, action.state, at, reason, action.plan.audience)

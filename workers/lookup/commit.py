@@ -1,7 +1,7 @@
 """Commits what a lookup found: records, events and planned actions, together or not at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,7 @@ from ledger.records import (
     records_of,
     references_of,
 )
-from schemas.actions import Plan
+from schemas.actions import HOST, Plan
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.notification import Notification
@@ -55,7 +55,7 @@ from workers.zones import own_zone
 
 @dataclass(frozen=True, slots=True)
 class DecisionSetup:
-    """The rules to decide by; `zone` is for members whose own is unknown.
+    """The rules to decide by; `zone` and `zones` are those of `DecisionContext`.
 
     `watching_since` is when sending began or, before that, when we started.
     """
@@ -63,6 +63,7 @@ class DecisionSetup:
     rules: Rules
     zone: ZoneInfo
     watching_since: datetime | None = None
+    zones: Mapping[str | None, ZoneInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,19 +301,26 @@ def _decide_all(
     if not decisions:
         return
     since = sending_of(connection).watching_since
-    enrolments = [one.findings.enrolment for one in decisions]
-    people = persons_of(connection, [one.coworker_id for one in enrolments if one is not None])
+    concerned = [_concerned(one.findings) for one in decisions]
+    people = persons_of(connection, {number for each in concerned for number in each.values()})
     chosen = []
-    for one, enrolment in zip(decisions, enrolments, strict=True):
-        person = None if enrolment is None else people.get(enrolment.coworker_id)
-        zone = own_zone(person.zone if person else None, deciding.zone)
-        setup = DecisionSetup(deciding.rules, zone, since)
+    for one, whose in zip(decisions, concerned, strict=True):
+        known = {to: people[number] for to, number in whose.items() if number in people}
+        zones = {to: own_zone(person.zone, deciding.zone) for to, person in known.items()}
+        setup = replace(deciding, watching_since=since, zones=zones)
         one.progress = _progress(one.findings, deciding)
         chosen += [(one, setup, event) for event in one.new]
     # The end of a course is decided first, since it replaces the email about its last lesson.
     for is_end in (True, False):
         some = [one for one in chosen if (one[2].kind is EventKind.COURSE_COMPLETED) is is_end]
         _decide(connection, some, now)
+
+
+def _concerned(findings: Findings) -> dict[str | None, int]:
+    """Return the coworker Ids of the member and of the host of the course; 0: unknown."""
+    enrolment, course = findings.enrolment, findings.course
+    host_id = course.host_id if course else None
+    return {None: enrolment.coworker_id if enrolment else 0, HOST: host_id or 0}
 
 
 def _decide(
@@ -326,11 +334,11 @@ def _decide(
     finished = completions_planned(connection, finishing) if finishing else {}
     decided, traces = [], {}
     for one, setup, event in chosen:
-        finished_at = finished.get((event.course_id, event.coworker_id))
+        announced_at = finished.get((event.course_id, event.coworker_id), {})
         # A suppression compares the source's times, before `not_ahead`.
         reason = one.history.suppressed_reason(event)
         shown = not_ahead(event, now)
-        plans, tried = (reason, ()) if reason else _plans(shown, one, setup, finished_at)
+        plans, tried = (reason, ()) if reason else _plans(shown, one, setup, announced_at)
         decided.append((one, shown, plans))
         traces[event.key] = (setup.rules.digest, tried)
     event_ids = _store_events(connection, decided, now)
@@ -342,7 +350,8 @@ def _decide(
             plan_action(connection, plan, event_ids[event.key], now)
         one.planned += len(plans)
         if event.kind is EventKind.COURSE_COMPLETED:
-            supersede_lessons(connection, event.course_id, event.coworker_id, now)
+            for to in dict.fromkeys(plan.audience for plan in plans):
+                supersede_lessons(connection, event.course_id, event.coworker_id, now, to)
 
 
 def _store_events(
@@ -363,7 +372,10 @@ def _store_events(
 
 
 def _plans(
-    event: Event, decision: _Decision, setup: DecisionSetup, finished_at: datetime | None
+    event: Event,
+    decision: _Decision,
+    setup: DecisionSetup,
+    announced_at: Mapping[str | None, datetime],
 ) -> tuple[list[Plan] | Reason, tuple[TriedRule, ...]]:
     """Return the actions to plan for an event, or why there are none; and the rules tried."""
     findings, history = decision.findings, decision.history
@@ -374,9 +386,10 @@ def _plans(
         setup.rules,
         setup.zone,
         Subject(findings.enrolment, findings.course, lesson, decision.progress),
-        finished_at,
+        announced_at,
         setup.watching_since,
         history.is_asked_for(event),
         history.held_for(event),
+        setup.zones,
     )
     return plans_for(event, known), tried_rules(event, known)

@@ -181,7 +181,10 @@ class EventLinks:
         return known
 
     def _outcome(self, event: LedgerEvent) -> tuple[RowOutcome, str | None]:
-        outcomes = [(outcome_of_effect(effect), effect.reason) for effect in self.effects(event)]
+        effects = self.effects(event)
+        # What others were sent counts only if nothing was planned for the member.
+        own = [effect for effect in effects if effect.audience is None] or effects
+        outcomes = [(outcome_of_effect(effect), effect.reason) for effect in own]
         if outcomes:
             return min(outcomes, key=lambda outcome: _WEIGHT.index(outcome[0]))
         if self.actions.get(event.event_id) or event.reason is None:

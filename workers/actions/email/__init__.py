@@ -5,7 +5,8 @@ A program that only checks rules imports this, without what composes and sends e
 
 from collections.abc import Mapping
 
-from schemas.events import EventKind
+from schemas.actions import NOTICE
+from schemas.events import ABOUT_GONE, EventKind
 
 KIND = "email"
 
@@ -22,4 +23,6 @@ TEMPLATES: Mapping[str, frozenset[EventKind]] = {
     "not-started": frozenset({EventKind.NOT_STARTED, EventKind.ENROLLED}),
     "stalled": frozenset({EventKind.STALLED}),
     "lesson-available": frozenset({EventKind.LESSON_AVAILABLE}),
+    # To the host or to an address, about any event.
+    NOTICE: frozenset(EventKind) - ABOUT_GONE,
 }

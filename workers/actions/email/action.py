@@ -8,7 +8,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from ledger.actions import Copy
-from schemas.actions import PersonNeeds
+from schemas.actions import HOST, PersonNeeds
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
@@ -22,6 +22,7 @@ from workers.actions.base import (
     Labelled,
     Prepared,
     Printable,
+    Recipient,
     keep_nothing,
 )
 from workers.actions.email import KIND
@@ -29,6 +30,7 @@ from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, TemplateGap
 from workers.actions.email.message import MESSAGE, Attachment, make_message, read_message
+from workers.actions.email.notice import Notice
 from workers.actions.email.own_words import read_wording
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
@@ -106,10 +108,10 @@ class EmailAction(Action):
         if issued is not None:
             facts = replace(facts, certificate_url=issued.address)
         letter = self._letters.compose(facts)
-        address = context.person.email
-        if address is None:
+        to = _recipient(context)
+        if to.address is None:
             raise TemplateGap("there is no address")
-        return self._addressed(letter, context, context.person.full_name, address, issued)
+        return self._addressed(letter, context, to.name, to.address, issued)
 
     def prepare_test(self, context: ActionContext, address: str) -> Prepared:
         """Return the email for this context, marked as a test and sent to another address.
@@ -194,14 +196,15 @@ class EmailAction(Action):
         return issuer.issue(context, facts.finished_on, language_for(*facts.languages))
 
     def _facts(self, context: ActionContext) -> LetterFacts:
+        to = _recipient(context)
         about = {event.lesson_id for event in context.events}
         lessons = [one for one in in_order(context.lessons) if one.record_id in about]
-        zone = own_zone(context.person.zone, self._head.zone)
+        zone = own_zone(to.zone, self._head.zone)
         return LetterFacts(
             template=context.template or "",
-            full_name=context.person.full_name,
-            first_name=context.person.first_name,
-            is_individual=context.person.kind is not CoworkerKind.COMPANY,
+            full_name=to.name,
+            first_name=to.first_name,
+            is_individual=to.kind is not CoworkerKind.COMPANY,
             course_id=context.course.record_id,
             course=context.course.title,
             course_summary=context.course.summary,
@@ -221,6 +224,7 @@ class EmailAction(Action):
             next_course=context.next_course.title if context.next_course else None,
             next_course_url=self._course_url(context.next_course),
             languages=context.languages,
+            notice=None if to.audience is None else _notice(context, to),
         )
 
     def _course_url(self, course: Course | None) -> str | None:
@@ -245,6 +249,14 @@ def _suggested(context: ActionContext, about: Sequence[Lesson]) -> Lesson | None
     if context.template == "lesson-available":
         return about[0] if about else None
     return context.progress.next_lesson
+
+
+def _recipient(context: ActionContext) -> Recipient:
+    return context.recipient or Recipient.of(None, context.person)
+
+
+def _notice(context: ActionContext, to: Recipient) -> Notice:
+    return Notice(context.person.full_name, context.events[-1].kind, to.audience == HOST)
 
 
 def _written(sender: MailAddress | None) -> str | None:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
+from schemas.actions import NOTICE
 from schemas.entity import CompletionType
+from schemas.events import EventKind
+from workers.actions.email.notice import Notice, what_happened
 from workers.actions.email.phrases import Foreign, Phrase, Writer
 
 _MOST_TITLES = 6  # in one list; if there are more, the first five are named
@@ -33,7 +36,8 @@ class LetterFacts:
     the member is. `lesson_url` leads to the lesson that the email suggests: the first in a welcome,
     the one that opened in `lesson-available`, else the next. `next_course` is the one to take after
     a finished one, `next_course_url` its address. `preferences_url` is where the member chooses
-    which emails they get. `certificate_url` is where the attached certificate can be checked.
+    which emails they get. `certificate_url` is where the attached certificate can be checked. With
+    `notice` the reader is not the member, and the names are theirs.
     """
 
     template: str
@@ -61,6 +65,7 @@ class LetterFacts:
     certificate_url: str | None = None
     signs_as_host: bool = False
     reads_replies: bool = False
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +313,25 @@ def _lesson_available(facts: LetterFacts, write: Writer) -> Content:
     )
 
 
+def _notice(facts: LetterFacts, write: Writer) -> Content:
+    if facts.notice is None:
+        raise ValueError("a notice without a member")
+    title = what_happened(facts.notice, facts.course, len(facts.lessons), write)
+    member = Foreign(facts.notice.member)
+    reach = write.phrase("To reach {member}, open their profile in Nexudus.", member=member)
+    progress = _progress(facts, write)
+    day = (write.quote(write.day(facts.finished_on)),) if facts.finished_on else ()
+    # The event of a finished course names its last lesson.
+    has_titles = facts.lessons and facts.notice.event is not EventKind.COURSE_COMPLETED
+    titles = _titles(facts, write) if has_titles else None
+    return Content(
+        title,
+        title,
+        (progress.words if progress else reach,),
+        _parts(Paragraph(day), titles, progress, Paragraph((reach,))),
+    )
+
+
 # The templates that rules may name.
 CONTENTS: Mapping[str, Callable[[LetterFacts, Writer], Content]] = {
     "welcome": _welcome,
@@ -316,6 +340,7 @@ CONTENTS: Mapping[str, Callable[[LetterFacts, Writer], Content]] = {
     "not-started": _not_started,
     "stalled": _stalled,
     "lesson-available": _lesson_available,
+    NOTICE: _notice,
 }
 
 

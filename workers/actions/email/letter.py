@@ -17,12 +17,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from schemas.actions import NOTICE
 from schemas.errors import DeliveryRefused
 from schemas.reasons import Reason
 from schemas.text import MAX_SUBJECT_LENGTH, cut_at_word, greeting_name, one_line
 from schemas.wording import Wording
 from workers import languages
-from workers.actions.email import TEMPLATES, content
+from workers.actions.email import TEMPLATES, content, notice
 from workers.actions.email.branding import Branding, accent_of
 from workers.actions.email.content import (
     Button,
@@ -33,6 +34,7 @@ from workers.actions.email.content import (
     ProgressBar,
     content_of,
 )
+from workers.actions.email.notice import why_notified
 from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
 from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
 from workers.languages import Language, language_for
@@ -138,8 +140,13 @@ class Letters:
         """Return the facts with all foreign text cleaned, and what does not add up left out.
 
         Raises `TemplateGap` if the course or a lesson has no title, if an email about lessons has
-        none, or if a link is not a web address.
+        none, if a notice names no member, or if a link is not a web address.
         """
+        about = facts.notice
+        if facts.template == NOTICE and about is None:
+            raise TemplateGap("a notice is about no member")
+        if about is not None:
+            about = replace(about, member=_required(about.member, "the member's name"))
         lessons = tuple(
             replace(one, title=_required(one.title, "a lesson's title")) for one in facts.lessons
         )
@@ -171,13 +178,14 @@ class Letters:
             certificate_url=_address(facts.certificate_url),
             signs_as_host=self._branding.signs_as_host,
             reads_replies=self._branding.reads_replies,
+            notice=about,
         )
 
 
 @cache
 def wording(code: str) -> str:
     """Return the digest of the text of all emails in a language, as this process read it."""
-    files = [_FOLDER / _FRAME, Path(content.__file__)]
+    files = [_FOLDER / _FRAME, Path(content.__file__), Path(notice.__file__)]
     if code != languages.ENGLISH:
         files.append(languages.FOLDER / code / languages.CATALOGUE)
     digest = hashlib.sha256()
@@ -197,21 +205,28 @@ def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords)
     greeting = write.phrase("Hello,")
     if greeted:
         greeting = write.phrase("Hello {name},", name=Foreign(greeted))
-    host = [write.quote(facts.host)] if facts.host and branding.signs_as_host else []
+    signs = branding.signs_as_host and facts.notice is None
+    host = [write.quote(facts.host)] if facts.host and signs else []
     space = [write.quote(facts.space)] if facts.space else []
     return _Frame(
         own.words("greeting") or greeting,
         (signature,) if signature else (*host, *space),
-        write.phrase(
+        _why(facts, write),
+        write.phrase("Choose which emails you get"),
+        facts.preferences_url if facts.notice is None else None,
+        write.quote(branding.address) if branding.address else None,
+    )
+
+
+def _why(facts: LetterFacts, write: Writer) -> Phrase:
+    if facts.notice is not None:
+        return why_notified(facts.notice, write)
+    if facts.space:
+        return write.phrase(
             "You get this email because you are enrolled on a course at {space}.",
             space=Foreign(facts.space),
         )
-        if facts.space
-        else write.phrase("You get this email because you are enrolled on this course."),
-        write.phrase("Choose which emails you get"),
-        facts.preferences_url,
-        write.quote(branding.address) if branding.address else None,
-    )
+    return write.phrase("You get this email because you are enrolled on this course.")
 
 
 def _text(said: Content, frame: _Frame) -> str:
