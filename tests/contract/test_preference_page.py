@@ -28,7 +28,9 @@ from service.limits import MOST_PER_MINUTE
 from tests.contract.ledger_rig import ANA, JOEL, NOW, rows
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import coworker
+from tests.emails.gate import CheckedPage, check_pages
 from tests.servers.ready_ledgers import quick_engine, sqlite_copy
+from workers.languages import language_codes, language_for
 from workers.preference_links import PreferenceLinks
 
 pytestmark = pytest.mark.engines("sqlite")
@@ -433,3 +435,19 @@ def test_the_page_has_the_colour_and_the_name_of_the_space(tmp_path: Path) -> No
     assert "<bdi>Werkhof &lt;i&gt;</bdi>" in page.text
     assert "ACCENT" not in page.text
     assert "ON-" not in page.text
+
+
+@pytest.mark.timeout(600)
+def test_the_page_has_no_fault_in_a_browser_in_any_language(site: Site) -> None:
+    shown = {"page": site.page, "saved": f"{site.page}?saved=1", "no link": "/p/abc"}
+    pages = [
+        CheckedPage(
+            f"{code} {name}",
+            html=site.get(f"{path}{'&' if '?' in path else '?'}lang={code}").text,
+            language=code,
+            direction=language_for(code).direction,
+        )
+        for code in language_codes()
+        for name, path in shown.items()
+    ]
+    assert check_pages(pages).faults == ()
