@@ -97,12 +97,11 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
     if row is None:
         return None
     first = min(row.happened_at, plan.happened_at)
-    latest = first + longest
     values: dict[str, Any] = {"happened_at": first}
     if plan.asked:
         values["asked"] = True
     if row.reason == Reason.GATHERING:
-        values["due_at"] = min(plan.due_at, latest)
+        values["due_at"] = plan.due_with(first) if plan.due_with else plan.due_at
     connection.execute(update(actions).where(actions.c.id == row.id).values(values))
     return int(row.id)
 

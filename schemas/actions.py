@@ -4,7 +4,8 @@ Every change of a state is one compare-and-set in the ledger.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -63,8 +64,9 @@ class Plan:
     """An effect to have, decided from one event by one rule.
 
     `gather_until` is set when more events of the same kind, person and course may join: it is the
-    latest time to wait for them. `asked`: a person requested it. `held_for` is set when it is held
-    from the start. `audience` is whom it is to: see `audience_of`.
+    latest time to wait for them. `due_with` then returns when an action is due of which this is the
+    last event, and whose first was at that time. `asked`: a person requested it. `held_for` is set
+    when it is held from the start. `audience` is whom it is to: see `audience_of`.
     """
 
     key: str
@@ -80,6 +82,7 @@ class Plan:
     happened_at: datetime
     due_at: datetime
     gather_until: datetime | None = None
+    due_with: Callable[[datetime], datetime] | None = field(default=None, compare=False)
     asked: bool = False
     held_for: Reason | None = None
     audience: str | None = None

@@ -1,574 +1,400 @@
-"""Decides a second time what becomes of a history, to compare with what Coursebell decides.
+"""A second implementation of docs/rules.md, written from that page alone.
 
-Written from docs/rules.md, without the code of `workers`, and as plainly as that page: a difference
-between the two is a fault in the code, in the page, or here. It shares with
-`tests.builders.histories` only what states facts: lines of history, and the space they change.
+It shares no code with `workers`: where both differ, one of them or the page is wrong.
 """
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import yaml
 
 from schemas.actions import Mode
-from schemas.records import Course, CourseMember
+from schemas.entity import UnlockType
+from schemas.records import CourseMember
 from tests.builders.playback import Playback
 from tests.builders.space import Space
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_LENGTHS = {"not_started": "7d", "stalled": "14d", "lesson_available": []}
-_DEFAULTS = {"quiet_hours": "20:00-08:00", "holidays": [], "spread": "45m", "cap_per_day": "2"}
-_DEFAULTS |= {"cap_per_week": "4", "reminders_per_week": "1", "reminders_per_enrolment": "2"}
-_DEFAULTS |= {"stale_after": "48h", "flood": "25/10m", "brake": "none"}
-_DEFAULTS |= {"count_nexudus": "false"}
-_DAY, _WEEK, _LATELY = timedelta(days=1), timedelta(days=7), timedelta(days=5)
-_LESSONS = {"lesson_completed", "course_started", "course_completed"}  # about these
-_LONG, _NEVER = timedelta(days=366), datetime.min.replace(tzinfo=UTC)
-Objections = Iterator[tuple[bool, str]]
-Waits = Iterator[tuple[str, datetime]]
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_DAY, _PUT_OFF, _WEEK = (timedelta(days=number) for number in (1, 5, 7))
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_ABSENCES = {"not_started": "7d", "stalled": "14d", "lesson_available": ""}
+_OF_MEMBER = {"enrolled", "course_started", "course_completed"}  # once for course and member
+_OF_LESSONS = {"lesson_completed", "course_started", "course_completed"}
+_LIMITS = ("cap_per_day", "cap_per_week", "reminders_per_week", "reminders_per_enrolment", "flood")
+_parsed = lru_cache(partial(yaml.load, Loader=yaml.BaseLoader))
+_DEFAULTS = _parsed("""{where: {}, delay: none, gather: none, gather_at_most: 366d, until: "",
+    quiet_hours: "20:00-08:00", send: none, holidays: [], spread: 45m, cap_per_day: 2,
+    cap_per_week: 4, reminders_per_week: 1, reminders_per_enrolment: 2, count_nexudus: false,
+    stale_after: 48h, flood: 25/10m, brake: none}""")
+_Yaml = dict[str, Any]
+_Forecast = Mapping[str, int]
+_Times = Collection[datetime]
+_Event = tuple[str, int | None, timedelta | None, datetime]  # kind, lesson, length, happened_at
+_Check = tuple[str, bool | datetime | None, str]  # what follows, if or until when, the reason
 
 
-@lru_cache(maxsize=8)
-def _file(rules: str) -> Any:  # noqa: ANN401 - whatever a rules file holds
-    return yaml.load(rules, Loader=yaml.BaseLoader)  # noqa: S506 - every value is a text
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - as YAML has it
+    return value if isinstance(value, list) else [value] if value else []
 
 
-def _span(text: str) -> timedelta:
-    return timedelta() if text == "none" else timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+def _plain(value: Any) -> set[str]:  # noqa: ANN401 - as above
+    return {unicodedata.normalize("NFC", one.strip().casefold()) for one in _listed(value) if one}
 
 
-def _minutes(text: str) -> tuple[int, int]:
-    start, end = ([int(part) for part in one.split(":")] for one in text.split("-"))
-    return start[0] * 60 + start[1], end[0] * 60 + end[1]
+def _duration(text: str) -> timedelta:
+    """Return a duration; `none` becomes 0, which no duration in a file is."""
+    return timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]] if text != "none" else 0)
 
 
-def _values(written: Any) -> list[str]:  # noqa: ANN401 - whatever a rules file holds
-    return written if isinstance(written, list) else [written]
+class Facts:
+    """What is true now of a member on a course, and the enabled rules as they are for both."""
 
-
-def _folded(text: object) -> str:
-    return unicodedata.normalize("NFC", str(text)).strip().casefold()
-
-
-def _weekdays(text: str) -> set[int]:
-    pairs = [part.strip().partition("-") for part in text.split(",")]
-    both = [(_DAYS.index(first), _DAYS.index(last or first)) for first, _, last in pairs]
-    return {day for first, last in both for day in range(first, last + 1)}
-
-
-class Timing:
-    """When emails of one rule about one course to members in one zone may go."""
-
-    def __init__(self, keys: Mapping[str, Any], zone: ZoneInfo) -> None:
-        self._keys, self._zone = keys, zone
-        self._holidays = {date.fromisoformat(day) for day in _values(keys["holidays"])}
-        hours, _, days = str(keys["send"]).partition(" ")
-        self._quiet = _minutes(self.text("quiet_hours") or "00:00-00:00")
-        self._window = _minutes("00:00-24:00" if hours == "none" else hours)
-        self._weekdays = _weekdays(days or "mon-sun")
-
-    def text(self, key: str) -> str:
-        """Return what is written for this key, empty for `none`."""
-        return str(self._keys[key]).removeprefix("none")
-
-    def is_reached(self, key: str, number: int) -> bool:
-        return number >= float(self.text(key) or "inf")
-
-    def day(self, moment: datetime) -> date:
-        return moment.astimezone(self._zone).date()
-
-    def is_quiet(self, moment: datetime) -> bool:
-        (start, end), now = self._quiet, self._minute(moment)
-        return start <= now < end if start <= end else now >= start or now < end
-
-    def objection(self, moment: datetime) -> str | None:
-        if self.day(moment) in self._holidays:
-            return "holiday"
-        if self.is_quiet(moment):
-            return "quiet-hours"
-        is_open = self._window[0] <= self._minute(moment) < self._window[1]
-        return None if is_open and self.day(moment).weekday() in self._weekdays else "send-window"
-
-    def opening(self, at: datetime) -> datetime:
-        """Return when nothing objects, going from the end of one objection to that of the next."""
-        while reason := self.objection(at):
-            is_early = self.day(at).weekday() in self._weekdays
-            is_early = is_early and self._minute(at) < self._window[0]
-            ends = {"quiet-hours": self._quiet[1], "send-window": self._window[0] * is_early}
-            days = (self.day(at), self.day(at) + _DAY)
-            moments = [self._at(day, ends.get(reason, 0), at) for day in days]
-            at = next(moment for moment in moments if moment > at)
-        return at
-
-    def morning(self, now: datetime) -> datetime:
-        wall = self._quiet[1] if self.text("quiet_hours") else 8 * 60
-        return self._at(self.day(now) + _DAY, wall, now)
-
-    def spread(self, moment: datetime, coworker_id: int) -> datetime:
-        """Return this moment plus the offset of a member."""
-        digest = hashlib.sha256(str(coworker_id).encode()).digest()
-        longest_s = int(_span(str(self._keys["spread"])).total_seconds()) or 1
-        offset_s = int.from_bytes(digest[:8], "big") % longest_s
-        while offset_s and self.objection(moment + timedelta(seconds=offset_s)):
-            offset_s //= 2
-        return moment + timedelta(seconds=offset_s)
-
-    def evening(self, moment: datetime) -> datetime:
-        """Return one minute before the quiet hours begin in which this moment is."""
-        day = self.day(moment) - _DAY * (self._minute(moment) < self._quiet[0])
-        begins = [one for one in self._readings(day, self._quiet[0]) if one <= moment]
-        return max(begins) - timedelta(minutes=1)
-
-    def _minute(self, moment: datetime) -> int:
-        local = moment.astimezone(self._zone)
-        return local.hour * 60 + local.minute
-
-    def _readings(self, day: date, minute: int) -> tuple[datetime, datetime]:
-        """Return the two moments at which a clock shows this while it is changed, or one twice."""
-        wall = datetime.combine(day, time(minute // 60, minute % 60), self._zone)
-        return wall.astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
-
-    def _at(self, day: date, minute: int, begun: datetime) -> datetime:
-        """Return when the clock shows this; of two moments the second, if the first is past."""
-        first, second = self._readings(day, minute)
-        return second if first <= begun < second else first
-
-
-@dataclass(slots=True)
-class Event:
-    """Something that happened to a member of a course, or, as a timer, that may happen."""
-
-    kind: str
-    at: datetime
-    name: str
-    title: str
-    enrolment_id: int
-    number: int | None = None  # of the lesson
-    length: timedelta | None = None  # of an absence
-
-    @property
-    def key(self) -> str:
-        if self.kind in {"enrolled", "course_started", "course_completed"}:
-            return f"{self.kind} {self.name} {self.title}"
-        is_change = self.kind == "enrolment_approved"
-        return f"{self} {self.enrolment_id} {self.length} {is_change and self.at}"
-
-    def __str__(self) -> str:
-        return self.kind if self.number is None else f"{self.kind} {self.number}"
-
-
-class Truth:
-    """What is true now of one person on one course. `done` has when each lesson was finished."""
-
-    def __init__(self, space: Space, counts: set[str], name: str, title: str) -> None:
-        self.person, self.course = space.person(name), space.course(title)
-        member, self.lessons = space.member(name, title), space.lessons[self.course.record_id]
-        assert member.enrolment
-        self.enrolment, self.choices = member.enrolment, space.choices.get(name, {})
-        self.done: dict[int, datetime] = {}
-        for one in sorted(member.done, key=lambda one: (one.created_at, one.record_id)):
+    def __init__(self, space: Space, whose: tuple[str, str], file: _Yaml, zone: ZoneInfo) -> None:
+        member, self.whose, self.zone = space.member(*whose), whose, zone
+        assert member.enrolment is not None
+        self.enrolment, self.opened_at = member.enrolment, member.enrolment.last_access_at or _NEVER
+        self.person, self.course = space.person(whose[0]), space.course(whose[1])
+        self.lessons = {one.record_id: one for one in space.lessons[self.course.record_id]}
+        self.done: dict[int, datetime] = {}  # in the order in which they were finished
+        for one in sorted(member.done, key=lambda done: (done.created_at, done.record_id)):
             self.done.setdefault(one.lesson_id, one.created_at)
-        self._words = {one.record_id: one.completion_type.name.lower() for one in self.lessons}
-        active = {one.record_id for one in self.lessons if one.active}
-        self.counted = {one for one in active if self._words[one] in counts}
-        self.is_finished = bool(self.counted) and self.counted <= set(self.done)
-        self.opened_at = self.enrolment.last_access_at or _NEVER
-        self.active_at = max([self.opened_at, *(one.created_at for one in member.done)])
+        counts = (file.get("completion") or {}).get("counts", ["visited", "button", "video"])
+        active = [one for one in self.lessons.values() if one.active]
+        counted = [one for one in active if one.completion_type.name.lower() in counts]
+        self.counted = {one.record_id for one in counted}
+        self.is_finished = bool(counted) and self.counted <= self.done.keys()
+        timed = [one for one in active if one.unlock_type is UnlockType.TIMED]
+        ahead = [one for one in timed if one.unlock_after_days and one.record_id not in self.done]
+        self.ahead = {one.record_id: _DAY * (one.unlock_after_days or 0) for one in ahead}
+        self.activity = [self.opened_at, *(one.created_at for one in member.done)]
+        enabled = [one for one in file["rules"] if one.get("enabled") != "false"]
+        self.rules = {one["name"]: Rule(one, file, self) for one in enabled}
 
-    def matches(self, where: Mapping[str, Any], number: int | None) -> list[bool]:
-        """Return for each line of conditions whether it matches an event about this lesson."""
-        course, enrolment = self.course, self.enrolment
-        facts: dict[str, list[Any]] = {
-            "course": [course.record_id, course.title],
+    def matches(self, key: str, value: Any, number: int | None) -> bool:  # noqa: ANN401 - as above
+        """Return whether a line of `where` matches for an event about this lesson."""
+        if key == "not":
+            return not any(self.matches(one, value[one], number) for one in value)
+        if key == "completion":
+            percent = 100 * len(self.counted & self.done.keys()) // max(len(self.counted), 1)
+            ranges = [one.partition("-") for one in _listed(value) if self.counted]
+            return any(int(low) <= percent <= int(high or low) for low, _, high in ranges)
+        course, lesson = self.course, self.lessons.get(number or 0)
+        values = {
+            "course": [str(course.record_id), course.title],
             "group": [course.group_name],
-            "location": [course.business_id, course.business_name],
+            "location": [str(course.business_id), course.business_name],
             "host": [course.host_name],
             "visibility": [course.visibility and course.visibility.name],
-            "team": (enrolment.team_names or "").split(","),
-            "coworker_type": [enrolment.coworker_kind and enrolment.coworker_kind.name],
-            "completion_type": [self._words.get(number or 0)],
+            "team": (self.enrolment.team_names or "").split(","),
+            "coworker_type": [self.enrolment.coworker_kind and self.enrolment.coworker_kind.name],
+            "completion_type": [lesson and lesson.completion_type.name],
         }
-        known = {line: {_folded(one) for one in some if one} for line, some in facts.items()}
-        if self.counted:
-            percent = 100 * len(self.counted & set(self.done)) // len(self.counted)
-            low, _, high = str(where.get("completion", "0")).partition("-")
-            is_so_far = int(low) <= percent <= int(high or low)
-            known["completion"] = {_folded(where.get("completion"))} if is_so_far else set()
-        asked = {line: {_folded(one) for one in _values(some)} for line, some in where.items()}
-        return [bool(known.get(line, set()) & some) for line, some in asked.items()]
+        return bool(_plain(values[key]) & _plain(value))
 
 
 class Rule:
-    """One rule of the file."""
+    """A rule as it is for one member and course; its hours are texts that their clock shows."""
 
-    def __init__(self, written: Mapping[str, Any], file: Mapping[str, Any]) -> None:
-        self._written, self._file, self.event = written, file, str(written["event"])
-        self.name = str(written["name"])
-        self.is_enabled = written.get("enabled") != "false"
-        self.gather, self.delay = self.span("gather"), self.span("delay")
-        stream = "reminder" if self.event in _LENGTHS else "service"
-        self.is_reminder = written.get("stream", stream) == "reminder"
-        self.until, steps = written.get("until"), written.get("steps")
-        self.steps = [_span(one) for one in _values(steps)] if steps else [self.delay]
-        after = written.get("after", _LENGTHS.get(self.event, []))
-        self.lengths = {_span(one) for one in _values(after)}
+    def __init__(self, own: _Yaml, file: _Yaml, facts: Facts) -> None:
+        self.name, self.event, self._facts = own["name"], own["event"], facts
+        self.whose, self.enrolment_id = facts.whose, facts.enrolment.record_id
+        self.key = self.name, self.enrolment_id
+        self.stream = own.get("stream", "reminder" if self.event in _ABSENCES else "service")
+        self.is_reminder = self.stream == "reminder"
+        names = _plain([str(facts.course.record_id), facts.course.title])
+        courses = file.get("courses", [])
+        of_course: _Yaml = next((one for one in courses if names & _plain(one["course"])), {})
+        usual = {"send": "09:00-17:00 mon-fri"} if self.is_reminder else {}
+        self.keys = keys = _DEFAULTS | usual | (file.get("timing") or {}) | of_course | own
+        keys |= {key: "inf" for key in _LIMITS if keys[key] == "none"}
+        self._is_off = self.name in _listed(of_course.get("off"))
+        self.after = {*map(_duration, _listed(own.get("after") or _ABSENCES.get(self.event)))}
+        self.gather, self.at_most = _duration(keys["gather"]), _duration(keys["gather_at_most"])
+        lengths = [_duration(one) for one in own.get("steps") or [keys["delay"]]]
+        self.steps = list(zip(lengths, _listed(own["template"]) * len(lengths), strict=False))
+        night = keys["quiet_hours"].replace("none", "08:00-08:00")
+        hours, days = f"{keys['send']} mon-sun".replace("none", "00:00-24:00").split()[:2]
+        self._night, self._morning, self._opens, self._closes = f"{night}-{hours}".split("-")
+        ends = [[_WEEKDAYS.index(day) for day in one.split("-")] for one in days.split(",")]
+        self._days = {n for n in range(7) for a in ends if (n - a[0]) % 7 <= (a[-1] - a[0]) % 7}
+        digest = hashlib.sha256(str(facts.person.coworker_id).encode()).digest()
+        spread_s = int(_duration(keys["spread"]).total_seconds())
+        self._spread_s = int.from_bytes(digest[:8], "big") % max(spread_s, 1)
 
-    def span(self, key: str) -> timedelta:
-        return _span(str(self._written.get(key, "none")))
+    def applies(self, event: _Event) -> bool:
+        """Return whether it is about this event, is on, and its conditions hold."""
+        is_meant = self.event == event[0] and event[2] in {None, *self.after} and not self._is_off
+        where = self.keys["where"]
+        return is_meant and all(self._facts.matches(one, where[one], event[1]) for one in where)
 
-    def template(self, step: int) -> str:
-        templates = _values(self._written["template"])
-        return str(templates[step % len(templates)])
+    def _local(self, at: datetime) -> tuple[date, str, bool]:
+        local = at.astimezone(self._facts.zone)
+        clock, (first, second) = f"{local:%H:%M:%S}", sorted([self._night, self._morning])
+        return local.date(), clock, (first <= clock < second) is (self._night <= self._morning)
 
-    def _of_course(self, course: Course) -> Mapping[str, Any]:
-        names = {_folded(course.record_id), _folded(course.title)}
-        entries = [dict(one) for one in self._file.get("courses", [])]
-        mine = (one for one in entries if names & {_folded(n) for n in _values(one["course"])})
-        return next(mine, {})
+    def _moment(self, day: date, clock: str, after: datetime) -> datetime:
+        """Return when the clock shows this; the second time if `after` is not before the first."""
+        hour, minute = map(int, clock.split(":"))
+        local = datetime.combine(day, time.min, self._facts.zone)
+        local += timedelta(hours=hour, minutes=minute)
+        first, again = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+        return again if first <= after < again else first
 
-    def timing(self, course: Course, zone: ZoneInfo) -> Timing:
-        send = "09:00-17:00 mon-fri" if self.is_reminder else "none"
-        keys = {**_DEFAULTS, "send": send, **self._file.get("timing", {})}
-        return Timing({**keys, **self._of_course(course), **self._written}, zone)
+    def obstacle(self, at: datetime) -> tuple[str, date, str] | None:
+        """Return why nothing is sent at this moment, and what the clock shows when that ends."""
+        day, clock, is_quiet = self._local(at)
+        if day.isoformat() in _listed(self.keys["holidays"]):
+            return "holiday", day + _DAY, "00:00"
+        if is_quiet:
+            return "quiet-hours", day + _DAY * (clock >= self._morning), self._morning
+        if day.weekday() not in self._days or clock >= self._closes:
+            return "send-window", day + _DAY, "00:00"
+        return ("send-window", day, self._opens) if clock < self._opens else None
 
-    def is_about(self, event: Event) -> bool:
-        is_long = event.length is None or event.length in self.lengths
-        return self.is_enabled and self.event == event.kind and is_long
+    def opening(self, at: datetime, *, is_tomorrow: bool = False) -> datetime:
+        """Return when an email goes that waits for the hours to send, or for the next day."""
+        if is_tomorrow:
+            at = self._moment(self._local(at)[0] + _DAY, self._morning, at)
+        while not is_tomorrow and (obstacle := self.obstacle(at)):
+            at = self._moment(obstacle[1], obstacle[2], at)
+        seconds = self._spread_s
+        while seconds and self.obstacle(at + timedelta(seconds=seconds)):
+            seconds //= 2
+        return at + timedelta(seconds=seconds)
 
-    def applies(self, event: Event, truth: Truth) -> bool:
-        is_off = self.name in _values(self._of_course(truth.course).get("off", []))
-        where = dict(self._written.get("where", {}))
-        excluded = truth.matches(where.pop("not", {}), event.number)
-        return not is_off and all(truth.matches(where, event.number)) and not any(excluded)
+    def gathered(self, lessons: _Times) -> datetime:
+        """Return when an email about lessons that were finished at these times is due."""
+        due = min(max(lessons) + self.gather, min(lessons) + self.at_most)
+        day, clock, is_quiet = self._local(due)
+        night = self._moment(day - _DAY * (clock < self._night), self._night, min(lessons))
+        early = night - timedelta(minutes=1)
+        return early if is_quiet and max(lessons) <= early else due
+
+    def limits(self, now: datetime, sent: _Times, reminders: _Times) -> Iterator[_Check]:
+        """Yield the checks of the limits of a member who was sent these."""
+        days = [self._local(one)[0] for one in [*sent, now]]
+        is_reached = days.count(days[-1]) > float(self.keys["cap_per_day"])
+        yield "waits", is_reached and self.opening(now, is_tomorrow=True), "cap-day"
+        every = [] if self.event in {"enrolled", "course_completed"} else sent
+        for times, key in (reminders, "reminders_per_week"), (every, "cap_per_week"):
+            recent, limit = sorted(one for one in times if one > now - _WEEK), self.keys[key]
+            yield "waits", len(recent) >= float(limit) and recent[-int(limit)] + _WEEK, "cap-week"
 
 
-@dataclass(slots=True)
+@dataclass
 class Email:
-    """One planned email."""
+    """An email that was planned. It is `open` while it is planned or waits; steps count from 0."""
 
     rule: Rule
+    template: str
     step: int
-    events: list[Event]
+    about: dict[int, datetime]  # when its lessons were finished; 0 is an event without a lesson
     planned_at: datetime
-    due_at: datetime
-    state: str = "waiting"  # or: held, skipped, sent
-    reason: str = "gathering"  # why it waits
+    due: datetime  # or when it was sent, skipped or held
+    state: str = "open"
+    waits: list[str] = field(default_factory=lambda: ["gathering"])
     is_released: bool = False
-    waits: list[str] = field(default_factory=list)
-    done_at: datetime = _NEVER
-
-    @property
-    def first(self) -> Event:
-        return self.events[0]
-
-    @property
-    def first_at(self) -> datetime:
-        return min(one.at for one in self.events)
 
 
 class SecondDecider(Playback):
-    """Plays a history by the text of a rules file.
-
-    `forecast` is the accepted one: emails on the busiest day, by the name of the rule.
-    """
+    """Decides as docs/rules.md says. `forecast`: emails on the busiest day, by name of the rule."""
 
     def __init__(
-        self,
-        rules: str,
-        zone: str,
-        people: Mapping[str, str],
-        forecast: Mapping[str, int] | None = None,
+        self, rules: str, zone: str, people: Mapping[str, str], forecast: _Forecast | None = None
     ) -> None:
         super().__init__(zone, people)
-        self._forecast = forecast or {}
-        file = _file(rules)
-        self._rules = [Rule(one, file) for one in file["rules"]]
-        counts = file.get("completion", {}).get("counts", ["visited", "button", "video"])
-        self._counts = set(_values(counts))
-        self._read: dict[int, CourseMember] = {}  # the version read last
-        self._begun: dict[int, datetime] = {}  # by the Id of the enrolment
-        self._known: set[str] = set()
-        self._completed: dict[tuple[str, str], datetime] = {}  # when an email about it was planned
-        self._timers: dict[str, Event | None] = {}  # None: it ended
-        self._emails: list[Email] = []
+        self._file, self._forecast, self._now = _parsed(rules), forecast or {}, _NEVER
+        self._versions: dict[int, CourseMember] = {}
+        self._enrolled_at: dict[int, datetime] = {}
+        self._known: set[object] = set()  # keys of events that happened, and of timers that ended
+        self._timers: dict[tuple[Any, ...], datetime] = {}  # in the order in which they were made
+        self._emails: list[Email] = []  # in the order in which they were planned
+
+    def _find(self, name: str, title: str, now: datetime) -> None:
+        if self._space.member(name, title).enrolment is None:
+            return
+        facts = Facts(self._space, (name, title), self._file, self._zone_of(name))
+        number = facts.enrolment.record_id
+        for event in [*self._changes(facts, number, now), *self._absences(facts, number, now)]:
+            key = (facts.whose, event[0]) if event[0] in _OF_MEMBER else (number, *event[:3])
+            if key not in self._known:
+                self._known.add(key)
+                self._decide(event, facts, now)
+        self._versions[number] = facts.enrolment
+
+    def _changes(self, facts: Facts, number: int, now: datetime) -> Iterator[_Event]:
+        enrolment, before = facts.enrolment, self._versions.get(number, facts.enrolment)
+        is_change = enrolment.approved and not before.approved
+        entered_at = min(now, enrolment.updated_at if is_change else enrolment.created_at)
+        lessons = [(lesson, None, min(at, now)) for lesson, at in facts.done.items()]
+        last = [one for one in lessons if one[0] in facts.counted][-1:]
+        yield from (("course_completed", *one) for one in last if facts.is_finished)
+        is_new = not enrolment.blocked and (facts.whose, "enrolled") not in self._known
+        if enrolment.approved and (is_new or number not in self._enrolled_at):
+            self._enrolled_at[number] = entered_at
+        if not enrolment.blocked:
+            kind = "enrolled" if enrolment.approved else "enrolment_requested"
+            yield kind, None, None, entered_at
+        if is_change and enrolment.updated_at >= before.updated_at:  # no rule is about a block
+            yield "enrolment_approved", None, None, entered_at
+        yield from (("course_started", *one) for one in lessons[:1])
+        yield from (("lesson_completed", *one) for one in lessons)
+
+    def _absences(self, facts: Facts, number: int, now: datetime) -> Iterator[_Event]:
+        """Make, move and end the timers of an enrolment; yield what happens now."""
+        start, asked = self._enrolled_at.get(number, _NEVER), dict[tuple[Any, ...], datetime]()
+        times = {} if facts.done else {"not_started": start}
+        times |= {} if facts.is_finished else {"stalled": max([start, *facts.activity])}
+        for kind, rule in [(one.event, one) for one in facts.rules.values()]:
+            lengths = rule.after if kind in times else ()
+            days = facts.ahead if kind == "lesson_available" else {}
+            asked |= {(number, kind, None, one): times[kind] + one for one in lengths}
+            asked |= {(number, kind, one, None): start + days[one] for one in days}
+        for key, at in sorted(asked.items(), key=lambda one: (one[0][3] is None, one[1])):
+            can_begin = facts.enrolment.approved and (facts.done or key[1] != "stalled")
+            if at > now and can_begin and key not in self._known:
+                self._timers.setdefault(key, at)
+        for key in [one for one in self._timers if one[0] == number]:
+            opened_at = facts.opened_at if key[1] == "not_started" else _NEVER
+            at = max(self._timers[key], asked.get(key, now), opened_at + _PUT_OFF)
+            if key not in asked:
+                self._known.add(key)
+                del self._timers[key]
+            elif at > now or facts.enrolment.blocked:
+                self._timers[key] = at if at > now else at + _PUT_OFF
+            else:
+                yield *key[1:], self._timers.pop(key)
+
+    def _decide(self, event: _Event, facts: Facts, now: datetime) -> None:
+        kind, lesson, _, at = event
+        rules = [one for one in facts.rules.values() if one.applies(event)]
+        since = self._space.sending_since or _NEVER
+        planned = [one for one in self._emails if one.rule.whose == facts.whose]
+        ends = [max(one.about.values()) for one in planned if one.rule.event == "course_completed"]
+        covered = kind == "lesson_completed" and at <= max(ends, default=_NEVER)
+        off = "not-approved" if kind == "enrolment_requested" else "kind-off"
+        reasons = {off: not rules, "before-start": at < since, "superseded": covered}
+        if reason := next((reason for reason in reasons if reasons[reason]), ""):
+            if kind in {"enrolment_requested", *(one["event"] for one in self._file["rules"])}:
+                words = f"{kind} {lesson or ''}".strip()
+                self._write(now, f"{facts.whose[0]}: {words} leads to nothing: {reason}")
+            return
+        for email in planned if kind == "course_completed" else []:
+            if email.rule.event == "lesson_completed" and email.state in {"open", "held"}:
+                self._end(email, now, "skipped", "superseded")
+        for rule in rules:
+            self._plan(rule, lesson or 0, at, now)
+
+    def _plan(self, rule: Rule, lesson: int, at: datetime, now: datetime) -> None:
+        alike = [one for one in self._emails if one.rule.key == rule.key and one.state == "open"]
+        near = [one for one in alike if abs(min(one.about.values()) - at) <= rule.at_most]
+        for step, (length, template) in enumerate([] if rule.gather and near else rule.steps):
+            self._emails.append(Email(rule, template, step, {lesson: at}, now, at + length))
+        if rule.gather:
+            email = max(near, key=lambda one: min(one.about.values()), default=self._emails[-1])
+            email.about[lesson] = at
+            if email.waits[-1] == "gathering":
+                email.due = rule.gathered(email.about.values())
 
     def _release(self, name: str, now: datetime) -> None:
         for email in self._emails:
-            if email.state == "held" and email.first.name == name:
-                email.state, email.due_at, email.is_released = "waiting", now, True
-
-    def _next_timer(self) -> tuple[datetime, int, str] | None:
-        timers = [(one.at, one.enrolment_id, key) for key, one in self._timers.items() if one]
-        return min(timers, key=lambda one: one[0], default=None)
-
-    def _drop_timer(self, key: str) -> None:
-        self._timers[key] = None
-
-    def _waiting(self) -> Iterator[tuple[datetime, str]]:
-        for email in (one for one in self._emails if one.state == "waiting"):
-            yield email.due_at, f"{self._title(email)} still waits: {email.reason}"
-
-    def _find(self, name: str, title: str, now: datetime) -> None:
-        """Read an enrolment with its lessons, and decide on what is new."""
-        if not (enrolment := self._space.member(name, title).enrolment):
-            return
-        whose = (name, title, enrolment.record_id)
-        truth = Truth(self._space, self._counts, name, title)
-        shown = [Event(kind, at, *whose, number) for kind, at, number in self._studied(truth)]
-        for event in (one for one in shown if one.kind == "enrolled"):
-            self._begun.setdefault(event.enrolment_id, min(event.at, now))
-        shown += self._absent(truth, whose, now)
-        for event in sorted(shown, key=lambda one: one.kind != "course_completed"):
-            if (key := event.key) not in self._known:
-                self._known.add(key)
-                event.at = min(event.at, now)
-                self._decide(event, truth, now)
-
-    def _studied(self, truth: Truth) -> Iterator[tuple[str, datetime, int | None]]:
-        """Yield what an enrolment and its lessons show, in the order in which it is decided."""
-        enrolment, done = truth.enrolment, truth.done
-        before = self._read.get(enrolment.record_id, enrolment)
-        self._read[enrolment.record_id] = enrolment
-        has_waited, changed_at = not before.approved, enrolment.updated_at
-        if not enrolment.blocked:
-            kind = "enrolled" if enrolment.approved else "enrolment_requested"
-            has_changed = has_waited and enrolment.approved
-            yield kind, changed_at if has_changed else enrolment.created_at, None
-        if has_waited and enrolment.approved and changed_at >= before.updated_at:
-            yield "enrolment_approved", changed_at, None
-        for number in [*done][:1]:
-            yield "course_started", done[number], number
-        for number, at in done.items():
-            yield "lesson_completed", at, number
-        if truth.is_finished:
-            last = [one for one in done if one in truth.counted][-1]
-            yield "course_completed", done[last], last
-
-    def _absent(self, truth: Truth, whose: tuple[str, str, int], now: datetime) -> list[Event]:
-        """Move, end and make the timers of an enrolment; return what happens now."""
-        enrolment, happened = truth.enrolment, []
-        timers = {one.key: one for one in self._to_come(truth, whose, now)}
-        for key, timer in [(key, one) for key, one in self._timers.items() if one]:
-            if timer.enrolment_id != enrolment.record_id:
-                continue
-            self._timers[key] = None
-            if key in timers:
-                timer.at = max(timer.at, timers[key].at)
-                if timer.kind == "not_started" and truth.opened_at != _NEVER:
-                    timer.at = max(timer.at, truth.opened_at + _LATELY)
-                if timer.at <= now and (enrolment.blocked or not enrolment.approved):
-                    timer.at = now + _LATELY
-                self._timers[key] = timer if timer.at > now else None
-                happened += [] if timer.at > now else [timer]
-        for key, timer in timers.items():
-            is_begun = enrolment.approved and (timer.kind != "stalled" or bool(truth.done))
-            if is_begun and timer.at > now:
-                self._timers.setdefault(key, timer)
-        return happened
-
-    def _to_come(self, truth: Truth, whose: tuple[str, str, int], now: datetime) -> Iterator[Event]:
-        begun = self._begun.get(whose[2], min(truth.enrolment.created_at, now))
-        rules = [rule for rule in self._rules if rule.is_enabled]
-        for kind, since, is_possible in (
-            ("not_started", begun, not truth.done),
-            ("stalled", max(begun, truth.active_at), not truth.is_finished),
-        ):
-            spans = {span for rule in rules if rule.event == kind for span in rule.lengths}
-            for span in sorted(spans) if is_possible else ():
-                yield Event(kind, since + span, *whose, None, span)
-        for one in truth.lessons if any(rule.event == "lesson_available" for rule in rules) else ():
-            if one.active and one.unlock_after_days and one.record_id not in truth.done:
-                at = begun + timedelta(days=one.unlock_after_days)
-                yield Event("lesson_available", at, *whose, one.record_id)
-
-    def _decide(self, event: Event, truth: Truth, now: datetime) -> None:
-        rules = [one for one in self._rules if one.is_about(event) and one.applies(event, truth)]
-        whose, kind = (event.name, event.title), event.kind
-        is_asked = any(one.is_about(event) for one in self._rules)
-        is_over = event.at <= self._completed.get(whose, _NEVER)
-        reasons = (
-            (kind == "enrolment_requested" and not is_asked, "not-approved"),
-            (not rules, "kind-off"),
-            (event.at < (self._space.sending_since or _NEVER), "before-start"),
-            (kind == "lesson_completed" and is_over, "superseded"),
-        )
-        if reason := next((reason for applies, reason in reasons if applies), None):
-            if reason != "kind-off" or kind in {rule.event for rule in self._rules}:
-                self._write(now, f"{event.name}: {event} leads to nothing: {reason}")
-            return
-        if kind == "course_completed":
-            self._completed[whose] = event.at
-            for email in self._emails:
-                about = email.first
-                is_same = about.kind == "lesson_completed" and (about.name, about.title) == whose
-                if is_same and email.state in {"waiting", "held"}:
-                    self._end(email, now, "skipped", "superseded")
-        for rule in rules:
-            self._plan(rule, event, now)
-
-    def _plan(self, rule: Rule, event: Event, now: datetime) -> None:
-        at_most = rule.span("gather_at_most") or _LONG
-        near = [one for one in self._emails if one.rule is rule and one.state == "waiting"]
-        near = [one for one in near if one.first.enrolment_id == event.enrolment_id]
-        near = [one for one in near if abs(one.first_at - event.at) <= at_most]
-        if near and rule.gather:
-            email = max(near, key=lambda one: one.first_at)
-            email.events.append(event)
-            if email.reason == "gathering":
-                email.due_at = self._gathered(email, email.events)
-            return
-        for step, span in enumerate(rule.steps):
-            email = Email(rule, step, [event], now, event.at + span)
-            email.due_at = self._gathered(email, [event]) if rule.gather else email.due_at
-            self._emails.append(email)
-
-    def _gathered(self, email: Email, events: list[Event]) -> datetime:
-        """Return when an email about these lessons is due."""
-        rule, moments = email.rule, [one.at for one in events]
-        most = min(moments) + (rule.span("gather_at_most") or _LONG)
-        due, timing = min(max(moments) + rule.gather, most), self._timing(email)
-        is_moved = timing.is_quiet(due) and max(moments) <= timing.evening(due)
-        return timing.evening(due) if is_moved else due
-
-    def _timing(self, email: Email) -> Timing:
-        course = self._space.course(email.first.title)
-        return email.rule.timing(course, self._zone_of(email.first.name))
+            if email.rule.whose[0] == name and email.state == "held":
+                email.state, email.is_released, email.due = "open", True, now
 
     def _advance(self, until: datetime) -> None:
-        """Check the emails that are due, the earliest first."""
-        while due := [e for e in self._emails if e.state == "waiting" and e.due_at <= until]:
-            email = min(due, key=lambda one: (max(one.due_at, one.planned_at), one.due_at))
-            now = max(email.due_at, email.planned_at)
-            state, reason, again_at = next(self._objections(email, now), ("sent", "", now))
-            if state == "waiting":
-                email.reason, email.due_at = reason, again_at
-                email.waits += [] if reason in {*email.waits, "gathering"} else [reason]
+        while due := [one for one in self._emails if one.state == "open" and one.due <= until]:
+            email = min(due, key=lambda one: (max(one.due, self._now), one.due))
+            self._now = max(email.due, self._now)
+            state, applies, reason = next(one for one in self._checks(email, self._now) if one[1])
+            if isinstance(applies, datetime):
+                email.due = applies
+                email.waits.append(reason)
             else:
-                self._end(email, now, state, reason)
-
-    def _objections(self, email: Email, now: datetime) -> Iterator[tuple[str, str, datetime]]:
-        """Yield what keeps an email from being sent, in the order of the page."""
-        if self._space.whose(email.first.enrolment_id):
-            truth = Truth(self._space, self._counts, email.first.name, email.first.title)
-            true = [e for e in email.events if e.kind not in _LESSONS or e.number in truth.done]
-            for applies, reason in self._skips(email, truth, true):
-                yield from [("skipped", reason, now)] * applies
-            for applies, reason in self._holds(email, true, now):
-                yield from [("held", reason, now)] * applies
-            for reason, until in self._waits(email, true, now):
-                yield "waiting", reason, until
-            if self._is_beyond_forecast(email, now):
-                yield "held", "over-forecast", now
-            yield from self._because_of_nexudus(email, now)
-        else:
-            yield "skipped", "record-gone", now
+                self._end(email, self._now, state, reason)
+        self._now = max(until, self._now)
 
     def _end(self, email: Email, now: datetime, state: str, reason: str) -> None:
-        email.state, email.done_at = state, now
-        self._write_end(now, self._title(email), state, reason, email.waits)
+        email.state, email.due = state, now
+        words = self._words(email.rule.whose, email.template, email.about, is_sent=state == "sent")
+        self._write_end(now, words, state, reason, list(dict.fromkeys(email.waits))[1:])
 
-    def _title(self, email: Email) -> str:
-        numbers = {one.number for one in email.events if one.number}
-        whose, template = (email.first.name, email.first.title), email.rule.template(email.step)
-        return self._words(whose, template, numbers, is_sent=email.state == "sent")
-
-    def _sent(self, name: str) -> list[Email]:
-        sent = [one for one in self._emails if one.state == "sent" and one.first.name == name]
-        return sorted(sent, key=lambda one: one.done_at)
-
-    def _skips(self, email: Email, truth: Truth, true: list[Event]) -> Objections:
-        first, rule, enrolment = email.first, email.rule, truth.enrolment
-        is_absence = rule.event in {"not_started", "stalled"}
-        until = rule.until if email.step else None
-        yield not true, "record-gone"
-        yield enrolment.blocked, "blocked"
-        yield not enrolment.approved, "not-approved"
-        yield not truth.course.active, "course-inactive"
-        yield not truth.person.active, "member-inactive"
-        yield not truth.person.email, "no-email"
-        yield bool(is_absence or until) and truth.is_finished, "completed-meanwhile"
-        yield is_absence and truth.active_at > first.at, "active-meanwhile"
-        is_first = rule.event == "not_started" or until == "started"
-        yield is_first and bool(truth.done), "active-meanwhile"
-        yield rule.event == "lesson_available" and first.number in truth.done, "active-meanwhile"
-        yield truth.choices.get("all") is False, "opted-out-all"
-        stream = "reminder" if rule.is_reminder else "service"
-        yield truth.choices.get(stream) is False, "opted-out-kind"
-        yield rule.is_reminder and not truth.choices.get("reminder"), "no-consent"
-        had = [one for one in self._sent(first.name) if one.rule.is_reminder]
-        had = [one for one in had if one.first.enrolment_id == first.enrolment_id]
-        is_enough = self._timing(email).is_reached("reminders_per_enrolment", len(had))
-        yield rule.is_reminder and is_enough, "reminder-limit"
-        since = self._space.sending_since or _NEVER
-        yield max(one.at for one in true) < since and not email.is_released, "before-start"
-
-    def _holds(self, email: Email, true: list[Event], now: datetime) -> Objections:
-        timing, planned_at = self._timing(email), email.planned_at
-        yield self._space.mode is Mode.OBSERVE, "observe"
-        stale, flood = timing.text("stale_after"), timing.text("flood")
-        if stale and not email.is_released:
-            age = planned_at - max(one.at for one in true)
-            yield age > _span(stale) + email.rule.delay, "too-old"
-            yield now - email.due_at > _span(stale), "too-old"
-        if flood and not email.is_released:
-            number, _, span = flood.partition("/")
-            near = [one for one in self._emails if one.state != "skipped" and not one.step]
-            near = [one for one in near if abs(one.planned_at - planned_at) <= _span(span)]
-            yield len(near) > int(number), "flood-guard"
-
-    def _is_beyond_forecast(self, email: Email, now: datetime) -> bool:
-        brake, busiest_day = self._timing(email).text("brake"), self._forecast.get(email.rule.name)
-        if not brake or busiest_day is None or email.is_released:
-            return False
-        sent = [one for one in self._emails if one.rule is email.rule and one.state == "sent"]
-        days = [one.done_at.astimezone(self._zone).date() for one in sent if not one.is_released]
-        most = Fraction(brake.removesuffix("x")) * busiest_day
-        return days.count(now.astimezone(self._zone).date()) >= max(5, most // 1)
-
-    def _waits(self, email: Email, true: list[Event], now: datetime) -> Waits:
-        timing, rule, name = self._timing(email), email.rule, email.first.name
-        whose = self._space.person(name).coworker_id
-        if rule.gather and (due_at := self._gathered(email, true)) > now:
-            yield "gathering", due_at
-        if reason := timing.objection(now):
-            yield reason, timing.spread(timing.opening(now), whose)
-        sent = [(one.done_at, one.rule.is_reminder) for one in self._sent(name)]
-        yield from self._limits(email, sent, now)
-
-    def _limits(self, email: Email, sent: list[tuple[datetime, bool]], now: datetime) -> Waits:
-        """Yield the limits that were reached; `sent` says when, and whether it was a reminder."""
-        timing, rule = self._timing(email), email.rule
-        whose = self._space.person(email.first.name).coworker_id
-        today = [at for at, _ in sent if timing.day(at) == timing.day(now)]
-        if timing.is_reached("cap_per_day", len(today)):
-            yield "cap-day", timing.spread(timing.morning(now), whose)
-        recent = sorted(one for one in sent if one[0] > now - _WEEK)
-        reminders = [at for at, is_reminder in recent if is_reminder and rule.is_reminder]
-        is_beyond = rule.event in {"enrolled", "course_completed"}
-        week = [] if is_beyond else [at for at, _ in recent]
-        for key, some in (("reminders_per_week", reminders), ("cap_per_week", week)):
-            if timing.is_reached(key, len(some)):
-                yield "cap-week", some[len(some) - int(timing.text(key))] + _WEEK
-
-    def _because_of_nexudus(
-        self, email: Email, now: datetime
-    ) -> Iterator[tuple[str, str, datetime]]:
-        rule, name = email.rule, email.first.name
-        if not rule.is_reminder or self._timing(email).text("count_nexudus") != "true":
+    def _checks(self, email: Email, now: datetime) -> Iterator[_Check]:  # noqa: PLR0915 - a table
+        enrolment = self._space.member(*email.rule.whose).enrolment
+        if enrolment is None or enrolment.record_id != email.rule.enrolment_id:
+            yield "skipped", True, "record-gone"
             return
-        messages = self._space.messages.get(name, [])
-        written = [(one.created_at, bool(one.reminder_id)) for one in messages]
-        written = [one for one in written if one[0] > now - _WEEK]
-        if rule.event in {"not_started", "stalled"} and any(is_one for _, is_one in written):
-            yield "skipped", "nexudus-reminded", now
-        sent = [(one.done_at, one.rule.is_reminder) for one in self._sent(name)]
-        for reason, until in self._limits(email, sent + written, now):
-            yield "waiting", reason, until
+        facts = Facts(self._space, email.rule.whose, self._file, self._zone_of(email.rule.whose[0]))
+        rule, name = facts.rules[email.rule.name], email.rule.whose[0]
+        finished = [at for lesson, at in email.about.items() if lesson in facts.done]
+        yield "skipped", rule.event in _OF_LESSONS and not finished, "record-gone"
+        yield "skipped", enrolment.blocked, "blocked"
+        yield "skipped", not enrolment.approved, "not-approved"
+        yield "skipped", not facts.course.active, "course-inactive"
+        yield "skipped", not facts.person.active, "member-inactive"
+        yield "skipped", not facts.person.email, "no-email"
+        is_silence, until = bool(rule.after), rule.keys["until"] if email.step else ""
+        yield "skipped", facts.is_finished and bool(is_silence or until), "completed-meanwhile"
+        last = max(email.about.values())
+        yield "skipped", is_silence and max(facts.activity) > last, "active-meanwhile"
+        is_over = bool(facts.done) and (rule.event == "not_started" or until == "started")
+        yield "skipped", is_over, "active-meanwhile"
+        yield "skipped", rule.event == "lesson_available" and bool(finished), "active-meanwhile"
+        choices = self._space.choices.get(name, {})
+        yield "skipped", choices.get("all") is False, "opted-out-all"
+        yield "skipped", choices.get(rule.stream) is False, "opted-out-kind"
+        yield "skipped", rule.is_reminder and not choices.get("reminder"), "no-consent"
+        sent = [one for one in self._emails if one.state == "sent"]
+        to_member = [one for one in sent if one.rule.whose[0] == name]
+        reminders = [one for one in to_member if one.rule.is_reminder and rule.is_reminder]
+        had = [one for one in reminders if one.rule.enrolment_id == rule.enrolment_id]
+        yield "skipped", len(had) >= float(rule.keys["reminders_per_enrolment"]), "reminder-limit"
+        since, is_free = self._space.sending_since or _NEVER, email.is_released
+        yield "skipped", not is_free and last < since, "before-start"
+        yield "held", self._space.mode is Mode.OBSERVE, "observe"
+        stale = _duration(rule.keys["stale_after"])
+        age = max(email.planned_at - last - _duration(rule.keys["delay"]), now - email.due)
+        yield "held", not is_free and bool(stale) and age > stale, "too-old"
+        limit, span = [*rule.keys["flood"].split("/"), "none"][:2]
+        planned = [one for one in self._emails if one.state != "skipped" and not one.step]
+        near = [abs(one.planned_at - email.planned_at) <= _duration(span) for one in planned]
+        yield "held", not is_free and sum(near) > float(limit), "flood-guard"
+        gathered = rule.gathered(finished) if rule.gather else now
+        yield "waits", gathered > now and gathered, "gathering"
+        if obstacle := rule.obstacle(now):
+            yield "waits", rule.opening(now), obstacle[0]
+        every, ours = [one.due for one in to_member], [one.due for one in reminders]
+        yield from rule.limits(now, every, ours)
+        if rule.keys["brake"] != "none" and rule.name in self._forecast and not is_free:
+            most = round(10 * float(rule.keys["brake"][:-1])) * self._forecast[rule.name] // 10
+            of_rule = [one for one in sent if one.rule.name == rule.name and not one.is_released]
+            days = [one.due.astimezone(self._zone).date() for one in of_rule]
+            today = days.count(now.astimezone(self._zone).date())
+            yield "held", today >= max(most, 5), "over-forecast"
+        if rule.is_reminder and rule.keys["count_nexudus"] == "true":
+            read = sorted(self._space.messages.get(name, []), key=lambda one: one.created_at)[-100:]
+            recent = [one for one in read if one.created_at > now - _WEEK and not one.incoming]
+            theirs = [min(one.created_at, now) for one in recent if one.is_reminder]
+            yield "skipped", is_silence and bool(theirs), "nexudus-reminded"
+            every += [min(one.created_at, now) for one in recent]
+            yield from rule.limits(now, every, ours + theirs)
+        yield "sent", True, ""
+
+    def _next_timer(self) -> tuple[datetime, int, str] | None:
+        due = [(at, key[0], str(key)) for key, at in self._timers.items()]
+        return min(due, key=lambda one: one[0], default=None)
+
+    def _drop_timer(self, key: str) -> None:
+        self._timers = {one: at for one, at in self._timers.items() if str(one) != key}
+
+    def _waiting(self) -> Iterator[tuple[datetime, str]]:
+        for email in self._emails:
+            if email.state == "open":
+                words = self._words(email.rule.whose, email.template, email.about, is_sent=False)
+                yield email.due, f"{words} still waits: {email.waits[-1]}"

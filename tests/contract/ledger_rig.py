@@ -133,6 +133,10 @@ def plan_for(
         happened_at=event.happened_at,
         due_at=event.happened_at + timedelta(seconds=gather_s or 0),
         gather_until=event.happened_at + timedelta(seconds=at_most_s) if gathers else None,
+        due_with=lambda first: min(
+            event.happened_at + timedelta(seconds=gather_s or 0),
+            first + timedelta(seconds=at_most_s),
+        ),
     )
 
 

@@ -204,12 +204,11 @@ class Play:
         if action is not None:
             action.events.append(event)
             first = min(action.plan.happened_at, plan.happened_at)
-            latest = first + ((plan.gather_until or first) - plan.happened_at)
             action.plan = replace(
                 action.plan, happened_at=first, asked=plan.asked or action.plan.asked
             )
             if action.reason is Reason.GATHERING:
-                self._schedule(action, min(plan.due_at, latest), now)
+                self._schedule(action, plan.due_with(first) if plan.due_with else plan.due_at, now)
             return action
         gathers = plan.gather_until is not None
         action = PlayedAction(

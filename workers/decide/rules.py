@@ -1,8 +1,9 @@
 """Applies the rules to an event: which actions to plan, or why none."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from schemas.actions import Plan, action_key
@@ -85,9 +86,9 @@ def _plan(  # noqa: PLR0913, PLR0917 - one plan: of what, by which rule, and to 
     step: SequenceStep,
     audience: str | None,
 ) -> Plan:
-    gathers = rule.gather_s is not None
+    gathers, zone = rule.gather_s is not None, known.zones.get(audience, known.zone)
     due_at = (
-        gather_due([event], rule, known.zones.get(audience, known.zone))
+        gather_due([event], rule, zone)
         if gathers
         else event.happened_at + timedelta(seconds=step.after_s)
     )
@@ -105,7 +106,12 @@ def _plan(  # noqa: PLR0913, PLR0917 - one plan: of what, by which rule, and to 
         happened_at=event.happened_at,
         due_at=due_at,
         gather_until=gather_until(event.happened_at, rule) if gathers else None,
+        due_with=partial(_due_with, event, rule, zone) if gathers else None,
         asked=known.asked,
         held_for=known.held_for,
         audience=audience,
     )
+
+
+def _due_with(event: Event, rule: Rule, zone: ZoneInfo, first: datetime) -> datetime:
+    return gather_due([replace(event, happened_at=first), event], rule, zone)
