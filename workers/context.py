@@ -1,7 +1,7 @@
 """Creates everything that a process works with, once per process and after any fork."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pkgutil import resolve_name
 from zoneinfo import ZoneInfo
@@ -89,8 +89,9 @@ def make_context(
     sources = make_sources(settings, engine, clock, budget)
     locks = KeyedLock()
     sync = SyncContext(engine, sources.lend, clock, settings.check_every_s, settings.lease_s)
-    actions = make_actions(settings)
-    setup = SendSetup(rules, zone, shared_config.secret_key, actions, language=settings.language)
+    key = shared_config.secret_key
+    actions = make_actions(replace(settings, secret_key=key))
+    setup = SendSetup(rules, zone, key, actions, language=settings.language)
     return Context(
         engine,
         clock,

@@ -190,6 +190,7 @@ def demo_environment(folder: Path) -> dict[str, str]:
         for name, text in os.environ.items()
         if not name.startswith(PREFIX) and name not in PLATFORM_NAMES
     }
+    listen = f"127.0.0.1:{free_port()}"
     return own | {
         "COURSEBELL_DATA_DIR": str(folder),
         "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
@@ -202,7 +203,8 @@ def demo_environment(folder: Path) -> dict[str, str]:
         "COURSEBELL_LESSON_URL": (
             "https://werkhof.example/courses/{course_id}/lessons/{lesson_unique_id}"
         ),
-        "COURSEBELL_LISTEN": f"127.0.0.1:{free_port()}",
+        "COURSEBELL_LISTEN": listen,
+        "COURSEBELL_PUBLIC_URL": f"http://{listen}",
         "COURSEBELL_MODE": "sending",
         "COURSEBELL_RULES": str(RULES),
     }

@@ -27,6 +27,7 @@ def settings_for(
         settings,
         smtp=server_at(server.port, username=username, password=password),
         mail_from=sender,
+        public_url="https://courses.harbour.example",
     )
 
 
@@ -41,7 +42,7 @@ def test_without_faults_each_step_has_its_answer_and_one_email_arrives() -> None
         (name, Verdict.OK)
         for name in (
             *("connection", "introduction", "sender", "recipient", "text", "hand-over"),
-            "test email",
+            *("preference links", "test email"),
         )
     ]
     assert found[5].found == "250 2.0.0 queued as SCRIPTED"
@@ -98,3 +99,29 @@ def test_an_unusable_address_is_a_problem_of_the_recipient() -> None:
         found = checks(settings_for(server), "nobody")
     assert found[-1].name == "recipient"
     assert server.commands == []
+
+
+@pytest.mark.parametrize(
+    ("public_url", "nexudus_url", "reached"),
+    [
+        ("https://courses.harbour.example", "https://spaces.nexudus.com", True),
+        ("https://courses.harbour.example/é", "https://spaces.nexudus.com", False),
+        ("http://courses.harbour.example", "https://spaces.nexudus.com", False),
+        ("http://127.0.0.1:8000", "https://spaces.nexudus.com", False),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:9000", True),  # the demo
+        ("http://courses.harbour.example", "http://127.0.0.1:9000", False),
+    ],
+)
+def test_emails_without_a_link_to_stop_them_are_a_problem_once_they_are_sent(
+    public_url: str,
+    nexudus_url: str,
+    reached: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    with ScriptedSmtp() as server:
+        settings = replace(settings_for(server), public_url=public_url, nexudus_url=nexudus_url)
+        verdicts = [
+            next(one for one in checks(settings, None, must_work=sends) if "links" in one.name)
+            for sends in (True, False)
+        ]
+    wanted = [Verdict.OK] * 2 if reached else [Verdict.PROBLEM, Verdict.NOTE]
+    assert [one.verdict for one in verdicts] == wanted

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import DeliveryRefused
+from schemas.rules import Stream
 from schemas.settings import MailAddress
 from schemas.text import cut_at_word, one_line
 from workers.actions.email.answers import EnvelopeAddress
@@ -20,6 +21,7 @@ from workers.actions.email.letter import Letter
 from workers.actions.email.message import (
     Attachment,
     Named,
+    StreamHead,
     check_head,
     make_message,
     message_id,
@@ -323,3 +325,42 @@ def test_a_kept_message_names_its_file() -> None:
     assert kept.attachments == (("certificate-ceramics.pdf", len(PDF)),)
     assert kept.text == a_letter().text
     assert read_message(a_message().as_bytes()).attachments == ()
+
+
+UNSUBSCRIBE = f"https://courses.harbour.example/u/{'a' * 52}.{'b' * 43}"
+
+
+def of_stream(head: StreamHead) -> dict[str, str]:
+    """Return the headers about the stream, as a mail program reads them."""
+    message = make_message(
+        a_letter(),
+        sender=MailAddress("Rita", "courses@bücher.example"),
+        reply_to=None,
+        to_name="Ana",
+        to_address="ana@people.example",
+        action_key="k",
+        made_at=NOON,
+        stream=head,
+    )
+    read = message_from_bytes(message.as_bytes(), policy=compat32)
+    names = ("List-Id", "Feedback-ID", "List-Unsubscribe", "List-Unsubscribe-Post")
+    return {name: str(read[name]) for name in names if name in read}
+
+
+def test_an_email_names_its_stream_and_where_one_post_stops_it() -> None:
+    assert of_stream(StreamHead(Stream.REMINDER, "stalled", UNSUBSCRIBE)) == {
+        "List-Id": "Course reminders <reminder.coursebell.xn--bcher-kva.example>",
+        "Feedback-ID": "stalled:reminder:email:coursebell",
+        "List-Unsubscribe": f"<{UNSUBSCRIBE}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    assert of_stream(StreamHead(Stream.SERVICE, "welcome")) == {
+        "List-Id": "Course emails <service.coursebell.xn--bcher-kva.example>",
+        "Feedback-ID": "welcome:service:email:coursebell",
+    }
+
+
+@pytest.mark.parametrize("evil", [">\r\nBcc: e@f.example", "\nX: y", "é", "\x00"])
+def test_no_link_can_add_a_header_or_arrive_changed(evil: str) -> None:
+    with pytest.raises((DeliveryRefused, UnicodeError)):
+        of_stream(StreamHead(Stream.SERVICE, "stalled", UNSUBSCRIBE + evil))

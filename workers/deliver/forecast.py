@@ -42,7 +42,7 @@ def make_send_setup(settings: Settings) -> SendSetup:
     """
     # Without a key no member has made a choice yet. No key is created here.
     key = secret_key(settings) if has_secret_key(settings) else ""
-    rules, actions = read_rules(settings), make_actions(settings)
+    rules, actions = read_rules(settings), make_actions(replace(settings, secret_key=key or None))
     return SendSetup(rules, ZoneInfo(settings.zone), key, actions, language=settings.language)
 
 

@@ -10,6 +10,10 @@ from schemas.events import ABOUT_GONE, EventKind
 
 KIND = "email"
 
+# Emails of the stream `service` that come once for a course: they have the link to the preference
+# page, and no one-click unsubscribe.
+ONLY_PREFERENCES = frozenset({"welcome", "course-finished"})
+
 # The folders of `templates/`, each with the events it can be about. A test compares the names with
 # the folders, so that nothing is read at import, and another composes every pair.
 TEMPLATES: Mapping[str, frozenset[EventKind]] = {

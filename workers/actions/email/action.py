@@ -13,6 +13,7 @@ from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.records import Course, Lesson
+from schemas.rules import Stream
 from schemas.settings import MailAddress, Settings
 from workers.actions.base import (
     Action,
@@ -25,17 +26,24 @@ from workers.actions.base import (
     Recipient,
     keep_nothing,
 )
-from workers.actions.email import KIND
+from workers.actions.email import KIND, ONLY_PREFERENCES
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, TemplateGap
-from workers.actions.email.message import MESSAGE, Attachment, make_message, read_message
+from workers.actions.email.message import (
+    MESSAGE,
+    Attachment,
+    StreamHead,
+    make_message,
+    read_message,
+)
 from workers.actions.email.notice import Notice
 from workers.actions.email.own_words import read_wording
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
 from workers.decide.completion import in_order
 from workers.languages import language_for
+from workers.preference_links import LinkOwner, PreferenceLinks, reaches_members
 from workers.zones import own_zone
 
 _DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
@@ -49,7 +57,7 @@ class Letterhead:
 
     With `sender` None no email can be sent. The URLs are patterns of the members' portal with
     `{course_id}` and the like; None means no button. `zone` decides dates for people whose own zone
-    is unknown.
+    is unknown. Without `links`, members cannot choose their emails on a page.
     """
 
     sender: MailAddress | None
@@ -57,6 +65,16 @@ class Letterhead:
     course_url: str | None
     lesson_url: str | None
     zone: ZoneInfo
+    links: PreferenceLinks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Addressee:
+    """Who gets an email, and what mail programs learn about its stream."""
+
+    name: str
+    address: str
+    stream: StreamHead
 
 
 class EmailAction(Action):
@@ -87,7 +105,7 @@ class EmailAction(Action):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the action as workers use it."""
+        """Return the action as workers use it. `settings` has the secret key, if there is one."""
         return cls(
             Letters(Branding.from_settings(settings), read_wording(settings)),
             None if settings.smtp is None else Mailer(settings.smtp),
@@ -97,6 +115,7 @@ class EmailAction(Action):
                 settings.course_url,
                 settings.lesson_url,
                 ZoneInfo(settings.zone),
+                _links(settings),
             ),
             CertificateIssuer.from_settings(settings),
         )
@@ -107,11 +126,17 @@ class EmailAction(Action):
         issued = self._certificate(context, facts)
         if issued is not None:
             facts = replace(facts, certificate_url=issued.address)
-        letter = self._letters.compose(facts)
-        to = _recipient(context)
+        to, links = _recipient(context), self._head.links
         if to.address is None:
             raise TemplateGap("there is no address")
-        return self._addressed(letter, context, to.name, to.address, issued)
+        stream = StreamHead(context.stream, facts.template)
+        # Others than the member must not get what changes the member's choices.
+        if links is not None and to.audience is None:
+            owner = links.owner(context.person.coworker_id, to.address)
+            facts = replace(facts, preferences_url=links.page(owner))
+            stream = replace(stream, unsubscribe_url=_one_click(links, owner, context))
+        addressee = _Addressee(to.name, to.address, stream)
+        return self._addressed(self._letters.compose(facts), context, addressee, issued)
 
     def prepare_test(self, context: ActionContext, address: str) -> Prepared:
         """Return the email for this context, marked as a test and sent to another address.
@@ -126,30 +151,31 @@ class EmailAction(Action):
             course_url=facts.course_url and _DEAD_LINK,
             lesson_url=facts.lesson_url and _DEAD_LINK,
             next_course_url=facts.next_course_url and _DEAD_LINK,
-            preferences_url=facts.preferences_url and _DEAD_LINK,
+            preferences_url=_DEAD_LINK if self._head.links else None,
             certificate_url=None if issued is None else _DEAD_LINK,
         )
         letter = self._letters.compose(dead)
         subject = f"[Test] {letter.subject}"
-        return self._addressed(replace(letter, subject=subject), context, "", address, issued)
+        addressee = _Addressee("", address, StreamHead(context.stream, facts.template))
+        return self._addressed(replace(letter, subject=subject), context, addressee, issued)
 
     def _addressed(
         self,
         letter: Letter,
         context: ActionContext,
-        name: str,
-        address: str,
+        to: _Addressee,
         issued: IssuedCertificate | None,
     ) -> Prepared:
         message = make_message(
             letter,
             sender=self._sender,
             reply_to=self._head.reply_to,
-            to_name=name,
-            to_address=address,
+            to_name=to.name,
+            to_address=to.address,
             action_key=context.action_key,
             made_at=context.now,
             attachment=None if issued is None else Attachment(issued.file_name, issued.pdf),
+            stream=to.stream,
         )
 
         def send(checkpoints: Checkpoints) -> str:
@@ -159,11 +185,11 @@ class EmailAction(Action):
                     "set COURSEBELL_SMTP_URL and COURSEBELL_MAIL_FROM, so that emails can be sent",
                 )
             return self._mailer.deliver(
-                message, sender=self._sender.address, recipient=address, checkpoints=checkpoints
+                message, sender=self._sender.address, recipient=to.address, checkpoints=checkpoints
             )
 
         return Prepared(
-            address,
+            to.address,
             letter.subject,
             message.as_bytes(),
             MESSAGE,
@@ -224,6 +250,7 @@ class EmailAction(Action):
             next_course=context.next_course.title if context.next_course else None,
             next_course_url=self._course_url(context.next_course),
             languages=context.languages,
+            is_reminder=context.stream is Stream.REMINDER,
             notice=None if to.audience is None else _notice(context, to),
         )
 
@@ -257,6 +284,20 @@ def _recipient(context: ActionContext) -> Recipient:
 
 def _notice(context: ActionContext, to: Recipient) -> Notice:
     return Notice(context.person.full_name, context.events[-1].kind, to.audience == HOST)
+
+
+def _links(settings: Settings) -> PreferenceLinks | None:
+    """Return what makes links for members, if they can open them."""
+    if settings.secret_key is None or not reaches_members(settings):
+        return None
+    return PreferenceLinks(settings.public_url, settings.secret_key)
+
+
+def _one_click(links: PreferenceLinks, owner: LinkOwner, context: ActionContext) -> str | None:
+    """Return where one POST stops emails like this one; None for those that come once."""
+    if context.stream is Stream.SERVICE and context.template in ONLY_PREFERENCES:
+        return None
+    return links.one_click(owner, context.stream)
 
 
 def _written(sender: MailAddress | None) -> str | None:

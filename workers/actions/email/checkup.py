@@ -20,6 +20,7 @@ from workers.actions.email.answers import AddressUnusable
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
 from workers.actions.email.smtp import Mailer
+from workers.preference_links import reaches_members
 
 _STEPS = {
     "CONNECT": "connection",
@@ -87,6 +88,7 @@ def mail_checks(
     for name, answer in steps.items():
         if name != failed_at:
             yield Check(Topic.MAIL, name, Verdict.OK, answer)
+    yield _link_check(settings, must_work=must_work)
     if failure is not None:
         yield _problem(failed_at, failure)
     elif address is None:
@@ -95,6 +97,18 @@ def mail_checks(
     else:
         found = "the mail server accepted it; look for it in the inbox, or in the spam folder"
         yield Check(Topic.MAIL, "test email", Verdict.OK, found)
+
+
+def _link_check(settings: Settings, *, must_work: bool) -> Check:
+    """Check whether emails lead to the page where members choose which they get."""
+    name = "preference links"
+    if reaches_members(settings):
+        found = f"emails lead to {settings.public_url}, where members choose which they get"
+        return Check(Topic.MAIL, name, Verdict.OK, found)
+    found = "emails have no link to stop them, as COURSEBELL_PUBLIC_URL is no https address"
+    fix = "Set COURSEBELL_PUBLIC_URL to the https address at which members reach this service."
+    verdict = Verdict.PROBLEM if must_work else Verdict.NOTE
+    return Check(Topic.MAIL, name, verdict, found, fix)
 
 
 def _failure(

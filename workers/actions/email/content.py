@@ -36,8 +36,9 @@ class LetterFacts:
     the member is. `lesson_url` leads to the lesson that the email suggests: the first in a welcome,
     the one that opened in `lesson-available`, else the next. `next_course` is the one to take after
     a finished one, `next_course_url` its address. `preferences_url` is where the member chooses
-    which emails they get. `certificate_url` is where the attached certificate can be checked. With
-    `notice` the reader is not the member, and the names are theirs.
+    which emails they get; with `is_reminder` the link says that it stops reminders.
+    `certificate_url` is where the attached certificate can be checked. With `notice` the reader is
+    not the member, and the names are theirs.
     """
 
     template: str
@@ -62,6 +63,7 @@ class LetterFacts:
     next_course: str | None = None
     next_course_url: str | None = None
     preferences_url: str | None = None
+    is_reminder: bool = False
     certificate_url: str | None = None
     signs_as_host: bool = False
     reads_replies: bool = False

@@ -212,7 +212,9 @@ def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords)
         own.words("greeting") or greeting,
         (signature,) if signature else (*host, *space),
         _why(facts, write),
-        write.phrase("Choose which emails you get"),
+        write.phrase("Stop reminders, or choose which emails you get")
+        if facts.is_reminder
+        else write.phrase("Choose which emails you get"),
         facts.preferences_url if facts.notice is None else None,
         write.quote(branding.address) if branding.address else None,
     )

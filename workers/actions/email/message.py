@@ -18,6 +18,7 @@ from email.policy import SMTP, EmailPolicy, compat32
 from email.utils import format_datetime, getaddresses, quote
 
 from schemas.errors import DeliveryRefused
+from schemas.rules import Stream
 from schemas.settings import MailAddress
 from schemas.text import cut_at_word, one_line
 from workers.actions.email.answers import EnvelopeAddress
@@ -29,10 +30,14 @@ _MAX_PLAIN = 60  # characters that fit on one line after any header's name
 _OURS = frozenset(
     b"from to subject date message-id auto-submitted mime-version content-type".split()
 )
-_ALLOWED = _OURS | {b"reply-to"}
+_OF_STREAMS = frozenset(b"list-id feedback-id list-unsubscribe list-unsubscribe-post".split())
+_ALLOWED = _OURS | _OF_STREAMS | {b"reply-to"}
 _FIRST_LINE = re.compile(rb"([!-9;-~]+): [^\x00-\x1f\x7f]+")
 _NEXT_LINE = re.compile(rb"[ \t][^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f]")
 MESSAGE = "message/rfc822"  # the media type of what is kept
+# Mail programs show them and sort by the whole header, so they do not change with the language.
+_LIST_NAMES = {Stream.SERVICE: "Course emails", Stream.REMINDER: "Course reminders"}
+_SENDER_ID = "coursebell"  # Gmail wants 5 to 15 characters
 _MAX_NAME = 78  # characters of a person's name in a header
 _MAX_SUBJECT = 200  # composed subjects are shorter
 
@@ -45,6 +50,30 @@ class Attachment:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamHead:
+    """What mail programs and providers learn about the stream that an email belongs to.
+
+    `unsubscribe_url` takes the POST of RFC 8058; None leaves both its headers out.
+    """
+
+    stream: Stream
+    template: str
+    unsubscribe_url: str | None = None
+
+    def headers(self, domain: str) -> dict[str, str]:
+        """Return the headers by name; `domain` is the sender's."""
+        found = {
+            "List-Id": f"{_LIST_NAMES[self.stream]} <{self.stream}.coursebell.{domain}>",
+            # For Gmail's reports of complaints: which email, which stream, nothing of the member.
+            "Feedback-ID": f"{self.template}:{self.stream}:email:{_SENDER_ID}",
+        }
+        if self.unsubscribe_url is not None:
+            found["List-Unsubscribe"] = f"<{self.unsubscribe_url}>"
+            found["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        return found
+
+
 def make_message(  # noqa: PLR0913 - the parts of a message head
     letter: Letter,
     *,
@@ -55,6 +84,7 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     action_key: str,
     made_at: datetime,
     attachment: Attachment | None = None,
+    stream: StreamHead | None = None,
 ) -> EmailMessage:
     """Return the message for a letter, ready for `Mailer.deliver`.
 
@@ -83,13 +113,16 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     message.set_raw("Date", format_datetime(made_at))
     message.set_raw("Message-ID", message_id(action_key, people["From"][1].domain))
     message.set_raw("Auto-Submitted", "auto-generated")
+    of_stream = stream.headers(people["From"][1].domain) if stream else {}
+    for name, value in of_stream.items():
+        message.set_raw(name, value)
     # Quoted-printable explicitly: the default may choose 8bit, or base64, which filters dislike.
     message.set_content(letter.text, charset="utf-8", cte="quoted-printable")
     message.add_alternative(letter.html, subtype="html", charset="utf-8", cte="quoted-printable")
     message.set_boundary(_digest(f"boundary {action_key}"))
     if attachment is not None:
         _attach(message, attachment, _digest(f"outer boundary {action_key}"))
-    check_head(message, {**people, "Subject": subject})
+    check_head(message, {**people, **of_stream, "Subject": subject})
     return message
 
 

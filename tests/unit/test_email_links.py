@@ -1,0 +1,138 @@
+"""Every email leads to the member's preferences, and those that repeat stop with one click."""
+
+from dataclasses import replace
+from email import message_from_bytes
+from email.message import Message
+from email.policy import compat32
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.actions import HOST
+from schemas.rules import Stream
+from schemas.settings import load_settings
+from tests.builders.records import COURSE_ID, NOON, course, course_member, lesson
+from tests.builders.rules import COUNTS, event
+from tests.builders.send_context import person
+from workers.actions.base import ActionContext, Prepared, Recipient
+from workers.actions.email import TEMPLATES
+from workers.actions.email.action import EmailAction, Letterhead
+from workers.actions.email.branding import Branding
+from workers.actions.email.letter import Letters
+from workers.actions.email.message import read_message
+from workers.decide.completion import progress
+from workers.deliver.forecast import make_send_setup
+from workers.preference_links import PreferenceLinks
+
+LINKS = PreferenceLinks("https://courses.harbour.example", "a-secret-key-for-this-test-only")
+PERSON = person()
+OWNER = LINKS.owner(PERSON.coworker_id, PERSON.email or "")
+HEAD = Letterhead(None, None, None, None, ZoneInfo("UTC"))
+LETTERS = Letters(Branding())
+LESSONS = (lesson(1), lesson(2))
+ONCE = [("welcome", Stream.SERVICE), ("course-finished", Stream.SERVICE)]
+TO_MEMBERS = sorted(set(TEMPLATES) - {"notice"})
+EACH = [(template, stream) for template in TO_MEMBERS for stream in Stream]
+
+
+def context(template: str, stream: Stream) -> ActionContext:
+    kind = min(TEMPLATES[template])
+    return ActionContext(
+        action_key=f"a/{template}",
+        template=template,
+        events=(event(kind),),
+        enrolment=course_member(),
+        course=course(),
+        person=PERSON,
+        lessons=LESSONS,
+        progress=progress(LESSONS, {1}, COUNTS),
+        first_lesson=LESSONS[0],
+        started_at=NOON,
+        now=NOON,
+        stream=stream,
+    )
+
+
+def head_of(prepared: Prepared) -> "Message[str, str]":
+    return message_from_bytes(prepared.body, policy=compat32)
+
+
+@pytest.mark.parametrize(("template", "stream"), EACH)
+def test_every_email_leads_to_the_page_of_its_member(template: str, stream: Stream) -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    prepared = email.prepare(context(template, stream))
+    kept = read_message(prepared.body)
+    for text in (kept.text, kept.html):
+        assert text.count(LINKS.page(OWNER)) == 1
+        assert ("Stop reminders, or" in text) is (stream is Stream.REMINDER)
+    assert str(COURSE_ID) not in LINKS.page(OWNER)
+    assert head_of(prepared)["List-Id"].endswith(f"<{stream}.coursebell.localhost.localdomain>")
+
+
+@pytest.mark.parametrize(("template", "stream"), EACH)
+def test_emails_that_repeat_stop_with_one_click(template: str, stream: Stream) -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    head = head_of(email.prepare(context(template, stream)))
+    if (template, stream) in ONCE:
+        assert head["List-Unsubscribe"] is None
+        assert head["List-Unsubscribe-Post"] is None
+        return
+    token = head["List-Unsubscribe"].removeprefix("<https://courses.harbour.example/u/")
+    assert LINKS.read_one_click(token.removesuffix(">")) == (OWNER, stream)
+    assert head["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+@pytest.mark.parametrize("audience", [HOST, "team"])
+def test_others_than_the_member_get_no_link_that_changes_what_the_member_chose(
+    audience: str,
+) -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    others = Recipient(audience, "rita@harbour.example", "Rita")
+    notice = replace(context("notice", Stream.SERVICE), recipient=others)
+    prepared = email.prepare(notice)
+    kept = read_message(prepared.body)
+    assert head_of(prepared)["List-Unsubscribe"] is None
+    assert "https://courses.harbour.example" not in kept.text + kept.html
+
+
+def test_without_a_public_address_an_email_has_no_link_that_leads_nowhere() -> None:
+    prepared = EmailAction(LETTERS, None, HEAD).prepare(context("stalled", Stream.REMINDER))
+    head, kept = head_of(prepared), read_message(prepared.body)
+    assert head["List-Unsubscribe"] is None
+    assert head["List-Id"]
+    assert "/p/" not in kept.text + kept.html
+
+
+def test_a_test_email_leads_to_no_choices_of_the_member() -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    prepared = email.prepare_test(context("stalled", Stream.REMINDER), "rita@harbour.example")
+    kept = read_message(prepared.body)
+    assert head_of(prepared)["List-Unsubscribe"] is None
+    assert "https://courses.harbour.example" not in kept.text + kept.html
+    assert "link-of-a-test.invalid" in kept.text
+
+
+@pytest.mark.parametrize(
+    ("public_url", "key", "has_links"),
+    [
+        ("https://courses.harbour.example", "a-secret-key-for-this-test-only", True),
+        ("https://courses.harbour.example", "", False),
+        ("http://courses.harbour.example", "a-secret-key-for-this-test-only", False),
+    ],
+)
+def test_links_need_an_https_address_and_the_secret_key(
+    tmp_path: object,
+    public_url: str,
+    key: str,
+    has_links: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    settings = load_settings(
+        {
+            "COURSEBELL_DATA_DIR": str(tmp_path),
+            "COURSEBELL_PUBLIC_URL": public_url,
+            "COURSEBELL_SECRET_KEY": key,
+        }
+    )
+    email = make_send_setup(settings).actions["email"]
+    kept = read_message(email.prepare(context("stalled", Stream.REMINDER)).body)
+    assert (f"{public_url}/p/" in kept.text) is has_links
