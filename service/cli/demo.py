@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from workers.local.supervisor import ChildCommand, Supervisor
 _PATIENCE_S = 60.0
 _LESSONS_FIRST = 3
 _RULE = "-" * 72
+# Who in the stand-in reads Spanish and Arabic, and which course each enrols in.
+_READ_OTHER_LANGUAGES = {"Lucía": 1, "ليلى": 2}
 
 Say = Callable[[str], None]
 
@@ -80,9 +83,25 @@ def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
     for _ in range(_LESSONS_FIRST):
         _ask(stage, "/sandbox/finish-lesson", member)
     yield
-    say("\nThey finish the course; one email covers the last lesson too.")
+    say(
+        "\nThey finish the course; one email covers the last lesson too. A certificate comes with"
+        " it:\nopen the email in the mailbox."
+    )
     _ask(stage, "/sandbox/finish-course", member)
     yield
+    for name, number in _READ_OTHER_LANGUAGES.items():
+        yield from _enrol_in_own_language(stage, name, number, say)
+
+
+def _enrol_in_own_language(stage: DemoStage, name: str, number: int, say: Say) -> Iterator[None]:
+    """Enrol a person whose portal account has another language in one of the courses."""
+    people = _ask(stage, "/sandbox/people")
+    person = next((one for one in people if one["name"].startswith(name)), None)
+    course = _ask(stage, "/sandbox/courses")[number]
+    if person is not None:
+        say(f"\n{person['name']} enrols in {course['title']} and gets the email in their language.")
+        _ask(stage, "/sandbox/enrol", {"course_id": course["id"], "coworker_id": person["id"]})
+        yield
 
 
 def _show_next_mail(stage: DemoStage, number: int, say: Say, stop: threading.Event) -> None:
@@ -205,9 +224,20 @@ def demo_environment(folder: Path) -> dict[str, str]:
         ),
         "COURSEBELL_LISTEN": listen,
         "COURSEBELL_PUBLIC_URL": f"http://{listen}",
+        "COURSEBELL_SPACE_ADDRESS": "Speicherstraße 4, 20457 Hamburg",
         "COURSEBELL_MODE": "sending",
-        "COURSEBELL_RULES": str(RULES),
+        "COURSEBELL_RULES": str(_rules(folder)),
     }
+
+
+def _rules(folder: Path) -> Path:
+    """Return the demo's rules; without a certificate where the package that makes it is missing."""
+    if find_spec("typst") is not None:
+        return RULES
+    plain = folder / "rules.yaml"
+    text = RULES.read_text(encoding="utf-8").replace("    certificate: true\n", "")
+    plain.write_text(text, encoding="utf-8")
+    return plain
 
 
 def start_stage(

@@ -224,6 +224,8 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
         "You're in: Freelance Finance",
         "3 lessons done in Freelance Finance",
         "You finished Freelance Finance",
+        "Ya tienes plaza: Ceramics: Feuer & Glasur <Grundkurs>",
+        "أصبح لك مكان في دورة «الخط العربي للمبتدئين»",
     ):
         assert output.count(f"Subject: {subject}") == 1
     assert output.startswith("Starting Coursebell, a stand-in for Nexudus and a mailbox")
@@ -447,7 +449,7 @@ def _check_lines_to_paste(output: str, folder: Path, environment: dict[str, str]
     connections = folder / "connections.txt"
     recorded = {"PYTHONPATH": str(folder), "CONNECTIONS_FILE": str(connections)}
     for line, words in (
-        (status, ("sending: 3 sent", "! ")),
+        (status, ("sending: 5 sent", "! ")),
         (f"{tail} --no-follow", ("<--", "Traceback")),
         (why, ("You finished Freelance Finance", "Traceback")),
         (show, ("Noor de Vries, Werkhof Coworking", "not set")),
