@@ -1,7 +1,4 @@
-"""A second implementation of docs/rules.md, written from that page alone.
-
-It shares no code with `workers`: where both differ, one of them or the page is wrong.
-"""
+"""Decides by docs/rules.md alone, sharing no code with `workers`, to compare both."""
 
 import hashlib
 import unicodedata
@@ -232,7 +229,8 @@ class SecondDecider(Playback):
     def _changes(self, facts: Facts, number: int, now: datetime) -> Iterator[_Event]:
         enrolment, before = facts.enrolment, self._versions.get(number, facts.enrolment)
         is_change = enrolment.approved and not before.approved
-        entered_at = min(now, enrolment.updated_at if is_change else enrolment.created_at)
+        changed_at, is_entry = min(now, enrolment.updated_at), is_change and not enrolment.blocked
+        entered_at = changed_at if is_entry else min(now, enrolment.created_at)
         lessons = [(lesson, None, min(at, now)) for lesson, at in facts.done.items()]
         last = [one for one in lessons if one[0] in facts.counted][-1:]
         yield from (("course_completed", *one) for one in last if facts.is_finished)
@@ -243,7 +241,7 @@ class SecondDecider(Playback):
             kind = "enrolled" if enrolment.approved else "enrolment_requested"
             yield kind, None, None, entered_at
         if is_change and enrolment.updated_at >= before.updated_at:  # no rule is about a block
-            yield "enrolment_approved", None, None, entered_at
+            yield "enrolment_approved", None, None, changed_at
         yield from (("course_started", *one) for one in lessons[:1])
         yield from (("lesson_completed", *one) for one in lessons)
 
