@@ -25,7 +25,7 @@ _PACKAGES = FOLDER / "node_modules"
 _UNPACKED = _PACKAGES / ".browser"  # by unpack-browser.mjs
 _INSTALL = "Run `make setup`: it installs the browser that emails are checked in (needs Node.js)."
 _OWN_BROWSER = "Install Chromium, or set CHROMIUM to the path of one."
-_PATIENCE_S = 1_800
+_PATIENCE_S = 3_600
 
 
 class NoBrowser(Exception):
