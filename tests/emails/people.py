@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
+from schemas.actions import NOTICE
 from schemas.entity import CompletionType
+from schemas.events import EventKind
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters
+from workers.actions.email.notice import Notice
 from workers.languages import language_for
 
 _WELCOME = LetterFacts(
@@ -49,10 +52,19 @@ ORDINARY: Mapping[str, LetterFacts] = {
         finished_on=date(2026, 4, 9),
         next_course="Pricing your work",
         next_course_url="https://harbour.example/learn/13",
+        certificate_url="https://courses.example/c/7KQ2-M4XW",
     ),
     "not-started": replace(_WELCOME, template="not-started"),
     "stalled": replace(_LESSON, template="stalled", lessons=()),
     "lesson-available": replace(_LESSON, template="lesson-available"),
+    NOTICE: replace(
+        _LESSON,
+        template=NOTICE,
+        full_name="Rita Okafor",
+        first_name="Rita",
+        finished_on=date(2026, 4, 9),
+        notice=Notice("Ana Lopez", EventKind.LESSON_COMPLETED, to_host=True),
+    ),
 }
 
 _LONG_TITLE = (
@@ -98,6 +110,7 @@ def _with_nothing_known(facts: LetterFacts) -> LetterFacts:
         next_course=None,
         next_course_url=None,
         preferences_url=None,
+        certificate_url=None,
     )
 
 
@@ -120,6 +133,7 @@ def _titled(
             first_lesson=facts.first_lesson and of_lesson,
             next_lesson=facts.next_lesson and of_lesson,
             next_course=facts.next_course and title,
+            notice=facts.notice and replace(facts.notice, member=name),
         )
 
     return change

@@ -391,6 +391,13 @@ def test_subjects_fit_an_inbox(facts: LetterFacts) -> None:
     assert 0 < len(letter.preview) <= 110
 
 
+def test_a_subject_is_cut_only_if_it_is_too_long_and_then_its_longest_title() -> None:
+    letter = compose_letter(replace(NOTICE, course="Freelance Finance at Home"))
+    assert letter.subject == "Ana Lopez has finished 1 lesson of Freelance Finance at Home"
+    longer = compose_letter(replace(NOTICE, course="Freelance Finance at Home too"))
+    assert longer.subject == "Ana Lopez has finished 1 lesson of Freelance Finance at…"
+
+
 @pytest.mark.parametrize("facts", EVERY)
 def test_plain_text_has_72_columns_and_whole_addresses(facts: LetterFacts) -> None:
     text = compose_letter(facts).text

@@ -62,15 +62,21 @@ class Phrase:
         return Markup(self._filled(escape(self.pattern), self._as_html))  # noqa: S704 - all escaped
 
     def subject(self, room: int) -> str:
-        """Return the sentence as text of at most `room` characters, with its titles cut."""
-        named = [self.values[name] for name in _PLACE.findall(self.pattern)]
-        texts = [one.text for one in named if isinstance(one, Foreign)]
-        spare = room - (len(self.text()) - sum(map(len, texts)))
-        share = max(spare // max(1, len(texts)), _SHORTEST_CUT)
-        cut = {
-            name: Foreign(cut_at_word(one.text, share)) if isinstance(one, Foreign) else one
-            for name, one in self.values.items()
-        }
+        """Return the sentence as text of at most `room` characters, with its titles cut if needed.
+
+        What a short title leaves is room for the others.
+        """
+        whole = self.text()
+        if len(whole) <= room:
+            return whole
+        placed = ((name, self.values[name]) for name in _PLACE.findall(self.pattern))
+        titles = [(name, one.text) for name, one in placed if isinstance(one, Foreign)]
+        spare = room - (len(whole) - sum(len(text) for _, text in titles))
+        cut = dict(self.values)
+        for others, (name, text) in reversed([*enumerate(sorted(titles, key=_longest_first), 1)]):
+            short = cut_at_word(text, max(spare // others, _SHORTEST_CUT))
+            cut[name] = Foreign(short)
+            spare -= len(short)
         return cut_at_word(Phrase(self.language, self.pattern, cut).text(), room)
 
     def _filled(self, pattern: str, written: Callable[[str | Foreign], str]) -> str:
@@ -133,6 +139,10 @@ class Writer:
     def day(self, day: date) -> str:
         """Return a day with its month in words and its year."""
         return format_date(day, format="long", locale=self.language.locale)
+
+
+def _longest_first(title: tuple[str, str]) -> int:
+    return -len(title[1])
 
 
 def as_text(phrases: Iterable[Phrase]) -> str:
