@@ -86,7 +86,14 @@ class EmailAction(Action):
     reasons = DeliveryReasons(
         later=Reason.MAIL_TEMPORARY,
         refused=Reason.MAIL_REJECTED,
-        maybe_own=frozenset({Reason.MAIL_INTERRUPTED, Reason.MAIL_SENDER, Reason.MAIL_RELAY}),
+        maybe_own=frozenset(
+            {
+                Reason.MAIL_INTERRUPTED,
+                Reason.MAIL_REFUSES_US,
+                Reason.MAIL_RELAY,
+                Reason.MAIL_SENDER,
+            }
+        ),
     )
 
     def __init__(

@@ -103,6 +103,10 @@ _SENDER_WORDS = re.compile(
     re.IGNORECASE,
 )
 _RELAY_WORDS = re.compile(r"\brelay(?:ing)?\b", re.IGNORECASE)
+# Postfix's usual answer on port 587 without a login, and to a machine on a block list.
+_CLIENT_WORDS = re.compile(
+    r"\b(?:client host|helo command) rejected\b|\bclient host\b.*\bblocked\b", re.IGNORECASE
+)
 _STARTTLS_WORDS = re.compile(r"\bSTARTTLS\b", re.IGNORECASE)
 _SENTENCES = {
     Reason.MAIL_STARTTLS: f"the mail server wants STARTTLS; {SEE_URL}",
@@ -110,6 +114,7 @@ _SENTENCES = {
     Reason.MAIL_BUSY: "the mail server takes no email now",
     Reason.MAIL_SENDER: f"the mail server refuses our sender; {SEE_FROM}",
     Reason.MAIL_RELAY: f"the mail server relays nothing for us; {SEE_URL}",
+    Reason.MAIL_REFUSES_US: f"the mail server refuses this machine; {SEE_URL}",
 }
 
 
@@ -168,5 +173,7 @@ def _about_us(answer: str, step: Step) -> Reason | None:
         return Reason.MAIL_SENDER
     if step is Step.RECIPIENT and (_ABOUT_SENDER.search(answer) or _SENDER_WORDS.search(answer)):
         return Reason.MAIL_SENDER
+    if step is Step.RECIPIENT and _CLIENT_WORDS.search(answer):
+        return Reason.MAIL_REFUSES_US
     is_relay = step is Step.RECIPIENT and _RELAY_WORDS.search(answer)
     return Reason.MAIL_RELAY if is_relay else None

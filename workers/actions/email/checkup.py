@@ -39,8 +39,8 @@ _FIXES = {
     Reason.MAIL_UNREACHABLE: f"Check host and port in {_URL}, and that no firewall blocks them;"
     " port 465 needs tls=implicit, port 587 tls=starttls.",
     Reason.MAIL_BUSY: "Wait a little; if it stays, ask its administrator.",
-    Reason.MAIL_REFUSES_US: "Ask the mail server's administrator why it refuses this machine,"
-    f" or name another server in {_URL}.",
+    Reason.MAIL_REFUSES_US: f"Put user and password into {_URL} if the mail server wants a login;"
+    " else ask its administrator why it refuses this machine, or name another server.",
     Reason.MAIL_TLS: f"Check port and tls= in {_URL}: port 465 needs tls=implicit, port 587"
     " tls=starttls.",
     Reason.MAIL_STARTTLS: f"Check port and tls= in {_URL}; port 465 needs tls=implicit.",
