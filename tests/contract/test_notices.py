@@ -462,3 +462,16 @@ def test_a_notice_that_no_rule_sends_is_previewed_for_a_host_who_was_never_read(
     shown = run(desk, "preview", "notice", "--as", "1", "--language", "de").stdout
     assert "To:      the host <h***@example.invalid>\n" in shown
     assert "No rule that is on sends notice." in shown
+
+
+@pytest.mark.engines(*BOTH)
+def test_notices_are_counted_apart_in_a_flood(space: Space) -> None:
+    space.rules = rules_of(FILE.replace("flood: none", "flood: 3/10m"))
+    for number in (1, 2, 3):
+        space.enrol(number)
+    space.work()
+    assert set(ends(space).values()) == {SENT}
+    assert len(recipients(space)) == 12
+    space.enrol(4)
+    space.work()
+    assert set(ends(space).values()) == {("held", "flood-guard")}
