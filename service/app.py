@@ -26,10 +26,10 @@ from schemas.errors import CoursebellError, LedgerUnavailable, Rejected, frames_
 from schemas.notification import MAX_BYTES
 from schemas.reasons import UNAUTHENTICATED, Refusal
 from schemas.settings import Settings
-from service.completion_certificates import certificate_routes
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
 from service.limits import MINUTE_S, AddressLimit
+from service.pages.certificates import certificate_routes
 from service.pages.preferences import preference_routes
 from workers.broker import broker_url_now
 from workers.queues import LOOKUP_DRAIN

@@ -140,7 +140,7 @@ def may_replace(path: Path, command: str, warning: str) -> None:
         raise SystemExit(NOT_REPLACED)
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, content: str | bytes) -> None:
     """Write a file of mode 600, replacing an existing one.
 
     Raises:
@@ -151,7 +151,7 @@ def write_private(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{command_clock().new_id()[:8]}")
     try:
         beside.touch(mode=0o600, exist_ok=False)
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):

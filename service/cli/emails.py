@@ -26,6 +26,7 @@ from service.cli.simulate import imagined_lines
 from workers.actions.base import Checkpoints, Prepared
 from workers.actions.email import KIND, TEMPLATES
 from workers.actions.email.action import EmailAction
+from workers.actions.email.message import read_message
 from workers.actions.email.own_words import read_wording
 from workers.deliver.context import SendSetup
 from workers.deliver.example import Example, example_of
@@ -84,13 +85,14 @@ def preview(  # noqa: PLR0913 - one argument for each option
     )
     folder = folder or Path("preview")
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
+    files: dict[Path, str | bytes] = {
         folder / f"{template}.html": page.html or "",
         folder / f"{template}.txt": page.text,
-        folder / f"{template}.eml": prepared.body.decode(),
+        folder / f"{template}.eml": prepared.body,
     }
-    for path, text in files.items():
-        write_private(path, text)
+    files |= {folder / one.name: one.content for one in read_message(prepared.body).attachments}
+    for path, content in files.items():
+        write_private(path, content)
     if as_json:
         print_json(
             {

@@ -2,6 +2,7 @@
 
 import io
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -32,6 +33,7 @@ from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LESSONS, SHIPPED, Space, coworker, rules_of
 from tests.doubles.mail_server import Mailbox, mail_server, server_at
+from tests.doubles.scripted_smtp import ScriptedSmtp
 from tests.e2e.house import RULES as PLAIN
 from workers.actions.email.smtp import Mailer
 from workers.completion_certificate.code import code_hash, completion_code, written_code
@@ -210,6 +212,30 @@ def test_an_email_that_is_sent_again_has_the_same_code_and_the_corrected_name(
     printed = text_of(pdf_in(received(space)))
     assert "Ana López" in printed
     assert CODE in printed
+
+
+def test_a_certificate_can_be_looked_at_before_a_member_gets_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = desk.folder / "rules.yaml"
+    rules.write_text(CERTIFYING, encoding="utf-8")
+    monkeypatch.setenv("COURSEBELL_RULES", str(rules))
+    desk.space.enrol(1)
+    desk.space.work()
+    folder = desk.folder / "preview"
+    shown = desk.run("preview", "course-finished", "--as", "1", "--folder", str(folder))
+    assert shown.exit_code == 0, shown.output
+    file = folder / "certificate-freelance-finance.pdf"
+    assert "Person 1" in text_of(file.read_bytes())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with ScriptedSmtp() as server:
+        monkeypatch.setenv("COURSEBELL_SMTP_URL", f"smtp://127.0.0.1:{server.port}?tls=none")
+        sent = desk.run("test", "course-finished", "--to", "me@example.org", "--as", "1")
+    assert sent.exit_code == 0, sent.output
+    message = message_from_bytes(server.texts[0], policy=default)
+    assert isinstance(message, EmailMessage)
+    assert "0000-0000-0000-0000" in text_of(pdf_in(message))
+    assert stored(desk.space.engine) == []
 
 
 def test_the_day_is_that_of_the_members_zone(space: Space) -> None:

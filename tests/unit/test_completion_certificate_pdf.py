@@ -3,7 +3,7 @@
 import io
 import unicodedata
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -164,6 +164,7 @@ def test_it_declares_the_standards_it_keeps_its_title_language_and_author() -> N
     assert found is not None
     assert found.title == "Certificate of completion: Freelance Finance"
     assert found.author == "Harbour Works"
+    assert {found.creation_date, found.modification_date} == {datetime(2026, 11, 24, tzinfo=UTC)}
     assert "Ana" not in str(dict(found))
 
 

@@ -322,7 +322,7 @@ def test_a_message_with_a_file_is_the_same_each_time_and_fit_for_any_server() ->
 
 def test_a_kept_message_names_its_file() -> None:
     kept = read_message(with_a_file("certificate-ceramics.pdf").as_bytes())
-    assert kept.attachments == (("certificate-ceramics.pdf", len(PDF)),)
+    assert kept.attachments == (Attachment("certificate-ceramics.pdf", PDF),)
     assert kept.text == a_letter().text
     assert read_message(a_message().as_bytes()).attachments == ()
 

@@ -8,7 +8,6 @@ Import this only where certificates are made: Typst takes long to load.
 
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -44,14 +43,13 @@ def make_pdf(
         **certificate_text(certificate, code, look.address_of(code), language),
         "colour": look.colour,
     }
-    day = datetime.combine(certificate.finished_on, datetime.min.time(), UTC)
     for machine in (False, True):
         try:
-            return _compiled(text, day, machine=machine)
+            return _compiled(text, machine=machine)
         except typst.TypstError:
             continue
     try:
-        return _compiled(_without_missing(text), day, machine=True)
+        return _compiled(_without_missing(text), machine=True)
     except typst.TypstError:
         raise _Unprintable("the certificate could not be set") from None
 
@@ -69,14 +67,13 @@ def _fonts(*, machine: bool) -> typst.Fonts:
     return typst.Fonts(include_system_fonts=machine, font_paths=[_FONTS])
 
 
-def _compiled(text: Mapping[str, str], day: datetime, *, machine: bool) -> bytes:
+def _compiled(text: Mapping[str, str], *, machine: bool) -> bytes:
     return typst.compile(
         _TEMPLATE,
         root=_FOLDER,
         font_paths=_fonts(machine=machine),
         sys_inputs=dict(text),
         pdf_standards=["ua-1", "a-2a"],
-        timestamp=day,
     )
 
 

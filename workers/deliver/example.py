@@ -82,6 +82,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
         languages=languages_of(connection, (to or person).language, course, setup.language),
         stream=rule.stream if rule else Stream.SERVICE,
         recipient=to,
+        rule=rule,
     )
     return Example(context, rule, kind)
 

@@ -311,8 +311,9 @@ def _written(sender: MailAddress | None) -> str | None:
     return None if sender is None else f"{sender.name} <{sender.address}>".lstrip()
 
 
-def _listed(files: Sequence[tuple[str, int]]) -> str | None:
-    return ", ".join(f"{name} ({math.ceil(size / 1024)} KB)" for name, size in files) or None
+def _listed(files: Sequence[Attachment]) -> str | None:
+    sized = (f"{one.name} ({math.ceil(len(one.content) / 1024)} KB)" for one in files)
+    return ", ".join(sized) or None
 
 
 def _day(moment: datetime | None, zone: ZoneInfo) -> date | None:

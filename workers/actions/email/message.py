@@ -128,15 +128,12 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage:
-    """The parts of a kept message. `html` is "" if it has none.
-
-    `attachments` are the names of attached files, each with its size in bytes.
-    """
+    """The parts of a kept message. `html` is "" if it has none."""
 
     message_id: str
     text: str
     html: str
-    attachments: tuple[tuple[str, int], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 def read_message(body: bytes) -> KeptMessage:
@@ -149,7 +146,7 @@ def read_message(body: bytes) -> KeptMessage:
         if not isinstance(raw, bytes):
             continue
         if part.get_content_disposition() == "attachment":
-            attachments.append((part.get_filename() or "", len(raw)))
+            attachments.append(Attachment(part.get_filename() or "", raw))
         elif part.get_content_type() in parts:
             parts[part.get_content_type()] = raw.decode().replace("\r\n", "\n")
     return KeptMessage(

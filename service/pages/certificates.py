@@ -149,10 +149,10 @@ def _page() -> _Page:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    css = (_FOLDER / "completion_certificate.css").read_text(encoding="utf-8")
+    css = (_FOLDER / "certificate.css").read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return _Page(environment.get_template("completion_certificate.html"), css, policy)
+    return _Page(environment.get_template("certificate.html"), css, policy)
