@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
+from wcwidth import iter_graphemes
 
 Parsed = TypeVar("Parsed")
 
@@ -122,7 +123,6 @@ MAX_SUBJECT_LENGTH = 60  # characters; most inboxes cut off more
 # Embeddings, overrides and isolates affect text beyond the one they are in.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BLANK_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Zs"})
-_JOINERS = frozenset("\u200d\ufe0f")
 
 
 def one_line(text: str | None) -> str:
@@ -137,14 +137,17 @@ def one_line(text: str | None) -> str:
 
 
 def cut_at_word(text: str, room: int) -> str:
-    """Return at most `room` characters. A cut is marked by "…" and is between words if possible."""
+    """Return at most `room` code points. A cut is marked by "…" and is between words if possible.
+
+    Otherwise it is between what readers see as characters (grapheme clusters, Unicode UAX #29).
+    """
     if len(text) <= room:
         return text
     if room < 1:
         return ""
     end = room - 1
     gap = text.rfind(" ", 0, end + 1)
-    end = gap if gap >= room // 2 else _before_a_whole_character(text, end)
+    end = gap if gap >= room // 2 else _end_of_whole_characters(text, end)
     return text[:end].rstrip(" ,;:.-\u2013\u2014(") + "…"
 
 
@@ -162,12 +165,13 @@ def _readable(character: str) -> str:
     return character
 
 
-def _before_a_whole_character(text: str, end: int) -> int:
-    # An accent or a joined emoji must not be separated from its base.
-    while end > 0 and (
-        unicodedata.combining(text[end]) or text[end] in _JOINERS or text[end - 1] in _JOINERS
-    ):
-        end -= 1
+def _end_of_whole_characters(text: str, room: int) -> int:
+    # What a reader sees as one character may be several: a flag, a family, a syllable of Hangul.
+    end = 0
+    for character in iter_graphemes(text):
+        if end + len(character) > room:
+            break
+        end += len(character)
     return end
 
 
