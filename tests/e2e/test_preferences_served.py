@@ -19,6 +19,7 @@ from schemas.records import Coworker
 from schemas.rules import Stream
 from tests.e2e.house import House, living
 from tests.e2e.test_input import HOOKS, signed
+from tests.e2e.test_receiver import begun
 from tests.servers.programs import wait_until
 from workers.preference_links import PreferenceLinks
 
@@ -163,3 +164,10 @@ def test_no_log_has_a_link_or_an_address(house: House) -> None:
         assert address_of(number) not in said
         for url in links_of(house, number):
             assert url.rpartition("/")[2] not in said
+
+
+def test_a_large_body_is_refused_although_it_never_arrives(house: House) -> None:
+    for url in links_of(house, 11):
+        path = url.removeprefix(house.url)
+        with begun(house, path, {}, 5_000) as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
