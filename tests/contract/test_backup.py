@@ -9,7 +9,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import JSON, BigInteger, Boolean, Column, LargeBinary, func, insert, select, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    LargeBinary,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 
 from ledger.backup import (
@@ -44,8 +55,9 @@ COPIED = [table for table in metadata.sorted_tables if table is not tallies]
 
 def odd_value(column: Column[object], number: int) -> object:
     """Return a value that a careless copy would change."""
-    if isinstance(column.type, Instant):
-        return datetime.fromisoformat("2026-05-04T09:30:00.123456+00:00") + timedelta(number)
+    if isinstance(column.type, (Instant, Date)):
+        moment = datetime.fromisoformat("2026-05-04T09:30:00.123456+00:00") + timedelta(number)
+        return moment if isinstance(column.type, Instant) else moment.date()
     if isinstance(column.type, JSON):
         return {"Id": 2**63 - number, "é": [None, 1.1, True, ODD], "b": {}, "a": []}
     if isinstance(column.type, LargeBinary):

@@ -22,6 +22,7 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.controls import accept_forecast
 from ledger.engine import Engine, reading, writing
 from ledger.tables import metadata
+from schemas.entity import Entity
 from schemas.settings import load_settings
 from service.app import make_web
 from service.cli.status import status
@@ -145,8 +146,8 @@ def scans_on_sqlite(connection: Connection, sent: str, parameters: Any) -> Itera
         words = step.split()
         # Of a min() or max() that reads all rows it says SEARCH, without an index; ids need none.
         is_search = words[0] == "SEARCH" and "USING" not in words and "id)" not in sent
-        # All enrolments, or all finished lessons, are nearly all rows.
-        is_kind = step.endswith(" (entity=?)")
+        # All enrolments, or all finished lessons, are nearly all rows; a space has few courses.
+        is_kind = step.endswith(" (entity=?)") and Entity.COURSE not in parameters
         is_scan = words[0] == "SCAN" or is_search or is_kind
         if is_scan and words[1] in GROWING and not SMALL & set(words):
             yield step

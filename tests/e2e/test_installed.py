@@ -140,7 +140,7 @@ def test_the_demo_runs_from_any_folder(
 ) -> None:
     done = _run(installed, trap, environment, "demo", "--no-stay")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Subject: ") == 3
+    assert done.stdout.count("Subject: ") == 5
     assert trap.sprung() == []
 
 
