@@ -97,10 +97,10 @@ class _Loader(SafeLoader):
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         """Compose as PyYAML does, with an empty text in place of each alias."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # its stubs lack a type
         mark: Mark = event.start_mark
         if isinstance(event, AliasEvent):
-            self.get_event()  # type: ignore[no-untyped-call]
+            self.get_event()  # type: ignore[no-untyped-call]  # same
             self.refusals.append((mark, "expected a value instead of an alias (*)"))
             return ScalarNode(_ALIAS, "", mark, mark)
         if event.anchor is not None:

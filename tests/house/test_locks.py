@@ -92,6 +92,7 @@ def test_the_deployed_versions_are_the_tested_ones() -> None:
 def test_the_npm_lock_has_a_hash_for_each_package_and_names_no_address() -> None:
     folder = ROOT / "tests" / "emails"
     text = (folder / "package-lock.json").read_text(encoding="utf-8")
+    assert "://" not in text
     root, *packages = json.loads(text)["packages"].items()
     assert len(packages) > 20
     for name, package in packages:
