@@ -26,8 +26,13 @@ def test_a_text_that_lacks_a_form_or_its_translation_is_listed(tmp_path: Path) -
     text = (languages.FOLDER / "pl" / languages.CATALOGUE).read_text(encoding="utf-8")
     text = text.replace('msgstr "Cześć!"', 'msgstr ""')
     text = text.replace('msgstr[1] "Kurs obejmuje {number} lekcje."', 'msgstr[1] ""')
+    text = text.replace('msgid "Well done."', '#, fuzzy\nmsgid "Well done."')
     broken.write_text(text, encoding="utf-8")
-    assert languages.untranslated("pl", tmp_path) == ["There is one lesson.", "Hello,"]
+    assert languages.untranslated("pl", tmp_path) == [
+        "Well done.",
+        "There is one lesson.",
+        "Hello,",
+    ]
     assert languages.untranslated("en") == []
 
 

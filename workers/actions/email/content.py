@@ -233,7 +233,7 @@ def _completed(facts: LetterFacts, write: Writer) -> Iterator[Phrase]:
             start=write.day(started),
             end=write.day(finished),
         )
-    elif finished:
+    elif finished:  # on one day, or enrolled again since, so that the start is misleading
         yield write.phrase("You finished on {end}.", end=write.day(finished))
 
 

@@ -152,9 +152,6 @@ class Letters:
         )
         if facts.template in ABOUT_LESSONS and not lessons:
             raise TemplateGap("the email is about lessons and has none")
-        started_on, finished_on = facts.started_on, facts.finished_on
-        if started_on and finished_on and started_on > finished_on:
-            started_on = None  # enrolled again after finishing, so that day is misleading
         adds_up = 0 <= facts.done <= facts.total
         return replace(
             facts,
@@ -170,7 +167,6 @@ class Letters:
             first_lesson=one_line(facts.first_lesson) or None,
             next_lesson=one_line(facts.next_lesson) or None,
             next_course=one_line(facts.next_course) or None,
-            started_on=started_on,
             course_url=_address(facts.course_url),
             lesson_url=_address(facts.lesson_url),
             next_course_url=_address(facts.next_course_url),
