@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import idna
 from marshmallow import ValidationError, fields
 from wcwidth import iter_graphemes
 
@@ -19,9 +20,9 @@ _UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _INVISIBLE = re.compile("[\u180b-\u180f\ufe00-\ufe0f]")  # variation selectors, which are not Cf
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _LONGEST_LABEL, _LONGEST_DOMAIN = 63, 253  # octets; RFC 5321, section 4.5.3.1
-# Python's codec is IDNA 2003, which maps these four to other characters: another domain would get
-# the mail.
-_AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322, section 3.2.3
+_LONGEST_LOCAL = 64  # octets; RFC 5321, section 4.5.3.1
+_UNFIT_FOR_ATOMS = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"})
 _SHORTEST_START = 3  # characters; a shorter prefix means nothing
 _DOTTED_I = re.compile("i\u0307+")  # the case-folded Turkish capital I with dot
 
@@ -73,15 +74,37 @@ def folded(text: str | None) -> str:
 
 
 def ascii_domain(domain: str) -> str | None:
-    """Return a domain of any script in ASCII, as mail servers know it; None if it is not valid."""
+    """Return a domain of any script in ASCII, as mail servers know it; None if it is not valid.
+
+    By IDNA 2008. Python's own codec is IDNA 2003, for which \N{LATIN SMALL LETTER SHARP S} is ss,
+    which is another domain.
+    """
+    if len(domain) > _LONGEST_DOMAIN:
+        return None
     try:
-        name = domain.encode("idna").decode("ascii")
-    except UnicodeError:
+        name = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
         return None
     fits = all(
         _LABEL.fullmatch(label) and len(label) <= _LONGEST_LABEL for label in name.split(".")
     )
-    return name if fits and len(name) <= _LONGEST_DOMAIN and not _AMBIGUOUS & set(domain) else None
+    return name if fits and len(name) <= _LONGEST_DOMAIN else None
+
+
+def is_local_part(text: str) -> bool:
+    """Whether this may stand before the @ of an address, in any script (RFC 6531), without quotes.
+
+    The quoted form is valid too, but hardly any mailbox has it.
+    """
+    if len(text.encode("utf-8", "replace")) > _LONGEST_LOCAL:
+        return False
+    return all(atom and all(map(_fits_an_atom, atom)) for atom in text.split("."))
+
+
+def _fits_an_atom(character: str) -> bool:
+    if character.isascii():
+        return bool(_ATOM.fullmatch(character))
+    return unicodedata.category(character) not in _UNFIT_FOR_ATOMS
 
 
 def _seen(character: str) -> str:

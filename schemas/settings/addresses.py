@@ -15,13 +15,11 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from marshmallow import ValidationError
 
 from schemas.settings.broker_address import broker_address
-from schemas.text import ascii_domain, is_one_line, one_of
+from schemas.text import ascii_domain, is_local_part, is_one_line, one_of
 
 API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"  # RFC 5322, section 3.2.3
-_LABEL = r"[A-Za-z0-9-]{1,63}"
-_EMAIL = re.compile(rf"(?=.{{3,254}}\Z){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*")
+_LONGEST_EMAIL = 254  # octets; RFC 5321, section 4.5.3.1.3
 _NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _HOST_ENDS = re.compile(r"[/?#\[]")
 _POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -273,20 +271,32 @@ def smtp_server(text: str) -> SmtpServer:
 
 
 def mail_address(text: str) -> MailAddress:
-    """Parse `Name <address>` or a bare address. The name needs no quotes, whatever it contains."""
+    """Parse `Name <address>` or a bare address, in any script.
+
+    The name needs no quotes, whatever it contains.
+    """
     named = _NAMED_ADDRESS.fullmatch(text)
     name, address = (named["name"].strip(), named["address"].strip()) if named else ("", text)
     if name.startswith('"') and name.endswith('"') and len(name) > 1:
         name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
     local, _, domain = address.rpartition("@")
-    written = f"{local}@{ascii_domain(domain) or ''}"
+    written = f"{local}@{ascii_domain(domain)}"
+    fits = is_local_part(local) and ascii_domain(domain) is not None
     # The reader's mail program would decode an encoded word in a name.
-    if not _EMAIL.fullmatch(written) or "=?" in name:
-        raise ValidationError(
-            "expected an address, as in Harbour Works <courses@example.org>; before the @ only"
-            " ASCII characters, after it a domain in any script"
-        )
+    if not fits or len(written.encode()) > _LONGEST_EMAIL or "=?" in name:
+        raise ValidationError("expected an address, as in Harbour Works <courses@example.org>")
     return MailAddress(name=name, address=written)
+
+
+def reply_address(text: str) -> MailAddress:
+    """Parse an address as `mail_address`, in ASCII before the @.
+
+    With another one, no email could be sent through a server without SMTPUTF8.
+    """
+    parsed = mail_address(text)
+    if not parsed.address.isascii():
+        raise ValidationError("expected only ASCII characters before the @")
+    return parsed
 
 
 def listen(text: str) -> Listen:

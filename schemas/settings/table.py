@@ -256,7 +256,7 @@ class Settings:
         addresses.mail_address, "The sender of emails, as Harbour Works <courses@example.org>."
     )
     mail_reply_to: MailAddress | None = setting(
-        addresses.mail_address, "Where replies to emails go, if not to the sender."
+        addresses.reply_address, "Where replies to emails go, if not to the sender."
     )
     mail_signs_as_host: bool = setting(
         flag,

@@ -137,7 +137,9 @@ def test_a_refused_email_does_not_affect_the_next(post: Post) -> None:
         "ana@[127.0.0.1]",
         "ana..l@people.example",
         "ana@people..example",
-        "ana@stra\u00dfe.example",
+        "ana@-people.example",
+        "ana@people\u2603.example",
+        "ana@peo\u200dple.example",
         "a\u202ena@people.example",
         "a" * 65 + "@people.example",
     ],
@@ -149,15 +151,30 @@ def test_an_ambiguous_address_is_refused(post: Post, recipient: str) -> None:
     assert post.arrived() == []
 
 
-def test_a_domain_in_another_script_is_written_in_ascii(post: Post) -> None:
-    post.mailer.deliver(an_email(), sender=SENDER, recipient="ana@bücher.example")
-    assert post.arrived()[0][1] == "ana@xn--bcher-kva.example"
+@pytest.mark.parametrize(
+    ("domain", "written"),
+    [("bücher.example", "xn--bcher-kva.example"), ("straße.example", "xn--strae-oqa.example")],
+)
+def test_a_domain_in_another_script_is_written_in_ascii(
+    post: Post, domain: str, written: str
+) -> None:
+    post.mailer.deliver(an_email(), sender=f"courses@{domain}", recipient=f"ana@{domain}")
+    assert post.arrived()[0][:2] == (f"courses@{written}", f"ana@{written}")
 
 
 def test_a_local_part_in_another_script_goes_to_a_server_that_can(post: Post) -> None:
     message = an_email(to="someone@people.example")
     post.mailer.deliver(message, sender=SENDER, recipient="añá@people.example")
     assert post.arrived()[0][1] == "añá@people.example"
+
+
+def test_a_sender_in_another_script_is_written_to_a_server_that_can(post: Post) -> None:
+    post.mailer.deliver(an_email(), sender="kurse@ü.example", recipient=ANA)
+    post.mailer.deliver(an_email(), sender="zoë@harbour.example", recipient=ANA)
+    assert [sender for sender, _, _ in post.arrived()] == [
+        "kurse@xn--tda.example",
+        "zoë@harbour.example",
+    ]
 
 
 def test_a_local_part_in_another_script_is_refused_if_the_server_cannot() -> None:
@@ -168,6 +185,17 @@ def test_a_local_part_in_another_script_is_refused_if_the_server_cannot() -> Non
     ):
         Mailer(server_at(port)).deliver(an_email(), sender=SENDER, recipient="añá@people.example")
     assert mailbox.arrived == []
+
+
+def test_a_sender_in_another_script_holds_all_emails_if_the_server_cannot() -> None:
+    mailbox = Mailbox()
+    with (
+        mail_server(mailbox, enable_SMTPUTF8=False) as port,
+        pytest.raises(ChannelUnavailable, match=r"no SMTPUTF8.*COURSEBELL_MAIL_FROM") as stopped,
+    ):
+        Mailer(server_at(port)).deliver(an_email(), sender="zoë@harbour.example", recipient=ANA)
+    assert stopped.value.reason is Reason.MAIL_SENDER
+    assert mailbox.connections == set()
 
 
 @pytest.mark.parametrize("tls", [TlsMode.STARTTLS, TlsMode.IMPLICIT])

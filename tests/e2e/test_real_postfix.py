@@ -20,6 +20,7 @@ from tests.emails.people import ORDINARY, PEOPLE
 from tests.servers.postfix import (
     ANOTHERS_SENDER,
     DEFERRED,
+    INTERNATIONAL_SENDER,
     SENDER,
     SIZE_LIMIT,
     PostfixServer,
@@ -74,6 +75,24 @@ def an_email(
         made_at=NOON,
         attachment=attachment,
     )
+
+
+def from_zoe(mailer: Mailer) -> EmailMessage:
+    """Send an email from an address outside ASCII, and return it."""
+    zoe = MailAddress("Zoë", INTERNATIONAL_SENDER)
+    letter = Letters().compose(ORDINARY["welcome"])
+    key = f"email:a-rule:{next(NUMBERS)}"
+    message = make_message(
+        letter,
+        sender=zoe,
+        reply_to=None,
+        to_name="",
+        to_address=ANA,
+        action_key=key,
+        made_at=NOON,
+    )
+    send(mailer, message, sender=zoe.address)
+    return message
 
 
 def a_welcome(to: str = ANA) -> EmailMessage:
@@ -162,6 +181,16 @@ def test_a_local_part_in_another_script_is_delivered(postfix: PostfixServer) -> 
     arrived = deliver(postfix, a_welcome(international), international)
     assert arrived["To"].addresses[0].addr_spec == international
     assert "with UTF8SMTPSA" in " ".join(arrived["Received"].split())
+
+
+def test_a_sender_in_another_script_needs_a_server_with_smtputf8(postfix: PostfixServer) -> None:
+    message = from_zoe(Mailer(postfix.at(), tls_context=postfix.trusting))
+    arrived = read(postfix.received(ANA, message["Message-ID"]))
+    assert arrived["From"].addresses[0].addr_spec == INTERNATIONAL_SENDER
+    assert arrived["Return-Path"] == f"<{INTERNATIONAL_SENDER}>"
+    with pytest.raises(ChannelUnavailable, match="no SMTPUTF8") as stopped:
+        from_zoe(Mailer(postfix.at("ascii"), tls_context=postfix.trusting))
+    assert stopped.value.reason is Reason.MAIL_SENDER
 
 
 def test_a_domain_in_another_script_is_delivered(postfix: PostfixServer) -> None:

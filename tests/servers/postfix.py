@@ -31,6 +31,7 @@ HOST = "127.0.0.1"
 USERNAME, PASSWORD = "zoë", "pässwörd€ open sesame"
 SENDER = "courses@harbour.example"
 ANOTHERS_SENDER = "board@harbour.example"
+INTERNATIONAL_SENDER = "zoë@harbour.example"
 SIZE_LIMIT = 1_000_000  # bytes
 MAILBOXES = {
     "ana@people.example": "ana",
@@ -209,7 +210,8 @@ class PostfixServer:
         lines = [self._service(name, differences) for name, differences in _SERVICES.items()]
         (folder / "master.cf").write_text("".join(lines) + _PROGRAMS)
         self._write_map("mailboxes", {one: f"{name}/" for one, name in MAILBOXES.items()})
-        self._write_map("senders", {SENDER: f"{USERNAME}@harbour.example"})
+        ours = dict.fromkeys((SENDER, INTERNATIONAL_SENDER), f"{USERNAME}@harbour.example")
+        self._write_map("senders", ours)
         refused = "450 4.2.0 Greylisted, please come back later"
         self._write_map("recipients", {DEFERRED: refused})
         self._add_login(owner)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import folded, language_tag
+from schemas.text import ascii_domain, folded, is_local_part, language_tag
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,46 @@ def test_any_text_is_a_short_tag_or_none_and_a_tag_is_cleaned_once(text: str) ->
         assert tag.isascii()
         assert language_tag(tag) == tag
         assert tag.lower() == text.strip().replace("_", "-").lower()
+
+
+@pytest.mark.parametrize(
+    ("domain", "written"),
+    [
+        ("Harbour.example", "Harbour.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("r3---sn-4.example", "r3---sn-4.example"),
+        ("Bücher.Example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("straße.de", "xn--strae-oqa.de"),
+        ("faß.de", "xn--fa-hia.de"),
+        ("βόλος.example", "xn--nxasmm1c.example"),
+        ("\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.example", "xn--mgba3gch31f060k.example"),
+        ("例え\u3002jp", "xn--r8jz45g.jp"),
+    ],
+)
+def test_a_domain_is_written_by_idna_2008(domain: str, written: str) -> None:
+    assert ascii_domain(domain) == written
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("", ".", "a..example", "ü..example", "-a.example", "ü-.example", "a_b.example"),
+        *("\u2603.example", "a\u200db.example", "a b.example", "ü b.example", "ü" * 64),
+        *("a." * 127 + "a", "ü." * 60 + "a", "ü" * 100_000, "[127.0.0.1]", "\ud800.example"),
+    ],
+)
+def test_what_is_no_domain_has_no_written_form(domain: str) -> None:
+    assert ascii_domain(domain) is None
+
+
+@given(st.text())
+def test_any_text_is_a_domain_in_ascii_or_none(text: str) -> None:
+    written = ascii_domain(text)
+    assert written is None or (written.isascii() and ascii_domain(written) == written)
+
+
+def test_a_local_part_may_be_in_any_script_but_not_have_spaces_or_invisible_marks() -> None:
+    assert all(map(is_local_part, ["ana", "añá", "a.b+c", "пошта", "x" * 64]))
+    awkward = ["", ".a", "a..b", "a b", "a\u202eb", "a@b", '"a"', "é" * 33, "a\ud800", "a\u00a0b"]
+    assert not any(map(is_local_part, awkward))

@@ -12,7 +12,6 @@ so every text of a server passes through `quotable` first.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -24,11 +23,7 @@ from schemas.errors import (
     RecipientUnusable,
 )
 from schemas.reasons import Reason
-from schemas.text import ascii_domain
-
-_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")  # RFC 5322, section 3.2.3
-_LONGEST_LOCAL = 64  # octets; RFC 5321, section 4.5.3.1
-_UNFIT_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"})
+from schemas.text import ascii_domain, is_local_part
 
 
 class AddressUnusable(RecipientUnusable):
@@ -52,7 +47,7 @@ class EnvelopeAddress:
         Raises `AddressUnusable` for anything else, also quoted local parts and address literals.
         """
         local, at, domain = text.strip(" ").rpartition("@")
-        if not (at and _is_local(local)):
+        if not (at and is_local_part(local)):
             raise AddressUnusable("the address is not one an email can be sent to")
         name = ascii_domain(domain)
         if name is None:
@@ -66,19 +61,6 @@ class EnvelopeAddress:
 
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}"
-
-
-def _is_local(local: str) -> bool:
-    atoms = local.split(".")
-    if len(local.encode("utf-8", "replace")) > _LONGEST_LOCAL:
-        return False
-    return all(atom and all(map(_fits_an_atom, atom)) for atom in atoms)
-
-
-def _fits_an_atom(character: str) -> bool:
-    if character.isascii():
-        return bool(_ATOM.fullmatch(character))
-    return unicodedata.category(character) not in _UNFIT_CATEGORIES
 
 
 SEE_URL = "see COURSEBELL_SMTP_URL"

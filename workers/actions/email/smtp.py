@@ -230,11 +230,21 @@ def _introduce(
     options = [f"SIZE={size}"] if connection.has_extn("size") else []
     if not (sender.is_ascii and recipient.is_ascii):
         if not connection.has_extn("smtputf8"):
-            raise DeliveryRefused("the mail server cannot write to addresses outside ASCII")
+            raise _without_smtputf8(sender)
         options += ["SMTPUTF8", "BODY=8BITMIME"]
     _expect(_YES, connection.mail(str(sender), options), step=Step.SENDER)
     _expect(_YES, connection.rcpt(str(recipient)), step=Step.RECIPIENT)
     _expect(_CONTINUE, connection.docmd("DATA"), step=Step.TEXT)
+
+
+def _without_smtputf8(sender: EnvelopeAddress) -> ChannelUnavailable | DeliveryRefused:
+    if sender.is_ascii:
+        return DeliveryRefused("the mail server cannot write to addresses outside ASCII")
+    return ChannelUnavailable(
+        Reason.MAIL_SENDER,
+        "the mail server offers no SMTPUTF8, which a sender outside ASCII before the @ needs;"
+        f" {SEE_FROM}",
+    )
 
 
 def _expect(wanted: range, answer: tuple[int, bytes], *, step: Step) -> None:
