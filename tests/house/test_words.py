@@ -24,7 +24,7 @@ MOST_LINES_OF_A_MODULE = 400
 FEWEST_LINES_OF_A_MODULE = 60
 MOST_LINES_OF_A_FUNCTION = 40
 # Larger on purpose, each with how large it may be.
-LARGER_MODULES: dict[str, int] = {"ledger/tables.py": 541}  # one list of tables
+LARGER_MODULES: dict[str, int] = {}
 # Smaller on purpose, each with its reason. A module that only marks a package is not counted.
 SMALLER_MODULES = {
     "ledger/clock.py": "time, chance and new ids: every package takes them from here",
@@ -32,6 +32,7 @@ SMALLER_MODULES = {
     "ledger/migrate.py": "what makes a ledger ready imports it, without Alembic",
     "ledger/upgrade.py": "only what has something to migrate imports Alembic, which takes long",
     "ledger/migrations/env.py": "Alembic looks for it by this name",
+    "ledger/tables/people.py": "the tables about people, beside the larger ones of other rows",
     "schemas/rules/__init__.py": "what others may use of the rules",
     "schemas/settings/__init__.py": "what others may use of the settings",
     "schemas/person.py": "the ledger keeps it, decisions and actions take it; none imports another",
