@@ -53,6 +53,7 @@ class Reason(StrEnum):
     NEXUDUS_BUSY = "nexudus-busy"
     MAIL_TEMPORARY = "mail-temporary"
     MAIL_REJECTED = "mail-rejected"
+    MAIL_TOO_LARGE = "mail-too-large"
     MAIL_NOT_SET = "mail-not-set"
     MAIL_UNREACHABLE = "mail-unreachable"
     MAIL_BUSY = "mail-busy"
@@ -142,6 +143,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
     Reason.MAIL_TEMPORARY: Explanation("The mail server said to try later; trying again", "nobody"),
     Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
+    Reason.MAIL_TOO_LARGE: Explanation(
+        "The email is larger than the mail server accepts", "engineer"
+    ),
     Reason.MAIL_NOT_SET: Explanation(
         "No mail server or no sender is set, so no email can be sent", "engineer"
     ),

@@ -70,6 +70,7 @@ _WAIT_REASONS = (
 _END_REASONS = (  # of failed and unknown emails
     Reason.HANDOVER_UNKNOWN,
     Reason.MAIL_REJECTED,
+    Reason.MAIL_TOO_LARGE,
     Reason.MAIL_TEMPORARY,
     Reason.NO_EMAIL,
     Reason.TEMPLATE_ERROR,

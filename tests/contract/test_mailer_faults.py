@@ -22,7 +22,7 @@ from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, ScriptedSmtp
 from workers.actions.base import Checkpoints
 from workers.actions.email.connection import SmtpTimeouts
-from workers.actions.email.smtp import Mailer, has_something_to_read
+from workers.actions.email.smtp import Mailer, has_something_to_read, wire_form
 from workers.leases import LeaseLost
 
 SENDER = "courses@harbour.example"
@@ -40,8 +40,9 @@ def an_email(text: str = "Hello Ana,\n") -> EmailMessage:
 
 
 def fault(error: CoursebellError) -> type[CoursebellError] | Reason:
-    """Return why no email can be sent, or the kind of error of this email."""
-    return error.reason if isinstance(error, ChannelUnavailable) else type(error)
+    """Return the reason that an error names, or its kind."""
+    reason = error.reason if isinstance(error, ChannelUnavailable | DeliveryRefused) else None
+    return reason or type(error)
 
 
 def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float = 30) -> str:
@@ -63,7 +64,7 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float
         ("MAIL", b"450 4.7.1 later", Reason.MAIL_BUSY),
         ("MAIL", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("MAIL", b"550 5.7.1 not you", Reason.MAIL_SENDER),
-        ("MAIL", b"552 5.3.4 too large", DeliveryRefused),
+        ("MAIL", b"552 too large", Reason.MAIL_TOO_LARGE),
         ("MAIL", b"530 5.7.0 log in first", Reason.MAIL_LOGIN),
         ("MAIL", b"530 5.7.0 Must issue a STARTTLS command first", Reason.MAIL_STARTTLS),
         ("MAIL", b"?", DeliveryUnavailable),
@@ -72,6 +73,8 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float
         ("RCPT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("RCPT", b"421 4.3.2 shutting down", Reason.MAIL_BUSY),
         ("RCPT", b"550 5.1.1 no such person", DeliveryRefused),
+        ("RCPT", b"552 5.2.3 too long for this mailbox", Reason.MAIL_TOO_LARGE),
+        ("RCPT", b"552 5.2.2 mailbox full", DeliveryRefused),
         ("RCPT", b"550 5.7.1 mailbox closed to you", DeliveryRefused),
         ("RCPT", b"553 5.7.1 Sender address rejected: not owned by user", Reason.MAIL_SENDER),
         ("RCPT", b"550 5.1.8 bad system address", Reason.MAIL_SENDER),
@@ -88,6 +91,7 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float
         ("DOT", b"450 4.3.0 later", DeliveryUnavailable),
         ("DOT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("DOT", b"550 5.7.1 looks like spam", DeliveryRefused),
+        ("DOT", b"552 5.3.4 too large", Reason.MAIL_TOO_LARGE),
         ("DOT", b"421 4.3.0 shutting down", DeliveryUnavailable),
         ("DOT", HANG_UP, DeliveryUnknown),
         ("DOT", b"I am a teapot", DeliveryUnknown),
@@ -105,6 +109,39 @@ def test_each_bad_answer_at_each_step_is_the_error_that_says_what_to_do_next(
         assert fault(raised.value) is wanted
         assert ANA not in str(raised.value)
         assert server.commands.count("CONNECTED") == 1
+
+
+@pytest.mark.parametrize(
+    ("announced", "text", "arrives"),
+    [
+        (b"SIZE 1000", "x" * 1000, False),
+        (b"SIZE 1000", "x" * 100, True),
+        (b"SIZE 0", "x" * 1000, True),
+        (b"SIZE", "x" * 1000, True),
+        (b"SIZE \xb2", "x" * 1000, True),
+        (b"SIZE " + b"9" * 400, "x" * 1000, True),
+        (b"8BITMIME", "x" * 1000, True),
+    ],
+)
+def test_an_email_above_the_announced_size_is_refused_before_it_is_introduced(
+    announced: bytes,
+    text: str,
+    arrives: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    with ScriptedSmtp({"EHLO": b"250-scripted\r\n250 " + announced}) as server:
+        if arrives:
+            deliver_to(server, text)
+        else:
+            with pytest.raises(DeliveryRefused) as refused:
+                deliver_to(server, text)
+            assert refused.value.reason is Reason.MAIL_TOO_LARGE
+            assert re.fullmatch(
+                r"the email has 1,\d+ bytes, .* accepts 1,000", refused.value.detail
+            )
+    introduced = [one for one in server.commands if one.upper().startswith("MAIL")]
+    assert len(server.texts) == len(introduced) == arrives
+    size = len(wire_form(an_email(text), utf8=False))
+    assert not announced.startswith(b"SIZE") or all(f" SIZE={size}" in one for one in introduced)
 
 
 @pytest.mark.parametrize("step", ["GREETING", "EHLO", "RCPT", "DATA"])

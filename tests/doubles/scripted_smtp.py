@@ -19,7 +19,7 @@ _DROP_EVERY_S = 0.05
 
 _FINE = {
     "GREETING": b"220 scripted ESMTP",
-    "EHLO": b"250-scripted\r\n250 SIZE 10000000",
+    "EHLO": b"250-scripted\r\n250 SIZE 100000000",
     "DATA": b"354 go on",
     "DOT": b"250 2.0.0 queued as SCRIPTED",
     "QUIT": b"221 bye",

@@ -211,6 +211,7 @@ def _was_begun(outcome: str, reason: str | None) -> bool:
     # A refusal before the hand-over looks the same; counting one too many is harmless.
     refused = (outcome, reason) in {
         (ActionState.FAILED, Reason.MAIL_REJECTED),
+        (ActionState.FAILED, Reason.MAIL_TOO_LARGE),
         (ActionState.FAILED, Reason.DELIVERY_REFUSED),
         (ActionState.SKIPPED, Reason.NO_EMAIL),
     }

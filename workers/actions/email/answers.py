@@ -70,6 +70,7 @@ _ADDRESS = re.compile(r"<[^<>]*>|\S+@\S+")
 _TEMPORARY, _PERMANENT = range(400, 500), range(500, 600)
 _CLOSING = 421  # may come at any step (RFC 5321, section 3.8)
 _TOO_LARGE = 552  # after MAIL it is the answer to SIZE (RFC 1870)
+_IS_TOO_LARGE = re.compile(r"5\.(?:3\.4|2\.3)\b")  # for the server, for the mailbox
 # Login required or refused (RFC 4954): about us, at any step.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 # Enhanced codes (RFC 3463) about the sender, or about the server as a whole.
@@ -126,8 +127,14 @@ def refusal(code: int, text: bytes, *, step: Step) -> DeliveryUnavailable | Deli
         reason, message = stopped
         return ChannelUnavailable(reason, message, answer=answer)
     if code in _PERMANENT:
-        return DeliveryRefused(f"the mail server refused the email at {step}", detail=answer)
+        message = f"the mail server refused the email at {step}"
+        return DeliveryRefused(message, detail=answer, reason=_own_reason(code, answer, step))
     return DeliveryUnavailable(f"the mail server did not take the email at {step}: {answer}")
+
+
+def _own_reason(code: int, answer: str, step: Step) -> Reason | None:
+    is_size = code == _TOO_LARGE and step is Step.SENDER
+    return Reason.MAIL_TOO_LARGE if is_size or _IS_TOO_LARGE.search(answer) else None
 
 
 def _about_all(code: int, answer: str, step: Step) -> tuple[Reason, str] | None:

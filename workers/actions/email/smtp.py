@@ -7,6 +7,7 @@ decides whether to send again an email that may have been sent.
 """
 
 import contextlib
+import math
 import re
 import selectors
 import smtplib
@@ -33,6 +34,7 @@ from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_
 _YES = range(200, 300)
 _CONTINUE = range(300, 400)
 _NO = range(400, 600)
+_MOST_DIGITS = 20  # of an announced size; RFC 1870, section 4
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 NO_CHECKPOINTS = Checkpoints()
 
@@ -228,6 +230,12 @@ def _introduce(
     connection: SmtpConnection, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
 ) -> None:
     options = [f"SIZE={size}"] if connection.has_extn("size") else []
+    if size > (limit := _size_limit(connection)):
+        raise DeliveryRefused(
+            "the email is larger than the mail server accepts",
+            detail=f"the email has {size:,} bytes, and the mail server accepts {limit:,}",
+            reason=Reason.MAIL_TOO_LARGE,
+        )
     if not (sender.is_ascii and recipient.is_ascii):
         if not connection.has_extn("smtputf8"):
             raise _without_smtputf8(sender)
@@ -235,6 +243,13 @@ def _introduce(
     _expect(_YES, connection.mail(str(sender), options), step=Step.SENDER)
     _expect(_YES, connection.rcpt(str(recipient)), step=Step.RECIPIENT)
     _expect(_CONTINUE, connection.docmd("DATA"), step=Step.TEXT)
+
+
+def _size_limit(connection: SmtpConnection) -> float:
+    """Return the most bytes that the server announced (RFC 1870); infinite without a limit."""
+    announced = connection.esmtp_features.get("size", "")
+    is_limit = announced.isascii() and announced.isdigit() and len(announced) <= _MOST_DIGITS
+    return int(announced) or math.inf if is_limit else math.inf
 
 
 def _without_smtputf8(sender: EnvelopeAddress) -> ChannelUnavailable | DeliveryRefused:
