@@ -15,6 +15,7 @@ from ledger.completion_certificates import CompletionCertificate
 from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnavailable
 from schemas.events import EventKind
 from schemas.reasons import Reason
+from schemas.rules import Stream
 from schemas.settings import MailAddress, TlsMode
 from tests.emails.people import ORDINARY, PEOPLE
 from tests.servers.postfix import (
@@ -30,7 +31,7 @@ from tests.servers.postfix import (
 from workers.actions.email import TEMPLATES
 from workers.actions.email.content import LetterFacts
 from workers.actions.email.letter import Letters
-from workers.actions.email.message import Attachment, make_message
+from workers.actions.email.message import Attachment, StreamHead, make_message
 from workers.actions.email.notice import Notice
 from workers.actions.email.smtp import Mailer, wire_form
 from workers.completion_certificate.code import CertificateLook
@@ -40,6 +41,8 @@ from workers.languages import language_for
 ANA = "ana@people.example"
 RITA = MailAddress("Zoë, Harbour Works", SENDER)
 REPLIES = MailAddress("Rita Okafor", "rita@harbour.example")
+DOMAIN = SENDER.partition("@")[2]
+ONE_CLICK = f"https://courses.harbour.example/u/{'a' * 52}.{'b' * 43}"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NUMBERS = itertools.count(1)
 FACTS = {
@@ -74,6 +77,7 @@ def an_email(
         action_key=f"email:a-rule:{next(NUMBERS)}",
         made_at=NOON,
         attachment=attachment,
+        stream=StreamHead(Stream.REMINDER, facts.template, ONE_CLICK),
     )
 
 
@@ -140,6 +144,10 @@ def test_each_email_arrives_whole_over_tls_and_with_a_login(
     assert arrived["Auto-Submitted"] == "auto-generated"
     assert arrived["Return-Path"] == f"<{SENDER}>"
     assert arrived.get_all("Message-ID") == [message["Message-ID"]]
+    assert arrived["List-Id"] == f"Course reminders <reminder.coursebell.{DOMAIN}>"
+    assert arrived["Feedback-ID"] == f"{template}:reminder:email:coursebell"
+    assert arrived["List-Unsubscribe"] == f"<{ONE_CLICK}>"
+    assert arrived["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert parts(arrived) == (letter.text, letter.html)
     taken = " ".join(arrived["Received"].split())
     assert "using TLSv1." in taken
