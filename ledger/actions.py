@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    false,
     func,
     not_,
     or_,
@@ -41,7 +42,7 @@ def plan_action(connection: Connection, plan: Plan, event_id: int, now: datetime
     so do events whose action is held from the start.
     The caller holds `ledger.engine.lock_decisions`, so no other process plans meanwhile.
     """
-    action_id = _gathering(connection, plan) if plan.gather_until else None
+    action_id = _gathering(connection, plan)
     if action_id is None:
         action_id = _new_action(connection, plan, now)
     if action_id is not None:
@@ -73,12 +74,11 @@ def _linking(dialect: str) -> Insert:
 
 
 def _gathering(connection: Connection, plan: Plan) -> int | None:
-    if plan.gather_until is None:
+    if not plan.may_join:
         return None
-    longest = plan.gather_until - plan.happened_at
     restored_at = last_gap_end(connection)
     row = connection.execute(
-        select(actions.c.id, actions.c.happened_at, actions.c.reason)
+        select(actions.c.id, actions.c.happened_at, actions.c.reason, actions.c.due_at)
         .where(
             # The index is by person; without it every row would be scanned while other processes
             # wait for the lock.
@@ -88,8 +88,7 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
             actions.c.course_member_id == plan.course_member_id,
             _is_alike(plan),
             actions.c.resend_of.is_(None),  # a resend is complete as it is
-            # Lessons of another sitting that were found late do not belong to this one.
-            actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until),
+            or_(_is_one_sitting(plan), actions.c.reason == Reason.WEEKLY),
             true() if restored_at is None else _is_as_sure(plan, restored_at),
         )
         .order_by(actions.c.happened_at.desc())
@@ -102,8 +101,19 @@ def _gathering(connection: Connection, plan: Plan) -> int | None:
         values["asked"] = True
     if row.reason == Reason.GATHERING:
         values["due_at"] = plan.due_with(first) if plan.due_with else plan.due_at
+    elif row.reason == Reason.WEEKLY:
+        # Then it is checked whether the member still wants one email a week.
+        values["due_at"] = min(row.due_at, plan.due_at)
     connection.execute(update(actions).where(actions.c.id == row.id).values(values))
     return int(row.id)
+
+
+def _is_one_sitting(plan: Plan) -> ColumnElement[bool]:
+    """Match actions that gather with this event: those of another sitting, found late, do not."""
+    if plan.gather_until is None:
+        return false()
+    longest = plan.gather_until - plan.happened_at
+    return actions.c.happened_at.between(plan.happened_at - longest, plan.gather_until)
 
 
 def _is_alike(plan: Plan) -> ColumnElement[bool]:

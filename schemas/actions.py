@@ -87,6 +87,15 @@ class Plan:
     held_for: Reason | None = None
     audience: str | None = None
 
+    @property
+    def may_join(self) -> bool:
+        """Whether its event may join an action that waits for more of them.
+
+        That is one that gathers, or a member's email of the week about finished lessons.
+        """
+        is_lesson = self.event_kind is EventKind.LESSON_COMPLETED and self.audience is None
+        return self.gather_until is not None or is_lesson
+
 
 @dataclass(frozen=True, slots=True)
 class PersonNeeds:

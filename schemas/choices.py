@@ -14,6 +14,7 @@ from schemas.rules import Stream
 
 ALL = "all"  # in place of a stream: every email
 SNOOZE = "snooze"  # in place of a stream: no email until a time
+WEEKLY = "weekly"  # in place of a stream: one email a week about finished lessons
 STREAMS = (*Stream, ALL)
 SNOOZES: Mapping[str, timedelta] = {"week": timedelta(days=7), "month": timedelta(days=30)}
 
@@ -41,13 +42,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What one member chose: the choice for each stream, for `all` and for `snooze`."""
+    """What one member chose: for each stream, for `all`, for `snooze` and for `weekly`."""
 
     made: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def agreed(self) -> dict[str, bool]:
-        """Yes or no by stream (or "all"); what was never chosen is missing."""
+        """Yes or no by stream, or for "all" and "weekly"; what was never chosen is missing."""
         return {name: one.agreed for name, one in self.made.items() if name != SNOOZE}
 
     def snoozed_until(self, now: datetime) -> datetime | None:
@@ -56,6 +57,11 @@ class Choices:
         if snooze is None or snooze.agreed or snooze.until is None or snooze.until <= now:
             return None
         return snooze.until
+
+    @property
+    def is_weekly(self) -> bool:
+        """Whether lessons finished in one week share an email."""
+        return self.agreed.get(WEEKLY, False)
 
     def wants(self, stream: Stream) -> bool:
         """Return whether emails of this stream are wanted, apart from a snooze."""

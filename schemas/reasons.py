@@ -14,6 +14,7 @@ class Reason(StrEnum):
     """A reason code. Its sentence and who can act on it are in `EXPLANATIONS`."""
 
     GATHERING = "gathering"
+    WEEKLY = "weekly"
     QUIET_HOURS = "quiet-hours"
     SEND_WINDOW = "send-window"
     HOLIDAY = "holiday"
@@ -86,6 +87,9 @@ class Explanation:
 
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GATHERING: Explanation("Waiting for more lessons of the same sitting", "nobody"),
+    Reason.WEEKLY: Explanation(
+        "They chose one email a week about finished lessons, sent on Friday", "nobody"
+    ),
     Reason.QUIET_HOURS: Explanation("It is night where they are", "nobody"),
     Reason.SEND_WINDOW: Explanation("It is outside the hours set for this email", "nobody"),
     Reason.HOLIDAY: Explanation("It is a day on which nothing is sent", "nobody"),

@@ -100,6 +100,9 @@ def _preferences(detail: Mapping[str, Any]) -> str:
         words.append(f"snoozed all until {local(datetime.fromisoformat(until))}")
     if detail.get("ends_snooze"):
         words.append("ended the snooze")
+    weekly = detail.get("weekly")
+    if weekly is not None:
+        words.append("finished lessons " + ("once a week" if weekly else "after each sitting"))
     return f"changed emails to coworker {detail['coworker_id']}: {', '.join(words)}"
 
 

@@ -9,7 +9,7 @@ import click
 from ledger.choices import choice_keys, choices_of, store_choices
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.interventions import log_decision
-from schemas.choices import ALL, SNOOZE, STREAMS, Choice, ChoiceOrigin, Choices
+from schemas.choices import ALL, SNOOZE, STREAMS, WEEKLY, Choice, ChoiceOrigin, Choices
 from schemas.rules import Stream
 from service.cli.common import (
     as_json,
@@ -51,12 +51,15 @@ class _Change:
     allow: tuple[str, ...]
     snooze: datetime | None
     ends_snooze: bool
+    weekly: bool | None
 
     def choices(self, now: datetime) -> dict[str, Choice]:
         """Return what to store."""
         yes = Choice(agreed=True, chosen_at=now, origin=ChoiceOrigin.OPERATOR)
         no = replace(yes, agreed=False)
         found = dict.fromkeys(self.allow, yes) | dict.fromkeys(self.stop, no)
+        if self.weekly is not None:
+            found[WEEKLY] = yes if self.weekly else no
         if self.ends_snooze:
             found[SNOOZE] = yes
         if self.snooze is not None:
@@ -70,6 +73,11 @@ class _Change:
 @click.option("--allow", type=_streams, multiple=True, help="Send them these; they asked for it.")
 @click.option("--snooze", type=Until(), help="Send nothing until then, such as 7d or 2026-12-01.")
 @click.option("--no-snooze", "ends_snooze", is_flag=True, help="End a snooze.")
+@click.option(
+    "--weekly/--no-weekly",
+    default=None,
+    help="One email a week about finished lessons, or one after each sitting.",
+)
 @click.option("--link", "with_link", is_flag=True, help="Print the address of their own page.")
 @as_json
 @show_addresses
@@ -80,6 +88,7 @@ def preferences(  # noqa: PLR0913 - one argument for each option
     allow: tuple[str, ...],
     snooze: datetime | None,
     ends_snooze: bool,
+    weekly: bool | None,
     with_link: bool,
     as_json: bool,
     show_addresses: bool,
@@ -91,7 +100,7 @@ def preferences(  # noqa: PLR0913 - one argument for each option
     """
     if set(stop) & set(allow) or (snooze is not None and ends_snooze):
         raise click.UsageError("The same thing cannot be stopped and allowed.")
-    change = _Change(stop, allow, snooze, ends_snooze)
+    change = _Change(stop, allow, snooze, ends_snooze, weekly)
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine:
         key = checked_secret_key(settings, engine, now)
@@ -131,6 +140,7 @@ def _logged(coworker_id: int, change: _Change) -> dict[str, object]:
         "allow": list(change.allow),
         "snooze_until": None if change.snooze is None else change.snooze.isoformat(),
         "ends_snooze": change.ends_snooze,
+        "weekly": change.weekly,
     }
 
 
@@ -143,6 +153,8 @@ def _lines(
     for stream in Stream:
         state = "sent" if chosen.wants(stream) else "not sent"
         yield f"  {_WORDS[stream]}: {state}, {_since(stream, chosen, is_all_off=is_all_off)}"
+    if chosen.is_weekly:
+        yield f"  finished lessons in one email a week, {_when(chosen.made[WEEKLY])}"
     until = chosen.snoozed_until(now)
     if until is not None:
         yield f"  nothing until {local(until)}, {_when(chosen.made[SNOOZE])}"
@@ -170,6 +182,7 @@ def _plain(
         "name": person.full_name,
         "email": person.email if whole else shortened(person.email),
         "sent": {stream: chosen.wants(stream) for stream in Stream},
+        "weekly": chosen.is_weekly,
         "snoozed_until": chosen.snoozed_until(now),
         "chosen": {
             name: {

@@ -23,7 +23,7 @@ from schemas.rules import Stream
 from schemas.settings import Settings
 from schemas.text import one_line
 from service.limits import MINUTE_S
-from service.pages.preferences import LinkedMember
+from service.pages.preferences import LESSON_EMAILS, LinkedMember
 from workers.actions.email.branding import accent_of
 from workers.languages import Language, language_for
 from workers.zones import own_zone
@@ -87,6 +87,8 @@ class PreferencePages:
             "now": list(_now_lines(member.chosen, language, now, day)),
             "streams_title": language.gettext("Emails"),
             "streams": list(_streams(member.chosen, language)),
+            "lessons_title": language.gettext("Emails about finished lessons"),
+            "lessons": list(_lesson_emails(member.chosen, language)),
             "snoozes_title": language.gettext("Take a break from all emails"),
             "snoozes": list(_snoozes(member.chosen, language, now, day)),
             "save": language.gettext("Save"),
@@ -215,6 +217,8 @@ def _now_lines(
         yield language.gettext("You get reminders.")
     else:
         yield language.gettext("You get no reminders.")
+    if chosen.is_weekly and chosen.wants(Stream.SERVICE):
+        yield language.gettext("Finished lessons share one email a week, on Friday.")
     until = chosen.snoozed_until(now)
     if until is not None:
         pause = language.gettext("You take a break: we send nothing until {date}.")
@@ -239,6 +243,15 @@ def _streams(chosen: Choices, language: Language) -> Iterator[FormOption]:
             " agreement."
         ),
     )
+
+
+def _lesson_emails(chosen: Choices, language: Language) -> Iterator[FormOption]:
+    """Yield how often emails about finished lessons can come."""
+    for name, words in (
+        ("sitting", language.gettext("After each time you study")),
+        ("weekly", language.gettext("Once a week, on Friday")),
+    ):
+        yield FormOption(name, words, LESSON_EMAILS[name] is chosen.is_weekly)
 
 
 def _snoozes(

@@ -26,6 +26,7 @@ from schemas.choices import (
     ALL,
     SNOOZE,
     SNOOZES,
+    WEEKLY,
     Choice,
     ChoiceOrigin,
     Choices,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 LINK_PATHS = (PAGE, ONE_CLICK)
 MOST_FORM_BYTES = 4 * 1024
+LESSON_EMAILS = {"sitting": False, "weekly": True}  # how often; whether that is once a week
 _SAVE, _STOP = "save", "stop"  # the buttons of the form
 _NO_KEY = "COURSEBELL_SECRET_KEY: the ledger belongs to a secret key that is not here"
 _ONE_CLICK_FORM = ("List-Unsubscribe", "One-Click")  # RFC 8058, section 3.2
@@ -242,9 +244,10 @@ class _Stop:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What was filled in: for each stream whether it is wanted, and the snooze."""
+    """What was filled in: for each stream whether it is wanted, how often, and the snooze."""
 
     wants: Mapping[Stream, bool]
+    lessons: str
     snooze: str
     origin: ChoiceOrigin
 
@@ -253,7 +256,8 @@ class _Form:
         """Return the form of this request."""
         ticked = request.form.getlist("stream")
         wants = {one: one.value in ticked for one in Stream}
-        return cls(wants, request.form.get("snooze", ""), origin)
+        lessons, snooze = request.form.get("lessons", ""), request.form.get("snooze", "")
+        return cls(wants, lessons, snooze, origin)
 
     def changes(self, chosen: Choices, now: datetime) -> dict[str, Choice]:
         """Return what differs from what was chosen before."""
@@ -267,6 +271,8 @@ class _Form:
         for stream, wants in self.wants.items():
             if wants != (objection_to(stream, agreed) is None):
                 changes[stream] = yes if wants else no
+        if self.lessons in LESSON_EMAILS and LESSON_EMAILS[self.lessons] != chosen.is_weekly:
+            changes[WEEKLY] = yes if LESSON_EMAILS[self.lessons] else no
         if self.snooze in SNOOZES:
             changes[SNOOZE] = replace(no, until=now + SNOOZES[self.snooze])
         elif self.snooze == "end" and chosen.snoozed_until(now) is not None:

@@ -278,6 +278,8 @@ _CHANGES: list[tuple[re.Pattern[str], _Change]] = [
             _with(Space.choose, stream="service", choice=False),
         ),
         (r"(?P<who>\w+) wants no emails", _with(Space.choose, stream="all", choice=False)),
+        (r"(?P<who>\w+) wants one email a week", _with(Space.choose, stream="weekly", choice=True)),
+        (r"(?P<who>\w+) wants each email", _with(Space.choose, stream="weekly", choice=False)),
         (
             r"(?P<who>\w+) agrees to reminders",
             _with(Space.choose, stream="reminder", choice=True),

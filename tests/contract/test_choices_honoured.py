@@ -11,7 +11,7 @@ from ledger.choices import choice_keys, store_choices
 from ledger.engine import Engine, reading, writing
 from ledger.queries import last_detail
 from ledger.tables import actions, choices
-from schemas.choices import SNOOZE, Choice
+from schemas.choices import SNOOZE, WEEKLY, Choice
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from tests.contract.ledger_rig import rows
@@ -123,6 +123,42 @@ def test_while_snoozed_nothing_is_sent_and_afterwards_only_what_is_new(space: Sp
     space.later(days=1)
     assert space.outcomes() == [SNOOZED, SNOOZED, ("done", None)]
     assert space.subjects == ["You finished Lesson 2"]
+
+
+def test_lessons_of_a_week_share_one_email_for_a_member_who_chose_so(space: Space) -> None:
+    weekly = Choice(agreed=True, chosen_at=space.clock.now())
+    member, other = space.enrol(1), space.enrol(2)
+    space.work()
+    choose(space, 1, **{WEEKLY: weekly})
+    for number in (1, 2):
+        space.later(hours=25)
+        space.finish(member, number)
+        space.finish(other, number)
+    space.later(hours=1)
+    assert space.outcomes_by_person("congratulate-lesson")[1] == ("waiting", "weekly")
+    for _ in range(7):
+        space.later(days=1)
+    assert space.outcomes_by_person("congratulate-lesson")[1] == ("done", None)
+    assert sorted(space.subjects[2:]) == [
+        "You finished Lesson 1",
+        "You finished Lesson 2",
+        "Your week in Freelance Finance: 2 lessons done",
+    ]
+
+
+@pytest.mark.engines("sqlite")
+def test_what_waits_for_friday_goes_with_the_next_lesson_once_the_choice_is_taken_back(
+    space: Space,
+) -> None:
+    choose(space, 1, **{WEEKLY: Choice(agreed=True, chosen_at=space.clock.now())})
+    member = space.enrol(1)
+    space.work()
+    for number in (1, 2):
+        space.later(hours=25)
+        space.finish(member, number)
+        space.later(hours=1)
+        choose(space, 1, **{WEEKLY: no(space)})
+    assert space.subjects[1:] == ["2 lessons done in Freelance Finance"]
 
 
 @pytest.mark.engines("sqlite")

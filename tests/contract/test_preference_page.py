@@ -20,7 +20,7 @@ from ledger.controls import check_key
 from ledger.engine import Engine, reading, writing
 from ledger.people import accept_person
 from ledger.tables import choices, people
-from schemas.choices import SNOOZE, Choice, ChoiceOrigin, Choices
+from schemas.choices import SNOOZE, WEEKLY, Choice, ChoiceOrigin, Choices
 from schemas.rules import Stream
 from schemas.settings import load_settings
 from service.app import Web, make_web
@@ -131,7 +131,7 @@ def test_the_page_says_what_is_true_and_offers_to_change_it(site: Site) -> None:
     answer = site.get()
     assert answer.status_code == 200
     assert said(answer) == ["You get emails about your courses.", "You get no reminders."]
-    assert ticked(answer) == {"service", "snooze-none"}
+    assert ticked(answer) == {"service", "lessons-sitting", "snooze-none"}
     assert "Saved." not in answer.text
     assert "For a week, until 11 May 2026" in answer.text
     assert "For a month, until 3 June 2026" in answer.text
@@ -170,7 +170,7 @@ def test_one_button_stops_everything_and_ticking_a_box_allows_only_that_again(si
     assert saved(site, site.post({"act": "stop", "stream": ["service", "reminder"]})) == [
         "All course emails are stopped."
     ]
-    assert ticked(site.get()) == {"snooze-none"}
+    assert ticked(site.get()) == {"lessons-sitting", "snooze-none"}
     assert saved(site, site.post({"act": "save"})) == ["All course emails are stopped."]
     assert saved(site, site.post({"act": "save", "stream": "reminder"})) == [
         "You get no emails about your courses.",
@@ -189,7 +189,7 @@ def test_a_snooze_ends_after_a_week_or_a_month_or_at_once(
     lines = saved(site, answer)
     assert lines[2] == f"You take a break: we send nothing until {ends} 2026."
     assert site.chosen().snoozed_until(NOW) == NOW + days * DAY
-    assert ticked(site.get()) == {"service", "snooze-keep"}
+    assert ticked(site.get()) == {"service", "lessons-sitting", "snooze-keep"}
     site.clock.move(days * 86_400 - 1)
     saved(site, site.post({"act": "save", "stream": "service", "snooze": "keep"}))
     assert len(said(site.get())) == 4
@@ -197,6 +197,20 @@ def test_a_snooze_ends_after_a_week_or_a_month_or_at_once(
     assert len(said(site.get())) == 2
     site.post({"act": "save", "stream": "service", "snooze": length})
     assert len(saved(site, site.post({"act": "save", "stream": "service", "snooze": "end"}))) == 2
+
+
+def test_finished_lessons_come_once_a_week_if_chosen_until_that_is_undone(site: Site) -> None:
+    weekly = {"act": "save", "stream": "service", "lessons": "weekly"}
+    lines = saved(site, site.post(weekly))
+    assert lines[2] == "Finished lessons share one email a week, on Friday."
+    assert ticked(site.get()) == {"service", "lessons-weekly", "snooze-none"}
+    assert site.chosen().made == {
+        WEEKLY: Choice(agreed=True, chosen_at=NOW, origin=ChoiceOrigin.PAGE)
+    }
+    saved(site, site.post({"act": "save", "stream": "service"}))
+    assert site.chosen().is_weekly
+    assert len(saved(site, site.post(weekly | {"lessons": "sitting"}))) == 2
+    assert not site.chosen().is_weekly
 
 
 @pytest.mark.parametrize("stream", list(Stream))
@@ -242,7 +256,13 @@ def test_a_form_without_one_of_its_buttons_changes_nothing(site: Site, sent: Any
 
 
 def test_unknown_fields_and_values_are_ignored(site: Site) -> None:
-    sent = {"act": "save", "stream": ["service", "all", "x"], "snooze": "year", "all": "no"}
+    sent = {
+        "act": "save",
+        "stream": ["service", "all", "x"],
+        "snooze": "year",
+        "lessons": "daily",
+        "all": "no",
+    }
     saved(site, site.post(sent))
     assert rows(site.engine, choices) == []
 

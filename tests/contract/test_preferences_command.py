@@ -100,6 +100,20 @@ def test_stops_yeses_and_snoozes_are_stored_together_and_undone(desk: Desk) -> N
     assert second.endswith("coworker 1: allowed service, ended the snooze")
 
 
+def test_one_email_a_week_is_chosen_shown_and_undone(desk: Desk) -> None:
+    assert desk.as_json("preferences", "1")["weekly"] is False
+    assert (
+        "finished lessons in one email a week, chosen "
+        in desk.run("preferences", "1", "--weekly").stdout
+    )
+    assert chosen(desk).is_weekly
+    assert desk.as_json("preferences", "1", "--no-weekly")["weekly"] is False
+    assert not chosen(desk).is_weekly
+    [first, second] = desk.run("log").stdout.splitlines()
+    assert first.endswith("coworker 1: finished lessons once a week")
+    assert second.endswith("coworker 1: finished lessons after each sitting")
+
+
 @pytest.mark.parametrize(
     "words",
     [

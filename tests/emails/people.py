@@ -148,7 +148,11 @@ def _with_thirty_lessons(facts: LetterFacts) -> LetterFacts:
     titles = [f"Lesson {number}: {_LONG_TITLE[:60]}" for number in range(1, 31)]
     lines = tuple(LessonLine(title, CompletionType.VISITED) for title in titles)
     return replace(
-        facts, total=1_030, done=30 if facts.done else 0, lessons=lines if facts.lessons else ()
+        facts,
+        total=1_030,
+        done=30 if facts.done else 0,
+        lessons=lines if facts.lessons else (),
+        is_weekly=True,
     )
 
 

@@ -41,6 +41,22 @@ NO_OBJECTIONS: dict[str, dict[str, Any]] = {
     },
     "yes to everything": {"choices": {"all": True, "service": True}},
     "no to another kind": {"choices": {"reminder": False}},
+    "one email a week, but an operator asked for this one": {
+        "choices": {"weekly": True},
+        "asked": True,
+    },
+    "one email a week, and it is a later one of a sequence": {
+        "choices": {"weekly": True},
+        "step": 1,
+    },
+    "one email a week, which is about lessons only": {
+        "choices": {"weekly": True},
+        "events": [WELCOME],
+    },
+    "one email a week, where choices do not count": {
+        "choices": {"weekly": True},
+        "needs": PersonNeeds(),
+    },
     "yes to reminders": {"rule": REMINDER, "choices": {"reminder": True}},
     "happened when sending began": {"sending_started_at": NOON},
     "one of its lessons happened after sending began": {

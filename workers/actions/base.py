@@ -63,7 +63,8 @@ class ActionContext:
     pt-BR, the best first: the recipient's own, that of the course's location, that of the settings.
     We may have no translation for the first ones. `next_course` is the next of its group
     that the person can begin, if they finished this one and the ledger knows such a course.
-    `stream` is that of the rule. `recipient` is whom the action is to; None: `person`.
+    `stream` is that of the rule. `recipient` is whom the action is to; None: `person`. `is_weekly`
+    says that it is about the finished lessons of a week, as the recipient chose.
     """
 
     action_key: str
@@ -82,6 +83,7 @@ class ActionContext:
     next_course: Course | None = None
     rule: Rule | None = None
     recipient: Recipient | None = None
+    is_weekly: bool = False
 
 
 def no_op() -> None:

@@ -209,6 +209,8 @@ class Play:
             )
             if action.reason is Reason.GATHERING:
                 self._schedule(action, plan.due_with(first) if plan.due_with else plan.due_at, now)
+            elif action.reason is Reason.WEEKLY:
+                self._schedule(action, min(action.due_at, plan.due_at), now)
             return action
         gathers = plan.gather_until is not None
         action = PlayedAction(
@@ -228,9 +230,8 @@ class Play:
         return action
 
     def _gathering(self, plan: Plan) -> PlayedAction | None:
-        if plan.gather_until is None:
+        if not plan.may_join:
             return None
-        longest = plan.gather_until - plan.happened_at
         alike = [
             one
             for one in self._unsettled[plan.coworker_id]
@@ -238,7 +239,7 @@ class Play:
             and one.plan.rule == plan.rule
             and one.plan.audience == plan.audience
             and one.plan.course_member_id == plan.course_member_id
-            and plan.happened_at - longest <= one.plan.happened_at <= plan.gather_until
+            and (one.reason is Reason.WEEKLY or _is_one_sitting(one.plan, plan))
         ]
         return max(alike, key=lambda one: one.plan.happened_at, default=None)
 
@@ -331,3 +332,11 @@ class Play:
     def _schedule(self, action: PlayedAction, due_at: datetime, now: datetime) -> None:
         action.due_at = due_at
         heapq.heappush(self._due, (max(due_at, now), due_at, action.number, action))
+
+
+def _is_one_sitting(first: Plan, plan: Plan) -> bool:
+    """Return whether these gather into one action, the first of which was at that time."""
+    if plan.gather_until is None:
+        return False
+    longest = plan.gather_until - plan.happened_at
+    return plan.happened_at - longest <= first.happened_at <= plan.gather_until

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.actions import HOST, Mode, Outcome, PersonNeeds
-from schemas.choices import ALL, SNOOZE, objection_to
+from schemas.choices import ALL, SNOOZE, WEEKLY, objection_to
 from schemas.events import ABSENCES, Event, EventKind
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -25,6 +25,7 @@ from workers.decide.timing import (
     opens_at,
     spread,
     week_cap_until,
+    weekly_due,
 )
 
 # These count towards the weekly cap but are not stopped by it: they come once per course.
@@ -271,10 +272,24 @@ def _within_flood_limit(context: SendContext, rule: Rule) -> Outcome | None:
 
 
 def _gathered(context: SendContext, rule: Rule) -> Outcome | None:
+    if is_weekly(context):
+        friday = weekly_due(context.events, rule, context.zone)
+        return Outcome.waiting(friday, Reason.WEEKLY) if friday > context.now else None
     if rule.gather_s is None:
         return None
     due = gather_due(context.events, rule, context.zone)
     return Outcome.waiting(due, Reason.GATHERING) if due > context.now else None
+
+
+def is_weekly(context: SendContext) -> bool:
+    """Return whether this email waits for all lessons of a week, as its member chose.
+
+    What an operator asked for does not.
+    """
+    is_lesson = context.events[0].kind is EventKind.LESSON_COMPLETED
+    to_member = context.audience is None and context.needs.stream
+    is_planned = not context.asked and not context.step
+    return is_lesson and to_member and is_planned and context.choices.get(WEEKLY, False)
 
 
 def _within_reminder_limit(context: SendContext, rule: Rule) -> Outcome | None:

@@ -19,6 +19,7 @@ _WEEK = timedelta(days=7)
 _INSTANT = timedelta(seconds=1)
 _MOST_CHANGES = 1_000  # of being closed and open in a row; holidays may follow each other
 _ALWAYS_ALLOWED = 5  # emails of a rule on one day, whatever its forecast is
+_FRIDAY, _WEEKLY_AT = 4, time(16)  # when members who chose so get their email of the week
 _MORNING = time(8)  # when a capped email may go, if no quiet hours are set
 
 
@@ -42,6 +43,21 @@ def gather_until(first: datetime, rule: Rule) -> datetime:
     """Return until when to wait for more events after the first."""
     at_most = rule.gather_at_most_s
     return first + (_NO_END if at_most is None else timedelta(seconds=at_most))
+
+
+def weekly_due(events: Sequence[Event], rule: Rule, zone: ZoneInfo) -> datetime:
+    """Return when these lessons should be sent together to a member who wants one email a week.
+
+    That is the first Friday at 16:00 by which the first of them would have been sent otherwise.
+    """
+    first = min(event.happened_at for event in events)
+    earliest = first + timedelta(seconds=rule.gather_s or 0)
+    day = earliest.astimezone(zone).date()
+    day += timedelta(days=(_FRIDAY - day.weekday()) % 7)
+    friday = datetime.combine(day, _WEEKLY_AT, zone).astimezone(first.tzinfo)
+    if friday >= earliest:
+        return friday
+    return datetime.combine(day + _WEEK, _WEEKLY_AT, zone).astimezone(first.tzinfo)
 
 
 def opens_at(

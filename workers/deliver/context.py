@@ -38,7 +38,13 @@ from schemas.rules import Rule, Rules, Stream
 from schemas.text import language_tag
 from workers.actions.base import Action, ActionContext, Recipient
 from workers.decide.completion import closed_among, counting_lessons, next_course, progress
-from workers.decide.send_check import SendContext, SentReminder, StudyState, refusal
+from workers.decide.send_check import (
+    SendContext,
+    SentReminder,
+    StudyState,
+    is_weekly,
+    refusal,
+)
 from workers.decide.timing import day_began
 from workers.deliver.recipients import host_of, keys_of, recipient_now, recipient_of
 from workers.leases import KeyedLock, Lease, LeaseLost
@@ -145,7 +151,6 @@ def load_context(
     )
     action = None
     if send.enrolment and send.course and send.person and events:
-        counting = counting_lessons(lessons, setup.rules.counts, closed)
         to = recipient_of(claimed.audience, send.person, send.host, send.rule)
         action = ActionContext(
             action_key=claimed.key,
@@ -156,7 +161,7 @@ def load_context(
             person=send.person,
             lessons=tuple(lessons),
             progress=state,
-            first_lesson=counting[0] if counting else None,
+            first_lesson=next(iter(counting_lessons(lessons, setup.rules.counts, closed)), None),
             started_at=min((one.created_at for one in completions), default=None),
             now=now,
             languages=languages_of(connection, to.language, send.course, setup.language),
@@ -164,6 +169,7 @@ def load_context(
             next_course=_next_course(connection, send.course, claimed.coworker_id, events, now),
             rule=send.rule,
             recipient=to,
+            is_weekly=is_weekly(send),
         )
     missing = (event.lesson_id for event in linked if not _holds(event, done_ids))
     return LoadedContext(send, action, len(linked), frozenset(one for one in missing if one))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from ledger.choices import choice_keys, choices_of
 from ledger.engine import Connection
 from ledger.history import completions_of, enrolments_of
 from ledger.people import person_of
@@ -66,6 +67,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     done = completions_of(connection, [member.record_id]).get(member.record_id, [])
     counting = counting_lessons(lessons, setup.rules.counts, closed)
     to = _other_recipient(connection, rule, course) if template == NOTICE else None
+    chosen = choices_of(connection, choice_keys(setup.secret_key, coworker_id, person.email))
     state = progress(lessons, {one for _, one in done}, setup.rules.counts, closed)
     context = ActionContext(
         action_key=f"example/{template}/{member.record_id}",
@@ -83,6 +85,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
         stream=rule.stream if rule else Stream.SERVICE,
         recipient=to,
         rule=rule,
+        is_weekly=chosen.is_weekly and kind is EventKind.LESSON_COMPLETED and to is None,
     )
     return Example(context, rule, kind)
 

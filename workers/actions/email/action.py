@@ -257,6 +257,7 @@ class EmailAction(Action):
             next_course=context.next_course.title if context.next_course else None,
             next_course_url=self._course_url(context.next_course),
             languages=context.languages,
+            is_weekly=context.is_weekly,
             is_reminder=context.stream is Stream.REMINDER,
             notice=None if to.audience is None else _notice(context, to),
         )

@@ -7,12 +7,20 @@ fact that it needs is unknown. `Letters` puts the content into the frame that al
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar
 
 from schemas.actions import NOTICE
 from schemas.entity import CompletionType
 from schemas.events import EventKind
 from workers.actions.email.notice import Notice, what_happened
+from workers.actions.email.parts import (
+    Button,
+    Content,
+    Paragraph,
+    Part,
+    ProgressBar,
+    TitleList,
+    said,
+)
 from workers.actions.email.phrases import Foreign, Phrase, Writer
 
 _MOST_TITLES = 6  # in one list; if there are more, the first five are named
@@ -33,12 +41,13 @@ class LetterFacts:
     `languages` are the codes of those the member may read, the best first. `first_name` is the
     source's guess (GuessedFirstName). `lessons` are those this email is about, in display order.
     `done` and `total` count lessons of the course; `started_on` and `finished_on` are days where
-    the member is. `lesson_url` leads to the lesson that the email suggests: the first in a welcome,
-    the one that opened in `lesson-available`, else the next. `next_course` is the one to take after
-    a finished one, `next_course_url` its address. `preferences_url` is where the member chooses
-    which emails they get; with `is_reminder` the link says that it stops reminders.
-    `certificate_url` is where the attached certificate can be checked. With `notice` the reader is
-    not the member, and the names are theirs.
+    the member is. With `is_weekly` the lessons are those of a week. `lesson_url` leads to the
+    lesson that the email suggests: the first in a welcome, the one that opened in
+    `lesson-available`, else the next. `next_course` is the one to take after a finished one,
+    `next_course_url` its address. `preferences_url` is where the member chooses which emails they
+    get; with `is_reminder` the link says that it stops reminders. `certificate_url` is where the
+    attached certificate can be checked. With `notice` the reader is not the member, and the names
+    are theirs.
     """
 
     template: str
@@ -64,63 +73,11 @@ class LetterFacts:
     next_course_url: str | None = None
     preferences_url: str | None = None
     is_reminder: bool = False
+    is_weekly: bool = False
     certificate_url: str | None = None
     signs_as_host: bool = False
     reads_replies: bool = False
     notice: Notice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """Sentences that belong together."""
-
-    kind: ClassVar[str] = "paragraph"
-    phrases: tuple[Phrase, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TitleList:
-    """A list of titles."""
-
-    kind: ClassVar[str] = "list"
-    items: tuple[Phrase, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressBar:
-    """How many of all lessons are done, as a bar and in words."""
-
-    kind: ClassVar[str] = "progress"
-    done: int
-    total: int
-    words: Phrase
-
-    @property
-    def percent(self) -> int:
-        """How much of the bar is filled."""
-        return 100 * self.done // self.total
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """The one next step."""
-
-    kind: ClassVar[str] = "button"
-    words: Phrase
-    url: str
-
-
-Part = Paragraph | TitleList | ProgressBar | Button
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What one email says. `preview` is the line that an inbox shows beside the subject."""
-
-    subject: Phrase
-    heading: Phrase
-    preview: tuple[Phrase, ...]
-    parts: tuple[Part, ...]
 
 
 def content_of(facts: LetterFacts, write: Writer) -> Content:
@@ -151,7 +108,7 @@ def _welcome(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         tuple(size + start) or (ready,),
-        _parts(
+        said(
             Paragraph((ready,)),
             Paragraph((write.quote(facts.course_summary),)) if facts.course_summary else None,
             Paragraph((*size, *start, *host)),
@@ -162,16 +119,11 @@ def _welcome(facts: LetterFacts, write: Writer) -> Content:
 
 
 def _lesson_finished(facts: LetterFacts, write: Writer) -> Content:
-    course, count = Foreign(facts.course), len(facts.lessons)
+    count = len(facts.lessons)
     about: list[Part]
     only_visited = all(one.completion_type is CompletionType.VISITED for one in facts.lessons)
     if count > 1:
-        title = write.plural(
-            "{number} lesson done in {course}",
-            "{number} lessons done in {course}",
-            count,
-            course=course,
-        )
+        title = _several_lessons(facts, write)
         been, done = write.phrase("You have been through:"), write.phrase("You finished:")
         about = [Paragraph((been if only_visited else done,)), _titles(facts, write)]
     else:
@@ -179,19 +131,37 @@ def _lesson_finished(facts: LetterFacts, write: Writer) -> Content:
         been = write.phrase("You've been through {lesson}", lesson=lesson)
         title = been if only_visited else write.phrase("You finished {lesson}", lesson=lesson)
         praise = () if only_visited else (write.phrase("Well done."),)
-        where = write.phrase("This lesson is part of {course}.", course=course)
+        where = write.phrase("This lesson is part of {course}.", course=Foreign(facts.course))
         about = [Paragraph((*praise, where))]
     next_step = _next_step(facts, write)
     return Content(
         title,
         title,
         (next_step,),
-        _parts(
+        said(
             *about,
             _progress(facts, write),
             Paragraph((next_step,)),
             _button(facts, write, write.phrase("Continue with the next lesson")),
         ),
+    )
+
+
+def _several_lessons(facts: LetterFacts, write: Writer) -> Phrase:
+    """Return the title of an email about more than one finished lesson."""
+    course, count = Foreign(facts.course), len(facts.lessons)
+    if facts.is_weekly:
+        return write.plural(
+            "Your week in {course}: {number} lesson done",
+            "Your week in {course}: {number} lessons done",
+            count,
+            course=course,
+        )
+    return write.plural(
+        "{number} lesson done in {course}",
+        "{number} lessons done in {course}",
+        count,
+        course=course,
     )
 
 
@@ -209,7 +179,7 @@ def _course_finished(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         tuple(praise[:2]),
-        _parts(
+        said(
             Paragraph(tuple(praise)),
             *_certificate(facts, write),
             Paragraph(tuple(thanks)),
@@ -273,7 +243,7 @@ def _not_started(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         tuple(size + first) or (ready,),
-        _parts(
+        said(
             Paragraph((ready,)),
             Paragraph((*size, *first)),
             _button(facts, write, write.phrase("Start the first lesson")),
@@ -289,7 +259,7 @@ def _stalled(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         tuple(next_step) or (invitation,),
-        _parts(
+        said(
             Paragraph((invitation,)),
             _progress(facts, write),
             Paragraph(tuple(next_step)),
@@ -307,7 +277,7 @@ def _lesson_available(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         (where,),
-        _parts(
+        said(
             Paragraph((where,)),
             _progress(facts, write),
             _button(facts, write, write.phrase("Open the lesson")),
@@ -330,7 +300,7 @@ def _notice(facts: LetterFacts, write: Writer) -> Content:
         title,
         title,
         (progress.words if progress else reach,),
-        _parts(Paragraph(day), titles, progress, Paragraph((reach,))),
+        said(Paragraph(day), titles, progress, Paragraph((reach,))),
     )
 
 
@@ -344,15 +314,6 @@ CONTENTS: Mapping[str, Callable[[LetterFacts, Writer], Content]] = {
     "lesson-available": _lesson_available,
     NOTICE: _notice,
 }
-
-
-def _parts(*parts: Part | None) -> tuple[Part, ...]:
-    """Return the parts that say something."""
-    return tuple(
-        one
-        for one in parts
-        if one is not None and not (isinstance(one, Paragraph) and not one.phrases)
-    )
 
 
 def _size(facts: LetterFacts, write: Writer) -> list[Phrase]:

@@ -23,19 +23,12 @@ from schemas.reasons import Reason
 from schemas.text import MAX_SUBJECT_LENGTH, cut_at_word, greeting_name, one_line
 from schemas.wording import Wording
 from workers import languages
-from workers.actions.email import TEMPLATES, content, notice
+from workers.actions.email import TEMPLATES, content, notice, parts
 from workers.actions.email.branding import Branding, accent_of
-from workers.actions.email.content import (
-    Button,
-    Content,
-    LetterFacts,
-    Paragraph,
-    Part,
-    ProgressBar,
-    content_of,
-)
+from workers.actions.email.content import LetterFacts, content_of
 from workers.actions.email.notice import why_notified
 from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
+from workers.actions.email.parts import Button, Content, Paragraph, Part, ProgressBar
 from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
 from workers.languages import Language, language_for
 
@@ -181,7 +174,7 @@ class Letters:
 @cache
 def wording(code: str) -> str:
     """Return the digest of the text of all emails in a language, as this process read it."""
-    files = [_FOLDER / _FRAME, Path(content.__file__), Path(notice.__file__)]
+    files = [_FOLDER / _FRAME, Path(content.__file__), Path(notice.__file__), Path(parts.__file__)]
     if code != languages.ENGLISH:
         files.append(languages.FOLDER / code / languages.CATALOGUE)
     digest = hashlib.sha256()

@@ -9,7 +9,8 @@ from schemas.settings import Settings
 from schemas.strict_yaml import file_text
 from schemas.wording import Wording, load_wording, places_in
 from workers.actions.email import TEMPLATES
-from workers.actions.email.content import Button, Content, LetterFacts, Paragraph, Part
+from workers.actions.email.content import LetterFacts
+from workers.actions.email.parts import Button, Content, Paragraph, Part
 from workers.actions.email.phrases import Foreign, Phrase
 from workers.languages import Language, language_codes
 
