@@ -54,7 +54,7 @@ FIRST ?= 0
 agree: $(STAMP)  ## compare the decisions with those of a second decider on 100,000 random histories (about twenty minutes)
 	@PYTHONDONTWRITEBYTECODE= nice -n 10 $(BIN)/python -m tests.endurance.agree --count $(COUNT) --first $(FIRST)
 
-emails: $(STAMP) $(BROWSER)  ## check every email in every language and paint contact-sheets/ (about five minutes)
+emails: $(STAMP) $(BROWSER)  ## check every email and page of members in every language and paint contact-sheets/ (about ten minutes)
 	@$(BIN)/python -m tests.emails
 
 RUNS ?= 1

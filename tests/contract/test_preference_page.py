@@ -4,8 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,90 +14,21 @@ from sqlalchemy import delete, event, text, update
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from ledger.choices import choice_keys, choices_of, store_choices
-from ledger.controls import check_key
-from ledger.engine import Engine, reading, writing
+from ledger.engine import writing
 from ledger.people import accept_person
 from ledger.tables import choices, people
 from schemas.choices import SNOOZE, WEEKLY, Choice, ChoiceOrigin, Choices
 from schemas.rules import Stream
-from schemas.settings import load_settings
-from service.app import Web, make_web
 from service.limits import MOST_PER_MINUTE
 from tests.contract.ledger_rig import ANA, JOEL, NOW, rows
-from tests.contract.source_rig import HandClock
+from tests.contract.preference_rig import KEY, Site, opened
 from tests.contract.study_rig import coworker
-from tests.emails.gate import CheckedPage, check_pages
-from tests.servers.ready_ledgers import quick_engine, sqlite_copy
-from workers.languages import language_codes, language_for
 from workers.preference_links import PreferenceLinks
 
 pytestmark = pytest.mark.engines("sqlite")
 
-KEY = "a-secret-key-for-this-test-only"
-EMAIL = "ana@people.example"
-LINKS = PreferenceLinks("https://courses.harbour.example", KEY)
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 DAY = timedelta(days=1)
-ALL_ON = {"act": "save", "stream": ["service", "reminder"]}
-
-
-@dataclass
-class Site:
-    """The web application, and the links of one member."""
-
-    web: Web
-    engine: Engine
-    clock: HandClock
-    email: str = EMAIL
-    coworker_id: int = ANA
-    links: PreferenceLinks = field(default_factory=lambda: LINKS)
-
-    @property
-    def page(self) -> str:
-        return f"/p/{self.links.page_token(self.links.owner(self.coworker_id, self.email))}"
-
-    def one_click(self, stream: Stream = Stream.SERVICE) -> str:
-        url = self.links.one_click(self.links.owner(self.coworker_id, self.email), stream)
-        return url.removeprefix("https://courses.harbour.example")
-
-    def get(self, path: str | None = None) -> TestResponse:
-        return self.web.app.test_client().get(path or self.page)
-
-    def post(self, sent: Any = ALL_ON, path: str | None = None, **how: Any) -> TestResponse:  # noqa: ANN401 - whatever a client sends
-        return self.web.app.test_client().post(path or self.page, data=sent, **how)
-
-    def chosen(self, email: str | None = None) -> Choices:
-        with reading(self.engine) as connection:
-            return choices_of(connection, choice_keys(KEY, self.coworker_id, email or self.email))
-
-    def store(self, **chosen: Choice) -> None:
-        with writing(self.engine) as connection:
-            store_choices(connection, choice_keys(KEY, self.coworker_id, self.email), chosen)
-
-
-@contextmanager
-def opened(folder: Path, **settings: str) -> Iterator[Site]:
-    url = sqlite_copy(folder / "ledger.db")
-    engine, clock = quick_engine(url), HandClock()
-    with writing(engine) as connection:
-        for number, name, email in (
-            (ANA, "Ana López", EMAIL),
-            (JOEL, "Joel Weber", "joel@people.example"),
-        ):
-            one = coworker(number, full_name=name, first_name=name.split()[0], email=email)
-            accept_person(connection, one, NOW, "Europe/Lisbon")
-    check_key(engine, KEY, NOW)
-    given = {
-        "COURSEBELL_DATA_DIR": str(folder),
-        "COURSEBELL_DATABASE_URL": url,
-        "COURSEBELL_SECRET_KEY": KEY,
-        "COURSEBELL_MAIL_FROM": "Harbour Works <courses@harbour.example>",
-    }
-    web = make_web(load_settings({**given, **settings}), clock=clock)
-    yield Site(web, engine, clock)
-    web.close()
-    engine.dispose()
 
 
 @pytest.fixture
@@ -455,19 +385,3 @@ def test_the_page_has_the_colour_and_the_name_of_the_space(tmp_path: Path) -> No
     assert "<bdi>Werkhof &lt;i&gt;</bdi>" in page.text
     assert "ACCENT" not in page.text
     assert "ON-" not in page.text
-
-
-@pytest.mark.timeout(600)
-def test_the_page_has_no_fault_in_a_browser_in_any_language(site: Site) -> None:
-    shown = {"page": site.page, "saved": f"{site.page}?saved=1", "no link": "/p/abc"}
-    pages = [
-        CheckedPage(
-            f"{code} {name}",
-            html=site.get(f"{path}{'&' if '?' in path else '?'}lang={code}").text,
-            language=code,
-            direction=language_for(code).direction,
-        )
-        for code in language_codes()
-        for name, path in shown.items()
-    ]
-    assert check_pages(pages).faults == ()

@@ -1,4 +1,4 @@
-"""Checks every email in every language and paints a contact sheet of each language.
+"""Checks every email and page of members in every language, and paints emails of each language.
 
     python -m tests.emails
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.emails.client_support import unlisted, unneeded
 from tests.emails.gate import NoBrowser, as_page, check_pages, run_in_browser
+from tests.emails.member_pages import member_pages
 from tests.emails.people import ORDINARY, PEOPLE, email_case, every_case
 from workers.languages import language_codes, language_for
 
@@ -48,18 +49,19 @@ def _shown(language: str, template: str, person: str) -> dict[str, str]:
 
 
 def check_all(languages: Sequence[str]) -> bool:
-    """Check every email in these languages, print what is wrong, and return whether none is."""
+    """Check all in these languages, print what is wrong, and return whether nothing is."""
     began = time.monotonic()
     cases = list(every_case(languages))
-    result = check_pages(map(as_page, cases))
+    pages = member_pages(languages)
+    result = check_pages([*map(as_page, cases), *pages])
     wrong = [f"{one.page}, {one.view}: {one.check}: {one.detail}" for one in result.faults]
     wrong += unlisted(result.gaps)
     wrong += [
         f"accepted in client_support.py and not needed: {one}" for one in unneeded(result.gaps)
     ]
     summary = (
-        f"{len(cases)} emails in {len(languages)} languages, {result.views} views,"
-        f" {time.monotonic() - began:.0f} s: {len(wrong)} faults"
+        f"{len(cases)} emails and {len(pages)} pages in {len(languages)} languages,"
+        f" {result.views} views, {time.monotonic() - began:.0f} s: {len(wrong)} faults"
     )
     sys.stdout.write("\n".join([*wrong, summary, ""]))
     return not wrong

@@ -1,10 +1,11 @@
 """Opens emails and pages in a headless Chromium and returns what is wrong with them.
 
-Each is opened 320 and 600 pixels wide, in light and dark mode, and checked with axe-core (WCAG 2.2
-A and AA), for contrast, for sideways scrolling and cut text, and for its language and direction.
+An email is opened 320 and 600 pixels wide, a page 320, 360 and 1180, each in light and dark mode,
+and checked with axe-core (WCAG 2.2 A and AA), for contrast, for sideways scrolling and cut text,
+and for its language and direction.
 What the markup and styles of an email need of email programs is looked up in caniemail's tables.
 
-`page_faults` checks one page of the service, by its address or its file.
+`page_faults` checks pages of the service by their addresses or files.
 """
 
 import json
@@ -113,10 +114,10 @@ def check_pages(pages: Iterable[CheckedPage]) -> GateResult:
     )
 
 
-def page_faults(where: str | Path) -> list[PageFault]:
-    """Return the faults of one page, by its address or the path of its file."""
-    url = where.resolve().as_uri() if isinstance(where, Path) else where
-    return list(check_pages([CheckedPage(str(where), url=url)]).faults)
+def page_faults(*places: str | Path) -> list[PageFault]:
+    """Return the faults of pages, by their addresses or the paths of their files."""
+    urls = [one.resolve().as_uri() if isinstance(one, Path) else one for one in places]
+    return list(check_pages(CheckedPage(url, url=url) for url in urls).faults)
 
 
 def run_in_browser(script: str, job: Mapping[str, object]) -> dict[str, Any]:
