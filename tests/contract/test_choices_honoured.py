@@ -1,6 +1,7 @@
 """A choice counts at once: for emails that wait, and for one that is being handed over."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
@@ -54,6 +55,9 @@ class Sent:
 
     space: Space
     mailer: Mailer
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        return self.mailer.in_a_row()
 
     def deliver(
         self, message: EmailMessage, *, sender: str, recipient: str, checkpoints: Checkpoints

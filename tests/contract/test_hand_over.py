@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -159,6 +159,9 @@ def test_an_email_is_composed_without_blocking_the_ledger(impatient: Space) -> N
     class Watching(EmailAction):
         def __init__(self, email: Action) -> None:
             self.email = email
+
+        def in_a_row(self) -> AbstractContextManager[None]:
+            return self.email.in_a_row()
 
         def prepare(self, context: ActionContext) -> Prepared:
             with writing(space.engine) as connection:

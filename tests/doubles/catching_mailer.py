@@ -1,6 +1,7 @@
 """A mailer that keeps what it is given. tests/contract/test_mailer.py holds it to the real one."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from email.message import EmailMessage
 
@@ -50,6 +51,10 @@ class CatchingMailer:
     def meanwhile(self, *deeds: Callable[[], None]) -> None:
         """Do these, one during each delivery to come, just before its last step."""
         self._meanwhile.extend(deeds)
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """Do nothing: there is no connection to keep."""
+        return nullcontext()
 
     def deliver(
         self,

@@ -2,11 +2,13 @@
 
 It answers every command well unless the script says otherwise for that step. Steps are `GREETING`,
 the commands in capitals, `BODY` (after the first line of the text) and `DOT` (after its end).
+`MAIL 2` is only the second MAIL of all connections; so for each step.
 """
 
 import select
 import socket
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -37,6 +39,7 @@ class ScriptedSmtp:
         self.commands: list[str] = []
         self.texts: list[bytes] = []
         self.drops = 0
+        self._asked: Counter[str] = Counter()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -87,7 +90,8 @@ class ScriptedSmtp:
 
     def _take_text(self, client: socket.socket, lines: BinaryIO) -> bool:
         text = [lines.readline()]
-        if "BODY" in self.script and not self._answer(client, lines, "BODY"):
+        meanwhile = self._scripted("BODY")
+        if meanwhile is not None and not self._say(client, lines, meanwhile):
             return False
         while line := lines.readline():
             if line == b".\r\n":
@@ -105,8 +109,14 @@ class ScriptedSmtp:
             if gone:
                 return
 
+    def _scripted(self, step: str) -> bytes | None:
+        self._asked[step] += 1
+        return self.script.get(f"{step} {self._asked[step]}") or self.script.get(step)
+
     def _answer(self, client: socket.socket, lines: BinaryIO, step: str) -> bool:
-        answer = self.script.get(step) or _FINE.get(step, b"250 fine")
+        return self._say(client, lines, self._scripted(step) or _FINE.get(step, b"250 fine"))
+
+    def _say(self, client: socket.socket, lines: BinaryIO, answer: bytes) -> bool:
         if answer == HANG_UP:
             return False
         if answer == DRIP:

@@ -6,6 +6,7 @@ A kind is a subclass of `Action` in a folder of its own, plus one line in
 
 import abc
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Self
@@ -193,6 +194,10 @@ class Action(abc.ABC):
             DeliveryRefused: it cannot be prepared; it fails for good.
             RecipientUnusable: the person cannot be reached; it is skipped.
         """
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """Return a context in which several are sent, perhaps over one connection."""
+        return nullcontext()
 
     def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
         """Return a copy in printable form. `to` is its recipient: name and shortened address."""

@@ -1,5 +1,6 @@
 """Performs due actions one by one, and settles those whose worker was lost."""
 
+import contextlib
 from datetime import datetime
 
 import structlog
@@ -34,14 +35,17 @@ def perform_batch(tools: DeliveryTools, lend: Lend) -> int:
     holder = tools.clock.new_id()
     end = tools.clock.monotonic() + BATCH_S
     done = 0
-    while done < BATCH and tools.clock.monotonic() < end and not tools.is_stopping():
-        claimed, is_probe = _claim(tools, holder)
-        if claimed is None:
-            break
-        _one(tools, lend, claimed)
-        done += 1
-        if is_probe:
-            _end_probe(tools, holder)
+    with contextlib.ExitStack() as rows:
+        for action in tools.actions.values():
+            rows.enter_context(action.in_a_row())
+        while done < BATCH and tools.clock.monotonic() < end and not tools.is_stopping():
+            claimed, is_probe = _claim(tools, holder)
+            if claimed is None:
+                break
+            _one(tools, lend, claimed)
+            done += 1
+            if is_probe:
+                _end_probe(tools, holder)
     return done
 
 

@@ -22,13 +22,18 @@ class Deadline:
         """Start an exchange that may take so many seconds."""
         self._ends_at = time.monotonic() + whole_s
 
+    @property
+    def rest_s(self) -> float:
+        """The seconds that are left; none or fewer once it is over."""
+        return self._ends_at - time.monotonic()
+
     def left_s(self, most_s: float) -> float:
         """Return the seconds that are left, at most `most_s`.
 
         Raises:
             TimeoutError: none are left.
         """
-        left = self._ends_at - time.monotonic()
+        left = self.rest_s
         if left <= 0:
             raise TimeoutError("the exchange exceeded its time limit")
         return min(left, most_s)

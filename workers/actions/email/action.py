@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Self
@@ -204,6 +205,10 @@ class EmailAction(Action):
             version=letter.wording,
             keep=keep_nothing if issued is None else issued.keep,
         )
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """Return a context in which emails share a connection to the mail server."""
+        return nullcontext() if self._mailer is None else self._mailer.in_a_row()
 
     def printable(self, copy: Copy, *, to: str | None, written_at: datetime | None) -> Printable:
         """Return the copy of an email in printable form."""

@@ -48,7 +48,8 @@ class SmtpConnection(smtplib.SMTP):
     """The standard library's client with a deadline, and with implicit TLS if the settings say so.
 
     `before_step` is called before each command; an exception from it ends the session. `on_answer`
-    is called with each command's verb and its answer, without addresses.
+    is called with each command's verb and its answer, without addresses. `emails` counts those it
+    carried. `idle` and `age` limit how long it may be kept open.
     """
 
     def __init__(
@@ -64,12 +65,17 @@ class SmtpConnection(smtplib.SMTP):
         self._deadline = Deadline(timeouts.answer_s)
         self._on_answer = on_answer
         self._verb = "CONNECT"
-        self.before_step = before_step
-        self._deadline.piece_s = timeouts.answer_s
-        self._deadline.start(timeouts.session_s)
+        self.emails, self.idle, self.age = 0, Deadline(), Deadline()
+        self.begin(before_step)
         # Pass a name: the default asks the name service, which may be slow.
         super().__init__(server.host, server.port, "localhost")
         self.local_hostname = self._own_name()
+
+    def begin(self, before_step: Callable[[], None], whole_s: float | None = None) -> None:
+        """Start the time for one email, or for as many seconds."""
+        self.before_step = before_step
+        self._deadline.piece_s = self._timeouts.answer_s
+        self._deadline.start(self._timeouts.session_s if whole_s is None else whole_s)
 
     def start_end(self) -> None:
         """Start the time for the answer to the final dot."""

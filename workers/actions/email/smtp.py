@@ -13,6 +13,8 @@ import selectors
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Protocol
@@ -30,6 +32,8 @@ from workers.actions.email.answers import (
     refusal,
 )
 from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_connection
+from workers.actions.email.kept_connection import KeptConnection, ReuseLimits, say_goodbye
+from workers.source.deadline import Deadline
 
 _YES = range(200, 300)
 _CONTINUE = range(300, 400)
@@ -52,9 +56,12 @@ class MailTransport(Protocol):
     ) -> str:
         """See `Mailer.deliver`."""
 
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """See `Mailer.in_a_row`."""
+
 
 class Mailer:
-    """Sends emails through one mail server. Holds no connection; safe to share between threads."""
+    """Sends emails through one mail server. Safe to share between threads."""
 
     def __init__(
         self,
@@ -63,12 +70,21 @@ class Mailer:
         timeouts: SmtpTimeouts | None = None,
         tls_context: ssl.SSLContext | None = None,
         on_answer: Callable[[str, str], None] | None = None,
+        reuse: ReuseLimits | None = None,
     ) -> None:
-        """`on_answer` receives each command's verb and its answer, without addresses."""
+        """`on_answer` receives each command's verb and its answer, without addresses.
+
+        `reuse` limits the use of one connection for several emails; see `in_a_row`.
+        """
         self._server = server
         self._timeouts = timeouts or SmtpTimeouts()
         self._context = tls_context or _tls_context(server.tls)
         self._on_answer = on_answer
+        self._kept = KeptConnection(reuse)
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """Return a context in which emails share a connection. Outside of it, each has its own."""
+        return self._kept.in_a_row()
 
     def deliver(
         self,
@@ -78,7 +94,7 @@ class Mailer:
         recipient: str,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
     ) -> str:
-        """Send one email over a connection of its own.
+        """Send one email.
 
         `sender` and `recipient` are the envelope's bare addresses.
 
@@ -96,14 +112,12 @@ class Mailer:
         from_address = _sender_address(sender)
         to_address = EnvelopeAddress.parse(recipient)
         body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
-        with self._session(checkpoints.before_step) as connection:
-            return transmit(
-                connection,
-                body,
-                sender=from_address,
-                recipient=to_address,
-                before_commit=checkpoints.before_commit,
-            )
+        envelope = Envelope(from_address, to_address, len(body))
+        connection = self._introduced(envelope, checkpoints.before_step)
+        with self._ending(connection):
+            receipt = hand_over(connection, body, checkpoints.before_commit)
+        self._kept.put(connection)
+        return receipt
 
     def probe(self) -> None:
         """Connect, encrypt and log in as for an email, and disconnect.
@@ -111,24 +125,38 @@ class Mailer:
         Raises:
             ChannelUnavailable: one of these failed.
         """
-        with self._session(no_op):
-            pass
+        say_goodbye(self._open(no_op, self._timeouts.session_s))
+
+    def _introduced(self, envelope: "Envelope", before_step: Callable[[], None]) -> SmtpConnection:
+        """Return a connection that waits for the text of this email."""
+        whole = Deadline()
+        whole.start(self._timeouts.session_s)
+        kept = self._kept.take(before_step)
+        if kept is not None:
+            # What is about more than this email may be about this connection alone.
+            with contextlib.suppress(ChannelUnavailable), self._ending(kept):
+                introduce(kept, envelope)
+                return kept
+        connection = self._open(before_step, whole.rest_s)
+        with self._ending(connection):
+            introduce(connection, envelope)
+        return connection
+
+    def _open(self, before_step: Callable[[], None], session_s: float) -> SmtpConnection:
+        timeouts = replace(self._timeouts, session_s=session_s)
+        return open_connection(self._server, self._context, timeouts, before_step, self._on_answer)
 
     @contextlib.contextmanager
-    def _session(self, before_step: Callable[[], None]) -> Iterator[SmtpConnection]:
-        """Open a connection, and end it politely if the session is intact."""
-        connection = open_connection(
-            self._server, self._context, self._timeouts, before_step, self._on_answer
-        )
+    def _ending(self, connection: SmtpConnection) -> Iterator[None]:
+        """Close the connection after an error, unless its session is intact."""
         try:
-            yield connection
+            yield
         except DeliveryRefused:
-            _quit(connection)
+            self._kept.put(connection)
             raise
-        else:
-            _quit(connection)
-        finally:
+        except BaseException:
             connection.close()
+            raise
 
 
 def _tls_context(mode: TlsMode) -> ssl.SSLContext:
@@ -139,13 +167,6 @@ def _tls_context(mode: TlsMode) -> ssl.SSLContext:
     if mode is TlsMode.NONE:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return ssl.create_default_context()
-
-
-def _quit(connection: SmtpConnection) -> None:
-    """Say goodbye. Whatever fails now, an email that was acknowledged stays so."""
-    connection.before_step = no_op
-    with contextlib.suppress(OSError, smtplib.SMTPException):
-        connection.quit()
 
 
 def _sender_address(sender: str) -> EnvelopeAddress:
@@ -168,20 +189,32 @@ def wire_form(message: EmailMessage, *, utf8: bool) -> bytes:
     return body if body.endswith(b"\r\n") else body + b"\r\n"
 
 
-def transmit(
-    connection: SmtpConnection,
-    body: bytes,
-    *,
-    sender: EnvelopeAddress,
-    recipient: EnvelopeAddress,
-    before_commit: Callable[[], None],
-) -> str:
-    """Send MAIL, RCPT and DATA; return the receipt. Raises as `Mailer.deliver`.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the server learns of an email before its text. `size` is in bytes."""
+
+    sender: EnvelopeAddress
+    recipient: EnvelopeAddress
+    size: int
+
+
+def introduce(connection: SmtpConnection, envelope: Envelope) -> None:
+    """Send MAIL, RCPT and DATA. Raises as `Mailer.deliver`."""
+    options = _mail_options(connection, envelope)
+    try:
+        _expect(_YES, connection.mail(str(envelope.sender), options), step=Step.SENDER)
+        _expect(_YES, connection.rcpt(str(envelope.recipient)), step=Step.RECIPIENT)
+        _expect(_CONTINUE, connection.docmd("DATA"), step=Step.TEXT)
+    except (OSError, smtplib.SMTPException) as error:
+        raise _interrupted(type(error).__name__) from error
+
+
+def hand_over(connection: SmtpConnection, body: bytes, before_commit: Callable[[], None]) -> str:
+    """Send the text and return the receipt. Raises as `Mailer.deliver`.
 
     `before_commit` is called just before the final dot, which is not sent if it raises.
     """
     try:
-        _introduce(connection, len(body), sender, recipient)
         # `^` matches after \n alone, and wire_form leaves no \n without its \r.
         connection.send(_LEADING_DOT.sub(b"..", body))
     except (OSError, smtplib.SMTPException) as error:
@@ -226,9 +259,9 @@ def has_something_to_read(connection: smtplib.SMTP) -> bool:
         return bool(selector.select(0))
 
 
-def _introduce(
-    connection: SmtpConnection, size: int, sender: EnvelopeAddress, recipient: EnvelopeAddress
-) -> None:
+def _mail_options(connection: SmtpConnection, envelope: Envelope) -> list[str]:
+    """Return the options of MAIL. Raises if the server cannot take such an email."""
+    size, sender = envelope.size, envelope.sender
     options = [f"SIZE={size}"] if connection.has_extn("size") else []
     if size > (limit := _size_limit(connection)):
         raise DeliveryRefused(
@@ -236,13 +269,11 @@ def _introduce(
             detail=f"the email has {size:,} bytes, and the mail server accepts {limit:,}",
             reason=Reason.MAIL_TOO_LARGE,
         )
-    if not (sender.is_ascii and recipient.is_ascii):
+    if not (sender.is_ascii and envelope.recipient.is_ascii):
         if not connection.has_extn("smtputf8"):
             raise _without_smtputf8(sender)
         options += ["SMTPUTF8", "BODY=8BITMIME"]
-    _expect(_YES, connection.mail(str(sender), options), step=Step.SENDER)
-    _expect(_YES, connection.rcpt(str(recipient)), step=Step.RECIPIENT)
-    _expect(_CONTINUE, connection.docmd("DATA"), step=Step.TEXT)
+    return options
 
 
 def _size_limit(connection: SmtpConnection) -> float:
