@@ -10,8 +10,9 @@ from itertools import takewhile
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from ledger.channels import goes_through
 from ledger.tables import actions, attempts
-from schemas.actions import ActionState, Outcome
+from schemas.actions import ActionState, Outcome, channel_of
 from schemas.reasons import Reason
 
 # An action with one of these reasons waits because something cannot be read at the source.
@@ -109,7 +110,9 @@ def count_attempts(connection: Connection, action_id: int, reasons: Collection[R
 def fails_alone(
     connection: Connection, action_id: int, reasons: Collection[Reason], *, least: int
 ) -> bool:
-    """Return whether `least` attempts ended with these reasons while others of its kind succeeded.
+    """Return whether `least` attempts ended with these reasons while others succeeded.
+
+    The others are of its kind, and to the same endpoint if it is to one.
 
     Then the cause is this action, not the receiving server.
     """
@@ -121,9 +124,11 @@ def fails_alone(
     number, since = row
     if number < least:
         return False
-    own_kind = select(actions.c.kind).where(actions.c.id == action_id).scalar_subquery()
+    own = connection.execute(
+        select(actions.c.kind, actions.c.audience).where(actions.c.id == action_id)
+    ).one()
     others = select(actions.c.id).where(
-        actions.c.kind == own_kind,
+        goes_through({channel_of(own.kind, own.audience)}),
         actions.c.state == ActionState.DONE,
         actions.c.finished_at > since,
     )

@@ -1,7 +1,8 @@
-"""Outages: why actions of a kind cannot be delivered or records cannot be read, and retries.
+"""Outages: why actions cannot be delivered or records cannot be read, and retries.
 
-An outage of a kind of action is one row that every worker sees. Until its time, no action of that
-kind is claimed; then one is tried. If it is delivered or answered at all, the outage ends for all.
+An outage of a channel, which is a kind of action or one endpoint, is a row that every worker sees.
+Until its time, no action of it is claimed; then one is tried. If it is delivered or answered at
+all, the outage ends for all.
 For the source, outages are the lookups waiting for one reason; and while several actions in a row
 could not read what they need, a row of its own delays the reads of all actions.
 """
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
+from ledger.channels import goes_through
 from ledger.engine import insert_into
 from ledger.tables import (
     WAITING_ACTIONS,
@@ -38,14 +40,17 @@ OUTAGE_REASONS = frozenset(
         Reason.MAIL_RELAY,
         Reason.MAIL_INTERRUPTED,
         Reason.DELIVERY_DOWN,
+        Reason.DELIVERY_BUSY,
+        Reason.ENDPOINT_ADDRESS,
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Why no action of a kind is delivered, since when, and when the next one is tried.
+    """Why no action of a channel is delivered, since when, and when the next one is tried.
 
+    `kind` is the channel: see `schemas.actions.channel_of`.
     `tries` counts the failures in a row; `answer` is the server's, without addresses.
     """
 
@@ -62,7 +67,7 @@ _OF_SOURCE = (Reason.NEXUDUS_DOWN, Reason.NEXUDUS_REFUSED)
 
 
 def outages_now(connection: Connection) -> dict[str, Outage]:
-    """Return the current outages, by kind of action."""
+    """Return the current outages, by channel."""
     found = _rows(connection)
     found.pop(_SOURCE, None)
     return found
@@ -116,7 +121,7 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
     now: datetime,
     wait_s: Callable[[int], float],
 ) -> tuple[Outage, bool]:
-    """Store that an action failed for a reason that affects all actions of its kind.
+    """Store that an action failed for a reason that affects all actions of its channel, `kind`.
 
     `wait_s` gives the seconds to wait after so many failures in a row. Failures of actions that
     started before the outage count once.
@@ -145,7 +150,7 @@ def note_outage(  # noqa: PLR0913, PLR0917 - each is a column of the row
 
 
 def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
-    """End the outage of a kind and make the actions waiting for it due; False if there was none."""
+    """End the outage of a channel, and make due what waits for it; False if there was none."""
     ended = connection.execute(delete(outages).where(outages.c.kind == kind))
     if ended.rowcount == 0:
         return False
@@ -153,7 +158,7 @@ def end_outage(connection: Connection, kind: str, now: datetime) -> bool:
     waiting = (
         select(actions.c.id)
         .where(
-            actions.c.kind == kind,
+            goes_through({kind}),
             WAITING_ACTIONS,
             actions.c.reason.in_(OUTAGE_REASONS),
             actions.c.due_at > now,

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true, update
 
 from ledger.attempts import count_attempts, note_attempt, note_wait
+from ledger.channels import goes_around, goes_through
 from ledger.engine import chunks
 from ledger.skew import is_lease_over
 from ledger.tables import (
@@ -53,18 +54,20 @@ class ClaimedAction:
     audience: str | None = None
 
 
-def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
+def claim_actions(  # noqa: PLR0913 - when, whose, how many and through which channels
     connection: Connection,
     now: datetime,
     token: str,
     *,
     lease_s: float,
     most: int,
-    kinds: Collection[str] | None = None,
+    only: Collection[str] | None = None,
+    but: Collection[str] = (),
 ) -> list[ClaimedAction]:
     """Claim up to `most` due actions for `lease_s` seconds, the longest overdue first.
 
-    Only those of `kinds`, unless it is None. `token` is new and identifies the lease holder.
+    Only those through the channels `only`, unless it is None, and never those through `but`.
+    `token` is new and identifies the lease holder.
     """
     chosen = (
         select(actions.c.id)
@@ -73,7 +76,8 @@ def claim_actions(  # noqa: PLR0913 - when, whose, how many and of which kinds
             actions.c.state.in_(OPEN_ACTIONS),
             actions.c.due_at <= now,
             _is_free(now, lease_s),
-            true() if kinds is None else actions.c.kind.in_(kinds),
+            true() if only is None else goes_through(only),
+            goes_around(but),
         )
         .order_by(actions.c.due_at, actions.c.id)
         .limit(most)
@@ -164,7 +168,7 @@ def next_action_at(
 ) -> datetime | None:
     """Return when the next action is due (a past time: now); None if there is none.
 
-    `lease_s` is how long workers claim actions. Kinds in `resting` are left out.
+    `lease_s` is how long workers claim actions. Channels in `resting` are left out.
     """
     moment: datetime | None = connection.scalar(
         select(func.min(actions.c.due_at)).where(
@@ -172,7 +176,7 @@ def next_action_at(
                 UNFINISHED_ACTIONS,
                 actions.c.state.in_(OPEN_ACTIONS),
                 _is_free(now, lease_s),
-                actions.c.kind.not_in(resting) if resting else true(),
+                goes_around(resting),
             )
         )
     )

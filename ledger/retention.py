@@ -166,7 +166,9 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptForever(controls, "one row for each switch"),
     KeptForever(sign_ins, "one row"),
     KeptForever(leases, "one row for each kind of exclusive work"),
-    KeptForever(outages, "one row for each kind of action, deleted when the outage ends"),
+    KeptForever(
+        outages, "one row for each kind of action or endpoint, deleted when the outage ends"
+    ),
     KeptForever(revisions, "one row for each migration"),
     KeptForever(tallies, "one row for each state and reason"),
 )

@@ -4,7 +4,7 @@ Every change of a state is one compare-and-set in the ledger.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -56,7 +56,20 @@ _STEP = "/step-"  # and this, if it is not the first of a sequence
 MEMBER = "member"
 HOST = "host"  # of the course
 NOTICE = "notice"  # the template of what is sent to others than the member
+ENDPOINT = "endpoint:"  # then comes its name, for what is posted to a program and not to a person
 _DIGEST_LENGTH = 16  # of an address; enough to distinguish those in one file
+
+
+@dataclass(frozen=True, slots=True)
+class KindForm:
+    """What a rule about a kind of action may say.
+
+    `templates` are those it must choose from, with the events that each can be about. `keys` are
+    keys of rules that it needs and other kinds do not have.
+    """
+
+    templates: Mapping[str, Collection[EventKind]] = field(default_factory=dict)
+    keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +140,33 @@ def resend_key(key: str) -> str:
 def audience_of(to: str) -> str | None:
     """Return how the ledger names whom an action is to: None is the member.
 
-    `to` is `member`, `host` or an address. Of an address it is a digest, the same in any letter
-    case, so that the ledger holds no address.
+    `to` is `member`, `host`, an endpoint or an address. Of an address it is a digest, the same in
+    any letter case, so that the ledger holds no address.
     """
     if to in {MEMBER, HOST}:
         return None if to == MEMBER else HOST
+    if not is_to_person(to):
+        return to
     return hashlib.sha256(to.lower().encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def is_to_person(audience: str | None) -> bool:
+    """Return whether a person reads this: the member, the host or who has a fixed address."""
+    return audience is None or not audience.startswith(ENDPOINT)
+
+
+def endpoint_of(audience: str | None) -> str | None:
+    """Return the name of the endpoint that an action is to; None if it is to a person."""
+    return None if audience is None or is_to_person(audience) else audience.removeprefix(ENDPOINT)
+
+
+def channel_of(kind: str, audience: str | None) -> str:
+    """Return the name of what an action goes through, such as `email` or `webhook:team-chat`.
+
+    An outage holds the actions of one channel.
+    """
+    name = endpoint_of(audience)
+    return kind if name is None else f"{kind}:{name}"
 
 
 def action_key(rule: str, event_key: str, step: int = 0, audience: str | None = None) -> str:

@@ -42,6 +42,7 @@ class Topic(StrEnum):
     ZONES = "Time zones"
     LANGUAGES = "Languages"
     RULES = "The rules"
+    ENDPOINTS = "Endpoints that rules post to"
     MAIL = "The mail server"
 
     def ok(self, name: str, found: str) -> Check:

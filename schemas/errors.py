@@ -117,14 +117,22 @@ class DeliveryUnavailable(Transient):
 
 
 class ChannelUnavailable(DeliveryUnavailable):
-    """No action of this kind can be delivered now: the fault is the server's or the settings'.
+    """No action of this kind, or to this endpoint, can be delivered now.
 
-    `reason` is one of `ledger.outages.OUTAGE_REASONS`. `answer` is what the server or the system
-    said, on one line without addresses; empty if there was no answer.
+    The fault is the server's or the settings'. `reason` is one of `ledger.outages.OUTAGE_REASONS`.
+    `answer` is what the server or the system said, on one line without addresses; empty if there
+    was no answer.
     """
 
-    def __init__(self, reason: Reason, message: str, *, answer: str = "") -> None:
-        super().__init__(f"{message}: {answer}" if answer else message)
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        answer: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{message}: {answer}" if answer else message, retry_after_s=retry_after_s)
         self.reason = reason
         self.answer = answer
 

@@ -69,6 +69,9 @@ class Reason(StrEnum):
     DELIVERY_LATER = "delivery-later"
     DELIVERY_REFUSED = "delivery-refused"
     DELIVERY_DOWN = "delivery-down"
+    DELIVERY_BUSY = "delivery-busy"
+    ENDPOINT_ADDRESS = "endpoint-address"
+    ENDPOINT_GONE = "endpoint-gone"
     HANDOVER_UNKNOWN = "handover-unknown"
     TEMPLATE_ERROR = "template-error"
     BAD_SIGNATURE = "bad-signature"
@@ -185,6 +188,16 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.DELIVERY_REFUSED: Explanation("The receiving system refused it", "operator"),
     Reason.DELIVERY_DOWN: Explanation(
         "The receiving system cannot be reached; trying again", "engineer"
+    ),
+    Reason.DELIVERY_BUSY: Explanation(
+        "The receiving system accepts nothing for a while; trying again", "nobody"
+    ),
+    Reason.ENDPOINT_ADDRESS: Explanation(
+        "The endpoint's address is a private one that no setting allows", "engineer"
+    ),
+    Reason.ENDPOINT_GONE: Explanation(
+        "The endpoint answered that it is gone for good; correct its address or remove it",
+        "operator",
     ),
     Reason.HANDOVER_UNKNOWN: Explanation(
         "The hand-over was cut off; it may or may not have been sent", "operator"

@@ -27,6 +27,7 @@ from schemas.events import TOLERANCE
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
+from service.endpoints import endpoint_needs, is_endpoint
 from service.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.decide.monitoring import Signal
 from workers.rules_file import read_rules
@@ -80,6 +81,7 @@ def needs_of(
         *_part_needs(connection, parts),
         *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
+        *(Need("endpoints", "endpoints", says) for says in endpoint_needs(connection, now)),
         *_pause_needs(connection, now),
         *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
@@ -125,8 +127,9 @@ def rule_warnings(connection: Connection, settings: Settings) -> list[str]:
 def outage_line(outage: Outage) -> str:
     """Return why actions of a kind cannot be performed, with the server's answer."""
     answer = f" ({outage.answer})" if outage.answer else ""
+    what = outage.kind.replace(":", " to ")
     return (
-        f"no {outage.kind} can be sent since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
+        f"no {what} can be sent since {outage.since:%Y-%m-%d %H:%M} UTC, {outage.reason}: "
         f"{EXPLANATIONS[outage.reason].sentence}{answer}; next try {outage.until:%H:%M} UTC"
     )
 
@@ -169,7 +172,8 @@ def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Ne
             yield Need(name, _PARTS.get(name, name), f"{name}: {condition}")
             continue
         for outage in outages_now(connection).values():
-            yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
+            if not is_endpoint(outage.kind):
+                yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
 
 
 def _clock_needs(connection: Connection, now: datetime) -> Iterator[Need]:

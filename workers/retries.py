@@ -31,6 +31,7 @@ _TRANSIENT_OUTAGES = frozenset(
         Reason.MAIL_BUSY,
         Reason.MAIL_INTERRUPTED,
         Reason.DELIVERY_DOWN,
+        Reason.DELIVERY_BUSY,
     }
 )
 
@@ -108,12 +109,16 @@ def send_again_at(now: datetime, attempts: int, *, chance: float) -> datetime | 
     return now + timedelta(seconds=_jittered(_SEND_WAITS_S[attempts - 1], chance))
 
 
-def outage_wait_s(reason: Reason, failures: int) -> float:
-    """Return how long to pause a kind of action after this many failures in a row."""
+def outage_wait_s(reason: Reason, failures: int, *, asked_s: float | None = None) -> float:
+    """Return how long to pause a channel after this many failures in a row.
+
+    It is never shorter than the receiving system asked for (`asked_s`), up to an hour.
+    """
     passes = reason in _TRANSIENT_OUTAGES
     first_s = _OUTAGE_FIRST_S if passes else _FAULT_FIRST_S
     longest_s = _OUTAGE_LONGEST_S if passes else _FAULT_LONGEST_S
-    return min(first_s * 2.0 ** min(failures - 1, 20), longest_s)
+    grown = min(first_s * 2.0 ** min(failures - 1, 20), longest_s)
+    return max(grown, min(asked_s or 0.0, _FAULT_LONGEST_S))
 
 
 def source_pause_s(reason: Reason, failures: int) -> float:

@@ -8,6 +8,7 @@ from schemas.rules import Rules, load_rules
 from schemas.settings import Settings
 from schemas.strict_yaml import file_text
 from workers.actions.registry import kinds_for_rules
+from workers.actions.webhook import read_endpoints
 
 # Beside the packages in a working tree, inside one of them once installed.
 _SHIPPED_RULES = (
@@ -26,7 +27,7 @@ def read_rules(settings: Settings) -> Rules:
     Raises:
         ConfigurationError: every mistake in them, or that the file cannot be read.
     """
-    return read_rules_at(rules_path(settings), "COURSEBELL_RULES")
+    return read_rules_at(rules_path(settings), "COURSEBELL_RULES", settings)
 
 
 def rules_path(settings: Settings) -> Path:
@@ -34,8 +35,10 @@ def rules_path(settings: Settings) -> Path:
     return Path(settings.rules) if settings.rules else _shipped_rules()
 
 
-def read_rules_at(path: Path, named_by: str) -> Rules:
+def read_rules_at(path: Path, named_by: str, settings: Settings) -> Rules:
     """Return the rules in this file; `named_by` is the setting or option that names it.
+
+    They may post to the endpoints of the settings.
 
     Raises:
         ConfigurationError: every mistake in them, or that the file cannot be read.
@@ -51,6 +54,7 @@ def read_rules_at(path: Path, named_by: str) -> Rules:
         str(path),
         actions=kinds_for_rules(),
         no_certificates=None if find_spec("typst") else _NO_CERTIFICATES,
+        endpoints={one.name for one in read_endpoints(settings)},
     )
 
 

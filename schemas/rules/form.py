@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from schemas.actions import MEMBER, NOTICE
+from schemas.actions import ENDPOINT, MEMBER, NOTICE, KindForm
 from schemas.entity import CompletionType
 from schemas.events import ABOUT_GONE, ABSENCES, TIMED, EventKind
 from schemas.fields import InternalSchema
@@ -25,6 +25,7 @@ from schemas.rules.values import (
     parse_cap,
     parse_date,
     parse_duration_s,
+    parse_endpoint,
     parse_flood,
     parse_name,
     parse_percent,
@@ -41,8 +42,8 @@ _A_MAPPING = "expected keys with values; remove the line if there are none"
 _REQUIRED = {"required": "this key is missing"}
 _FLAG = {"true": True, "false": False}
 _CERTIFIED = "course-finished"  # the template that a certificate of completion goes with
-# The kinds of action by name, each with its templates and the events they can be about.
-Kinds = Mapping[str, Mapping[str, Collection[EventKind]]]
+Kinds = Mapping[str, KindForm]  # the kinds of action by name
+_OF_KINDS = ("endpoint",)  # keys that only some kinds have
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
@@ -124,6 +125,7 @@ class RuleSchema(TimingSchema):
     event = Text(choice(_EVENTS), required=True, error_messages=_REQUIRED)
     action = Text(parse_words, required=True, error_messages=_REQUIRED)
     to = OneOrMany(parse_recipient, load_default=(MEMBER,))
+    endpoint = OneOrMany(parse_endpoint, load_default=())
     template = OneOrMany(parse_words, repeats=True, load_default=None)
     after = OneOrMany(parse_duration_s, attribute="after_s", load_default=())
     steps = OneOrMany(parse_step_s, attribute="steps_s", load_default=())
@@ -136,10 +138,16 @@ class RuleSchema(TimingSchema):
     enabled = Text(choice(_FLAG), load_default=True)
     certificate = Text(choice(_FLAG), load_default=False)
 
-    def __init__(self, actions: Kinds, no_certificates: str | None = None) -> None:
+    def __init__(
+        self,
+        actions: Kinds,
+        no_certificates: str | None = None,
+        endpoints: Collection[str] | None = None,
+    ) -> None:
         super().__init__()
         self.actions = actions
         self.no_certificates = no_certificates
+        self.endpoints = endpoints
 
     @validates_schema(skip_on_field_errors=False)
     def check_names(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
@@ -154,7 +162,7 @@ class RuleSchema(TimingSchema):
             if wrong is not None:
                 errors.setdefault("template", [wrong])
         # None means that it was omitted; absent means that its value was already refused.
-        if self.actions.get(action or "") and "template" in rule and rule["template"] is None:
+        if self._form(action).templates and "template" in rule and rule["template"] is None:
             errors["template"] = [f"this key is missing; the action {action} needs it"]
         if errors:
             raise ValidationError(errors)
@@ -167,16 +175,48 @@ class RuleSchema(TimingSchema):
             raise ValidationError(
                 {"to": ["expected member alone; make a rule of its own for the others"]}
             )
-        if MEMBER not in to and NOTICE not in self.actions.get(action or "", {NOTICE: ()}):
+        if (
+            MEMBER not in to
+            and action in self.actions
+            and NOTICE not in self._form(action).templates
+        ):
             raise ValidationError(
                 {"to": [f"expected member; the action {action} reaches no others"]}
             )
 
+    @validates_schema(skip_on_field_errors=False)
+    def check_keys_of_kind(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
+        """Check that the rule has the keys of its action and none of another's."""
+        errors: dict[str, Any] = {}
+        action = rule.get("action")
+        wanted = self._form(action).keys
+        for key in _OF_KINDS if action in self.actions else ():
+            if key in wanted and key in rule and not rule[key]:
+                errors[key] = [f"this key is missing; the action {action} needs it"]
+            elif key not in wanted and rule.get(key):
+                errors[key] = [f"the action {action} has no such key; remove this line"]
+        known = self.endpoints
+        missing = [
+            name
+            for name in (one.removeprefix(ENDPOINT) for one in rule.get("endpoint") or ())
+            if known is not None and name not in known
+        ]
+        if missing and "endpoint" not in errors:
+            expected = f"; expected {one_of(sorted(known))}" if known else ", which has none"
+            told = f"there is no endpoint {missing[0]} in COURSEBELL_ENDPOINTS{expected}"
+            errors["endpoint"] = [told]
+        if errors:
+            raise ValidationError(errors)
+
+    def _form(self, action: str | None) -> KindForm:
+        return self.actions.get(action or "", KindForm())
+
     def _templates_of(self, action: str | None) -> Mapping[str, Collection[EventKind]]:
         """Return the templates of a kind; those of all kinds if there is no such kind."""
         if action is not None and action in self.actions:
-            return self.actions[action]
-        return {name: events for one in self.actions.values() for name, events in one.items()}
+            return self.actions[action].templates
+        every = (one.templates.items() for one in self.actions.values())
+        return {name: events for one in every for name, events in one}
 
     @validates_schema(skip_on_field_errors=False)
     def check_steps(self, rule: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
@@ -203,7 +243,8 @@ class RuleSchema(TimingSchema):
 
     @post_load
     def name_steps(self, rule: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: ANN401 - marshmallow's own signature
-        """Put each step together with its template, and fill in what follows from the event."""
+        """Put each step together with its template, and fill in what follows from other keys."""
+        rule["to"] = rule.pop("endpoint") or rule["to"]
         templates = rule.pop("template") or (None,)
         steps_s = rule.pop("steps_s")
         if len(templates) == 1:

@@ -1,13 +1,14 @@
 """Loads the text of a rules file, and reports all mistakes at once with line and column."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from schemas.actions import is_to_person
 from schemas.errors import ConfigurationError
 from schemas.rules.form import (
     CompletionSchema,
@@ -36,16 +37,26 @@ _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
 _COURSE_FORM = CourseRulesSchema()
 _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
+# Programs are posted to at any time and without limits, unless the rule itself says otherwise.
+_FOR_PROGRAMS = {
+    **dict.fromkeys(("quiet_hours", "cap_per_day", "cap_per_week", "send"), None),
+    "holidays": (),
+}
 
 
 def load_rules(
-    text: str, file_name: str, *, actions: Kinds, no_certificates: str | None = None
+    text: str,
+    file_name: str,
+    *,
+    actions: Kinds,
+    no_certificates: str | None = None,
+    endpoints: Collection[str] | None = None,
 ) -> Rules:
     """Load rules from the text of a file.
 
-    `file_name` is only used in error messages. `actions` are the kinds that rules may name, each
-    with its templates and the events that each template fits. `no_certificates` says why none may
-    send certificates.
+    `file_name` is only used in error messages. `actions` are the kinds that rules may name.
+    `no_certificates` says why none may send certificates. `endpoints` are the names that rules may
+    post to; None: any.
 
     Raises:
         ConfigurationError: with every mistake, in the order of the file, each as
@@ -56,7 +67,7 @@ def load_rules(
         too_large = mistake_at(None, (), f"expected at most {MAX_FILE_BYTES // 1024} KiB")
         raise ConfigurationError([too_large.as_line(file_name)])
     tree = read_tree(text)
-    whole, rules = _loaded_keys(tree, RuleSchema(actions, no_certificates))
+    whole, rules = _loaded_keys(tree, RuleSchema(actions, no_certificates, endpoints))
     if tree.mistakes:
         raise ConfigurationError([one.as_line(file_name) for one in sorted(set(tree.mistakes))])
     has_window = ("timing", "send") in tree.places
@@ -95,8 +106,11 @@ def _rule(keys: Mapping[str, Any], timing: Timing, *, has_window: bool) -> Rule:
     """Return the rule; its own timing overrides the file's, which may say `send: none`."""
     own = {key: value for key, value in keys.items() if key in _TIMING_KEYS}
     rest = {key: value for key, value in keys.items() if key not in _TIMING_KEYS}
+    is_to_people = all(map(is_to_person, rest["to"]))
+    if not is_to_people:
+        own = _FOR_PROGRAMS | own
     own_timing = frozenset(own)
-    if rest["stream"] is Stream.REMINDER and not has_window:
+    if is_to_people and rest["stream"] is Stream.REMINDER and not has_window:
         own.setdefault("send", REMINDER_WINDOW)
     return Rule(timing=replace(timing, **own), own_timing=own_timing, **rest)
 

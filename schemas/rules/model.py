@@ -145,7 +145,7 @@ class Rule:
     `gather_s` is how long to wait after each event for more that share its email; None for one
     email each. `gather_at_most_s` is the longest wait in total; None for no limit.
     With `certificate` its emails carry a certificate of completion.
-    `to` is whom it writes to: `member`, or `host` and addresses.
+    `to` is whom it writes to: `member`, or `host` and addresses, or endpoints as `endpoint:NAME`.
     """
 
     name: str

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from schemas.actions import HOST, MEMBER
+from schemas.actions import ENDPOINT, HOST, MEMBER
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.rules.model import Flood, QuietHours, SendWindow
 from schemas.settings.addresses import mail_address
@@ -158,6 +158,13 @@ def parse_recipient(text: str) -> str:
     if found is None or "<" in text:
         raise ValidationError("expected member, host or an address such as desk@example.org")
     return found.address
+
+
+def parse_endpoint(text: str) -> str:
+    """Return the name of an endpoint as whom a rule is to."""
+    if not _NAME.fullmatch(text):
+        raise ValidationError("expected the name of an endpoint in COURSEBELL_ENDPOINTS")
+    return f"{ENDPOINT}{text}"
 
 
 def parse_words(text: str) -> str:

@@ -17,6 +17,8 @@ from marshmallow import ValidationError
 from schemas.settings.broker_address import broker_address
 from schemas.text import ascii_domain, is_local_part, is_one_line, one_of
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
 _LONGEST_EMAIL = 254  # octets; RFC 5321, section 4.5.3.1.3

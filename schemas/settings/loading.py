@@ -287,8 +287,8 @@ def _origin(name: str, environ: Mapping[str, str], sources: Mapping[str, str]) -
 def _shown(value: object, *, secret: bool) -> str:
     if value is None or value == ():
         return "unset"
+    values = value if isinstance(value, tuple) else (value,)
     if secret:
-        values = value if isinstance(value, tuple) else (value,)
         lengths = " and ".join(str(len(one)) for one in values)
         return f"{'' if len(values) == 1 else f'{len(values)} '}set, {lengths} characters"
     match value:
@@ -299,4 +299,5 @@ def _shown(value: object, *, secret: bool) -> str:
             return f"smtp://{login}{f'[{host}]' if ':' in host else host}:{port}?tls={tls}"
         case MailAddress(name=person, address=address):
             return f"{person} <{address}>" if person else address
-    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", str(value)))
+    text = ", ".join(map(str, values))
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))

@@ -4,6 +4,7 @@ The loader, the tests, the example environment, the docs and `config show` all u
 Parsers take the text and raise `ValidationError` with what was expected, without the text.
 """
 
+import ipaddress
 import re
 from base64 import b32decode
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from marshmallow import ValidationError
 
 from schemas.actions import Mode
 from schemas.settings import addresses
-from schemas.settings.addresses import Listen, MailAddress, SmtpServer
+from schemas.settings.addresses import Listen, MailAddress, Network, SmtpServer
 from schemas.text import one_of
 
 Parsed = TypeVar("Parsed")
@@ -127,6 +128,16 @@ def language(text: str) -> str:
     if text.lower() not in LANGUAGES:
         raise ValidationError(f"expected {one_of(LANGUAGES)}")
     return text.lower()
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Return networks such as `10.0.0.0/8`, separated by commas."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValidationError(
+            "expected networks such as 10.20.0.0/16 or addresses, separated by commas"
+        ) from None
 
 
 def limits(text: str) -> str:
@@ -291,6 +302,17 @@ class Settings:
     )
     rules: str | None = setting(
         plain, "The path of the rules file; if unset, the one shipped with Coursebell."
+    )
+    endpoints: str | None = setting(
+        plain,
+        "The path of the file of endpoints that rules may post to; it holds secrets, so only"
+        " Coursebell should be able to read it.",
+    )
+    endpoint_networks: tuple[Network, ...] = setting(
+        networks,
+        "Private networks and addresses that endpoints may be in, separated by commas; if unset,"
+        " only public addresses are posted to.",
+        unset=(),
     )
     public_url: str = setting(
         addresses.web_address,

@@ -20,7 +20,7 @@ from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import has_known_key
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.revision import check_revision
-from schemas.actions import HOST, MEMBER
+from schemas.actions import HOST, MEMBER, endpoint_of, is_to_person
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.fields import MAX_ID
@@ -178,16 +178,21 @@ def shortened(address: str | None) -> str | None:
 
 
 def to_others(audience: str | None, address: str | None = None) -> str:
-    """Return `, to the host` or `, to a fixed address`, with the address; "" for the member."""
+    """Return such as `, to the host`, with the address if it is to one; "" for the member."""
     if audience is None:
         return ""
+    endpoint = endpoint_of(audience)
+    if endpoint is not None:
+        return f", to the endpoint {endpoint}"
     whom = "the host" if audience == HOST else "a fixed address"
     return f", to {whom}{f' <{address}>' if address else ''}"
 
 
 def audience_word(audience: str | None) -> str:
-    """Return `member`, `host` or `address`, for programs."""
-    return MEMBER if audience is None else HOST if audience == HOST else "address"
+    """Return `member`, `host`, `address` or such as `endpoint:team-chat`, for programs."""
+    if audience is None or audience == HOST:
+        return audience or MEMBER
+    return "address" if is_to_person(audience) else audience
 
 
 def local(moment: datetime) -> str:

@@ -24,6 +24,7 @@ from schemas.actions import Mode
 from schemas.checkup import Check, Topic, Verdict
 from schemas.errors import BadSignature, ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, REFUSALS
+from schemas.rules import Rules
 from schemas.settings import Settings, weak_secrets
 from service.attention import SET_CLOCKS, clock_warnings, rule_warnings
 from service.cli.common import (
@@ -35,6 +36,7 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
+from service.endpoints import endpoint_checks, endpoint_lines
 from service.signature import verify
 from workers.actions import email
 from workers.actions.email.checkup import mail_checks
@@ -103,17 +105,25 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         with reading(engine) as connection:
             refused = refused_since(connection, command_clock().now() - REFUSALS_SHOWN_FOR)
             warnings = rule_warnings(connection, settings)
+            endpoints = endpoint_lines(connection, settings, _rules_or_none(settings))
         yield from _refused(refused)
         yield from _rules(settings, warnings)
+        yield from endpoint_checks(settings, endpoints)
     yield from _mail(settings, mail_to, engine)
 
 
 def _counts_nexudus(settings: Settings) -> bool:
-    """Return whether a rule counts what Nexudus itself sends; mistakes are reported by `_rules`."""
+    """Return whether a rule counts what Nexudus itself sends."""
+    rules = _rules_or_none(settings)
+    return rules is not None and rules.counts_nexudus()
+
+
+def _rules_or_none(settings: Settings) -> Rules | None:
+    """Return the rules; None if they have mistakes, which `_rules` reports."""
     try:
-        return read_rules(settings).counts_nexudus()
+        return read_rules(settings)
     except ConfigurationError:
-        return False
+        return None
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Engine | None, Check]:

@@ -137,6 +137,10 @@ _PLACES = {
         "service.cli.hooks:hooks",
         "List, enable and register the webhooks that call Coursebell.",
     ),
+    "webhook": (
+        "service.cli.webhook:webhook",
+        "List the endpoints that rules post to, or send one a test.",
+    ),
     "mode": ("service.cli.mode:mode", "Show or change the mode: observe or sending."),
     "pause": ("service.cli.pauses:pause", "Hold all emails, or some, until you resume."),
     "resume": ("service.cli.pauses:resume", "End a pause, and send what waited if still right."),

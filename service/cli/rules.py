@@ -51,7 +51,7 @@ def rules() -> None:
 
 def _read(settings: Settings, file: Path | None) -> tuple[Path, Rules]:
     path = rules_path(settings) if file is None else file
-    return path, read_rules_at(path, "COURSEBELL_RULES" if file is None else "FILE")
+    return path, read_rules_at(path, "COURSEBELL_RULES" if file is None else "FILE", settings)
 
 
 @rules.command()

@@ -85,7 +85,7 @@ def simulate(  # noqa: PLR0913 - one argument for each option
     with opened_ledger(settings) as engine:
         setup = make_send_setup(settings)
         if file is not None:
-            setup = replace(setup, rules=read_rules_at(file, "--rules"))
+            setup = replace(setup, rules=read_rules_at(file, "--rules", settings))
         if event is not None and person is not None:
             _imagine(engine, setup, EventKind(event), person, course, now, as_json=as_json)
             return

@@ -7,6 +7,7 @@ from typing import Self
 import pytest
 
 from ledger.engine import Engine
+from schemas.actions import KindForm
 from schemas.entity import Entity
 from schemas.errors import (
     ChannelUnavailable,
@@ -75,7 +76,7 @@ class NotingSpace(Space):
 
 @pytest.fixture
 def space(ledger_engine: Engine) -> NotingSpace:
-    rules = load_rules(RULES, "rules.yaml", actions=kinds_for_rules() | {"note": {}})
+    rules = load_rules(RULES, "rules.yaml", actions=kinds_for_rules() | {"note": KindForm()})
     found = NotingSpace(ledger_engine, rules)
     found.note = NoteAction()
     return found

@@ -51,8 +51,9 @@ def test_the_examples_in_the_comments_are_right_and_use_the_other_templates() ->
     rules = load_rules(f"{text}\n{examples}\n", "rules.yaml", actions=kinds_for_rules())
     assert [one.off for one in rules.courses] == [("congratulate-lesson",)]
     found = {template for rule in rules.rules for template in templates_of(rule)}
-    assert found == set(TEMPLATES)
-    assert len(rules.rules) == 9
+    assert found == {*TEMPLATES, None}
+    assert {rule.action for rule in rules.rules} == kinds_for_rules().keys()
+    assert len(rules.rules) == 10
 
 
 def templates_of(rule: Rule) -> set[str | None]:

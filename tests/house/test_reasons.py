@@ -35,6 +35,9 @@ FOLDER = ROOT / "tests"
 # A test that yields each reason which the histories in plain words do not lead to.
 ELSEWHERE = {
     Reason.GATHERING: "contract/test_missed_changes.py",
+    Reason.DELIVERY_BUSY: "contract/test_webhooks.py",
+    Reason.ENDPOINT_ADDRESS: "contract/test_webhook_exchange.py",
+    Reason.ENDPOINT_GONE: "contract/test_webhooks.py",
     Reason.PAUSED: "contract/test_pauses.py",
     Reason.ON_HOLD: "contract/test_hold_and_skip.py",
     Reason.RESTORED: "contract/test_restored.py",

@@ -10,6 +10,7 @@ import pytest
 from schemas.actions import (
     HOST,
     MEMBER,
+    KindForm,
     Mode,
     Outcome,
     Plan,
@@ -38,7 +39,7 @@ RITA = person(coworker_id=88, full_name="Rita Okafor", email="rita@example.org")
 
 
 def load(text: str) -> Rules:
-    return load_rules(text, "rules.yaml", actions={**kinds_for_rules(), "webhook": {}})
+    return load_rules(text, "rules.yaml", actions={**kinds_for_rules(), "diary": KindForm()})
 
 
 def to_of(text: str) -> tuple[str, ...]:
@@ -117,9 +118,9 @@ def test_others_get_a_notice_and_the_member_gets_none() -> None:
 
 
 def test_an_action_without_notices_reaches_no_others() -> None:
-    hooked = HEAD.replace("action: email", "action: webhook")
+    hooked = HEAD.replace("action: email", "action: diary")
     assert mistakes_of(f"{hooked}    to: host\n") == [
-        "rules.yaml:6:9: rules[0].to: expected member; the action webhook reaches no others"
+        "rules.yaml:6:9: rules[0].to: expected member; the action diary reaches no others"
     ]
     assert load(f"{hooked}    to: member\n").rules
 

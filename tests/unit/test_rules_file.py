@@ -12,6 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from schemas.actions import KindForm
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.errors import ConfigurationError
 from schemas.events import EventKind
@@ -34,7 +35,7 @@ TEMPLATES = {
     "lesson-finished": {EventKind.LESSON_COMPLETED},
     "course-finished": {EventKind.COURSE_COMPLETED},
 }
-ACTIONS: dict[str, dict[str, set[EventKind]]] = {"email": TEMPLATES, "webhook": {}}
+ACTIONS = {"email": KindForm(TEMPLATES), "webhook": KindForm()}
 PLACED = re.compile(r"rules\.yaml:[1-9]\d*:[1-9]\d*: [^ ].*: .+")
 HEAD = "version: 1\nrules:\n"
 RULE = HEAD + "  - name: a\n    event: lesson_completed\n    action: webhook\n"  # 5 lines

@@ -79,6 +79,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         space_address=None,
         wording=None,
         rules=None,
+        endpoints=None,
+        endpoint_networks=(),
         public_url="http://127.0.0.1:8000",
         listen=Listen("127.0.0.1", 8000),
         mode=Mode.OBSERVE,

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.actions import HOST, NOTICE
+from schemas.actions import HOST, NOTICE, KindForm
 from schemas.errors import ChannelUnavailable, ConfigurationError
 from schemas.events import ABOUT_GONE, ABSENCES, Event, EventKind
 from schemas.reasons import Reason
@@ -62,7 +62,7 @@ def rule(template: str, kind: EventKind) -> str:
 
 def mistakes(template: str, kind: EventKind) -> list[str]:
     try:
-        load_rules(rule(template, kind), "mine.yaml", actions={"email": TEMPLATES})
+        load_rules(rule(template, kind), "mine.yaml", actions={"email": KindForm(TEMPLATES)})
     except ConfigurationError as error:
         return error.mistakes
     return []

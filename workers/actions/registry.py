@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from schemas.events import EventKind
+from schemas.actions import KindForm
 from schemas.settings import Settings
-from workers.actions import email
+from workers.actions import email, webhook
 
 if TYPE_CHECKING:
     from workers.actions.base import Action
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of action: its class, as `module:name`.
-
-    `templates` are those that its rules must choose from, with the events each can be about.
-    """
+    """A kind of action: its class, as `module:name`, and what its rules may say."""
 
     action: str
-    templates: Mapping[str, frozenset[EventKind]] = field(default_factory=dict)
+    form: KindForm = field(default_factory=KindForm)
 
 
+_ENDPOINT = frozenset({"endpoint"})
 # One line for each kind.
 KINDS: Mapping[str, Kind] = {
-    email.KIND: Kind("workers.actions.email.action:EmailAction", email.TEMPLATES),
+    email.KIND: Kind("workers.actions.email.action:EmailAction", KindForm(email.TEMPLATES)),
+    webhook.KIND: Kind("workers.actions.webhook.action:WebhookAction", KindForm(keys=_ENDPOINT)),
 }
 
 
@@ -44,6 +43,6 @@ def make_actions(settings: Settings) -> "dict[str, Action]":
     return {name: action.from_settings(settings) for name, action in action_classes().items()}
 
 
-def kinds_for_rules() -> dict[str, Mapping[str, frozenset[EventKind]]]:
-    """Return the templates of each kind by name, which `load_rules` checks rules against."""
-    return {name: kind.templates for name, kind in KINDS.items()}
+def kinds_for_rules() -> dict[str, KindForm]:
+    """Return what rules of each kind may say, by name, which `load_rules` checks rules against."""
+    return {name: kind.form for name, kind in KINDS.items()}

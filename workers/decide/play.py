@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.actions import OPEN_ACTIONS, ActionState, Mode, Outcome, PersonNeeds, Plan, step_of
+from schemas.actions import (
+    OPEN_ACTIONS,
+    ActionState,
+    Mode,
+    Outcome,
+    PersonNeeds,
+    Plan,
+    is_to_person,
+    step_of,
+)
 from schemas.events import ABOUT_GONE, ABOUT_LESSONS, Event, EventKind, not_ahead
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -194,7 +203,7 @@ class Play:
             return event, plans
         planned = [self._join_or_plan(plan, event, found.found_at) for plan in plans]
         if event.kind is EventKind.COURSE_COMPLETED:
-            for to in dict.fromkeys(plan.audience for plan in plans):
+            for to in filter(is_to_person, dict.fromkeys(plan.audience for plan in plans)):
                 announced[to] = max(event.happened_at, announced.get(to, event.happened_at))
                 self._supersede(event, to, found.found_at)
         return event, planned

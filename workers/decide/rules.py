@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from schemas.actions import Plan, action_key
+from schemas.actions import Plan, action_key, is_to_person
 from schemas.events import Event, EventKind
 from schemas.reasons import Reason
 from schemas.rules import Rule, Rules, SequenceStep
@@ -37,7 +37,7 @@ class DecisionContext:
 
     def covers(self, event: Event, audience: str | None) -> bool:
         """Return whether this audience learns of a lesson with the end of the course."""
-        at = self.announced_at.get(audience)
+        at = self.announced_at.get(audience) if is_to_person(audience) else None
         is_lesson = event.kind == EventKind.LESSON_COMPLETED
         return is_lesson and at is not None and event.happened_at <= at
 

@@ -54,20 +54,20 @@ def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, boo
     with writing(tools.engine) as connection:
         now = tools.clock.now()
         outages = outages_now(connection)
-        kinds = tools.actions.keys() - outages.keys()
         claims = claim_actions(
             connection,
             now,
             tools.clock.new_id(),
             lease_s=tools.lease_s,
             most=1,
-            kinds=kinds if outages else None,
+            only=tools.actions.keys() - outages.keys() if outages else None,
+            but=outages.keys(),
         )
-        ready = {kind for kind, outage in outages.items() if outage.until <= now}
+        ready = {channel for channel, outage in outages.items() if outage.until <= now}
         is_probe = not claims and bool(ready)
         if is_probe and take_lease(connection, _PROBE, holder, now, lease_s=PROBE_LEASE_S):
             claims = claim_actions(
-                connection, now, tools.clock.new_id(), lease_s=tools.lease_s, most=1, kinds=ready
+                connection, now, tools.clock.new_id(), lease_s=tools.lease_s, most=1, only=ready
             )
             if not claims:
                 release_lease(connection, _PROBE, holder)

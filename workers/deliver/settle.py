@@ -11,7 +11,7 @@ from ledger.attempts import count_attempts, fails_alone
 from ledger.engine import Connection, repeat_write, writing
 from ledger.outages import Outage, end_outage, note_outage
 from ledger.outbox import ClaimedAction, commit_action, is_settled_as, settle_action
-from schemas.actions import ActionState, Outcome
+from schemas.actions import ActionState, Outcome, channel_of
 from schemas.errors import (
     ChannelUnavailable,
     DeliveryRefused,
@@ -132,27 +132,31 @@ def _settle(
             outcome = result
         # The other system answered about this action, so it accepts others.
         if outage is None and outcome.state in _ANSWERED:
-            is_over = end_outage(connection, claimed.kind, now)
+            is_over = end_outage(connection, _channel(claimed), now)
         settled = settle_action(connection, claimed, outcome, now)
         if not settled:
             settled = is_settled_as(connection, claimed.action_id, outcome)
     if outage is not None and is_new:
         _log.error(
             "mail.stopped",
-            kind=claimed.kind,
+            kind=outage.kind,
             reason=outage.reason.value,
             error=str(result),
             next_try=outage.until.isoformat(),
         )
     if is_over:
-        _log.info("mail.restored", kind=claimed.kind)
+        _log.info("mail.restored", kind=_channel(claimed))
     return outcome if settled else None
+
+
+def _channel(claimed: ClaimedAction) -> str:
+    return channel_of(claimed.kind, claimed.audience)
 
 
 def _channel_down(
     tools: DeliveryTools, connection: Connection, claimed: ClaimedAction, error: ChannelUnavailable
 ) -> tuple[Outcome, Outage | None, bool]:
-    """Pause every action of this kind, unless only this action has the problem."""
+    """Pause every action of this channel, unless only this action has the problem."""
     now = tools.clock.now()
     reasons = tools.actions[claimed.kind].reasons
     if error.reason in reasons.maybe_own and fails_alone(
@@ -161,11 +165,11 @@ def _channel_down(
         return Outcome.failed(reasons.refused, str(error)), None, False
     outage, is_new = note_outage(
         connection,
-        claimed.kind,
+        _channel(claimed),
         error.reason,
         error.answer,
         now,
-        lambda failures: outage_wait_s(error.reason, failures),
+        lambda failures: outage_wait_s(error.reason, failures, asked_s=error.retry_after_s),
     )
     return Outcome.waiting(outage.until, error.reason, str(error)), outage, is_new
 

@@ -28,7 +28,7 @@ from ledger.records import (
     records_of,
     references_of,
 )
-from schemas.actions import HOST, Plan
+from schemas.actions import HOST, Plan, is_to_person
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE, Event, EventKind, not_ahead
 from schemas.notification import Notification
@@ -350,7 +350,7 @@ def _decide(
             plan_action(connection, plan, event_ids[event.key], now)
         one.planned += len(plans)
         if event.kind is EventKind.COURSE_COMPLETED:
-            for to in dict.fromkeys(plan.audience for plan in plans):
+            for to in filter(is_to_person, dict.fromkeys(plan.audience for plan in plans)):
                 supersede_lessons(connection, event.course_id, event.coworker_id, now, to)
 
 

@@ -159,7 +159,7 @@ def read_answer(answer: Answer) -> object | Missing:
         case _Meaning.GONE | _Meaning.DOUBTFUL:
             return Missing(certain=meaning is _Meaning.GONE, status=answer.status)
         case _Meaning.WAIT:
-            raise SourceThrottled(sentence, retry_after_s=_retry_after_s(answer.headers))
+            raise SourceThrottled(sentence, retry_after_s=retry_after_s(answer.headers))
         case _Meaning.NO if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise AccessDenied(sentence)
         case _Meaning.NO:
@@ -228,7 +228,7 @@ def _meaning(answer: Answer) -> tuple[_Meaning, str]:
     for statuses, kinds, meaning, aside in _TABLE:
         if answer.status in statuses and kind in kinds:
             if meaning is _Meaning.WAIT_IF_STATED:
-                is_stated = _retry_after_s(answer.headers) is not None
+                is_stated = retry_after_s(answer.headers) is not None
                 return _Meaning.WAIT if is_stated else _Meaning.LATER, aside
             return meaning, aside
     return _Meaning.LATER, ""
@@ -266,7 +266,7 @@ def _charsets(content_type: str) -> Iterator[str]:
         yield declared[1]
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return Retry-After in seconds; it may be a date (RFC 9110, section 10.2.3)."""
     stated = headers.get("retry-after", "").strip()
     if stated.isascii() and stated.isdigit():
