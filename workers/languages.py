@@ -23,7 +23,7 @@ ENGLISH = "en"
 # Older and narrower codes of languages that we have.
 _ALIASES = {"iw": "he", "nb": "no", "nn": "no"}
 _REGION = re.compile("[a-z]{2}")
-_REGIONS = {"en": "GB"}  # where a code says none
+_REGIONS = {"en": "GB", "pt": "PT"}  # where a code says none
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,10 @@ class PreferenceLinks:
         """Return the owner of links that are sent to this address."""
         return LinkOwner(coworker_id, address_hash(email, self._secret_key))
 
-    def page(self, owner: LinkOwner) -> str:
-        """Return the address of the member's preference page."""
-        return f"{self._public_url}{PAGE}{self.page_token(owner)}"
+    def page(self, owner: LinkOwner, language: str = "") -> str:
+        """Return the address of the member's preference page, in this language if it has one."""
+        in_language = f"?lang={language}" if language else ""
+        return f"{self._public_url}{PAGE}{self.page_token(owner)}{in_language}"
 
     def one_click(self, owner: LinkOwner, stream: Stream) -> str:
         """Return the address that switches a stream off with one POST (RFC 8058)."""

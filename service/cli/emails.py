@@ -197,7 +197,7 @@ def _expected(engine: Engine, setup: SendSetup, example: Example) -> Imagined | 
 
 def _expected_lines(template: str, example: Example, expected: Imagined | None) -> Iterator[str]:
     if example.rule is None:
-        yield f"No rule that is on sends {template}."
+        yield f"No enabled rule sends {template}."
     elif expected is None:
         yield f"The rule {example.rule.name} sends it once its time has come: see the rules file."
     else:

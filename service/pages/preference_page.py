@@ -66,8 +66,7 @@ class PreferencePages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        sender = settings.mail_from
-        space = one_line(settings.space_name or (sender.name if sender else ""))
+        space = one_line(settings.space_name)
         self._environment.globals |= {"style": Markup(style), "space": space}  # noqa: S704 - our own file
 
     def preferences(self, member: LinkedMember, token: str, now: datetime) -> Response:
@@ -89,14 +88,14 @@ class PreferencePages:
             "streams": list(_streams(member.chosen, language)),
             "lessons_title": language.gettext("Emails about finished lessons"),
             "lessons": list(_lesson_emails(member.chosen, language)),
-            "snoozes_title": language.gettext("Take a break from all emails"),
+            "snoozes_title": language.gettext("Pause all emails"),
             "snoozes": list(_snoozes(member.chosen, language, now, day)),
             "save": language.gettext("Save"),
             "stop": language.gettext("Stop all course emails"),
             "notes": [
-                language.gettext("Your places on courses do not change."),
+                language.gettext("You keep your place on every course."),
                 language.gettext(
-                    "Anyone with this link can change these choices, so do not share it."
+                    "Anyone with this link can change these choices, so please don't share it."
                 ),
             ],
             "action": f"{token}{self._suffix('?')}",
@@ -106,26 +105,29 @@ class PreferencePages:
     def stopped(self, page: str) -> Response:
         """Return the answer to a one-click unsubscribe; `page` leads to the other choices."""
         language = self._language()
-        title = language.gettext("You get no more of these emails")
-        lines = [language.gettext("Your places on courses do not change.")]
+        title = language.gettext("You won't get these emails any more")
+        lines = [language.gettext("You keep your place on every course.")]
         return self._message(200, language, title, lines, link=page)
 
     def unknown_link(self) -> Response:
         """Return the answer to a link that is not genuine."""
         language = self._language()
         lines = [
-            language.gettext("Open the link in the email once more."),
+            language.gettext("Please open the link in the email again."),
             language.gettext("A part of it may be missing."),
-            language.gettext(
-                "If that does not help, reply to the email and say which emails you want."
-            ),
         ]
+        if self._settings.mail_reads_replies:
+            lines.append(
+                language.gettext(
+                    "If that does not help, reply to the email and say which emails you want."
+                )
+            )
         return self._message(404, language, language.gettext("This link does not work"), lines)
 
     def unusable_form(self) -> Response:
         """Return the answer to a POST that no page and no mail program of ours sends."""
         language = self._language()
-        lines = [language.gettext("Open the link in the email once more.")]
+        lines = [language.gettext("Please open the link in the email again.")]
         return self._message(400, language, language.gettext("Nothing was changed"), lines)
 
     def too_many(self) -> Response:
@@ -144,7 +146,9 @@ class PreferencePages:
     def _not_now(self, status: int, retry_after_s: int) -> Response:
         language = self._language()
         lines = [language.gettext("Please try again in a minute.")]
-        title = language.gettext("Nothing was changed")
+        title = language.gettext("This page is not available right now")
+        if request.method == "POST":
+            title = language.gettext("Nothing was changed")
         response = self._message(status, language, title, lines)
         response.headers["Retry-After"] = str(retry_after_s)
         return response
@@ -221,9 +225,9 @@ def _now_lines(
         yield language.gettext("Finished lessons share one email a week, on Friday.")
     until = chosen.snoozed_until(now)
     if until is not None:
-        pause = language.gettext("You take a break: we send nothing until {date}.")
+        pause = language.gettext("Your emails are paused until {date}.")
         yield pause.format(date=day(until))
-        yield language.gettext("What happens until then is not emailed later.")
+        yield language.gettext("You won't get emails later about what you miss.")
 
 
 def _streams(chosen: Choices, language: Language) -> Iterator[FormOption]:
@@ -260,11 +264,11 @@ def _snoozes(
     """Yield what the member can choose about a break; the first is what is so now."""
     until = chosen.snoozed_until(now)
     if until is None:
-        yield FormOption("none", language.gettext("No break"), is_chosen=True)
+        yield FormOption("none", language.gettext("No pause"), is_chosen=True)
     else:
-        keep = language.gettext("Keep the break until {date}").format(date=day(until))
+        keep = language.gettext("Stay paused until {date}").format(date=day(until))
         yield FormOption("keep", keep, is_chosen=True)
-        yield FormOption("end", language.gettext("End the break now"), is_chosen=False)
+        yield FormOption("end", language.gettext("End the pause now"), is_chosen=False)
     week, month = (
         language.gettext("For a week, until {date}"),
         language.gettext("For a month, until {date}"),

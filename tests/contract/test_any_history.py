@@ -254,7 +254,7 @@ def test_any_order_and_repetition_of_the_same_facts_gives_the_same_emails(
         caught = sorted((one.recipient, one.message["Subject"]) for one in space.mailer.caught)
         engine.dispose()
     assert caught == [
-        ("person1@example.org", "You finished Freelance Finance"),
+        ("person1@example.org", "You finished “Freelance Finance”"),
         ("person1@example.org", "You're in: Freelance Finance"),
         ("person2@example.org", "2 lessons done in Freelance Finance"),
         ("person2@example.org", "You're in: Freelance Finance"),

@@ -126,7 +126,7 @@ def test_while_snoozed_nothing_is_sent_and_afterwards_only_what_is_new(space: Sp
     space.finish(member, 2)
     space.later(days=1)
     assert space.outcomes() == [SNOOZED, SNOOZED, ("done", None)]
-    assert space.subjects == ["You finished Lesson 2"]
+    assert space.subjects == ["You finished “Lesson 2”"]
 
 
 def test_lessons_of_a_week_share_one_email_for_a_member_who_chose_so(space: Space) -> None:
@@ -144,8 +144,8 @@ def test_lessons_of_a_week_share_one_email_for_a_member_who_chose_so(space: Spac
         space.later(days=1)
     assert space.outcomes_by_person("congratulate-lesson")[1] == ("done", None)
     assert sorted(space.subjects[2:]) == [
-        "You finished Lesson 1",
-        "You finished Lesson 2",
+        "You finished “Lesson 1”",
+        "You finished “Lesson 2”",
         "Your week in Freelance Finance: 2 lessons done",
     ]
 

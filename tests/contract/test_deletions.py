@@ -89,4 +89,4 @@ def test_finishing_it_again_is_the_same_lesson_and_no_second_email(space: Space)
     space.later(minutes=40)
     space.finish(member, 1)
     space.later(minutes=40)
-    assert space.subjects == ["You're in: Freelance Finance", "You finished Lesson 1"]
+    assert space.subjects == ["You're in: Freelance Finance", "You finished “Lesson 1”"]

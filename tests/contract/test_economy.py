@@ -174,7 +174,7 @@ def test_changes_that_an_email_finds_first_are_decided_on_before_it_is_sent(spac
     assert space.reasons("course_completed") == [None]
     space.later(seconds=20)
     assert sorted(space.subjects) == [
-        "You finished Freelance Finance",
+        "You finished “Freelance Finance”",
         "You're in: Freelance Finance",
     ]
 

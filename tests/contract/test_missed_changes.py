@@ -164,7 +164,7 @@ def test_a_list_that_is_short_for_a_moment_loses_no_email(space: Space) -> None:
     assert ("waiting", "gathering") in space.outcomes()
     space.source.recover()
     space.later(minutes=1)
-    assert space.subjects == [WELCOME, "You finished Lesson 1"]
+    assert space.subjects == [WELCOME, "You finished “Lesson 1”"]
 
 
 def test_an_approval_that_an_email_finds_first_counts_as_approval(space: Space) -> None:
@@ -177,7 +177,7 @@ def test_an_approval_that_an_email_finds_first_counts_as_approval(space: Space) 
     change(space, member, approved=True)
     space.later(minutes=15)
     space.later(minutes=15)
-    assert sorted(space.subjects) == ["You finished Lesson 1", WELCOME]
+    assert sorted(space.subjects) == ["You finished “Lesson 1”", WELCOME]
 
 
 def test_a_deletion_that_an_email_finds_first_is_recorded(space: Space) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 
 ANY_TIME = SHIPPED.replace("quiet_hours: 20:00-08:00", "quiet_hours: none")
 PATIENT = ANY_TIME.replace("stale_after: 48h", "stale_after: none")
-FIRST, TOGETHER = "You finished Lesson 1", "2 lessons done in Freelance Finance"
+FIRST, TOGETHER = "You finished “Lesson 1”", "2 lessons done in Freelance Finance"
 
 
 @pytest.fixture

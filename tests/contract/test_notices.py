@@ -461,7 +461,7 @@ def test_a_notice_that_no_rule_sends_is_previewed_for_a_host_who_was_never_read(
     desk.space.work()
     shown = run(desk, "preview", "notice", "--as", "1", "--language", "de").stdout
     assert "To:      the host <h***@example.invalid>\n" in shown
-    assert "No rule that is on sends notice." in shown
+    assert "No enabled rule sends notice." in shown
 
 
 @pytest.mark.engines(*BOTH)

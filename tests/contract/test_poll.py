@@ -144,7 +144,7 @@ def test_an_old_member_gets_an_email_about_the_new_lesson_only(space: Space) -> 
     space.finish(member, 2, reported=False)
     after(space)
     space.later(minutes=30)
-    assert space.subjects == ["You finished Lesson 2"]
+    assert space.subjects == ["You finished “Lesson 2”"]
     assert space.reasons("lesson_completed") == ["before-start", None]
     assert space.reasons("course_started") == ["before-start"]
 
@@ -278,7 +278,7 @@ def test_records_requested_by_a_person_lead_to_emails_even_if_they_are_old(space
     assert space.reasons("lesson_completed") == ["before-start", None]
     ask(space, Entity.COMPLETED_LESSON, first)
     space.later(hours=1)
-    assert space.subjects == ["You finished Lesson 2", "You finished Lesson 1"]
+    assert space.subjects == ["You finished “Lesson 2”", "You finished “Lesson 1”"]
     assert space.reasons("lesson_completed") == [None, None]
     ask(space, Entity.COMPLETED_LESSON, first)
     space.later(hours=1)

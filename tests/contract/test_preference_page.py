@@ -117,7 +117,7 @@ def test_a_snooze_ends_after_a_week_or_a_month_or_at_once(
 ) -> None:
     answer = site.post({"act": "save", "stream": "service", "snooze": length})
     lines = saved(site, answer)
-    assert lines[2] == f"You take a break: we send nothing until {ends} 2026."
+    assert lines[2] == f"Your emails are paused until {ends} 2026."
     assert site.chosen().snoozed_until(NOW) == NOW + days * DAY
     assert ticked(site.get()) == {"service", "lessons-sitting", "snooze-keep"}
     site.clock.move(days * 86_400 - 1)
@@ -288,10 +288,12 @@ def test_while_the_ledger_cannot_be_used_nothing_is_said_to_be_done(site: Site) 
     with writing(site.engine) as connection:
         connection.execute(text("ALTER TABLE choices RENAME TO elsewhere"))
     with capture_logs() as logs:
-        for answer in (site.get(path), site.post(path=path), site.post(ONE_CLICK, one_click)):
+        shown, *posted = (site.get(path), site.post(path=path), site.post(ONE_CLICK, one_click))
+        for answer in (shown, *posted):
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
-            assert "Nothing was changed" in answer.text
+            assert ("Nothing was changed" in answer.text) is (answer is not shown)
+        assert "This page is not available right now" in shown.text
     assert [one["event"] for one in logs] == ["preferences.unavailable"] * 3
     with writing(site.engine) as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO choices"))

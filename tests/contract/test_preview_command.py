@@ -40,7 +40,7 @@ def test_an_email_is_written_as_the_member_would_get_it_now(studied: Desk, tmp_p
     ]
     folder = tmp_path / "preview"
     text = (folder / "lesson-finished.txt").read_text()
-    assert "- Lesson 1\n- Lesson 2\n\n2 of 3 lessons\n\nNext is Lesson 3." in text
+    assert "- Lesson 1\n- Lesson 2\n\n2 of 3 lessons\n\nNext is “Lesson 3”." in text
     assert ">Lesson 1</" in (folder / "lesson-finished.html").read_text()
     message = message_from_bytes((folder / "lesson-finished.eml").read_bytes(), policy=policy.SMTP)
     assert message["To"] == "Person 1 <person1@example.org>"
@@ -57,7 +57,7 @@ def test_it_says_whether_and_when_the_email_would_go(studied: Desk) -> None:
     said = studied.run("preview", "course-finished", "--as", "1").stdout
     assert "If course_completed happened now:\n  congratulate-course: held: " in said
     said = studied.run("preview", "stalled", "--as", "1").stdout
-    assert "No rule that is on sends stalled." in said
+    assert "No enabled rule sends stalled." in said
 
 
 def test_another_language_can_be_chosen(studied: Desk) -> None:

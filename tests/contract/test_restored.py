@@ -334,12 +334,12 @@ def test_lessons_from_before_and_after_the_restore_share_no_email(space: Restora
     space.later(hours=1)
     assert space.held() == {Reason.RESTORED: 1}
     assert [mail.message["Subject"] for mail in space.mailer.caught[2:]] == [
-        "You finished Lesson 2"
+        "You finished “Lesson 2”"
     ]
     space.decide("release")
     space.later(days=1)
     assert [mail.message["Subject"] for mail in space.mailer.caught[3:]] == [
-        "You finished Lesson 1"
+        "You finished “Lesson 1”"
     ]
 
 
@@ -363,7 +363,7 @@ def test_no_event_that_may_have_been_sent_joins_a_released_email(
     space.later(hours=12)
     assert space.held() == {Reason.RESTORED: 1}
     subjects = [str(mail.message["Subject"]) for mail in space.mailer.caught]
-    assert subjects[1:] == ["You finished Lesson 1"]
+    assert subjects[1:] == ["You finished “Lesson 1”"]
 
 
 def test_an_enrolment_that_was_approved_and_then_changed_is_held(space: Restorable) -> None:

@@ -67,7 +67,7 @@ def test_the_course_email_replaces_the_waiting_lesson_email(space: Space) -> Non
     space.finish(member, 3)
     space.work()
     space.later(hours=5)
-    assert space.subjects[1:] == ["You finished Freelance Finance"]
+    assert space.subjects[1:] == ["You finished “Freelance Finance”"]
     assert ("skipped", "superseded") in space.outcomes()
 
 
@@ -83,7 +83,7 @@ def test_the_last_two_lessons_read_at_the_same_time_finish_the_course_once(
     space.finish(member, 2, 3)
     at_once(4, lambda _: drain_batch(space.lookup_context))
     space.work()
-    assert space.subjects[2:] == ["You finished Freelance Finance"]
+    assert space.subjects[2:] == ["You finished “Freelance Finance”"]
     assert space.reasons("lesson_completed")[1:] == ["superseded", "superseded"]
 
 
@@ -179,7 +179,7 @@ def test_a_lesson_taken_back_before_its_email_is_not_emailed_about(space: Space)
     space.source.lose(Entity.COMPLETED_LESSON, first)
     space.later(minutes=31)
     space.later(seconds=20)  # that it is gone is made sure of by its Id
-    assert space.subjects[1:] == ["You finished Lesson 2"]
+    assert space.subjects[1:] == ["You finished “Lesson 2”"]
 
 
 def test_a_lesson_done_again_under_another_id_is_the_same_lesson(space: Space) -> None:
@@ -190,7 +190,7 @@ def test_a_lesson_done_again_under_another_id_is_the_same_lesson(space: Space) -
     space.source.lose(Entity.COMPLETED_LESSON, first)
     space.finish(member, 1)
     space.later(hours=4)
-    assert space.subjects[1:] == ["You finished Lesson 1"]
+    assert space.subjects[1:] == ["You finished “Lesson 1”"]
 
 
 def test_a_person_who_enrols_again_is_not_welcomed_again(space: Space) -> None:
@@ -347,7 +347,7 @@ def test_a_completion_missing_on_a_lagging_list_counts(ledger_engine: Engine) ->
         space.clock.time += timedelta(seconds=4)
     space.source.completions_of = listed  # type: ignore[method-assign]
     space.work()
-    assert space.subjects[1:] == ["You finished Lesson 1"]
+    assert space.subjects[1:] == ["You finished “Lesson 1”"]
 
 
 def test_lessons_of_a_second_enrolment_have_an_email_of_their_own(space: Space) -> None:
@@ -359,7 +359,7 @@ def test_lessons_of_a_second_enrolment_have_an_email_of_their_own(space: Space) 
     second = space.enrol(1, record_id=9999)
     space.finish(second, 2)
     space.later(hours=4)
-    assert space.subjects[1:] == ["You finished Lesson 2"]
+    assert space.subjects[1:] == ["You finished “Lesson 2”"]
     assert space.outcomes()[1:] == [("skipped", "record-gone"), ("done", None)]
 
 
@@ -465,7 +465,7 @@ def test_a_lesson_added_since_the_list_was_read_keeps_the_course_open(space: Spa
     space.finish(member, 3)
     space.work()
     space.later(hours=4)
-    assert "You finished Freelance Finance" not in space.subjects
+    assert "You finished “Freelance Finance”" not in space.subjects
 
 
 def test_a_notification_after_an_import_without_emails_sends_none(space: Space) -> None:

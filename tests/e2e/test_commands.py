@@ -223,7 +223,7 @@ def test_demo_plays_its_story_and_ctrl_c_stops_every_process(tmp_path: Path) -> 
     for subject in (
         "You're in: Freelance Finance",
         "3 lessons done in Freelance Finance",
-        "You finished Freelance Finance",
+        "You finished “Freelance Finance”",
         "Ya tienes plaza: Ceramics: Feuer & Glasur <Grundkurs>",
         "أصبح لك مكان في دورة «الخط العربي للمبتدئين»",
     ):
@@ -451,7 +451,7 @@ def _check_lines_to_paste(output: str, folder: Path, environment: dict[str, str]
     for line, words in (
         (status, ("sending: 5 sent", "! ")),
         (f"{tail} --no-follow", ("<--", "Traceback")),
-        (why, ("You finished Freelance Finance", "Traceback")),
+        (why, ("You finished “Freelance Finance”", "Traceback")),
         (show, ("Noor de Vries, Werkhof Coworking", "not set")),
         (f"{start} doctor", ("No problem was found", "not set; no email")),
         (f"{start} backfill --since 1h --dry-run", ("known here already", "Traceback")),

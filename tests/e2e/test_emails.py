@@ -18,8 +18,8 @@ def test_one_lesson_gives_one_email(house: House) -> None:
     house.wait_mails("joel", 2)
     house.wait_idle()
     assert sorted(house.subjects("joel")) == [
+        "You looked at “What you keep”",
         "You're in: Freelance Finance",
-        "You've been through What you keep",
     ]
 
 
@@ -58,7 +58,7 @@ def test_the_last_lesson_gives_the_course_email_and_no_lesson_email(house: House
     house.sandbox.post("/sandbox/finish-course", course_member_id=member)
     house.wait_idle()
     found = house.subjects("joel")[before:]
-    assert found[-1].startswith("You finished Ceramics")
+    assert found[-1].startswith("You finished “Ceramics")
     superseded = house.rows(
         f"SELECT reason FROM events WHERE course_member_id = {member} "
         "AND kind = 'lesson_completed' ORDER BY happened_at"

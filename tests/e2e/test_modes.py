@@ -40,7 +40,7 @@ def test_observe_composes_everything_sends_nothing_and_the_past_stays_unsent(
         house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
         house.wait_mails("joel", 1)
         house.wait_idle()
-        assert house.subjects("joel") == ["You've been through What you keep"]
+        assert house.subjects("joel") == ["You looked at “What you keep”"]
         assert house.mails("zoe") == []
         assert _actions(house)[0] == ("held", "before-start")
 

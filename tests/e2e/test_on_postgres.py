@@ -57,7 +57,7 @@ def test_a_whole_course_gives_its_emails_once(house: House) -> None:
     )
     subjects = house.subjects("zoe")
     assert len(subjects) == len(set(subjects))
-    assert subjects.count("You finished Freelance Finance") == 1
+    assert subjects.count("You finished “Freelance Finance”") == 1
     people = json.loads(house.run("why", "zoe.brandt@example.org", "--json").stdout)
     assert {event["kind"] for event in people[0]["events"]} == {
         "enrolled",

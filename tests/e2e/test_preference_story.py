@@ -63,12 +63,12 @@ def test_a_break_on_the_page_of_a_welcome_stops_emails_until_it_is_ended(house: 
     house.wait_mails("zoe", 1)
     page = page_in(house.mails("zoe")[0]["text"])
     week = {"act": "save", "stream": "service", "snooze": "week"}
-    assert "You take a break" in requests.post(page, week, timeout=_PATIENCE_S).text
+    assert "Your emails are paused until" in requests.post(page, week, timeout=_PATIENCE_S).text
     house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
     house.wait_idle()
     assert reasons(house)[-1] == ("skipped", "snoozed")
     ended = requests.post(page, week | {"snooze": "end"}, timeout=_PATIENCE_S)
-    assert "You take a break" not in ended.text
+    assert "Your emails are paused until" not in ended.text
     house.sandbox.post("/sandbox/finish-lesson", course_member_id=member)
     house.wait_mails("zoe", 2)
 

@@ -120,7 +120,7 @@ def test_the_whole_demo_passes_without_a_broker(bare_python: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "There is no broker" in done.stdout
     assert done.stdout.count("Subject: ") == 5
-    assert done.stdout.count("Subject: You finished Freelance Finance") == 1
+    assert done.stdout.count("Subject: You finished “Freelance Finance”") == 1
 
 
 def test_only_a_worker_without_broker_needs_none_and_refuses_a_url(tmp_path: Path) -> None:

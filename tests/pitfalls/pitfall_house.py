@@ -24,7 +24,7 @@ MEMBERS = "/hooks/nexudus/course-members"
 COMPLETED = "/hooks/nexudus/course-completed-lessons"
 # Limits are tested elsewhere, so no test waits for the next minute.
 PLENTY = "1000/second;100000/minute"
-WELCOME, FINISHED = "You're in: {course}", "You finished {course}"  # subjects
+WELCOME, FINISHED = "You're in: {course}", "You finished “{course}”"  # subjects
 _LONG_AGO = "2020-01-01 00:00:00.000000"
 
 

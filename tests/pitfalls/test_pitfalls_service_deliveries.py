@@ -94,7 +94,7 @@ def test_15_the_day_an_email_names_is_that_of_the_record(house: House) -> None:
     house.sandbox.post("/sandbox/finish-course", course_member_id=member)
     house.wait_idle()
     found = letters(house, "siobhan", CERAMICS)
-    [end] = [mail for mail in found if mail["subject"].startswith("You finished Ceramics")]
+    [end] = [mail for mail in found if mail["subject"].startswith("You finished “Ceramics")]
     text = " ".join(end["text"].split())
     assert f"on {now.astimezone(home):%-d %B %Y}" in text
     assert f"{false_day:%-d %B %Y}" not in text

@@ -115,7 +115,7 @@ def test_18_with_every_worker_down_all_that_is_authentic_is_answered_2xx(
         house.start("worker", "clock")
         for address, title in (("joel", FINANCE), ("zoe", CERAMICS)):
             subjects = {mail["subject"] for mail in wait_letters(house, address, title, 2)}
-            assert any(subject.startswith(f"You finished {title[:8]}") for subject in subjects)
+            assert any(subject.startswith(f"You finished “{title[:8]}") for subject in subjects)
 
 
 def test_18_ten_failed_deliveries_would_switch_the_webhook_off(house: House) -> None:

@@ -1,5 +1,6 @@
 """Every email leads to the member's preferences, and those that repeat stop with one click."""
 
+import re
 from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message
@@ -101,6 +102,13 @@ def test_without_a_public_address_an_email_has_no_link_that_leads_nowhere() -> N
     assert head["List-Unsubscribe"] is None
     assert head["List-Id"]
     assert "/p/" not in kept.text + kept.html
+
+
+def test_the_page_opens_in_the_language_of_the_email() -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    arabic = replace(context("stalled", Stream.REMINDER), languages=("ar-EG",))
+    kept = read_message(email.prepare(arabic).body)
+    assert re.search(r"/p/[\w.-]+\?lang=ar$", kept.text, re.MULTILINE)
 
 
 def test_a_test_email_leads_to_no_choices_of_the_member() -> None:

@@ -53,7 +53,7 @@ def test_the_first_language_that_we_have_is_used(wanted: tuple[str | None, ...],
 
 @pytest.mark.parametrize(
     ("wanted", "locale"),
-    [("en", "en_GB"), ("en-US", "en_US"), ("en-ZZ", "en_GB"), ("pt-BR", "pt_BR"), ("pt", "pt")],
+    [("en", "en_GB"), ("en-US", "en_US"), ("en-ZZ", "en_GB"), ("pt-BR", "pt_BR"), ("pt", "pt_PT")],
 )
 def test_the_region_decides_how_dates_are_written(wanted: str, locale: str) -> None:
     assert str(language_for(wanted).locale) == locale

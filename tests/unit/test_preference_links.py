@@ -22,6 +22,7 @@ URL_SAFE = set(string.ascii_letters + string.digits + "-_.")
 def test_a_link_leads_back_to_its_owner() -> None:
     assert LINKS.page(ANA) == f"https://courses.harbour.example/p/{PAGE}"
     assert LINKS.read_page(PAGE) == ANA
+    assert LINKS.page(ANA, "ar") == f"https://courses.harbour.example/p/{PAGE}?lang=ar"
     for stream, token in ONE_CLICK.items():
         assert LINKS.one_click(ANA, stream) == f"https://courses.harbour.example/u/{token}"
         assert LINKS.read_one_click(token) == (ANA, stream)

@@ -81,6 +81,13 @@ def test_words_that_need_an_unknown_fact_are_not_used() -> None:
     assert "{" not in text
 
 
+def test_own_words_about_a_lesson_are_not_used_for_several() -> None:
+    own = letters('  - {template: lesson-finished, subject: "Bravo: {lesson}"}\n')
+    assert own.compose(LESSON).subject == f"Bravo: {LESSON.lessons[0].title}"
+    several = replace(LESSON, lessons=lines("One", "Two"))
+    assert own.compose(several).subject == LETTERS.compose(several).subject
+
+
 def test_a_changed_file_is_another_wording() -> None:
     wordings = {
         letters(f"  - {{greeting: {word}}}\n").compose(WELCOME).wording for word in ("A", "B")

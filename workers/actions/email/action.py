@@ -141,7 +141,8 @@ class EmailAction(Action):
         # Others than the member must not get what changes the member's choices.
         if links is not None and to.audience is None:
             owner = links.owner(context.person.coworker_id, to.address)
-            facts = replace(facts, preferences_url=links.page(owner))
+            code = language_for(*facts.languages).code
+            facts = replace(facts, preferences_url=links.page(owner, code))
             stream = replace(stream, unsubscribe_url=_one_click(links, owner, context))
         addressee = _Addressee(to.name, to.address, stream)
         return self._addressed(self._letters.compose(facts), context, addressee, issued)
@@ -255,6 +256,7 @@ class EmailAction(Action):
             next_lesson=context.progress.next_lesson.title
             if context.progress.next_lesson
             else None,
+            last_lesson=_last_lesson(context),
             started_on=_day(context.started_at, zone),
             finished_on=_day(context.events[-1].happened_at, zone),
             course_url=self._course_url(context.course),
@@ -289,6 +291,12 @@ def _suggested(context: ActionContext, about: Sequence[Lesson]) -> Lesson | None
     if context.template == "lesson-available":
         return about[0] if about else None
     return context.progress.next_lesson
+
+
+def _last_lesson(context: ActionContext) -> str | None:
+    """Return the title of the lesson that the member finished last, if it is known."""
+    last = context.enrolment.last_completed_lesson_id
+    return next((one.title for one in context.lessons if one.record_id == last), None)
 
 
 def _recipient(context: ActionContext) -> Recipient:

@@ -15,6 +15,7 @@ from workers.actions.email.notice import Notice, what_happened
 from workers.actions.email.parts import (
     Button,
     Content,
+    Link,
     Paragraph,
     Part,
     ProgressBar,
@@ -44,10 +45,10 @@ class LetterFacts:
     the member is. With `is_weekly` the lessons are those of a week. `lesson_url` leads to the
     lesson that the email suggests: the first in a welcome, the one that opened in
     `lesson-available`, else the next. `next_course` is the one to take after a finished one,
-    `next_course_url` its address. `preferences_url` is where the member chooses which emails they
-    get; with `is_reminder` the link says that it stops reminders. `certificate_url` is where the
-    attached certificate can be checked. With `notice` the reader is not the member, and the names
-    are theirs.
+    `next_course_url` its address. `last_lesson` is the one they finished last. `preferences_url` is
+    where the member chooses which emails they get; with `is_reminder` the link says that it stops
+    reminders. `certificate_url` is where the attached certificate can be checked. With `notice` the
+    reader is not the member, and the names are theirs.
     """
 
     template: str
@@ -69,6 +70,7 @@ class LetterFacts:
     lesson_url: str | None
     course_id: int = 0
     languages: tuple[str, ...] = ()
+    last_lesson: str | None = None
     next_course: str | None = None
     next_course_url: str | None = None
     preferences_url: str | None = None
@@ -91,7 +93,8 @@ def _welcome(facts: LetterFacts, write: Writer) -> Content:
     start = (
         [
             write.phrase(
-                "The course begins with {lesson}.", lesson=Foreign(facts.first_lesson, strong=True)
+                "The course begins with “{lesson}”.",
+                lesson=Foreign(facts.first_lesson, strong=True),
             )
         ]
         if facts.first_lesson
@@ -124,24 +127,24 @@ def _lesson_finished(facts: LetterFacts, write: Writer) -> Content:
     only_visited = all(one.completion_type is CompletionType.VISITED for one in facts.lessons)
     if count > 1:
         title = _several_lessons(facts, write)
-        been, done = write.phrase("You have been through:"), write.phrase("You finished:")
+        been, done = write.phrase("You looked at:"), write.phrase("You finished:")
         about = [Paragraph((been if only_visited else done,)), _titles(facts, write)]
     else:
         lesson = Foreign(facts.lessons[0].title)
-        been = write.phrase("You've been through {lesson}", lesson=lesson)
-        title = been if only_visited else write.phrase("You finished {lesson}", lesson=lesson)
+        been = write.phrase("You looked at “{lesson}”", lesson=lesson)
+        title = been if only_visited else write.phrase("You finished “{lesson}”", lesson=lesson)
         praise = () if only_visited else (write.phrase("Well done."),)
-        where = write.phrase("This lesson is part of {course}.", course=Foreign(facts.course))
+        where = write.phrase("This lesson is part of “{course}”.", course=Foreign(facts.course))
         about = [Paragraph((*praise, where))]
-    next_step = _next_step(facts, write)
+    next_step = tuple(_next_step(facts, write))
     return Content(
         title,
         title,
-        (next_step,),
+        next_step or (title,),
         said(
             *about,
             _progress(facts, write),
-            Paragraph((next_step,)),
+            Paragraph(next_step),
             _button(facts, write, write.phrase("Continue with the next lesson")),
         ),
     )
@@ -166,7 +169,7 @@ def _several_lessons(facts: LetterFacts, write: Writer) -> Phrase:
 
 
 def _course_finished(facts: LetterFacts, write: Writer) -> Content:
-    title = write.phrase("You finished {course}", course=Foreign(facts.course))
+    title = write.phrase("You finished “{course}”", course=Foreign(facts.course))
     praise = [write.phrase("Well done."), *_completed(facts, write)]
     thanks = [
         write.phrase("{host} thanks you for taking this course.", host=Foreign(facts.host))
@@ -212,7 +215,7 @@ def _certificate(facts: LetterFacts, write: Writer) -> Iterator[Part]:
     if facts.certificate_url:
         attached = write.phrase("Your certificate of completion is attached as a PDF.")
         yield Paragraph((attached, write.phrase("Anyone can check it with the code on it.")))
-        yield Button(write.phrase("Check the certificate"), facts.certificate_url)
+        yield Link(write.phrase("Check the certificate"), facts.certificate_url)
 
 
 def _onward(facts: LetterFacts, write: Writer) -> Iterator[Part]:
@@ -220,10 +223,14 @@ def _onward(facts: LetterFacts, write: Writer) -> Iterator[Part]:
     if facts.next_course:
         course = Foreign(facts.next_course, strong=True)
         yield Paragraph(
-            (write.phrase("If you would like to learn more, {course} comes next.", course=course),)
+            (
+                write.phrase(
+                    "If you would like to learn more, “{course}” comes next.", course=course
+                ),
+            )
         )
         if facts.next_course_url:
-            yield Button(write.phrase("Look at the next course"), facts.next_course_url)
+            yield Button(write.phrase("See the next course"), facts.next_course_url)
 
 
 def _not_started(facts: LetterFacts, write: Writer) -> Content:
@@ -232,7 +239,7 @@ def _not_started(facts: LetterFacts, write: Writer) -> Content:
     first = (
         [
             write.phrase(
-                "The course begins with {lesson}.", lesson=Foreign(facts.next_lesson, strong=True)
+                "The course begins with “{lesson}”.", lesson=Foreign(facts.next_lesson, strong=True)
             )
         ]
         if facts.next_lesson
@@ -254,15 +261,21 @@ def _not_started(facts: LetterFacts, write: Writer) -> Content:
 def _stalled(facts: LetterFacts, write: Writer) -> Content:
     title = write.phrase("Where you left off in {course}", course=Foreign(facts.course))
     invitation = write.phrase("You can continue whenever it suits you.")
-    next_step = [_next_step(facts, write)] if facts.next_lesson else []
+    next_step = tuple(_next_step(facts, write)) if facts.next_lesson else ()
+    last = facts.last_lesson
+    stopped = (
+        [write.phrase("The last lesson you finished was “{lesson}”.", lesson=Foreign(last))]
+        if last
+        else []
+    )
     return Content(
         title,
         title,
-        tuple(next_step) or (invitation,),
+        next_step or (invitation,),
         said(
-            Paragraph((invitation,)),
+            Paragraph((*stopped, invitation)),
             _progress(facts, write),
-            Paragraph(tuple(next_step)),
+            Paragraph(next_step),
             _button(facts, write, write.phrase("Continue with the next lesson")),
         ),
     )
@@ -271,7 +284,7 @@ def _stalled(facts: LetterFacts, write: Writer) -> Content:
 def _lesson_available(facts: LetterFacts, write: Writer) -> Content:
     title = write.phrase("Now open: {lesson}", lesson=Foreign(facts.lessons[0].title))
     where = write.phrase(
-        "This lesson of {course} has opened for you.", course=Foreign(facts.course)
+        "This lesson of “{course}” has opened for you.", course=Foreign(facts.course)
     )
     return Content(
         title,
@@ -342,12 +355,14 @@ def _progress(facts: LetterFacts, write: Writer) -> ProgressBar | None:
     return ProgressBar(facts.done, facts.total, words)
 
 
-def _next_step(facts: LetterFacts, write: Writer) -> Phrase:
+def _next_step(facts: LetterFacts, write: Writer) -> Iterator[Phrase]:
+    """Yield what comes next; nothing if the number of lessons is unknown."""
     if facts.next_lesson:
-        return write.phrase("Next is {lesson}.", lesson=Foreign(facts.next_lesson, strong=True))
-    if facts.total and facts.done == facts.total:
-        return write.phrase("That was the last lesson.")
-    return write.phrase("That was the last lesson that is open for now.")
+        yield write.phrase("Next is “{lesson}”.", lesson=Foreign(facts.next_lesson, strong=True))
+    elif facts.total and facts.done == facts.total:
+        yield write.phrase("That was the last lesson.")
+    elif facts.total:
+        yield write.phrase("That was the last lesson that is open for now.")
 
 
 def _button(facts: LetterFacts, write: Writer, to_lesson: Phrase) -> Button | None:

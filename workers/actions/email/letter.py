@@ -28,7 +28,7 @@ from workers.actions.email.branding import Branding, accent_of
 from workers.actions.email.content import LetterFacts, content_of
 from workers.actions.email.notice import why_notified
 from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
-from workers.actions.email.parts import Button, Content, Paragraph, Part, ProgressBar
+from workers.actions.email.parts import Button, Content, Link, Paragraph, Part, ProgressBar
 from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
 from workers.languages import Language, language_for
 
@@ -38,6 +38,7 @@ _PLAIN, _OURS = Branding(), Wording()
 _DIGEST_LENGTH = 12
 _MAX_PREVIEW = 110  # characters; inboxes show fewer
 _COLUMNS = 72
+_MAX_TITLE = 200  # characters of a title or a name
 _MAX_SUMMARY = 240  # characters of the course's summary
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 _BLOCK = re.compile(r"<(?=/?(?:br|div|h[1-6]|li|ol|p|td|tr|ul)\b)", re.IGNORECASE)
@@ -148,18 +149,19 @@ class Letters:
         adds_up = 0 <= facts.done <= facts.total
         return replace(
             facts,
-            full_name=one_line(facts.full_name),
+            full_name=_title(facts.full_name),
+            last_lesson=_title(facts.last_lesson) or None,
             course=_required(facts.course, "the course's title"),
             course_summary=cut_at_word(one_line(_plain(facts.course_summary)), _MAX_SUMMARY)
             or None,
-            host=one_line(facts.host) or None,
-            space=one_line(self._branding.name or facts.space) or None,
+            host=_title(facts.host) or None,
+            space=_title(self._branding.name or facts.space) or None,
             lessons=lessons,
             done=facts.done if adds_up else 0,
             total=facts.total if adds_up else 0,
-            first_lesson=one_line(facts.first_lesson) or None,
-            next_lesson=one_line(facts.next_lesson) or None,
-            next_course=one_line(facts.next_course) or None,
+            first_lesson=_title(facts.first_lesson) or None,
+            next_lesson=_title(facts.next_lesson) or None,
+            next_course=_title(facts.next_course) or None,
             course_url=_address(facts.course_url),
             lesson_url=_address(facts.lesson_url),
             next_course_url=_address(facts.next_course_url),
@@ -214,10 +216,10 @@ def _why(facts: LetterFacts, write: Writer) -> Phrase:
         return why_notified(facts.notice, write)
     if facts.space:
         return write.phrase(
-            "You get this email because you are enrolled on a course at {space}.",
+            "You're getting this email because you are enrolled on a course at {space}.",
             space=Foreign(facts.space),
         )
-    return write.phrase("You get this email because you are enrolled on this course.")
+    return write.phrase("You're getting this email because you are enrolled on this course.")
 
 
 def _text(said: Content, frame: _Frame) -> str:
@@ -238,7 +240,7 @@ def _block(part: Part) -> str:
         return _line(as_text(part.phrases))
     if isinstance(part, ProgressBar):
         return _line(part.words.text())
-    if isinstance(part, Button):
+    if isinstance(part, Button | Link):
         return _link(part.words, part.url)
     return "\n".join(_line(f"- {item.text()}", indent="  ") for item in part.items)
 
@@ -264,8 +266,13 @@ def _plain(text: str | None) -> str:
     return Markup(_BLOCK.sub(" <", text)).striptags()  # noqa: S704 - stripped, and escaped later
 
 
+def _title(text: str | None) -> str:
+    """Return a title or a name as an email shows it: one line, not too long."""
+    return cut_at_word(one_line(text), _MAX_TITLE)
+
+
 def _required(text: str, what: str) -> str:
-    clean = one_line(text)
+    clean = _title(text)
     if not clean:
         raise TemplateGap(f"{what} is empty")
     return clean

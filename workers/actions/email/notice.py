@@ -74,5 +74,7 @@ def what_happened(notice: Notice, course: str, lessons: int, write: Writer) -> P
 def why_notified(notice: Notice, write: Writer) -> Phrase:
     """Return the sentence that says why this reader gets the email."""
     if notice.to_host:
-        return write.phrase("You get this email because you are the host of this course.")
-    return write.phrase("You get this email because the rules for course emails name this address.")
+        return write.phrase("You're getting this email because you are the host of this course.")
+    return write.phrase(
+        "You're getting this email because this address is set up to receive course updates."
+    )

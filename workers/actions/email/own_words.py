@@ -40,14 +40,17 @@ def read_wording(settings: Settings) -> Wording:
 
 
 class OwnWords:
-    """The own words for one email. What they name must be known: otherwise ours are used."""
+    """The own words for one email. What they name must be known: otherwise ours are used.
+
+    `{lesson}` is unknown in an email about several.
+    """
 
     def __init__(
         self, texts: Mapping[str, str], facts: LetterFacts, name: str | None, language: Language
     ) -> None:
         known = {
             "course": facts.course,
-            "lesson": facts.lessons[0].title if facts.lessons else None,
+            "lesson": facts.lessons[0].title if len(facts.lessons) == 1 else None,
             "name": name,
             "host": facts.host,
             "space": facts.space,

@@ -46,7 +46,16 @@ class Button:
     url: str
 
 
-Part = Paragraph | TitleList | ProgressBar | Button
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link beside the one next step."""
+
+    kind: ClassVar[str] = "link"
+    words: Phrase
+    url: str
+
+
+Part = Paragraph | TitleList | ProgressBar | Button | Link
 
 
 @dataclass(frozen=True, slots=True)
