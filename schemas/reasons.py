@@ -53,6 +53,7 @@ class Reason(StrEnum):
     NEXUDUS_DOWN = "nexudus-down"
     NEXUDUS_BUSY = "nexudus-busy"
     MAIL_TEMPORARY = "mail-temporary"
+    MAIL_RATE = "mail-rate"
     MAIL_REJECTED = "mail-rejected"
     MAIL_TOO_LARGE = "mail-too-large"
     MAIL_NOT_SET = "mail-not-set"
@@ -149,6 +150,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NEXUDUS_DOWN: Explanation("Nexudus did not answer; trying again", "nobody"),
     Reason.NEXUDUS_BUSY: Explanation("Nexudus asked us to slow down", "nobody"),
     Reason.MAIL_TEMPORARY: Explanation("The mail server said to try later; trying again", "nobody"),
+    Reason.MAIL_RATE: Explanation(
+        "It waits its turn, as COURSEBELL_MAIL_RATE limits how many emails go at a time", "nobody"
+    ),
     Reason.MAIL_REJECTED: Explanation("The mail server refused it", "operator"),
     Reason.MAIL_TOO_LARGE: Explanation(
         "The email is larger than the mail server accepts", "engineer"

@@ -15,7 +15,7 @@ from marshmallow import ValidationError, fields
 from schemas.actions import ENDPOINT, HOST, MEMBER
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.rules.model import Flood, QuietHours, SendWindow
-from schemas.settings.addresses import mail_address
+from schemas.settings.mail import mail_address
 from schemas.text import Text, one_of
 
 Parsed = TypeVar("Parsed")

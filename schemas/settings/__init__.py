@@ -8,10 +8,7 @@ passes it on.
 from schemas.settings.addresses import (
     API_URL,
     Listen,
-    MailAddress,
     Network,
-    SmtpServer,
-    TlsMode,
     is_loopback,
 )
 from schemas.settings.loading import (
@@ -25,6 +22,7 @@ from schemas.settings.loading import (
     platform_sources,
     weak_secrets,
 )
+from schemas.settings.mail import MailAddress, SendingRate, SmtpServer, TlsMode
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings
 
 __all__ = [
@@ -35,6 +33,7 @@ __all__ = [
     "Listen",
     "MailAddress",
     "Network",
+    "SendingRate",
     "SettingDoc",
     "SettingLine",
     "Settings",

@@ -1,4 +1,4 @@
-"""Parses the addresses in settings: databases, brokers, web sites, mail servers and senders.
+"""Parses the addresses in settings: databases, brokers and web sites.
 
 Each parser takes the text and raises `ValidationError` with what was expected. No error repeats the
 text, because it may hold a password or an email address.
@@ -8,21 +8,18 @@ import ipaddress
 import re
 import string
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from enum import StrEnum
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from dataclasses import dataclass
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from marshmallow import ValidationError
 
 from schemas.settings.broker_address import broker_address
-from schemas.text import ascii_domain, is_local_part, is_one_line, one_of
+from schemas.text import one_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 API_URL = "https://spaces.nexudus.com"  # of the Nexudus REST API, for every space
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
-_LONGEST_EMAIL = 254  # octets; RFC 5321, section 4.5.3.1.3
-_NAMED_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _HOST_ENDS = re.compile(r"[/?#\[]")
 _POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # The parameters that libpq reads after ? (PostgreSQL 18, section 34.1.2), except those of no use
@@ -60,40 +57,10 @@ _HOSTS = (
 )
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 _PORTS = 65_536
-_SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
 _PERCENT_ENCODE = (
     "special characters in user and password percent-encoded: # is %23, @ is %40, / is %2F,"
     " ? is %3F, : is %3A, [ is %5B, % is %25"
 )
-_IMPLICIT_PORT = 465  # RFC 8314, section 3.3
-_SUBMISSION_PORT = 587  # RFC 6409
-
-
-class TlsMode(StrEnum):
-    """How the connection to the mail server is encrypted."""
-
-    NONE = "none"  # unencrypted: only without a login, or on this machine
-    STARTTLS = "starttls"  # starts unencrypted; must be upgraded before the login
-    IMPLICIT = "implicit"  # encrypted from the first byte
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """The mail server. Either both `username` and `password` are set, or neither."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None = field(repr=False)
-    tls: TlsMode
-
-
-@dataclass(frozen=True, slots=True)
-class MailAddress:
-    """A sender. `name` is empty if only an address was given."""
-
-    name: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +112,7 @@ def _for_libpq(rest: str) -> str:
         if any(ports):
             moved["port"] = ",".join(ports)
         rest = login + at + rest[len(authority) :]
-    parts = _split(
+    parts = split_address(
         f"postgresql://{rest}",
         lambda parts: moved or any((parts.netloc, parts.path[1:], parts.query)),
     )
@@ -194,11 +161,11 @@ def broker_url(text: str) -> str:
             " leave it unset and `coursebell up` starts one"
         )
     if scheme == "redis+socket":
-        _split(text, lambda parts: parts.path.strip("/"))
+        split_address(text, lambda parts: parts.path.strip("/"))
         if not rest.rpartition("@")[2].startswith("/"):
             raise ValidationError("expected redis+socket:///path/to/socket, with three slashes")
     elif scheme in {"redis", "rediss"}:
-        _split(text, lambda parts: parts.hostname)
+        split_address(text, lambda parts: parts.hostname)
     else:
         raise ValidationError("expected redis://, rediss:// or redis+socket://")
     broker_address(f"{scheme}://{rest}")
@@ -255,57 +222,11 @@ def portal_pattern(*placeholders: str) -> Callable[[str], str]:
     return parse
 
 
-def smtp_server(text: str) -> SmtpServer:
-    """Parse `smtp://user:password@host:587?tls=starttls`; `smtps://` means implicit TLS."""
-    if "://" not in text:
-        raise ValidationError(_SMTP)
-    # A user is often an email address; without a path, the last @ ends it.
-    parts = _split(text, lambda parts: parts.hostname, one_at=False)
-    if parts.scheme not in {"smtp", "smtps"} or parts.path.strip("/") or parts.fragment:
-        raise ValidationError(_SMTP)
-    tls = _tls_mode(parts)
-    username, password = _login(parts)
-    host = parts.hostname or ""
-    if tls is TlsMode.NONE and username is not None and not is_loopback(host):
-        raise ValidationError("expected tls=starttls or tls=implicit, because a login is sent")
-    port = parts.port or (_IMPLICIT_PORT if tls is TlsMode.IMPLICIT else _SUBMISSION_PORT)
-    return SmtpServer(host=host, port=port, username=username, password=password, tls=tls)
-
-
-def mail_address(text: str) -> MailAddress:
-    """Parse `Name <address>` or a bare address, in any script.
-
-    The name needs no quotes, whatever it contains.
-    """
-    named = _NAMED_ADDRESS.fullmatch(text)
-    name, address = (named["name"].strip(), named["address"].strip()) if named else ("", text)
-    if name.startswith('"') and name.endswith('"') and len(name) > 1:
-        name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
-    local, _, domain = address.rpartition("@")
-    written = f"{local}@{ascii_domain(domain)}"
-    fits = is_local_part(local) and ascii_domain(domain) is not None
-    # The reader's mail program would decode an encoded word in a name.
-    if not fits or len(written.encode()) > _LONGEST_EMAIL or "=?" in name:
-        raise ValidationError("expected an address, as in Harbour Works <courses@example.org>")
-    return MailAddress(name=name, address=written)
-
-
-def reply_address(text: str) -> MailAddress:
-    """Parse an address as `mail_address`, in ASCII before the @.
-
-    With another one, no email could be sent through a server without SMTPUTF8.
-    """
-    parsed = mail_address(text)
-    if not parsed.address.isascii():
-        raise ValidationError("expected only ASCII characters before the @")
-    return parsed
-
-
 def listen(text: str) -> Listen:
     """Parse `host:port`, with an IPv6 address in brackets."""
     expected = "expected host:port, such as 127.0.0.1:8000 or [::1]:8000"
     try:
-        parts = _split(f"tcp://{text}", lambda parts: parts.hostname and parts.port)
+        parts = split_address(f"tcp://{text}", lambda parts: parts.hostname and parts.port)
     except ValidationError:
         raise ValidationError(expected) from None
     if parts.netloc != text or parts.username is not None or not parts.hostname or not parts.port:
@@ -317,13 +238,13 @@ def _web(text: str, example: str = "https://coursebell.example.org") -> SplitRes
     """Split a web address into its parts."""
     if "://" not in text and not text.startswith("//"):
         raise ValidationError(f"expected https:// in front, as in {example}")
-    parts = _split(text, lambda parts: parts.hostname, has_login=False)
+    parts = split_address(text, lambda parts: parts.hostname, has_login=False)
     if parts.scheme not in {"http", "https"}:
         raise ValidationError("expected an address that begins with https:// or http://")
     return parts
 
 
-def _split(
+def split_address(
     text: str,
     has_what_it_needs: Callable[[SplitResult], object],
     *,
@@ -359,34 +280,3 @@ def _is_login_unencoded(text: str, *, one_at: bool) -> bool:
 
 def _host_fits(host: str | None) -> bool:
     return host is None or ":" in host or bool(_HOST.fullmatch(host))
-
-
-def _tls_mode(parts: SplitResult) -> TlsMode:
-    expected = f"expected only tls={one_of(TlsMode)} after ?"
-    default = TlsMode.IMPLICIT if parts.scheme == "smtps" else TlsMode.STARTTLS
-    if not parts.query:
-        return default
-    try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-        ((key, value),) = pairs
-        tls = TlsMode(value)
-    except ValueError:
-        raise ValidationError(expected) from None
-    if key != "tls":
-        raise ValidationError(expected)
-    if parts.scheme == "smtps" and tls is not TlsMode.IMPLICIT:
-        raise ValidationError("expected tls=implicit, or no tls=, with smtps://")
-    return tls
-
-
-def _login(parts: SplitResult) -> tuple[str, str] | tuple[None, None]:
-    if parts.username is None and parts.password is None:
-        return None, None
-    try:
-        username = unquote(parts.username or "", errors="strict")
-        password = unquote(parts.password or "", errors="strict")
-    except UnicodeDecodeError:
-        raise ValidationError("expected percent-encoded UTF-8 in user and password") from None
-    if not username or not password or not is_one_line(username + password):
-        raise ValidationError("expected both a user and a password, or neither")
-    return username, password

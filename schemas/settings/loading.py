@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from schemas.errors import ConfigurationError
 from schemas.fields import InternalSchema
 from schemas.settings import addresses
-from schemas.settings.addresses import MailAddress, SmtpServer
+from schemas.settings.mail import MailAddress, SmtpServer
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings, whole_number
 from schemas.text import Text, closest
 

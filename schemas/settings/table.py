@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from marshmallow import ValidationError
 
 from schemas.actions import Mode
-from schemas.settings import addresses
-from schemas.settings.addresses import Listen, MailAddress, Network, SmtpServer
+from schemas.settings import addresses, mail
+from schemas.settings.addresses import Listen, Network
+from schemas.settings.mail import MailAddress, SendingRate, SmtpServer
 from schemas.text import one_of
 
 Parsed = TypeVar("Parsed")
@@ -258,16 +259,22 @@ class Settings:
         secret=True,
     )
     smtp: SmtpServer | None = setting(
-        addresses.smtp_server,
+        mail.smtp_server,
         "The mail server, as smtp://user:password@host:587?tls=starttls (tls: none, starttls or"
         " implicit); if unset, no email can be sent.",
         name="COURSEBELL_SMTP_URL",
     )
     mail_from: MailAddress | None = setting(
-        addresses.mail_address, "The sender of emails, as Harbour Works <courses@example.org>."
+        mail.mail_address, "The sender of emails, as Harbour Works <courses@example.org>."
     )
     mail_reply_to: MailAddress | None = setting(
-        addresses.reply_address, "Where replies to emails go, if not to the sender."
+        mail.reply_address, "Where replies to emails go, if not to the sender."
+    )
+    mail_rate: SendingRate | None = setting(
+        mail.mail_rate,
+        "How many emails may go at a time, such as 30/1m or 500/1h, for all workers together; more"
+        " wait their turn. none: no limit.",
+        default="none",
     )
     mail_signs_as_host: bool = setting(
         flag,

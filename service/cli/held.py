@@ -66,6 +66,7 @@ _WAIT_REASONS = (
     Reason.NEXUDUS_DOWN,
     Reason.NEXUDUS_BUSY,
     Reason.MAIL_TEMPORARY,
+    Reason.MAIL_RATE,
 )
 _END_REASONS = (  # of failed and unknown emails
     Reason.HANDOVER_UNKNOWN,

@@ -17,6 +17,7 @@ from ledger.engine import open_engine, writing
 from ledger.heartbeats import NO_BROKER
 from ledger.hooks import check_hooks_soon
 from ledger.outages import retry_outages_now, retry_refused
+from ledger.sending_rate import end_turns
 from schemas.errors import ConfigurationError, LedgerUnavailable, frames_of
 from schemas.settings import Settings
 from service.cli.common import (
@@ -65,6 +66,8 @@ def worker(*, without_broker: bool) -> None:
         retry_refused(connection, command_clock().now())
         check_hooks_soon(connection, command_clock().now())
         retry_outages_now(connection, command_clock().now())
+        if settings.mail_rate is None:
+            end_turns(connection, command_clock().now())
     if without_broker:
         raise SystemExit(_work_without_broker(replace(settings, broker_url=IN_MEMORY)))
     raise SystemExit(run_worker(make_worker_app(settings)))

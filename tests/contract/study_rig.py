@@ -22,7 +22,7 @@ from schemas.entity import CoworkerKind, Entity
 from schemas.notification import Notification
 from schemas.records import CompletedLesson, CourseMember, Coworker
 from schemas.rules import Rules, load_rules
-from schemas.settings import MailAddress
+from schemas.settings import MailAddress, SendingRate
 from tests.builders.records import COURSE_ID, NOON, course, course_member, lesson
 from tests.contract.source_rig import HandClock
 from tests.doubles.catching_mailer import CatchingMailer
@@ -67,6 +67,7 @@ class Space:
     source: FakeSource = field(default_factory=FakeSource)
     mailer: CatchingMailer = field(default_factory=CatchingMailer)
     completions: int = 50_000
+    rate: SendingRate | None = None  # of emails
     begins: timedelta = timedelta(days=-30)  # when sending begins, from the first moment on
 
     def __post_init__(self) -> None:
@@ -90,7 +91,7 @@ class Space:
     def delivery(self) -> DeliveryTools:
         head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
         issuer = CertificateIssuer("a-key-for-certificates", LOOK)
-        email = EmailAction(_letters(), self.mailer, head, issuer)
+        email = EmailAction(_letters(), self.mailer, head, issuer, self.rate)
         setup = SendSetup(self.rules, LISBON, "a-key-for-hashes", {email.kind: email})
         return DeliveryTools(self.engine, setup, self.clock, 60)
 

@@ -42,6 +42,7 @@ from ledger.outcomes import events_by_key, first_lessons, outcomes_of
 from ledger.queries import undecided
 from ledger.record_queries import ids_below, known_among
 from ledger.records import is_answered, present_below
+from ledger.sending_rate import end_turns, may_begin
 from ledger.skew import end_far_waits
 from ledger.tables import (
     action_events,
@@ -54,6 +55,7 @@ from ledger.tables import (
 )
 from schemas.entity import Entity
 from schemas.reasons import Reason
+from schemas.settings import SendingRate
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
 from workers.retries import LONGEST_WAITS
 
@@ -96,6 +98,8 @@ HOT: dict[str, Statement] = {
     "claim actions": lambda it: claim_actions(
         it, LATEST, SYSTEM_CLOCK.new_id(), lease_s=60, most=10
     ),
+    "take a turn": lambda it: may_begin(it, "email", SendingRate(5, 60), LATEST, lease_s=60),
+    "end turns": lambda it: end_turns(it, NOW),
     "when a lookup is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
     "what was cut off": lambda it: expire_handovers(it, NOW, lease_s=60, repeatable=set()),

@@ -50,6 +50,7 @@ ELSEWHERE = {
     Reason.NEXUDUS_DOWN: "contract/test_source_outages.py",
     Reason.NEXUDUS_BUSY: "contract/test_source_outages.py",
     Reason.MAIL_TEMPORARY: "contract/test_study.py",
+    Reason.MAIL_RATE: "contract/test_sending_rate.py",
     Reason.MAIL_REJECTED: "contract/test_resend.py",
     Reason.MAIL_TOO_LARGE: "contract/test_mailer_faults.py",
     Reason.MAIL_NOT_SET: "unit/test_template_events.py",

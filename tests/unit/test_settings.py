@@ -15,6 +15,7 @@ from schemas.settings import (
     SETTINGS,
     Listen,
     MailAddress,
+    SendingRate,
     Settings,
     SmtpServer,
     TlsMode,
@@ -71,6 +72,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         smtp=None,
         mail_from=None,
         mail_reply_to=None,
+        mail_rate=None,
         mail_signs_as_host=False,
         mail_reads_replies=False,
         space_name=None,
@@ -273,6 +275,7 @@ NO_WEBSITE = (
     f"expected {NEXUDUS}, the address of the API for every space; this is the address of a website"
 )
 SENDER = "expected an address, as in Harbour Works <courses@example.org>"
+RATE = "expected none, or emails in a time such as 30/1m, 500/1h or 2000/1d"
 ESCAPED = "expected # and ? and @ in user and password percent-encoded"
 UNKNOWN_OPTION = (
     "the option {} is unknown; remove it (known: db, virtual_host, visibility_timeout, family)"
@@ -444,6 +447,7 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("MAIL_FROM", "x@" + "example." * 31 + "example", SENDER),
         ("MAIL_FROM", "a b@example.org", SENDER),
         ("MAIL_REPLY_TO", "a@", SENDER),
+        *(("MAIL_RATE", rate, RATE) for rate in ("30", "0/1m", "30/m", "-1/1m", "30/1w", "3e3/1m")),
         ("MAIL_REPLY_TO", "zoë@example.org", "expected only ASCII characters before the @"),
         ("PUBLIC_URL", "//h", WEB),
         (
@@ -684,6 +688,23 @@ def test_any_address_gives_settings_or_one_mistake(name: str, text: str) -> None
         describe(load_settings({name: text}), {name: text})
     else:
         assert len(error.mistakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "shown"),
+    [
+        ("30/1m", SendingRate(30, 60), "30/1m"),
+        ("500/60m", SendingRate(500, 3_600), "500/1h"),
+        ("999999/999d", SendingRate(999_999, 999 * 86_400), "999999/999d"),
+        ("1/90s", SendingRate(1, 90), "1/90s"),
+        ("none", None, "unset"),
+    ],
+)
+def test_a_rate_is_emails_in_a_time(text: str, expected: SendingRate | None, shown: str) -> None:
+    settings = one("MAIL_RATE", text)
+    assert settings.mail_rate == expected
+    lines = {line.name: line.value for line in describe(settings, {})}
+    assert lines["COURSEBELL_MAIL_RATE"] == shown
 
 
 def test_a_sender_may_be_in_any_script() -> None:

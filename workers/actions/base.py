@@ -20,7 +20,7 @@ from schemas.person import Person
 from schemas.reasons import Reason
 from schemas.records import Course, CourseMember, Lesson
 from schemas.rules import Rule, Stream
-from schemas.settings import Settings
+from schemas.settings import SendingRate, Settings
 from workers.decide.completion import Progress
 
 
@@ -180,6 +180,8 @@ class Action(abc.ABC):
     needs: ClassVar[PersonNeeds] = PersonNeeds()
     """What it needs of the person it is about. Checked just before each attempt."""
     reasons: ClassVar[DeliveryReasons] = DeliveryReasons()
+    rate: SendingRate | None = None
+    """How many may be performed at a time, by all workers together; None: as many as are due."""
 
     @classmethod
     @abc.abstractmethod

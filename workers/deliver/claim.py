@@ -6,11 +6,12 @@ from datetime import datetime
 import structlog
 
 from ledger.controls import correct_start
-from ledger.engine import lock_decisions, reading, writing
+from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.heartbeats import release_lease, take_lease
 from ledger.outages import outages_now
 from ledger.outbox import ClaimedAction, claim_actions, expire_handovers
 from ledger.pauses import end_due_pauses, is_pause_due
+from ledger.sending_rate import may_begin
 from ledger.skew import end_far_waits
 from ledger.tallies import fold_tallies
 from schemas.actions import Outcome
@@ -54,14 +55,15 @@ def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, boo
     with writing(tools.engine) as connection:
         now = tools.clock.now()
         outages = outages_now(connection)
+        resting = outages.keys() | _beyond_rates(tools, connection, now)
         claims = claim_actions(
             connection,
             now,
             tools.clock.new_id(),
             lease_s=tools.lease_s,
             most=1,
-            only=tools.actions.keys() - outages.keys() if outages else None,
-            but=outages.keys(),
+            only=tools.actions.keys() - resting if resting else None,
+            but=resting,
         )
         ready = {channel for channel, outage in outages.items() if outage.until <= now}
         is_probe = not claims and bool(ready)
@@ -72,6 +74,16 @@ def _claim(tools: DeliveryTools, holder: str) -> tuple[ClaimedAction | None, boo
             if not claims:
                 release_lease(connection, _PROBE, holder)
     return (claims[0] if claims else None), is_probe
+
+
+def _beyond_rates(tools: DeliveryTools, connection: Connection, now: datetime) -> set[str]:
+    """Return the kinds of which no more may begin now; those that are due get their turns."""
+    return {
+        kind
+        for kind, action in tools.actions.items()
+        if action.rate is not None
+        and not may_begin(connection, kind, action.rate, now, lease_s=tools.lease_s)
+    }
 
 
 def _end_probe(tools: DeliveryTools, holder: str) -> None:

@@ -15,7 +15,7 @@ from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.records import Course, Lesson
 from schemas.rules import Stream
-from schemas.settings import MailAddress, Settings
+from schemas.settings import MailAddress, SendingRate, Settings
 from workers.actions.base import (
     Action,
     ActionContext,
@@ -103,6 +103,7 @@ class EmailAction(Action):
         mailer: MailTransport | None,
         head: Letterhead,
         issuer: CertificateIssuer | None = None,
+        rate: SendingRate | None = None,
     ) -> None:
         """Without an `issuer`, no rule may ask for certificates of completion."""
         self._letters = letters
@@ -110,6 +111,7 @@ class EmailAction(Action):
         self._mailer = mailer
         self._head = head
         self._sender = head.sender or _NO_SENDER
+        self.rate = rate
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -126,6 +128,7 @@ class EmailAction(Action):
                 _links(settings),
             ),
             CertificateIssuer.from_settings(settings),
+            settings.mail_rate,
         )
 
     def prepare(self, context: ActionContext) -> Prepared:

@@ -1,0 +1,169 @@
+"""Limits how many actions of a kind are performed in a time, for all workers together.
+
+An action beyond the rate waits for its turn: a time of its own, after the turns of all that waited
+before it, so they keep the order in which they were due. Turns are an order and a forecast. What
+decides is what was performed in the last while, which is counted again when a turn comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    insert,
+    not_,
+    select,
+    update,
+)
+
+from ledger.engine import lock_decisions
+from ledger.skew import is_lease_over
+from ledger.tables import PENDING_ACTIONS, UNFINISHED_ACTIONS, WAITING_ACTIONS, actions, attempts
+from schemas.actions import ActionState
+from schemas.events import TOLERANCE
+from schemas.reasons import Reason
+from schemas.settings import SendingRate
+
+_AT_ONCE = 1_000  # get their turns in one transaction; the rest is due and follows in the next
+_PERFORMED = (ActionState.DONE, ActionState.UNKNOWN)
+
+
+_TURN = and_(WAITING_ACTIONS, actions.c.reason == Reason.MAIL_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    action_id: int
+    reason: str | None
+    due_at: datetime
+
+
+def may_begin(
+    connection: Connection, kind: str, rate: SendingRate, now: datetime, *, lease_s: float
+) -> bool:
+    """Return whether the longest due action of this kind may be claimed now; the others wait.
+
+    On PostgreSQL, claims wait for each other from here to the end of the transaction, so that two
+    workers never take the same place. `lease_s` is how long workers claim actions.
+    """
+    is_ours = and_(PENDING_ACTIONS, actions.c.kind == kind)
+    is_due = and_(is_ours, actions.c.due_at <= now, not_(_is_leased(now, lease_s)))
+    if connection.scalar(select(actions.c.id).where(is_due).limit(1)) is None:
+        return True
+    lock_decisions(connection)
+    due = _rows(connection, is_due)
+    queue_ends_at, strays = _queue(connection, kind, rate, now)
+    used = _performing(connection, kind, now, lease_s) + _performed(connection, kind, rate, now)
+    free = max(0, rate.emails - used)
+    if free and queue_ends_at is None and not strays:
+        return True
+    new = [row for row in due if row.reason != Reason.MAIL_RATE]
+    line = [row for row in due if row.reason == Reason.MAIL_RATE] + strays
+    line, behind = (line + new, []) if queue_ends_at is None else (line, new)
+    goes, waits = line[:free], line[free:]
+    opens_at = _opens_at(connection, kind, rate, now, used + len(goes) - rate.emails)
+    turns = [(row, now) for row in goes if row.due_at > now]
+    turns += [(row, opens_at + at * rate.step) for at, row in enumerate(waits)]
+    last = max([queue_ends_at or opens_at, *(at for _, at in turns)])
+    turns += [(row, last + at * rate.step) for at, row in enumerate(behind, start=1)]
+    _give(connection, turns, now)
+    return bool(goes)
+
+
+def end_turns(connection: Connection, now: datetime) -> None:
+    """Let all that wait for their turns go now, since there is no rate any more."""
+    waiting = select(actions.c.id).where(_TURN, actions.c.due_at > now)
+    of_these = actions.c.id.in_(waiting.with_for_update(skip_locked=True))
+    connection.execute(update(actions).where(of_these).values(due_at=now))
+
+
+def _rows(connection: Connection, where: ColumnElement[bool]) -> list[_Due]:
+    # Skips rows that another worker has locked, so that two transactions never deadlock.
+    rows = connection.execute(
+        select(actions.c.id, actions.c.reason, actions.c.due_at)
+        .where(where)
+        .order_by(actions.c.due_at, actions.c.id)
+        .limit(_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    return [_Due(*row) for row in rows]
+
+
+def _is_leased(now: datetime, lease_s: float) -> ColumnElement[bool]:
+    is_over = is_lease_over(actions.c.lease_until, now, lease_s)
+    return and_(actions.c.lease_until.is_not(None), not_(is_over))
+
+
+def _queue(
+    connection: Connection, kind: str, rate: SendingRate, now: datetime
+) -> tuple[datetime | None, list[_Due]]:
+    """Return the last turn to come; if it is too late for so many, None and all that wait.
+
+    It is too late after the rate was raised, and after a clock was ahead.
+    """
+    is_queued = and_(_TURN, actions.c.kind == kind, actions.c.due_at > now)
+    last, number = connection.execute(
+        select(func.max(actions.c.due_at), func.count()).where(is_queued)
+    ).one()
+    if last is None:
+        return None, []
+    latest: datetime = now + rate.window + number * rate.step + TOLERANCE
+    return (last, []) if last <= latest else (None, _rows(connection, is_queued))
+
+
+def _performing(connection: Connection, kind: str, now: datetime, lease_s: float) -> int:
+    """Count the actions that workers have claimed. They take their places before they begin."""
+    is_ours = and_(UNFINISHED_ACTIONS, actions.c.kind == kind, actions.c.due_at <= now)
+    count = select(func.count()).select_from(actions)
+    return connection.scalar(count.where(is_ours, _is_leased(now, lease_s))) or 0
+
+
+def _was_performed(kind: str, rate: SendingRate, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        actions.c.finished_at > now - rate.window,
+        actions.c.kind == kind,
+        actions.c.state.in_(_PERFORMED),
+    )
+
+
+def _performed(connection: Connection, kind: str, rate: SendingRate, now: datetime) -> int:
+    count = select(func.count()).select_from(actions).where(_was_performed(kind, rate, now))
+    return connection.scalar(count) or 0
+
+
+def _opens_at(
+    connection: Connection, kind: str, rate: SendingRate, now: datetime, above: int
+) -> datetime:
+    """Return when a place becomes free, if as many as `above` more than the rate are taken."""
+    if above < 0:
+        return now
+    finished: datetime | None = connection.scalar(
+        select(actions.c.finished_at)
+        .where(_was_performed(kind, rate, now))
+        .order_by(actions.c.finished_at)
+        .offset(above)
+        .limit(1)
+    )
+    return (finished or now) + rate.window
+
+
+def _give(connection: Connection, turns: Sequence[tuple[_Due, datetime]], now: datetime) -> None:
+    """Let these wait until their turns; the history of each says so once."""
+    if not turns:
+        return
+    wait = {"state": ActionState.WAITING, "reason": Reason.MAIL_RATE}
+    connection.execute(
+        update(actions)
+        .where(actions.c.id == bindparam("one"), PENDING_ACTIONS)
+        .values(**wait, due_at=bindparam("turn")),
+        [{"one": row.action_id, "turn": at} for row, at in turns],
+    )
+    new = [row.action_id for row, _ in turns if row.reason != Reason.MAIL_RATE]
+    if new:
+        outcome = {"at": now, "outcome": wait["state"], "reason": wait["reason"], "tries": 0}
+        connection.execute(insert(attempts), [{"action_id": one, **outcome} for one in new])
