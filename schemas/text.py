@@ -174,11 +174,6 @@ def cut_at_word(text: str, room: int) -> str:
     return text[:end].rstrip(" ,;:.-\u2013\u2014(") + "…"
 
 
-def around(pattern: str, title: str) -> str:
-    """Return the pattern with the title in place of `{}`, cut to the length of a subject."""
-    return pattern.replace("{}", cut_at_word(title, MAX_SUBJECT_LENGTH - len(pattern) + 2), 1)
-
-
 def _readable(character: str) -> str:
     category = unicodedata.category(character)
     if category in _BLANK_CATEGORIES:
@@ -203,6 +198,8 @@ def _end_of_whole_characters(text: str, room: int) -> int:
 _NO_NAME = re.compile(r"[0-9/:@]|\.\w{2}|www\.", re.IGNORECASE)
 _LONGEST_NAME = 40
 _LONGEST_INITIALS = 3  # characters; "JP" is not shouted
+_MARKS = r"\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_WORD = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*")  # letters, with combining marks
 
 
 def greeting_name(first_name: str | None, full_name: str) -> str | None:
@@ -215,7 +212,23 @@ def greeting_name(first_name: str | None, full_name: str) -> str | None:
         return None
     if f" {folded(name)} " not in f" {folded(whole)} ":
         return None
-    return name.title() if len(name) > _LONGEST_INITIALS and name.isupper() else name
+    return _as_name(name) if len(name) > _LONGEST_INITIALS and name.isupper() else name
+
+
+def _as_name(capitals: str) -> str:
+    """Return a name in capitals as it is written, such as O'Neil or Jean-Luc, in any script.
+
+    `str.title` begins a new word after each combining mark, and gives the Turkish capital I with
+    dot two dots.
+    """
+    composed = unicodedata.normalize("NFC", capitals)
+    return _WORD.sub(lambda word: _capitalized(word[0]), composed)
+
+
+def _capitalized(word: str) -> str:
+    # Lower case depends on the letters around, such as that of the Greek sigma.
+    first, lower = word[0].title(), word.lower()
+    return first + _DOTTED_I.sub("i", lower[len(word[0].lower()) :])
 
 
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")

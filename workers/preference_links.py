@@ -83,16 +83,16 @@ class PreferenceLinks:
 
 
 def reaches_members(settings: Settings) -> bool:
-    """Return whether links below COURSEBELL_PUBLIC_URL can be put into emails.
+    """Return whether links below COURSEBELL_PUBLIC_URL can be put into emails and certificates.
 
-    They must be https, except where Nexudus is a stand-in on this machine, as in the demo.
+    They must be https and lead to another machine than the reader's, except where Nexudus is a
+    stand-in on this machine, as in the demo.
     """
     if not settings.public_url.isascii():
         return False  # it stands in a header
-    if settings.public_url.startswith("https://"):
-        return True
-    addresses = (settings.public_url, settings.nexudus_url)
-    return all(is_loopback(urlsplit(one).hostname or "") for one in addresses)
+    if is_loopback(urlsplit(settings.public_url).hostname or ""):
+        return is_loopback(urlsplit(settings.nexudus_url).hostname or "")
+    return settings.public_url.startswith("https://")
 
 
 def _signer(secret_key: str, purpose: str) -> Signer:

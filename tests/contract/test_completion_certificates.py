@@ -28,7 +28,7 @@ from schemas.entity import Entity
 from schemas.settings import load_settings
 from service.app import Web, make_web
 from service.limits import MOST_PER_MINUTE
-from tests.builders.records import COURSE_ID, NOON
+from tests.builders.records import COURSE_ID, NOON, course
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import LESSONS, SHIPPED, Space, coworker, rules_of
@@ -194,6 +194,7 @@ def test_an_email_that_is_sent_again_has_the_same_code_and_the_corrected_name(
     space = desk.space
     (desk.folder / "rules.yaml").write_text(CERTIFYING, encoding="utf-8")
     monkeypatch.setenv("COURSEBELL_RULES", str(desk.folder / "rules.yaml"))
+    monkeypatch.setenv("COURSEBELL_PUBLIC_URL", "https://courses.example.org")
     space.rules = RULES
     space.mailer.answer("person1@example.org", "550 5.1.1 no such person")
     complete(space)
@@ -220,6 +221,7 @@ def test_a_certificate_can_be_looked_at_before_a_member_gets_one(
     rules = desk.folder / "rules.yaml"
     rules.write_text(CERTIFYING, encoding="utf-8")
     monkeypatch.setenv("COURSEBELL_RULES", str(rules))
+    monkeypatch.setenv("COURSEBELL_PUBLIC_URL", "https://courses.example.org")
     desk.space.enrol(1)
     desk.space.work()
     folder = desk.folder / "preview"
@@ -236,6 +238,32 @@ def test_a_certificate_can_be_looked_at_before_a_member_gets_one(
     assert isinstance(message, EmailMessage)
     assert "0000-0000-0000-0000" in text_of(pdf_in(message))
     assert stored(desk.space.engine) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "what"),
+    [
+        ("🎓", "Freelance Finance", "member's name"),
+        ("\u200b", "Freelance Finance", "member's name"),
+        ("\u3164", "Freelance Finance", "member's name"),
+        ("Ana López", "🏺 ✨", "course's title"),
+    ],
+)
+def test_a_certificate_for_nobody_or_nothing_is_not_sent(
+    space: Space, name: str, title: str, what: str
+) -> None:
+    member = space.enrol(1)
+    space.source.have(Entity.COWORKER, coworker(1, full_name=name))
+    space.work()
+    space.source.have(Entity.COURSE, course(title=title))
+    space.finish(member, *LESSONS)
+    space.later(hours=2)
+    assert space.outcomes()[-1] == ("failed", "template-error")
+    assert stored(space.engine) == []
+    with reading(space.engine) as connection:
+        detail = connection.scalars(select(attempts.c.detail).order_by(attempts.c.id)).all()[-1]
+    assert detail is not None
+    assert f"the {what} has no letters or digits" in detail
 
 
 def test_the_day_is_that_of_the_members_zone(space: Space) -> None:
@@ -303,6 +331,10 @@ def test_the_page_is_for_nobody_else_to_keep_index_or_extend(
         assert headers["X-Robots-Tag"] == "noindex"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    for path in (f"/c/{CODE}", "/c/wrong"):
+        headers = visitor.get(path).headers
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "Accept-Language" in headers["Vary"]
     page = visitor.get(f"/c/{CODE}").get_data(as_text=True)
     assert not re.search(r"<script|<img|<link|style=|\son\w+=|https?://", page)
 

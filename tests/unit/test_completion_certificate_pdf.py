@@ -25,6 +25,7 @@ PUBLIC_URL = "https://courses.example.org"
 CODE = completion_code("a-secret-key", COURSE_ID, COWORKER_ID)
 LOOK = CertificateLook(PUBLIC_URL, "#0E6655")
 MOST_BYTES = 200 * 1024
+MILLIMETRE = 72 / 25.4  # points
 ANA = CompletionCertificate(
     course_id=COURSE_ID,
     coworker_id=COWORKER_ID,
@@ -138,6 +139,33 @@ def test_a_long_title_and_a_long_name_fit_on_the_page() -> None:
     assert len(read(content).pages) == 1
     assert " ".join(text_of(content).split()).count("second edition") == 1
     assert len(content) < MOST_BYTES
+
+
+def test_the_longest_words_stay_inside_the_frame_and_their_columns() -> None:
+    name, title, space = "W" * 120, "M" * 240, "\u0416" * 240
+    content = made(replace(ANA, name=name, course=title, space=space))
+    [page] = PdfDocument(content)
+    width, height = page.get_size()
+    shown = page.get_textpage()
+    text = shown.get_text_range()
+    boxes = [(one, shown.get_charbox(place)) for place, one in enumerate(text) if one.isalpha()]
+    frame = 13 * MILLIMETRE
+    assert len(boxes) > len(name + title + space)
+    assert all(left > frame and right < width - frame for _, (left, _, right, _) in boxes)
+    assert all(low > frame and high < height - frame for _, (_, low, _, high) in boxes)
+    column = [(left, right) for one, (left, _, right, _) in boxes if one == space[0]]
+    assert min(left for left, _ in column) > width / 3
+    assert max(right for _, right in column) < width * 2 / 3
+
+
+def test_a_long_japanese_title_is_not_made_small_to_fit_on_one_line() -> None:
+    title = "費用と税金の基礎" * 6
+    content = made(replace(ANA, course=title))
+    [page] = PdfDocument(content)
+    shown = page.get_textpage()
+    place = shown.get_text_range().index("費")
+    _, low, _, high = shown.get_charbox(place)
+    assert high - low > 15  # points
 
 
 def test_without_a_space_it_names_none() -> None:

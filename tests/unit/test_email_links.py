@@ -1,5 +1,6 @@
 """Every email leads to the member's preferences, and those that repeat stop with one click."""
 
+import io
 import re
 from dataclasses import replace
 from email import message_from_bytes
@@ -8,12 +9,14 @@ from email.policy import compat32
 from zoneinfo import ZoneInfo
 
 import pytest
+from pypdf import PdfReader
 
 from schemas.actions import HOST
+from schemas.events import EventKind
 from schemas.rules import Stream
 from schemas.settings import load_settings
 from tests.builders.records import COURSE_ID, NOON, course, course_member, lesson
-from tests.builders.rules import COUNTS, event
+from tests.builders.rules import COUNTS, event, rule
 from tests.builders.send_context import person
 from workers.actions.base import ActionContext, Prepared, Recipient
 from workers.actions.email import TEMPLATES
@@ -21,6 +24,8 @@ from workers.actions.email.action import EmailAction, Letterhead
 from workers.actions.email.branding import Branding
 from workers.actions.email.letter import Letters
 from workers.actions.email.message import read_message
+from workers.completion_certificate.code import CertificateLook
+from workers.completion_certificate.issue import CertificateIssuer
 from workers.decide.completion import progress
 from workers.deliver.forecast import make_send_setup
 from workers.preference_links import PreferenceLinks
@@ -52,6 +57,11 @@ def context(template: str, stream: Stream) -> ActionContext:
         now=NOON,
         stream=stream,
     )
+
+
+def text_of(pdf: bytes) -> str:
+    [page] = PdfReader(io.BytesIO(pdf), strict=True).pages
+    return page.extract_text()
 
 
 def head_of(prepared: Prepared) -> "Message[str, str]":
@@ -120,12 +130,33 @@ def test_a_test_email_leads_to_no_choices_of_the_member() -> None:
     assert "link-of-a-test.invalid" in kept.text
 
 
+def test_a_test_email_has_no_code_of_the_member_and_its_buttons_lead_nowhere() -> None:
+    look = CertificateLook("https://courses.harbour.example", "#0E6655")
+    issuer = CertificateIssuer("a-secret-key-for-this-test-only", look)
+    portal = replace(HEAD, links=LINKS, course_url="https://portal.example/{course_id}")
+    certifying = replace(
+        context("course-finished", Stream.SERVICE),
+        rule=rule(event=EventKind.COURSE_COMPLETED, template="course-finished", certificate=True),
+        next_course=course(record_id=77, title="Pricing your work"),
+    )
+    email = EmailAction(LETTERS, None, portal, issuer)
+    real = read_message(email.prepare(certifying).body)
+    assert "https://portal.example/77" in real.html
+    assert "https://courses.harbour.example/c/" in real.html
+    kept = read_message(email.prepare_test(certifying, "rita@harbour.example").body)
+    leads_to = set(re.findall(r"https?://[^\s\"<]+", kept.text + kept.html))
+    assert leads_to == {"https://link-of-a-test.invalid/"}
+    printed = [text_of(one.attachments[0].content) for one in (real, kept)]
+    assert ["0000-0000-0000-0000" in one for one in printed] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("public_url", "key", "has_links"),
     [
         ("https://courses.harbour.example", "a-secret-key-for-this-test-only", True),
         ("https://courses.harbour.example", "", False),
         ("http://courses.harbour.example", "a-secret-key-for-this-test-only", False),
+        ("https://localhost", "a-secret-key-for-this-test-only", False),
     ],
 )
 def test_links_need_an_https_address_and_the_secret_key(

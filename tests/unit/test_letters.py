@@ -1,9 +1,11 @@
 """What the emails say, to whom, and how they are marked up."""
 
 import re
+import shutil
 from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.text import cut_at_word, one_line
 from workers.actions.email import TEMPLATES
+from workers.actions.email import letter as letter_module
 from workers.actions.email.branding import Branding, accent_of, contrast
 from workers.actions.email.content import CONTENTS, LessonLine, LetterFacts
 from workers.actions.email.letter import Letter, Letters, TemplateGap
@@ -621,6 +624,21 @@ def test_the_wording_is_named_by_a_digest_of_its_text() -> None:
     assert re.fullmatch("[0-9a-f]{12}", in_english)
     assert compose_letter(replace(WELCOME, languages=("de",))).wording != in_english
     assert compose_letter(LESSON).wording == in_english
+
+
+def test_the_digest_changes_with_every_module_that_has_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "email"
+    shutil.copytree(Path(letter_module.__file__).parent, folder)
+    before = letter_module.wording("en", folder)
+    has_sentence = re.compile(r"\bwrite\.(phrase|plural|quote)\(|\bPhrase\(")
+    deciding = [one for one in folder.glob("*.py") if has_sentence.search(one.read_text("utf-8"))]
+    assert len(deciding) >= 5
+    for file in (*deciding, folder / "frame.html"):
+        text = file.read_text("utf-8")
+        file.write_text(f"{text}# a change\n", "utf-8")
+        letter_module.wording.cache_clear()
+        assert letter_module.wording("en", folder) != before, file.name
+        file.write_text(text, "utf-8")
 
 
 def test_the_same_facts_make_the_same_letter() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.settings import load_settings
-from workers.rules_file import read_rules
+from workers.rules_file import read_rules, read_rules_at
 from workers.secret_key import secret_key
 
 SHIPPED = Path(__file__).parents[2] / "rules.yaml"
@@ -74,15 +74,50 @@ def test_the_shipped_rules_can_be_read() -> None:
     assert "COURSEBELL_RULES" not in os.environ
 
 
+def certifying() -> str:
+    template = "    template: course-finished\n"
+    return SHIPPED.read_text("utf-8").replace(template, f"{template}    certificate: true\n", 1)
+
+
 def test_a_rule_about_certificates_is_refused_where_nothing_can_make_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rules.yaml"
-    template = "    template: course-finished\n"
-    text = SHIPPED.read_text("utf-8").replace(template, f"{template}    certificate: true\n", 1)
-    path.write_text(text, encoding="utf-8")
-    settings = load_settings({"COURSEBELL_RULES": str(path)})
-    assert read_rules(settings).has_certificates()
+    path.write_text(certifying(), encoding="utf-8")
+    public = {"COURSEBELL_PUBLIC_URL": "https://courses.example.org"}
+    assert read_rules(load_settings({"COURSEBELL_RULES": str(path), **public})).has_certificates()
     monkeypatch.setitem(sys.modules, "typst", None)  # as if it were not installed
     assert "rules[2].certificate: certificates need the package typst" in mistake_about(path)
     assert not read_rules(load_settings({})).has_certificates()
+
+
+@pytest.mark.parametrize(
+    ("public_url", "nexudus_url", "can_send"),
+    [
+        ("https://courses.example.org", None, True),
+        ("http://courses.example.org", None, False),
+        (None, None, False),
+        ("https://localhost:8443", None, False),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8080", True),  # the demo
+        (None, "http://127.0.0.1:8080", True),
+    ],
+)
+def test_certificates_need_an_address_that_members_can_open(
+    tmp_path: Path,
+    public_url: str | None,
+    nexudus_url: str | None,
+    can_send: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(certifying(), encoding="utf-8")
+    chosen = {"COURSEBELL_PUBLIC_URL": public_url, "COURSEBELL_NEXUDUS_URL": nexudus_url}
+    settings = load_settings({name: url for name, url in chosen.items() if url})
+    if can_send:
+        assert read_rules_at(path, "FILE", settings).has_certificates()
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        read_rules_at(path, "FILE", settings)
+    [mistake] = caught.value.mistakes
+    assert mistake.startswith(f"{path}:")
+    assert "rules[2].certificate: certificates are printed with the address" in mistake
+    assert "set COURSEBELL_PUBLIC_URL to the https address" in mistake

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import ascii_domain, folded, is_local_part, language_tag
+from schemas.text import ascii_domain, folded, greeting_name, is_local_part, language_tag
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,25 @@ def test_a_local_part_may_be_in_any_script_but_not_have_spaces_or_invisible_mark
     assert all(map(is_local_part, ["ana", "añá", "a.b+c", "пошта", "x" * 64]))
     awkward = ["", ".a", "a..b", "a b", "a\u202eb", "a@b", '"a"', "é" * 33, "a\ud800", "a\u00a0b"]
     assert not any(map(is_local_part, awkward))
+
+
+@pytest.mark.parametrize(
+    ("capitals", "name"),
+    [
+        ("\u0130BRAH\u0130M", "\u0130brahim"),
+        ("I\u0307BRAHI\u0307M", "\u0130brahim"),
+        ("JE\u0301RO\u0302ME", "J\u00e9r\u00f4me"),
+        ("M\u0325ARTA", "M\u0325arta"),
+        ("ZOE\u0323\u0331K", "Zo\u1eb9\u0331k"),
+        ("O'NEIL", "O'Neil"),
+        ("JEAN-LUC", "Jean-Luc"),
+        ("ANA MARIA", "Ana Maria"),
+        (
+            "\u0393\u0399\u03a9\u03a1\u0393\u039f\u03a3",
+            "\u0393\u03b9\u03c9\u03c1\u03b3\u03bf\u03c2",
+        ),
+        ("\u041e\u041a\u0421\u0410\u041d\u0410", "\u041e\u043a\u0441\u0430\u043d\u0430"),
+    ],
+)
+def test_a_name_in_capitals_is_greeted_as_names_are_written(capitals: str, name: str) -> None:
+    assert greeting_name(capitals, f"{capitals} Y") == name

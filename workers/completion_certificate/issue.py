@@ -11,6 +11,8 @@ from typing import Self
 
 from ledger.completion_certificates import CompletionCertificate, store_certificate
 from ledger.engine import Connection
+from schemas.errors import DeliveryRefused
+from schemas.reasons import Reason
 from schemas.settings import Settings
 from workers.actions.base import ActionContext
 from workers.completion_certificate.code import CertificateLook, code_hash, completion_code
@@ -22,6 +24,7 @@ PDF = "workers.completion_certificate.pdf"  # imported only where a certificate 
 _DRAFT_CODE = "0000-0000-0000-0000"
 _NOT_IN_NAMES = re.compile("[^a-z0-9]+")
 _LONGEST_SLUG = 40
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")  # the fillers of Hangul, which print nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,19 @@ class CertificateIssuer:
     ) -> IssuedCertificate:
         """Return the certificate for a completed course.
 
-        Raises `DeliveryRefused` if it cannot be printed.
+        Raises `DeliveryRefused` if it cannot be printed, or nobody or nothing can be read on it.
         """
+        space = printed_title(self._look.space or context.course.business_name)
         certificate = CompletionCertificate(
             course_id=context.course.record_id,
             coworker_id=context.person.coworker_id,
             name=printed_name(context.person.full_name),
             course=printed_title(context.course.title),
-            space=printed_title(self._look.space or context.course.business_name) or None,
+            space=space if _can_be_read(space) else None,
             finished_on=finished_on,
             language=language.code,
         )
+        _check_can_be_read(certificate)
         code = self._code_of(certificate)
         make_pdf = resolve_name(f"{PDF}:make_pdf")
         return IssuedCertificate(
@@ -93,6 +98,21 @@ class CertificateIssuer:
     ) -> None:
         if self._key is not None:
             store_certificate(connection, code_hash(code), certificate, now)
+
+
+def _check_can_be_read(certificate: CompletionCertificate) -> None:
+    """Raise `DeliveryRefused` if the name or the title is only emoji or characters without ink."""
+    for what, text in (("member's name", certificate.name), ("course's title", certificate.course)):
+        if not _can_be_read(text):
+            raise DeliveryRefused(
+                f"the certificate cannot be printed, since the {what} has no letters or digits; "
+                "correct it in Nexudus, and resend the email",
+                reason=Reason.TEMPLATE_ERROR,
+            )
+
+
+def _can_be_read(text: str) -> bool:
+    return any(one.isalnum() and one not in _BLANK_LETTERS for one in text)
 
 
 def _file_name(course: str) -> str:

@@ -14,8 +14,7 @@ KIND = "email"
 # page, and no one-click unsubscribe.
 ONLY_PREFERENCES = frozenset({"welcome", "course-finished"})
 
-# The folders of `templates/`, each with the events it can be about. A test compares the names with
-# the folders, so that nothing is read at import, and another composes every pair.
+# Each template with the events it can be about. A test composes every pair.
 TEMPLATES: Mapping[str, frozenset[EventKind]] = {
     "welcome": frozenset({EventKind.ENROLLED, EventKind.ENROLMENT_APPROVED}),
     "lesson-finished": frozenset(

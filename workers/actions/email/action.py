@@ -134,7 +134,7 @@ class EmailAction(Action):
     def prepare(self, context: ActionContext) -> Prepared:
         """Return the email for this context. See `Action.prepare`."""
         facts = self._facts(context)
-        issued = self._certificate(context, facts)
+        issued = self._certificate(context)
         if issued is not None:
             facts = replace(facts, certificate_url=issued.address)
         to, links = _recipient(context), self._head.links
@@ -157,7 +157,7 @@ class EmailAction(Action):
         the code of its certificate.
         """
         facts = self._facts(context)
-        issued = self._certificate(context, facts, is_draft=True)
+        issued = self._certificate(context, is_draft=True)
         dead = replace(
             facts,
             course_url=facts.course_url and _DEAD_LINK,
@@ -228,14 +228,19 @@ class EmailAction(Action):
         return Printable(lines, kept.text, kept.html)
 
     def _certificate(
-        self, context: ActionContext, facts: LetterFacts, *, is_draft: bool = False
+        self, context: ActionContext, *, is_draft: bool = False
     ) -> IssuedCertificate | None:
         if context.rule is None or not context.rule.certificate:
             return None
-        if self._issuer is None or facts.finished_on is None:
+        if self._issuer is None:
             raise TemplateGap("a certificate cannot be issued")
         issuer = self._issuer.for_drafts() if is_draft else self._issuer
-        return issuer.issue(context, facts.finished_on, language_for(*facts.languages))
+        return issuer.issue(context, self._finished_on(context), language_for(*context.languages))
+
+    def _finished_on(self, context: ActionContext) -> date:
+        """Return the day of the last event where the recipient is."""
+        zone = own_zone(_recipient(context).zone, self._head.zone)
+        return context.events[-1].happened_at.astimezone(zone).date()
 
     def _facts(self, context: ActionContext) -> LetterFacts:
         to = _recipient(context)
@@ -261,7 +266,7 @@ class EmailAction(Action):
             else None,
             last_lesson=_last_lesson(context),
             started_on=_day(context.started_at, zone),
-            finished_on=_day(context.events[-1].happened_at, zone),
+            finished_on=self._finished_on(context),
             course_url=self._course_url(context.course),
             lesson_url=self._lesson_url(context, _suggested(context, lessons)),
             next_course=context.next_course.title if context.next_course else None,

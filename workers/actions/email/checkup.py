@@ -105,7 +105,7 @@ def _link_check(settings: Settings, *, must_work: bool) -> Check:
     if reaches_members(settings):
         found = f"emails lead to {settings.public_url}, where members choose which they get"
         return Check(Topic.MAIL, name, Verdict.OK, found)
-    found = "emails have no link to stop them, as COURSEBELL_PUBLIC_URL is no https address"
+    found = "emails have no link to stop them, as COURSEBELL_PUBLIC_URL is no public https address"
     fix = "Set COURSEBELL_PUBLIC_URL to the https address at which members reach this service."
     verdict = Verdict.PROBLEM if must_work else Verdict.NOTE
     return Check(Topic.MAIL, name, verdict, found, fix)

@@ -23,7 +23,7 @@ from schemas.reasons import Reason
 from schemas.text import MAX_SUBJECT_LENGTH, cut_at_word, greeting_name, one_line
 from schemas.wording import Wording
 from workers import languages
-from workers.actions.email import TEMPLATES, content, notice, parts
+from workers.actions.email import TEMPLATES
 from workers.actions.email.branding import Branding, accent_of
 from workers.actions.email.content import LetterFacts, content_of
 from workers.actions.email.notice import why_notified
@@ -34,6 +34,7 @@ from workers.languages import Language, language_for
 
 _FOLDER = Path(__file__).parent
 _FRAME = "frame.html"
+_DECIDING = ("content.py", "letter.py", "notice.py", "own_words.py", "parts.py", "phrases.py")
 _PLAIN, _OURS = Branding(), Wording()
 _DIGEST_LENGTH = 12
 _MAX_PREVIEW = 110  # characters; inboxes show fewer
@@ -56,8 +57,9 @@ class TemplateGap(DeliveryRefused):
 class Letter:
     """An email ready to be addressed.
 
-    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of the
-    text, its translation and the space's own words: it changes if, and only if, one of them does.
+    `preview` is the line an inbox shows beside the subject. `wording` is a short digest of what
+    decides the text: code, frame, translation and the space's own words. It changes whenever one of
+    them does, also if the text of this email stays the same.
     """
 
     subject: str
@@ -174,9 +176,12 @@ class Letters:
 
 
 @cache
-def wording(code: str) -> str:
-    """Return the digest of the text of all emails in a language, as this process read it."""
-    files = [_FOLDER / _FRAME, Path(content.__file__), Path(notice.__file__), Path(parts.__file__)]
+def wording(code: str, folder: Path = _FOLDER) -> str:
+    """Return the digest of what decides the text of all emails in a language.
+
+    `folder` has the modules, as this process read them.
+    """
+    files = [folder / name for name in (_FRAME, *_DECIDING)]
     if code != languages.ENGLISH:
         files.append(languages.FOLDER / code / languages.CATALOGUE)
     digest = hashlib.sha256()
@@ -206,7 +211,7 @@ def _frame(facts: LetterFacts, branding: Branding, write: Writer, own: OwnWords)
         write.phrase("Stop reminders, or choose which emails you get")
         if facts.is_reminder
         else write.phrase("Choose which emails you get"),
-        facts.preferences_url if facts.notice is None else None,
+        facts.preferences_url,
         write.quote(branding.address) if branding.address else None,
     )
 
