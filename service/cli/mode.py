@@ -30,8 +30,13 @@ from service.cli.outcomes import (
     outcomes_by_sending,
 )
 from workers.deliver.forecast import make_send_setup
+from workers.preference_links import reaches_members
 
 NOT_DONE = 1
+_NO_LINK = (
+    "Emails will have no link to stop them, as COURSEBELL_PUBLIC_URL is no https address.\n"
+    "Set it to the https address at which members reach this service."
+)
 
 
 @click.command()
@@ -52,6 +57,8 @@ def mode(wanted: str | None, *, yes: bool, as_json: bool) -> None:
             sending = sending_of(connection)
         if wanted == Mode.SENDING:
             _check_can_send(settings)
+            if not reaches_members(settings):
+                click.echo(_NO_LINK, err=True)
             if sending.mode is not Mode.SENDING:
                 numbers = _confirm_sending(engine, settings, yes=yes, as_json=as_json)
         if wanted is not None:

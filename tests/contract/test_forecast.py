@@ -175,6 +175,22 @@ def desk(ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("public_url", "is_warned"),
+    [("http://courses.harbour.example", True), ("https://courses.harbour.example", False)],
+)
+def test_sending_without_an_address_for_members_is_warned_of(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    public_url: str,
+    is_warned: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    monkeypatch.setenv("COURSEBELL_PUBLIC_URL", public_url)
+    begun = desk.run("mode", "sending")
+    assert ("Emails will have no link to stop them" in begun.stderr) is is_warned
+    assert "no link to stop them" not in desk.run("mode", "observe").stderr
+
+
 def test_emails_are_counted_and_confirmed_before_sending_begins(desk: Desk) -> None:
     desk.observed(1, 2)
     unasked = desk.run("mode", "sending")
