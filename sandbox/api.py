@@ -48,6 +48,7 @@ class Api:
         hooks, path = WebHooks(self.stage), f"/{PATHS[Entity.WEB_HOOK]}"
         routes.add_url_rule(path, view_func=hooks.create, methods=["POST"])
         routes.add_url_rule(path, view_func=hooks.edit, methods=["PUT"])
+        self.stage.staff_records.add_routes(routes)
         routes.add_url_rule("/<module>/<entities>/<record_id>", view_func=self.one)
         return routes
 

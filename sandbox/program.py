@@ -18,8 +18,10 @@ from sandbox.mailbox import Mailbox
 from sandbox.mailserver import MailServer
 from sandbox.misbehaviour.board import DEFAULT_SEED, Board
 from sandbox.pages import Pages, not_found
+from sandbox.receivers import Receivers
 from sandbox.sender import Sender, Target
 from sandbox.server import LOOPBACK, listen
+from sandbox.staff_records import StaffRecords
 from sandbox.stage import Stage
 from sandbox.tenant import Tenant, WorldClock
 from sandbox.tokens import Tokens
@@ -78,7 +80,8 @@ def web_application(stage: Stage) -> Flask:
     site = Flask("sandbox", static_folder=None)
     site.before_request(_refuse_other_sites)
     site.after_request(_add_headers)
-    for part in (Api(stage), Control(stage), Pages(stage)):
+    parts = (Api(stage), Control(stage), Pages(stage), stage.receivers, stage.staff_records)
+    for part in parts:
         site.register_blueprint(part.routes())
     site.register_error_handler(404, not_found)
     return site
@@ -121,14 +124,17 @@ def _read_options(arguments: list[str] | None) -> argparse.Namespace:
 def _set_up(options: argparse.Namespace, seed: Seed) -> Stage:
     board, clock = Board(options.random_seed), WorldClock()
     automatic = not options.no_deliver
+    tenant = Tenant(seed.world, board, clock)
     target = Target(options.deliver_to, options.secret, automatic, options.retry_after)
     stage = Stage(
         sender=Sender(target, board, clock),
         tokens=Tokens(options.username, options.password, board),
         board=board,
-        tenant=Tenant(seed.world, board, clock),
+        tenant=tenant,
         clock=clock,
         mailbox=Mailbox(clock),
+        receivers=Receivers(options.secret),
+        staff_records=StaffRecords(tenant, clock),
         coursebell_url=options.deliver_to,
     )
     stage.set_up_hooks()

@@ -12,8 +12,10 @@ from sandbox.misbehaviour.answers import Faults
 from sandbox.misbehaviour.board import Board
 from sandbox.misbehaviour.switch import Refused
 from sandbox.quota import WINDOWS_S, Limits, Quota, RequestCounts
+from sandbox.receivers import Receivers
 from sandbox.records import HOOK_IDS, NO_ACTION, Record, web_hook
 from sandbox.sender import ROUTES, Hook, Sender
+from sandbox.staff_records import StaffRecords
 from sandbox.tenant import Tenant, WorldClock
 from sandbox.tokens import Tokens
 from schemas.entity import Entity
@@ -29,6 +31,8 @@ class Stage:
     tenant: Tenant
     clock: WorldClock
     mailbox: Mailbox
+    receivers: Receivers
+    staff_records: StaffRecords
     coursebell_url: str | None = None
     faults: Faults = field(default_factory=Faults)
     counts: RequestCounts = field(default_factory=RequestCounts)
@@ -130,6 +134,8 @@ class Stage:
         self.counts.reset()
         self.quota.reset()
         self.mailbox.reset()
+        self.receivers.reset()
+        self.staff_records.reset()
         self._add_hooks()
 
     def _deliver(self, entity: Entity, record: Record, *, deliver: bool) -> None:

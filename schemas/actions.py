@@ -4,6 +4,7 @@ Every change of a state is one compare-and-set in the ledger.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -56,6 +57,8 @@ _STEP = "/step-"  # and this, if it is not the first of a sequence
 MEMBER = "member"
 HOST = "host"  # of the course
 NOTICE = "notice"  # the template of what is sent to others than the member
+RECORD = "record"  # of the member at Nexudus, on which the staff read notes
+STAFF = "staff"  # one of whom gets a task at Nexudus
 ENDPOINT = "endpoint:"  # then comes its name, for what is posted to a program and not to a person
 _DIGEST_LENGTH = 16  # of an address; enough to distinguish those in one file
 
@@ -65,11 +68,13 @@ class KindForm:
     """What a rule about a kind of action may say.
 
     `templates` are those it must choose from, with the events that each can be about. `keys` are
-    keys of rules that it needs and other kinds do not have.
+    keys of rules that it needs and other kinds do not have. `to` is whom all its actions are to, if
+    rules do not say it: `record` or `staff`.
     """
 
     templates: Mapping[str, Collection[EventKind]] = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
+    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +156,28 @@ def audience_of(to: str) -> str | None:
 
 
 def is_to_person(audience: str | None) -> bool:
-    """Return whether a person reads this: the member, the host or who has a fixed address."""
-    return audience is None or not audience.startswith(ENDPOINT)
+    """Return whether this is an email: to the member, the host or a fixed address."""
+    return audience is None or not (audience in {RECORD, STAFF} or audience.startswith(ENDPOINT))
 
 
 def endpoint_of(audience: str | None) -> str | None:
-    """Return the name of the endpoint that an action is to; None if it is to a person."""
-    return None if audience is None or is_to_person(audience) else audience.removeprefix(ENDPOINT)
+    """Return the name of the endpoint that an action is to; None if it is to none."""
+    is_to_endpoint = audience is not None and audience.startswith(ENDPOINT)
+    return audience.removeprefix(ENDPOINT) if audience and is_to_endpoint else None
+
+
+TEXT_PLACES = ("member", "course", "lesson")
+_PLACE = re.compile(r"\{([^{}]*)\}")
+
+
+def places_of_text(text: str) -> tuple[str, ...]:
+    """Return the names in braces in the text of a rule, each once."""
+    return tuple(dict.fromkeys(_PLACE.findall(text)))
+
+
+def fill_text(text: str, values: Mapping[str, str]) -> str:
+    """Return the text of a rule with these values for its places, which may hold braces."""
+    return _PLACE.sub(lambda found: values[found[1]], text)
 
 
 def channel_of(kind: str, audience: str | None) -> str:

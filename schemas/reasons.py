@@ -71,6 +71,7 @@ class Reason(StrEnum):
     DELIVERY_REFUSED = "delivery-refused"
     DELIVERY_DOWN = "delivery-down"
     DELIVERY_BUSY = "delivery-busy"
+    WRITE_DENIED = "write-denied"
     ENDPOINT_ADDRESS = "endpoint-address"
     ENDPOINT_GONE = "endpoint-gone"
     HANDOVER_UNKNOWN = "handover-unknown"
@@ -195,6 +196,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.DELIVERY_BUSY: Explanation(
         "The receiving system accepts nothing for a while; trying again", "nobody"
+    ),
+    Reason.WRITE_DENIED: Explanation(
+        "Our Nexudus user may not write notes or tasks; trying again from time to time", "engineer"
     ),
     Reason.ENDPOINT_ADDRESS: Explanation(
         "The endpoint's address is a private one that no setting allows", "engineer"

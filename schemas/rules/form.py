@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from schemas.actions import ENDPOINT, MEMBER, NOTICE, KindForm
 from schemas.entity import CompletionType
-from schemas.events import ABOUT_GONE, ABSENCES, TIMED, EventKind
+from schemas.events import ABOUT_GONE, ABOUT_LESSONS, ABSENCES, TIMED, EventKind
 from schemas.fields import InternalSchema
 from schemas.rules.model import SequenceStep, Stream, Timing, Until, Where
 from schemas.rules.values import (
@@ -31,8 +31,10 @@ from schemas.rules.values import (
     parse_percent,
     parse_quiet_hours,
     parse_recipient,
+    parse_record_id,
     parse_send,
     parse_step_s,
+    parse_text,
     parse_words,
 )
 from schemas.text import Text, one_of
@@ -43,7 +45,9 @@ _REQUIRED = {"required": "this key is missing"}
 _FLAG = {"true": True, "false": False}
 _CERTIFIED = "course-finished"  # the template that a certificate of completion goes with
 Kinds = Mapping[str, KindForm]  # the kinds of action by name
-_OF_KINDS = ("endpoint",)  # keys that only some kinds have
+_OF_KINDS = ("endpoint", "text", "responsible")  # keys that only some kinds have
+# Events that name a lesson.
+_WITH_LESSON = ABOUT_LESSONS | {EventKind.LESSON_AVAILABLE}
 _EVENTS = {kind.value: kind for kind in EventKind if kind not in ABOUT_GONE}
 _COUNTABLE = {
     word: kind
@@ -126,6 +130,8 @@ class RuleSchema(TimingSchema):
     action = Text(parse_words, required=True, error_messages=_REQUIRED)
     to = OneOrMany(parse_recipient, load_default=(MEMBER,))
     endpoint = OneOrMany(parse_endpoint, load_default=())
+    text = Text(parse_text, load_default=None)
+    responsible = Text(parse_record_id, load_default=None)
     template = OneOrMany(parse_words, repeats=True, load_default=None)
     after = OneOrMany(parse_duration_s, attribute="after_s", load_default=())
     steps = OneOrMany(parse_step_s, attribute="steps_s", load_default=())
@@ -195,6 +201,12 @@ class RuleSchema(TimingSchema):
                 errors[key] = [f"this key is missing; the action {action} needs it"]
             elif key not in wanted and rule.get(key):
                 errors[key] = [f"the action {action} has no such key; remove this line"]
+        if "{lesson}" in (rule.get("text") or "") and rule.get("event") not in {
+            None,
+            *_WITH_LESSON,
+        }:
+            expected = one_of(sorted(_WITH_LESSON))
+            errors.setdefault("text", [f"{{lesson}} is known only with the events {expected}"])
         known = self.endpoints
         missing = [
             name
@@ -244,7 +256,8 @@ class RuleSchema(TimingSchema):
     @post_load
     def name_steps(self, rule: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: ANN401 - marshmallow's own signature
         """Put each step together with its template, and fill in what follows from other keys."""
-        rule["to"] = rule.pop("endpoint") or rule["to"]
+        fixed = self._form(rule["action"]).to
+        rule["to"] = rule.pop("endpoint") or ((fixed,) if fixed else rule["to"])
         templates = rule.pop("template") or (None,)
         steps_s = rule.pop("steps_s")
         if len(templates) == 1:

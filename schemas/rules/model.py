@@ -145,7 +145,8 @@ class Rule:
     `gather_s` is how long to wait after each event for more that share its email; None for one
     email each. `gather_at_most_s` is the longest wait in total; None for no limit.
     With `certificate` its emails carry a certificate of completion.
-    `to` is whom it writes to: `member`, or `host` and addresses, or endpoints as `endpoint:NAME`.
+    `to` is whom it writes to: `member`, or `host` and addresses, or endpoints as `endpoint:NAME`,
+    or `record` or `staff`. `text` is that of a note or task, `responsible` who gets the task.
     """
 
     name: str
@@ -165,6 +166,8 @@ class Rule:
     certificate: bool = False
     own_timing: frozenset[str] = frozenset()
     to: tuple[str, ...] = field(default=(MEMBER,), repr=False)  # addresses stay out of logs
+    text: str | None = None
+    responsible: int | None = None
 
     @property
     def audiences(self) -> tuple[str | None, ...]:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from schemas.actions import ENDPOINT, HOST, MEMBER
+from schemas.actions import ENDPOINT, HOST, MEMBER, TEXT_PLACES, places_of_text
 from schemas.entity import CompletionType, CoworkerKind, Visibility
+from schemas.fields import MAX_ID
 from schemas.rules.model import Flood, QuietHours, SendWindow
 from schemas.settings.mail import mail_address
 from schemas.text import Text, one_of
@@ -37,6 +38,7 @@ _BRAKE = re.compile(r"([1-9][0-9]{0,2}(?:\.[0-9])?)x")
 _MOST_TIMES = 100
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
+_LONGEST_TEXT = 500  # characters of a note or task
 
 COMPLETION_TYPES = {member.name.lower(): member for member in CompletionType}
 COWORKER_TYPES = {member.name.lower(): member for member in CoworkerKind}
@@ -165,6 +167,28 @@ def parse_endpoint(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValidationError("expected the name of an endpoint in COURSEBELL_ENDPOINTS")
     return f"{ENDPOINT}{text}"
+
+
+def parse_text(text: str) -> str:
+    """Return a text for the staff, in which `{member}`, `{course}` and `{lesson}` are places."""
+    words = parse_words(text)
+    if len(words) > _LONGEST_TEXT:
+        raise ValidationError(f"expected at most {_LONGEST_TEXT} characters")
+    expected = one_of("{" + one + "}" for one in TEXT_PLACES)
+    for place in places_of_text(words):
+        if place not in TEXT_PLACES:
+            raise ValidationError(f"there is no {{{place[:40]}}}; expected {expected}")
+        words = words.replace(f"{{{place}}}", "")
+    if "{" in words or "}" in words:
+        raise ValidationError("expected a } for every {")
+    return text.strip()
+
+
+def parse_record_id(text: str) -> int:
+    """Return the Id of a record at Nexudus."""
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= MAX_ID:
+        raise ValidationError("expected the Id of a user at Nexudus, which is a number")
+    return int(text)
 
 
 def parse_words(text: str) -> str:

@@ -20,7 +20,7 @@ from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.controls import has_known_key
 from ledger.engine import Engine, ledger_file, open_engine
 from ledger.revision import check_revision
-from schemas.actions import HOST, MEMBER, endpoint_of, is_to_person
+from schemas.actions import HOST, MEMBER, RECORD, STAFF, endpoint_of, is_to_person
 from schemas.checkup import at_nexudus
 from schemas.errors import LedgerNotReady, LedgerUnavailable, SourceError
 from schemas.fields import MAX_ID
@@ -177,6 +177,9 @@ def shortened(address: str | None) -> str | None:
     return f"{name[:1]}***@{domain}"
 
 
+_AT_NEXUDUS = {RECORD: "their record at Nexudus", STAFF: "the staff at Nexudus"}
+
+
 def to_others(audience: str | None, address: str | None = None) -> str:
     """Return such as `, to the host`, with the address if it is to one; "" for the member."""
     if audience is None:
@@ -184,6 +187,8 @@ def to_others(audience: str | None, address: str | None = None) -> str:
     endpoint = endpoint_of(audience)
     if endpoint is not None:
         return f", to the endpoint {endpoint}"
+    if not is_to_person(audience):
+        return f", to {_AT_NEXUDUS[audience]}"
     whom = "the host" if audience == HOST else "a fixed address"
     return f", to {whom}{f' <{address}>' if address else ''}"
 

@@ -1,5 +1,6 @@
 """`coursebell demo`: plays a short course story with a stand-in Nexudus and prints the emails."""
 
+import base64
 import json
 import os
 import shlex
@@ -89,8 +90,27 @@ def _steps(stage: DemoStage, say: Say) -> Iterator[None]:
     )
     _ask(stage, "/sandbox/finish-course", member)
     yield
+    for line in _told_others(stage):
+        say(line)
     for name, number in _READ_OTHER_LANGUAGES.items():
         yield from _enrol_in_own_language(stage, name, number, say)
+
+
+def _told_others(stage: DemoStage) -> Iterator[str]:
+    """Wait until the stand-ins of a program, a chat and Nexudus got what the rules write there."""
+    clock = command_clock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while clock.monotonic() < deadline:
+        posts, records = _ask(stage, "/sandbox/posts"), _ask(stage, "/sandbox/staff-records")
+        arrived = {one["endpoint"]: one for one in posts if one["accepted"]}
+        if {"standard", "slack"} <= arrived.keys() and records:
+            kind = arrived["standard"]["message"]["type"]
+            yield f"\nPosted to a program: {kind}, and its signature was right."
+            yield f"Posted to a chat:    {arrived['slack']['message']['text']}."
+            yield f"Noted at Nexudus:    {records[0]['Notes'].partition(chr(10))[0]}"
+            return
+        clock.sleep(0.2)
+    raise StoryError("what the rules post and note did not arrive")
 
 
 def _enrol_in_own_language(stage: DemoStage, name: str, number: int, say: Say) -> Iterator[None]:
@@ -210,7 +230,7 @@ def demo_environment(folder: Path) -> dict[str, str]:
         if not name.startswith(PREFIX) and name not in PLATFORM_NAMES
     }
     listen = f"127.0.0.1:{free_port()}"
-    return own | {
+    environment = own | {
         "COURSEBELL_DATA_DIR": str(folder),
         "COURSEBELL_NEXUDUS_URL": f"http://127.0.0.1:{free_port()}",
         "COURSEBELL_NEXUDUS_USERNAME": "demo@example.org",
@@ -227,7 +247,25 @@ def demo_environment(folder: Path) -> dict[str, str]:
         "COURSEBELL_SPACE_ADDRESS": "Speicherstraße 4, 20457 Hamburg",
         "COURSEBELL_MODE": "sending",
         "COURSEBELL_RULES": str(_rules(folder)),
+        "COURSEBELL_ENDPOINT_NETWORKS": "127.0.0.1",
     }
+    environment["COURSEBELL_ENDPOINTS"] = str(_endpoints(folder, environment))
+    return environment
+
+
+def _endpoints(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Return the demo's endpoints: those of the stand-in, which signs with a secret of its own."""
+    at = f"{environment['COURSEBELL_NEXUDUS_URL']}/sandbox/endpoints"
+    key = environment["COURSEBELL_HOOK_SECRETS"].encode()[:64]
+    secret = f"whsec_{base64.b64encode(key).decode()}"
+    text = (
+        f"crm:\n  url: {at}/standard\n  secrets: {secret}\n"
+        f"team-chat:\n  url: {at}/slack\n  shape: slack\n  include: name\n"
+    )
+    file = folder / "endpoints.yaml"
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 def _rules(folder: Path) -> Path:

@@ -44,6 +44,7 @@ from workers.rules_file import read_rules
 from workers.source.budget import make_budget
 from workers.source.client import make_sources
 from workers.source.doctor import CheckUp, check_up
+from workers.source.staff_records import OF_ACTIONS, StaffKind
 
 BROKEN = 1
 _VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
@@ -95,8 +96,10 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     if engine is not None:
         sources = make_sources(settings, engine, command_clock(), budget)
         stack.enter_context(closing(sources))
-    counts = _counts_nexudus(settings)
-    yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources, counts))
+    rules = _rules_or_none(settings)
+    counts = rules is not None and rules.counts_nexudus()
+    writes = _writes(rules)
+    yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources, counts, writes))
     yield from signature_checks(settings.hook_secrets)
     for weak in weak_secrets(settings):
         found = f"{weak.setting}: {weak.found}"
@@ -112,10 +115,10 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     yield from _mail(settings, mail_to, engine)
 
 
-def _counts_nexudus(settings: Settings) -> bool:
-    """Return whether a rule counts what Nexudus itself sends."""
-    rules = _rules_or_none(settings)
-    return rules is not None and rules.counts_nexudus()
+def _writes(rules: Rules | None) -> list[StaffKind]:
+    """Return the kinds of record that enabled rules write at Nexudus."""
+    used = {one.action for one in rules.rules if one.enabled} if rules else set()
+    return [kind for action, kind in OF_ACTIONS.items() if action in used]
 
 
 def _rules_or_none(settings: Settings) -> Rules | None:

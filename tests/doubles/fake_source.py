@@ -25,6 +25,7 @@ from schemas.records import (
     Section,
     dump_record,
 )
+from tests.doubles.staff_session import StaffSession
 from workers.source.client import Gone
 from workers.source.lists import Changed, Changes, Row
 
@@ -34,6 +35,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.session = StaffSession()
         self._records: dict[tuple[Entity, int], Record] = {}
         self._broken: set[tuple[Entity, int]] = set()
         self._trouble: CoursebellError | None = None

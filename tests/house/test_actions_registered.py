@@ -16,7 +16,9 @@ SHIPPED = ("rules.yaml", "service/cli/demo-rules.yaml")
 
 
 def test_every_kind_of_action_has_a_folder_and_every_folder_a_kind() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == KINDS.keys()
+    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == {
+        name.replace("-", "_") for name in KINDS
+    }
 
 
 def test_every_kind_of_action_is_registered_by_its_own_name() -> None:
@@ -36,7 +38,7 @@ def test_every_kind_of_action_is_performed_by_something(tmp_path: Path) -> None:
 def test_the_rules_we_ship_are_right_and_on(shipped: str) -> None:
     text = (ROOT / shipped).read_text(encoding="utf-8")
     rules = load_rules(text, shipped, actions=kinds_for_rules())
-    assert {rule.template for rule in rules.rules} == {
+    assert {rule.template for rule in rules.rules if rule.action == "email"} == {
         "welcome",
         "lesson-finished",
         "course-finished",
@@ -53,7 +55,7 @@ def test_the_examples_in_the_comments_are_right_and_use_the_other_templates() ->
     found = {template for rule in rules.rules for template in templates_of(rule)}
     assert found == {*TEMPLATES, None}
     assert {rule.action for rule in rules.rules} == kinds_for_rules().keys()
-    assert len(rules.rules) == 10
+    assert len(rules.rules) == 12
 
 
 def templates_of(rule: Rule) -> set[str | None]:

@@ -36,6 +36,7 @@ FOLDER = ROOT / "tests"
 ELSEWHERE = {
     Reason.GATHERING: "contract/test_missed_changes.py",
     Reason.DELIVERY_BUSY: "contract/test_webhooks.py",
+    Reason.WRITE_DENIED: "contract/test_staff_records.py",
     Reason.ENDPOINT_ADDRESS: "contract/test_webhook_exchange.py",
     Reason.ENDPOINT_GONE: "contract/test_webhooks.py",
     Reason.PAUSED: "contract/test_pauses.py",

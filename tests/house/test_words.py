@@ -39,6 +39,8 @@ SMALLER_MODULES = {
     "service/rsgi.py": "the program of the web process, which works when it is imported",
     "service/__main__.py": "the program: it must clean the environment before anything is loaded",
     "workers/actions/email/__init__.py": "what a program that only checks rules needs of emails",
+    "workers/actions/nexudus_note/action.py": "a kind of action, the rest of which tasks share",
+    "workers/actions/nexudus_task/action.py": "a kind of action, the rest of which notes share",
     "workers/actions/webhook/__init__.py": "what a program that only checks rules needs of it",
     "workers/actions/registry.py": "the one line that registers a kind of action",
     "workers/redis_pool.py": "only what connects to the broker imports redis, which takes long",

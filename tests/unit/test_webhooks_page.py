@@ -4,6 +4,7 @@ import json
 import re
 from textwrap import dedent
 
+from schemas.actions import RECORD, STAFF
 from schemas.endpoints import Endpoint, Personal, load_endpoints
 from schemas.events import ABOUT_GONE, EventKind
 from schemas.rules import load_rules
@@ -22,12 +23,14 @@ BLOCKS = [(language, dedent(text)) for language, text in BLOCK.findall(PAGE)]
 
 
 def test_the_files_on_the_page_load_and_fit_each_other() -> None:
-    endpoints, rules = (text for language, text in BLOCKS if language == "yaml")
+    endpoints, rules, staff = (text for language, text in BLOCKS if language == "yaml")
     named = {one.name for one in load_endpoints(endpoints, "endpoints.yaml")}
     loaded = load_rules(rules, "rules.yaml", actions=kinds_for_rules(), endpoints=named)
     assert {to for rule in loaded.rules for to in rule.audiences} == {
         f"endpoint:{name}" for name in named
     }
+    for_staff = load_rules(staff, "rules.yaml", actions=kinds_for_rules())
+    assert [rule.audiences for rule in for_staff.rules] == [(RECORD,), (STAFF,)]
 
 
 def test_the_example_on_the_page_is_what_is_posted() -> None:

@@ -5,16 +5,17 @@ A kind is a subclass of `Action` in a folder of its own, plus one line in
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 from ledger.actions import Copy
 from ledger.engine import Connection
 from schemas.actions import PersonNeeds
 from schemas.entity import CoworkerKind
+from schemas.errors import ChannelUnavailable
 from schemas.events import Event
 from schemas.person import Person
 from schemas.reasons import Reason
@@ -95,6 +96,24 @@ def keep_nothing(connection: Connection, now: datetime) -> None:
     """Keep nothing: the default of `Prepared.keep`."""
 
 
+class SourceSession(Protocol):
+    """Signed-in requests to Nexudus, within the limits that all processes share.
+
+    See `workers.source.client.ApiSession`.
+    """
+
+    def get_json(self, path: str, query: Mapping[str, str]) -> object:
+        """Return the JSON value of an answer."""
+
+    def send(self, method: str, path: str, value: object) -> object:
+        """Write one JSON value."""
+
+
+def lend_nothing() -> AbstractContextManager[SourceSession]:
+    """Lend no session: the default, where nothing is written to Nexudus."""
+    raise ChannelUnavailable(Reason.DELIVERY_DOWN, "there is no connection to Nexudus here")
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
     """What `send` calls as it proceeds. If either raises, `send` must stop and let it through.
@@ -102,10 +121,12 @@ class Checkpoints:
     `before_step` is called before each request to the other system; it renews the worker's lease.
     `before_commit` is called exactly once, just before the step after which a lost connection
     leaves the result unknown. If it raises, that step must not be taken.
+    `lend` lends a session at Nexudus, for kinds that write there.
     """
 
     before_step: Callable[[], None] = no_op
     before_commit: Callable[[], None] = no_op
+    lend: Callable[[], AbstractContextManager[SourceSession]] = lend_nothing
 
 
 @dataclass(frozen=True, slots=True)

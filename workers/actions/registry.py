@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from schemas.actions import KindForm
+from schemas.actions import RECORD, STAFF, KindForm
 from schemas.settings import Settings
 from workers.actions import email, webhook
 
@@ -26,10 +26,14 @@ class Kind:
 
 
 _ENDPOINT = frozenset({"endpoint"})
+_NOTE = KindForm(keys=frozenset({"text"}), to=RECORD)
+_TASK = KindForm(keys=frozenset({"text", "responsible"}), to=STAFF)
 # One line for each kind.
 KINDS: Mapping[str, Kind] = {
     email.KIND: Kind("workers.actions.email.action:EmailAction", KindForm(email.TEMPLATES)),
     webhook.KIND: Kind("workers.actions.webhook.action:WebhookAction", KindForm(keys=_ENDPOINT)),
+    "nexudus-note": Kind("workers.actions.nexudus_note.action:NexudusNoteAction", _NOTE),
+    "nexudus-task": Kind("workers.actions.nexudus_task.action:NexudusTaskAction", _TASK),
 }
 
 

@@ -170,7 +170,7 @@ def attempt(tools: DeliveryTools, lend: Lend, claimed: ClaimedAction) -> Outcome
     if not isinstance(begun, Prepared):
         return begun
     try:
-        return send(tools, claimed, begun)
+        return send(tools, lend, claimed, begun)
     except LeaseLost:
         return None
 

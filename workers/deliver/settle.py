@@ -5,6 +5,9 @@ action is sent, a second mark just before the step after which its outcome is un
 receipt afterwards.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import structlog
 
 from ledger.attempts import count_attempts, fails_alone
@@ -21,10 +24,12 @@ from schemas.errors import (
     RecipientUnusable,
     frames_of,
 )
-from workers.actions.base import Checkpoints, DeliveryReasons, Prepared
+from workers.actions.base import Checkpoints, DeliveryReasons, Prepared, SourceSession
 from workers.deliver.context import DeliveryTools, refusal_now
 from workers.leases import LeaseLost
-from workers.retries import RECEIPT_S, outage_wait_s, send_again_at
+from workers.retries import LOOK_PATIENCE_S, RECEIPT_S, outage_wait_s, send_again_at
+from workers.source.limits import Patience, Urgency
+from workers.source.reads import Lend
 
 # After this many failures of one action for a reason it may cause itself (`maybe_own`), while
 # others were sent, the action is at fault and not the channel.
@@ -42,8 +47,12 @@ class _NoLongerWanted(Exception):
         self.outcome = outcome
 
 
-def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Outcome | None:
+def send(
+    tools: DeliveryTools, lend: Lend, claimed: ClaimedAction, prepared: Prepared
+) -> Outcome | None:
     """Send an action in state `performing`; return how it ended, None if the lease was lost.
+
+    `lend` lends a client of the source to kinds that write there.
 
     Raises:
         LedgerUnavailable: the outcome could not be recorded; the action is settled when its lease
@@ -60,7 +69,14 @@ def send(tools: DeliveryTools, claimed: ClaimedAction, prepared: Prepared) -> Ou
             _log.warning("lease.unwritten", action_id=claimed.action_id, error=str(error))
 
     reasons = tools.actions[claimed.kind].reasons
-    checkpoints = Checkpoints(before_step, lambda: _commit(tools, claimed))
+
+    @contextmanager
+    def lend_session() -> Iterator[SourceSession]:
+        until = tools.clock.monotonic() + LOOK_PATIENCE_S
+        with lend(Patience(Urgency.WORK, until, lease.keep)) as source:
+            yield source.session
+
+    checkpoints = Checkpoints(before_step, lambda: _commit(tools, claimed), lend_session)
     result: Outcome | DeliveryUnavailable
     try:
         result = Outcome.done(prepared.send(checkpoints))

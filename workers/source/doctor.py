@@ -1,4 +1,4 @@
-"""Checks everything between Coursebell and Nexudus, without writing anything there.
+"""Checks everything between Coursebell and Nexudus, without changing anything there.
 
 A step that fails does not stop the others. Without an answer or a sign-in the rest is skipped,
 because every request would fail for the same reason.
@@ -37,6 +37,7 @@ from workers.source.doctor_rights import (
 from workers.source.doctor_sign_in import address_notes, credentials_check, reach, sign_in
 from workers.source.limits import BudgetState
 from workers.source.reads import probe_all
+from workers.source.staff_records import StaffKind, staff_checks
 from workers.source.webhooks import MANY_FAILURES, ListedWebhooks, list_webhooks, webhook_actions
 from workers.zones import iana_zone
 
@@ -52,6 +53,7 @@ class CheckUp:
     """What is checked, and with what. `engine` and `sources` are None if there is no ledger.
 
     `counts_nexudus`: a rule counts what Nexudus itself sends, which takes a role of its own.
+    `writes` are the kinds of record that rules write, each with roles of its own.
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class CheckUp:
     engine: Engine | None = None
     sources: Sources | None = None
     counts_nexudus: bool = False
+    writes: Collection[StaffKind] = ()
 
 
 def check_up(place: CheckUp) -> Iterator[Check]:
@@ -97,6 +100,8 @@ def _signed_in(place: CheckUp, engine: Engine, source: Source) -> Iterator[Check
     rights = Rights(questions, partial(_known_id, engine), needs)
     roles = _caught(Topic.RIGHTS, "roles", rights.checks)
     yield from roles
+    if place.writes:
+        yield from _caught(Topic.RIGHTS, "writing", lambda: staff_checks(questions, place.writes))
     yield from _caught(Topic.LIMITS, "requests", lambda: _limits(place))
     public_url = place.settings.public_url
     yield from _caught(Topic.HOOKS, "webhooks", lambda: _webhooks(questions, public_url))

@@ -22,6 +22,7 @@ from schemas.errors import RecordStuck, RecordUnreadable, SourceRefused
 from schemas.events import is_within
 from schemas.records import Coworker, Message, Record
 from schemas.text import folded
+from workers.actions.base import SourceSession
 from workers.source.client import Gone, whole_record
 from workers.source.limits import Patience
 from workers.source.lists import Changes, Row
@@ -48,6 +49,10 @@ class SourceReads(Protocol):
 
 class BurstReads(SourceReads, Protocol):
     """`SourceReads`, and reads of several records and of whole lists."""
+
+    @property
+    def session(self) -> SourceSession:
+        """Signed-in requests of any kind."""
 
     def several(self, entity: Entity, record_ids: Sequence[int]) -> list[Row]:
         """Return the rows of several records."""
