@@ -10,7 +10,7 @@ from ledger.controls import check_key, has_known_key
 from ledger.engine import Engine
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from schemas.settings.table import MIN_SECRET_LENGTH
+from schemas.settings.values import MIN_SECRET_LENGTH
 
 SECRET_KEY_FILE = "secret_key"  # noqa: S105 - a file in the data folder
 

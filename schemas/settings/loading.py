@@ -15,8 +15,9 @@ from marshmallow import ValidationError
 from schemas.errors import ConfigurationError
 from schemas.fields import InternalSchema
 from schemas.settings import addresses
-from schemas.settings.mail import MailAddress, SmtpServer
-from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings, whole_number
+from schemas.settings.mail import MailAddress, SmtpServer, login_mistakes
+from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings
+from schemas.settings.values import whole_number
 from schemas.text import Text, closest
 
 _FILE = "_FILE"
@@ -66,6 +67,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         loaded: dict[str, Any] = _SCHEMA.load({**defaults, **stated})
     except ValidationError as errors:
         mistakes |= errors.messages_dict
+    else:
+        mistakes = {name: [text] for name, text in login_mistakes(loaded).items()} | mistakes
     if mistakes:
         raise ConfigurationError(_sentences(mistakes))
     in_data_dir = f"sqlite:///{loaded['data_dir']}/coursebell.db"
@@ -294,8 +297,9 @@ def _shown(value: object, *, secret: bool) -> str:
     match value:
         case bool():
             return str(value).lower()
-        case SmtpServer(host=host, port=port, username=username, tls=tls):
-            login = f"{quote(username, safe='')}:***@" if username else ""
+        case SmtpServer(host=host, port=port, username=username, password=password, tls=tls):
+            hidden = "" if password is None else ":***"
+            login = f"{quote(username, safe='')}{hidden}@" if username else ""
             return f"smtp://{login}{f'[{host}]' if ':' in host else host}:{port}?tls={tls}"
         case MailAddress(name=person, address=address):
             return f"{person} <{address}>" if person else address

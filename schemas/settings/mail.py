@@ -5,13 +5,16 @@ text, because it may hold a password or an email address.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from urllib.parse import SplitResult, parse_qsl, unquote
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from marshmallow import ValidationError
 
+from schemas.settings import addresses
 from schemas.settings.addresses import is_loopback, split_address
 from schemas.text import ascii_domain, is_local_part, is_one_line, one_of
 
@@ -34,7 +37,7 @@ class TlsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """The mail server. Either both `username` and `password` are set, or neither."""
+    """The mail server. With a `username` alone, the login is by access tokens."""
 
     host: str
     port: int
@@ -90,6 +93,15 @@ def smtp_server(text: str) -> SmtpServer:
         raise ValidationError("expected tls=starttls or tls=implicit, because a login is sent")
     port = parts.port or (_IMPLICIT_PORT if tls is TlsMode.IMPLICIT else _SUBMISSION_PORT)
     return SmtpServer(host=host, port=port, username=username, password=password, tls=tls)
+
+
+def token_address(text: str) -> str:
+    """Return the address of a token endpoint. A secret is sent there, so only https, or to here."""
+    address = addresses.web_address(text)
+    parts = urlsplit(address)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValidationError("expected https://, because a secret is sent there")
+    return address
 
 
 def mail_address(text: str) -> MailAddress:
@@ -150,7 +162,7 @@ def _tls_mode(parts: SplitResult) -> TlsMode:
     return tls
 
 
-def _login(parts: SplitResult) -> tuple[str, str] | tuple[None, None]:
+def _login(parts: SplitResult) -> tuple[str | None, str | None]:
     if parts.username is None and parts.password is None:
         return None, None
     try:
@@ -158,6 +170,36 @@ def _login(parts: SplitResult) -> tuple[str, str] | tuple[None, None]:
         password = unquote(parts.password or "", errors="strict")
     except UnicodeDecodeError:
         raise ValidationError("expected percent-encoded UTF-8 in user and password") from None
-    if not username or not password or not is_one_line(username + password):
+    if not username or parts.password == "" or not is_one_line(username + password):
         raise ValidationError("expected both a user and a password, or neither")
-    return username, password
+    return username, password or None
+
+
+_OAUTH = "COURSEBELL_SMTP_OAUTH_"
+
+
+def login_mistakes(loaded: Mapping[str, Any]) -> dict[str, str]:
+    """Return what does not fit together in the login to the mail server, by setting's name.
+
+    `loaded` are the parsed settings, by attribute.
+    """
+    server: SmtpServer | None = loaded["smtp"]
+    names = ("token_url", "client_id", "client_secret", "refresh_token", "scope")
+    given = {name for name in names if loaded[f"smtp_oauth_{name}"] is not None}
+    if "token_url" not in given:
+        found = {f"{_OAUTH}{name.upper()}": f"needs {_OAUTH}TOKEN_URL too" for name in given}
+        if server is not None and server.username is not None and server.password is None:
+            found["COURSEBELL_SMTP_URL"] = (
+                f"expected both a user and a password, or neither, unless {_OAUTH}TOKEN_URL is set"
+            )
+        return found
+    found = {}
+    if "client_id" not in given or not given & {"client_secret", "refresh_token"}:
+        found[f"{_OAUTH}TOKEN_URL"] = (
+            f"needs {_OAUTH}CLIENT_ID, and {_OAUTH}CLIENT_SECRET or {_OAUTH}REFRESH_TOKEN or both"
+        )
+    if server is not None and (server.username is None or server.password is not None):
+        found["COURSEBELL_SMTP_URL"] = (
+            f"expected a user without a password, as {_OAUTH}TOKEN_URL is set"
+        )
+    return found

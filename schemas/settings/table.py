@@ -1,170 +1,23 @@
 """The table of all settings: name, parser, default and description of each.
 
 The loader, the tests, the example environment, the docs and `config show` all use `SETTINGS`.
-Parsers take the text and raise `ValidationError` with what was expected, without the text.
 """
 
-import ipaddress
-import re
-from base64 import b32decode
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from marshmallow import ValidationError
 
 from schemas.actions import Mode
-from schemas.settings import addresses, mail
+from schemas.settings import addresses, mail, values
 from schemas.settings.addresses import Listen, Network
 from schemas.settings.mail import MailAddress, SendingRate, SmtpServer
-from schemas.text import one_of
 
 Parsed = TypeVar("Parsed")
 
 PREFIX = "COURSEBELL_"  # all settings begin with it; any other name that does is refused
-_SHORTEST_KEY = 16  # characters, which are 80 bits: the shortest key of authenticator apps
-_AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
-MIN_SECRET_LENGTH = 8  # characters; shorter ones can be guessed
-_NUMBER = re.compile(r"[0-9]{1,9}")
-_LIMIT = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
-_LIMITS = re.compile(rf"{_LIMIT}(;{_LIMIT})*")
-_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
-_MAX_POSTAL_ADDRESS = 300  # characters
 _A_DAY_S = 86_400
 _AN_HOUR_S = 3_600
 _MOST_WORKERS = 64
-# Those that Nexudus has notices in (contract, section 9a, N5).
-LANGUAGES = ("en", "es", "pt", "fr", "de", "it", "he", "ar", "ja", "nl", "no", "pl", "sv")
-
-
-def plain(text: str) -> str:
-    """Return the text as it is."""
-    return text
-
-
-def folder(text: str) -> str:
-    """Return a folder's path without a trailing slash. Refuses `?`, which would end it in a URL."""
-    if "?" in text:
-        raise ValidationError("expected a folder without ? in its name")
-    return text.rstrip("/") or "/"
-
-
-def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return a parser for a whole number in this range, inclusive."""
-
-    def parse(text: str) -> int:
-        if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
-            raise ValidationError(f"expected a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return parse
-
-
-def flag(text: str) -> bool:
-    """Return true or false. Refuses other words."""
-    if text.lower() not in {"true", "false"}:
-        raise ValidationError("expected true or false")
-    return text.lower() == "true"
-
-
-def secret(text: str) -> str:
-    """Return a secret. Refuses one that is too short."""
-    if len(text) < MIN_SECRET_LENGTH:
-        raise ValidationError(f"expected at least {MIN_SECRET_LENGTH} characters")
-    return text
-
-
-def authenticator_key(text: str) -> str:
-    """Return the key of an authenticator app in base32, without spaces."""
-    key = "".join(text.split()).upper().rstrip("=")
-    try:
-        # Apps show the key without the padding that base32 requires.
-        b32decode(key + "=" * (-len(key) % 8))
-    except ValueError:
-        raise ValidationError(_AUTHENTICATOR_KEY) from None
-    if len(key) < _SHORTEST_KEY:
-        raise ValidationError(_AUTHENTICATOR_KEY)
-    return key
-
-
-def hook_secrets(text: str) -> tuple[str, ...]:
-    """Split secrets at commas. Refuses non-ASCII ones, since the source folds its own to ASCII."""
-    secrets = _listed(text)
-    if not all(one.isascii() for one in secrets):
-        raise ValidationError("expected ASCII characters only: Nexudus loses all others")
-    return secrets
-
-
-def relay_tokens(text: str) -> tuple[str, ...]:
-    """Split tokens at commas. They are sent in a header, where only visible ASCII is safe."""
-    tokens = _listed(text)
-    if not all(one.isascii() and " " not in one for one in tokens):
-        raise ValidationError(
-            "expected ASCII characters without spaces: tokens are sent in a header"
-        )
-    return tokens
-
-
-def mode(text: str) -> Mode:
-    """Return the mode of a new ledger: observe or sending."""
-    try:
-        return Mode(text)
-    except ValueError:
-        raise ValidationError(f"expected {one_of(Mode)}") from None
-
-
-def zone(text: str) -> str:
-    """Return the name of a time zone that this machine knows."""
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # A name that is a folder's or points outside the zone data raises ValueError or OSError.
-        raise ValidationError("expected an IANA time zone, such as Europe/London") from None
-    return text
-
-
-def language(text: str) -> str:
-    """Return the code of a language that emails are written in."""
-    if text.lower() not in LANGUAGES:
-        raise ValidationError(f"expected {one_of(LANGUAGES)}")
-    return text.lower()
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    """Return networks such as `10.0.0.0/8`, separated by commas."""
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ValidationError(
-            "expected networks such as 10.20.0.0/16 or addresses, separated by commas"
-        ) from None
-
-
-def limits(text: str) -> str:
-    """Return the requests per unit of time, separated by semicolons."""
-    if not _LIMITS.fullmatch(text):
-        raise ValidationError("expected limits such as 10/second;120/minute;5000/hour;200000/day")
-    return text
-
-
-def colour(text: str) -> str:
-    """Return a colour such as #0E6655, in upper case."""
-    if not _COLOUR.fullmatch(text):
-        raise ValidationError("expected a colour such as #0E6655")
-    return text.upper()
-
-
-def postal_address(text: str) -> str:
-    """Return a postal address on one line."""
-    if len(text) > _MAX_POSTAL_ADDRESS:
-        raise ValidationError(f"expected at most {_MAX_POSTAL_ADDRESS} characters")
-    return text
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    return tuple(dict.fromkeys(secret(part) for part in parts if part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +61,9 @@ class Settings:
     """All settings, typed. None is unset; each setting's sentence says what that means."""
 
     data_dir: str = setting(
-        folder, "The folder for the files that Coursebell keeps on this machine.", default="./var"
+        values.folder,
+        "The folder for the files that Coursebell keeps on this machine.",
+        default="./var",
     )
     database_url: str = setting(
         addresses.database_url,
@@ -228,31 +83,33 @@ class Settings:
         default="https://spaces.nexudus.com",
     )
     nexudus_username: str | None = setting(
-        plain,
+        values.plain,
         "The email address of the Nexudus user that Coursebell signs in as; it needs API access.",
         private=True,
     )
-    nexudus_password: str | None = setting(plain, "The password of that Nexudus user.", secret=True)
+    nexudus_password: str | None = setting(
+        values.plain, "The password of that Nexudus user.", secret=True
+    )
     nexudus_totp: str | None = setting(
-        authenticator_key,
+        values.authenticator_key,
         "The key of that user's authenticator app, if it has a second factor; if unset,"
         " `coursebell login` asks for a code.",
         secret=True,
     )
     nexudus_client_id: str | None = setting(
-        plain,
+        values.plain,
         "The name that this installation signs in with; if unset, it is generated once and kept"
         " in the ledger.",
     )
     hook_secrets: tuple[str, ...] = setting(
-        hook_secrets,
+        values.hook_secrets,
         "The shared secrets of Nexudus webhooks, newest first, separated by commas; if unset, the"
         " webhook routes answer 401.",
         unset=(),
         secret=True,
     )
     relay_tokens: tuple[str, ...] = setting(
-        relay_tokens,
+        values.relay_tokens,
         "The bearer tokens a relay may use, newest first, separated by commas; if unset, the"
         " relay route answers 401.",
         unset=(),
@@ -263,6 +120,28 @@ class Settings:
         "The mail server, as smtp://user:password@host:587?tls=starttls (tls: none, starttls or"
         " implicit); if unset, no email can be sent.",
         name="COURSEBELL_SMTP_URL",
+    )
+    smtp_oauth_token_url: str | None = setting(
+        mail.token_address,
+        "Where access tokens for the mail server come from, such as"
+        " https://oauth2.googleapis.com/token; then COURSEBELL_SMTP_URL has a user, no password.",
+    )
+    smtp_oauth_client_id: str | None = setting(
+        values.plain, "The client id that access tokens for the mail server are requested with."
+    )
+    smtp_oauth_client_secret: str | None = setting(
+        values.plain, "The secret of that client.", secret=True
+    )
+    smtp_oauth_refresh_token: str | None = setting(
+        values.plain,
+        "The refresh token of the mailbox; if unset, the client requests access tokens of its own"
+        " (client credentials).",
+        secret=True,
+    )
+    smtp_oauth_scope: str | None = setting(
+        values.plain,
+        "The scope of access tokens, such as https://outlook.office365.com/.default; if unset, none"
+        " is requested.",
     )
     mail_from: MailAddress | None = setting(
         mail.mail_address, "The sender of emails, as Harbour Works <courses@example.org>."
@@ -277,18 +156,18 @@ class Settings:
         default="none",
     )
     mail_signs_as_host: bool = setting(
-        flag,
+        values.flag,
         "Whether emails are signed by the host of the course as well, true or false; ask the hosts"
         " first.",
         default="false",
     )
     mail_reads_replies: bool = setting(
-        flag,
+        values.flag,
         "Whether emails invite the member to reply, true or false; only if a person reads replies.",
         default="false",
     )
     space_name: str | None = setting(
-        plain, "The name of the space in emails, if not the one that Nexudus has."
+        values.plain, "The name of the space in emails, if not the one that Nexudus has."
     )
     space_logo: str | None = setting(
         addresses.web_address,
@@ -296,27 +175,27 @@ class Settings:
         " transparent background.",
     )
     space_colour: str = setting(
-        colour,
+        values.colour,
         "The colour of buttons in emails, as #RRGGBB; one on which white text cannot be read is"
         " made darker.",
         default="#0E6655",
     )
     space_address: str | None = setting(
-        postal_address, "The postal address at the end of emails, on one line."
+        values.postal_address, "The postal address at the end of emails, on one line."
     )
     wording: str | None = setting(
-        plain, "The path of the wording file, with the space's own words in emails."
+        values.plain, "The path of the wording file, with the space's own words in emails."
     )
     rules: str | None = setting(
-        plain, "The path of the rules file; if unset, the one shipped with Coursebell."
+        values.plain, "The path of the rules file; if unset, the one shipped with Coursebell."
     )
     endpoints: str | None = setting(
-        plain,
+        values.plain,
         "The path of the file of endpoints that rules may post to; it holds secrets, so only"
         " Coursebell should be able to read it.",
     )
     endpoint_networks: tuple[Network, ...] = setting(
-        networks,
+        values.networks,
         "Private networks and addresses that endpoints may be in, separated by commas; if unset,"
         " only public addresses are posted to.",
         unset=(),
@@ -334,17 +213,17 @@ class Settings:
         default="127.0.0.1:8000",
     )
     mode: Mode = setting(
-        mode,
+        values.mode,
         "The mode of a new ledger, observe or sending; afterwards `coursebell mode` decides.",
         default="observe",
     )
     check_every_s: int = setting(
-        whole_number(0, _A_DAY_S),
+        values.whole_number(0, _A_DAY_S),
         "Seconds between polls of Nexudus; 0 turns polling off.",
         default="300",
     )
     hooks_reenable: bool = setting(
-        flag,
+        values.flag,
         "Whether to switch a webhook that calls us on again after Nexudus switched it off, true"
         " or false; either way the alarm is raised and what was missed is requested.",
         default="false",
@@ -359,34 +238,34 @@ class Settings:
         "The address of a course in the members' portal, with {course_id} where it belongs.",
     )
     secret_key: str | None = setting(
-        secret,
+        values.secret,
         "The key that signs links and sign-ins; if unset, it is generated once in the data folder.",
         secret=True,
     )
     nexudus_limits: str = setting(
-        limits,
+        values.limits,
         "How many requests all workers together may make to Nexudus.",
         default="10/second;120/minute;5000/hour;200000/day",
     )
     zone: str = setting(
-        zone,
+        values.zone,
         "The time zone for quiet hours where a member's own is not known, such as Europe/London.",
         default="UTC",
     )
     language: str = setting(
-        language,
+        values.language,
         "The language of emails if neither the member's own nor that of the course's location is"
         " one of these: en, es, pt, fr, de, it, he, ar, ja, nl, no, pl, sv.",
         default="en",
     )
     lease_s: int = setting(
-        whole_number(1, _AN_HOUR_S),
+        values.whole_number(1, _AN_HOUR_S),
         "Seconds a worker may hold a piece of work before another takes it over; the same on"
         " every machine.",
         default="60",
     )
     workers: int = setting(
-        whole_number(1, _MOST_WORKERS),
+        values.whole_number(1, _MOST_WORKERS),
         "How many worker children run on this machine, plus one for polling and other upkeep.",
         default="2",
     )

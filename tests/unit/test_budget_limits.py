@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.settings.table import limits
+from schemas.settings.values import limits
 from workers.source.limits import Limits, Urgency, Window, read_limits, threads_for
 
 PERSON, WORK = Urgency.PERSON, Urgency.WORK

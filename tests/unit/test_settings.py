@@ -70,6 +70,11 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         hook_secrets=(),
         relay_tokens=(),
         smtp=None,
+        smtp_oauth_token_url=None,
+        smtp_oauth_client_id=None,
+        smtp_oauth_client_secret=None,
+        smtp_oauth_refresh_token=None,
+        smtp_oauth_scope=None,
         mail_from=None,
         mail_reply_to=None,
         mail_rate=None,
@@ -275,6 +280,7 @@ NO_WEBSITE = (
     f"expected {NEXUDUS}, the address of the API for every space; this is the address of a website"
 )
 SENDER = "expected an address, as in Harbour Works <courses@example.org>"
+LOGIN = "expected both a user and a password, or neither"
 RATE = "expected none, or emails in a time such as 30/1m, 500/1h or 2000/1d"
 ESCAPED = "expected # and ? and @ in user and password percent-encoded"
 UNKNOWN_OPTION = (
@@ -429,8 +435,13 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
         ("SMTP_URL", "smtp://h?tls=none&tls=starttls", TLS),
         ("SMTP_URL", "smtps://h?tls=none", "expected tls=implicit, or no tls=, with smtps://"),
         ("SMTP_URL", "smtp://u:p@h:99999", WHOLE),
-        ("SMTP_URL", "smtp://u@h", "expected both a user and a password, or neither"),
-        ("SMTP_URL", "smtp://u:p%0D%0Ax@h", "expected both a user and a password, or neither"),
+        ("SMTP_URL", "smtp://u:@h", LOGIN),
+        (
+            "SMTP_URL",
+            "smtp://u@h",
+            f"{LOGIN}, unless COURSEBELL_SMTP_OAUTH_TOKEN_URL is set",
+        ),
+        ("SMTP_URL", "smtp://u:p%0D%0Ax@h", LOGIN),
         ("SMTP_URL", "smtp://u:p%FF@h", "expected percent-encoded UTF-8 in user and password"),
         (
             "SMTP_URL",

@@ -64,12 +64,19 @@ _COMMON = {
 class Transport:
     """The open connections to the source. Use one per thread, made after a fork.
 
-    `authorities` is a file of certificates to trust instead of the default ones.
+    `authorities` is a file of certificates to trust instead of the default ones. Paths are `below`
+    the base address.
     """
 
     def __init__(
-        self, base_url: str, *, whole_s: float = WHOLE_S, authorities: str | None = None
+        self,
+        base_url: str,
+        *,
+        whole_s: float = WHOLE_S,
+        authorities: str | None = None,
+        below: str = "/api/",
     ) -> None:
+        self._below = below
         self._base_url = base_url.rstrip("/")
         self._whole_s = whole_s
         self._deadline = Deadline()
@@ -137,7 +144,7 @@ class Transport:
         Most requests read records, and the library would take longer to prepare one of those than
         to exchange it.
         """
-        url = f"{self._base_url}/api/{path}"
+        url = f"{self._base_url}{self._below}{path}"
         if body is not None or not self._is_usable:
             prepared = requests.Request(method, url, headers, params=params, data=body).prepare()
             self._is_usable = True  # the address can be parsed

@@ -118,7 +118,7 @@ class EmailAction(Action):
         """Return the action as workers use it. `settings` has the secret key, if there is one."""
         return cls(
             Letters(Branding.from_settings(settings), read_wording(settings)),
-            None if settings.smtp is None else Mailer(settings.smtp),
+            Mailer.from_settings(settings),
             Letterhead(
                 settings.mail_from,
                 settings.mail_reply_to,

@@ -16,6 +16,7 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from schemas.settings import Settings
+from workers.actions.email.access_token import SEE_TOKENS, TokenUnavailable
 from workers.actions.email.answers import AddressUnusable
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
@@ -54,6 +55,10 @@ _FIXES = {
     Reason.MAIL_INTERRUPTED: "Try again; if it stays, look at the mail server's log and at the"
     " network in between.",
 }
+_FIX_OF_TOKENS = (
+    "Check COURSEBELL_SMTP_OAUTH_TOKEN_URL, the settings beside it, and that the user may send with"
+    " such a token; a refresh token that ended must be replaced."
+)
 # The step that follows, for failures without an answer of their own.
 _AFTER = {"sender": "recipient", "recipient": "text", "text": "text"}
 _AT_LAST_ANSWER = frozenset({Reason.MAIL_CERTIFICATE, Reason.MAIL_TLS, Reason.MAIL_STARTTLS})
@@ -81,7 +86,7 @@ def mail_checks(
         )
         return
     on_answer: list[tuple[str, str]] = []
-    mailer = Mailer(settings.smtp, on_answer=lambda verb, answer: on_answer.append((verb, answer)))
+    mailer = Mailer.from_settings(settings, lambda verb, answer: on_answer.append((verb, answer)))
     failure = _failure(mailer, settings, address, clock)
     steps = {_STEPS[verb]: answer for verb, answer in on_answer if verb in _STEPS}
     failed_at = "" if failure is None else _failed_step(steps, failure)
@@ -112,8 +117,10 @@ def _link_check(settings: Settings, *, must_work: bool) -> Check:
 
 
 def _failure(
-    mailer: Mailer, settings: Settings, address: str | None, clock: Clock
+    mailer: Mailer | None, settings: Settings, address: str | None, clock: Clock
 ) -> Exception | None:
+    if mailer is None:
+        return None
     try:
         if address is None:
             mailer.probe()
@@ -152,6 +159,8 @@ def _failed_step(steps: dict[str, str], failure: Exception) -> str:
     It is the last answered step if its answer is the reason, else the step after it.
     """
     last = next(reversed(steps), None)
+    if isinstance(failure, TokenUnavailable):
+        return "access token"
     if last is None:
         return "connection"
     if isinstance(failure, DeliveryUnknown):
@@ -166,6 +175,8 @@ def _failed_step(steps: dict[str, str], failure: Exception) -> str:
 def _problem(name: str, failure: Exception) -> Check:
     if isinstance(failure, AddressUnusable):
         return Check(Topic.MAIL, "recipient", Verdict.PROBLEM, str(failure), _AGAIN)
+    if isinstance(failure, ChannelUnavailable) and SEE_TOKENS in str(failure):
+        return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), _FIX_OF_TOKENS)
     if isinstance(failure, ChannelUnavailable):
         return Check(Topic.MAIL, name, Verdict.PROBLEM, str(failure), _FIXES[failure.reason])
     if isinstance(failure, DeliveryRefused):

@@ -17,6 +17,7 @@ from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
 from workers.actions.base import no_op
+from workers.actions.email.access_token import SEE_TOKENS, AccessTokens
 from workers.actions.email.answers import SEE_URL, quotable
 from workers.source.deadline import Deadline, DeadlineTlsSocket, connect_within
 
@@ -116,6 +117,15 @@ class SmtpConnection(smtplib.SMTP):
                 break
         return answer
 
+    def log_in_by_token(self, username: str, token: str) -> tuple[int, bytes]:
+        """Log in with an access token (XOAUTH2), and return the last answer."""
+        if "XOAUTH2" not in self.esmtp_features.get("auth", "").upper().split():
+            return -1, b""
+        proof = f"user={username}\1auth=Bearer {token}\1\1".encode()
+        code, text = self.docmd("AUTH", f"XOAUTH2 {_base64(proof)}")
+        # The challenge describes the error; the final answer follows an empty response.
+        return self.docmd("") if code == _CHALLENGE else (code, text)
+
     def _try_login(self, mechanism: str, username: str, password: str) -> tuple[int, bytes]:
         user, secret = username.encode(), password.encode()
         if mechanism == "PLAIN":
@@ -158,19 +168,22 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-def open_connection(
+def open_connection(  # noqa: PLR0913, PLR0917 - where, how, how long, and what to call
     server: SmtpServer,
     context: ssl.SSLContext,
     timeouts: SmtpTimeouts,
     before_step: Callable[[], None] = no_op,
     on_answer: Callable[[str, str], None] | None = None,
+    tokens: AccessTokens | None = None,
 ) -> SmtpConnection:
-    """Return a connection ready for MAIL.
+    """Return a connection ready for MAIL. With `tokens`, the login is by access token.
 
     Raises:
         ChannelUnavailable: the server was not reached, or refused us, encryption or the login.
     """
     context.sslsocket_class = DeadlineTlsSocket
+    # Before the server waits for us.
+    token = None if tokens is None else tokens.current()
     try:
         connection = SmtpConnection(server, context, timeouts, before_step, on_answer)
     except (OSError, ValueError, smtplib.SMTPException) as error:
@@ -180,7 +193,9 @@ def open_connection(
         if server.tls is TlsMode.STARTTLS:
             _encrypt(connection, context)
             _greet(connection)
-        if server.username is not None:
+        if server.username is not None and tokens is not None:
+            _log_in_by_token(connection, server.username, tokens, token or "")
+        elif server.username is not None:
             _log_in(connection, server.username, server.password or "")
     except (OSError, ValueError, smtplib.SMTPException) as error:
         connection.close()
@@ -273,17 +288,30 @@ def _encrypt(connection: SmtpConnection, context: ssl.SSLContext) -> None:
         ) from None
 
 
+def _log_in_by_token(
+    connection: SmtpConnection, username: str, tokens: AccessTokens, token: str
+) -> None:
+    answer = connection.log_in_by_token(username, token)
+    if answer[0] in _REFUSED:
+        another = tokens.instead_of(token)
+        answer = connection.log_in_by_token(username, another) if another else answer
+    _check_login(*answer, see=SEE_TOKENS)
+
+
 def _log_in(connection: SmtpConnection, username: str, password: str) -> None:
-    code, text = connection.log_in(username, password)
+    _check_login(*connection.log_in(username, password), see=SEE_URL)
+
+
+def _check_login(code: int, text: bytes, *, see: str) -> None:
     if code in _LOGGED_IN:
         return
     if code < 0:
         raise ChannelUnavailable(
-            Reason.MAIL_LOGIN, f"the mail server offers no login method that we support; {SEE_URL}"
+            Reason.MAIL_LOGIN, f"the mail server offers no login method that we support; {see}"
         )
     answer = quotable(code, text)
     if code in _REFUSED or code == _CHALLENGE:
         raise ChannelUnavailable(
-            Reason.MAIL_LOGIN, f"the mail server refused the login; {SEE_URL}", answer=answer
+            Reason.MAIL_LOGIN, f"the mail server refused the login; {see}", answer=answer
         )
     raise ChannelUnavailable(Reason.MAIL_BUSY, "the mail server postponed the login", answer=answer)

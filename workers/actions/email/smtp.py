@@ -17,12 +17,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Protocol
+from typing import Protocol, Self
 
 from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnknown
 from schemas.reasons import Reason
-from schemas.settings import SmtpServer, TlsMode
+from schemas.settings import Settings, SmtpServer, TlsMode
 from workers.actions.base import Checkpoints, no_op
+from workers.actions.email.access_token import AccessTokens, OAuthClient
 from workers.actions.email.answers import (
     SEE_FROM,
     AddressUnusable,
@@ -63,7 +64,7 @@ class MailTransport(Protocol):
 class Mailer:
     """Sends emails through one mail server. Safe to share between threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the independent parts of sending
         self,
         server: SmtpServer,
         *,
@@ -71,16 +72,30 @@ class Mailer:
         tls_context: ssl.SSLContext | None = None,
         on_answer: Callable[[str, str], None] | None = None,
         reuse: ReuseLimits | None = None,
+        tokens: AccessTokens | None = None,
     ) -> None:
         """`on_answer` receives each command's verb and its answer, without addresses.
 
-        `reuse` limits the use of one connection for several emails; see `in_a_row`.
+        With `tokens`, logins are by access token. `reuse` limits the use of one connection for
+        several emails; see `in_a_row`.
         """
         self._server = server
         self._timeouts = timeouts or SmtpTimeouts()
         self._context = tls_context or _tls_context(server.tls)
         self._on_answer = on_answer
+        self._tokens = tokens
         self._kept = KeptConnection(reuse)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, on_answer: Callable[[str, str], None] | None = None
+    ) -> Self | None:
+        """Return the mailer for these settings; None if no server is set."""
+        if settings.smtp is None:
+            return None
+        client = OAuthClient.from_settings(settings)
+        tokens = None if client is None else AccessTokens(client)
+        return cls(settings.smtp, on_answer=on_answer, tokens=tokens)
 
     def in_a_row(self) -> AbstractContextManager[None]:
         """Return a context in which emails share a connection. Outside of it, each has its own."""
@@ -144,7 +159,9 @@ class Mailer:
 
     def _open(self, before_step: Callable[[], None], session_s: float) -> SmtpConnection:
         timeouts = replace(self._timeouts, session_s=session_s)
-        return open_connection(self._server, self._context, timeouts, before_step, self._on_answer)
+        return open_connection(
+            self._server, self._context, timeouts, before_step, self._on_answer, self._tokens
+        )
 
     @contextlib.contextmanager
     def _ending(self, connection: SmtpConnection) -> Iterator[None]:
