@@ -21,7 +21,7 @@ from schemas.settings import TlsMode
 from tests.doubles.mail_server import server_at
 from tests.doubles.scripted_smtp import DRIP, HANG_UP, MOST_DROPS, SILENCE, ScriptedSmtp
 from workers.actions.base import Checkpoints
-from workers.actions.email.connection import SmtpTimeouts
+from workers.actions.email.connection import SmtpTimeouts, own_name
 from workers.actions.email.smtp import Mailer, has_something_to_read, wire_form
 from workers.leases import LeaseLost
 
@@ -69,7 +69,11 @@ def deliver_to(server: ScriptedSmtp, text: str = "Hello Ana,\n", answer_s: float
         ("MAIL", b"530 5.7.0 Must issue a STARTTLS command first", Reason.MAIL_STARTTLS),
         ("MAIL", b"?", DeliveryUnavailable),
         ("RCPT", b"450 4.2.1 mailbox busy", DeliveryUnavailable),
+        ("RCPT", b"450 4.2.0 greylisted", DeliveryUnavailable),
         ("RCPT", b"451 4.7.1 greylisted", DeliveryUnavailable),
+        ("RCPT", b"451 4.3.0 try again", Reason.MAIL_BUSY),
+        ("RCPT", b"550 5.3.0 mail system error", DeliveryRefused),
+        ("RCPT", b"450 4.1.8 sender's domain not found now", DeliveryUnavailable),
         ("RCPT", b"452 4.3.1 disk full", Reason.MAIL_BUSY),
         ("RCPT", b"421 4.3.2 shutting down", Reason.MAIL_BUSY),
         ("RCPT", b"550 5.1.1 no such person", DeliveryRefused),
@@ -324,6 +328,24 @@ def test_ehlo_has_a_full_name_or_our_address() -> None:
     with ScriptedSmtp() as server:
         deliver_to(server)
     assert re.fullmatch(r"ehlo (\[127\.0\.0\.1\]|[^ .]+\.[^ ]+)", server.commands[1])
+
+
+@pytest.mark.parametrize(
+    ("hostname", "address", "written"),
+    [
+        ("mail.harbour.example", "192.0.2.7", "mail.harbour.example"),
+        ("mail.harbour.example.", "192.0.2.7", "mail.harbour.example"),
+        ("büro.harbour.example", "192.0.2.7", "xn--bro-hoa.harbour.example"),
+        ("app_1.harbour.example", "192.0.2.7", "[192.0.2.7]"),
+        ("-app.harbour.example", "192.0.2.7", "[192.0.2.7]"),
+        ("e3b0c44298fc", "192.0.2.7", "[192.0.2.7]"),
+        ("büro", "2001:db8::7", "[IPv6:2001:db8::7]"),
+        ("192.0.2.7", "192.0.2.7", "[192.0.2.7]"),
+        ("", "fe80::7%eth0", "[IPv6:fe80::7]"),
+    ],
+)
+def test_our_name_is_one_that_servers_accept(hostname: str, address: str, written: str) -> None:
+    assert own_name(hostname, address) == written
 
 
 def test_a_receipt_is_not_lost_when_quit_fails() -> None:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, cast
 from schemas.errors import ChannelUnavailable
 from schemas.reasons import Reason
 from schemas.settings import SmtpServer, TlsMode
+from schemas.text import ascii_domain
 from workers.actions.base import no_op
 from workers.actions.email.access_token import SEE_TOKENS, AccessTokens
 from workers.actions.email.answers import SEE_URL, quotable
@@ -70,7 +71,8 @@ class SmtpConnection(smtplib.SMTP):
         self.begin(before_step)
         # Pass a name: the default asks the name service, which may be slow.
         super().__init__(server.host, server.port, "localhost")
-        self.local_hostname = self._own_name()
+        address = self.sock.getsockname()[0] if self.sock else "127.0.0.1"
+        self.local_hostname = own_name(socket.gethostname(), address)
 
     def begin(self, before_step: Callable[[], None], whole_s: float | None = None) -> None:
         """Start the time for one email, or for as many seconds."""
@@ -156,12 +158,16 @@ class SmtpConnection(smtplib.SMTP):
         cast("DeadlineTlsSocket", encrypted).deadline = self._deadline
         return encrypted
 
-    def _own_name(self) -> str:
-        name = socket.gethostname()
-        if "." in name and name.isascii():
-            return name
-        address = self.sock.getsockname()[0] if self.sock else "127.0.0.1"
-        return f"[IPv6:{address}]" if ":" in address else f"[{address}]"  # RFC 5321, section 4.1.3
+
+def own_name(hostname: str, address: str) -> str:
+    """Return the name for EHLO (RFC 5321, section 4.1.3): a domain, else our address.
+
+    Servers refuse a name with an underscore or without a dot, which hostnames may have.
+    """
+    name = ascii_domain(hostname.rstrip("."))
+    if name is not None and "." in name and not name.replace(".", "").isdigit():
+        return name
+    return f"[IPv6:{address.partition('%')[0]}]" if ":" in address else f"[{address}]"
 
 
 def _base64(raw: bytes) -> str:
