@@ -50,6 +50,15 @@ ABOUT_GONE = frozenset({EventKind.UNENROLLED, EventKind.LESSON_REOPENED})
 ABOUT_LESSONS = frozenset(
     {EventKind.LESSON_COMPLETED, EventKind.COURSE_COMPLETED, EventKind.COURSE_STARTED}
 )
+# Events that happen once to a person in a course, or once to an enrolment that asks to join.
+ONCE = frozenset(
+    {
+        EventKind.ENROLLED,
+        EventKind.ENROLMENT_REQUESTED,
+        EventKind.COURSE_STARTED,
+        EventKind.COURSE_COMPLETED,
+    }
+)
 # Events that something did not happen, each after one or several lengths of time (steps).
 ABSENCES = frozenset({EventKind.NOT_STARTED, EventKind.STALLED})
 # Events that no change at the source shows: they happen when a timer is due.

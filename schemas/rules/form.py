@@ -266,7 +266,7 @@ class RuleSchema(TimingSchema):
         rule["template"] = templates[0]
         rule["steps"] = tuple(SequenceStep(*one) for one in steps)
         if rule["stream"] is None:
-            rule["stream"] = Stream.REMINDER if rule["event"] in TIMED else Stream.SERVICE
+            rule["stream"] = Stream.usual_for(rule["event"])
         rule["after_s"] = rule["after_s"] or _DEFAULT_AFTER_S.get(rule["event"], ())
         return rule
 

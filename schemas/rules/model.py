@@ -23,6 +23,11 @@ class Stream(StrEnum):
     SERVICE = "service"  # about something they did
     REMINDER = "reminder"  # about something they did not do; needs their consent
 
+    @classmethod
+    def usual_for(cls, event: EventKind) -> "Stream":
+        """Return the stream of emails about an event, unless a rule names another."""
+        return cls.REMINDER if event in TIMED else cls.SERVICE
+
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:

@@ -7,11 +7,15 @@ from pathlib import Path
 import click
 
 from ledger.engine import Engine, reading
+from ledger.queries import ActionView, EventView, history_of
+from schemas.actions import ActionState
 from schemas.errors import DeliveryRefused, DeliveryUnavailable, DeliveryUnknown
+from schemas.events import ONCE, EventKind
 from service.cli.common import (
     OUT_OF_REACH,
     as_json,
     command_clock,
+    local,
     opened_ledger,
     print_json,
     printable,
@@ -20,6 +24,7 @@ from service.cli.common import (
     to_others,
 )
 from service.cli.config import write_private
+from service.cli.history_lines import STATES, explained
 from service.cli.main import Commands
 from service.cli.selection import NOT_DONE, known_course, known_person
 from service.cli.simulate import imagined_lines
@@ -71,28 +76,18 @@ def preview(  # noqa: PLR0913 - one argument for each option
     """Write an email as a member would get it now; nothing is sent.
 
     TEMPLATE is one that rules may name, such as welcome. It is written as HTML, text and .eml from
-    what the ledger has of the member, without asking Nexudus, and readable only by you. It also
-    says whether and when it would go if its event happened now, and why.
+    what the ledger has of the member, without asking Nexudus, and readable only by you. Its links
+    to the member's choices and certificate lead nowhere. It also says whether and when it would go
+    if its event happened now, and why; or what came of it, if it happens only once and has.
     """
     settings = settings_now()
     with opened_ledger(settings) as engine:
         setup = make_send_setup(settings)
         example = _example(engine, setup, template, who, course, language)
         prepared = _prepared(setup, example, None)
-        expected = _expected(engine, setup, example)
-    page = setup.actions[KIND].printable(
-        prepared.copy, to=shortened(prepared.recipient), written_at=example.context.now
-    )
-    folder = folder or Path("preview")
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[Path, str | bytes] = {
-        folder / f"{template}.html": page.html or "",
-        folder / f"{template}.txt": page.text,
-        folder / f"{template}.eml": prepared.body,
-    }
-    files |= {folder / one.name: one.content for one in read_message(prepared.body).attachments}
-    for path, content in files.items():
-        write_private(path, content)
+        earlier = _earlier(engine, example)
+        expected = None if earlier else _expected(engine, setup, example)
+    files = _written_files(folder or Path("preview"), template, prepared)
     if as_json:
         print_json(
             {
@@ -100,16 +95,37 @@ def preview(  # noqa: PLR0913 - one argument for each option
                 "to": shortened(prepared.recipient),
                 "files": [str(path) for path in files],
                 "rule": example.rule.name if example.rule else None,
+                "earlier": [_plain_earlier(template, one) for one in earlier],
                 "expected": expected,
             }
         )
         return
     click.echo(printable(f"Subject: {prepared.title}"))
     click.echo(printable(f"To:      {_named(example)}"))
-    for line in _expected_lines(template, example, expected):
+    lines = (
+        (line for one in earlier for line in _earlier_lines(template, one))
+        if earlier
+        else _expected_lines(template, example, expected)
+    )
+    for line in lines:
         click.echo(printable(line))
     for path in files:
         click.echo(printable(f"Written: {path}"))
+
+
+def _written_files(folder: Path, template: str, prepared: Prepared) -> list[Path]:
+    """Write an email as HTML, text and .eml, and its attachments; return the files."""
+    kept = read_message(prepared.body)
+    files: dict[Path, str | bytes] = {
+        folder / f"{template}.html": kept.html,
+        folder / f"{template}.txt": kept.text,
+        folder / f"{template}.eml": prepared.body,
+    }
+    files |= {folder / one.name: one.content for one in kept.attachments}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in files.items():
+        write_private(path, content)
+    return list(files)
 
 
 def _named(example: Example) -> str:
@@ -177,13 +193,29 @@ def _example(  # noqa: PLR0913, PLR0917 - which email, about whom, and in which 
 def _prepared(setup: SendSetup, example: Example, address: str | None) -> Prepared:
     """Return the email, or as a test to another address; print why it cannot be written."""
     action = setup.actions[KIND]
+    if not isinstance(action, EmailAction):
+        raise TypeError("another action is installed as `email`")
     try:
-        if address is not None and isinstance(action, EmailAction):
+        if address is not None:
             return action.prepare_test(example.context, address)
-        return action.prepare(example.context)
+        return action.prepare_preview(example.context)
     except DeliveryRefused as error:
         click.echo(f"This email cannot be written: {error}.", err=True)
         raise SystemExit(NOT_DONE) from None
+
+
+def _earlier(engine: Engine, example: Example) -> list[EventView]:
+    """Return the events of this kind that were found and do not happen again."""
+    if example.rule is None or example.kind not in ONCE:
+        return []
+    context = example.context
+    with reading(engine) as connection:
+        found = history_of(connection, context.person.coworker_id)
+    wanted = (example.kind, context.course.record_id)
+    alike = [one for one in found if (one.kind, one.course_id) == wanted]
+    if example.kind is EventKind.ENROLMENT_REQUESTED:  # each enrolment asks anew
+        return [one for one in alike if one.course_member_id == context.enrolment.record_id]
+    return alike
 
 
 def _expected(engine: Engine, setup: SendSetup, example: Example) -> Imagined | None:
@@ -203,6 +235,45 @@ def _expected_lines(template: str, example: Example, expected: Imagined | None) 
     else:
         yield f"If {example.kind} happened now:"
         yield from (f"  {line}" for line in imagined_lines(expected))
+
+
+def _earlier_lines(template: str, event: EventView) -> Iterator[str]:
+    yield f"{event.kind} happened at {local(event.happened_at)}, and does not happen again:"
+    emails = _emails_of(event, template)
+    if not emails:
+        reason = event.reason
+        yield f"  No email: {explained(reason) if reason else 'no rule that was on then sends it'}"
+    for one in emails:
+        whom, to_see = to_others(one.audience), f"coursebell show {one.action_id}"
+        yield f"  {one.rule}{whom}: {_how_it_ended(one)}; to see it: {to_see}"
+
+
+def _how_it_ended(email: ActionView) -> str:
+    if email.state == ActionState.DONE and email.finished_at is not None:
+        return f"It was sent on {local(email.finished_at)} and is not sent again"
+    why = f": {explained(email.reason)}" if email.reason else ""
+    return f"{STATES[ActionState(email.state)]}{why}"
+
+
+def _emails_of(event: EventView, template: str) -> list[ActionView]:
+    """Return the emails of this template that an event led to, without those that were resent."""
+    return [one for one in event.actions if one.template == template and not one.was_resent]
+
+
+def _plain_earlier(template: str, event: EventView) -> dict[str, object]:
+    """Return what came of an event for programs."""
+    emails = [
+        {
+            "action_id": one.action_id,
+            "rule": one.rule,
+            "audience": one.audience,
+            "state": one.state,
+            "reason": one.reason,
+            "at": one.finished_at,
+        }
+        for one in _emails_of(event, template)
+    ]
+    return {"happened_at": event.happened_at, "reason": event.reason, "emails": emails}
 
 
 @click.group(cls=Commands)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -40,7 +41,7 @@ from service.cli.selection import NOT_DONE, known_course, known_person
 from workers.decide.timing import most_per_day
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import make_send_setup
-from workers.deliver.simulation import SENT, Imagined, Simulation, imagine
+from workers.deliver.simulation import SENT, Imagined, ImaginedEmail, Simulation, imagine
 from workers.deliver.simulation import simulate as play_past
 from workers.rules_file import read_rules_at
 
@@ -273,9 +274,23 @@ def imagined_lines(found: Imagined) -> Iterator[str]:
     if found.reason is not None:
         yield f"No email: {_explained(found.reason)}"
     for one in found.emails:
-        why = "" if one.reason is None else f": {_explained(one.reason)}"
-        ends = {ActionState.DONE: f"sent at {local(one.at)}", ActionState.HELD: "held"}
-        yield f"{one.rule}{to_others(one.audience)}: {ends.get(one.state, 'not sent')}{why}"
+        ends = {ActionState.DONE: f"sent at {_on_both_clocks(one)}", ActionState.HELD: "held"}
+        end = ends.get(one.state, "not sent")
+        yield f"{one.rule}{to_others(one.audience)}: {end}: {_why(one)}"
+
+
+def _why(one: ImaginedEmail) -> str:
+    if one.reason is not None:
+        return _explained(one.reason)
+    return "the rule is on, and nothing holds it back"
+
+
+def _on_both_clocks(one: ImaginedEmail) -> str:
+    """Return when an email is sent on our clock, and on its reader's if that differs."""
+    theirs = one.at.astimezone(ZoneInfo(one.zone))
+    if theirs.utcoffset() == one.at.astimezone().utcoffset():
+        return local(one.at)
+    return f"{local(one.at)} ({theirs:%Y-%m-%d %H:%M} in {one.zone})"
 
 
 def _explained(reason: Reason) -> str:

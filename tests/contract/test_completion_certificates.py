@@ -229,6 +229,7 @@ def test_a_certificate_can_be_looked_at_before_a_member_gets_one(
     assert shown.exit_code == 0, shown.output
     file = folder / "certificate-freelance-finance.pdf"
     assert "Person 1" in text_of(file.read_bytes())
+    assert "0000-0000-0000-0000" in text_of(file.read_bytes())
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with ScriptedSmtp() as server:
         monkeypatch.setenv("COURSEBELL_SMTP_URL", f"smtp://127.0.0.1:{server.port}?tls=none")

@@ -448,7 +448,7 @@ def test_a_notice_can_be_previewed_and_says_whom_it_would_go_to(
     shown = run(office, "preview", "notice", "--as", "1").stdout
     assert "Subject: Person 1 has a place on Freelance Finance\n" in shown
     assert "To:      the host <o***@example.org>\n" in shown
-    assert "  tell-host, to the host: sent at" in shown
+    assert "  tell-host, to the host: It was sent on" in shown
     assert (tmp_path / "preview" / "notice.txt").read_text().startswith("Person 1 has a place on")
 
 
@@ -462,6 +462,7 @@ def test_a_notice_that_no_rule_sends_is_previewed_for_a_host_who_was_never_read(
     shown = run(desk, "preview", "notice", "--as", "1", "--language", "de").stdout
     assert "To:      the host <h***@example.invalid>\n" in shown
     assert "No enabled rule sends notice." in shown
+    assert b"List-Id: Course emails" in (tmp_path / "preview" / "notice.eml").read_bytes()
 
 
 @pytest.mark.engines(*BOTH)

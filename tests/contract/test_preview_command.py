@@ -1,15 +1,22 @@
 """`coursebell preview` writes an email from a member's data; `coursebell test` sends one to you."""
 
+import re
 import stat
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
-from ledger.engine import reading
-from ledger.tables import actions, attempts
+from ledger.engine import reading, writing
+from ledger.tables import actions, attempts, people
+from schemas.actions import Mode
+from schemas.entity import Entity
+from service.cli.simulate import imagined_lines
 from tests.contract.desk_rig import Desk
+from tests.contract.study_rig import rules_of
 from tests.doubles.scripted_smtp import ScriptedSmtp
+from workers.deliver.simulation import Imagined, ImaginedEmail
 
 pytestmark = pytest.mark.engines("sqlite")
 
@@ -58,6 +65,124 @@ def test_it_says_whether_and_when_the_email_would_go(studied: Desk) -> None:
     assert "If course_completed happened now:\n  congratulate-course: held: " in said
     said = studied.run("preview", "stalled", "--as", "1").stdout
     assert "No enabled rule sends stalled." in said
+
+
+def test_it_says_why_an_email_would_go_and_on_whose_clock(studied: Desk) -> None:
+    said = studied.run("preview", "course-finished", "--as", "1").stdout
+    assert ": the rule is on, and nothing holds it back\n" in said
+    with writing(studied.space.engine) as connection:
+        connection.execute(people.update().values(zone="Asia/Tokyo"))
+    [email] = studied.as_json("preview", "course-finished", "--as", "1")["expected"]["emails"]
+    assert email["zone"] == "Asia/Tokyo"
+    email["at"] = datetime.fromisoformat(email["at"])
+    elsewhere = ImaginedEmail(**email | {"zone": "Asia/Kathmandu"})
+    [line] = imagined_lines(Imagined(None, (elsewhere,)))
+    theirs = elsewhere.at + timedelta(hours=5, minutes=45)
+    assert f" ({theirs:%Y-%m-%d %H:%M} in Asia/Kathmandu): the rule is on" in line
+    [line] = imagined_lines(Imagined(None, (ImaginedEmail(**email | {"zone": "UTC"}),)))
+    assert " in UTC" not in line
+
+
+def test_what_happens_once_and_was_sent_is_not_said_to_go_again(desk: Desk) -> None:
+    member = desk.space.enrol(1)
+    desk.space.work()
+    desk.space.finish(member, 1, 2, 3)
+    desk.space.work()
+    for template, kind, rule in (
+        ("welcome", "enrolled", "welcome"),
+        ("course-finished", "course_completed", "congratulate-course"),
+    ):
+        said = desk.run("preview", template, "--as", "1").stdout
+        assert re.search(
+            rf"^{kind} happened at \S+ \S+ \S+, and does not happen again:\n"
+            rf"  {rule}: It was sent on \S+ \S+ \S+ and is not sent again; "
+            rf"to see it: coursebell show \d+$",
+            said,
+            re.MULTILINE,
+        )
+        assert "happened now" not in said
+        found = desk.as_json("preview", template, "--as", "1")
+        assert found["expected"] is None
+        [event] = found["earlier"]
+        assert [(one["rule"], one["state"]) for one in event["emails"]] == [(rule, "done")]
+
+
+def test_what_happened_once_and_led_to_no_email_is_said_with_its_reason(desk: Desk) -> None:
+    shipped, desk.space.rules = desk.space.rules, rules_of("version: 1\nrules: []\n")
+    desk.space.enrol(1)
+    desk.space.work()
+    desk.space.rules = shipped
+    said = desk.run("preview", "welcome", "--as", "1").stdout
+    assert re.search(r"again:\n  No email: .*\[kind-off\]\n", said)
+
+
+def test_of_an_email_that_was_sent_again_the_last_is_named(desk: Desk) -> None:
+    desk.refuse(1)
+    desk.space.mailer.accept("person1@example.org")
+    assert "  welcome: Failed: " in desk.run("preview", "welcome", "--as", "1").stdout
+    assert desk.run("resend", "1", "--yes").exit_code == 0
+    desk.space.later(minutes=1)
+    [event] = desk.as_json("preview", "welcome", "--as", "1")["earlier"]
+    assert [(one["action_id"], one["state"]) for one in event["emails"]] == [(2, "done")]
+
+
+def test_an_enrolment_that_asks_anew_is_not_taken_for_the_one_before(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = "version: 1\nrules:\n  - {name: asks, event: enrolment_requested, action: email, "
+    rules += "template: notice, to: office@example.org}\n"
+    (tmp_path / "asks.yaml").write_text(rules)
+    monkeypatch.setenv("COURSEBELL_RULES", str(tmp_path / "asks.yaml"))
+    desk.space.rules = rules_of(rules)
+    desk.space.enrol(1, approved=False)
+    desk.space.work()
+    assert len(desk.as_json("preview", "notice", "--as", "1")["earlier"]) == 1
+    desk.space.source.lose(Entity.COURSE_MEMBER, 9001)
+    desk.space.notify(Entity.COURSE_MEMBER, 9001)
+    desk.space.later(days=1)
+    asked_at = desk.space.clock.now()
+    desk.space.enrol(1, record_id=9100, approved=False)
+    desk.space.work()
+    [event] = desk.as_json("preview", "notice", "--as", "1")["earlier"]
+    assert datetime.fromisoformat(event["happened_at"]) == asked_at
+
+
+def test_what_happened_once_and_is_held_is_said_to_be_held(desk: Desk) -> None:
+    desk.space.choose(Mode.OBSERVE)
+    desk.space.enrol(1)
+    desk.space.work()
+    said = desk.run("preview", "welcome", "--as", "1").stdout
+    assert re.search(r"\n  welcome: Held for a person: .*\[observe\]; to see it: ", said)
+
+
+@pytest.mark.parametrize("template", ["lesson-finished", "stalled", "notice"])
+def test_the_files_of_a_preview_cannot_act_for_the_member(
+    studied: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monkeypatch.setenv("COURSEBELL_PUBLIC_URL", "https://courses.harbour.example")
+    monkeypatch.setenv("COURSEBELL_SECRET_KEY", "a-key-of-this-test-that-makes-links")
+    assert studied.run("preview", template, "--as", "1").exit_code == 0
+    files = {one.suffix: one.read_bytes() for one in (tmp_path / "preview").iterdir()}
+    for content in files.values():
+        assert b"courses.harbour.example" not in content
+    message = message_from_bytes(files[".eml"], policy=policy.SMTP)
+    assert message["List-Unsubscribe"] is None
+    assert message["List-Unsubscribe-Post"] is None
+    is_to_member = template != "notice"
+    assert (b"link-of-a-test.invalid" in files[".txt"]) is is_to_member
+    assert (b"https://portal.example/" in files[".txt"]) is is_to_member  # a wrong one would show
+
+
+@pytest.mark.parametrize("template", ["stalled", "not-started"])
+def test_without_a_rule_a_reminder_is_shown_as_a_reminder(
+    studied: Desk, tmp_path: Path, template: str
+) -> None:
+    shown = studied.run("preview", template, "--as", "1")
+    assert f"{template}." in shown.stdout  # no rule sends it
+    content = (tmp_path / "preview" / f"{template}.eml").read_bytes()
+    message = message_from_bytes(content, policy=policy.SMTP)
+    assert ":reminder" in message["Feedback-ID"]
+    assert "Course reminders" in message["List-Id"]
 
 
 def test_another_language_can_be_chosen(studied: Desk) -> None:

@@ -130,7 +130,7 @@ def test_a_test_email_leads_to_no_choices_of_the_member() -> None:
     assert "link-of-a-test.invalid" in kept.text
 
 
-def test_a_test_email_has_no_code_of_the_member_and_its_buttons_lead_nowhere() -> None:
+def test_a_test_or_a_preview_has_no_code_and_no_link_that_acts_for_the_member() -> None:
     look = CertificateLook("https://courses.harbour.example", "#0E6655")
     issuer = CertificateIssuer("a-secret-key-for-this-test-only", look)
     portal = replace(HEAD, links=LINKS, course_url="https://portal.example/{course_id}")
@@ -146,8 +146,20 @@ def test_a_test_email_has_no_code_of_the_member_and_its_buttons_lead_nowhere() -
     kept = read_message(email.prepare_test(certifying, "rita@harbour.example").body)
     leads_to = set(re.findall(r"https?://[^\s\"<]+", kept.text + kept.html))
     assert leads_to == {"https://link-of-a-test.invalid/"}
-    printed = [text_of(one.attachments[0].content) for one in (real, kept)]
-    assert ["0000-0000-0000-0000" in one for one in printed] == [False, True]
+    shown = read_message(email.prepare_preview(certifying).body)
+    assert "https://portal.example/77" in shown.html
+    assert "https://courses.harbour.example" not in shown.text + shown.html
+    printed = [text_of(one.attachments[0].content) for one in (real, kept, shown)]
+    assert ["0000-0000-0000-0000" in one for one in printed] == [False, True, True]
+
+
+@pytest.mark.parametrize("audience", [HOST, "team"])
+def test_a_test_of_a_notice_leads_to_no_choices_either(audience: str) -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    others = Recipient(audience, "rita@harbour.example", "Rita")
+    notice = replace(context("notice", Stream.SERVICE), recipient=others)
+    kept = read_message(email.prepare_test(notice, "ana@harbour.example").body)
+    assert "://" not in kept.text
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
     if course is None:
         return None
     rule = next((one for one in setup.rules.rules if one.enabled and _sends(one, template)), None)
-    kind = rule.event if rule else min(fits)
+    kind = rule.event if rule else _usual_event(template, fits)
     lessons, closed = lessons_of(connection, member.course_id)
     done = completions_of(connection, [member.record_id]).get(member.record_id, [])
     counting = counting_lessons(lessons, setup.rules.counts, closed)
@@ -82,7 +82,7 @@ def example_of(  # noqa: PLR0913, PLR0917 - which email, about whom, and when
         started_at=min((at for at, _ in done), default=None),
         now=now,
         languages=languages_of(connection, (to or person).language, course, setup.language),
-        stream=rule.stream if rule else Stream.SERVICE,
+        stream=rule.stream if rule else Stream.usual_for(kind),
         recipient=to,
         rule=rule,
         is_weekly=chosen.is_weekly and kind is EventKind.LESSON_COMPLETED and to is None,
@@ -101,6 +101,11 @@ def _other_recipient(connection: Connection, rule: Rule | None, course: Course) 
 
 def _sends(rule: Rule, template: str) -> bool:
     return template in {rule.template, *(step.template for step in rule.steps)}
+
+
+def _usual_event(template: str, fits: frozenset[EventKind]) -> EventKind:
+    """Return the event that an email without a rule is about: for a reminder, an absence."""
+    return min((fits & TIMED if template != NOTICE else None) or fits)
 
 
 def _events(  # noqa: PLR0913, PLR0917 - what happened, to whom, and when

@@ -180,14 +180,16 @@ def _note(
 class ImaginedEmail:
     """What would become of one email: sent at `at`, or held or not sent then for this reason.
 
-    Of a sent one, `reason` is what it had to wait for, if it had to. `audience` is whom it is to.
+    Of a sent one, `reason` is what it had to wait for, if it had to. `audience` is whom it is to,
+    `zone` the name of the time zone where they are.
     """
 
     rule: str
     state: ActionState
     at: datetime
     reason: Reason | None
-    audience: str | None = None
+    audience: str | None
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,16 +235,18 @@ def imagine(  # noqa: PLR0913, PLR0917 - what happens, to whom, and when
     play.count_as_sent(coworker_id, EMAIL, sent)
     for name, number in by_rule.items():
         play.count_as_sent_by(name, number, now)
-    [(_, plans)] = play.find(past.found([StoredEvent(0, event, now, None)], setup.rules))
+    [found] = past.found([StoredEvent(0, event, now, None)], setup.rules)
+    [(_, plans)] = play.find([found])
     if isinstance(plans, Reason):
         return Imagined(plans)
     for _ in play.advance(now + timedelta(days=400)):
         pass
-    return Imagined(None, tuple(_imagined(one) for one in plans))
+    zones = {one: found.zones.get(one.plan.audience, setup.zone) for one in plans}
+    return Imagined(None, tuple(_imagined(one, zone.key) for one, zone in zones.items()))
 
 
-def _imagined(action: PlayedAction) -> ImaginedEmail:
+def _imagined(action: PlayedAction, zone: str) -> ImaginedEmail:
     at, outcome = action.decided[-1]
     waits = [one.reason for _, one in action.decided if one.state is ActionState.WAITING]
     reason = outcome.reason or (waits[0] if waits else None)
-    return ImaginedEmail(action.plan.rule, action.state, at, reason, action.plan.audience)
+    return ImaginedEmail(action.plan.rule, action.state, at, reason, action.plan.audience, zone)

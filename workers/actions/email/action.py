@@ -150,26 +150,49 @@ class EmailAction(Action):
         addressee = _Addressee(to.name, to.address, stream)
         return self._addressed(self._letters.compose(facts), context, addressee, issued)
 
+    def prepare_preview(self, context: ActionContext) -> Prepared:
+        """Return the email for this context, to look at: with no link that acts for the member.
+
+        Its files, passed on, can neither change what the member chose nor show a genuine code.
+        """
+        facts, issued = self._harmless(context)
+        to = _recipient(context)
+        if to.address is None:
+            raise TemplateGap("there is no address")
+        addressee = _Addressee(to.name, to.address, StreamHead(context.stream, facts.template))
+        return self._addressed(self._letters.compose(facts), context, addressee, issued)
+
     def prepare_test(self, context: ActionContext, address: str) -> Prepared:
         """Return the email for this context, marked as a test and sent to another address.
 
         Its links lead nowhere, so a test never opens or changes anything of the member's; nor does
         the code of its certificate.
         """
-        facts = self._facts(context)
-        issued = self._certificate(context, is_draft=True)
+        facts, issued = self._harmless(context)
         dead = replace(
             facts,
             course_url=facts.course_url and _DEAD_LINK,
             lesson_url=facts.lesson_url and _DEAD_LINK,
             next_course_url=facts.next_course_url and _DEAD_LINK,
-            preferences_url=_DEAD_LINK if self._head.links else None,
-            certificate_url=None if issued is None else _DEAD_LINK,
         )
         letter = self._letters.compose(dead)
         subject = f"[Test] {letter.subject}"
         addressee = _Addressee("", address, StreamHead(context.stream, facts.template))
         return self._addressed(replace(letter, subject=subject), context, addressee, issued)
+
+    def _harmless(self, context: ActionContext) -> tuple[LetterFacts, IssuedCertificate | None]:
+        """Return the facts with dead links to choices and certificate, and a draft of the latter.
+
+        A draft has a code that is never confirmed.
+        """
+        issued = self._certificate(context, is_draft=True)
+        has_choices = self._head.links is not None and _recipient(context).audience is None
+        facts = replace(
+            self._facts(context),
+            preferences_url=_DEAD_LINK if has_choices else None,
+            certificate_url=None if issued is None else _DEAD_LINK,
+        )
+        return facts, issued
 
     def _addressed(
         self,
