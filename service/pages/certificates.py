@@ -2,7 +2,7 @@
 
 The code is printed on the certificate, and it is all the proof there is: it has 80 bits, so it
 cannot be guessed, and the page shows nothing that the certificate does not. A wrong code, a
-mistyped one and that of an erased person get the same answer, at the same cost.
+mistyped one and one that is no longer in the ledger get the same answer, at the same cost.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _FOLDER = Path(__file__).parent
 _SUFFIX = ".pdf"
 _MOST_FILES = 8  # kept in memory, since a certificate is rarely asked for once
 _RETRY_AFTER_S = 60
-_UNKNOWN, _TOO_MANY = 404, 429
+_UNKNOWN, _TOO_MANY, _UNAVAILABLE = 404, 429, 503
 
 _one_at_a_time = threading.Lock()
 
@@ -85,10 +85,19 @@ def _unknown(*, is_over: bool) -> Response:
     return _answer(_UNKNOWN, language, heading=heading, advice=advice, certificate=None)
 
 
-def _confirmed(code: str, certificate: CompletionCertificate) -> Response:
+def _confirmed(
+    code: str, certificate: CompletionCertificate, *, is_pdf_missing: bool = False
+) -> Response:
+    """Return the page that confirms a certificate; with `is_pdf_missing` also that it has no PDF.
+
+    It is confirmed in any case: a genuine certificate must never be taken for a forged one.
+    """
     language, wording = _language(), "workers.completion_certificate.wording"
+    no_pdf = language.gettext(
+        "The PDF cannot be opened here. This page confirms the certificate all the same."
+    )
     return _answer(
-        200,
+        _UNAVAILABLE if is_pdf_missing else 200,
         language,
         heading=language.gettext("This certificate is genuine"),
         advice=language.gettext("Compare this with the certificate that you were shown."),
@@ -97,17 +106,21 @@ def _confirmed(code: str, certificate: CompletionCertificate) -> Response:
         labels=resolve_name(f"{wording}:certificate_labels")(language),
         day=resolve_name(f"{wording}:day_in_words")(certificate, language),
         code=code,
-        has_pdf=find_spec("typst") is not None,
+        no_pdf=no_pdf if is_pdf_missing else None,
+        has_pdf=find_spec("typst") is not None and not is_pdf_missing,
     )
 
 
 def _file(code: str, certificate: CompletionCertificate, look: CertificateLook) -> Response:
-    """Return the certificate as it was sent."""
+    """Return the certificate as it was sent, or that it cannot be made here.
+
+    It was made on another machine, which has the package and the fonts that it needs.
+    """
     try:
         with _one_at_a_time:  # each takes a processor for a moment
             content = _made(code, certificate, look)
     except (ImportError, DeliveryRefused):
-        return _unknown(is_over=False)  # it was made on another machine, which has what it needs
+        return _confirmed(code, certificate, is_pdf_missing=True)
     headers = {
         "Content-Disposition": 'inline; filename="certificate.pdf"',
         "X-Robots-Tag": "noindex",

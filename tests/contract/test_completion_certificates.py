@@ -3,6 +3,7 @@
 import io
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -391,6 +392,24 @@ def test_the_pdf_is_the_one_that_was_sent(visitor: FlaskClient, space: Space) ->
     answer = visitor.get(f"/c/{CODE}.pdf")
     assert answer.mimetype == "application/pdf"
     assert answer.get_data() == pdf_in(received(space))
+
+
+@pytest.mark.parametrize("lacks", ["a font", "typst"])
+def test_where_the_pdf_cannot_be_made_the_certificate_is_confirmed_all_the_same(
+    visitor: FlaskClient, ledger_engine: Engine, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    name = "𒀀𒀁" if lacks == "a font" else "Ana without Typst"
+    keep(ledger_engine, certificate=replace(ANA, name=name))
+    if lacks == "typst":
+        monkeypatch.setitem(sys.modules, "workers.completion_certificate.pdf", None)
+    answer = visitor.get(f"/c/{CODE}.pdf")
+    assert answer.status_code == 503
+    page = answer.get_data(as_text=True)
+    assert "<h1>This certificate is genuine</h1>" in page
+    assert "The PDF cannot be opened here." in page
+    assert name in page
+    assert "href=" not in page
+    assert visitor.get("/c/wrong.pdf").status_code == 404
 
 
 def test_many_wrong_codes_from_one_address_are_refused_and_a_right_one_is_not(
