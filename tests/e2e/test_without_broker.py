@@ -1,4 +1,7 @@
-"""Without any broker, workers and scheduler are one process, and the same emails are sent."""
+"""Without any broker, workers and scheduler are one process, and the same emails are sent.
+
+The demo without a broker is in test_installed.py.
+"""
 
 import json
 import os
@@ -105,22 +108,6 @@ def _check_what_is_said(house: House, log: Path) -> None:
     found = json.loads(house.run("doctor", "--json").stdout)["checks"]
     [counted] = [one["found"] for one in found if one["name"] == "counted"]
     assert counted.endswith("as no broker is set")
-
-
-def test_the_whole_demo_passes_without_a_broker(bare_python: Path) -> None:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("COURSEBELL_")}
-    done = subprocess.run(
-        [bare_python, "-P", "-m", "service", "demo", "--no-stay"],
-        env=bare_environment(bare_python, clean),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "There is no broker" in done.stdout
-    assert done.stdout.count("Subject: ") == 5
-    assert done.stdout.count("Subject: You finished “Freelance Finance”") == 1
 
 
 def test_only_a_worker_without_broker_needs_none_and_refuses_a_url(tmp_path: Path) -> None:
