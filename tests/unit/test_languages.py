@@ -64,11 +64,6 @@ def test_arabic_and_hebrew_run_from_right_to_left() -> None:
     assert runs == {"ar", "he"}
 
 
-def test_there_are_the_languages_of_the_source() -> None:
-    wanted = ["en", "es", "pt", "fr", "de", "it", "he", "ar", "ja", "nl", "no", "pl", "sv"]
-    assert sorted(language_codes()) == sorted(wanted)
-
-
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_every_text_is_translated_and_nothing_else(code: str) -> None:
     messages = [one for one in catalogue(code) if one.id]
@@ -100,6 +95,39 @@ def test_a_catalogue_says_how_it_addresses_the_reader(code: str) -> None:
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_a_language_has_a_form_for_each_of_its_numbers(code: str) -> None:
     assert catalogue(code).num_plurals == get_plural(code).num_plurals
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "sentence"),
+    [
+        ("ar", 1, "في الدورة درس واحد."),
+        ("ar", 2, "في الدورة درسان."),
+        ("ar", 3, "في الدورة {number} دروس."),
+        ("ar", 11, "في الدورة {number} درسًا."),
+        ("ar", 21, "في الدورة {number} درسًا."),
+        ("ar", 100, "في الدورة {number} درس."),
+        ("pl", 1, "Kurs obejmuje jedną lekcję."),
+        ("pl", 2, "Kurs obejmuje {number} lekcje."),
+        ("pl", 5, "Kurs obejmuje {number} lekcji."),
+        ("pl", 21, "Kurs obejmuje {number} lekcji."),
+        ("pl", 22, "Kurs obejmuje {number} lekcje."),
+        ("fr", 2, "Le cours compte {number} leçons."),
+        ("ja", 1, "このコースは全{number}レッスンです。"),
+    ],
+)
+def test_a_number_has_the_form_that_the_language_gives_it(
+    code: str, number: int, sentence: str
+) -> None:
+    one, several = "There is one lesson.", "There are {number} lessons."
+    assert language_for(code).ngettext(one, several, number) == sentence
+
+
+def test_arabic_counts_a_hundred_lessons_otherwise_than_eleven() -> None:
+    """The last two forms of this catalogue stand the other way round than in most."""
+    for message in catalogue("ar"):
+        if message.pluralizable:
+            one, several = map(str, message.id)
+            assert "درسًا" not in language_for("ar").ngettext(one, several, 100), several
 
 
 def strings(message: Message) -> tuple[str, ...]:

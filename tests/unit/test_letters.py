@@ -199,7 +199,7 @@ def test_a_notice_says_what_happened_and_how_to_reach_the_member() -> None:
         "\n"
         "Hello Rita,\n"
         "\n"
-        "9 April 2026\n"
+        "Date: 9 April 2026\n"
         "\n"
         "- Your first invoice\n"
         "\n"
@@ -528,6 +528,37 @@ def test_a_title_of_the_other_direction_is_isolated_in_plain_text() -> None:
     text = compose_letter(replace(LESSON, course=HEBREW)).text
     assert f"This lesson is part of “\u2068{HEBREW}\u2069”." in text
     assert "\u2068" not in compose_letter(LESSON).text
+
+
+@pytest.mark.parametrize(
+    ("code", "title", "isolate"),
+    [
+        ("en", f"{HEBREW} " * 9, "\u2067"),
+        ("en", f"{HEBREW} and then some English words " * 4, "\u2067"),
+        ("he", "Everything about invoices, taxes and pensions " * 3, "\u2066"),
+    ],
+)
+def test_a_title_of_the_other_direction_is_isolated_on_each_line_of_plain_text(
+    code: str, title: str, isolate: str
+) -> None:
+    facts = replace(LESSON, course=title.strip(), lessons=lines(title, title), languages=(code,))
+    text = compose_letter(facts).text
+    for line in text.splitlines():
+        assert len(line) <= 72
+        assert len(re.findall("[\u2066-\u2068]", line)) == line.count("\u2069")
+    continued = [line.lstrip() for line in text.splitlines() if isolate in line]
+    assert len(continued) >= 3
+    assert all(line.startswith(isolate) for line in continued)
+    unmarked = re.sub("[\u2066-\u2069]", "", text)
+    assert title.strip() in " ".join(unmarked.split())
+
+
+@pytest.mark.parametrize(("code", "end"), [("en", ":"), ("fr", "\xa0:"), ("ja", "\uff1a")])
+def test_the_line_before_an_address_ends_as_in_the_language(code: str, end: str) -> None:
+    facts = replace(WELCOME, languages=(code,), preferences_url="https://courses.example/p/abc")
+    before = re.findall(r"(.+)\nhttps://", compose_letter(facts).text)
+    assert len(before) == 2
+    assert all(line.endswith(end) for line in before)
 
 
 @pytest.mark.parametrize("mark", [".", "!", "?", "\u2026", "\u061f"])

@@ -305,7 +305,8 @@ def _notice(facts: LetterFacts, write: Writer) -> Content:
     member = Foreign(facts.notice.member)
     reach = write.phrase("To reach {member}, open their profile in Nexudus.", member=member)
     progress = _progress(facts, write)
-    day = (write.quote(write.day(facts.finished_on)),) if facts.finished_on else ()
+    date_of = facts.finished_on
+    day = (write.phrase("Date: {day}", day=write.day(date_of)),) if date_of else ()
     # The event of a finished course names its last lesson.
     has_titles = facts.lessons and facts.notice.event is not EventKind.COURSE_COMPLETED
     titles = _titles(facts, write) if has_titles else None

@@ -9,7 +9,6 @@ output has no language, headings or dark colours.
 
 import hashlib
 import re
-import textwrap
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +28,7 @@ from workers.actions.email.content import LetterFacts, content_of
 from workers.actions.email.notice import why_notified
 from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
 from workers.actions.email.parts import Button, Content, Link, Paragraph, Part, ProgressBar
-from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text
+from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text, wrapped
 from workers.languages import Language, language_for
 
 _FOLDER = Path(__file__).parent
@@ -251,17 +250,14 @@ def _block(part: Part) -> str:
 
 
 def _link(words: Phrase, url: str) -> str:
-    return f"{_line(words.text())}:\n{url}"
+    """Return a link: what it does, as a line that ends as such a line does in the language."""
+    pattern = words.language.gettext("{words}:")
+    label = Phrase(words.language, pattern, {"words": words.text()})
+    return f"{_line(label.text())}\n{url}"
 
 
 def _line(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        text,
-        _COLUMNS,
-        break_long_words=False,
-        break_on_hyphens=False,
-        subsequent_indent=indent,
-    )
+    return wrapped(text, _COLUMNS, indent)
 
 
 def _plain(text: str | None) -> str:

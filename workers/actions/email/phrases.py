@@ -6,6 +6,7 @@ tells.
 """
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ _PLACE = re.compile(r"\{(\w+)\}")
 _ENDS = frozenset(".!?\u2026\u3002\uff01\uff1f\u061f")
 _STOPS = frozenset(".\u3002")
 _ISOLATE, _POP = "\u2068", "\u2069"  # first strong isolate, pop directional isolate
+_ISOLATES = {"ltr": "\u2066", "rtl": "\u2067"}
+_ISOLATED = re.compile(f"{_ISOLATE}([^{_POP}]*){_POP}")
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _SHORTEST_CUT = 12  # characters of a title that a subject shows at least
 # Scripts that tell the language of a title well enough for a screen reader, by the beginning of
@@ -148,6 +151,30 @@ def _longest_first(title: tuple[str, str]) -> int:
 def as_text(phrases: Iterable[Phrase]) -> str:
     """Return sentences as one line of plain text."""
     return "".join(phrase.text() + phrase.space for phrase in phrases).rstrip()
+
+
+def wrapped(text: str, columns: int, indent: str = "") -> str:
+    """Return a text in lines of at most so many characters; all but the first are indented.
+
+    A title that is isolated stays so: each line has its own part of it as an isolate, with the
+    direction of the whole title.
+    """
+    titles = [match[1] for match in _ISOLATED.finditer(text)]
+    lines = textwrap.wrap(
+        text,
+        columns - len(_ISOLATE + _POP) if titles else columns,
+        break_long_words=False,
+        break_on_hyphens=False,
+        subsequent_indent=indent,
+    )
+    closed, begun, is_open = [], 0, False
+    for place, line in enumerate(lines):
+        start = indent if place else ""
+        again = _ISOLATES[_direction_of(titles[begun - 1])] if is_open else ""
+        begun += line.count(_ISOLATE)
+        is_open = line.rfind(_ISOLATE) > line.rfind(_POP) or (is_open and _POP not in line)
+        closed.append(f"{start}{again}{line[len(start) :]}{_POP if is_open else ''}")
+    return "\n".join(closed)
 
 
 def _runs_otherwise(text: str, direction: str) -> bool:
