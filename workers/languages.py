@@ -1,7 +1,7 @@
 """The languages in which Coursebell writes to members, with their translations.
 
-A language is a folder of `locales/` with a gettext catalogue. English needs none: it is the
-language of the code. The catalogues are read as translators write them, so nothing is compiled.
+Each has a folder of `locales/` with a gettext catalogue, but English needs none: it is the language
+of the code. The catalogues are read as translators write them, so nothing is compiled.
 """
 
 import io
@@ -15,6 +15,8 @@ from babel import Locale, UnknownLocaleError
 from babel.messages.catalog import Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+
+from schemas.settings import LANGUAGES
 
 FOLDER = Path(__file__).parent / "locales"
 CATALOGUE = Path("LC_MESSAGES") / "coursebell.po"
@@ -47,8 +49,7 @@ class Language:
 @cache
 def language_codes() -> tuple[str, ...]:
     """Return the codes of all languages, English first."""
-    found = (path.parent.parent.name for path in FOLDER.glob(f"*/{CATALOGUE}"))
-    return (ENGLISH, *sorted(found))
+    return (ENGLISH, *sorted(set(LANGUAGES) - {ENGLISH}))
 
 
 def language_for(*wanted: str | None) -> Language:

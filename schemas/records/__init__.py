@@ -37,10 +37,10 @@ from schemas.records.people import (
     BusinessSchema,
     Coworker,
     CoworkerSchema,
-    Language,
-    LanguageSchema,
     Message,
     MessageSchema,
+    SourceLanguage,
+    SourceLanguageSchema,
     TimeZone,
     TimeZoneSchema,
     User,
@@ -55,11 +55,11 @@ __all__ = [
     "Course",
     "CourseMember",
     "Coworker",
-    "Language",
     "Lesson",
     "Message",
     "Record",
     "Section",
+    "SourceLanguage",
     "TimeZone",
     "User",
     "WebHook",
@@ -79,7 +79,7 @@ Record = (
     | Section
     | Business
     | User
-    | Language
+    | SourceLanguage
     | TimeZone
     | WebHook
     | Message
@@ -94,7 +94,7 @@ SCHEMAS: dict[Entity, Schema] = {
     Entity.SECTION: SectionSchema(),
     Entity.BUSINESS: BusinessSchema(),
     Entity.USER: UserSchema(),
-    Entity.LANGUAGE: LanguageSchema(),
+    Entity.LANGUAGE: SourceLanguageSchema(),
     Entity.TIME_ZONE: TimeZoneSchema(),
     Entity.WEB_HOOK: WebHookSchema(),
     Entity.MESSAGE: MessageSchema(),

@@ -81,8 +81,8 @@ class UserSchema(SourceSchema):
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
-    """A language. `culture` is a code such as en-GB."""
+class SourceLanguage:
+    """A language that the source knows. `culture` is a code such as en-GB."""
 
     record_id: int
     updated_at: datetime
@@ -90,10 +90,10 @@ class Language:
     culture: str | None
 
 
-class LanguageSchema(SourceSchema):
+class SourceLanguageSchema(SourceSchema):
     """Loads a Language read by Id."""
 
-    record_class = Language
+    record_class = SourceLanguage
 
     record_id = RecordId(data_key="Id", required=True)
     updated_at = SourceTime(data_key="UpdatedOn", required=True)

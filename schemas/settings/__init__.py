@@ -24,9 +24,11 @@ from schemas.settings.loading import (
 )
 from schemas.settings.mail import MailAddress, SendingRate, SmtpServer, TlsMode
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings
+from schemas.settings.values import LANGUAGES
 
 __all__ = [
     "API_URL",
+    "LANGUAGES",
     "PLATFORM_NAMES",
     "PREFIX",
     "SETTINGS",

@@ -217,7 +217,8 @@ class SettingLine:
 
     `origin` is `default`, `environment`, `file`, or a platform's variable such as `PORT`.
     `unquoted`: quotes around the value were removed. `warning` is a sentence about a secret that
-    could be guessed. `read` is false if the value cannot be used.
+    could be guessed, or a value instead of which another is used. `read` is false if the value
+    cannot be used.
     """
 
     name: str

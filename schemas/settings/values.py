@@ -24,6 +24,7 @@ _LIMITS = re.compile(rf"{_LIMIT}(;{_LIMIT})*")
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _MAX_POSTAL_ADDRESS = 300  # characters
 # Those that Nexudus has notices in (contract, section 9a, N5).
+# Each but English has a catalogue in `workers/locales`.
 LANGUAGES = ("en", "es", "pt", "fr", "de", "it", "he", "ar", "ja", "nl", "no", "pl", "sv")
 
 

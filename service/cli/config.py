@@ -30,9 +30,12 @@ from service.cli.common import (
     who_decides,
 )
 from service.cli.main import WRONG_USAGE, Commands
+from workers.actions.email.branding import replaced_colour
 from workers.environment import load
 from workers.rules_file import read_rules
 from workers.secret_key import secret_key
+
+_COLOUR = "COURSEBELL_SPACE_COLOUR"
 
 
 @click.group(cls=Commands)
@@ -92,6 +95,8 @@ def _settings_lines(environ: Mapping[str, str]) -> tuple[list[SettingLine], list
     lines = [
         replace(line, value="cannot be used", origin="see below", read=False)
         if line.name in wrong
+        else replace(line, warning=replaced_colour(settings))
+        if line.name == _COLOUR
         else line
         for line in describe(settings, usable)
     ]

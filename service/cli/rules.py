@@ -33,9 +33,11 @@ from service.cli.common import (
 from service.cli.main import Commands
 from service.cli.outcomes import outcome_text
 from service.cli.simulate import plain_simulation, shown_progress, simulation_lines
+from workers.actions.email import KIND
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Expected, forecast, make_send_setup
 from workers.deliver.simulation import simulate
+from workers.preference_links import reaches_members
 from workers.rules_file import read_rules_at, rules_path
 
 _SINCE = timedelta(days=30)
@@ -72,7 +74,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
             print_json({"mistakes": error.mistakes})
             raise SystemExit(_MISTAKEN) from None
         raise
-    warnings = list(doubtful_rules(found))
+    warnings = [*doubtful_rules(found), *_without_links(settings, found)]
     try:
         with opened_ledger(settings) as engine, reading(engine) as connection:
             warnings += unknown_names(found, catalogue_of(connection))
@@ -95,6 +97,20 @@ def check(file: Path | None, *, as_json: bool) -> None:
         click.echo(printable(f"warning: {warning}"))
     number = "1 rule" if len(found.rules) == 1 else f"{len(found.rules)} rules"
     click.echo(f"{path} can be used: {number}, {enabled} of them on.")
+
+
+def _without_links(settings: Settings, found: Rules) -> Iterator[str]:
+    """Yield a sentence if members get emails and cannot open the links to their choices."""
+    members = [
+        rule.name
+        for rule in found.rules
+        if rule.enabled and rule.action == KIND and None in rule.audiences
+    ]
+    if members and not reaches_members(settings):
+        yield (
+            f"emails of {', '.join(members)} have no link to stop them, because"
+            " COURSEBELL_PUBLIC_URL is not the https address at which members reach this service"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ledger.people import person_of, require_fresh_read, store_language
 from schemas.actions import PersonNeeds
 from schemas.entity import Entity
 from schemas.errors import CoursebellError, SourceThrottled, SourceUnavailable
-from schemas.records import Business, CourseMember, Language, User
+from schemas.records import Business, CourseMember, SourceLanguage, User
 from tests.builders.records import NOON
 from tests.contract.ledger_rig import BOTH
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 LOCATION = 500  # of the course
 KINDS = (Entity.USER, Entity.LANGUAGE, Entity.BUSINESS)
 NOTHING: Counter[str] = Counter()
-SPANISH = Language(31, NOON, "Español", "es_es")
-DUTCH = Language(32, NOON, "Nederlands", "nl-NL")
+SPANISH = SourceLanguage(31, NOON, "Español", "es_es")
+DUTCH = SourceLanguage(32, NOON, "Nederlands", "nl-NL")
 # Each test writes more emails to a person than a week allows.
 UNCAPPED = SHIPPED.replace("cap_per_day: 2", "cap_per_day: none").replace(
     "cap_per_week: 4", "cap_per_week: none"
@@ -57,14 +57,14 @@ class Multilingual(Space):
         place = Business(LOCATION, NOON, "Cais", None, None, None, None, culture, suspended=False)
         self.source.have(Entity.BUSINESS, place)
 
-    def reader(self, number: int, language: Language | None) -> CourseMember:
+    def reader(self, number: int, language: SourceLanguage | None) -> CourseMember:
         """Enrol a person who has chosen a language in the portal, or has an account without one."""
         member = self.enrol(number)
         self.source.have(Entity.COWORKER, coworker(number, user_id=900 + number))
         self.choose_language(number, language)
         return member
 
-    def choose_language(self, number: int, language: Language | None) -> None:
+    def choose_language(self, number: int, language: SourceLanguage | None) -> None:
         chosen = None if language is None else language.record_id
         self.source.have(
             Entity.USER,

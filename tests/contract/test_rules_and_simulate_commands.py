@@ -14,7 +14,18 @@ from tests.e2e.house import RULES
 
 pytestmark = pytest.mark.engines("sqlite")
 WELCOME = "  - {name: welcome, event: enrolled, action: email, template: welcome}\n"
+NOTICE = "  - {name: tell, event: enrolled, action: email, template: notice, to: host}\n"
+PUBLIC = "https://courses.harbour.example"
+NO_LINK = (
+    "emails of welcome have no link to stop them, because COURSEBELL_PUBLIC_URL is not the https"
+    " address at which members reach this service"
+)
 FILE = "version: 1\ntiming: {quiet_hours: none, flood: none}\nrules:\n"
+
+
+@pytest.fixture(autouse=True)
+def public_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSEBELL_PUBLIC_URL", PUBLIC)
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -40,6 +51,25 @@ def test_a_good_file_is_said_to_be_good(desk: Desk, tmp_path: Path) -> None:
     )
     assert desk.run("rules", "check").stdout.startswith(f"{RULES} can be used")
     assert desk.as_json("rules", "check", file)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "address", "warnings"),
+    [
+        (WELCOME, "http://127.0.0.1:8000", [NO_LINK]),
+        (WELCOME, "http://courses.harbour.example", [NO_LINK]),
+        (WELCOME, PUBLIC, []),
+        (WELCOME.replace("}", ", enabled: false}"), "http://127.0.0.1:8000", []),
+        (NOTICE, "http://127.0.0.1:8000", []),
+    ],
+)
+def test_emails_to_members_without_a_link_to_stop_them_are_a_warning(
+    desk: Desk, tmp_path: Path, rule: str, address: str, warnings: list[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSEBELL_PUBLIC_URL", address)
+        found = desk.as_json("rules", "check", write(tmp_path, FILE + rule))
+    assert found["warnings"] == warnings
 
 
 def test_every_mistake_is_said_with_its_line(desk: Desk, tmp_path: Path) -> None:

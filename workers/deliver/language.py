@@ -19,7 +19,7 @@ from schemas.entity import Entity
 from schemas.errors import SourceError, SourceThrottled
 from schemas.events import is_within
 from schemas.person import Person
-from schemas.records import Business, Course, Language, User
+from schemas.records import Business, Course, SourceLanguage, User
 from schemas.text import language_tag
 from workers.deliver.context import still_there
 from workers.lookup.read import Reader
@@ -108,10 +108,10 @@ def _language_of(reader: Reader, user_id: int) -> str | None:
         return None
     language_id = user.preferred_language_id
     known = reader.known(Entity.LANGUAGE, language_id, _TAG_LASTS)
-    if not isinstance(known, Language):
+    if not isinstance(known, SourceLanguage):
         reader.before_asking()
         found = reader.source.fetch(Entity.LANGUAGE, language_id)
-        if not isinstance(found, Language):
+        if not isinstance(found, SourceLanguage):
             return None
         with writing(reader.engine) as connection:
             lock_decisions(connection)

@@ -61,6 +61,19 @@ def accent_of(colour: str) -> Accent:
     return Accent(light, _WHITE, dark, _INK)
 
 
+def replaced_colour(settings: Settings) -> str | None:
+    """Return what is used instead of the colour in the settings, and why; None if that is used."""
+    wanted = settings.space_colour.upper()
+    accent = accent_of(wanted)
+    if accent.light == wanted:
+        return None
+    found = contrast(wanted, accent.light_text)
+    return (
+        f"COURSEBELL_SPACE_COLOUR is {wanted}, and the darker {accent.light} is used: white text on"
+        f" it needs a contrast of {_TEXT_CONTRAST} and would have {found:.1f} (WCAG 2.2)"
+    )
+
+
 def contrast(one: str, other: str) -> float:
     """Return the contrast ratio of two colours, from 1 to 21 (WCAG 2.2, relative luminance)."""
     low, high = sorted((_luminance(one), _luminance(other)))

@@ -18,6 +18,7 @@ from schemas.reasons import Reason
 from schemas.settings import Settings
 from workers.actions.email.access_token import SEE_TOKENS, TokenUnavailable
 from workers.actions.email.answers import AddressUnusable
+from workers.actions.email.branding import replaced_colour
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
 from workers.actions.email.smtp import Mailer
@@ -94,6 +95,9 @@ def mail_checks(
         if name != failed_at:
             yield Check(Topic.MAIL, name, Verdict.OK, answer)
     yield _link_check(settings, must_work=must_work)
+    colour = replaced_colour(settings)
+    if colour is not None:
+        yield Check(Topic.MAIL, "colour", Verdict.NOTE, colour)
     if failure is not None:
         yield _problem(failed_at, failure)
     elif address is None:
