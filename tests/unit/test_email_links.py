@@ -162,6 +162,14 @@ def test_a_test_of_a_notice_leads_to_no_choices_either(audience: str) -> None:
     assert "://" not in kept.text
 
 
+def test_a_test_of_a_notice_has_no_link_to_choices_as_the_notice_has_none() -> None:
+    email = EmailAction(LETTERS, None, replace(HEAD, links=LINKS))
+    others = Recipient(HOST, "rita@harbour.example", "Rita")
+    notice = replace(context("notice", Stream.SERVICE), recipient=others)
+    kept = read_message(email.prepare_test(notice, "me@harbour.example").body)
+    assert "Choose which emails you get" not in kept.text + kept.html
+
+
 @pytest.mark.parametrize(
     ("public_url", "key", "has_links"),
     [
