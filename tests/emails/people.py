@@ -55,7 +55,7 @@ ORDINARY: Mapping[str, LetterFacts] = {
         certificate_url="https://courses.example/c/7KQ2-M4XW",
     ),
     "not-started": replace(_WELCOME, template="not-started"),
-    "stalled": replace(_LESSON, template="stalled", lessons=()),
+    "stalled": replace(_LESSON, template="stalled", lessons=(), last_lesson="Your first invoice"),
     "lesson-available": replace(_LESSON, template="lesson-available"),
     NOTICE: replace(
         _LESSON,
@@ -104,6 +104,7 @@ def _with_nothing_known(facts: LetterFacts) -> LetterFacts:
         total=0,
         first_lesson=None,
         next_lesson=None,
+        last_lesson=None,
         started_on=None,
         finished_on=None,
         course_url=None,
@@ -133,6 +134,7 @@ def _titled(
             lessons=tuple(replace(one, title=of_lesson) for one in facts.lessons),
             first_lesson=facts.first_lesson and of_lesson,
             next_lesson=facts.next_lesson and of_lesson,
+            last_lesson=facts.last_lesson and of_lesson,
             next_course=facts.next_course and title,
             notice=facts.notice and replace(facts.notice, member=name),
         )
