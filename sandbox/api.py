@@ -73,6 +73,7 @@ class Api:
     def last(self, answer: Response) -> Response:
         """Spoil the finished answer or hold it back, if a switch or a fault says so."""
         self.stage.faults.wait_if_held(request.path)
+        self.stage.faults.wait_if_held(f"{request.method} {request.path}")
         return spoil(self.stage.board, request.path, answer)
 
     def token(self) -> Response:

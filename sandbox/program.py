@@ -16,6 +16,7 @@ from sandbox.api import Api
 from sandbox.control import Control
 from sandbox.mailbox import Mailbox
 from sandbox.mailserver import MailServer
+from sandbox.misbehaviour.answers import Faults
 from sandbox.misbehaviour.board import DEFAULT_SEED, Board
 from sandbox.pages import Pages, not_found
 from sandbox.receivers import Receivers
@@ -122,7 +123,7 @@ def _read_options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _set_up(options: argparse.Namespace, seed: Seed) -> Stage:
-    board, clock = Board(options.random_seed), WorldClock()
+    board, clock, faults = Board(options.random_seed), WorldClock(), Faults()
     automatic = not options.no_deliver
     tenant = Tenant(seed.world, board, clock)
     target = Target(options.deliver_to, options.secret, automatic, options.retry_after)
@@ -133,9 +134,10 @@ def _set_up(options: argparse.Namespace, seed: Seed) -> Stage:
         tenant=tenant,
         clock=clock,
         mailbox=Mailbox(clock),
-        receivers=Receivers(options.secret),
+        receivers=Receivers(options.secret, faults.wait_if_held),
         staff_records=StaffRecords(tenant, clock),
         coursebell_url=options.deliver_to,
+        faults=faults,
     )
     stage.set_up_hooks()
     for name, given in seed.misbehaviours:

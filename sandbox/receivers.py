@@ -26,9 +26,13 @@ class Refusal:
 
 @dataclass
 class Receivers:
-    """The endpoints of a run. `secret` is that of the stand-in; `standard` verifies with it."""
+    """The endpoints of a run. `secret` is that of the stand-in; `standard` verifies with it.
+
+    `hold` returns when the answer for a path may be sent.
+    """
 
     secret: str
+    hold: Callable[[str], None] = lambda _: None
     _arrived: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -67,6 +71,7 @@ class Receivers:
                     "message": found,
                 }
             )
+        self.hold(request.path)
         if refusal is not None:
             return Response(refusal.words, refusal.status, content_type="text/plain")
         return Response("ok", 200, content_type="text/plain")

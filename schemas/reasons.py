@@ -192,7 +192,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.DELIVERY_REFUSED: Explanation("The receiving system refused it", "operator"),
     Reason.DELIVERY_DOWN: Explanation(
-        "The receiving system cannot be reached; trying again", "engineer"
+        "The receiving system fails or cannot be reached; trying again", "engineer"
     ),
     Reason.DELIVERY_BUSY: Explanation(
         "The receiving system accepts nothing for a while; trying again", "nobody"

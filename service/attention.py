@@ -27,8 +27,9 @@ from schemas.events import TOLERANCE
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
-from service.endpoints import endpoint_needs, is_endpoint
+from service.endpoints import endpoint_needs
 from service.monitoring import MonitoringNow, loss_line, unusual_line
+from workers.actions import email
 from workers.decide.monitoring import Signal
 from workers.rules_file import read_rules
 
@@ -81,7 +82,10 @@ def needs_of(
         *_part_needs(connection, parts),
         *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
-        *(Need("endpoints", "endpoints", says) for says in endpoint_needs(connection, now)),
+        *(
+            Need("endpoints", "endpoints, notes or tasks", says)
+            for says in endpoint_needs(connection, now)
+        ),
         *_pause_needs(connection, now),
         *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
@@ -172,7 +176,7 @@ def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Ne
             yield Need(name, _PARTS.get(name, name), f"{name}: {condition}")
             continue
         for outage in outages_now(connection).values():
-            if not is_endpoint(outage.kind):
+            if outage.kind == email.KIND:
                 yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
 
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from ledger.channels import gone_endpoints
 from ledger.engine import Connection
 from ledger.outages import Outage, outages_now
-from schemas.actions import channel_of, endpoint_of
+from schemas.actions import endpoint_of
 from schemas.checkup import Check, Topic
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import Rules
 from schemas.settings import Settings
-from workers.actions import webhook
+from workers.actions import email, webhook
 from workers.actions.webhook import can_others_read, read_endpoints
 
 _LONG_OUTAGE = timedelta(minutes=15)  # a shorter one usually ends by itself
@@ -99,18 +99,24 @@ def endpoint_checks(settings: Settings, lines: Sequence[EndpointLine]) -> Iterat
 
 
 def endpoint_needs(connection: Connection, now: datetime) -> Iterator[str]:
-    """Yield a sentence for each endpoint that needs a person, the gone ones first."""
+    """Yield a sentence for each endpoint that needs a person, the gone ones first.
+
+    So do notes and tasks that cannot be written.
+    """
     for name, at in gone_endpoints(connection).items():
         problem, fix = _problem(name, None, at)
         yield f"endpoint {name} is {problem}. {fix}"
     for channel, outage in outages_now(connection).items():
         name = channel.removeprefix(_PREFIX)
-        is_long = now - outage.since > _LONG_OUTAGE or outage.reason is Reason.ENDPOINT_ADDRESS
-        if channel.startswith(_PREFIX) and is_long:
-            problem, fix = _problem(name, outage, None)
+        if channel == email.KIND or not _needs_person(outage, now):
+            continue
+        problem, fix = _problem(name, outage, None)
+        if channel.startswith(_PREFIX):
             yield f"endpoint {name}: {problem}. {fix}"
+        else:
+            yield f"{channel}: {problem}. `coursebell doctor` says what is missing"
 
 
-def is_endpoint(channel: str) -> bool:
-    """Return whether an outage is that of an endpoint."""
-    return channel != channel_of(channel.partition(":")[0], None)
+def _needs_person(outage: Outage, now: datetime) -> bool:
+    is_fault = outage.reason in {Reason.ENDPOINT_ADDRESS, Reason.WRITE_DENIED}
+    return is_fault or now - outage.since > _LONG_OUTAGE

@@ -165,6 +165,8 @@ class _Fault:
 class Faults:
     """Answers that a test holds back or replaces, by the beginning of their path.
 
+    What is held may also be named with the method before the path, such as `POST /api/x`.
+
     Safe to use from several threads. A fault with `times` is used up after that many requests.
     """
 

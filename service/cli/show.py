@@ -124,7 +124,7 @@ def _write_html(path: Path, page: Printable, action_id: int, *, yes: bool) -> No
 
 def _lines(state: Iterable[tuple[str, str]], page: Printable | None) -> Iterator[str]:
     for name, text in (*state, *_head(page)):
-        yield f"{name + ':':<12}{text}"
+        yield f"{name + ':':<11} {text}"
     if page is not None:
         yield ""
         yield from page.text.splitlines()

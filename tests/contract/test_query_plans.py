@@ -19,6 +19,7 @@ from ledger.actions import (
     supersede_lessons,
 )
 from ledger.attempts import count_attempts, fails_alone, source_wait
+from ledger.channels import gone_endpoints
 from ledger.clock import SYSTEM_CLOCK
 from ledger.courses import courses_of_group, courses_of_person
 from ledger.engine import Engine, writing
@@ -101,6 +102,16 @@ HOT: dict[str, Statement] = {
     "take a turn": lambda it: may_begin(it, "email", SendingRate(5, 60), LATEST, lease_s=60),
     "end turns": lambda it: end_turns(it, NOW),
     "when a lookup is due next": lambda it: next_lookup_at(it, NOW, lease_s=60),
+    "claim actions while an endpoint fails": lambda it: claim_actions(
+        it,
+        LATEST,
+        SYSTEM_CLOCK.new_id(),
+        lease_s=60,
+        most=10,
+        only={"email", "webhook"},
+        but={"webhook:crm"},
+    ),
+    "which endpoints are gone": gone_endpoints,
     "when an action is due next": lambda it: next_action_at(it, NOW, lease_s=60),
     "what was cut off": lambda it: expire_handovers(it, NOW, lease_s=60, repeatable=set()),
     "plan an action": plan_one_that_gathers,

@@ -20,6 +20,7 @@ from schemas.errors import ConfigurationError, SourceRefused, SourceThrottled, S
 from schemas.reasons import Reason
 from schemas.rules import load_rules
 from schemas.settings import load_settings
+from service.endpoints import endpoint_needs
 from tests.contract.ledger_rig import BOTH
 from tests.contract.source_rig import Line, line_to, sqlite_ledger
 from tests.contract.study_rig import Space, coworker, rules_of
@@ -174,7 +175,10 @@ def test_a_missing_role_stops_notes_and_nothing_else(space: StaffedSpace) -> Non
     space.work()
     with reading(space.engine) as connection:
         [(channel, outage)] = outages_now(connection).items()
+        [needed] = endpoint_needs(connection, space.clock.now())
     assert (channel, outage.reason) == ("nexudus-note", Reason.WRITE_DENIED)
+    assert needed.startswith("nexudus-note: nothing arrives since 2026-03-03 12:00 UTC: Our Nexu")
+    assert needed.endswith("`coursebell doctor` says what is missing")
     assert space.ends()["task"] == [SENT, SENT]
     assert space.ends()["welcome"] == [SENT, SENT]
     space.later(hours=1)

@@ -423,6 +423,7 @@ def test_endpoints_are_listed_with_their_condition(
     code, said = run_at(desk, monkeypatch, "https://hooks.example", "webhook", "list")
     assert "\n  ! nothing arrives since 2" in said
     code, said = run_at(desk, monkeypatch, "https://hooks.example", "status")
+    assert "Needs attention: " in said
     assert "! endpoint crm: nothing arrives since 2" in said
     assert "no webhook to crm can be sent since 2" in said
     code, said = run_at(desk, monkeypatch, "https://hooks.example", "doctor")

@@ -1,4 +1,4 @@
-"""Any process is killed at any moment: nothing accepted is lost and no email goes twice.
+"""Any process is killed at any moment: nothing accepted is lost, no email or note goes twice.
 
 `make kills` runs this, 200 kills on each engine; `make test` does not collect it. What it counts is
 tested in tests/unit/test_kill_verdict.py.
@@ -25,9 +25,10 @@ from schemas.actions import ActionState, LookupState
 from schemas.reasons import Reason
 from tests.doubles.slow_smtp import SlowSmtp
 from tests.e2e.house import House, living
+from tests.e2e.others_told import with_others_told, write_endpoints
 from tests.endurance.killer import Killer
 from tests.endurance.stream import CROWD, PEOPLE, Stream
-from tests.endurance.verdict import Kept, judge
+from tests.endurance.verdict import Kept, Told, judge, judge_told
 from tests.servers.programs import wait_until
 
 KILLS = int(os.environ.get("COURSEBELL_TEST_KILLS", "200"))
@@ -79,11 +80,13 @@ def test_kills_lose_and_repeat_nothing(
     settings = {
         "COURSEBELL_WORKERS": str(WORKERS),
         "COURSEBELL_NEXUDUS_LIMITS": _LIMITS,
+        **with_others_told(tmp_path),
         **ledger,
     }
     with UnevenSmtp(chance("mail")) as smtp:
         settings["COURSEBELL_SMTP_URL"] = smtp.url
         with living(tmp_path, seed=str(seed), **settings) as house:
+            write_endpoints(house)
             house.start("serve", "worker", "clock")
             wait_until(house.ready, "the service ready")
             killer = Killer(house, chance("kills"))
@@ -92,17 +95,20 @@ def test_kills_lose_and_repeat_nothing(
                 sending = kill_often(killer, smtp)
             took_s = time.monotonic() - began
             drain(house, killer)
-            kept = what_is_kept(house)
+            kept, told = what_is_kept(house), what_was_told(house)
     accepted = [one for stream in streams for one in stream.accepted]
     verdict = judge(accepted, kept, smtp.taken, smtp.undotted)
+    others = judge_told(told)
     parts = ", ".join(f"{part} {number}" for part, number in sorted(killer.kills.items()))
     figure = (
         f"{'postgresql' if ledger else 'sqlite'}, seed {SEED}: {verdict.line}\n"
+        f"  {others.line}\n"
         f"  {killer.kills.total()} kills in {took_s:.0f} s ({parts}), {sending} of them while an "
         f"email was on its way; {killer.ended.total()} processes ended by themselves"
     )
     record_property("figure", figure)
-    assert not verdict.faults, "\n".join([figure, *verdict.faults])
+    faults = [*verdict.faults, *others.faults]
+    assert not faults, "\n".join([figure, *faults])
     assert killer.kills.total() >= KILLS, f"Not all kills in {_LONGEST_S} s. {figure}"
 
 
@@ -164,13 +170,16 @@ def is_drained(house: House) -> bool:
 def what_is_kept(house: House) -> Kept:
     engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
     about = select(events.c.key, actions.c.key).where(
-        action_events.c.event_id == events.c.id, action_events.c.action_id == actions.c.id
+        action_events.c.event_id == events.c.id,
+        action_events.c.action_id == actions.c.id,
+        actions.c.kind == "email",
     )
-    states = select(actions.c.key, actions.c.state)
+    states = select(actions.c.key, actions.c.state).where(actions.c.kind == "email")
     interrupted = (
         select(func.count())
         .select_from(attempts)
-        .where(attempts.c.reason == Reason.MAIL_INTERRUPTED)
+        .join(actions, attempts.c.action_id == actions.c.id)
+        .where(attempts.c.reason == Reason.MAIL_INTERRUPTED, actions.c.kind == "email")
     )
     with reading(engine) as connection:
         named = select(notifications.c.entity, notifications.c.record_id)
@@ -184,3 +193,15 @@ def what_is_kept(house: House) -> Kept:
         )
     engine.dispose()
     return kept
+
+
+def what_was_told(house: House) -> Told:
+    """Return what was posted and noted, beside what the ledger says about it."""
+    engine = open_engine(house.environment["COURSEBELL_DATABASE_URL"])
+    others = select(actions.c.key, actions.c.kind, actions.c.state).where(actions.c.kind != "email")
+    with reading(engine) as connection:
+        found = {key: (kind, state) for key, kind, state in connection.execute(others)}
+    engine.dispose()
+    posts = house.sandbox.get("/sandbox/posts").json()
+    records = house.sandbox.get("/sandbox/staff-records").json()
+    return Told(found, [one["id"] for one in posts], [one["Notes"] for one in records])

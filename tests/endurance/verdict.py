@@ -1,12 +1,14 @@
 """Compares what was answered, what the ledger says and what the mail server got. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.actions import ActionState, LookupState
 from schemas.entity import Entity
 from workers.actions.email.message import message_id
+from workers.actions.staff_record import marker_of
+from workers.actions.webhook.message import message_id as webhook_id
 
 DOMAIN = "example.org"  # of the sender, which the Message-ID is made with
 MOST_AT_DOT = 2  # in a run
@@ -98,6 +100,54 @@ def judge(
         for message, number in times.items()
         if number > 1
     ]
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What else was sent: the kind and state of each such action by key, and what arrived.
+
+    `posts` are the ids of the messages that an endpoint got, `notes` the texts of notes.
+    """
+
+    actions: Mapping[str, tuple[str, str]]
+    posts: Sequence[str]
+    notes: Sequence[str]
+
+
+@dataclass(slots=True)
+class ToldVerdict:
+    """The counts; `faults` has one sentence for each. A message may come again with its id."""
+
+    posted: int
+    repeated: int
+    noted: int
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """Return the counts for people."""
+        return (
+            f"posted {self.posted}, again with the same id {self.repeated}, noted {self.noted}, "
+            f"lost or twice {len(self.faults)}"
+        )
+
+
+def judge_told(told: Told) -> ToldVerdict:
+    """Compare: every message came with its own id at least once, and every note once."""
+    posts = Counter(told.posts)
+    ids = {webhook_id(key): key for key, (kind, _) in told.actions.items() if kind == "webhook"}
+    verdict = ToldVerdict(len(posts), posts.total() - len(posts), len(told.notes))
+    verdict.faults += [f"posted: {one} is the id of no action" for one in posts.keys() - ids.keys()]
+    for identity, key in ids.items():
+        if told.actions[key][1] != ActionState.DONE or not posts[identity]:
+            state = told.actions[key][1]
+            verdict.faults.append(f"lost: {key} is {state} and came {posts[identity]} times")
+    notes = [key for key, (kind, _) in told.actions.items() if kind == "nexudus-note"]
+    for key in notes:
+        times = sum(marker_of(key) in note for note in told.notes)
+        if times != 1 or told.actions[key][1] != ActionState.DONE:
+            verdict.faults.append(f"note: {key} is {told.actions[key][1]}, written {times} times")
     return verdict
 
 

@@ -6,8 +6,18 @@ from dataclasses import replace
 import pytest
 
 from schemas.entity import Entity
-from tests.endurance.verdict import DOMAIN, MOST_AT_DOT, Accepted, Kept, judge
+from tests.endurance.verdict import (
+    DOMAIN,
+    MOST_AT_DOT,
+    Accepted,
+    Kept,
+    Told,
+    judge,
+    judge_told,
+)
 from workers.actions.email.message import message_id
+from workers.actions.staff_record import marker_of
+from workers.actions.webhook.message import message_id as webhook_id
 
 RECORD = ("CourseMember", 1)
 TOLD = Accepted(Entity.COURSE_MEMBER, 1, "event")
@@ -61,3 +71,28 @@ def test_few_emails_may_be_cut_off_between_the_mark_and_the_final_dot() -> None:
     assert "(2 at the final dot, 0 before it)" in judge([], few, [], undotted).line
     many = replace(WELL, actions=dict.fromkeys(keys, "unknown"))
     assert len(judge([], many, [], undotted).faults) == len(keys)
+
+
+KEYS = {"a": ("webhook", "done"), "b": ("nexudus-note", "done")}
+ALL_TOLD = Told(KEYS, [webhook_id("a"), webhook_id("a")], [f"x [{marker_of('b')}]"])
+
+
+def test_a_message_may_come_again_with_its_id_and_a_note_may_not() -> None:
+    assert judge_told(ALL_TOLD).faults == []
+    assert judge_told(ALL_TOLD).repeated == 1
+    twice = replace(ALL_TOLD, notes=[*ALL_TOLD.notes, *ALL_TOLD.notes])
+    assert judge_told(twice).faults == ["note: b is done, written 2 times"]
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        (replace(ALL_TOLD, posts=[]), "lost: a is done and came 0 times"),
+        (replace(ALL_TOLD, posts=["msg_1", *ALL_TOLD.posts]), "posted: msg_1 is the id of no"),
+        (replace(ALL_TOLD, actions=KEYS | {"a": ("webhook", "unknown")}), "lost: a is unknown"),
+        (replace(ALL_TOLD, notes=[]), "note: b is done, written 0 times"),
+    ],
+)
+def test_what_was_not_told_or_is_of_no_action_is_a_fault(told: Told, fault: str) -> None:
+    [found] = judge_told(told).faults
+    assert found.startswith(fault)
