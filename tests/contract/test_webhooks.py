@@ -171,6 +171,13 @@ def test_slack_gets_one_sentence_that_can_mention_nobody(space: PostingSpace) ->
     assert found == {"text": escaped, "blocks": [{"type": "section", "text": plain}]}
 
 
+def test_a_sentence_that_is_too_long_for_a_chat_is_cut(space: PostingSpace) -> None:
+    space.source.have(*titled("<long> " * 500))
+    found = chatting(space, Shape.SLACK)
+    assert len(found["blocks"][0]["text"]["text"]) <= 1_000
+    assert found["text"].endswith("&lt;long&gt;…")
+
+
 def test_teams_gets_an_adaptive_card_without_markdown(space: PostingSpace) -> None:
     space.source.have(*titled("[More](https://evil.example)"))
     [attachment] = chatting(space, Shape.TEAMS)["attachments"]

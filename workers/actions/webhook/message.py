@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from schemas.endpoints import Endpoint, Personal, Shape
 from schemas.events import EventKind
-from schemas.text import one_line
+from schemas.text import cut_at_word, one_line
 from workers.actions.base import ActionContext
 from workers.actions.email.notice import Notice, what_happened
 from workers.actions.email.phrases import Writer
@@ -23,6 +23,7 @@ from workers.languages import language_for
 MEDIA_TYPE = "application/json"
 VERSION = "webhook-1"
 _ID_LENGTH = 32  # hex digits of the digest of a key
+_LONGEST_SENTENCE = 1_000  # characters; Slack takes 3,000 in a block, also once they are escaped
 _MOST_LESSONS = 100  # in one message; the number of all is beside them
 
 TYPES: Mapping[EventKind, str] = {
@@ -52,7 +53,8 @@ def sentence(context: ActionContext, endpoint: Endpoint) -> str:
     kind = context.events[-1].kind
     lessons = sum(one.lesson_id is not None for one in context.events)
     notice = Notice(_called(context, endpoint), kind, to_host=False)
-    return what_happened(notice, one_line(context.course.title), lessons, write).text()
+    words = what_happened(notice, one_line(context.course.title), lessons, write).text()
+    return cut_at_word(words, _LONGEST_SENTENCE)
 
 
 def _called(context: ActionContext, endpoint: Endpoint) -> str:
