@@ -4,31 +4,25 @@ The pages load nothing from elsewhere and need no script and no cookie. They sho
 letters of the address, so that a forwarded link reveals nothing about the member.
 """
 
-import base64
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 from flask import Response, request
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from schemas.choices import ALL, SNOOZES, Choices
 from schemas.rules import Stream
 from schemas.settings import Settings
 from schemas.text import one_line
 from service.limits import MINUTE_S
+from service.pages.frame import PageFrame
 from service.pages.preferences import LESSON_EMAILS, LinkedMember
-from workers.actions.email.branding import accent_of
 from workers.languages import Language, language_for
 from workers.zones import own_zone
 
-_FOLDER = Path(__file__).parent
 _RETRY_AFTER_S = 30  # while the ledger cannot be used
 
 
@@ -48,26 +42,7 @@ class PreferencePages:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._zone = ZoneInfo(settings.zone)
-        style = _style(settings)
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-        self._headers = {
-            "Content-Security-Policy": (
-                f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self';"
-                " base-uri 'none'; frame-ancestors 'none'"
-            ),
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-            "X-Robots-Tag": "noindex, nofollow",
-        }
-        self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        space = one_line(settings.space_name)
-        self._environment.globals |= {"style": Markup(style), "space": space}  # noqa: S704 - our own file
+        self._frame = PageFrame(settings, form_action="'self'")
 
     def preferences(self, member: LinkedMember, token: str, now: datetime) -> Response:
         """Return the page with what a member chose, and the form to change it."""
@@ -100,7 +75,7 @@ class PreferencePages:
             ],
             "action": f"{token}{self._suffix('?')}",
         }
-        return self._page(200, "preferences.html", language, known)
+        return self._frame.page(200, "preferences.html", language, known)
 
     def stopped(self, page: str) -> Response:
         """Return the answer to a one-click unsubscribe; `page` leads to the other choices."""
@@ -141,7 +116,7 @@ class PreferencePages:
     def see_other(self, path: str) -> Response:
         """Lead to another page, given relative to this one, in the same language."""
         where = f"{path}{self._suffix('&' if '?' in path else '?')}"
-        return Response("", 303, {**self._headers, "Location": where}, mimetype="text/plain")
+        return Response("", 303, {**self._frame.headers, "Location": where}, mimetype="text/plain")
 
     def _not_now(self, status: int, retry_after_s: int) -> Response:
         language = self._language()
@@ -167,27 +142,7 @@ class PreferencePages:
     ) -> Response:
         words = language.gettext("Choose which emails you get")
         known = {"title": title, "lines": lines, "link": link, "link_words": words}
-        return self._page(status, "message.html", language, known)
-
-    def _page(
-        self, status: int, template: str, language: Language, known: Mapping[str, object]
-    ) -> Response:
-        text = self._environment.get_template(template).render(language=language, **known)
-        return Response(text, status, self._headers, mimetype="text/html")
-
-
-def _style(settings: Settings) -> str:
-    """Return the style in the colour of the space."""
-    accent = accent_of(settings.space_colour)
-    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    for name, colour in (
-        ("ACCENT-LIGHT", accent.light),
-        ("ON-LIGHT", accent.light_text),
-        ("ACCENT-DARK", accent.dark),
-        ("ON-DARK", accent.dark_text),
-    ):
-        style = style.replace(name, colour)
-    return style
+        return self._frame.page(status, "message.html", language, known)
 
 
 def _day(moment: datetime, *, language: Language, zone: ZoneInfo) -> str:

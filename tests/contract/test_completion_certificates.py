@@ -330,7 +330,7 @@ def test_the_page_is_for_nobody_else_to_keep_index_or_extend(
     for path in (f"/c/{CODE}", "/c/wrong", f"/c/{CODE}.pdf"):
         headers = visitor.get(path).headers
         assert headers["Cache-Control"] == "no-store"
-        assert headers["X-Robots-Tag"] == "noindex"
+        assert headers["X-Robots-Tag"] == "noindex, nofollow"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
     for path in (f"/c/{CODE}", "/c/wrong"):

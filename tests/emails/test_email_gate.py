@@ -1,7 +1,7 @@
 """Emails and the pages of members can be used by everyone: a sample, opened in a browser.
 
 In English every email is to an ordinary person, and one email to every person; in each other
-language one email is to one person. The pages are in three languages. `make emails` checks all.
+language one email is to one person. The pages are in two languages. `make emails` checks all.
 """
 
 import functools
@@ -29,7 +29,7 @@ from workers.languages import ENGLISH, language_codes
 # The sample takes a quarter of a minute on two quiet cores.
 pytestmark = pytest.mark.timeout(600)
 FULLEST = "lesson-finished"  # has a list, a bar, a button and the names of all that is named
-PAGE_LANGUAGES = ("en", "de", "ar")  # German has the longest words, Arabic runs from right to left
+PAGE_LANGUAGES = ("de", "ar")  # German has the longest words, Arabic runs from right to left
 
 
 @functools.cache
