@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 from schemas.actions import NOTICE
 from schemas.entity import CompletionType
@@ -54,9 +55,11 @@ ORDINARY: Mapping[str, LetterFacts] = {
         next_course_url="https://harbour.example/learn/13",
         certificate_url="https://courses.example/c/7KQ2-M4XW",
     ),
-    "not-started": replace(_WELCOME, template="not-started"),
-    "stalled": replace(_LESSON, template="stalled", lessons=(), last_lesson="Your first invoice"),
-    "lesson-available": replace(_LESSON, template="lesson-available"),
+    "not-started": replace(_WELCOME, template="not-started", is_reminder=True),
+    "stalled": replace(
+        _LESSON, template="stalled", lessons=(), last_lesson="Your first invoice", is_reminder=True
+    ),
+    "lesson-available": replace(_LESSON, template="lesson-available", is_reminder=True),
     NOTICE: replace(
         _LESSON,
         template=NOTICE,
@@ -66,6 +69,16 @@ ORDINARY: Mapping[str, LetterFacts] = {
         finished_on=date(2026, 4, 9),
         notice=Notice("Ana Lopez", EventKind.LESSON_COMPLETED, to_host=True),
     ),
+}
+# Everything that can be missing is missing.
+NOTHING_KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(("first_name", "course_summary", "host", "space", "last_lesson")),
+    **dict.fromkeys(("first_lesson", "next_lesson", "next_course", "started_on", "finished_on")),
+    **dict.fromkeys(("course_url", "lesson_url", "next_course_url", "preferences_url")),
+    "full_name": "",
+    "certificate_url": None,
+    "done": 0,
+    "total": 0,
 }
 
 _LONG_TITLE = (
@@ -95,25 +108,7 @@ def _without_name(facts: LetterFacts) -> LetterFacts:
 
 
 def _with_nothing_known(facts: LetterFacts) -> LetterFacts:
-    return replace(
-        _without_name(facts),
-        course_summary=None,
-        host=None,
-        space=None,
-        done=0,
-        total=0,
-        first_lesson=None,
-        next_lesson=None,
-        last_lesson=None,
-        started_on=None,
-        finished_on=None,
-        course_url=None,
-        lesson_url=None,
-        next_course=None,
-        next_course_url=None,
-        preferences_url=None,
-        certificate_url=None,
-    )
+    return replace(facts, **NOTHING_KNOWN)
 
 
 def _titled(
@@ -133,8 +128,8 @@ def _titled(
             course_summary=f"{title}. {title}.",
             lessons=tuple(replace(one, title=of_lesson) for one in facts.lessons),
             first_lesson=facts.first_lesson and of_lesson,
-            next_lesson=facts.next_lesson and of_lesson,
             last_lesson=facts.last_lesson and of_lesson,
+            next_lesson=facts.next_lesson and of_lesson,
             next_course=facts.next_course and title,
             notice=facts.notice and replace(facts.notice, member=name),
         )

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from schemas.entity import CompletionType
 from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.text import cut_at_word, one_line
+from tests.emails.people import NOTHING_KNOWN, ORDINARY
 from workers.actions.email import TEMPLATES
 from workers.actions.email import letter as letter_module
 from workers.actions.email.branding import Branding, accent_of, contrast
@@ -33,63 +33,12 @@ def lines(*titles: str, by: CompletionType = CompletionType.BUTTON) -> tuple[Les
     return tuple(LessonLine(title, by) for title in titles)
 
 
-WELCOME = LetterFacts(
-    template="welcome",
-    full_name="Ana Lopez",
-    first_name="Ana",
-    is_individual=True,
-    course="Freelance Finance",
-    course_summary="Invoices, taxes and what to put aside.",
-    host="Rita Okafor",
-    space="Harbour Works",
-    lessons=(),
-    done=0,
-    total=8,
-    first_lesson="What a year costs",
-    next_lesson="What a year costs",
-    started_on=None,
-    finished_on=None,
-    course_url="https://harbour.example/learn/12?a=1&b=2",
-    lesson_url="https://harbour.example/learn/12/lesson/3",
-)
-LESSON = replace(
-    WELCOME,
-    template="lesson-finished",
-    lessons=lines("Your first invoice"),
-    done=5,
-    next_lesson="Money for tax",
-)
+# Without the links that only some of these tests are about.
+ANA = {name: replace(one, preferences_url=None) for name, one in ORDINARY.items()}
+WELCOME, LESSON, NOTICE = ANA["welcome"], ANA["lesson-finished"], ANA["notice"]
 FINISHED = replace(
-    WELCOME,
-    template="course-finished",
-    done=8,
-    started_on=date(2026, 3, 3),
-    finished_on=date(2026, 4, 9),
+    ANA["course-finished"], next_course=None, next_course_url=None, certificate_url=None
 )
-NOTICE = replace(
-    LESSON,
-    template="notice",
-    full_name="Rita Okafor",
-    first_name="Rita",
-    finished_on=date(2026, 4, 9),
-    notice=Notice("Ana Lopez", EventKind.LESSON_COMPLETED, to_host=True),
-)
-# Everything that can be missing is missing.
-BARE: dict[str, Any] = {
-    "full_name": "",
-    "first_name": None,
-    "course_summary": None,
-    "host": None,
-    "space": None,
-    "done": 0,
-    "total": 0,
-    "first_lesson": None,
-    "next_lesson": None,
-    "started_on": None,
-    "finished_on": None,
-    "course_url": None,
-    "lesson_url": None,
-}
 NOTICES = [
     replace(NOTICE, notice=Notice(member, kind, to_host=to_host))
     for kind in sorted(TEMPLATES["notice"])
@@ -97,9 +46,9 @@ NOTICES = [
     for to_host in (True, False)
 ]
 REMINDERS = [
-    replace(WELCOME, template="not-started", next_lesson="What you keep"),
-    replace(LESSON, template="stalled"),
-    replace(LESSON, template="lesson-available"),
+    replace(ANA["not-started"], next_lesson="What you keep"),
+    ANA["stalled"],
+    ANA["lesson-available"],
 ]
 EVERY = [
     WELCOME,
@@ -108,14 +57,14 @@ EVERY = [
     replace(LESSON, lessons=lines("Reading", by=CompletionType.VISITED)),
     FINISHED,
     replace(FINISHED, certificate_url="https://harbour.example/c/7Q3M-0VXD-92HB-KT5A"),
-    *(replace(facts, **BARE) for facts in (WELCOME, LESSON, FINISHED)),
+    *(replace(facts, **NOTHING_KNOWN) for facts in (WELCOME, LESSON, FINISHED)),
     *(replace(facts, course=LONG, host=LONG) for facts in (WELCOME, LESSON, FINISHED)),
     NOTICE,
     *NOTICES,
-    replace(NOTICE, **BARE),
+    replace(NOTICE, **NOTHING_KNOWN),
     replace(NOTICE, course=LONG, lessons=lines(*[LONG] * 9)),
     *REMINDERS,
-    *(replace(facts, **BARE) for facts in REMINDERS),
+    *(replace(facts, **NOTHING_KNOWN) for facts in REMINDERS),
     *(replace(facts, course=LONG, next_lesson=LONG, lessons=lines(LONG)) for facts in REMINDERS),
     replace(LESSON, course=HEBREW, lessons=lines(HEBREW), next_lesson=HEBREW),
     replace(LESSON, lessons=lines(*[LONG] * 9), course=LONG, next_lesson=LONG, first_name=LONG),
@@ -620,6 +569,20 @@ def test_contrast_is_that_of_the_guidelines() -> None:
     assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
     assert contrast("#777777", "#FFFFFF") == pytest.approx(4.478, abs=0.001)
     assert accent_of("#0E6655").light == "#0E6655"
+
+
+@pytest.mark.parametrize("code", language_codes())
+@pytest.mark.parametrize("template", ["not-started", "stalled", "lesson-available"])
+def test_a_reminder_says_in_the_size_of_its_text_how_to_stop_reminders(
+    template: str, code: str
+) -> None:
+    reminder = replace(ORDINARY[template], languages=(code,))
+    letter, other = compose_letter(reminder), compose_letter(replace(reminder, is_reminder=False))
+    link = rf'<p style="([^"]+)"><a [^>]*href="{reminder.preferences_url}"[^>]*>([^<]+)</a></p>'
+    [(style, words)] = re.findall(link, letter.html)
+    assert "font-size:16px;" in style
+    assert words not in other.html
+    assert re.search(rf"{re.escape(words)}\s?\S\n{reminder.preferences_url}\n", letter.text)
 
 
 def test_the_link_to_the_choices_is_at_the_end() -> None:
