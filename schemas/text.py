@@ -28,15 +28,22 @@ _DOTTED_I = re.compile("i\u0307+")  # the case-folded Turkish capital I with dot
 
 
 class Text(fields.Field[Parsed]):
-    """A field that is written as one line of text and converted by `parse`.
+    """A field that is written as one line of text, or `many_lines`, and converted by `parse`.
 
     `parse` raises `ValidationError` with what was expected. Any other exception is a bug: a
     library's message may repeat a secret, so it must not be shown.
     """
 
-    def __init__(self, parse: Callable[[str], Parsed], **options: Any) -> None:  # noqa: ANN401 - marshmallow's own options
+    def __init__(
+        self,
+        parse: Callable[[str], Parsed],
+        *,
+        many_lines: bool = False,
+        **options: Any,  # noqa: ANN401 - marshmallow's own options
+    ) -> None:
         super().__init__(**options)
         self.parse = parse
+        self.many_lines = many_lines
 
     def _deserialize(
         self,
@@ -47,7 +54,8 @@ class Text(fields.Field[Parsed]):
     ) -> Parsed:
         if not isinstance(value, str):
             raise ValidationError("expected a single value")
-        if not is_one_line(value):
+        lines = value.splitlines() if self.many_lines else [value]
+        if not all(map(is_one_line, lines)):
             raise ValidationError("expected one line of text without control characters")
         return self.parse(value)
 

@@ -10,6 +10,7 @@ from ledger.clock import SYSTEM_CLOCK, Clock
 from ledger.engine import Engine, open_engine
 from schemas.rules import Rules
 from schemas.settings import Settings
+from workers.actions.email.smtp import signer_of
 from workers.actions.registry import action_classes, make_actions
 from workers.completion_certificate.issue import PDF
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
@@ -61,9 +62,11 @@ def read_shared_config(settings: Settings) -> SharedConfig:
     """Return the rules and the secret key, which all workers share.
 
     Raises:
-        ConfigurationError: every mistake in the rules, or a file that cannot be read or written.
+        ConfigurationError: every mistake in the rules, a file that cannot be read or written, or a
+            key for signing emails that cannot be used.
     """
     action_classes()  # imported here once, for all processes that are forked later
+    signer_of(settings)
     rules = read_rules(settings)
     if rules.has_certificates():
         resolve_name(PDF)

@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from schemas.errors import ConfigurationError
 from schemas.fields import InternalSchema
 from schemas.settings import addresses
-from schemas.settings.mail import MailAddress, SmtpServer, login_mistakes
+from schemas.settings.mail import MailAddress, SmtpServer, dkim_mistakes, login_mistakes
 from schemas.settings.table import PREFIX, SETTINGS, SettingDoc, Settings
 from schemas.settings.values import whole_number
 from schemas.text import Text, closest
@@ -30,7 +30,7 @@ _BY_NAME = {doc.name: doc for doc in SETTINGS}
 
 def _field(doc: SettingDoc) -> Text[Any]:
     default = {} if doc.default is not None else {"load_default": doc.unset}
-    return Text(doc.parse, data_key=doc.name, **default)
+    return Text(doc.parse, many_lines=doc.many_lines, data_key=doc.name, **default)
 
 
 class _SettingsSchema(InternalSchema):
@@ -68,7 +68,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     except ValidationError as errors:
         mistakes |= errors.messages_dict
     else:
-        mistakes = {name: [text] for name, text in login_mistakes(loaded).items()} | mistakes
+        unfit = login_mistakes(loaded) | dkim_mistakes(loaded)
+        mistakes = {name: [text] for name, text in unfit.items()} | mistakes
     if mistakes:
         raise ConfigurationError(_sentences(mistakes))
     in_data_dir = f"sqlite:///{loaded['data_dir']}/coursebell.db"

@@ -24,6 +24,10 @@ _SMTP = "expected smtp://user:password@host:587?tls=starttls, or smtps://"
 _IMPLICIT_PORT = 465  # RFC 8314, section 3.3
 _SUBMISSION_PORT = 587  # RFC 6409
 _RATE = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,2})([smhd])")
+_PEM = re.compile(
+    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s[A-Za-z0-9+/=\s]+"
+    r"-----END (?:[A-Z]+ )?PRIVATE KEY-----\n"
+)
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -144,6 +148,31 @@ def mail_rate(text: str) -> SendingRate | None:
     return SendingRate(int(number), int(times) * _UNIT_S[unit])
 
 
+def dkim_selector(text: str) -> str:
+    """Return a selector: one or more labels of a domain."""
+    if not text.isascii() or ascii_domain(text) is None:
+        raise ValidationError("expected a selector such as coursebell2026")
+    return text.lower()
+
+
+def dkim_domain(text: str) -> str:
+    """Return a domain in ASCII."""
+    domain = ascii_domain(text)
+    if domain is None:
+        raise ValidationError("expected a domain, such as example.org")
+    return domain.lower()
+
+
+def pem_key(text: str) -> str:
+    """Return a private key in PEM form. What kind it is, is checked where it is used."""
+    key = text.replace("\\n", "\n").strip() + "\n"
+    if not _PEM.fullmatch(key):
+        raise ValidationError(
+            "expected a private key in PEM form, from -----BEGIN to -----END; best as a file"
+        )
+    return key
+
+
 def _tls_mode(parts: SplitResult) -> TlsMode:
     expected = f"expected only tls={one_of(TlsMode)} after ?"
     default = TlsMode.IMPLICIT if parts.scheme == "smtps" else TlsMode.STARTTLS
@@ -201,5 +230,26 @@ def login_mistakes(loaded: Mapping[str, Any]) -> dict[str, str]:
     if server is not None and (server.username is None or server.password is not None):
         found["COURSEBELL_SMTP_URL"] = (
             f"expected a user without a password, as {_OAUTH}TOKEN_URL is set"
+        )
+    return found
+
+
+_DKIM = "COURSEBELL_DKIM_"
+
+
+def dkim_mistakes(loaded: Mapping[str, Any]) -> dict[str, str]:
+    """Return what does not fit together in the settings of DKIM, by setting's name."""
+    selector, domain, key = (loaded[f"dkim_{name}"] for name in ("selector", "domain", "key"))
+    if key is None:
+        others = {"SELECTOR": selector, "DOMAIN": domain}
+        given = (name for name, value in others.items() if value is not None)
+        return {_DKIM + name: f"needs {_DKIM}KEY too" for name in given}
+    found = {} if selector is not None else {f"{_DKIM}KEY": f"needs {_DKIM}SELECTOR too"}
+    sender: MailAddress | None = loaded["mail_from"]
+    of_sender = "" if sender is None else sender.address.rpartition("@")[2].lower()
+    if domain is not None and sender is not None and not f".{of_sender}".endswith(f".{domain}"):
+        found[f"{_DKIM}DOMAIN"] = (
+            "expected the domain of the sender (COURSEBELL_MAIL_FROM), or one above it: receivers"
+            " compare the two"
         )
     return found

@@ -35,6 +35,7 @@ class SettingDoc:
     attribute: str
     parse: Callable[[str], Any]
     unset: object
+    many_lines: bool = False
 
 
 def setting(  # noqa: PLR0913 - all there is to say of a setting
@@ -46,10 +47,12 @@ def setting(  # noqa: PLR0913 - all there is to say of a setting
     secret: bool = False,
     private: bool = False,
     unset: object = None,
+    many_lines: bool = False,
 ) -> Parsed:
     """Declare a setting. `private` and `secret` values are left out of `repr`."""
     stated = {"parse": parse, "sentence": sentence, "default": default, "secret": secret}
     named: dict[str, object] = {"name": name} if name else {}
+    named |= {"many_lines": True} if many_lines else {}
     declared: Parsed = field(
         repr=not (secret or private), metadata={**stated, **named, "unset": unset}
     )
@@ -154,6 +157,22 @@ class Settings:
         "How many emails may go at a time, such as 30/1m or 500/1h, for all workers together; more"
         " wait their turn. none: no limit.",
         default="none",
+    )
+    dkim_selector: str | None = setting(
+        mail.dkim_selector,
+        "The selector of the DNS record with the public key that emails are signed with (DKIM); if"
+        " unset, the mail server signs them, or nobody does.",
+    )
+    dkim_domain: str | None = setting(
+        mail.dkim_domain,
+        "The domain that emails are signed for, if not that of the sender: one above it.",
+    )
+    dkim_key: str | None = setting(
+        mail.pem_key,
+        "The private key that emails are signed with, in PEM form: RSA of 2048 bits or more, or"
+        " Ed25519.",
+        secret=True,
+        many_lines=True,
     )
     mail_signs_as_host: bool = setting(
         values.flag,

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from email.message import EmailMessage
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.completion_certificates import CompletionCertificate
 from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnavailable
@@ -17,6 +18,7 @@ from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.rules import Stream
 from schemas.settings import MailAddress, TlsMode
+from tests.doubles.dkim_receiver import passes
 from tests.emails.people import ORDINARY, PEOPLE
 from tests.servers.postfix import (
     ANOTHERS_SENDER,
@@ -30,6 +32,7 @@ from tests.servers.postfix import (
 )
 from workers.actions.email import TEMPLATES
 from workers.actions.email.content import LetterFacts
+from workers.actions.email.dkim import DkimSigner
 from workers.actions.email.letter import Letters
 from workers.actions.email.message import Attachment, StreamHead, make_message
 from workers.actions.email.notice import Notice
@@ -182,6 +185,16 @@ def test_a_certificate_of_completion_arrives_unchanged(postfix: PostfixServer) -
     assert attached.get_content() == pdf
     letter = Letters().compose(facts)
     assert parts(arrived) == (letter.text, letter.html)
+
+
+def test_a_signature_verifies_after_postfix_delivered_the_email(postfix: PostfixServer) -> None:
+    signer = DkimSigner(DOMAIN, "s1", Ed25519PrivateKey.generate())
+    mailer = Mailer(postfix.at(), tls_context=postfix.trusting, sign=signer.signed)
+    message = an_email(ORDINARY["welcome"])
+    send(mailer, message)
+    content = postfix.received(ANA, message["Message-ID"]).replace(b"\n", b"\r\n")
+    assert passes(content, signer.record.text)
+    assert not passes(content.replace(b"Subject: ", b"Subject: x"), signer.record.text)
 
 
 def test_a_local_part_in_another_script_is_delivered(postfix: PostfixServer) -> None:

@@ -10,6 +10,7 @@ from ledger.clock import Clock
 from schemas.checkup import Check, Topic, Verdict
 from schemas.errors import (
     ChannelUnavailable,
+    ConfigurationError,
     DeliveryRefused,
     DeliveryUnavailable,
     DeliveryUnknown,
@@ -21,7 +22,7 @@ from workers.actions.email.answers import AddressUnusable
 from workers.actions.email.branding import replaced_colour
 from workers.actions.email.letter import Letter
 from workers.actions.email.message import make_message
-from workers.actions.email.smtp import Mailer
+from workers.actions.email.smtp import Mailer, signer_of
 from workers.preference_links import reaches_members
 
 _STEPS = {
@@ -87,17 +88,23 @@ def mail_checks(
         )
         return
     on_answer: list[tuple[str, str]] = []
-    mailer = Mailer.from_settings(settings, lambda verb, answer: on_answer.append((verb, answer)))
+    try:
+        mailer = Mailer.from_settings(
+            settings, lambda verb, answer: on_answer.append((verb, answer))
+        )
+    except ConfigurationError as error:
+        fix = (
+            "Set COURSEBELL_DKIM_KEY_FILE to a file with the key; `openssl genrsa 2048` makes one."
+        )
+        yield Check(Topic.MAIL, "signature", Verdict.PROBLEM, error.mistakes[0], fix)
+        return
     failure = _failure(mailer, settings, address, clock)
     steps = {_STEPS[verb]: answer for verb, answer in on_answer if verb in _STEPS}
     failed_at = "" if failure is None else _failed_step(steps, failure)
     for name, answer in steps.items():
         if name != failed_at:
             yield Check(Topic.MAIL, name, Verdict.OK, answer)
-    yield _link_check(settings, must_work=must_work)
-    colour = replaced_colour(settings)
-    if colour is not None:
-        yield Check(Topic.MAIL, "colour", Verdict.NOTE, colour)
+    yield from _checks_of_emails(settings, must_work=must_work)
     if failure is not None:
         yield _problem(failed_at, failure)
     elif address is None:
@@ -106,6 +113,15 @@ def mail_checks(
     else:
         found = "the mail server accepted it; look for it in the inbox, or in the spam folder"
         yield Check(Topic.MAIL, "test email", Verdict.OK, found)
+
+
+def _checks_of_emails(settings: Settings, *, must_work: bool) -> Iterator[Check]:
+    """Check what emails themselves depend on."""
+    yield _link_check(settings, must_work=must_work)
+    yield from _signing_checks(settings)
+    colour = replaced_colour(settings)
+    if colour is not None:
+        yield Check(Topic.MAIL, "colour", Verdict.NOTE, colour)
 
 
 def _link_check(settings: Settings, *, must_work: bool) -> Check:
@@ -118,6 +134,16 @@ def _link_check(settings: Settings, *, must_work: bool) -> Check:
     fix = "Set COURSEBELL_PUBLIC_URL to the https address at which members reach this service."
     verdict = Verdict.PROBLEM if must_work else Verdict.NOTE
     return Check(Topic.MAIL, name, verdict, found, fix)
+
+
+def _signing_checks(settings: Settings) -> Iterator[Check]:
+    """Say which DNS record receivers need. To look it up would need a library for DNS."""
+    signer = signer_of(settings)
+    if signer is not None:
+        record = signer.record
+        pieces = " ".join(f'"{piece}"' for piece in record.pieces)
+        found = f"signed for {signer.domain}; DNS must have: {record.name} TXT {pieces}"
+        yield Check(Topic.MAIL, "signature", Verdict.OK, found)
 
 
 def _failure(

@@ -17,9 +17,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Protocol, Self
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Protocol, Self
 
-from schemas.errors import ChannelUnavailable, DeliveryRefused, DeliveryUnknown
+from schemas.errors import (
+    ChannelUnavailable,
+    ConfigurationError,
+    DeliveryRefused,
+    DeliveryUnknown,
+)
 from schemas.reasons import Reason
 from schemas.settings import Settings, SmtpServer, TlsMode
 from workers.actions.base import Checkpoints, no_op
@@ -36,11 +42,15 @@ from workers.actions.email.connection import SmtpConnection, SmtpTimeouts, open_
 from workers.actions.email.kept_connection import KeptConnection, ReuseLimits, say_goodbye
 from workers.source.deadline import Deadline
 
+if TYPE_CHECKING:
+    from workers.actions.email.dkim import DkimSigner
+
 _YES = range(200, 300)
 _CONTINUE = range(300, 400)
 _NO = range(400, 600)
 _MOST_DIGITS = 20  # of an announced size; RFC 1870, section 4
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
+_SIGNER = "workers.actions.email.dkim:DkimSigner"  # imported only where a key is set
 NO_CHECKPOINTS = Checkpoints()
 
 
@@ -73,17 +83,19 @@ class Mailer:
         on_answer: Callable[[str, str], None] | None = None,
         reuse: ReuseLimits | None = None,
         tokens: AccessTokens | None = None,
+        sign: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """`on_answer` receives each command's verb and its answer, without addresses.
 
         With `tokens`, logins are by access token. `reuse` limits the use of one connection for
-        several emails; see `in_a_row`.
+        several emails; see `in_a_row`. `sign` adds a signature to an email in the form in which it
+        is sent.
         """
         self._server = server
         self._timeouts = timeouts or SmtpTimeouts()
         self._context = tls_context or _tls_context(server.tls)
         self._on_answer = on_answer
-        self._tokens = tokens
+        self._tokens, self._sign = tokens, sign
         self._kept = KeptConnection(reuse)
 
     @classmethod
@@ -95,7 +107,9 @@ class Mailer:
             return None
         client = OAuthClient.from_settings(settings)
         tokens = None if client is None else AccessTokens(client)
-        return cls(settings.smtp, on_answer=on_answer, tokens=tokens)
+        signer = signer_of(settings)
+        sign = None if signer is None else signer.signed
+        return cls(settings.smtp, on_answer=on_answer, tokens=tokens, sign=sign)
 
     def in_a_row(self) -> AbstractContextManager[None]:
         """Return a context in which emails share a connection. Outside of it, each has its own."""
@@ -127,6 +141,7 @@ class Mailer:
         from_address = _sender_address(sender)
         to_address = EnvelopeAddress.parse(recipient)
         body = wire_form(message, utf8=not (from_address.is_ascii and to_address.is_ascii))
+        body = body if self._sign is None else self._sign(body)
         envelope = Envelope(from_address, to_address, len(body))
         connection = self._introduced(envelope, checkpoints.before_step)
         with self._ending(connection):
@@ -174,6 +189,23 @@ class Mailer:
         except BaseException:
             connection.close()
             raise
+
+
+def signer_of(settings: Settings) -> "DkimSigner | None":
+    """Return what signs emails; None if no key is set.
+
+    Raises:
+        ConfigurationError: the key cannot be used, or the library for keys is not installed.
+    """
+    if settings.dkim_key is None:
+        return None
+    try:
+        signer: type[DkimSigner] = resolve_name(_SIGNER)
+    except ImportError:
+        raise ConfigurationError(
+            ["COURSEBELL_DKIM_KEY: needs the package `cryptography` (the extra `dkim`)"]
+        ) from None
+    return signer.from_settings(settings)
 
 
 def _tls_context(mode: TlsMode) -> ssl.SSLContext:
