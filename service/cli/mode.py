@@ -34,7 +34,7 @@ from workers.preference_links import reaches_members
 
 NOT_DONE = 1
 _NO_LINK = (
-    "Emails will have no link to stop them, as COURSEBELL_PUBLIC_URL is no https address.\n"
+    "Emails will have no link to stop them, as COURSEBELL_PUBLIC_URL is no public https address.\n"
     "Set it to the https address at which members reach this service."
 )
 
