@@ -28,10 +28,17 @@ from sqlalchemy import (
 from ledger.engine import insert_into
 from ledger.intake import BEARER, Origin
 from ledger.records import present_among
-from ledger.tables import deliveries, events, notifications, records, refusals
+from ledger.tables import deliveries, events, mail_reports, notifications, records, refusals
 from schemas.entity import FOLLOWED, Entity
 from schemas.events import ABOUT_GONE
-from schemas.reasons import HOOK_REFUSALS, NEEDS_PERSON, REFUSALS, RELAY_REFUSALS, Refusal
+from schemas.reasons import (
+    HOOK_REFUSALS,
+    MAIL_REFUSALS,
+    NEEDS_PERSON,
+    REFUSALS,
+    RELAY_REFUSALS,
+    Refusal,
+)
 from schemas.records import Course
 
 REFUSALS_SHOWN_FOR = timedelta(days=1)  # how long refusals are shown
@@ -108,6 +115,8 @@ def _accepted_after(connection: Connection, reason: Refusal, moment: datetime) -
     later = [deliveries.c.received_at > moment]
     if reason in RELAY_REFUSALS:
         later.append(deliveries.c.signature_form == BEARER)
+    elif reason in MAIL_REFUSALS:
+        later = [mail_reports.c.received_at > moment]
     elif reason in HOOK_REFUSALS:
         later.append(deliveries.c.signature_form != BEARER)
     return bool(connection.scalar(select(exists().where(*later))))

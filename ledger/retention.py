@@ -45,6 +45,7 @@ from ledger.tables import (
     leases,
     listings,
     lookups,
+    mail_reports,
     notifications,
     outages,
     pauses,
@@ -52,7 +53,9 @@ from ledger.tables import (
     records,
     refusals,
     revisions,
+    sent_emails,
     sign_ins,
+    suppressions,
     tallies,
     timers,
 )
@@ -65,6 +68,7 @@ DECISIONS = timedelta(days=90)
 NOTIFICATIONS = timedelta(days=90)
 CHECKS = timedelta(days=90)
 ATTEMPTS = timedelta(days=365)
+REPORTS = timedelta(days=365)
 
 STEP = 500  # rows changed in one transaction, so that others do not wait long
 _STEPS_AT_ONCE = 20  # steps per query
@@ -143,6 +147,8 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(attempts, ATTEMPTS, _old_attempts),
     KeptFor(copies, COPIES, lambda before: copies.c.written_at < before),
     KeptFor(decisions, DECISIONS, lambda before: decisions.c.decided_at < before),
+    KeptFor(mail_reports, REPORTS, lambda before: mail_reports.c.received_at < before),
+    KeptFor(sent_emails, REPORTS, lambda before: sent_emails.c.sent_at < before),
     KeptFor(checks, CHECKS, outdated_checks),
     KeptFor(refusals, REFUSALS, lambda before: refusals.c.last_at < before),
     KeptFor(heartbeats, timedelta(days=1), lambda before: heartbeats.c.beat_at < before),
@@ -158,6 +164,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
         "emails and `coursebell why` need name, address and language; one row for each person",
     ),
     KeptForever(choices, "an opt-out never expires"),
+    KeptForever(suppressions, "an address that does not work must not be written to again"),
     KeptForever(completion_certificates, "a certificate can be checked years later"),
     KeptForever(timers, "the key of a timer lets its event happen only once"),
     KeptForever(pauses, "one row for each pause; who paused and when can be looked up later"),

@@ -25,6 +25,8 @@ class ChoiceOrigin(StrEnum):
     PAGE = "page"  # on the preference page
     ONE_CLICK = "one-click"  # with the button of a mail program (RFC 8058)
     OPERATOR = "operator"  # with `coursebell preferences`
+    COMPLAINT = "complaint"  # by marking an email as spam, as the mail provider reports
+    PROVIDER = "provider"  # by unsubscribing at the mail provider
 
 
 @dataclass(frozen=True, slots=True)

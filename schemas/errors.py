@@ -76,6 +76,16 @@ class Overloaded(Rejected):
         self.refusal = None if is_stop else Refusal.OVERLOADED
 
 
+class NotVerifiable(Rejected):
+    """A message of Amazon SNS cannot be verified now; it may be sent again."""
+
+    http_status = 503
+    refusal = Refusal.MAIL_NO_CERTIFICATE
+
+    def __init__(self) -> None:
+        super().__init__(REFUSALS[self.refusal].cause)
+
+
 class Unreadable(Rejected):
     """The delivery is authentic but cannot be parsed; carries the errors by field."""
 

@@ -246,6 +246,13 @@ class Refusal(StrEnum):
     NO_TOKEN = "no-token"
     MISSING_TOKEN = "missing-token"
     WRONG_TOKEN = "wrong-token"
+    MAIL_NO_SECRET = "mail-no-secret"
+    MAIL_UNSIGNED = "mail-unsigned"
+    MAIL_WRONG_SIGNATURE = "mail-wrong-signature"
+    MAIL_STALE = "mail-stale"
+    MAIL_REPLAYED = "mail-replayed"
+    MAIL_OTHER_TOPIC = "mail-other-topic"
+    MAIL_NO_CERTIFICATE = "mail-no-certificate"
     UNKNOWN_ROUTE = "unknown-route"
     TOO_LARGE = "too-large"
     TOO_SLOW = "too-slow"
@@ -262,12 +269,25 @@ HOOK_REFUSALS = frozenset(
     }
 )
 RELAY_REFUSALS = frozenset({Refusal.NO_TOKEN, Refusal.MISSING_TOKEN, Refusal.WRONG_TOKEN})
+MAIL_REFUSALS = frozenset(
+    {
+        Refusal.MAIL_NO_SECRET,
+        Refusal.MAIL_UNSIGNED,
+        Refusal.MAIL_WRONG_SIGNATURE,
+        Refusal.MAIL_STALE,
+        Refusal.MAIL_REPLAYED,
+        Refusal.MAIL_OTHER_TOPIC,
+        Refusal.MAIL_NO_CERTIFICATE,
+    }
+)
 # Refusals of requests whose sender is not authenticated.
-UNAUTHENTICATED = HOOK_REFUSALS | RELAY_REFUSALS | {Refusal.UNKNOWN_ROUTE}
+UNAUTHENTICATED = HOOK_REFUSALS | RELAY_REFUSALS | MAIL_REFUSALS | {Refusal.UNKNOWN_ROUTE}
 
-# Strangers rarely send a signature or a token at all, so these are probably our own webhooks or
-# relay with another secret.
-LIKELY_OURS = frozenset({Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN})
+# Strangers rarely send a signature or a token at all, so these are probably our own webhooks, relay
+# or mail provider with another secret.
+LIKELY_OURS = frozenset(
+    {Refusal.WRONG_SIGNATURE, Refusal.WRONG_TOKEN, Refusal.MAIL_WRONG_SIGNATURE, Refusal.MAIL_STALE}
+)
 # The operator acts on these until a delivery is accepted again. An overloaded receiver refuses
 # authentic deliveries too, while its health routes still answer.
 NEEDS_PERSON = LIKELY_OURS | {Refusal.OVERLOADED}
@@ -309,6 +329,34 @@ REFUSALS: dict[Refusal, RefusalText] = {
     Refusal.WRONG_TOKEN: RefusalText(
         "the relay token is wrong",
         "compare COURSEBELL_RELAY_TOKENS with the token in the relay",
+    ),
+    Refusal.MAIL_NO_SECRET: RefusalText(
+        "no secret of this mail provider is configured",
+        "set it as docs/mail-reports.md says, or remove the webhook at the provider",
+    ),
+    Refusal.MAIL_UNSIGNED: RefusalText(
+        "a report of the mail provider has no password or signature",
+        "switch the signature or password on at the provider, as docs/mail-reports.md says",
+    ),
+    Refusal.MAIL_WRONG_SIGNATURE: RefusalText(
+        "the password or signature of a report of the mail provider is wrong",
+        "compare the secret at the provider with the setting, as docs/mail-reports.md says",
+    ),
+    Refusal.MAIL_STALE: RefusalText(
+        "a report of the mail provider was signed at another time",
+        "set the clock of this machine by NTP; older reports are not accepted",
+    ),
+    Refusal.MAIL_REPLAYED: RefusalText(
+        "a signature of the mail provider came again with another report",
+        "someone may have read a report on its way; replace the signing key at Mailgun",
+    ),
+    Refusal.MAIL_OTHER_TOPIC: RefusalText(
+        "a message of Amazon SNS is of another topic",
+        "compare COURSEBELL_SES_TOPIC with the ARN of the topic",
+    ),
+    Refusal.MAIL_NO_CERTIFICATE: RefusalText(
+        "the certificate of Amazon SNS cannot be fetched or used",
+        "let this machine connect to sns.<region>.amazonaws.com on port 443",
     ),
     Refusal.UNKNOWN_ROUTE: RefusalText(
         "no hook route has that address",

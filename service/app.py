@@ -29,10 +29,12 @@ from schemas.settings import Settings
 from service.health import health_routes
 from service.hooks import HOOKS, hook_routes
 from service.limits import MINUTE_S, AddressLimit
+from service.mail_hooks import SnsClient, mail_routes
 from service.pages.certificates import certificate_routes
 from service.pages.preferences import preference_routes
 from workers.broker import broker_url_now
-from workers.queues import LOOKUP_DRAIN
+from workers.queues import LOOKUP_DRAIN, OUTBOX_SWEEP
+from workers.sns import SnsRequests
 from workers.wakeup import Wakeup
 
 PAUSE_S = 10.0  # between two writes of the counts, and between two log lines
@@ -212,6 +214,7 @@ def make_web(
     *,
     clock: Clock = SYSTEM_CLOCK,
     make_writer: Callable[[Engine, Callable[[], None], Clock], GroupWriter] = GroupWriter,
+    sns: SnsClient | None = None,
 ) -> Web:
     """Build the application. It opens no connection before the first request."""
     engine = open_engine(settings.database_url)
@@ -222,6 +225,15 @@ def make_web(
     app = _Application()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     app.register_blueprint(hook_routes(settings, writer, clock))
+    app.register_blueprint(
+        mail_routes(
+            settings,
+            engine,
+            clock,
+            sns or SnsRequests(clock),
+            lambda: wakeup.wake(OUTBOX_SWEEP),
+        )
+    )
     app.register_blueprint(health_routes(settings, engine, clock))
     app.register_blueprint(preference_routes(settings, engine, clock))
     wrong_codes = AddressLimit(clock)

@@ -5,7 +5,7 @@ without an address, refused requests that carried no signature or token.
 """
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +21,7 @@ from ledger.queries import Undecided, undecided
 from ledger.record_queries import name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
+from ledger.suppressions import SuppressedPerson, suppressed_people
 from schemas.actions import ActionState
 from schemas.errors import ConfigurationError
 from schemas.events import TOLERANCE
@@ -32,6 +33,7 @@ from service.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.actions import email
 from workers.decide.monitoring import Signal
 from workers.rules_file import read_rules
+from workers.secret_key import has_secret_key, secret_key
 
 READY = "ok"  # the value of a part of `/readyz` that has no problem
 MAIL = "mail"
@@ -72,11 +74,12 @@ def needs_of(
     parts: Mapping[str, str],
     now: datetime,
     monitoring: MonitoringNow | None = None,
+    bounced: Sequence[SuppressedPerson] = (),
 ) -> list[Need]:
     """Return what needs a person, the most urgent first.
 
     `parts` is the result of `service.health.readiness`. `monitoring` adds unusual silence and
-    reports that stopped arriving.
+    reports that stopped arriving, `bounced` the people whose address bounced.
     """
     return [
         *_part_needs(connection, parts),
@@ -89,7 +92,30 @@ def needs_of(
         *_pause_needs(connection, now),
         *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
+        *_bounce_needs(bounced),
     ]
+
+
+def bounced_people(connection: Connection, settings: Settings) -> list[SuppressedPerson]:
+    """Return the people to whom nothing is sent because their address bounced."""
+    try:
+        key = secret_key(settings) if has_secret_key(settings) else None
+    except ConfigurationError:
+        key = None  # the part that needs it reports that
+    found = [] if key is None else suppressed_people(connection, key)
+    return [one for one in found if one.coworker_id is not None]
+
+
+def _bounce_needs(bounced: Sequence[SuppressedPerson]) -> Iterator[Need]:
+    if bounced:
+        number = len({one.coworker_id for one in bounced})
+        what = "1 address" if number == 1 else f"{number} addresses"
+        says = (
+            f"{what} in Nexudus bounced, so nothing is sent there: `coursebell bounces list`"
+            " says whose; correct them in Nexudus, or allow those that work again with"
+            " `coursebell bounces lift`"
+        )
+        yield Need("bounced", f"{what} bounced", says)
 
 
 def clock_warnings(connection: Connection, now: datetime) -> Iterator[str]:

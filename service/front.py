@@ -35,6 +35,7 @@ from schemas.errors import (
 from service.app import SECURITY_HEADERS, RefusedAnswer, Web
 from service.bodies import Bodies, BodyLimits
 from service.hooks import BODY, DEFER, HOOKS, SMALL, hook_guards
+from service.mail_hooks import MAIL, mail_guards
 from service.pages.preferences import LINK_PATHS, MOST_FORM_BYTES
 
 _ALIVE = "/healthz"
@@ -54,18 +55,20 @@ class RequestGate:
     A small delivery is processed by the event loop itself, which takes a fraction of a millisecond,
     and waits for the ledger's commit without a thread. Large ones have threads. So have all other
     requests, of their own, so that a flood of them neither delays a delivery nor makes the process
-    look dead; the pages of members are apart from those for monitoring.
+    look dead; the pages of members are apart from those for monitoring, and reports of mail
+    providers, which may need a request to Amazon, from all others.
     """
 
     def __init__(self, web: Web, limits: BodyLimits) -> None:
         self._web = web
-        self._guards = hook_guards(web.settings)
+        self._guards = hook_guards(web.settings) | mail_guards(web.settings)
         self._routes = web.app.url_map.bind("")
         self._bodies = Bodies(limits)
         self._commits = _Commits(web.writer, most=2048)
         self._hooks = _Lane("hooks", threads=4, most=64)
         self._pages = _Lane("pages", threads=4, most=64)
         self._members = _Lane("members", threads=4, most=64)
+        self._mail = _Lane("mail", threads=2, most=64)
         self._alive = _Lane("alive", threads=1, most=64)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,7 +83,7 @@ class RequestGate:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what the application opened. Called by the server after the last answer."""
         del loop
-        for lane in (self._hooks, self._pages, self._members, self._alive):
+        for lane in (self._hooks, self._pages, self._members, self._mail, self._alive):
             lane.threads.shutdown()
         self._web.close()
 
@@ -130,6 +133,8 @@ class RequestGate:
         with self._bodies.held(body):
             if not _is_delivery(environ):
                 return await lane.run(self._answer, environ)
+            if environ["PATH_INFO"].startswith(MAIL):
+                return await self._mail.run(self._answer, environ)
             if len(body) > SMALL:
                 return await self._hooks.run(self._answer, environ)
             return await self._deliver(environ)

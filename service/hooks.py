@@ -76,7 +76,7 @@ def hook_routes(settings: Settings, writer: GroupWriter, clock: Clock) -> Bluepr
     receiver = _Receiver(writer, clock)
 
     def nexudus(parse: Callable[[bytes], Statements]) -> Response:
-        body = _body()
+        body = body_of_request()
         form = verify(body, request.environ.get(_SIGNATURE), settings.hook_secrets)
         return receiver.keep(_Proven(body, form, Origin.HOOK, settings.hook_secrets[0]), parse)
 
@@ -97,7 +97,7 @@ def hook_routes(settings: Settings, writer: GroupWriter, clock: Clock) -> Bluepr
     @routes.post(RELAY)
     def relay() -> Response:
         check_bearer(request.environ.get(_AUTHORIZATION), settings.relay_tokens)
-        proven = _Proven(_body(), BEARER, Origin.RELAY, settings.relay_tokens[0])
+        proven = _Proven(body_of_request(), BEARER, Origin.RELAY, settings.relay_tokens[0])
         return receiver.keep(proven, parse_relay)
 
     return routes
@@ -218,7 +218,12 @@ def _known_names_only(errors: FieldErrors) -> FieldErrors:
     }
 
 
-def _body() -> bytes:
+def body_of_request() -> bytes:
+    """Return the complete body of this request.
+
+    Raises:
+        TooLarge: it has too many bytes.
+    """
     body: bytes | None = request.environ.get(BODY)
     if body is not None:
         return body

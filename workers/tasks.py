@@ -19,6 +19,7 @@ from schemas.errors import SourceRefused, Transient
 from workers.deliver.claim import perform_batch, sweep
 from workers.lookup.claim import drain_batch
 from workers.lookup.timers import ask_for_timers
+from workers.mail_reports import apply_reports
 from workers.queues import (
     ACTION_PERFORM,
     HOOKS_CHECK,
@@ -104,10 +105,14 @@ def perform_actions() -> None:
 
 @shared_task(name=OUTBOX_SWEEP)
 def sweep_outbox() -> None:
-    """Settle what a lost worker left behind, and wake workers for tasks that never started."""
+    """Settle what a lost worker left behind, and wake workers for tasks that never started.
+
+    Also applies what mail providers reported; the web process wakes a worker for it.
+    """
     child = this_process()
     tools = child.context.delivery
     sweep(tools)
+    apply_reports(tools.engine, tools.setup.secret_key, tools.clock)
     ask_for_timers(tools.engine, tools.setup.rules, tools.clock.now())
     child.heartbeat.beat()
     child.context.wakeup.wake(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())

@@ -16,6 +16,7 @@ from ledger.tables.actions import (
     timers,
 )
 from ledger.tables.columns import Instant, metadata
+from ledger.tables.mail import PENDING_REPORTS, mail_reports, sent_emails, suppressions
 from ledger.tables.people import choices, completion_certificates, people
 from ledger.tables.service import (
     OPEN_PAUSES,
@@ -56,6 +57,7 @@ __all__ = [
     "OPEN_CHECKS",
     "OPEN_PAUSES",
     "PENDING_ACTIONS",
+    "PENDING_REPORTS",
     "PERFORMING_ACTIONS",
     "RELAYED_DELIVERIES",
     "UNDECIDED_ACTIONS",
@@ -82,6 +84,7 @@ __all__ = [
     "leases",
     "listings",
     "lookups",
+    "mail_reports",
     "metadata",
     "notifications",
     "outages",
@@ -90,7 +93,9 @@ __all__ = [
     "records",
     "refusals",
     "revisions",
+    "sent_emails",
     "sign_ins",
+    "suppressions",
     "tallies",
     "timers",
 ]

@@ -32,7 +32,7 @@ choices = Table(
     word("choice", nullable=False),  # "no" or "yes"
     Column("chosen_at", Instant, nullable=False),
     Column("until", Instant),  # when a snooze ends
-    word("origin"),  # page, one-click, operator
+    word("origin"),  # page, one-click, operator, complaint, provider
 )
 
 # A certificate of completion that was sent, as printed. The code is not stored, only its hash.

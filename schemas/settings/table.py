@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from schemas.actions import Mode
-from schemas.settings import addresses, mail, values
+from schemas.settings import addresses, credentials, mail, values
 from schemas.settings.addresses import Listen, Network
 from schemas.settings.mail import MailAddress, SendingRate, SmtpServer
 
@@ -116,6 +116,33 @@ class Settings:
         "The bearer tokens a relay may use, newest first, separated by commas; if unset, the"
         " relay route answers 401.",
         unset=(),
+        secret=True,
+    )
+    ses_topic: str | None = setting(
+        credentials.sns_topic,
+        "The ARN of the SNS topic to which Amazon SES publishes what became of emails; if unset,"
+        " the route for its reports answers 401.",
+    )
+    postmark_secret: str | None = setting(
+        credentials.header_secret,
+        "The password with which Postmark reports what became of emails; if unset, the route for"
+        " its reports answers 401.",
+        secret=True,
+    )
+    mailgun_signing_key: str | None = setting(
+        values.secret,
+        "The HTTP webhook signing key of Mailgun; if unset, the route for its reports answers 401.",
+        secret=True,
+    )
+    sendgrid_public_key: str | None = setting(
+        credentials.public_key,
+        "The verification key of SendGrid's signed Event Webhook; if unset, the route for its"
+        " reports answers 401.",
+    )
+    brevo_secret: str | None = setting(
+        credentials.header_secret,
+        "The password or token with which Brevo reports what became of emails; if unset, the"
+        " route for its reports answers 401.",
         secret=True,
     )
     smtp: SmtpServer | None = setting(

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger.checks import CheckKind, last_run
-from ledger.choices import choice_keys, choices_of
+from ledger.choices import address_hash, choice_keys, choices_of
 from ledger.controls import sending_of
 from ledger.decisions import RuleTrace, decisions_of
 from ledger.engine import Connection
+from ledger.mail_reports import ReportView, reports_of
 from ledger.open_lookups import OpenLookup, open_lookups
 from ledger.pauses import open_pauses, pause_of
 from ledger.queries import EventView, history_of
 from ledger.record_queries import EarlierEnrolment, enrolment_ids_of, enrolments_before_start
 from ledger.records import record_of
+from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import OPEN_ACTIONS, ActionState, Mode
 from schemas.choices import Choices
 from schemas.entity import Entity
@@ -62,7 +64,9 @@ class PersonHistory:
     `with_sending` is, by action, what a change to sending would do to an email held in observe
     mode. `person` is None if neither their record nor their name was ever read. `unread` are the
     changes that were reported and are not read yet, or cannot be. `traces` are, by event, how it
-    was decided. `listed_at` is when the finished lessons at Nexudus were last listed.
+    was decided. `reports` are, by email, what the mail provider reported, and `suppression` why
+    nothing is sent to their address. `listed_at` is when the finished lessons at Nexudus were last
+    listed.
     """
 
     coworker_id: int
@@ -76,6 +80,8 @@ class PersonHistory:
     listed_at: datetime | None = None
     mode: Mode = Mode.SENDING
     chosen: Choices = field(default_factory=Choices)
+    reports: Mapping[int, list[ReportView]] = field(default_factory=dict)
+    suppression: Suppression | None = None
 
 
 def person_history(
@@ -96,6 +102,7 @@ def person_history(
         for one in before
         if wanted.course_id in {None, one.course_id} and wanted.lesson is None
     ]
+    key = _secret_key(settings)
     enrolments = enrolment_ids_of(connection, coworker_id, wanted.course_id)
     listed = last_run(connection, _LISTING, Entity.COMPLETED_LESSON)
     return PersonHistory(
@@ -109,18 +116,35 @@ def person_history(
         decisions_of(connection, [one.event.event_id for one in events]),
         None if listed is None or listed.reason is not None else listed.begun_at,
         sending_of(connection).mode,
-        _chosen(connection, settings, coworker_id, person),
+        _chosen(connection, key, coworker_id, person),
+        reports_of(connection, _action_ids(events)),
+        _suppression(connection, key, person),
     )
 
 
+def _action_ids(events: list[TitledEvent]) -> list[int]:
+    return [action.action_id for one in events for action in one.event.actions]
+
+
+def _secret_key(settings: Settings) -> str | None:
+    try:
+        return secret_key(settings) if has_secret_key(settings) else None
+    except ConfigurationError:
+        return None  # `coursebell status` reports it
+
+
+def _suppression(
+    connection: Connection, key: str | None, person: PersonMatch | None
+) -> Suppression | None:
+    if key is None or person is None or not person.email:
+        return None
+    return suppression_of(connection, address_hash(person.email, key))
+
+
 def _chosen(
-    connection: Connection, settings: Settings, coworker_id: int, person: PersonMatch | None
+    connection: Connection, key: str | None, coworker_id: int, person: PersonMatch | None
 ) -> Choices:
     """Return what this person chose about emails; nothing if there is no key to find it by."""
-    try:
-        key = secret_key(settings) if has_secret_key(settings) else None
-    except ConfigurationError:
-        return Choices()  # `coursebell status` reports it
     if key is None:
         return Choices()
     email = person.email if person else None

@@ -16,6 +16,7 @@ from schemas.rules import Stream
 from schemas.trace import CheckedCondition, TriedRule
 from service.cli.common import local, number_of_emails, shortened, to_others
 from service.cli.history import PersonHistory, TitledEvent
+from service.cli.report_words import report_lines, suppression_line
 
 _WORDS = {
     EventKind.ENROLLED: "Enrolled",
@@ -77,6 +78,8 @@ def history_lines(one: PersonHistory, now: datetime, *, whole: bool, traced: boo
     """
     yield _heading(one, whole=whole)
     yield f"  {answer(one)}"
+    if one.suppression is not None:
+        yield f"  {suppression_line(one.suppression, one.coworker_id)}"
     yield from _choice_lines(one.chosen, now)
     for enrolment, title in one.earlier:
         when = "" if enrolment.created_at is None else f"{local(enrolment.created_at)}  "
@@ -205,6 +208,8 @@ def _event_lines(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> lis
         lines.append(f"    No email: {explained(event.reason)}")
     for action in event.actions:
         lines.append(f"    {_action_line(action, whole=whole)}")
+        reports = report_lines(one.reports.get(action.action_id, ()))
+        lines += [f"      {line}" for line in reports]
         if action.action_id in one.with_sending:
             text = one.with_sending[action.action_id]
             lines.append(f"      After `coursebell mode sending` it {text}")

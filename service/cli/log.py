@@ -106,6 +106,11 @@ def _preferences(detail: Mapping[str, Any]) -> str:
     return f"changed emails to coworker {detail['coworker_id']}: {', '.join(words)}"
 
 
+def _lifted(detail: Mapping[str, Any]) -> str:
+    whose = f"coworker {detail['coworker_id']}" if "coworker_id" in detail else "an address"
+    return f"allowed emails to {whose} again, after one had bounced"
+
+
 def _accepted(detail: Mapping[str, Any]) -> str:
     rules = ", ".join(f"{rule} {number}" for rule, number in detail["per_day"].items())
     return f"accepted a forecast of emails on the busiest day: {rules or 'no rule'}"
@@ -125,4 +130,5 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "move": lambda _: "moved the ledger to another database",
     "accept-forecast": _accepted,
     "preferences": _preferences,
+    "lift": _lifted,
 }

@@ -156,6 +156,10 @@ _PLACES = {
         "service.cli.preferences:preferences",
         "Show or change which emails a member gets.",
     ),
+    "bounces": (
+        "service.cli.bounces:bounces",
+        "List addresses that bounced, and allow emails to one again.",
+    ),
     "tail": ("service.cli.show:tail", "Show events and the emails about them as they happen."),
     "show": ("service.cli.show:show", "Show an email as text, as it was sent or would be."),
     "held": (

@@ -38,6 +38,8 @@ _HOW: Mapping[ChoiceOrigin | None, str] = {
     ChoiceOrigin.PAGE: ", on the preference page",
     ChoiceOrigin.ONE_CLICK: ", with one click in a mail program",
     ChoiceOrigin.OPERATOR: ", by an operator",
+    ChoiceOrigin.COMPLAINT: ", by marking an email as spam",
+    ChoiceOrigin.PROVIDER: ", by unsubscribing at the mail provider",
     None: "",
 }
 _streams = click.Choice([str(one) for one in STREAMS])

@@ -1,7 +1,7 @@
 """`coursebell show` prints one email; `coursebell tail` prints events and emails as they happen."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from email.utils import format_datetime
@@ -12,6 +12,7 @@ import click
 from ledger.activity import Entry, entries_since, newest_entries
 from ledger.controls import sending_of
 from ledger.engine import reading
+from ledger.mail_reports import ReportView, reports_of
 from ledger.queries import EmailView, emails_of, last_detail
 from schemas.actions import ActionState, Mode
 from schemas.reasons import EXPLANATIONS
@@ -33,6 +34,7 @@ from service.cli.common import (
 )
 from service.cli.config import may_replace, write_private
 from service.cli.history_lines import STATES, explained
+from service.cli.report_words import report_lines
 from workers.actions.base import Printable, plain
 from workers.deliver.context import SendSetup
 from workers.deliver.forecast import Preview, make_send_setup, preview
@@ -85,13 +87,15 @@ def show(
         previewed = preview(connection, email, setup, command_clock().now())
         detail = last_detail(connection, action_id)
         mode = sending_of(connection).mode
+        reports = reports_of(connection, [action_id]).get(action_id, [])
     page = _page(email, previewed, setup, whole=show_addresses)
     if html is not None and page is not None:
         _write_html(html, page, action_id, yes=yes)
     if as_json:
-        print_json(_plain(email, previewed, page, detail))
+        print_json(_plain(email, previewed, page, detail) | {"reports": reports})
     else:
-        for line in _lines(_state_lines(email, previewed, detail, mode), page):
+        state = _state_lines(email, previewed, detail, mode, reports)
+        for line in _lines(state, page):
             click.echo(printable(line))
     if page is None:
         _print_missing(email, previewed)
@@ -131,7 +135,11 @@ def _lines(state: Iterable[tuple[str, str]], page: Printable | None) -> Iterator
 
 
 def _state_lines(
-    email: EmailView, previewed: Preview, detail: str | None, mode: Mode
+    email: EmailView,
+    previewed: Preview,
+    detail: str | None,
+    mode: Mode,
+    reports: Sequence[ReportView],
 ) -> Iterator[tuple[str, str]]:
     """Yield the email's state as names and texts."""
     reason = f": {explained(email.reason)}" if email.reason else ""
@@ -146,6 +154,7 @@ def _state_lines(
         yield "Due", local(email.due_at)
     if detail := email.receipt or detail:
         yield "Answer" if email.state in _ANSWERED else "Note", detail
+    yield from (("Reported", line) for line in report_lines(reports))
     if email.resend_of is not None:
         yield "Repeats", f"email {email.resend_of}"
     if email.resent_as is not None:

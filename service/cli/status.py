@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import click
 
 from ledger.controls import Sending, sending_of
 from ledger.engine import Engine, reading
 from ledger.hooks import hook_alarms
+from ledger.mail_reports import ReportCount, count_reports
 from ledger.monitoring import REFUSALS_SHOWN_FOR, Refused, refused_since
 from ledger.outages import Outage, SourceOutage, outages_now, source_outages, source_pause
 from ledger.pauses import Pause, open_pauses
@@ -16,7 +17,14 @@ from ledger.queries import Totals, count_totals
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
-from service.attention import Need, needs_of, outage_line, pause_line, rule_warnings
+from service.attention import (
+    Need,
+    bounced_people,
+    needs_of,
+    outage_line,
+    pause_line,
+    rule_warnings,
+)
 from service.cli.common import (
     as_json,
     command_clock,
@@ -27,11 +35,13 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
+from service.cli.report_words import count_lines
 from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
 from service.readiness import readiness
 from workers.retries import SOURCE_FAILS_AFTER
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
+_REPORTS = timedelta(days=7)  # how long reports of mail providers are counted
 _MONITORING_CODES = frozenset({"check", "silence", "lost"})  # `monitoring_lines` prints these
 
 
@@ -51,6 +61,7 @@ class _Snapshot:
     needs: list[Need]
     warnings: list[str]
     pauses: list[tuple[Pause, str]]
+    reports: list[ReportCount]
 
 
 @click.command()
@@ -87,9 +98,10 @@ def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
             outages_now(connection),
             source_pause(connection),
             parts,
-            needs_of(connection, parts, now, monitoring),
+            needs_of(connection, parts, now, monitoring, bounced_people(connection, settings)),
             rule_warnings(connection, settings),
             [(one, pause_line(connection, one)) for one in open_pauses(connection)],
+            count_reports(connection, now - _REPORTS),
         )
 
 
@@ -106,6 +118,7 @@ def _plain(found: _Snapshot) -> dict[str, object]:
         "source_pause": found.source_pause,
         "parts": found.parts,
         "pauses": [one for one, _ in found.pauses],
+        "mail_reports": found.reports,
     }
 
 
@@ -135,6 +148,7 @@ def _lines(found: _Snapshot, settings: Settings, now: datetime) -> Iterator[str]
         )
     if "broker" not in found.parts:
         yield "  there is no broker: worker and scheduler are one process"
+    yield from (f"  {line}" for line in count_lines(found.reports, _REPORTS.days))
     yield from _reasons(found.counted)
 
 

@@ -218,6 +218,7 @@ def _as_plain(one: PersonHistory, asked: _Asked | None, *, whole: bool) -> dict[
         "enrolled_before": [{"course": title, **asdict(each)} for each, title in one.earlier],
         "with_sending": {str(action_id): text for action_id, text in one.with_sending.items()},
         "events": [_plain_event(each, one, whole=whole) for each in one.events],
+        "suppressed": None if one.suppression is None else one.suppression.since,
         "unread": [asdict(each) for each in one.unread],
         "listed_at": one.listed_at,
         "nexudus": None if asked is None else _plain_check(asked),
@@ -230,6 +231,7 @@ def _plain_event(titled: TitledEvent, one: PersonHistory, *, whole: bool) -> dic
     actions = [asdict(action) for action in event.actions]
     for action in actions:
         action["subject"] = action.pop("title")
+        action["reports"] = one.reports.get(action["action_id"], [])
         address = action.pop("recipient")
         action["to"] = audience_word(action.pop("audience"))
         if action["to"] != MEMBER:

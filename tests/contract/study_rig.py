@@ -43,6 +43,7 @@ LISBON = ZoneInfo("Europe/Lisbon")
 SHIPPED = (Path(__file__).parent.parent.parent / "rules.yaml").read_text(encoding="utf-8")
 LESSONS = (1, 2, 3)
 LOOK = CertificateLook("https://courses.example.org", "#0E6655")
+HASH_KEY = "a-key-for-hashes"  # of addresses
 
 
 @functools.cache
@@ -89,10 +90,11 @@ class Space:
 
     @property
     def delivery(self) -> DeliveryTools:
-        head = Letterhead(MailAddress("Rita", "rita@example.org"), None, None, None, LISBON)
+        rita = MailAddress("Rita", "rita@example.org")
+        head = Letterhead(rita, None, None, None, LISBON, secret_key=HASH_KEY)
         issuer = CertificateIssuer("a-key-for-certificates", LOOK)
         email = EmailAction(_letters(), self.mailer, head, issuer, self.rate)
-        setup = SendSetup(self.rules, LISBON, "a-key-for-hashes", {email.kind: email})
+        setup = SendSetup(self.rules, LISBON, HASH_KEY, {email.kind: email})
         return DeliveryTools(self.engine, setup, self.clock, 60)
 
     def enrol(

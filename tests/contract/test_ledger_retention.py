@@ -16,6 +16,7 @@ from ledger.clock import SYSTEM_CLOCK
 from ledger.decisions import store_decisions
 from ledger.engine import Connection, Engine, reading, writing
 from ledger.lookups import claim_lookups, finish_lookups
+from ledger.mail_reports import note_sent, store_reports
 from ledger.monitoring import count_refusals
 from ledger.outbox import claim_actions, settle_action
 from ledger.retention import (
@@ -29,6 +30,7 @@ from ledger.retention import (
     delete_old,
 )
 from ledger.tables import (
+    actions,
     attempts,
     copies,
     deliveries,
@@ -39,6 +41,7 @@ from ledger.tables import (
 )
 from schemas.actions import Outcome
 from schemas.entity import Entity
+from schemas.mail_reports import MailReport, Provider, ReportKind
 from schemas.reasons import Reason, Refusal
 from schemas.trace import TriedRule
 from service.cli.certificate_view import lines_of
@@ -56,6 +59,7 @@ from tests.contract.ledger_rig import (
     rows,
 )
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
+from workers.actions.email.message import reference
 from workers.source.limits import Patience, Urgency
 from workers.sync.certificate import certify
 from workers.sync.compare import Scope, compare
@@ -104,6 +108,11 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
             store_decisions(connection, {event_id: ("a-version", (TriedRule("one", True),))}, at)  # noqa: FBT003 - a row
     settle_all(engine, at)
     with writing(engine) as connection:
+        for row in connection.execute(select(actions).where(actions.c.planned_at == at)).all():
+            name = reference(row.key)
+            note_sent(connection, name, row.key, "a-hash", at)
+            found_delivered = MailReport(Provider.SES, ReportKind.DELIVERED, name)
+            store_reports(connection, [found_delivered], lambda one: one, at)
         for one in range(number):
             run = begin_check(connection, CheckKind.CHECK, Entity.COURSE_MEMBER, at)
             end_check(connection, run.check_id, at)
@@ -149,6 +158,8 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
             "attempts",
             "copies",
             "decisions",
+            "mail_reports",
+            "sent_emails",
             "checks",
             "refusals",
             "heartbeats",

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 from click.testing import Result
 from sqlalchemy import select, update
 
-from ledger.choices import address_hash, store_choices
+from ledger.choices import address_hash, choice_keys, choices_of, store_choices
 from ledger.controls import accept_forecast
 from ledger.engine import Engine, reading, writing
 from ledger.history import sent_emails
+from ledger.mail_reports import store_reports
 from ledger.outcomes import LedgerAction, outcomes_of
 from ledger.people import person_of
 from ledger.retention import delete_old
@@ -21,14 +24,16 @@ from ledger.tables import actions, copies, records
 from schemas.actions import HOST, Mode, audience_of
 from schemas.choices import Choice
 from schemas.entity import Entity
+from schemas.mail_reports import MailReport, Provider, ReportKind
 from schemas.reasons import Reason
 from tests.builders.records import course
 from tests.contract.desk_rig import Desk
-from tests.contract.ledger_rig import BOTH
-from tests.contract.study_rig import Space, coworker, rules_of
+from tests.contract.ledger_rig import BOTH, rows
+from tests.contract.study_rig import HASH_KEY, Space, coworker, rules_of
 from tests.doubles.mail_server import Mailbox, mail_server, server_at
-from workers.actions.email.message import read_message
+from workers.actions.email.message import read_message, reference
 from workers.actions.email.smtp import Mailer
+from workers.mail_reports import apply_reports
 
 pytestmark = pytest.mark.engines("sqlite")
 DESK, OFFICE, RITA = "desk@example.org", "office@example.org", "okafor@example.org"
@@ -41,6 +46,7 @@ rules:
   - {{name: welcome, event: enrolled, action: email, template: welcome}}
 """
 SENT = ("done", None)
+HARD = ReportKind.HARD_BOUNCE
 
 
 def with_host(space: Space, **different: Any) -> Space:  # noqa: ANN401 - any field of the host
@@ -476,3 +482,35 @@ def test_notices_are_counted_apart_in_a_flood(space: Space) -> None:
     space.enrol(4)
     space.work()
     assert set(ends(space).values()) == {("held", "flood-guard")}
+
+
+def test_a_host_and_an_address_that_bounced_get_no_more_emails_and_the_others_do(
+    space: Space,
+) -> None:
+    space.enrol(1)
+    space.work()
+    now, sent = space.clock.now(), {HOST: RITA, audience_of(DESK): DESK}
+    bounces = [
+        MailReport(
+            Provider.BREVO, ReportKind.HARD_BOUNCE, row.key, now, address, reference(row.key)
+        )
+        for row in rows(space.engine, actions)
+        if (address := sent.get(row.audience)) is not None
+    ]
+    complaint = replace(bounces[0], kind=ReportKind.COMPLAINT)
+    with writing(space.engine) as connection:
+        hashed = partial(address_hash, secret_key=HASH_KEY)
+        store_reports(connection, [*bounces, complaint], hashed, now)
+    apply_reports(space.engine, HASH_KEY, space.clock)
+    space.enrol(2)
+    space.later(days=2)
+    bounced = ("skipped", "bounced-before")
+    assert ends(space) == {
+        "tell-host host": bounced,
+        "tell desk": bounced,
+        "tell office": SENT,
+        "welcome member": SENT,
+    }
+    with reading(space.engine) as connection:
+        assert choices_of(connection, choice_keys(HASH_KEY, HOST_ID, RITA)).agreed == {"all": False}
+        assert choices_of(connection, choice_keys(HASH_KEY, 1, None)).agreed == {}

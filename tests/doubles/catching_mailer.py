@@ -26,6 +26,7 @@ class CatchingMailer:
     def __init__(self) -> None:
         self.caught: list[CaughtMail] = []
         self.asked = 0
+        self.receipt: str | None = None  # if not one with a number
         self.at_end: Callable[[], None] | None = None  # done each time between last step and answer
         self._meanwhile: list[Callable[[], None]] = []
         self._answers: dict[str, str] = {}
@@ -84,4 +85,4 @@ class CatchingMailer:
         utf8 = not (from_address.is_ascii and to_address.is_ascii)
         content = wire_form(message, utf8=utf8)
         self.caught.append(CaughtMail(str(from_address), str(to_address), content, message))
-        return quotable(250, f"2.0.0 caught as {len(self.caught)}")
+        return quotable(250, self.receipt or f"2.0.0 caught as {len(self.caught)}")

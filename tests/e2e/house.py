@@ -29,6 +29,7 @@ from workers.local.server import RunningBroker, free_port, start_broker
 
 HOOK_SECRET = "an-ascii-hook-secret"
 RELAY_TOKEN = "a-relay-token"
+MAIL_SECRET = "the-password-of-postmark-in-tests"
 RULES = Path(__file__).parent / "rules.yaml"
 LEASE_S = 3
 NO_LIMITS = "1000/second;100000/hour"  # requests are counted; none has to wait
@@ -156,6 +157,7 @@ def living(folder: Path, *, seed: str = "", **settings: str) -> Iterator[House]:
             "COURSEBELL_NEXUDUS_PASSWORD": sign_in[3],
             "COURSEBELL_HOOK_SECRETS": HOOK_SECRET,
             "COURSEBELL_RELAY_TOKENS": RELAY_TOKEN,
+            "COURSEBELL_POSTMARK_SECRET": MAIL_SECRET,
             "COURSEBELL_SMTP_URL": sandbox.addresses["smtp"],
             "COURSEBELL_MAIL_FROM": "Rita, Harbour Works <rita@example.org>",
             "COURSEBELL_LISTEN": f"127.0.0.1:{web_port}",

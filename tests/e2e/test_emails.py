@@ -4,7 +4,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from tests.e2e.house import House
+from sandbox.mail_provider import with_password
+from tests.e2e.house import MAIL_SECRET, House
 from tests.servers.programs import wait_until
 
 FINANCE = "Freelance Finance"
@@ -65,6 +66,32 @@ def test_the_last_lesson_gives_the_course_email_and_no_lesson_email(house: House
     )
     assert ("superseded",) in superseded
     assert sum("Ceramics" in subject and "finished" in subject for subject in found) == 1
+
+
+def test_what_the_mail_provider_reports_is_known_of_the_email(house: House) -> None:
+    house.sandbox.enrol("Jonas", CERAMICS)
+    house.wait_mails("jonas", 1)
+    house.wait_idle()
+    [(reference,)] = house.rows(
+        "SELECT s.reference FROM sent_emails s JOIN actions a ON a.id = s.action_id "
+        "ORDER BY a.id DESC LIMIT 1"
+    )
+    delivered = {
+        "RecordType": "Delivery",
+        "MessageID": "883953f4-6105-42a2-a16a-77a8eac79483",
+        "Recipient": "jonas@example.org",
+        "DeliveredAt": "2026-01-01T00:00:00Z",
+        "Metadata": {"coursebell": reference},
+    }
+    signed = with_password(delivered, MAIL_SECRET)
+    answered = house.post("/hooks/mail/postmark", signed.body, signed.headers)
+    assert (answered.status_code, answered.json()) == (200, {"accepted": 1})
+
+    def is_applied() -> bool:
+        found = house.rows("SELECT kind, state FROM mail_reports")
+        return found == [("delivered", "applied")]
+
+    wait_until(is_applied, "the report to be applied")
 
 
 def test_a_wrong_signature_gives_401_and_no_read(house: House) -> None:

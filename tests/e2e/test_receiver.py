@@ -105,6 +105,9 @@ def status_of(connection: socket.socket) -> int:
         ("/hooks/nexudus", {"X_Nexudus_Hook_Signature": "0" * 64}),
         ("/hooks/relay", {}),
         ("/hooks/relay", {"Authorization": "Bearer wrong"}),
+        ("/hooks/mail/postmark", {}),
+        ("/hooks/mail/postmark", {"Authorization": "Basic eDp3cm9uZw=="}),
+        ("/hooks/mail/sendgrid", {}),  # not configured
     ],
 )
 def test_a_bad_head_is_refused_although_the_body_never_arrives(

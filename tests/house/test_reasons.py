@@ -44,6 +44,7 @@ ELSEWHERE = {
     Reason.RESTORED: "contract/test_restored.py",
     Reason.SNOOZED: "contract/test_choices_honoured.py",
     Reason.IMPORTED: "contract/test_reconcile_import.py",
+    Reason.BOUNCED_BEFORE: "contract/test_mail_reports.py",
     Reason.DUPLICATE: "contract/test_certify.py",
     Reason.CHANGED_MEANWHILE: "unit/test_send_check.py",
     Reason.NOT_THERE_YET: "contract/test_economy.py",
@@ -74,7 +75,7 @@ ELSEWHERE = {
     Reason.NEXUDUS_REFUSED: "contract/test_source_outages.py",
     Reason.INTERNAL_ERROR: "contract/test_study.py",
 }
-RESERVED = {Reason.BOUNCED_BEFORE, Reason.BAD_SIGNATURE}  # for versions to come
+RESERVED = {Reason.BAD_SIGNATURE}  # for versions to come
 _SAID = re.compile(r"(?:: |after |, )([a-z]+(?:-[a-z]+)*)(?=[\n,)]|$)")
 
 

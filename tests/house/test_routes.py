@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.mail_provider import SendGridSender
 from schemas.settings import load_settings
 from service.app import Web, make_web
 
@@ -16,6 +17,11 @@ KEY = {"COURSEBELL_SECRET_KEY": "a-secret-key-for-this-test-only"}
 SECRETS = {
     "COURSEBELL_HOOK_SECRETS": "a-hook-secret-for-this-test-only",
     "COURSEBELL_RELAY_TOKENS": "a-relay-token-for-this-test-only",
+    "COURSEBELL_SES_TOPIC": "arn:aws:sns:eu-west-1:123456789012:emails",
+    "COURSEBELL_POSTMARK_SECRET": "a-password-for-this-test-only",
+    "COURSEBELL_MAILGUN_SIGNING_KEY": "a-signing-key-for-this-test-only",
+    "COURSEBELL_SENDGRID_PUBLIC_KEY": SendGridSender().public_key,
+    "COURSEBELL_BREVO_SECRET": "a-password-for-this-test-only",
 }
 
 

@@ -160,6 +160,10 @@ OBJECTIONS: dict[str, tuple[dict[str, Any], Outcome]] = {
     "course inactive": ({"course": course(active=False)}, Outcome.skipped(Reason.COURSE_INACTIVE)),
     "member inactive": ({"person": person(active=False)}, Outcome.skipped(Reason.MEMBER_INACTIVE)),
     "no email": ({"person": person(email=None)}, Outcome.skipped(Reason.NO_EMAIL)),
+    "an address that bounced": (
+        {"suppressed_on": date(2026, 11, 2)},
+        Outcome.skipped(Reason.BOUNCED_BEFORE, "since 2026-11-02"),
+    ),
     "no to all": ({"choices": {"all": False}}, Outcome.skipped(Reason.OPTED_OUT_ALL)),
     "no to all, though yes to this": (
         {"choices": {"all": False, "service": True}},
@@ -304,6 +308,7 @@ _ALL_WRONG: dict[str, Any] = {
     "sending_started_at": NOON + 99 * DAY,
     "restored_at": NIGHT,
     "mode": Mode.OBSERVE,
+    "suppressed_on": date(2026, 11, 2),
     "is_paused": True,
     "due_at": NOON - 99 * DAY,
     "planned_nearby": 9_999,
@@ -321,6 +326,7 @@ _IN_ORDER: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.COURSE_INACTIVE, {"course": course()}),
     (Reason.MEMBER_INACTIVE, {"person": person(email=None)}),
     (Reason.NO_EMAIL, {"person": person()}),
+    (Reason.BOUNCED_BEFORE, {"suppressed_on": None}),
     (Reason.OPTED_OUT_ALL, {"choices": {"reminder": False}}),
     (Reason.OPTED_OUT_KIND, {"choices": {}}),
     (Reason.NO_CONSENT, {"choices": {"reminder": True}}),

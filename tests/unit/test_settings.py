@@ -69,6 +69,11 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         nexudus_client_id=None,
         hook_secrets=(),
         relay_tokens=(),
+        ses_topic=None,
+        postmark_secret=None,
+        mailgun_signing_key=None,
+        sendgrid_public_key=None,
+        brevo_secret=None,
         smtp=None,
         smtp_oauth_token_url=None,
         smtp_oauth_client_id=None,
@@ -121,6 +126,10 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
     assert one("NEXUDUS_PASSWORD", " s ").nexudus_password == " s "
 
 
+AN_ARN = "expected an ARN such as arn:aws:sns:eu-west-1:123456789012:emails"
+HEADER_ONLY = "expected ASCII characters without spaces: it is sent in a header"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "attribute", "expected"),
     [
@@ -166,6 +175,18 @@ def test_a_blank_around_a_value_is_dropped_but_kept_in_a_password() -> None:
         ("HOOK_SECRETS", "newest-one, ,older-one,", "hook_secrets", ("newest-one", "older-one")),
         ("HOOK_SECRETS", "repeated1,repeated1", "hook_secrets", ("repeated1",)),
         ("RELAY_TOKENS", "12345678", "relay_tokens", ("12345678",)),
+        (
+            *("SES_TOPIC", "arn:aws-cn:sns:cn-north-1:123456789012:a", "ses_topic"),
+            "arn:aws-cn:sns:cn-north-1:123456789012:a",
+        ),
+        (
+            *(
+                "SENDGRID_PUBLIC_KEY",
+                "-----BEGIN PUBLIC KEY----- AA AA -----END PUBLIC KEY-----",
+            ),
+            *("sendgrid_public_key", "AAAA"),
+        ),
+        ("POSTMARK_SECRET", "with,comma:@", "postmark_secret", "with,comma:@"),
         ("RULES", "/etc/courses/rules.yaml", "rules", "/etc/courses/rules.yaml"),
         ("PUBLIC_URL", "https://bell.example.org/x/", "public_url", "https://bell.example.org/x"),
         ("LISTEN", "0.0.0.0:80", "listen", Listen("0.0.0.0", 80)),  # noqa: S104 - nothing listens
@@ -422,6 +443,12 @@ IN_MEMORY = "expected a file: a ledger in memory would be lost with the process"
             "expected ASCII characters only: Nexudus loses all others",
         ),
         ("RELAY_TOKENS", "1234567", "expected at least 8 characters"),
+        ("POSTMARK_SECRET", "1234567", "expected at least 8 characters"),
+        ("BREVO_SECRET", "12345678 9", HEADER_ONLY),
+        ("SES_TOPIC", "arn:aws:sns:eu-west-1:1:a", AN_ARN),
+        ("SES_TOPIC", "arn:aws:sns:evil.example/-1:123456789012:a", AN_ARN),
+        ("SENDGRID_PUBLIC_KEY", "é", "expected a public key in base64"),
+        ("SENDGRID_PUBLIC_KEY", "A" * 4_000, "expected a public key in base64"),
         (
             "RELAY_TOKENS",
             "1234 5678",

@@ -66,7 +66,7 @@ class SendContext:
     `released_at` is when an operator last released it after it was held,
     `restored_at` when the ledger was last restored from a backup before this was planned.
     `reminders` are all that this person ever got; they are needed only for a reminder.
-    `step` is which email of a sequence this is.
+    `step` is which email of a sequence this is. `suppressed_on` is when the address bounced.
     `forecast_per_day` is how many emails the rule sends on its busiest day by the accepted
     forecast, or None without one; `sent_today` is how many others it sent on this day in
     COURSEBELL_ZONE, without those an operator released. Both are needed only for a rule with a
@@ -97,6 +97,7 @@ class SendContext:
     is_paused: bool = False
     is_snoozed: bool = False
     chosen_on: Mapping[str, date] = field(default_factory=dict)
+    suppressed_on: date | None = None
     step: int = 0
     study: StudyState = _NO_STUDY
     reminders: Sequence[SentReminder] = ()
@@ -188,30 +189,30 @@ def _still_absent(context: SendContext, rule: Rule) -> Outcome | None:
     return next((Outcome.skipped(reason) for objects, reason in objections if objects), None)
 
 
-def _not_opted_out(context: SendContext, rule: Rule) -> Outcome | None:
-    if not context.needs.stream:
-        return None
-    chosen_on, is_snoozed = context.chosen_on, context.is_snoozed
+def _may_be_sent_to(context: SendContext, rule: Rule) -> Outcome | None:
+    asks = context.needs.stream
     # A notice belongs to no stream that its recipient could choose.
-    stream = rule.stream if context.audience is None else None
-    return refusal(stream, context.choices, chosen_on, is_snoozed=is_snoozed)
+    stream = rule.stream if asks and context.audience is None else None
+    choices, is_snoozed = context.choices if asks else {}, asks and context.is_snoozed
+    return refusal(stream, choices, context.chosen_on, context.suppressed_on, is_snoozed=is_snoozed)
 
 
 def refusal(
     stream: Stream | None,
     choices: Mapping[str, bool],
     chosen_on: Mapping[str, date],
+    suppressed_on: date | None,
     *,
     is_snoozed: bool,
 ) -> Outcome | None:
-    """Return the outcome for a person who does not want this now; None if they do."""
-    reason = objection_to(stream, choices)
-    if reason is None and is_snoozed:
-        reason = Reason.SNOOZED
+    """Return the outcome for one whose address bounced or who does not want this now, else None."""
+    if suppressed_on is not None:
+        return Outcome.skipped(Reason.BOUNCED_BEFORE, f"since {suppressed_on}")
+    reason = objection_to(stream, choices) or (Reason.SNOOZED if is_snoozed else None)
     if reason is None:
         return None
-    choice = {Reason.OPTED_OUT_ALL: ALL, Reason.SNOOZED: SNOOZE}.get(reason, stream or ALL)
-    day = chosen_on.get(choice)
+    by_reason = {Reason.OPTED_OUT_ALL: ALL, Reason.SNOOZED: SNOOZE}
+    day = chosen_on.get(by_reason.get(reason, stream or ALL))
     return Outcome.skipped(reason, None if day is None else f"since {day}")
 
 
@@ -373,7 +374,7 @@ _CHECKS: tuple[Callable[[SendContext, Rule], Outcome | None], ...] = (
     _records_exist,
     _still_applies,
     _still_absent,
-    _not_opted_out,
+    _may_be_sent_to,
     _within_reminder_limit,
     _since_start,
     _mode,

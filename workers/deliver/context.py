@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
-from ledger.choices import choices_of
+from ledger.choices import address_hash, choices_of
 from ledger.clock import Clock
 from ledger.controls import accepted_forecast, sending_of
 from ledger.courses import courses_of_group, courses_of_person
@@ -22,6 +22,7 @@ from ledger.outbox import ClaimedAction, renew_action
 from ledger.pauses import open_pauses, pause_of
 from ledger.people import person_of
 from ledger.records import StoredRecord, present_below, record_of
+from ledger.suppressions import suppression_of
 from schemas.actions import Outcome, PersonNeeds, step_of
 from schemas.entity import Entity
 from schemas.events import ABOUT_LESSONS, Event, EventKind
@@ -215,11 +216,22 @@ def _send_context(
         sent_at=_sent_times(connection, claimed, now),
         planned_nearby=_planned_nearby(connection, claimed, rule),
         is_paused=_is_paused(connection, claimed, setup, now),
+        suppressed_on=_suppressed_on(connection, kind, to, setup),
         step=step_of(claimed.key),
         reminders=_reminders(connection, claimed, rule),
         audience=claimed.audience,
         host=host,
     )
+
+
+def _suppressed_on(
+    connection: Connection, kind: Action | None, to: Recipient, setup: SendSetup
+) -> date | None:
+    """Return since when the address of a recipient is suppressed, in days of their zone."""
+    if kind is None or not kind.needs.address or not to.address:
+        return None
+    found = suppression_of(connection, address_hash(to.address, setup.secret_key))
+    return None if found is None else found.since.astimezone(own_zone(to.zone, setup.zone)).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,18 +255,20 @@ def _wishes(connection: Connection, to: Recipient, setup: SendSetup, now: dateti
 def refusal_now(
     connection: Connection, claimed: ClaimedAction, setup: SendSetup, now: datetime
 ) -> Outcome | None:
-    """Return why the recipient no longer wants this action, or None if they do.
+    """Return why the recipient gets this action no longer: their choice, or their address bounced.
 
     It reads a few rows, so it can be asked just before the last step of a hand-over.
     """
     kind, rule = setup.actions.get(claimed.kind), setup.rules.by_name(claimed.rule)
     if kind is None or rule is None or not kind.needs.stream:
         return None
-    wishes = _wishes(connection, recipient_now(connection, claimed, rule), setup, now)
+    to = recipient_now(connection, claimed, rule)
+    wishes = _wishes(connection, to, setup, now)
     return refusal(
         rule.stream if claimed.audience is None else None,
         wishes.choices,
         wishes.chosen_on,
+        _suppressed_on(connection, kind, to, setup),
         is_snoozed=wishes.is_snoozed,
     )
 

@@ -3,15 +3,20 @@
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
 from ledger.actions import Copy
+from ledger.choices import address_hash
+from ledger.engine import Connection
+from ledger.mail_reports import note_sent
 from schemas.actions import HOST, PersonNeeds
 from schemas.entity import CoworkerKind
 from schemas.errors import ChannelUnavailable
+from schemas.mail_providers import ECHOED_HEADERS
+from schemas.mail_reports import Provider
 from schemas.reasons import Reason
 from schemas.records import Course, Lesson
 from schemas.rules import Stream
@@ -25,7 +30,6 @@ from workers.actions.base import (
     Prepared,
     Printable,
     Recipient,
-    keep_nothing,
 )
 from workers.actions.email import KIND, ONLY_PREFERENCES
 from workers.actions.email.branding import Branding
@@ -37,6 +41,7 @@ from workers.actions.email.message import (
     StreamHead,
     make_message,
     read_message,
+    reference,
 )
 from workers.actions.email.notice import Notice
 from workers.actions.email.own_words import read_wording
@@ -58,7 +63,9 @@ class Letterhead:
 
     With `sender` None no email can be sent. The URLs are patterns of the members' portal with
     `{course_id}` and the like; None means no button. `zone` decides dates for people whose own zone
-    is unknown. Without `links`, members cannot choose their emails on a page.
+    is unknown. Without `links`, members cannot choose their emails on a page. Without the secret
+    key, which hashes addresses, reports of the mail provider find no email. `echoed` are headers by
+    which they name it.
     """
 
     sender: MailAddress | None
@@ -67,6 +74,8 @@ class Letterhead:
     lesson_url: str | None
     zone: ZoneInfo
     links: PreferenceLinks | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    echoed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ class EmailAction(Action):
                 settings.lesson_url,
                 ZoneInfo(settings.zone),
                 _links(settings),
+                settings.secret_key,
+                _echoed(settings),
             ),
             CertificateIssuer.from_settings(settings),
             settings.mail_rate,
@@ -211,7 +222,16 @@ class EmailAction(Action):
             made_at=context.now,
             attachment=None if issued is None else Attachment(issued.file_name, issued.pdf),
             stream=to.stream,
+            echoed=self._head.echoed,
         )
+
+        def keep(connection: Connection, now: datetime) -> None:
+            if issued is not None:
+                issued.keep(connection, now)
+            if self._head.secret_key is not None:
+                name = reference(context.action_key)
+                hashed = address_hash(to.address, self._head.secret_key)
+                note_sent(connection, name, context.action_key, hashed, now)
 
         def send(checkpoints: Checkpoints) -> str:
             if self._mailer is None or self._head.sender is None:
@@ -230,7 +250,7 @@ class EmailAction(Action):
             MESSAGE,
             send,
             version=letter.wording,
-            keep=keep_nothing if issued is None else issued.keep,
+            keep=keep,
         )
 
     def in_a_row(self) -> AbstractContextManager[None]:
@@ -343,6 +363,15 @@ def _links(settings: Settings) -> PreferenceLinks | None:
     if settings.secret_key is None or not reaches_members(settings):
         return None
     return PreferenceLinks(settings.public_url, settings.secret_key)
+
+
+def _echoed(settings: Settings) -> tuple[str, ...]:
+    """Return the headers that the providers whose reports are expected repeat in them."""
+    expected = {
+        Provider.POSTMARK: settings.postmark_secret,
+        Provider.BREVO: settings.brevo_secret,
+    }
+    return tuple(header for one, header in ECHOED_HEADERS.items() if expected[one])
 
 
 def _one_click(links: PreferenceLinks, owner: LinkOwner, context: ActionContext) -> str | None:

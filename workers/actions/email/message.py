@@ -8,7 +8,7 @@ made here, and is never folded again. All headers are then read back as a mail s
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import message_from_bytes, message_from_string
@@ -18,6 +18,7 @@ from email.policy import SMTP, EmailPolicy, compat32
 from email.utils import format_datetime, getaddresses, quote
 
 from schemas.errors import DeliveryRefused
+from schemas.mail_providers import ECHOED_HEADERS
 from schemas.rules import Stream
 from schemas.settings import MailAddress
 from schemas.text import cut_at_word, one_line
@@ -27,11 +28,13 @@ from workers.actions.email.letter import Letter
 Named = tuple[str, EnvelopeAddress]  # a name, which may be empty, and its address
 
 _MAX_PLAIN = 60  # characters that fit on one line after any header's name
+# Those by which a mail provider's reports name the email; see `schemas.mail_providers`.
+_ECHOED = frozenset(one.lower().encode() for one in ECHOED_HEADERS.values())
 _OURS = frozenset(
     b"from to subject date message-id auto-submitted mime-version content-type".split()
 )
 _OF_STREAMS = frozenset(b"list-id feedback-id list-unsubscribe list-unsubscribe-post".split())
-_ALLOWED = _OURS | _OF_STREAMS | {b"reply-to"}
+_ALLOWED = _OURS | _OF_STREAMS | _ECHOED | {b"reply-to"}
 _FIRST_LINE = re.compile(rb"([!-9;-~]+): [^\x00-\x1f\x7f]+")
 _NEXT_LINE = re.compile(rb"[ \t][^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f]")
 MESSAGE = "message/rfc822"  # the media type of what is kept
@@ -85,11 +88,13 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     made_at: datetime,
     attachment: Attachment | None = None,
     stream: StreamHead | None = None,
+    echoed: Collection[str] = (),
 ) -> EmailMessage:
     """Return the message for a letter, ready for `Mailer.deliver`.
 
     `made_at` is aware. The same arguments give the same bytes, so a message made again carries the
-    same Message-ID.
+    same Message-ID. `echoed` are headers that get the reference in it, as the mail provider repeats
+    them in its reports.
 
     Raises `DeliveryRefused` if an address is unusable, or if the resulting headers differ from what
     was intended.
@@ -114,6 +119,7 @@ def make_message(  # noqa: PLR0913 - the parts of a message head
     message.set_raw("Message-ID", message_id(action_key, people["From"][1].domain))
     message.set_raw("Auto-Submitted", "auto-generated")
     of_stream = stream.headers(people["From"][1].domain) if stream else {}
+    of_stream |= dict.fromkeys(echoed, reference(action_key))
     for name, value in of_stream.items():
         message.set_raw(name, value)
     # Quoted-printable explicitly: the default may choose 8bit, or base64, which filters dislike.
@@ -167,7 +173,12 @@ def _attach(message: EmailMessage, attachment: Attachment, boundary: str) -> Non
 
 def message_id(action_key: str, sender_domain: str) -> str:
     """Return the Message-ID of an action: the same for every attempt, without revealing the key."""
-    return f"<{_digest(action_key)}@{sender_domain}>"
+    return f"<{reference(action_key)}@{sender_domain}>"
+
+
+def reference(action_key: str) -> str:
+    """Return the reference in the Message-ID of an action: see `schemas.mail_reports`."""
+    return _digest(action_key)
 
 
 def _named(name: str, address: str) -> Named:

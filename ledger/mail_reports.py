@@ -1,0 +1,317 @@
+"""Stores what mail providers report, and finds the emails it is about.
+
+Reports of the same event merge. A report that came before the email it is about was recorded as
+sent stays pending and is looked at again.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from ledger.engine import chunks, insert_into
+from ledger.tables import PENDING_REPORTS, actions, mail_reports, sent_emails
+from schemas.mail_reports import MailReport, Provider, ReportKind
+
+_FOUND_FOR = timedelta(hours=1)  # how long an email is searched for
+_PAUSE = timedelta(seconds=30)  # before the second search; then as long as the report is old
+_RECENT = timedelta(days=14)  # an email that a report without any id may be about
+_MOST_TO_ONE = 50  # emails to one address that are compared
+_SHORTEST_ID = 10  # characters; shorter words of a receipt are codes
+_ROWS = 200  # in one statement
+_SentRow = Row[Any, Any, Any, Any, Any, Any]
+
+
+class ReportState(StrEnum):
+    """What became of a report."""
+
+    PENDING = "pending"  # not applied yet
+    APPLIED = "applied"
+    NOT_OURS = "not-ours"  # about an email that we did not send
+    OF_NO_USE = "of-no-use"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """One report as it is applied."""
+
+    report_id: int
+    provider: Provider
+    kind: ReportKind
+    happened_at: datetime
+    received_at: datetime
+    address_hash: str | None
+    reference: str | None
+    message_id: str | None
+    code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentEmail:
+    """An email that a report is about, and the hash of the address it was sent to."""
+
+    action_id: int
+    address_hash: str
+    coworker_id: int
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """One report as a person sees it."""
+
+    kind: ReportKind
+    provider: Provider
+    happened_at: datetime
+    code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCount:
+    """How many reports of one kind a provider made, and the last; `not_ours` of them were not."""
+
+    provider: Provider
+    kind: ReportKind
+    number: int
+    not_ours: int
+    last_at: datetime
+
+
+def note_sent(
+    connection: Connection, reference: str, action_key: str, hashed: str, now: datetime
+) -> None:
+    """Note that an email with this reference is about to be sent to the address of this hash."""
+    action_id = select(actions.c.id).where(actions.c.key == action_key).scalar_subquery()
+    values = {"action_id": action_id, "address_hash": hashed, "sent_at": now}
+    statement = insert_into(connection, sent_emails).values(reference=reference, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[sent_emails.c.reference], set_=values)
+    )
+
+
+def store_reports(
+    connection: Connection,
+    reports: Sequence[MailReport],
+    hashed: Callable[[str], str],
+    now: datetime,
+) -> None:
+    """Store reports; those of an event that is stored already change nothing."""
+    rows = [_row(one, hashed, now) for one in reports]
+    for start in range(0, len(rows), _ROWS):
+        statement = insert_into(connection, mail_reports).values(rows[start : start + _ROWS])
+        connection.execute(statement.on_conflict_do_nothing())
+
+
+def store_once(
+    connection: Connection,
+    report: MailReport,
+    token: str,
+    hashed: Callable[[str], str],
+    now: datetime,
+) -> bool:
+    """Store a report whose signature covers only `token`, not the report itself.
+
+    Returns False, and stores nothing, if another report came with this token: then one of them was
+    made up.
+    """
+    token_hash = _digest(token)
+    row = _row(report, hashed, now) | {"token_hash": token_hash}
+    connection.execute(insert_into(connection, mail_reports).values(row).on_conflict_do_nothing())
+    known = _with_token(connection, token_hash)
+    if known is None:
+        # The event is stored with another token. This one must not serve for another event either.
+        again = {
+            "event_key": _digest("repeated", row["event_key"]),
+            "kind": ReportKind.IGNORED,
+            "state": ReportState.OF_NO_USE,
+        }
+        connection.execute(
+            insert_into(connection, mail_reports).values(row | again).on_conflict_do_nothing()
+        )
+        return True
+    return known in {row["event_key"], _digest("repeated", row["event_key"])}
+
+
+def _with_token(connection: Connection, token_hash: str) -> str | None:
+    found = select(mail_reports.c.event_key).where(mail_reports.c.token_hash == token_hash)
+    return connection.scalar(found)
+
+
+def _row(report: MailReport, hashed: Callable[[str], str], now: datetime) -> dict[str, Any]:
+    of_no_use = report.kind in {ReportKind.IGNORED, ReportKind.UNREADABLE}
+    address = None if report.recipient is None else hashed(report.recipient)
+    return {
+        "event_key": _digest(report.provider, report.kind, report.event_id, address or ""),
+        "token_hash": None,
+        "provider": report.provider,
+        "kind": report.kind,
+        # A time ahead of our clock would win against all later ones.
+        "happened_at": min(report.happened_at or now, now),
+        "received_at": now,
+        "address_hash": None if of_no_use else address,
+        "reference": report.reference,
+        "message_id": report.message_id,
+        "code": report.code,
+        "detail": None if of_no_use else report.detail,
+        "state": ReportState.OF_NO_USE if of_no_use else ReportState.PENDING,
+        "due_at": now,
+    }
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def pending_reports(connection: Connection, now: datetime, most: int) -> list[StoredReport]:
+    """Return the next reports to apply, those of one email in the order in which they came."""
+    rows = connection.execute(
+        select(mail_reports)
+        .where(PENDING_REPORTS, mail_reports.c.due_at <= now)
+        .order_by(mail_reports.c.due_at, mail_reports.c.id)
+        .limit(most)
+    )
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: Row[Any]) -> StoredReport:
+    return StoredReport(
+        row.id,
+        Provider(row.provider),
+        ReportKind(row.kind),
+        row.happened_at,
+        row.received_at,
+        row.address_hash,
+        row.reference,
+        row.message_id,
+        row.code,
+        row.detail,
+    )
+
+
+def email_of(connection: Connection, report: StoredReport) -> SentEmail | None:
+    """Return the email that a report is about; None if we did not send it, or not yet.
+
+    It is found by our reference, else by the provider's id in the receipt of an email to the same
+    address. A report with neither is about the last email to that address.
+    """
+    columns = (sent_emails.c.action_id, sent_emails.c.address_hash, sent_emails.c.sent_at)
+    whose = (actions.c.coworker_id, actions.c.audience, actions.c.receipt)
+    found = select(*columns, *whose).join(actions, actions.c.id == sent_emails.c.action_id)
+    if report.reference is not None:
+        row = connection.execute(
+            found.where(sent_emails.c.reference == report.reference)
+        ).one_or_none()
+        if row is not None:
+            return _sent(row)
+    if report.address_hash is None:
+        return None
+    rows = connection.execute(
+        found.where(sent_emails.c.address_hash == report.address_hash)
+        .order_by(sent_emails.c.sent_at.desc())
+        .limit(_MOST_TO_ONE)
+    ).all()
+    if report.message_id is not None:
+        named = (_sent(row) for row in rows if _is_named(report.message_id, row.receipt))
+        return next(named, None)
+    if report.reference is not None:
+        return None
+    recent = (row for row in rows if row.sent_at >= report.happened_at - _RECENT)
+    return next(map(_sent, recent), None)
+
+
+def _is_named(message_id: str, receipt: str | None) -> bool:
+    """Return whether a receipt has the provider's id, to which reports may add a dot and more."""
+    name = f"{message_id.strip('<>')}."
+    words = (word for word in (receipt or "").split() if len(word) >= _SHORTEST_ID)
+    return any(name.startswith(f"{word}.") for word in words)
+
+
+def _sent(row: _SentRow) -> SentEmail:
+    return SentEmail(row.action_id, row.address_hash, row.coworker_id, row.audience)
+
+
+def settle_report(connection: Connection, report: StoredReport, email: SentEmail) -> None:
+    """Record that a report was applied, and the email it is about."""
+    _update(connection, report, {"state": ReportState.APPLIED, "action_id": email.action_id})
+
+
+def defer_report(connection: Connection, report: StoredReport, now: datetime) -> None:
+    """Look for the email of a report again later, or no longer if it is too old."""
+    age = now - report.received_at
+    if age >= _FOUND_FOR:
+        _update(connection, report, {"state": ReportState.NOT_OURS})
+    else:
+        _update(connection, report, {"due_at": now + max(age, _PAUSE)})
+
+
+def _update(connection: Connection, report: StoredReport, values: Mapping[str, object]) -> None:
+    connection.execute(
+        update(mail_reports)
+        .where(mail_reports.c.id == report.report_id, PENDING_REPORTS)
+        .values(**values)
+    )
+
+
+def soft_bounced_emails(connection: Connection, hashed: str, since: datetime) -> int:
+    """Count the emails to an address that came back softly since then and since one arrived."""
+    to = mail_reports.join(sent_emails, sent_emails.c.action_id == mail_reports.c.action_id)
+    of_address = sent_emails.c.address_hash == hashed
+    arrived = connection.scalar(
+        select(func.max(mail_reports.c.happened_at))
+        .select_from(to)
+        .where(of_address, mail_reports.c.kind == ReportKind.DELIVERED)
+    )
+    count = connection.scalar(
+        select(func.count(func.distinct(mail_reports.c.action_id)))
+        .select_from(to)
+        .where(
+            of_address,
+            mail_reports.c.kind == ReportKind.SOFT_BOUNCE,
+            mail_reports.c.happened_at > max(since, arrived or since),
+        )
+    )
+    return count or 0
+
+
+def reports_of(connection: Connection, action_ids: Collection[int]) -> dict[int, list[ReportView]]:
+    """Return what was reported about these emails, in the order in which it happened."""
+    found: dict[int, list[ReportView]] = {}
+    for some in chunks(sorted(set(action_ids))):
+        rows = connection.execute(
+            select(mail_reports)
+            .where(mail_reports.c.action_id.in_(some))
+            .order_by(mail_reports.c.happened_at, mail_reports.c.id)
+        )
+        for row in rows:
+            found.setdefault(row.action_id, []).append(
+                ReportView(
+                    ReportKind(row.kind),
+                    Provider(row.provider),
+                    row.happened_at,
+                    row.code,
+                    row.detail,
+                )
+            )
+    return found
+
+
+def count_reports(connection: Connection, since: datetime) -> list[ReportCount]:
+    """Count the reports received since then, by provider and kind."""
+    not_ours = func.count().filter(mail_reports.c.state == ReportState.NOT_OURS)
+    last_at = func.max(mail_reports.c.received_at).label("last_at")
+    rows = connection.execute(
+        select(mail_reports.c.provider, mail_reports.c.kind, func.count(), not_ours, last_at)
+        .where(mail_reports.c.received_at >= since)
+        .group_by(mail_reports.c.provider, mail_reports.c.kind)
+        .order_by(mail_reports.c.provider, mail_reports.c.kind)
+    )
+    return [
+        ReportCount(Provider(provider), ReportKind(kind), number, others, last)
+        for provider, kind, number, others, last in rows
+    ]
