@@ -67,6 +67,7 @@ def test_a_rule_is_to_the_member_unless_it_says_otherwise() -> None:
         (f"[{OFFICE}, {DESK}]", (OFFICE, DESK)),
         (f"[host, {DESK}]", (HOST, DESK)),
         ("desk@bücher.example", ("desk@xn--bcher-kva.example",)),
+        ("désk@example.org", ("désk@example.org",)),  # for mail servers with SMTPUTF8
     ],
 )
 def test_a_rule_may_be_to_others(text: str, expected: tuple[str, ...]) -> None:
@@ -83,7 +84,6 @@ EXPECTED = "expected member, host or an address such as desk@example.org"
         ("to: [host, someone]", f"7:16: rules[0].to[1]: {EXPECTED}"),
         ("to: [a@b@c, desk@example.org]", f"7:10: rules[0].to[0]: {EXPECTED}"),
         ("to: Desk <desk@example.org>", f"7:9: rules[0].to: {EXPECTED}"),
-        ("to: désk@example.org", f"7:9: rules[0].to: {EXPECTED}"),
         ("to: []", "7:9: rules[0].to: expected one value or a list of values"),
         ("to: [member, host]", "7:9: rules[0].to: expected member alone; "),
     ],
