@@ -254,7 +254,9 @@ def test_options_that_do_not_go_with_accept_are_refused(
 def warnings_of(desk: Desk, tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "checked.yaml"
     path.write_text(text, encoding="utf-8")
-    found: list[str] = desk.as_json("rules", "check", str(path))["warnings"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSEBELL_PUBLIC_URL", "https://courses.harbour.example")
+        found: list[str] = desk.as_json("rules", "check", str(path))["warnings"]
     return found
 
 
