@@ -52,6 +52,8 @@ from ledger.tables import (
     people,
     records,
     refusals,
+    report_copies,
+    reports,
     revisions,
     sent_emails,
     sign_ins,
@@ -146,6 +148,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptFor(lookups, NOTIFICATIONS, _old_lookups),
     KeptFor(attempts, ATTEMPTS, _old_attempts),
     KeptFor(copies, COPIES, lambda before: copies.c.written_at < before),
+    KeptFor(report_copies, COPIES, lambda before: report_copies.c.written_at < before),
     KeptFor(decisions, DECISIONS, lambda before: decisions.c.decided_at < before),
     KeptFor(mail_reports, REPORTS, lambda before: mail_reports.c.received_at < before),
     KeptFor(sent_emails, REPORTS, lambda before: sent_emails.c.sent_at < before),
@@ -155,6 +158,7 @@ RULES: tuple[KeptFor | KeptForever, ...] = (
     KeptForever(events, "the key of an event lets it be decided on only once"),
     KeptForever(actions, "the key of an action lets its email go out only once"),
     KeptForever(action_events, "an event leads to one email of each rule and step"),
+    KeptForever(reports, "the key of a report lets it go out only once"),
     KeptForever(
         records, "changes are found by comparing with the last version; one row per record"
     ),

@@ -16,6 +16,7 @@ ALL = "all"  # in place of a stream: every email
 SNOOZE = "snooze"  # in place of a stream: no email until a time
 WEEKLY = "weekly"  # in place of a stream: one email a week about finished lessons
 STREAMS = (*Stream, ALL)
+_REPORT = "report/"  # in place of a stream, before the name of a report: only those
 SNOOZES: Mapping[str, timedelta] = {"week": timedelta(days=7), "month": timedelta(days=30)}
 
 
@@ -65,9 +66,19 @@ class Choices:
         """Whether lessons finished in one week share an email."""
         return self.agreed.get(WEEKLY, False)
 
+    def stopped_report_at(self, name: str) -> datetime | None:
+        """Return when the report of this name was stopped; None if it is wanted."""
+        choice = self.made.get(report_choice(name))
+        return None if choice is None or choice.agreed else choice.chosen_at
+
     def wants(self, stream: Stream) -> bool:
         """Return whether emails of this stream are wanted, apart from a snooze."""
         return objection_to(stream, self.agreed) is None
+
+
+def report_choice(name: str) -> str:
+    """Return under which name, in place of a stream, the choice about a report is stored."""
+    return f"{_REPORT}{name}"
 
 
 def combined(choices: Iterable[tuple[str, Choice]]) -> Choices:

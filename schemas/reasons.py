@@ -47,6 +47,7 @@ class Reason(StrEnum):
     COMPLETED_MEANWHILE = "completed-meanwhile"
     CHANGED_MEANWHILE = "changed-meanwhile"
     KIND_OFF = "kind-off"
+    NOTHING_HAPPENED = "nothing-happened"
     RECORD_GONE = "record-gone"
     NOT_THERE_YET = "not-there-yet"
     RECORD_STUCK = "record-stuck"
@@ -141,6 +142,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.COMPLETED_MEANWHILE: Explanation("They finished before the reminder was due", "nobody"),
     Reason.CHANGED_MEANWHILE: Explanation("It changed back before the email was due", "nobody"),
     Reason.KIND_OFF: Explanation("No rule acts on this", "operator"),
+    Reason.NOTHING_HAPPENED: Explanation(
+        "Nothing happened in that time that a digest could say", "nobody"
+    ),
     Reason.RECORD_GONE: Explanation("Nexudus does not have this record, or no longer", "nobody"),
     Reason.NOT_THERE_YET: Explanation(
         "Nexudus reported it and does not show it yet; looking again", "nobody"

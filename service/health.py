@@ -17,8 +17,8 @@ from ledger.engine import Engine, reading
 from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
-from service.attention import READY, needs_of
 from service.readiness import readiness, web_readiness
+from workers.attention import READY, needs_of
 
 _log = structlog.get_logger("health")
 

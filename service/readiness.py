@@ -16,11 +16,11 @@ from schemas.actions import Mode
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
-from service.attention import READY
-from service.monitoring import check_part
 from workers.actions import email
+from workers.attention import READY
 from workers.broker import broker_answers, broker_url_now
 from workers.local.supervisor import FailingProgram, failing_programs
+from workers.monitoring import check_part
 
 LATE_AFTER = timedelta(minutes=15)  # work overdue for longer means that no worker processes it
 _PARTS = {"serve": "web"}  # programs of `coursebell up` whose part has another name

@@ -11,12 +11,13 @@ from ledger.engine import Engine, open_engine
 from schemas.rules import Rules
 from schemas.settings import Settings
 from workers.actions.email.smtp import signer_of
-from workers.actions.registry import action_classes, make_actions
+from workers.actions.registry import action_classes, email_action, make_actions
 from workers.completion_certificate.issue import PDF
 from workers.deliver.context import DeliveryTools, SendSetup, not_stopping
 from workers.leases import KeyedLock
 from workers.lookup.batch import LookupContext
 from workers.lookup.commit import DecisionSetup
+from workers.reports.tools import ReportTools
 from workers.rules_file import read_rules
 from workers.secret_key import secret_key
 from workers.source.budget import Budget, make_budget
@@ -41,6 +42,7 @@ class Context:
     budget: Budget
     sync: SyncContext
     webhooks: WebhookHealth
+    reports: ReportTools
 
     def close(self) -> None:
         """Close connections and threads."""
@@ -122,6 +124,22 @@ def make_context(
             partial(backfill_gap, sync),
             clock.now(),
         ),
+        make_report_tools(settings, shared_config, sync, is_stopping),
+    )
+
+
+def make_report_tools(
+    settings: Settings,
+    shared_config: SharedConfig,
+    sync: SyncContext,
+    is_stopping: Callable[[], bool] = not_stopping,
+) -> ReportTools:
+    """Return what reports are planned and sent with."""
+    key = shared_config.secret_key
+    email = email_action(replace(settings, secret_key=key))
+    rules, source = shared_config.rules, sync.source
+    return ReportTools(
+        *(sync.engine, settings, rules, email, key, source, sync.clock), is_stopping=is_stopping
     )
 
 

@@ -1,9 +1,10 @@
-"""Makes and reads the signed links with which members choose their emails, without a login.
+"""Makes and reads the signed links with which readers choose their emails, without a login.
 
 A link holds a coworker's Id and the keyed hash of the address it was sent to, no address and no
 name. It never expires, since a member may use an old email. It is signed with the secret key, so
 another key makes all links invalid. The page and the one-click link of each stream are signed for
-different purposes, and none can be made from another.
+different purposes, and none can be made from another. So is the link that stops one report; it
+holds the report's name in place of a coworker's Id.
 """
 
 import hashlib
@@ -52,6 +53,7 @@ class PreferenceLinks:
         self._secret_key = secret_key
         self._page = _signer(secret_key, "page")
         self._one_click = _signer(secret_key, "one-click")
+        self._report = _signer(secret_key, "report")
 
     def owner(self, coworker_id: int, email: str) -> LinkOwner:
         """Return the owner of links that are sent to this address."""
@@ -67,6 +69,18 @@ class PreferenceLinks:
         token = _token(self._one_click, bytes([_CODES[stream]]) + _packed(owner))
         return f"{self._public_url}{ONE_CLICK}{token}"
 
+    def report_page(self, name: str, email: str) -> str:
+        """Return where the reader at this address stops the report of this name."""
+        return f"{self._public_url}{PAGE}{self._report_token(name, email)}"
+
+    def report_one_click(self, name: str, email: str) -> str:
+        """Return the address that stops a report with one POST (RFC 8058)."""
+        return f"{self._public_url}{ONE_CLICK}{self._report_token(name, email)}"
+
+    def _report_token(self, name: str, email: str) -> str:
+        hashed = address_hash(email, self._secret_key)
+        return _token(self._report, bytes.fromhex(hashed) + name.encode("ascii"))
+
     def page_token(self, owner: LinkOwner) -> str:
         """Return the token of a preference page."""
         return _token(self._page, _packed(owner))
@@ -81,6 +95,13 @@ class PreferenceLinks:
         value = _value(self._one_click, token)
         return None if value is None else (_unpacked(value[1:]), _STREAMS[value[0]])
 
+    def read_report(self, token: str) -> tuple[str, str] | None:
+        """Return the hash of the address and the report's name; None if it is not genuine."""
+        value = _value(self._report, token)
+        if value is None:
+            return None
+        return value[:_HASH_BYTES].hex(), value[_HASH_BYTES:].decode("ascii")
+
 
 def reaches_members(settings: Settings) -> bool:
     """Return whether links below COURSEBELL_PUBLIC_URL can be put into emails and certificates.
@@ -93,6 +114,13 @@ def reaches_members(settings: Settings) -> bool:
     if is_loopback(urlsplit(settings.public_url).hostname or ""):
         return is_loopback(urlsplit(settings.nexudus_url).hostname or "")
     return settings.public_url.startswith("https://")
+
+
+def links_of(settings: Settings) -> PreferenceLinks | None:
+    """Return what makes links for members, if they can open them."""
+    if settings.secret_key is None or not reaches_members(settings):
+        return None
+    return PreferenceLinks(settings.public_url, settings.secret_key)
 
 
 def _signer(secret_key: str, purpose: str) -> Signer:

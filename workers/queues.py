@@ -11,12 +11,17 @@ LEDGER_RETAIN = "ledger.retain"  # delete rows past their retention
 SOURCE_PROBE = "source.probe"  # probe whether list rows are complete at this tenant
 SOURCE_CHECK = "source.check"  # poll: list what changed
 SOURCE_RECONCILE = "source.reconcile"  # compare everything, once a night
+REPORTS_PLAN = "reports.plan"  # plan alerts, summaries and digests
+REPORTS_SEND = "reports.send"  # send those that are due
 HOOKS_CHECK = "hooks.guard"  # monitor the webhooks that call us
 
 WORK = "work"  # lookups and actions
 UPKEEP = "upkeep"  # tasks that may take minutes, which must not delay an email
 QUEUES = (WORK, UPKEEP)  # every worker consumes both
-UPKEEP_TASKS = (HOOKS_CHECK, LEDGER_RETAIN, SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE)
+UPKEEP_TASKS = (
+    *(HOOKS_CHECK, LEDGER_RETAIN, REPORTS_PLAN, REPORTS_SEND),
+    *(SOURCE_CHECK, SOURCE_PROBE, SOURCE_RECONCILE),
+)
 
 
 def queue_of(task: str) -> str:

@@ -28,6 +28,8 @@ from workers.queues import (
     LEDGER_RETAIN,
     LOOKUP_DRAIN,
     OUTBOX_SWEEP,
+    REPORTS_PLAN,
+    REPORTS_SEND,
     SOURCE_CHECK,
     SOURCE_PROBE,
     SOURCE_RECONCILE,
@@ -40,6 +42,8 @@ BASELINE_EVERY = 15  # ticks; until the first poll has ended
 RETAIN_EVERY = 3600  # ticks
 PROBE_EVERY = 60  # ticks; usually finds that the last probe is recent enough
 HOOKS_CHECK_EVERY = 300  # ticks; usually finds that the webhooks were checked recently
+REPORTS_PLAN_EVERY = 300  # ticks
+REPORTS_SEND_EVERY = 60  # ticks; usually finds that none is due
 RECONCILE_EVERY = 300  # ticks; usually finds that it is not night
 _LEASE = "clock"
 _LEASE_S = 5.0
@@ -79,6 +83,8 @@ class Scheduler:
             LEDGER_RETAIN: (RETAIN_EVERY, 0),
             SOURCE_PROBE: (PROBE_EVERY, PROBE_EVERY - 1),
             HOOKS_CHECK: (HOOKS_CHECK_EVERY, 0),
+            REPORTS_PLAN: (REPORTS_PLAN_EVERY, REPORTS_SEND_EVERY // 2),
+            REPORTS_SEND: (REPORTS_SEND_EVERY, REPORTS_SEND_EVERY // 2),
         }
         if check_every_s:
             self._rhythm[SOURCE_CHECK] = (max(1, round(check_every_s / TICK_S)), 0)

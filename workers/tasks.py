@@ -26,10 +26,14 @@ from workers.queues import (
     LEDGER_RETAIN,
     LOOKUP_DRAIN,
     OUTBOX_SWEEP,
+    REPORTS_PLAN,
+    REPORTS_SEND,
     SOURCE_CHECK,
     SOURCE_PROBE,
     SOURCE_RECONCILE,
 )
+from workers.reports.plan import plan_reports
+from workers.reports.send import send_reports
 from workers.source.limits import Patience, Urgency
 from workers.source.reads import is_probe_due, probe_all
 from workers.sync.backfill import backfill_gap
@@ -171,6 +175,20 @@ def reconcile_source(child: WorkerProcess) -> None:
         due = is_nightly_due(connection, tools.clock.now(), tools.delivery.setup.zone)
     if due and nightly(tools.sync, tools.clock.monotonic() + _NIGHTLY_S):
         tools.wakeup.wake(LOOKUP_DRAIN)
+
+
+@_upkeep_task(REPORTS_PLAN)
+def plan_due_reports(child: WorkerProcess) -> None:
+    """Plan the alerts, summaries and digests that are due, and send them."""
+    if plan_reports(child.context.reports):
+        child.context.wakeup.wake(REPORTS_SEND)
+
+
+@_upkeep_task(REPORTS_SEND)
+def send_due_reports(child: WorkerProcess) -> None:
+    """Send the reports that are due."""
+    with child.shared.finishing():
+        send_reports(child.context.reports)
 
 
 @_upkeep_task(HOOKS_CHECK)

@@ -18,6 +18,7 @@ from ledger.tables.actions import (
 from ledger.tables.columns import Instant, metadata
 from ledger.tables.mail import PENDING_REPORTS, mail_reports, sent_emails, suppressions
 from ledger.tables.people import choices, completion_certificates, people
+from ledger.tables.reports import UNFINISHED_REPORTS, report_copies, reports
 from ledger.tables.service import (
     OPEN_PAUSES,
     control_log,
@@ -62,6 +63,7 @@ __all__ = [
     "RELAYED_DELIVERIES",
     "UNDECIDED_ACTIONS",
     "UNFINISHED_ACTIONS",
+    "UNFINISHED_REPORTS",
     "UNREADABLE_DELIVERIES",
     "WAITING_ACTIONS",
     "WAITING_LOOKUPS",
@@ -92,6 +94,8 @@ __all__ = [
     "people",
     "records",
     "refusals",
+    "report_copies",
+    "reports",
     "revisions",
     "sent_emails",
     "sign_ins",

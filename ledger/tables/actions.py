@@ -42,6 +42,7 @@ events = Table(
     word("reason"),  # why it led to no action; None when it led to one
     Index("events_of_coworker", "coworker_id", "happened_at"),
     Index("events_happened", "happened_at"),
+    Index("events_of_course", "course_id", "kind", "happened_at"),
 )
 
 # Which rules were tried on an event, and what their conditions saw; kept 90 days.

@@ -8,6 +8,8 @@ from schemas.rules.loading import load_rules
 from schemas.rules.model import (
     Catalogue,
     CourseRules,
+    Digest,
+    Every,
     Flood,
     QuietHours,
     Rule,
@@ -27,6 +29,8 @@ from schemas.rules.review import doubtful_brakes, doubtful_rules
 __all__ = [
     "Catalogue",
     "CourseRules",
+    "Digest",
+    "Every",
     "Flood",
     "QuietHours",
     "Rule",

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from schemas.actions import ENDPOINT, MEMBER, NOTICE, KindForm
+from schemas.actions import ENDPOINT, HOST, MEMBER, NOTICE, KindForm
 from schemas.entity import CompletionType
 from schemas.events import ABOUT_GONE, ABOUT_LESSONS, ABSENCES, TIMED, EventKind
 from schemas.fields import InternalSchema
-from schemas.rules.model import SequenceStep, Stream, Timing, Until, Where
+from schemas.rules.model import Digest, Every, SequenceStep, Stream, Timing, Until, Where
 from schemas.rules.values import (
     COMPLETION_TYPES,
     COWORKER_TYPES,
@@ -24,12 +24,14 @@ from schemas.rules.values import (
     parse_brake,
     parse_cap,
     parse_date,
+    parse_digest_name,
     parse_duration_s,
     parse_endpoint,
     parse_flood,
     parse_name,
     parse_percent,
     parse_quiet_hours,
+    parse_reader,
     parse_recipient,
     parse_record_id,
     parse_send,
@@ -118,6 +120,39 @@ class CourseRulesSchema(TimingSchema):
 
     course = OneOrMany(parse_words, required=True, error_messages=_REQUIRED)
     off = OneOrMany(parse_name, load_default=())
+
+
+class DigestSchema(FormSchema):
+    """One digest."""
+
+    record_class = Digest
+
+    name = Text(parse_digest_name, required=True, error_messages=_REQUIRED)
+    every = Text(member_of(Every), required=True, error_messages=_REQUIRED)
+    to = OneOrMany(parse_reader, required=True, error_messages=_REQUIRED)
+    where = fields.Nested(WhereSchema, load_default=Where())
+    stuck_after = Text(parse_duration_s, attribute="stuck_after_s", load_default=14 * 86_400)
+    enabled = Text(choice(_FLAG), load_default=True)
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_reader(self, digest: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's own signature
+        """Check that it is to hosts or to addresses, and asks for nothing that lessons decide."""
+        to, where = digest.get("to") or (), digest.get("where")
+        if HOST in to and len(to) > 1:
+            alone = "expected host alone; make a digest of its own for the others"
+            raise ValidationError({"to": [alone]})
+        if isinstance(where, Where) and (wrong := _keys_of_lessons(where)):
+            raise ValidationError({"where": wrong})
+
+
+def _keys_of_lessons(where: Where) -> dict[str, Any]:
+    """Return the mistake of each condition that a digest cannot have."""
+    given = {"completion": where.completion, "completion_type": where.completion_type}
+    wrong: dict[str, Any] = {
+        name: ["expected only in rules"] for name, value in given.items() if value
+    }
+    inside = _keys_of_lessons(where.excluded) if where.excluded else {}
+    return wrong | ({"not": inside} if inside else {})
 
 
 class RuleSchema(TimingSchema):
@@ -351,6 +386,11 @@ class FileSchema(FormSchema):
     )
     courses = fields.List(
         fields.Nested(CourseRulesSchema),
+        load_default=(),
+        error_messages={"invalid": "expected a list"},
+    )
+    digests = fields.List(
+        fields.Nested(DigestSchema),
         load_default=(),
         error_messages={"invalid": "expected a list"},
     )

@@ -1,7 +1,7 @@
 """Loads the text of a rules file, and reports all mistakes at once with line and column."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from schemas.errors import ConfigurationError
 from schemas.rules.form import (
     CompletionSchema,
     CourseRulesSchema,
+    DigestSchema,
     FileSchema,
     Kinds,
     RuleSchema,
@@ -35,7 +36,7 @@ from schemas.text import closest, folded
 _DIGEST_LENGTH = 12  # enough to distinguish one's own files
 _FILE_FORM = FileSchema()
 _TIMING_FORM, _COMPLETION_FORM, _WHERE_FORM = TimingSchema(), CompletionSchema(), WhereSchema()
-_COURSE_FORM = CourseRulesSchema()
+_COURSE_FORM, _DIGEST_FORM = CourseRulesSchema(), DigestSchema()
 _TIMING_KEYS = frozenset(field.name for field in fields(Timing))
 # Programs are posted to at any time and without limits, unless the rule itself says otherwise.
 _FOR_PROGRAMS = {
@@ -75,6 +76,7 @@ def load_rules(
         rules=tuple(_rule(one, whole["timing"], has_window=has_window) for one in rules),
         counts=frozenset(whole["completion"]["counts"]),
         courses=tuple(_course_rules(one) for one in whole["courses"]),
+        digests=tuple(whole["digests"]),
         digest=hashlib.sha256(encoded).hexdigest()[:_DIGEST_LENGTH],
     )
     if mistakes := sorted(set(_without_time(tree, made))):
@@ -97,7 +99,8 @@ def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dic
             rules.append(form.load(rule))
         except ValidationError as error:
             tree.mistakes += located(error.messages_dict, path, partial(_keys_at, form=form), tree)
-    tree.mistakes += _repeated_names(tree)
+    tree.mistakes += _repeated_names(_rules_in(tree), "rule", tree)
+    tree.mistakes += _repeated_names(_digests_in(tree), "digest", tree)
     tree.mistakes += _wrong_courses(tree)
     return whole, rules
 
@@ -170,16 +173,23 @@ def _rules_in(tree: Tree) -> Iterator[tuple[Path, Any]]:
         yield ("rules", index), rule
 
 
-def _repeated_names(tree: Tree) -> Iterator[Mistake]:
-    """Find rules with the same name. The name is part of the key that makes an action unique."""
+def _digests_in(tree: Tree) -> Iterator[tuple[Path, Any]]:
+    listed = tree.content.get("digests") if isinstance(tree.content, dict) else None
+    for index, digest in enumerate(listed if isinstance(listed, list) else ()):
+        yield ("digests", index), digest
+
+
+def _repeated_names(named: Iterable[tuple[Path, Any]], word: str, tree: Tree) -> Iterator[Mistake]:
+    """Find entries with the same name, which is part of the key of what they send."""
     seen: set[str] = set()
-    for path, rule in _rules_in(tree):
-        name = rule.get("name") if isinstance(rule, dict) else None
+    for path, entry in named:
+        name = entry.get("name") if isinstance(entry, dict) else None
         at: Path = (*path, "name")
         if not isinstance(name, str) or at in tree.refused:
             continue
         if name in seen:
-            yield mistake_at(tree.places[at], at, "another rule has this name; give each its own")
+            message = f"another {word} has this name; give each its own"
+            yield mistake_at(tree.places[at], at, message)
         seen.add(name)
 
 
@@ -194,4 +204,6 @@ def _keys_at(path: Path, form: Schema) -> Mapping[str, Any]:
             return _WHERE_FORM.fields
         case ("courses", int()):
             return _COURSE_FORM.fields
+        case ("digests", int()):
+            return _DIGEST_FORM.fields
     return form.fields

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from schemas.actions import MEMBER, audience_of
+from schemas.actions import HOST, MEMBER, audience_of
 from schemas.entity import CompletionType, CoworkerKind, Visibility
 from schemas.events import TIMED, EventKind
 from schemas.text import folded, nearest
@@ -131,6 +131,34 @@ class Until(StrEnum):
     FINISHED = "finished"
 
 
+class Every(StrEnum):
+    """How often a digest is sent."""
+
+    WEEK = "week"  # on Monday
+    MONTH = "month"  # on the first day
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One digest: who enrolled, who finished and who got stuck, in courses that match `where`.
+
+    `to` is `host`, for a digest of their own courses to each host, or addresses. A member is stuck
+    who finished nothing and opened nothing for `stuck_after_s`.
+    """
+
+    name: str
+    every: Every
+    where: Where
+    stuck_after_s: int
+    enabled: bool
+    to: tuple[str, ...] = field(repr=False)  # addresses stay out of logs
+
+    @property
+    def is_to_hosts(self) -> bool:
+        """Whether each host gets one about their own courses."""
+        return HOST in self.to
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceStep:
     """One email of a sequence: how long after the event it is due, and its template."""
@@ -214,6 +242,15 @@ class Rules:
     counts: frozenset[CompletionType]
     digest: str
     courses: tuple[CourseRules, ...] = ()
+    digests: tuple[Digest, ...] = ()
+
+    def conditions(self) -> list[Where]:
+        """Return the conditions of all rules and digests."""
+        return [one.where for one in self.rules] + [one.where for one in self.digests]
+
+    def digest_named(self, name: str) -> Digest | None:
+        """Return the enabled digest of this name, or None."""
+        return next((one for one in self.digests if one.enabled and one.name == name), None)
 
     def for_event(self, kind: EventKind) -> tuple[Rule, ...]:
         """Return the enabled rules about this kind of event, in the file's order."""
@@ -297,14 +334,16 @@ def unknown_names(rules: Rules, catalogue: Catalogue | None) -> Iterator[str]:
         "group": ((), catalogue.groups),
         "location": (catalogue.locations.keys(), catalogue.locations.values()),
     }
-    for rule in rules.rules:
-        for key, name in names_in(rule.where) if rule.enabled else ():
+    named: tuple[Rule | Digest, ...] = (*rules.rules, *rules.digests)
+    for one in named:
+        word = "rule" if isinstance(one, Rule) else "digest"
+        for key, name in names_in(one.where) if one.enabled else ():
             ids, names = known[key]
             if not _is_known(name, ids, names):
-                meant = nearest(name, [one for one in names if one])
+                meant = nearest(name, [other for other in names if other])
                 hint = f"; did you mean {meant}?" if meant else ""
                 called = f"has the Id or the name {name}" if name.isdigit() else f"is called {name}"
-                yield f"rule {rule.name}: no {key} at Nexudus {called}{hint}"
+                yield f"{word} {one.name}: no {key} at Nexudus {called}{hint}"
     ids, names = known["course"]
     for name in (name for one in rules.courses for name in one.course):
         if not _is_known(name, ids, names):

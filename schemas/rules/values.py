@@ -39,6 +39,8 @@ _MOST_TIMES = 100
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 _LONGEST_TEXT = 500  # characters of a note or task
+_DIGEST_NAME = re.compile(r"[a-z0-9-]{1,40}")
+OWN_REPORTS = ("attention", "summary", "trouble")  # to operators
 
 COMPLETION_TYPES = {member.name.lower(): member for member in CompletionType}
 COWORKER_TYPES = {member.name.lower(): member for member in CoworkerKind}
@@ -147,6 +149,20 @@ def parse_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValidationError("expected 1 to 60 of a-z, 0-9 and -")
     return text
+
+
+def parse_digest_name(text: str) -> str:
+    """Return the name of a digest, which is none of those that Coursebell's own reports have."""
+    if not _DIGEST_NAME.fullmatch(text) or text in OWN_REPORTS:
+        raise ValidationError(f"expected 1 to 40 of a-z, 0-9 and -, and not {one_of(OWN_REPORTS)}")
+    return text
+
+
+def parse_reader(text: str) -> str:
+    """Return `host`, or an address whose domain is in ASCII."""
+    if text == MEMBER:
+        raise ValidationError("expected host or an address such as desk@example.org")
+    return parse_recipient(text)
 
 
 def parse_recipient(text: str) -> str:

@@ -126,6 +126,17 @@ def mail_address(text: str) -> MailAddress:
     return MailAddress(name=name, address=written)
 
 
+def mail_addresses(text: str) -> tuple[str, ...]:
+    """Return addresses, separated by commas, each once in whatever letter case."""
+    try:
+        found = [mail_address(one.strip()) for one in text.split(",") if one.strip()]
+    except ValidationError:
+        found = []
+    if not found or any(one.name for one in found):
+        raise ValidationError("expected addresses such as ops@example.org, separated by commas")
+    return tuple({one.address.lower(): one.address for one in found}.values())
+
+
 def reply_address(text: str) -> MailAddress:
     """Parse an address as `mail_address`, in ASCII before the @.
 

@@ -212,6 +212,13 @@ class Settings:
         "Whether emails invite the member to reply, true or false; only if a person reads replies.",
         default="false",
     )
+    operator_email: tuple[str, ...] = setting(
+        mail.mail_addresses,
+        "The addresses, separated by commas, that get alerts when something needs you; if unset,"
+        " nobody gets them.",
+        unset=(),
+        private=True,
+    )
     space_name: str | None = setting(
         values.plain, "The name of the space in emails, if not the one that Nexudus has."
     )

@@ -26,7 +26,6 @@ from schemas.errors import BadSignature, ConfigurationError, LedgerUnavailable
 from schemas.reasons import EXPLANATIONS, REFUSALS
 from schemas.rules import Rules
 from schemas.settings import Settings, weak_secrets
-from service.attention import SET_CLOCKS, clock_warnings, rule_warnings
 from service.cli.common import (
     as_json,
     command_clock,
@@ -36,10 +35,11 @@ from service.cli.common import (
     settings_now,
     with_own_broker,
 )
-from service.endpoints import endpoint_checks, endpoint_lines
 from service.signature import verify
 from workers.actions import email
 from workers.actions.email.checkup import mail_checks
+from workers.attention import SET_CLOCKS, clock_warnings, rule_warnings
+from workers.endpoints import endpoint_checks, endpoint_lines
 from workers.rules_file import read_rules
 from workers.source.budget import make_budget
 from workers.source.client import make_sources
@@ -250,6 +250,11 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
         with reading(engine) as connection:
             mode = sending_of(connection).mode
             outage = outages_now(connection).get(email.KIND)
+    if settings.operator_email:
+        yield Topic.MAIL.ok("operator", "alerts and a summary go to COURSEBELL_OPERATOR_EMAIL")
+    else:
+        found = "nobody gets an email when something needs a person"
+        yield Topic.MAIL.note("operator", found, "Set COURSEBELL_OPERATOR_EMAIL to your address.")
     succeeded = True
     for check in mail_checks(settings, mail_to, command_clock(), must_work=mode is Mode.SENDING):
         succeeded = succeeded and check.verdict is not Verdict.PROBLEM

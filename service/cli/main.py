@@ -185,6 +185,10 @@ _PLACES = {
         "service.cli.simulate:simulate",
         "Play the past, or one event, by given rules; nothing is sent.",
     ),
+    "reports": (
+        "service.cli.reports:reports",
+        "List the alerts, summaries and digests, or preview one.",
+    ),
     "reconcile": (
         "service.cli.reconcile:reconcile",
         "Compare all enrolments and finished lessons with Nexudus.",

@@ -23,7 +23,6 @@ from ledger.pauses import (
     open_pauses,
 )
 from schemas.settings import Settings
-from service.attention import pause_label, pause_line
 from service.cli.common import (
     as_json,
     command_clock,
@@ -45,6 +44,7 @@ from service.cli.selection import (
     known_rule,
     scope_options,
 )
+from workers.attention import pause_label, pause_line
 from workers.deliver.forecast import forecast, make_send_setup
 
 _AHEAD = re.compile(r"(\d{1,6})([mhd])", re.ASCII)

@@ -90,13 +90,27 @@ def check(file: Path | None, *, as_json: bool) -> None:
     enabled = sum(rule.enabled for rule in found.rules)
     if as_json:
         print_json(
-            {"file": str(path), "rules": len(found.rules), "on": enabled, "warnings": warnings}
+            {
+                "file": str(path),
+                "rules": len(found.rules),
+                "on": enabled,
+                "digests": [one.name for one in found.digests if one.enabled],
+                "warnings": warnings,
+            }
         )
         return
     for warning in warnings:
         click.echo(printable(f"warning: {warning}"))
     number = "1 rule" if len(found.rules) == 1 else f"{len(found.rules)} rules"
-    click.echo(f"{path} can be used: {number}, {enabled} of them on.")
+    digests = _digests(found)
+    click.echo(f"{path} can be used: {number}, {enabled} of them on{digests}.")
+
+
+def _digests(found: Rules) -> str:
+    """Return the digests that are on, in words; "" if there are none."""
+    names = [one.name for one in found.digests if one.enabled]
+    number = "1 digest" if len(names) == 1 else f"{len(names)} digests"
+    return f"; {number} ({', '.join(names)})" if names else ""
 
 
 def _without_links(settings: Settings, found: Rules) -> Iterator[str]:

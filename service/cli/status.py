@@ -17,14 +17,6 @@ from ledger.queries import Totals, count_totals
 from schemas.actions import ActionState, LookupState
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.settings import Settings
-from service.attention import (
-    Need,
-    bounced_people,
-    needs_of,
-    outage_line,
-    pause_line,
-    rule_warnings,
-)
 from service.cli.common import (
     as_json,
     command_clock,
@@ -36,8 +28,16 @@ from service.cli.common import (
     with_own_broker,
 )
 from service.cli.report_words import count_lines
-from service.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
 from service.readiness import readiness
+from workers.attention import (
+    Need,
+    bounced_people,
+    needs_of,
+    outage_line,
+    pause_line,
+    rule_warnings,
+)
+from workers.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
 from workers.retries import SOURCE_FAILS_AFTER
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken

@@ -22,9 +22,9 @@ from service.cli.common import (
     settings_now,
 )
 from service.cli.main import Commands
-from service.endpoints import EndpointLine, endpoint_lines
 from workers.actions.webhook import read_endpoints
 from workers.actions.webhook.action import WebhookAction
+from workers.endpoints import EndpointLine, endpoint_lines
 from workers.rules_file import read_rules
 
 _UNKNOWN = 2

@@ -84,6 +84,16 @@ class PreferencePages:
         lines = [language.gettext("You keep your place on every course.")]
         return self._message(200, language, title, lines, link=page)
 
+    def report(self, *, is_stopped: bool) -> Response:
+        """Return the page with which the reader of a report stops it, or gets it again."""
+        language = self._language()
+        title = language.gettext("Stop these emails")
+        button = ("stop", title)
+        if is_stopped:
+            title = language.gettext("You won't get these emails any more")
+            button = ("save", language.gettext("Get these emails again"))
+        return self._message(200, language, title, [], button=button)
+
     def unknown_link(self) -> Response:
         """Return the answer to a link that is not genuine."""
         language = self._language()
@@ -137,11 +147,24 @@ class PreferencePages:
         wanted = request.args.get("lang")
         return f"{sign}lang={language_for(wanted).code}" if wanted else ""
 
-    def _message(
-        self, status: int, language: Language, title: str, lines: list[str], link: str = ""
+    def _message(  # noqa: PLR0913 - the parts of a short page
+        self,
+        status: int,
+        language: Language,
+        title: str,
+        lines: list[str],
+        *,
+        link: str = "",
+        button: tuple[str, str] | None = None,
     ) -> Response:
         words = language.gettext("Choose which emails you get")
-        known = {"title": title, "lines": lines, "link": link, "link_words": words}
+        known = {
+            "title": title,
+            "lines": lines,
+            "link": link,
+            "link_words": words,
+            "button": button,
+        }
         return self._frame.page(status, "message.html", language, known)
 
 

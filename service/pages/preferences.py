@@ -7,7 +7,7 @@ links that are not genuine are limited for each address.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pkgutil import resolve_name
@@ -31,6 +31,7 @@ from schemas.choices import (
     ChoiceOrigin,
     Choices,
     objection_to,
+    report_choice,
 )
 from schemas.errors import ConfigurationError, LedgerUnavailable
 from schemas.person import Person
@@ -84,10 +85,13 @@ def preference_routes(settings: Settings, engine: Engine, clock: Clock) -> Bluep
     def limit_form() -> None:
         request.max_content_length = MOST_FORM_BYTES
 
-    routes.get(f"{PAGE}<token>")(views.show)
-    routes.post(f"{PAGE}<token>")(views.change)
-    routes.get(f"{ONE_CLICK}<token>")(views.lead_to_page)
-    routes.post(f"{ONE_CLICK}<token>")(views.stop)
+    for method, path, own, of_report in (
+        (routes.get, PAGE, views.show, views.show_report),
+        (routes.post, PAGE, views.change, views.change_report),
+        (routes.get, ONE_CLICK, views.lead_to_page, views.lead_to_report),
+        (routes.post, ONE_CLICK, views.stop, views.stop_report),
+    ):
+        method(f"{path}<token>", endpoint=own.__name__)(_either(views, own, of_report))
 
     @routes.errorhandler(_UnknownLink)
     def unknown_link(_: _UnknownLink) -> Response:
@@ -105,6 +109,20 @@ def preference_routes(settings: Settings, engine: Engine, clock: Clock) -> Bluep
         return views.pages.unavailable()
 
     return routes
+
+
+def _either(
+    views: "_Views",
+    own: Callable[[str], Response],
+    of_report: Callable[[str, tuple[str, str]], Response],
+) -> Callable[[str], Response]:
+    """Return a view that tells the link of a member from that of a report."""
+
+    def view(token: str) -> Response:
+        report = views.report_of(token)
+        return own(token) if report is None else of_report(token, report)
+
+    return view
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +183,52 @@ class _Views:
             return self.pages.unusable_form()
         self._store(owner, _Stop(stream, ChoiceOrigin.ONE_CLICK))
         return self.pages.stopped(f"..{PAGE}{self._key.links.page_token(owner)}")
+
+    def report_of(self, token: str) -> tuple[str, str] | None:
+        """Return the hash of the address and the name of the report of a link, if it is of one."""
+        return self._key.links.read_report(token)
+
+    def show_report(self, token: str, report: tuple[str, str]) -> Response:
+        """Show whether the reader gets a report, and the button to change it. Changes nothing."""
+        del token
+        self._key.check.check(self._clock.now())
+        with reading(self._engine) as connection:
+            chosen = choices_of(connection, [report[0]])
+        return self.pages.report(is_stopped=chosen.stopped_report_at(report[1]) is not None)
+
+    def change_report(self, token: str, report: tuple[str, str]) -> Response:
+        """Stop a report, or send it again from now on."""
+        button = request.form.get("act")
+        if button not in {_SAVE, _STOP}:
+            return self.pages.unusable_form()
+        self._store_report(report, ChoiceOrigin.PAGE, is_wanted=button == _SAVE)
+        return self.pages.see_other(token)
+
+    def lead_to_report(self, token: str, report: tuple[str, str]) -> Response:
+        """Lead from a one-click link to the page. Changes nothing."""
+        del report
+        return self.pages.see_other(f"..{PAGE}{token}")
+
+    def stop_report(self, token: str, report: tuple[str, str]) -> Response:
+        """Stop a report, as RFC 8058 has it."""
+        if not _is_one_click():
+            return self.pages.unusable_form()
+        self._store_report(report, ChoiceOrigin.ONE_CLICK, is_wanted=False)
+        return self.pages.see_other(f"..{PAGE}{token}")
+
+    def _store_report(
+        self, report: tuple[str, str], origin: ChoiceOrigin, *, is_wanted: bool
+    ) -> None:
+        """Store the choice. Raises `_TooMany` if it was changed back too often."""
+        now, (key, name) = self._clock.now(), report
+        self._key.check.check(now)
+        if is_wanted and self._changes.count(key):
+            raise _TooMany
+        choice = Choice(agreed=is_wanted, chosen_at=now, origin=origin)
+        with writing(self._engine) as connection:
+            if (choices_of(connection, [key]).stopped_report_at(name) is None) != is_wanted:
+                store_choices(connection, [key], {report_choice(name): choice})
+        _log.info("preferences.changed", names=[report_choice(name)])
 
     @property
     def _key(self) -> _Key:

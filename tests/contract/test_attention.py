@@ -25,7 +25,6 @@ from schemas.entity import FOLLOWED
 from schemas.reasons import Reason, Refusal
 from schemas.settings import load_settings
 from service.app import make_web
-from service.attention import Need, needs_of
 from service.cli.status import status
 from service.readiness import readiness
 from tests.contract.ledger_rig import (
@@ -43,6 +42,7 @@ from tests.contract.ledger_rig import (
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import coworker
 from tests.servers.ready_ledgers import sqlite_copy
+from workers.attention import Need, needs_of
 from workers.queues import SOURCE_CHECK
 from workers.scheduler import BASELINE_EVERY, Scheduler
 from workers.wakeup import Wakeup

@@ -33,12 +33,12 @@ from schemas.entity import FOLLOWED, Entity
 from schemas.events import TOLERANCE
 from schemas.reasons import Reason
 from schemas.settings import load_settings
-from service.attention import clock_warnings
 from service.readiness import readiness
 from tests.builders.records import COURSE_ID, NOON, lesson
 from tests.contract.ledger_rig import BOTH, LEASE_S, NOW, at, claim, rows
 from tests.contract.source_rig import HandClock
 from tests.contract.study_rig import LISBON, SHIPPED, Space, rules_of
+from workers.attention import clock_warnings
 from workers.deliver.claim import perform_batch, sweep
 from workers.leases import Lease
 from workers.retries import LONGEST_WAITS, refused_again_at

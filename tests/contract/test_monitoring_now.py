@@ -12,9 +12,9 @@ from schemas.entity import FOLLOWED, Entity
 from schemas.notification import Notification
 from schemas.reasons import Reason
 from schemas.settings import Settings, load_settings
-from service.monitoring import monitoring_lines, monitoring_now, monitoring_plain
 from service.readiness import readiness
 from tests.builders.records import completed_lesson, course, course_member
+from workers.monitoring import monitoring_lines, monitoring_now, monitoring_plain
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 

@@ -43,6 +43,13 @@ from ledger.outcomes import events_by_key, first_lessons, outcomes_of
 from ledger.queries import undecided
 from ledger.record_queries import ids_below, known_among
 from ledger.records import is_answered, present_below
+from ledger.report_queries import (
+    changes_of_course,
+    count_events,
+    quiet_members,
+    sent_by_template,
+    skipped_by_reason,
+)
 from ledger.sending_rate import end_turns, may_begin
 from ledger.skew import end_far_waits
 from ledger.tables import (
@@ -55,6 +62,7 @@ from ledger.tables import (
     records,
 )
 from schemas.entity import Entity
+from schemas.events import EventKind
 from schemas.reasons import Reason
 from schemas.settings import SendingRate
 from tests.contract.ledger_rig import ANA, COURSE, NOW, lesson_done, plan_for
@@ -83,6 +91,7 @@ SMALL = {
 DONE = Entity.COMPLETED_LESSON
 RECORDS = [(DONE, 7), (DONE, 8)]
 HOUR = timedelta(hours=1)
+ENDS = (EventKind.COURSE_COMPLETED,)
 
 Statement = Callable[[Connection], object]
 
@@ -145,6 +154,11 @@ HOT: dict[str, Statement] = {
     "the first lessons of people": lambda it: first_lessons(it, [ANA]),
     "courses of a group": lambda it: courses_of_group(it, "Business", NOW),
     "courses of a person": lambda it: courses_of_person(it, ANA),
+    "a course in a digest": lambda it: changes_of_course(it, COURSE, ENDS, NOW, NOW + HOUR),
+    "who is stuck on a course": lambda it: quiet_members(it, COURSE, NOW, NOW + HOUR),
+    "events of a week": lambda it: count_events(it, ENDS, NOW, NOW + HOUR),
+    "emails of a week": lambda it: sent_by_template(it, NOW, NOW + HOUR),
+    "what a week left out": lambda it: skipped_by_reason(it, NOW, NOW + HOUR),
 }
 
 

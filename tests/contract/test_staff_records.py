@@ -20,7 +20,6 @@ from schemas.errors import ConfigurationError, SourceRefused, SourceThrottled, S
 from schemas.reasons import Reason
 from schemas.rules import load_rules
 from schemas.settings import load_settings
-from service.endpoints import endpoint_needs
 from tests.contract.ledger_rig import BOTH
 from tests.contract.source_rig import Line, line_to, sqlite_ledger
 from tests.contract.study_rig import Space, coworker, rules_of
@@ -33,6 +32,7 @@ from workers.actions.registry import kinds_for_rules
 from workers.actions.staff_record import marker_of
 from workers.deliver.claim import sweep
 from workers.deliver.context import DeliveryTools
+from workers.endpoints import endpoint_needs
 from workers.source.answers import WriteDenied
 from workers.source.doctor_rights import Questions
 from workers.source.staff_records import (

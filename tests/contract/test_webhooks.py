@@ -24,7 +24,6 @@ from schemas.endpoints import Endpoint, Personal, Shape
 from schemas.entity import Entity
 from schemas.reasons import Reason
 from service.cli.main import commands
-from service.endpoints import endpoint_needs
 from tests.builders.records import course
 from tests.contract.desk_rig import Desk
 from tests.contract.ledger_rig import BOTH
@@ -34,6 +33,7 @@ from workers.actions.webhook.action import WebhookAction
 from workers.actions.webhook.exchange import Exchange, Timeouts
 from workers.deliver.claim import sweep
 from workers.deliver.context import DeliveryTools
+from workers.endpoints import endpoint_needs
 
 pytestmark = pytest.mark.engines("sqlite")  # see conftest.py
 

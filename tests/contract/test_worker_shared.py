@@ -65,6 +65,8 @@ def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worke
         tasks.probe_source,
         tasks.reconcile_source,
         tasks.retain_ledger,
+        tasks.plan_due_reports,
+        tasks.send_due_reports,
     )
     shared = SharedState(workers=1)
     with redis.Redis.from_url(broker_url, decode_responses=True) as broker:

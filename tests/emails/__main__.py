@@ -14,7 +14,8 @@ from pathlib import Path
 from tests.emails.client_support import unlisted, unneeded
 from tests.emails.gate import NoBrowser, as_page, check_pages, run_in_browser
 from tests.emails.member_pages import member_pages
-from tests.emails.people import ORDINARY, PEOPLE, email_case, every_case
+from tests.emails.people import ORDINARY, PEOPLE, EmailCase, email_case, every_case
+from tests.emails.reports import REPORTS, every_report, report_case
 from workers.languages import language_codes, language_for
 
 _SHEETS = Path("contact-sheets")
@@ -30,17 +31,20 @@ def paint_sheets(languages: Sequence[str], person: str) -> None:
             "title": f"{language_for(language).locale.english_name} ({language}), {person}",
             "language": language,
             "direction": language_for(language).direction,
-            "letters": [_shown(language, template, person) for template in ORDINARY],
+            "letters": [
+                *(_shown(email_case(language, template, person)) for template in ORDINARY),
+                *(_shown(report_case(language, report, person)) for report in REPORTS),
+            ],
         }
         for language in languages
     ]
     run_in_browser("contact-sheet.mjs", {"sheets": sheets})
 
 
-def _shown(language: str, template: str, person: str) -> dict[str, str]:
-    letter = email_case(language, template, person).letter
+def _shown(case: EmailCase) -> dict[str, str]:
+    letter = case.letter
     return {
-        "template": template,
+        "template": case.template,
         "subject": letter.subject,
         "preview": letter.preview,
         "html": letter.html,
@@ -51,7 +55,7 @@ def _shown(language: str, template: str, person: str) -> dict[str, str]:
 def check_all(languages: Sequence[str]) -> bool:
     """Check all in these languages, print what is wrong, and return whether nothing is."""
     began = time.monotonic()
-    cases = list(every_case(languages))
+    cases = [*every_case(languages), *every_report(languages)]
     pages = member_pages(languages)
     result = check_pages([*map(as_page, cases), *pages])
     wrong = [f"{one.page}, {one.view}: {one.check}: {one.detail}" for one in result.faults]

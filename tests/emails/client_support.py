@@ -71,6 +71,7 @@ PARTLY: Mapping[str, str] = {
     "display:none": "The hidden text for the inbox holds no table; `mso-hide` hides it in Outlook.",
     "font-size": "All are in pixels.",
     "font-weight": "We use 600, which Outlook makes bold.",
+    "text-align": "We use left and right, which every program knows, never start and end.",
     "height attribute": "Heights are in pixels; on a sharper screen the bar is a little lower.",
     "height property": "Outlook needs it in table cells and images alone, where it is supported.",
     "line-height": "Lines are a little closer; bars, where it matters, have an exact height.",

@@ -23,6 +23,7 @@ from tests.emails.gate import (
 )
 from tests.emails.member_pages import member_pages
 from tests.emails.people import ORDINARY, PEOPLE, EmailCase, email_case, one_case_each
+from tests.emails.reports import REPORTS, report_case
 from workers.actions.email import TEMPLATES
 from workers.languages import ENGLISH, language_codes
 
@@ -38,6 +39,9 @@ def sample_cases() -> tuple[EmailCase, ...]:
         *(email_case(ENGLISH, template, "ordinary") for template in ORDINARY),
         *(email_case(ENGLISH, FULLEST, person) for person in PEOPLE if person != "ordinary"),
         *one_case_each(language_codes()[1:]),
+        *(report_case(ENGLISH, report, "awkward") for report in REPORTS),
+        report_case("ar", "summary", "awkward"),
+        report_case("de", "digest", "ordinary"),
     )
 
 
@@ -130,8 +134,9 @@ def sample(found: GateResult) -> GateResult:
 
 def test_the_sample_has_every_template_every_person_and_every_language() -> None:
     assert set(ORDINARY) == set(TEMPLATES)
-    assert {one.template for one in sample_cases() if one.language == ENGLISH} == set(TEMPLATES)
-    assert {one.person for one in sample_cases() if one.language == ENGLISH} == set(PEOPLE)
+    english = [one for one in sample_cases() if one.language == ENGLISH]
+    assert {one.template for one in english} == {*TEMPLATES, *REPORTS}
+    assert {one.person for one in english if one.template in TEMPLATES} == set(PEOPLE)
     assert {one.language for one in sample_cases()} == set(language_codes())
 
 

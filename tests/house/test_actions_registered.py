@@ -48,10 +48,12 @@ def test_the_rules_we_ship_are_right_and_on(shipped: str) -> None:
 
 def test_the_examples_in_the_comments_are_right_and_use_the_other_templates() -> None:
     text = (ROOT / "rules.yaml").read_text(encoding="utf-8")
-    lines = [line[2:] for line in text.splitlines() if line.startswith(("#   ", "# courses:"))]
+    kept = ("#   ", "# courses:", "# digests:")
+    lines = [line[2:] for line in text.splitlines() if line.startswith(kept)]
     examples = "\n".join(lines)
     rules = load_rules(f"{text}\n{examples}\n", "rules.yaml", actions=kinds_for_rules())
     assert [one.off for one in rules.courses] == [("congratulate-lesson",)]
+    assert [one.name for one in rules.digests] == ["weekly-for-hosts", "acme"]
     found = {template for rule in rules.rules for template in templates_of(rule)}
     assert found == {*TEMPLATES, None}
     assert {rule.action for rule in rules.rules} == kinds_for_rules().keys()

@@ -40,6 +40,7 @@ ELSEWHERE = {
     Reason.ENDPOINT_ADDRESS: "contract/test_webhook_exchange.py",
     Reason.ENDPOINT_GONE: "contract/test_webhooks.py",
     Reason.PAUSED: "contract/test_pauses.py",
+    Reason.NOTHING_HAPPENED: "contract/test_digests.py",
     Reason.ON_HOLD: "contract/test_hold_and_skip.py",
     Reason.RESTORED: "contract/test_restored.py",
     Reason.SNOOZED: "contract/test_choices_honoured.py",

@@ -88,6 +88,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         dkim_key=None,
         mail_signs_as_host=False,
         mail_reads_replies=False,
+        operator_email=(),
         space_name=None,
         space_logo=None,
         space_colour="#0E6655",

@@ -15,6 +15,7 @@ from workers.actions import email, webhook
 
 if TYPE_CHECKING:
     from workers.actions.base import Action
+    from workers.actions.email.action import EmailAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ def action_classes() -> "dict[str, type[Action]]":
 def make_actions(settings: Settings) -> "dict[str, Action]":
     """Return one action of each kind, by name, as workers use them."""
     return {name: action.from_settings(settings) for name, action in action_classes().items()}
+
+
+def email_action(settings: Settings) -> "EmailAction":
+    """Return the action that sends emails, for what is no action, such as reports."""
+    made: EmailAction = resolve_name(KINDS[email.KIND].action).from_settings(settings)
+    return made
 
 
 def kinds_for_rules() -> dict[str, KindForm]:

@@ -109,7 +109,7 @@ def refresh_catalogue(sync: SyncContext, rules: Rules) -> None:
 
     Source errors are logged, and the next poll tries again. Raises `LedgerUnavailable`.
     """
-    if not any(names_in(rule.where) for rule in rules.rules):
+    if not any(map(names_in, rules.conditions())):
         return
     now = sync.clock.now()
     with reading(sync.engine) as connection:

@@ -34,9 +34,10 @@ from workers.actions.base import (
 from workers.actions.email import KIND, ONLY_PREFERENCES
 from workers.actions.email.branding import Branding
 from workers.actions.email.content import LessonLine, LetterFacts
-from workers.actions.email.letter import Letter, Letters, TemplateGap
+from workers.actions.email.letter import Letter, Letters, ReportFrame, TemplateGap
 from workers.actions.email.message import (
     MESSAGE,
+    Addressee,
     Attachment,
     StreamHead,
     make_message,
@@ -45,11 +46,12 @@ from workers.actions.email.message import (
 )
 from workers.actions.email.notice import Notice
 from workers.actions.email.own_words import read_wording
+from workers.actions.email.parts import Content
 from workers.actions.email.smtp import Mailer, MailTransport
 from workers.completion_certificate.issue import CertificateIssuer, IssuedCertificate
 from workers.decide.completion import in_order
 from workers.languages import language_for
-from workers.preference_links import LinkOwner, PreferenceLinks, reaches_members
+from workers.preference_links import LinkOwner, PreferenceLinks, links_of
 from workers.zones import own_zone
 
 _DEAD_LINK = "https://link-of-a-test.invalid/"  # RFC 2606: such a name never exists
@@ -76,15 +78,6 @@ class Letterhead:
     links: PreferenceLinks | None = None
     secret_key: str | None = field(default=None, repr=False)
     echoed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Addressee:
-    """Who gets an email, and what mail programs learn about its stream."""
-
-    name: str
-    address: str
-    stream: StreamHead
 
 
 class EmailAction(Action):
@@ -134,7 +127,7 @@ class EmailAction(Action):
                 settings.course_url,
                 settings.lesson_url,
                 ZoneInfo(settings.zone),
-                _links(settings),
+                links_of(settings),
                 settings.secret_key,
                 _echoed(settings),
             ),
@@ -158,8 +151,9 @@ class EmailAction(Action):
             code = language_for(*facts.languages).code
             facts = replace(facts, preferences_url=links.page(owner, code))
             stream = replace(stream, unsubscribe_url=_one_click(links, owner, context))
-        addressee = _Addressee(to.name, to.address, stream)
-        return self._addressed(self._letters.compose(facts), context, addressee, issued)
+        addressee = Addressee(to.name, to.address, stream)
+        key, now = context.action_key, context.now
+        return self._addressed(self._letters.compose(facts), key, now, addressee, issued)
 
     def prepare_preview(self, context: ActionContext) -> Prepared:
         """Return the email for this context, to look at: with no link that acts for the member.
@@ -170,8 +164,9 @@ class EmailAction(Action):
         to = _recipient(context)
         if to.address is None:
             raise TemplateGap("there is no address")
-        addressee = _Addressee(to.name, to.address, StreamHead(context.stream, facts.template))
-        return self._addressed(self._letters.compose(facts), context, addressee, issued)
+        addressee = Addressee(to.name, to.address, StreamHead(context.stream, facts.template))
+        key, now = context.action_key, context.now
+        return self._addressed(self._letters.compose(facts), key, now, addressee, issued)
 
     def prepare_test(self, context: ActionContext, address: str) -> Prepared:
         """Return the email for this context, marked as a test and sent to another address.
@@ -188,8 +183,25 @@ class EmailAction(Action):
         )
         letter = self._letters.compose(dead)
         subject = f"[Test] {letter.subject}"
-        addressee = _Addressee("", address, StreamHead(context.stream, facts.template))
-        return self._addressed(replace(letter, subject=subject), context, addressee, issued)
+        addressee = Addressee("", address, StreamHead(context.stream, facts.template))
+        letter, key = replace(letter, subject=subject), context.action_key
+        return self._addressed(letter, key, context.now, addressee, issued)
+
+    def prepare_report(
+        self, said: Content, frame: ReportFrame, to: Addressee, key: str, made_at: datetime
+    ) -> Prepared:
+        """Return an email to someone who is not the member it is about; see `Action.prepare`."""
+        return self._addressed(self._letters.compose_report(said, frame), key, made_at, to, None)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is a mail server and a sender, so that emails can be sent."""
+        return self._mailer is not None and self._head.sender is not None
+
+    @property
+    def links(self) -> PreferenceLinks | None:
+        """What makes links that the readers of emails can open; None if they cannot."""
+        return self._head.links
 
     def _harmless(self, context: ActionContext) -> tuple[LetterFacts, IssuedCertificate | None]:
         """Return the facts with dead links to choices and certificate, and a draft of the latter.
@@ -208,8 +220,9 @@ class EmailAction(Action):
     def _addressed(
         self,
         letter: Letter,
-        context: ActionContext,
-        to: _Addressee,
+        key: str,
+        made_at: datetime,
+        to: Addressee,
         issued: IssuedCertificate | None,
     ) -> Prepared:
         message = make_message(
@@ -218,8 +231,8 @@ class EmailAction(Action):
             reply_to=self._head.reply_to,
             to_name=to.name,
             to_address=to.address,
-            action_key=context.action_key,
-            made_at=context.now,
+            action_key=key,
+            made_at=made_at,
             attachment=None if issued is None else Attachment(issued.file_name, issued.pdf),
             stream=to.stream,
             echoed=self._head.echoed,
@@ -229,9 +242,9 @@ class EmailAction(Action):
             if issued is not None:
                 issued.keep(connection, now)
             if self._head.secret_key is not None:
-                name = reference(context.action_key)
+                name = reference(key)
                 hashed = address_hash(to.address, self._head.secret_key)
-                note_sent(connection, name, context.action_key, hashed, now)
+                note_sent(connection, name, key, hashed, now)
 
         def send(checkpoints: Checkpoints) -> str:
             if self._mailer is None or self._head.sender is None:
@@ -356,13 +369,6 @@ def _recipient(context: ActionContext) -> Recipient:
 
 def _notice(context: ActionContext, to: Recipient) -> Notice:
     return Notice(context.person.full_name, context.events[-1].kind, to.audience == HOST)
-
-
-def _links(settings: Settings) -> PreferenceLinks | None:
-    """Return what makes links for members, if they can open them."""
-    if settings.secret_key is None or not reaches_members(settings):
-        return None
-    return PreferenceLinks(settings.public_url, settings.secret_key)
 
 
 def _echoed(settings: Settings) -> tuple[str, ...]:

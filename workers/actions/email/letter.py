@@ -27,7 +27,16 @@ from workers.actions.email.branding import Branding, accent_of
 from workers.actions.email.content import LetterFacts, content_of
 from workers.actions.email.notice import why_notified
 from workers.actions.email.own_words import ABOUT_LESSONS, OwnWords
-from workers.actions.email.parts import Button, Content, Link, Paragraph, Part, ProgressBar
+from workers.actions.email.parts import (
+    Button,
+    Content,
+    Figures,
+    Heading,
+    Link,
+    Paragraph,
+    Part,
+    ProgressBar,
+)
 from workers.actions.email.phrases import Foreign, Phrase, Writer, as_text, wrapped
 from workers.languages import Language, language_for
 
@@ -66,6 +75,20 @@ class Letter:
     text: str
     html: str
     wording: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFrame:
+    """What surrounds a report: its language, whom it greets, why they get it, where they stop it.
+
+    `source` is the file with its sentences, which its version covers.
+    """
+
+    language: Language
+    name: str | None
+    why: Phrase
+    stop_url: str | None
+    source: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,32 @@ class Letters:
         own = OwnWords(texts, known, _greeted(known), language)
         said = own.applied_to(content_of(known, write))
         frame = _frame(known, self._branding, write, own)
+        return self._letter(said, frame, language, known.space, self._wording(language))
+
+    def compose_report(self, said: Content, about: ReportFrame) -> Letter:
+        """Return an email to someone who is not the member it is about.
+
+        Raises:
+            TemplateGap: the link is not a web address.
+        """
+        language, space = about.language, one_line(self._branding.name) or None
+        write = Writer(language)
+        name = greeting_name(about.name, about.name or "")
+        frame = _Frame(
+            write.phrase("Hello {name},", name=Foreign(name)) if name else write.phrase("Hello,"),
+            (write.quote(space),) if space else (),
+            about.why,
+            write.phrase("Stop these emails"),
+            _address(about.stop_url),
+            write.quote(self._branding.address) if self._branding.address else None,
+        )
+        return self._letter(
+            said, frame, language, space, wording(language.code, source=about.source)
+        )
+
+    def _letter(
+        self, said: Content, frame: _Frame, language: Language, space: str | None, version: str
+    ) -> Letter:
         subject = one_line(said.subject.subject(MAX_SUBJECT_LENGTH))
         preview = cut_at_word(as_text(said.preview), _MAX_PREVIEW)
         html = self._frame.render(
@@ -121,11 +170,9 @@ class Letters:
             frame=frame,
             accent=self._accent,
             logo_url=self._branding.logo_url,
-            space=known.space,
+            space=space,
         )
-        return Letter(
-            subject, preview, _text(said, frame), html.strip() + "\n", self._wording(language)
-        )
+        return Letter(subject, preview, _text(said, frame), html.strip() + "\n", version)
 
     def _wording(self, language: Language) -> str:
         ours = wording(language.code)
@@ -175,12 +222,13 @@ class Letters:
 
 
 @cache
-def wording(code: str, folder: Path = _FOLDER) -> str:
+def wording(code: str, folder: Path = _FOLDER, source: Path | None = None) -> str:
     """Return the digest of what decides the text of all emails in a language.
 
-    `folder` has the modules, as this process read them.
+    `folder` has the modules, as this process read them. `source` has the sentences of a report.
     """
     files = [folder / name for name in (_FRAME, *_DECIDING)]
+    files += [] if source is None else [source]
     if code != languages.ENGLISH:
         files.append(languages.FOLDER / code / languages.CATALOGUE)
     digest = hashlib.sha256()
@@ -246,6 +294,10 @@ def _block(part: Part) -> str:
         return _line(part.words.text())
     if isinstance(part, Button | Link):
         return _link(part.words, part.url)
+    if isinstance(part, Heading):
+        return _line(f"** {part.words.text()} **")
+    if isinstance(part, Figures):
+        return "\n".join(_line(f"{words.text()}: {number}") for words, number in part.rows)
     return "\n".join(_line(f"- {item.text()}", indent="  ") for item in part.items)
 
 

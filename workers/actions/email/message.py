@@ -38,8 +38,13 @@ _ALLOWED = _OURS | _OF_STREAMS | _ECHOED | {b"reply-to"}
 _FIRST_LINE = re.compile(rb"([!-9;-~]+): [^\x00-\x1f\x7f]+")
 _NEXT_LINE = re.compile(rb"[ \t][^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f]")
 MESSAGE = "message/rfc822"  # the media type of what is kept
+REPORT = "report"  # in place of a stream: an email that is not about what one member did
 # Mail programs show them and sort by the whole header, so they do not change with the language.
-_LIST_NAMES = {Stream.SERVICE: "Course emails", Stream.REMINDER: "Course reminders"}
+_LIST_NAMES = {
+    Stream.SERVICE: "Course emails",
+    Stream.REMINDER: "Course reminders",
+    REPORT: "Course reports",
+}
 _SENDER_ID = "coursebell"  # Gmail wants 5 to 15 characters
 _MAX_NAME = 78  # characters of a person's name in a header
 _MAX_SUBJECT = 200  # composed subjects are shorter
@@ -57,10 +62,11 @@ class Attachment:
 class StreamHead:
     """What mail programs and providers learn about the stream that an email belongs to.
 
-    `unsubscribe_url` takes the POST of RFC 8058; None leaves both its headers out.
+    `stream` is one of those of members, or `REPORT`. `unsubscribe_url` takes the POST of RFC 8058;
+    None leaves both its headers out.
     """
 
-    stream: Stream
+    stream: str
     template: str
     unsubscribe_url: str | None = None
 
@@ -75,6 +81,15 @@ class StreamHead:
             found["List-Unsubscribe"] = f"<{self.unsubscribe_url}>"
             found["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Who gets an email, and what mail programs learn about its stream."""
+
+    name: str
+    address: str
+    stream: StreamHead
 
 
 def make_message(  # noqa: PLR0913 - the parts of a message head

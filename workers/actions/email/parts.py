@@ -55,7 +55,23 @@ class Link:
     url: str
 
 
-Part = Paragraph | TitleList | ProgressBar | Button | Link
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The heading of a section."""
+
+    kind: ClassVar[str] = "heading"
+    words: Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A table of numbers, each with what it counts."""
+
+    kind: ClassVar[str] = "figures"
+    rows: tuple[tuple[Phrase, str], ...]
+
+
+Part = Paragraph | TitleList | ProgressBar | Button | Link | Heading | Figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, tzinfo
 
-from babel.dates import format_date
+from babel.dates import format_date, format_time, get_datetime_format
 from babel.numbers import format_decimal
 from markupsafe import Markup, escape
 
@@ -142,6 +142,14 @@ class Writer:
     def day(self, day: date) -> str:
         """Return a day with its month in words and its year."""
         return format_date(day, format="long", locale=self.language.locale)
+
+    def moment(self, moment: datetime, zone: tzinfo) -> str:
+        """Return a time as calendar and clock show it there, to the minute."""
+        local, locale = moment.astimezone(zone), self.language.locale
+        day = format_date(local.date(), format="medium", locale=locale)
+        clock = format_time(local, format="short", locale=locale)
+        both = str(get_datetime_format("medium", locale=locale))
+        return both.replace("{1}", day).replace("{0}", clock)
 
 
 def _longest_first(title: tuple[str, str]) -> int:

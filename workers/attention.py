@@ -1,4 +1,4 @@
-"""The list of what needs a person, for `coursebell status` and `/readyz`.
+"""The list of what needs a person, for `coursebell status`, `/readyz` and alerts to operators.
 
 It leaves out what passes by itself or was decided on purpose: emails held in observe mode, members
 without an address, refused requests that carried no signature or token.
@@ -6,7 +6,7 @@ without an address, refused requests that carried no signature or token.
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ledger.courses import course_titles
@@ -28,10 +28,10 @@ from schemas.events import TOLERANCE
 from schemas.reasons import EXPLANATIONS, Reason
 from schemas.rules import unknown_names
 from schemas.settings import Settings
-from service.endpoints import endpoint_needs
-from service.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.actions import email
 from workers.decide.monitoring import Signal
+from workers.endpoints import endpoint_needs
+from workers.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.rules_file import read_rules
 from workers.secret_key import has_secret_key, secret_key
 
@@ -61,12 +61,16 @@ class Need:
     """One thing that needs a person. The field names are those of `status --json`.
 
     `code` is a fixed word for programs, `label` a few words for a list, and `says` a sentence with
-    what to do next. Only `says` may contain error texts of Nexudus or a server.
+    what to do next. Only `says` may contain error texts of Nexudus or a server. `count` is how many
+    there are, `since` when it began, if that is known, and `place` the location that it is about.
     """
 
     code: str
     label: str
     says: str
+    count: int = field(default=1, compare=False)
+    since: datetime | None = field(default=None, compare=False)
+    place: str | None = field(default=None, compare=False)
 
 
 def needs_of(
@@ -191,7 +195,7 @@ def _pause_needs(connection: Connection, now: datetime) -> Iterator[Need]:
     for one in open_pauses(connection):
         if one.until is None and one.made_at < now - _LONG_PAUSE:
             says = f"{pause_line(connection, one)}: `coursebell resume {one.pause_id}` ends it"
-            yield Need("paused", "a pause that lasts", says)
+            yield Need("paused", "a pause that lasts", says, since=one.made_at)
 
 
 def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Need]:
@@ -203,7 +207,7 @@ def _part_needs(connection: Connection, parts: Mapping[str, str]) -> Iterator[Ne
             continue
         for outage in outages_now(connection).values():
             if outage.kind == email.KIND:
-                yield Need(MAIL, _PARTS[MAIL], outage_line(outage))
+                yield Need(MAIL, _PARTS[MAIL], outage_line(outage), since=outage.since)
 
 
 def _clock_needs(connection: Connection, now: datetime) -> Iterator[Need]:
@@ -223,9 +227,11 @@ def _monitoring_needs(monitoring: MonitoringNow | None) -> Iterator[Need]:
     if monitoring is None:
         return
     if monitoring.silence.signal is Signal.STALE:
-        yield Need("silence", "an unusual silence", unusual_line(monitoring.silence))
+        silence = monitoring.silence
+        yield Need("silence", "an unusual silence", unusual_line(silence), since=silence.last_at)
     for loss in monitoring.losses:
-        yield Need("lost", "hooks or relay calls that stopped arriving", loss_line(loss))
+        label = "hooks or relay calls that stopped arriving"
+        yield Need("lost", label, loss_line(loss), place=loss.counts.location)
 
 
 def _decision_needs(found: Undecided) -> Iterator[Need]:
@@ -241,11 +247,11 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
             f"{_emails(restored)} may have been sent before the ledger was restored: check, then"
             " `coursebell release --reason restored` or `coursebell skip --reason restored`"
         )
-        yield Need("restored", f"{_emails(restored)} held after a restore", says)
+        yield Need("restored", f"{_emails(restored)} held after a restore", says, restored)
     if held:
         emails = _emails(sum(held.values()))
         says = f"{emails} held ({_reasons(held)}): `coursebell held` lists them"
-        yield Need("held", f"{emails} held", says)
+        yield Need("held", f"{emails} held", says, sum(held.values()))
     unknown = sum(found.actions.get(ActionState.UNKNOWN, {}).values())
     if unknown:
         says = (
@@ -254,7 +260,7 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
             "Ask the member or check the mail server's log. If an email did not arrive: "
             "`coursebell resend --i-checked` with its ID"
         )
-        yield Need("unknown", f"{_emails(unknown)} unknown", says)
+        yield Need("unknown", f"{_emails(unknown)} unknown", says, unknown)
     failed = found.actions.get(ActionState.FAILED, {})
     if failed:
         emails = _emails(sum(failed.values()))
@@ -264,12 +270,12 @@ def _decision_needs(found: Undecided) -> Iterator[Need]:
             f"`coursebell resend --failed {code} --since 365d --dry-run` lists them, and "
             "`coursebell show` with an ID says why"
         )
-        yield Need("failed", f"{emails} failed", says)
+        yield Need("failed", f"{emails} failed", says, sum(failed.values()))
     if found.lookups:
         number = sum(found.lookups.values())
         what = "1 lookup" if number == 1 else f"{number} lookups"
         says = f"{what} failed ({_reasons(found.lookups)}): a new notification tries again"
-        yield Need("lookups-failed", f"{what} failed", says)
+        yield Need("lookups-failed", f"{what} failed", says, number)
 
 
 def _emails(number: int) -> str:

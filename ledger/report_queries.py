@@ -1,0 +1,157 @@
+"""What summaries and digests count, and the members that they name."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from ledger.engine import chunks
+from ledger.events import known_events
+from ledger.records import IS_HERE
+from ledger.tables import UNFINISHED_ACTIONS, actions, events, records
+from schemas.actions import ActionState
+from schemas.entity import Entity
+from schemas.events import EventKind, course_completed_key
+from schemas.reasons import Reason
+
+
+def sent_by_template(
+    connection: Connection, since: datetime, until: datetime
+) -> dict[str | None, int]:
+    """Return how many actions were done in this time, by template; None: a kind without any."""
+    return {
+        row.template: row.number
+        for row in connection.execute(
+            select(actions.c.template, func.count().label("number"))
+            .where(
+                actions.c.state == ActionState.DONE,
+                actions.c.finished_at >= since,
+                actions.c.finished_at < until,
+            )
+            .group_by(actions.c.template)
+        )
+    }
+
+
+def skipped_by_reason(
+    connection: Connection, since: datetime, until: datetime
+) -> dict[Reason, int]:
+    """Return how many actions were left out in this time, by reason."""
+    rows = connection.execute(
+        select(actions.c.reason, func.count().label("number"))
+        .where(
+            actions.c.state == ActionState.SKIPPED,
+            actions.c.finished_at >= since,
+            actions.c.finished_at < until,
+            actions.c.reason.is_not(None),
+        )
+        .group_by(actions.c.reason)
+    )
+    return {Reason(row.reason): row.number for row in rows}
+
+
+def count_events(
+    connection: Connection, kinds: Collection[EventKind], since: datetime, until: datetime
+) -> dict[EventKind, int]:
+    """Return how many events of each of these kinds happened in this time."""
+    rows = connection.execute(
+        select(events.c.kind, func.count().label("number"))
+        .where(
+            events.c.happened_at >= since,
+            events.c.happened_at < until,
+            events.c.kind.in_(list(kinds)),
+        )
+        .group_by(events.c.kind)
+    )
+    return {EventKind(row.kind): row.number for row in rows}
+
+
+def count_waiting(connection: Connection) -> int:
+    """Return how many actions are planned, wait or are being performed."""
+    count = select(func.count()).select_from(actions).where(UNFINISHED_ACTIONS)
+    return connection.scalar(count) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class CourseChange:
+    """Something that a member did on a course."""
+
+    kind: EventKind
+    coworker_id: int
+    course_member_id: int
+    happened_at: datetime
+
+
+def changes_of_course(
+    connection: Connection,
+    course_id: int,
+    kinds: Collection[EventKind],
+    since: datetime,
+    until: datetime,
+) -> list[CourseChange]:
+    """Return the events of these kinds on a course in this time, the earliest first."""
+    rows = connection.execute(
+        select(
+            *(events.c.kind, events.c.coworker_id, events.c.course_member_id, events.c.happened_at)
+        )
+        .where(
+            events.c.course_id == course_id,
+            events.c.kind.in_(list(kinds)),
+            events.c.happened_at >= since,
+            events.c.happened_at < until,
+        )
+        .order_by(events.c.happened_at, events.c.id)
+    )
+    return [CourseChange(EventKind(row[0]), *row[1:]) for row in rows]
+
+
+def quiet_members(
+    connection: Connection, course_id: int, since: datetime, until: datetime
+) -> list[CourseChange]:
+    """Return the enrolments on a course that were last active in this time, the quietest first.
+
+    The kind says whether a lesson is finished (`stalled`) or none (`not_started`). A member is
+    active when they enrol, finish a lesson or, as far as it was read, open the course. Who finished
+    the course, is blocked or waits for approval is left out.
+    """
+    done = records.alias("done")
+    last_done = (
+        select(func.max(done.c.created_at))
+        .where(
+            done.c.entity == Entity.COMPLETED_LESSON,
+            done.c.course_member_id == records.c.record_id,
+            done.c.gone_at.is_(None),
+        )
+        .scalar_subquery()
+        .label("last_done")
+    )
+    rows = connection.execute(
+        select(
+            records.c.record_id,
+            records.c.coworker_id,
+            func.coalesce(records.c.source_created_at, records.c.created_at).label("begun"),
+            last_done,
+            records.c.record["LastAccess"].as_string().label("opened"),
+            records.c.record["Approved"].as_boolean().label("approved"),
+            records.c.record["Blocked"].as_boolean().label("blocked"),
+        ).where(
+            records.c.entity == Entity.COURSE_MEMBER,
+            records.c.course_id == course_id,
+            records.c.coworker_id.is_not(None),
+            IS_HERE,
+        )
+    )
+    found = {}
+    for row in rows:
+        is_kept_back = row.approved is False or row.blocked is True
+        opened = None if row.opened is None else datetime.fromisoformat(row.opened)
+        moments = [at for at in (row.begun, row.last_done, opened) if at is not None]
+        if moments and not is_kept_back and since <= max(moments) < until:
+            kind = EventKind.NOT_STARTED if row.last_done is None else EventKind.STALLED
+            key = course_completed_key(course_id, row.coworker_id)
+            found[key] = CourseChange(kind, row.coworker_id, row.record_id, max(moments))
+    for some in chunks(found):
+        for key in known_events(connection, some):
+            del found[key]
+    return sorted(found.values(), key=lambda one: (one.happened_at, one.course_member_id))

@@ -1,0 +1,330 @@
+"""The outbox of reports: emails to others than members, each under a permanent key.
+
+It follows `ledger.outbox`: a claim is a lease on a row, `performing` is committed before the
+hand-over and its outcome after it, and what was cut off after `commit_report` is unknown and never
+sent again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, update
+
+from ledger.actions import Copy
+from ledger.controls import set_value, value_of
+from ledger.engine import insert_into
+from ledger.interventions import AUTOMATIC
+from ledger.skew import is_lease_over
+from ledger.tables import UNFINISHED_REPORTS, report_copies, reports
+from schemas.actions import OPEN_ACTIONS, ActionState, Outcome
+from schemas.reasons import Reason
+
+_ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
+_OPEN = [state.value for state in OPEN_ACTIONS]
+_WATCH = "report_state"  # the control with what was planned and said, by report and audience
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlan:
+    """A report to send. `audience` is as of actions: `host`, or the digest of an address.
+
+    `coworker_id` is who the host is. An alert has no period, and `about` has the codes of its
+    causes with the time since when.
+    """
+
+    key: str
+    name: str
+    audience: str
+    due_at: datetime
+    period_from: datetime | None = None
+    period_to: datetime | None = None
+    coworker_id: int | None = None
+    about: Mapping[str, str | None] = field(default_factory=dict)
+    skipped_for: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report as stored. `token` is that of our claim, "" if it is not claimed."""
+
+    report_id: int
+    plan: ReportPlan
+    planned_at: datetime
+    state: ActionState
+    reason: Reason | None
+    attempts: int
+    finished_at: datetime | None
+    receipt: str | None
+    token: str = ""
+
+
+def plan_report(connection: Connection, plan: ReportPlan, now: datetime) -> bool:
+    """Store a report to send; return whether it is new. One with the same key stays as it is."""
+    is_over = plan.skipped_for is not None
+    statement = insert_into(connection, reports).values(
+        key=plan.key,
+        name=plan.name,
+        audience=plan.audience,
+        coworker_id=plan.coworker_id,
+        period_from=plan.period_from,
+        period_to=plan.period_to,
+        about=dict(plan.about) or None,
+        planned_at=now,
+        state=ActionState.SKIPPED if is_over else ActionState.PLANNED,
+        reason=plan.skipped_for,
+        due_at=plan.due_at,
+        finished_at=now if is_over else None,
+    )
+    stored = statement.on_conflict_do_nothing(index_elements=[reports.c.key])
+    return connection.execute(stored.returning(reports.c.id)).first() is not None
+
+
+def open_report(connection: Connection, name: str, audience: str) -> Report | None:
+    """Return the report of this name to this audience that is not finished; None if all are."""
+    row = connection.execute(
+        select(reports)
+        .where(UNFINISHED_REPORTS, reports.c.name == name, reports.c.audience == audience)
+        .order_by(reports.c.id)
+        .limit(1)
+    ).first()
+    return None if row is None else _report(row)
+
+
+def hasten_report(connection: Connection, report: Report, now: datetime) -> None:
+    """Make a report that waits for its time due now."""
+    connection.execute(
+        update(reports)
+        .where(
+            reports.c.id == report.report_id,
+            reports.c.state == ActionState.PLANNED,
+            reports.c.due_at > now,
+        )
+        .values(due_at=now)
+    )
+
+
+def claim_report(
+    connection: Connection, now: datetime, token: str, *, lease_s: float
+) -> Report | None:
+    """Claim the report that is overdue longest for `lease_s` seconds; None if none is due."""
+    chosen = (
+        select(reports.c.id)
+        .where(UNFINISHED_REPORTS, *_is_due(now, lease_s))
+        .order_by(reports.c.due_at, reports.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    row = connection.execute(
+        update(reports)
+        .where(reports.c.id == chosen, *_is_due(now, lease_s))
+        .values(lease_until=now + timedelta(seconds=lease_s), lease_token=token)
+        .returning(reports)
+    ).first()
+    return None if row is None else _report(row, token)
+
+
+def _is_due(now: datetime, lease_s: float) -> tuple[ColumnElement[bool], ...]:
+    is_free = or_(
+        reports.c.lease_until.is_(None), is_lease_over(reports.c.lease_until, now, lease_s)
+    )
+    return reports.c.state.in_(_OPEN), reports.c.due_at <= now, is_free
+
+
+def next_report_at(connection: Connection) -> datetime | None:
+    """Return when the next report is due; None if there is none."""
+    moment: datetime | None = connection.scalar(
+        select(func.min(reports.c.due_at)).where(UNFINISHED_REPORTS, reports.c.state.in_(_OPEN))
+    )
+    return moment
+
+
+def renew_report(connection: Connection, claimed: Report, now: datetime, *, lease_s: float) -> bool:
+    """Extend the lease of a claim, also during its hand-over; False if it is no longer ours."""
+    states = [*_OPEN, ActionState.PERFORMING]
+    return _changed(connection, claimed, states, lease_until=now + timedelta(seconds=lease_s))
+
+
+def begin_report(
+    connection: Connection, claimed: Report, copy: Copy, now: datetime, *, lease_s: float
+) -> bool:
+    """Mark a report as being handed over, and store its copy; False if it is no longer ours."""
+    is_ours = _changed(
+        connection,
+        claimed,
+        _OPEN,
+        state=ActionState.PERFORMING,
+        reason=None,
+        attempts=reports.c.attempts + 1,
+        committed_at=None,
+        lease_until=now + timedelta(seconds=lease_s),
+    )
+    if is_ours:
+        store_report_copy(connection, claimed.report_id, copy, now)
+    return is_ours
+
+
+def commit_report(
+    connection: Connection, claimed: Report, now: datetime, *, lease_s: float
+) -> bool:
+    """Record that the hand-over reaches its last step; see `ledger.outbox.commit_action`."""
+    return _changed(
+        connection,
+        claimed,
+        [ActionState.PERFORMING],
+        committed_at=now,
+        lease_until=now + timedelta(seconds=lease_s),
+    )
+
+
+def settle_report(connection: Connection, claimed: Report, outcome: Outcome, now: datetime) -> bool:
+    """Store the outcome; False if the report is no longer ours.
+
+    A worker that was only slow may still replace `unknown` with the real outcome, and a commit
+    whose answer was lost counts as stored.
+    """
+    is_final = outcome.state in _ENDED
+    is_stored = _changed(
+        connection,
+        claimed,
+        [*_OPEN, ActionState.PERFORMING, ActionState.UNKNOWN],
+        state=outcome.state,
+        reason=outcome.reason,
+        due_at=outcome.until or reports.c.due_at,
+        lease_until=None,
+        lease_token=None,
+        committed_at=None,
+        finished_at=now if is_final else None,
+        receipt=outcome.detail,
+    )
+    return is_stored or _is_settled_as(connection, claimed, outcome)
+
+
+def _is_settled_as(connection: Connection, claimed: Report, outcome: Outcome) -> bool:
+    found = connection.execute(
+        select(reports.c.state, reports.c.reason, reports.c.receipt).where(
+            reports.c.id == claimed.report_id, reports.c.lease_token.is_(None)
+        )
+    ).first()
+    return found is not None and tuple(found) == (outcome.state, outcome.reason, outcome.detail)
+
+
+def _changed(
+    connection: Connection,
+    claimed: Report,
+    states: list[Any],
+    **values: Any,  # noqa: ANN401 - of any column
+) -> bool:
+    """Change a claimed report if it is still ours and in one of these states."""
+    done = connection.execute(
+        update(reports)
+        .where(
+            reports.c.id == claimed.report_id,
+            reports.c.lease_token == claimed.token,
+            reports.c.state.in_(states),
+        )
+        .values(**values)
+    )
+    return done.rowcount == 1
+
+
+def expire_reports(connection: Connection, now: datetime, *, lease_s: float) -> tuple[int, int]:
+    """Settle reports whose worker vanished; return how many are repeated and how many unknown.
+
+    One cut off before `commit_report` is sent again. The token stays, so that a worker that was
+    only slow can still store the real outcome.
+    """
+    repeated = unknown = 0
+    is_over = is_lease_over(reports.c.lease_until, now, lease_s)
+    vanished = connection.execute(
+        select(reports.c.id, reports.c.committed_at).where(
+            UNFINISHED_REPORTS, reports.c.state == ActionState.PERFORMING, is_over
+        )
+    ).all()
+    for row in vanished:
+        is_unknown = row.committed_at is not None
+        values: dict[str, Any] = {"state": ActionState.WAITING, "reason": Reason.MAIL_INTERRUPTED}
+        if is_unknown:
+            values = {
+                "state": ActionState.UNKNOWN,
+                "reason": Reason.HANDOVER_UNKNOWN,
+                "finished_at": now,
+            }
+        done = connection.execute(
+            update(reports)
+            .where(reports.c.id == row.id, reports.c.state == ActionState.PERFORMING, is_over)
+            .values(**values, due_at=now, lease_until=None, committed_at=None)
+        )
+        if done.rowcount == 1:
+            repeated, unknown = repeated + (not is_unknown), unknown + is_unknown
+    return repeated, unknown
+
+
+def store_report_copy(connection: Connection, report_id: int, copy: Copy, now: datetime) -> None:
+    """Store the copy of a report, replacing an earlier one."""
+    values = {
+        "written_at": now,
+        "version": copy.version,
+        "recipient": copy.recipient,
+        "title": copy.title,
+        "body": copy.body,
+        "media_type": copy.media_type,
+    }
+    statement = insert_into(connection, report_copies).values(report_id=report_id, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[report_copies.c.report_id], set_=values)
+    )
+
+
+def last_reports(connection: Connection) -> list[Report]:
+    """Return of each name and recipient the reports not finished, and the last that is."""
+    whose = (reports.c.name, reports.c.audience, reports.c.coworker_id)
+    newest = select(func.max(reports.c.id)).where(reports.c.state.in_(_ENDED)).group_by(*whose)
+    rows = connection.execute(
+        select(reports)
+        .where(or_(reports.c.id.in_(newest), UNFINISHED_REPORTS))
+        .order_by(reports.c.name, reports.c.audience, reports.c.coworker_id, reports.c.id)
+    )
+    return [_report(row) for row in rows]
+
+
+def report_state(connection: Connection, name: str) -> dict[str, Any]:
+    """Return what was noted about reports of this name, as JSON values; empty if nothing was."""
+    text = value_of(connection, f"{_WATCH}.{name}")
+    found: dict[str, Any] = {} if text is None else json.loads(text)
+    return found
+
+
+def note_report_state(
+    connection: Connection, name: str, state: Mapping[str, Any], now: datetime
+) -> None:
+    """Note something about reports of this name, in place of what was noted before."""
+    if report_state(connection, name) != state:
+        set_value(connection, f"{_WATCH}.{name}", json.dumps(state), AUTOMATIC, now)
+
+
+def _report(row: Row[Any], token: str = "") -> Report:
+    plan = ReportPlan(
+        row.key,
+        row.name,
+        row.audience,
+        row.due_at,
+        row.period_from,
+        row.period_to,
+        row.coworker_id,
+        row.about or {},
+    )
+    return Report(
+        row.id,
+        plan,
+        row.planned_at,
+        ActionState(row.state),
+        None if row.reason is None else Reason(row.reason),
+        row.attempts,
+        row.finished_at,
+        row.receipt,
+        token,
+    )

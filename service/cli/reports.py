@@ -1,0 +1,201 @@
+"""`coursebell reports`: lists the alerts, summaries and digests, and previews one."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ledger.engine import Connection, Engine, reading
+from schemas.actions import HOST, Outcome, audience_of
+from schemas.errors import DeliveryRefused
+from schemas.reasons import EXPLANATIONS
+from schemas.rules import Digest, Every
+from schemas.settings import Settings
+from service.cli.common import (
+    as_json,
+    command_clock,
+    local,
+    opened_ledger,
+    print_json,
+    printable,
+    settings_now,
+    shortened,
+)
+from service.cli.config import write_private
+from service.cli.main import Commands
+from service.cli.selection import NOT_DONE, known_person
+from workers.actions.base import Prepared
+from workers.actions.registry import email_action
+from workers.reports.listing import ReportLine, draft_now, report_lines
+from workers.reports.send import addressed
+from workers.reports.situation import FOR_OPERATORS
+from workers.reports.study import hosts_of_digest
+from workers.reports.tools import ReportTools
+from workers.rules_file import read_rules
+from workers.secret_key import has_secret_key, secret_key
+from workers.source.limits import Patience
+
+_UNKNOWN = "host@example.org"
+_OFTEN = {None: "when something is new", Every.WEEK: "on Mondays", Every.MONTH: "once a month"}
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@as_json
+@click.pass_context
+def reports(context: click.Context, *, as_json: bool) -> None:
+    """List the alerts, summaries and digests, or preview one.
+
+    It says to whom each goes, what became of the last one, and when the next is due. Alerts and the
+    summary go to COURSEBELL_OPERATOR_EMAIL, digests to whom the rules say.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings, now = settings_now(), command_clock().now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        tools = _tools(settings, engine)
+        lines = list(report_lines(connection, tools, now))
+    if as_json:
+        print_json([_plain(one) for one in lines])
+        return
+    if not lines:
+        click.echo("There are none. Set COURSEBELL_OPERATOR_EMAIL for alerts and a summary;")
+        click.echo("digests are listed in the rules file, under `digests`.")
+    elif not tools.email.is_set_up:
+        click.echo("No mail server or no sender is set, so no report is planned.")
+    for one in lines:
+        for line in _lines(one):
+            click.echo(printable(line))
+
+
+def _lines(one: ReportLine) -> Iterator[str]:
+    yield f"{one.name}, {_OFTEN[one.every]}, to {_reader(one)}"
+    if one.last is not None:
+        reason = "" if one.last.reason is None else f", {one.last.reason}"
+        why = "" if one.last.reason is None else f": {EXPLANATIONS[one.last.reason].sentence}"
+        at = one.last.finished_at or one.last.planned_at
+        yield f"  last: {local(at)}, {one.last.state}{reason}{why}"
+    if one.due_at is not None:
+        yield f"  next: {local(one.due_at)}"
+
+
+def _reader(one: ReportLine) -> str:
+    if one.reader is None:
+        return "the hosts of courses; none is known yet"
+    return f"the host {one.reader}" if one.audience == HOST else shortened(one.reader) or "nobody"
+
+
+def _plain(one: ReportLine) -> dict[str, object]:
+    last = one.last
+    return {
+        "name": one.name,
+        "every": one.every,
+        "to": HOST if one.audience == HOST else shortened(one.reader),
+        "host_id": last.plan.coworker_id if last else None,
+        "last_at": (last.finished_at or last.planned_at) if last else None,
+        "state": last.state if last else None,
+        "reason": last.reason if last else None,
+        "next_at": one.due_at,
+    }
+
+
+@reports.command()
+@click.argument("name")
+@click.option("--to", "who", metavar="WHO", help="Which reader: an address, or a host.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write the files.  [default: ./preview]",
+)
+@as_json
+def preview(name: str, *, who: str | None, folder: Path | None, as_json: bool) -> None:
+    """Write a report as it would be now; nothing is sent.
+
+    NAME is attention, trouble, summary or a digest of the rules, which is about the last days until
+    now. It is written as HTML, text and
+    .eml from what the ledger has, readable only by you.
+    """
+    settings, now = settings_now(), command_clock().now()
+    with opened_ledger(settings) as engine, reading(engine) as connection:
+        tools = _tools(settings, engine)
+        if name in FOR_OPERATORS and not tools.operators:
+            # What it would say is of interest before an address is set.
+            tools = replace(tools, settings=replace(settings, operator_email=("you@example.org",)))
+        elif name not in FOR_OPERATORS and tools.rules.digest_named(name) is None:
+            known = ", ".join([*FOR_OPERATORS, *(one.name for one in tools.rules.digests)])
+            click.echo(f"There is no report {printable(name)}; there are {known}.", err=True)
+            raise SystemExit(NOT_DONE)
+
+        def reader(digest: Digest) -> tuple[str, int | None]:
+            return _chosen_reader(connection, digest, who)
+
+        report, draft = draft_now(connection, tools, name, reader, now)
+    if isinstance(draft, Outcome):
+        sentence = EXPLANATIONS[draft.reason].sentence if draft.reason else draft.state
+        click.echo(f"Now it would not be sent, {draft.reason}: {sentence}.", err=True)
+        raise SystemExit(NOT_DONE)
+    if not draft.reader.address:
+        # A host whom Coursebell never wrote to; workers read their address just before.
+        draft = replace(draft, reader=replace(draft.reader, address=_UNKNOWN))
+    try:
+        prepared = addressed(tools.email, report, draft, now)
+    except DeliveryRefused as error:
+        click.echo(f"This report cannot be written: {error}.", err=True)
+        raise SystemExit(NOT_DONE) from None
+    files = _written(tools, prepared, name, folder or Path("preview"))
+    if as_json:
+        to = shortened(prepared.recipient)
+        print_json({"subject": prepared.title, "to": to, "files": [str(path) for path in files]})
+        return
+    click.echo(printable(f"Subject: {prepared.title}"))
+    click.echo(printable(f"To:      {draft.reader.name or shortened(prepared.recipient)}"))
+    for path in files:
+        click.echo(printable(f"Written: {path}"))
+
+
+def _written(tools: ReportTools, prepared: Prepared, name: str, folder: Path) -> list[Path]:
+    """Write the report as HTML, text and a message; return the files."""
+    page = tools.email.printable(prepared.copy, to=None, written_at=None)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / f"{name}.html": (page.html or "").encode(),
+        folder / f"{name}.txt": page.text.encode(),
+        folder / f"{name}.eml": prepared.body,
+    }
+    for path, content in files.items():
+        write_private(path, content)
+    return list(files)
+
+
+def _chosen_reader(
+    connection: Connection, digest: Digest, who: str | None
+) -> tuple[str, int | None]:
+    """Return the audience and, if it is a host, their Id; the first without `who`."""
+    if not digest.is_to_hosts:
+        chosen = next((one for one in digest.to if who in {None, one}), None)
+        if chosen is None:
+            _unknown_reader(digest)
+        return audience_of(chosen or "") or "", None
+    hosts = hosts_of_digest(connection, digest)
+    host_id = next(iter(hosts), None) if who is None else known_person(connection, who)
+    if host_id is None or host_id not in hosts:
+        _unknown_reader(digest)
+    return HOST, host_id
+
+
+def _unknown_reader(digest: Digest) -> NoReturn:
+    whom = "a host of a course that it is about" if digest.is_to_hosts else "one of its addresses"
+    click.echo(f"The digest {digest.name} goes to no such reader; name {whom}.", err=True)
+    raise SystemExit(NOT_DONE)
+
+
+def _tools(settings: Settings, engine: Engine) -> ReportTools:
+    """Return what lists and composes reports. No key is made, and Nexudus is not asked."""
+    key = secret_key(settings) if has_secret_key(settings) else ""
+    email = email_action(replace(settings, secret_key=key or None))
+    return ReportTools(engine, settings, read_rules(settings), email, key, _ask, command_clock())
+
+
+def _ask(patience: Patience) -> NoReturn:
+    raise AssertionError(f"nothing here asks Nexudus, with whatever {patience}")

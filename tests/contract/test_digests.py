@@ -1,0 +1,296 @@
+"""Digests to hosts and fixed addresses, and the summary on Mondays, up to the mail server."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from ledger.choices import address_hash, store_choices
+from ledger.engine import Engine, reading, writing
+from ledger.heartbeats import Gap, open_gap
+from ledger.pauses import PauseScope, begin_pause
+from ledger.tables import report_copies
+from schemas.actions import HOST, Mode
+from schemas.choices import Choice, report_choice
+from schemas.entity import Entity
+from schemas.errors import SourceUnavailable
+from tests.builders.records import NOON, course
+from tests.contract.ledger_rig import BOTH
+from tests.contract.report_rig import KEY, ReportDesk
+from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+
+pytestmark = pytest.mark.engines("sqlite")
+HOST_ID, RITA, TEAM = 500, "okafor@example.org", "lead@acme.example"
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+FILE = (
+    SHIPPED
+    + f"""
+digests:
+  - {{name: for-hosts, every: week, to: host}}
+  - {{name: for-acme, every: month, to: {TEAM}, where: {{team: Acme}}}}
+"""
+)
+MONDAY = NOON.replace(day=9, hour=9)  # Lisbon has UTC in March
+FIRST = NOON.replace(month=4, day=1, hour=8)  # and an hour more in April
+
+
+def with_host(space: Space, **different: Any) -> None:  # noqa: ANN401 - any field of the host
+    space.source.have(Entity.COURSE, course(host_id=HOST_ID, host_name="Rita Okafor"))
+    named = {"full_name": "Rita Okafor", "first_name": "Rita", "email": RITA}
+    space.source.have(Entity.COWORKER, coworker(HOST_ID, **(named | different)))
+
+
+@pytest.fixture
+def desk(ledger_engine: Engine) -> ReportDesk:
+    """Give a space whose digests were just configured."""
+    space = Space(ledger_engine, rules_of(FILE))
+    with_host(space)
+    found = ReportDesk(space)
+    found.given(operator_email="")
+    found.work()
+    return found
+
+
+def study(desk: ReportDesk) -> None:
+    """Let two enrol and one of them finish on Tuesday; a third enrolled three weeks ago."""
+    space, now = desk.space, desk.space.clock.now()
+    space.enrol(3, created_at=now - 11 * DAY, team_names="Acme, Blue")
+    one = space.enrol(1, team_names="Acme")
+    space.enrol(2)
+    space.work()
+    space.finish(one, 1, 2, 3)
+    space.work()
+
+
+def digests(desk: ReportDesk) -> list[tuple[str, str]]:
+    """Return recipient and subject of each email that is no email to a member."""
+    caught = desk.space.mailer.caught
+    return [
+        (mail.recipient, str(mail.message["Subject"]))
+        for mail in caught
+        if not mail.recipient.startswith("person")
+    ]
+
+
+@pytest.mark.engines(*BOTH)
+def test_the_host_gets_one_digest_on_monday_morning_about_who_did_what(desk: ReportDesk) -> None:
+    study(desk)
+    desk.at(MONDAY - timedelta(minutes=1))
+    assert digests(desk) == []
+    desk.at(MONDAY)
+    desk.at(MONDAY + HOUR)
+    assert digests(desk) == [(RITA, "Freelance Finance: last week")]
+    text = " ".join(desk.text().split())
+    assert "Hello Rita," in text
+    assert "3 March 2026 to 8 March 2026" in text
+    assert re.search("2 members enrolled: - Person [12] - Person [12] 1 member finished", text)
+    assert "1 member finished: - Person 1" in text
+    assert "1 member got stuck: - Person 3" in text
+    assert "One thing to do: ask Person 3 what would help." in text
+    assert "for 14 days no lesson was finished" in text
+    assert desk.ends() == [("for-hosts", "done", None)]
+    for week in (1, 2, 3):
+        desk.at(MONDAY + 7 * week * DAY)
+    assert desk.ends()[1:] == [
+        ("for-hosts", "skipped", "nothing-happened"),
+        ("for-hosts", "done", None),  # about Person 2, who did nothing for two weeks
+        ("for-hosts", "skipped", "nothing-happened"),
+    ]
+    assert "1 member got stuck:\n\n- Person 2\n" in desk.text()
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_fixed_address_gets_a_month_of_its_team(desk: ReportDesk) -> None:
+    study(desk)
+    desk.at(FIRST)
+    assert (TEAM, "Freelance Finance: last month") in digests(desk)
+    text = " ".join(desk.text().split())
+    assert "1 member enrolled: - Person 1" in text
+    assert "Person 2" not in text
+    assert "Person 3" in text
+    assert "One thing to do" not in text
+    assert "3 March 2026 to 31 March 2026" in text
+
+
+def test_what_happened_before_the_digest_was_configured_is_not_reported(
+    ledger_engine: Engine,
+) -> None:
+    space = Space(ledger_engine, rules_of(SHIPPED))
+    with_host(space)
+    late = ReportDesk(space)
+    late.given(operator_email="")
+    study(late)
+    late.space.clock.time += DAY
+    space.rules = rules_of(FILE)
+    late.work()
+    late.at(MONDAY)
+    assert "enrolled" not in late.text()
+    assert "got stuck" in late.text()
+
+
+def hosted_by_another(desk: ReportDesk) -> None:
+    desk.space.source.have(Entity.COURSE, course(host_id=501, host_name="Joel"))
+
+
+def without_email(desk: ReportDesk) -> None:
+    with_host(desk.space, email=None)
+
+
+def inactive(desk: ReportDesk) -> None:
+    with_host(desk.space, active=False)
+
+
+def gone(desk: ReportDesk) -> None:
+    desk.space.source.lose(Entity.COWORKER, HOST_ID)
+
+
+def refuse(desk: ReportDesk, name: str) -> None:
+    with writing(desk.space.engine) as connection:
+        no = Choice(agreed=False, chosen_at=desk.space.clock.now())
+        store_choices(connection, [address_hash(RITA.upper(), KEY)], {name: no})
+
+
+def unsubscribe(desk: ReportDesk) -> None:
+    refuse(desk, report_choice("for-hosts"))
+
+
+def stop_all(desk: ReportDesk) -> None:
+    refuse(desk, "all")
+
+
+def observe(desk: ReportDesk) -> None:
+    desk.space.choose(Mode.OBSERVE)
+
+
+def switch_off(desk: ReportDesk) -> None:
+    desk.space.rules = rules_of(FILE.replace("to: host}", "to: host, enabled: false}"))
+
+
+def restore(desk: ReportDesk) -> None:
+    with writing(desk.space.engine) as connection:
+        open_gap(connection, Gap(NOON, desk.space.clock.now(), "restore"), "Rita")
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (hosted_by_another, "nothing-happened"),
+        (without_email, "no-email"),
+        (inactive, "no-email"),
+        (gone, "no-email"),
+        (unsubscribe, "opted-out-kind"),
+        (stop_all, "opted-out-all"),
+        (observe, "observe"),
+        (switch_off, "kind-off"),
+        (restore, "restored"),
+    ],
+)
+def test_what_changes_before_it_is_sent_counts(
+    desk: ReportDesk, happens: Callable[[ReportDesk], None], reason: str
+) -> None:
+    study(desk)
+    desk.at(MONDAY - 8 * HOUR)
+    desk.space.clock.time = MONDAY - timedelta(minutes=20)
+    happens(desk)
+    desk.at(MONDAY + HOUR)
+    assert (desk.ends()[0], digests(desk)) == (("for-hosts", "skipped", reason), [])
+    with reading(desk.space.engine) as connection:
+        copied = connection.execute(select(report_copies)).all()
+    assert len(copied) == (reason == "observe")
+
+
+def test_a_reader_may_stop_it_until_the_last_step(desk: ReportDesk) -> None:
+    study(desk)
+    desk.space.mailer.meanwhile(lambda: unsubscribe(desk))
+    desk.at(MONDAY)
+    assert desk.ends() == [("for-hosts", "skipped", "opted-out-kind")]
+
+
+def test_a_pause_delays_it_and_a_long_one_drops_it(desk: ReportDesk) -> None:
+    study(desk)
+    with writing(desk.space.engine) as connection:
+        begin_pause(connection, PauseScope.ALL, None, until=None, note=None, who="Rita", now=NOON)
+    for day in range(8):
+        desk.at(MONDAY + day * DAY)
+    assert desk.ends()[0] == ("for-hosts", "skipped", "too-old")
+    assert digests(desk) == []
+
+
+def test_it_waits_while_nexudus_does_not_answer_and_for_the_day(desk: ReportDesk) -> None:
+    study(desk)
+    desk.space.source.fail_next(*(SourceUnavailable("away") for _ in range(44)))
+    for quarter in range(60):
+        desk.at(MONDAY + quarter * timedelta(minutes=15))
+    assert desk.ends() == [("for-hosts", "waiting", "quiet-hours")]
+    desk.at(MONDAY + 23 * HOUR)
+    assert digests(desk) == [(RITA, "Freelance Finance: last week")]
+
+
+def test_the_digest_is_in_the_language_and_at_the_hour_of_the_host(desk: ReportDesk) -> None:
+    study(desk)
+    desk.given(operator_email="", language="de")
+    desk.at(MONDAY)
+    assert digests(desk) == [(RITA, "Freelance Finance: letzte Woche")]
+
+
+def test_five_hundred_members_are_ten_names_and_a_number(desk: ReportDesk) -> None:
+    now = desk.space.clock.now()
+    for number in range(500, 1_000):
+        desk.space.enrol(number + 1, created_at=now, full_name=f"Member {number}")
+    desk.space.look_up()
+    desk.at(MONDAY)
+    text = desk.text()
+    assert "500 members enrolled:" in text
+    assert "- and 490 others" in text
+    assert len(desk.space.mailer.caught[-1].content) < 40_000
+
+
+def test_one_host_of_two_courses_gets_one_digest(desk: ReportDesk) -> None:
+    desk.space.source.have(
+        Entity.COURSE,
+        course(record_id=7, title="Pricing", host_id=HOST_ID, host_name="Rita Okafor"),
+    )
+    desk.space.enrol(1)
+    desk.space.enrol(2, course_id=7)
+    desk.space.work()
+    desk.at(MONDAY)
+    assert digests(desk) == [(RITA, "Your courses last week")]
+    assert desk.text().index("** Freelance Finance **") < desk.text().index("** Pricing **")
+
+
+@pytest.mark.engines(*BOTH)
+def test_operators_get_a_summary_every_monday_also_of_a_quiet_week(
+    ledger_engine: Engine,
+) -> None:
+    desk = ReportDesk(Space(ledger_engine, rules_of(SHIPPED)))
+    desk.work()
+    study(desk)
+    desk.space.choose(Mode.OBSERVE)
+    desk.at(MONDAY)
+    found = [one for one in desk.subjects if one.startswith("Coursebell") and "week" in one]
+    assert found == ["Coursebell: 3 emails last week"]
+    text = desk.text()
+    assert "New enrolments: 2\nFinished courses: 1\n" in text
+    assert "Welcome: 2\n" in text
+    for week in (1, 2):
+        desk.at(MONDAY + 7 * week * DAY)
+    assert desk.subjects[-1] == "Coursebell: a quiet week"
+    summaries = [one for one in desk.ends() if one[0] == "summary"]
+    assert summaries == [("summary", "done", None)] * 3
+
+
+def test_a_host_who_changes_before_monday_leaves_the_digest_to_the_new_one(
+    desk: ReportDesk,
+) -> None:
+    study(desk)
+    hosted_by_another(desk)
+    desk.space.source.have(Entity.COWORKER, coworker(501, email="joel@example.org"))
+    desk.space.clock.time += DAY
+    desk.space.enrol(9)
+    desk.space.look_up()
+    desk.at(MONDAY)
+    assert [to for to, _ in digests(desk)] == ["joel@example.org"]
+    assert desk.rows()[0].audience == HOST

@@ -1,0 +1,1 @@
+"""Reports: emails to operators, hosts and fixed addresses that are not about one event."""

@@ -1,0 +1,194 @@
+"""Composes a report from what is true just before it is sent, or says why it is not sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ledger.engine import Connection, reading
+from ledger.heartbeats import last_gap_end
+from ledger.pauses import open_pauses, pause_of
+from ledger.report_queries import count_events, count_waiting, sent_by_template, skipped_by_reason
+from ledger.reports import Report, note_report_state, report_state
+from schemas.actions import HOST, Outcome
+from schemas.choices import ALL
+from schemas.events import EventKind
+from schemas.reasons import Reason
+from workers.actions.base import Recipient, keep_nothing
+from workers.actions.email.parts import Content
+from workers.actions.email.phrases import Phrase, Writer
+from workers.attention import MAIL
+from workers.deliver.context import languages_of
+from workers.languages import Language, language_for
+from workers.reports import alert_text, digest_text, summary_text
+from workers.reports.alert_text import alert_content, why_operator
+from workers.reports.alerts import AlertState, Cause, after_night
+from workers.reports.digest_text import digest_content, why_digest
+from workers.reports.schedule import Period
+from workers.reports.situation import ALERTS, ATTENTION, FOR_OPERATORS, situation
+from workers.reports.study import courses_of_digest, news_of
+from workers.reports.summary_text import WeekNumbers, summary_content
+from workers.reports.tools import ReportTools
+from workers.zones import own_zone
+
+_TOO_OLD = timedelta(days=7)  # after the end of its period
+_AGAIN = timedelta(hours=1)  # during a pause, which may end at any time
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A report as it would be sent now, before it is addressed.
+
+    `source` is the file with its sentences. `keep` stores what was said, in the transaction after
+    which it is being sent.
+    """
+
+    reader: Recipient = field(repr=False)
+    said: Content = field(repr=False)
+    language: Language
+    why: Phrase
+    source: Path
+    keep: Callable[[Connection, datetime], None] = keep_nothing
+
+
+def compose(
+    tools: ReportTools, connection: Connection, report: Report, now: datetime
+) -> Draft | Outcome:
+    """Return the report as it is now, or the outcome if it is not to be sent."""
+    reader = tools.reader_of(connection, report.plan)
+    if reader is None:
+        return Outcome.skipped(Reason.KIND_OFF)
+    if report.plan.name in ALERTS:
+        return _alert(tools, connection, report, reader, now)
+    if report.plan.name in FOR_OPERATORS:
+        return _summary(tools, connection, report, reader, now)
+    return _digest(tools, connection, report, reader)
+
+
+def objection_to(
+    tools: ReportTools, connection: Connection, report: Report, now: datetime
+) -> Outcome | None:
+    """Return why a report is not sent now, or None. It reads a few rows only."""
+    reader = tools.reader_of(connection, report.plan)
+    reason = Reason.KIND_OFF if reader is None else _refusal(tools, connection, report, reader, now)
+    if reader is None or reason is not None:
+        return Outcome.skipped(reason or Reason.KIND_OFF)
+    if report.plan.name not in FOR_OPERATORS and _is_paused(connection, report, now):
+        return Outcome.waiting(now + _AGAIN, Reason.PAUSED)
+    morning = after_night(now, own_zone(reader.zone, tools.zone))
+    if report.plan.period_to is not None and morning > now:
+        return Outcome.waiting(morning, Reason.QUIET_HOURS)
+    return None
+
+
+def _refusal(
+    tools: ReportTools, connection: Connection, report: Report, reader: Recipient, now: datetime
+) -> Reason | None:
+    """Return why a report is never sent, or None."""
+    if not reader.address:
+        return Reason.NO_EMAIL
+    chosen = tools.choices_of(connection, reader)
+    restored_at, period_end = last_gap_end(connection), report.plan.period_to
+    is_about_members = report.plan.name not in FOR_OPERATORS
+    objections = (
+        (chosen.stopped_report_at(report.plan.name) is not None, Reason.OPTED_OUT_KIND),
+        (is_about_members and chosen.agreed.get(ALL) is False, Reason.OPTED_OUT_ALL),
+        (is_about_members and chosen.snoozed_until(now) is not None, Reason.SNOOZED),
+        (restored_at is not None and report.planned_at <= restored_at, Reason.RESTORED),
+        (period_end is not None and now - period_end > _TOO_OLD, Reason.TOO_OLD),
+    )
+    return next((reason for objects, reason in objections if objects), None)
+
+
+def _is_paused(connection: Connection, report: Report, now: datetime) -> bool:
+    plan, these = report.plan, open_pauses(connection)
+    whose = {"course_id": 0, "coworker_id": plan.coworker_id or 0}
+    return pause_of(these, now, rule=plan.name, **whose) is not None
+
+
+def _alert(
+    tools: ReportTools, connection: Connection, report: Report, reader: Recipient, now: datetime
+) -> Draft | Outcome:
+    name, audience = report.plan.name, report.plan.audience
+    causes = situation(connection, tools.settings, now)[name]
+    state = AlertState.read(report_state(connection, name).get(audience)).seeing(causes)
+    new, away = state.new_among(causes), _mail_was_away(report, causes)
+    if report.attempts and not new:
+        # An earlier try noted them as said, and was not sent.
+        new = [one for one in causes if one.code in report.plan.about or not report.report_id]
+    if not (new or away):
+        return Outcome.skipped(Reason.CHANGED_MEANWHILE)
+
+    def keep(ledger: Connection, at: datetime) -> None:
+        states = report_state(ledger, name)
+        own = AlertState.read(states.get(audience)).after_saying(causes, at)
+        note_report_state(ledger, name, states | {audience: own.plain}, at)
+
+    write = Writer(language_for(tools.settings.language))
+    ordered = [*new, *(one for one in causes if one not in new)]
+    said = alert_content(ordered, away, write, now, tools.zone)
+    source = Path(alert_text.__file__)
+    return Draft(reader, said, write.language, why_operator(write), source, keep)
+
+
+def _mail_was_away(report: Report, causes: tuple[Cause, ...]) -> datetime | None:
+    """Return since when no email could be sent, if this alert was to say so and it is over."""
+    since = report.plan.about.get(MAIL)
+    is_away = any(one.code == MAIL for one in causes)
+    return None if since is None or is_away else datetime.fromisoformat(since)
+
+
+def _summary(
+    tools: ReportTools, connection: Connection, report: Report, reader: Recipient, now: datetime
+) -> Draft:
+    period = _period_of(report)
+    window = (period.begin, period.end)
+    kinds = (EventKind.ENROLLED, EventKind.COURSE_COMPLETED)
+    happened = count_events(connection, kinds, *window)
+    causes = situation(connection, tools.settings, now)[ATTENTION]
+    week = WeekNumbers(
+        happened.get(EventKind.ENROLLED, 0),
+        happened.get(EventKind.COURSE_COMPLETED, 0),
+        sent_by_template(connection, *window),
+        skipped_by_reason(connection, *window),
+        count_waiting(connection),
+        sum(one.count for one in causes),
+    )
+    write = Writer(language_for(tools.settings.language))
+    said = summary_content(week, period.days(tools.zone), write)
+    return Draft(reader, said, write.language, why_operator(write), Path(summary_text.__file__))
+
+
+def _digest(
+    tools: ReportTools, connection: Connection, report: Report, reader: Recipient
+) -> Draft | Outcome:
+    digest = tools.rules.digest_named(report.plan.name)
+    if digest is None:
+        return Outcome.skipped(Reason.KIND_OFF)
+    host_id = report.plan.coworker_id if report.plan.audience == HOST else None
+    courses = courses_of_digest(connection, digest, host_id)
+    period = _period_of(report)
+    news = news_of(connection, digest, courses, period, host_id)
+    if not news:
+        return Outcome.skipped(Reason.NOTHING_HAPPENED)
+    tags: tuple[str | None, ...] = (tools.settings.language,)
+    if host_id is not None:
+        tags = languages_of(connection, reader.language, courses[0], tools.settings.language)
+    write = Writer(language_for(*tags))
+    said = digest_content(digest, news, period.days(tools.zone), write)
+    why = why_digest(write, is_to_host=host_id is not None)
+    return Draft(reader, said, write.language, why, Path(digest_text.__file__))
+
+
+def _period_of(report: Report) -> Period:
+    begin, end = report.plan.period_from, report.plan.period_to
+    if begin is None or end is None:
+        raise ValueError("a report without a period")
+    return Period(begin, end)
+
+
+def compose_now(tools: ReportTools, report: Report, now: datetime) -> Draft | Outcome:
+    """Return the report as it is now, or the outcome if it is not to be sent now."""
+    with reading(tools.engine) as connection:
+        objection = objection_to(tools, connection, report, now)
+        return objection or compose(tools, connection, report, now)
