@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from ledger.clock import SYSTEM_CLOCK
 from ledger.engine import Engine
@@ -81,4 +82,5 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv("COURSEBELL_MAIL_FROM", "Rita <rita@example.org>")
     monkeypatch.setenv("COURSEBELL_RULES", str(RULES))  # no quiet hours
     yield Desk(Space(engine, rules, HandClock(SYSTEM_CLOCK.now())), tmp_path)
+    structlog.reset_defaults()  # `doctor` makes the logs of its process silent
     engine.dispose()
