@@ -124,8 +124,10 @@ def _performing(connection: Connection, kind: str, now: datetime, lease_s: float
 
 
 def _was_performed(kind: str, rate: SendingRate, now: datetime) -> ColumnElement[bool]:
+    # A later time is from a clock that was ahead, and takes no place.
     return and_(
         actions.c.finished_at > now - rate.window,
+        actions.c.finished_at <= now + TOLERANCE,
         actions.c.kind == kind,
         actions.c.state.in_(_PERFORMED),
     )

@@ -243,9 +243,10 @@ class Settings:
         values.plain, "The path of the rules file; if unset, the one shipped with Coursebell."
     )
     endpoints: str | None = setting(
-        values.plain,
+        values.path_of_endpoints,
         "The path of the file of endpoints that rules may post to; it holds secrets, so only"
         " Coursebell should be able to read it.",
+        many_lines=True,
     )
     endpoint_networks: tuple[Network, ...] = setting(
         values.networks,

@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 
 from schemas.actions import Mode
 from schemas.settings.addresses import Network
-from schemas.text import one_of
+from schemas.text import is_one_line, one_of
 
 _SHORTEST_KEY = 16  # characters, which are 80 bits: the shortest key of authenticator apps
 _AUTHENTICATOR_KEY = "expected the key of an authenticator app: 16 or more of A to Z and 2 to 7"
@@ -30,6 +30,16 @@ LANGUAGES = ("en", "es", "pt", "fr", "de", "it", "he", "ar", "ja", "nl", "no", "
 
 def plain(text: str) -> str:
     """Return the text as it is."""
+    return text
+
+
+def path_of_endpoints(text: str) -> str:
+    """Return the path of a file. Refuses its content, which `_FILE` in the name leads to."""
+    if not is_one_line(text) or "://" in text:
+        raise ValidationError(
+            "expected the path of the file of endpoints, not its content; set COURSEBELL_ENDPOINTS"
+            " to the path, without _FILE"
+        )
     return text
 
 

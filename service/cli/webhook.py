@@ -29,7 +29,7 @@ from workers.rules_file import read_rules
 
 _UNKNOWN = 2
 _NO_ENDPOINTS = (
-    "There are no endpoints. Name them in a file, and its path in COURSEBELL_ENDPOINTS_FILE: see"
+    "There are no endpoints. Name them in a file, and its path in COURSEBELL_ENDPOINTS: see"
     " docs/webhooks.md"
 )
 

@@ -142,6 +142,22 @@ def test_an_email_verifies_where_it_arrives_by_the_record_that_we_print(kind: st
     assert not passes(content, signer_of_another(kind).record.text)
 
 
+def test_a_mail_service_may_replace_the_date_and_the_message_id() -> None:
+    """As Amazon SES does with every email."""
+    content = arrived("ed25519", a_reminder())
+    lines = [
+        b"Message-ID: <0102@eu-west-1.amazonses.com>"
+        if line.startswith(b"Message-ID: ")
+        else b"Date: Tue, 3 Mar 2026 12:00:01 +0000"
+        if line.startswith(b"Date: ")
+        else line
+        for line in content.split(b"\r\n")
+    ]
+    replaced = b"\r\n".join(lines)
+    assert replaced.count(b"amazonses") == replaced.count(b"12:00:01") == 1
+    assert passes(replaced, signer("ed25519").record.text)
+
+
 def signer_of_another(kind: str) -> DkimSigner:
     other = {**signing(kind), "COURSEBELL_DKIM_KEY": pem_of(kind)}
     found = signer_of(load_settings(other))

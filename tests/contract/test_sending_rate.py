@@ -132,6 +132,22 @@ def test_an_email_that_is_not_sent_leaves_its_place_to_the_next(space: Space) ->
     assert space.outcomes() == [("failed", "mail-rejected"), ("done", None), ("done", None), WAITS]
 
 
+@pytest.mark.engines("sqlite")
+def test_emails_that_went_while_a_clock_was_ahead_take_no_place_once_it_is_set_back(
+    space: Space,
+) -> None:
+    space.clock.time += timedelta(days=1)
+    for number in (1, 2):
+        space.enrol(number)
+    space.work()
+    space.clock.time -= timedelta(days=1)
+    for number in (3, 4, 5):
+        space.enrol(number)
+    space.work()
+    assert space.outcomes() == [("done", None)] * 4 + [WAITS]
+    assert turns(space.engine) == [60]
+
+
 def test_workers_that_claim_at_the_same_time_take_no_more_than_the_rate(
     ledger_engine: Engine,
 ) -> None:

@@ -185,6 +185,20 @@ def test_a_missing_role_stops_notes_and_nothing_else(space: StaffedSpace) -> Non
     assert space.ends()["note"] == [SENT, SENT]
 
 
+def test_a_note_that_alone_always_fails_ends_and_lets_the_others_through(
+    space: StaffedSpace,
+) -> None:
+    space.source.session.failing_for = 1
+    space.enrol(1)
+    space.work()
+    for number in range(2, 12):
+        space.enrol(number)
+        space.later(hours=1)
+    found = space.ends()["note"]
+    assert found[0] == ("failed", Reason.DELIVERY_REFUSED)
+    assert found[1:] == [SENT] * 10
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
@@ -322,6 +336,24 @@ def test_what_the_stand_in_refuses_is_refused_with_its_words(
     with pytest.raises(SourceRefused, match=why):
         meeting.write(replace(RECORD, coworker_id=whose, fields=fields))
     assert meeting.kept() == []
+
+
+def test_a_note_is_found_although_the_clock_of_nexudus_is_behind_ours() -> None:
+    session = StaffSession()
+    session.created_at = RECORD.since - timedelta(hours=20)
+    assert [write_once(session, RECORD, lambda: None)[1] for _ in range(2)] == [True, False]
+
+
+def test_a_note_is_found_behind_many_others_and_not_written_if_they_do_not_end() -> None:
+    session = StaffSession()
+    another = (NOTE.path, {"CoworkerId": ANA, "Notes": "of another rule"})
+    assert write_once(session, RECORD, lambda: None) == (1, True)
+    session.written += [another] * 150
+    assert write_once(session, RECORD, lambda: None) == (1, False)
+    session.written += [another] * 2_000
+    with pytest.raises(SourceUnavailable, match="does not end"):
+        write_once(session, RECORD, lambda: None)
+    assert len(session.written) == 2_151
 
 
 class Ignoring(StaffSession):

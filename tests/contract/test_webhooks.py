@@ -418,6 +418,29 @@ def test_a_test_message_arrives_and_says_so(desk: Desk, monkeypatch: pytest.Monk
     assert (code, said) == (2, "There is no endpoint 'cmr'; there is: crm.\n")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{crm: {url: https://hooks.example/T0SECRET, shape: slack}}",
+        "/etc/coursebell/T0SECRET.yaml",
+        "crm:\n  url: https://hooks.example/T0SECRET\n  shape: slack\n",
+    ],
+)
+def test_the_content_of_the_file_in_place_of_its_path_is_refused_and_not_repeated(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    file = desk.folder / "endpoints.yaml"
+    file.write_text(content, encoding="utf-8")
+    assert "its path in COURSEBELL_ENDPOINTS:" in desk.run("webhook", "list").output
+    monkeypatch.setenv("COURSEBELL_ENDPOINTS_FILE", str(file))
+    result = CliRunner().invoke(commands, ["webhook", "list"])
+    assert result.exit_code
+    assert "T0SECRET" not in f"{result.output}{result.exception}"
+    assert "COURSEBELL_ENDPOINTS: expected the path of the file" in (
+        f"{result.output}{result.exception}"
+    )
+
+
 def test_endpoints_are_listed_with_their_condition(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ tests/contract/test_staff_records.py holds it to the real one against the stand-
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.errors import SourceUnavailable
@@ -17,16 +18,27 @@ class StaffSession:
         self.written: list[tuple[str, dict[str, Any]]] = []
         self.errors: list[Exception] = []  # raised instead of the next writes
         self.lost_answers = 0  # so many next writes are done and not answered
+        self.failing_for: int | None = None  # a coworker for whom every write fails
+        self.created_at: datetime | None = None  # of all records; None: after any date asked for
 
     def get_json(self, path: str, query: Mapping[str, str]) -> object | Missing:
-        """Return a page of the records of one coworker, the newest first."""
+        """Return a page of the records of one coworker from a date on, the newest first."""
         [whose] = [value for name, value in query.items() if name.endswith("_Coworker")]
-        rows = [
+        [since] = [value for name, value in query.items() if name.endswith("_CreatedOn")]
+        is_older = self.created_at is not None and self.created_at < datetime.fromisoformat(
+            since
+        ).replace(tzinfo=UTC)
+        rows = [] if is_older else self._rows(path, whose)
+        size, end = int(query["size"]), len(rows) - int(query["size"]) * (int(query["page"]) - 1)
+        page = rows[max(end - size, 0) : max(end, 0)][::-1]
+        return {"Records": page, "HasNextPage": end > size, "TotalItems": len(rows)}
+
+    def _rows(self, path: str, whose: str) -> list[dict[str, Any]]:
+        return [
             {"Id": number, **fields}
             for number, (at, fields) in enumerate(self.written, start=1)
             if at == path and str(fields["CoworkerId"]) == whose
         ]
-        return {"Records": rows[::-1], "HasNextPage": False, "TotalItems": len(rows)}
 
     def send(self, method: str, path: str, value: object) -> object:
         """Write a record."""
@@ -34,6 +46,8 @@ class StaffSession:
         assert isinstance(value, dict)
         if self.errors:
             raise self.errors.pop(0)
+        if value["CoworkerId"] == self.failing_for:
+            raise SourceUnavailable("the source answered 500")
         self.written.append((path, value))
         if self.lost_answers:
             self.lost_answers -= 1

@@ -15,7 +15,7 @@ from schemas.errors import (
 )
 from schemas.reasons import Reason
 from schemas.text import one_line
-from workers.actions.base import Action, ActionContext, Checkpoints, Prepared
+from workers.actions.base import Action, ActionContext, Checkpoints, DeliveryReasons, Prepared
 from workers.source.answers import AccessDenied, WriteDenied
 from workers.source.staff_records import StaffRecord, write_once
 
@@ -52,6 +52,7 @@ class StaffRecordAction(Action, abc.ABC):
     """Writes a record for the staff. Repeatable: it looks for its record before it writes."""
 
     repeatable = True
+    reasons = DeliveryReasons(maybe_own=frozenset({Reason.DELIVERY_DOWN}))
 
     @abc.abstractmethod
     def record(self, context: ActionContext, text: str, marker: str) -> StaffRecord:

@@ -26,7 +26,8 @@ from schemas.settings import Settings
 
 _FEWEST_BITS, _MOST_BITS = 2048, 4096  # RFC 8301, section 3.2
 # Signed once more than they are there, so that nobody can add another one.
-_ONLY_ONCE = ("from", "to", "subject", "date", "message-id")
+# Date and Message-ID are left out: some mail services, such as Amazon SES, replace both.
+_ONLY_ONCE = ("from", "to", "subject")
 _SIGNED = (
     *_ONLY_ONCE,
     *("reply-to", "list-id", "list-unsubscribe", "list-unsubscribe-post", "feedback-id"),

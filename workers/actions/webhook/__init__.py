@@ -11,6 +11,7 @@ from schemas.settings import Settings
 from schemas.strict_yaml import file_text
 
 KIND = "webhook"
+_EXPECTED = "COURSEBELL_ENDPOINTS: expected the path of the file of endpoints"
 
 
 def read_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -25,8 +26,9 @@ def read_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     try:
         content = path.read_bytes()
     except OSError as error:
+        # The value is not repeated: it may be the content of the file, with its secrets.
         why = (error.strerror or "the system refuses it").lower()
-        raise ConfigurationError([f"COURSEBELL_ENDPOINTS: cannot read {path}: {why}"]) from None
+        raise ConfigurationError([f"{_EXPECTED}; it cannot be read: {why}"]) from None
     return load_endpoints(file_text(content, str(path)), str(path))
 
 

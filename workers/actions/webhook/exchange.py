@@ -32,6 +32,11 @@ from workers.source.deadline import (
 
 MOST_READ = 1_024  # bytes of the body; the status says all that decides
 _PORTS = {"http": 80, "https": 443}
+# Not public either, although Python calls them global.
+_NOT_PUBLIC = (
+    ipaddress.ip_network("3fff::/20"),  # RFC 9637: for documentation
+    ipaddress.ip_network("168.63.129.16/32"),  # what Azure offers to its machines only
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _IPv4 = 32
 # Codes of OpenSSL's verification. The others all mean that no trusted authority signed it.
@@ -66,9 +71,15 @@ class Reply:
 def is_permitted(address: str, networks: Sequence[Network]) -> bool:
     """Return whether this address may be posted to: it is public, or in one of the networks."""
     found = _plain_address(address)
-    if any(found.version == one.version and found in one for one in networks):
+    if _is_in(found, networks):
         return True
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    is_site_local = isinstance(found, ipaddress.IPv6Address) and found.is_site_local
+    is_special = found.is_multicast or found.is_reserved or is_site_local
+    return found.is_global and not is_special and not _is_in(found, _NOT_PUBLIC)
+
+
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == one.version and address in one for one in networks)
 
 
 def _plain_address(address: str) -> Address:
