@@ -449,7 +449,7 @@ def _check_lines_to_paste(output: str, folder: Path, environment: dict[str, str]
     connections = folder / "connections.txt"
     recorded = {"PYTHONPATH": str(folder), "CONNECTIONS_FILE": str(connections)}
     for line, words in (
-        (status, ("sending: 5 sent", "! ")),
+        (status, ("sending: 8 sent", "! ")),
         (f"{tail} --no-follow", ("<--", "Traceback")),
         (why, ("You finished “Freelance Finance”", "Traceback")),
         (show, ("Noor de Vries, Werkhof Coworking", "not set")),
