@@ -42,6 +42,7 @@ OUTAGE_REASONS = frozenset(
         Reason.DELIVERY_DOWN,
         Reason.DELIVERY_BUSY,
         Reason.ENDPOINT_ADDRESS,
+        Reason.ENDPOINT_REFUSES,
         Reason.WRITE_DENIED,
     }
 )

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     WRITE_DENIED = "write-denied"
     ENDPOINT_ADDRESS = "endpoint-address"
     ENDPOINT_GONE = "endpoint-gone"
+    ENDPOINT_REFUSES = "endpoint-refuses"
     HANDOVER_UNKNOWN = "handover-unknown"
     TEMPLATE_ERROR = "template-error"
     BAD_SIGNATURE = "bad-signature"
@@ -210,6 +211,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ENDPOINT_GONE: Explanation(
         "The endpoint answered that it is gone for good; correct its address or remove it",
         "operator",
+    ),
+    Reason.ENDPOINT_REFUSES: Explanation(
+        "The endpoint refuses every message; trying again from time to time", "operator"
     ),
     Reason.HANDOVER_UNKNOWN: Explanation(
         "The hand-over was cut off; it may or may not have been sent", "operator"

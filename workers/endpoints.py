@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ledger.channels import gone_endpoints
+from ledger.channels import LastRefusal, gone_endpoints, refusing_endpoints
 from ledger.engine import Connection
 from ledger.outages import Outage, outages_now
 from schemas.actions import endpoint_of
@@ -16,6 +16,11 @@ from workers.actions import email, webhook
 from workers.actions.webhook import can_others_read, read_endpoints
 
 _LONG_OUTAGE = timedelta(minutes=15)  # a shorter one usually ends by itself
+_NEEDS_PERSON = frozenset({Reason.ENDPOINT_ADDRESS, Reason.ENDPOINT_REFUSES, Reason.WRITE_DENIED})
+_CORRECT = "Correct its url, shape or secrets, or the receiver"
+_RESEND_REFUSED = (
+    f"`coursebell resend --failed {Reason.DELIVERY_REFUSED}` repeats what failed before"
+)
 _PREFIX = f"{webhook.KIND}:"
 
 
@@ -42,10 +47,11 @@ def endpoint_lines(
 ) -> list[EndpointLine]:
     """Return a line for each endpoint of the settings."""
     outages, gone = outages_now(connection), gone_endpoints(connection)
+    refusing = refusing_endpoints(connection)
     found = []
     for one in read_endpoints(settings):
         outage = outages.get(f"{_PREFIX}{one.name}")
-        problem, fix = _problem(one.name, outage, gone.get(one.name))
+        problem, fix = _problem(one.name, outage, gone.get(one.name), refusing.get(one.name))
         users = None if rules is None else tuple(_rules_to(rules, one.name))
         kept = tuple(sorted(one.include))
         line = EndpointLine(
@@ -62,13 +68,20 @@ def _rules_to(rules: Rules, name: str) -> Iterator[str]:
 
 
 def _problem(
-    name: str, outage: Outage | None, gone_at: datetime | None
+    name: str,
+    outage: Outage | None,
+    gone_at: datetime | None,
+    refusal: LastRefusal | None = None,
 ) -> tuple[str | None, str | None]:
     test = f"`coursebell webhook test {name}` tries it"
     if gone_at is not None:
         found = f"gone: it answered 410 at {gone_at:%Y-%m-%d %H:%M} UTC"
         resend = f"`coursebell resend --failed {Reason.ENDPOINT_GONE} --since 365d`"
         return found, f"Correct its url and {resend}, or remove it from the rules; {test}."
+    if outage is None and refusal is not None:
+        answer = f": {refusal.answer}" if refusal.answer else ""
+        found = f"it refused its last message at {refusal.at:%Y-%m-%d %H:%M} UTC{answer}"
+        return found, f"{_CORRECT}; {test}, and {_RESEND_REFUSED}."
     if outage is None:
         return None, None
     answer = f" ({outage.answer})" if outage.answer else ""
@@ -80,6 +93,8 @@ def _problem(
             found,
             f"List its network in COURSEBELL_ENDPOINT_NETWORKS, or correct its url; {again}.",
         )
+    if outage.reason is Reason.ENDPOINT_REFUSES:
+        return found, f"{_CORRECT}; {test}, {again}, and {_RESEND_REFUSED}."
     return found, f"Look at the receiver; {test}, and {again}."
 
 
@@ -118,5 +133,5 @@ def endpoint_needs(connection: Connection, now: datetime) -> Iterator[str]:
 
 
 def _needs_person(outage: Outage, now: datetime) -> bool:
-    is_fault = outage.reason in {Reason.ENDPOINT_ADDRESS, Reason.WRITE_DENIED}
+    is_fault = outage.reason in _NEEDS_PERSON
     return is_fault or now - outage.since > _LONG_OUTAGE

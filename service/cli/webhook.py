@@ -1,13 +1,19 @@
 """`coursebell webhook`: lists the endpoints that rules post to, and sends one of them a test."""
 
+from datetime import datetime
+
 import click
 
-from ledger.engine import reading
+from ledger.channels import note_tested
+from ledger.engine import reading, writing
+from ledger.outages import end_outage
+from schemas.actions import ENDPOINT, channel_of
 from schemas.errors import (
     ChannelUnavailable,
     ConfigurationError,
     DeliveryRefused,
     DeliveryUnavailable,
+    LedgerUnavailable,
 )
 from schemas.reasons import Reason
 from schemas.rules import Rules
@@ -20,9 +26,10 @@ from service.cli.common import (
     print_json,
     printable,
     settings_now,
+    who_decides,
 )
 from service.cli.main import Commands
-from workers.actions.webhook import read_endpoints
+from workers.actions.webhook import KIND, read_endpoints
 from workers.actions.webhook.action import WebhookAction
 from workers.endpoints import EndpointLine, endpoint_lines
 from workers.rules_file import read_rules
@@ -78,7 +85,7 @@ def test(name: str) -> None:
     """Send a test message to an endpoint now, and say what it answered.
 
     It is marked as a test and is about no member. The mode does not matter, and it is not tried
-    again.
+    again. If it arrives, what waits for this endpoint goes now.
     """
     settings = settings_now()
     known = [one.name for one in read_endpoints(settings)]
@@ -97,6 +104,21 @@ def test(name: str) -> None:
         click.echo(_advice(error), err=True)
         raise SystemExit(OUT_OF_REACH) from None
     click.echo(f"The endpoint {name} {receipt}. The test message arrived.")
+    _note_arrival(settings, name, clock.now())
+
+
+def _note_arrival(settings: Settings, name: str, now: datetime) -> None:
+    """End the outage of an endpoint, and say so; the test counts without a ledger too."""
+    channel = channel_of(KIND, f"{ENDPOINT}{name}")
+    try:
+        with opened_ledger(settings) as engine, writing(engine) as connection:
+            note_tested(connection, channel, who_decides(), now)
+            was_out = end_outage(connection, channel, now)
+    except (ConfigurationError, LedgerUnavailable) as error:
+        click.echo(printable(f"What waits for it goes at the next try only: {error}."), err=True)
+        return
+    if was_out:
+        click.echo("The messages that waited for it go now.")
 
 
 def _advice(error: DeliveryUnavailable | DeliveryRefused) -> str:

@@ -39,6 +39,7 @@ ELSEWHERE = {
     Reason.WRITE_DENIED: "contract/test_staff_records.py",
     Reason.ENDPOINT_ADDRESS: "contract/test_webhook_exchange.py",
     Reason.ENDPOINT_GONE: "contract/test_webhooks.py",
+    Reason.ENDPOINT_REFUSES: "contract/test_refusing_endpoints.py",
     Reason.PAUSED: "contract/test_pauses.py",
     Reason.NOTHING_HAPPENED: "contract/test_digests.py",
     Reason.ON_HOLD: "contract/test_hold_and_skip.py",

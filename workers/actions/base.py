@@ -184,11 +184,13 @@ class DeliveryReasons:
 
     `later`: after `DeliveryUnavailable`. `refused`: after `DeliveryRefused`. `maybe_own` are the
     reasons of `ChannelUnavailable` that a single faulty action might cause as well.
+    `refuses_all`: after several refusals in a row; then actions wait instead of failing.
     """
 
     later: Reason = Reason.DELIVERY_LATER
     refused: Reason = Reason.DELIVERY_REFUSED
     maybe_own: frozenset[Reason] = frozenset()
+    refuses_all: Reason | None = None
 
 
 class Action(abc.ABC):

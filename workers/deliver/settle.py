@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import structlog
 
 from ledger.attempts import count_attempts, fails_alone
+from ledger.channels import refused_in_a_row
 from ledger.engine import Connection, repeat_write, writing
-from ledger.outages import Outage, end_outage, note_outage
+from ledger.outages import Outage, end_outage, note_outage, outages_now
 from ledger.outbox import ClaimedAction, commit_action, is_settled_as, settle_action
 from schemas.actions import ActionState, Outcome, channel_of
 from schemas.errors import (
@@ -34,6 +35,8 @@ from workers.source.reads import Lend
 # After this many failures of one action for a reason it may cause itself (`maybe_own`), while
 # others were sent, the action is at fault and not the channel.
 _MOST_OF_ITS_OWN = 6
+# Refusals that were final before the next one shows that the endpoint refuses everything.
+_REFUSED_BEFORE = 2
 _ANSWERED = frozenset({ActionState.DONE, ActionState.FAILED, ActionState.WAITING})
 
 _log = structlog.get_logger("action")
@@ -140,6 +143,7 @@ def _settle(
     now = tools.clock.now()
     outage, is_new, is_over = None, False, False
     with writing(tools.engine) as connection:
+        result = _refusing_all(tools, connection, claimed, result) or result
         if isinstance(result, ChannelUnavailable):
             outcome, outage, is_new = _channel_down(tools, connection, claimed, result)
         elif isinstance(result, DeliveryUnavailable):
@@ -167,6 +171,28 @@ def _settle(
 
 def _channel(claimed: ClaimedAction) -> str:
     return channel_of(claimed.kind, claimed.audience)
+
+
+def _refusing_all(
+    tools: DeliveryTools,
+    connection: Connection,
+    claimed: ClaimedAction,
+    result: Outcome | DeliveryUnavailable,
+) -> ChannelUnavailable | None:
+    """Return what a refusal means if it is one of several in a row; None if it is final."""
+    reasons = tools.actions[claimed.kind].reasons
+    if reasons.refuses_all is None or not isinstance(result, Outcome):
+        return None
+    if (result.state, result.reason) != (ActionState.FAILED, reasons.refused):
+        return None
+    channel = _channel(claimed)
+    outage = outages_now(connection).get(channel)
+    is_known = outage is not None and outage.reason is reasons.refuses_all
+    now = tools.clock.now()
+    if not is_known and not refused_in_a_row(connection, channel, now, number=_REFUSED_BEFORE):
+        return None
+    answer = result.detail or ""
+    return ChannelUnavailable(reasons.refuses_all, "everything is refused", answer=answer)
 
 
 def _channel_down(

@@ -36,7 +36,10 @@ class WebhookAction(Action):
 
     kind = KIND
     repeatable = True
-    reasons = DeliveryReasons(maybe_own=frozenset({Reason.DELIVERY_DOWN}))
+    reasons = DeliveryReasons(
+        maybe_own=frozenset({Reason.DELIVERY_DOWN, Reason.ENDPOINT_REFUSES}),
+        refuses_all=Reason.ENDPOINT_REFUSES,
+    )
 
     def __init__(self, endpoints: Iterable[Endpoint], exchange: Exchange) -> None:
         self._endpoints = {one.name: one for one in endpoints}
