@@ -83,6 +83,23 @@ def test_what_is_not_urgent_is_said_in_the_morning_unless_it_is_over(desk: Repor
     assert len(desk.subjects) == 1
 
 
+def test_what_lasts_is_not_said_again_hours_or_days_later(desk: ReportDesk) -> None:
+    lose(desk, 1)
+    for hours in (0, 1, 3, 9, 25, 49, 71):
+        desk.at(NOON + hours * HOUR)
+    assert desk.alerts() == [("attention", "done", None)]
+
+
+def test_what_comes_during_the_night_is_one_alert_in_the_morning(desk: ReportDesk) -> None:
+    for number in range(1, 5):
+        desk.space.clock.time = NOON + (8 + 2 * number) * HOUR
+        lose(desk, number)
+        desk.work()
+    desk.at(MORNING + timedelta(days=1))
+    assert desk.subjects == ["Coursebell: 4 emails may have been sent or not"]
+    assert desk.alerts() == [("attention", "done", None)]
+
+
 def test_what_is_over_by_the_morning_is_not_said(desk: ReportDesk) -> None:
     desk.space.clock.time = NOON + 10 * HOUR
     desk.space.choose(Mode.OBSERVE)

@@ -60,6 +60,10 @@ def test_a_clock_that_was_a_year_ahead_does_not_end_reports() -> None:
     now = at("2026-03-04T10:00")
     ahead = Progress(now, now).planned(WEEK, now + 365 * DAY, BERLIN)
     assert ahead.next_period(WEEK, now, BERLIN) is None
+    # Also if no worker looked between the moment it was set right and the next Monday.
+    monday = now + 7 * DAY
+    assert ahead.next_period(WEEK, monday, BERLIN) is None
+    assert ahead.planned(WEEK, monday, BERLIN).next_period(WEEK, monday + 7 * DAY, BERLIN)
     back = ahead.planned(WEEK, now, BERLIN)
     assert back.next_period(WEEK, now + 7 * DAY, BERLIN) == Period(
         at("2026-03-01T23:00"), at("2026-03-08T23:00")
