@@ -12,11 +12,13 @@ from ledger.choices import address_hash, store_choices
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import Gap, open_gap
 from ledger.pauses import PauseScope, begin_pause
+from ledger.suppressions import Suppression, suppress
 from ledger.tables import report_copies
 from schemas.actions import HOST, Mode
 from schemas.choices import Choice, report_choice
 from schemas.entity import Entity
 from schemas.errors import SourceUnavailable
+from schemas.mail_reports import Provider, ReportKind
 from tests.builders.records import NOON, course
 from tests.contract.ledger_rig import BOTH
 from tests.contract.report_rig import KEY, ReportDesk
@@ -161,6 +163,13 @@ def stop_all(desk: ReportDesk) -> None:
     refuse(desk, "all")
 
 
+def come_back(desk: ReportDesk) -> None:
+    with writing(desk.space.engine) as connection:
+        now = desk.space.clock.now()
+        hashed = address_hash(RITA.upper(), KEY)
+        suppress(connection, Suppression(hashed, ReportKind.HARD_BOUNCE, now, Provider.POSTMARK))
+
+
 def observe(desk: ReportDesk) -> None:
     desk.space.choose(Mode.OBSERVE)
 
@@ -183,6 +192,7 @@ def restore(desk: ReportDesk) -> None:
         (gone, "no-email"),
         (unsubscribe, "opted-out-kind"),
         (stop_all, "opted-out-all"),
+        (come_back, "bounced-before"),
         (observe, "observe"),
         (switch_off, "kind-off"),
         (restore, "restored"),

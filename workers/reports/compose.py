@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ledger.choices import address_hash
 from ledger.engine import Connection, reading
 from ledger.heartbeats import last_gap_end
 from ledger.pauses import open_pauses, pause_of
 from ledger.report_queries import count_events, count_waiting, sent_by_template, skipped_by_reason
 from ledger.reports import Report, note_report_state, report_state
+from ledger.suppressions import suppression_of
 from schemas.actions import HOST, Outcome
 from schemas.choices import ALL
 from schemas.events import EventKind
@@ -90,10 +92,12 @@ def _refusal(
     chosen = tools.choices_of(connection, reader)
     restored_at, period_end = last_gap_end(connection), report.plan.period_to
     is_about_members = report.plan.name not in FOR_OPERATORS
+    came_back = suppression_of(connection, address_hash(reader.address, tools.secret_key))
     objections = (
         (chosen.stopped_report_at(report.plan.name) is not None, Reason.OPTED_OUT_KIND),
         (is_about_members and chosen.agreed.get(ALL) is False, Reason.OPTED_OUT_ALL),
         (is_about_members and chosen.snoozed_until(now) is not None, Reason.SNOOZED),
+        (came_back is not None, Reason.BOUNCED_BEFORE),
         (restored_at is not None and report.planned_at <= restored_at, Reason.RESTORED),
         (period_end is not None and now - period_end > _TOO_OLD, Reason.TOO_OLD),
     )
