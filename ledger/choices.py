@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 from ledger.engine import insert_into
 from ledger.tables import choices
 from schemas.choices import Choice, ChoiceOrigin, Choices, combined
+from schemas.text import ascii_domain
 
 _CHOICES_OF = select(choices).where(choices.c.address_hash.in_(bindparam("these", expanding=True)))
 
@@ -30,11 +31,28 @@ def address_hash(email: str, secret_key: str) -> str:
     return _hashed(address, secret_key)
 
 
+def mailbox_hash(email: str, secret_key: str) -> str:
+    """Return the keyed hash of an address as mail servers name it: with its domain in ASCII.
+
+    Nexudus may have the domain in its own script, and a mail provider report it in ASCII. For most
+    addresses it is the same as `address_hash`.
+    """
+    local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
+    return address_hash(f"{local}@{ascii_domain(domain.lower()) or domain}", secret_key)
+
+
 def choice_keys(secret_key: str, coworker_id: int, email: str | None) -> frozenset[str]:
     """Return the keys under which the choices of a coworker with this address are stored."""
     # Addresses are hashed in lower case, so none has this hash.
     own = _hashed(f"COWORKER {coworker_id}", secret_key)
-    return frozenset({own, address_hash(email, secret_key)} if email else {own})
+    return address_keys(secret_key, email) | {own}
+
+
+def address_keys(secret_key: str, email: str | None) -> frozenset[str]:
+    """Return the keys under which the choices of an address are stored."""
+    if not email:
+        return frozenset()
+    return frozenset({address_hash(email, secret_key), mailbox_hash(email, secret_key)})
 
 
 def _hashed(text: str, secret_key: str) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
 
 from ledger.engine import chunks, insert_into
 from ledger.tables import PENDING_REPORTS, actions, mail_reports, sent_emails
@@ -19,7 +19,9 @@ from schemas.mail_reports import MailReport, Provider, ReportKind
 
 _FOUND_FOR = timedelta(hours=1)  # how long an email is searched for
 _PAUSE = timedelta(seconds=30)  # before the second search; then as long as the report is old
-_RECENT = timedelta(days=14)  # an email that a report without any id may be about
+_OLDEST = timedelta(days=365)  # before that, a date is a mistake, such as the year 1
+_RECENT = timedelta(days=14)  # an email that a bounce without any id may be about
+_BOUNCES = frozenset({ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE})
 _MOST_TO_ONE = 50  # emails to one address that are compared
 _SHORTEST_ID = 10  # characters; shorter words of a receipt are codes
 _ROWS = 200  # in one statement
@@ -70,6 +72,7 @@ class ReportView:
     happened_at: datetime
     code: str | None
     detail: str | None
+    is_of_other: bool = False  # about another address than the email went to
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,7 @@ def _row(report: MailReport, hashed: Callable[[str], str], now: datetime) -> dic
         "token_hash": None,
         "provider": report.provider,
         "kind": report.kind,
-        # A time ahead of our clock would win against all later ones.
-        "happened_at": min(report.happened_at or now, now),
+        "happened_at": _credible(report.happened_at, now),
         "received_at": now,
         "address_hash": None if of_no_use else address,
         "reference": report.reference,
@@ -162,6 +164,11 @@ def _row(report: MailReport, hashed: Callable[[str], str], now: datetime) -> dic
         "state": ReportState.OF_NO_USE if of_no_use else ReportState.PENDING,
         "due_at": now,
     }
+
+
+def _credible(stated: datetime | None, now: datetime) -> datetime:
+    # A time ahead of our clock would win against all later ones.
+    return stated if stated is not None and now - _OLDEST <= stated <= now else now
 
 
 def _digest(*texts: str) -> str:
@@ -198,7 +205,8 @@ def email_of(connection: Connection, report: StoredReport) -> SentEmail | None:
     """Return the email that a report is about; None if we did not send it, or not yet.
 
     It is found by our reference, else by the provider's id in the receipt of an email to the same
-    address. A report with neither is about the last email to that address.
+    address. A bounce with neither is about the last email to that address; any other report may be
+    about what another program sent there.
     """
     columns = (sent_emails.c.action_id, sent_emails.c.address_hash, sent_emails.c.sent_at)
     whose = (actions.c.coworker_id, actions.c.audience, actions.c.receipt)
@@ -219,7 +227,7 @@ def email_of(connection: Connection, report: StoredReport) -> SentEmail | None:
     if report.message_id is not None:
         named = (_sent(row) for row in rows if _is_named(report.message_id, row.receipt))
         return next(named, None)
-    if report.reference is not None:
+    if report.reference is not None or report.kind not in _BOUNCES:
         return None
     recent = (row for row in rows if row.sent_at >= report.happened_at - _RECENT)
     return next(map(_sent, recent), None)
@@ -241,6 +249,11 @@ def settle_report(connection: Connection, report: StoredReport, email: SentEmail
     _update(connection, report, {"state": ReportState.APPLIED, "action_id": email.action_id})
 
 
+def discard_report(connection: Connection, report: StoredReport) -> None:
+    """Record that a report cannot be applied; it counts as unreadable."""
+    _update(connection, report, {"kind": ReportKind.UNREADABLE, "state": ReportState.OF_NO_USE})
+
+
 def defer_report(connection: Connection, report: StoredReport, now: datetime) -> None:
     """Look for the email of a report again later, or no longer if it is too old."""
     age = now - report.received_at
@@ -258,33 +271,63 @@ def _update(connection: Connection, report: StoredReport, values: Mapping[str, o
     )
 
 
-def soft_bounced_emails(connection: Connection, hashed: str, since: datetime) -> int:
-    """Count the emails to an address that came back softly since then and since one arrived."""
-    to = mail_reports.join(sent_emails, sent_emails.c.action_id == mail_reports.c.action_id)
-    of_address = sent_emails.c.address_hash == hashed
-    arrived = connection.scalar(
+def last_arrival(connection: Connection, hashed: str) -> datetime | None:
+    """Return when an email last arrived at the address with this hash; None if none is known."""
+    found: datetime | None = connection.scalar(
         select(func.max(mail_reports.c.happened_at))
-        .select_from(to)
-        .where(of_address, mail_reports.c.kind == ReportKind.DELIVERED)
+        .join(sent_emails, _is_of_email())
+        .where(*_to(hashed, ReportKind.DELIVERED))
     )
-    count = connection.scalar(
-        select(func.count(func.distinct(mail_reports.c.action_id)))
-        .select_from(to)
-        .where(
-            of_address,
-            mail_reports.c.kind == ReportKind.SOFT_BOUNCE,
-            mail_reports.c.happened_at > max(since, arrived or since),
-        )
+    return found
+
+
+def bounces_from(
+    connection: Connection, hashed: str, begin: datetime | None
+) -> tuple[list[StoredReport], list[StoredReport]]:
+    """Return what came back from an address from then on: for good, and for another cause.
+
+    Of each email that came back for a cause that may pass, the first report. The oldest are first.
+    """
+    begun = () if begin is None else (mail_reports.c.happened_at >= begin,)
+    hard, soft = (
+        connection.execute(
+            select(mail_reports)
+            .join(sent_emails, _is_of_email())
+            .where(*_to(hashed, kind), *begun)
+            .order_by(mail_reports.c.happened_at, mail_reports.c.id)
+        ).all()
+        for kind in (ReportKind.HARD_BOUNCE, ReportKind.SOFT_BOUNCE)
     )
-    return count or 0
+    firsts: dict[int, Row[Any]] = {}
+    for row in soft:
+        firsts.setdefault(row.action_id, row)
+    return [_stored(row) for row in hard], [_stored(row) for row in firsts.values()]
+
+
+def _is_of_email() -> ColumnElement[bool]:
+    return sent_emails.c.action_id == mail_reports.c.action_id
+
+
+def _to(hashed: str, kind: ReportKind) -> tuple[ColumnElement[bool], ...]:
+    """Return conditions for applied reports about emails to this address, and about no other."""
+    about = mail_reports.c.address_hash
+    return (
+        sent_emails.c.address_hash == hashed,
+        mail_reports.c.kind == kind,
+        or_(about.is_(None), about == hashed),
+    )
 
 
 def reports_of(connection: Connection, action_ids: Collection[int]) -> dict[int, list[ReportView]]:
     """Return what was reported about these emails, in the order in which it happened."""
     found: dict[int, list[ReportView]] = {}
     for some in chunks(sorted(set(action_ids))):
+        went_there = exists().where(
+            _is_of_email(), sent_emails.c.address_hash == mail_reports.c.address_hash
+        )
+        is_of_other = and_(mail_reports.c.address_hash.is_not(None), ~went_there)
         rows = connection.execute(
-            select(mail_reports)
+            select(mail_reports, is_of_other.label("is_of_other"))
             .where(mail_reports.c.action_id.in_(some))
             .order_by(mail_reports.c.happened_at, mail_reports.c.id)
         )
@@ -296,6 +339,7 @@ def reports_of(connection: Connection, action_ids: Collection[int]) -> dict[int,
                     row.happened_at,
                     row.code,
                     row.detail,
+                    bool(row.is_of_other),
                 )
             )
     return found

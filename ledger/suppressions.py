@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from ledger.choices import address_hash
+from ledger.choices import mailbox_hash
 from ledger.engine import insert_into
 from ledger.tables import people, suppressions
 from schemas.mail_reports import Provider, ReportKind
@@ -69,16 +69,18 @@ def suppression_of(connection: Connection, hashed: str) -> Suppression | None:
     return None if row is None else _suppression(row)
 
 
-def was_lifted_since(connection: Connection, hashed: str, moment: datetime) -> bool:
-    """Return whether a person allowed this address again at that time or later."""
-    found = select(suppressions.c.address_hash).where(
-        suppressions.c.address_hash == hashed, suppressions.c.lifted_at >= moment
+def lifted_at(connection: Connection, hashed: str) -> datetime | None:
+    """Return when emails to the address with this hash were allowed again; None if never."""
+    return connection.scalar(
+        select(suppressions.c.lifted_at).where(suppressions.c.address_hash == hashed)
     )
-    return connection.scalar(found) is not None
 
 
 def lift(connection: Connection, hashed: str, now: datetime) -> bool:
-    """Allow emails to an address again. Returns False if it is not suppressed."""
+    """Allow emails to an address again: only a later bounce counts.
+
+    Returns False if it is not suppressed.
+    """
     done = connection.execute(
         update(suppressions)
         .where(suppressions.c.address_hash == hashed, suppressions.c.lifted_at.is_(None))
@@ -107,7 +109,7 @@ def _owners(connection: Connection, secret_key: str) -> Mapping[str, list[tuple[
     )
     found: dict[str, list[tuple[Any, ...]]] = {}
     for row in connection.execute(here.order_by(people.c.coworker_id)):
-        found.setdefault(address_hash(row.email, secret_key), []).append(tuple(row))
+        found.setdefault(mailbox_hash(row.email, secret_key), []).append(tuple(row))
     return found
 
 

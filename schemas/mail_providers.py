@@ -71,9 +71,11 @@ def _ses(row: Mapping[str, Any]) -> Iterator[MailReport]:
     kind, part, recipients = _SES.get(event, (ReportKind.IGNORED, "mail", "destination"))
     if event == "Bounce" and text_at(row, "bounce", "bounceType") == "Permanent":
         kind = ReportKind.HARD_BOUNCE
+    about = value_at(row, part)
+    if event == "Complaint":
+        kind = _SES_FEEDBACK.get(text_at(about, "complaintFeedbackType") or "", kind)
     if kind is ReportKind.IGNORED:
         return
-    about = value_at(row, part)
     listed = value_at(row, "mail" if recipients == "destination" else part, recipients)
     for to in listed if isinstance(listed, list) else ():
         address = address_at(to, "emailAddress") or address_at({"to": to}, "to")
@@ -87,7 +89,7 @@ def _ses(row: Mapping[str, Any]) -> Iterator[MailReport]:
             address,
             _ses_reference(row),
             text_at(row, "mail", "messageId"),
-            code_of(text_at(to, "status") or text_at(about, "bounceSubType")),
+            code_of(text_at(to, "status") or _ses_code(about)),
             detail_of(*words, text_at(about, "reason"), text_at(about, "delayType")),
         )
 
@@ -99,6 +101,18 @@ _SES = {
     "DeliveryDelay": (ReportKind.DELAYED, "deliveryDelay", "delayedRecipients"),
     "Reject": (ReportKind.REFUSED, "reject", "destination"),
 }
+
+
+# What a complaint says that is none.
+_SES_FEEDBACK = {
+    "not-spam": ReportKind.IGNORED,  # the recipient took it back, or moved the email to the inbox
+    "virus": ReportKind.REFUSED,
+}
+
+
+def _ses_code(about: object) -> str | None:
+    names = ("bounceSubType", "complaintSubType", "complaintFeedbackType")
+    return next(filter(None, (text_at(about, name) for name in names)), None)
 
 
 def _ses_reference(row: Mapping[str, Any]) -> str | None:

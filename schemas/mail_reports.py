@@ -19,6 +19,7 @@ _LONGEST_DETAIL = 200  # characters
 _LONGEST_ID = 200
 _LONGEST_CODE = 64
 _ADDRESS = re.compile(r"<[^<>]*>|\S*@\S*")
+_NAMED = re.compile(r"[^<>]*<([^<>]*)>")  # with the recipient's name before it
 _REFERENCE = re.compile(r"<?([0-9a-f]{40})(?:@[^<>\s]*)?>?")
 _CODE = re.compile(r"[A-Za-z0-9._:-]+")
 _MILLISECONDS_FROM = 1e11  # as seconds, this would be the year 5138
@@ -120,6 +121,8 @@ def needed(row: object, *path: str) -> str:
 def address_at(row: object, *path: str) -> str | None:
     """Return the email address at this path; None if there is none."""
     text = text_at(row, *path)
+    named = _NAMED.fullmatch(text or "")
+    text = named[1] if named else text
     return text if text and text.count("@") == 1 else None
 
 

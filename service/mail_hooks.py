@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 from flask import Blueprint, Response, request
 
-from ledger.choices import address_hash
+from ledger.choices import mailbox_hash
 from ledger.clock import Clock
 from ledger.engine import Engine, writing
 from ledger.mail_reports import store_once, store_reports
@@ -161,7 +161,7 @@ class _MailReceiver:
             parsed = ParsedReports(unreadable=1)
         reports = parsed.reports + _unreadable(provider, body, parsed.unreadable)
         now = self._clock.now()
-        hashed = partial(address_hash, secret_key=self._secret_key())
+        hashed = partial(mailbox_hash, secret_key=self._secret_key())
         with writing(self._engine) as connection:
             if token is None:
                 store_reports(connection, reports, hashed, now)

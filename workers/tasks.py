@@ -116,10 +116,11 @@ def sweep_outbox() -> None:
     child = this_process()
     tools = child.context.delivery
     sweep(tools)
-    apply_reports(tools.engine, tools.setup.secret_key, tools.clock)
     ask_for_timers(tools.engine, tools.setup.rules, tools.clock.now())
     child.heartbeat.beat()
     child.context.wakeup.wake(LOOKUP_DRAIN, ACTION_PERFORM, *child.shared.take_refused())
+    # Last, so that no fault in reports stops anything else.
+    apply_reports(tools.engine, tools.setup.secret_key, tools.clock)
 
 
 @_upkeep_task(LEDGER_RETAIN)

@@ -1,6 +1,6 @@
 """What mail providers report about emails, and what is needed to find those emails.
 
-Addresses are stored as keyed hashes only, the ones that `choices` has. So a choice of the member,
+Addresses are stored as keyed hashes only, which `choices` has too. So a choice of the member,
 what is reported about their address and what it leads to meet without an address in the ledger,
 and all of it survives an erase.
 """
@@ -19,7 +19,7 @@ sent_emails = Table(
     metadata,
     Column("reference", String(64), primary_key=True),
     Column("action_id", Id, ForeignKey("actions.id"), nullable=False, index=True),
-    Column("address_hash", String(64), nullable=False),  # as in `choices`
+    Column("address_hash", String(64), nullable=False),  # see `mailbox_hash`
     Column("sent_at", Instant, nullable=False, index=True),  # when its hand-over began
     Index("sent_emails_to", "address_hash", "sent_at"),
 )

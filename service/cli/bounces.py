@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from ledger.choices import address_hash
+from ledger.choices import mailbox_hash
 from ledger.engine import Connection, lock_decisions, reading, writing
 from ledger.interventions import log_decision
 from ledger.suppressions import SuppressedPerson, lift, suppressed_people
@@ -66,7 +66,7 @@ def lift_suppression(who: str, *, as_json: bool) -> None:
         key = checked_secret_key(settings, engine, now)
         with reading(engine) as connection:
             coworker_id, address = _whose(connection, who)
-        hashed = None if address is None else address_hash(address, key)
+        hashed = None if address is None else mailbox_hash(address, key)
         with writing(engine) as connection:
             lock_decisions(connection)
             is_lifted = hashed is not None and lift(connection, hashed, now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger.checks import CheckKind, last_run
-from ledger.choices import address_hash, choice_keys, choices_of
+from ledger.choices import choice_keys, choices_of, mailbox_hash
 from ledger.controls import sending_of
 from ledger.decisions import RuleTrace, decisions_of
 from ledger.engine import Connection
@@ -138,7 +138,7 @@ def _suppression(
 ) -> Suppression | None:
     if key is None or person is None or not person.email:
         return None
-    return suppression_of(connection, address_hash(person.email, key))
+    return suppression_of(connection, mailbox_hash(person.email, key))
 
 
 def _chosen(

@@ -38,6 +38,8 @@ def report_lines(reports: Sequence[ReportView]) -> Iterator[str]:
     told = set()
     for one in reports:
         line = f"{_WORDS.get(one.kind, one.kind)} at {local(one.happened_at)}{cause_of(one)}"
+        if one.is_of_other:
+            line += ", about another address, such as one it was forwarded to"
         if one.kind not in told or one.kind is not ReportKind.DELAYED:
             yield line
         told.add(one.kind)

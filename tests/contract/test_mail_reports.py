@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from ledger.choices import address_hash, choice_keys, choices_of, store_choices
+from ledger.choices import (
+    address_hash,
+    choice_keys,
+    choices_of,
+    mailbox_hash,
+    store_choices,
+)
 from ledger.engine import Engine, reading, writing
 from ledger.mail_reports import count_reports, reports_of
 from ledger.queries import last_detail
@@ -139,7 +145,7 @@ class Office:
 
     def is_suppressed(self, address: str = TO_ANA) -> bool:
         with reading(self.engine) as connection:
-            return suppression_of(connection, address_hash(address, HASH_KEY)) is not None
+            return suppression_of(connection, mailbox_hash(address, HASH_KEY)) is not None
 
     def choice(self, number: int = 1) -> Choice | None:
         keys = choice_keys(HASH_KEY, number, f"person{number}@example.org")
@@ -389,11 +395,14 @@ def test_a_bounce_of_sendgrid_without_any_id_is_about_the_last_email_to_that_add
     office: Office,
 ) -> None:
     office.send(1)
+    office.space.clock.time += HOUR
+    office.send(2)  # later, to another person
     nameless: dict[str, Any] = {"smtp-id": None}
     office.report("bounce", **nameless)
     assert office.is_suppressed()
-    office.report("bounce", 2, **nameless)
     assert not office.is_suppressed("person2@example.org")
+    office.report("bounce", 3, **nameless)
+    assert office.states() == ["applied", "pending"]
 
 
 @pytest.mark.engines("sqlite")

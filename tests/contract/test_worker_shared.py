@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy import text
 
-from ledger.tables import checks
+from ledger.engine import writing
+from ledger.tables import checks, heartbeats
+from schemas.errors import LedgerUnavailable
 from schemas.settings import load_settings
 from tests.contract.ledger_rig import rows
 from tests.servers.ready_ledgers import sqlite_copy
@@ -49,7 +52,7 @@ def test_children_and_their_worker_share_state(scene: str, printed: list[str]) -
     assert done.stdout.splitlines() == printed
 
 
-def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worker_for_it(
+def test_a_sweep_wakes_workers_for_upkeep_that_found_no_slot_even_if_no_report_can_be_applied(
     tmp_path: Path, broker_url: str
 ) -> None:
     settings = load_settings(
@@ -77,7 +80,11 @@ def test_upkeep_does_nothing_while_its_slot_is_taken_and_the_sweep_wakes_a_worke
                 for task in upkeep:
                     task()
             assert rows(this_process().context.engine, checks) == []
-            tasks.sweep_outbox()
+            with writing(this_process().context.engine) as connection:
+                connection.execute(text("ALTER TABLE mail_reports RENAME TO elsewhere"))
+            with pytest.raises(LedgerUnavailable):
+                tasks.sweep_outbox()
+            assert rows(this_process().context.engine, heartbeats) != []
         finally:
             close_process()
         assert broker.llen(f"coursebell:{UPKEEP}") == len(upkeep) == len(UPKEEP_TASKS)

@@ -14,6 +14,7 @@ from schemas.mail_reports import (
     MailReport,
     Provider,
     ReportKind,
+    address_at,
     detail_of,
     reference_in,
     time_at,
@@ -255,3 +256,26 @@ def test_a_report_with_any_odd_value_anywhere_breaks_nothing(which: tuple[str, s
             for one in parse_reports(Provider(which[0]), json.dumps(report)).reports:
                 assert "@" not in f"{one.detail} {one.code}"
         within[key] = kept
+
+
+@pytest.mark.parametrize(
+    ("feedback", "kind"),
+    [
+        ("abuse", ReportKind.COMPLAINT),
+        (None, ReportKind.COMPLAINT),
+        ("virus", ReportKind.REFUSED),
+        ("not-spam", None),
+    ],
+)
+def test_only_what_a_person_dislikes_is_a_complaint_of_ses(
+    feedback: str | None, kind: ReportKind | None
+) -> None:
+    report = sample("ses", "Complaint record")
+    report["complaint"] |= {"complaintFeedbackType": feedback}
+    assert [one.kind for one in parsed("ses", report)] == ([kind] if kind else [])
+
+
+def test_a_recipient_may_be_named_before_the_address() -> None:
+    assert address_at({"to": "Ana <ana@example.org>"}, "to") == "ana@example.org"
+    assert address_at({"to": "ana@example.org>"}, "to") == "ana@example.org>"
+    assert address_at({"to": "a@b <ana@example.org>"}, "to") == "ana@example.org"

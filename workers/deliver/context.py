@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.actions import count_sent, planned_nearby, reminders_sent, sent_times
 from ledger.attempts import SOURCE_REASONS, source_wait
-from ledger.choices import address_hash, choices_of
+from ledger.choices import choices_of, mailbox_hash
 from ledger.clock import Clock
 from ledger.controls import accepted_forecast, sending_of
 from ledger.courses import courses_of_group, courses_of_person
@@ -230,7 +230,7 @@ def _suppressed_on(
     """Return since when the address of a recipient is suppressed, in days of their zone."""
     if kind is None or not kind.needs.address or not to.address:
         return None
-    found = suppression_of(connection, address_hash(to.address, setup.secret_key))
+    found = suppression_of(connection, mailbox_hash(to.address, setup.secret_key))
     return None if found is None else found.since.astimezone(own_zone(to.zone, setup.zone)).date()
 
 

@@ -1,6 +1,6 @@
 """Finds whom an action is to: the member, the host of the course, or a fixed address."""
 
-from ledger.choices import address_hash, choice_keys
+from ledger.choices import address_keys, choice_keys
 from ledger.engine import Connection
 from ledger.outbox import ClaimedAction
 from ledger.people import person_of
@@ -63,4 +63,4 @@ def keys_of(to: Recipient, secret_key: str) -> frozenset[str]:
     """Return the keys under which the choices of a recipient are stored."""
     if to.coworker_id is not None:
         return choice_keys(secret_key, to.coworker_id, to.address)
-    return frozenset({address_hash(to.address, secret_key)} if to.address else ())
+    return address_keys(secret_key, to.address)

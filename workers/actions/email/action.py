@@ -9,7 +9,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from ledger.actions import Copy
-from ledger.choices import address_hash
+from ledger.choices import mailbox_hash
 from ledger.engine import Connection
 from ledger.mail_reports import note_sent
 from schemas.actions import HOST, PersonNeeds
@@ -243,7 +243,7 @@ class EmailAction(Action):
                 issued.keep(connection, now)
             if self._head.secret_key is not None:
                 name = reference(key)
-                hashed = address_hash(to.address, self._head.secret_key)
+                hashed = mailbox_hash(to.address, self._head.secret_key)
                 note_sent(connection, name, key, hashed, now)
 
         def send(checkpoints: Checkpoints) -> str:
