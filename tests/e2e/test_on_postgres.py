@@ -47,7 +47,7 @@ def test_a_whole_course_gives_its_emails_once(house: House) -> None:
         id=completed["completed_lesson_id"],
         times=10,
     )
-    wait_until(lambda: any("finished F" in one for one in house.subjects("zoe")), "the last email")
+    wait_until(lambda: any("finished “F" in one for one in house.subjects("zoe")), "the last email")
     wait_until(
         lambda: (
             set(_counted(house).get("lookups", {})) == {"done"}
