@@ -19,6 +19,7 @@ from ledger.lookups import claim_lookups, finish_lookups
 from ledger.mail_reports import note_sent, store_reports
 from ledger.monitoring import count_refusals
 from ledger.outbox import claim_actions, settle_action
+from ledger.reports import store_report_copy
 from ledger.retention import (
     ATTEMPTS,
     BODIES,
@@ -38,6 +39,7 @@ from ledger.tables import (
     lookups,
     notifications,
     refusals,
+    reports,
 )
 from schemas.actions import Outcome
 from schemas.entity import Entity
@@ -120,6 +122,11 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
             connection.execute(
                 insert(heartbeats).values(kind="worker", process=f"{first} {one}", beat_at=at)
             )
+            written = {"key": f"summary/{first + one}", "name": "summary", "audience": "team"}
+            written |= {"planned_at": at, "state": "done", "due_at": at, "finished_at": at}
+            report_id = connection.scalar(insert(reports).values(written).returning(reports.c.id))
+            assert report_id is not None
+            store_report_copy(connection, report_id, COPY, at)
 
 
 @contextmanager
@@ -157,6 +164,7 @@ def test_a_year_old_ledger_is_cleared_in_small_steps_and_then_has_nothing_more(
             "lookups",
             "attempts",
             "copies",
+            "report_copies",
             "decisions",
             "mail_reports",
             "sent_emails",
