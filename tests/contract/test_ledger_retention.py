@@ -122,9 +122,16 @@ def fill(engine: Engine, at: datetime, first: int, number: int = 20) -> None:
             connection.execute(
                 insert(heartbeats).values(kind="worker", process=f"{first} {one}", beat_at=at)
             )
-            written = {"key": f"summary/{first + one}", "name": "summary", "audience": "team"}
-            written |= {"planned_at": at, "state": "done", "due_at": at, "finished_at": at}
-            report_id = connection.scalar(insert(reports).values(written).returning(reports.c.id))
+            sent = insert(reports).values(
+                key=f"summary/{first + one}",
+                name="summary",
+                audience="team",
+                planned_at=at,
+                state="done",
+                due_at=at,
+                finished_at=at,
+            )
+            report_id = connection.scalar(sent.returning(reports.c.id))
             assert report_id is not None
             store_report_copy(connection, report_id, COPY, at)
 
