@@ -16,7 +16,7 @@ ALL = "all"  # in place of a stream: every email
 SNOOZE = "snooze"  # in place of a stream: no email until a time
 WEEKLY = "weekly"  # in place of a stream: one email a week about finished lessons
 STREAMS = (*Stream, ALL)
-_REPORT = "report/"  # in place of a stream, before the name of a report: only those
+REPORT = "report/"  # in place of a stream, before the name of a report: only those
 SNOOZES: Mapping[str, timedelta] = {"week": timedelta(days=7), "month": timedelta(days=30)}
 
 
@@ -78,7 +78,7 @@ class Choices:
 
 def report_choice(name: str) -> str:
     """Return under which name, in place of a stream, the choice about a report is stored."""
-    return f"{_REPORT}{name}"
+    return f"{REPORT}{name}"
 
 
 def combined(choices: Iterable[tuple[str, Choice]]) -> Choices:

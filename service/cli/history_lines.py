@@ -8,7 +8,7 @@ from ledger.open_lookups import OpenLookup
 from ledger.queries import ActionView
 from ledger.retention import ATTEMPTS, COPIES, DECISIONS
 from schemas.actions import OPEN_ACTIONS, ActionState, LookupState, Mode
-from schemas.choices import ALL, SNOOZE, Choices
+from schemas.choices import ALL, REPORT, SNOOZE, WEEKLY, Choices
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.reasons import EXPLANATIONS, Reason
@@ -54,6 +54,7 @@ _CHOSEN = {
     (Stream.SERVICE, False): "Wants no course emails",
     (Stream.REMINDER, False): "Wants no reminders",
     (Stream.REMINDER, True): "Wants reminders",
+    (WEEKLY, True): "Wants finished lessons in one email a week",
 }
 _REPEATED = 2  # tries after which the number is shown
 _NOT_KEPT = (
@@ -112,8 +113,11 @@ def _choice_lines(chosen: Choices, now: datetime) -> Iterator[str]:
         until = chosen.snoozed_until(now)
         if name == SNOOZE and until is not None:
             yield f"  Wants no emails until {local(until)} (chosen {local(one.chosen_at)})"
-        elif name != SNOOZE and (not one.agreed or name == Stream.REMINDER):
+        elif (name, one.agreed) in _CHOSEN:
             yield f"  {_CHOSEN[name, one.agreed]} since {local(one.chosen_at)}"
+        elif name.startswith(REPORT) and not one.agreed:
+            report = name.removeprefix(REPORT)
+            yield f"  Stopped the report {report} since {local(one.chosen_at)}"
 
 
 def answer(one: PersonHistory) -> str:

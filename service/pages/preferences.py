@@ -214,7 +214,7 @@ class _Views:
         if not _is_one_click():
             return self.pages.unusable_form()
         self._store_report(report, ChoiceOrigin.ONE_CLICK, is_wanted=False)
-        return self.pages.see_other(f"..{PAGE}{token}")
+        return self.pages.stopped(f"..{PAGE}{token}")
 
     def _store_report(
         self, report: tuple[str, str], origin: ChoiceOrigin, *, is_wanted: bool

@@ -7,7 +7,7 @@ import pytest
 from ledger.choices import choice_keys, choices_of, store_choices
 from ledger.engine import reading, writing
 from ledger.tables import choices
-from schemas.choices import SNOOZE, Choice, ChoiceOrigin, Choices
+from schemas.choices import SNOOZE, WEEKLY, Choice, ChoiceOrigin, Choices
 from schemas.text import folded
 from service.cli.common import local
 from tests.contract.desk_rig import Desk
@@ -98,6 +98,22 @@ def test_stops_yeses_and_snoozes_are_stored_together_and_undone(desk: Desk) -> N
     [first, second] = desk.run("log").stdout.splitlines()
     assert "coworker 1: stopped service, allowed reminder, snoozed all until 20" in first
     assert second.endswith("coworker 1: allowed service, ended the snooze")
+
+
+def test_why_knows_every_choice_also_those_taken_back_and_about_reports(desk: Desk) -> None:
+    now = desk.space.clock.now()
+    yes, no = Choice(agreed=True, chosen_at=now), Choice(agreed=False, chosen_at=now)
+    for weekly in (yes, no):
+        made = {WEEKLY: weekly, "report/for-hosts": no, "report/summary": yes, "later": no}
+        with writing(desk.space.engine) as connection:
+            store_choices(connection, choice_keys(KEY, 1, ADDRESS), made)
+        why = desk.run("why", ADDRESS)
+        assert why.exit_code == 0, why.output
+        assert "  Stopped the report for-hosts since " in why.stdout
+        assert ("  Wants finished lessons in one email a week since " in why.stdout) is (
+            weekly is yes
+        )
+        assert "summary" not in why.stdout
 
 
 def test_one_email_a_week_is_chosen_shown_and_undone(desk: Desk) -> None:

@@ -39,10 +39,7 @@ SMALLER_MODULES = {
     "service/rsgi.py": "the program of the web process, which works when it is imported",
     "service/__main__.py": "the program: it must clean the environment before anything is loaded",
     "workers/actions/email/__init__.py": "what a program that only checks rules needs of emails",
-    "workers/actions/nexudus_note/action.py": "a kind of action, the rest of which tasks share",
-    "workers/actions/nexudus_task/action.py": "a kind of action, the rest of which notes share",
     "workers/actions/webhook/__init__.py": "what a program that only checks rules needs of it",
-    "workers/actions/registry.py": "the one line that registers a kind of action",
     "workers/redis_pool.py": "only what connects to the broker imports redis, which takes long",
     "service/cli/source_access.py": "the commands that ask Nexudus import the source client by it",
     "service/cli/scheduler.py": "a command, and a program that imports only what it needs",
@@ -96,6 +93,10 @@ def test_every_module_has_a_readable_size() -> None:
     assert too_large == []
 
 
+# A kind of action and the list of kinds may be short: others add to them.
+_KINDS = re.compile(r"workers/actions/(\w+/action|registry)\.py")
+
+
 def test_every_small_module_has_a_reason() -> None:
     small = {
         path
@@ -103,6 +104,7 @@ def test_every_small_module_has_a_reason() -> None:
         if len(text.splitlines()) < FEWEST_LINES_OF_A_MODULE
         and tree.body[1:]  # more than the docstring that marks a package
         and not path.startswith("ledger/migrations/versions/")
+        and not _KINDS.fullmatch(path)
     }
     assert small == SMALLER_MODULES.keys()
 

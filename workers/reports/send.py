@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from ledger.controls import sending_of
-from ledger.engine import Connection, reading, repeat_write, writing
+from ledger.engine import Connection, lock_decisions, reading, repeat_write, writing
 from ledger.outages import end_outage, note_outage, outages_now
 from ledger.reports import (
     Report,
@@ -141,6 +141,8 @@ def _prepared(
     except DeliveryRefused as error:
         return refused(error, EmailAction.reasons)
     with writing(tools.engine) as connection:
+        # What was said is kept for all addresses together, and planned by others meanwhile.
+        lock_decisions(connection)
         objection = objection_to(tools, connection, claimed, now)
         if objection is not None:
             return objection
