@@ -59,6 +59,7 @@ _NEXT_FOR = {
 _WAIT_REASONS = (
     Reason.GATHERING,
     Reason.QUIET_HOURS,
+    Reason.WEEKLY,
     Reason.SEND_WINDOW,
     Reason.HOLIDAY,
     Reason.CAP_DAY,
