@@ -340,17 +340,21 @@ class Copy:
     body: bytes = field(repr=False)
     media_type: str
 
+    def row(self, written_at: datetime) -> dict[str, Any]:
+        """Return its columns in a table of copies."""
+        return {
+            "written_at": written_at,
+            "version": self.version,
+            "recipient": self.recipient,
+            "title": self.title,
+            "body": self.body,
+            "media_type": self.media_type,
+        }
+
 
 def store_copy(connection: Connection, action_id: int, copy: Copy, now: datetime) -> None:
     """Store the copy of an action, replacing an earlier one."""
-    values = {
-        "written_at": now,
-        "version": copy.version,
-        "recipient": copy.recipient,
-        "title": copy.title,
-        "body": copy.body,
-        "media_type": copy.media_type,
-    }
+    values = copy.row(now)
     statement = insert_into(connection, copies).values(action_id=action_id, **values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[copies.c.action_id], set_=values)

@@ -265,14 +265,7 @@ def expire_reports(connection: Connection, now: datetime, *, lease_s: float) -> 
 
 def store_report_copy(connection: Connection, report_id: int, copy: Copy, now: datetime) -> None:
     """Store the copy of a report, replacing an earlier one."""
-    values = {
-        "written_at": now,
-        "version": copy.version,
-        "recipient": copy.recipient,
-        "title": copy.title,
-        "body": copy.body,
-        "media_type": copy.media_type,
-    }
+    values = copy.row(now)
     statement = insert_into(connection, report_copies).values(report_id=report_id, **values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[report_copies.c.report_id], set_=values)

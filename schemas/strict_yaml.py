@@ -100,7 +100,7 @@ class _Loader(SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]  # its stubs lack a type
         mark: Mark = event.start_mark
         if isinstance(event, AliasEvent):
-            self.get_event()  # type: ignore[no-untyped-call]  # same
+            self.get_event()  # type: ignore[no-untyped-call]  # its stubs lack a type
             self.refusals.append((mark, "expected a value instead of an alias (*)"))
             return ScalarNode(_ALIAS, "", mark, mark)
         if event.anchor is not None:

@@ -28,7 +28,9 @@ choices = Table(
     "choices",
     metadata,
     Column("address_hash", String(64), primary_key=True),  # of an address, or of an Id
-    word("stream", primary_key=True),  # a stream, "all" or "snooze"
+    word(
+        "stream", primary_key=True
+    ),  # see `schemas.choices`: a stream, "all", "snooze", "weekly" or "report/" and a name
     word("choice", nullable=False),  # "no" or "yes"
     Column("chosen_at", Instant, nullable=False),
     Column("until", Instant),  # when a snooze ends

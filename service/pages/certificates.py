@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
@@ -20,6 +20,9 @@ from schemas.errors import DeliveryRefused
 from schemas.settings import Settings
 from service.pages.frame import PageFrame
 from workers.completion_certificate.code import PATH, CertificateLook, code_hash, typed_code
+
+if TYPE_CHECKING:
+    from workers.languages import Language
 
 _SUFFIX = ".pdf"
 _MOST_FILES = 8  # kept in memory, since a certificate is rarely asked for once
@@ -130,12 +133,16 @@ def _made(code: str, certificate: CompletionCertificate, look: CertificateLook) 
     return content
 
 
-def _language() -> Any:  # noqa: ANN401 - a Language, whose module takes long to import
+def _language() -> "Language":
     """Return the language of the page: the first of the reader's that there are texts in."""
-    return resolve_name("workers.languages:language_for")(*request.accept_languages.values())
+    # Its module takes long to import, and receiving needs none of it.
+    found: Language = resolve_name("workers.languages:language_for")(
+        *request.accept_languages.values()
+    )
+    return found
 
 
-def _answer(frame: PageFrame, status: int, language: Any, **known: Any) -> Response:  # noqa: ANN401 - a Language, and what the template prints
+def _answer(frame: PageFrame, status: int, language: "Language", **known: object) -> Response:
     answer = frame.page(status, "certificate.html", language, known)
     answer.headers["Vary"] = "Accept-Language"
     return answer

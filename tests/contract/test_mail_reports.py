@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ class Office:
         apply_reports(self.engine, HASH_KEY, self.space.clock)
 
     @property
-    def now(self) -> Any:  # noqa: ANN401 - a datetime
+    def now(self) -> datetime:
         return self.space.clock.now()
 
     def facts(self) -> list[ReportKind]:
