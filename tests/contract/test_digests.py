@@ -212,6 +212,16 @@ def test_what_changes_before_it_is_sent_counts(
     assert len(copied) == (reason == "observe")
 
 
+def test_a_host_who_was_replaced_an_hour_before_gets_nothing(desk: ReportDesk) -> None:
+    study(desk)
+    desk.at(MONDAY - HOUR)
+    desk.space.enrol(4)
+    desk.space.work()  # which reads the course, with its host of then
+    hosted_by_another(desk)
+    desk.at(MONDAY)
+    assert (desk.ends()[0], digests(desk)) == (("for-hosts", "skipped", "nothing-happened"), [])
+
+
 def test_a_reader_may_stop_it_until_the_last_step(desk: ReportDesk) -> None:
     study(desk)
     desk.space.mailer.meanwhile(lambda: unsubscribe(desk))

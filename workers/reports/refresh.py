@@ -14,8 +14,7 @@ from workers.reports.tools import ReportTools
 from workers.retries import LOOK_PATIENCE_S, source_reason
 from workers.source.limits import Patience, Urgency
 
-_COURSES_LAST = timedelta(hours=12)  # a host who left must not get what is about members
-_MOST_COURSES = 20
+_MOST_COURSES = 20  # the first by title
 _AGAIN = timedelta(minutes=15)
 
 
@@ -37,7 +36,7 @@ def refresh_host(tools: ReportTools, claimed: Report, now: datetime) -> Outcome 
             reader = Reader(tools.engine, source, Findings(now), keep, tools.locks)
             reader.person(host_id, FRESH)
             for course in courses:
-                reader.course(course.record_id, _COURSES_LAST)
+                reader.course(course.record_id, FRESH)
             with writing(tools.engine) as connection:
                 lock_decisions(connection)
                 keep_findings(connection, reader.findings, now)
