@@ -41,6 +41,7 @@ from schemas.reasons import Reason
 BACKED_UP_AT = "backed_up_at"
 SECRET_KEY = "secret_key"  # noqa: S105 - the name of a row, not a key
 MOVED_AT = "moved_at"  # when this ledger was moved to another database
+REPORT_STATE = "report_state"  # what was planned and said, by report and audience
 RETAINED_UPTO = (
     "retained_upto"  # the time that ages counted from in the last complete retention run
 )

@@ -1,4 +1,8 @@
-"""Pauses: times during which emails are held, all or some, until a person or a date ends them."""
+"""Pauses: times during which emails are held, all or some, until a person or a date ends them.
+
+A report waits during a pause of all emails, of its name or of its reader. What operators get is
+about the service, so only a pause of its name holds it.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Update,
     and_,
     false,
     func,
@@ -21,11 +26,21 @@ from sqlalchemy import (
     update,
 )
 
+from ledger.controls import REPORT_STATE, set_value, value_of
 from ledger.engine import chunks
 from ledger.interventions import AUTOMATIC, log_decision, note_each
-from ledger.tables import OPEN_PAUSES, UNDECIDED_ACTIONS, UNFINISHED_ACTIONS, actions, pauses
+from ledger.tables import (
+    OPEN_PAUSES,
+    UNDECIDED_ACTIONS,
+    UNFINISHED_ACTIONS,
+    UNFINISHED_REPORTS,
+    actions,
+    pauses,
+    reports,
+)
 from schemas.actions import OPEN_ACTIONS, ActionState
 from schemas.reasons import Reason
+from schemas.rules import OWN_REPORTS
 
 
 class PauseScope(StrEnum):
@@ -52,6 +67,17 @@ class Pause:
     def is_over(self, now: datetime) -> bool:
         """Return whether its end has come."""
         return self.until is not None and self.until <= now
+
+    def holds_report(self, name: str, coworker_id: int | None) -> bool:
+        """Return whether reports of this name to this host, or to an address, wait meanwhile."""
+        match self.scope:
+            case PauseScope.RULE:
+                return self.target == name
+            case PauseScope.ALL:
+                return name not in OWN_REPORTS
+            case PauseScope.PERSON:
+                return self.target == str(coworker_id)
+        return False
 
 
 _OPEN = select(pauses).where(OPEN_PAUSES).order_by(pauses.c.id)
@@ -110,9 +136,10 @@ def end_pauses(
 ) -> list[int]:
     """End these pauses and log it; return the ids of the emails that no pause holds any more.
 
-    These wait again, due as before, and are checked again. The caller holds
-    `ledger.engine.lock_decisions`.
+    These wait again, due as before, and are checked again, as are the reports that waited for the
+    end. The caller holds `ledger.engine.lock_decisions`.
     """
+    freed_reports = reports_held_by(connection, ended)
     ids = [one.pause_id for one in ended]
     stopped = connection.scalars(
         update(pauses)
@@ -130,10 +157,66 @@ def end_pauses(
             .values(state=ActionState.WAITING, reason=None)
         )
     note_each(connection, freed, now, ActionState.WAITING, Reason.PAUSED, f"resumed by {who}")
+    connection.execute(_of_reports(freed_reports).values(due_at=now))
     if stopped:
         detail = {"pause_ids": sorted(stopped), "action_ids": freed}
+        if freed_reports:
+            detail["report_ids"] = freed_reports
         log_decision(connection, "resume", who, now, detail)
     return freed
+
+
+def reports_held_by(connection: Connection, ended: Collection[Pause]) -> list[int]:
+    """Return the ids of waiting reports that no pause would hold any more if these had ended."""
+    remaining = [one for one in open_pauses(connection) if one not in ended]
+    waiting = connection.execute(
+        select(reports.c.id, reports.c.name, reports.c.coworker_id)
+        .where(
+            UNFINISHED_REPORTS,
+            reports.c.state == ActionState.WAITING,
+            reports.c.reason == Reason.PAUSED,
+        )
+        .order_by(reports.c.id)
+    ).all()
+
+    def is_held(by: Collection[Pause], name: str, coworker_id: int | None) -> bool:
+        return any(one.holds_report(name, coworker_id) for one in by)
+
+    return [
+        report_id
+        for report_id, *whose in waiting
+        if is_held(ended, *whose) and not is_held(remaining, *whose)
+    ]
+
+
+def reports_among(connection: Connection, pause: Pause) -> int:
+    """Return how many reports wait that this pause will hold once they are due."""
+    open_now = select(reports.c.name, reports.c.coworker_id).where(
+        UNFINISHED_REPORTS, reports.c.state.in_(OPEN_ACTIONS)
+    )
+    return sum(pause.holds_report(*row) for row in connection.execute(open_now))
+
+
+def skip_reports(connection: Connection, report_ids: Collection[int], now: datetime) -> int:
+    """Drop reports that wait for the end of a pause; return how many."""
+    dropped = _of_reports(report_ids).values(state=ActionState.SKIPPED, finished_at=now)
+    return connection.execute(dropped).rowcount
+
+
+def _of_reports(report_ids: Collection[int]) -> Update:
+    is_waiting = and_(reports.c.state == ActionState.WAITING, reports.c.reason == Reason.PAUSED)
+    return update(reports).where(reports.c.id.in_(list(report_ids)), is_waiting)
+
+
+def is_report(connection: Connection, name: str | None) -> bool:
+    """Return whether a report has this name: one to operators, or a digest that was known."""
+    return name in OWN_REPORTS or value_of(connection, f"{REPORT_STATE}.{name}") is not None
+
+
+def note_digest(connection: Connection, name: str, now: datetime) -> None:
+    """Note that a digest has this name, also before it first ran; so its pause is shown as such."""
+    if not is_report(connection, name):
+        set_value(connection, f"{REPORT_STATE}.{name}", "{}", AUTOMATIC, now)
 
 
 def end_due_pauses(connection: Connection, now: datetime) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, update
 
 from ledger.actions import Copy
-from ledger.controls import set_value, value_of
+from ledger.controls import REPORT_STATE, set_value, value_of
 from ledger.engine import insert_into
 from ledger.interventions import AUTOMATIC
 from ledger.skew import is_lease_over
@@ -24,7 +24,6 @@ from schemas.reasons import Reason
 
 _ENDED = (ActionState.DONE, ActionState.SKIPPED, ActionState.FAILED, ActionState.UNKNOWN)
 _OPEN = [state.value for state in OPEN_ACTIONS]
-_WATCH = "report_state"  # the control with what was planned and said, by report and audience
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +285,7 @@ def last_reports(connection: Connection) -> list[Report]:
 
 def report_state(connection: Connection, name: str) -> dict[str, Any]:
     """Return what was noted about reports of this name, as JSON values; empty if nothing was."""
-    text = value_of(connection, f"{_WATCH}.{name}")
+    text = value_of(connection, f"{REPORT_STATE}.{name}")
     found: dict[str, Any] = {} if text is None else json.loads(text)
     return found
 
@@ -296,7 +295,7 @@ def note_report_state(
 ) -> None:
     """Note something about reports of this name, in place of what was noted before."""
     if report_state(connection, name) != state:
-        set_value(connection, f"{_WATCH}.{name}", json.dumps(state), AUTOMATIC, now)
+        set_value(connection, f"{REPORT_STATE}.{name}", json.dumps(state), AUTOMATIC, now)
 
 
 def _report(row: Row[Any], token: str = "") -> Report:

@@ -15,7 +15,7 @@ from ledger.heartbeats import heartbeats_ahead
 from ledger.hooks import hook_alarms
 from ledger.monitoring import REFUSALS_SHOWN_FOR, refused_since
 from ledger.outages import Outage, outages_now
-from ledger.pauses import Pause, PauseScope, open_pauses
+from ledger.pauses import Pause, PauseScope, is_report, open_pauses
 from ledger.people import person_of
 from ledger.queries import Undecided, undecided
 from ledger.record_queries import name_of_member
@@ -179,6 +179,8 @@ def pause_line(connection: Connection, one: Pause) -> str:
 def pause_label(connection: Connection, scope: PauseScope, target: str | None) -> str:
     """Return in words what such a pause holds, such as `emails to Ana Ribeiro`."""
     match scope:
+        case PauseScope.RULE if is_report(connection, target):
+            return f"the report {target}"
         case PauseScope.RULE:
             return f"emails of the rule {target}"
         case PauseScope.COURSE:

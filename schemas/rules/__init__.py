@@ -25,8 +25,10 @@ from schemas.rules.model import (
     unknown_names,
 )
 from schemas.rules.review import doubtful_brakes, doubtful_rules
+from schemas.rules.values import OWN_REPORTS
 
 __all__ = [
+    "OWN_REPORTS",
     "Catalogue",
     "CourseRules",
     "Digest",

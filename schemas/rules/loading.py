@@ -101,6 +101,7 @@ def _loaded_keys(tree: Tree, form: RuleSchema) -> tuple[dict[str, Any], list[dic
             tree.mistakes += located(error.messages_dict, path, partial(_keys_at, form=form), tree)
     tree.mistakes += _repeated_names(_rules_in(tree), "rule", tree)
     tree.mistakes += _repeated_names(_digests_in(tree), "digest", tree)
+    tree.mistakes += _names_of_rules(tree)
     tree.mistakes += _wrong_courses(tree)
     return whole, rules
 
@@ -191,6 +192,17 @@ def _repeated_names(named: Iterable[tuple[Path, Any]], word: str, tree: Tree) ->
             message = f"another {word} has this name; give each its own"
             yield mistake_at(tree.places[at], at, message)
         seen.add(name)
+
+
+def _names_of_rules(tree: Tree) -> Iterator[Mistake]:
+    """Find digests that are called as a rule, so that a pause by name would be ambiguous."""
+    rules = [entry.get("name") for _, entry in _rules_in(tree) if isinstance(entry, dict)]
+    for path, entry in _digests_in(tree):
+        at: Path = (*path, "name")
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if isinstance(name, str) and name in rules and at not in tree.refused:
+            message = "a rule has this name; give the digest another"
+            yield mistake_at(tree.places[at], at, message)
 
 
 def _keys_at(path: Path, form: Schema) -> Mapping[str, Any]:

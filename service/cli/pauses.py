@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import click
@@ -19,8 +19,12 @@ from ledger.pauses import (
     begin_pause,
     end_pauses,
     held_by,
+    note_digest,
     open_among,
     open_pauses,
+    reports_among,
+    reports_held_by,
+    skip_reports,
 )
 from schemas.settings import Settings
 from service.cli.common import (
@@ -41,7 +45,8 @@ from service.cli.selection import (
     NOT_DONE,
     known_course,
     known_person,
-    known_rule,
+    known_rule_or_report,
+    names_report,
     scope_options,
 )
 from workers.attention import pause_label, pause_line
@@ -108,7 +113,9 @@ def pause(
     """Hold all emails, or some, until you resume.
 
     Everything is still received and decided. Emails that become due meanwhile are held, and none is
-    lost. Without an option that says what to pause, it lists the pauses.
+    lost. --rule also takes the name of a digest, or attention, trouble or summary. --all leaves
+    these three, which are to operators. Without an option that says what to pause, it lists the
+    pauses.
     """
     settings = settings_now()
     with opened_ledger(settings) as engine:
@@ -117,46 +124,86 @@ def pause(
             if wanted is None:
                 _print_pauses(connection, as_json=as_json)
                 return
-            label = pause_label(connection, *wanted)
-        begun, number = _begin(engine, wanted, until, note, dry_run=dry_run)
+            report = wanted[1] if given["rule"] else None
+            report = report if names_report(connection, settings, report) else None
+            label = f"the report {report}" if report else pause_label(connection, *wanted)
+        begun, waiting = _begin(engine, wanted, until, note, report, dry_run=dry_run)
     if as_json:
-        print_json({"pause_id": None if dry_run else begun.pause_id, "waiting": number})
+        counts = {"waiting": waiting.emails, "reports": waiting.reports}
+        print_json({"pause_id": None if dry_run else begun.pause_id, **counts})
         return
     ends = "" if until is None else f" until {local(until)}"
     verb = "Would pause" if dry_run else "Paused"
-    click.echo(printable(f"{verb} {label}{ends}. {_will_wait(number, dry_run=dry_run)}"))
+    click.echo(printable(f"{verb} {label}{ends}. {_will_wait(waiting, report, dry_run=dry_run)}"))
     if not dry_run:
         click.echo(f"To end it: coursebell resume {begun.pause_id}")
 
 
-def _will_wait(number: int, *, dry_run: bool) -> str:
-    if not number:
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """The ids of the emails and reports that no pause holds any more once some have ended."""
+
+    emails: list[int]
+    reports: list[int]
+
+    @classmethod
+    def of(cls, connection: Connection, ended: Collection[Pause]) -> Self:
+        """Return what these pauses hold alone."""
+        return cls(held_by(connection, ended), reports_held_by(connection, ended))
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """How much waits now and would be held."""
+
+    emails: int
+    reports: int
+
+
+def _will_wait(waiting: _Waiting, report: str | None, *, dry_run: bool) -> str:
+    counts = [
+        *([number_of_emails(waiting.emails)] if waiting.emails else []),
+        *([_number_of_reports(waiting.reports)] if waiting.reports else []),
+    ]
+    if report and not counts:
+        return "None waits now; one that becomes due is held, a digest for 7 days at most."
+    if not counts:
         return "No email waits now."
     would = "would" if dry_run else "will"
-    return (
-        f"{number_of_emails(number)} that {'waits' if number == 1 else 'wait'} now {would} be held."
-    )
+    verb = "waits" if waiting.emails + waiting.reports == 1 else "wait"
+    return f"{' and '.join(counts)} that {verb} now {would} be held."
 
 
-def _begin(
+def _number_of_reports(number: int) -> str:
+    return "1 report" if number == 1 else f"{number} reports"
+
+
+def _begin(  # noqa: PLR0913 - what, until when and why
     engine: Engine,
     wanted: tuple[PauseScope, str | None],
     until: datetime | None,
     note: str | None,
+    report: str | None,
     *,
     dry_run: bool,
-) -> tuple[Pause, int]:
-    """Begin the pause; return it, and how many emails that wait now it will hold."""
+) -> tuple[Pause, _Waiting]:
+    """Begin the pause; return it, and what waits now that it will hold."""
     (scope, target), now, who = wanted, command_clock().now(), who_decides()
     note = None if note is None else note.strip()[:_LONGEST_NOTE] or None
     if dry_run:
         with reading(engine) as connection:
             tried = Pause(0, scope, target, until, note, now, who)
-            return tried, open_among(connection, tried)
+            return tried, _waiting(connection, tried)
     with writing(engine) as connection:
         lock_decisions(connection)
+        if report is not None:
+            note_digest(connection, report, now)
         begun = begin_pause(connection, scope, target, until=until, note=note, who=who, now=now)
-        return begun, open_among(connection, begun)
+        return begun, _waiting(connection, begun)
+
+
+def _waiting(connection: Connection, one: Pause) -> _Waiting:
+    return _Waiting(open_among(connection, one), reports_among(connection, one))
 
 
 def _scope(
@@ -175,7 +222,7 @@ def _scope(
         case ["everything"]:
             return PauseScope.ALL, None
         case ["rule"]:
-            return PauseScope.RULE, known_rule(connection, settings, given["rule"])
+            return PauseScope.RULE, known_rule_or_report(connection, settings, given["rule"])
         case ["course"]:
             return PauseScope.COURSE, str(known_course(connection, given["course"]))
         case ["person"]:
@@ -224,27 +271,34 @@ def resume(
     with opened_ledger(settings) as engine:
         with reading(engine) as connection:
             ended = _meant(connection, settings, pause_ids, given)
-            waited = held_by(connection, ended)
+            waited = _Waited.of(connection, ended)
             lines = list(_resume_lines(connection, settings, ended, waited, drops=drops))
         for line in lines if dry_run or not yes else ():
             click.echo(printable(line), err=as_json or not dry_run)
         if dry_run:
             if as_json:
-                print_json({"pause_ids": [one.pause_id for one in ended], "waited": waited})
+                counts = {"waited": waited.emails, "reports": len(waited.reports)}
+                print_json({"pause_ids": [one.pause_id for one in ended], **counts})
             return
-        if not yes and waited:
+        if not yes and (waited.emails or waited.reports):
             needs_confirmation("coursebell resume --yes, with the same words")
             if not is_confirmed(f"End the pause{'' if len(ended) == 1 else 's'}?"):
                 click.echo("Nothing was changed.", err=True)
                 raise SystemExit(NOT_DONE)
         freed, skipped = _end(engine, ended, drops=drops)
+    reports = len(waited.reports)
     if as_json:
         shown = {"pause_ids": [one.pause_id for one in ended]}
-        print_json(shown | {"resumed": freed, "skipped": skipped})
+        print_json(shown | {"resumed": freed, "skipped": skipped, "reports": reports})
         return
-    what = f"{number_of_emails(len(freed))} checked again and sent if still right."
-    dropped = f"{number_of_emails(len(skipped))} skipped."
-    click.echo(f"Resumed. {dropped if drops else what if freed else 'No email waited.'}")
+    number = len(skipped if drops else freed)
+    if not (number or reports or drops):
+        click.echo("Resumed. No email waited.")
+        return
+    what = [number_of_emails(number)] if number or not reports else []
+    what += [_number_of_reports(reports)] if reports else []
+    became = "skipped" if drops else "checked again and sent if still right"
+    click.echo(f"Resumed. {' and '.join(what)} {became}.")
 
 
 def _meant(
@@ -278,26 +332,30 @@ def _resume_lines(
     connection: Connection,
     settings: Settings,
     ended: Sequence[Pause],
-    waited: Sequence[int],
+    waited: _Waited,
     *,
     drops: bool,
 ) -> Iterator[str]:
     for one in ended:
         yield pause_line(connection, one)
-    if not waited:
-        yield "No email waited."
+    if waited.reports:
+        became = "will be skipped" if drops else "will be checked again and sent if still right"
+        yield f"{_number_of_reports(len(waited.reports))} waited and {became}."
+    emails = waited.emails
+    if not emails:
+        yield from [] if waited.reports else ["No email waited."]
         return
     if drops:
-        yield f"{number_of_emails(len(waited))} waited and will be skipped."
+        yield f"{number_of_emails(len(emails))} waited and will be skipped."
         return
     now = command_clock().now()
     setup = make_send_setup(settings)
     setup = replace(setup, ended_pauses=frozenset(one.pause_id for one in ended))
     sending = sending_of(connection)
     expected = forecast(
-        connection, setup, read_actions(connection, waited), now, sending.started_at
+        connection, setup, read_actions(connection, emails), now, sending.started_at
     )
-    yield f"{number_of_emails(len(waited))} waited:"
+    yield f"{number_of_emails(len(emails))} waited:"
     yield from count_lines(counted(SendingOutcomes(expected, {}), now))
 
 
@@ -306,5 +364,8 @@ def _end(engine: Engine, ended: Sequence[Pause], *, drops: bool) -> tuple[list[i
     now, who = command_clock().now(), who_decides()
     with writing(engine) as connection:
         lock_decisions(connection)
-        skipped = skip_held(connection, held_by(connection, ended), who, now) if drops else []
+        skipped: list[int] = []
+        if drops:
+            skipped = skip_held(connection, held_by(connection, ended), who, now)
+            skip_reports(connection, reports_held_by(connection, ended), now)
         return end_pauses(connection, ended, who, now), skipped

@@ -8,9 +8,11 @@ import click
 
 from ledger.courses import course_titles
 from ledger.engine import Connection
+from ledger.pauses import is_report
 from ledger.queries import EmailFilter, rules_in_use
 from schemas.errors import ConfigurationError
 from schemas.reasons import Reason
+from schemas.rules import OWN_REPORTS
 from schemas.settings import Settings
 from schemas.text import folded, nearest
 from service.cli.common import EmailId
@@ -80,14 +82,41 @@ def known_rule(connection: Connection, settings: Settings, name: str) -> str:
     Raises:
         SystemExit: there is none.
     """
-    try:
-        names = {rule.name for rule in read_rules(settings).rules}
-    except ConfigurationError:
-        names = set()  # `coursebell status` reports it; emails of its rules may exist anyway
+    names, _ = _names_in_rules(settings)
     names |= rules_in_use(connection)
     if name in names:
         return name
     raise _unknown(f"There is no rule called {name}", nearest(name, names))
+
+
+def known_rule_or_report(connection: Connection, settings: Settings, name: str) -> str:
+    """Return the name of a rule, as `known_rule`, or of a digest or a report to operators.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    rules, digests = _names_in_rules(settings)
+    if names_report(connection, settings, name):
+        return name
+    names = rules | rules_in_use(connection)
+    if name in names:
+        return name
+    meant = nearest(name, names | digests | set(OWN_REPORTS))
+    raise _unknown(f"There is no rule or report called {name}", meant)
+
+
+def names_report(connection: Connection, settings: Settings, name: str | None) -> bool:
+    """Return whether this is the name of a digest or of a report to operators."""
+    return name in _names_in_rules(settings)[1] or is_report(connection, name)
+
+
+def _names_in_rules(settings: Settings) -> tuple[set[str], set[str]]:
+    """Return the names of rules and of digests in the rules file; none if it has mistakes."""
+    try:
+        rules = read_rules(settings)
+    except ConfigurationError:
+        return set(), set()  # `coursebell status` reports it; emails of its rules may exist anyway
+    return {one.name for one in rules.rules}, {one.name for one in rules.digests}
 
 
 def known_course(connection: Connection, text: str) -> int:

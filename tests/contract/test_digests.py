@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,15 @@ from sqlalchemy import select
 from ledger.choices import address_hash, store_choices
 from ledger.engine import Engine, reading, writing
 from ledger.heartbeats import Gap, open_gap
-from ledger.pauses import PauseScope, begin_pause
+from ledger.pauses import (
+    Pause,
+    PauseScope,
+    begin_pause,
+    end_pauses,
+    open_pauses,
+    reports_among,
+    reports_held_by,
+)
 from ledger.suppressions import Suppression, suppress
 from ledger.tables import report_copies
 from schemas.actions import HOST, Mode
@@ -23,6 +31,7 @@ from tests.builders.records import NOON, course
 from tests.contract.ledger_rig import BOTH
 from tests.contract.report_rig import KEY, ReportDesk
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
+from workers.deliver.claim import sweep
 
 pytestmark = pytest.mark.engines("sqlite")
 HOST_ID, RITA, TEAM = 500, "okafor@example.org", "lead@acme.example"
@@ -237,6 +246,78 @@ def test_a_pause_delays_it_and_a_long_one_drops_it(desk: ReportDesk) -> None:
         desk.at(MONDAY + day * DAY)
     assert desk.ends()[0] == ("for-hosts", "skipped", "too-old")
     assert digests(desk) == []
+
+
+def pause(
+    desk: ReportDesk, scope: PauseScope, target: str | None, *, until: datetime | None = None
+) -> Pause:
+    now = desk.space.clock.now()
+    with writing(desk.space.engine) as connection:
+        return begin_pause(connection, scope, target, until=until, note=None, who="Rita", now=now)
+
+
+def resume(desk: ReportDesk, *these: Pause) -> None:
+    with writing(desk.space.engine) as connection:
+        end_pauses(connection, these, "Rita", desk.space.clock.now())
+
+
+@pytest.mark.engines(*BOTH)
+@pytest.mark.parametrize(
+    ("scope", "target", "held"),
+    [
+        (PauseScope.RULE, "for-hosts", 1),
+        (PauseScope.RULE, "for-acme", 0),
+        (PauseScope.PERSON, str(HOST_ID), 1),
+        (PauseScope.PERSON, "1", 0),
+        (PauseScope.COURSE, "77", 0),
+    ],
+)
+def test_a_digest_is_paused_by_its_name_and_goes_at_once_after_the_resume(
+    desk: ReportDesk, scope: PauseScope, target: str, held: int
+) -> None:
+    made = pause(desk, scope, target)
+    study(desk)
+    desk.at(MONDAY)
+    end = ("waiting", "paused") if held else ("done", None)
+    assert desk.ends() == [("for-hosts", *end)]
+    with reading(desk.space.engine) as connection:
+        assert len(reports_held_by(connection, [made])) == reports_among(connection, made)
+        assert reports_among(connection, made) == held
+    desk.at(MONDAY + timedelta(minutes=5))
+    resume(desk, made)
+    desk.work()
+    assert desk.ends() == [("for-hosts", "done", None)]
+
+
+@pytest.mark.engines(*BOTH)
+def test_a_digest_that_two_pauses_hold_waits_for_the_end_of_both(desk: ReportDesk) -> None:
+    everything = pause(desk, PauseScope.ALL, None)
+    pause(desk, PauseScope.RULE, "for-hosts", until=MONDAY + 3 * HOUR)
+    study(desk)
+    desk.at(MONDAY)
+    with reading(desk.space.engine) as connection:
+        assert reports_held_by(connection, [everything]) == []
+        assert reports_held_by(connection, open_pauses(connection)) == [1]
+    resume(desk, everything)
+    desk.work()
+    assert desk.ends() == [("for-hosts", "waiting", "paused")]
+    desk.space.clock.time = MONDAY + 3 * HOUR
+    sweep(desk.space.delivery)
+    desk.work()
+    assert desk.ends() == [("for-hosts", "done", None)]
+
+
+@pytest.mark.engines(*BOTH)
+def test_what_operators_get_is_paused_by_its_name_alone(desk: ReportDesk) -> None:
+    desk.given()
+    desk.work()
+    pause(desk, PauseScope.ALL, None)
+    by_name = pause(desk, PauseScope.RULE, "summary")
+    desk.at(MONDAY)
+    assert desk.ends() == [("trouble", "done", None), ("summary", "waiting", "paused")]
+    resume(desk, by_name)
+    desk.work()
+    assert desk.ends()[1] == ("summary", "done", None)
 
 
 def test_it_waits_while_nexudus_does_not_answer_and_for_the_day(desk: ReportDesk) -> None:

@@ -211,6 +211,7 @@ def test_what_waited_can_be_dropped(desk: Desk) -> None:
         "pause_ids": [1],
         "resumed": [],
         "skipped": [1],
+        "reports": 0,
     }
     desk.space.work()
     assert desk.space.outcomes() == [("skipped", "paused")]
@@ -229,7 +230,7 @@ def test_a_paused_email_is_released_only_by_a_resume(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--rule", "welcom"], "There is no rule called welcom; did you mean welcome?"),
+        (["--rule", "welcom"], "There is no rule or report called welcom; did you mean welcome?"),
         (["--course", "Freelance Fiance"], "did you mean Freelance Finance?"),
         (["--person", "nobody@example.org"], "knows no member"),
     ],

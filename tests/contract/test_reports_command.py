@@ -4,7 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from ledger.engine import reading, writing
+from ledger.reports import ReportPlan, claim_report, plan_report, settle_report
+from ledger.tables import reports
+from schemas.actions import Outcome
+from schemas.reasons import Reason
 from tests.contract.desk_rig import Desk
 from tests.contract.test_digests import FILE, with_host
 
@@ -79,3 +85,38 @@ def test_a_preview_that_cannot_be_says_why(hosted: Desk, words: list[str], says:
 def test_the_check_of_rules_names_the_digests(hosted: Desk) -> None:
     assert hosted.run("rules", "check").stdout.endswith("; 2 digests (for-hosts, for-acme).\n")
     assert hosted.as_json("rules", "check")["digests"] == ["for-hosts", "for-acme"]
+
+
+def test_a_digest_is_paused_by_its_name_and_resumed(hosted: Desk) -> None:
+    tried = hosted.run("pause", "--rule", "for-host")
+    assert (tried.exit_code, tried.stdout) == (1, "")
+    assert "no rule or report called for-host; did you mean for-hosts?" in tried.stderr
+    done = hosted.run("pause", "--rule", "for-hosts")
+    assert done.stdout.startswith("Paused the report for-hosts. None waits now; one that becomes")
+    assert "the report for-hosts paused by" in hosted.run("status").stdout
+    assert hosted.run("resume", "--rule", "for-hosts", "--yes").exit_code == 0
+    assert hosted.run("pause", "--rule", "trouble").stdout.startswith("Paused the report trouble.")
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "ends"),
+    [
+        ([], "1 report checked again and sent if still right", "waiting"),
+        (["--skip"], "1 report skipped", "skipped"),
+    ],
+)
+def test_a_resume_counts_the_reports_that_waited(
+    hosted: Desk, words: list[str], says: str, ends: str
+) -> None:
+    hosted.run("pause", "--rule", "summary")
+    now = hosted.space.clock.now()
+    with writing(hosted.space.engine) as connection:
+        plan_report(connection, ReportPlan("summary/1", "summary", "1", now), now)
+        claimed = claim_report(connection, now, "token", lease_s=60)
+        assert claimed is not None
+        assert settle_report(connection, claimed, Outcome.waiting(now, Reason.PAUSED), now)
+    assert "1 report waited and will be" in hosted.run("resume", *words, "--dry-run").stdout
+    assert hosted.run("resume", *words).exit_code == 3
+    assert hosted.run("resume", *words, "--yes").stdout == f"Resumed. {says}.\n"
+    with reading(hosted.space.engine) as connection:
+        assert connection.scalar(select(reports.c.state)) == ends

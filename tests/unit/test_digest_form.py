@@ -70,6 +70,19 @@ def test_two_digests_may_not_have_one_name() -> None:
         load(one + one)
 
 
+def test_a_digest_may_not_be_called_as_a_rule() -> None:
+    text = (
+        "version: 1\nrules:\n"
+        "  - {name: a, event: enrolled, action: email, template: welcome}\n"
+        "digests:\n  - {name: a, every: week, to: host}\n"
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        load_rules(text, "rules.yaml", actions=kinds_for_rules())
+    assert raised.value.mistakes == [
+        "rules.yaml:5:12: digests[0].name: a rule has this name; give the digest another"
+    ]
+
+
 def test_a_name_that_nexudus_does_not_have_is_a_warning() -> None:
     rules = load("  - {name: a, every: week, to: host, where: {course: Baking}}\n")
     catalogue = Catalogue({7: "Finance"}, frozenset(), {}, NOON)

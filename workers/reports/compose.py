@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ledger.choices import address_hash
+from ledger.choices import mailbox_hash
 from ledger.engine import Connection, reading
 from ledger.heartbeats import last_gap_end
-from ledger.pauses import open_pauses, pause_of
+from ledger.pauses import open_pauses
 from ledger.report_queries import count_events, count_waiting, sent_by_template, skipped_by_reason
 from ledger.reports import Report, note_report_state, report_state
 from ledger.suppressions import suppression_of
@@ -75,7 +75,7 @@ def objection_to(
     reason = Reason.KIND_OFF if reader is None else _refusal(tools, connection, report, reader, now)
     if reader is None or reason is not None:
         return Outcome.skipped(reason or Reason.KIND_OFF)
-    if report.plan.name not in FOR_OPERATORS and _is_paused(connection, report, now):
+    if _is_paused(connection, report, now):
         return Outcome.waiting(now + _AGAIN, Reason.PAUSED)
     morning = after_night(now, own_zone(reader.zone, tools.zone))
     if report.plan.period_to is not None and morning > now:
@@ -92,7 +92,7 @@ def _refusal(
     chosen = tools.choices_of(connection, reader)
     restored_at, period_end = last_gap_end(connection), report.plan.period_to
     is_about_members = report.plan.name not in FOR_OPERATORS
-    came_back = suppression_of(connection, address_hash(reader.address, tools.secret_key))
+    came_back = suppression_of(connection, mailbox_hash(reader.address, tools.secret_key))
     objections = (
         (chosen.stopped_report_at(report.plan.name) is not None, Reason.OPTED_OUT_KIND),
         (is_about_members and chosen.agreed.get(ALL) is False, Reason.OPTED_OUT_ALL),
@@ -106,8 +106,9 @@ def _refusal(
 
 def _is_paused(connection: Connection, report: Report, now: datetime) -> bool:
     plan, these = report.plan, open_pauses(connection)
-    whose = {"course_id": 0, "coworker_id": plan.coworker_id or 0}
-    return pause_of(these, now, rule=plan.name, **whose) is not None
+    return any(
+        one.holds_report(plan.name, plan.coworker_id) and not one.is_over(now) for one in these
+    )
 
 
 def _alert(
