@@ -19,6 +19,7 @@ from schemas.errors import LedgerUnavailable
 from schemas.settings import Settings
 from service.readiness import readiness, web_readiness
 from workers.attention import READY, needs_of
+from workers.reports.arrivals import reader_needs
 
 _log = structlog.get_logger("health")
 
@@ -46,7 +47,7 @@ def health_routes(settings: Settings, engine: Engine, clock: Clock) -> Blueprint
                     on_unreadable=_log_error,
                 )
                 is_readable = parts.get("ledger") == READY
-                more = _for_operators(engine, parts, now) if is_readable else {}
+                more = _for_operators(settings, engine, parts, now) if is_readable else {}
             case ["web"]:
                 parts, more = web_readiness(engine, on_unreadable=_log_error), {}
             case _:
@@ -61,7 +62,9 @@ def _log_error(error: LedgerUnavailable) -> None:
     _log.error("web.unready", error=str(error))
 
 
-def _for_operators(engine: Engine, parts: Mapping[str, str], now: datetime) -> dict[str, object]:
+def _for_operators(
+    settings: Settings, engine: Engine, parts: Mapping[str, str], now: datetime
+) -> dict[str, object]:
     """Return the deliveries refused within a day by reason, and the codes of what needs a person.
 
     Neither makes the service unready: otherwise a stranger could take it out of service, and an
@@ -70,7 +73,9 @@ def _for_operators(engine: Engine, parts: Mapping[str, str], now: datetime) -> d
     try:
         with reading(engine) as connection:
             refused = refused_since(connection, now - REFUSALS_SHOWN_FOR)
-            needs = needs_of(connection, parts, now)
+            # Without the rules file, which is too long to be read for each request.
+            arrivals = reader_needs(connection, settings, None, now)
+            needs = needs_of(connection, parts, now, of_addresses=arrivals)
     except LedgerUnavailable:
         return {}
     return {

@@ -21,7 +21,7 @@ from ledger.queries import Undecided, undecided
 from ledger.record_queries import name_of_member
 from ledger.skew import clock_ahead
 from ledger.source_state import catalogue_of
-from ledger.suppressions import SuppressedPerson, suppressed_people
+from ledger.suppressions import suppressed_people
 from schemas.actions import ActionState
 from schemas.errors import ConfigurationError
 from schemas.events import TOLERANCE
@@ -33,10 +33,11 @@ from workers.decide.monitoring import Signal
 from workers.endpoints import endpoint_needs
 from workers.monitoring import MonitoringNow, loss_line, unusual_line
 from workers.rules_file import read_rules
-from workers.secret_key import has_secret_key, secret_key
+from workers.secret_key import known_secret_key
 
 READY = "ok"  # the value of a part of `/readyz` that has no problem
 MAIL = "mail"
+ALERTS = "alerts"  # that alerts do not arrive, so that nothing else could be said by email
 SET_CLOCKS = "Set the clocks of all machines by NTP; they may differ by 5 minutes at most."
 _IN_HOURS_FROM = 120  # minutes
 # Held in observe mode: `coursebell mode sending` decides about them and counts those that stay.
@@ -78,14 +79,16 @@ def needs_of(
     parts: Mapping[str, str],
     now: datetime,
     monitoring: MonitoringNow | None = None,
-    bounced: Sequence[SuppressedPerson] = (),
+    of_addresses: Sequence[Need] = (),
 ) -> list[Need]:
     """Return what needs a person, the most urgent first.
 
     `parts` is the result of `service.health.readiness`. `monitoring` adds unusual silence and
-    reports that stopped arriving, `bounced` the people whose address bounced.
+    reports that stopped arriving, `of_addresses` what does not arrive at readers of reports and at
+    members: see `workers.reports.arrivals` and `bounce_needs`.
     """
     return [
+        *(one for one in of_addresses if one.code == ALERTS),
         *_part_needs(connection, parts),
         *_clock_needs(connection, now),
         *_delivery_needs(connection, now),
@@ -96,23 +99,16 @@ def needs_of(
         *_pause_needs(connection, now),
         *_monitoring_needs(monitoring),
         *_decision_needs(undecided(connection)),
-        *_bounce_needs(bounced),
+        *(one for one in of_addresses if one.code != ALERTS),
     ]
 
 
-def bounced_people(connection: Connection, settings: Settings) -> list[SuppressedPerson]:
-    """Return the people to whom nothing is sent because their address bounced."""
-    try:
-        key = secret_key(settings) if has_secret_key(settings) else None
-    except ConfigurationError:
-        key = None  # the part that needs it reports that
+def bounce_needs(connection: Connection, settings: Settings) -> Iterator[Need]:
+    """Yield that nothing is sent to people because their address bounced."""
+    key = known_secret_key(settings)
     found = [] if key is None else suppressed_people(connection, key)
-    return [one for one in found if one.coworker_id is not None]
-
-
-def _bounce_needs(bounced: Sequence[SuppressedPerson]) -> Iterator[Need]:
-    if bounced:
-        number = len({one.coworker_id for one in bounced})
+    number = len({one.coworker_id for one in found if one.coworker_id is not None})
+    if number:
         what = "1 address" if number == 1 else f"{number} addresses"
         says = (
             f"{what} in Nexudus bounced, so nothing is sent there: `coursebell bounces list`"

@@ -36,6 +36,14 @@ def read_rules(settings: Settings) -> Rules:
     return read_rules_at(rules_path(settings), "COURSEBELL_RULES", settings)
 
 
+def rules_or_none(settings: Settings) -> Rules | None:
+    """Return the rules in force; None if they cannot be used, which `coursebell status` reports."""
+    try:
+        return read_rules(settings)
+    except ConfigurationError:
+        return None
+
+
 def rules_path(settings: Settings) -> Path:
     """Return where the rules in force are."""
     return Path(settings.rules) if settings.rules else _shipped_rules()

@@ -52,6 +52,14 @@ def secret_key(settings: Settings) -> str:
     return key
 
 
+def known_secret_key(settings: Settings) -> str | None:
+    """Return the secret key; None if there is none or it cannot be read, which others report."""
+    try:
+        return secret_key(settings) if has_secret_key(settings) else None
+    except ConfigurationError:
+        return None
+
+
 def checked_secret_key(settings: Settings, engine: Engine, now: datetime) -> str:
     """Return the secret key if it is the one this ledger belongs to. Raises as `check_key`.
 

@@ -1,6 +1,7 @@
 """`coursebell bounces`: addresses that no email is sent to, because emails came back."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import click
 
@@ -24,9 +25,24 @@ from service.cli.main import Commands
 from service.cli.people import matching_people
 from service.cli.report_words import bounced_how
 from service.cli.selection import known_person
+from workers.reports.arrivals import FixedReader, fixed_readers
+from workers.rules_file import rules_or_none
 from workers.secret_key import checked_secret_key
 
 NOT_LIFTED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Suppressed:
+    """A suppressed address, who has it, and what names it in the settings or the rules."""
+
+    person: SuppressedPerson
+    reader: FixedReader | None
+
+    @property
+    def email(self) -> str | None:
+        """The address; None if nobody here has it."""
+        return self.person.email or (self.reader.address if self.reader else None)
 
 
 @click.group(cls=Commands)
@@ -44,10 +60,15 @@ def list_suppressions(*, as_json: bool, show_addresses: bool) -> None:
         key = checked_secret_key(settings, engine, now)
         with reading(engine) as connection:
             found = suppressed_people(connection, key)
+    fixed = {
+        mailbox_hash(one.address, key): one
+        for one in fixed_readers(settings, rules_or_none(settings))
+    }
+    suppressed = [_Suppressed(one, fixed.get(one.suppression.address_hash)) for one in found]
     if as_json:
-        print_json([_plain(one, whole=show_addresses) for one in found])
+        print_json([_plain(one, whole=show_addresses) for one in suppressed])
         return
-    for line in _lines(found, whole=show_addresses):
+    for line in _lines(suppressed, whole=show_addresses):
         click.echo(printable(line))
 
 
@@ -100,30 +121,35 @@ def _whose(connection: Connection, who: str) -> tuple[int | None, str | None]:
     return coworker_id, person.email
 
 
-def _lines(found: list[SuppressedPerson], *, whole: bool) -> Iterator[str]:
+def _lines(found: list[_Suppressed], *, whole: bool) -> Iterator[str]:
     if not found:
         yield "No email came back, so no address is suppressed."
         return
     for one in found:
         yield _line(one, whole=whole)
     yield "If an address is wrong, correct it in Nexudus; emails then go to the new one."
+    if any(one.reader for one in found):
+        yield "Correct one of the settings or the rules file there, and restart."
     yield "If it works, allow emails to it again: coursebell bounces lift WHO"
 
 
-def _line(one: SuppressedPerson, *, whole: bool) -> str:
-    why = one.suppression
+def _line(one: _Suppressed, *, whole: bool) -> str:
+    why, who = one.person.suppression, one.person
     address = one.email if whole else shortened(one.email)
     has_it = "an address that nobody here has" if one.email is None else f"{address}"
-    name = "" if one.full_name is None else f"{one.full_name} (coworker {one.coworker_id})  "
+    if one.reader is not None:
+        has_it += f", named in {one.reader.named_in}"
+    name = "" if who.full_name is None else f"{who.full_name} (coworker {who.coworker_id})  "
     return f"{name}{has_it}: since {local(why.since)} {bounced_how(why)}"
 
 
-def _plain(one: SuppressedPerson, *, whole: bool) -> dict[str, object]:
-    why = one.suppression
+def _plain(one: _Suppressed, *, whole: bool) -> dict[str, object]:
+    why, who = one.person.suppression, one.person
     return {
-        "coworker_id": one.coworker_id,
-        "name": one.full_name,
+        "coworker_id": who.coworker_id,
+        "name": who.full_name,
         "email": one.email if whole else shortened(one.email),
+        "named_in": None if one.reader is None else one.reader.named_in,
         "kind": why.kind,
         "since": why.since,
         "provider": why.provider,

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -167,6 +167,12 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(type(value).__name__)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines for people, each as it can be shown."""
+    for line in lines:
+        click.echo(printable(line))
 
 
 def shortened(address: str | None) -> str | None:

@@ -38,9 +38,10 @@ from service.cli.common import (
 from service.signature import verify
 from workers.actions import email
 from workers.actions.email.checkup import mail_checks
-from workers.attention import SET_CLOCKS, clock_warnings, rule_warnings
+from workers.attention import ALERTS, SET_CLOCKS, Need, clock_warnings, rule_warnings
 from workers.endpoints import endpoint_checks, endpoint_lines
-from workers.rules_file import read_rules
+from workers.reports.arrivals import reader_needs
+from workers.rules_file import read_rules, rules_or_none
 from workers.source.budget import make_budget
 from workers.source.client import make_sources
 from workers.source.doctor import CheckUp, check_up
@@ -96,7 +97,7 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
     if engine is not None:
         sources = make_sources(settings, engine, command_clock(), budget)
         stack.enter_context(closing(sources))
-    rules = _rules_or_none(settings)
+    rules = rules_or_none(settings)
     counts = rules is not None and rules.counts_nexudus()
     writes = _writes(rules)
     yield from check_up(CheckUp(settings, budget, command_clock(), engine, sources, counts, writes))
@@ -108,7 +109,7 @@ def _all_checks(settings: Settings, mail_to: str | None, stack: ExitStack) -> It
         with reading(engine) as connection:
             refused = refused_since(connection, command_clock().now() - REFUSALS_SHOWN_FOR)
             warnings = rule_warnings(connection, settings)
-            endpoints = endpoint_lines(connection, settings, _rules_or_none(settings))
+            endpoints = endpoint_lines(connection, settings, rules_or_none(settings))
         yield from _refused(refused)
         yield from _rules(settings, warnings)
         yield from endpoint_checks(settings, endpoints)
@@ -119,14 +120,6 @@ def _writes(rules: Rules | None) -> list[StaffKind]:
     """Return the kinds of record that enabled rules write at Nexudus."""
     used = {one.action for one in rules.rules if one.enabled} if rules else set()
     return [kind for action, kind in OF_ACTIONS.items() if action in used]
-
-
-def _rules_or_none(settings: Settings) -> Rules | None:
-    """Return the rules; None if they have mistakes, which `_rules` reports."""
-    try:
-        return read_rules(settings)
-    except ConfigurationError:
-        return None
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Engine | None, Check]:
@@ -250,11 +243,7 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
         with reading(engine) as connection:
             mode = sending_of(connection).mode
             outage = outages_now(connection).get(email.KIND)
-    if settings.operator_email:
-        yield Topic.MAIL.ok("operator", "alerts and a summary go to COURSEBELL_OPERATOR_EMAIL")
-    else:
-        found = "nobody gets an email when something needs a person"
-        yield Topic.MAIL.note("operator", found, "Set COURSEBELL_OPERATOR_EMAIL to your address.")
+    yield from _readers(settings, engine)
     succeeded = True
     for check in mail_checks(settings, mail_to, command_clock(), must_work=mode is Mode.SENDING):
         succeeded = succeeded and check.verdict is not Verdict.PROBLEM
@@ -271,6 +260,24 @@ def _mail(settings: Settings, mail_to: str | None, engine: Engine | None) -> Ite
         retry_outages_now(connection, now)
     fix = "Workers retry now. If they run with older settings, restart them."
     yield Topic.MAIL.note("waiting", found, fix)
+
+
+def _readers(settings: Settings, engine: Engine | None) -> Iterator[Check]:
+    """Check whether alerts, summaries and digests arrive."""
+    needs: list[Need] = []
+    if engine is not None:
+        with reading(engine) as connection:
+            rules, now = rules_or_none(settings), command_clock().now()
+            needs = reader_needs(connection, settings, rules, now)
+    if not settings.operator_email:
+        found = "nobody gets an email when something needs a person"
+        yield Topic.MAIL.note("operator", found, "Set COURSEBELL_OPERATOR_EMAIL to your address.")
+    elif all(one.code != ALERTS for one in needs):
+        yield Topic.MAIL.ok("operator", "alerts and a summary go to COURSEBELL_OPERATOR_EMAIL")
+    for need in needs:
+        name = "operator" if need.code == ALERTS else "reports"
+        found, _, fix = need.says.partition(". ")
+        yield Topic.MAIL.problem(name, found, fix)
 
 
 def _sentence(words: str) -> str:

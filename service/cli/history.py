@@ -29,7 +29,7 @@ from service.cli.common import command_clock
 from service.cli.outcomes import kept_text, outcome_text, outcomes_by_sending
 from service.cli.people import PersonMatch
 from workers.deliver.forecast import make_send_setup
-from workers.secret_key import has_secret_key, secret_key
+from workers.secret_key import known_secret_key
 
 _LISTING = (CheckKind.CHECK, CheckKind.BASELINE, CheckKind.RECONCILE)
 
@@ -102,7 +102,7 @@ def person_history(
         for one in before
         if wanted.course_id in {None, one.course_id} and wanted.lesson is None
     ]
-    key = _secret_key(settings)
+    key = known_secret_key(settings)
     enrolments = enrolment_ids_of(connection, coworker_id, wanted.course_id)
     listed = last_run(connection, _LISTING, Entity.COMPLETED_LESSON)
     return PersonHistory(
@@ -124,13 +124,6 @@ def person_history(
 
 def _action_ids(events: list[TitledEvent]) -> list[int]:
     return [action.action_id for one in events for action in one.event.actions]
-
-
-def _secret_key(settings: Settings) -> str | None:
-    try:
-        return secret_key(settings) if has_secret_key(settings) else None
-    except ConfigurationError:
-        return None  # `coursebell status` reports it
 
 
 def _suppression(

@@ -25,6 +25,7 @@ from service.cli.common import (
 )
 from service.cli.pauses import Until
 from service.cli.people import PersonMatch, matching_people
+from service.cli.report_words import chosen_when
 from service.cli.selection import known_person
 from workers.preference_links import PreferenceLinks
 from workers.secret_key import checked_secret_key
@@ -33,14 +34,6 @@ _WORDS: Mapping[str, str] = {
     Stream.SERVICE: "course emails (service)",
     Stream.REMINDER: "reminders (reminder)",
     ALL: "all emails (all)",
-}
-_HOW: Mapping[ChoiceOrigin | None, str] = {
-    ChoiceOrigin.PAGE: ", on the preference page",
-    ChoiceOrigin.ONE_CLICK: ", with one click in a mail program",
-    ChoiceOrigin.OPERATOR: ", by an operator",
-    ChoiceOrigin.COMPLAINT: ", by marking an email as spam",
-    ChoiceOrigin.PROVIDER: ", by unsubscribing at the mail provider",
-    None: "",
 }
 _streams = click.Choice([str(one) for one in STREAMS])
 
@@ -156,10 +149,10 @@ def _lines(
         state = "sent" if chosen.wants(stream) else "not sent"
         yield f"  {_WORDS[stream]}: {state}, {_since(stream, chosen, is_all_off=is_all_off)}"
     if chosen.is_weekly:
-        yield f"  finished lessons in one email a week, {_when(chosen.made[WEEKLY])}"
+        yield f"  finished lessons in one email a week, {chosen_when(chosen.made[WEEKLY])}"
     until = chosen.snoozed_until(now)
     if until is not None:
-        yield f"  nothing until {local(until)}, {_when(chosen.made[SNOOZE])}"
+        yield f"  nothing until {local(until)}, {chosen_when(chosen.made[SNOOZE])}"
     if link is not None:
         yield f"  Their page: {link}"
 
@@ -169,11 +162,7 @@ def _since(stream: Stream, chosen: Choices, *, is_all_off: bool) -> str:
     if made is None:
         never = stream is Stream.REMINDER
         return "as they never agreed" if never else "as they never objected"
-    return f"{'as they want no emails, ' if is_all_off else ''}{_when(made)}"
-
-
-def _when(choice: Choice) -> str:
-    return f"chosen {local(choice.chosen_at)}{_HOW[choice.origin]}"
+    return f"{'as they want no emails, ' if is_all_off else ''}{chosen_when(made)}"
 
 
 def _plain(

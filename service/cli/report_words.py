@@ -1,9 +1,10 @@
 """What mail providers reported, in words, for `coursebell why`, `show` and `status`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ledger.mail_reports import ReportCount, ReportView
 from ledger.suppressions import Suppression
+from schemas.choices import Choice, ChoiceOrigin
 from schemas.mail_reports import ReportKind
 from service.cli.common import local
 
@@ -20,6 +21,20 @@ _BOUNCED = {
     ReportKind.HARD_BOUNCE: "an email to it came back",
     ReportKind.SOFT_BOUNCE: "several emails to it came back",
 }
+
+_HOW: Mapping[ChoiceOrigin | None, str] = {
+    ChoiceOrigin.PAGE: ", on the preference page",
+    ChoiceOrigin.ONE_CLICK: ", with one click in a mail program",
+    ChoiceOrigin.OPERATOR: ", by an operator",
+    ChoiceOrigin.COMPLAINT: ", by marking an email as spam",
+    ChoiceOrigin.PROVIDER: ", by unsubscribing at the mail provider",
+    None: "",
+}
+
+
+def chosen_when(choice: Choice) -> str:
+    """Return when and how a choice was made."""
+    return f"chosen {local(choice.chosen_at)}{_HOW[choice.origin]}"
 
 
 def bounced_how(one: Suppression) -> str:

@@ -1,22 +1,19 @@
 """`coursebell reports`: lists the alerts, summaries and digests, and previews one."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from ledger.engine import Connection, Engine, reading
+from ledger.engine import Connection, reading
 from schemas.actions import HOST, Outcome, audience_of
 from schemas.errors import DeliveryRefused
 from schemas.reasons import EXPLANATIONS
 from schemas.rules import Digest, Every
-from schemas.settings import Settings
 from service.cli.common import (
     as_json,
     command_clock,
-    local,
     opened_ledger,
     print_json,
     printable,
@@ -25,17 +22,15 @@ from service.cli.common import (
 )
 from service.cli.config import write_private
 from service.cli.main import Commands
+from service.cli.readers import plain_report, report_texts, report_tools
 from service.cli.selection import NOT_DONE, known_person
 from workers.actions.base import Prepared
-from workers.actions.registry import email_action
-from workers.reports.listing import ReportLine, draft_now, report_lines
+from workers.reports.listing import draft_now, report_lines
 from workers.reports.send import addressed
 from workers.reports.situation import FOR_OPERATORS
 from workers.reports.study import hosts_of_digest
 from workers.reports.tools import ReportTools
 from workers.rules_file import read_rules
-from workers.secret_key import has_secret_key, secret_key
-from workers.source.limits import Patience
 
 _UNKNOWN = "host@example.org"
 _OFTEN = {None: "when something is new", Every.WEEK: "on Mondays", Every.MONTH: "once a month"}
@@ -54,10 +49,10 @@ def reports(context: click.Context, *, as_json: bool) -> None:
         return
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine, reading(engine) as connection:
-        tools = _tools(settings, engine)
+        tools = report_tools(settings, engine, read_rules(settings))
         lines = list(report_lines(connection, tools, now))
     if as_json:
-        print_json([_plain(one) for one in lines])
+        print_json([plain_report(one) for one in lines])
         return
     if not lines:
         click.echo("There are none. Set COURSEBELL_OPERATOR_EMAIL for alerts and a summary;")
@@ -65,39 +60,8 @@ def reports(context: click.Context, *, as_json: bool) -> None:
     elif not tools.email.is_set_up:
         click.echo("No mail server or no sender is set, so no report is planned.")
     for one in lines:
-        for line in _lines(one):
+        for line in report_texts(one):
             click.echo(printable(line))
-
-
-def _lines(one: ReportLine) -> Iterator[str]:
-    yield f"{one.name}, {_OFTEN[one.every]}, to {_reader(one)}"
-    if one.last is not None:
-        reason = "" if one.last.reason is None else f", {one.last.reason}"
-        why = "" if one.last.reason is None else f": {EXPLANATIONS[one.last.reason].sentence}"
-        at = one.last.finished_at or one.last.planned_at
-        yield f"  last: {local(at)}, {one.last.state}{reason}{why}"
-    if one.due_at is not None:
-        yield f"  next: {local(one.due_at)}"
-
-
-def _reader(one: ReportLine) -> str:
-    if one.reader is None:
-        return "the hosts of courses; none is known yet"
-    return f"the host {one.reader}" if one.audience == HOST else shortened(one.reader) or "nobody"
-
-
-def _plain(one: ReportLine) -> dict[str, object]:
-    last = one.last
-    return {
-        "name": one.name,
-        "every": one.every,
-        "to": HOST if one.audience == HOST else shortened(one.reader),
-        "host_id": last.plan.coworker_id if last else None,
-        "last_at": (last.finished_at or last.planned_at) if last else None,
-        "state": last.state if last else None,
-        "reason": last.reason if last else None,
-        "next_at": one.due_at,
-    }
 
 
 @reports.command()
@@ -118,7 +82,7 @@ def preview(name: str, *, who: str | None, folder: Path | None, as_json: bool) -
     """
     settings, now = settings_now(), command_clock().now()
     with opened_ledger(settings) as engine, reading(engine) as connection:
-        tools = _tools(settings, engine)
+        tools = report_tools(settings, engine, read_rules(settings))
         if name in FOR_OPERATORS and not tools.operators:
             # What it would say is of interest before an address is set.
             tools = replace(tools, settings=replace(settings, operator_email=("you@example.org",)))
@@ -188,14 +152,3 @@ def _unknown_reader(digest: Digest) -> NoReturn:
     whom = "a host of a course that it is about" if digest.is_to_hosts else "one of its addresses"
     click.echo(f"The digest {digest.name} goes to no such reader; name {whom}.", err=True)
     raise SystemExit(NOT_DONE)
-
-
-def _tools(settings: Settings, engine: Engine) -> ReportTools:
-    """Return what lists and composes reports. No key is made, and Nexudus is not asked."""
-    key = secret_key(settings) if has_secret_key(settings) else ""
-    email = email_action(replace(settings, secret_key=key or None))
-    return ReportTools(engine, settings, read_rules(settings), email, key, _ask, command_clock())
-
-
-def _ask(patience: Patience) -> NoReturn:
-    raise AssertionError(f"nothing here asks Nexudus, with whatever {patience}")

@@ -31,14 +31,16 @@ from service.cli.report_words import count_lines
 from service.readiness import readiness
 from workers.attention import (
     Need,
-    bounced_people,
+    bounce_needs,
     needs_of,
     outage_line,
     pause_line,
     rule_warnings,
 )
 from workers.monitoring import MonitoringNow, monitoring_lines, monitoring_now, monitoring_plain
+from workers.reports.arrivals import reader_needs
 from workers.retries import SOURCE_FAILS_AFTER
+from workers.rules_file import rules_or_none
 
 NEEDS_ATTENTION = 1  # as `doctor`, when something is broken
 _REPORTS = timedelta(days=7)  # how long reports of mail providers are counted
@@ -98,7 +100,16 @@ def _snapshot(settings: Settings, engine: Engine, now: datetime) -> _Snapshot:
             outages_now(connection),
             source_pause(connection),
             parts,
-            needs_of(connection, parts, now, monitoring, bounced_people(connection, settings)),
+            needs_of(
+                connection,
+                parts,
+                now,
+                monitoring,
+                [
+                    *reader_needs(connection, settings, rules_or_none(settings), now),
+                    *bounce_needs(connection, settings),
+                ],
+            ),
             rule_warnings(connection, settings),
             [(one, pause_line(connection, one)) for one in open_pauses(connection)],
             count_reports(connection, now - _REPORTS),

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import click
 import structlog
@@ -21,7 +20,7 @@ from service.cli.common import (
     local,
     opened_ledger,
     print_json,
-    printable,
+    print_lines,
     reason_given,
     settings_now,
     shortened,
@@ -41,8 +40,17 @@ from service.cli.people import (
     print_candidates,
     unknown_address,
 )
+from service.cli.readers import (
+    address_lines,
+    address_reader,
+    plain_address,
+    plain_report,
+    report_texts,
+    reports_to_host,
+)
 from service.cli.selection import known_course
 from service.cli.source_access import open_sync
+from workers.reports.listing import ReportLine
 from workers.source.limits import Patience, Urgency
 from workers.sync.compare import Difference, DifferenceKind
 from workers.sync.listed_rows import WORDS
@@ -65,6 +73,15 @@ class _Asked:
 
     check: PersonCheck | None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is known of one person, and what they get as a host of courses."""
+
+    history: PersonHistory
+    gets: list[ReportLine]
+    asked: _Asked | None
 
 
 @click.command()
@@ -96,31 +113,44 @@ def why(  # noqa: PLR0913 - one argument for each option
         with reading(engine) as connection:
             people = matching_people(connection, who)
             course_id = None if course is None else known_course(connection, course)
-        query = _query_nexudus(settings, who, people)
+            reader = address_reader(connection, settings, engine, who)
+        query = None if reader else _query_nexudus(settings, who, people)
         people = (query.people if query else []) or people
         is_unclear = is_ambiguous(people) and not as_json
         wanted = HistoryFilter(course_id, lesson)
         with reading(engine) as connection:
             found = [] if is_unclear else _histories(connection, settings, people, who, wanted)
+            gets = {
+                one.coworker_id: reports_to_host(connection, settings, engine, one.coworker_id)
+                for one in found
+            }
     asked = {one.coworker_id: _ask(settings, one.coworker_id) for one in found if ask}
+    answers = [_Answer(one, gets[one.coworker_id], asked.get(one.coworker_id)) for one in found]
     if is_unclear:
         print_candidates(people, whole=show_addresses)
     elif as_json:
-        plain = partial(_as_plain, whole=show_addresses)
-        print_json([plain(one, asked.get(one.coworker_id)) for one in found])
-    if not found and not is_unclear:
-        for line in _unknown_lines(query):
+        plain = [_as_plain(one, whole=show_addresses) for one in answers]
+        named = [] if reader is None else [plain_address(reader, whole=show_addresses)]
+        print_json(plain + named)
+    if not as_json:
+        for one in answers:
+            _print_answer(one, whole=show_addresses, traced=trace)
+        if reader is not None:
+            print_lines(address_lines(reader, who, whole=show_addresses))
+    if not found and reader is None:
+        for line in [] if is_unclear else _unknown_lines(query):
             click.echo(line, err=True)
-    now = command_clock().now()
-    for one in [] if as_json else found:
-        for line in history_lines(one, now, whole=show_addresses, traced=trace):
-            click.echo(printable(line))
-        for line in _asked_lines(one.coworker_id, asked.get(one.coworker_id)):
-            click.echo(printable(line))
-    if not found:
         raise SystemExit(NOBODY)
     if any(one.error for one in asked.values()):
         raise SystemExit(OUT_OF_REACH)
+
+
+def _print_answer(one: _Answer, *, whole: bool, traced: bool) -> None:
+    """Print one person's history, what they get as a host, and what Nexudus has now."""
+    print_lines(history_lines(one.history, command_clock().now(), whole=whole, traced=traced))
+    for report in one.gets:
+        print_lines(f"  {line}" for line in report_texts(report, is_reader_known=True))
+    print_lines(_asked_lines(one.history.coworker_id, one.asked))
 
 
 def _query_nexudus(settings: Settings, who: str, known: list[PersonMatch]) -> PeopleQuery | None:
@@ -207,7 +237,8 @@ def _difference_text(one: Difference) -> str:
     return f"{local(row.at)}  {about}: {_DIFFERS[one.way]}"
 
 
-def _as_plain(one: PersonHistory, asked: _Asked | None, *, whole: bool) -> dict[str, object]:
+def _as_plain(answered: _Answer, *, whole: bool) -> dict[str, object]:
+    one, asked = answered.history, answered.asked
     email = None if one.person is None else one.person.email
     return {
         "name": None if one.person is None else one.person.full_name,
@@ -221,6 +252,7 @@ def _as_plain(one: PersonHistory, asked: _Asked | None, *, whole: bool) -> dict[
         "suppressed": None if one.suppression is None else one.suppression.since,
         "unread": [asdict(each) for each in one.unread],
         "listed_at": one.listed_at,
+        "gets": [plain_report(each) for each in answered.gets],
         "nexudus": None if asked is None else _plain_check(asked),
     }
 

@@ -4,11 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ledger.choices import mailbox_hash
 from ledger.engine import Connection
 from ledger.people import person_of
 from ledger.reports import Report, ReportPlan, last_reports
+from ledger.suppressions import Suppression, suppression_of
 from schemas.actions import HOST, OPEN_ACTIONS, ActionState, Outcome, audience_of
+from schemas.choices import Choice, report_choice
 from schemas.rules import Digest, Every
+from workers.actions.base import Recipient
 from workers.reports.compose import Draft, compose
 from workers.reports.schedule import Period, next_end
 from workers.reports.situation import ALERTS, FOR_OPERATORS, SUMMARY
@@ -26,7 +30,8 @@ class ReportLine:
     """One report to one reader; `every` is None for an alert.
 
     `reader` is an address, a host's name, or None for the hosts of courses. `last` is the last
-    report that was sent or not, `due_at` when the next one is due, if that is known.
+    report that was sent or not, `due_at` when the next one is due, if that is known. `bounced` says
+    why nothing is sent to the reader, `stopped` that they stopped this report.
     """
 
     name: str
@@ -35,62 +40,74 @@ class ReportLine:
     reader: str | None = field(repr=False)
     last: Report | None
     due_at: datetime | None
+    host_id: int | None = None
+    address: str | None = field(default=None, repr=False)
+    bounced: Suppression | None = None
+    stopped: Choice | None = None
 
 
 def report_lines(connection: Connection, tools: ReportTools, now: datetime) -> Iterator[ReportLine]:
     """Yield a line for each report that the settings and the rules ask for."""
-    stored = last_reports(connection)
+    lister = _Lister(connection, tools, last_reports(connection), now)
     for name in FOR_OPERATORS:
         every = Every.WEEK if name == SUMMARY else None
         for audience, address in tools.operators.items():
-            yield _line(tools, stored, name, every, audience, address, None, now)
+            yield lister.line(name, every, Recipient(audience, address), address)
     for digest in tools.rules.digests:
         if digest.enabled:
-            yield from _digest_lines(connection, tools, stored, digest, now)
+            yield from lister.of_digest(digest)
 
 
-def _digest_lines(
-    connection: Connection,
-    tools: ReportTools,
-    stored: list[Report],
-    digest: Digest,
-    now: datetime,
-) -> Iterator[ReportLine]:
-    every = digest.every
-    if not digest.is_to_hosts:
-        for one in digest.to:
-            yield _line(tools, stored, digest.name, every, audience_of(one) or "", one, None, now)
-        return
-    hosts = hosts_of_digest(connection, digest)
-    for host_id in hosts:
-        person = person_of(connection, host_id)
-        name = person.full_name if person else f"coworker {host_id}"
-        yield _line(tools, stored, digest.name, every, HOST, name, host_id, now)
-    if not hosts:
-        yield ReportLine(digest.name, every, HOST, None, None, None)
+@dataclass(frozen=True, slots=True)
+class _Lister:
+    """Makes the lines from the reports that are stored."""
 
+    connection: Connection
+    tools: ReportTools
+    stored: list[Report]
+    now: datetime
 
-def _line(  # noqa: PLR0913, PLR0917 - which report, to whom, and when
-    tools: ReportTools,
-    stored: list[Report],
-    name: str,
-    every: Every | None,
-    audience: str,
-    reader: str,
-    coworker_id: int | None,
-    now: datetime,
-) -> ReportLine:
-    whose = (name, audience, coworker_id)
-    own = [
-        one for one in stored if (one.plan.name, one.plan.audience, one.plan.coworker_id) == whose
-    ]
-    is_open = {*OPEN_ACTIONS, ActionState.PERFORMING}
-    last = next((one for one in own if one.state not in is_open), None)
-    due_at = min((one.plan.due_at for one in own if one.state in is_open), default=None)
-    if due_at is None and every is not None:
-        end = next_end(every, now, tools.zone)
-        due_at = Period(now, end).due_at(tools.zone)
-    return ReportLine(name, every, audience, reader, last, due_at)
+    def of_digest(self, digest: Digest) -> Iterator[ReportLine]:
+        """Yield a line for each reader of a digest."""
+        name, every = digest.name, digest.every
+        if not digest.is_to_hosts:
+            for one in digest.to:
+                yield self.line(name, every, Recipient(audience_of(one), one), one)
+            return
+        hosts = hosts_of_digest(self.connection, digest)
+        for host_id in hosts:
+            host = person_of(self.connection, host_id)
+            to = Recipient.of(HOST, host) if host else Recipient(HOST, coworker_id=host_id)
+            yield self.line(name, every, to, to.name or f"coworker {host_id}")
+        if not hosts:
+            yield ReportLine(name, every, HOST, None, None, None)
+
+    def line(self, name: str, every: Every | None, to: Recipient, reader: str) -> ReportLine:
+        """Return the line of the report of this name to this reader."""
+        whose = (name, to.audience, to.coworker_id)
+        own = [
+            one
+            for one in self.stored
+            if (one.plan.name, one.plan.audience, one.plan.coworker_id) == whose
+        ]
+        is_open = {*OPEN_ACTIONS, ActionState.PERFORMING}
+        last = next((one for one in own if one.state not in is_open), None)
+        due_at = min((one.plan.due_at for one in own if one.state in is_open), default=None)
+        if due_at is None and every is not None:
+            end = next_end(every, self.now, self.tools.zone)
+            due_at = Period(self.now, end).due_at(self.tools.zone)
+        obstacles = self._obstacles(name, to)
+        found = (to.audience or "", reader, last, due_at, to.coworker_id, to.address)
+        return ReportLine(name, every, *found, *obstacles)
+
+    def _obstacles(self, name: str, to: Recipient) -> tuple[Suppression | None, Choice | None]:
+        """Return why nothing is sent to a reader, and their choice if they stopped this report."""
+        key = self.tools.secret_key
+        if not key or not to.address:
+            return None, None
+        choice = self.tools.choices_of(self.connection, to).made.get(report_choice(name))
+        bounced = suppression_of(self.connection, mailbox_hash(to.address, key))
+        return bounced, None if choice is None or choice.agreed else choice
 
 
 def draft_now(
