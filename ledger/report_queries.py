@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from ledger.engine import chunks
 from ledger.events import known_events
@@ -51,17 +51,35 @@ def skipped_by_reason(
     return {Reason(row.reason): row.number for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedTime:
+    """Events by when they were recorded here: from `begin` on, and before `end`.
+
+    One that is recorded late is so in the next of these times, once. What happened before
+    `happened_from` is left out, whenever it was recorded.
+    """
+
+    begin: datetime
+    end: datetime
+    happened_from: datetime
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """What matches these events."""
+        return and_(
+            events.c.found_at >= self.begin,
+            events.c.found_at < self.end,
+            events.c.happened_at >= self.happened_from,
+        )
+
+
 def count_events(
-    connection: Connection, kinds: Collection[EventKind], since: datetime, until: datetime
+    connection: Connection, kinds: Collection[EventKind], recorded: RecordedTime
 ) -> dict[EventKind, int]:
-    """Return how many events of each of these kinds happened in this time."""
+    """Return how many events of each of these kinds were recorded in this time."""
     rows = connection.execute(
         select(events.c.kind, func.count().label("number"))
-        .where(
-            events.c.happened_at >= since,
-            events.c.happened_at < until,
-            events.c.kind.in_(list(kinds)),
-        )
+        .where(recorded.condition, events.c.kind.in_(list(kinds)))
         .group_by(events.c.kind)
     )
     return {EventKind(row.kind): row.number for row in rows}
@@ -87,10 +105,9 @@ def changes_of_course(
     connection: Connection,
     course_id: int,
     kinds: Collection[EventKind],
-    since: datetime,
-    until: datetime,
+    recorded: RecordedTime,
 ) -> list[CourseChange]:
-    """Return the events of these kinds on a course in this time, the earliest first."""
+    """Return the events of these kinds on a course that were recorded in this time, by time."""
     rows = connection.execute(
         select(
             *(events.c.kind, events.c.coworker_id, events.c.course_member_id, events.c.happened_at)
@@ -98,8 +115,7 @@ def changes_of_course(
         .where(
             events.c.course_id == course_id,
             events.c.kind.in_(list(kinds)),
-            events.c.happened_at >= since,
-            events.c.happened_at < until,
+            recorded.condition,
         )
         .order_by(events.c.happened_at, events.c.id)
     )

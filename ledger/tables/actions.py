@@ -42,7 +42,8 @@ events = Table(
     word("reason"),  # why it led to no action; None when it led to one
     Index("events_of_coworker", "coworker_id", "happened_at"),
     Index("events_happened", "happened_at"),
-    Index("events_of_course", "course_id", "kind", "happened_at"),
+    Index("events_found_on_course", "course_id", "kind", "found_at"),
+    Index("events_found", "found_at"),
 )
 
 # Which rules were tried on an event, and what their conditions saw; kept 90 days.

@@ -20,18 +20,21 @@ from ledger.pauses import (
     reports_among,
     reports_held_by,
 )
+from ledger.reports import Report, ReportPlan
 from ledger.suppressions import Suppression, suppress
 from ledger.tables import report_copies
-from schemas.actions import HOST, Mode
+from schemas.actions import HOST, ActionState, Mode, Outcome
 from schemas.choices import Choice, report_choice
 from schemas.entity import Entity
 from schemas.errors import SourceUnavailable
 from schemas.mail_reports import Provider, ReportKind
+from schemas.reasons import Reason
 from tests.builders.records import NOON, course
 from tests.contract.ledger_rig import BOTH
 from tests.contract.report_rig import KEY, ReportDesk
 from tests.contract.study_rig import SHIPPED, Space, coworker, rules_of
 from workers.deliver.claim import sweep
+from workers.reports.compose import compose
 
 pytestmark = pytest.mark.engines("sqlite")
 HOST_ID, RITA, TEAM = 500, "okafor@example.org", "lead@acme.example"
@@ -229,6 +232,172 @@ def test_a_host_who_was_replaced_an_hour_before_gets_nothing(desk: ReportDesk) -
     hosted_by_another(desk)
     desk.at(MONDAY)
     assert (desk.ends()[0], digests(desk)) == (("for-hosts", "skipped", "nothing-happened"), [])
+
+
+def host_many(desk: ReportDesk, number: int) -> None:
+    """Let the host have so many courses, on each of which one more enrols than on the next."""
+    space = desk.space
+    for course_id in range(101, 101 + number):
+        title = f"Course {course_id}"
+        space.source.have(Entity.COURSE, course(record_id=course_id, title=title, host_id=HOST_ID))
+    for course_id in range(101, 101 + number):
+        space.enrol(course_id, course_id=course_id, full_name=f"Only on {course_id}")
+    space.look_up()
+
+
+def replace_host(desk: ReportDesk, *course_ids: int) -> None:
+    for one in course_ids:
+        changed = course(record_id=one, title=f"Course {one}", host_id=501, host_name="Joel")
+        desk.space.source.have(Entity.COURSE, changed)
+
+
+def test_a_host_of_many_courses_gets_no_name_of_a_course_that_is_theirs_no_more(
+    desk: ReportDesk,
+) -> None:
+    host_many(desk, 70)
+    lost = [*range(101, 113), 125, 170]  # of those told about, of those named, of the others
+    desk.at(MONDAY - HOUR)
+    replace_host(desk, *lost)
+    desk.space.source.asked.clear()
+    desk.at(MONDAY)
+    assert digests(desk) == [(RITA, "Your courses last week")]
+    text = " ".join(desk.text().split())
+    assert [one for one in range(101, 171) if f"- Person {one} " in text] == [
+        one for one in range(113, 134) if one != 125
+    ]
+    assert [one for one in range(101, 171) if f"Course {one}" in text] == [
+        one for one in range(113, 154) if one != 125
+    ]
+    assert "37 more courses - Course 134" in text
+    assert "- Course 153 - and 17 others" in text
+    read = [one for kind, one in desk.space.source.asked if kind == Entity.COURSE]
+    assert len(read) == len(set(read)) == 53
+
+
+def test_nothing_of_courses_that_were_not_just_read_is_written(desk: ReportDesk) -> None:
+    study(desk)
+    desk.at(MONDAY - timedelta(minutes=1))
+    plan = ReportPlan("a", "for-hosts", HOST, MONDAY, NOON, MONDAY - 9 * HOUR, HOST_ID)
+    report = Report(1, plan, MONDAY, ActionState.PLANNED, None, 0, None, None)
+    with reading(desk.space.engine) as connection:
+        found = compose(desk.tools, connection, report, MONDAY)
+    assert found == Outcome.waiting(MONDAY + timedelta(minutes=2), Reason.CHANGED_MEANWHILE)
+
+
+def test_a_host_who_lost_all_courses_gets_nothing(desk: ReportDesk) -> None:
+    host_many(desk, 45)
+    replace_host(desk, *range(101, 146))
+    desk.at(MONDAY)
+    assert (desk.ends()[0], digests(desk)) == (("for-hosts", "skipped", "nothing-happened"), [])
+
+
+def read_late(desk: ReportDesk, number: int, enrolled_at: datetime, read_at: datetime) -> None:
+    """Let a person enrol, and the ledger learn of it later."""
+    space = desk.space
+    desk.at(enrolled_at)
+    member = space.enrol(number, reported=False)
+    desk.at(read_at)
+    space.notify(Entity.COURSE_MEMBER, member.record_id)
+    space.work()
+
+
+@pytest.mark.engines(*BOTH)
+def test_who_was_recorded_after_the_digest_is_in_the_next_one_with_the_day(
+    desk: ReportDesk,
+) -> None:
+    desk.given(operator_email="ops@example.org")
+    desk.work()
+    study(desk)
+    read_late(desk, 7, MONDAY - 12 * HOUR, MONDAY + 3 * HOUR)
+    texts = [desk.text(place) for place in (-2, -1)]
+    assert not any("Person 7" in text for text in texts)
+    desk.at(MONDAY + 7 * DAY)
+    text = " ".join(desk.text().split())
+    assert "9 March 2026 to 15 March 2026" in text
+    assert "1 member enrolled: - Person 7 (8 March 2026)" in text
+    summary = next(
+        desk.text(place)
+        for place in reversed(range(len(desk.subjects)))
+        if "Coursebell:" in desk.subjects[place]
+    )
+    assert "New enrolments: 1\n" in summary
+    desk.at(MONDAY + 14 * DAY)
+    assert "enrolled" not in desk.text()  # but stuck by now
+
+
+def test_what_happened_before_the_digest_was_wanted_is_not_in_it_if_recorded_later(
+    desk: ReportDesk,
+) -> None:
+    desk.space.enrol(7, created_at=NOON - timedelta(minutes=1), reported=False)
+    desk.space.enrol(8)
+    desk.space.work()
+    desk.space.notify(Entity.COURSE_MEMBER, 9007)  # as for one that the first poll found
+    desk.space.work()
+    desk.at(MONDAY)
+    text = " ".join(desk.text().split())
+    assert "1 member enrolled: - Person 8" in text
+    assert "Person 7" not in text
+
+
+@pytest.mark.parametrize("change", [{"blocked": True}, {"approved": False}])
+def test_the_host_is_not_asked_to_greet_a_member_without_a_place(
+    desk: ReportDesk, change: dict[str, bool]
+) -> None:
+    first = desk.space.enrol(1)
+    desk.space.enrol(2)
+    desk.space.work()
+    desk.space.clock.time += HOUR
+    desk.space.change(first, **change)
+    desk.space.work()
+    desk.at(MONDAY)
+    text = desk.text()
+    assert "say hello to Person 2" in " ".join(text.split())
+    assert "Person 1" not in text
+
+
+def test_the_host_is_not_asked_to_congratulate_a_member_who_left(desk: ReportDesk) -> None:
+    study(desk)
+    desk.space.source.lose(Entity.COURSE_MEMBER, 9003)
+    desk.space.notify(Entity.COURSE_MEMBER, 9003)
+    desk.space.source.lose(Entity.COURSE_MEMBER, 9001)
+    desk.space.notify(Entity.COURSE_MEMBER, 9001)
+    desk.space.work()
+    desk.at(MONDAY)
+    text = " ".join(desk.text().split())
+    assert "1 member finished: - Person 1" in text
+    assert "One thing to do: say hello to Person 2." in text
+
+
+def test_who_left_unnoticed_is_looked_up_before_the_host_is_asked_to_write_to_them(
+    desk: ReportDesk,
+) -> None:
+    study(desk)
+    desk.space.source.lose(Entity.COURSE_MEMBER, 9003)
+    desk.at(MONDAY)
+    assert desk.ends() == [("for-hosts", "waiting", "changed-meanwhile")]
+    desk.space.work()
+    desk.at(MONDAY + timedelta(minutes=2))
+    assert digests(desk) == [(RITA, "Freelance Finance: last week")]
+    assert "congratulate Person 1" in " ".join(desk.text().split())
+    assert "Person 3" not in desk.text()
+
+
+@pytest.mark.parametrize(
+    ("after", "words"), [("6h", "6 hours"), ("36h", "36 hours"), ("1d", "1 day"), ("48h", "2 days")]
+)
+def test_a_digest_says_for_how_long_a_stuck_member_did_nothing(
+    ledger_engine: Engine, after: str, words: str
+) -> None:
+    rules = FILE.replace("to: host}", f"to: host, stuck_after: {after}}}")
+    space = Space(ledger_engine, rules_of(rules))
+    with_host(space)
+    desk = ReportDesk(space)
+    desk.given(operator_email="")
+    desk.work()
+    space.enrol(1)
+    space.work()
+    desk.at(MONDAY)
+    assert f"Stuck means: for {words} no lesson was finished" in " ".join(desk.text().split())
 
 
 def test_a_reader_may_stop_it_until_the_last_step(desk: ReportDesk) -> None:

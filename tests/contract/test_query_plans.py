@@ -44,6 +44,7 @@ from ledger.queries import undecided
 from ledger.record_queries import ids_below, known_among
 from ledger.records import is_answered, present_below
 from ledger.report_queries import (
+    RecordedTime,
     changes_of_course,
     count_events,
     quiet_members,
@@ -92,6 +93,7 @@ DONE = Entity.COMPLETED_LESSON
 RECORDS = [(DONE, 7), (DONE, 8)]
 HOUR = timedelta(hours=1)
 ENDS = (EventKind.COURSE_COMPLETED,)
+RECORDED = RecordedTime(NOW, NOW + HOUR, NOW)
 
 Statement = Callable[[Connection], object]
 
@@ -154,9 +156,9 @@ HOT: dict[str, Statement] = {
     "the first lessons of people": lambda it: first_lessons(it, [ANA]),
     "courses of a group": lambda it: courses_of_group(it, "Business", NOW),
     "courses of a person": lambda it: courses_of_person(it, ANA),
-    "a course in a digest": lambda it: changes_of_course(it, COURSE, ENDS, NOW, NOW + HOUR),
+    "a course in a digest": lambda it: changes_of_course(it, COURSE, ENDS, RECORDED),
     "who is stuck on a course": lambda it: quiet_members(it, COURSE, NOW, NOW + HOUR),
-    "events of a week": lambda it: count_events(it, ENDS, NOW, NOW + HOUR),
+    "events of a week": lambda it: count_events(it, ENDS, RECORDED),
     "emails of a week": lambda it: sent_by_template(it, NOW, NOW + HOUR),
     "what a week left out": lambda it: skipped_by_reason(it, NOW, NOW + HOUR),
 }

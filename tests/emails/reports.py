@@ -17,7 +17,7 @@ from workers.reports import alert_text, digest_text, summary_text
 from workers.reports.alert_text import alert_content, known_causes, why_operator
 from workers.reports.alerts import Cause
 from workers.reports.digest_text import digest_content, why_digest
-from workers.reports.study import CourseNews, Members
+from workers.reports.study import CourseNews, Members, NamedMember
 from workers.reports.summary_text import WeekNumbers, summary_content
 
 _ZONE = ZoneInfo("Europe/Berlin")
@@ -46,12 +46,17 @@ def _summary(write: Writer, *, is_awkward: bool) -> _Said:
 
 def _digest(write: Writer, *, is_awkward: bool) -> _Said:
     digest = Digest("weekly", Every.WEEK, Where(), 14 * 86_400, enabled=True, to=("host",))
-    many = Members(47, _NAMES * 9) if is_awkward else Members(1, _NAMES[:1])
-    news = [CourseNews("Freelance Finance", many, Members(), Members(1, ("Joel",)))]
+    names = _NAMES * 9 if is_awkward else _NAMES[:1]
+    late_day = date(2026, 11, 15) if is_awkward else None
+    named = tuple(NamedMember(name, 9001, late_day=late_day) for name in names)
+    many = Members(47 if is_awkward else 1, named)
+    stuck = Members(1, (NamedMember("Joel", 9002),))
+    news = [CourseNews(7, "Freelance Finance", many, Members(), stuck)]
     if is_awkward:
-        news += [CourseNews(title, many, many, many) for title in (_LONG, _NAMES[1])]
+        titles = (_LONG, _NAMES[1], *(f"Course {number}" for number in range(30)))
+        news += [CourseNews(7, title, many, many, many) for title in titles]
     return (
-        digest_content(digest, news, _DAYS, write),
+        digest_content(digest, news, _DAYS, write, unread=12 if is_awkward else 0),
         why_digest(write, is_to_host=True),
         digest_text,
     )

@@ -43,7 +43,6 @@ SMALLER_MODULES = {
     "workers/redis_pool.py": "only what connects to the broker imports redis, which takes long",
     "service/cli/source_access.py": "the commands that ask Nexudus import the source client by it",
     "service/cli/scheduler.py": "a command, and a program that imports only what it needs",
-    "workers/reports/refresh.py": "the one part of reports that asks Nexudus",
     "workers/queues.py": "names that processes of different versions share",
     "sandbox/__main__.py": "the program `python -m sandbox`",
 }

@@ -9,8 +9,8 @@ import pytest
 from schemas.rules import Every
 from workers.reports.schedule import Period, Progress, last_end, next_end
 
-BERLIN, SYDNEY, CAIRO = (
-    ZoneInfo(name) for name in ("Europe/Berlin", "Australia/Sydney", "Africa/Cairo")
+BERLIN, SYDNEY, CAIRO, TOKYO = (
+    ZoneInfo(name) for name in ("Europe/Berlin", "Australia/Sydney", "Africa/Cairo", "Asia/Tokyo")
 )
 WEEK, MONTH = Every.WEEK, Every.MONTH
 DAY = timedelta(days=1)
@@ -51,9 +51,18 @@ def test_months_end_at_their_ends() -> None:
     ]
 
 
-def test_after_weeks_of_standstill_only_the_last_week_is_reported() -> None:
-    found = periods(WEEK, at("2026-03-04T10:00"), at("2026-05-07T10:00"), 62 * DAY)
-    assert found == [Period(at("2026-04-26T22:00"), at("2026-05-03T22:00"))]
+@pytest.mark.parametrize(
+    ("days", "period"),
+    [
+        (40, Period(at("2026-03-04T10:00"), at("2026-04-12T22:00"))),
+        (69, Period(at("2026-05-03T22:00"), at("2026-05-10T22:00"))),
+    ],
+)
+def test_after_a_standstill_one_report_is_about_all_of_it_unless_that_is_months(
+    days: int, period: Period
+) -> None:
+    begun = at("2026-03-04T10:00")
+    assert periods(WEEK, begun, begun + days * DAY, days * DAY) == [period]
 
 
 def test_a_clock_that_was_a_year_ahead_does_not_end_reports() -> None:
@@ -83,6 +92,7 @@ def test_a_clock_that_is_set_back_plans_no_period_twice() -> None:
         ("2026-03-08T23:00", BERLIN, "2026-03-09T08:00"),
         ("2026-03-08T23:00", SYDNEY, "2026-03-09T22:00"),  # it is ten there; nine has passed
         ("2026-10-25T23:00", BERLIN, "2026-10-26T08:00"),
+        ("2026-03-09T00:00", TOKYO, "2026-03-09T00:10"),  # once everything is recorded
     ],
 )
 def test_it_is_due_at_nine_where_the_reader_is(end: str, zone: ZoneInfo, due: str) -> None:

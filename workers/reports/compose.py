@@ -1,6 +1,6 @@
 """Composes a report from what is true just before it is sent, or says why it is not sent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,32 +9,43 @@ from ledger.choices import mailbox_hash
 from ledger.engine import Connection, reading
 from ledger.heartbeats import last_gap_end
 from ledger.pauses import open_pauses
-from ledger.report_queries import count_events, count_waiting, sent_by_template, skipped_by_reason
+from ledger.records import record_of, records_of
+from ledger.report_queries import (
+    RecordedTime,
+    count_events,
+    count_waiting,
+    sent_by_template,
+    skipped_by_reason,
+)
 from ledger.reports import Report, note_report_state, report_state
 from ledger.suppressions import suppression_of
 from schemas.actions import HOST, Outcome
 from schemas.choices import ALL
-from schemas.events import EventKind
+from schemas.entity import Entity
+from schemas.events import EventKind, is_within
 from schemas.reasons import Reason
+from schemas.records import Course
 from workers.actions.base import Recipient, keep_nothing
 from workers.actions.email.parts import Content
 from workers.actions.email.phrases import Phrase, Writer
 from workers.attention import MAIL
-from workers.deliver.context import languages_of
+from workers.deliver.context import languages_of, still_there
 from workers.languages import Language, language_for
+from workers.lookup.read import FRESH
 from workers.reports import alert_text, digest_text, summary_text
 from workers.reports.alert_text import alert_content, why_operator
 from workers.reports.alerts import AlertState, Cause, after_night
 from workers.reports.digest_text import digest_content, why_digest
-from workers.reports.schedule import Period
+from workers.reports.schedule import Period, Progress
 from workers.reports.situation import ALERTS, ATTENTION, FOR_OPERATORS, situation
-from workers.reports.study import courses_of_digest, news_of
+from workers.reports.study import CourseNews, DigestScope, news_of
 from workers.reports.summary_text import WeekNumbers, summary_content
 from workers.reports.tools import ReportTools
 from workers.zones import own_zone
 
 _TOO_OLD = timedelta(days=7)  # after the end of its period
 _AGAIN = timedelta(hours=1)  # during a pause, which may end at any time
+_SOON = timedelta(minutes=2)  # for courses that are to be read first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ def compose(
         return _alert(tools, connection, report, reader, now)
     if report.plan.name in FOR_OPERATORS:
         return _summary(tools, connection, report, reader, now)
-    return _digest(tools, connection, report, reader)
+    return _digest(tools, connection, report, reader, now)
 
 
 def objection_to(
@@ -149,7 +160,8 @@ def _summary(
     period = _period_of(report)
     window = (period.begin, period.end)
     kinds = (EventKind.ENROLLED, EventKind.COURSE_COMPLETED)
-    happened = count_events(connection, kinds, *window)
+    since = _wanted_since(connection, report, period)
+    happened = count_events(connection, kinds, RecordedTime(*window, since))
     causes = situation(connection, tools.settings, now)[ATTENTION]
     week = WeekNumbers(
         happened.get(EventKind.ENROLLED, 0),
@@ -164,25 +176,61 @@ def _summary(
     return Draft(reader, said, write.language, why_operator(write), Path(summary_text.__file__))
 
 
-def _digest(
-    tools: ReportTools, connection: Connection, report: Report, reader: Recipient
-) -> Draft | Outcome:
+def scope_of(tools: ReportTools, connection: Connection, report: Report) -> DigestScope | None:
+    """Return what a digest is about; None if the rules no longer have it."""
     digest = tools.rules.digest_named(report.plan.name)
     if digest is None:
+        return None
+    period, host_id = _period_of(report), report.plan.coworker_id
+    since = _wanted_since(connection, report, period)
+    is_to_host = report.plan.audience == HOST
+    return DigestScope(digest, period, since, host_id if is_to_host else None, tools.zone)
+
+
+def _digest(
+    tools: ReportTools, connection: Connection, report: Report, reader: Recipient, now: datetime
+) -> Draft | Outcome:
+    scope = scope_of(tools, connection, report)
+    if scope is None:
         return Outcome.skipped(Reason.KIND_OFF)
-    host_id = report.plan.coworker_id if report.plan.audience == HOST else None
-    courses = courses_of_digest(connection, digest, host_id)
-    period = _period_of(report)
-    news = news_of(connection, digest, courses, period, host_id)
-    if not news:
+    news = found = news_of(connection, scope)
+    is_to_host = scope.reader_id is not None
+    if is_to_host and report.report_id:  # a preview is read by an operator
+        news = just_read(connection, found, now)
+    if not found:
         return Outcome.skipped(Reason.NOTHING_HAPPENED)
+    if not news:
+        return Outcome.waiting(now + _SOON, Reason.CHANGED_MEANWHILE)
     tags: tuple[str | None, ...] = (tools.settings.language,)
-    if host_id is not None:
-        tags = languages_of(connection, reader.language, courses[0], tools.settings.language)
+    course = still_there(record_of(connection, Entity.COURSE, news[0].course_id), Course)
+    if is_to_host and course is not None:
+        tags = languages_of(connection, reader.language, course, tools.settings.language)
     write = Writer(language_for(*tags))
-    said = digest_content(digest, news, period.days(tools.zone), write)
-    why = why_digest(write, is_to_host=host_id is not None)
+    days, unread = scope.period.days(tools.zone), len(found) - len(news)
+    said = digest_content(scope.digest, news, days, write, unread)
+    why = why_digest(write, is_to_host=is_to_host)
     return Draft(reader, said, write.language, why, Path(digest_text.__file__))
+
+
+def just_read(
+    connection: Connection, news: Sequence[CourseNews], now: datetime
+) -> list[CourseNews]:
+    """Return the courses that were read at Nexudus just now, so that their host is known.
+
+    A host who was replaced an hour ago must get no names of members.
+    """
+    stored = records_of(connection, Entity.COURSE, [one.course_id for one in news])
+    return [one for one in news if is_within(stored[one.course_id].fetched_at, now, FRESH)]
+
+
+def _wanted_since(connection: Connection, report: Report, period: Period) -> datetime:
+    """Return since when a report is wanted; what happened before is in none.
+
+    So the first digest lists no members who enrolled before Coursebell was installed.
+    """
+    name, audience = report.plan.name, report.plan.audience
+    stored = report_state(connection, name).get(audience if name in FOR_OPERATORS else "")
+    return Progress.read(stored, period.end).since if stored else period.begin
 
 
 def _period_of(report: Report) -> Period:

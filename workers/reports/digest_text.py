@@ -12,32 +12,38 @@ from workers.actions.email.parts import (
     TitleList,
 )
 from workers.actions.email.phrases import Foreign, Phrase, Writer
-from workers.reports.study import CourseNews, Members
+from workers.reports.study import CourseNews, Members, NamedMember, one_to_write_to
 
-_MOST_COURSES = 20
-_DAY_S = 86_400
+MOST_COURSES = 20  # with what happened there; those after them are named
+MOST_TITLES = 20
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _MOST_NAMES = 11  # lines of a list; if there are more names, the last counts the rest
 
 
 def digest_content(
-    digest: Digest, news: Sequence[CourseNews], days: tuple[date, date], write: Writer
+    digest: Digest,
+    news: Sequence[CourseNews],
+    days: tuple[date, date],
+    write: Writer,
+    unread: int = 0,
 ) -> Content:
-    """Return a digest of what happened on these courses; `news` is not empty."""
+    """Return a digest of what happened on these courses; `news` is not empty.
+
+    `unread` is the number of other courses on which something happened, which are not named.
+    """
     is_to_host = digest.is_to_hosts
-    subject = _subject(digest, news, write)
+    subject = _subject(digest, news, unread, write)
     begin, end = map(write.day, days)
     when = write.phrase("{start} to {end}", start=begin, end=end)
     parts: list[Part] = [Paragraph((when,))]
-    to_do = _to_do(news, write) if is_to_host else None
+    told, others = news[:MOST_COURSES], news[MOST_COURSES:]
+    to_do = _to_do(told, write) if is_to_host else None
     parts += [Paragraph((to_do,))] if to_do else []
-    for one in news[:_MOST_COURSES]:
+    for one in told:
         parts += _section(one, write)
-    more = len(news) - _MOST_COURSES
-    if more > 0:
-        rest = write.plural("{number} more course", "{number} more courses", more)
-        parts.append(Paragraph((rest,)))
-    if any(one.stuck.count for one in news):
-        parts.append(Paragraph((_stuck_means(digest.stuck_after_s // _DAY_S or 1, write),)))
+    parts += _others([one.title for one in others[:MOST_TITLES]], len(others) + unread, write)
+    if any(one.stuck.count for one in told):
+        parts.append(Paragraph((_stuck_means(digest.stuck_after_s, write),)))
     return Content(subject, subject, (to_do or when,), tuple(parts))
 
 
@@ -50,9 +56,9 @@ def why_digest(write: Writer, *, is_to_host: bool) -> Phrase:
     )
 
 
-def _subject(digest: Digest, news: Sequence[CourseNews], write: Writer) -> Phrase:
+def _subject(digest: Digest, news: Sequence[CourseNews], unread: int, write: Writer) -> Phrase:
     is_weekly = digest.every is Every.WEEK
-    if len(news) == 1:
+    if len(news) == 1 and not unread:
         course = Foreign(news[0].title)
         if is_weekly:
             return write.phrase("{course}: last week", course=course)
@@ -90,6 +96,16 @@ def _section(news: CourseNews, write: Writer) -> Iterator[Part]:
     )
 
 
+def _others(titles: Sequence[str], number: int, write: Writer) -> Iterator[Part]:
+    """Yield how many courses are not told about, and the titles of the first."""
+    if number:
+        yield Paragraph((write.plural("{number} more course", "{number} more courses", number),))
+    if titles:
+        more = number - len(titles)
+        rest = (write.plural("and {number} other", "and {number} others", more),) if more else ()
+        yield TitleList((*map(write.quote, titles), *rest))
+
+
 def _group(members: Members, words: Phrase, write: Writer) -> Iterator[Part]:
     if members.count:
         yield Paragraph((words,))
@@ -98,38 +114,50 @@ def _group(members: Members, words: Phrase, write: Writer) -> Iterator[Part]:
 
 def _names(members: Members, write: Writer) -> TitleList:
     """Return the first names and how many others there are, also of those without a name."""
-    is_short = members.count == len(members.names) <= _MOST_NAMES
-    shown = members.names if is_short else members.names[: _MOST_NAMES - 1]
+    is_short = members.count == len(members.named) <= _MOST_NAMES
+    shown = members.named if is_short else members.named[: _MOST_NAMES - 1]
     more = members.count - len(shown)
     rest = (write.plural("and {number} other", "and {number} others", more),) if more else ()
-    return TitleList((*map(write.quote, shown), *rest))
+    return TitleList((*(_name(one, write) for one in shown), *rest))
+
+
+def _name(one: NamedMember, write: Writer) -> Phrase:
+    """Return a name, with the day of what happened before the days that the digest names."""
+    if one.late_day is None:
+        return write.quote(one.name)
+    day = write.day(one.late_day)
+    return write.phrase("{member} ({day})", member=Foreign(one.name), day=day)
 
 
 def _to_do(news: Sequence[CourseNews], write: Writer) -> Phrase | None:
     """Return the one thing to do: about who is stuck, or who finished, or who enrolled."""
-    stuck, finished, enrolled = (
-        next((name for group in groups for name in group.names), None)
-        for groups in (
-            [one.stuck for one in news],
-            [one.finished for one in news],
-            [one.enrolled for one in news],
-        )
-    )
-    if stuck:
-        member = Foreign(stuck, strong=True)
+    found = one_to_write_to(news)
+    if found is None:
+        return None
+    member = Foreign(found.member.name, strong=True)
+    if found.about == "stuck":
         return write.phrase("One thing to do: ask {member} what would help.", member=member)
-    if finished:
-        member = Foreign(finished, strong=True)
+    if found.about == "finished":
         return write.phrase("One thing to do: congratulate {member}.", member=member)
-    if enrolled:
-        member = Foreign(enrolled, strong=True)
-        return write.phrase("One thing to do: say hello to {member}.", member=member)
-    return None
+    return write.phrase("One thing to do: say hello to {member}.", member=member)
 
 
-def _stuck_means(days: int, write: Writer) -> Phrase:
+def _stuck_means(after_s: int, write: Writer) -> Phrase:
+    """Return for how long a stuck member did nothing, in the largest unit that is exact."""
+    if after_s % _DAY_S == 0:
+        return write.plural(
+            "Stuck means: for {number} day no lesson was finished, nor the course opened.",
+            "Stuck means: for {number} days no lesson was finished, nor the course opened.",
+            after_s // _DAY_S,
+        )
+    if after_s % _HOUR_S == 0:
+        return write.plural(
+            "Stuck means: for {number} hour no lesson was finished, nor the course opened.",
+            "Stuck means: for {number} hours no lesson was finished, nor the course opened.",
+            after_s // _HOUR_S,
+        )
     return write.plural(
-        "Stuck means: for {number} day no lesson was finished, nor the course opened.",
-        "Stuck means: for {number} days no lesson was finished, nor the course opened.",
-        days,
+        "Stuck means: for {number} minute no lesson was finished, nor the course opened.",
+        "Stuck means: for {number} minutes no lesson was finished, nor the course opened.",
+        -(-after_s // _MINUTE_S),
     )

@@ -1,47 +1,98 @@
 """Reads at Nexudus what a digest to a host depends on: the host, their language, their courses."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ledger.engine import lock_decisions, reading, writing
+from ledger.intake import Origin, store_notifications
 from ledger.reports import Report
 from schemas.actions import HOST, Outcome
+from schemas.entity import Entity
 from schemas.errors import SourceError
+from schemas.notification import Notification
+from schemas.reasons import Reason
 from workers.deliver.language import refresh_languages
 from workers.lookup.commit import keep_findings
 from workers.lookup.read import FRESH, Findings, Reader
-from workers.reports.study import courses_of_digest
+from workers.reports.compose import just_read, scope_of
+from workers.reports.digest_text import MOST_COURSES, MOST_TITLES
+from workers.reports.study import CourseNews, is_on_course, news_of, one_to_write_to
 from workers.reports.tools import ReportTools
 from workers.retries import LOOK_PATIENCE_S, source_reason
 from workers.source.limits import Patience, Urgency
 
-_MOST_COURSES = 20  # the first by title
+_MOST_READ = MOST_COURSES + MOST_TITLES
 _AGAIN = timedelta(minutes=15)
+_DECIDED = timedelta(minutes=2)  # a lookup of a changed enrolment takes seconds
 
 
 def refresh_host(tools: ReportTools, claimed: Report, now: datetime) -> Outcome | None:
     """Update the ledger with what Nexudus has about the host of a digest and their courses.
 
-    Returns the outcome if Nexudus cannot be read now. Raises `LedgerUnavailable` and `LeaseLost`.
+    Returns the outcome if Nexudus cannot be read now, or if the member to whom the host is asked to
+    write has left. Raises `LedgerUnavailable` and `LeaseLost`.
     """
-    digest = tools.rules.digest_named(claimed.plan.name)
     host_id = claimed.plan.coworker_id
-    if digest is None or host_id is None or claimed.plan.audience != HOST:
+    if host_id is None or claimed.plan.audience != HOST or not _news(tools, claimed):
         return None
-    with reading(tools.engine) as connection:
-        courses = courses_of_digest(connection, digest, host_id)[:_MOST_COURSES]
     keep = tools.lease_of(claimed).keep
     patience = Patience(Urgency.WORK, tools.clock.monotonic() + LOOK_PATIENCE_S, keep)
     try:
         with tools.lend(patience) as source:
             reader = Reader(tools.engine, source, Findings(now), keep, tools.locks)
             reader.person(host_id, FRESH)
-            for course in courses:
-                reader.course(course.record_id, FRESH)
+            _read_courses(tools, claimed, reader)
             with writing(tools.engine) as connection:
                 lock_decisions(connection)
                 keep_findings(connection, reader.findings, now)
-            if courses:
-                refresh_languages(reader, host_id, courses[0].record_id, lambda _: True)
+            news = _news(tools, claimed)
+            if news:
+                refresh_languages(reader, host_id, news[0].course_id, lambda _: True)
+            # Of another reader, since only a lookup may store an enrolment that changed.
+            apart = Reader(tools.engine, source, Findings(now), keep, tools.locks)
+            if _notes_who_left(apart, news):
+                return Outcome.waiting(now + _DECIDED, Reason.CHANGED_MEANWHILE)
     except SourceError as error:
         return Outcome.waiting(now + _AGAIN, source_reason(error), str(error))
     return None
+
+
+def _news(tools: ReportTools, claimed: Report) -> list[CourseNews]:
+    """Return what the digest would tell now, by what is stored."""
+    with reading(tools.engine) as connection:
+        scope = scope_of(tools, connection, claimed)
+        return news_of(connection, scope) if scope else []
+
+
+def _read_courses(tools: ReportTools, claimed: Report, reader: Reader) -> None:
+    """Read the courses that the digest names, and those in place of any that has another host.
+
+    It ends because each is read once. A source too slow for all raises, and those that were found
+    to have another host are not read again at the next try.
+    """
+    while True:
+        shown = _news(tools, claimed)[:_MOST_READ]
+        with reading(tools.engine) as connection:
+            fresh = {
+                one.course_id for one in just_read(connection, shown, reader.findings.asked_at)
+            }
+        unread = [one.course_id for one in shown if one.course_id not in fresh]
+        if not unread:
+            return
+        for course_id in unread:
+            reader.course(course_id, FRESH)
+
+
+def _notes_who_left(reader: Reader, news: Sequence[CourseNews]) -> bool:
+    """Notify the ledger if the member to whom the host is asked to write left or was blocked."""
+    found = one_to_write_to(news[:MOST_COURSES])
+    if found is None:
+        return False
+    enrolment_id = found.member.enrolment_id
+    enrolment = reader.enrolment(enrolment_id, FRESH)
+    if enrolment is not None and is_on_course(enrolment):
+        return False
+    left = Notification(Entity.COURSE_MEMBER, enrolment_id)
+    with writing(reader.engine) as connection:
+        store_notifications(connection, [left], Origin.CHECK, reader.findings.asked_at)
+    return True

@@ -1,8 +1,9 @@
 """The periods that summaries and digests are about, and when each is due. Pure.
 
-A week is from Monday to Monday, a month from its first day, by the clock of the space. Only the
-last period is reported, from the moment on at which the report was first wanted: an installation
-that stood still for weeks does not catch up on all of them.
+A week is from Monday to Monday, a month from its first day, by the clock of the space. A report is
+about what was recorded since the one before, so that consecutive reports miss nothing and repeat
+nothing. After a standstill there is one report about all of it, up to two months; the first is
+about the time since the report was wanted.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from schemas.rules import Every
 
 _DUE = time(9)
 _DAY = timedelta(days=1)
+_SETTLED = timedelta(minutes=10)  # by then what was recorded before the end is in the ledger
+_LONGEST = timedelta(days=62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,11 @@ class Period:
         return self.begin.astimezone(zone).date(), last
 
     def due_at(self, zone: ZoneInfo) -> datetime:
-        """Return the first nine o'clock of a reader's clock after its end."""
+        """Return the first nine o'clock of a reader's clock after its end, or soon after it."""
         local = self.end.astimezone(zone)
         day = local.date() if local.time() <= _DUE else local.date() + _DAY
-        return datetime.combine(day, _DUE, zone).astimezone(self.end.tzinfo)
+        nine = datetime.combine(day, _DUE, zone).astimezone(self.end.tzinfo)
+        return max(nine, self.end + _SETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Progress:
         upto = end if is_ahead(self.upto, now) else self.upto  # planned by a clock that was ahead
         if end <= upto:
             return None
-        return Period(max(upto, _begin_of(every, end, zone)), end)
+        is_long = end - upto > _LONGEST
+        return Period(_begin_of(every, end, zone) if is_long else upto, end)
 
     def planned(self, every: Every, now: datetime, zone: ZoneInfo) -> "Progress":
         """Return the progress once everything until now is planned."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from ledger.engine import Connection
 from ledger.people import names_of
 from ledger.records import IS_HERE, StoredRecord, records_of, stored_where
-from ledger.report_queries import CourseChange, changes_of_course, quiet_members
+from ledger.report_queries import CourseChange, RecordedTime, changes_of_course, quiet_members
 from schemas.entity import Entity
 from schemas.events import EventKind
 from schemas.records import Course, CourseMember
@@ -20,17 +21,56 @@ _DONE = (EventKind.ENROLLED, EventKind.COURSE_COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
+class DigestScope:
+    """What one digest is about: what was recorded in its period, to whom it is, in which zone.
+
+    What happened before `happened_from` is never in it, such as what the first poll found.
+    `reader_id` is the host that it is to; None: an address.
+    """
+
+    digest: Digest
+    period: Period
+    happened_from: datetime
+    reader_id: int | None
+    zone: ZoneInfo
+
+    @property
+    def recorded(self) -> RecordedTime:
+        """Which events it is about."""
+        return RecordedTime(self.period.begin, self.period.end, self.happened_from)
+
+    def day_if_late(self, change: CourseChange) -> date | None:
+        """Return when something happened, if that was before the period of the digest."""
+        is_late = change.kind in _DONE and change.happened_at < self.period.begin
+        return change.happened_at.astimezone(self.zone).date() if is_late else None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMember:
+    """A member whose name is known. `is_here`: they are on the course, as far as was read.
+
+    `late_day` is when it happened, if that was before the period.
+    """
+
+    name: str = field(repr=False)
+    enrolment_id: int
+    is_here: bool = True
+    late_day: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
-    """Some members: how many, and the names that are known, in order."""
+    """Some members: how many, and those whose names are known, in order."""
 
     count: int = 0
-    names: tuple[str, ...] = field(default=(), repr=False)
+    named: tuple[NamedMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CourseNews:
     """What happened on one course in a period."""
 
+    course_id: int
     title: str
     enrolled: Members
     finished: Members
@@ -40,6 +80,27 @@ class CourseNews:
     def count(self) -> int:
         """How much happened."""
         return self.enrolled.count + self.finished.count + self.stuck.count
+
+
+@dataclass(frozen=True, slots=True)
+class OneToWriteTo:
+    """The member whom the host could write to, and about what: a field of `CourseNews`."""
+
+    member: NamedMember
+    about: str
+
+
+def one_to_write_to(news: Iterable[CourseNews]) -> OneToWriteTo | None:
+    """Return who is stuck, or else finished, or else enrolled, and still is on the course."""
+    courses = list(news)
+    found = (
+        OneToWriteTo(member, about)
+        for about in ("stuck", "finished", "enrolled")
+        for one in courses
+        for member in getattr(one, about).named
+        if member.is_here
+    )
+    return next(found, None)
 
 
 def courses_of_digest(connection: Connection, digest: Digest, host_id: int | None) -> list[Course]:
@@ -62,35 +123,32 @@ def hosts_of_digest(connection: Connection, digest: Digest) -> list[int]:
     return sorted({one.host_id for one in courses if one.host_id is not None})
 
 
-def news_of(
-    connection: Connection,
-    digest: Digest,
-    courses: Iterable[Course],
-    period: Period,
-    reader_id: int | None,
-) -> list[CourseNews]:
-    """Return what happened on these courses, those first on which most did.
+def news_of(connection: Connection, scope: DigestScope) -> list[CourseNews]:
+    """Return what a digest has to tell, the courses first on which most happened.
 
     The reader is left out, as is who is no longer enrolled, but for those who finished.
     """
-    found = [_news(connection, digest, one, period, reader_id) for one in courses]
+    courses = courses_of_digest(connection, scope.digest, scope.reader_id)
+    found = [_news(connection, scope, one) for one in courses]
     return sorted((one for one in found if one.count), key=lambda one: (-one.count, one.title))
 
 
-def _news(
-    connection: Connection, digest: Digest, course: Course, period: Period, reader_id: int | None
-) -> CourseNews:
-    patience = timedelta(seconds=digest.stuck_after_s)
-    whole = (period.begin, period.end)
-    changes = changes_of_course(connection, course.record_id, _DONE, *whole)
-    quiet = quiet_members(connection, course.record_id, *(at - patience for at in whole))
+def _news(connection: Connection, scope: DigestScope, course: Course) -> CourseNews:
+    patience = timedelta(seconds=scope.digest.stuck_after_s)
+    begin, end = scope.period.begin - patience, scope.period.end - patience
+    changes = changes_of_course(connection, course.record_id, _DONE, scope.recorded)
+    quiet = quiet_members(connection, course.record_id, begin, end)
     members = records_of(
         connection, Entity.COURSE_MEMBER, [one.course_member_id for one in changes + quiet]
     )
     finished = [one for one in changes if one.kind is EventKind.COURSE_COMPLETED]
     ended = {one.coworker_id for one in finished}
     groups = [
-        [one for one in changes if one.kind is EventKind.ENROLLED and _is_here(members, one)],
+        [
+            one
+            for one in changes
+            if one.kind is EventKind.ENROLLED and _is_here(members.get(one.course_member_id))
+        ],
         finished,
         [one for one in quiet if one.coworker_id not in ended],
     ]
@@ -98,24 +156,30 @@ def _news(
         [
             one
             for one in group
-            if one.coworker_id != reader_id and _fits(digest.where, course, members, one)
+            if one.coworker_id != scope.reader_id
+            and _fits(scope.digest.where, course, members.get(one.course_member_id))
         ]
         for group in groups
     ]
-    named = names_of(connection, {one.coworker_id for group in wanted for one in group})
-    return CourseNews(course.title, *(_members(group, named, members) for group in wanted))
+    names = names_of(connection, {one.coworker_id for group in wanted for one in group})
+    told = (_members(scope, group, names, members) for group in wanted)
+    return CourseNews(course.record_id, course.title, *told)
 
 
 def _members(
+    scope: DigestScope,
     group: Sequence[CourseChange],
-    named: Mapping[int, str],
+    names: Mapping[int, str],
     members: Mapping[int, StoredRecord],
 ) -> Members:
-    names = (
-        one_line(named.get(one.coworker_id) or _own_name(members.get(one.course_member_id)))
-        for one in group
-    )
-    return Members(len(group), tuple(filter(None, names)))
+    named = []
+    for one in group:
+        stored = members.get(one.course_member_id)
+        name = one_line(names.get(one.coworker_id) or _own_name(stored))
+        if name:
+            late_day = scope.day_if_late(one)
+            named.append(NamedMember(name, one.course_member_id, _is_here(stored), late_day))
+    return Members(len(group), tuple(named))
 
 
 def _own_name(stored: StoredRecord | None) -> str | None:
@@ -123,18 +187,23 @@ def _own_name(stored: StoredRecord | None) -> str | None:
     return record.full_name if isinstance(record, CourseMember) else None
 
 
-def _is_here(members: Mapping[int, StoredRecord], change: CourseChange) -> bool:
-    stored = members.get(change.course_member_id)
-    return stored is None or stored.gone_at is None
+def _is_here(stored: StoredRecord | None) -> bool:
+    """Return whether a member may be on the course, as far as their enrolment was read."""
+    record = stored.record if stored else None
+    if stored is None or not isinstance(record, CourseMember):
+        return True
+    return stored.gone_at is None and is_on_course(record)
 
 
-def _fits(
-    where: Where, course: Course, members: Mapping[int, StoredRecord], change: CourseChange
-) -> bool:
+def is_on_course(enrolment: CourseMember) -> bool:
+    """Return whether a member has a place on the course now."""
+    return enrolment.approved and not enrolment.blocked
+
+
+def _fits(where: Where, course: Course, stored: StoredRecord | None) -> bool:
     """Return whether a member meets the conditions; one never read meets none about members."""
     if where == _about_courses(where):
         return True
-    stored = members.get(change.course_member_id)
     record = stored.record if stored else None
     return isinstance(record, CourseMember) and holds(where, Subject(record, course, None))
 
